@@ -1,0 +1,330 @@
+"""Every error that po_jupyter raises, in one tree.
+
+    PoError
+    ├── InvalidInput                  what somebody wrote is wrong; carries every violation at once
+    │   ├── InvalidPipeline
+    │   ├── InvalidSeed
+    │   └── InvalidSettings
+    ├── Unauthenticated               no credentials
+    ├── Forbidden                     wrong credentials, or not allowed
+    ├── NotFound
+    ├── Conflict                      legal, but not in this state
+    ├── RateLimited                   too many requests to the orchestrator
+    ├── Unavailable                   the orchestrator cannot be reached or started
+    ├── StoreError
+    │   ├── StaleFence                somebody else works on the run now
+    │   ├── CorruptRow                a row that we refuse to load
+    │   └── StoreUnusable             the directory cannot hold a store
+    ├── ModelError                    a call to a model failed; `transient` says whether another try can help
+    │   ├── ModelUnavailable          connection, timeout, 5xx, overloaded (transient)
+    │   ├── ModelRateLimited          429 (transient; knows `retry_after`)
+    │   ├── ModelRefused              400, 404, 422, policy (permanent)
+    │   ├── ModelKeyError             401, 403, or no key at all (permanent)
+    │   ├── AnswerTruncated           the answer hit `max_tokens` (permanent)
+    │   └── AnswerUnreadable          not the JSON that was asked for (re-asked, see `refine`)
+    ├── TaskError
+    │   ├── StageFailed               the code of a stage raised
+    │   ├── StageTimeout
+    │   ├── TemplateFailed            an undefined name, or a template that cannot be rendered
+    │   ├── OutputInvalid             a validation still fails after the last refinement
+    │   └── ThresholdExceeded         too many rows of a map failed
+    ├── BudgetExceeded
+    └── WorkerError
+        ├── WorkerCrashed
+        ├── SpawnFailed
+        └── VersionMismatch           another version of po_jupyter in that interpreter
+
+`code` is stable: it is what HTTP, events and scripts see. `hint` says what to do next.
+An error crosses a process boundary as `to_json()` and comes back through `from_json()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, NamedTuple
+
+
+class PoError(Exception):
+    """The root. `str()` of it is one readable message; `hint` is the next step, or ""."""
+
+    code: ClassVar[str] = "error"
+    status: ClassVar[int] = 500  # the HTTP status a server answers with
+
+    def __init__(self, message: str, *, hint: str = "", details: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.details: dict[str, Any] = dict(details or {})
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+    def to_json(self) -> dict[str, Any]:
+        """The error as `{code, message, hint, details}`."""
+        return {"code": self.code, "message": self.message, "hint": self.hint, "details": self.details}
+
+
+class Violation(NamedTuple):
+    """One thing that is wrong in an input."""
+
+    where: str  # a path such as "tasks.classify.neds"; "" for the whole
+    message: str
+    line: int | None = None  # 1-based, within the text that was given
+    column: int | None = None  # 1-based
+
+    def __str__(self) -> str:
+        place = f"line {self.line}: " if self.line else (f"{self.where}: " if self.where else "")
+        return place + self.message
+
+
+class InvalidInput(PoError):
+    """Raised with every violation found; nothing was changed."""
+
+    code = "invalid_input"
+    status = 400
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        violations: Iterable[Violation] = (),
+        hint: str = "",
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.violations = list(violations)
+        text = "\n".join(filter(None, [message, *map(str, self.violations)])) or "invalid input"
+        merged = dict(details or {})
+        if self.violations:
+            merged["violations"] = [v._asdict() for v in self.violations]
+        super().__init__(text, hint=hint, details=merged)
+
+
+class InvalidPipeline(InvalidInput):
+    """A pipeline definition that cannot run."""
+
+    code = "invalid_pipeline"
+
+
+class InvalidSeed(InvalidInput):
+    """A seed that is not `{name, data, pipeline?, metadata?}`, or does not fit its pipeline."""
+
+    code = "invalid_seed"
+
+
+class InvalidSettings(InvalidInput):
+    """A setting of the wrong type or out of range, or one that does not exist."""
+
+    code = "invalid_settings"
+
+
+class Unauthenticated(PoError):
+    """No credentials came with the request."""
+
+    code = "unauthenticated"
+    status = 401
+
+
+class Forbidden(PoError):
+    """The credentials are wrong or do not allow this."""
+
+    code = "forbidden"
+    status = 403
+
+
+class NotFound(PoError):
+    """There is no such run, pipeline, task or route."""
+
+    code = "not_found"
+    status = 404
+
+
+class Conflict(PoError):
+    """The thing exists, but its state does not allow this now."""
+
+    code = "conflict"
+    status = 409
+
+
+class RateLimited(PoError):
+    """Too many requests to the orchestrator with one token."""
+
+    code = "rate_limited"
+    status = 429
+
+
+class Unavailable(PoError):
+    """The orchestrator cannot be reached or started."""
+
+    code = "unavailable"
+    status = 503
+
+
+class StoreError(PoError):
+    """The durable state cannot be read or written."""
+
+    code = "store_error"
+
+
+class StaleFence(StoreError):
+    """A write with an old fence number: the run was taken over, this writer must stop."""
+
+    code = "stale_fence"
+    status = 409
+
+
+class CorruptRow(StoreError):
+    """A row that is not JSON (it may claim to be a pickle): refused, never loaded."""
+
+    code = "corrupt_row"
+
+
+class StoreUnusable(StoreError):
+    """The data directory cannot hold a store: network file system, read-only, full, or a newer version's."""
+
+    code = "store_unusable"
+    status = 507
+
+
+class ModelError(PoError):
+    """A call to a model failed. `transient` errors are worth another try; `retry_after` is in seconds."""
+
+    code = "model_error"
+    status = 502
+    transient: bool = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        details: Mapping[str, Any] | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, details=details)
+        self.retry_after = retry_after
+
+
+class ModelUnavailable(ModelError):
+    """No connection, a timeout, a 5xx, an overloaded server."""
+
+    code = "model_unavailable"
+    transient = True
+
+
+class ModelRateLimited(ModelError):
+    """429; `retry_after` is what the server asked for, in seconds, or None."""
+
+    code = "model_rate_limited"
+    transient = True
+
+
+class ModelRefused(ModelError):
+    """The server understood and said no: 400, 404, 422, a policy."""
+
+    code = "model_refused"
+
+
+class ModelKeyError(ModelError):
+    """The key is missing, wrong or not allowed to use this model."""
+
+    code = "model_key"
+
+
+class AnswerTruncated(ModelError):
+    """The answer stopped at `max_tokens`."""
+
+    code = "answer_truncated"
+
+
+class AnswerUnreadable(ModelError):
+    """The answer holds no JSON although JSON was asked for; `details["sample"]` is its beginning."""
+
+    code = "answer_unreadable"
+
+
+class TaskError(PoError):
+    """A task, or one row of it, cannot go on."""
+
+    code = "task_error"
+
+
+class StageFailed(TaskError):
+    """The code of a stage raised; `details` has the stage and the traceback of the user's own lines."""
+
+    code = "stage_failed"
+
+
+class StageTimeout(TaskError):
+    """One attempt of a stage took longer than the task's `timeout`, in seconds."""
+
+    code = "stage_timeout"
+
+
+class TemplateFailed(TaskError):
+    """A template names something that does not exist, or cannot be rendered."""
+
+    code = "template_failed"
+
+
+class OutputInvalid(TaskError):
+    """The answer breaks its JSON Schema or a validation stage after the last refinement."""
+
+    code = "output_invalid"
+
+
+class ThresholdExceeded(TaskError):
+    """More rows failed than `failure_threshold` allows; the finished ones are kept."""
+
+    code = "failure_threshold"
+
+
+class BudgetExceeded(PoError):
+    """The next call could cost more than is left; what is finished is kept."""
+
+    code = "budget_exceeded"
+    status = 402
+
+
+class WorkerError(PoError):
+    """The process that worked on a run ended, or could not be started."""
+
+    code = "worker_error"
+
+
+class WorkerCrashed(WorkerError):
+    """A worker died `crashes` times in a row without a new commit."""
+
+    code = "worker_crashed"
+
+
+class SpawnFailed(WorkerError):
+    """A worker could not be started."""
+
+    code = "spawn_failed"
+
+
+class VersionMismatch(WorkerError):
+    """The chosen interpreter has another version of po_jupyter, or none."""
+
+    code = "version_mismatch"
+    status = 409
+
+
+def _tree(cls: type[PoError]) -> Iterable[type[PoError]]:
+    yield cls
+    for sub in cls.__subclasses__():
+        yield from _tree(sub)
+
+
+def from_json(data: Mapping[str, Any]) -> PoError:
+    """The error that `to_json()` described; an unknown code comes back as a plain `PoError`."""
+    cls = next((c for c in _tree(PoError) if c.code == data.get("code")), PoError)
+    error = cls.__new__(cls)
+    PoError.__init__(
+        error, str(data.get("message", "")), hint=str(data.get("hint") or ""), details=data.get("details") or {}
+    )
+    if isinstance(error, InvalidInput):
+        error.violations = [Violation(**v) for v in error.details.get("violations", [])]
+    if isinstance(error, ModelError):
+        error.retry_after = None
+    return error

@@ -1,0 +1,70 @@
+"""One line of a run's history, and the list of types it can have.
+
+Offsets start at 1 and have no gaps. The state of a run is the fold of its events (`engine.state`), so
+an event carries everything that the state needs.
+
+run.created         {name, pipeline, version, tasks: [{name, kind}], owner, budget}
+run.started         {pid, fence, worker}                a worker claimed the run
+run.waiting         {task, message, artifacts}          a gate is open, nothing else can run
+run.done            {}
+run.failed          {error}
+run.cancelled       {error?}
+run.dead            {error}
+run.resumed         {from_task?, only_failed?, budget?, by}     failed work is pending again
+run.cancel_requested {by}
+worker.crashed      {error, crashes}                    consecutive crashes without a commit
+gate.opened         {message, artifacts}                (task)
+gate.decided        {decision, note, by}                (task)
+task.started        {attempt}
+task.stage          {stage, round}
+task.waiting        {reason, seconds}                   a wait that a person should see
+task.retrying       {attempt, delay, error}             the attempt failed; the next one starts after `delay` s
+task.done           {output: ref, seconds}
+task.failed         {error, seconds}
+task.skipped        {reason}
+task.cancelled      {}
+map.started         {total}
+map.progress        {done, failed, in_flight, usage}    absolute counters; `usage` is what was added
+item.failed         {error}                             (task, item)
+call.retry          {attempt, delay, error, stage}
+call.done           {usage, model, seconds, stage, cached}
+call.unknown        {stage, usage}                      an intent without a response after a crash
+
+Ephemeral (SSE only, no offset): text {task, item?, text, round}.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+def now() -> str:
+    """The time as ISO 8601 UTC with milliseconds, e.g. `2026-11-22T12:00:00.000Z`."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Event(BaseModel):
+    """`{offset, at, type, run, task?, item?, data}`."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    offset: int
+    at: str
+    type: str
+    run: str
+    task: str | None = None
+    item: int | None = None
+    data: dict[str, Any] = Field(default_factory=dict)
+
+
+def draft(type: str, task: str | None = None, item: int | None = None, **data: Any) -> dict[str, Any]:
+    """An event before the store gives it its offset and run: what a commit carries."""
+    event: dict[str, Any] = {"at": now(), "type": type, "data": data}
+    if task is not None:
+        event["task"] = task
+    if item is not None:
+        event["item"] = item
+    return event

@@ -1,0 +1,310 @@
+"""The definition of a pipeline: frozen values that a YAML cell, a JSON body or Python builds.
+
+Reading text with line numbers is in `reading.py`; names that need the outside world (is there such a
+provider, does the module exist) are checked where that world is known.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+STAGES = (
+    "ingestion",
+    "pre_processing",
+    "prompt_templating",
+    "inference",
+    "parsing",
+    "validate_structure",
+    "validate_quality",
+    "critique",
+    "refine",
+    "final_validation",
+    "integration",
+)
+MAX_TASKS = 1000
+
+PipelineName = Annotated[str, Field(pattern=r"^[a-z0-9-]+$", max_length=100)]
+TaskName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
+Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CallRetry(_Value):
+    """How often one call is tried (`llm.retry`); only transient errors are. Delays in seconds."""
+
+    max_attempts: Annotated[int, Field(ge=1, le=20)] = 3
+    initial_delay: Annotated[float, Field(ge=0, le=3600)] = 1.0
+    max_delay: Annotated[float, Field(ge=0, le=3600)] = 60.0
+    multiplier: Annotated[float, Field(ge=1, le=10)] = 2.0
+
+
+class TaskRetry(CallRetry):
+    """How often a task or an item is attempted (`retry`). Delays in seconds."""
+
+    max_delay: Annotated[float, Field(ge=0, le=3600)] = 10.0
+
+
+class LLM(_Value):
+    """Model settings; what a task leaves out comes from its pipeline.
+
+    `model` is a model ref (`openai:gpt-5-mini`). The first system's separate `provider` and `model`
+    keys are read too. `timeout` is of one request, in seconds.
+    """
+
+    model: str | None = None
+    provider: str | None = Field(default=None, exclude=True)
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    timeout: Seconds | None = None
+    api: Literal["responses", "chat"] | None = None
+    retry: CallRetry | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _join_provider(cls, data: Any) -> Any:
+        if isinstance(data, str):
+            return {"model": data}
+        if isinstance(data, Mapping) and data.get("provider") and data.get("model"):
+            joined = dict(data)
+            joined["model"] = f"{joined.pop('provider')}:{joined['model']}"
+            return joined
+        return data
+
+    @field_validator("model")
+    @classmethod
+    def _is_ref(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[a-z0-9_-]+:\S+", value):
+            raise ValueError("a model is written provider:model, for example openai:gpt-5-mini")
+        return value
+
+    def over(self, base: LLM | None) -> LLM:
+        """These settings, with what they leave out taken from `base`."""
+        if base is None:
+            return self
+        return self.model_copy(
+            update={k: v for k, v in base.__dict__.items() if v is not None and getattr(self, k) is None}
+        )
+
+
+class Budget(_Value):
+    """Hard limits of a run: US dollars and tokens (input and output together)."""
+
+    usd: Annotated[float, Field(gt=0)] | None = None
+    tokens: Annotated[int, Field(gt=0)] | None = None
+
+
+class Refine(_Value):
+    """`max_attempts` re-asks after a failed validation; `critique` is a template that sees `output`."""
+
+    max_attempts: Annotated[int, Field(ge=0, le=20)] = 2
+    critique: str | None = None
+
+
+class Gate(_Value):
+    """A pause after the task, until a person decides; `artifacts` are named to that person."""
+
+    message: str = ""
+    artifacts: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, data: Any) -> Any:
+        if isinstance(data, str):
+            return {"message": data}
+        return {} if data is True else data
+
+
+def _schema_of(value: Any) -> Any:
+    """A pydantic model or dataclass stands for its JSON Schema."""
+    if isinstance(value, type):
+        from pydantic import TypeAdapter
+
+        return TypeAdapter(value).json_schema()
+    return value
+
+
+class Task(_Value):
+    """One step of a pipeline.
+
+    With `prompt` it is a prompt task; otherwise its Python comes from `source` (the text of a
+    module) or from the module that `task` (default: its name) finds. `timeout` is of one stage attempt
+    of one item, in seconds. `needs` of None means: the task before it.
+    """
+
+    name: TaskName
+    description: str = ""
+    task: str | None = None
+    source: str | None = None
+    needs: tuple[TaskName, ...] | None = None
+    system: str | None = None
+    prompt: str | None = None
+    output: Annotated[dict[str, Any], BeforeValidator(_schema_of)] | None = None
+    for_each: str | None = None
+    max_concurrency: Annotated[int, Field(ge=1, le=1000)] = 5
+    failure_threshold: Annotated[float, Field(ge=0, le=1)] = 1.0
+    llm: LLM = LLM()
+    retry: TaskRetry = TaskRetry()
+    timeout: Seconds = 300.0
+    refine: Refine = Refine()
+    gate: Gate | None = None
+    cache: Literal["refresh"] | bool | None = None
+    config: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("needs", mode="before")
+    @classmethod
+    def _one_need(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("output")
+    @classmethod
+    def _is_schema(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        if value is not None:
+            from jsonschema import Draft202012Validator, SchemaError
+
+            try:
+                Draft202012Validator.check_schema(value)
+            except SchemaError as error:
+                where = "/".join(map(str, error.absolute_path))
+                raise ValueError(
+                    f"not a JSON Schema{' at ' + where if where else ''}: {error.message:.200}"
+                ) from None
+        return value
+
+    @field_validator("source")
+    @classmethod
+    def _is_python(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                ast.parse(value)
+            except SyntaxError as error:
+                raise ValueError(f"the Python does not parse: line {error.lineno}: {error.msg}") from None
+        return value
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Task:
+        if self.prompt is not None and (self.source is not None or self.task is not None):
+            raise ValueError(f"task {self.name!r} has a prompt and Python code; it can be only one of the two")
+        if self.prompt is None:
+            for field in ("system", "output"):
+                if getattr(self, field) is not None and self.source is None and self.task is None:
+                    raise ValueError(f"task {self.name!r} has `{field}` but no `prompt`")
+        return self
+
+    @property
+    def kind(self) -> Literal["prompt", "python"]:
+        """`prompt` needs no code; `python` is a module of stage functions."""
+        return "prompt" if self.prompt is not None else "python"
+
+
+def _as_task(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+class Pipeline(_Value):
+    """Tasks in order, with defaults and a budget. `version` is `x.y.z`; tasks are unique and form a DAG."""
+
+    name: PipelineName
+    version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")] = "1.0.0"
+    description: str = ""
+    llm: LLM = LLM()
+    budget: Budget = Budget()
+    tasks: Annotated[
+        tuple[Annotated[Task, BeforeValidator(_as_task)], ...], Field(min_length=1, max_length=MAX_TASKS)
+    ]
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _is_a_dag(self) -> Pipeline:
+        names = [t.name for t in self.tasks]
+        twice = sorted({n for n in names if names.count(n) > 1}) if len(set(names)) < len(names) else []
+        if twice:
+            raise ValueError(f"two tasks are called {', '.join(map(repr, twice))}; task names are unique")
+        known = set(names)
+        for task in self.tasks:
+            for need in task.needs or ():
+                if need not in known:
+                    from po_jupyter.model.violations import did_you_mean
+
+                    raise ValueError(
+                        f"task {task.name!r} needs {need!r}, which is not a task{did_you_mean(need, names)}"
+                    )
+        cycle = _cycle({name: self.needs_of(name) for name in names})
+        if cycle:
+            raise ValueError("`needs` goes in a circle: " + " → ".join(cycle))
+        return self
+
+    def task(self, name: str) -> Task:
+        """The task of that name. Raises KeyError."""
+        for task in self.tasks:
+            if task.name == name:
+                return task
+        raise KeyError(name)
+
+    def needs_of(self, name: str) -> tuple[str, ...]:
+        """What `name` waits for: its `needs`, or by default the task before it."""
+        before: str | None = None
+        for task in self.tasks:
+            if task.name == name:
+                if task.needs is not None:
+                    return task.needs
+                return (before,) if before is not None else ()
+            before = task.name
+        raise KeyError(name)
+
+    def upstream_of(self, name: str) -> frozenset[str]:
+        """Every task that is finished for sure when `name` starts."""
+        seen: set[str] = set()
+        todo = list(self.needs_of(name))
+        while todo:
+            need = todo.pop()
+            if need not in seen:
+                seen.add(need)
+                todo.extend(self.needs_of(need))
+        return frozenset(seen)
+
+    def llm_of(self, task: Task) -> LLM:
+        """The model settings of `task`, the pipeline's filled in."""
+        return task.llm.over(self.llm)
+
+    def to_json(self) -> dict[str, Any]:
+        """The definition as JSON, defaults left out: what the wire and the store carry."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+    @property
+    def revision(self) -> str:
+        """The first 12 hex digits of the SHA-256 of the canonical definition: same content, same revision."""
+        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _cycle(needs: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """One circle in `needs` as a path that ends where it began, or []. Iterative depth-first search."""
+    done: set[str] = set()
+    for start in needs:
+        path: list[str] = []
+        stack: list[tuple[str, int]] = [(start, 0)]
+        while stack:
+            name, i = stack.pop()
+            if i == 0:
+                if name in done:
+                    continue
+                if name in path:
+                    return [*path[path.index(name) :], name]
+                path.append(name)
+            if i < len(needs[name]):
+                stack.append((name, i + 1))
+                stack.append((needs[name][i], 0))
+            else:
+                path.pop()
+                done.add(name)
+    return []

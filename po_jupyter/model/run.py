@@ -1,0 +1,63 @@
+"""A run as everybody sees it: the shape that HTTP answers and that widgets, panels and terminals draw."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from po_jupyter.model.usage import Usage
+
+RunStatus = Literal["pending", "running", "waiting", "done", "failed", "cancelled", "dead"]
+TaskStatus = Literal["pending", "running", "done", "failed", "skipped", "cancelled"]
+ENDED: frozenset[str] = frozenset({"done", "failed", "cancelled", "dead"})
+
+
+class _View(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class ItemCounts(_View):
+    """Rows of a map: `done` counts successes."""
+
+    total: int = 0
+    done: int = 0
+    failed: int = 0
+    in_flight: int = 0
+
+
+class TaskView(_View):
+    """One task of a run. Times are ISO 8601 UTC; `stage` is the stage it is in, or the last one."""
+
+    name: str
+    state: TaskStatus = "pending"
+    kind: Literal["prompt", "python"] = "prompt"
+    stage: str | None = None
+    attempt: int = 0
+    started_at: str | None = None
+    ended_at: str | None = None
+    usage: Usage = Usage()
+    error: dict[str, Any] | None = None
+    items: ItemCounts | None = None
+    waiting: str | None = None
+
+
+class RunView(_View):
+    """One run. `last_event` is the offset of the newest event that this view has seen (0: none)."""
+
+    id: str
+    name: str
+    pipeline: str
+    version: str
+    state: RunStatus
+    created_at: str
+    updated_at: str
+    seed: dict[str, Any]
+    tasks: tuple[TaskView, ...] = ()
+    gate: dict[str, Any] | None = None
+    usage: Usage = Usage()
+    budget: dict[str, Any] = Field(default_factory=dict)
+    error: dict[str, Any] | None = None
+    position: int | None = None
+    last_event: int = 0
+    owner: str = ""

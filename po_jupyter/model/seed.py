@@ -1,0 +1,48 @@
+"""The input of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from po_jupyter.errors import InvalidSeed
+from po_jupyter.model.violations import violations_of
+
+
+class Seed(BaseModel):
+    """`{name, data, pipeline?, metadata?}`: the envelope of a run's input.
+
+    `name` is for people (1 to 100 characters); `data` is a JSON object and is what templates call
+    `seed`; `pipeline` names a registered pipeline where none is given otherwise.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    data: dict[str, Any]
+    pipeline: str | None = None
+    metadata: dict[str, Any] | None = None
+
+
+def read_seed(value: object) -> Seed:
+    """The seed that `value` (a decoded JSON object) describes.
+
+    Raises InvalidSeed with every violation at once.
+    """
+    if isinstance(value, Seed):
+        return value
+    if not isinstance(value, Mapping):
+        raise InvalidSeed(
+            f"a seed is an object with `name` and `data`, not {type(value).__name__}",
+            hint='For example {"name": "first", "data": {"text": "..."}}.',
+        )
+    try:
+        return Seed.model_validate(dict(value))
+    except ValidationError as error:
+        raise InvalidSeed(
+            "the seed cannot be used:",
+            violations=violations_of(error, known=tuple(Seed.model_fields), what="a seed"),
+            hint="A seed is {name, data, pipeline?, metadata?}; `data` is an object.",
+        ) from None

@@ -1,0 +1,49 @@
+"""What calls to models used and cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Usage(BaseModel):
+    """Tokens (counts), cost (USD, or None when the price is unknown) and the number of calls.
+
+    Adding two usages adds every field; a known and an unknown cost give an unknown one, because a
+    sum that leaves a part out would read as the whole. `unknown` counts calls whose outcome was
+    lost in a crash: the provider may have billed them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    cost: float | None = 0.0
+    calls: int = 0
+    unknown: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        cost = None if self.cost is None or other.cost is None else self.cost + other.cost
+        return Usage.model_construct(
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            cached_tokens=self.cached_tokens + other.cached_tokens,
+            cost=cost,
+            calls=self.calls + other.calls,
+            unknown=self.unknown + other.unknown,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dict, the shape that the store, HTTP and `run.frame()` show."""
+        return dict(self.__dict__)
+
+
+def total(usages: Iterable[Usage]) -> Usage:
+    """The sum of `usages`."""
+    result = Usage()
+    for usage in usages:
+        result = result + usage
+    return result

@@ -1,0 +1,182 @@
+"""The durable truth, behind one small Protocol.
+
+A run is an append-only log of *records*, written by `commit` under a fence. A record is what one
+transaction said: events, outcomes of items, calls of the journal, and the payloads (outputs, answers) that
+they point at. The state of a run is the fold of its events; nothing else is stored about it but a small
+*head*, which listings read.
+
+    create_run ──► record 1 ──► record 2 ──► ...      each: {n, at, first, events, items, calls}
+                   payloads 1   payloads 2            JSON values; a reference is [n, index]
+    head: {run, owner, ..., state, fence, n, offset}  rewritten by each commit
+
+Everything is synchronous and safe to call from any thread and any process; callers on an event loop use a
+thread. Values are JSON (P4): dict, list, str, int, float, bool, None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypedDict
+
+
+class Ref(NamedTuple):
+    """Where a payload is: record number and index in it. In JSON: `[n, index]`."""
+
+    n: int
+    index: int
+
+
+class Lease(NamedTuple):
+    """The right to commit to a run: `fence` is refused once somebody claimed it later."""
+
+    run: str
+    fence: int
+
+
+class Head(TypedDict):
+    """The summary of a run that listings read. `n` and `offset` are of the last record and event."""
+
+    run: str
+    owner: str
+    pipeline: str
+    version: str
+    name: str
+    state: str
+    created_at: str
+    updated_at: str
+    priority: int
+    fence: int
+    n: int
+    offset: int
+    holder: dict[str, Any] | None
+
+
+class Record(TypedDict):
+    """One transaction of a run. `first` is the offset of its first event."""
+
+    n: int
+    at: str
+    fence: int
+    first: int
+    events: list[dict[str, Any]]
+    items: list[dict[str, Any]]
+    calls: list[dict[str, Any]]
+
+
+class Commit(NamedTuple):
+    """What one transaction says.
+
+    `events` are drafts (no offset yet); `items` are `{task, index, ok, key, usage, output|error}` and `calls`
+    `{key, kind: "intent"|"response", ...}`, where an `output` or `answer` is the index of a payload in this
+    very commit (an int) or a `[n, index]` reference to an earlier one. `state` is the run's new state, or None
+    to keep it. `release` gives the lease back.
+    """
+
+    events: Sequence[Mapping[str, Any]] = ()
+    items: Sequence[Mapping[str, Any]] = ()
+    calls: Sequence[Mapping[str, Any]] = ()
+    payloads: Sequence[Any] = ()
+    state: str | None = None
+    release: bool = False
+
+
+class NewRun(NamedTuple):
+    """What `create_run` makes durable. `definition` is kept as given and read by the worker:
+    `{pipeline, seed, interpreter, cwd, env, options}`."""
+
+    run: str
+    owner: str
+    pipeline: str
+    version: str
+    name: str
+    priority: int
+    definition: Mapping[str, Any]
+    events: Sequence[Mapping[str, Any]]
+    idempotency_key: str | None = None
+    request_hash: str = ""
+
+
+class Page(NamedTuple):
+    """A page of heads, newest first; `next` is the cursor of the page after it, or None."""
+
+    heads: list[Head]
+    next: str | None
+
+
+class Store(Protocol):
+    """What a store does. `testing.conformance.store` is the suite that an implementation passes."""
+
+    # -- runs -----------------------------------------------------------------------------------
+    def create_run(self, new: NewRun) -> tuple[Head, bool]:
+        """Make the run durable in state `pending`; (head, True).
+
+        With a known `(owner, idempotency_key)` it changes nothing and answers (that run's head, False);
+        Conflict when that run was asked for with another `request_hash`.
+        """
+
+    def head(self, run: str) -> Head:
+        """Raises NotFound."""
+
+    def definition(self, run: str) -> dict[str, Any]:
+        """Raises NotFound."""
+
+    def runs(
+        self,
+        *,
+        owner: str | None = None,
+        states: Sequence[str] = (),
+        pipeline: str | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> Page:
+        """Runs from the newest to the oldest, filtered. InvalidInput for a cursor that is none."""
+
+    def active(self) -> list[Head]:
+        """Every run that has not ended (pending, running, waiting), oldest first."""
+
+    def delete_run(self, run: str) -> None:
+        """Remove an ended run with all that is its own. NotFound; Conflict when it has not ended."""
+
+    # -- the log --------------------------------------------------------------------------------
+    def claim(self, run: str, holder: Mapping[str, Any]) -> Lease:
+        """Take the run: a new, higher fence; every earlier lease is stale from now on."""
+
+    def commit(self, lease: Lease, commit: Commit) -> Head:
+        """One transaction (P2). StaleFence when the lease is not the newest; then nothing was written."""
+
+    def request(self, run: str, events: Sequence[Mapping[str, Any]], state: str | None = None) -> Head:
+        """Append events without holding the run: what people ask for (cancel, a gate's decision, resume).
+
+        A worker sees them in the log when its next commit answers a head that went further than it wrote.
+        """
+
+    def records(self, run: str, *, after: int = 0, limit: int | None = None) -> Iterator[Record]:
+        """Records with `n > after`, in order. Raises NotFound."""
+
+    def events(self, run: str, *, since: int = 0, limit: int = 1000) -> list[dict[str, Any]]:
+        """Events with `offset > since`, in order: `{offset, at, type, run, task?, item?, data}`."""
+
+    def payload(self, run: str, ref: Ref) -> Any:
+        """The value behind a reference. NotFound."""
+
+    def payloads(self, run: str, n: int) -> list[Any]:
+        """All values of record `n` ([] when it has none)."""
+
+    # -- documents: small named values outside runs (registered pipelines, leases, settings) ------
+    def get(self, kind: str, name: str) -> Any | None:
+        """The document, or None."""
+
+    def put(self, kind: str, name: str, value: Any) -> None:
+        """Write the document."""
+
+    def drop(self, kind: str, name: str) -> bool:
+        """Remove the document; False when there was none."""
+
+    def names(self, kind: str) -> list[str]:
+        """Sorted names of the documents of a kind."""
+
+    def swap(self, kind: str, name: str, old: Any | None, new: Any) -> bool:
+        """Write `new` if the document still equals `old`, in one transaction: how leases are taken."""
+
+    def close(self) -> None:
+        """Release every handle of this process."""
