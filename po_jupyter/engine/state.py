@@ -1,0 +1,318 @@
+"""The state of a run: the fold of its events. Pure; the same fold serves the worker, the API and recovery."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from copy import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+from po_jupyter.model.run import ItemCounts, RunStatus, RunView, TaskStatus, TaskView
+from po_jupyter.model.usage import Usage
+
+
+@dataclass(slots=True)
+class TaskState:
+    """One task. `output` is a payload reference `[n, index]`; `delay` (s) is what the next attempt waits."""
+
+    name: str
+    kind: Any = "prompt"
+    state: TaskStatus = "pending"
+    stage: str | None = None
+    attempt: int = 0
+    started_at: str | None = None
+    ended_at: str | None = None
+    usage: Usage = field(default_factory=Usage)
+    error: dict[str, Any] | None = None
+    output: list[int] | None = None
+    items: ItemCounts | None = None
+    waiting: str | None = None
+    delay: float = 0.0
+    gate: str | None = None  # open, approved, rejected
+    gate_info: dict[str, Any] | None = None
+    cleared_at: int = 0  # offset of the resume that made earlier row outcomes void
+
+
+@dataclass(slots=True)
+class RunState:
+    """Everything that decisions and views need. Never changed in place once `fold` returned it."""
+
+    run: str
+    name: str = ""
+    pipeline: str = ""
+    version: str = ""
+    owner: str = ""
+    state: RunStatus = "pending"
+    created_at: str = ""
+    updated_at: str = ""
+    tasks: dict[str, TaskState] = field(default_factory=dict)
+    error: dict[str, Any] | None = None
+    budget: dict[str, Any] = field(default_factory=dict)
+    cancel_requested: bool = False
+    crashes: int = 0
+    offset: int = 0
+
+    @property
+    def usage(self) -> Usage:
+        """The sum over the tasks, calls of failed attempts included."""
+        result = Usage()
+        for task in self.tasks.values():
+            result = result + task.usage
+        return result
+
+
+def fold(state: RunState, events: Iterable[Mapping[str, Any]]) -> RunState:
+    """`state` with `events` (in offset order) applied; `state` itself stays as it was.
+
+    Events already seen (offset not above the state's) are passed over, so a duplicate delivery changes
+    nothing; a type that this version does not know only moves the offset.
+    """
+    result = copy(state)
+    result.tasks = dict(state.tasks)
+    fresh: set[str] = set()
+
+    def task_of(name: str) -> TaskState:
+        if name not in fresh:
+            known = result.tasks.get(name)
+            result.tasks[name] = copy(known) if known is not None else TaskState(name)
+            fresh.add(name)
+        return result.tasks[name]
+
+    for event in events:
+        offset = event["offset"]
+        if offset <= result.offset:
+            continue
+        result.offset = offset
+        result.updated_at = event["at"]
+        kind = event["type"]
+        data = event.get("data") or {}
+        name = event.get("task")
+        if name is not None:
+            result.crashes = 0
+            apply_task = _TASK.get(kind)
+            if apply_task is not None:
+                apply_task(task_of(name), data, event["at"], offset)
+        else:
+            apply_run = _RUN.get(kind)
+            if apply_run is not None:
+                apply_run(result, data, event["at"], offset, task_of)
+    return result
+
+
+def view(state: RunState, seed: Mapping[str, Any], *, position: int | None = None) -> RunView:
+    """What people see of `state`."""
+    gate = next(
+        ({"task": t.name, **(t.gate_info or {})} for t in state.tasks.values() if t.gate == "open"),
+        None,
+    )
+    return RunView(
+        id=state.run,
+        name=state.name,
+        pipeline=state.pipeline,
+        version=state.version,
+        state=state.state,
+        created_at=state.created_at,
+        updated_at=state.updated_at,
+        seed=dict(seed),
+        tasks=tuple(_task_view(t) for t in state.tasks.values()),
+        gate=gate,
+        usage=state.usage,
+        budget=state.budget,
+        error=state.error,
+        position=position,
+        last_event=state.offset,
+        owner=state.owner,
+    )
+
+
+def _task_view(t: TaskState) -> TaskView:
+    return TaskView.model_construct(
+        name=t.name,
+        state=t.state,
+        kind=t.kind,
+        stage=t.stage,
+        attempt=t.attempt,
+        started_at=t.started_at,
+        ended_at=t.ended_at,
+        usage=t.usage,
+        error=t.error,
+        items=t.items,
+        waiting=t.waiting,
+    )
+
+
+# -- one small function for each type of event ---------------------------------------------------------
+
+Data = Mapping[str, Any]
+TaskRule = Callable[[TaskState, Data, str, int], None]
+RunRule = Callable[[RunState, Data, str, int, Callable[[str], TaskState]], None]
+
+
+def _end(task: TaskState, state: TaskStatus, at: str) -> None:
+    task.state = state
+    task.ended_at = at
+    task.waiting = None
+
+
+def _task_started(t: TaskState, data: Data, at: str, offset: int) -> None:
+    t.state = "running"
+    t.attempt = data.get("attempt", t.attempt + 1)
+    t.started_at = t.started_at or at
+    t.ended_at = t.error = t.waiting = None
+    t.delay = 0.0
+
+
+def _task_stage(t: TaskState, data: Data, at: str, offset: int) -> None:
+    t.stage = data.get("stage")
+    t.waiting = None
+
+
+def _task_waiting(t: TaskState, data: Data, at: str, offset: int) -> None:
+    seconds = data.get("seconds")
+    t.waiting = f"waiting {seconds:.0f} s for {data.get('reason')}" if seconds else f"waiting for {data.get('reason')}"
+
+
+def _task_retrying(t: TaskState, data: Data, at: str, offset: int) -> None:
+    t.state = "pending"
+    t.attempt = data.get("attempt", t.attempt)
+    t.delay = float(data.get("delay") or 0.0)
+    t.error = data.get("error")
+    t.waiting = f"next attempt in {t.delay:.0f} s" if t.delay >= 1 else None
+
+
+def _task_done(t: TaskState, data: Data, at: str, offset: int) -> None:
+    _end(t, "done", at)
+    t.output = data.get("output")
+    t.error = None
+    if t.items is not None:
+        t.items = t.items.model_copy(update={"in_flight": 0})
+
+
+def _task_failed(t: TaskState, data: Data, at: str, offset: int) -> None:
+    _end(t, "failed", at)
+    t.error = data.get("error")
+
+
+def _task_skipped(t: TaskState, data: Data, at: str, offset: int) -> None:
+    _end(t, "skipped", at)
+
+
+def _task_cancelled(t: TaskState, data: Data, at: str, offset: int) -> None:
+    _end(t, "cancelled", at)
+
+
+def _map_started(t: TaskState, data: Data, at: str, offset: int) -> None:
+    done = t.items.done if t.items is not None else 0
+    t.items = ItemCounts(total=data["total"], done=done)
+
+
+def _map_progress(t: TaskState, data: Data, at: str, offset: int) -> None:
+    total = t.items.total if t.items is not None else data["done"] + data["failed"]
+    t.items = ItemCounts.model_construct(
+        total=total, done=data["done"], failed=data["failed"], in_flight=data.get("in_flight", 0)
+    )
+    _add_usage(t, data, at, offset)
+
+
+def _add_usage(t: TaskState, data: Data, at: str, offset: int) -> None:
+    usage = data.get("usage")
+    if usage:
+        t.usage = t.usage + Usage.model_construct(**usage)
+    t.waiting = None
+
+
+def _gate_opened(t: TaskState, data: Data, at: str, offset: int) -> None:
+    t.gate = "open"
+    t.gate_info = {"message": data.get("message", ""), "artifacts": data.get("artifacts", [])}
+
+
+def _gate_decided(t: TaskState, data: Data, at: str, offset: int) -> None:
+    t.gate = "approved" if data.get("decision") == "approve" else "rejected"
+    t.gate_info = {**(t.gate_info or {}), "note": data.get("note", ""), "by": data.get("by"), "at": at}
+
+
+_TASK: dict[str, TaskRule] = {
+    "task.started": _task_started,
+    "task.stage": _task_stage,
+    "task.waiting": _task_waiting,
+    "call.retry": _task_waiting,
+    "task.retrying": _task_retrying,
+    "task.done": _task_done,
+    "task.failed": _task_failed,
+    "task.skipped": _task_skipped,
+    "task.cancelled": _task_cancelled,
+    "map.started": _map_started,
+    "map.progress": _map_progress,
+    "call.done": _add_usage,
+    "call.unknown": _add_usage,
+    "gate.opened": _gate_opened,
+    "gate.decided": _gate_decided,
+}
+
+
+def _run_created(s: RunState, data: Data, at: str, offset: int, task_of: Callable[[str], TaskState]) -> None:
+    s.name, s.pipeline, s.version = data["name"], data["pipeline"], data["version"]
+    s.owner = data.get("owner", "")
+    s.budget = dict(data.get("budget") or {})
+    s.created_at = at
+    for task in data["tasks"]:
+        task_of(task["name"]).kind = task["kind"]
+
+
+def _run_started(s: RunState, data: Data, at: str, offset: int, task_of: Callable[[str], TaskState]) -> None:
+    s.state = "running"
+
+
+def _run_ended(state: RunStatus) -> RunRule:
+    def rule(s: RunState, data: Data, at: str, offset: int, task_of: Callable[[str], TaskState]) -> None:
+        s.state = state
+        s.error = data.get("error")
+        s.cancel_requested = False
+        if state in ("cancelled", "failed", "dead"):
+            for task in list(s.tasks.values()):
+                if task.state == "running":
+                    _end(task_of(task.name), "cancelled" if state == "cancelled" else "failed", at)
+                    if state == "dead":
+                        task_of(task.name).error = data.get("error")
+
+    return rule
+
+
+def _run_resumed(s: RunState, data: Data, at: str, offset: int, task_of: Callable[[str], TaskState]) -> None:
+    s.state = "pending"
+    s.error = None
+    s.cancel_requested = False
+    s.crashes = 0
+    s.budget = {**s.budget, **(data.get("budget") or {})}
+    for name in data.get("reset", ()):
+        task = task_of(name)
+        task.state, task.stage = "pending", None
+        task.started_at = task.ended_at = task.error = task.waiting = task.output = None
+        task.delay = 0.0
+        task.gate = task.gate_info = None
+    for name in data.get("clear", ()):
+        task = task_of(name)
+        task.items = None
+        task.cleared_at = offset
+
+
+def _cancel_requested(s: RunState, data: Data, at: str, offset: int, task_of: Callable[[str], TaskState]) -> None:
+    s.cancel_requested = s.state not in ("done", "failed", "cancelled", "dead")
+
+
+def _worker_crashed(s: RunState, data: Data, at: str, offset: int, task_of: Callable[[str], TaskState]) -> None:
+    s.crashes += 1
+
+
+_RUN: dict[str, RunRule] = {
+    "run.created": _run_created,
+    "run.started": _run_started,
+    "run.waiting": _run_ended("waiting"),
+    "run.done": _run_ended("done"),
+    "run.failed": _run_ended("failed"),
+    "run.cancelled": _run_ended("cancelled"),
+    "run.dead": _run_ended("dead"),
+    "run.resumed": _run_resumed,
+    "run.cancel_requested": _cancel_requested,
+    "worker.crashed": _worker_crashed,
+}

@@ -1,0 +1,184 @@
+"""Reading a pipeline from text (YAML or JSON) or from decoded JSON, all violations at once, each with its place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from po_jupyter.errors import InvalidPipeline, Violation
+from po_jupyter.model.pipeline import LLM, Budget, CallRetry, Gate, Pipeline, Refine, Task, TaskRetry
+from po_jupyter.model.violations import dotted, violations_of
+
+Location = tuple[int | str, ...]
+Mark = tuple[int, int]
+_MAX_TEXT = 2_000_000  # characters; the largest hand-written pipelines are a hundredth of it
+_MAX_DEPTH = 50
+
+_PARTS: dict[str, tuple[type[BaseModel], str]] = {
+    "llm": (LLM, "llm"),
+    "budget": (Budget, "budget"),
+    "refine": (Refine, "refine"),
+    "gate": (Gate, "gate"),
+}
+
+
+def read_pipeline(text: str, *, name: str | None = None) -> Pipeline:
+    """The pipeline that YAML (or JSON) text describes.
+
+    `name` is the name given outside of the text (the cell's NAME); another `name:` inside is an error.
+    Raises InvalidPipeline whose violations carry 1-based lines and columns of `text`.
+    """
+    data, marks = _load(text)
+    return _build(data, name, marks)
+
+
+def check_pipeline(value: object, *, name: str | None = None) -> Pipeline:
+    """The pipeline that decoded JSON describes. Raises InvalidPipeline."""
+    if isinstance(value, Pipeline):
+        return value
+    return _build(value, name, {})
+
+
+def _build(data: object, name: str | None, marks: Mapping[Location, Mark]) -> Pipeline:
+    if data is None:
+        raise InvalidPipeline(
+            "the pipeline is empty", hint='Start with a list of tasks:\ntasks:\n  - name: hello\n    prompt: "Say hello"'
+        )
+    if not isinstance(data, Mapping):
+        raise InvalidPipeline(f"a pipeline is a mapping with `tasks`, not {_kind(data)}")
+    found: list[Violation] = []
+    given = data.get("name")
+    if name is not None:
+        if given is not None and given != name:
+            line, column = marks.get(("name",), (None, None))
+            found.append(
+                Violation("name", f"the pipeline is called {name!r} outside and {given!r} in its text", line, column)
+            )
+        data = {**data, "name": name}
+
+    def place(loc: Location) -> tuple[int | None, int | None]:
+        while loc and loc not in marks:
+            loc = loc[:-1]
+        return marks.get(loc, (None, None))
+
+    try:
+        pipeline = Pipeline.model_validate(data)
+    except ValidationError as error:
+        for violation, item in zip(violations_of(error, known=_known, place=place), error.errors(), strict=True):
+            loc = tuple(item["loc"])
+            if item["type"] == "too_short" and loc == ("tasks",) and data.get("tasks"):
+                continue  # pydantic's echo of tasks that were refused for a reason of their own
+            if item["type"] == "value_error" and violation.line is not None:
+                violation = violation._replace(message=violation.message.removeprefix(f"{dotted(loc)}: "))
+            found.append(_nearer(violation, data, marks))
+        raise InvalidPipeline(violations=found) from None
+    if found:
+        raise InvalidPipeline(violations=found)
+    return pipeline
+
+
+def _nearer(violation: Violation, data: Mapping[str, Any], marks: Mapping[Location, Mark]) -> Violation:
+    """Whole-pipeline findings (duplicates, needs) name a task: point at the last entry of that name."""
+    if violation.where:
+        return violation
+    tasks = data.get("tasks")
+    for i in reversed(range(len(tasks) if isinstance(tasks, list) else 0)):
+        assert isinstance(tasks, list)
+        entry = tasks[i]
+        task = entry.get("name") if isinstance(entry, Mapping) else entry
+        if isinstance(task, str) and (f"{task!r}" in violation.message or f" {task} →" in violation.message):
+            line, column = marks.get(("tasks", i), (None, None))
+            return violation._replace(where=f"tasks[{i}]", line=line, column=column)
+    line, column = marks.get((), (None, None))
+    return violation._replace(line=line, column=column)
+
+
+def _known(loc: Location) -> tuple[list[str], str]:
+    """The legal fields at a location, and what that place is called."""
+    last = next((p for p in reversed(loc) if isinstance(p, str)), None)
+    if last == "retry":
+        return list((CallRetry if "llm" in loc else TaskRetry).model_fields), "retry"
+    if last in _PARTS:
+        model, what = _PARTS[last]
+        return list(model.model_fields), what
+    if last == "tasks":
+        return list(Task.model_fields), "a task"
+    return list(Pipeline.model_fields), "a pipeline"
+
+
+# -- text to plain values with places -----------------------------------------------------------------
+
+
+def _load(text: str) -> tuple[Any, dict[Location, Mark]]:
+    if len(text) > _MAX_TEXT:
+        raise InvalidPipeline(f"the text has {len(text):,} characters; a pipeline may have {_MAX_TEXT:,}")
+    yaml = YAML(typ="safe", pure=True)  # YAML 1.2: `no` and `on` stay words
+    marks: dict[Location, Mark] = {}
+    try:
+        root = yaml.compose(text)
+        if root is None:
+            return None, marks
+        return _value(root, (), marks, yaml), marks
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark is not None else (None, None)
+        problem = str(error.problem or error.context or "not YAML").split("\n")[0]
+        raise InvalidPipeline(
+            violations=[Violation("", f"not valid YAML: {problem}", line, column)],
+            hint="Indent with spaces, and quote text that holds `: ` or starts with `{`, `[`, `*`, `&` or `@`.",
+        ) from None
+    except YAMLError as error:
+        raise InvalidPipeline(f"not valid YAML: {str(error).splitlines()[0]}") from None
+
+
+def _value(node: Node, loc: Location, marks: dict[Location, Mark], yaml: YAML) -> Any:
+    marks.setdefault(loc, (node.start_mark.line + 1, node.start_mark.column + 1))
+    if len(loc) > _MAX_DEPTH:
+        raise _at(node, f"nested deeper than {_MAX_DEPTH} levels")
+    if node.anchor is not None:
+        # An alias can repeat a node; a handful of them can stand for gigabytes.
+        raise _at(node, "anchors and aliases (`&`, `*`) are not read here")
+    if isinstance(node, MappingNode):
+        result: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = key_node.value if isinstance(key_node, ScalarNode) else None
+            if key is None or key_node.tag.endswith(":merge"):
+                raise _at(key_node, "a key here is a plain word")
+            if key in result:
+                raise _at(key_node, f"`{key}` stands here twice")
+            marks[(*loc, key)] = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
+            result[key] = _value(value_node, (*loc, key), marks, yaml)
+        return result
+    if isinstance(node, SequenceNode):
+        return [_value(child, (*loc, i), marks, yaml) for i, child in enumerate(node.value)]
+    return _scalar(node, yaml)
+
+
+def _scalar(node: Node, yaml: YAML) -> Any:
+    tag = str(node.tag).rpartition(":")[2]
+    if not str(node.tag).startswith("tag:yaml.org,2002:") or tag not in ("str", "int", "float", "bool", "null", "timestamp"):
+        raise _at(node, f"the tag {node.tag} is not read here")
+    if tag in ("str", "timestamp"):
+        return str(node.value)
+    value = yaml.constructor.construct_object(node, deep=True)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise _at(node, f"{node.value} is not a number that JSON knows")
+    return value
+
+
+def _at(node: Node, message: str) -> InvalidPipeline:
+    mark = node.start_mark
+    return InvalidPipeline(violations=[Violation("", message, mark.line + 1, mark.column + 1)])
+
+
+def _kind(value: object) -> str:
+    return {list: "a list", str: "text", int: "a number", float: "a number", bool: "true or false"}.get(
+        type(value), type(value).__name__
+    )
+
