@@ -27,6 +27,8 @@ class Voices:
         if known_round != round:
             known = ""
         self._texts[key] = (round, (known + text)[-_KEPT:], now)
+        if self._current not in self._texts:
+            self._current = key
         if len(self._texts) > _MOST:
             oldest = next(iter(self._texts))  # `pop` above keeps the order by the last word
             del self._texts[oldest]

@@ -1,8 +1,8 @@
 """The live view of a run in a cell.
 
-The client's background thread follows the run and writes into the widget, so the view lives while a cell blocks and
-after it returned. That thread never prints: its output would land in whatever cell runs. When the run ends, the
-display is replaced by plain HTML and text, so that a saved notebook shows the end without any kernel (G8).
+The client's background thread follows the run and writes into the widget, so the view lives while a cell blocks
+and after it returned. That thread never prints: its output would land in whatever cell runs. When the run ends,
+the display is replaced by plain HTML and text, so that a saved notebook shows the end without any kernel (G8).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 EVERY = 0.125  # seconds between two updates at least: 8 a second is what an eye and a browser can use
 _VIEW_EVERY = 0.25  # seconds between two questions for the run's state
 _CLOCK = 1.0  # seconds; the clock ticks although nothing happens
+_BUTTONS = "-buttons"
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _RESULT = 300  # characters of an output that a finished run shows
 _RESULT_ROWS = 3
@@ -52,6 +53,7 @@ class RunWidget:
         self._waits_in_cell = False
         self._results: list[tuple[str, str]] = []
         self._displays: list[str] = []
+        self._places: list[str] = []
         self._future: Any = None
         self._closed = False
         self._parts = _Parts(self._click) if interactive else None
@@ -61,14 +63,18 @@ class RunWidget:
     def show(self) -> None:
         """Draw the run here too, and follow it if nobody does yet."""
         display_id = f"po-{self.run.id}-{len(self._displays)}-{id(self):x}"
-        self._displays.append(display_id)
-        self._publish(self.bundle(), display_id, False)
-        if self._parts is not None:
-            self._publish(_NOTHING, display_id + "-buttons", False)
         if self.run.state in ENDED:
-            loop.run(self._settle())
-        else:
+            loop.run(self._collect())
+        self._publish(self.bundle(), display_id, False)
+        if self._parts is not None and (self.run.state not in ENDED or _buttons(self.run)):
+            # A place of its own for the buttons that remain when the picture has become plain HTML.
+            self._publish(self._rest(), display_id + _BUTTONS, False)
+            self._places.append(display_id + _BUTTONS)
+        self._displays.append(display_id)
+        if self.run.state not in ENDED:
             self._start()
+        else:
+            self.finished.set()
 
     def wait(self) -> None:
         """Block until the run ended. An interrupt raises KeyboardInterrupt and changes nothing."""
@@ -121,6 +127,8 @@ class RunWidget:
                                     update.task, update.item, update.text, update.round, time.monotonic()
                                 )
                             dirty.set()
+                            if self._closed:
+                                return
                 except NotFound as error:
                     self._notice = str(error)
                     return
@@ -140,23 +148,37 @@ class RunWidget:
     async def _paint(self, dirty: asyncio.Event) -> None:
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(dirty.wait(), _CLOCK)
+                async with asyncio.timeout(_CLOCK):  # wait_for of Python 3.11 can swallow a cancellation
+                    await dirty.wait()
             dirty.clear()
             self._draw()
             await asyncio.sleep(EVERY)
 
     async def _settle(self) -> None:
         """The last picture: in the widget, and as what the notebook keeps."""
+        try:
+            await self._collect()
+            self._draw()
+            self._publish_again()
+        finally:
+            self.finished.set()
+
+    async def _collect(self) -> None:
         if self.run.state == "done" and not self._results:
             with suppress(PoError):
                 self._results = await _results(self._aio, self.run)
-        self._draw()
-        bundle = self.bundle()
+
+    def _publish_again(self) -> None:
+        bundle, rest = self.bundle(), self._rest()
         for display_id in self._displays:
             self._publish(bundle, display_id, True)
-            if self._parts is not None and self.run.state in ENDED and _buttons(self.run):
-                self._publish({"text/plain": "", _WIDGET: self._parts.after}, display_id + "-buttons", True)
-        self.finished.set()
+        for display_id in self._places:
+            self._publish(rest, display_id, True)
+
+    def _rest(self) -> Bundle:
+        if self._parts is None or self.run.state not in ENDED or not _buttons(self.run):
+            return {"text/html": "", "text/plain": ""}
+        return {"text/plain": "", _WIDGET: self._parts.after}
 
     def _picture(self) -> Picture:
         notice = self._notice
@@ -189,20 +211,14 @@ class RunWidget:
             self._notice = ""
         except PoError as error:
             self._notice = str(error)
-        if self._parts is not None:
-            self._parts.update(to_html(self._picture()), _buttons(self.run), free=True)
+            if self._parts is not None:
+                self._parts.free()
+        self._draw()
         if was_over:
             self._results = []
-            bundle = self.bundle()
-            for display_id in self._displays:
-                self._publish(bundle, display_id, True)
-                if self.run.state not in ENDED:
-                    self._publish(_NOTHING, display_id + "-buttons", True)
+            self._publish_again()
             if self.run.state not in ENDED:
                 self._start()
-
-
-_NOTHING: Bundle = {"text/html": "", "text/plain": ""}
 
 
 class _Parts:
@@ -230,16 +246,17 @@ class _Parts:
     def after(self) -> Bundle:
         return dict(self._row._repr_mimebundle_()[_WIDGET])
 
-    def update(self, html: str, actions: tuple[str, ...], *, free: bool = False) -> None:
+    def update(self, html: str, actions: tuple[str, ...]) -> None:
         if self._html.value != html:
             self._html.value = html
         if actions != self._shown:
             self._row.children = [self._button(action) for action in actions]
             self._shown = actions
-            free = True
-        if free:
-            for button in self._buttons.values():
-                button.disabled = False
+            self.free()
+
+    def free(self) -> None:
+        for button in self._buttons.values():
+            button.disabled = False
 
     def _button(self, action: str) -> Any:
         if action not in self._buttons:
