@@ -233,7 +233,16 @@ class ModelServer:
                 "--reply",
                 self.reply if isinstance(self.reply, str) else json.dumps(_plain(self.reply)),
             ]
-        self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        # The child finds the package where this process found it, also from a checkout and another directory.
+        root = str(Path(__file__).parents[2])
+        path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
+        self._child = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": path},
+        )
         assert self._child.stdout is not None
         line = self._child.stdout.readline()
         if not line:
