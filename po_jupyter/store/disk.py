@@ -20,7 +20,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
 
-from diskcache import Timeout
+from diskcache import Timeout  # type: ignore[import-untyped]
 
 from po_jupyter.errors import CorruptRow
 from po_jupyter.store import migrations, place
@@ -107,7 +107,7 @@ class DiskStore(RowStore):
             lane.close()
 
     def verify(self) -> list[str]:
-        """Walk over every row of every shard; what is wrong, one line each. Slow: for `po doctor` and for tests."""
+        """Walk over every row of every shard; what is wrong, one line each. Slow: for `po doctor`."""
         wrong: list[str] = []
         for shard in (DOCUMENTS, *range(self.shards)):
             wrong.extend(self._lane(shard).verify())
@@ -218,7 +218,7 @@ class _ShardRows:
         return bool(self._cache.delete(key))
 
     def verify(self) -> list[str]:
-        wrong = []
+        wrong: list[str] = []
         keys = self._cache.iterkeys()
         while True:
             try:

@@ -1,8 +1,8 @@
 """diskcache, hardened into a durable store that knows JSON only.
 
 diskcache is a cache: by default it deletes data past 1 GB, unpickles what it finds (CVE-2025-69872, which has
-no fixed release; its own JSONDisk is affected too), and commits without waiting for the disk. `JsonDisk` refuses
-every row that it did not write itself, before anything looks at the payload; `open_shard` sets the rest.
+no fixed release; its own JSONDisk is affected too), and commits without waiting for the disk. `JsonDisk`
+refuses every row that it did not write itself, before anything looks at the payload.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import sqlite3
 from pathlib import Path
 from typing import Any, NoReturn
 
-from diskcache import Cache, Disk
-from diskcache.core import ENOVAL, MODE_PICKLE, MODE_RAW, UNKNOWN
+from diskcache import Cache, Disk  # type: ignore[import-untyped]
+from diskcache.core import ENOVAL, MODE_PICKLE, MODE_RAW, UNKNOWN  # type: ignore[import-untyped]
 
 from po_jupyter.store.jsontext import Unreadable, decode, encode, pack, unpack
 
@@ -37,7 +37,7 @@ class Refused(Unreadable):
     """A row that JsonDisk did not write."""
 
 
-class JsonDisk(Disk):
+class JsonDisk(Disk):  # type: ignore[misc]  # diskcache has no types
     """Text keys and JSON values, nothing else, in either direction.
 
     With `read=True` a value is fetched as JSON text, not decoded.
@@ -71,7 +71,7 @@ class JsonDisk(Disk):
         """A row may name any file of this machine; it is not ours, so it is not deleted either."""
 
 
-class ShardCache(Cache):
+class ShardCache(Cache):  # type: ignore[misc]  # diskcache has no types
     """A `Cache` that opens in about 1 ms.
 
     The base class rewrites each of its settings at every opening, in a durable transaction each, then closes

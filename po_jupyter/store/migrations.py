@@ -35,7 +35,8 @@ def check(row: dict[str, Any], where: str) -> None:
     """Raises StoreUnusable when a newer version wrote the store."""
     if row["version"] > FORMAT:
         raise StoreUnusable(
-            f"the store in {where} was written by a newer po_jupyter (format {row['version']}, this one knows {FORMAT})",
+            f"the store in {where} was written by a newer po_jupyter "
+            f"(format {row['version']}, this one knows {FORMAT})",
             hint="Upgrade po_jupyter in this environment, or set PO_DATA_DIR to another directory.",
             details={"path": where, "format": row["version"], "known": FORMAT},
         )

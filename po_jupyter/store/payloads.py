@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from threading import Lock
 from typing import Any
 
@@ -64,7 +64,7 @@ def split(row: bytes) -> Split:
             "a row of payloads does not say where its values are", hint="It was not written by po_jupyter."
         )
     ends = list(accumulate(lengths, lambda last, length: last + 1 + length, initial=end + 1))
-    return Split(row, [(last + 1, this) for last, this in zip(ends, ends[1:], strict=False)])
+    return Split(row, [(last + 1, this) for last, this in pairwise(ends)])
 
 
 def _decoded(text: bytes) -> Any:

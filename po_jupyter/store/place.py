@@ -14,15 +14,17 @@ from po_jupyter.errors import StoreError, StoreUnusable
 
 # SQLite's locks and its shared memory do not work, or work sometimes, across machines (sqlite.org/wal.html,
 # sqlite.org/faq.html#q5). 9p is what WSL and some containers show of the host's directories.
-NETWORK = frozenset(
-    ("nfs", "nfs3", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afpfs", "afs", "ncpfs", "9p", "lustre")
-    + ("gpfs", "beegfs", "beegfs_nodev", "glusterfs", "ceph", "panfs", "pvfs2", "orangefs", "coda")
-    + ("webdav", "davfs", "davfs2")
-)
-NETWORK_FUSE = frozenset(
-    ("sshfs", "glusterfs", "ceph", "ceph-fuse", "s3fs", "gcsfuse", "rclone", "goofys", "blobfuse", "blobfuse2")
-    + ("juicefs", "davfs", "curlftpfs", "smbnetfs", "mfs", "moosefs", "lizardfs", "seaweedfs", "mountpoint-s3")
-)
+# fmt: off
+NETWORK = frozenset({
+    "nfs", "nfs3", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afpfs", "afs", "ncpfs", "9p", "lustre",
+    "gpfs", "beegfs", "beegfs_nodev", "glusterfs", "ceph", "panfs", "pvfs2", "orangefs", "coda", "webdav",
+    "davfs", "davfs2",
+})
+NETWORK_FUSE = frozenset({
+    "sshfs", "glusterfs", "ceph", "ceph-fuse", "s3fs", "gcsfuse", "rclone", "goofys", "blobfuse", "blobfuse2",
+    "juicefs", "davfs", "curlftpfs", "smbnetfs", "mfs", "moosefs", "lizardfs", "seaweedfs", "mountpoint-s3",
+})
+# fmt: on
 ELSEWHERE = "Set PO_DATA_DIR to a directory on a local disk."
 
 
@@ -82,8 +84,8 @@ def prepare(path: Path, *, allow_network: bool) -> None:
     if sys.platform != "win32":
         if info.st_uid != os.geteuid():
             raise StoreUnusable(
-                f"the data directory {path} belongs to another user (uid {info.st_uid}, you are {os.geteuid()})",
-                hint="Whoever owns it could read and change your runs. Set PO_DATA_DIR to a directory of your own.",
+                f"the data directory {path} belongs to another user (uid {info.st_uid}, not {os.geteuid()})",
+                hint="Its owner could read and change your runs. Set PO_DATA_DIR to a directory of your own.",
                 details={"path": str(path)},
             )
         if info.st_mode & 0o077:
@@ -99,7 +101,7 @@ def prepare(path: Path, *, allow_network: bool) -> None:
         kind = network_type(path, mounts())
         if kind is not None:
             raise StoreUnusable(
-                f"the data directory {path} is on a network file system ({kind}), where SQLite's locks do not hold",
+                f"the data directory {path} is on a network file system ({kind}), where SQLite's locks fail",
                 hint=ELSEWHERE,
                 details={"path": str(path), "type": kind},
             )
@@ -108,29 +110,29 @@ def prepare(path: Path, *, allow_network: bool) -> None:
 _REASONS = {
     sqlite3.SQLITE_FULL: (
         "the disk is full",
-        "Free some space; nothing was changed, and the run can be resumed.",
+        "Free some space. Nothing was changed; the run can be resumed.",
     ),
     sqlite3.SQLITE_READONLY: ("it cannot be written: it is read-only", ELSEWHERE),
     sqlite3.SQLITE_PERM: ("it may not be opened", ELSEWHERE),
     sqlite3.SQLITE_CANTOPEN: (
         "it cannot be opened",
-        "Look at its rights and whether its directory is still there.",
+        "Look at its rights, and whether its directory is there.",
     ),
     sqlite3.SQLITE_IOERR: (
         "the disk answers with an error",
-        "Look at its health, its quota and its free space.",
+        "Look at its health, quota and free space.",
     ),
     sqlite3.SQLITE_CORRUPT: ("it is damaged", "Restore it from a copy."),
     sqlite3.SQLITE_NOTADB: ("it is not a database", "Restore it from a copy."),
     sqlite3.SQLITE_BUSY: (
         "another process keeps it locked",
-        "Look for a po_jupyter process that hangs; try again.",
+        "Look for a process that hangs; try again.",
     ),
 }
 
 
 def cause(error: BaseException) -> sqlite3.Error | None:
-    """The first SQLite error behind `error`: diskcache hides it behind its Timeout, or behind a failed rollback."""
+    """The first SQLite error behind `error`: diskcache hides it behind its Timeout, or a failed rollback."""
     found: sqlite3.Error | None = None
     at: BaseException | None = error
     while at is not None:

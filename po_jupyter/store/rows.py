@@ -23,10 +23,10 @@ from functools import partial
 from hashlib import sha256
 from typing import Any, TypeVar, cast
 
-from po_jupyter.errors import Conflict, CorruptRow, InvalidInput, NotFound, StaleFence
+from po_jupyter.errors import Conflict, InvalidInput, NotFound, StaleFence
 from po_jupyter.model.event import now
 from po_jupyter.model.run import ENDED
-from po_jupyter.store import documents, index, payloads
+from po_jupyter.store import documents, index, log, payloads
 from po_jupyter.store.base import Commit, Head, Lease, NewRun, Page, Record, Ref
 from po_jupyter.store.index import Rows
 from po_jupyter.store.jsontext import encode
@@ -59,7 +59,7 @@ class RowStore(ABC):
 
     def _run(self, run: str, work: Callable[[Rows], T], *, write: bool = False) -> T:
         if not _RUN.fullmatch(run):
-            raise _no_run(run)
+            raise log.no_run(run)
         return self._at(self._shard(run), work, write=write)
 
     # -- runs -----------------------------------------------------------------------------------
@@ -101,17 +101,17 @@ class RowStore(ABC):
             rows.write(f"def/{run}", definition)
             index.add(rows, run)
             index.set_active(rows, run, True)
-            return _append(rows, head, Commit(events=new.events)), True
+            return log.append(rows, head, Commit(events=new.events)), True
 
         return self._at(self._shard(run), work, write=True)
 
     def head(self, run: str) -> Head:
-        return self._run(run, partial(_head, run=run))
+        return self._run(run, partial(log.head_of, run=run))
 
     def definition(self, run: str) -> dict[str, Any]:
         row = self._run(run, lambda rows: rows.read(f"def/{run}"))
         if row is None:
-            raise _no_run(run)
+            raise log.no_run(run)
         return dict(row["definition"])
 
     def runs(
@@ -130,7 +130,7 @@ class RowStore(ABC):
             match = _CURSOR.fullmatch(cursor)
             if match is None:
                 raise InvalidInput(
-                    f"{cursor!r:.80} is not a cursor", hint="Pass `next` of the page before, as it is."
+                    f"{cursor!r:.80} is not a cursor", hint="Pass the `next` of the page before."
                 )
             than = match[1]
         wanted = frozenset(states)
@@ -170,15 +170,15 @@ class RowStore(ABC):
 
     def delete_run(self, run: str) -> None:
         def work(rows: Rows) -> str | None:
-            head = _head(rows, run)
+            head = log.head_of(rows, run)
             if head["state"] not in ENDED:
                 raise Conflict(
                     f"run {run} is {head['state']}; only an ended run can be deleted", hint="Cancel it first."
                 )
             row = rows.read(f"def/{run}") or {}
             for n in range(1, head["n"] + 1):
-                rows.erase(_key("c", run, n))
-                rows.erase(_key("p", run, n))
+                rows.erase(log.key_of("c", run, n))
+                rows.erase(log.key_of("p", run, n))
             for kind in ("def", "head"):
                 rows.erase(f"{kind}/{run}")
             index.remove(rows, run)
@@ -194,7 +194,7 @@ class RowStore(ABC):
     # -- the log --------------------------------------------------------------------------------
     def claim(self, run: str, holder: Mapping[str, Any]) -> Lease:
         def work(rows: Rows) -> Lease:
-            head = _head(rows, run)
+            head = log.head_of(rows, run)
             head["fence"] += 1
             head["holder"] = dict(holder)
             rows.write(f"head/{run}", head)
@@ -206,21 +206,23 @@ class RowStore(ABC):
         values = payloads.join(commit.payloads) if commit.payloads else None  # before the shard is locked
 
         def work(rows: Rows) -> Head:
-            head = _head(rows, lease.run)
+            head = log.head_of(rows, lease.run)
             if head["fence"] != lease.fence:
                 raise StaleFence(
-                    f"run {lease.run} was taken over: fence {lease.fence} is stale, the newest is {head['fence']}",
+                    f"run {lease.run} was taken over: fence {lease.fence} is older than {head['fence']}",
                     hint="Whoever holds the run now goes on; this writer must stop.",
                 )
             if head["holder"] is None:
                 raise StaleFence(f"run {lease.run} was given back: nobody holds fence {lease.fence} any more")
-            return _append(rows, head, commit, values)
+            return log.append(rows, head, commit, values)
 
         return self._run(lease.run, work, write=True)
 
     def request(self, run: str, events: Sequence[Mapping[str, Any]], state: str | None = None) -> Head:
         return self._run(
-            run, lambda rows: _append(rows, _head(rows, run), Commit(events=events, state=state)), write=True
+            run,
+            lambda rows: log.append(rows, log.head_of(rows, run), Commit(events=events, state=state)),
+            write=True,
         )
 
     def records(self, run: str, *, after: int = 0, limit: int | None = None) -> Iterator[Record]:
@@ -232,17 +234,17 @@ class RowStore(ABC):
     def _read_on(self, run: str, first: int, last: int) -> Iterator[Record]:
         for start in range(first, last + 1, CHUNK):
             yield from self._run(
-                run, partial(_records, run=run, first=start, last=min(start + CHUNK - 1, last))
+                run, partial(log.read, run=run, first=start, last=min(start + CHUNK - 1, last))
             )
 
     def events(self, run: str, *, since: int = 0, limit: int = 1000) -> list[dict[str, Any]]:
         hint = self._hints.get(run)
 
         def find(rows: Rows) -> tuple[int, int]:
-            head = _head(rows, run)
+            head = log.head_of(rows, run)
             if head["offset"] <= since:
                 return 0, 0
-            return _record_of(rows, run, since + 1, head["n"], hint), head["n"]
+            return log.find(rows, run, since + 1, head["n"], hint), head["n"]
 
         start, last = self._run(run, find)
         found: list[dict[str, Any]] = []
@@ -273,9 +275,11 @@ class RowStore(ABC):
 
     def _payload_row(self, run: str, n: int) -> bytes | None:
         def work(rows: Rows) -> bytes | None:
-            text = rows.text(_key("p", run, n))
+            text = rows.text(log.key_of("p", run, n))
             if text is None:
-                _head(rows, run)  # a run that does not exist is NotFound, a record without payloads is not
+                log.head_of(
+                    rows, run
+                )  # a run that does not exist is NotFound, a record without payloads is not
             return text
 
         return self._run(run, work)
@@ -301,21 +305,6 @@ class RowStore(ABC):
         return self._at(DOCUMENTS, partial(documents.swap, kind=kind, name=name, old=old, new=text), write=True)
 
 
-def _key(kind: str, run: str, n: int) -> str:
-    return f"{kind}/{run}/{n:08d}"
-
-
-def _no_run(run: str) -> NotFound:
-    return NotFound(f"there is no run {run!r:.80}")
-
-
-def _head(rows: Rows, run: str) -> Head:
-    head = rows.read(f"head/{run}")
-    if head is None:
-        raise _no_run(run)
-    return cast(Head, head)
-
-
 def _active_heads(rows: Rows) -> list[Head]:
     return [head for run in index.active(rows) if (head := rows.read(f"head/{run}")) is not None]
 
@@ -335,94 +324,7 @@ def _reserve(rows: Rows, *, new: NewRun, key: str) -> str:
         return new.run
     if there["request_hash"] != new.request_hash:
         raise Conflict(
-            f"the idempotency key {new.idempotency_key!r:.80} was used for another request (run {there['run']})",
+            f"the idempotency key {new.idempotency_key!r:.80} was used for another request: run {there['run']}",
             hint="Use a new key for a new request; the same key only repeats the very same one.",
         )
     return str(there["run"])
-
-
-def _placed(said: Mapping[str, Any], field: str, n: int, values: int) -> dict[str, Any]:
-    """A copy of `said` in which an index into this commit's payloads has become `[n, index]`."""
-    entry = dict(said)
-    at = entry.get(field)
-    if type(at) is int:
-        if not 0 <= at < values:
-            raise InvalidInput(f"`{field}` points at payload {at}, but the commit carries {values}")
-        entry[field] = [n, at]
-    return entry
-
-
-def _draft(said: Mapping[str, Any], at: str, n: int, values: int) -> dict[str, Any]:
-    event = {key: value for key, value in said.items() if key not in ("offset", "run")}
-    event.setdefault("at", at)
-    data = event.get("data")
-    if data is None:
-        event["data"] = {}
-    elif type(data.get("output")) is int:
-        event["data"] = _placed(data, "output", n, values)
-    return event
-
-
-def _append(rows: Rows, head: Head, commit: Commit, joined: bytes | None = None) -> Head:
-    """Write the next record of the run, and the head that follows from it."""
-    run, n, at, values = head["run"], head["n"] + 1, now(), len(commit.payloads)
-    record: dict[str, Any] = {"at": at, "fence": head["fence"], "first": head["offset"] + 1}
-    if commit.events:
-        record["events"] = [_draft(event, at, n, values) for event in commit.events]
-    if commit.items:
-        record["items"] = [_placed(item, "output", n, values) for item in commit.items]
-    if commit.calls:
-        record["calls"] = [_placed(call, "answer", n, values) for call in commit.calls]
-    rows.write(_key("c", run, n), record)
-    if joined is not None:
-        rows.write(_key("p", run, n), joined)
-    before = head["state"]
-    after = head.copy()
-    after["n"], after["offset"], after["updated_at"] = n, head["offset"] + len(commit.events), at
-    if commit.state is not None:
-        after["state"] = commit.state
-    if commit.release:
-        after["holder"] = None
-    rows.write(f"head/{run}", after)
-    if (before in ENDED) != (after["state"] in ENDED):
-        index.set_active(rows, run, after["state"] not in ENDED)
-    return after
-
-
-def _record(rows: Rows, run: str, n: int) -> Record:
-    row = rows.read(_key("c", run, n))
-    if row is None:
-        _head(rows, run)  # deleted while we were reading: NotFound
-        raise CorruptRow(
-            f"record {n} of run {run} is missing, although later ones are there",
-            hint="The store was changed by something else; restore it from a copy, or delete the run.",
-        )
-    return {
-        "n": n,
-        "at": row["at"],
-        "fence": row["fence"],
-        "first": row["first"],
-        "events": row.get("events", []),
-        "items": row.get("items", []),
-        "calls": row.get("calls", []),
-    }
-
-
-def _records(rows: Rows, run: str, first: int, last: int) -> list[Record]:
-    return [_record(rows, run, n) for n in range(first, last + 1)]
-
-
-def _record_of(rows: Rows, run: str, offset: int, last: int, hint: tuple[int, int] | None) -> int:
-    """The number of the record that holds the event `offset`: the last one whose `first` is not above it."""
-    low, high = 1, last
-    if hint is not None and hint[1] <= offset and hint[0] <= last:
-        low = hint[0]
-        if low == last or _record(rows, run, low + 1)["first"] > offset:
-            return low  # following a run as it grows: no search
-    while low < high:
-        middle = (low + high + 1) // 2
-        if _record(rows, run, middle)["first"] <= offset:
-            low = middle
-        else:
-            high = middle - 1
-    return low
