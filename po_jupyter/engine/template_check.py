@@ -67,23 +67,12 @@ class _Upstream:
     """Which tasks are finished when another starts; each answer is computed once."""
 
     def __init__(self, pipeline: Pipeline) -> None:
-        before: str | None = None
+        self._pipeline = pipeline
         self._known: dict[str, frozenset[str]] = {}
-        self._needs: dict[str, tuple[str, ...]] = {}
-        for task in pipeline.tasks:
-            self._needs[task.name] = task.needs if task.needs is not None else ((before,) if before else ())
-            before = task.name
 
     def of(self, name: str) -> frozenset[str]:
         if name not in self._known:
-            seen: set[str] = set()
-            todo = list(self._needs[name])
-            while todo:
-                need = todo.pop()
-                if need not in seen:
-                    seen.add(need)
-                    todo.extend(self._needs[need])
-            self._known[name] = frozenset(seen)
+            self._known[name] = self._pipeline.upstream_of(name)
         return self._known[name]
 
 
