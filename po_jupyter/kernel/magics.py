@@ -1,4 +1,4 @@
-"""`%%po_pipeline`, `%%po_task` and `%po`. Every mistake is one clear message in the cell, and changes nothing."""
+"""`%%po_pipeline`, `%%po_task` and `%po`. A mistake is one clear message in the cell, and changes nothing."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
-from po_jupyter.errors import PoError, Unavailable, Violation
+from po_jupyter.errors import Unavailable, Violation
 from po_jupyter.kernel import report
 from po_jupyter.kernel.arguments import Given, Option, parse
 from po_jupyter.kernel.cells import BODY_OFFSET, inline, missing_names, read_task
-from po_jupyter.kernel.problem import CellError, Detached, RunFailed, clean, told
+from po_jupyter.kernel.problem import CellError, Detached, RunFailed, clean
 from po_jupyter.kernel.session import Session, how_it_ended
-from po_jupyter.model import format as fmt
 from po_jupyter.model.pipeline import LLM, Budget, Pipeline
 from po_jupyter.model.violations import did_you_mean
 
@@ -58,7 +57,9 @@ _FAILED_SHOWN = 20
 
 @magics_class
 class PoMagics(Magics):
-    """The magics of one shell. `verbs` gives the CLI's click group for the verbs that have no view of their own."""
+    """The magics of one shell. `verbs` gives the CLI's group for the verbs that have no view of their own."""
+
+    session: Session
 
     def __init__(self, session: Session, verbs: Callable[[], click.Group] | None = None) -> None:
         super().__init__(session.shell)
@@ -71,7 +72,8 @@ class PoMagics(Magics):
     def po_pipeline(self, line: str, cell: str) -> Any:
         """Define a pipeline in YAML, and run it with --run.
 
-        %%po_pipeline NAME [--run] [--seed EXPR] [--out VAR] [--wait] [--model REF] [--budget USD] [--limit N] [--fresh]
+        %%po_pipeline NAME [--run] [--seed EXPR] [--out VAR] [--wait] [--model REF] [--budget USD] [--limit N]
+        [--fresh]
         """
         from po_jupyter.model.reading import line_finder, read_pipeline
 
@@ -90,7 +92,7 @@ class PoMagics(Magics):
             if runs:
                 return self._start(pipeline, seed, given)
             checked = self._checked(pipeline, seed)
-            report.show(self.shell, report.pipeline(pipeline, checked))
+            report.show(self.session.shell, report.pipeline(pipeline, checked))
         return None
 
     def _prepared(
@@ -103,7 +105,8 @@ class PoMagics(Magics):
                 changes["llm"] = LLM.model_validate({**pipeline.llm.model_dump(), "model": given.get("model")})
             except ValueError:
                 raise CellError(
-                    f"`--model {given.get('model')}`: a model is written provider:model, for example openai:gpt-5-mini"
+                    f"`--model {given.get('model')}`: a model is written provider:model, "
+                    "for example openai:gpt-5-mini"
                 ) from None
         if given.get("budget"):
             changes["budget"] = Budget(usd=given.get("budget"), tokens=pipeline.budget.tokens)
@@ -122,9 +125,10 @@ class PoMagics(Magics):
                 name = task.task or task.name
                 guess = did_you_mean(name, list(self.session.tasks))
                 hint = guess or f": define it in a cell with %%po_task {name}, or give the task a `prompt`"
-                violation = Violation(f"tasks[{i}]", f"task `{task.name}` has no prompt, and there is no Python `{name}`{hint}")
+                message = f"task `{task.name}` has no prompt, and there is no Python `{name}`{hint}"
+                violation = Violation(f"tasks[{i}]", message)
                 line = find(violation) if find is not None else None
-                missing.append(f"cell line {line + BODY_OFFSET}: {violation.message}" if line else violation.message)
+                missing.append(f"cell line {line + BODY_OFFSET}: {message}" if line else message)
         if missing:
             raise CellError("\n".join(missing))
 
@@ -153,7 +157,7 @@ class PoMagics(Magics):
     def _follow(self, run: Run, given: Given) -> Run:
         """Draw the run, leave it in VAR, and with --wait block until it ended."""
         if given.get("out"):
-            self.shell.user_ns[given.get("out")] = run
+            self.session.shell.user_ns[given.get("out")] = run
         widget = self.session.show(run)
         if given.get("wait"):
             try:
@@ -178,10 +182,10 @@ class PoMagics(Magics):
         _check_task_name(name)
         task = read_task(name, cell)
         self.session.tasks[name] = task
-        for missing, at in missing_names(cell, self.shell.user_ns):
+        for missing, at in missing_names(cell, self.session.shell.user_ns):
             print(
-                f"cell line {at + BODY_OFFSET}: `{missing}` is of this notebook and will not be there when the task "
-                "runs: import or define it in this cell, or pass it in the seed"
+                f"cell line {at + BODY_OFFSET}: `{missing}` is of this notebook and will not be there when the "
+                "task runs: import or define it in this cell, or pass it in the seed"
             )
         if given.get("try") is None:
             print(f"task {name}: {', '.join(task.stages)}")
@@ -191,7 +195,7 @@ class PoMagics(Magics):
         seed = self.session.value_of("try", given.get("try"))
         with clean():
             tried = try_task(task, seed)
-        report.show(self.shell, report.trial(name, tried))
+        report.show(self.session.shell, report.trial(name, tried))
         if tried.error is not None:
             raise CellError(tried.error)
 
@@ -199,7 +203,7 @@ class PoMagics(Magics):
     @no_var_expand
     @line_magic
     def po(self, line: str) -> Any:
-        """The verbs of the `po` command; run, runs, show, cancel, resume, approve and reject draw their runs here."""
+        """The verbs of the `po` command; those that concern one run draw it here."""
         verb, _, rest = line.strip().partition(" ")
         native = _VERBS.get(verb)
         if native is None or "--help" in rest.split() or "--json" in rest.split():
@@ -220,7 +224,7 @@ class PoMagics(Magics):
             pipeline=given.get("pipeline"),
             limit=given.get("limit") or 20,
         )
-        report.show(self.shell, report.runs([run._view for run in runs]))
+        report.show(self.session.shell, report.runs([run._view for run in runs]))
 
     def _show(self, given: Given) -> Run | None:
         run = self.session.find(given.words[0] if given.words else None)
@@ -232,7 +236,7 @@ class PoMagics(Magics):
             if task.items is not None and task.items.failed
             for row in run.items(task.name, state="failed")
         ]
-        report.show(self.shell, report.failed_rows(run.view, rows, _FAILED_SHOWN))
+        report.show(self.session.shell, report.failed_rows(run.view, rows, _FAILED_SHOWN))
         return None
 
     def _cancel(self, given: Given) -> Run:
@@ -291,6 +295,3 @@ def _check_task_name(name: str) -> None:
         raise CellError(
             f"`{name}` cannot be the name of a task: letters, digits, - and _, at most 100, not first - or _"
         ) from None
-
-
-__all__ = ["PoError", "PoMagics", "fmt", "told"]

@@ -1,4 +1,4 @@
-"""Static things that a cell shows: tables of runs, of a pipeline's tasks, of failed rows. HTML and text, same words."""
+"""Static things that a cell shows: tables of runs, of a pipeline's tasks, of failed rows; HTML and text."""
 
 from __future__ import annotations
 
