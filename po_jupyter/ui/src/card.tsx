@@ -48,7 +48,7 @@ export const Card = React.memo(
           type="button"
           className="po-Run-head"
           aria-expanded={open}
-          aria-controls={bodyId}
+          aria-controls={open ? bodyId : undefined}
           onClick={() => verbs.toggle(run)}
         >
           <Caret className="po-Run-caret" tag="span" width="16px" />
