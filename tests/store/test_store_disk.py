@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import diskcache
+import diskcache  # type: ignore[import-untyped]
 import pytest
 
 from po_jupyter.errors import CorruptRow, InvalidInput, StoreUnusable
@@ -598,7 +598,11 @@ def test_a_lock_that_is_not_given_back_is_said(path: Path) -> None:
     """P11: a plain message instead of a hang."""
     store = DiskStore(path, shards=1, patience=0.2)
     store.create_run(new_run(RUN))
-    store._at(0, lambda rows: rows._cache.reset("sqlite_busy_timeout", 100, update=False))
+
+    def impatient(rows: Any) -> None:
+        rows._cache.reset("sqlite_busy_timeout", 100, update=False)
+
+    store._at(0, impatient)
     blocker = sqlite3.connect(path / "runs-0" / "cache.db", isolation_level=None)
     blocker.execute("BEGIN IMMEDIATE")
     with pytest.raises(StoreUnusable, match="locked"):

@@ -12,7 +12,7 @@
         opener = "from my_package import MyStore; store = MyStore({path!r})"   # optional
 
 `opener` is Python that opens the store of the fixture `place` (its path, or address) in another process;
-without it the tests across processes are skipped. A test says in its docstring which promise of the design it keeps.
+without it the tests across processes are skipped. A test's docstring names the promise that it keeps.
 """
 
 from __future__ import annotations
