@@ -23,7 +23,7 @@ export class Api {
     return this.post(id, "cancel", {});
   }
 
-  resume(id: string, body: { only_failed?: boolean; budget?: { usd: number } }): Promise<Run> {
+  resume(id: string, body: { only_failed?: boolean; budget?: { usd?: number; tokens?: number } }): Promise<Run> {
     return this.post(id, "resume", body);
   }
 
@@ -44,10 +44,8 @@ export class Api {
     let response: Response;
     try {
       response = await ServerConnection.makeRequest(url, init, this.settings);
-    } catch (error) {
-      if (error instanceof DOMException && error.name === "AbortError") {
-        throw error;
-      }
+    } catch {
+      // Also an abort comes here, as Jupyter's NetworkError; whoever aborted does not read it.
       throw new ApiError({
         code: "unreachable",
         message: "The Jupyter server does not answer.",

@@ -48,7 +48,7 @@ export const Card = React.memo(
           type="button"
           className="po-Run-head"
           aria-expanded={open}
-          aria-controls={bodyId}
+          aria-controls={open ? bodyId : undefined}
           onClick={() => verbs.toggle(run)}
         >
           <Caret className="po-Run-caret" tag="span" width="16px" />
@@ -73,7 +73,13 @@ export const Card = React.memo(
         {open && (
           <ol className="po-Tasks" id={bodyId} aria-label={`Tasks of ${run.name}`}>
             {run.tasks.map(task => (
-              <TaskRow key={task.name} task={task} now={now} speech={speech?.task === task.name ? speech : undefined} />
+              <TaskRow
+                key={task.name}
+                run={run}
+                task={task}
+                now={now}
+                speech={speech?.task === task.name ? speech : undefined}
+              />
             ))}
           </ol>
         )}
@@ -138,7 +144,7 @@ function Bar({ share, label }: { share: number; label: string }): JSX.Element {
 }
 
 function Buttons({ run, busy, verbs }: { run: Run; busy: string | undefined; verbs: Verbs }): JSX.Element {
-  const failedRows = hasEnded(run) && run.state !== "dead" ? format.failedRows(run) : 0;
+  const failedRows = run.state === "done" || run.state === "failed" ? format.failedRows(run) : 0;
   return (
     <span className="po-Buttons">
       {failedRows > 0 && (
@@ -255,7 +261,14 @@ function GateBox({ run, busy, decide }: GateProps): JSX.Element {
   );
 }
 
-function TaskRow({ task, now, speech }: { task: Task; now: number; speech?: Speech }): JSX.Element {
+interface TaskProps {
+  run: Run;
+  task: Task;
+  now: number;
+  speech: Speech | undefined;
+}
+
+function TaskRow({ run, task, now, speech }: TaskProps): JSX.Element {
   return (
     <li className={`po-Task po-is-${task.state}`} data-task={task.name} data-state={task.state}>
       <span className="po-Task-glyph" aria-hidden="true">
@@ -264,11 +277,11 @@ function TaskRow({ task, now, speech }: { task: Task; now: number; speech?: Spee
       <div className="po-Task-body">
         <div className="po-Task-title">
           <span className="po-Task-name">{task.name}</span>
-          <span className="po-Task-stand">{stand(task, now)}</span>
+          <span className="po-Task-stand">{stand(run, task, now)}</span>
         </div>
         {task.items && (
           <>
-            <div className="po-Task-detail">{format.rows(task.items)}</div>
+            <div className="po-Task-detail">{format.rows(task)}</div>
             {task.state === "running" && task.items.total > 0 && (
               <Bar share={(task.items.done + task.items.failed) / task.items.total} label={`Rows of ${task.name}`} />
             )}
@@ -279,12 +292,14 @@ function TaskRow({ task, now, speech }: { task: Task; now: number; speech?: Spee
             {format.tokens(task.usage)} · {format.money(task.usage.cost)}
           </div>
         )}
-        {task.waiting && <div className="po-Task-waiting">{task.waiting}</div>}
+        {task.waiting && task.state === "running" && <div className="po-Task-waiting">{task.waiting}</div>}
         {task.error && <Problem failure={task.error} />}
         {speech && task.state === "running" && (
           <div className="po-Speech">
-            {speech.item !== null && <span className="po-Speech-row">row {speech.item} │ </span>}
-            {speech.text}
+            <div>
+              {speech.item !== null && <span className="po-Speech-row">row {speech.item} │ </span>}
+              {speech.text}
+            </div>
           </div>
         )}
       </div>
@@ -293,13 +308,13 @@ function TaskRow({ task, now, speech }: { task: Task; now: number; speech?: Spee
 }
 
 /** "inference · attempt 2 · 00:12" while it goes on, "done · 12.1 s" after. */
-function stand(task: Task, now: number): string {
+function stand(run: Run, task: Task, now: number): string {
   const running = task.state === "running";
   const parts = [running ? (task.stage ?? "starting") : task.state];
   if (task.attempt > 1) {
     parts.push(`attempt ${task.attempt}`);
   }
-  const seconds = task.state === "pending" ? null : format.taskSeconds(task, now);
+  const seconds = task.state === "pending" ? null : format.taskSeconds(run, task, now);
   if (seconds !== null) {
     parts.push(running ? format.clock(seconds) : format.duration(seconds));
   }
