@@ -197,32 +197,30 @@ async def meta(call: Call) -> Any:
 
 async def list_pipelines(call: Call) -> Any:
     """Registered pipelines."""
-    return {"pipelines": await call.orchestrator.list_pipelines()}
+    return {"pipelines": await call.orchestrator.list_pipelines(owner=call.owner)}
 
 
 async def put_pipeline(call: Call) -> Any:
     """Register a definition."""
-    definition = {**call.body.model_dump(), "name": call.body.model_dump().get("name", call.path["name"])}
-    kept, created = await call.orchestrator.put_pipeline(
-        call.path["name"], definition, code_allowed=call.code_allowed
-    )
+    definition = call.body.model_dump()
+    kept, created = await call.orchestrator.put_pipeline(call.path["name"], definition, owner=call.owner)
     return Answer({"pipeline": kept}, 201 if created else 200)
 
 
 async def get_pipeline(call: Call) -> Any:
     """A registered definition."""
-    return {"pipeline": await call.orchestrator.get_pipeline(call.path["name"])}
+    return {"pipeline": await call.orchestrator.get_pipeline(call.path["name"], owner=call.owner)}
 
 
 async def delete_pipeline(call: Call) -> Any:
     """Forget a registered definition; runs keep theirs."""
-    await call.orchestrator.delete_pipeline(call.path["name"])
+    await call.orchestrator.delete_pipeline(call.path["name"], owner=call.owner)
     return Answer(None, 204)
 
 
 async def validate(call: Call) -> Any:
     """Check a pipeline (and a seed); starts nothing."""
-    return await call.orchestrator.validate(call.body.model_dump(exclude_unset=True))
+    return await call.orchestrator.validate(call.body.model_dump(exclude_unset=True), owner=call.owner)
 
 
 async def submit(call: Call) -> Any:
@@ -302,7 +300,7 @@ async def calls(call: Call) -> Any:
 async def run_events(call: Call) -> Any:
     """The events of a run: a stream (SSE), or one page in JSON when only that is accepted."""
     since = call.query.since
-    view = await call.orchestrator.get(call.path["id"], call.owner)
+    view = await call.orchestrator.get(call.path["id"], call.owner, whole_seed=False)
     if "application/json" in call.accept and "text/event-stream" not in call.accept:
         found = await call.orchestrator.events(view.id, call.owner, since, call.query.limit)
         return {"events": found}
@@ -393,7 +391,7 @@ TABLE = Table(
         Route("GET", "pipelines", READ, list_pipelines),
         Route("POST", "pipelines/validate", READ, validate, body=ValidateBody),
         Route("GET", "pipelines/{name}", READ, get_pipeline),
-        Route("PUT", "pipelines/{name}", WRITE, put_pipeline, body=DefinitionBody, success=201, asks_code=True),
+        Route("PUT", "pipelines/{name}", WRITE, put_pipeline, body=DefinitionBody, success=201),
         Route("DELETE", "pipelines/{name}", WRITE, delete_pipeline, success=204),
         Route("POST", "runs", WRITE, submit, body=SubmitBody, success=201, asks_code=True),
         Route("GET", "runs", READ, list_runs, query=ListRuns),

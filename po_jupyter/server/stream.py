@@ -61,7 +61,7 @@ async def run_events(
             behind = False
             if ended:
                 try:
-                    view = await orchestrator.get(run.id, owner)
+                    view = await orchestrator.get(run.id, owner, whole_seed=False)
                 except NotFound:
                     continue  # the next read of events says `gone`
                 if view.state in ENDED and view.last_event <= max(offset, since):
@@ -98,7 +98,7 @@ async def all_runs(orchestrator: Any, owner: str | None) -> AsyncGenerator[bytes
             for run_id in [run_id for run_id, at in due.items() if at <= now]:
                 del due[run_id]
                 try:
-                    view = await orchestrator.get(run_id, owner)
+                    view = await orchestrator.get(run_id, owner, whole_seed=False)
                 except NotFound:
                     sent.pop(run_id, None)
                     if known.pop(run_id, False):

@@ -78,24 +78,24 @@ class FakeOrchestrator:
         return sum(view.state not in ENDED for view in self.views.values())
 
     # -- pipelines
-    async def list_pipelines(self) -> list[dict[str, Any]]:
+    async def list_pipelines(self, *, owner: str) -> list[dict[str, Any]]:
         return [{"name": name} for name in sorted(self.named)]
 
-    async def put_pipeline(self, name: str, definition: dict[str, Any], **_: Any) -> tuple[dict[str, Any], bool]:
+    async def put_pipeline(self, name: str, definition: dict[str, Any], *, owner: str) -> tuple[dict[str, Any], bool]:
         created = name not in self.named
         self.named[name] = check_pipeline(definition, name=name).to_json()
         return self.named[name], created
 
-    async def get_pipeline(self, name: str) -> dict[str, Any]:
+    async def get_pipeline(self, name: str, *, owner: str) -> dict[str, Any]:
         if name not in self.named:
             raise NotFound(f"no pipeline {name!r} is registered")
         return self.named[name]
 
-    async def delete_pipeline(self, name: str) -> None:
-        await self.get_pipeline(name)
+    async def delete_pipeline(self, name: str, *, owner: str) -> None:
+        await self.get_pipeline(name, owner=owner)
         del self.named[name]
 
-    async def validate(self, body: dict[str, Any]) -> dict[str, Any]:
+    async def validate(self, body: dict[str, Any], *, owner: str) -> dict[str, Any]:
         return {"ok": True, "pipeline": check_pipeline(body["pipeline"]).to_json(), "warnings": []}
 
     # -- runs
@@ -155,7 +155,7 @@ class FakeOrchestrator:
                 return known
         raise NotFound(f"there is no run {run_id!r}")
 
-    async def get(self, run_id: str, owner: str | None) -> RunView:
+    async def get(self, run_id: str, owner: str | None, *, whole_seed: bool = True) -> RunView:
         return self.views[self.find(run_id, owner)]
 
     async def list(self, owner, states, pipeline, cursor, limit):  # type: ignore[no-untyped-def]
