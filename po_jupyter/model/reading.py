@@ -1,4 +1,4 @@
-"""Reading a pipeline from text (YAML or JSON) or from decoded JSON: all violations at once, each with its place."""
+"""Reading a pipeline from text (YAML or JSON) or decoded JSON: every violation at once, each with its place."""
 
 from __future__ import annotations
 

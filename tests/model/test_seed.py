@@ -1,4 +1,4 @@
-"""R1.1: every invalid seed gets a clear error with all violations at once; seeds of the first system still work."""
+"""R1.1: every invalid seed gets a clear error, all violations at once; the first system's seeds still work."""
 
 import pytest
 
