@@ -1,0 +1,129 @@
+"""Pipelines and seeds as a command line names them: files, registered names, JSON text."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from po_jupyter.cli.base import parse_json
+from po_jupyter.errors import InvalidInput, InvalidPipeline, NotFound
+from po_jupyter.model.pipeline import Budget, Pipeline
+from po_jupyter.model.reading import check_pipeline, read_pipeline
+from po_jupyter.model.seed import Seed, read_seed
+from po_jupyter.model.violations import did_you_mean
+
+if TYPE_CHECKING:
+    from po_jupyter.client.client import Client
+
+_SUFFIXES = (".yaml", ".yml", ".json")
+MAX_BYTES = 256 * 1024 * 1024  # of a file of rows; larger ones are not a request's business
+
+
+def pipeline_file(path: Path) -> Pipeline:
+    """The pipeline in a YAML or JSON file. Raises InvalidPipeline with lines, NotFound."""
+    text = read_text(path)
+    try:
+        return read_pipeline(text)
+    except InvalidPipeline as error:
+        raise InvalidPipeline(
+            f"{path} is not a pipeline that can run:" if error.violations else f"{path}: {error.message}",
+            violations=error.violations,
+            hint=error.hint,
+        ) from None
+
+
+def find_pipeline(name: str, client: Client) -> Pipeline:
+    """The pipeline in the file `name`, else the registered one of that name. Raises NotFound."""
+    path = Path(name)
+    looks_like_a_file = path.suffix in _SUFFIXES or "/" in name or "\\" in name
+    if path.is_file() or looks_like_a_file:
+        return pipeline_file(path)
+    try:
+        return check_pipeline(_without(client.pipeline(name), "revision", "updated_at"))
+    except NotFound:
+        files = sorted(p.name for p in Path().glob("*") if p.suffix in _SUFFIXES)
+        stems = {Path(f).stem: f for f in reversed(files)}
+        near = get_close_matches(name, list(stems), n=1)
+        registered = [str(p["name"]) for p in client.pipelines()]
+        guess = did_you_mean(name, registered) or (f"; did you mean the file `{stems[near[0]]}`?" if near else "")
+        raise NotFound(
+            f"there is no file and no registered pipeline called {name!r}{guess}",
+            hint="`po pipelines` lists the registered ones.",
+        ) from None
+
+
+def adjusted(pipeline: Pipeline, *, model: str | None, budget: float | None) -> Pipeline:
+    """`pipeline` with `--model` and `--budget`; a task that names a model of its own keeps it."""
+    update: dict[str, Any] = {}
+    if model is not None:
+        update["llm"] = check_pipeline({**_ANY, "llm": {"model": model}}).llm.over(pipeline.llm)
+    if budget is not None:
+        update["budget"] = Budget(usd=budget, tokens=pipeline.budget.tokens)
+    return pipeline.model_copy(update=update)
+
+
+_ANY: dict[str, Any] = {"name": "any", "tasks": ["any"]}
+
+
+def seed_data(text: str | None) -> Any:
+    """What `--seed` says: JSON, `@FILE` (JSON, JSON lines or CSV) or `-` (JSON from stdin).
+
+    It is the seed's data; a list becomes `{"rows": [...]}`.
+    """
+    if text is None:
+        return {}
+    if text == "-":
+        return parse_json(sys.stdin.read(), "what came from stdin")
+    if text.startswith("@"):
+        return _rows_or_json(Path(text[1:]))
+    value = parse_json(text, "the seed")
+    if not isinstance(value, dict | list):
+        raise InvalidInput(
+            f"the seed is {type(value).__name__}, not an object or a list", hint='For example \'{"text": "hello"}\'.'
+        )
+    return value
+
+
+def seed_envelope(text: str) -> Seed:
+    """The envelope `{name, data, pipeline?}` in a file, in JSON text, or from stdin (`-`)."""
+    if text.lstrip().startswith("{"):
+        return read_seed(parse_json(text, "the seed"))
+    if text == "-":
+        return read_seed(parse_json(sys.stdin.read(), "what came from stdin"))
+    path = Path(text.removeprefix("@"))
+    return read_seed(parse_json(read_text(path), str(path)))
+
+
+def read_text(path: Path) -> str:
+    """A file's text. Raises NotFound or InvalidInput that name it."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise InvalidInput(f"{path} has {path.stat().st_size:,} bytes; {MAX_BYTES:,} are the limit")
+        return path.read_text("utf-8-sig")
+    except FileNotFoundError:
+        near = get_close_matches(path.name, [p.name for p in path.parent.glob("*")], n=1)
+        guess = f"; did you mean `{path.with_name(near[0])}`?" if near else ""
+        raise NotFound(f"there is no file {path}{guess}") from None
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{path} is not UTF-8 text: byte {error.start}") from None
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _rows_or_json(path: Path) -> Any:
+    text = read_text(path)
+    if path.suffix == ".csv":
+        return list(csv.DictReader(text.splitlines()))
+    if path.suffix in (".jsonl", ".ndjson"):
+        lines = [(n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
+        return [parse_json(line, f"line {n} of {path}") for n, line in lines]
+    return parse_json(text, str(path))
+
+
+def _without(value: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {k: v for k, v in value.items() if k not in names}
+
+
