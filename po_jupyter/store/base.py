@@ -23,7 +23,7 @@ class Ref(NamedTuple):
     """Where a payload is: record number and index in it. In JSON: `[n, index]`."""
 
     n: int
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody calls on a Ref
 
 
 class Lease(NamedTuple):

@@ -1,0 +1,241 @@
+"""The default store: rows in diskcache shards (SQLite) in one private directory of one machine.
+
+    PATH/documents/cache.db    format, documents, idempotency keys
+    PATH/runs-0/cache.db ...   the runs, each wholly in one shard
+
+A shard is opened when it is first needed, in a thread of its own that does all its work. SQLite's connections
+belong to threads, and a server's thread pool would otherwise keep shards x threads of them open, with three
+files each, and nobody able to close them.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from typing import Any, TypeVar
+
+from diskcache import Timeout  # type: ignore[import-untyped]
+
+from po_jupyter.errors import CorruptRow
+from po_jupyter.store import migrations, place
+from po_jupyter.store.index import Rows
+from po_jupyter.store.jsondisk import BUSY, ShardCache, exists, open_shard
+from po_jupyter.store.jsontext import Unreadable
+from po_jupyter.store.rows import DOCUMENTS, RowStore
+
+T = TypeVar("T")
+_inherited: list[object] = []  # what a forked child got from its parent and must neither use nor close
+
+
+class DiskStore(RowStore):
+    """A `Store` in the directory `path`, shared by every process of one user on one machine.
+
+    `shards` counts for a new store; an existing one keeps its own number. `patience` is how long, in seconds, a
+    write waits for other processes. After `close()` the object can be used again, also in a forked child: close
+    before the fork, because SQLite's connections do not survive it.
+
+    Raises StoreUnusable for a directory that cannot hold a store: on a network file system (unless
+    `allow_network`), of another user, read-only, or written by a newer version.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        shards: int = 8,
+        patience: float = 2 * BUSY,
+        allow_network: bool = False,
+    ) -> None:
+        super().__init__(shards)
+        self.path = Path(path).absolute()
+        self._patience = patience
+        self._lock = Lock()
+        self._pid = os.getpid()
+        self._lanes: dict[int, _Lane] = {}
+        place.prepare(self.path, allow_network=allow_network)
+        try:
+            self._open_format()
+        except BaseException:
+            self.close()
+            raise
+
+    def _open_format(self) -> None:
+        steps = migrations.MIGRATIONS
+        row = self._at(DOCUMENTS, lambda rows: rows.read(migrations.ROW))
+        if row is None:
+            row = self._at(
+                DOCUMENTS, partial(migrations.found, shards=self.shards, migrations=steps), write=True
+            )
+        migrations.check(row, str(self.path))
+        self.shards = row["shards"]
+        for name, step in migrations.pending(row, steps):
+            step(self)
+            self._at(DOCUMENTS, partial(migrations.record, name=name), write=True)
+
+    def _at(self, shard: int, work: Callable[[Rows], T], *, write: bool = False) -> T:
+        while True:
+            lane = self._lane(shard)
+            try:
+                return lane.do(work, write)
+            except _Closed:
+                continue  # another thread closed the store between the two lines; a new lane opens it again
+
+    def _lane(self, shard: int) -> _Lane:
+        with self._lock:
+            if self._pid != os.getpid():
+                _inherited.append(self._lanes)
+                self._lanes, self._pid = {}, os.getpid()
+            lane = self._lanes.get(shard)
+            if lane is None:
+                name = "documents" if shard == DOCUMENTS else f"runs-{shard}"
+                lane = self._lanes[shard] = _Lane(self.path / name, self._patience)
+            return lane
+
+    def close(self) -> None:
+        with self._lock:
+            lanes, self._lanes = self._lanes, {}
+            if self._pid != os.getpid():
+                _inherited.append(lanes)
+                lanes = {}
+        for lane in lanes.values():
+            lane.close()
+
+    def verify(self) -> list[str]:
+        """Walk over every row of every shard; what is wrong, one line each. Slow: for `po doctor`."""
+        wrong: list[str] = []
+        for shard in (DOCUMENTS, *range(self.shards)):
+            wrong.extend(self._lane(shard).verify())
+        return wrong
+
+
+class _Closed(Exception):
+    pass
+
+
+class _Lane:
+    """One shard and the thread that does its work."""
+
+    def __init__(self, directory: Path, patience: float) -> None:
+        self._directory = directory
+        self._patience = patience
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"po-store-{directory.name}")
+        self._cache: ShardCache | None = None
+
+    def do(self, work: Callable[[Rows], T], write: bool) -> T:
+        try:
+            future = self._thread.submit(self._do, work, write)
+        except RuntimeError:
+            raise _Closed from None
+        return future.result()
+
+    def _do(self, work: Callable[[Rows], T], write: bool) -> T:
+        try:
+            if self._cache is None:
+                if not write and not exists(self._directory):
+                    return work(_NoRows())  # reading does not make shards
+                self._cache = open_shard(self._directory)
+            return self._write(self._cache, work) if write else work(_ShardRows(self._cache))
+        except (sqlite3.DatabaseError, Timeout) as error:
+            if self._cache is not None:
+                self._cache.close()  # whatever transaction is still open ends here; the next use connects again
+            raise place.unusable(error, self._directory / "cache.db") from error
+        except OSError as error:
+            raise place.unusable_os(error, self._directory) from error
+
+    def _write(self, cache: ShardCache, work: Callable[[Rows], T]) -> T:
+        deadline = time.monotonic() + self._patience
+        while True:
+            try:
+                with cache.transact():
+                    return work(_ShardRows(cache))
+            except Timeout as error:
+                # diskcache says Timeout for whatever a BEGIN can fail of, a read-only disk too.
+                if not place.is_busy(error) or time.monotonic() > deadline:
+                    raise
+
+    def close(self) -> None:
+        def release() -> None:
+            if self._cache is not None:
+                self._cache.close()
+                self._cache = None
+
+        try:
+            self._thread.submit(release).result()
+        except RuntimeError:
+            return  # closed already
+        self._thread.shutdown()
+
+    def verify(self) -> list[str]:
+        return self.do(lambda rows: rows.verify() if isinstance(rows, _ShardRows) else [], False)
+
+
+class _NoRows:
+    """A shard that nobody has written to."""
+
+    def read(self, key: str) -> None:
+        return None
+
+    def text(self, key: str) -> None:
+        return None
+
+    def write(self, key: str, value: Any) -> None:
+        raise AssertionError("a write opens its shard")
+
+    def erase(self, key: str) -> bool:
+        raise AssertionError("a write opens its shard")
+
+
+class _ShardRows:
+    __slots__ = ("_cache",)
+
+    def __init__(self, cache: ShardCache) -> None:
+        self._cache = cache
+
+    def read(self, key: str) -> Any | None:
+        try:
+            return self._cache.get(key)
+        except Unreadable as error:
+            raise self._corrupt(key, error) from None
+
+    def text(self, key: str) -> bytes | None:
+        try:
+            text: bytes | None = self._cache.get(key, read=True)
+            return text
+        except Unreadable as error:
+            raise self._corrupt(key, error) from None
+
+    def write(self, key: str, value: Any) -> None:
+        # Never `cache[key] = value`: its retry is endless, on a read-only disk too.
+        self._cache.set(key, value)
+
+    def erase(self, key: str) -> bool:
+        return bool(self._cache.delete(key))
+
+    def verify(self) -> list[str]:
+        wrong: list[str] = []
+        keys = self._cache.iterkeys()
+        while True:
+            try:
+                key = next(keys)
+            except StopIteration:
+                return wrong
+            except Unreadable as error:
+                wrong.append(f"{self._cache.file}: a row {error}")
+                return wrong  # diskcache cannot go on behind a key that is refused
+            try:
+                self.read(key)
+            except CorruptRow as error:
+                wrong.append(error.message)
+
+    def _corrupt(self, key: str, error: Unreadable) -> CorruptRow:
+        return CorruptRow(
+            f"the row {key} in {self._cache.file} {error}",
+            hint="Something else wrote into the store. Restore the file from a copy, or delete that run.",
+            details={"key": key, "file": str(self._cache.file)},
+        )

@@ -1,0 +1,73 @@
+"""Documents: small named values, with a list of the names of each kind beside them."""
+
+from __future__ import annotations
+
+import re
+from bisect import insort
+from typing import Any
+
+from po_jupyter.errors import InvalidInput
+from po_jupyter.store.index import Rows
+from po_jupyter.store.jsontext import decode, encode
+
+_KIND = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+LONGEST_NAME = 500
+
+
+def names_key(kind: str) -> str:
+    """Where the names of a kind are. Raises InvalidInput for what cannot be a kind."""
+    if not _KIND.fullmatch(kind):
+        raise InvalidInput(f"{kind!r:.80} cannot be a kind of document: letters, digits, `.`, `_` and `-` only")
+    return f"names/{kind}"
+
+
+def key(kind: str, name: str) -> str:
+    """Where a document is. Raises InvalidInput for what cannot be a name."""
+    names_key(kind)
+    if not 0 < len(name) <= LONGEST_NAME or "\0" in name or not _encodes(name):
+        raise InvalidInput(
+            f"{name!r:.80} cannot name a document: 1 to {LONGEST_NAME} characters of text, without NUL"
+        )
+    return f"d/{kind}/{name}"
+
+
+def _encodes(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def put(rows: Rows, kind: str, name: str, value: Any | None) -> None:
+    """Write the document; None removes it."""
+    if value is None:
+        drop(rows, kind, name)
+        return
+    where = key(kind, name)
+    if rows.text(where) is None:
+        names: list[str] = rows.read(names_key(kind)) or []
+        if name not in names:
+            insort(names, name)
+            rows.write(names_key(kind), names)
+    rows.write(where, value)
+
+
+def drop(rows: Rows, kind: str, name: str) -> bool:
+    """Remove the document; False when there was none."""
+    if not rows.erase(key(kind, name)):
+        return False
+    names: list[str] = rows.read(names_key(kind)) or []
+    if name in names:
+        names.remove(name)
+        rows.write(names_key(kind), names)
+    return True
+
+
+def swap(rows: Rows, kind: str, name: str, old: Any | None, new: Any | None) -> bool:
+    """Write `new` (None: remove) when the document equals `old` (None: is not there)."""
+    there = rows.read(key(kind, name))
+    if there != (None if old is None else decode(encode(old))):
+        return False
+    put(rows, kind, name, new)
+    return True

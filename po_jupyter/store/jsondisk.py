@@ -1,0 +1,118 @@
+"""diskcache, hardened into a durable store that knows JSON only.
+
+diskcache is a cache: by default it deletes data past 1 GB, unpickles what it finds (CVE-2025-69872, which has
+no fixed release; its own JSONDisk is affected too), and commits without waiting for the disk. `JsonDisk`
+refuses every row that it did not write itself, before anything looks at the payload.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any, NoReturn
+
+from diskcache import Cache, Disk  # type: ignore[import-untyped]
+from diskcache.core import ENOVAL, MODE_PICKLE, MODE_RAW, UNKNOWN  # type: ignore[import-untyped]
+
+from po_jupyter.store.jsontext import Unreadable, decode, encode, pack, unpack
+
+BUSY = 30.0  # seconds that a transaction waits for another process's
+
+SETTINGS: dict[str, Any] = {
+    "eviction_policy": "none",
+    "cull_limit": 0,
+    "size_limit": 2**62,
+    "statistics": 0,
+    "tag_index": 0,
+    "sqlite_journal_mode": "wal",
+    "sqlite_synchronous": 2,  # FULL: a commit that was answered is on the disk
+    "sqlite_busy_timeout": int(BUSY * 1000),  # SQLite's own polite waiting, on every connection
+    # Every value stays inside SQLite and its transactions: diskcache writes large ones to files without fsync.
+    "disk_min_file_size": 2**62,
+}
+
+
+class Refused(Unreadable):
+    """A row that JsonDisk did not write."""
+
+
+class JsonDisk(Disk):  # type: ignore[misc]  # diskcache has no types
+    """Text keys and JSON values, nothing else, in either direction.
+
+    With `read=True` a value is fetched as JSON text, not decoded.
+    """
+
+    def put(self, key: Any) -> tuple[str, bool]:
+        if type(key) is not str:
+            raise TypeError(f"a key is text, not {type(key).__name__}")
+        return key, True
+
+    def get(self, key: Any, raw: Any) -> str:
+        if raw != 1 or type(key) is not str:
+            raise Refused("has a key that is pickled or not text; it is not loaded")
+        return key
+
+    def store(self, value: Any, read: bool, key: Any = UNKNOWN) -> tuple[int, int, None, sqlite3.Binary]:
+        return 0, MODE_RAW, None, sqlite3.Binary(pack(encode(value)))
+
+    def fetch(self, mode: Any, filename: Any, value: Any, read: bool) -> Any:
+        if mode == MODE_PICKLE:
+            raise Refused("claims to be a pickle; it is not loaded")
+        if mode != MODE_RAW or filename is not None or type(value) is not bytes:
+            raise Refused("was not written by po_jupyter; it is not loaded")
+        text = unpack(value)
+        return text if read else decode(text)
+
+    def filename(self, key: Any = UNKNOWN, value: Any = UNKNOWN) -> NoReturn:
+        raise AssertionError("values stay inside SQLite")
+
+    def remove(self, file_path: str) -> None:
+        """A row may name any file of this machine; it is not ours, so it is not deleted either."""
+
+
+class ShardCache(Cache):  # type: ignore[misc]  # diskcache has no types
+    """A `Cache` that opens in about 1 ms.
+
+    The base class rewrites each of its settings at every opening, in a durable transaction each, then closes
+    and opens its connection again (which, for the only one, is a checkpoint). Here a setting is only applied,
+    the connection is kept, and it becomes durable (FULL) before anybody can use it. NORMAL, not OFF, until
+    then: with OFF a checkpoint that happens to fall into the opening would not reach the disk.
+    """
+
+    _opening = True
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(str(directory), timeout=BUSY, disk=JsonDisk, **SETTINGS)
+        self._opening = False
+        self.reset("sqlite_synchronous", SETTINGS["sqlite_synchronous"], update=False)
+
+    def reset(self, key: str, value: Any = ENOVAL, update: bool = True) -> Any:
+        if self._opening and value is not ENOVAL:
+            update = False  # `__init__` has just written it
+            if key == "sqlite_synchronous":
+                value = 1
+        return super().reset(key, value, update)
+
+    def close(self) -> None:
+        if not self._opening:
+            super().close()
+
+    @property
+    def file(self) -> Path:
+        """The database, for messages."""
+        return Path(self.directory) / "cache.db"
+
+
+def open_shard(directory: Path) -> ShardCache:
+    """The shard in `directory`, made when it is not there (0700, its files 0600)."""
+    directory.mkdir(mode=0o700, exist_ok=True)
+    # SQLite gives its journal files the mode of the database, so it is enough to make that one ourselves. No
+    # umask: it belongs to the whole process, with all its threads.
+    os.close(os.open(directory / "cache.db", os.O_RDWR | os.O_CREAT, 0o600))
+    return ShardCache(directory)
+
+
+def exists(directory: Path) -> bool:
+    """Whether there is a shard in `directory`."""
+    return (directory / "cache.db").exists()

@@ -1,0 +1,119 @@
+"""The log of one run, as rows of its shard: how a record is written, read and found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from po_jupyter.errors import CorruptRow, InvalidInput, NotFound
+from po_jupyter.model.event import now
+from po_jupyter.model.run import ENDED
+from po_jupyter.store import index
+from po_jupyter.store.base import Commit, Head, Record
+from po_jupyter.store.index import Rows
+
+
+def key_of(kind: str, run: str, n: int) -> str:
+    """The key of record `n` (kind `c`) or of its payloads (kind `p`)."""
+    return f"{kind}/{run}/{n:08d}"
+
+
+def no_run(run: str) -> NotFound:
+    """The error, not raised."""
+    return NotFound(f"there is no run {run!r:.80}")
+
+
+def head_of(rows: Rows, run: str) -> Head:
+    """Raises NotFound."""
+    head = rows.read(f"head/{run}")
+    if head is None:
+        raise no_run(run)
+    return cast(Head, head)
+
+
+def _placed(said: Mapping[str, Any], field: str, n: int, values: int) -> dict[str, Any]:
+    """A copy of `said` in which an index into this commit's payloads has become `[n, index]`."""
+    entry = dict(said)
+    at = entry.get(field)
+    if type(at) is int:
+        if not 0 <= at < values:
+            raise InvalidInput(f"`{field}` points at payload {at}, but the commit carries {values}")
+        entry[field] = [n, at]
+    return entry
+
+
+def _draft(said: Mapping[str, Any], at: str, n: int, values: int) -> dict[str, Any]:
+    event = {key: value for key, value in said.items() if key not in ("offset", "run")}
+    event.setdefault("at", at)
+    data = event.get("data")
+    if data is None:
+        event["data"] = {}
+    elif event.get("type") == "task.done" and type(data.get("output")) is int:
+        event["data"] = _placed(data, "output", n, values)
+    return event
+
+
+def append(rows: Rows, head: Head, commit: Commit, joined: bytes | None = None) -> Head:
+    """Write the next record of the run, and the head that follows from it."""
+    run, n, at, values = head["run"], head["n"] + 1, now(), len(commit.payloads)
+    record: dict[str, Any] = {"at": at, "fence": head["fence"], "first": head["offset"] + 1}
+    if commit.events:
+        record["events"] = [_draft(event, at, n, values) for event in commit.events]
+    if commit.items:
+        record["items"] = [_placed(item, "output", n, values) for item in commit.items]
+    if commit.calls:
+        record["calls"] = [_placed(call, "answer", n, values) for call in commit.calls]
+    rows.write(key_of("c", run, n), record)
+    if joined is not None:
+        rows.write(key_of("p", run, n), joined)
+    before = head["state"]
+    after = head.copy()
+    after["n"], after["offset"], after["updated_at"] = n, head["offset"] + len(commit.events), at
+    if commit.state is not None:
+        after["state"] = commit.state
+    if commit.release:
+        after["holder"] = None
+    rows.write(f"head/{run}", after)
+    if (before in ENDED) != (after["state"] in ENDED):
+        index.set_active(rows, run, after["state"] not in ENDED)
+    return after
+
+
+def _record(rows: Rows, run: str, n: int) -> Record:
+    row = rows.read(key_of("c", run, n))
+    if row is None:
+        head_of(rows, run)  # deleted while we were reading: NotFound
+        raise CorruptRow(
+            f"record {n} of run {run} is missing, although later ones are there",
+            hint="The store was changed by something else; restore it from a copy, or delete the run.",
+        )
+    return {
+        "n": n,
+        "at": row["at"],
+        "fence": row["fence"],
+        "first": row["first"],
+        "events": row.get("events", []),
+        "items": row.get("items", []),
+        "calls": row.get("calls", []),
+    }
+
+
+def read(rows: Rows, run: str, first: int, last: int) -> list[Record]:
+    """Records `first` to `last`. Raises CorruptRow when one is missing."""
+    return [_record(rows, run, n) for n in range(first, last + 1)]
+
+
+def find(rows: Rows, run: str, offset: int, last: int, hint: tuple[int, int] | None) -> int:
+    """The number of the record that holds the event `offset`: the last one whose `first` is not above it."""
+    low, high = 1, last
+    if hint is not None and hint[1] <= offset and hint[0] <= last:
+        low = hint[0]
+        if low == last or _record(rows, run, low + 1)["first"] > offset:
+            return low  # following a run as it grows: no search
+    while low < high:
+        middle = (low + high + 1) // 2
+        if _record(rows, run, middle)["first"] <= offset:
+            low = middle
+        else:
+            high = middle - 1
+    return low

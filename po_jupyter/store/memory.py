@@ -1,0 +1,61 @@
+"""A store that ends with its process: for tests, and for `--no-store`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import RLock
+from typing import Any, TypeVar
+
+from po_jupyter.store.index import Rows
+from po_jupyter.store.jsontext import decode, encode
+from po_jupyter.store.rows import RowStore
+
+T = TypeVar("T")
+
+
+class MemoryStore(RowStore):
+    """The same meaning as `DiskStore`, in a dict. Values are kept as JSON text, so what a disk would refuse is
+    refused here too, and nobody shares an object with the store."""
+
+    def __init__(self) -> None:
+        super().__init__(shards=1)
+        self._lock = RLock()
+        self._rows: dict[str, bytes] = {}
+
+    def _at(self, shard: int, work: Callable[[Rows], T], *, write: bool = False) -> T:
+        with self._lock:
+            overlay = _Overlay(self._rows)
+            result = work(overlay)
+            if write:
+                for key, text in overlay.changed.items():
+                    if text is None:
+                        self._rows.pop(key, None)
+                    else:
+                        self._rows[key] = text
+            return result
+
+    def close(self) -> None:
+        """There is nothing to release; the data stays as long as the object does."""
+
+
+class _Overlay:
+    """Changes beside the rows until the work is done: an error leaves no trace."""
+
+    def __init__(self, rows: dict[str, bytes]) -> None:
+        self._rows = rows
+        self.changed: dict[str, bytes | None] = {}
+
+    def text(self, key: str) -> bytes | None:
+        return self.changed[key] if key in self.changed else self._rows.get(key)
+
+    def read(self, key: str) -> Any | None:
+        text = self.text(key)
+        return None if text is None else decode(text)
+
+    def write(self, key: str, value: Any) -> None:
+        self.changed[key] = encode(value)
+
+    def erase(self, key: str) -> bool:
+        there = self.text(key) is not None
+        self.changed[key] = None
+        return there

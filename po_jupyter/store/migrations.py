@@ -1,0 +1,56 @@
+"""How a store written by an older version becomes today's: a list of named functions.
+
+Each gets the open store and is applied once, in order; the names of those applied are recorded with the
+format. A migration must be safe to run twice, because a crash may fall between its end and the recording.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from po_jupyter.errors import StoreUnusable
+from po_jupyter.store.index import Rows
+
+if TYPE_CHECKING:
+    from po_jupyter.store.rows import RowStore
+
+FORMAT = 1  # grows when an older program must not touch the store any more
+ROW = "format"  # where, in the documents' shard: {version, shards, migrations: [names]}
+
+Migration: TypeAlias = "Callable[[RowStore], None]"
+MIGRATIONS: tuple[tuple[str, Migration], ...] = ()
+
+
+def found(rows: Rows, shards: int, migrations: Sequence[tuple[str, Migration]]) -> dict[str, Any]:
+    """The format of this store, written now when it is a new one (which needs no migration)."""
+    row = rows.read(ROW)
+    if row is None:
+        row = {"version": FORMAT, "shards": shards, "migrations": [name for name, _ in migrations]}
+        rows.write(ROW, row)
+    return dict(row)
+
+
+def check(row: dict[str, Any], where: str) -> None:
+    """Raises StoreUnusable when a newer version wrote the store."""
+    if row["version"] > FORMAT:
+        raise StoreUnusable(
+            f"the store in {where} was written by a newer po_jupyter "
+            f"(format {row['version']}, this one knows {FORMAT})",
+            hint="Upgrade po_jupyter in this environment, or set PO_DATA_DIR to another directory.",
+            details={"path": where, "format": row["version"], "known": FORMAT},
+        )
+
+
+def pending(row: dict[str, Any], migrations: Sequence[tuple[str, Migration]]) -> list[tuple[str, Migration]]:
+    """What this store still needs."""
+    applied = set(row["migrations"])
+    return [(name, step) for name, step in migrations if name not in applied]
+
+
+def record(rows: Rows, name: str) -> None:
+    """Remember that `name` was applied."""
+    row = dict(rows.read(ROW) or {})
+    row["version"] = FORMAT
+    row["migrations"] = [*row["migrations"], name]
+    rows.write(ROW, row)

@@ -1,0 +1,330 @@
+"""What a store means, written once over keyed rows; `disk` and `memory` say where the rows are.
+
+Runs are spread over shards by a stable hash of their id, each wholly in one, so that a transaction never
+spans two. Documents have a shard of their own.
+
+    head/<run>      the summary, rewritten by each commit
+    def/<run>       {definition, idempotency}
+    c/<run>/<n>     record n: {at, fence, first, events?, items?, calls?}, never rewritten
+    p/<run>/<n>     its payloads, only where there are any (see `payloads.py`)
+    idx, idx/<k>, active                       lists, see `index.py`
+    d/<kind>/<name>, names/<kind>              documents
+    i/<sha256 of owner and key>                {run, request_hash}: who redeemed an idempotency key
+"""
+
+from __future__ import annotations
+
+import heapq
+import re
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from hashlib import sha256
+from typing import Any, TypeVar, cast
+
+from po_jupyter.errors import Conflict, InvalidInput, NotFound, StaleFence
+from po_jupyter.model.event import now
+from po_jupyter.model.run import ENDED
+from po_jupyter.store import documents, index, log, payloads
+from po_jupyter.store.base import Commit, Head, Lease, NewRun, Page, Record, Ref
+from po_jupyter.store.index import Rows
+from po_jupyter.store.jsontext import encode
+
+T = TypeVar("T")
+DOCUMENTS = -1  # the number of the documents' shard
+CHUNK = 64  # records read per visit to a shard
+_RUN = re.compile(r"[0-9a-z][0-9a-z_-]{0,63}")
+_CURSOR = re.compile(r"before:([0-9a-z][0-9a-z_-]{0,63})")
+
+
+class RowStore(ABC):
+    """A `Store` over rows. What is left to a subclass is `_at`: doing some work at a shard."""
+
+    def __init__(self, shards: int) -> None:
+        self.shards = shards
+        self._payloads = payloads.Recent()
+        self._hints: dict[str, tuple[int, int]] = {}  # run → (n, first) of the record last read for its events
+
+    @abstractmethod
+    def _at(self, shard: int, work: Callable[[Rows], T], *, write: bool = False) -> T:
+        """`work` on that shard's rows; with `write` in one transaction, undone when it raises."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release every handle of this process; the next use opens them again."""
+
+    def _shard(self, run: str) -> int:
+        return zlib.crc32(run.encode()) % self.shards
+
+    def _run(self, run: str, work: Callable[[Rows], T], *, write: bool = False) -> T:
+        if not _RUN.fullmatch(run):
+            raise log.no_run(run)
+        return self._at(self._shard(run), work, write=write)
+
+    # -- runs -----------------------------------------------------------------------------------
+    def create_run(self, new: NewRun) -> tuple[Head, bool]:
+        if not _RUN.fullmatch(new.run):
+            raise InvalidInput(
+                f"{new.run!r:.80} cannot be a run's id: it is lowercase letters, digits, - and _"
+            )
+        run, reservation = new.run, None
+        if new.idempotency_key is not None:
+            # The reservation is durable before the run is, and it already says which run the key will mean.
+            # A crash in between leaves a key without its run; whoever comes next with that key creates it.
+            reservation = "i/" + sha256(f"{new.owner}\0{new.idempotency_key}".encode()).hexdigest()
+            run = self._at(DOCUMENTS, partial(_reserve, new=new, key=reservation), write=True)
+        definition = encode({"definition": dict(new.definition), "idempotency": reservation})
+
+        def work(rows: Rows) -> tuple[Head, bool]:
+            there = rows.read(f"head/{run}")
+            if there is not None:
+                if reservation is None:
+                    raise Conflict(f"there is already a run {run}")
+                return there, False
+            at = now()
+            head: Head = {
+                "run": run,
+                "owner": new.owner,
+                "pipeline": new.pipeline,
+                "version": new.version,
+                "name": new.name,
+                "state": "pending",
+                "created_at": at,
+                "updated_at": at,
+                "priority": new.priority,
+                "fence": 0,
+                "n": 0,
+                "offset": 0,
+                "holder": None,
+            }
+            rows.write(f"def/{run}", definition)
+            index.add(rows, run)
+            index.set_active(rows, run, True)
+            return log.append(rows, head, Commit(events=new.events)), True
+
+        return self._at(self._shard(run), work, write=True)
+
+    def head(self, run: str) -> Head:
+        return self._run(run, partial(log.head_of, run=run))
+
+    def definition(self, run: str) -> dict[str, Any]:
+        row = self._run(run, lambda rows: rows.read(f"def/{run}"))
+        if row is None:
+            raise log.no_run(run)
+        return dict(row["definition"])
+
+    def runs(
+        self,
+        *,
+        owner: str | None = None,
+        states: Sequence[str] = (),
+        pipeline: str | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> Page:
+        if limit < 1:
+            raise InvalidInput(f"`limit` is at least 1, not {limit}")
+        than = None
+        if cursor is not None:
+            match = _CURSOR.fullmatch(cursor)
+            if match is None:
+                raise InvalidInput(
+                    f"{cursor!r:.80} is not a cursor", hint="Pass the `next` of the page before."
+                )
+            than = match[1]
+        wanted = frozenset(states)
+        found: list[Head] = []
+        for head in self._newest_first(than, wanted, limit):
+            if (
+                (owner is None or head["owner"] == owner)
+                and (not wanted or head["state"] in wanted)
+                and (pipeline is None or head["pipeline"] == pipeline)
+            ):
+                if len(found) == limit:  # one more exists: only then is there a next page
+                    return Page(found, f"before:{found[-1]['run']}")
+                found.append(head)
+        return Page(found, None)
+
+    def _newest_first(self, than: str | None, wanted: frozenset[str], limit: int) -> Iterator[Head]:
+        if wanted and not wanted & ENDED:
+            for head in reversed(self.active()):
+                if than is None or head["run"] < than:
+                    yield head
+            return
+
+        def walk(shard: int) -> Iterator[Head]:
+            below, size = than, max(4, limit // self.shards + 2)
+            while True:
+                heads, last = self._at(shard, partial(_older_heads, than=below, limit=size))
+                yield from heads
+                if last is None:
+                    return
+                below, size = last, CHUNK
+
+        yield from heapq.merge(*map(walk, range(self.shards)), key=lambda head: head["run"], reverse=True)
+
+    def active(self) -> list[Head]:
+        heads = [head for shard in range(self.shards) for head in self._at(shard, _active_heads)]
+        return sorted(heads, key=lambda head: head["run"])
+
+    def delete_run(self, run: str) -> None:
+        def work(rows: Rows) -> str | None:
+            head = log.head_of(rows, run)
+            if head["state"] not in ENDED:
+                raise Conflict(
+                    f"run {run} is {head['state']}; only an ended run can be deleted", hint="Cancel it first."
+                )
+            row = rows.read(f"def/{run}") or {}
+            for n in range(1, head["n"] + 1):
+                rows.erase(log.key_of("c", run, n))
+                rows.erase(log.key_of("p", run, n))
+            for kind in ("def", "head"):
+                rows.erase(f"{kind}/{run}")
+            index.remove(rows, run)
+            index.set_active(rows, run, False)
+            return cast("str | None", row.get("idempotency"))
+
+        reservation = self._run(run, work, write=True)
+        if reservation is not None:  # a crash before this leaves a key that creates the run anew: as harmless
+            self._at(DOCUMENTS, lambda rows: rows.erase(reservation), write=True)
+        self._payloads.forget(run)
+        self._hints.pop(run, None)
+
+    # -- the log --------------------------------------------------------------------------------
+    def claim(self, run: str, holder: Mapping[str, Any]) -> Lease:
+        def work(rows: Rows) -> Lease:
+            head = log.head_of(rows, run)
+            head["fence"] += 1
+            head["holder"] = dict(holder)
+            rows.write(f"head/{run}", head)
+            return Lease(run, head["fence"])
+
+        return self._run(run, work, write=True)
+
+    def commit(self, lease: Lease, commit: Commit) -> Head:
+        values = payloads.join(commit.payloads) if commit.payloads else None  # before the shard is locked
+
+        def work(rows: Rows) -> Head:
+            head = log.head_of(rows, lease.run)
+            if head["fence"] != lease.fence:
+                raise StaleFence(
+                    f"run {lease.run} was taken over: fence {lease.fence} is older than {head['fence']}",
+                    hint="Whoever holds the run now goes on; this writer must stop.",
+                )
+            if head["holder"] is None:
+                raise StaleFence(f"run {lease.run} was given back: nobody holds fence {lease.fence} any more")
+            return log.append(rows, head, commit, values)
+
+        return self._run(lease.run, work, write=True)
+
+    def request(self, run: str, events: Sequence[Mapping[str, Any]], state: str | None = None) -> Head:
+        return self._run(
+            run,
+            lambda rows: log.append(rows, log.head_of(rows, run), Commit(events=events, state=state)),
+            write=True,
+        )
+
+    def records(self, run: str, *, after: int = 0, limit: int | None = None) -> Iterator[Record]:
+        last = self.head(run)["n"]  # here and not in the generator: NotFound is raised by the call itself
+        if limit is not None:
+            last = min(last, after + limit)
+        return self._read_on(run, max(after, 0) + 1, last)
+
+    def _read_on(self, run: str, first: int, last: int) -> Iterator[Record]:
+        for start in range(first, last + 1, CHUNK):
+            yield from self._run(
+                run, partial(log.read, run=run, first=start, last=min(start + CHUNK - 1, last))
+            )
+
+    def events(self, run: str, *, since: int = 0, limit: int = 1000) -> list[dict[str, Any]]:
+        hint = self._hints.get(run)
+
+        def find(rows: Rows) -> tuple[int, int]:
+            head = log.head_of(rows, run)
+            if head["offset"] <= since:
+                return 0, 0
+            return log.find(rows, run, since + 1, head["n"], hint), head["n"]
+
+        start, last = self._run(run, find)
+        found: list[dict[str, Any]] = []
+        if not last:
+            return found
+        for record in self._read_on(run, start, last):
+            for offset, event in enumerate(record["events"], record["first"]):
+                if offset > since:
+                    if len(found) >= limit:
+                        return found
+                    event["offset"], event["run"] = offset, run
+                    found.append(event)
+            if len(self._hints) > 1000:
+                self._hints.clear()
+            self._hints[run] = record["n"], record["first"]
+        return found
+
+    def payload(self, run: str, ref: Ref) -> Any:
+        n, at = ref
+        value = self._payloads.value(run, n, at, lambda: self._payload_row(run, n))
+        if value is payloads.MISSING:
+            raise NotFound(f"run {run} has no payload [{n}, {at}]")
+        return value
+
+    def payloads(self, run: str, n: int) -> list[Any]:
+        row = self._payload_row(run, n)
+        return [] if row is None else payloads.split(row).all()
+
+    def _payload_row(self, run: str, n: int) -> bytes | None:
+        def work(rows: Rows) -> bytes | None:
+            text = rows.text(log.key_of("p", run, n))
+            if text is None:
+                log.head_of(
+                    rows, run
+                )  # a run that does not exist is NotFound, a record without payloads is not
+            return text
+
+        return self._run(run, work)
+
+    # -- documents ------------------------------------------------------------------------------
+    def get(self, kind: str, name: str) -> Any | None:
+        key = documents.key(kind, name)
+        return self._at(DOCUMENTS, lambda rows: rows.read(key))
+
+    def put(self, kind: str, name: str, value: Any) -> None:
+        text = None if value is None else encode(value)
+        self._at(DOCUMENTS, partial(documents.put, kind=kind, name=name, value=text), write=True)
+
+    def drop(self, kind: str, name: str) -> bool:
+        return self._at(DOCUMENTS, partial(documents.drop, kind=kind, name=name), write=True)
+
+    def names(self, kind: str) -> list[str]:
+        key = documents.names_key(kind)
+        return sorted(self._at(DOCUMENTS, lambda rows: rows.read(key)) or [])
+
+    def swap(self, kind: str, name: str, old: Any | None, new: Any) -> bool:
+        text = None if new is None else encode(new)
+        return self._at(DOCUMENTS, partial(documents.swap, kind=kind, name=name, old=old, new=text), write=True)
+
+
+def _active_heads(rows: Rows) -> list[Head]:
+    return [head for run in index.active(rows) if (head := rows.read(f"head/{run}")) is not None]
+
+
+def _older_heads(rows: Rows, than: str | None, limit: int) -> tuple[list[Head], str | None]:
+    """Heads below `than`, newest first, and the id to go on from (None: that was all)."""
+    ids = index.older(rows, than, limit)
+    heads = [head for run in ids if (head := rows.read(f"head/{run}")) is not None]
+    return heads, ids[-1] if len(ids) == limit else None
+
+
+def _reserve(rows: Rows, *, new: NewRun, key: str) -> str:
+    """The run that the idempotency key means; from now on `new.run` when it meant none."""
+    there = rows.read(key)
+    if there is None:
+        rows.write(key, {"run": new.run, "request_hash": new.request_hash})
+        return new.run
+    if there["request_hash"] != new.request_hash:
+        raise Conflict(
+            f"the idempotency key {new.idempotency_key!r:.80} was used for another request: run {there['run']}",
+            hint="Use a new key for a new request; the same key only repeats the very same one.",
+        )
+    return str(there["run"])
