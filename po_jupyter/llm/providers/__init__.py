@@ -1,0 +1,221 @@
+"""Which providers there are, as data, and the ones that a worker has opened.
+
+A third party adds one through the entry-point group `po_jupyter.providers`: the entry's name is the provider's
+name, its object a `Spec`, or a function `(Context) -> Provider`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from po_jupyter.errors import InvalidInput, ModelKeyError, ModelUnavailable, Violation
+from po_jupyter.model.violations import did_you_mean
+
+if TYPE_CHECKING:
+    from po_jupyter.llm.chat import Provider
+    from po_jupyter.llm.http import Http
+    from po_jupyter.llm.providers.openai import Resolver
+
+ENTRY_POINTS = "po_jupyter.providers"
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a factory may use. `environ` holds keys: it is not shown."""
+
+    spec: Spec
+    environ: Mapping[str, str] = field(repr=False)
+    http: Http
+    local: Resolver | None = None
+
+    @property
+    def key(self) -> str | None:
+        """The provider's key, or None. Raises ModelKeyError when it needs one that is not there."""
+        return key_of(self.spec, self.environ)
+
+    @property
+    def base_url(self) -> str:
+        """From the environment, else the provider's own."""
+        return self.environ.get(self.spec.base_env, "").strip() or self.spec.base_url
+
+
+Factory: TypeAlias = "Callable[[Context], Provider]"
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One provider. `key_env` "" means that it needs no key; `price_id` is what genai-prices calls it."""
+
+    name: str
+    factory: Factory
+    key_env: str = ""
+    base_env: str = ""
+    base_url: str = ""
+    price_id: str = ""
+    free: bool = False
+    example: str = ""
+
+
+def _openai(context: Context) -> Provider:
+    from po_jupyter.llm.providers.openai import ChatCompletions, Endpoint
+
+    spec = context.spec
+    endpoint = Endpoint(context.base_url, context.key)
+    return ChatCompletions(endpoint, context.http, name=spec.name, key_env=spec.key_env)
+
+
+def _local(context: Context) -> Provider:
+    from po_jupyter.llm.providers.local import local_provider
+
+    if context.local is None:
+        raise ModelUnavailable(
+            "nobody runs a local model here",
+            hint="Run the pipeline in an orchestrator: `po start`, or a notebook.",
+        )
+    return local_provider(context.local, context.http)
+
+
+def _fake(context: Context) -> Provider:
+    from po_jupyter.llm.providers.fake import FakeProvider
+
+    return FakeProvider()
+
+
+BUILT_IN: tuple[Spec, ...] = (
+    Spec(
+        "openai",
+        _openai,
+        key_env="OPENAI_API_KEY",
+        base_env="OPENAI_BASE_URL",
+        base_url="https://api.openai.com/v1",
+        price_id="openai",
+        example="openai:gpt-5-mini",
+    ),
+    Spec("local", _local, free=True, example="local:smollm2-135m"),
+    Spec("fake", _fake, free=True, example="fake:echo"),
+)
+
+
+@lru_cache(maxsize=1)
+def specs() -> Mapping[str, Spec]:
+    """Every known provider by name. Built-in names cannot be taken over; a broken plugin is named when used."""
+    found = {spec.name: spec for spec in BUILT_IN}
+    for entry in entry_points(group=ENTRY_POINTS):
+        found.setdefault(entry.name, Spec(entry.name, _plugin(entry)))
+    return found
+
+
+def _plugin(entry: Any) -> Factory:
+    def make(context: Context) -> Provider:
+        loaded = entry.load()
+        if isinstance(loaded, Spec):
+            own = Context(loaded, context.environ, context.http, context.local)
+            return loaded.factory(own)
+        made: Provider = loaded(context)
+        return made
+
+    return make
+
+
+def problem_of(ref: str) -> str | None:
+    """What is wrong with a model ref as such, in one line; None when its provider is known."""
+    name, colon, model = ref.partition(":")
+    known = sorted(specs())
+    if not colon or not model or not name:
+        example = f"{name}:NAME" if name in known else "openai:gpt-5-mini"
+        return f"{ref!r} is not a model: write provider:model, for example {example}"
+    if name not in known:
+        return f"no provider is called {name!r}{did_you_mean(name, known)} (known: {', '.join(known)})"
+    return None
+
+
+def check_ref(ref: str) -> tuple[str, str]:
+    """(provider, model). Raises InvalidInput that names the known providers, with a suggestion for a typo."""
+    problem = problem_of(ref)
+    if problem is not None:
+        raise InvalidInput(violations=[Violation("llm.model", problem)])
+    name, _, model = ref.partition(":")
+    return name, model
+
+
+def missing_key(ref: str, environ: Mapping[str, str] | None = None) -> str | None:
+    """The variable that a model needs and `environ` (default: this process's) lacks; None when all is there."""
+    spec = specs().get(ref.partition(":")[0])
+    environ = os.environ if environ is None else environ
+    if spec is None or not spec.key_env or environ.get(spec.key_env, "").strip():
+        return None
+    return spec.key_env
+
+
+def key_of(spec: Spec, environ: Mapping[str, str]) -> str | None:
+    """The key of a provider, or None when it needs none.
+
+    Raises ModelKeyError when it is missing, or cannot be the value of an HTTP header.
+    """
+    if not spec.key_env:
+        return None
+    key = environ.get(spec.key_env, "").strip()
+    if not key:
+        raise ModelKeyError(
+            f"{spec.name} needs a key: {spec.key_env} is not set where the orchestrator runs",
+            hint=f"Set it for good with: po keys set {spec.name}",
+            details={"provider": spec.name, "variable": spec.key_env},
+        )
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise ModelKeyError(
+            f"{spec.key_env} is not a key: it holds spaces, line breaks or other signs that no key has",
+            hint=f"Set it again with: po keys set {spec.name}",
+            details={"provider": spec.name, "variable": spec.key_env},
+        )
+    return key
+
+
+class Providers:
+    """The providers of one worker, opened when first used, over one `Http`.
+
+    `environ` (keys and base URLs) is passed in and never shown; `local` finds the local model's server.
+    """
+
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        *,
+        http: Http | None = None,
+        local: Resolver | None = None,
+        given: Mapping[str, Provider] | None = None,
+    ) -> None:
+        """`given` are providers that are there already, by name: for tests."""
+        self._environ = environ
+        self._http = http
+        self._own_http = http is None
+        self._local = local
+        self._open: dict[str, Provider] = dict(given or {})
+
+    def get(self, ref: str) -> Provider:
+        """The provider of a model ref. Raises InvalidInput (unknown) or ModelKeyError (no key)."""
+        name = ref.partition(":")[0]
+        provider = self._open.get(name)
+        if provider is None:
+            check_ref(ref)
+            if self._http is None:
+                from po_jupyter.llm.http import Http
+
+                self._http = Http()
+            spec = specs()[name]
+            provider = spec.factory(Context(spec, self._environ, self._http, self._local))
+            self._open[name] = provider
+        return provider
+
+    async def aclose(self) -> None:
+        """Close every provider, then the connections if they are our own."""
+        opened, self._open = list(self._open.values()), {}
+        for provider in opened:
+            await provider.aclose()
+        if self._own_http and self._http is not None:
+            await self._http.aclose()
+            self._http = None

@@ -1,0 +1,285 @@
+"""The call journal (P3): no recorded call is ever sent twice.
+
+    lookup ── an answer is there ──────────────────────────────► the answer, replayed (nothing is sent)
+       ├───── nothing is there ──► intent (durable) ──► send with retries ──► response ──► the answer
+       └───── an intent without an answer: a crash came between. Unknown outcome: told, counted, sent again.
+
+A key names one call of a run: task, item, attempt, refine round, stage, hash of the request, and which
+occurrence of that request it is there (nth, from 0). A process that starts again after a crash goes through the
+same code with the same data, so it builds the same keys and finds its answers; a new attempt builds new keys,
+and asks anew.
+
+A call that failed is recorded like one that succeeded, so that the same attempt, gone through again, fails at
+the same place instead of paying for another try. A call that was cancelled before its answer came (a stop, a
+timeout) leaves an intent without a response, which is the truth about it.
+
+What a journal has to keep, in this order of time:
+
+* `intent` returns when the record is durable. Then, and only then, the request is sent.
+* `response` may return before it is durable, if it is ordered: no later commit of the run (an outcome of an
+  item, a checkpoint) may become durable without it. A crash in between makes the call an unknown outcome.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+from po_jupyter.errors import ModelError, from_json
+from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText, Provider
+from po_jupyter.llm.pricing import priced
+from po_jupyter.llm.retry import RETRY_AFTER_CAP, OnWait, with_retry
+from po_jupyter.model.pipeline import CallRetry
+from po_jupyter.model.usage import Usage
+
+
+class CallKey(NamedTuple):
+    """The name of one call within its run. `str()` is what a record holds; `item` is None outside a map."""
+
+    task: str
+    item: int | None
+    attempt: int
+    round: int
+    stage: str
+    request_hash: str
+    nth: int = 0
+
+    def __str__(self) -> str:
+        item = "-" if self.item is None else self.item
+        return f"{self.task}/{item}/{self.attempt}/{self.round}/{self.stage}/{self.request_hash}/{self.nth}"
+
+    @classmethod
+    def parse(cls, text: str) -> CallKey:
+        """The key that `str()` wrote. Raises ValueError."""
+        task, item, attempt, round_, stage, digest, nth = text.split("/")
+        return cls(task, None if item == "-" else int(item), int(attempt), int(round_), stage, digest, int(nth))
+
+
+class Entry(NamedTuple):
+    """What a journal knows of a call. `answer` None: only intents, so its outcome is unknown.
+
+    An answer is JSON: `{"ok": true, "response": ChatResponse}` or `{"ok": false, "error": PoError}`.
+    `intents` is how often the call was about to be sent.
+    """
+
+    answer: Mapping[str, Any] | None
+    intents: int = 1
+
+
+class Journal(Protocol):
+    """Where a run's calls are recorded. See the module for what must be durable when."""
+
+    async def lookup(self, key: str) -> Entry | None:
+        """What is known of the call; None: it was never about to be sent."""
+        ...
+
+    async def intent(self, key: str, meta: Mapping[str, Any]) -> None:
+        """Record that the call is about to be sent; return when that is durable.
+
+        `meta` is `{model, stage, intents}`; `intents` counts the earlier ones. When it is not 0 this is a call
+        whose outcome is unknown and which is sent again: the event that tells so (`call.unknown`) belongs into
+        the same transaction, or a crash between the two would count it twice or not at all.
+        """
+        ...
+
+    async def response(self, key: str, answer: Mapping[str, Any], call: CallDone) -> None:
+        """Record the answer; it must be durable before anything that is committed later.
+
+        `call` is what the event `call.done` says of it.
+        """
+        ...
+
+
+class CallDone(NamedTuple):
+    """A finished call, for events and sums.
+
+    `seconds` includes the waits between tries; `error` is the code of the error it ended with, or None.
+    """
+
+    key: CallKey
+    usage: Usage
+    model: str
+    seconds: float
+    replayed: bool
+    error: str | None = None
+
+
+class MemoryJournal:
+    """A journal that dies with the process: for tests, and for a call outside any run. `records` is its log."""
+
+    def __init__(self) -> None:
+        self.records: list[dict[str, Any]] = []
+        self._entries: dict[str, Entry] = {}
+
+    async def lookup(self, key: str) -> Entry | None:
+        """See `Journal`."""
+        return self._entries.get(key)
+
+    async def intent(self, key: str, meta: Mapping[str, Any]) -> None:
+        """See `Journal`."""
+        self.records.append({"key": key, "kind": "intent", **meta})
+        self._entries[key] = Entry(None, meta.get("intents", 0) + 1)
+
+    async def response(self, key: str, answer: Mapping[str, Any], call: CallDone) -> None:
+        """See `Journal`."""
+        self.records.append({"key": key, "kind": "response", "answer": answer})
+        self._entries[key] = Entry(answer, self._entries[key].intents)
+
+
+OnDone: TypeAlias = Callable[[CallDone], None]
+OnUnknown: TypeAlias = Callable[[CallKey], None]
+
+
+@dataclass(frozen=True, slots=True)
+class JournaledChat:
+    """Every call of a run goes through here: journal, retries, price.
+
+    `provider_of` finds the provider of a model ref (`Providers.get`). `retry_after_cap` is the longest wait in
+    seconds that a server may ask for. `on_done` and `on_unknown` are told as it happens; they must be quick.
+    """
+
+    provider_of: Callable[[str], Provider]
+    journal: Journal
+    on_done: OnDone | None = None
+    on_unknown: OnUnknown | None = None
+    retry_after_cap: float = RETRY_AFTER_CAP
+
+    def scope(self, task: str, *, item: int | None = None, attempt: int = 1) -> CallScope:
+        """The calls of one attempt of a task or an item."""
+        return CallScope(self, task, item, attempt)
+
+
+class CallScope:
+    """The calls of one attempt of a task or an item: it counts occurrences and sums up what they used.
+
+    `usage` is the sum over its calls, failed and replayed ones included. `in_flight` counts the calls that were
+    sent and have no outcome: after a cancellation those are the ones that may have been billed.
+    """
+
+    __slots__ = ("_chat", "_seen", "attempt", "in_flight", "item", "task", "usage")
+
+    def __init__(self, chat: JournaledChat, task: str, item: int | None, attempt: int) -> None:
+        self._chat = chat
+        self._seen: Counter[tuple[int, str, str]] = Counter()
+        self.task = task
+        self.item = item
+        self.attempt = attempt
+        self.usage = Usage()
+        self.in_flight = 0
+
+    async def chat(
+        self,
+        request: ChatRequest,
+        *,
+        stage: str = "inference",
+        round: int = 0,
+        retry: CallRetry | None = None,
+        on_text: OnText | None = None,
+        on_wait: OnWait | None = None,
+    ) -> ChatResponse:
+        """Ask, or replay. Raises a ModelError, the recorded one when the call failed before.
+
+        `on_text` gets the pieces as they come; a second try after a broken stream starts again from the first
+        piece, so a caller that shows text clears it on `on_wait`. A replay hands over the whole text at once.
+        """
+        journal = self._chat.journal
+        place = (round, stage, request.request_hash)
+        nth = self._seen[place]
+        self._seen[place] = nth + 1
+        key = CallKey(self.task, self.item, self.attempt, round, stage, request.request_hash, nth)
+        name = str(key)
+        entry = await journal.lookup(name)
+        if entry is not None and entry.answer is not None:
+            return self._replay(key, request, entry.answer, on_text)
+        provider = self._chat.provider_of(request.model)  # a missing key is found before anything is recorded
+        intents = 0 if entry is None else entry.intents
+        if intents and self._chat.on_unknown is not None:
+            self._chat.on_unknown(key)
+        await journal.intent(name, {"model": request.model, "stage": stage, "intents": intents})
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        self.in_flight += 1
+        try:
+            response = await with_retry(
+                lambda: provider.chat(request, on_text=on_text),
+                retry or CallRetry(),
+                on_wait=on_wait,
+                cap=self._chat.retry_after_cap,
+            )
+        except ModelError as error:
+            usage = _usage_of_error(error, request)
+            done = CallDone(key, usage, request.model, loop.time() - started, False, error.code)
+            await self._record(name, {"ok": False, "error": error.to_json()}, done)
+            raise
+        usage = priced(response.usage, request.model, response.model)
+        if usage is not response.usage:
+            response = _with_usage(response, usage)
+        done = CallDone(key, usage, request.model, loop.time() - started, False)
+        await self._record(name, {"ok": True, "response": response.to_json()}, done)
+        return response
+
+    async def _record(self, name: str, answer: Mapping[str, Any], done: CallDone) -> None:
+        # An answer that came has been paid for: a cancellation that arrives now must not lose it. The write
+        # goes on by itself, and the cancellation is passed on after it.
+        self.in_flight -= 1
+        self.usage = self.usage + done.usage
+        await _whole(self._chat.journal.response(name, answer, done))
+        if self._chat.on_done is not None:
+            self._chat.on_done(done)
+
+    def _replay(
+        self, key: CallKey, request: ChatRequest, answer: Mapping[str, Any], on_text: OnText | None
+    ) -> ChatResponse:
+        if not answer.get("ok"):
+            error = from_json(answer["error"])
+            usage = _usage_of_error(error, request)
+            self._replayed(CallDone(key, usage, request.model, 0.0, True, error.code))
+            raise error
+        response = ChatResponse.from_json(answer["response"], replayed=True)
+        self._replayed(CallDone(key, response.usage, request.model, response.seconds, True))
+        if on_text is not None and response.text:
+            on_text(response.text)
+        return response
+
+    def _replayed(self, done: CallDone) -> None:
+        self.usage = self.usage + done.usage
+        if self._chat.on_done is not None:
+            self._chat.on_done(done)
+
+
+async def _whole(write: Any) -> None:
+    """Await `write` to its end even when cancelled meanwhile; then be cancelled."""
+    task = asyncio.ensure_future(write)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        if not task.cancelled():
+            await asyncio.wait([task])
+            task.result()
+        raise
+
+
+def _with_usage(response: ChatResponse, usage: Usage) -> ChatResponse:
+    return ChatResponse(
+        response.text,
+        usage,
+        response.model,
+        response.finish,
+        response.request_id,
+        response.seconds,
+        response.estimated,
+    )
+
+
+def _usage_of_error(error: Exception, request: ChatRequest) -> Usage:
+    """What a failed call used: a truncated answer was paid for, a refused connection was not."""
+    details = getattr(error, "details", {})
+    said = details.get("usage")
+    if not isinstance(said, Mapping):
+        return Usage(calls=1)
+    usage = priced(Usage.model_validate(said), request.model, str(details.get("model") or ""))
+    details["usage"] = usage.to_json()
+    return usage

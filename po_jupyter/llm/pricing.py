@@ -1,0 +1,84 @@
+"""What a call cost, in US dollars, from the price list that `genai-prices` carries (no network call).
+
+Unknown stays unknown: a model without a price gives a cost of None, never 0. Local and fake models cost 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from po_jupyter.llm.providers import specs
+from po_jupyter.model.usage import Usage
+
+_MILLION = 1_000_000
+_Cost = Callable[[Usage], float | None]
+
+
+def priced(usage: Usage, ref: str, answered_by: str = "") -> Usage:
+    """`usage` with its cost, unless it has one already (a provider that bills by itself says so).
+
+    `ref` is the model ref of the request, `answered_by` the model that the provider names in its answer; it
+    is tried when the first has no price.
+    """
+    if usage.cost is not None:
+        return usage
+    cost = cost_of(usage, ref)
+    if cost is None and answered_by:
+        cost = cost_of(usage, f"{ref.partition(':')[0]}:{answered_by}")
+    return usage if cost is None else Usage.model_construct(**{**usage.__dict__, "cost": cost})
+
+
+def cost_of(usage: Usage, ref: str) -> float | None:
+    """US dollars for `usage` of the model `ref`, or None when its price is unknown."""
+    cost = _pricer(ref)
+    return None if cost is None else cost(usage)
+
+
+def is_priced(ref: str) -> bool:
+    """Whether the price of a model is known: a budget in dollars needs it."""
+    return _pricer(ref) is not None
+
+
+@lru_cache(maxsize=1024)
+def _pricer(ref: str) -> _Cost | None:
+    """The price function of a model. Where it has one flat price, the list is asked only once."""
+    provider, _, model = ref.partition(":")
+    spec = specs().get(provider)
+    if spec is not None and spec.free:
+        return lambda usage: 0.0
+    if spec is None or not spec.price_id:
+        return None
+    from genai_prices import calc_price  # 0.2 s, so only where money is spent
+    from genai_prices.types import ModelPrice
+    from genai_prices.types import Usage as Counts
+
+    def ask(usage: Usage) -> Any:
+        counts = Counts(
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cache_read_tokens=min(usage.cached_tokens, usage.input_tokens),
+        )
+        return calc_price(counts, model, provider_id=spec.price_id)
+
+    try:
+        found = ask(Usage(input_tokens=1, output_tokens=1))
+    except LookupError:
+        return None
+    price = found.model_price
+    rates = (price.input_mtok, price.cache_read_mtok, price.output_mtok)
+    plain = isinstance(found.model.prices, ModelPrice) and not getattr(price, "requests_kcount", None)
+    # Prices that change with the date or in tiers are asked for each time; most are one number per token.
+    if not plain or any(type(rate).__name__ == "TieredPrices" for rate in rates):
+        return lambda usage: float(ask(usage).total_price)
+    each = [float(rate) / _MILLION if rate is not None else 0.0 for rate in rates]
+    per_input, per_output = each[0], each[2]
+    per_cached = each[1] if rates[1] is not None else per_input
+
+    def flat(usage: Usage) -> float:
+        cached = min(usage.cached_tokens, usage.input_tokens)
+        fresh = usage.input_tokens - cached
+        return fresh * per_input + cached * per_cached + usage.output_tokens * per_output
+
+    return flat

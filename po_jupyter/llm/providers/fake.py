@@ -1,0 +1,96 @@
+"""A provider without a model, in process and deterministic: for tests, demos and dry runs.
+
+As a model ref: `fake:echo` repeats the last message (or fits the schema); `fake:echo?latency=0.5` takes half a
+second; `fake:echo?fail=2` fails transiently twice for each request before it answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+from urllib.parse import parse_qsl
+
+from po_jupyter.errors import ModelError, ModelRefused, ModelUnavailable
+from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
+from po_jupyter.llm.sample import sample_of
+from po_jupyter.llm.tokens import estimate, estimate_messages
+from po_jupyter.model.usage import Usage
+
+Scripted: TypeAlias = "str | ModelError | Callable[[ChatRequest], str]"
+
+
+class FakeProvider:
+    """Answers from `replies` in order while there are any, then with an echo.
+
+    A reply is a text, an error to raise, or a function of the request. `latency` is in seconds. `requests` is
+    what was asked, in order. Usage: the estimate of `llm.tokens`; cost 0.
+    """
+
+    def __init__(self, replies: Sequence[Scripted] = (), *, latency: float = 0.0, name: str = "fake") -> None:
+        self.name = name
+        self.requests: list[ChatRequest] = []
+        self._replies = list(replies)
+        self._latency = latency
+        self._failed: Counter[str] = Counter()
+
+    async def chat(self, request: ChatRequest, *, on_text: OnText | None = None) -> ChatResponse:
+        """See `llm.chat.Provider`."""
+        self.requests.append(request)
+        model, _, query = request.model_name.partition("?")
+        options = _options(query)
+        latency = options.get("latency", self._latency)
+        text = self._text(request, model, int(options.get("fail", 0)))
+        if on_text is None:
+            if latency:
+                await asyncio.sleep(latency)
+        else:
+            words = text.split(" ")
+            for i, word in enumerate(words):
+                if latency:
+                    await asyncio.sleep(latency / len(words))
+                on_text(word if i == 0 else f" {word}")
+        usage = Usage(
+            input_tokens=estimate_messages(m.content for m in request.messages),
+            output_tokens=estimate(text),
+            cost=0.0,
+            calls=1,
+        )
+        return ChatResponse(
+            text=text, usage=usage, model=model, seconds=latency, request_id=f"fake-{len(self.requests)}"
+        )
+
+    def _text(self, request: ChatRequest, model: str, failures: int) -> str:
+        if self._replies:
+            reply = self._replies.pop(0)
+            if isinstance(reply, ModelError):
+                raise reply
+            return reply if isinstance(reply, str) else reply(request)
+        if model != "echo":
+            raise ModelRefused(f"fake has no model {model!r}", hint="It has one: fake:echo")
+        if self._failed[request.request_hash] < failures:
+            self._failed[request.request_hash] += 1
+            raise ModelUnavailable("fake: asked to fail")
+        last = request.messages[-1].content if request.messages else ""
+        if request.schema is not None:
+            return json.dumps(sample_of(request.schema))
+        return json.dumps({"echo": last}) if request.json else f"echo: {last}"
+
+    async def aclose(self) -> None:
+        """Nothing to give back."""
+
+
+def _options(query: str) -> dict[str, float]:
+    options: dict[str, float] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        try:
+            if name not in ("latency", "fail"):
+                raise ValueError
+            options[name] = float(value)
+        except ValueError:
+            raise ModelRefused(
+                f"fake does not know `{name}={value:.40}`", hint="It knows latency=SECONDS and fail=TIMES."
+            ) from None
+    return options

@@ -1,0 +1,182 @@
+"""What the model server records and answers, and how an answer looks on the wire."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from po_jupyter.llm.sample import sample_of
+
+
+@dataclass(slots=True)
+class Reply:
+    """One answer, or one fault. Times in seconds.
+
+    `text` None means: the server's default. `latency` is the wait before the first byte, None for the server's
+    own. `gap` is the pause between streamed chunks, `stall` a pause after the first. `cut` closes the
+    connection after that many bytes of the response (0: at once). `body` replaces the whole body, with
+    `content_type`. `error` is the message of an error status.
+    """
+
+    text: str | None = None
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    latency: float | None = None
+    usage: Mapping[str, Any] | None = None
+    finish: str = "stop"
+    gap: float = 0.0
+    stall: float = 0.0
+    cut: int | None = None
+    body: bytes | None = None
+    content_type: str | None = None
+    error: str = "scripted fault"
+
+
+Answer: TypeAlias = "str | Reply | Mapping[str, Any]"
+Answering: TypeAlias = "Answer | Callable[[dict[str, Any], int], Answer]"
+
+
+@dataclass(slots=True)
+class Recorded:
+    """A request as it arrived. `hash` names its body; `answered_at` is when the last byte was written, or None.
+
+    `aborted` turns true when the client went away before that.
+    """
+
+    n: int
+    at: float
+    path: str
+    headers: dict[str, str]
+    body: dict[str, Any]
+    hash: str
+    answered_at: float | None = None
+    aborted: bool = False
+
+    @property
+    def answered(self) -> bool:
+        """Whether the whole answer was written to the connection."""
+        return self.answered_at is not None
+
+    @property
+    def prompt(self) -> str:
+        """The content of the last message."""
+        return last_text(self.body)
+
+
+def completion(request: Recorded, reply: Reply) -> dict[str, Any]:
+    """A `chat.completion` object."""
+    text = text_of(request, reply)
+    return {
+        "id": f"chatcmpl-{request.n}",
+        "object": "chat.completion",
+        "created": int(request.at),
+        "model": request.body.get("model", "fake"),
+        "choices": [
+            {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": reply.finish}
+        ],
+        "usage": _usage(request, reply, text),
+    }
+
+
+def stream_parts(request: Recorded, reply: Reply, headers: Mapping[str, str]) -> list[bytes]:
+    """The head of a streamed response, then one HTTP chunk for each server-sent event."""
+    text = text_of(request, reply)
+    words = text.split(" ")
+    pieces = [word if i == 0 else f" {word}" for i, word in enumerate(words)]
+    base = {"id": f"chatcmpl-{request.n}", "object": "chat.completion.chunk", "created": int(request.at)}
+    base["model"] = request.body.get("model", "fake")
+    deltas: list[dict[str, Any]] = [{"delta": {"role": "assistant", "content": ""}, "finish_reason": None}]
+    deltas += [{"delta": {"content": piece}, "finish_reason": None} for piece in pieces]
+    deltas.append({"delta": {}, "finish_reason": reply.finish})
+    chunks: list[dict[str, Any]] = [{**base, "choices": [{"index": 0, **delta}]} for delta in deltas]
+    if (request.body.get("stream_options") or {}).get("include_usage"):
+        chunks.append({**base, "choices": [], "usage": _usage(request, reply, text)})
+    events = [b"data: " + dumps(chunk) + b"\n\n" for chunk in chunks] + [b"data: [DONE]\n\n"]
+    opening = head(200, {**headers, "transfer-encoding": "chunked"}, None, "text/event-stream")
+    framed = [f"{len(e):x}\r\n".encode() + e + b"\r\n" for e in events]
+    framed[-1] += b"0\r\n\r\n"
+    return [opening, *framed]
+
+
+def text_of(request: Recorded, reply: Reply) -> str:
+    """What the model says: scripted, fitting the schema, or an echo."""
+    if reply.text is not None:
+        return reply.text
+    prompt = last_text(request.body)
+    wanted = request.body.get("response_format") or {}
+    if wanted.get("type") == "json_schema":
+        return json.dumps(sample_of(wanted.get("json_schema", {}).get("schema", {})))
+    if wanted.get("type") == "json_object":
+        return json.dumps({"echo": prompt})
+    return f"echo: {prompt}"
+
+
+def _usage(request: Recorded, reply: Reply, text: str) -> dict[str, Any]:
+    if reply.usage is not None:
+        return dict(reply.usage)
+    asked = sum(len(str(m.get("content", "")).split()) for m in request.body.get("messages") or ())
+    said = len(text.split())
+    return {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said}
+
+
+def last_text(body: Mapping[str, Any]) -> str:
+    """The content of the last message."""
+    messages = body.get("messages") or [{}]
+    return str(messages[-1].get("content", ""))
+
+
+def head(
+    status: int, headers: Mapping[str, str], length: int | None, content_type: str = "application/json"
+) -> bytes:
+    """Status line and headers; `length` None leaves the content length out."""
+    try:
+        phrase = HTTPStatus(status).phrase
+    except ValueError:
+        phrase = "Unknown"
+    lines = [f"HTTP/1.1 {status} {phrase}", f"content-type: {content_type}"]
+    if length is not None:
+        lines.append(f"content-length: {length}")
+    lines += [f"{k}: {v}" for k, v in headers.items()]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+def dumps(value: Any) -> bytes:
+    """Compact JSON."""
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def read_log(path: str | os.PathLike[str] | None) -> list[Recorded]:
+    """The requests of a `log` file, across every server that wrote to it. A cut last line is left out."""
+    found: list[Recorded] = []
+    open_by_n: dict[int, Recorded] = {}
+    if path is None or not Path(path).exists():
+        return found
+    for line in Path(path).read_text().splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if row["event"] == "request":
+            request = Recorded(row["n"], row["at"], row["path"], {}, row["body"], row["hash"])
+            open_by_n[row["n"]] = request
+            found.append(request)
+        elif row["n"] in open_by_n:
+            open_by_n[row["n"]].answered_at = row["at"]
+    return found
+
+
+def paid_twice(requests: Sequence[Recorded]) -> list[Recorded]:
+    """Requests that came although the same body had been answered in full before they arrived."""
+    answered: dict[str, float] = {}
+    again: list[Recorded] = []
+    for request in sorted(requests, key=lambda r: r.at):
+        if request.at > answered.get(request.hash, float("inf")):
+            again.append(request)
+        if request.answered_at is not None:
+            answered[request.hash] = min(request.answered_at, answered.get(request.hash, float("inf")))
+    return again
