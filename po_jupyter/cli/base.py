@@ -35,9 +35,12 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u20
 
 def connect(*, start: bool) -> Client:
     """The orchestrator; started when there is none and `start` says so. Raises Unavailable."""
-    from po_jupyter.client import client
+    from po_jupyter.client.discovery import connect as discover
 
-    return client.connect(start=start)
+    client = discover(start=start)
+    for note in client.notes:
+        say(clean(note), err=True)
+    return client
 
 
 def find(run_id: str, *, start: bool = False) -> Run:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from po_jupyter.cli.base import parse_json
 from po_jupyter.errors import InvalidInput, InvalidPipeline, NotFound
-from po_jupyter.model.pipeline import Budget, Pipeline
+from po_jupyter.model.pipeline import Pipeline
 from po_jupyter.model.reading import check_pipeline, read_pipeline
 from po_jupyter.model.seed import Seed, read_seed
 from po_jupyter.model.violations import did_you_mean
@@ -22,8 +22,15 @@ _SUFFIXES = (".yaml", ".yml", ".json")
 MAX_BYTES = 256 * 1024 * 1024  # of a file of rows; larger ones are not a request's business
 
 
-def pipeline_file(path: Path) -> Pipeline:
+def is_file(name: str) -> bool:
+    """Whether `name` means a file, there or not, rather than a registered pipeline."""
+    path = Path(name)
+    return path.is_file() or path.suffix in _SUFFIXES or "/" in name or "\\" in name
+
+
+def pipeline_file(name: str) -> Pipeline:
     """The pipeline in a YAML or JSON file. Raises InvalidPipeline with lines, NotFound."""
+    path = Path(name)
     text = read_text(path)
     try:
         return read_pipeline(text)
@@ -37,32 +44,32 @@ def pipeline_file(path: Path) -> Pipeline:
 
 def find_pipeline(name: str, client: Client) -> Pipeline:
     """The pipeline in the file `name`, else the registered one of that name. Raises NotFound."""
-    path = Path(name)
-    looks_like_a_file = path.suffix in _SUFFIXES or "/" in name or "\\" in name
-    if path.is_file() or looks_like_a_file:
-        return pipeline_file(path)
+    from po_jupyter.client import loop
+
+    if is_file(name):
+        return pipeline_file(name)
     try:
-        return check_pipeline(_without(client.pipeline(name), "revision", "updated_at"))
+        found = loop.run(client.aio.pipeline(name))
     except NotFound:
-        files = sorted(p.name for p in Path().glob("*") if p.suffix in _SUFFIXES)
-        stems = {Path(f).stem: f for f in reversed(files)}
-        near = get_close_matches(name, list(stems), n=1)
-        registered = [str(p["name"]) for p in client.pipelines()]
-        guess = did_you_mean(name, registered) or (f"; did you mean the file `{stems[near[0]]}`?" if near else "")
+        files = {p.stem: p.name for p in sorted(Path().glob("*")) if p.suffix in _SUFFIXES}
+        near = get_close_matches(name, list(files), n=1)
+        guess = did_you_mean(name, [str(p["name"]) for p in client.pipelines()])
+        if not guess and near:
+            guess = f"; did you mean the file `{files[near[0]]}`?"
         raise NotFound(
             f"there is no file and no registered pipeline called {name!r}{guess}",
             hint="`po pipelines` lists the registered ones.",
         ) from None
+    # What the orchestrator adds to a definition is not a part of it.
+    return check_pipeline({k: v for k, v in found.items() if k in Pipeline.model_fields})
 
 
-def adjusted(pipeline: Pipeline, *, model: str | None, budget: float | None) -> Pipeline:
-    """`pipeline` with `--model` and `--budget`; a task that names a model of its own keeps it."""
-    update: dict[str, Any] = {}
-    if model is not None:
-        update["llm"] = check_pipeline({**_ANY, "llm": {"model": model}}).llm.over(pipeline.llm)
-    if budget is not None:
-        update["budget"] = Budget(usd=budget, tokens=pipeline.budget.tokens)
-    return pipeline.model_copy(update=update)
+def with_model(pipeline: Pipeline, model: str | None) -> Pipeline:
+    """`pipeline` with `--model`; a task that names a model of its own keeps it. Raises InvalidPipeline."""
+    if model is None:
+        return pipeline
+    llm = check_pipeline({**_ANY, "llm": {"model": model}}).llm.over(pipeline.llm)
+    return pipeline.model_copy(update={"llm": llm})
 
 
 _ANY: dict[str, Any] = {"name": "any", "tasks": ["any"]}
@@ -82,7 +89,8 @@ def seed_data(text: str | None) -> Any:
     value = parse_json(text, "the seed")
     if not isinstance(value, dict | list):
         raise InvalidInput(
-            f"the seed is {type(value).__name__}, not an object or a list", hint='For example \'{"text": "hello"}\'.'
+            f"the seed is {type(value).__name__}, not an object or a list",
+            hint='For example \'{"text": "hello"}\'.',
         )
     return value
 
@@ -121,9 +129,3 @@ def _rows_or_json(path: Path) -> Any:
         lines = [(n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
         return [parse_json(line, f"line {n} of {path}") for n, line in lines]
     return parse_json(text, str(path))
-
-
-def _without(value: dict[str, Any], *names: str) -> dict[str, Any]:
-    return {k: v for k, v in value.items() if k not in names}
-
-

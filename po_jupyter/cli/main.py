@@ -108,14 +108,11 @@ def _terminated(*_: object) -> NoReturn:
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """The command line, as the process: prints errors to stderr and exits with a code of the table above."""
-    if argv is None and os.path.basename(sys.argv[0]).startswith("jupyter"):
-        name = "jupyter po"
-    else:
-        name = "po"
+    jupyter = argv is None and os.path.basename(sys.argv[0]).startswith("jupyter")
     signal.signal(signal.SIGTERM, _terminated)
     args = list(sys.argv[1:] if argv is None else argv)
     try:
-        sys.exit(run(args, name))
+        sys.exit(run(args, "jupyter po" if jupyter else "po"))
     except BrokenPipeError:  # `po runs | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILED)

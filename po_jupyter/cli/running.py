@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -13,12 +11,16 @@ from po_jupyter.errors import InvalidInput
 from po_jupyter.model import format as fmt
 
 if TYPE_CHECKING:
-    from po_jupyter.client.client import Run
+    from po_jupyter.client.client import Client, Run
     from po_jupyter.model.pipeline import Pipeline
     from po_jupyter.model.seed import Seed
 
 _FOLLOW = click.option(
-    "--follow/--no-follow", "--wait/--no-wait", "follow", default=True, help="Watch until it ends (the default)."
+    "--follow/--no-follow",
+    "--wait/--no-wait",
+    "follow",
+    default=True,
+    help="Watch until it ends (the default).",
 )
 _LIMIT = click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N rows of a map.")
 _FRESH = click.option("--fresh", is_flag=True, help="Ask the models anew; use no cached answer.")
@@ -59,13 +61,12 @@ def run(
     from po_jupyter.cli import inputs
 
     data = inputs.seed_data(seed)
-    path_first = inputs.Path(pipeline)
-    if path_first.is_file():
+    if inputs.is_file(pipeline):
         # Read before the orchestrator is started: a mistake in the file should not cost that.
-        inputs.pipeline_file(path_first)
+        inputs.pipeline_file(pipeline)
     client = base.connect(start=True)
-    found = inputs.adjusted(inputs.find_pipeline(pipeline, client), model=model, budget=budget)
-    started = _submit(client, found, data, limit=limit, fresh=fresh, key=idempotency_key)
+    found = inputs.with_model(inputs.find_pipeline(pipeline, client), model)
+    started = _submit(client, found, data, budget=budget, limit=limit, fresh=fresh, key=idempotency_key)
     return _watch(started, follow, as_json)
 
 
@@ -98,23 +99,22 @@ def submit(
 
 
 def _submit(
-    client: base.Client,
+    client: Client,
     pipeline: Pipeline,
     seed: Seed | object,
     *,
+    budget: float | None = None,
     limit: int | None,
     fresh: bool,
     key: str | None,
 ) -> Run:
-    # Python tasks see what this shell sees: its interpreter, its packages, its directory.
     return client.submit(
         pipeline,
         seed=seed,
         idempotency_key=key,
+        budget=budget,
         limit=limit,
         fresh=fresh,
-        interpreter=sys.executable,
-        cwd=os.getcwd(),
     )
 
 

@@ -206,7 +206,9 @@ class Task(_Value):
                 ast.parse(value)
             except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
                 if not isinstance(error, SyntaxError):  # a null byte, or nested beyond the parser's stack
-                    raise ValueError(f"the Python does not parse: {error or 'nested too deeply'}") from None
+                    raise ValueError(
+                        f"the Python does not parse: {str(error) or 'nested too deeply'}"
+                    ) from None
                 raise ValueError(
                     f"the Python does not parse: {error.msg} in line {error.lineno} of it"
                 ) from None
