@@ -95,8 +95,10 @@ def status(run_id: str | None, as_json: bool) -> int:
     base.say(f"orchestrator  {client.url}  po_jupyter {meta.get('version')}")
     if not ready.get("ready"):
         base.say(f"not ready     {base.brief(ready)}")
-    base.say(f"process       {orchestrator.get('pid', 'unknown')}" + ("" if orchestrator.get("holder", True) else
-             " (another server on this data directory works on the runs)"))  # fmt: skip
+    elsewhere = (
+        "" if orchestrator.get("holder", True) else " (another server of this data directory does the work)"
+    )
+    base.say(f"process       {orchestrator.get('pid', 'unknown')}{elsewhere}")
     base.say(f"data          {base.clean(meta.get('data_dir'))}")
     counts = {s: sum(r.view.state == s for r in going) for s in ("running", "pending", "waiting")}
     base.say(f"runs          {', '.join(f'{n} {s}' for s, n in counts.items() if n) or 'none going on'}")
