@@ -20,6 +20,7 @@ class TaskState:
     state: TaskStatus = "pending"
     stage: str | None = None
     attempt: int = 0
+    spent: int = 0  # attempts before the last resume: those do not count towards `retry.max_attempts`
     started_at: str | None = None
     ended_at: str | None = None
     usage: Usage = field(default_factory=Usage)
@@ -287,6 +288,7 @@ def _run_resumed(s: RunState, data: Data, at: str, offset: int, task_of: Callabl
     for name in data.get("reset", ()):
         task = task_of(name)
         task.state, task.stage = "pending", None
+        task.spent = task.attempt
         task.started_at = task.ended_at = task.error = task.waiting = task.output = None
         task.delay = 0.0
         task.gate = task.gate_info = None
