@@ -94,7 +94,7 @@ class Http:
         try:
             async with asyncio.timeout(seconds):
                 async with self._send(target, body, seconds) as response:
-                    return Answer(response.status_code, response.headers, await _read(response))
+                    return Answer(response.status_code, response.headers, await read_whole(response))
         except TimeoutError:
             raise ModelUnavailable(f"{target.name}: no answer within {seconds:g} s") from None
 
@@ -156,7 +156,8 @@ async def read_error(response: httpx.Response) -> Answer:
     return Answer(response.status_code, response.headers, body[:MAX_ERROR])
 
 
-async def _read(response: httpx.Response) -> bytes:
+async def read_whole(response: httpx.Response) -> bytes:
+    """The body, to its end. Raises ModelRefused when it is larger than an answer may be."""
     if response.status_code != 200:
         return (await read_error(response)).body
     chunks: list[bytes] = []
@@ -183,21 +184,26 @@ async def sse(response: httpx.Response) -> AsyncIterator[str]:
         size += len(chunk)
         if size > MAX_ANSWER:
             raise ModelRefused(f"the answer is larger than {MAX_ANSWER // 1024**2} MB and was cut off")
-        buffer = buffer + chunk if buffer else chunk
-        if b"\r" in buffer:
-            held = buffer.endswith(b"\r")  # its line feed may be in the next chunk
-            buffer = (buffer[:-1] if held else buffer).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-            lines = buffer.split(b"\n")
-            buffer = lines.pop() + (b"\r" if held else b"")
-        else:
-            lines = buffer.split(b"\n")
-            buffer = lines.pop()
+        lines, buffer = _lines(buffer + chunk if buffer else chunk)
         for line in lines:
             if line.startswith(b"data:"):
                 data.append(line[5:].removeprefix(b" ").decode(errors="replace"))
             elif not line and data:
                 yield "\n".join(data)
                 data = []
+
+
+def _lines(buffer: bytes) -> tuple[list[bytes], bytes]:
+    """The complete lines of a buffer, by any of the three line ends, and what is left of it."""
+    if b"\r" not in buffer:
+        *lines, rest = buffer.split(b"\n")
+        return lines, rest
+    # A carriage return at the very end ends a line already; a line feed that follows in the next chunk must
+    # not end another one, so the line is held back, unless it is blank and closes an event anyway.
+    held = buffer.endswith(b"\r") and not buffer.endswith(b"\r\r")
+    buffer = (buffer[:-1] if held else buffer).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    *lines, rest = buffer.split(b"\n")
+    return lines, rest + b"\r" if held else rest
 
 
 def as_json(body: bytes) -> object:

@@ -66,8 +66,12 @@ async def with_retry(
         reraise=True,
         sleep=sleep,
     )
+
+    async def once() -> T:  # tenacity awaits only what it sees to be a coroutine function
+        return await call()
+
     try:
-        return await retrying(call)
+        return await retrying(once)
     except ModelError as error:
         error.details.setdefault("attempts", retrying.statistics.get("attempt_number", 1))
         raise

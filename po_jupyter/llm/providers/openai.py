@@ -21,7 +21,7 @@ from typing import Any, Literal, TypeAlias
 
 from po_jupyter.errors import AnswerTruncated, ModelError, ModelRefused, ModelUnavailable
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
-from po_jupyter.llm.http import Answer, Http, Target, as_json, read_error, sse
+from po_jupyter.llm.http import Answer, Http, Target, as_json, read_error, read_whole, sse
 from po_jupyter.llm.providers.faults import fault, redacted, request_id
 from po_jupyter.llm.tokens import estimate, estimate_messages
 from po_jupyter.model.usage import Usage
@@ -104,8 +104,9 @@ class ChatCompletions:
             if response.status_code != 200:
                 raise call.failed(await read_error(response))
             call.headers = response.headers
-            if "json" in response.headers.get("content-type", ""):  # a server that does not stream
-                whole = call.read(Answer(200, response.headers, await response.aread()))
+            if any(kind in response.headers.get("content-type", "") for kind in ("json", "html")):
+                # A server that does not stream, or none of that kind.
+                whole = call.read(Answer(200, response.headers, await read_whole(response)))
                 on_text(whole.text)
                 return whole
             async for data in sse(response):
