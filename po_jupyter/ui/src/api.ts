@@ -23,7 +23,7 @@ export class Api {
     return this.post(id, "cancel", {});
   }
 
-  resume(id: string, body: { only_failed?: boolean; budget?: { usd: number } }): Promise<Run> {
+  resume(id: string, body: { only_failed?: boolean; budget?: { usd?: number; tokens?: number } }): Promise<Run> {
     return this.post(id, "resume", body);
   }
 

@@ -138,7 +138,7 @@ function Bar({ share, label }: { share: number; label: string }): JSX.Element {
 }
 
 function Buttons({ run, busy, verbs }: { run: Run; busy: string | undefined; verbs: Verbs }): JSX.Element {
-  const failedRows = hasEnded(run) && run.state !== "dead" ? format.failedRows(run) : 0;
+  const failedRows = run.state === "done" || run.state === "failed" ? format.failedRows(run) : 0;
   return (
     <span className="po-Buttons">
       {failedRows > 0 && (
@@ -268,7 +268,7 @@ function TaskRow({ task, now, speech }: { task: Task; now: number; speech?: Spee
         </div>
         {task.items && (
           <>
-            <div className="po-Task-detail">{format.rows(task.items)}</div>
+            <div className="po-Task-detail">{format.rows(task)}</div>
             {task.state === "running" && task.items.total > 0 && (
               <Bar share={(task.items.done + task.items.failed) / task.items.total} label={`Rows of ${task.name}`} />
             )}
@@ -279,12 +279,14 @@ function TaskRow({ task, now, speech }: { task: Task; now: number; speech?: Spee
             {format.tokens(task.usage)} · {format.money(task.usage.cost)}
           </div>
         )}
-        {task.waiting && <div className="po-Task-waiting">{task.waiting}</div>}
+        {task.waiting && task.state === "running" && <div className="po-Task-waiting">{task.waiting}</div>}
         {task.error && <Problem failure={task.error} />}
         {speech && task.state === "running" && (
           <div className="po-Speech">
-            {speech.item !== null && <span className="po-Speech-row">row {speech.item} │ </span>}
-            {speech.text}
+            <div>
+              {speech.item !== null && <span className="po-Speech-row">row {speech.item} │ </span>}
+              {speech.text}
+            </div>
           </div>
         )}
       </div>

@@ -1,6 +1,6 @@
 /** Numbers and words as people read them. The same rules as the cell and the terminal. */
 
-import type { Items, Run, Task, Usage } from "./types.js";
+import type { Run, Task, Usage } from "./types.js";
 import { hasEnded } from "./types.js";
 
 /** Never rounds money to zero: null is unknown, 0 is free, everything else shows that it is something. */
@@ -46,12 +46,17 @@ export function duration(seconds: number): string {
   return seconds < 60 ? `${Math.max(0, seconds).toFixed(1)} s` : clock(seconds);
 }
 
-export function rows(items: Items): string {
+/** "412/1000 rows · 3 failed · 16 in flight"; nothing is in flight once the task has ended. */
+export function rows(task: Task): string {
+  const items = task.items;
+  if (!items) {
+    return "";
+  }
   const parts = [`${items.done + items.failed}/${items.total} rows`];
   if (items.failed) {
     parts.push(`${items.failed} failed`);
   }
-  if (items.in_flight) {
+  if (items.in_flight && task.state === "running") {
     parts.push(`${items.in_flight} in flight`);
   }
   return parts.join(" · ");
@@ -124,6 +129,18 @@ export function spent(run: Run): string {
     parts.push(`${run.usage.unknown} ${run.usage.unknown === 1 ? "call" : "calls"} with unknown outcome`);
   }
   return parts.join(" · ");
+}
+
+/** The limit that a run is nearest to (or beyond), and a suggestion for a larger one. */
+export function tightBudget(run: Run): { unit: "usd" | "tokens"; suggested: number } {
+  const { usd, tokens } = run.budget;
+  const share = (used: number, limit: number | null | undefined): number => (limit ? used / limit : -1);
+  const ofMoney = share(run.usage.cost ?? 0, usd);
+  const ofTokens = share(run.usage.input_tokens + run.usage.output_tokens, tokens);
+  if (tokens && ofTokens > ofMoney) {
+    return { unit: "tokens", suggested: tokens * 2 };
+  }
+  return { unit: "usd", suggested: (usd ?? run.usage.cost ?? 0) * 2 || 1 };
 }
 
 function grouped(value: number, digits: number): string {

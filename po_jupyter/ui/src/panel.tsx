@@ -8,6 +8,7 @@ import { ApiError } from "./api.js";
 import type { Api } from "./api.js";
 import type { Verbs } from "./card.js";
 import { Feed } from "./feed.js";
+import { tightBudget } from "./format.js";
 import { Runs } from "./runs.js";
 import { Store } from "./store.js";
 import type { Failure, Run } from "./types.js";
@@ -107,15 +108,16 @@ export class RunsPanel extends ReactWidget {
     if (run.error?.code !== "budget_exceeded") {
       return this.act(run, "resume", () => this.api.resume(run.id, {}));
     }
+    const { unit, suggested } = tightBudget(run);
     const answer = await InputDialog.getNumber({
       title: `Budget of ${run.name}`,
-      label: "US dollars for the whole run, what it spent so far included",
-      value: (run.budget.usd ?? run.usage.cost ?? 0) * 2 || 1,
+      label: `${unit === "usd" ? "US dollars" : "Tokens"} for the whole run, what it spent so far included`,
+      value: suggested,
       okLabel: "Resume"
     });
-    const usd = answer.value;
-    if (answer.button.accept && usd !== null) {
-      await this.act(run, "resume", () => this.api.resume(run.id, { budget: { usd } }));
+    const limit = answer.value;
+    if (answer.button.accept && limit !== null) {
+      await this.act(run, "resume", () => this.api.resume(run.id, { budget: { [unit]: limit } }));
     }
   }
 

@@ -83,7 +83,7 @@ function Nothing(): JSX.Element {
     <div className="po-Nothing">
       <p>No runs yet. Start one from a notebook cell:</p>
       <pre>{`%load_ext po_jupyter`}</pre>
-      <pre>{`%%po_pipeline hello --run\ntasks:\n  - name: greet\n    prompt: Say hello in three languages.`}</pre>
+      <pre>{`%%po_pipeline hello --run\ntasks:\n  - name: greet\n    prompt: Say hello.`}</pre>
       <p>
         or from a terminal with <code>po demo</code>. It appears here by itself.
       </p>
