@@ -179,7 +179,8 @@ _RUN = (
 <td style="{{ cell }}{{ quiet }}">{{ line.details | join(" · ") }}
 {%- if line.progress is not none %}
 <span style="display:inline-block;vertical-align:middle;width:120px;height:6px;border-radius:3px;
-margin:0 6px 0 8px;overflow:hidden;background:rgba(128,128,128,0.28)"><span style="display:block;height:6px;background:{{ tone }};
+margin:0 6px 0 8px;overflow:hidden;background:rgba(128,128,128,0.28)">
+<span style="display:block;height:6px;background:{{ tone }};
 width:{{ "%.1f" | format(100 * line.progress) }}%"></span></span> {{ percent(line.progress) }}
 {%- endif %}
 {%- if line.note %}<div style="color:{{ WAIT }}">{{ line.note }}</div>{% endif %}</td>

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -44,6 +45,47 @@ def check_pipeline(value: object, *, name: str | None = None) -> Pipeline:
     if isinstance(value, Pipeline):
         return value
     return _build(value, name, {})
+
+
+def line_finder(text: str) -> Callable[[Violation], int | None]:
+    """Where in `text` something is that was found later, in the decoded pipeline.
+
+    The function takes a violation whose `where` is a path (`tasks[1].prompt`, `tasks.label.prompt`) and whose
+    `line`, if any, counts within the text at that path; it answers a 1-based line of `text`, or None.
+    """
+    try:
+        root = YAML(typ="safe", pure=True).compose(text)
+    except YAMLError:
+        root = None
+
+    def find(violation: Violation) -> int | None:
+        node, line, block = root, None, ""
+        for part in re.findall(r"[^.\[\]]+", violation.where):
+            step = _step(node, part)
+            if step is None:
+                break
+            line, node = step
+            block = node.style or "" if isinstance(node, ScalarNode) else ""
+        if line is None or violation.line is None or not isinstance(node, ScalarNode):
+            return line
+        # `|` keeps the lines and starts below its key; the other styles join lines.
+        return line + violation.line if block == "|" else line
+
+    return find
+
+
+def _step(node: Node | None, part: str) -> tuple[int, Node] | None:
+    """The line of the entry `part` of `node`, and its value."""
+    if isinstance(node, MappingNode):
+        for key, value in node.value:
+            if key.value == part:
+                return key.start_mark.line + 1, value
+    elif isinstance(node, SequenceNode):
+        for i, entry in enumerate(node.value):
+            name = _step(entry, "name") if isinstance(entry, MappingNode) else (0, entry)
+            if part == str(i) or (name is not None and name[1].value == part):
+                return entry.start_mark.line + 1, entry
+    return None
 
 
 def _build(data: object, name: str | None, marks: Mapping[Location, Mark]) -> Pipeline:

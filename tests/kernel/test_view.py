@@ -77,6 +77,10 @@ class Seen(HTMLParser):
         self.texts.append(data)
 
     @property
+    def harmless(self) -> bool:
+        return self.tags <= ALLOWED and self.attributes <= {"style"}
+
+    @property
     def text(self) -> str:
         return " ".join(" ".join(self.texts).split())
 
@@ -129,7 +133,9 @@ def test_the_streamed_text_ends_with_the_run() -> None:
 
 def test_long_speech_keeps_its_newest_end() -> None:
     tail = Speech("a", None, "x" * 5000 + " the end").tail
-    assert tail.startswith("…") and tail.endswith("the end") and len(tail) < 500
+    assert tail.startswith("…")
+    assert tail.endswith("the end")
+    assert len(tail) < 500
 
 
 def test_a_gate_says_what_it_waits_for_and_how_to_decide() -> None:
@@ -157,16 +163,16 @@ def test_nothing_from_outside_becomes_html() -> None:
         error={"message": EVIL + "2", "hint": EVIL},
     )
     seen = Seen(to_html(Picture(run, NOW, Speech(EVIL, None, EVIL), EVIL, [(EVIL, EVIL)])))
-    assert seen.tags <= ALLOWED and seen.attributes <= {"style"}
+    assert seen.harmless
     seen = Seen(table_html([EVIL], [[EVIL]], EVIL))
-    assert seen.tags <= ALLOWED and seen.attributes <= {"style"}
+    assert seen.harmless
 
 
 @given(st.text(max_size=200))
 def test_any_text_is_only_text(text: str) -> None:
     """P6."""
     seen = Seen(to_html(Picture(run_view(tasks=TASKS), NOW, Speech("t", 1, text), text, [(text, text)])))
-    assert seen.tags <= ALLOWED and seen.attributes <= {"style"}
+    assert seen.harmless
 
 
 def test_a_table_lines_up() -> None:
