@@ -115,7 +115,7 @@ def _summary(
 ) -> None:
     base.say()
     if items:
-        base.table(["package", "purpose", "audience"], [_row(rows, item) for item in items])
+        base.table(["package", "purpose", "topic"], [_row(rows, item) for item in items])
         base.say()
     facts = [f"{sum(bool(i['ok']) for i in items)} of {len(rows)} rows done", *fmt.spent(view.usage)]
     base.say(f"{view.state} · {' · '.join(facts)} · {fmt.took(seconds)}")
@@ -133,6 +133,6 @@ def _row(rows: list[dict[str, str]], item: Mapping[str, Any]) -> list[str]:
     name = rows[item["index"]]["name"]
     output = item.get("output")
     if item["ok"] and isinstance(output, Mapping):
-        return [name, base.brief(output.get("purpose", ""), 80), base.brief(output.get("audience", ""), 20)]
+        return [name, base.brief(output.get("purpose", ""), 80), base.brief(output.get("topic", ""), 20)]
     error = item.get("error") or {}
     return [name, base.brief(f"failed: {error.get('message', 'no message')}", 80), ""]
