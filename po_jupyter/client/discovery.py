@@ -1,8 +1,9 @@
 """Finding the orchestrator, or starting one.
 
-In this order: `PO_JUPYTER_URL` + `PO_JUPYTER_TOKEN`; on a hub `JUPYTERHUB_SERVICE_URL` + `JUPYTERHUB_API_TOKEN`; the
-Jupyter server whose kernel (or terminal) this is; else the per-user headless orchestrator of the data directory, which is
-started when nobody runs it. A Jupyter server without po_jupyter is passed over with a note.
+In this order: `PO_JUPYTER_URL` + `PO_JUPYTER_TOKEN`; on a hub `JUPYTERHUB_SERVICE_URL` +
+`JUPYTERHUB_API_TOKEN`; the Jupyter server whose kernel (or terminal) this is; else the per-user headless
+orchestrator of the data directory, which is started when nobody runs it. A Jupyter server without po_jupyter
+is passed over with a note.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ from urllib.parse import unquote, urlsplit
 
 from po_jupyter import config
 from po_jupyter.client import loop
-from po_jupyter.client.aio import START_HINT, AsyncClient, Endpoint
+from po_jupyter.client.aio import AsyncClient, Endpoint
+from po_jupyter.client.answers import START_HINT
 from po_jupyter.client.client import Client
 from po_jupyter.errors import Forbidden, NotFound, PoError, Unauthenticated, Unavailable
 
 START_DEADLINE = 30.0  # seconds; a cold start on a busy machine needs a tenth of it
 _PROBE = 5.0  # seconds that a server may take to answer
-# What ties a process to one Jupyter server, kernel or hub and must not tie the orchestrator, which outlives them.
+# What ties a process to one Jupyter server, kernel or hub; the orchestrator outlives them.
 _NOT_INHERITED = ("JPY_", "JUPYTER_", "JUPYTERHUB_", "PO_JUPYTER_", "IPYTHON", "PYTHONSTARTUP", "MPLBACKEND")
 
 
@@ -61,7 +63,7 @@ def connect(url: str | None = None, token: str | None = None, *, start: bool = T
 
 
 def find(*, start: bool = True, environ: Mapping[str, str] | None = None) -> Found:
-    """The orchestrator to use. Raises Unavailable; with a chosen one (environment) that does not answer, always."""
+    """The orchestrator to use. Raises Unavailable when there is none and none can be started."""
     environ = os.environ if environ is None else environ
     if environ.get("PO_JUPYTER_URL"):
         # Chosen by a person: used or refused, never silently replaced.
@@ -210,7 +212,7 @@ def start_headless(
                 return found
             if process.poll() is not None:
                 raise Unavailable(
-                    f"the background orchestrator ended at once (exit code {process.returncode}):\n{_tail(log)}",
+                    f"the background orchestrator ended at once (exit {process.returncode}):\n{_tail(log)}",
                     hint=f"Its log is {log}. `po doctor` looks for the reason.",
                 )
             time.sleep(0.05)

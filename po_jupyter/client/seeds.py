@@ -1,7 +1,7 @@
 """What a person gives as the seed, made into the envelope `{name, data}`.
 
-The value is the seed's *data*: a dict is taken as it is, a list or a DataFrame becomes `{"rows": [...]}`, nothing
-becomes `{}`. Only a `Seed` is an envelope already.
+The value is the seed's *data*: a dict is taken as it is, a list or a DataFrame becomes `{"rows": [...]}`,
+nothing becomes `{}`. Only a `Seed` is an envelope already.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""`python -m po_jupyter.server`: the headless orchestrator, a Jupyter server on loopback with this extension alone.
+"""`python -m po_jupyter.server`: the headless orchestrator, a Jupyter server on loopback with this extension
+alone.
 
 It writes how to reach it (url, token, pid; mode 0600) to `--ready-file`, by default where clients look.
 """

@@ -1,8 +1,9 @@
 """Who asks, what may they do, and how often.
 
-Somebody without credentials is told 401, somebody with wrong ones 403, always in JSON and never with a redirect.
-Credentials are Jupyter's own (token, or cookie with an XSRF check on what changes things) or the orchestrator's token
-(`PO_AUTH_TOKEN`). What a known user may do is asked of Jupyter's authorizer with an action and a resource of ours.
+Somebody without credentials is told 401, somebody with wrong ones 403, always in JSON and never with a
+redirect. Credentials are Jupyter's own (token, or cookie with an XSRF check on what changes things) or the
+orchestrator's token (`PO_AUTH_TOKEN`). What a known user may do is asked of Jupyter's authorizer with an
+action and a resource of ours.
 """
 
 from __future__ import annotations
@@ -121,7 +122,7 @@ def check_xsrf(handler: JupyterHandler) -> None:
 
 
 class Limiter:
-    """A token bucket per credentials: `per_minute` at once, refilled evenly. In memory, for this server alone."""
+    """A token bucket per credentials: `per_minute` at once, refilled evenly. For this server alone."""
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._size = float(per_minute)

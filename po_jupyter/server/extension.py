@@ -1,27 +1,23 @@
 """The Jupyter Server extension: it hosts the orchestrator on the server's loop and gives it its routes.
 
-Nothing here delays the server's start: the orchestrator is started in the background, `ready` says when it is there,
-and a request that comes earlier waits a moment for it.
+Nothing here delays the server's start: the orchestrator is started in the background, `ready` says when it is
+there, and a request that comes earlier waits a moment for it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
-from contextlib import suppress
-from importlib import import_module
 from typing import Any
 
 from jupyter_server.extension.application import ExtensionApp
 from traitlets import Dict, Float, Integer, Type, Unicode
 
 from po_jupyter import config
-from po_jupyter.errors import InvalidSettings, PoError, Unavailable
+from po_jupyter.errors import InvalidSettings, PoError
 from po_jupyter.server.activity import report
 from po_jupyter.server.auth import Limiter
+from po_jupyter.server.host import Host
 
-START_PATIENCE = 15.0  # seconds that a request waits for a starting orchestrator
-RETRY_AFTER = 5.0  # seconds before a failed start is tried again
 _FORWARDED = {
     "po_data_dir": "data_dir",  # Jupyter's own applications have a data_dir, for kernelspecs and the like
     "max_running": "max_running",
@@ -30,10 +26,6 @@ _FORWARDED = {
     "requests_per_minute": "requests_per_minute",
     "max_request_bytes": "max_request_bytes",
 }
-
-
-def _own_orchestrator() -> Any:
-    return import_module("po_jupyter.orchestrator.service").Orchestrator
 
 
 class PoExtension(ExtensionApp):
@@ -84,18 +76,16 @@ class PoExtension(ExtensionApp):
     def initialize_settings(self) -> None:
         """Read the settings once; what is wrong in them is told by every route, not by a server that fails."""
         given = {to: value for name, to in _FORWARDED.items() if (value := getattr(self, name)) is not None}
-        self._broken: PoError | None = None
+        broken: PoError | None = None
         try:
             self.po_settings = config.load(jupyter={**self.options, **given})
         except InvalidSettings as error:
             self.log.error("po_jupyter: %s", error)
-            self._broken = error
+            broken = error
             self.po_settings = config.Settings()
         self.limiter = Limiter(self.po_settings.requests_per_minute)
         self.streams: set[asyncio.Task[None]] = set()
-        self.orchestrator: Any = None
-        self._starting: asyncio.Task[None] | None = None
-        self._failed: tuple[float, PoError] | None = None
+        self.host = Host(self.po_settings, self.orchestrator_class, self.log, broken)
         self._reporter: asyncio.Task[None] | None = None
 
     def initialize_handlers(self) -> None:
@@ -107,62 +97,14 @@ class PoExtension(ExtensionApp):
         self.handlers.append((rf"/{PREFIX}(?:/(?P<path>.*))?", ApiHandler, kwargs))
 
     async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
-        self._begin()
+        self.host.begin()
         times = serverapp.web_app.settings["last_activity_times"]
-        self._reporter = asyncio.create_task(report(times, self._live_runs))
-
-    def _begin(self) -> None:
-        self._failed = None
-        self._starting = asyncio.create_task(self._start_orchestrator())
-
-    async def _start_orchestrator(self) -> None:
-        try:
-            if self._broken is not None:
-                raise self._broken
-            # Imported here and in a thread: the engine and its libraries take a moment to load (P9).
-            cls: Any = self.orchestrator_class or await asyncio.to_thread(_own_orchestrator)
-            orchestrator = cls(self.po_settings)
-            await orchestrator.start()
-            self.orchestrator = orchestrator
-        except PoError as error:
-            self.log.error("po_jupyter: the orchestrator did not start: %s", error)
-            self._failed = (time.monotonic(), error)
-        except Exception as error:
-            self.log.exception("po_jupyter: the orchestrator did not start")
-            message = f"the orchestrator did not start: {type(error).__name__}"
-            self._failed = (time.monotonic(), Unavailable(message, hint="The server's log says why."))
-
-    async def orchestrator_ready(self) -> Any:
-        """The running orchestrator. Raises what kept it from starting, or Unavailable while it starts for long."""
-        if self.orchestrator is not None:
-            return self.orchestrator
-        if self._starting is None or (self._failed and time.monotonic() - self._failed[0] > RETRY_AFTER):
-            self._begin()
-        assert self._starting is not None
-        await asyncio.wait({self._starting}, timeout=START_PATIENCE)
-        if self._failed is not None:
-            raise self._failed[1]
-        if self.orchestrator is None:
-            raise Unavailable("the orchestrator is still starting", hint="Try again in a moment.")
-        return self.orchestrator
-
-    async def readiness(self) -> dict[str, Any]:
-        """`{ready, orchestrator, store}`, without waiting."""
-        if self.orchestrator is None:
-            problem = self._failed[1].message if self._failed else "starting"
-            return {"ready": False, "orchestrator": False, "store": problem}
-        return dict(self.orchestrator.ready())
-
-    def _live_runs(self) -> int:
-        return int(self.orchestrator.live_runs()) if self.orchestrator is not None else 0
+        self._reporter = asyncio.create_task(report(times, self.host.live_runs))
 
     async def stop_extension(self) -> None:
         """End the streams, then drain the orchestrator. Not guaranteed to be called; nothing depends on it."""
-        ending = [task for task in (self._starting, self._reporter, *self.streams) if task is not None]
+        ending = [*self.streams] + ([self._reporter] if self._reporter is not None else [])
         for task in ending:
             task.cancel()
-        with suppress(asyncio.CancelledError):
-            await asyncio.gather(*ending, return_exceptions=True)
-        if self.orchestrator is not None:
-            await self.orchestrator.stop()
-            self.orchestrator = None
+        await asyncio.gather(*ending, return_exceptions=True)
+        await self.host.stop()

@@ -1,4 +1,4 @@
-"""The one handler behind every route: auth, scope, rate, body, validation, the call, JSON. Once, for all of them."""
+"""The one handler behind every route: auth, scope, rate, validation, the call, JSON, once for all of them."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class ApiHandler(JupyterHandler):
         if size > limit:
             raise TooLarge(
                 f"the request has {size} bytes; at most {limit} are taken",
-                hint="Pass large data by reference: a path in the seed. The limit is the setting max_request_bytes.",
+                hint="Split it into several runs, or raise the setting max_request_bytes.",
                 details={"limit": limit},
             )
 
@@ -128,7 +128,7 @@ class ApiHandler(JupyterHandler):
         self._check_size(self._size)
         query = _check(route.query, self._arguments(), "the query")
         body = _check(route.body, self._json(), "the request") if route.body else None
-        orchestrator = await self._extension.orchestrator_ready() if route.needs_orchestrator else None
+        orchestrator = await self._extension.host.ready() if route.needs_orchestrator else None
         code = "code:run" if route.asks_code else None
         call = Call(
             orchestrator=orchestrator,

@@ -1,7 +1,7 @@
 """THE table of routes. The handler, the checks, openapi.json and the tests are all read from it.
 
-A route names its method, path, scopes (each an action and a resource of Jupyter's authorizer, see `auth.SCOPES`), the
-shapes of its query and body, and the function that calls the orchestrator.
+A route names its method, path, scopes (each an action and a resource of Jupyter's authorizer, see
+`auth.SCOPES`), the shapes of its query and body, and the function that calls the orchestrator.
 """
 
 from __future__ import annotations
@@ -9,14 +9,27 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel
 
-from po_jupyter.errors import InvalidInput, Unavailable
-from po_jupyter.model.run import RunStatus
+from po_jupyter.errors import InvalidInput
 from po_jupyter.model.violations import did_you_mean
 from po_jupyter.server import stream
+from po_jupyter.server.shapes import (
+    CallsQuery,
+    DefinitionBody,
+    EmptyBody,
+    EventsQuery,
+    GateBody,
+    ItemsQuery,
+    ListRuns,
+    OutputsQuery,
+    Query,
+    ResumeBody,
+    SubmitBody,
+    ValidateBody,
+)
 
 if TYPE_CHECKING:
     from po_jupyter.server.extension import PoExtension
@@ -55,122 +68,6 @@ class Call:
 Run = Callable[[Call], Awaitable[Any]]
 
 
-# -- shapes -------------------------------------------------------------------------------------
-class _Query(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")  # ?token=, ?no_track_activity=, cache busters
-
-
-class _Body(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-def _states(value: Any) -> Any:
-    states = [part.strip() for part in str(value).split(",") if part.strip()]
-    known = get_args(RunStatus)
-    for state in states:
-        if state not in known:
-            raise ValueError(
-                f"{state!r} is not a state{did_you_mean(state, known)}; states: {', '.join(known)}"
-            )
-    return tuple(states)
-
-
-Name = Annotated[str, Field(min_length=1, max_length=100)]
-Cursor = Annotated[str | None, Field(max_length=200)]
-Offset = Annotated[int, Field(ge=0, lt=2**53)]
-
-
-class ListRuns(_Query):
-    """`state` is a list with commas."""
-
-    state: Annotated[tuple[str, ...], BeforeValidator(_states)] = ()
-    pipeline: str | None = None
-    cursor: Cursor = None
-    limit: Annotated[int, Field(ge=1, le=200)] = 50
-
-
-class OutputsQuery(_Query):
-    """One task's output, or all."""
-
-    task: Name | None = None
-
-
-class ItemsQuery(_Query):
-    """Rows of one map."""
-
-    task: Name
-    state: Literal["done", "failed"] | None = None
-    cursor: Cursor = None
-    limit: Annotated[int, Field(ge=1, le=5000)] = 1000
-
-
-class CallsQuery(_Query):
-    """Calls of a run, or of one of its tasks."""
-
-    task: Name | None = None
-    cursor: Cursor = None
-    limit: Annotated[int, Field(ge=1, le=1000)] = 200
-
-
-class EventsQuery(_Query):
-    """`since` is exclusive; `limit` is for answers in JSON."""
-
-    since: Offset = 0
-    limit: Annotated[int, Field(ge=1, le=5000)] = 1000
-
-
-class Options(_Body):
-    """`limit` rows of each map; `fresh` ignores the cache."""
-
-    limit: Annotated[int, Field(ge=1)] | None = None
-    fresh: bool = False
-
-
-class SubmitBody(_Body):
-    """Pipeline and seed are checked by the orchestrator, which knows more than their shape."""
-
-    pipeline: Any = None
-    seed: Any
-    idempotency_key: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    priority: Annotated[int, Field(ge=-100, le=100)] | None = None
-    budget: dict[str, Any] | None = None
-    interpreter: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
-    cwd: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
-    options: Options | None = None
-
-
-class ValidateBody(_Body):
-    """What POST runs takes, of which nothing is started."""
-
-    pipeline: Any
-    seed: Any = None
-
-
-class DefinitionBody(BaseModel):
-    """A pipeline's definition; its own reader checks it."""
-
-    model_config = ConfigDict(extra="allow")
-
-
-class EmptyBody(_Body):
-    """Nothing."""
-
-
-class ResumeBody(_Body):
-    """All optional: what failed, everything from a task on, or only failed rows; with a larger budget."""
-
-    from_task: Name | None = None
-    only_failed: bool = False
-    budget: dict[str, Any] | None = None
-
-
-class GateBody(_Body):
-    """A decision, which is final."""
-
-    decision: Literal["approve", "reject"]
-    note: Annotated[str, Field(max_length=10_000)] = ""
-
-
 # -- what the routes do -------------------------------------------------------------------------
 async def health(call: Call) -> Any:
     """The server answers."""
@@ -179,7 +76,7 @@ async def health(call: Call) -> Any:
 
 async def ready(call: Call) -> Any:
     """Whether runs can be started; 503 when not."""
-    state = await call.extension.readiness()
+    state = call.extension.host.readiness()
     return Answer(state, 200 if state.get("ready") else 503)
 
 
@@ -313,8 +210,6 @@ async def run_events(call: Call) -> Any:
 
 async def all_events(call: Call) -> Any:
     """All my runs, live (SSE)."""
-    if call.orchestrator is None:
-        raise Unavailable("the orchestrator is not ready")
     return Streamed(stream.all_runs(call.orchestrator, call.owner))
 
 
@@ -325,13 +220,13 @@ def _run(view: Any) -> dict[str, Any]:
 # -- the table ----------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Route:
-    """One line of the table. `scopes` are all needed; `asks_code` also asks for, but does not need, `code:run`."""
+    """One line of the table. `scopes` are all needed; `asks_code`: `code:run` is asked for, not needed."""
 
     method: str
     path: str
     scopes: tuple[str, ...]
     run: Run
-    query: type[BaseModel] = _Query
+    query: type[BaseModel] = Query
     body: type[BaseModel] | None = None
     success: int = 200
     streams: bool = False

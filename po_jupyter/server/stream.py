@@ -26,8 +26,8 @@ _ABSENT = 10_000  # runs of others whose notes are known to be none of ours
 class Subscription(Protocol):
     """What the orchestrator's feed hands out."""
 
-    async def get(self, timeout: float) -> tuple[str, Any] | None:
-        """The next note: ("changed", run id) or ("text", {run, task, ...}); None when `timeout` seconds passed."""
+    async def get(self, timeout: float) -> tuple[str, Any] | None:  # noqa: ASYNC109 - the feed's
+        """The next note, ("changed", run id) or ("text", {run, task, ...}); None after `timeout` seconds."""
 
 
 def frame(event: str, data: Any, offset: int | None = None) -> bytes:
