@@ -43,23 +43,37 @@ def validate(file: str, seed: str | None, as_json: bool) -> int:
 @click.command()
 @base.JSON
 def models(as_json: bool) -> int:
-    """List the model providers and whether they can be used now."""
-    meta = base.connect(start=False).meta()
-    found: list[Any] = list(meta.get("providers") or ())
+    """List the model providers and whether their keys are set here.
+
+    What counts for a run is the environment that its orchestrator was started in.
+    """
+    import os
+
+    from po_jupyter.llm.providers import specs
+
+    found = [
+        {
+            "provider": spec.name,
+            "example": spec.example or None,
+            "key": spec.key_env or None,
+            "set": bool(os.environ.get(spec.key_env, "").strip()) if spec.key_env else None,
+            "base_url": spec.base_env or None,
+        }
+        for spec in specs().values()
+    ]
     if as_json:
         base.dump(found)
         return 0
-    rows = []
-    for provider in found:
-        if isinstance(provider, str):
-            rows.append([provider, "", ""])
-            continue
-        usable = provider.get("usable", provider.get("ready"))
-        word = "" if usable is None else ("yes" if usable else "no")
-        rows.append(
-            [str(provider.get("name", "")), word, str(provider.get("why") or provider.get("note") or "")]
-        )
-    base.table(["provider", "usable", "note"], rows)
+    rows = [
+        [
+            str(f["provider"]),
+            str(f["example"] or ""),
+            f"{f['key']} ({'set' if f['set'] else 'not set'} here)" if f["key"] else "needs none",
+            str(f["base_url"] or ""),
+        ]
+        for f in found
+    ]
+    base.table(["provider", "for example", "key", "another server"], rows)
     return 0
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from po_jupyter.client.client import Run
 
 _SPOKEN = 300  # characters of streamed text that are shown
-_LINE_EVERY = 2.0  # seconds between two lines about one map
+_LINE_EVERY = 2.0  # seconds between two lines about one map, or about one wait
 PREFIX = "po "
 
 
@@ -172,6 +172,9 @@ class _Lines:
             yield f" {line.icon} {task.name} {doing}{facts}"
             self._when[task.name] = now
         elif line.note and line.note != (before.waiting or ""):
+            if now - self._when.get(task.name + " waits", 0.0) < _LINE_EVERY:
+                return
+            self._when[task.name + " waits"] = now
             yield f"   {task.name}: {line.note}"
         elif task.items is not None and task.items != before.items and task.state == "running":
             if now - self._when.get(task.name, 0.0) < _LINE_EVERY:

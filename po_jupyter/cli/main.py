@@ -36,7 +36,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "reject": ("deciding", "Reject the gate that a run waits at; the run ends."),
     "pipelines": ("looking", "List the registered pipelines."),
     "validate": ("checking", "Check a pipeline file without starting anything."),
-    "models": ("checking", "List the model providers and whether they can be used now."),
+    "models": ("checking", "List the model providers and whether their keys are set here."),
     "config": ("checking", "Show every setting and where it came from."),
     "doctor": ("checking", "Look for what could keep runs from working."),
     "token": ("hosting", "Print the address and the token of the orchestrator."),

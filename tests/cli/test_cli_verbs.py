@@ -245,7 +245,9 @@ def test_the_doctor_sees_a_data_directory_that_cannot_be(
 
 
 def test_models_and_pipelines_are_listed(po: Any, client: Any) -> None:
-    assert "local" in po("models")[1] and json.loads(po("models", "--json")[1]) == ["local"]
+    code, out, _ = po("models")
+    assert code == 0 and "local:smollm2-135m" in out and "OPENAI_API_KEY" in out
+    assert {"openai", "local"} <= {m["provider"] for m in json.loads(po("models", "--json")[1])}
     assert (
         "abcdef123456" in po("pipelines")[1]
         and json.loads(po("pipelines", "--json")[1])[0]["name"] == "tickets"
