@@ -258,7 +258,7 @@ def test_stop_ends_the_orchestrator_and_leaves_no_process(sh: Terminal) -> None:
     assert isinstance(started, dict)
     family = psutil.Process(started["pid"]).children(recursive=True)
     assert "stopped" in sh("stop")
-    gone, alive = psutil.wait_procs(family, timeout=10)
+    _, alive = psutil.wait_procs(family, timeout=10)
     assert alive == []
     assert "no background orchestrator" in sh("stop")
     sh("start")
