@@ -100,5 +100,8 @@ class Budget:
         return BudgetExceeded(
             message,
             hint="What is finished is kept. Resume with a larger budget: po resume RUN --budget N.",
-            details={"used": {"usd": self._usd, "tokens": self._tokens}, "budget": {"usd": self.usd, "tokens": self.tokens}},
+            details={
+                "used": {"usd": self._usd, "tokens": self._tokens},
+                "budget": {"usd": self.usd, "tokens": self.tokens},
+            },
         )

@@ -38,7 +38,9 @@ class Calls:
 
     __slots__ = ("_scope", "_settings", "_work")
 
-    def __init__(self, work: Work, task: Task, settings: ModelSettings, *, attempt: int, item: int | None = None) -> None:
+    def __init__(
+        self, work: Work, task: Task, settings: ModelSettings, *, attempt: int, item: int | None = None
+    ) -> None:
         self._work = work
         self._settings = settings
         self._scope = work.chat.scope(task.name, item=item, attempt=attempt)
@@ -51,7 +53,7 @@ class Calls:
 
     @property
     def lost(self) -> int:
-        """Calls that were sent and stopped before their answer came; after the attempt's end they are unknown."""
+        """Calls that were stopped before their answer came: unknown, once the attempt is over."""
         return self._scope.in_flight
 
     def request(
@@ -94,8 +96,10 @@ class Calls:
             request.api,
         )
 
-    async def chat(self, request: ChatRequest, *, stage: str, frame: Frame, stream: bool = False) -> ChatResponse:
-        """Ask, or replay. Raises a ModelError, BudgetExceeded, or an Interrupt before anything is sent."""
+    async def chat(
+        self, request: ChatRequest, *, stage: str, frame: Frame, stream: bool = False
+    ) -> ChatResponse:
+        """Ask, or replay. A ModelError, BudgetExceeded, or an Interrupt before anything is sent."""
         work = self._work
         work.checkpoint()
         if work.budget is None:
@@ -144,5 +148,10 @@ class Calls:
             )
 
         return await self._scope.chat(
-            request, stage=stage, round=frame.round, retry=self._settings.retry, on_text=on_text, on_wait=on_wait
+            request,
+            stage=stage,
+            round=frame.round,
+            retry=self._settings.retry,
+            on_text=on_text,
+            on_wait=on_wait,
         )

@@ -12,7 +12,7 @@ _sink: ContextVar[StageLog | None] = ContextVar("po_stage_log", default=None)
 
 
 class StageLog:
-    """The log of one stage, created when something is printed. As a context manager it takes what is printed."""
+    """The log of one stage, made when something is printed. As a context manager it takes what is printed."""
 
     __slots__ = ("_file", "_room", "_token", "path")
 

@@ -22,7 +22,9 @@ def check(pipeline: Pipeline, seed: Seed | None = None, *, default_model: str = 
         raise InvalidPipeline("the pipeline cannot run:" if len(found) > 1 else "", violations=found)
 
 
-def violations(pipeline: Pipeline, seed: Seed | None = None, *, default_model: str = DEFAULT_MODEL) -> list[Violation]:
+def violations(
+    pipeline: Pipeline, seed: Seed | None = None, *, default_model: str = DEFAULT_MODEL
+) -> list[Violation]:
     """What `check` would raise, as a list. Lines, where given, are lines of the template or the code."""
     found: list[Violation] = []
     if pipeline.llm.model is not None and (problem := problem_of(pipeline.llm.model)):
@@ -56,6 +58,8 @@ def _of_task(pipeline: Pipeline, i: int, task: Task, default_model: str) -> list
             line = getattr(error, "lineno", None)
             message = getattr(error, "msg", None) or str(error)
             found.append(
-                Violation(f"{where}.source", f"task {task.name!r}: the Python does not compile: {message}", line)
+                Violation(
+                    f"{where}.source", f"task {task.name!r}: the Python does not compile: {message}", line
+                )
             )
     return found

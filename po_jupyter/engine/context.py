@@ -81,9 +81,9 @@ class TaskLlm:
     ) -> Any:
         """An `Answer` to a prompt, or to messages `[{role, content}]`.
 
-        With `schema` (or `json`) the answer's `value` is the JSON in it; an answer that does not fit is asked for
-        again, `refine.max_attempts` times. What is left out comes from the task's and pipeline's `llm`. Raises a
-        ModelError, OutputInvalid or AnswerUnreadable.
+        With `schema` (or `json`) the answer's `value` is the JSON in it; an answer that does not fit is asked
+        for again, `refine.max_attempts` times. What is left out comes from the task's and pipeline's `llm`.
+        Raises a ModelError, OutputInvalid or AnswerUnreadable.
         """
         given = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
         if system is not None:
@@ -145,7 +145,8 @@ def _message(given: Mapping[str, str]) -> Message:
     role, content = given.get("role"), given.get("content")
     if role not in ("system", "user", "assistant") or not isinstance(content, str):
         raise InvalidInput(
-            f"a message is {{role, content}} with role system, user or assistant; this one is {dict(given)!r:.120}"
+            "a message is {role, content} with role system, user or assistant; "
+            f"this one is {dict(given)!r:.120}"
         )
     return Message(role, content)  # type: ignore[arg-type]  # the check above is the type
 

@@ -122,7 +122,8 @@ class _Driver:
             if asks < _ASKS:
                 self.tasks[name].cancel()
             else:
-                self.tasks.pop(name)
+                left = self.tasks.pop(name)
+                left.add_done_callback(_ignored)
                 self._gone(name, cancelled=True)
 
     def _finished(self, name: str) -> None:
@@ -146,8 +147,15 @@ class _Driver:
         """Something broke (a stale fence, a full disk): stop what runs, without another word in the log."""
         for task in self.tasks.values():
             task.cancel()
+            task.add_done_callback(_ignored)
         if self.tasks:
             await asyncio.wait(self.tasks.values(), timeout=_ASK_AGAIN)
+
+
+def _ignored(task: asyncio.Task[None]) -> None:
+    """Nobody asks any more how this task ended."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _next(work: Work) -> object:

@@ -100,7 +100,7 @@ async def _attempt(work: Work, task: Task, attempt: int) -> Any:
             stages,
             frame,
             max_refinements=task.refine.max_attempts,
-            timeout=task.timeout,
+            seconds=task.timeout,
             on_stage=on_stage,
             boundary=work.checkpoint,
         )
@@ -118,11 +118,15 @@ async def _failed(work: Work, task: Task, attempt: int, error: PoError, seconds:
     error.details.setdefault("task", task.name)
     error.details.setdefault("attempt", attempt)
     stage = error.details.get("stage")
-    _log.warning("task failed", run=work.run, task=task.name, attempt=attempt, stage=stage, error=error.to_json())
+    _log.warning(
+        "task failed", run=work.run, task=task.name, attempt=attempt, stage=stage, error=error.to_json()
+    )
     since_resume = attempt - work.state.tasks[task.name].spent
     if task.for_each is None and may_retry(error) and since_resume < task.retry.max_attempts:
         delay = round(delay_before(since_resume, task.retry), 3)
-        await work.commit(draft("task.retrying", task.name, attempt=attempt, delay=delay, error=error.to_json()))
+        await work.commit(
+            draft("task.retrying", task.name, attempt=attempt, delay=delay, error=error.to_json())
+        )
         return
     event = draft("task.failed", task.name, error=error.to_json(), seconds=round(seconds, 3))
     await _commit_end(work, task, [event], ())
@@ -152,4 +156,7 @@ def end_event(end: End) -> dict[str, Any]:
     """The event of a run's end or pause."""
     if end.state == "waiting":
         return draft("run.waiting", task_name=end.task)
-    return draft(f"run.{end.state}", **({"error": end.error} if end.error else {}))
+    event = draft(f"run.{end.state}")
+    if end.error:
+        event["data"]["error"] = end.error
+    return event

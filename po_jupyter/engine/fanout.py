@@ -54,7 +54,7 @@ class _Map:
         self.done = sum(1 for i, row in known.items() if row.ok and i < self.total)
         self.failed = sum(1 for i, row in known.items() if not row.ok and i < self.total)
         self.in_flight = 0
-        self.used = work.history.uncounted.pop(task.name, None) or Tally()
+        self.used = work.history.uncounted.pop(task.name, Tally())
         self.over: PoError | None = None  # no further row starts
         self.unflushed = 0
         self.timer: asyncio.TimerHandle | None = None
@@ -126,7 +126,7 @@ class _Map:
                     make(calls, names),
                     frame,
                     max_refinements=task.refine.max_attempts,
-                    timeout=task.timeout,
+                    seconds=task.timeout,
                     boundary=work.checkpoint,
                 )
                 ended = True
@@ -169,7 +169,12 @@ class _Map:
         work.emit(draft("call.unknown", self.task.name, index, stage=frame.stage, usage=used.to_json()))
 
     def _outcome(self, index: int, item: Any, usage: Tally, output: Any, error: PoError | None) -> None:
-        row: dict[str, Any] = {"task": self.task.name, "index": index, "ok": error is None, "key": self._key(item)}
+        row: dict[str, Any] = {
+            "task": self.task.name,
+            "index": index,
+            "ok": error is None,
+            "key": self._key(item),
+        }
         used = usage.to_json()
         if usage:
             row["usage"] = used
@@ -226,7 +231,7 @@ class _Map:
         """Names a row by its content and everything that makes its outcome: equal keys, equal work."""
         digest = self.definition.copy()
         digest.update(json.dumps(item, sort_keys=True, separators=(",", ":")).encode())
-        return digest.hexdigest()[:32]
+        return str(digest.hexdigest()[:32])
 
 
 def _definition_hash(work: Work, task: Task) -> Any:

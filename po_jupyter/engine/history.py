@@ -116,10 +116,13 @@ def expand(store: Store, run: str, value: Any, rows: Mapping[int, Row] | None = 
         return value
     if rows is None:
         rows = read_history(store, run).rows.get(value[MAP], {})
-    return [_row(store, run, rows, index, cache) for cache in ({},) for index in range(value["total"])]
+    cache: dict[int, list[Any]] = {}
+    return [_row(store, run, rows, index, cache) for index in range(value["total"])]
 
 
-def _row(store: Store, run: str, rows: Mapping[int, Row], index: int, cache: dict[int, list[Any]]) -> dict[str, Any]:
+def _row(
+    store: Store, run: str, rows: Mapping[int, Row], index: int, cache: dict[int, list[Any]]
+) -> dict[str, Any]:
     row = rows.get(index)
     if row is None:
         return {"index": index, "ok": False, "output": None, "error": None}

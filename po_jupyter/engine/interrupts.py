@@ -1,4 +1,4 @@
-"""What ends user code from outside. Not `Exception`s, so that `except Exception` in a task cannot swallow them."""
+"""What ends user code from outside. Not `Exception`s: an `except Exception` in a task must not swallow them."""
 
 from __future__ import annotations
 

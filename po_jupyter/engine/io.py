@@ -13,7 +13,7 @@ from po_jupyter.errors import InvalidInput, NotFound
 
 # Letters of every script are fine; control signs, and what Windows refuses, are not.
 _REFUSED = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
-_DEVICES = frozenset({"con", "prn", "aux", "nul", *(f"com{i}" for i in range(10)), *(f"lpt{i}" for i in range(10))})
+_DEVICES = frozenset({"con", "prn", "aux", "nul", *(f"{p}{i}" for p in ("com", "lpt") for i in range(10))})
 As = Literal["text", "bytes", "json"]
 
 
@@ -26,7 +26,9 @@ def checked(name: str) -> PurePosixPath:
         or len(name) > 200
         or path.is_absolute()
         or _REFUSED.search(name)
-        or any(p in ("", ".", "..") or p.endswith((" ", ".")) or p.split(".")[0].lower() in _DEVICES for p in parts)
+        or any(
+            p in ("", ".", "..") or p.endswith((" ", ".")) or p.split(".")[0].lower() in _DEVICES for p in parts
+        )
     )
     if bad:
         raise InvalidInput(

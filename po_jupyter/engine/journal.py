@@ -47,7 +47,7 @@ class StoreJournal:
     async def intent(self, key: str, meta: Mapping[str, Any]) -> None:
         """See `llm.journal.Journal`."""
         record = {"key": key, "kind": "intent", "model": meta["model"], "stage": meta["stage"]}
-        events = ()
+        events: tuple[dict[str, Any], ...] = ()
         if meta.get("intents"):
             place = CallKey.parse(key)
             usage = {"calls": 1, "unknown": 1}
@@ -65,18 +65,18 @@ class StoreJournal:
             record["answer"] = 0
         else:
             record["error"] = answer["error"]
-        events = ()
+        events: tuple[dict[str, Any], ...] = ()
         if call.key.item is None:  # rows say what they used with their outcome
-            events = (
-                draft(
-                    "call.done",
-                    call.key.task,
-                    usage=call.usage.to_json(),
-                    model=call.model,
-                    seconds=round(call.seconds, 3),
-                    stage=call.key.stage,
-                    cached=False,
-                    **({"error": call.error} if call.error else {}),
-                ),
+            done = draft(
+                "call.done",
+                call.key.task,
+                usage=call.usage.to_json(),
+                model=call.model,
+                seconds=round(call.seconds, 3),
+                stage=call.key.stage,
+                cached=False,
             )
+            if call.error:
+                done["data"]["error"] = call.error
+            events = (done,)
         self._work.commit_soon(*events, calls=(record,), payloads=payloads)

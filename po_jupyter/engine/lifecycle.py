@@ -71,7 +71,7 @@ class Flags(dict[str, Any]):
 
 @dataclass(slots=True, eq=False)
 class Frame:
-    """Where an attempt stands. `violations` says why the last validation failed; `log` is the stage's log file."""
+    """Where an attempt stands. `violations`: why the last validation failed; `log`: the stage's log file."""
 
     task: Task
     attempt: int = 1
@@ -102,13 +102,13 @@ async def run_stages(
     frame: Frame,
     *,
     max_refinements: int,
-    timeout: float,
+    seconds: float,
     on_stage: OnStage | None = None,
     boundary: Callable[[], None] | None = None,
 ) -> Any:
     """Go through `stages` and answer the output.
 
-    A stage is called with `frame`; when it answers an awaitable, it has `timeout` seconds. `on_stage(stage,
+    A stage is called with `frame`; when it answers an awaitable, it has `seconds`. `on_stage(stage,
     round)` is told before each; `boundary()` may raise an Interrupt there. Raises a PoError: OutputInvalid
     when a validation still fails after the last refinement, StageFailed, StageTimeout, or what the stage raised
     of ours, with stage, previous stage and log in its `details`.
@@ -126,14 +126,14 @@ async def run_stages(
         try:
             result = fn(frame)
             if inspect.isawaitable(result):
-                result = await _in_time(result, frame, timeout)
+                result = await _in_time(result, frame, seconds)
             return _take(frame, stage, result)
         except (Interrupt, StoreError):
             raise
         except Exception as error:
             if found := _violations(error, stage):
                 return found
-            raise _told(error, frame, timeout) from error
+            raise _told(error, frame, seconds) from error
 
     for stage in BEFORE:
         if stage in stages:
@@ -169,8 +169,8 @@ class _OverTime(Exception):
     """The stage's own deadline passed; a TimeoutError of the user's code is something else."""
 
 
-async def _in_time(result: Any, frame: Frame, timeout: float) -> Any:
-    deadline = frame.deadline = asyncio.timeout(timeout)
+async def _in_time(result: Any, frame: Frame, seconds: float) -> Any:
+    deadline = frame.deadline = asyncio.timeout(seconds)
     try:
         async with deadline:
             return await result

@@ -24,7 +24,9 @@ class PromptTask:
         self._prompt = Prompt(task.prompt or "", task=task.name)
         self._system = Prompt(task.system, task=task.name, field="system") if task.system is not None else None
         critique = task.refine.critique
-        self._critique = Prompt(critique, task=task.name, field="refine.critique") if critique is not None else None
+        self._critique = (
+            Prompt(critique, task=task.name, field="refine.critique") if critique is not None else None
+        )
         self._answer = answer_schema(task.output) if task.output is not None else None
         kinds = (task.output or {}).get("type")
         self._free_text = kinds == "string" or (isinstance(kinds, list) and "string" in kinds)

@@ -126,7 +126,9 @@ def _candidates(name: str) -> list[str]:
 
 
 def _import_failed(task: Task, error: Exception) -> StageFailed:
-    failed = _broken(task, f"task {task.name!r}: its code cannot be loaded: {type(error).__name__}: {error}"[:1000], "")
+    failed = _broken(
+        task, f"task {task.name!r}: its code cannot be loaded: {type(error).__name__}: {error}"[:1000], ""
+    )
     failed.details["traceback"] = user_lines(error)
     return failed
 
@@ -157,7 +159,13 @@ class PythonTask:
         return {stage: bind(stage, fn) for stage, fn in self._functions.items()}
 
     async def _call(
-        self, stage: str, fn: Callable[[Context], Any], frame: Frame, calls: Calls, tasks: Mapping[str, Any], seed: Any
+        self,
+        stage: str,
+        fn: Callable[[Context], Any],
+        frame: Frame,
+        calls: Calls,
+        tasks: Mapping[str, Any],
+        seed: Any,
     ) -> Any:
         work, task = self._work, self._task
         llm = TaskLlm(calls, frame, stage)

@@ -172,7 +172,9 @@ def _task_stage(t: TaskState, data: Data, at: str, offset: int) -> None:
 
 def _task_waiting(t: TaskState, data: Data, at: str, offset: int) -> None:
     seconds = data.get("seconds")
-    t.waiting = f"waiting {seconds:.0f} s for {data.get('reason')}" if seconds else f"waiting for {data.get('reason')}"
+    t.waiting = (
+        f"waiting {seconds:.0f} s for {data.get('reason')}" if seconds else f"waiting for {data.get('reason')}"
+    )
 
 
 def _task_retrying(t: TaskState, data: Data, at: str, offset: int) -> None:
@@ -311,7 +313,9 @@ def _run_resumed(s: RunState, data: Data, at: str, offset: int, task_of: Callabl
         task.cleared_at = offset
 
 
-def _cancel_requested(s: RunState, data: Data, at: str, offset: int, task_of: Callable[[str], TaskState]) -> None:
+def _cancel_requested(
+    s: RunState, data: Data, at: str, offset: int, task_of: Callable[[str], TaskState]
+) -> None:
     s.cancel_requested = s.state not in ("done", "failed", "cancelled", "dead")
 
 

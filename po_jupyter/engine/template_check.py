@@ -1,4 +1,4 @@
-"""What is wrong with a pipeline's templates, as far as it shows before anything runs. Nothing is rendered here."""
+"""What is wrong with a pipeline's templates, as far as it shows before a run. Nothing is rendered here."""
 
 from __future__ import annotations
 
@@ -118,15 +118,17 @@ class _Walk:
                     self._task(key, node.lineno)
                 elif node.node.name == "seed" and not guarded:
                     self._seed_key(key, node.lineno)
-        if isinstance(node, nodes.If | nodes.CondExpr):
-            guarded = True
-        elif isinstance(node, nodes.Test) and node.name in ("defined", "undefined"):
-            guarded = True
-        elif isinstance(node, nodes.Filter) and node.name in ("default", "d"):
+        if (
+            isinstance(node, nodes.If | nodes.CondExpr)
+            or (isinstance(node, nodes.Test) and node.name in ("defined", "undefined"))
+            or (isinstance(node, nodes.Filter) and node.name in ("default", "d"))
+        ):
             guarded = True
         elif isinstance(node, nodes.And | nodes.Or):
             guarded = guarded or any(t.name in ("defined", "undefined") for t in node.find_all(nodes.Test))
-        elif isinstance(node, nodes.Call) and isinstance(node.node, nodes.Getattr) and node.node.attr in _METHODS:
+        elif (
+            isinstance(node, nodes.Call) and isinstance(node.node, nodes.Getattr) and node.node.attr in _METHODS
+        ):
             for child in (node.node.node, *node.args, *node.kwargs):
                 self._visit(child, guarded)
             return
@@ -177,12 +179,15 @@ class _Walk:
         owner, _, rest = name.partition(".")
         if "-" not in rest:
             return False
-        known: Collection[str] = self.names if owner == "tasks" else (self.seed or ()) if owner == "seed" else ()
+        known: Collection[str] = (
+            self.names if owner == "tasks" else (self.seed or ()) if owner == "seed" else ()
+        )
         meant = next((k for k in known if "-" in k and (rest + ".").startswith(k + ".")), None)
         if meant is None:
             return False
         self._say(
-            f'`{owner}.{meant}` is read as a subtraction; a name with a hyphen is written {owner}["{meant}"]', node.lineno
+            f'`{owner}.{meant}` is read as a subtraction; a name with a hyphen is written {owner}["{meant}"]',
+            node.lineno,
         )
         return True
 

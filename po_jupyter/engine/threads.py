@@ -43,7 +43,7 @@ class Threads:
 
 
 class _Job:
-    __slots__ = ("_lock", "_thread", "_stopped")
+    __slots__ = ("_lock", "_stopped", "_thread")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -35,7 +35,7 @@ def user_lines(error: BaseException) -> str:
 
 
 def internal(error: Exception) -> PoError:
-    """`error`, or when it is none of ours a TaskError that says so: a fault of po_jupyter ends a task, loudly."""
+    """`error`, or, when it is none of ours, a TaskError that says so: our faults end a task, loudly."""
     if isinstance(error, PoError):
         return error
     failed = _Internal(

@@ -72,7 +72,9 @@ def _walk_dict(value: dict[Any, Any], path: str, depth: int) -> dict[str, Any]:
     result = value
     for key, item in value.items():
         if type(key) is not str:
-            raise NotJson(f"a key of {path or 'the value'}", f"{key!r:.60}, and keys are text in JSON", "Use str(key).")
+            raise NotJson(
+                f"a key of {path or 'the value'}", f"{key!r:.60}, and keys are text in JSON", "Use str(key)."
+            )
         if type(item) in _PLAIN:
             continue
         plain = _walk(item, f"{path}.{key}" if path else key, depth + 1)

@@ -1,4 +1,4 @@
-"""A run in the hands of one worker: its definition, its state as far as the log says, and how to add to the log."""
+"""A run in the hands of one worker: its definition, its state as the log says it, and how to add to the log."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from po_jupyter.config import Settings
 from po_jupyter.engine.budget import Budget
@@ -23,7 +23,7 @@ from po_jupyter.engine.templates import Rows, base_names
 from po_jupyter.engine.threads import Threads
 from po_jupyter.llm.chat import Provider
 from po_jupyter.llm.journal import JournaledChat
-from po_jupyter.model.event import draft, now
+from po_jupyter.model.event import draft
 from po_jupyter.model.pipeline import Pipeline, Task
 from po_jupyter.model.reading import check_pipeline
 from po_jupyter.model.seed import Seed, read_seed
@@ -114,7 +114,7 @@ class Work:
         self.journal = StoreJournal(self, history)
         self.chat = JournaledChat(providers.get, self.journal, retry_after_cap=settings.retry_after_cap)
         self._committer = GroupCommitter(
-            _Telling(store, committed) if committed is not None else store,
+            cast(Store, _Telling(store, committed)) if committed is not None else store,
             lease,
             n=history.n,
             on_foreign=self._foreign,
@@ -203,7 +203,7 @@ class Work:
                 self.wake.set()
 
     def _apply(self, events: Iterable[Mapping[str, Any]]) -> None:
-        """Fold our own events. Their offsets are counted here; what matters is their number and order per task."""
+        """Fold our own events. Offsets are counted here: number and order per task are what matters."""
         offset = self.state.offset
         self.state = fold(self.state, [{**e, "offset": offset + i} for i, e in enumerate(events, 1)])
 
@@ -367,6 +367,3 @@ def _placed(events: tuple[dict[str, Any], ...], refs: tuple[Ref, ...]) -> list[M
             event = {**event, "data": {**event["data"], "output": list(refs[at])}}
         placed.append(event)
     return placed
-
-
-__all__ = ["Finds", "Outputs", "Work", "now"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import re
 import symtable
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from po_jupyter.model.violations import did_you_mean
 
 BODY_OFFSET = 1  # the line of the magic itself stands before a cell's body
 _MODULE_NAMES = frozenset({"__name__", "__file__", "__doc__", "__builtins__", "__annotations__", "__spec__"})
+
+# The first system's camelCase names are stages too.
+_NAMES = {re.sub(r"_(\w)", lambda m: m[1].upper(), stage): stage for stage in STAGES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,11 @@ def read_task(name: str, source: str) -> TaskCell:
         module = ast.parse(source)
     except SyntaxError as error:
         raise CellError(_syntax(error)) from None
-    functions = {n.name: n for n in module.body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)}
+    functions = {
+        _NAMES.get(n.name, n.name): n
+        for n in module.body
+        if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
     stages = tuple(s for s in STAGES if s in functions)
     if not stages:
         guesses = [(name, did_you_mean(name, STAGES)) for name in functions]
@@ -50,7 +58,9 @@ def read_task(name: str, source: str) -> TaskCell:
         keywords = [a for a, d in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if d is None]
         if required > 1 or not takes_one or keywords:
             line = functions[stage].lineno + BODY_OFFSET
-            raise CellError(f"cell line {line}: a stage takes one argument, the context: def {stage}(ctx)")
+            raise CellError(
+                f"cell line {line}: a stage takes one argument, the context: def {functions[stage].name}(ctx)"
+            )
     return TaskCell(
         name, source, stages, frozenset(s for s in stages if isinstance(functions[s], ast.AsyncFunctionDef))
     )

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from po_jupyter.client import loop
-from po_jupyter.client.aio import Text
+from po_jupyter.client.aio import Endpoint, Text
+from po_jupyter.client.client import Client
 from po_jupyter.errors import NotFound
 from po_jupyter.model.run import ENDED, RunView, TaskView
 
@@ -38,6 +39,9 @@ class FakeAio:
         self.refuse: Exception | None = None
         self.outputs_of: dict[str, Any] = {}
         self.rows: list[dict[str, Any]] = []
+        self.endpoint = Endpoint("http://127.0.0.1:1")
+        self.bodies: list[dict[str, Any]] = []
+        self.registered: dict[str, Any] = {}
         self._queues: list[asyncio.Queue[Any]] = []
         self.following = threading.Event()
 
@@ -75,6 +79,37 @@ class FakeAio:
         if run_id != self.view.id and not self.view.id.endswith(run_id):
             raise NotFound(f"there is no run {run_id}")
         return self.view
+
+    async def runs(self, **how: Any) -> tuple[list[RunView], str | None]:
+        self.calls.append(("runs", how))
+        return [self.view], None
+
+    async def submit(self, body: dict[str, Any]) -> RunView:
+        if self.refuse is not None:
+            raise self.refuse
+        self.bodies.append(body)
+        return self.view
+
+    async def validate(self, pipeline: Any, seed: Any = None) -> dict[str, Any]:
+        if self.refuse is not None:
+            raise self.refuse
+        return {"ok": True}
+
+    async def pipelines(self) -> list[dict[str, Any]]:
+        return [{"name": name} for name in self.registered]
+
+    async def pipeline(self, name: str) -> dict[str, Any]:
+        if name not in self.registered:
+            raise NotFound(f"there is no pipeline {name}")
+        return {**self.registered[name], "revision": "abc"}
+
+    async def aclose(self) -> None:
+        pass
+
+    def client(self) -> Client:
+        client = Client(self.endpoint)
+        client._bound = (loop.get_loop(), self)  # type: ignore[assignment]  # the seam of these tests
+        return client
 
     async def outputs(self, run_id: str, task: str | None = None) -> dict[str, Any]:
         return self.outputs_of
