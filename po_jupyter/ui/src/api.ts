@@ -1,0 +1,87 @@
+/** The orchestrator's HTTP, spoken with Jupyter's own credentials (token, cookie and XSRF alike). */
+
+import { URLExt } from "@jupyterlab/coreutils";
+import { ServerConnection } from "@jupyterlab/services";
+import type { Failure, Run } from "./types.js";
+
+/** Something the server refused, or a server that is not there. */
+export class ApiError extends Error {
+  constructor(readonly failure: Failure) {
+    super(failure.message);
+  }
+}
+
+export class Api {
+  constructor(private readonly settings: ServerConnection.ISettings) {}
+
+  /** The stream of all my runs. It is no activity: a panel that is left open must not keep a server alive. */
+  events(signal: AbortSignal): Promise<Response> {
+    return this.send("events?no_track_activity=1", { signal, headers: { Accept: "text/event-stream" } });
+  }
+
+  cancel(id: string): Promise<Run> {
+    return this.post(id, "cancel", {});
+  }
+
+  resume(id: string, body: { only_failed?: boolean; budget?: { usd?: number; tokens?: number } }): Promise<Run> {
+    return this.post(id, "resume", body);
+  }
+
+  decide(id: string, decision: "approve" | "reject", note: string): Promise<Run> {
+    return this.post(id, "gate", note ? { decision, note } : { decision });
+  }
+
+  private async post(id: string, verb: string, body: object): Promise<Run> {
+    const response = await this.send(`runs/${encodeURIComponent(id)}/${verb}`, {
+      method: "POST",
+      body: JSON.stringify(body)
+    });
+    return ((await response.json()) as { run: Run }).run;
+  }
+
+  private async send(path: string, init: RequestInit): Promise<Response> {
+    const url = URLExt.join(this.settings.baseUrl, "po/api/v1", path);
+    let response: Response;
+    try {
+      response = await ServerConnection.makeRequest(url, init, this.settings);
+    } catch {
+      // Also an abort comes here, as Jupyter's NetworkError; whoever aborted does not read it.
+      throw new ApiError({
+        code: "unreachable",
+        message: "The Jupyter server does not answer.",
+        hint: "Runs are kept by the server: they are here again when it is."
+      });
+    }
+    if (!response.ok) {
+      throw new ApiError(await refusal(response));
+    }
+    return response;
+  }
+}
+
+/** What a failed response says in its body, or else what its status means for the person before the screen. */
+async function refusal(response: Response): Promise<Failure> {
+  const said = (await response.json().catch(() => null)) as { error?: Partial<Failure>; message?: string } | null;
+  // An expired hub session answers a POST with 403 and a word about _xsrf: that is a missing login too.
+  if (response.status === 401 || (response.status === 403 && said?.message?.includes("_xsrf"))) {
+    return {
+      code: "unauthenticated",
+      message: "The server does not know who you are (401).",
+      hint: "Reload the page to log in again."
+    };
+  }
+  if (said?.error?.message) {
+    return { code: said.error.code ?? "error", message: said.error.message, hint: said.error.hint };
+  }
+  if (response.status === 404) {
+    return {
+      code: "not_found",
+      message: "po_jupyter does not run in this Jupyter server (404).",
+      hint: "Install po_jupyter where the server is installed and restart the server."
+    };
+  }
+  if (response.status === 502 || response.status === 503 || response.status === 504) {
+    return { code: "unavailable", message: `The orchestrator is not ready (${response.status}).`, hint: "" };
+  }
+  return { code: "error", message: `The server answered ${response.status} ${response.statusText}.`, hint: "" };
+}

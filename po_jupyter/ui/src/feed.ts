@@ -1,0 +1,123 @@
+/** Keeps one stream of events open while it is wanted, and says so when it is not. */
+
+import { FrameParser } from "./sse.js";
+import type { Action } from "./model.js";
+import type { Failure } from "./types.js";
+
+/** The server pings every 15 s; three missed ones are a dead connection. */
+const SILENCE = 45_000;
+const FIRST_WAIT = 1_000;
+const LONGEST_WAIT = 30_000;
+
+export class Feed {
+  constructor(
+    private readonly open: (signal: AbortSignal) => Promise<Response>,
+    private readonly dispatch: (action: Action) => void,
+    private readonly explain: (error: unknown) => Failure
+  ) {}
+
+  start(): void {
+    if (!this.running) {
+      this.running = new AbortController();
+      void this.keepOpen(this.running.signal);
+    }
+  }
+
+  stop(): void {
+    this.running?.abort();
+    this.running = null;
+    this.dispatch({ type: "link", link: { state: "idle" } });
+  }
+
+  /** Ends the wait for the next try. */
+  retryNow(): void {
+    this.wake();
+  }
+
+  private async keepOpen(stopped: AbortSignal): Promise<void> {
+    let failures = 0;
+    while (!stopped.aborted) {
+      this.dispatch({ type: "link", link: { state: "connecting" } });
+      let problem: Failure;
+      try {
+        await this.listen(stopped, () => (failures = 0));
+        problem = { code: "closed", message: "The server closed the stream.", hint: "" };
+      } catch (error) {
+        problem = this.explain(error);
+      }
+      if (stopped.aborted) {
+        return;
+      }
+      // Half of the wait is chance, so that many browsers do not come back in one moment.
+      const longest = Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** failures++);
+      const wait = longest * (0.5 + Math.random() / 2);
+      this.dispatch({ type: "link", link: { state: "lost", problem, retryAt: Date.now() + wait } });
+      await this.sleep(wait, stopped);
+    }
+  }
+
+  private async listen(stopped: AbortSignal, heard: () => void): Promise<void> {
+    const attempt = new AbortController();
+    const end = (): void => attempt.abort();
+    stopped.addEventListener("abort", end);
+    let watchdog = setTimeout(end, SILENCE);
+    try {
+      const response = await this.open(attempt.signal);
+      const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
+      const parser = new FrameParser();
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (done) {
+          return;
+        }
+        clearTimeout(watchdog);
+        watchdog = setTimeout(end, SILENCE);
+        for (const frame of parser.push(value)) {
+          const action = understand(frame.event, frame.data);
+          if (action?.type === "snapshot") {
+            heard();
+            this.dispatch({ type: "link", link: { state: "live" } });
+          }
+          if (action && !stopped.aborted) {
+            this.dispatch(action);
+          }
+        }
+      }
+    } finally {
+      clearTimeout(watchdog);
+      stopped.removeEventListener("abort", end);
+      attempt.abort();
+    }
+  }
+
+  private sleep(milliseconds: number, stopped: AbortSignal): Promise<void> {
+    return new Promise(resolve => {
+      const timer = setTimeout(() => this.wake(), milliseconds);
+      this.wake = () => {
+        clearTimeout(timer);
+        stopped.removeEventListener("abort", this.wake);
+        resolve();
+      };
+      stopped.addEventListener("abort", this.wake, { once: true });
+    });
+  }
+
+  private running: AbortController | null = null;
+  private wake: () => void = () => undefined;
+}
+
+/** The action that a frame means; events of a newer server that we do not know mean nothing. */
+export function understand(event: string, data: string): Action | null {
+  switch (event) {
+    case "snapshot":
+      return { type: "snapshot", runs: JSON.parse(data).runs };
+    case "run":
+      return { type: "run", run: JSON.parse(data).run };
+    case "gone":
+      return { type: "gone", id: JSON.parse(data).id };
+    case "text":
+      return { type: "text", text: JSON.parse(data) };
+    default:
+      return null;
+  }
+}

@@ -1,0 +1,144 @@
+/** The side panel as a widget of JupyterLab: connected while somebody can see it, and only then. */
+
+import * as React from "react";
+import { InputDialog, ReactWidget } from "@jupyterlab/apputils";
+import type { IStateDB } from "@jupyterlab/statedb";
+import type { Message } from "@lumino/messaging";
+import { ApiError } from "./api.js";
+import type { Api } from "./api.js";
+import type { Verbs } from "./card.js";
+import { Feed } from "./feed.js";
+import { tightBudget } from "./format.js";
+import { Runs } from "./runs.js";
+import { Store } from "./store.js";
+import type { Failure, Run } from "./types.js";
+
+const SAVED = "po-jupyter:panel";
+/** Raised when the saved shape changes; another version's is not read. */
+const SAVED_VERSION = 1;
+
+export class RunsPanel extends ReactWidget {
+  constructor(
+    private readonly api: Api,
+    private readonly saved: IStateDB | null
+  ) {
+    super();
+    this.addClass("po-Panel");
+    this.store.subscribe(() => this.save());
+  }
+
+  override dispose(): void {
+    document.removeEventListener("visibilitychange", this.watch);
+    this.feed.stop();
+    super.dispose();
+  }
+
+  protected override render(): JSX.Element {
+    return <Runs store={this.store} verbs={this.verbs} retryNow={() => this.feed.retryNow()} />;
+  }
+
+  protected override onAfterAttach(message: Message): void {
+    super.onAfterAttach(message);
+    document.addEventListener("visibilitychange", this.watch);
+    this.watch();
+  }
+
+  protected override onBeforeDetach(message: Message): void {
+    document.removeEventListener("visibilitychange", this.watch);
+    this.feed.stop();
+    super.onBeforeDetach(message);
+  }
+
+  protected override onAfterShow(message: Message): void {
+    super.onAfterShow(message);
+    this.watch();
+  }
+
+  protected override onAfterHide(message: Message): void {
+    super.onAfterHide(message);
+    this.watch();
+  }
+
+  /** A browser allows six connections to one server: a panel that nobody sees must not hold one of them. */
+  private readonly watch = async (): Promise<void> => {
+    if (this.seen) {
+      this.restored ??= this.restore();
+      await this.restored;
+    }
+    if (this.seen) {
+      this.feed.start();
+    } else {
+      this.feed.stop();
+    }
+  };
+
+  private get seen(): boolean {
+    return !this.isDisposed && this.isAttached && this.isVisible && !document.hidden;
+  }
+
+  private async restore(): Promise<void> {
+    const found = (await this.saved?.fetch(SAVED).catch(() => undefined)) as
+      | { version?: number; expanded?: Record<string, boolean> }
+      | undefined;
+    if (found?.version === SAVED_VERSION && found.expanded) {
+      this.store.dispatch({ type: "restore", expanded: found.expanded });
+    }
+  }
+
+  private save(): void {
+    const { expanded, known } = this.store.get();
+    if (known && expanded !== this.lastSaved) {
+      this.lastSaved = expanded;
+      void this.saved?.save(SAVED, { version: SAVED_VERSION, expanded: { ...expanded } });
+    }
+  }
+
+  private async act(run: Run, verb: string, ask: () => Promise<Run>): Promise<void> {
+    this.store.dispatch({ type: "busy", id: run.id, verb });
+    try {
+      this.store.dispatch({ type: "run", run: await ask() });
+      this.store.dispatch({ type: "answered", id: run.id });
+    } catch (error) {
+      this.store.dispatch({ type: "answered", id: run.id, problem: explain(error) });
+    }
+  }
+
+  /** A run that ended at its budget needs a larger one, or it would end again at once. */
+  private async resume(run: Run): Promise<void> {
+    if (run.error?.code !== "budget_exceeded") {
+      return this.act(run, "resume", () => this.api.resume(run.id, {}));
+    }
+    const { unit, suggested } = tightBudget(run);
+    const answer = await InputDialog.getNumber({
+      title: `Budget of ${run.name}`,
+      label: `${unit === "usd" ? "US dollars" : "Tokens"} for the whole run, what it spent so far included`,
+      value: suggested,
+      okLabel: "Resume"
+    });
+    const limit = answer.value;
+    if (answer.button.accept && limit !== null) {
+      await this.act(run, "resume", () => this.api.resume(run.id, { budget: { [unit]: limit } }));
+    }
+  }
+
+  private readonly verbs: Verbs = {
+    toggle: run => this.store.dispatch({ type: "toggle", id: run.id }),
+    cancel: run => void this.act(run, "cancel", () => this.api.cancel(run.id)),
+    resume: run => void this.resume(run),
+    retryFailed: run => void this.act(run, "retry", () => this.api.resume(run.id, { only_failed: true })),
+    decide: (run, decision, note) =>
+      void this.act(run, decision, () => this.api.decide(run.id, decision, note))
+  };
+
+  private readonly store = new Store();
+  private readonly feed = new Feed(signal => this.api.events(signal), this.store.dispatch, explain);
+  private restored: Promise<void> | null = null;
+  private lastSaved: Readonly<Record<string, boolean>> | null = null;
+}
+
+function explain(error: unknown): Failure {
+  if (error instanceof ApiError) {
+    return error.failure;
+  }
+  return { code: "lost", message: "The connection to the server was lost.", hint: "Runs go on without it." };
+}

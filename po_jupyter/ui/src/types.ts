@@ -1,0 +1,81 @@
+/** The shapes that the server answers with: `po_jupyter.model.run.RunView` as JSON. */
+
+export type RunState = "pending" | "running" | "waiting" | "done" | "failed" | "cancelled" | "dead";
+export type TaskState = "pending" | "running" | "done" | "failed" | "skipped" | "cancelled";
+
+export interface Usage {
+  input_tokens: number;
+  output_tokens: number;
+  /** USD; null when the price of a model is not known. */
+  cost: number | null;
+  calls: number;
+  /** Calls whose outcome was lost in a crash: the provider may have billed them. */
+  unknown: number;
+}
+
+export interface Failure {
+  code: string;
+  message: string;
+  hint?: string;
+}
+
+export interface Items {
+  total: number;
+  done: number;
+  failed: number;
+  in_flight: number;
+}
+
+export interface Task {
+  name: string;
+  state: TaskState;
+  kind: "prompt" | "python";
+  stage: string | null;
+  attempt: number;
+  started_at: string | null;
+  ended_at: string | null;
+  usage: Usage;
+  error: Failure | null;
+  items: Items | null;
+  waiting: string | null;
+}
+
+export interface Gate {
+  task?: string;
+  message?: string;
+  artifacts?: string[];
+  decision?: string | null;
+}
+
+export interface Run {
+  id: string;
+  name: string;
+  pipeline: string;
+  version: string;
+  state: RunState;
+  created_at: string;
+  updated_at: string;
+  tasks: Task[];
+  gate: Gate | null;
+  usage: Usage;
+  budget: { usd?: number | null; tokens?: number | null };
+  error: Failure | null;
+  /** Place in the queue, 1 is next; null when it is not queued. */
+  position: number | null;
+  last_event: number;
+}
+
+/** A piece of what a model is saying now; never stored. */
+export interface Text {
+  run: string;
+  task: string;
+  item?: number | null;
+  text: string;
+  round?: number;
+}
+
+const ENDED: ReadonlySet<RunState> = new Set<RunState>(["done", "failed", "cancelled", "dead"]);
+
+export function hasEnded(run: Run): boolean {
+  return ENDED.has(run.state);
+}

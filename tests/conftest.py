@@ -1,0 +1,39 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+STRICT = os.environ.get("PO_TEST_STRICT") == "1"
+
+
+def _refuse_skip(report: Any) -> None:
+    """On CI a part that is missing is a failure: a test that did not run has kept no promise.
+
+    A skip that belongs to the platform says so: its reason starts with "platform:".
+    """
+    if report.outcome != "skipped" or hasattr(report, "wasxfail"):
+        return
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    if not reason.removeprefix("Skipped: ").startswith("platform:"):
+        report.outcome = "failed"
+        report.longrepr = f"{reason}\n(PO_TEST_STRICT=1: a skipped test is a failed one)"
+
+
+if STRICT:
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport() -> Generator[None, Any, Any]:
+        report = yield
+        _refuse_skip(report)
+        return report
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report() -> Generator[None, Any, Any]:
+        report = yield
+        _refuse_skip(report)
+        return report
