@@ -6,8 +6,8 @@
 
 A key names one call of a run: task, item, attempt, refine round, stage, hash of the request, and which
 occurrence of that request it is there (nth, from 0). A process that starts again after a crash goes through the
-same code with the same data, so it builds the same keys and finds its answers; a new attempt builds new keys, and
-asks anew.
+same code with the same data, so it builds the same keys and finds its answers; a new attempt builds new keys,
+and asks anew.
 
 A call that failed is recorded like one that succeeded, so that the same attempt, gone through again, fails at
 the same place instead of paying for another try. A call that was cancelled before its answer came (a stop, a

@@ -66,8 +66,24 @@ async def with_retry(
         reraise=True,
         sleep=sleep,
     )
+
+    # Nearly every call succeeds at once, and tenacity's bookkeeping costs as much as sending the request: the
+    # first try goes without it, and its failure is handed over as the outcome of attempt 1.
     try:
-        return await retrying(call)
+        return await call()
+    except ModelError as error:
+        if not error.transient or retry.max_attempts == 1:
+            error.details.setdefault("attempts", 1)
+            raise
+        failed = [error]
+
+    async def once() -> T:
+        if failed:
+            raise failed.pop()
+        return await call()
+
+    try:
+        return await retrying(once)
     except ModelError as error:
         error.details.setdefault("attempts", retrying.statistics.get("attempt_number", 1))
         raise

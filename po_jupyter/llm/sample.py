@@ -70,12 +70,13 @@ def _typed(schema: Mapping[str, Any], text: str, root: Mapping[str, Any], depth:
 def _number(schema: Mapping[str, Any], *, whole: bool) -> float:
     step = schema.get("multipleOf", 1 if whole else 0.5)
     if "minimum" in schema:
-        low = schema["minimum"]
+        value = -(-schema["minimum"] // step) * step
     elif "exclusiveMinimum" in schema:
-        low = schema["exclusiveMinimum"] + step
+        value = (schema["exclusiveMinimum"] // step + 1) * step
     else:
-        low = min(0, schema.get("maximum", 0), schema.get("exclusiveMaximum", step) - step)
-    return int(low) if whole else low
+        high = min(schema.get("maximum", 0), -(-schema.get("exclusiveMaximum", step) // step) * step - step)
+        value = min(0, high // step * step)
+    return int(value) if whole else value
 
 
 def _resolve(root: Mapping[str, Any], ref: str) -> Any:

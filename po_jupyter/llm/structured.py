@@ -16,10 +16,11 @@ from typing import Any
 from po_jupyter.errors import AnswerUnreadable, InvalidInput
 from po_jupyter.model.violations import did_you_mean
 
-_FENCE = re.compile(r"```[ \t]*[A-Za-z0-9_+-]*[ \t]*\r?\n(.*?)\r?\n?[ \t]*```", re.DOTALL)
+_LANGUAGE = re.compile(r"\s{0,8}[A-Za-z0-9_+-]{0,20}\s")
 _THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 _SAMPLE = 200
 _MAX_VIOLATIONS = 20
+_MAX_TRIES = 1000  # brackets that are tried as the beginning of a value
 _TYPES = {
     "string": "a text",
     "number": "a number",
@@ -68,9 +69,9 @@ def _candidates(text: str) -> Iterator[Any]:
         return
     except (ValueError, RecursionError):
         pass
-    for block in _FENCE.finditer(text):
+    for block in text.split("```")[1::2]:
         try:
-            yield _decoder.decode(block[1].strip())
+            yield _decoder.decode(_LANGUAGE.sub("", block, count=1).strip())
         except (ValueError, RecursionError):
             continue
     yield from _embedded(text)
@@ -83,7 +84,9 @@ def _embedded(text: str) -> Iterator[Any]:
     inside a broken value, and half of an answer must not pass for the whole.
     """
     at = 0
-    while (start := _next_bracket(text, at)) >= 0:
+    for _ in range(_MAX_TRIES):
+        if (start := _next_bracket(text, at)) < 0:
+            return
         try:
             value, at = _decoder.raw_decode(text, start)
         except json.JSONDecodeError as error:

@@ -58,8 +58,8 @@ def settle(store: Store, views: Views, run: str) -> tuple[Literal["pending", "wa
 
 def _end(store: Store, run: str, event: str, state: str, error: dict[str, Any] | None) -> Head:
     lease = store.claim(run, processes.myself())
-    data = {"error": error} if error else {}
-    return store.commit(lease, Commit(events=[draft(event, **data)], state=state, release=True))
+    said = draft(event, error=error) if error else draft(event)
+    return store.commit(lease, Commit(events=[said], state=state, release=True))
 
 
 def dead(store: Store, run: str, error: PoError) -> None:

@@ -129,13 +129,13 @@ async def gone(identity: Mapping[str, Any]) -> None:
             fd = -1  # a kernel or sandbox without pidfds
         if fd >= 0:
             loop = asyncio.get_running_loop()
-            ended = loop.create_future()
+            ended = asyncio.Event()
             try:
                 # Asked after the pidfd is open: from here on it cannot stand for anybody else.
                 if not alive(identity):
                     return
-                loop.add_reader(fd, lambda: ended.done() or ended.set_result(None))
-                await ended
+                loop.add_reader(fd, ended.set)
+                await ended.wait()
             finally:
                 loop.remove_reader(fd)
                 os.close(fd)

@@ -46,7 +46,7 @@ class Registry:
             raise NotFound(f"there is no pipeline {name!r}{did_you_mean(name, names)}", hint=hint)
         return dict(document)
 
-    def list(self, owner: str) -> list[dict[str, Any]]:
+    def all(self, owner: str) -> list[dict[str, Any]]:
         """Every pipeline of the owner as `{name, version, revision, updated_at, tasks: [names]}`."""
         found = []
         for name in self._names(owner):

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 import secrets
 import sys
-from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import structlog
 
 from po_jupyter.config import Settings
 from po_jupyter.engine.state import RunState, fold
-from po_jupyter.errors import Conflict, InvalidInput, NotFound, StoreError
+from po_jupyter.errors import Conflict, InvalidInput
 from po_jupyter.model.event import draft
 from po_jupyter.model.pipeline import Budget
 from po_jupyter.model.reading import check_pipeline, read_pipeline
@@ -25,6 +22,8 @@ from po_jupyter.orchestrator import link, submission
 from po_jupyter.orchestrator.feed import Feed
 from po_jupyter.orchestrator.lease import OrchestratorLease
 from po_jupyter.orchestrator.local_models import LocalModels
+from po_jupyter.orchestrator.reader import Reader
+from po_jupyter.orchestrator.reception import Reception
 from po_jupyter.orchestrator.recovery import Following, recover
 from po_jupyter.orchestrator.registry import Registry
 from po_jupyter.orchestrator.resume import plan
@@ -36,14 +35,10 @@ from po_jupyter.store.base import Head, NewRun, Store
 
 log = structlog.get_logger("po_jupyter.orchestrator")
 
-T = TypeVar("T")
-P = ParamSpec("P")
 _THREADS = 6  # that wait for the store; it has a thread for each of its shards itself
-_ID = re.compile(r"[0-9a-f]{22}")
-_NEWEST = 1000  # runs among which a suffix of an id is looked for
 
 
-class Orchestrator:
+class Orchestrator(Reader):
     """Runs of one data directory.
 
     Several of them may share one store: one holds the orchestrator's lease and has the workers, the others serve the same
@@ -66,7 +61,7 @@ class Orchestrator:
         """Open the store, take the lease when it is free, recover. Raises StoreUnusable."""
         settings = self.settings
         self._address = link.address_of(settings.data_dir)
-        self._store: Store = self._given_store or await self._do(self._open)
+        self._store = self._given_store if self._given_store is not None else await self._do(self._open)
         self._views = Views(self._store)
         self._registry = Registry(self._store)
         self._zygotes = Zygotes(settings.data_dir / "logs")
@@ -115,10 +110,13 @@ class Orchestrator:
             self._following = None
         supervisor = Supervisor(
             self.settings, self._store, self._views, self.feed, self._zygotes,
-            address=self._address, run_off_loop=self._do, need=self._models.need,
+            address=self._address, run_off_loop=self._do,
         )  # fmt: skip
         self._supervisor = supervisor
-        self._listener = link.Listener(self._address, supervisor.serve)
+        reception = Reception(
+            supervisor, self._store, self.feed, run_off_loop=self._do, need=self._models.need
+        )
+        self._listener = link.Listener(self._address, reception.serve)
         await self._listener.start()
         self._holding = [
             asyncio.create_task(supervisor.watch_silence(), name="silence"),
@@ -150,10 +148,6 @@ class Orchestrator:
     def _follow(self) -> None:
         self._following = Following(self._store, self.feed, self._do)
         self._following.start()
-
-    async def _do(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, partial(work, *args, **kwargs))
 
     def ready(self) -> dict[str, Any]:
         """`{ready, orchestrator, store}`."""
@@ -256,123 +250,11 @@ class Orchestrator:
 
     async def list_pipelines(self, *, owner: str) -> list[dict[str, Any]]:
         """`{name, version, revision, updated_at, tasks}` of each."""
-        return await self._do(self._registry.list, owner)
+        return await self._do(self._registry.all, owner)
 
     async def delete_pipeline(self, name: str, *, owner: str) -> None:
         """Forget a registered pipeline; its runs keep their snapshots. NotFound."""
         await self._do(self._registry.delete, name, owner)
-
-    # -- reading --------------------------------------------------------------------------------
-
-    async def find(self, run_id: str, owner: str | None) -> Head:
-        """The head of a run by its id, or by a unique suffix of at least 4 characters among the newest 1,000 runs.
-
-        NotFound also for somebody else's run.
-        """
-        return await self._do(self._find, run_id, owner)
-
-    def _find(self, run_id: str, owner: str | None) -> Head:
-        missing = NotFound(f"there is no run {run_id!r:.60}", hint="`po runs` lists yours.")
-        if _ID.fullmatch(run_id):
-            head = self._store.head(run_id)
-            if owner is not None and head["owner"] != owner:
-                raise missing
-            return head
-        if not re.fullmatch(r"[0-9a-f]{4,21}", run_id):
-            raise missing
-        found: list[Head] = []
-        cursor, seen = None, 0
-        while seen < _NEWEST:
-            page = self._store.runs(owner=owner, cursor=cursor, limit=200)
-            found += [h for h in page.heads if h["run"].endswith(run_id)]
-            seen += len(page.heads)
-            cursor = page.next
-            if cursor is None:
-                break
-        if len(found) > 1:
-            raise Conflict(f"{len(found)} runs end with {run_id}", hint="Give more of the id.")
-        if not found:
-            raise missing
-        return found[0]
-
-    async def get(self, run_id: str, owner: str | None, *, whole_seed: bool = True) -> RunView:
-        """The run. With `whole_seed` false a seed of more than 32 KB comes without its data, as in lists."""
-        return await self._view(await self.find(run_id, owner), whole_seed=whole_seed)
-
-    async def _view(self, head: Head, *, whole_seed: bool = True) -> RunView:
-        return await self._do(
-            self._views.view, head, position=self._position(head["run"]), whole_seed=whole_seed
-        )
-
-    def _position(self, run: str) -> int | None:
-        return self._supervisor.queue.position(run) if self._supervisor is not None else None
-
-    async def list(
-        self,
-        owner: str | None,
-        states: Sequence[str] = (),
-        pipeline: str | None = None,
-        cursor: str | None = None,
-        limit: int = 50,
-    ) -> tuple[list[RunView], str | None]:
-        """A page of runs, newest first, and the cursor of the next one."""
-
-        def read() -> tuple[list[RunView], str | None]:
-            page = self._store.runs(
-                owner=owner, states=states, pipeline=pipeline, cursor=cursor, limit=max(1, min(limit, 1000))
-            )
-            views = []
-            for head in page.heads:
-                with contextlib.suppress(NotFound):  # deleted since
-                    views.append(self._views.view(head, position=self._position(head["run"])))
-            return views, page.next
-
-        return await self._do(read)
-
-    async def events(self, run_id: str, owner: str | None, since: int = 0, limit: int = 1000) -> list[dict[str, Any]]:
-        """Events after offset `since`."""
-        head = await self.find(run_id, owner)
-        return await self._do(self._store.events, head["run"], since=since, limit=limit)
-
-    async def outputs(self, run_id: str, owner: str | None, task: str | None = None) -> dict[str, Any]:
-        """Outputs of the finished tasks (or of one), by name."""
-        head = await self.find(run_id, owner)
-        return await self._do(self._views.outputs, head, task)
-
-    async def items(
-        self,
-        run_id: str,
-        owner: str | None,
-        task: str,
-        state: str | None = None,
-        cursor: str | None = None,
-        limit: int = 1000,
-    ) -> tuple[list[dict[str, Any]], str | None]:
-        """Rows of a map in order, `{index, ok, output, error, usage}`, and the cursor of the next page."""
-        head = await self.find(run_id, owner)
-        after = _number(cursor)
-        rows = await self._do(self._views.items, head, task, state)
-        rows = [r for r in rows if r["index"] >= after]
-        return rows[:limit], str(rows[limit]["index"]) if len(rows) > limit else None
-
-    async def calls(
-        self, run_id: str, owner: str | None, task: str | None = None, cursor: str | None = None, limit: int = 1000
-    ) -> tuple[list[dict[str, Any]], str | None]:
-        """The journal of calls in order, without the answers."""
-        head = await self.find(run_id, owner)
-        start = _number(cursor)
-
-        def read() -> list[dict[str, Any]]:
-            found = []
-            for i, call in enumerate(self._views.calls(head, task)):
-                if i >= start:
-                    found.append(call)
-                if len(found) > limit:
-                    break
-            return found
-
-        found = await self._do(read)
-        return found[:limit], str(start + limit) if len(found) > limit else None
 
     # -- changing -------------------------------------------------------------------------------
 
@@ -478,14 +360,3 @@ class Orchestrator:
 def _gate(state: RunState, task: str) -> dict[str, Any]:
     info = state.tasks[task].gate_info or {}
     return {"message": info.get("message", ""), "artifacts": info.get("artifacts", [])}
-
-
-def _number(cursor: str | None) -> int:
-    if cursor is None:
-        return 0
-    if not cursor.isdecimal():
-        raise InvalidInput("that is not a cursor of this list")
-    return int(cursor)
-
-
-__all__ = ["Orchestrator", "StoreError"]

@@ -8,17 +8,18 @@ twice changes nothing.
 from __future__ import annotations
 
 import asyncio
+import os
 import random
-import sys
+import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import structlog
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential, wait_random
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidInput, NotFound, PoError, SpawnFailed, StoreError, VersionMismatch
@@ -26,7 +27,7 @@ from po_jupyter.model.run import ENDED
 from po_jupyter.orchestrator import ending, processes
 from po_jupyter.orchestrator.environment import worker_environment
 from po_jupyter.orchestrator.feed import Feed
-from po_jupyter.orchestrator.link import Channel, Message
+from po_jupyter.orchestrator.link import Channel
 from po_jupyter.orchestrator.queue import RunQueue
 from po_jupyter.orchestrator.views import Views
 from po_jupyter.orchestrator.zygotes import Zygotes
@@ -46,9 +47,11 @@ class Worker:
     run: str
     identity: processes.Identity
     silence: float  # s without a word after which it is taken for hung
+    ours: bool = True  # or adopted
     channel: Channel | None = None
     heard: float = field(default_factory=time.monotonic)
     bye: str | None = None
+    cancelled: bool = False
     killed: str | None = None  # why we ended it: cancel, silence, stop
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -71,7 +74,6 @@ class Supervisor:
         *,
         address: Path,
         run_off_loop: Callable[..., Awaitable[Any]],
-        need: Callable[[Message], Awaitable[Message]],
     ) -> None:
         self._settings = settings
         self._store = store
@@ -80,21 +82,20 @@ class Supervisor:
         self._zygotes = zygotes
         self._address = address
         self._do = run_off_loop
-        self._need = need
         self.queue = RunQueue()
         self.workers: dict[str, Worker] = {}
         self._starting: set[str] = set()
+        self._missed: set[str] = set()  # runs that were told something before their worker could hear it
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._stopping = False
-        feed.on_interest = self._tell_interest
 
     # -- the one way in -------------------------------------------------------------------------
 
     def submitted(self, head: Head) -> None:
         """A run that was created right now: nothing to look up."""
         self.queue.add(head)
-        self._pump()
+        self.pump()
 
     async def attend(self, run: str) -> None:
         """Do what the store says about this run. Raises nothing: what fails is logged, and recovery comes again."""
@@ -115,27 +116,40 @@ class Supervisor:
             return
         worker = self.workers.get(run)
         if worker is not None and worker.bye is None:
-            state = await self._do(self._views.state, head)
-            if state.cancel_requested:
-                self._cancel(worker)
-            elif worker.channel is not None:
-                worker.channel.send("look")
+            await self._direct(worker, head)
             return
         if run in self._starting:
-            return  # it will read the log when it is up
+            self._missed.add(run)
+            return
         holder = head["holder"]
-        if worker is None and holder is not None and processes.alive(holder) and holder["pid"] != _me():
-            self._expect(head)
+        if worker is None and holder is not None and holder["pid"] != os.getpid() and processes.alive(holder):
+            await self._direct(self.adopt(head), head)
             return
         if worker is not None:
             await self._finished(worker)
         outcome, head = await self._do(ending.settle, self._store, self._views, run)
         if outcome == "pending":
             self.queue.add(head)
-            self._pump()
+            self.pump()
         elif outcome == "ended":
             self.queue.discard(run)
             self._feed.changed(run)
+
+    async def _direct(self, worker: Worker, head: Head) -> None:
+        state = await self._do(self._views.state, head)
+        if worker.channel is None:
+            self._missed.add(worker.run)
+        else:
+            worker.channel.send("cancel" if state.cancel_requested else "look")
+        if state.cancel_requested and not worker.cancelled:
+            worker.cancelled = True
+            self.end_later(worker, self._settings.cancel_timeout, "cancel")
+
+    async def connected(self, worker: Worker, *, adopted: bool) -> None:
+        """A worker can be heard: what it could not hear before is said now."""
+        if adopted or worker.run in self._missed:
+            self._missed.discard(worker.run)
+            await self.attend(worker.run)
 
     def live(self) -> int:
         """Runs that are at work or want to be."""
@@ -143,7 +157,8 @@ class Supervisor:
 
     # -- starting -------------------------------------------------------------------------------
 
-    def _pump(self) -> None:
+    def pump(self) -> None:
+        """Start workers while there are runs and room."""
         while not self._stopping and self._busy() < self._settings.max_running:
             run = self.queue.pop()
             if run is None:
@@ -151,7 +166,7 @@ class Supervisor:
             if run in self._starting or ((known := self.workers.get(run)) is not None and known.bye is None):
                 continue
             self._starting.add(run)
-            self._go(self._start(run), f"start {run}")
+            self.go(self._start(run), f"start {run}")
 
     def _busy(self) -> int:
         return len(self._starting) + sum(w.bye is None for w in self.workers.values())
@@ -163,7 +178,7 @@ class Supervisor:
                 return
             retry = AsyncRetrying(
                 stop=stop_after_attempt(self._settings.spawn_attempts),
-                wait=wait_exponential_jitter(initial=0.5, max=30.0, jitter=0.5),
+                wait=wait_exponential(multiplier=0.5, max=30.0) + wait_random(0, 0.5),
                 retry=retry_if_exception_type((SpawnFailed, VersionMismatch)),
                 before_sleep=lambda again: log.warning(
                     "a worker could not be started", run=run, attempt=again.attempt_number,
@@ -177,16 +192,25 @@ class Supervisor:
         except NotFound:
             pass
         except (SpawnFailed, VersionMismatch, InvalidInput) as error:
-            if not self._stopping:
-                log.error("no worker for the run", run=run, error=error.message)
-                await self._do(ending.dead, self._store, run, error)
-                self._feed.changed(run)
+            await self._give_up(run, error)
         except StoreError as error:
             log.error("the store failed", run=run, error=error.message)
             self._later(_STORE_RETRY, run)
+        except Exception as error:
+            log.exception("unexpected while starting a worker", run=run)
+            await self._give_up(run, SpawnFailed(f"no worker could be started: {error!r:.200}"))
         finally:
             self._starting.discard(run)
-            self._pump()
+            if run not in self.workers and run in self._missed:
+                self._missed.discard(run)
+                self._later(0.0, run)
+            self.pump()
+
+    async def _give_up(self, run: str, error: PoError) -> None:
+        if not self._stopping:
+            log.error("no worker for the run", run=run, error=error.message)
+            await self._do(ending.dead, self._store, run, error)
+            self._feed.changed(run)
 
     def _read(self, run: str) -> tuple[Head, dict[str, Any]]:
         return self._store.head(run), self._store.definition(run)
@@ -222,112 +246,34 @@ class Supervisor:
         if early:
             self._exited(worker, early[0])
 
-    # -- the link -------------------------------------------------------------------------------
-
-    async def serve(self, channel: Channel, first: Message) -> None:
-        """One connection: a worker that says hello, or another server that pokes."""
-        if first["op"] == "poke":
-            await self.attend(str(first.get("run")))
-            channel.send("ok")
-            await channel.drain()
-        elif first["op"] == "hello":
-            worker = await self._greet(channel, first)
-            if worker is None:
-                channel.send("stop")
-                await channel.drain()
-                return
-            worker.channel = channel
-            channel.send("welcome", watched=self._feed.watched(worker.run))
-            await self._look_again(worker)
-            while (message := await channel.receive()) is not None:
-                self._heard(worker, message)
-            if worker.channel is channel:
-                worker.channel = None
-
-    async def _greet(self, channel: Channel, hello: Message) -> Worker | None:
-        run, pid = str(hello.get("run")), hello.get("pid")
-        peer = channel.peer()
-        if not isinstance(pid, int) or (peer is not None and peer[0] not in (0, pid)):
-            return None  # 0: the kernel cannot name a process of another pid namespace
-        known = self.workers.get(run)
-        if known is not None:
-            return known if known.pid == pid else None
-        try:
-            head: Head = await self._do(self._store.head, run)
-        except PoError:
-            return None
-        known = self.workers.get(run)  # the spawn's answer may have come in between
-        if known is not None:
-            return known if known.pid == pid else None
-        if head["fence"] != hello.get("fence") or (head["holder"] or {}).get("pid") != pid:
-            return None
-        return self._expect(head)
-
-    def _expect(self, head: Head) -> Worker:
-        """Adopt: a worker that an earlier orchestrator started."""
-        run = head["run"]
-        holder = head["holder"]
+    def adopt(self, head: Head) -> Worker:
+        """Look after a worker that an earlier orchestrator started."""
+        run, holder = head["run"], head["holder"]
         assert holder is not None
-        worker = self.workers[run] = Worker(run, dict(holder), _GRACE + 7 * 24 * 3600)
+        worker = self.workers[run] = Worker(run, dict(holder), _GRACE + 7 * 24 * 3600, ours=False)
         self.queue.discard(run)
         log.info("worker adopted", run=run, pid=worker.pid)
 
+        async def measure() -> None:
+            worker.silence = _silence(await self._do(self._store.definition, run), self._settings)
+
+        self._watch(worker)
+        self.go(measure(), f"measure {run}")
+        return worker
+
+    def _watch(self, worker: Worker) -> None:
         async def watch() -> None:
             await processes.gone(worker.identity)
             await asyncio.sleep(0.05)  # its last words may still be on the way
             self._exited(worker, None)
 
-        self._go(watch(), f"watch {run}")
-        self._go(self._measure(worker), f"measure {run}")
-        return worker
-
-    async def _measure(self, worker: Worker) -> None:
-        worker.silence = _silence(await self._do(self._store.definition, worker.run), self._settings)
-
-    async def _look_again(self, worker: Worker) -> None:
-        head: Head = await self._do(self._store.head, worker.run)
-        if head["state"] not in ENDED and (await self._do(self._views.state, head)).cancel_requested:
-            self._cancel(worker)
-
-    def _heard(self, worker: Worker, message: Message) -> None:
-        worker.heard = time.monotonic()
-        match message["op"]:
-            case "beat":
-                if worker.channel is not None:
-                    worker.channel.send("beat")
-            case "committed":
-                self._feed.changed(worker.run)
-            case "text":
-                self._feed.text(worker.run, {k: v for k, v in message.items() if k != "op"})
-            case "need":
-                self._go(self._answer(worker, message), "need")
-            case "bye":
-                worker.bye = str(message.get("state"))
-                self._feed.changed(worker.run)
-                self._later_kill(worker, _LINGER, "lingers")
-                self._pump()
-
-    async def _answer(self, worker: Worker, message: Message) -> None:
-        try:
-            answer = await self._need(message)
-        except PoError as error:
-            answer = {"error": error.to_json()}
-        if worker.channel is not None:
-            worker.channel.send("answer", **{**answer, "id": message.get("id")})
-
-    def _tell_interest(self, run: str | None) -> None:
-        for worker in self.workers.values():
-            if worker.channel is not None and run in (None, worker.run):
-                worker.channel.send("watched", on=self._feed.watched(worker.run))
+        self.go(watch(), f"watch {worker.run}")
 
     # -- ending ---------------------------------------------------------------------------------
 
-    def _cancel(self, worker: Worker) -> None:
-        if worker.channel is not None:
-            worker.channel.send("cancel")
-        self._later_kill(worker, self._settings.cancel_timeout, "cancel")
+    def end_later(self, worker: Worker, delay: float, why: str) -> None:
+        """End the worker unless it has ended by itself `delay` seconds from now."""
 
-    def _later_kill(self, worker: Worker, delay: float, why: str) -> None:
         async def kill() -> None:
             try:
                 async with asyncio.timeout(delay):
@@ -335,7 +281,7 @@ class Supervisor:
             except TimeoutError:
                 self._kill(worker, why)
 
-        self._go(kill(), f"end {worker.run}")
+        self.go(kill(), f"end {worker.run}")
 
     def _kill(self, worker: Worker, why: str) -> None:
         if not worker.ended.is_set():
@@ -347,15 +293,10 @@ class Supervisor:
         if worker.ended.is_set():
             return
         if status is None and processes.alive(worker.identity):
-            # Its zygote ended, not the worker: watch the process itself.
-            async def watch() -> None:
-                await processes.gone(worker.identity)
-                self._exited(worker, None)
-
-            self._go(watch(), f"watch {worker.run}")
+            self._watch(worker)  # its zygote ended, not the worker
             return
         worker.ended.set()
-        self._go(self._after(worker, status), f"after {worker.run}")
+        self.go(self._after(worker, status), f"after {worker.run}")
 
     async def _after(self, worker: Worker, status: int | None) -> None:
         run = worker.run
@@ -364,26 +305,23 @@ class Supervisor:
                 del self.workers[run]
             if status is None:
                 await self._do(processes.end_leftovers, worker.pid)
-            delay: float | None = 0.0
-            if self._stopping:
-                delay = None
-            elif worker.bye is not None and status in (0, None):
-                delay = None if worker.bye in ENDED else 0.0
-            else:
+            delay = 0.0
+            if worker.bye is None and not self._stopping:
                 try:
                     delay = await self._crashed(worker, status)
                 except PoError as error:
                     log.error("cannot record a worker's end", run=run, error=error.message)
                     delay = _STORE_RETRY
         self._feed.changed(run)
+        # Attended to whatever it said: somebody may have asked for more (a resume, a decision) since its last commit.
         if delay == 0.0:
             await self.attend(run)
-        elif delay is not None:
+        else:
             self._later(delay, run)
-        self._pump()
+        self.pump()
 
-    async def _crashed(self, worker: Worker, status: int | None) -> float | None:
-        """Record it; seconds until the run is attended to again, None for never."""
+    async def _crashed(self, worker: Worker, status: int | None) -> float:
+        """Record it; seconds until the run is attended to again."""
         end = ending.Exit(worker.identity, status, worker.killed, self._settings.data_dir / "runs" / worker.run)
         crashes = await self._do(
             ending.crashed, self._store, self._views, worker.run, end, self._settings.max_crashes
@@ -433,14 +371,17 @@ class Supervisor:
                 if worker.channel is not None:
                     worker.channel.send("drain")
                 else:
-                    processes.end_group(worker.identity, 15)
+                    processes.end_group(worker.identity, signal.SIGTERM)
             await self._all_ended(workers, self._settings.shutdown_timeout)
             for worker in workers:
                 self._kill(worker, "stop")
             await self._all_ended(workers, 5.0)
+        # What follows a worker's end is short and kills what it left behind: let that finish.
+        await asyncio.gather(
+            *(t for t in self._tasks if t.get_name().startswith("after ")), return_exceptions=True
+        )
         for task in list(self._tasks):
-            if task is not asyncio.current_task():
-                task.cancel()
+            task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _all_ended(self, workers: list[Worker], timeout: float) -> None:
@@ -458,9 +399,10 @@ class Supervisor:
             await asyncio.sleep(delay)
             await self.attend(run)
 
-        self._go(again(), f"again {run}")
+        self.go(again(), f"again {run}")
 
-    def _go(self, work: Any, name: str) -> None:
+    def go(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Do it beside; it ends with the supervisor."""
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._gone)
@@ -471,7 +413,7 @@ class Supervisor:
             log.error("unexpected", task=task.get_name(), exc_info=error)
 
     @asynccontextmanager
-    async def _locked(self, run: str) -> Any:
+    async def _locked(self, run: str) -> AsyncIterator[None]:
         lock, users = self._locks.get(run, (asyncio.Lock(), 0))
         self._locks[run] = (lock, users + 1)
         try:
@@ -483,17 +425,7 @@ class Supervisor:
                 self._locks[run] = (lock, users - 1)
 
 
-def _me() -> int:
-    import os
-
-    return os.getpid()
-
-
 def _silence(definition: dict[str, Any], settings: Settings) -> float:
     tasks = definition["pipeline"].get("tasks", ())
     longest = max((float(t.get("timeout", 300.0)) for t in tasks if isinstance(t, dict)), default=300.0)
     return max(longest, 300.0 if any(isinstance(t, str) for t in tasks) else 0.0) + _GRACE
-
-
-__all__ = ["Supervisor", "Worker"]
-_ = sys

@@ -16,6 +16,7 @@ from diskcache import Cache, Disk  # type: ignore[import-untyped]
 from diskcache.core import ENOVAL, MODE_PICKLE, MODE_RAW, UNKNOWN  # type: ignore[import-untyped]
 
 from po_jupyter.store.jsontext import Unreadable, decode, encode, pack, unpack
+from po_jupyter.store.place import make
 
 BUSY = 30.0  # seconds that a transaction waits for another process's
 
@@ -106,7 +107,7 @@ class ShardCache(Cache):  # type: ignore[misc]  # diskcache has no types
 
 def open_shard(directory: Path) -> ShardCache:
     """The shard in `directory`, made when it is not there (0700, its files 0600)."""
-    directory.mkdir(mode=0o700, exist_ok=True)
+    make(directory)
     # SQLite gives its journal files the mode of the database, so it is enough to make that one ourselves. No
     # umask: it belongs to the whole process, with all its threads.
     os.close(os.open(directory / "cache.db", os.O_RDWR | os.O_CREAT, 0o600))

@@ -55,7 +55,8 @@ def _draft(said: Mapping[str, Any], at: str, n: int, values: int) -> dict[str, A
 
 def append(rows: Rows, head: Head, commit: Commit, joined: bytes | None = None) -> Head:
     """Write the next record of the run, and the head that follows from it."""
-    run, n, at, values = head["run"], head["n"] + 1, now(), len(commit.payloads)
+    run, n, values = head["run"], head["n"] + 1, len(commit.payloads)
+    at = now() if head["n"] else head["created_at"]
     record: dict[str, Any] = {"at": at, "fence": head["fence"], "first": head["offset"] + 1}
     if commit.events:
         record["events"] = [_draft(event, at, n, values) for event in commit.events]

@@ -70,10 +70,24 @@ def network_type(path: Path, table: Iterable[Mount]) -> str | None:
     return None
 
 
+def make(directory: Path) -> None:
+    """Make `directory` (0700) and its parents, durably: a new name is on the disk when its parent is."""
+    missing = [at for at in (directory, *directory.parents) if not at.exists()]
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if sys.platform == "win32":
+        return
+    for made in missing:
+        parent = os.open(made.parent, os.O_RDONLY)
+        try:
+            os.fsync(parent)
+        finally:
+            os.close(parent)
+
+
 def prepare(path: Path, *, allow_network: bool) -> None:
     """Make `path` a private directory on a local disk, or raise StoreUnusable with what to do."""
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make(path)
         info = path.stat()
     except OSError as error:
         raise StoreUnusable(

@@ -382,7 +382,7 @@ class _Connection(asyncio.Protocol):
             parts = stream_parts(request, reply, headers)
         else:
             body = dumps(completion(request, reply))
-            parts = [head(200, headers, len(body)), body]
+            parts = [head(reply.status, headers, len(body)), body]
         left = reply.cut
         for i, part in enumerate(parts):
             if self._transport is None:

@@ -111,6 +111,14 @@ def test_progress_counts_tasks_and_rows(js: Run) -> None:
     assert js("format", "(m, run) => m.elapsed(run, 0)", ended) == 41
 
 
+def test_the_clock_of_a_task_stops_with_its_run(js: Run) -> None:
+    """R1.2: a dead run's last task was cut off without an end; it must not seem to go on."""
+    cut = a_task("a", "running", started_at="2026-11-22T12:00:01.000Z")
+    body = "(m, run) => m.taskSeconds(run, run.tasks[0], Date.parse('2026-11-22T13:00:01.000Z'))"
+    assert js("format", body, a_run(state="dead", tasks=(cut,))) == 40
+    assert js("format", body, a_run(state="running", tasks=(cut,))) == 3600
+
+
 def test_the_larger_budget_is_asked_in_the_unit_that_ran_out(js: Run) -> None:
     """G1: a run that ended at its budget resumes with a larger one."""
     both = a_run(usage=usage(990, 0.5), budget={"usd": 2, "tokens": 1000})

@@ -6,11 +6,14 @@ server is not decided here: `endpoint(model)` says where it is, and starts it wh
 A schema is enforced by llama.cpp's grammar. A model of this size does not find the end of a text or a list by
 itself: asked for an unbounded one it writes until `max_tokens`, and the JSON is cut (0 of 5 valid, against 5
 of 5 with bounds). So for this provider strings and lists without a bound get one, in a copy of the schema; the
-answer is validated against the schema as it was written.
+answer is validated against the schema as it was written. The grammar alone does not tell the model what is
+wanted, so the schema is added to the last message. A light penalty on repetition keeps it from writing one word
+for ever. Free text that is cut at `max_tokens` is an answer here: it seldom stops before.
 """
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from po_jupyter.llm.http import Http
@@ -18,20 +21,29 @@ from po_jupyter.llm.providers.openai import ChatCompletions, Resolver
 
 MAX_LENGTH = 120  # characters: some 30 tokens, half a second
 MAX_ITEMS = 5
+MAX_TOLD = 2000  # characters of a schema that is told; a longer one would crowd out the prompt
+REPEAT_PENALTY = 1.1
 MAX_TOKENS = 400  # when a request has no limit: about five seconds, and no endless answer
 TIMEOUT = 600.0  # seconds; requests wait in the server's queue for one of its few slots
 
 
 def local_provider(endpoint: Resolver, http: Http) -> ChatCompletions:
     """The provider `local`, on a resolver that knows (or starts) the server of a model."""
-    return ChatCompletions(endpoint, http, name="local", key_env="", timeout=TIMEOUT, adapt=_adapt)
+    return ChatCompletions(
+        endpoint, http, name="local", key_env="", timeout=TIMEOUT, adapt=_adapt, keep_cut_text=True
+    )
 
 
 def _adapt(body: dict[str, Any]) -> None:
     body.setdefault("max_tokens", MAX_TOKENS)
+    body.setdefault("repeat_penalty", REPEAT_PENALTY)
     wanted = body.get("response_format", {}).get("json_schema")
-    if wanted is not None:
-        wanted["schema"] = bounded(wanted["schema"])
+    if wanted is None:
+        return
+    told = json.dumps(wanted["schema"], ensure_ascii=False)
+    if len(told) <= MAX_TOLD and body["messages"]:
+        body["messages"][-1]["content"] += f"\n\nAnswer with JSON that fits this JSON Schema:\n{told}"
+    wanted["schema"] = bounded(wanted["schema"])
 
 
 def bounded(schema: Any) -> Any:

@@ -19,9 +19,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from po_jupyter.errors import AnswerTruncated, ModelError, ModelRefused, ModelUnavailable
+from po_jupyter.errors import AnswerTruncated, ModelError, ModelKeyError, ModelRefused, ModelUnavailable
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
-from po_jupyter.llm.http import Answer, Http, Target, as_json, read_error, sse
+from po_jupyter.llm.http import Answer, Http, Target, as_json, read_error, read_whole, sse
 from po_jupyter.llm.providers.faults import fault, redacted, request_id
 from po_jupyter.llm.tokens import estimate, estimate_messages
 from po_jupyter.model.usage import Usage
@@ -64,22 +64,34 @@ class ChatCompletions:
         key_env: str = "OPENAI_API_KEY",
         timeout: float = DEFAULT_TIMEOUT,
         adapt: Callable[[dict[str, Any]], None] | None = None,
+        keep_cut_text: bool = False,
     ) -> None:
-        """`adapt` changes the body of a request in place: for servers that differ in a word or two."""
+        """`adapt` changes the body of a request in place: for servers that differ in a word or two.
+
+        `keep_cut_text`: free text that stopped at `max_tokens` is an answer (with `finish="length"`), not
+        an AnswerTruncated. Cut JSON is one always.
+        """
         self.name = name
         self._key_env = key_env
         self._http = http
         self._timeout = timeout
         self._adapt = adapt
+        self._keep_cut_text = keep_cut_text
         self._resolve = endpoint if callable(endpoint) else None
-        self._target: Target | None = None
-        self._key: str | None = None
-        if not callable(endpoint):
-            self._target, self._key = self._aim(endpoint)
+        self._one = None if callable(endpoint) else self._aim(endpoint)
+        self._aimed: dict[str, tuple[Target, str | None]] = {}
 
     def _aim(self, endpoint: Endpoint) -> tuple[Target, str | None]:
         url = endpoint.base_url.rstrip("/") + "/chat/completions"
         return Target(url, key=endpoint.key, name=self.name), endpoint.key
+
+    async def _where(self, model: str) -> tuple[Target, str | None]:
+        if self._resolve is None:
+            assert self._one is not None
+            return self._one
+        if model not in self._aimed:
+            self._aimed[model] = self._aim(await self._resolve(model))
+        return self._aimed[model]
 
     async def chat(self, request: ChatRequest, *, on_text: OnText | None = None) -> ChatResponse:
         """See `llm.chat.Provider`."""
@@ -87,25 +99,33 @@ class ChatCompletions:
             raise ModelRefused(
                 "llm.api is `responses`, which is not there yet", hint="Leave `api` out, or set it to `chat`."
             )
-        if self._target is not None:
-            target, key = self._target, self._key
-        else:
-            assert self._resolve is not None
-            target, key = self._aim(await self._resolve(request.model_name))
+        target, key = await self._where(request.model_name)
+        try:
+            return await self._ask(request, target, key, on_text)
+        except (ModelUnavailable, ModelKeyError):
+            # A server that was started anew has another port and key: look again before the next try.
+            self._aimed.pop(request.model_name, None)
+            raise
+
+    async def _ask(
+        self, request: ChatRequest, target: Target, key: str | None, on_text: OnText | None
+    ) -> ChatResponse:
         body = body_of(request, stream=on_text is not None)
         if self._adapt is not None:
             self._adapt(body)
         raw = _encode(body).encode("utf-8", "replace")
         seconds = request.timeout or self._timeout
         call = _Call(self.name, request, key, self._key_env)
+        call.keep_cut_text = self._keep_cut_text and request.schema is None and not request.json
         if on_text is None:
             return call.read(await self._http.post(target, raw, seconds=seconds))
         async with self._http.stream(target, raw, seconds=seconds) as response:
             if response.status_code != 200:
                 raise call.failed(await read_error(response))
             call.headers = response.headers
-            if "json" in response.headers.get("content-type", ""):  # a server that does not stream
-                whole = call.read(Answer(200, response.headers, await response.aread()))
+            if any(kind in response.headers.get("content-type", "") for kind in ("json", "html")):
+                # A server that does not stream, or none of that kind.
+                whole = call.read(Answer(200, response.headers, await read_whole(response)))
                 on_text(whole.text)
                 return whole
             async for data in sse(response):
@@ -174,6 +194,7 @@ class _Call:
         self.key_env = key_env
         self.headers: Mapping[str, str] = {}
         self.ended = False
+        self.keep_cut_text = False
         self._pieces: list[str] = []
         self._usage: Usage | None = None
         self._finish: str | None = None
@@ -254,7 +275,7 @@ class _Call:
             usage = Usage(input_tokens=asked, output_tokens=estimate(text), cost=None, calls=1)
         # What was paid for and cannot be used still has to be counted: the error carries the usage.
         spent = {"usage": usage.to_json(), "sample": text[:200]}
-        if self._finish == "length":
+        if self._finish == "length" and not self.keep_cut_text:
             limit = self.request.max_tokens
             raise AnswerTruncated(
                 f"{self.provider}: the answer of {self.request.model_name} stopped at "

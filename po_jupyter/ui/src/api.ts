@@ -44,10 +44,8 @@ export class Api {
     let response: Response;
     try {
       response = await ServerConnection.makeRequest(url, init, this.settings);
-    } catch (error) {
-      if (error instanceof DOMException && error.name === "AbortError") {
-        throw error;
-      }
+    } catch {
+      // Also an abort comes here, as Jupyter's NetworkError; whoever aborted does not read it.
       throw new ApiError({
         code: "unreachable",
         message: "The Jupyter server does not answer.",

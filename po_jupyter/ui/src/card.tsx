@@ -48,7 +48,7 @@ export const Card = React.memo(
           type="button"
           className="po-Run-head"
           aria-expanded={open}
-          aria-controls={bodyId}
+          aria-controls={open ? bodyId : undefined}
           onClick={() => verbs.toggle(run)}
         >
           <Caret className="po-Run-caret" tag="span" width="16px" />
@@ -73,7 +73,13 @@ export const Card = React.memo(
         {open && (
           <ol className="po-Tasks" id={bodyId} aria-label={`Tasks of ${run.name}`}>
             {run.tasks.map(task => (
-              <TaskRow key={task.name} task={task} now={now} speech={speech?.task === task.name ? speech : undefined} />
+              <TaskRow
+                key={task.name}
+                run={run}
+                task={task}
+                now={now}
+                speech={speech?.task === task.name ? speech : undefined}
+              />
             ))}
           </ol>
         )}
@@ -255,7 +261,14 @@ function GateBox({ run, busy, decide }: GateProps): JSX.Element {
   );
 }
 
-function TaskRow({ task, now, speech }: { task: Task; now: number; speech?: Speech }): JSX.Element {
+interface TaskProps {
+  run: Run;
+  task: Task;
+  now: number;
+  speech: Speech | undefined;
+}
+
+function TaskRow({ run, task, now, speech }: TaskProps): JSX.Element {
   return (
     <li className={`po-Task po-is-${task.state}`} data-task={task.name} data-state={task.state}>
       <span className="po-Task-glyph" aria-hidden="true">
@@ -264,7 +277,7 @@ function TaskRow({ task, now, speech }: { task: Task; now: number; speech?: Spee
       <div className="po-Task-body">
         <div className="po-Task-title">
           <span className="po-Task-name">{task.name}</span>
-          <span className="po-Task-stand">{stand(task, now)}</span>
+          <span className="po-Task-stand">{stand(run, task, now)}</span>
         </div>
         {task.items && (
           <>
@@ -295,13 +308,13 @@ function TaskRow({ task, now, speech }: { task: Task; now: number; speech?: Spee
 }
 
 /** "inference · attempt 2 · 00:12" while it goes on, "done · 12.1 s" after. */
-function stand(task: Task, now: number): string {
+function stand(run: Run, task: Task, now: number): string {
   const running = task.state === "running";
   const parts = [running ? (task.stage ?? "starting") : task.state];
   if (task.attempt > 1) {
     parts.push(`attempt ${task.attempt}`);
   }
-  const seconds = task.state === "pending" ? null : format.taskSeconds(task, now);
+  const seconds = task.state === "pending" ? null : format.taskSeconds(run, task, now);
   if (seconds !== null) {
     parts.push(running ? format.clock(seconds) : format.duration(seconds));
   }

@@ -77,11 +77,13 @@ export function elapsed(run: Run, now: number): number {
   return Math.max(0, (end - start) / 1000);
 }
 
-export function taskSeconds(task: Task, now: number): number | null {
+/** A task that was cut off by the end of its run has no end of its own. */
+export function taskSeconds(run: Run, task: Task, now: number): number | null {
   if (!task.started_at) {
     return null;
   }
-  const end = task.ended_at ? Date.parse(task.ended_at) : now;
+  const cut = hasEnded(run) ? Date.parse(run.updated_at) : now;
+  const end = task.ended_at ? Date.parse(task.ended_at) : cut;
   return Math.max(0, (end - Date.parse(task.started_at)) / 1000);
 }
 

@@ -1,0 +1,339 @@
+"""Group commit: what becomes ready while one transaction is on its way to the disk shares the next one.
+
+A durable transaction costs about the same for one row as for hundreds, and all of a worker's commits go to
+one run. So there is one queue and one thread (P9: the loop never waits for the disk). While the thread is in a
+transaction the queue grows; then it is taken as a whole. Nobody waits for company that is not there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from typing import Any, NamedTuple, TypeAlias
+
+from po_jupyter.errors import InvalidInput, StaleFence
+from po_jupyter.store.base import Commit, Head, Lease, Record, Ref, Store
+from po_jupyter.store.jsontext import JsonText, encode
+
+MOST = 1000  # commits in one transaction
+LARGEST = 4 * 2**20  # bytes of payloads after which a transaction is closed
+SMALLEST_SHARED = 256  # bytes; below that a second copy is cheaper than looking for the first
+REMEMBERED = 20_000  # payloads of this run that a later equal one refers to
+
+
+class CommitResult(NamedTuple):
+    """What became of a commit: the run's head after its transaction, the number of the record that it is in,
+    and where each of its payloads is (an equal one that was stored before is not stored again)."""
+
+    head: Head
+    n: int
+    refs: tuple[Ref, ...]
+
+
+class _Waiting(NamedTuple):
+    commit: Commit | None  # None: only waits for those before it
+    future: asyncio.Future[CommitResult | None] | None
+
+
+_Outcome: TypeAlias = "CommitResult | BaseException | None"
+
+
+class GroupCommitter:
+    """Commits to one run, for the coroutines of one event loop.
+
+    `n` is the last record that the owner of the lease has read (None: whatever is the last one now). When
+    somebody else wrote to the run in between (`Store.request`), `on_foreign` is called on the loop with those
+    records, before the commits that came after them are answered.
+
+    The order of commits is kept, and each is wholly in one transaction. After a StaleFence nothing is
+    written any more and everybody gets it. Any other error goes to those whose transaction it was, and
+    what comes later is tried again; nobody waits for ever.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        lease: Lease,
+        *,
+        n: int | None = None,
+        on_foreign: Callable[[list[Record]], None] | None = None,
+    ) -> None:
+        self._store = store
+        self._lease = lease
+        self._seen = n
+        self._own: set[int] = set()  # records of ours after `_seen`
+        self._on_foreign = on_foreign
+        self._pending: list[_Waiting] = []
+        self._working: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="po-commit")
+        self._known: OrderedDict[bytes, Ref] = OrderedDict()
+        self._stale: StaleFence | None = None
+        self._unheard: BaseException | None = None  # of a commit that nobody waited for
+
+    async def __aenter__(self) -> GroupCommitter:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    # -- on the loop ----------------------------------------------------------------------------
+    async def commit(self, commit: Commit) -> CommitResult:
+        """Durable when it returns. `commit` is handed over: do not change what is in it.
+
+        An int `output` or `answer` in it points into its own payloads, as in `Store.commit`. A cancelled
+        wait does not take the commit back. Raises what `Store.commit` raises.
+        """
+        result = await self._queue(commit)
+        assert result is not None
+        return result
+
+    def commit_soon(self, commit: Commit) -> None:
+        """Queue it and go on. Should it fail, the next `commit` or `flush` raises that and writes nothing."""
+        self._raise_unheard()
+        self._pending.append(_Waiting(commit, None))
+        self._kick()
+
+    async def flush(self) -> None:
+        """Wait until everything that is queued now is durable."""
+        await self._queue(None)
+
+    async def refresh(self) -> Head:
+        """Look at the run without writing: foreign records go to `on_foreign`.
+
+        StaleFence when the run was taken over.
+        """
+        loop = asyncio.get_running_loop()
+        head, foreign = await loop.run_in_executor(self._thread, self._look)
+        self._tell(foreign)
+        return head
+
+    async def close(self) -> None:
+        """Flush, and end the thread. The first error of a commit that nobody waited for is raised."""
+        try:
+            if self._stale is None:
+                await self.flush()
+        finally:
+            self._thread.shutdown(wait=False)
+
+    def _queue(self, commit: Commit | None) -> asyncio.Future[CommitResult | None]:
+        self._raise_unheard()
+        future: asyncio.Future[CommitResult | None] = asyncio.get_running_loop().create_future()
+        self._pending.append(_Waiting(commit, future))
+        self._kick()
+        return future
+
+    def _raise_unheard(self) -> None:
+        if self._stale is not None:
+            raise self._stale
+        if self._unheard is not None:
+            error, self._unheard = self._unheard, None
+            raise error
+
+    def _kick(self) -> None:
+        if self._working is None:
+            self._working = asyncio.get_running_loop().create_task(self._work())
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while self._pending:
+                batch = self._pending[:MOST]
+                try:
+                    outcomes, foreign = await loop.run_in_executor(self._thread, self._write, batch)
+                except Exception as error:  # ours; still, nobody is left waiting
+                    outcomes, foreign = [error] * len(batch), []
+                del self._pending[: len(outcomes)]
+                self._tell(foreign)
+                for waiting, outcome in zip(batch, outcomes, strict=False):
+                    self._answer(waiting, outcome)
+        finally:
+            self._working = None
+
+    def _tell(self, foreign: list[Record]) -> None:
+        if foreign and self._on_foreign is not None:
+            try:
+                self._on_foreign(foreign)
+            except Exception as error:
+                asyncio.get_running_loop().call_exception_handler(
+                    {"message": "on_foreign of a GroupCommitter failed", "exception": error}
+                )
+
+    def _answer(self, waiting: _Waiting, outcome: _Outcome) -> None:
+        if waiting.future is None or waiting.future.done():  # done: its owner was cancelled and went away
+            if isinstance(outcome, BaseException) and self._unheard is None:
+                self._unheard = outcome
+        elif waiting.commit is None and self._unheard is not None:
+            error, self._unheard = self._unheard, None
+            waiting.future.set_exception(error)
+        elif isinstance(outcome, BaseException):
+            waiting.future.set_exception(outcome)
+        else:
+            waiting.future.set_result(outcome)
+
+    # -- in the thread --------------------------------------------------------------------------
+    def _write(self, batch: Sequence[_Waiting]) -> tuple[list[_Outcome], list[Record]]:
+        """Outcomes of the first commits of `batch`, as many as went into one transaction."""
+        if self._stale is not None:
+            return [self._stale] * len(batch), []
+        group = _Group(self._known)
+        for waiting in batch:
+            if waiting.commit is not None:
+                group.add(waiting.commit)
+            else:
+                group.outcomes.append(None)
+            if group.is_full:
+                break
+        if not group.places:
+            return group.outcomes, []
+        try:
+            if self._seen is None:
+                self._seen = self._store.head(self._lease.run)["n"]
+            head = self._store.commit(self._lease, group.merged())
+        except StaleFence as error:
+            self._stale = error
+            return [error] * len(batch), []
+        except InvalidInput as error:
+            if len(group.places) == 1:
+                return group.failed(error), []
+            return self._one_by_one(batch[: len(group.outcomes)])
+        except Exception as error:
+            return group.failed(error), []
+        self._own.add(head["n"])
+        self._remember(group, head["n"])
+        return group.answered(head), self._foreign(head["n"])
+
+    def _one_by_one(self, batch: Sequence[_Waiting]) -> tuple[list[_Outcome], list[Record]]:
+        """One commit of the group is not JSON: it alone fails, the others are written each by itself."""
+        outcomes: list[_Outcome] = []
+        records: list[Record] = []
+        for waiting in batch:
+            outcome, foreign = self._write([waiting])
+            outcomes.extend(outcome)
+            records.extend(foreign)
+        return outcomes, records
+
+    def _look(self) -> tuple[Head, list[Record]]:
+        head = self._store.head(self._lease.run)
+        if head["fence"] != self._lease.fence:
+            self._stale = StaleFence(f"run {self._lease.run} was taken over by a later lease ({head['fence']})")
+            raise self._stale
+        if self._seen is None:
+            self._seen = head["n"]
+        return head, self._foreign(head["n"])
+
+    def _foreign(self, last: int) -> list[Record]:
+        """Records up to `last` that are not ours and were not seen."""
+        assert self._seen is not None
+        foreign: list[Record] = []
+        if last - self._seen > len(self._own):
+            try:
+                records = list(self._store.records(self._lease.run, after=self._seen, limit=last - self._seen))
+            except Exception:
+                return []  # what was written stays written; the next transaction looks again
+            foreign = [record for record in records if record["n"] not in self._own]
+        self._seen = last
+        self._own.clear()
+        return foreign
+
+    def _remember(self, group: _Group, n: int) -> None:
+        for digest, at in group.new.items():
+            self._known[digest] = Ref(n, at)
+        while len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+
+
+class _Group:
+    """Commits that become one."""
+
+    def __init__(self, known: Mapping[bytes, Ref]) -> None:
+        self.known = known
+        self.new: dict[bytes, int] = {}  # digests of payloads of this group → index
+        self.events: list[Mapping[str, Any]] = []
+        self.items: list[Mapping[str, Any]] = []
+        self.calls: list[Mapping[str, Any]] = []
+        self.payloads: list[JsonText] = []
+        self.state: str | None = None
+        self.is_full = False
+        self.outcomes: list[_Outcome] = []
+        self.places: dict[int, list[int | Ref]] = {}  # of the commits that are in: where their payloads are
+        self._bytes = 0
+        self._release = False
+
+    def add(self, commit: Commit) -> None:
+        count = len(self.payloads)
+        try:
+            texts = [encode(value) for value in commit.payloads]
+            places = [self._place(text) for text in texts]
+            # Copies before anything of it is in the group: an index out of range leaves the others alone.
+            items = _moved(commit.items, "output", places)
+            calls = _moved(commit.calls, "answer", places)
+            events = _moved_events(commit.events, places)
+        except Exception as error:
+            self._undo(count)
+            self.outcomes.append(error)
+            return
+        self.items.extend(items)
+        self.calls.extend(calls)
+        self.events.extend(events)
+        self.state = commit.state or self.state
+        self.places[len(self.outcomes)] = places
+        self.outcomes.append(None)
+        self._release = commit.release
+        self.is_full = commit.release or self._bytes > LARGEST
+
+    def _place(self, text: JsonText) -> int | Ref:
+        if len(text) >= SMALLEST_SHARED:
+            digest = sha256(text).digest()
+            place = self.known.get(digest, self.new.get(digest))
+            if place is not None:
+                return place
+            self.new[digest] = len(self.payloads)
+        self._bytes += len(text)
+        self.payloads.append(text)
+        return len(self.payloads) - 1
+
+    def _undo(self, count: int) -> None:
+        del self.payloads[count:]
+        self.new = {digest: at for digest, at in self.new.items() if at < count}
+
+    def merged(self) -> Commit:
+        return Commit(self.events, self.items, self.calls, self.payloads, self.state, self._release)
+
+    def failed(self, error: BaseException) -> list[_Outcome]:
+        return [error if i in self.places else outcome for i, outcome in enumerate(self.outcomes)]
+
+    def answered(self, head: Head) -> list[_Outcome]:
+        n = head["n"]
+        for i, places in self.places.items():
+            refs = tuple(Ref(n, place) if type(place) is int else Ref(*place) for place in places)  # type: ignore[misc]
+            self.outcomes[i] = CommitResult(head, n, refs)
+        return self.outcomes
+
+
+def _moved(
+    said: Iterable[Mapping[str, Any]], field: str, places: Sequence[int | Ref]
+) -> list[Mapping[str, Any]]:
+    """`said` with each index into the commit's own payloads replaced by where that payload is."""
+    moved = []
+    for entry in said:
+        at = entry.get(field)
+        if type(at) is int:
+            if not 0 <= at < len(places):
+                raise InvalidInput(f"`{field}` points at payload {at}, but the commit carries {len(places)}")
+            place = places[at]
+            if place != at:
+                entry = {**entry, field: place}
+        moved.append(entry)
+    return moved
+
+
+def _moved_events(events: Iterable[Mapping[str, Any]], places: Sequence[int | Ref]) -> list[Mapping[str, Any]]:
+    moved = []
+    for event in events:
+        if places and event["type"] == "task.done":
+            event = {**event, "data": _moved([event["data"]], "output", places)[0]}
+        moved.append(event)
+    return moved

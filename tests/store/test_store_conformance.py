@@ -1,0 +1,38 @@
+"""Both stores go through the published suite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from po_jupyter.store.disk import DiskStore
+from po_jupyter.store.memory import MemoryStore
+
+pytest.register_assert_rewrite("po_jupyter.testing.conformance.store")
+from po_jupyter.testing.conformance.store import StoreConformance  # noqa: E402
+
+
+class TestMemoryStore(StoreConformance):
+    @pytest.fixture
+    def store(self) -> MemoryStore:
+        return MemoryStore()
+
+    @pytest.fixture
+    def place(self) -> str:
+        return ""
+
+
+class TestDiskStore(StoreConformance):
+    opener = "from po_jupyter.store.disk import DiskStore; store = DiskStore({path!r})"
+
+    @pytest.fixture
+    def place(self, tmp_path: Path) -> str:
+        return str(tmp_path / "store")
+
+    @pytest.fixture
+    def store(self, place: str) -> Iterator[DiskStore]:
+        store = DiskStore(place)
+        yield store
+        store.close()

@@ -1,0 +1,327 @@
+"""GroupCommitter: many small commits become few durable ones, and nothing else changes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from po_jupyter.errors import InvalidInput, NotFound, StaleFence, StoreUnusable
+from po_jupyter.model.event import draft
+from po_jupyter.store.base import Commit, Head, Lease, NewRun, Record, Ref
+from po_jupyter.store.disk import DiskStore
+from po_jupyter.store.group import GroupCommitter
+from po_jupyter.store.memory import MemoryStore
+
+RUN = "00a1"
+
+
+class HeldStore(MemoryStore):
+    """A memory store whose commits wait at a gate, so that a test decides what is pending meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Event()
+        self.error: Exception | None = None
+        self.threads: set[int] = set()
+        self.create_run(NewRun(RUN, "ada", "p", "1.0.0", "n", 0, {}, [draft("run.created")]))
+
+    def commit(self, lease: Lease, commit: Commit) -> Head:
+        self.threads.add(threading.get_ident())
+        self.entered.set()
+        assert self.gate.wait(30)
+        if self.error is not None:
+            raise self.error
+        return super().commit(lease, commit)
+
+
+@pytest.fixture
+def store() -> HeldStore:
+    return HeldStore()
+
+
+@pytest.fixture
+async def committer(store: HeldStore) -> AsyncIterator[GroupCommitter]:
+    committer = GroupCommitter(store, store.claim(RUN, {"pid": 1}), n=1)
+    yield committer
+    store.gate.set()
+    store.error = None
+    with contextlib.suppress(StaleFence):
+        await committer.close()
+
+
+async def held(store: HeldStore, committer: GroupCommitter) -> asyncio.Task[Any]:
+    """A first commit that stays in its transaction until the gate opens."""
+    store.gate.clear()
+    store.entered.clear()
+    first = asyncio.create_task(committer.commit(Commit(events=[draft("first")])))
+    await asyncio.to_thread(store.entered.wait, 30)
+    return first
+
+
+async def test_what_is_pending_shares_the_next_transaction(store: HeldStore, committer: GroupCommitter) -> None:
+    """P2, P9: one thread, and one transaction for all that queued up meanwhile."""
+    first = await held(store, committer)
+    rest = [
+        asyncio.create_task(committer.commit(Commit(events=[draft("row", i=i)], payloads=[{"i": i}])))
+        for i in range(50)
+    ]
+    await asyncio.sleep(0)
+    store.gate.set()
+    results = await asyncio.gather(*rest)
+    assert (await first).n == 2
+    assert {result.n for result in results} == {3}
+    assert store.head(RUN)["n"] == 3
+    assert [e["data"]["i"] for e in store.events(RUN, since=2)] == list(range(50))
+    assert [store.payload(RUN, result.refs[0]) for result in results] == [{"i": i} for i in range(50)]
+    assert len(store.threads) == 1
+    assert threading.get_ident() not in store.threads
+
+
+async def test_references_follow_their_payloads(store: HeldStore, committer: GroupCommitter) -> None:
+    """The indices of each commit are its own; in the shared record they point at the right payload."""
+    first = await held(store, committer)
+
+    def row(i: int) -> Commit:
+        return Commit(
+            events=[draft("task.done", "t", output=0)],
+            items=[{"task": "t", "index": i, "output": 1}],
+            calls=[{"key": str(i), "kind": "response", "answer": 0}, {"key": "old", "answer": [1, 7]}],
+            payloads=[{"answer": i}, {"row": i}],
+        )
+
+    rows = [asyncio.create_task(committer.commit(row(i))) for i in range(5)]
+    await asyncio.sleep(0)
+    store.gate.set()
+    results = await asyncio.gather(first, *rows)
+    (record,) = store.records(RUN, after=2)
+    for i, result in enumerate(results[1:]):
+        assert store.payload(RUN, Ref(*record["items"][i]["output"])) == {"row": i}
+        assert store.payload(RUN, Ref(*record["calls"][2 * i]["answer"])) == {"answer": i}
+        assert record["calls"][2 * i + 1]["answer"] == [1, 7]
+        assert store.payload(RUN, Ref(*record["events"][i]["data"]["output"])) == {"answer": i}
+        assert result.refs == (Ref(3, 2 * i), Ref(3, 2 * i + 1))
+
+
+async def test_equal_payloads_are_stored_once(store: HeldStore, committer: GroupCommitter) -> None:
+    """Issue 2, 5: a run's journal holds each output once."""
+    big = {"text": "the same " * 100}
+    one = await committer.commit(Commit(payloads=[big, "x", big]))
+    two = await committer.commit(Commit(items=[{"output": 1}], payloads=["y", big]))
+    assert one.refs == (Ref(2, 0), Ref(2, 1), Ref(2, 0))
+    assert two.refs == (Ref(3, 0), Ref(2, 0))
+    assert store.payloads(RUN, 2) == [big, "x"]
+    assert store.payloads(RUN, 3) == ["y"]
+    assert next(store.records(RUN, after=2))["items"] == [{"output": [2, 0]}]
+    assert store.payload(RUN, two.refs[1]) == big
+
+
+async def test_a_failed_transaction_is_no_source_of_references(
+    store: HeldStore, committer: GroupCommitter
+) -> None:
+    """A payload that never reached the disk must be written by the next commit that has it."""
+    big = "z" * 1000
+    store.error = StoreUnusable("the disk is full")
+    with pytest.raises(StoreUnusable):
+        await committer.commit(Commit(payloads=[big]))
+    store.error = None
+    result = await committer.commit(Commit(payloads=[big]))
+    assert store.payload(RUN, result.refs[0]) == big
+
+
+async def test_a_stale_fence_reaches_everybody_and_everything_after(
+    store: HeldStore, committer: GroupCommitter
+) -> None:
+    """P2."""
+    first = await held(store, committer)
+    rest = [asyncio.create_task(committer.commit(Commit(events=[draft("late")]))) for _ in range(3)]
+    await asyncio.sleep(0)
+    store.claim(RUN, {"pid": 2})
+    store.gate.set()
+    for result in await asyncio.gather(first, *rest, return_exceptions=True):
+        assert isinstance(result, StaleFence)
+    with pytest.raises(StaleFence):
+        await committer.commit(Commit())
+    with pytest.raises(StaleFence):
+        committer.commit_soon(Commit())
+    with pytest.raises(StaleFence):
+        await committer.flush()
+    assert store.head(RUN)["n"] == 1
+
+
+async def test_only_the_commit_that_is_not_json_fails(store: HeldStore, committer: GroupCommitter) -> None:
+    """P4, P12: one bad row never takes its neighbours along."""
+    first = await held(store, committer)
+    commits = [
+        Commit(events=[draft("a")], payloads=[1]),
+        Commit(events=[draft("bad")], payloads=[{1, 2}]),
+        Commit(events=[draft("b")], payloads=[2]),
+        Commit(events=[draft("bad", x=object())]),
+        Commit(items=[{"output": 3}], events=[draft("bad")], payloads=[3]),
+        Commit(events=[draft("c")], payloads=[3]),
+    ]
+    rest = [asyncio.create_task(committer.commit(commit)) for commit in commits]
+    await asyncio.sleep(0)
+    store.gate.set()
+    await first
+    results = await asyncio.gather(*rest, return_exceptions=True)
+    assert [isinstance(result, InvalidInput) for result in results] == [False, True, False, True, True, False]
+    assert [e["type"] for e in store.events(RUN, since=2)] == ["a", "b", "c"]
+    good = [result for result in results if not isinstance(result, BaseException)]
+    assert [store.payload(RUN, result.refs[0]) for result in good] == [1, 2, 3]
+
+
+async def test_a_full_disk_reaches_the_waiters_and_later_commits_are_tried_again(
+    store: HeldStore, committer: GroupCommitter
+) -> None:
+    """P12: nobody waits for ever."""
+    store.error = StoreUnusable("the disk is full")
+    waiters = [asyncio.create_task(committer.commit(Commit(events=[draft("x")]))) for _ in range(3)]
+    results = await asyncio.wait_for(asyncio.gather(*waiters, return_exceptions=True), 10)
+    assert all(isinstance(result, StoreUnusable) for result in results)
+    store.error = None
+    assert (await committer.commit(Commit(events=[draft("y")]))).n == 2
+
+
+async def test_commit_soon_keeps_its_order_and_flush_waits(store: HeldStore, committer: GroupCommitter) -> None:
+    for i in range(20):
+        committer.commit_soon(Commit(events=[draft("x", i=i)]))
+    result = await committer.commit(Commit(events=[draft("x", i=20)]))
+    committer.commit_soon(Commit(events=[draft("x", i=21)]))
+    await committer.flush()
+    assert [e["data"]["i"] for e in store.events(RUN, since=1)] == list(range(22))
+    assert result.n <= store.head(RUN)["n"]
+
+
+async def test_an_error_that_nobody_waited_for_is_raised_before_anything_else_is_written(
+    store: HeldStore, committer: GroupCommitter
+) -> None:
+    """P3: an intent that could not be recorded stops what comes after it."""
+    store.error = StoreUnusable("the disk is full")
+    committer.commit_soon(Commit(events=[draft("lost")]))
+    with pytest.raises(StoreUnusable):
+        await committer.flush()
+    committer.commit_soon(Commit(events=[draft("lost")]))
+    assert committer._working is not None
+    await committer._working
+    store.error = None
+    with pytest.raises(StoreUnusable):
+        await committer.commit(Commit(events=[draft("after")]))
+    assert store.head(RUN)["n"] == 1
+    assert (await committer.commit(Commit(events=[draft("again")]))).n == 2
+
+
+async def test_a_release_ends_its_transaction(store: HeldStore, committer: GroupCommitter) -> None:
+    """P2: what was queued after giving the run back is refused."""
+    first = await held(store, committer)
+    done = asyncio.create_task(committer.commit(Commit(events=[draft("run.done")], state="done", release=True)))
+    late = asyncio.create_task(committer.commit(Commit(events=[draft("late")])))
+    await asyncio.sleep(0)
+    store.gate.set()
+    await first
+    assert (await done).head["state"] == "done"
+    with pytest.raises(StaleFence):
+        await late
+    assert store.events(RUN)[-1]["type"] == "run.done"
+
+
+async def test_a_cancelled_wait_does_not_take_the_commit_back(
+    store: HeldStore, committer: GroupCommitter
+) -> None:
+    """P12."""
+    first = await held(store, committer)
+    gone = asyncio.create_task(committer.commit(Commit(events=[draft("kept")])))
+    await asyncio.sleep(0)
+    gone.cancel()
+    store.gate.set()
+    await first
+    await committer.flush()
+    assert [e["type"] for e in store.events(RUN, since=2)] == ["kept"]
+
+
+async def test_foreign_records_are_told_before_the_commit_is_answered(store: HeldStore) -> None:
+    """A cancel or a gate's decision reaches the worker with its next commit."""
+    told: list[Record] = []
+    lease = store.claim(RUN, {"pid": 1})
+    async with GroupCommitter(store, lease, n=1, on_foreign=told.extend) as committer:
+        await committer.commit(Commit(events=[draft("mine")]))
+        assert told == []
+        store.request(RUN, [draft("run.cancel_requested", by="ada")])
+        store.request(RUN, [draft("gate.decided")])
+        result = await committer.commit(Commit(events=[draft("mine")]))
+        assert [record["n"] for record in told] == [3, 4]
+        assert told[0]["events"][0]["type"] == "run.cancel_requested"
+        assert result.n == 5
+        store.request(RUN, [draft("again")])
+        head = await committer.refresh()
+        assert [record["n"] for record in told] == [3, 4, 6]
+        assert head["n"] == 6
+        await committer.commit(Commit())
+        assert len(told) == 3
+
+
+async def test_refresh_notices_a_takeover(store: HeldStore, committer: GroupCommitter) -> None:
+    """P2: a worker that only waits learns it too."""
+    store.claim(RUN, {"pid": 2})
+    with pytest.raises(StaleFence):
+        await committer.refresh()
+    with pytest.raises(StaleFence):
+        await committer.commit(Commit())
+
+
+async def test_a_callback_that_fails_harms_no_commit(store: HeldStore) -> None:
+    loop = asyncio.get_running_loop()
+    reported: list[Any] = []
+    loop.set_exception_handler(lambda _, context: reported.append(context["exception"]))
+
+    def fail(records: list[Record]) -> None:
+        raise RuntimeError("no")
+
+    async with GroupCommitter(store, store.claim(RUN, {}), n=1, on_foreign=fail) as committer:
+        store.request(RUN, [draft("x")])
+        assert (await committer.commit(Commit())).n == 3
+    assert [str(error) for error in reported] == ["no"]
+
+
+async def test_a_run_that_was_deleted_is_not_found(store: HeldStore, committer: GroupCommitter) -> None:
+    store.request(RUN, [], "done")
+    store.delete_run(RUN)
+    with pytest.raises(NotFound):
+        await committer.commit(Commit())
+
+
+async def test_the_loop_stays_free_while_a_transaction_waits(
+    store: HeldStore, committer: GroupCommitter
+) -> None:
+    """P9."""
+    first = await held(store, committer)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert not first.done()
+    store.gate.set()
+    await first
+
+
+async def test_a_thousand_rows_on_a_disk_are_few_transactions(tmp_path: Path) -> None:
+    """P2, R2.6."""
+    store = DiskStore(tmp_path / "store")
+    store.create_run(NewRun(RUN, "ada", "p", "1.0.0", "n", 0, {}, [draft("run.created")]))
+    async with GroupCommitter(store, store.claim(RUN, {"pid": 1}), n=1) as committer:
+
+        async def row(i: int) -> None:
+            item = {"task": "t", "index": i, "ok": True, "output": 0}
+            await committer.commit(Commit(items=[item], payloads=[{"row": i}]))
+
+        await asyncio.gather(*map(row, range(1000)))
+    items = [item for record in store.records(RUN) for item in record["items"]]
+    assert [item["index"] for item in items] == list(range(1000))
+    assert [store.payload(RUN, Ref(*item["output"]))["row"] for item in items] == list(range(1000))
+    assert store.head(RUN)["n"] < 20
+    store.close()
