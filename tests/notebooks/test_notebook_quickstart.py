@@ -78,7 +78,9 @@ class Kernel:
         reply = self.client.execute_interactive(
             source, timeout=timeout, store_history=True, output_hook=messages.append
         )
-        shown = [m["content"] for m in messages if m["msg_type"] in ("stream", "display_data", "execute_result")]
+        shown = [
+            m["content"] for m in messages if m["msg_type"] in ("stream", "display_data", "execute_result")
+        ]
         content = reply["content"]
         assert content["status"] == "ok", f"{source}\n{content.get('ename')}: {content.get('evalue')}"
         return shown
