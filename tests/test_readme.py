@@ -117,7 +117,8 @@ def test_the_extras_and_files_named_exist() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     for group in re.findall(r'"\.\[([\w,]+)\]"', README):
         assert set(group.split(",")) <= set(extras)
-    for name in re.findall(r"\]\((notebooks/[^)]+)\)", README) + [
+    for name in [
+        *re.findall(r"\]\((notebooks/[^)]+)\)", README),
         "notebooks/01-quickstart.ipynb",
         ".ci/run",
         "CHANGELOG.md",

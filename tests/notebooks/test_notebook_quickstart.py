@@ -1,4 +1,4 @@
-"""The quickstart notebook is executed top to bottom by a kernel of a real Jupyter server, and shows the demo's pipeline."""
+"""The quickstart notebook, executed top to bottom by a kernel of a real server; it shows the pipeline of the demo."""
 
 from __future__ import annotations
 
