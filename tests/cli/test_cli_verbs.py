@@ -227,10 +227,10 @@ def test_decisions_go_to_the_run(po: Any, client: Any) -> None:
 
 def test_validate_says_what_it_could_not_check(po: Any, client: Any, tmp_path: Path) -> None:
     file = tmp_path / "p.yaml"
-    file.write_text("name: p\ntasks: [{name: a, prompt: x, for_each: '{{ seed.rows }}'}, b]")
+    file.write_text("name: p\ntasks: [{name: a, prompt: x, for_each: '{{ seed.rows }}'}, json]")
     code, out, _ = po("validate", str(file))
     assert code == 0
-    assert "p 1.0.0 is valid: a (prompt, for each row), b (python)" in out
+    assert "p 1.0.0 is valid: a (prompt, for each row), json (python)" in out
     assert "be careful" in out
     client.running = False
     code, out, _ = po("validate", str(file), "--json")

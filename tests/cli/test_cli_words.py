@@ -133,6 +133,7 @@ BAD_INPUT: dict[str, tuple[list[str], str, int]] = {
     "a pipeline file that is not there": (["run", "ticket.yaml"], "did you mean `tickets.yaml`?", 1),
     "a name that nobody knows": (["run", "tickest"], "called 'tickest'; did you mean `tickets`?", 1),
     "a pipeline with a typo": (["run", "bad.yaml"], "line 3: `prmpt` is not a field of a task", 2),
+    "a Python task without its module": (["validate", "tickets.yaml"], "line 2: no module 'a' is found", 2),
     "the same, only checked": (["validate", "bad.yaml"], "line 3: `prmpt` is not a field of a task", 2),
     "a model without a provider": (["run", "tickets", "--model", "gpt"], "provider:model", 2),
     "a seed without a name": (["submit", '{"data": {}}'], "a seed needs `name`", 2),
