@@ -58,8 +58,8 @@ class Split:
 def split(row: bytes) -> Split:
     """Raises CorruptRow for a row that `join` did not make."""
     end = row.find(b"]")
-    lengths = _decoded(row[1 : end + 1]) if row.startswith(b"[[") else None
-    are_lengths = isinstance(lengths, list) and all(type(length) is int and length > 0 for length in lengths)
+    lengths = _decoded(row[1 : end + 1]) if row.startswith(b"[[") else [0]
+    are_lengths = all(type(length) is int and length > 0 for length in lengths)
     if not are_lengths or sum(lengths) + len(lengths) + end + 2 != len(row):
         raise CorruptRow(
             "a row of payloads does not say where its values are", hint="It was not written by po_jupyter."
