@@ -7,7 +7,7 @@ import json
 import re
 from contextlib import suppress
 from http.client import responses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from jupyter_server._tz import utcnow
 from jupyter_server.base.handlers import JupyterHandler
@@ -19,6 +19,7 @@ from po_jupyter.errors import Forbidden, InvalidInput, NotFound, PoError, Unauth
 from po_jupyter.model.violations import violations_of
 from po_jupyter.server import auth
 from po_jupyter.server.routes import Answer, Call, Route, Streamed, Table
+from po_jupyter.telemetry.logging import redactor
 
 if TYPE_CHECKING:
     from po_jupyter.server.extension import PoExtension
@@ -251,7 +252,7 @@ class ApiHandler(JupyterHandler):
             self.set_header("Retry-After", str(error.details["retry_after"]))
         if "allowed" in error.details:
             self.set_header("Allow", ", ".join(error.details["allowed"]))
-        self.finish(_dumps({"error": error.to_json()}))
+        self.finish(_dumps({"error": redactor.value(error.to_json())}))
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
         error = kwargs.get("exc_info", (None, None, None))[1]
@@ -269,8 +270,20 @@ def _check(model: type[BaseModel], value: Any, what: str) -> Any:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        known = list(model.model_fields)
-        raise InvalidInput(violations=violations_of(error, known=known, what=what)) from None
+        found = violations_of(error, known=lambda place: _fields(model, place, what))
+        raise InvalidInput(violations=found) from None
+
+
+def _fields(model: type[BaseModel], place: tuple[int | str, ...], what: str) -> tuple[list[str], str]:
+    """The fields at a place inside of a body, and what that place is called."""
+    for part in place:
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        inner = [kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type)]
+        inner = [kind for kind in inner if issubclass(kind, BaseModel)]
+        if not inner:
+            return [], f"`{part}`"
+        model, what = inner[0], f"`{part}`"
+    return list(model.model_fields), what
 
 
 def _dumps(value: Any) -> bytes:
