@@ -12,6 +12,7 @@ from po_jupyter.engine.decide import End, Start, decide
 from po_jupyter.engine.fanout import run_map
 from po_jupyter.engine.interrupts import Drained, Interrupt
 from po_jupyter.engine.lifecycle import Frame, run_stages
+from po_jupyter.engine.python_task import Inputs
 from po_jupyter.engine.state import fold
 from po_jupyter.engine.tracebacks import internal
 from po_jupyter.errors import (
@@ -89,7 +90,7 @@ async def _attempt(work: Work, task: Task, attempt: int) -> Any:
         stages = work.prompt_task(task).stages(calls, work.names(task, attempt))
     else:
         python = await work.python_task(task)
-        stages = python.stages(calls, work.outputs_for(task), work.seed.data)
+        stages = python.stages(calls, Inputs(work.seed.data, work.outputs_for(task)))
 
     def on_stage(stage: str, round_: int) -> None:
         work.emit(draft("task.stage", task.name, stage=stage, round=round_))
