@@ -18,6 +18,7 @@ from po_jupyter.engine.history import Row, map_marker
 from po_jupyter.engine.interrupts import Drained, Interrupt
 from po_jupyter.engine.lifecycle import Frame, run_stages
 from po_jupyter.engine.python_task import Inputs
+from po_jupyter.engine.retries import delay_before, may_retry
 from po_jupyter.engine.tally import Tally
 from po_jupyter.engine.tracebacks import internal
 from po_jupyter.engine.values import copied
@@ -153,8 +154,6 @@ class _Map:
                 self.over = self.over or error
                 self.used.add_json(usage.to_json())
                 return
-            from po_jupyter.engine.execute import delay_before, may_retry
-
             if not may_retry(error) or row_attempt >= task.retry.max_attempts:
                 self._outcome(index, item, usage, None, error)
                 break
