@@ -109,7 +109,7 @@ def test_a_failed_cell_is_an_error_with_a_clean_box(server: JupyterProcess, tmp_
     assert "itme" in error["traceback"][0]
     assert "opnai" in provider[0]["evalue"]
     assert "openai" in provider[0]["evalue"]
-    assert "tickets 1.0.0 · 2 tasks · checked" in text_of(fine[0])
+    assert "tickets 1.0.0 · 2 tasks · registered" in text_of(fine[0])
     assert "no runs yet" in text_of(runs[0])
 
 
