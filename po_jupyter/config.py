@@ -100,6 +100,9 @@ class Settings(BaseModel):
     max_request_bytes: Annotated[int, Field(ge=1024)] = Field(
         default=64 * 1024 * 1024, description="The largest body of a request to the orchestrator."
     )
+    cli_agents: bool = Field(
+        default=False, description="Allow models that are CLI agents (claude-cli, codex-cli, opencode-cli)."
+    )
     worker_env: tuple[str, ...] = Field(
         default=(), description="Names of further environment variables that workers inherit."
     )

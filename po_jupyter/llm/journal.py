@@ -25,7 +25,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from po_jupyter.errors import ModelError, from_json
@@ -223,7 +223,7 @@ class CallScope:
             raise
         usage = priced(response.usage, request.model, response.model)
         if usage is not response.usage:
-            response = _with_usage(response, usage)
+            response = replace(response, usage=usage)
         done = CallDone(key, usage, request.model, loop.time() - started, False)
         await self._record(name, {"ok": True, "response": response.to_json()}, done)
         return response
@@ -271,18 +271,6 @@ async def _whole(write: Any) -> None:
             await asyncio.wait([task])
             task.result()
         raise
-
-
-def _with_usage(response: ChatResponse, usage: Usage) -> ChatResponse:
-    return ChatResponse(
-        response.text,
-        usage,
-        response.model,
-        response.finish,
-        response.request_id,
-        response.seconds,
-        response.estimated,
-    )
 
 
 def _usage_of_error(error: Exception, request: ChatRequest) -> Usage:

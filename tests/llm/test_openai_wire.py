@@ -86,7 +86,10 @@ async def test_a_schema_goes_out_as_a_json_schema(server, provider):
 def test_json_mode_says_the_word_that_the_api_asks_for():
     body = body_of(ask(json=True), stream=False)
     assert body["response_format"] == {"type": "json_object"}
-    assert body["messages"][0] == {"role": "system", "content": "Answer in JSON."}
+    assert body["messages"][0] == {
+        "role": "system",
+        "content": "Be short.\n\nAnswer with JSON and nothing else.",
+    }
     assert len(body_of(ask("as JSON please", json=True), stream=False)["messages"]) == 2
 
 
@@ -292,17 +295,12 @@ async def test_no_server_is_unavailable_and_names_the_place(http):
 
 
 async def test_an_answer_beyond_the_bound_is_not_read(server, provider, monkeypatch):
-    monkeypatch.setattr("po_jupyter.llm.http.MAX_ANSWER", 1000)
+    monkeypatch.setattr("po_jupyter.llm.bodies.MAX_ANSWER", 1000)
     server.script(Reply("x" * 5000), Reply("x" * 5000))
     with pytest.raises(ModelRefused, match="larger"):
         await provider.chat(ask())
     with pytest.raises(ModelRefused, match="larger"):
         await provider.chat(ask(), on_text=lambda _: None)
-
-
-async def test_the_responses_api_is_refused_plainly_for_now(provider):
-    with pytest.raises(ModelRefused, match="not there yet"):
-        await provider.chat(ask(api="responses"))
 
 
 def test_keys_are_in_no_repr():
