@@ -28,9 +28,7 @@ __all__ = ["ChatCompletions", "Endpoint", "OpenAI", "Resolver", "api_for", "body
 
 log = structlog.get_logger("po_jupyter.llm")
 _RESPONSES_FIRST = re.compile(r"gpt-(?:[5-9]|\d\d)")
-_NO_MODEL = re.compile(
-    r"model.{0,120}(?:not (?:be )?(?:exist|found)|does not exist|no access)|no such model", re.I | re.S
-)
+_NO_MODEL = re.compile(r"model.{0,120}(?:not (?:exist|found)|no access)|no such model", re.I | re.S)
 _CHAT_ONLY = re.compile(
     r"only (?:supported|available) (?:in|with|by|through) (?:the )?(?:v1/)?chat|"
     r"not (?:be )?(?:supported|available) (?:in|with|by|through) (?:the )?(?:v1/)?responses|use (?:the )?(?:v1/)?chat",

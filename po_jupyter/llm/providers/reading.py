@@ -71,7 +71,7 @@ class Reading:
     def call(
         self, place: Any, *, id: str = "", name: str = "", arguments: str | Mapping[str, Any] = ""
     ) -> None:
-        """A tool call, or a further piece of it: `arguments` as text are appended, as a mapping they are whole."""
+        """A tool call, or a further piece of it: `arguments` as text are appended, a mapping is whole."""
         found = self._calls.setdefault(place, ["", "", ""])
         found[0] = found[0] or id
         found[1] = found[1] or name

@@ -16,16 +16,16 @@ JSON_ONLY = "Answer with JSON and nothing else."
 _MAPS = ("properties", "$defs", "definitions")
 # "JSON Schema limitations", platform.claude.com/docs/en/build-with-claude/structured-outputs, 2026-11.
 _ANTHROPIC = frozenset(
-    {"type", "enum", "const", "properties", "required", "items", "anyOf", "allOf", "$ref", "$defs", "definitions",
-     "description", "title", "additionalProperties", "format"}
+    {"type", "enum", "const", "properties", "required", "items", "anyOf", "allOf", "$ref", "$defs",
+     "definitions", "description", "title", "additionalProperties", "format"}
 )  # fmt: skip
 _ANTHROPIC_FORMATS = frozenset(
     {"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"}
 )
 # `responseJsonSchema`, ai.google.dev/api/generate-content#GenerationConfig, 2026-11.
 _GEMINI = frozenset(
-    {"$id", "$defs", "$ref", "$anchor", "type", "format", "title", "description", "enum", "items", "prefixItems",
-     "minItems", "maxItems", "minimum", "maximum", "anyOf", "oneOf", "properties", "additionalProperties",
+    {"$id", "$defs", "$ref", "$anchor", "type", "format", "title", "description", "enum", "items",
+     "prefixItems", "minItems", "maxItems", "minimum", "maximum", "anyOf", "oneOf", "properties", "additionalProperties",
      "required", "propertyOrdering"}
 )  # fmt: skip
 
