@@ -31,7 +31,8 @@ _RESPONSES_FIRST = re.compile(r"gpt-(?:[5-9]|\d\d)")
 _NO_MODEL = re.compile(r"model.{0,120}(?:not (?:exist|found)|no access)|no such model", re.I | re.S)
 _CHAT_ONLY = re.compile(
     r"only (?:supported|available) (?:in|with|by|through) (?:the )?(?:v1/)?chat|"
-    r"not (?:be )?(?:supported|available) (?:in|with|by|through) (?:the )?(?:v1/)?responses|use (?:the )?(?:v1/)?chat",
+    r"not (?:be )?(?:supported|available) (?:in|with|by|through) (?:the )?(?:v1/)?responses|"
+    r"use (?:the )?(?:v1/)?chat",
     re.I,
 )
 _UNKNOWN_SETTING = frozenset({"unknown_parameter", "unsupported_parameter"})

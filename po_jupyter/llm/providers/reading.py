@@ -158,14 +158,14 @@ class Reading:
             finish = "stop"
         if finish == "length" and not self.keep_cut_text:
             raise self._truncated(text, usage)
-        if finish == "refused" or (self.refusal and not text):
-            raise self._refused(text, usage)
         if finish == "failed":
             raise ModelUnavailable(
                 f"{self.provider} gave up in the middle of its answer"
                 + (f": {redacted(self.refusal, self.key)[:300]}" if self.refusal else ""),
                 details={**self.details(), "usage": usage.to_json()},
             )
+        if finish == "refused" or (self.refusal and not text):
+            raise self._refused(text, usage)
         calls = self._made_calls(usage)
         return ChatResponse(
             text=text,

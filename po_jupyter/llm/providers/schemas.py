@@ -25,8 +25,8 @@ _ANTHROPIC_FORMATS = frozenset(
 # `responseJsonSchema`, ai.google.dev/api/generate-content#GenerationConfig, 2026-11.
 _GEMINI = frozenset(
     {"$id", "$defs", "$ref", "$anchor", "type", "format", "title", "description", "enum", "items",
-     "prefixItems", "minItems", "maxItems", "minimum", "maximum", "anyOf", "oneOf", "properties", "additionalProperties",
-     "required", "propertyOrdering"}
+     "prefixItems", "minItems", "maxItems", "minimum", "maximum", "anyOf", "oneOf", "properties",
+     "additionalProperties", "required", "propertyOrdering"}
 )  # fmt: skip
 
 
