@@ -1,4 +1,4 @@
-"""The vendors' official SDKs as judges: what we send they would accept, what their servers send they read alike."""
+"""The vendors' official SDKs as judges: what we send they accept, what their servers send they read alike."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def plain(value: Any) -> Any:
 
 
 def accepted(kind: Any, body: dict[str, Any], *, extra: Iterable[str] = ()) -> None:
-    """The body is a `kind`, and every key in it is one that `kind` knows (`extra` goes through `extra_body`)."""
+    """The body is a `kind`, and every key in it is one that `kind` knows; `extra` goes through `extra_body`."""
     body = {name: value for name, value in body.items() if name not in set(extra)}
     try:
         checked = plain(adapter(kind).validate_python(body))

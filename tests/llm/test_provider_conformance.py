@@ -1,4 +1,4 @@
-"""Every provider through the same cases, its requests and its exchanges judged by the vendors' own SDKs (B7)."""
+"""Every provider through the same cases, requests and exchanges judged by the vendors' own SDKs (B7)."""
 
 import asyncio
 

@@ -12,10 +12,11 @@
         def accept(self, request):        # optional: raise unless the vendor would take this request
             ...
 
-The exchanges are what a vendor's server answers, replayed by a real server on loopback. Each file says which reference
-it was written after and when it was read; an exchange is `{status, headers, body}` or `{status, headers, events}`,
-`like` names another file that fills in what is not there. A case whose exchange is missing is skipped: the
-API does not have it. `{key}` in a body is replaced by the key: an error that shows it must not be passed on.
+The exchanges are what a vendor's server answers, replayed by a real server on loopback. Each file says which
+reference it was written after and when that was read; an exchange is `{status, headers, body}` or
+`{status, headers, events}`, `like` names another file that fills in what is not there. A case whose exchange is
+missing is skipped: the API does not have it. `{key}` in a body is replaced by the key: an error that shows it
+must not be passed on.
 
 Each case makes one call, so each also checks that one HTTP request was made, that the vendor would accept it
 (`accept`), and that the key went into a header and nowhere else.
@@ -143,7 +144,7 @@ class ProviderConformance:
     def accept(self, request: Recorded) -> None:
         """Raise unless the vendor would accept the request."""
 
-    # -- the stage ---------------------------------------------------------------------------------------
+    # -- the stage --------------------------------------------------------------------------------------
     @pytest.fixture
     def server(self) -> Iterator[ModelServer]:
         with ModelServer(key=KEY) as running:
@@ -196,13 +197,18 @@ class ProviderConformance:
             on_text = pieces.append if name.endswith("_stream") else None
             response = await provider.chat(request, on_text=on_text)
         except ModelError as error:
-            assert KEY not in str(error) + repr(error) + words(error.to_json()), "the key is in the error"
-            assert error.details["provider"] == provider.name
-            assert error.details["model"] == request.model_name
+            self._check_error(error, provider, request)
             raise
         finally:
             assert len(server.requests) == before + 1, "one call is one request"
         return response, pieces, server.requests[-1].body
+
+    @staticmethod
+    def _check_error(error: ModelError, provider: Provider, request: ChatRequest) -> None:
+        shown = str(error) + repr(error) + words(error.to_json())
+        assert KEY not in shown, "the key is in the error"
+        assert error.details["provider"] == provider.name
+        assert error.details["model"] == request.model_name
 
     async def fails(
         self, server: ModelServer, provider: Provider, name: str, kind: type[ModelError], **more: Any
@@ -212,7 +218,7 @@ class ProviderConformance:
             await self.play(server, provider, name, **more)
         return caught.value
 
-    # -- answers -------------------------------------------------------------------------------------------
+    # -- answers ----------------------------------------------------------------------------------------
     def test_the_exchanges_say_their_reference_and_its_date(self) -> None:
         said = load(self.exchanges)
         assert said["reference"].startswith("https://")
@@ -287,7 +293,7 @@ class ProviderConformance:
         assert response.text == "".join(pieces) == HELLO
         assert response.usage == once.usage
 
-    # -- what is sent ------------------------------------------------------------------------------------------
+    # -- what is sent -----------------------------------------------------------------------------------
     async def test_system_messages_are_sent(self, server: ModelServer, provider: Provider) -> None:
         _, _, body = await self.play(server, provider, "plain", system="Be short.")
         assert "Be short." in words(body)
@@ -378,7 +384,7 @@ class ProviderConformance:
         assert "image/png" in words(body)
         assert "What is this?" in words(body)
 
-    # -- tools ---------------------------------------------------------------------------------------------------
+    # -- tools ------------------------------------------------------------------------------------------
     @pytest.mark.parametrize("stream", ["", "_stream"])
     async def test_a_tool_call(self, server: ModelServer, provider: Provider, stream: str) -> None:
         """G15."""
@@ -431,7 +437,7 @@ class ProviderConformance:
         error = await self.fails(server, provider, "bad_tool", AnswerUnreadable, tools=(WEATHER,))
         assert "Ber" in error.details["sample"]
 
-    # -- reasoning -----------------------------------------------------------------------------------------------
+    # -- reasoning --------------------------------------------------------------------------------------
     @pytest.mark.parametrize("effort", ["none", "minimal", "low", "medium", "high", "xhigh", "max"])
     async def test_an_effort_is_sent_to_models_that_reason(
         self, server: ModelServer, provider: Provider, effort: Any
@@ -443,7 +449,7 @@ class ProviderConformance:
         )
         assert effort == "none" or found(body, *EFFORTS)
 
-    # -- ends that are no answers ----------------------------------------------------------------------------------
+    # -- ends that are no answers -----------------------------------------------------------------------
     @pytest.mark.parametrize("name", ["truncated", "truncated_stream", "context_full"])
     async def test_truncation_is_an_error_with_its_usage(
         self, server: ModelServer, provider: Provider, name: str
@@ -485,7 +491,7 @@ class ProviderConformance:
         error = await self.fails(server, provider, "error_stream", ModelUnavailable)
         assert "broke off" not in str(error)
 
-    # -- errors ----------------------------------------------------------------------------------------------------
+    # -- errors -----------------------------------------------------------------------------------------
     @pytest.mark.parametrize("name", ["unauthorized", "forbidden"])
     async def test_a_refused_key_is_a_key_error_without_the_key(
         self, server: ModelServer, provider: Provider, name: str
@@ -525,7 +531,7 @@ class ProviderConformance:
         if ids:
             assert error.details["request_id"] in ids
 
-    # -- many ------------------------------------------------------------------------------------------------------
+    # -- many -------------------------------------------------------------------------------------------
     async def test_calls_at_the_same_time_do_not_mix(self, server: ModelServer, provider: Provider) -> None:
         async def one(n: int) -> None:
             pieces: list[str] = []
