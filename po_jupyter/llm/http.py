@@ -124,7 +124,13 @@ class Http:
         )
         request.headers.encoding = "ascii"  # said, so that it is not found out anew for each header
         try:
-            response = await self._transport(target.pool).handle_async_request(request)
+            transport = self._transport(target.pool)
+            try:
+                response = await transport.handle_async_request(request)
+            except httpx.HTTPError as error:
+                if not _never_sent(error):
+                    raise
+                response = await transport.handle_async_request(request)  # on another connection
             response.headers.encoding = "latin-1"
             try:
                 yield response
@@ -149,6 +155,16 @@ def _pool_of(url: str) -> tuple[bool, str | None]:
     if not proxies or bypass(host, proxies):
         return parts.scheme == "https", None
     return parts.scheme == "https", proxies.get(parts.scheme) or proxies.get("all")
+
+
+def _never_sent(error: BaseException | None) -> bool:
+    """Whether a kept connection turned out to be closed before the request was written: nothing has arrived at
+    the server, so sending it again is not a second request."""
+    while error is not None:
+        if isinstance(error, ConnectionResetError) and "closing transport" in str(error):
+            return True
+        error = error.__cause__
+    return False
 
 
 def _why(error: httpx.HTTPError, target: Target) -> str:

@@ -115,7 +115,7 @@ def _items(message: Message, provider: str) -> list[dict[str, Any]]:
             content.insert(0, {"type": "input_text", "text": message.content})
     items: list[dict[str, Any]] = []
     if content or not message.tool_calls:
-        items.append({"role": message.role, "content": content})
+        items.append({"type": "message", "role": message.role, "content": content})
     for call in message.tool_calls:
         arguments = json.dumps(call.arguments, ensure_ascii=False)
         items.append({"type": "function_call", "call_id": call.id, "name": call.name, "arguments": arguments})

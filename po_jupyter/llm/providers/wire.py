@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -14,6 +16,7 @@ from po_jupyter.llm.http import Http, Target
 from po_jupyter.llm.providers.reading import Reading
 
 DEFAULT_TIMEOUT = 60.0
+_END_OF_STREAM = 0.2  # seconds
 encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
@@ -45,10 +48,12 @@ async def exchange(
                 whole = reading.read(Answer(200, response.headers, await read_whole(response)))
                 on_text(whole.text)
                 return whole
-            async for data in sse(response):
+            events = sse(response)
+            async for data in events:
                 if piece := reading.take(data):
                     on_text(piece)
                 if reading.ended:
+                    await _drain(events)
                     break
             if rest := reading.tail():
                 on_text(rest)
@@ -56,3 +61,12 @@ async def exchange(
     except ModelError as error:
         reading.mark(error)
         raise
+
+
+async def _drain(events: AsyncIterator[bytes]) -> None:
+    """Read on to the end, which is a few bytes away: a connection whose answer was not read whole cannot be
+    used again. A server that leaves it open is not waited for."""
+    with contextlib.suppress(TimeoutError, ModelError):
+        async with asyncio.timeout(_END_OF_STREAM):
+            async for _ in events:
+                pass
