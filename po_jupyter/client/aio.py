@@ -214,7 +214,7 @@ class AsyncClient:
                     return
 
     async def follow_all(self) -> AsyncGenerator[Message, None]:
-        """All my runs: `snapshot`, then `run`, `gone`, `text`; a `snapshot` again after a reconnect. Endless."""
+        """All my runs: `snapshot`, then `run`, `gone`, `text`; a `snapshot` again after a reconnect."""
         async with aclosing(self._wire.stream("events", dict)) as messages:
             async for message in messages:
                 yield message
@@ -254,7 +254,9 @@ class AsyncClient:
                         reader = asyncio.get_running_loop().create_task(read(view.last_event))
                     continue
                 try:
-                    message = await asyncio.wait_for(arrived.get(), wait)
+                    # Not `wait_for`: on 3.11 it can swallow a cancellation that comes with a message.
+                    async with asyncio.timeout(wait):
+                        message = await arrived.get()
                 except TimeoutError:
                     continue
                 if isinstance(message, Exception):
