@@ -14,10 +14,10 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from threading import Lock
+from threading import Lock, get_ident
 from typing import Any, TypeVar
 
 from diskcache import Timeout  # type: ignore[import-untyped]
@@ -90,6 +90,9 @@ class DiskStore(RowStore):
             except _Closed:
                 continue  # another thread closed the store between the two lines; a new lane opens it again
 
+    def thread(self, run: str) -> Executor | None:
+        return self._lane(self._shard(run)).thread
+
     def _lane(self, shard: int) -> _Lane:
         with self._lock:
             if self._pid != os.getpid():
@@ -128,12 +131,20 @@ class _Lane:
     def __init__(self, directory: Path, patience: float) -> None:
         self._directory = directory
         self._patience = patience
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"po-store-{directory.name}")
+        self.thread = ThreadPoolExecutor(
+            1, thread_name_prefix=f"po-store-{directory.name}", initializer=self._started
+        )
+        self._ident: int | None = None
         self._cache: ShardCache | None = None
 
+    def _started(self) -> None:
+        self._ident = get_ident()
+
     def do(self, work: Callable[[Rows], T], write: bool) -> T:
+        if self._ident == get_ident():
+            return self._do(work, write)
         try:
-            future = self._thread.submit(self._do, work, write)
+            future = self.thread.submit(self._do, work, write)
         except RuntimeError:
             raise _Closed from None
         return future.result()
@@ -170,10 +181,10 @@ class _Lane:
                 self._cache = None
 
         try:
-            self._thread.submit(release).result()
+            self.thread.submit(release).result()
         except RuntimeError:
             return  # closed already
-        self._thread.shutdown()
+        self.thread.shutdown()
 
     def verify(self) -> list[str]:
         return self.do(lambda rows: rows.verify() if isinstance(rows, _ShardRows) else [], False)
