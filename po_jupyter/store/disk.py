@@ -41,8 +41,8 @@ class DiskStore(RowStore):
     before the fork, because SQLite's connections do not survive it.
 
     Raises StoreUnusable for a directory that cannot hold a store: on a network file system (unless
-    `allow_network`), of another user, read-only, or written by a newer version. With `checked` all that is known
-    already, and `shards` is the store's own number: a worker opens what its orchestrator has open.
+    `allow_network`), of another user, read-only, or written by a newer version. With `checked` all that is
+    known already, and `shards` is the store's own number: a worker opens what its orchestrator has open.
     """
 
     def __init__(

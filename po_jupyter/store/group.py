@@ -125,9 +125,11 @@ class GroupCommitter:
 
     def _thread(self) -> Executor:
         thread = self._store.thread(self._lease.run)
-        if thread is None:
-            thread = self._own_thread = self._own_thread or ThreadPoolExecutor(1, thread_name_prefix="po-commit")
-        return thread
+        if thread is not None:
+            return thread
+        if self._own_thread is None:
+            self._own_thread = ThreadPoolExecutor(1, thread_name_prefix="po-commit")
+        return self._own_thread
 
     def _queue(self, commit: Commit | None) -> asyncio.Future[CommitResult | None]:
         self._raise_unheard()
