@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from po_jupyter.engine.state import RunState
+from po_jupyter.engine.effective import effective
+from po_jupyter.engine.state import RunState, TaskState
 from po_jupyter.model.pipeline import Pipeline
 from po_jupyter.model.run import ENDED, RunStatus
 
@@ -60,9 +61,12 @@ def decide(pipeline: Pipeline, state: RunState, running: frozenset[str] = frozen
         return [End("cancelled", {"code": "gate_rejected", "message": message, "hint": "", "details": {}})]
 
     starts: list[Command] = []
+    pipeline = effective(pipeline, state)
     for task in pipeline.tasks:
         now = state.tasks[task.name]
         if task.name in running or now.state not in ("pending", "running"):
+            continue
+        if state.only is not None and task.name != state.only:
             continue
         if all(_open(state, need) for need in pipeline.needs_of(task.name)):
             attempt = now.attempt if now.state == "running" else now.attempt + 1
@@ -76,7 +80,20 @@ def decide(pipeline: Pipeline, state: RunState, running: frozenset[str] = frozen
     failed = next((t for t in state.tasks.values() if t.state == "failed"), None)
     if failed is not None:
         return [End("failed", failed.error, failed.name)]
+    if state.only is not None and (left := [t for t in state.tasks.values() if t.state in ("pending", "cancelled")]):
+        return [End("cancelled", _stopped(state.only, left))]
     return [End("done")]
+
+
+def _stopped(only: str, left: list[TaskState]) -> dict[str, Any]:
+    """What a run says that stopped after the one task it was restarted for."""
+    names = ", ".join(t.name for t in left[:5]) + (", ..." if len(left) > 5 else "")
+    return {
+        "code": "stopped",
+        "message": f"stopped after task {only!r}, as asked; not run: {names}",
+        "hint": "Resume the run to go on with them.",
+        "details": {"task": only},
+    }
 
 
 def _open(state: RunState, need: str) -> bool:

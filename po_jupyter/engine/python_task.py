@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from po_jupyter.engine.capture import StageLog
 from po_jupyter.engine.context import Context, TaskLlm, Validators
+from po_jupyter.engine.control import Control
 from po_jupyter.engine.io import TaskIo
 from po_jupyter.engine.lifecycle import Frame, Stage
 from po_jupyter.engine.tracebacks import SOURCE, register, user_lines
@@ -169,6 +170,8 @@ class PythonTask:
     ) -> Any:
         work, task = self._work, self._task
         llm = TaskLlm(calls, frame, stage)
+        if frame.control is not None:
+            frame.control.begin(stage)
         ctx = Context(
             seed=seed,
             data=frame.data,
@@ -191,6 +194,7 @@ class PythonTask:
                 "index": frame.index,
             },
             violations=frame.violations,
+            control=Control(frame.control, stage),
             item=frame.item,
             index=frame.index,
         )

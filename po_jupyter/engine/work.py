@@ -13,6 +13,7 @@ from typing import Any, Protocol, cast
 from po_jupyter.config import Settings
 from po_jupyter.engine.budget import Budget
 from po_jupyter.engine.calls import Calls, ModelSettings
+from po_jupyter.engine.effective import effective
 from po_jupyter.engine.history import History, Row, expand, read_history
 from po_jupyter.engine.interrupts import Drained, Stopped
 from po_jupyter.engine.journal import StoreJournal
@@ -94,7 +95,7 @@ class Work:
         self.settings = settings
         self.definition = definition
         self.options: Mapping[str, Any] = definition.get("options") or {}
-        self.pipeline: Pipeline = check_pipeline(definition["pipeline"])
+        self.definition_pipeline: Pipeline = check_pipeline(definition["pipeline"])
         self.seed: Seed = read_seed(definition["seed"])
         self.say: Say = say or (lambda note: None)
         self.watched: Callable[[], bool] = watched or (lambda: False)
@@ -108,6 +109,8 @@ class Work:
         self.drained = asyncio.Event()  # set with `draining`: who sleeps stops sleeping
         self.closed = False
         self.running: set[str] = set()  # tasks that are executed here and now
+        self.held: frozenset[str] = frozenset()  # tasks that a commit on its way skips: not to be started
+        self.directing = asyncio.Lock()  # what tasks ask of the run is checked and committed one after the other
         limits = self.state.budget
         used = self.state.usage
         self.budget = Budget(limits, used) if limits.get("usd") or limits.get("tokens") else None
@@ -139,6 +142,11 @@ class Work:
 
         definition, history = await asyncio.to_thread(read)
         return cls(store, lease, definition, history, **parts)
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The pipeline as it is now: with what tasks added."""
+        return effective(self.definition_pipeline, self.state)
 
     # -- the log ------------------------------------------------------------------------------------
     def emit(self, *events: dict[str, Any], state: str | None = None) -> None:
