@@ -104,7 +104,9 @@ def _one(
     return events
 
 
-def _not_later(state: RunState, names: Sequence[str], by: str, name: str, running: frozenset[str]) -> str | None:
+def _not_later(
+    state: RunState, names: Sequence[str], by: str, name: str, running: frozenset[str]
+) -> str | None:
     """Why `name` is not a later task that has not started; None when it is."""
     if name not in names:
         return f"there is no task {name!r}{did_you_mean(name, list(names))}"
@@ -176,7 +178,9 @@ def _fit(
     for violation in problems(changed, frozenset(t.name for t in added)):
         head, _, rest = violation.where.partition(".")
         if head in places:
-            found.append(violation._replace(where=places[head] + (f".{rest}" if rest else ""), line=None, column=None))
+            found.append(
+                violation._replace(where=places[head] + (f".{rest}" if rest else ""), line=None, column=None)
+            )
     return found
 
 
@@ -231,7 +235,9 @@ class Control:
         a later pending one. A Python task may name another task of the run as its code: `{"name": "again", "task":
         "analysis"}`. Raises ControlInvalid."""
         several = list(tasks) if isinstance(tasks, list | tuple) else [tasks]
-        self._say("ctx.control.add", {"patch": {"add": several, **({} if after is None else {"insertAfter": after})}})
+        self._say(
+            "ctx.control.add", {"patch": {"add": several, **({} if after is None else {"insertAfter": after})}}
+        )
 
     def skip(self, task: str, reason: str) -> None:
         """Skip a later task that has not started; it counts as finished, without an output. Raises ControlInvalid."""
@@ -253,6 +259,11 @@ class Control:
 def file_of(run_dir: Path, task: str) -> Path:
     """Where a task leaves its `control.json`: in its own directory, `ctx.io.task_dir`."""
     return run_dir / "tmp" / task / FILE
+
+
+def drop_file(path: Path) -> None:
+    """Remove what an earlier attempt left there."""
+    path.unlink(missing_ok=True)
 
 
 def read_file(path: Path) -> list[tuple[str, Directives]]:

@@ -68,7 +68,7 @@ def decide(pipeline: Pipeline, state: RunState, running: frozenset[str] = frozen
             continue
         if state.only is not None and task.name != state.only:
             continue
-        if all(_open(state, need) for need in pipeline.needs_of(task.name)):
+        if _open(pipeline, state, task.name):
             attempt = now.attempt if now.state == "running" else now.attempt + 1
             starts.append(Start(task.name, attempt, now.delay))
     if starts or running:
@@ -80,7 +80,8 @@ def decide(pipeline: Pipeline, state: RunState, running: frozenset[str] = frozen
     failed = next((t for t in state.tasks.values() if t.state == "failed"), None)
     if failed is not None:
         return [End("failed", failed.error, failed.name)]
-    if state.only is not None and (left := [t for t in state.tasks.values() if t.state in ("pending", "cancelled")]):
+    left = [t for t in state.tasks.values() if t.state in ("pending", "cancelled")]
+    if state.only is not None and left:
         return [End("cancelled", _stopped(state.only, left))]
     return [End("done")]
 
@@ -96,7 +97,21 @@ def _stopped(only: str, left: list[TaskState]) -> dict[str, Any]:
     }
 
 
-def _open(state: RunState, need: str) -> bool:
-    """A need is met when its task is done or skipped and no gate behind it is closed."""
-    task = state.tasks[need]
-    return task.state in ("done", "skipped") and task.gate in (None, "approved")
+def _open(pipeline: Pipeline, state: RunState, name: str) -> bool:
+    """Whether all that `name` needs is met: done and no gate behind it closed.
+
+    A skipped task needs nothing itself, but who waits for it still waits for what came before it.
+    """
+    seen: set[str] = set()
+    todo = list(pipeline.needs_of(name))
+    while todo:
+        need = todo.pop()
+        if need in seen:
+            continue
+        seen.add(need)
+        task = state.tasks[need]
+        if task.state == "skipped":
+            todo.extend(pipeline.needs_of(need))
+        elif task.state != "done" or task.gate not in (None, "approved"):
+            return False
+    return True

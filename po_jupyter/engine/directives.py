@@ -51,7 +51,8 @@ class Patch(_Value):
     """Tasks to add behind `after`: the emitting task itself (None) or a later one that has not started."""
 
     add: Annotated[
-        list[Annotated[dict[str, Any], BeforeValidator(_as_definition)]], Field(min_length=1, max_length=MAX_ADDED)
+        list[Annotated[dict[str, Any], BeforeValidator(_as_definition)]],
+        Field(min_length=1, max_length=MAX_ADDED),
     ]
     after: TaskName | None = Field(default=None, alias="insertAfter")
 
@@ -90,7 +91,9 @@ _FIELDS: dict[str, tuple[type[BaseModel], str]] = {
 def read_directives(data: Any, *, source: str = "control.json") -> Directives:
     """The directives that JSON says. Raises ControlInvalid with every violation."""
     if not isinstance(data, dict):
-        raise invalid(source, [Violation("", f"it is an object with `patch`, `skip` or `pause`, not {_kind(data)}")])
+        raise invalid(
+            source, [Violation("", f"it is an object with `patch`, `skip` or `pause`, not {_kind(data)}")]
+        )
     try:
         return Directives.model_validate(data)
     except ValidationError as error:
@@ -103,7 +106,8 @@ def parse_directives(text: bytes, *, source: str = "control.json") -> Directives
         raise invalid(source, [Violation("", f"it has {len(text):,} bytes; {MAX_FILE:,} are read")])
     try:
         return read_directives(
-            json.loads(text.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant), source=source
+            json.loads(text.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant),
+            source=source,
         )
     except UnicodeDecodeError as error:
         raise invalid(source, [Violation("", f"it is not UTF-8 text (byte {error.start + 1})")]) from None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import random
 import time
 from typing import TYPE_CHECKING, Any
@@ -70,13 +68,12 @@ async def execute(work: Work, start: Start) -> None:
     asked = control.Collected(work, task) if task.kind == "python" and task.for_each is None else None
     try:
         wanted: list[tuple[str, Directives]] = []
-        if task.kind == "python" and os.path.lexists(path):
-            await asyncio.to_thread(path.unlink)  # of an attempt that did not get through
+        control.drop_file(path)  # of an attempt that did not get through
         output = await _attempt(work, task, start.attempt, asked)
         if asked is not None:
             wanted += asked.finish()
-        if task.kind == "python" and os.path.lexists(path):
-            wanted += await asyncio.to_thread(control.read_file, path)
+        if task.kind == "python":
+            wanted += control.read_file(path)
     except (Interrupt, StoreError):
         raise
     except Exception as error:

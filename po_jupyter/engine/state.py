@@ -345,8 +345,8 @@ def _run_resumed(s: RunState, data: Data, at: str, offset: int, task_of: Callabl
 
 def _withdraw(s: RunState, reset: Iterable[str]) -> list[str]:
     """Take back what the tasks of `reset` added: they are done again and will say it again. The rest of `reset`."""
-    gone = {name for name in reset if name in s.added and s.added[name].by in set(reset)}
-    while more := {name for name, added in s.added.items() if added.by in gone and name not in gone}:
+    again, gone = set(reset), set[str]()
+    while more := {n for n, added in s.added.items() if added.by in again | gone and n not in gone}:
         gone |= more
     for name in gone:
         del s.added[name]
