@@ -87,7 +87,7 @@ class Views:
         for name, now in state.tasks.items():
             if (task is None or name == task) and now.output is not None:
                 value = self._store.payload(head["run"], Ref(*now.output))
-                if isinstance(value, dict) and set(value) == {"$map"}:
+                if isinstance(value, dict) and "$map" in value and set(value) <= {"$map", "total"}:
                     value = [_row(item) for item in self.items(head, name)]
                 found[name] = value
         return found

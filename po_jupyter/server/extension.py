@@ -34,7 +34,6 @@ class PoExtension(ExtensionApp):
     name = "po_jupyter"
     description = __doc__ or ""
     load_other_extensions = False
-    open_browser = False  # there is no page to open
 
     po_data_dir = Unicode(
         None,

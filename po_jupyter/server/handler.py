@@ -7,7 +7,7 @@ import json
 import re
 from contextlib import suppress
 from http.client import responses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from jupyter_server._tz import utcnow
 from jupyter_server.base.handlers import JupyterHandler
@@ -48,6 +48,7 @@ class ApiHandler(JupyterHandler):
         self._table = table
         self._chunks: list[bytes] = []
         self._size = 0
+        self._refusal: Exception | None = None
         self._pump: asyncio.Task[None] | None = None
 
     def set_default_headers(self) -> None:
@@ -67,6 +68,14 @@ class ApiHandler(JupyterHandler):
 
     # -- before the body ------------------------------------------------------------------------
     async def prepare(self) -> None:  # type: ignore[override]  # the base redirects to a login page; an API never does
+        # A refusal is kept until the body has passed by (and was dropped): the web server closes the connection
+        # of an answer that overtakes its request, and the caller might see a reset instead of the reason.
+        try:
+            await self._admit()
+        except Exception as error:
+            self._refusal = error
+
+    async def _admit(self) -> None:
         self.current_user = self._jupyter_current_user = None
         self._principal = await auth.authenticate(self, self._extension.po_settings)
         self.current_user = self._jupyter_current_user = self._principal.user
@@ -117,13 +126,15 @@ class ApiHandler(JupyterHandler):
 
     def data_received(self, chunk: bytes) -> None:
         self._size += len(chunk)
-        if self._size <= self._extension.po_settings.max_request_bytes:
+        if self._refusal is None and self._size <= self._extension.po_settings.max_request_bytes:
             self._chunks.append(chunk)
         else:
-            self._chunks.clear()  # refused when all of it has arrived; kept by nobody
+            self._chunks.clear()
 
     # -- the call -------------------------------------------------------------------------------
     async def _serve(self, path: str | None = None) -> None:
+        if self._refusal is not None:
+            raise self._refusal
         route = self._route
         self._check_size(self._size)
         query = _check(route.query, self._arguments(), "the query")
@@ -258,8 +269,20 @@ def _check(model: type[BaseModel], value: Any, what: str) -> Any:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        known = list(model.model_fields)
-        raise InvalidInput(violations=violations_of(error, known=known, what=what)) from None
+        found = violations_of(error, known=lambda place: _fields(model, place, what))
+        raise InvalidInput(violations=found) from None
+
+
+def _fields(model: type[BaseModel], place: tuple[int | str, ...], what: str) -> tuple[list[str], str]:
+    """The fields at a place inside of a body, and what that place is called."""
+    for part in place:
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        inner = [kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type)]
+        inner = [kind for kind in inner if issubclass(kind, BaseModel)]
+        if not inner:
+            return [], f"`{part}`"
+        model, what = inner[0], f"`{part}`"
+    return list(model.model_fields), what
 
 
 def _dumps(value: Any) -> bytes:

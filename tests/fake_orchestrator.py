@@ -69,7 +69,8 @@ class FakeOrchestrator:
             task.cancel()
 
     def meta(self) -> dict[str, Any]:
-        return {"version": "0", "orchestrator": {"holder": True}, "data_dir": str(self.settings.data_dir)}
+        return {"version": "0", "orchestrator": {"holder": True}, "data_dir": str(self.settings.data_dir),
+                "subscriptions": len(self.feed.open)}
 
     def ready(self) -> dict[str, Any]:
         return {"ready": True, "orchestrator": True, "store": "memory"}
