@@ -149,22 +149,27 @@ class Run:
         return self
 
     def restart(self, task: str | None = None, *, only: bool = False, clear_usage: bool = False) -> Run:
-        """Do the ended run again as new attempts: all of it, `task` and what follows, or with `only` that task alone.
+        """Do the ended run again as new attempts: all of it, `task` and what follows, or with `only` that task
+        alone.
 
-        Earlier checkpoints stay in its log. After `only`, `resume()` goes on with what is left. `clear_usage` counts
-        usage, and with it the budget, from zero.
+        Earlier checkpoints stay in its log. After `only`, `resume()` goes on with what is left. `clear_usage`
+        counts usage, and with it the budget, from zero.
         """
-        self._take(self._client._call(self._client.aio.restart(self.id, task, only=only, clear_usage=clear_usage)))
+        self._take(
+            self._client._call(self._client.aio.restart(self.id, task, only=only, clear_usage=clear_usage))
+        )
         return self
 
     def fork(
         self, from_task: str, seed: Any = None, pipeline: Pipeline | Mapping[str, Any] | str | None = None
     ) -> Run:
-        """A new run that takes over the checkpoints of the tasks before `from_task` and goes on from there, with
-        another seed (data, rows or a `Seed`) or pipeline if given. This run stays as it is."""
+        """A new run that takes over the checkpoints of the tasks before `from_task` and goes on from there,
+        with another seed (data, rows or a `Seed`) or pipeline if given. This run stays as it is."""
         from po_jupyter.client.client import _pipeline_body  # it imports this module
 
-        envelope = None if seed is None else seed_of(seed, self._view.name).model_dump(mode="json", exclude_none=True)
+        envelope = (
+            None if seed is None else seed_of(seed, self._view.name).model_dump(mode="json", exclude_none=True)
+        )
         given = None if pipeline is None else _pipeline_body(pipeline)
         coro = self._client.aio.fork(self.id, from_task, seed=envelope, pipeline=given)
         return Run(self._client, self._client._call(coro))

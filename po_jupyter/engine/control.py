@@ -1,7 +1,7 @@
 """Control by a task (B11): what its directives mean for the run as it is now, and `ctx.control`.
 
-They are applied in the transaction of the task's own `task.done`, so a crash leaves the run before both or after
-both. An invalid directive fails the task, once: another attempt would say the same.
+They are applied in the transaction of the task's own `task.done`, so a crash leaves the run before both or
+after both. An invalid directive fails the task, once: another attempt would say the same.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import ValidationError
 
@@ -47,8 +47,9 @@ def directed(
 ) -> list[dict[str, Any]]:
     """The events that the directives of task `by` are, applied one after the other to the run in `state`.
 
-    `wanted` are (where they were said, what). `problems(pipeline, added)` finds what else is wrong; only what it finds
-    in added tasks counts. Raises ControlInvalid with everything that is wrong in the first of them that is.
+    `wanted` are (where they were said, what). `problems(pipeline, added)` finds what else is wrong; only what
+    it finds in added tasks counts. Raises ControlInvalid with everything that is wrong in the first of them
+    that is.
     """
     events: list[dict[str, Any]] = []
     paused: tuple[list[str], list[str]] | None = None
@@ -200,8 +201,8 @@ class Collected:
             self._said.pop(stage, None)
 
     def take(self, stage: str, source: str, data: Mapping[str, Any]) -> None:
-        """Keep one more, if the run as it is now allows it. Raises ControlInvalid, and the task fails with it even if
-        its code goes on."""
+        """Keep one more, if the run as it is now allows it. Raises ControlInvalid, and the task fails with it
+        even if its code goes on."""
         try:
             directives = read_directives(data, source=source)
             with self._lock:
@@ -221,26 +222,43 @@ class Collected:
         return self._all()
 
 
+class Takes(Protocol):
+    """Who hears what `ctx.control` says."""
+
+    def take(self, stage: str, source: str, data: Mapping[str, Any]) -> None:
+        """One directive of a stage. Raises ControlInvalid."""
+
+
+class Rehearsal:
+    """For a task that is tried without a run: the shape of its directives is checked, and nothing is done."""
+
+    def take(self, stage: str, source: str, data: Mapping[str, Any]) -> None:
+        """As `Collected.take`, with no run to fit."""
+        read_directives(data, source=source)
+
+
 class Control:
-    """`ctx.control`: a task adds tasks, skips later ones, or asks for a decision. Applied when the task is done."""
+    """`ctx.control`: a task adds tasks, skips later ones, or asks for a decision. Applied when the task is
+    done."""
 
     __slots__ = ("_collected", "_stage")
 
-    def __init__(self, collected: Collected | None, stage: str) -> None:
+    def __init__(self, collected: Takes | None, stage: str) -> None:
         self._collected = collected
         self._stage = stage
 
     def add(self, tasks: Any, after: str | None = None) -> None:
-        """Add one task or several, defined as in a pipeline (a name, a mapping, a `Task`), behind this task or behind
-        a later pending one. A Python task may name another task of the run as its code: `{"name": "again", "task":
-        "analysis"}`. Raises ControlInvalid."""
+        """Add one task or several, defined as in a pipeline (a name, a mapping, a `Task`), behind this task or
+        behind a later pending one. A Python task may name another task of the run as its code: `{"name":
+        "again", "task": "analysis"}`. Raises ControlInvalid."""
         several = list(tasks) if isinstance(tasks, list | tuple) else [tasks]
         self._say(
             "ctx.control.add", {"patch": {"add": several, **({} if after is None else {"insertAfter": after})}}
         )
 
     def skip(self, task: str, reason: str) -> None:
-        """Skip a later task that has not started; it counts as finished, without an output. Raises ControlInvalid."""
+        """Skip a later task that has not started; it counts as finished, without an output. Raises
+        ControlInvalid."""
         self._say("ctx.control.skip", {"skip": [{"task": task, "reason": reason}]})
 
     def pause(self, message: str, artifacts: Sequence[str] = ()) -> None:

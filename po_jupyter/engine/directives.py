@@ -175,6 +175,6 @@ def _kind(value: object) -> str:
 
 
 __all__ = [
-    "MAX_ADDED", "MAX_FILE", "Directives", "Patch", "Pause", "Skip", "did_you_mean", "invalid", "parse_directives",
-    "read_directives", "read_task",
+    "MAX_ADDED", "MAX_FILE", "Directives", "Patch", "Pause", "Skip", "did_you_mean", "invalid",
+    "parse_directives", "read_directives", "read_task",
 ]  # fmt: skip

@@ -29,6 +29,7 @@ def effective(pipeline: Pipeline, state: RunState) -> Pipeline:
 
 
 def with_tasks(pipeline: Pipeline, tasks: Iterable[Task]) -> Pipeline:
-    """`pipeline` with these tasks instead of its own, checked no further: the additions were, when they were made."""
+    """`pipeline` with these tasks instead of its own, checked no further: the additions were, when they were
+    made."""
     fields = {name: getattr(pipeline, name) for name in type(pipeline).model_fields}
     return Pipeline.model_construct(pipeline.model_fields_set, **{**fields, "tasks": tuple(tasks)})

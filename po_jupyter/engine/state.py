@@ -278,7 +278,8 @@ _TASK: dict[str, TaskRule] = {
 # What a worker that starts over and crashes in the same place cannot say again: only this is progress.
 # `task.started`, `task.stage` and a map's first counters are repeated by every attempt to go on after a crash.
 _PROGRESS = frozenset({
-    "task.retrying", "task.done", "task.failed", "task.skipped", "task.cancelled", "call.done", "gate.opened", "gate.decided",
+    "task.retrying", "task.done", "task.failed", "task.skipped", "task.cancelled", "call.done", "gate.opened",
+    "gate.decided",
 })  # fmt: skip
 
 
@@ -344,7 +345,8 @@ def _run_resumed(s: RunState, data: Data, at: str, offset: int, task_of: Callabl
 
 
 def _withdraw(s: RunState, reset: Iterable[str]) -> list[str]:
-    """Take back what the tasks of `reset` added: they are done again and will say it again. The rest of `reset`."""
+    """Take back what the tasks of `reset` added: they are done again and will say it again. The rest of
+    `reset`."""
     again, gone = set(reset), set[str]()
     while more := {n for n, added in s.added.items() if added.by in again | gone and n not in gone}:
         gone |= more

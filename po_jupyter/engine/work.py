@@ -110,7 +110,9 @@ class Work:
         self.closed = False
         self.running: set[str] = set()  # tasks that are executed here and now
         self.held: frozenset[str] = frozenset()  # tasks that a commit on its way skips: not to be started
-        self.directing = asyncio.Lock()  # what tasks ask of the run is checked and committed one after the other
+        self.directing = (
+            asyncio.Lock()
+        )  # what tasks ask of the run is checked and committed one after the other
         limits = self.state.budget
         used = self.state.usage
         self.budget = Budget(limits, used) if limits.get("usd") or limits.get("tokens") else None

@@ -1,4 +1,5 @@
-"""Dead letters (R1.2): runs that exhausted their attempts, with all that somebody needs who looks for the reason."""
+"""Dead letters (R1.2): runs that exhausted their attempts, with all that somebody needs who looks for the
+reason."""
 
 from __future__ import annotations
 

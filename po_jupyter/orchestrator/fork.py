@@ -25,8 +25,8 @@ class Copies(NamedTuple):
 
 
 def base(pipeline: Pipeline, state: RunState, from_task: str) -> Pipeline:
-    """The definition of a fork that brings none of its own: the effective pipeline, without what tasks that run again
-    added: they will add it again. Raises InvalidPipeline when what is left does not fit together."""
+    """The definition of a fork that brings none of its own: the effective pipeline, without what tasks that run
+    again added: they will add it again. Raises InvalidPipeline when what is left does not fit together."""
     again = {from_task, *(t.name for t in pipeline.tasks if from_task in pipeline.upstream_of(t.name))}
     gone: set[str] = set()
     while more := {n for n, added in state.added.items() if added.by in again | gone} - gone:
@@ -39,8 +39,8 @@ def base(pipeline: Pipeline, state: RunState, from_task: str) -> Pipeline:
 
 
 def kept(pipeline: Pipeline, state: RunState, from_task: str) -> list[str]:
-    """Tasks of the new pipeline whose checkpoints are taken over: finished in the old run, not after `from_task`, and with
-    everything that they need taken over too. Raises NotFound."""
+    """Tasks of the new pipeline whose checkpoints are taken over: finished in the old run, not after
+    `from_task`, and with everything that they need taken over too. Raises NotFound."""
     names = [t.name for t in pipeline.tasks]
     if from_task not in names:
         raise NotFound(f"there is no task {from_task!r}{did_you_mean(from_task, names)}")

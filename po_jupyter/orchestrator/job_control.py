@@ -49,11 +49,12 @@ class JobControl(Reader):
         only: bool = False,
         clear_usage: bool = False,
     ) -> RunView:
-        """Do the ended run again as new attempts: all of it, `task` and what follows, or with `only` that task alone.
+        """Do the ended run again as new attempts: all of it, `task` and what follows, or with `only` that task
+        alone.
 
-        Earlier checkpoints stay in the run's log. After `only` the run ends again; a resume goes on with what is
-        left. `clear_usage` starts the tasks' usage, and with it the budget, at zero. Conflict unless the run has ended,
-        or when the only task lacks what it needs; NotFound for an unknown task.
+        Earlier checkpoints stay in the run's log. After `only` the run ends again; a resume goes on with what
+        is left. `clear_usage` starts the tasks' usage, and with it the budget, at zero. Conflict unless the run
+        has ended, or when the only task lacks what it needs; NotFound for an unknown task.
         """
         if only and task is None:
             raise InvalidInput(
@@ -86,8 +87,9 @@ class JobControl(Reader):
         pipeline: Any = None,
         code_allowed: bool = True,
     ) -> RunView:
-        """A new run that takes over the checkpoints of the tasks before `from_task` and goes on from there, with another
-        seed or pipeline if given. The old run stays as it is. Calls are not taken over: what runs asks anew.
+        """A new run that takes over the checkpoints of the tasks before `from_task` and goes on from there,
+        with another seed or pipeline if given. The old run stays as it is. Calls are not taken over: what runs
+        asks anew.
 
         Raises what `submit` does, and NotFound for an unknown task.
         """
@@ -139,7 +141,8 @@ class JobControl(Reader):
     async def dead_letters(
         self, owner: str | None, cursor: str | None = None, limit: int = 50
     ) -> tuple[builtins.list[dict[str, Any]], str | None]:
-        """Runs that exhausted their attempts, newest first, each with its context; and the cursor of the next page."""
+        """Runs that exhausted their attempts, newest first, each with its context; and the cursor of the next
+        page."""
 
         def read() -> tuple[builtins.list[dict[str, Any]], str | None]:
             page = self._store.runs(owner=owner, states=("dead",), cursor=cursor, limit=max(1, min(limit, 200)))
@@ -152,7 +155,8 @@ class JobControl(Reader):
         return await self._do(read)
 
     async def requeue(self, run_id: str, owner: str | None, from_task: str | None = None) -> RunView:
-        """Try a dead run again, from `from_task` on if given; its finished work is kept. Conflict when it is not dead."""
+        """Try a dead run again, from `from_task` on if given; its finished work is kept. Conflict when it is
+        not dead."""
         head = await self._dead(run_id, owner)
         return await self.resume(head["run"], owner, from_task=from_task)
 

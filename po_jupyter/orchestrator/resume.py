@@ -1,7 +1,7 @@
 """What a resume or a restart makes pending again: pure functions of the pipeline and the state.
 
-The pipeline is the effective one, with what tasks added. A task that is done again takes back what it added and skipped:
-it will say so again.
+The pipeline is the effective one, with what tasks added. A task that is done again takes back what it added and
+skipped: it will say so again.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from po_jupyter.model.violations import did_you_mean
 
 
 class Plan(NamedTuple):
-    """`reset` tasks are pending again; of those in `clear` the row outcomes are void too; the gates of `ask` open
-    again."""
+    """`reset` tasks are pending again; of those in `clear` the row outcomes are void too; the gates of `ask`
+    open again."""
 
     reset: tuple[str, ...]
     clear: tuple[str, ...]
@@ -27,7 +27,8 @@ class Plan(NamedTuple):
 def plan(
     pipeline: Pipeline, state: RunState, *, from_task: str | None = None, only_failed: bool = False
 ) -> Plan:
-    """What a resume does again. Raises Conflict when the run's state does not allow it, NotFound for an unknown task."""
+    """What a resume does again. Raises Conflict when the run's state does not allow it, NotFound for an unknown
+    task."""
     short = state.run[-6:]
     names = _names(pipeline, state, from_task)
     if state.state == "done" and not only_failed:
@@ -114,6 +115,7 @@ def _directed(pipeline: Pipeline, state: RunState, names: Sequence[str], again: 
 
 
 def _plan(state: RunState, names: Sequence[str], again: set[str], clear: set[str]) -> Plan:
-    # A rejected gate is asked again, unless its task itself is done again: what was paid for is not redone (P12).
+    # A rejected gate is asked again, unless its task itself is done again: what was paid for is not redone
+    # (P12).
     ask = tuple(n for n in names if state.tasks[n].gate == "rejected" and n not in again)
     return Plan(tuple(n for n in names if n in again), tuple(n for n in names if n in clear), ask)

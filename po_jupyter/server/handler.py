@@ -19,6 +19,7 @@ from po_jupyter.errors import Forbidden, InvalidInput, NotFound, PoError, Unauth
 from po_jupyter.model.violations import violations_of
 from po_jupyter.server import auth
 from po_jupyter.server.routes import Answer, Call, Route, Streamed, Table
+from po_jupyter.telemetry.logging import redactor
 
 if TYPE_CHECKING:
     from po_jupyter.server.extension import PoExtension
@@ -251,7 +252,7 @@ class ApiHandler(JupyterHandler):
             self.set_header("Retry-After", str(error.details["retry_after"]))
         if "allowed" in error.details:
             self.set_header("Allow", ", ".join(error.details["allowed"]))
-        self.finish(_dumps({"error": error.to_json()}))
+        self.finish(_dumps({"error": redactor.value(error.to_json())}))
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
         error = kwargs.get("exc_info", (None, None, None))[1]

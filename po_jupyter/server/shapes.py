@@ -129,7 +129,8 @@ class RestartBody(_Body):
 
 
 class ForkBody(_Body):
-    """`from_task` and what follows run anew, with another seed (an envelope, as in POST runs) or pipeline if given."""
+    """`from_task` and what follows run anew, with another seed (an envelope, as in POST runs) or pipeline if
+    given."""
 
     from_task: Name
     seed: Any = None

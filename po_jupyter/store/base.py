@@ -82,8 +82,8 @@ class Commit(NamedTuple):
 
 class NewRun(NamedTuple):
     """What `create_run` makes durable. `definition` is kept as given and read by the worker:
-    `{pipeline, seed, interpreter, cwd, env, options}`. `events`, `items` and `payloads` are its first record, as
-    in a Commit: a fork starts with checkpoints."""
+    `{pipeline, seed, interpreter, cwd, env, options}`. `events`, `items` and `payloads` are its first record,
+    as in a Commit: a fork starts with checkpoints."""
 
     run: str
     owner: str

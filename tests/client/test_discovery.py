@@ -66,7 +66,11 @@ def test_a_chosen_orchestrator_is_used_whatever_else_there_is(environ: dict[str,
         "JUPYTERHUB_SERVICE_URL": "http://127.0.0.1:1/", "JUPYTERHUB_API_TOKEN": "h", "JPY_PARENT_PID": "1",
     }  # fmt: skip
     found = discovery.find(environ=chosen)
-    assert (found.how, found.endpoint.url, found.endpoint.token) == ("environment", "http://127.0.0.1:9/x/", "t")
+    assert (found.how, found.endpoint.url, found.endpoint.token) == (
+        "environment",
+        "http://127.0.0.1:9/x/",
+        "t",
+    )
 
 
 def test_a_hubs_server_is_found_by_its_environment(environ: dict[str, str], jupyter: JupyterProcess) -> None:
@@ -118,7 +122,10 @@ def test_a_server_without_us_is_passed_over_with_a_note(
 @pytest.mark.parametrize(
     ("info", "url"),
     [
-        ({"url": "http://localhost:8888/", "hostname": "localhost", "port": 8888, "base_url": "/"}, "http://localhost:8888/"),
+        (
+            {"url": "http://localhost:8888/", "hostname": "localhost", "port": 8888, "base_url": "/"},
+            "http://localhost:8888/",
+        ),
         ({"hostname": "0.0.0.0", "port": 1, "base_url": "/a/", "secure": True}, "https://127.0.0.1:1/a/"),
         ({"hostname": "::", "port": 2, "base_url": "/"}, "http://127.0.0.1:2/"),
         ({"hostname": "::1", "port": 3, "base_url": "/"}, "http://[::1]:3/"),
@@ -207,16 +214,31 @@ def test_a_data_directory_that_cannot_be_made_is_told(tmp_path: Path, environ: d
         discovery.start_headless(config.load({**environ, "PO_DATA_DIR": str(tmp_path / "file" / "data")}))
 
 
-def test_a_run_outlives_the_program_that_started_it(environ: dict[str, str], started: discovery.Headless) -> None:
+def test_a_run_outlives_the_program_that_started_it(
+    environ: dict[str, str], started: discovery.Headless
+) -> None:
     """DESIGN: what you start here goes on there; a second program sees it."""
-    definition = {"name": "outlives", "tasks": [{"name": "nap", "source": "import time\ndef integration(ctx):\n    time.sleep(1)\n    return 'rested'"}]}
+    definition = {
+        "name": "outlives",
+        "tasks": [
+            {
+                "name": "nap",
+                "source": "import time\ndef integration(ctx):\n    time.sleep(1)\n    return 'rested'",
+            }
+        ],
+    }
     code = f"""
 from po_jupyter.client import discovery
 run = discovery.connect().submit({definition!r})
 print(run.id)
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False, env=dict(os.environ)
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env=dict(os.environ),
     )
     assert done.returncode == 0, done.stderr
     client: Client = discovery.connect(start=False)

@@ -124,7 +124,7 @@ async def inner():
     return 7
 async def outer():
     return loop.run(inner()), await loop.bring(loop.spawn(inner()))
-assert not hasattr(type(loop.get_loop()), "_nest_patched") or type(loop.get_loop())._run_once is asyncio.BaseEventLoop._run_once
+assert type(loop.get_loop())._run_once is asyncio.BaseEventLoop._run_once
 print(main.run_until_complete(outer()))
 """
     assert in_a_process(code) == "(7, 7)"

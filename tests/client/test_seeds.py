@@ -43,7 +43,10 @@ class Polars:
         (({"a": 1},), {"rows": [{"a": 1}]}),
         (pd.DataFrame({"a": [1, 2], "b": ["x", None]}), {"rows": [{"a": 1, "b": "x"}, {"a": 2, "b": None}]}),
         (pd.DataFrame({"a": [1.5, float("nan")]}), {"rows": [{"a": 1.5}, {"a": None}]}),
-        (pd.DataFrame({"t": [pd.Timestamp("2026-01-02"), pd.NaT]}), {"rows": [{"t": "2026-01-02T00:00:00"}, {"t": None}]}),
+        (
+            pd.DataFrame({"t": [pd.Timestamp("2026-01-02"), pd.NaT]}),
+            {"rows": [{"t": "2026-01-02T00:00:00"}, {"t": None}]},
+        ),
         (pd.Series([1, 2]), {"rows": [1, 2]}),
         (Polars(), {"rows": [{"a": 1}]}),
         (Model(text="x"), {"text": "x"}),
@@ -51,7 +54,7 @@ class Polars:
         ({"day": dt.date(2026, 1, 2), "at": Path("a/b")}, {"day": "2026-01-02", "at": "a/b"}),
         ({"frame": pd.DataFrame({"a": [1]})}, {"frame": [{"a": 1}]}),
         ({"n": pd.Series([3])[0], "array": pd.Series([1, 2]).to_numpy()}, {"n": 3, "array": [1, 2]}),
-        ({1: "a", True: "b"}, {"1": "b"}),
+        ({2: "a", True: "b", None: "c"}, {"2": "a", "true": "b", "null": "c"}),
     ],
 )
 def test_a_value_becomes_the_data(value: Any, data: dict[str, Any]) -> None:

@@ -48,13 +48,21 @@ async def test_tasks_are_added_behind_a_later_pending_one(bench: Bench) -> None:
     """B11, from the file as in the first system: `insertAfter`; the code of another task of the run is found."""
     control = json.dumps(
         {
-            "patch": {"add": [{"name": "deep-dive", "task": "b", "config": {"area": "storage"}}], "insertAfter": "b"},
+            "patch": {
+                "add": [{"name": "deep-dive", "task": "b", "config": {"area": "storage"}}],
+                "insertAfter": "b",
+            },
             "skip": [{"task": "c", "reason": "the first analysis was complete"}],
             "pause": {"message": "Approve the outline", "artifacts": ["outline.json"]},
         }
     )
     bench.create(
-        [python("a", file(control)), python("b", "return ctx.config.get('area', 'all')"), python("c"), python("d")]
+        [
+            python("a", file(control)),
+            python("b", "return ctx.config.get('area', 'all')"),
+            python("c"),
+            python("d"),
+        ]
     )
     assert await bench.go() == "waiting"
     state = bench.work.state
@@ -63,7 +71,12 @@ async def test_tasks_are_added_behind_a_later_pending_one(bench: Bench) -> None:
     assert state.tasks["a"].gate_info == {"message": "Approve the outline", "artifacts": ["outline.json"]}
     assert order(bench) == ["a"]  # the gate holds what comes after
     decided = [
-        {"at": "t", "type": "gate.decided", "task": "a", "data": {"decision": "approve", "by": "me", "note": ""}},
+        {
+            "at": "t",
+            "type": "gate.decided",
+            "task": "a",
+            "data": {"decision": "approve", "by": "me", "note": ""},
+        },
         {"at": "t", "type": "run.resumed", "data": {"by": "me"}},
     ]
     bench.store.request(RUN, decided, "pending")
@@ -75,7 +88,11 @@ async def test_tasks_are_added_behind_a_later_pending_one(bench: Bench) -> None:
 async def test_what_a_task_asks_is_one_transaction_with_its_end(bench: Bench) -> None:
     """P2, B11: the log never shows a finished task without what it directed, or the other way round."""
     bench.create(
-        [python("a", "ctx.control.add('b2')\nctx.control.skip('c', 'no need')\nreturn 1"), python("b"), python("c")]
+        [
+            python("a", "ctx.control.add('b2')\nctx.control.skip('c', 'no need')\nreturn 1"),
+            python("b"),
+            python("c"),
+        ]
     )
     # 'b2' names no code, so it is refused; a working one follows
     assert await bench.go() == "failed"
@@ -89,7 +106,9 @@ async def test_directives_ride_with_task_done(bench: Bench) -> None:
     """P2: one record has them all."""
     bench.create(
         [
-            python("a", "ctx.control.add({'name': 'b2', 'task': 'b'})\nctx.control.skip('c', 'no need')\nreturn 1"),
+            python(
+                "a", "ctx.control.add({'name': 'b2', 'task': 'b'})\nctx.control.skip('c', 'no need')\nreturn 1"
+            ),
             python("b"),
             python("c"),
         ]
@@ -103,7 +122,9 @@ async def test_directives_ride_with_task_done(bench: Bench) -> None:
 
 async def test_an_invalid_directive_burns_no_attempts(bench: Bench) -> None:
     """B11: one attempt, one clear error, nothing applied; a resume has all its attempts again."""
-    bench.create([python("a", "ctx.control.skip('nope', 'x')\nreturn 1", retry={"max_attempts": 3}), python("b")])
+    bench.create(
+        [python("a", "ctx.control.skip('nope', 'x')\nreturn 1", retry={"max_attempts": 3}), python("b")]
+    )
     assert await bench.go() == "failed"
     assert len(order(bench)) == 1
     assert bench.events("task.retrying") == []
@@ -150,7 +171,9 @@ return n"""
 
 
 async def test_a_row_of_a_map_cannot_direct_the_run(bench: Bench) -> None:
-    bench.create([python("m", "ctx.control.skip('b', 'x')", for_each="{{ seed.rows }}"), python("b")], {"rows": [1]})
+    bench.create(
+        [python("m", "ctx.control.skip('b', 'x')", for_each="{{ seed.rows }}"), python("b")], {"rows": [1]}
+    )
     assert await bench.go() == "done"
     [failed] = bench.events("item.failed")
     assert "a row of a map cannot direct the run" in failed["data"]["error"]["message"]
@@ -242,11 +265,20 @@ IMPOSSIBLE = [
     ('{"patch": {"add": [{"name": "x", "prompt": "p"}, {"name": "x", "prompt": "p"}]}}', "patch.add[1].name"),
     ('{"patch": {"add": [{"name": "x y", "prompt": "p"}]}}', "patch.add[0].name"),
     ('{"patch": {"add": [{"prompt": "p"}]}}', "a task needs `name`"),
-    ('{"patch": {"add": [{"name": "x", "promt": "p"}]}}', "`promt` is not a field of a task; did you mean `prompt`?"),
-    ('{"patch": {"add": [{"name": "x", "prompt": "p", "retry": {"max_attempt": 1}}]}}', "did you mean `max_attempts`?"),
+    (
+        '{"patch": {"add": [{"name": "x", "promt": "p"}]}}',
+        "`promt` is not a field of a task; did you mean `prompt`?",
+    ),
+    (
+        '{"patch": {"add": [{"name": "x", "prompt": "p", "retry": {"max_attempt": 1}}]}}',
+        "did you mean `max_attempts`?",
+    ),
     ('{"patch": {"add": [{"name": "x", "prompt": "{{ sed.x }}"}]}}', "patch.add[0].prompt"),
     ('{"patch": {"add": [{"name": "x", "prompt": "{{ tasks.c }}"}]}}', "patch.add[0].prompt"),
-    ('{"patch": {"add": [{"name": "x", "prompt": "p", "needs": ["nope"]}]}}', "needs 'nope', which is not a task"),
+    (
+        '{"patch": {"add": [{"name": "x", "prompt": "p", "needs": ["nope"]}]}}',
+        "needs 'nope', which is not a task",
+    ),
     ('{"patch": {"add": [{"name": "x", "prompt": "p", "needs": ["c"]}]}}', "goes in a circle"),
     ('{"patch": {"add": [{"name": "x", "prompt": "p", "llm": {"model": "opnai:x"}}]}}', "opnai"),
     ('{"patch": {"add": [{"name": "x", "source": "def ("}]}}', "the Python does not parse"),

@@ -27,10 +27,19 @@ tasks:
 llm: {model: "fake:echo"}
 """
 
+NAP = """
+import asyncio
+async def integration(ctx):
+    await asyncio.sleep(3)
+    return 2
+"""
+
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterProcess]:
-    process = JupyterProcess(tmp_path_factory.mktemp("real"), orchestrator=None)
+    process = JupyterProcess(
+        tmp_path_factory.mktemp("real"), orchestrator=None, env={"OPENAI_API_KEY": "sk-never-to-be-seen"}
+    )
     yield process
     process.stop()
 
@@ -87,7 +96,9 @@ def test_a_map_from_submit_to_its_rows(http: httpx.Client) -> None:
         ("nobody-knows-it", None, "nobody-knows-it"),
     ],
 )
-def test_what_cannot_run_is_refused_with_its_place(http: httpx.Client, pipeline: Any, seed: Any, said: str) -> None:
+def test_what_cannot_run_is_refused_with_its_place(
+    http: httpx.Client, pipeline: Any, seed: Any, said: str
+) -> None:
     """P11 and done-when 8: one clear message, nothing started."""
     before = http.get("runs").json()
     answer = http.post("runs", json={"pipeline": pipeline, "seed": seed or {"name": "s", "data": {}}})
@@ -104,9 +115,26 @@ def test_meta_and_ready_say_who_works(http: httpx.Client, real: JupyterProcess) 
     assert http.get("ready").json()["ready"] is True
 
 
+def test_no_error_carries_a_key(http: httpx.Client, real: JupyterProcess) -> None:
+    """P10: whatever way it came into a message; nor the server's and the orchestrator's logs."""
+    pipeline = {"name": "k", "llm": {"model": "sk-never-to-be-seen:x"}, "tasks": [{"name": "a", "prompt": "x"}]}
+    for path in ("runs", "pipelines/validate"):
+        answer = http.post(path, json={"pipeline": pipeline, "seed": {"name": "s", "data": {}}})
+        assert answer.status_code == 400
+        assert "sk-never-to-be-seen" not in answer.text
+        assert "********" in answer.text
+    for log in (real.log, *(real.data / "logs").glob("*.log")):
+        assert "sk-never-to-be-seen" not in log.read_text()
+    assert (real.data / "logs" / "orchestrator.log").exists()
+
+
 def test_gates_are_decided_once(http: httpx.Client) -> None:
     """DESIGN Gates: 200, then 409, also after the end."""
-    pipeline = {"name": "g", "llm": {"model": "fake:echo"}, "tasks": [{"name": "a", "prompt": "x", "gate": True}]}
+    pipeline = {
+        "name": "g",
+        "llm": {"model": "fake:echo"},
+        "tasks": [{"name": "a", "prompt": "x", "gate": True}],
+    }
     run = http.post("runs", json={"pipeline": pipeline, "seed": {"name": "s", "data": {}}}).json()["run"]["id"]
     with http.stream("GET", f"runs/{run}/events") as answer:
         parser = Parser()
@@ -125,7 +153,7 @@ def test_the_servers_end_leaves_no_process_and_loses_no_run(tmp_path: Path) -> N
     """P1, DESIGN section 5: SIGTERM drains; the next server goes on with the run."""
     nap = {"name": "n", "tasks": [
         {"name": "first", "source": "def integration(ctx):\n    return 1"},
-        {"name": "nap", "source": "import asyncio\nasync def integration(ctx):\n    await asyncio.sleep(3)\n    return 2"},
+        {"name": "nap", "source": NAP},
     ]}  # fmt: skip
     first = JupyterProcess(tmp_path, orchestrator=None)
     with first.http() as http:
