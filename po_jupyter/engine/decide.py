@@ -6,6 +6,7 @@ the same again, which is the whole of recovery.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,16 +62,16 @@ def decide(pipeline: Pipeline, state: RunState, running: frozenset[str] = frozen
         return [End("cancelled", {"code": "gate_rejected", "message": message, "hint": "", "details": {}})]
 
     starts: list[Command] = []
-    pipeline = effective(pipeline, state)
-    for task in pipeline.tasks:
-        now = state.tasks[task.name]
-        if task.name in running or now.state not in ("pending", "running"):
+    needs = effective(pipeline, state).needs
+    for name in needs:
+        now = state.tasks[name]
+        if now.state not in ("pending", "running") or name in running:
             continue
-        if state.only is not None and task.name != state.only:
+        if state.only is not None and name != state.only:
             continue
-        if _open(pipeline, state, task.name):
+        if _open(needs, state, name):
             attempt = now.attempt if now.state == "running" else now.attempt + 1
-            starts.append(Start(task.name, attempt, now.delay))
+            starts.append(Start(name, attempt, now.delay))
     if starts or running:
         return starts
 
@@ -97,21 +98,22 @@ def _stopped(only: str, left: list[TaskState]) -> dict[str, Any]:
     }
 
 
-def _open(pipeline: Pipeline, state: RunState, name: str) -> bool:
+def _open(needs: Mapping[str, tuple[str, ...]], state: RunState, name: str) -> bool:
     """Whether all that `name` needs is met: done and no gate behind it closed.
 
     A skipped task needs nothing itself, but who waits for it still waits for what came before it.
     """
+    todo = needs[name]
     seen: set[str] = set()
-    todo = list(pipeline.needs_of(name))
     while todo:
-        need = todo.pop()
-        if need in seen:
-            continue
-        seen.add(need)
-        task = state.tasks[need]
-        if task.state == "skipped":
-            todo.extend(pipeline.needs_of(need))
-        elif task.state != "done" or task.gate not in (None, "approved"):
-            return False
+        skipped: list[str] = []
+        for need in todo:
+            task = state.tasks[need]
+            if task.state == "skipped":
+                if need not in seen:
+                    seen.add(need)
+                    skipped.append(need)
+            elif task.state != "done" or task.gate not in (None, "approved"):
+                return False
+        todo = tuple(n for name in skipped for n in needs[name])
     return True

@@ -173,6 +173,8 @@ async def _commit_end(work: Work, task: Task, events: list[dict[str, Any]], payl
 
 def _end_after(work: Work, task: Task, events: list[dict[str, Any]]) -> End | None:
     """The end that `decide` will say once `events` are in the log. A gate is left to `drive`: see there."""
+    if len(work.running) > 1:
+        return None
     state = work.state
     numbered = [{**e, "offset": state.offset + i} for i, e in enumerate(events, 1)]
     commands = decide(work.pipeline, fold(state, numbered), frozenset(work.running - {task.name}))

@@ -82,8 +82,17 @@ def main() -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as directory:
         tmp = Path(directory)
         store = DiskStore(tmp / "store")
-        data = {"rows": [{"id": i, "text": f"ticket number {i}: the export button does nothing"} for i in range(ROWS)]}
-        create(store, "warm", [{"name": "m", "prompt": "{{ item }}", "for_each": "range(50)", "output": SCHEMA}], {})
+        data = {
+            "rows": [
+                {"id": i, "text": f"ticket number {i}: the export button does nothing"} for i in range(ROWS)
+            ]
+        }
+        create(
+            store,
+            "warm",
+            [{"name": "m", "prompt": "{{ item }}", "for_each": "range(50)", "output": SCHEMA}],
+            {},
+        )
         asyncio.run(go(store, "warm", tmp))
         for width in (100, 1000):
             for kind, more in (("text", {}), ("JSON Schema", {"output": SCHEMA})):
@@ -125,7 +134,12 @@ def main() -> list[dict[str, Any]]:
             await work.aclose()
             return took
 
-        row("load a run of 1,000 finished tasks", min(asyncio.run(load()) for _ in range(3)) * 1000, "ms", "<= 300")
+        row(
+            "load a run of 1,000 finished tasks",
+            min(asyncio.run(load()) for _ in range(3)) * 1000,
+            "ms",
+            "<= 300",
+        )
         store.close()
     prompt = Prompt("Label: {{ tasks.extract.title }} (seed: {{ seed.text }}) {{ item.x }}", task="t")
     names = base_names(seed={"text": "hi"}, tasks={"extract": {"title": "T"}})
