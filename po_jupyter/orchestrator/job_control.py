@@ -149,7 +149,7 @@ class JobControl(Reader):
             letters = []
             for head in page.heads:
                 with contextlib.suppress(NotFound):  # deleted since
-                    letters.append(letter(self._views.state(head)))
+                    letters.append(letter(self._views.state(head), self._views.pipeline(head["run"])))
             return letters, page.next
 
         return await self._do(read)
