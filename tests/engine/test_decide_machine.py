@@ -1,9 +1,9 @@
 """A state machine over `decide` and `fold`: whatever is delivered, lost, repeated or late, the promises hold.
 
-The *log* is the store's: append-only, under a fence (P2). *Workers* hold a folded copy of some prefix of it, as real
-ones do, and act on what they know; a worker that was overtaken commits with an old fence and is refused. People cancel,
-decide gates, resume and restart; tasks add and skip others; messages (hints to look) come twice, late, in any order, or
-never (P1).
+The *log* is the store's: append-only, under a fence (P2). *Workers* hold a folded copy of some prefix of it, as
+real ones do, and act on what they know; a worker that was overtaken commits with an old fence and is refused.
+People cancel, decide gates, resume and restart; tasks add and skip others; messages (hints to look) come twice,
+late, in any order, or never (P1).
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ def numbered(events: list[Event], after: int) -> list[Event]:
 
 
 class Worker:
-    """One worker's view: a fence, a state folded up to some offset, what it executes, and answers it paid for."""
+    """One worker's view: a fence, a state folded up to some offset, what it executes, and answers it paid
+    for."""
 
     def __init__(self, fence: int, log: list[Event]) -> None:
         self.fence = fence
@@ -83,7 +84,8 @@ class Runs(RuleBasedStateMachine):
         return fold(RunState("r"), self.log)
 
     def commit(self, worker: Worker, events: list[Event]) -> bool:
-        """A worker's transaction: all of it or, with an old fence, nothing (P2). It hears what others wrote, too."""
+        """A worker's transaction: all of it or, with an old fence, nothing (P2). It hears what others wrote,
+        too."""
         if worker.fence != self.fence:
             return False
         self.hear(worker)
@@ -106,7 +108,8 @@ class Runs(RuleBasedStateMachine):
 
     @rule(worker=consumes(workers), counted=st.booleans())
     def crash(self, worker: Worker, counted: bool) -> None:
-        """It is gone, with what it had not committed. The orchestrator may record it, if the run was its own."""
+        """It is gone, with what it had not committed. The orchestrator may record it, if the run was its
+        own."""
         if counted and worker.fence == self.fence and self.truth().state not in ENDED:
             self.fence += 1
             self.append([draft("worker.crashed", crashes=1)])
@@ -150,6 +153,8 @@ class Runs(RuleBasedStateMachine):
             self.hear(worker)  # the store's answer to a commit tells that there is more; decide again later
             return
         if end.state == "waiting":
+            if worker.state.state == "waiting":
+                return
             self.commit(worker, [draft("run.waiting")])
             return
         self.commit(worker, [draft(f"run.{end.state}", error=end.error)])
@@ -161,7 +166,8 @@ class Runs(RuleBasedStateMachine):
         control=st.sampled_from(["", "add", "skip", "pause"]),
     )
     def finish(self, worker: Worker, pick: int, fails: bool, control: str) -> None:
-        """One of its tasks is over: answer and outcome are one transaction with what the task asks of the run."""
+        """One of its tasks is over: answer and outcome are one transaction with what the task asks of the
+        run."""
         if not worker.running:
             return
         name = sorted(worker.running)[pick % len(worker.running)]
@@ -208,7 +214,7 @@ class Runs(RuleBasedStateMachine):
 
     @rule(
         target=workers,
-        count=st.integers(1, 12),
+        count=st.integers(3, 20),
         fails=st.booleans(),
         control=st.sampled_from(["", "add", "skip", "pause"]),
     )
@@ -216,6 +222,9 @@ class Runs(RuleBasedStateMachine):
         """A new worker gets some way without a disturbance; only its first task asks for something."""
         worker = self.claim()
         for i in range(count):
+            if worker.state.state == "waiting":
+                self.decide_gate(True)
+                self.hear(worker)
             self.step(worker)
             self.finish(worker, i, fails and i == count - 1, control if i < 2 else "")
         return worker
@@ -227,7 +236,8 @@ class Runs(RuleBasedStateMachine):
 
     @rule(hint=hints)
     def deliver(self, hint: tuple[Worker, int]) -> None:
-        """P1: an old hint, or the same twice, tells nothing wrong; folding a prefix that is known changes nothing."""
+        """P1: an old hint, or the same twice, tells nothing wrong; folding a prefix that is known changes
+        nothing."""
         worker, upto = hint
         before = worker.state
         self.hear(worker, upto)
@@ -235,9 +245,9 @@ class Runs(RuleBasedStateMachine):
             assert worker.state == before
 
     # -- people -----------------------------------------------------------------------------------
-    @rule()
-    def cancel(self) -> None:
-        if self.truth().state not in ENDED:
+    @rule(really=st.integers(0, 3))
+    def cancel(self, really: int) -> None:
+        if really == 3 and self.truth().state not in ENDED:
             self.append([draft("run.cancel_requested", by="me")])
 
     @rule(approve=st.booleans())
@@ -313,7 +323,8 @@ class Runs(RuleBasedStateMachine):
 
     @invariant()
     def paid_work_is_counted_and_done_tasks_have_outputs(self) -> None:
-        """P3, P12: every answer in the log is in the usage exactly once; a gate's decision is never overwritten."""
+        """P3, P12: every answer in the log is in the usage exactly once; a gate's decision is never
+        overwritten."""
         if not hasattr(self, "log"):
             return
         state = self.truth()
@@ -344,6 +355,6 @@ class Runs(RuleBasedStateMachine):
 
 
 Runs.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 TestRuns = Runs.TestCase
