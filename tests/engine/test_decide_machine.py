@@ -40,6 +40,9 @@ def numbered(events: list[Event], after: int) -> list[Event]:
     return [{**e, "offset": after + i, "run": "r"} for i, e in enumerate(events, 1)]
 
 
+ASKS = ["", "add", "skip", "pause"]
+
+
 class Worker:
     """One worker's view: a fence, a state folded up to some offset, what it executes, and answers it paid
     for."""
@@ -58,12 +61,14 @@ class Runs(RuleBasedStateMachine):
 
     @initialize(
         shape=st.lists(
-            st.tuples(st.sets(st.integers(0, 5)), st.booleans(), st.booleans()), min_size=2, max_size=5
+            st.tuples(st.sets(st.integers(0, 5)), st.booleans(), st.booleans(), st.sampled_from(ASKS)),
+            min_size=2,
+            max_size=5,
         )
     )
-    def create(self, shape: list[tuple[set[int], bool, bool]]) -> None:
+    def create(self, shape: list[tuple[set[int], bool, bool, str]]) -> None:
         tasks: list[dict[str, Any]] = []
-        for i, (needs, chained, gated) in enumerate(shape):
+        for i, (needs, chained, gated, _) in enumerate(shape):
             task: dict[str, Any] = {"name": f"t{i}", "prompt": "x"}
             if not chained:
                 task["needs"] = [f"t{j}" for j in sorted(needs) if j < i]
@@ -71,6 +76,7 @@ class Runs(RuleBasedStateMachine):
                 task["gate"] = "look"
             tasks.append(task)
         self.pipeline = Pipeline(name="p", tasks=tasks)  # type: ignore[arg-type]
+        self.asks = {f"t{i}": ask for i, (*_, ask) in enumerate(shape)}  # the same in each attempt
         self.fence = 0
         self.log: list[Event] = []
         created = [{"name": t.name, "kind": t.kind} for t in self.pipeline.tasks]
@@ -159,13 +165,8 @@ class Runs(RuleBasedStateMachine):
             return
         self.commit(worker, [draft(f"run.{end.state}", error=end.error)])
 
-    @rule(
-        worker=workers,
-        pick=st.integers(0, 9),
-        fails=st.booleans(),
-        control=st.sampled_from(["", "add", "skip", "pause"]),
-    )
-    def finish(self, worker: Worker, pick: int, fails: bool, control: str) -> None:
+    @rule(worker=workers, pick=st.integers(0, 9), fails=st.booleans())
+    def finish(self, worker: Worker, pick: int, fails: bool) -> None:
         """One of its tasks is over: answer and outcome are one transaction with what the task asks of the
         run."""
         if not worker.running:
@@ -185,16 +186,17 @@ class Runs(RuleBasedStateMachine):
             events.append(draft("task.failed", name, error={"code": "x"}, attempt=attempt))
         else:
             events.append(draft("task.done", name, output=[1, 0], attempt=attempt))
-            events += self.asked(worker, name, control)
+            events += self.asked(worker, name)
         if self.commit(worker, events):
             assert worker.running.pop(name) == attempt
 
-    def asked(self, worker: Worker, name: str, control: str) -> list[Event]:
+    def asked(self, worker: Worker, name: str) -> list[Event]:
         state = worker.state
         now = effective(self.pipeline, state)
         names = [t.name for t in now.tasks]
         wanted: dict[str, Any] = {}
-        if control == "add" and len(name) < 4:
+        control = self.asks.get(name, "")
+        if control == "add":
             wanted = {"patch": {"add": [{"name": f"{name}x", "prompt": "x"}]}}
         elif control == "skip":
             wanted = {"skip": [{"task": names[-1], "reason": "r"}]}
@@ -212,21 +214,16 @@ class Runs(RuleBasedStateMachine):
             return said + ([draft("gate.opened", name, message="look")] if gate is not None else [])
         return [draft("gate.opened", name, message="look")] if now.task(name).gate is not None else []
 
-    @rule(
-        target=workers,
-        count=st.integers(3, 20),
-        fails=st.booleans(),
-        control=st.sampled_from(["", "add", "skip", "pause"]),
-    )
-    def work_on(self, count: int, fails: bool, control: str) -> Worker:
-        """A new worker gets some way without a disturbance; only its first task asks for something."""
+    @rule(target=workers, count=st.integers(3, 20), fails=st.booleans())
+    def work_on(self, count: int, fails: bool) -> Worker:
+        """A new worker gets some way without a disturbance."""
         worker = self.claim()
         for i in range(count):
             if worker.state.state == "waiting":
                 self.decide_gate(True)
                 self.hear(worker)
             self.step(worker)
-            self.finish(worker, i, fails and i == count - 1, control if i < 2 else "")
+            self.finish(worker, i, fails and i == count - 1)
         return worker
 
     # -- hints: twice, late, in any order, or never -----------------------------------------------
@@ -349,7 +346,7 @@ class Runs(RuleBasedStateMachine):
                 self.decide_gate(True)
                 self.hear(worker)
             self.step(worker)
-            self.finish(worker, 0, False, "")
+            self.finish(worker, 0, False)
         else:
             raise AssertionError(f"the run never ends: {self.truth()}")
 
