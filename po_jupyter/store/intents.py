@@ -52,6 +52,11 @@ class Remove(NamedTuple):
 
 
 Op = Move | Write | Remove
+_FIELDS = {
+    "move": {"source", "target", "identity"},
+    "write": {"path", "staged"},
+    "remove": {"path", "identity"},
+}
 Decided = Callable[[str, Any], bool]
 
 
@@ -208,7 +213,11 @@ class Intent:
             if said["version"] != 1:
                 raise InvalidInput(f"the intent {self.id} was written by a newer po_jupyter")
             self.name, self.decision, self._ops = said["name"], said["decision"], said["ops"]
-        except (ValueError, KeyError, TypeError):
+            for op in self._ops:
+                fields = _FIELDS[op["op"]]
+                if op.keys() != {"op", *fields} or not all(type(op[f]) is str for f in fields - {"identity"}):
+                    raise ValueError(op)
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise InvalidInput(
                 f"{self._intents.root / LOG / self.id}.{kind} is not an intent",
                 hint="Something else wrote it. Look at it, then remove it.",
