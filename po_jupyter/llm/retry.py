@@ -67,7 +67,19 @@ async def with_retry(
         sleep=sleep,
     )
 
-    async def once() -> T:  # tenacity awaits only what it sees to be a coroutine function
+    # Nearly every call succeeds at once, and tenacity's bookkeeping costs as much as sending the request: the
+    # first try goes without it, and its failure is handed over as the outcome of attempt 1.
+    try:
+        return await call()
+    except ModelError as error:
+        if not error.transient or retry.max_attempts == 1:
+            error.details.setdefault("attempts", 1)
+            raise
+        failed = [error]
+
+    async def once() -> T:
+        if failed:
+            raise failed.pop()
         return await call()
 
     try:

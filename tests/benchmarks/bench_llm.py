@@ -1,8 +1,8 @@
 """Fan-out to a model server: how far from the ideal, and how much CPU a call takes.
 
 2,000 calls at 100 and at 400 in flight against a server (in a process of its own) that answers after 50 ms. The
-ideal is 2000 x 0.05 / width seconds. Ours goes the whole way: journal (in memory), retries, price, usage. In the
-same run, where they are installed: plain httpx, and the official OpenAI SDK.
+ideal is 2000 x 0.05 / width seconds. Ours goes the whole way: journal (in memory), retries, price, usage. In
+the same run, where they are installed: plain httpx, and the official OpenAI SDK.
 
     python tests/benchmarks/bench_llm.py
 """
