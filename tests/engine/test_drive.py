@@ -157,7 +157,7 @@ async def test_cancel_keeps_what_is_finished(bench: Bench) -> None:
 SWALLOWS_ASYNC = """
 import asyncio
 async def integration(ctx):
-    ctx.io.write_artifact("on", "")
+    (ctx.io.task_dir / "on").touch()
     while not (ctx.io.task_dir / "off").exists():
         try:
             await asyncio.sleep(0.1)
@@ -167,7 +167,7 @@ async def integration(ctx):
 SWALLOWS_IN_A_THREAD = """
 import time
 def integration(ctx):
-    ctx.io.write_artifact("on", "")
+    (ctx.io.task_dir / "on").touch()
     while True:
         try:
             time.sleep(0.01)
@@ -184,7 +184,7 @@ async def test_user_code_cannot_swallow_a_cancellation(
     bench.create([python("a", body)])
     async with bench.worker() as work:
         driving = asyncio.ensure_future(drive(work))
-        while not (work.run_dir / "artifacts" / "on").exists():
+        while not (work.run_dir / "tmp" / "a" / "on").exists():
             await asyncio.sleep(0.01)
         bench.store.request(RUN, [draft("run.cancel_requested", by="me")])
         work.cancel_hint()
