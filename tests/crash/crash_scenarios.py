@@ -33,6 +33,7 @@ class Scenario:
     was found (before, after) or raises; `finish` shows that one can go on from there."""
 
     name: ClassVar[str]
+    sound: ClassVar[bool] = True  # False: written carelessly, to show that the sweep can fail
     nested: ClassVar[bool] = False  # kill the recovery at each of its points too
     states: ClassVar[frozenset[str]] = frozenset({"before", "after"})
 
@@ -277,6 +278,21 @@ class TakeIn(_Folder):
         assert self.files(at) == [f"current/{runs[0]}/definition.json", f"current/{runs[0]}/{self.seed}"]
 
 
+class Careless(TakeIn):
+    """The same without an intent. There is an instant at which the file is gone and no run is there."""
+
+    name = "careless"
+    sound = False
+
+    def act(self, at: Path) -> None:
+        store = opened(at)
+        tree = intake.open_intents(at / "inbox", store).tree
+        tree.move(f"pending/{self.seed}", f"current/a1/{self.seed}")
+        tree.write("current/a1/definition.json", b"{}")
+        store.create_run(new("a1"))
+        store.close()
+
+
 class PutAway(_Folder):
     """A finished run's files go from current to complete, with the result, at once."""
 
@@ -457,6 +473,7 @@ class Artifact(_Run):
     """Artifacts and the checkpoint of their task: both or neither, and nothing else is left at the end."""
 
     name = "artifact"
+    states = frozenset({"pending", "running", "done"})
     tasks: ClassVar[list[dict[str, Any]]] = [
         _python("one", "ctx.io.write_artifact('a.txt', 'a'); ctx.io.write_artifact('d/b.txt', 'b')"),
         _python("two", "return ctx.io.read_artifact('a.txt') + ctx.io.read_artifact('d/b.txt')"),
