@@ -50,7 +50,7 @@ def delay_before(attempt: int, retry: CallRetry) -> float:
 
     Exponential with full jitter ("Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
     """
-    return random.uniform(0, min(retry.max_delay, retry.initial_delay * retry.multiplier ** (attempt - 1)))  # noqa: S311
+    return random.uniform(0, min(retry.max_delay, retry.initial_delay * retry.multiplier ** (attempt - 1)))
 
 
 async def execute(work: Work, start: Start) -> None:
@@ -144,6 +144,8 @@ async def _commit_end(work: Work, task: Task, events: list[dict[str, Any]], payl
 
 def _end_after(work: Work, task: Task, events: list[dict[str, Any]]) -> End | None:
     """The end that `decide` will say once `events` are in the log. A gate is left to `drive`: see there."""
+    if len(work.running) > 1:
+        return None
     state = work.state
     numbered = [{**e, "offset": state.offset + i} for i, e in enumerate(events, 1)]
     commands = decide(work.pipeline, fold(state, numbered), frozenset(work.running - {task.name}))

@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -45,11 +45,16 @@ class Finds(Protocol):
 
 
 class Outputs(Mapping[str, Any]):
-    """`tasks` of templates and stages: the outputs of the tasks that another one waits for, read when asked."""
+    """`tasks` of templates and stages: the outputs of the tasks that `name` waits for, read when asked."""
 
-    def __init__(self, work: Work, names: Iterable[str]) -> None:
+    def __init__(self, work: Work, name: str) -> None:
         self._work = work
-        self._names = dict.fromkeys(names)
+        self._name = name
+
+    @cached_property
+    def _names(self) -> dict[str, None]:
+        before = self._work.pipeline.upstream_of(self._name)
+        return {t.name: None for t in self._work.pipeline.tasks if t.name in before}
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._names:
@@ -164,7 +169,8 @@ class Work:
         """Queue a commit, in order; a failure is raised by a later one."""
         said, state = self._take(events)
         self._committer.commit_soon(Commit(said, items, calls, payloads, state))
-        self._apply(events)
+        if events:
+            self._apply(events)
 
     async def commit(
         self,
@@ -307,7 +313,7 @@ class Work:
 
     def outputs_for(self, task: Task) -> Outputs:
         """The outputs that a task may use: of every task that is finished for sure when it starts."""
-        return Outputs(self, self.pipeline.upstream_of(task.name))
+        return Outputs(self, task.name)
 
     def calls(self, task: Task, attempt: int, item: int | None = None) -> Calls:
         """The calls of one attempt of a task or a row."""

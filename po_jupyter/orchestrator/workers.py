@@ -1,8 +1,8 @@
 """The supervisor: which runs have a worker, and what is done when one ends.
 
 `attend(run)` is the one way in. It reads what the store says about the run and does what that asks for: start a
-worker, tell one to look, end the run. So a submit, a poke, a recovery and a worker's end are all the same, and doing it
-twice changes nothing.
+worker, tell one to look, end the run. So a submit, a poke, a recovery and a worker's end are all the same,
+and doing it twice changes nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential, wait_random
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidInput, NotFound, PoError, SpawnFailed, StoreError, VersionMismatch
@@ -98,7 +98,8 @@ class Supervisor:
         self.pump()
 
     async def attend(self, run: str) -> None:
-        """Do what the store says about this run. Raises nothing: what fails is logged, and recovery comes again."""
+        """Do what the store says about this run. Raises nothing: what fails is logged, and recovery comes
+        again."""
         if self._stopping:
             return
         try:
@@ -178,7 +179,7 @@ class Supervisor:
                 return
             retry = AsyncRetrying(
                 stop=stop_after_attempt(self._settings.spawn_attempts),
-                wait=wait_exponential_jitter(initial=0.5, max=30.0, jitter=0.5),
+                wait=wait_exponential(multiplier=0.5, max=30.0) + wait_random(0, 0.5),
                 retry=retry_if_exception_type((SpawnFailed, VersionMismatch)),
                 before_sleep=lambda again: log.warning(
                     "a worker could not be started", run=run, attempt=again.attempt_number,
@@ -192,19 +193,25 @@ class Supervisor:
         except NotFound:
             pass
         except (SpawnFailed, VersionMismatch, InvalidInput) as error:
-            if not self._stopping:
-                log.error("no worker for the run", run=run, error=error.message)
-                await self._do(ending.dead, self._store, run, error)
-                self._feed.changed(run)
+            await self._give_up(run, error)
         except StoreError as error:
             log.error("the store failed", run=run, error=error.message)
             self._later(_STORE_RETRY, run)
+        except Exception as error:
+            log.exception("unexpected while starting a worker", run=run)
+            await self._give_up(run, SpawnFailed(f"no worker could be started: {error!r:.200}"))
         finally:
             self._starting.discard(run)
             if run not in self.workers and run in self._missed:
                 self._missed.discard(run)
                 self._later(0.0, run)
             self.pump()
+
+    async def _give_up(self, run: str, error: PoError) -> None:
+        if not self._stopping:
+            log.error("no worker for the run", run=run, error=error.message)
+            await self._do(ending.dead, self._store, run, error)
+            self._feed.changed(run)
 
     def _read(self, run: str) -> tuple[Head, dict[str, Any]]:
         return self._store.head(run), self._store.definition(run)
@@ -307,7 +314,8 @@ class Supervisor:
                     log.error("cannot record a worker's end", run=run, error=error.message)
                     delay = _STORE_RETRY
         self._feed.changed(run)
-        # Attended to whatever it said: somebody may have asked for more (a resume, a decision) since its last commit.
+        # Attended to whatever it said: somebody may have asked for more (a resume, a decision) since its
+        # last commit.
         if delay == 0.0:
             await self.attend(run)
         else:
@@ -322,7 +330,7 @@ class Supervisor:
         )
         if crashes is None:
             return 0.0
-        return 0.0 if crashes <= 1 else min(30.0, 2.0 ** (crashes - 2)) * random.uniform(0.5, 1.5)  # noqa: S311
+        return 0.0 if crashes <= 1 else min(30.0, 2.0 ** (crashes - 2)) * random.uniform(0.5, 1.5)
 
     async def _finished(self, worker: Worker) -> None:
         """Wait for a worker that said its last word to be gone."""
@@ -336,7 +344,8 @@ class Supervisor:
     async def watch_silence(self) -> None:
         """End workers that said nothing for longer than any of their stages may take. Runs until cancelled.
 
-        Time passes here in short steps that count for at most twice their length: a suspended laptop adds nothing.
+        Time passes here in short steps that count for at most twice their length: a suspended laptop adds
+        nothing.
         """
         step = self._settings.heartbeat
         silent: dict[int, float] = {}
@@ -378,9 +387,9 @@ class Supervisor:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _all_ended(self, workers: list[Worker], timeout: float) -> None:
+    async def _all_ended(self, workers: list[Worker], patience: float) -> None:
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(patience):
                 for worker in workers:
                     await worker.ended.wait()
         except TimeoutError:

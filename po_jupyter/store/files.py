@@ -124,8 +124,11 @@ def parts_of(name: str) -> tuple[str, ...]:
 
 
 def same(one: list[int] | None, other: list[int] | None) -> bool:
-    """Whether two identities are of one file. A directory restored from a copy has other inodes, and a file that
-    is still being edited has another time: one of the two is enough."""
+    """Whether two identities are of one file.
+
+    Files restored from a copy have other inodes, and one that is still being edited has another time: one of the
+    two is enough.
+    """
     if not one or not other:
         return one is not None and one == other
     return one[0] == other[0] or one[1:] == other[1:]

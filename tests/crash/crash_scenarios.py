@@ -29,8 +29,8 @@ SCENARIOS: dict[str, Scenario] = {}
 
 
 class Scenario:
-    """`setup` makes the state before; `act` is killed; `recover` is what a start does; `check` names the state that
-    was found (before, after) or raises; `finish` shows that one can go on from there."""
+    """`setup` makes the state before; `act` is killed; `recover` is what a start does; `check` names the state
+    that was found (before, after) or raises; `finish` shows that one can go on from there."""
 
     name: ClassVar[str]
     sound: ClassVar[bool] = True  # False: written carelessly, to show that the sweep can fail
@@ -236,7 +236,8 @@ class _Folder(Scenario):
         intents = intake.open_intents(at / "inbox", store)
         key = f"inbox {intake.identity_of(intents, self.seed)}"
         try:
-            return intake.take_in(intents, store, new(run, idempotency_key=key, request_hash="h"), self.seed)
+            planned = new(run, idempotency_key=key, request_hash="h")
+            return intake.take_in(intents, store, planned, self.seed)
         finally:
             store.close()
 
@@ -329,7 +330,8 @@ class Reject(_Folder):
 
     def act(self, at: Path) -> None:
         store = opened(at)
-        assert intake.reject(intake.open_intents(at / "inbox", store), self.seed, {"code": "invalid_seed"}) == self.seed
+        intents = intake.open_intents(at / "inbox", store)
+        assert intake.reject(intents, self.seed, {"code": "invalid_seed"}) == self.seed
         store.close()
 
     def check(self, at: Path) -> str:
@@ -517,8 +519,8 @@ class Gate(_Run):
         left = super().drive(bench)
         if left == "waiting":
             if read_history(bench.store, RUN).state.tasks["draft"].gate == "open":
-                events = [draft("gate.decided", "draft", decision="approve", note="", by="me"), draft("run.resumed")]
-                bench.store.request(RUN, events, state="pending")
+                decided = draft("gate.decided", "draft", decision="approve", note="", by="me")
+                bench.store.request(RUN, [decided, draft("run.resumed")], state="pending")
             left = super().drive(bench)
         return left
 
@@ -547,7 +549,7 @@ else:
         tasks: ClassVar[list[dict[str, Any]]] = [
             _python(
                 "plan",
-                "ctx.control.add({'name': 'extra', 'prompt': 'extra'}); ctx.control.skip('never', 'not needed')",
+                "ctx.control.add({'name': 'extra', 'prompt': 'extra'}); ctx.control.skip('never', 'why')",
             ),
             {"name": "never", "prompt": "never"},
             {"name": "last", "prompt": "last"},

@@ -86,7 +86,7 @@ def die_at(point: tuple[str, int], work: Callable[[], Any]) -> bool:
 
 
 def sweep(scenario: Scenario, base: Path, *, nested: bool) -> None:
-    setup, at = base / "setup", base / "at"
+    setup, at, crashed = base / "setup", base / "at", base / "crashed"
     setup.mkdir(parents=True)
     in_child(lambda: scenario.setup(setup))
 
@@ -99,7 +99,7 @@ def sweep(scenario: Scenario, base: Path, *, nested: bool) -> None:
         reached = die_at(point, lambda: scenario.act(at))
         said: dict[str, Any] = {"point": f"{point[0]}:{point[1]}", "killed": reached}
         if nested and reached:
-            crashed = fresh(at, base / "crashed")
+            fresh(at, crashed)
             said["again"] = 0
             for second in count(lambda: scenario.recover(fresh(crashed, at))):
                 fresh(crashed, at)

@@ -1,4 +1,4 @@
-"""Kill the process at every crash point: the state is the one before or the one after (R2.3; issue 2, done when 2)."""
+"""Killed at every crash point, the state is the one before or the one after (R2.3; issue 2, done when 2)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from crash_scenarios import SCENARIOS
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "engine")]
-
-from crash_scenarios import SCENARIOS  # noqa: E402
-
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="platform: no fork")
 
 # What each scenario passes at least: a sweep that finds nothing to kill has shown nothing.
