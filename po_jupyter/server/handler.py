@@ -8,6 +8,7 @@ import re
 from contextlib import suppress
 from http.client import responses
 from typing import TYPE_CHECKING, Any, get_args
+from urllib.parse import quote
 
 from jupyter_server._tz import utcnow
 from jupyter_server.base.handlers import JupyterHandler
@@ -18,7 +19,7 @@ from tornado.web import HTTPError, stream_request_body
 from po_jupyter.errors import Forbidden, InvalidInput, NotFound, PoError, Unauthenticated
 from po_jupyter.model.violations import violations_of
 from po_jupyter.server import auth
-from po_jupyter.server.routes import Answer, Call, Route, Streamed, Table
+from po_jupyter.server.routes import Answer, Call, File, Route, Streamed, Table
 from po_jupyter.telemetry.logging import redactor
 
 if TYPE_CHECKING:
@@ -156,6 +157,11 @@ class ApiHandler(JupyterHandler):
         result = await route.run(call)
         if isinstance(result, Streamed):
             await self._stream(result)
+            return
+        if isinstance(result, File):
+            self.set_header("Content-Type", "application/octet-stream")
+            self.set_header("Content-Disposition", f"attachment; filename*=UTF-8''{quote(result.name, safe='')}")
+            self.finish(result.content)
             return
         answer = result if isinstance(result, Answer) else Answer(result)
         self.set_status(answer.status)

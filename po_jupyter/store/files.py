@@ -126,8 +126,8 @@ def parts_of(name: str) -> tuple[str, ...]:
 def same(one: list[int] | None, other: list[int] | None) -> bool:
     """Whether two identities are of one file.
 
-    Files restored from a copy have other inodes, and one that is still being edited has another time: one of the
-    two is enough.
+    Files restored from a copy have other inodes, and one that is still being edited has another time: one of
+    the two is enough.
     """
     if not one or not other:
         return one is not None and one == other

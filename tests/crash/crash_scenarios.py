@@ -248,7 +248,7 @@ class _Folder(Scenario):
 
 
 class TakeIn(_Folder):
-    """Seed moved, run created, definition kept: all three or none; found again, the seed makes no second run."""
+    """Seed moved, run created, definition kept: all three or none; and the seed makes no second run."""
 
     name = "move"
 
