@@ -162,7 +162,8 @@ class ApiHandler(JupyterHandler):
             return
         if isinstance(result, File):
             self.set_header("Content-Type", "application/octet-stream")
-            self.set_header("Content-Disposition", f"attachment; filename*=UTF-8''{quote(result.name, safe='')}")
+            name = quote(result.name, safe="")
+            self.set_header("Content-Disposition", f"attachment; filename*=UTF-8''{name}")
             self.finish(result.content)
             return
         answer = result if isinstance(result, Answer) else Answer(result)
