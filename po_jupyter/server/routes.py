@@ -18,14 +18,18 @@ from po_jupyter.model.violations import did_you_mean
 from po_jupyter.server import stream
 from po_jupyter.server.shapes import (
     CallsQuery,
+    DeadQuery,
     DefinitionBody,
     EmptyBody,
     EventsQuery,
+    ForkBody,
     GateBody,
     ItemsQuery,
     ListRuns,
     OutputsQuery,
     Query,
+    RequeueBody,
+    RestartBody,
     ResumeBody,
     SubmitBody,
     ValidateBody,
@@ -173,6 +177,48 @@ async def resume(call: Call) -> Any:
     )
 
 
+async def restart(call: Call) -> Any:
+    """Do an ended run again: all of it, from a task on, or one task only."""
+    body: RestartBody = call.body
+    return _run(
+        await call.orchestrator.restart(
+            call.path["id"], call.owner, body.task, only=body.only, clear_usage=body.clear_usage
+        )
+    )
+
+
+async def fork(call: Call) -> Any:
+    """A new run with the checkpoints of the tasks before one; the old run stays as it is."""
+    body: ForkBody = call.body
+    view = await call.orchestrator.fork(
+        call.path["id"],
+        call.owner,
+        body.from_task,
+        seed=body.seed,
+        pipeline=body.pipeline,
+        code_allowed=call.code_allowed,
+    )
+    return Answer(_run(view), 201)
+
+
+async def dead_letters(call: Call) -> Any:
+    """Runs that exhausted their attempts, with their context."""
+    query: DeadQuery = call.query
+    letters, cursor = await call.orchestrator.dead_letters(call.owner, query.cursor, query.limit)
+    return {"dead_letters": letters, "next": cursor}
+
+
+async def requeue(call: Call) -> Any:
+    """Try a dead run again."""
+    return _run(await call.orchestrator.requeue(call.path["id"], call.owner, call.body.from_task))
+
+
+async def discard(call: Call) -> Any:
+    """Remove a dead run."""
+    await call.orchestrator.discard(call.path["id"], call.owner)
+    return Answer(None, 204)
+
+
 async def gate(call: Call) -> Any:
     """Decide the open gate of a run."""
     return _run(await call.orchestrator.gate(call.path["id"], call.owner, call.body.decision, call.body.note))
@@ -317,6 +363,8 @@ TABLE = Table(
         Route("DELETE", "runs/{id}", WRITE, delete_run, success=204),
         Route("POST", "runs/{id}/cancel", WRITE, cancel, body=EmptyBody),
         Route("POST", "runs/{id}/resume", WRITE, resume, body=ResumeBody),
+        Route("POST", "runs/{id}/restart", WRITE, restart, body=RestartBody),
+        Route("POST", "runs/{id}/fork", WRITE, fork, body=ForkBody, success=201, asks_code=True),
         Route("POST", "runs/{id}/gate", ("gates",), gate, body=GateBody),
         Route("GET", "runs/{id}/outputs", READ, outputs, query=OutputsQuery),
         Route("GET", "runs/{id}/artifacts", READ, artifacts),
@@ -324,6 +372,9 @@ TABLE = Table(
         Route("GET", "runs/{id}/items", READ, items, query=ItemsQuery),
         Route("GET", "runs/{id}/calls", READ, calls, query=CallsQuery),
         Route("GET", "runs/{id}/events", READ, run_events, query=EventsQuery, streams=True),
+        Route("GET", "dead-letters", READ, dead_letters, query=DeadQuery),
+        Route("POST", "dead-letters/{id}/requeue", WRITE, requeue, body=RequeueBody),
+        Route("DELETE", "dead-letters/{id}", WRITE, discard, success=204),
         Route("GET", "events", READ, all_events, streams=True),
     )
 )
