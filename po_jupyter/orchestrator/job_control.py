@@ -13,7 +13,7 @@ from po_jupyter.model.pipeline import Pipeline
 from po_jupyter.model.reading import check_pipeline
 from po_jupyter.model.run import RunView
 from po_jupyter.model.violations import did_you_mean
-from po_jupyter.orchestrator import fork, submission
+from po_jupyter.orchestrator import artifacts, fork, submission
 from po_jupyter.orchestrator.dead_letters import letter
 from po_jupyter.orchestrator.reader import Reader
 from po_jupyter.orchestrator.registry import Registry
@@ -126,7 +126,10 @@ class JobControl(Reader):
         )
         _exists(checked, from_task, run)
         new = submission.new_run(asked, checked, envelope, whose)
-        copied = fork.copies(self._store, state, fork.kept(checked, state, from_task))
+        kept = fork.kept(checked, state, from_task)
+        copied = fork.copies(self._store, state, kept)
+        directory = self.settings.data_dir / "runs"
+        artifacts.take_over(directory / run, directory / new.run, [state.tasks[name] for name in kept])
         origin = {"run": run, "from_task": from_task}
         created = {**new.events[0], "data": {**new.events[0]["data"], "forked_from": origin}}
         return new._replace(
