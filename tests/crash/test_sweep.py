@@ -48,10 +48,10 @@ def test_killed_at_every_point(name: str, place: Path) -> None:
     assert sweep.returncode == 0, f"{sweep.stderr}{after}"
     scenario = SCENARIOS[name]
     assert {said["state"] for said in found} == scenario.states, found
-    # How many small commits a run makes depends a little on time: the last ones may not come to pass again.
-    assert sum(said["killed"] for said in found) >= max(AT_LEAST.get(name, 3), len(found) - 3)
+    # The last one lives; and a run may make a commit less than when its points were counted.
+    assert sum(said["killed"] for said in found) >= max(AT_LEAST.get(name, 3), len(found) - 4)
     if scenario.nested:
-        assert sum(said["again"] for said in found) >= 5
+        assert sum(said.get("again", 0) for said in found) >= 5
 
 
 def test_the_sweep_can_fail(place: Path) -> None:
