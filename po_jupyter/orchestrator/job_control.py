@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+from collections.abc import Mapping
 from typing import Any
 
 from po_jupyter.engine.effective import effective
@@ -29,7 +30,7 @@ class JobControl(Reader):
     async def _changed(self, run: str) -> RunView:
         raise NotImplementedError
 
-    async def _begin(self, head: Head) -> RunView:
+    async def _begin(self, head: Head, definition: Mapping[str, Any]) -> RunView:
         raise NotImplementedError
 
     async def resume(self, run_id: str, owner: str | None, from_task: str | None = None) -> RunView:
@@ -95,7 +96,8 @@ class JobControl(Reader):
         """
         head = await self.find(run_id, owner)
         new = await self._do(self._fork, head, owner, from_task, seed, pipeline, code_allowed)
-        return await self._begin((await self._do(self._store.create_run, new))[0])
+        created, _ = await self._do(self._store.create_run, new)
+        return await self._begin(created, new.definition)
 
     def _fork(
         self, head: Head, owner: str | None, from_task: str, seed: Any, pipeline: Any, code_allowed: bool

