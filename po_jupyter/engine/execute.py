@@ -71,7 +71,8 @@ async def execute(work: Work, start: Start) -> None:
 
 async def _done(work: Work, task: Task, output: Any, seconds: float, said: list[dict[str, Any]]) -> None:
     """Commit that the task is done, with its output and what it asked of the run."""
-    events = [draft("task.done", task.name, output=0, seconds=seconds), *said]
+    done = draft("task.done", task.name, output=0, seconds=seconds, **work.files.said(task.name))
+    events = [done, *said]
     if task.gate is not None and not any(e["type"] == "gate.opened" for e in said):
         gate = task.gate
         events.append(draft("gate.opened", task.name, message=gate.message, artifacts=list(gate.artifacts)))

@@ -69,7 +69,7 @@ def copies(store: Store, state: RunState, names: list[str]) -> Copies:
     events: list[dict[str, Any]] = []
     items: list[dict[str, Any]] = []
     payloads: list[Any] = []
-    rows = None
+    history = None
     for name in names:
         task = state.tasks[name]
         if task.state == "skipped":
@@ -77,9 +77,10 @@ def copies(store: Store, state: RunState, names: list[str]) -> Copies:
             continue
         value = store.payload(state.run, Ref(*task.output)) if task.output is not None else None
         if isinstance(value, dict) and value.keys() == {MAP, "total"}:
-            rows = rows if rows is not None else read_history(store, state.run).rows
+            history = history if history is not None else read_history(store, state.run)
             value = map_marker(name, value["total"])
-            outcomes = rows.get(name, {})
+            outcomes = history.rows.get(name, {})
+            files = history.artifacts.get(name, {})
             for index in sorted(outcomes):
                 row = outcomes[index]
                 item: dict[str, Any] = {"task": name, "index": index, "ok": row.ok}
@@ -88,11 +89,14 @@ def copies(store: Store, state: RunState, names: list[str]) -> Copies:
                     payloads.append(store.payload(state.run, Ref(*row.output)))
                 if row.error is not None:
                     item["error"] = row.error
+                if row.ok and index in files:
+                    item["artifacts"] = files[index]
                 items.append(item)
             good = sum(row.ok for row in outcomes.values())
             events.append(draft("map.started", name, total=value["total"]))
             events.append(draft("map.progress", name, done=good, failed=len(outcomes) - good, in_flight=0))
-        events.append(draft("task.done", name, output=len(payloads), seconds=0.0, copied=True))
+        wrote: dict[str, Any] = {"artifacts": list(task.artifacts)} if task.artifacts else {}
+        events.append(draft("task.done", name, output=len(payloads), seconds=0.0, copied=True, **wrote))
         payloads.append(value)
         events += _gate(state, name)
     return Copies(events, items, payloads)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+from collections.abc import Mapping
 from typing import Any
 
 from po_jupyter.engine.effective import effective
@@ -13,7 +14,7 @@ from po_jupyter.model.pipeline import Pipeline
 from po_jupyter.model.reading import check_pipeline
 from po_jupyter.model.run import RunView
 from po_jupyter.model.violations import did_you_mean
-from po_jupyter.orchestrator import fork, submission
+from po_jupyter.orchestrator import artifacts, fork, submission
 from po_jupyter.orchestrator.dead_letters import letter
 from po_jupyter.orchestrator.reader import Reader
 from po_jupyter.orchestrator.registry import Registry
@@ -29,7 +30,7 @@ class JobControl(Reader):
     async def _changed(self, run: str) -> RunView:
         raise NotImplementedError
 
-    async def _begin(self, head: Head, new: NewRun) -> RunView:
+    async def _begin(self, head: Head, definition: Mapping[str, Any]) -> RunView:
         raise NotImplementedError
 
     async def resume(self, run_id: str, owner: str | None, from_task: str | None = None) -> RunView:
@@ -95,8 +96,8 @@ class JobControl(Reader):
         """
         head = await self.find(run_id, owner)
         new = await self._do(self._fork, head, owner, from_task, seed, pipeline, code_allowed)
-        head, _ = await self._do(self._store.create_run, new)
-        return await self._begin(head, new)
+        created, _ = await self._do(self._store.create_run, new)
+        return await self._begin(created, new.definition)
 
     def _fork(
         self, head: Head, owner: str | None, from_task: str, seed: Any, pipeline: Any, code_allowed: bool
@@ -127,7 +128,10 @@ class JobControl(Reader):
         )
         _exists(checked, from_task, run)
         new = submission.new_run(asked, checked, envelope, whose)
-        copied = fork.copies(self._store, state, fork.kept(checked, state, from_task))
+        kept = fork.kept(checked, state, from_task)
+        copied = fork.copies(self._store, state, kept)
+        directory = self.settings.data_dir / "runs"
+        artifacts.take_over(directory / run, directory / new.run, [state.tasks[name] for name in kept])
         origin = {"run": run, "from_task": from_task}
         created = {**new.events[0], "data": {**new.events[0]["data"], "forked_from": origin}}
         return new._replace(

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import secrets
 import sys
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -206,14 +207,14 @@ class Orchestrator(JobControl):
         if created:
             state = fold(RunState(new.run), [{**e, "offset": i} for i, e in enumerate(new.events, 1)])
             self._views.keep(state, brief(new.definition["seed"]))
-            return await self._begin(head, new), True
+            return await self._begin(head, new.definition), True
         return await self._view(head), False
 
-    async def _begin(self, head: Head, new: NewRun) -> RunView:
+    async def _begin(self, head: Head, definition: Mapping[str, Any]) -> RunView:
         """Have a run that was made right now worked off."""
         self.feed.changed(head["run"])
         if self._supervisor is not None:
-            self._supervisor.submitted(head, new.definition)
+            self._supervisor.submitted(head, definition)
         else:
             await self._nudge(head["run"])
         return await self._view(head)

@@ -136,6 +136,33 @@ async def test_a_fork_takes_over_checkpoints_and_leaves_the_old_run(tmp_path: Pa
         assert (await service.outputs(forked.id, "me"))["m"] == theirs["m"]
 
 
+async def test_a_fork_has_the_artifacts_of_what_it_takes_over(tmp_path: Path) -> None:
+    """G5, B4: copies; those of tasks that run again are not among them."""
+    writes = """
+def integration(ctx):
+    name = ctx.meta["task"] if ctx.item is None else f"row{ctx.item}"
+    ctx.io.write_artifact(name + ".txt", name)
+"""
+    reads = "def integration(ctx):\n    return [ctx.io.read_artifact(n) for n in ('a.txt', 'row2.txt')]\n"
+    async with orchestrator(tmp_path) as service:
+        old = await made(
+            service,
+            {"name": "a", "source": writes},
+            {"name": "m", "source": writes, "for_each": "{{ [1, 2] }}"},
+            {"name": "b", "source": reads},
+            {"name": "c", "source": writes},
+        )
+        assert (await until(service, old)).state == "done"
+        names = [a["name"] for a in await service.artifacts(old, "me")]
+        assert names == ["a.txt", "c.txt", "row1.txt", "row2.txt"]
+        forked = await service.fork(old, "me", "b")
+        await service.delete(old, "me")
+        assert (await until(service, forked.id)).state == "done"
+        assert (await service.outputs(forked.id, "me"))["b"] == ["a", "row2"]
+        assert [a["name"] for a in await service.artifacts(forked.id, "me")] == names
+        assert await service.artifact(forked.id, "me", "c.txt") == b"c"
+
+
 async def test_a_fork_may_have_another_pipeline(tmp_path: Path) -> None:
     """G5: the definition changes from the task on; a wrong one starts nothing."""
     async with orchestrator(tmp_path) as service:
