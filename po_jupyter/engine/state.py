@@ -20,6 +20,7 @@ class TaskState:
     state: TaskStatus = "pending"
     stage: str | None = None
     attempt: int = 0
+    spent: int = 0  # attempts before the last resume: those do not count towards `retry.max_attempts`
     started_at: str | None = None
     ended_at: str | None = None
     usage: Usage = field(default_factory=Usage)
@@ -169,7 +170,9 @@ def _task_stage(t: TaskState, data: Data, at: str, offset: int) -> None:
 
 def _task_waiting(t: TaskState, data: Data, at: str, offset: int) -> None:
     seconds = data.get("seconds")
-    t.waiting = f"waiting {seconds:.0f} s for {data.get('reason')}" if seconds else f"waiting for {data.get('reason')}"
+    t.waiting = (
+        f"waiting {seconds:.0f} s for {data.get('reason')}" if seconds else f"waiting for {data.get('reason')}"
+    )
 
 
 def _task_retrying(t: TaskState, data: Data, at: str, offset: int) -> None:
@@ -287,6 +290,7 @@ def _run_resumed(s: RunState, data: Data, at: str, offset: int, task_of: Callabl
     for name in data.get("reset", ()):
         task = task_of(name)
         task.state, task.stage = "pending", None
+        task.spent = task.attempt
         task.started_at = task.ended_at = task.error = task.waiting = task.output = None
         task.delay = 0.0
         task.gate = task.gate_info = None
@@ -296,7 +300,9 @@ def _run_resumed(s: RunState, data: Data, at: str, offset: int, task_of: Callabl
         task.cleared_at = offset
 
 
-def _cancel_requested(s: RunState, data: Data, at: str, offset: int, task_of: Callable[[str], TaskState]) -> None:
+def _cancel_requested(
+    s: RunState, data: Data, at: str, offset: int, task_of: Callable[[str], TaskState]
+) -> None:
     s.cancel_requested = s.state not in ("done", "failed", "cancelled", "dead")
 
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -243,23 +244,27 @@ class Pipeline(_Value):
             raise ValueError("`needs` goes in a circle: " + " → ".join(cycle))
         return self
 
+    @cached_property
+    def _by_name(self) -> dict[str, Task]:
+        return {task.name: task for task in self.tasks}
+
     def task(self, name: str) -> Task:
         """The task of that name. Raises KeyError."""
+        return self._by_name[name]
+
+    @cached_property
+    def needs(self) -> dict[str, tuple[str, ...]]:
+        """What each task waits for: its `needs`, or by default the task before it."""
+        needs: dict[str, tuple[str, ...]] = {}
+        before: tuple[str, ...] = ()
         for task in self.tasks:
-            if task.name == name:
-                return task
-        raise KeyError(name)
+            needs[task.name] = before if task.needs is None else task.needs
+            before = (task.name,)
+        return needs
 
     def needs_of(self, name: str) -> tuple[str, ...]:
-        """What `name` waits for: its `needs`, or by default the task before it."""
-        before: str | None = None
-        for task in self.tasks:
-            if task.name == name:
-                if task.needs is not None:
-                    return task.needs
-                return (before,) if before is not None else ()
-            before = task.name
-        raise KeyError(name)
+        """What `name` waits for. Raises KeyError."""
+        return self.needs[name]
 
     def upstream_of(self, name: str) -> frozenset[str]:
         """Every task that is finished for sure when `name` starts."""

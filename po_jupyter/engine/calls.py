@@ -1,0 +1,157 @@
+"""What one attempt of a task, or of a row, asks of models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from po_jupyter.errors import ModelError, ModelRateLimited
+from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message
+from po_jupyter.model.event import draft
+from po_jupyter.model.pipeline import LLM, CallRetry, Task
+from po_jupyter.model.usage import Usage
+
+if TYPE_CHECKING:
+    from po_jupyter.engine.lifecycle import Frame
+    from po_jupyter.engine.work import Work
+
+_DEFAULT_RETRY = CallRetry()
+
+
+class ModelSettings:
+    """The model settings of a task, resolved once: task over pipeline over settings."""
+
+    __slots__ = ("api", "max_tokens", "model", "retry", "temperature", "timeout")
+
+    def __init__(self, work: Work, task: Task) -> None:
+        llm: LLM = work.pipeline.llm_of(task)
+        self.model: str = work.options.get("model") or llm.model or work.settings.default_model
+        self.temperature = llm.temperature
+        self.max_tokens = llm.max_tokens or work.settings.default_max_tokens
+        self.timeout = llm.timeout or work.settings.request_timeout
+        self.api = llm.api
+        self.retry = llm.retry or _DEFAULT_RETRY
+
+
+class Calls:
+    """Journal, budget, retries and streamed text of one attempt."""
+
+    __slots__ = ("_scope", "_settings", "_work")
+
+    def __init__(
+        self, work: Work, task: Task, settings: ModelSettings, *, attempt: int, item: int | None = None
+    ) -> None:
+        self._work = work
+        self._settings = settings
+        self._scope = work.chat.scope(task.name, item=item, attempt=attempt)
+
+    @property
+    def usage(self) -> Usage:
+        """What the calls used so far; a call whose outcome is lost counts as unknown."""
+        lost = self._scope.in_flight
+        return self._scope.usage + Usage(calls=lost, unknown=lost) if lost else self._scope.usage
+
+    @property
+    def lost(self) -> int:
+        """Calls that were stopped before their answer came: unknown, once the attempt is over."""
+        return self._scope.in_flight
+
+    def request(
+        self,
+        messages: tuple[Message, ...],
+        *,
+        model: str | None = None,
+        schema: Mapping[str, Any] | None = None,
+        json: bool = False,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        stop: tuple[str, ...] = (),
+    ) -> ChatRequest:
+        """A request with what is left out filled in from the task's settings."""
+        defaults = self._settings
+        return ChatRequest(
+            model or defaults.model,
+            messages,
+            defaults.temperature if temperature is None else temperature,
+            max_tokens or defaults.max_tokens,
+            schema,
+            json,
+            stop,
+            defaults.timeout,
+            defaults.api,
+        )
+
+    def again(self, request: ChatRequest, answer: str, words: str) -> ChatRequest:
+        """The request that follows an answer which did not fit."""
+        messages = (*request.messages, Message("assistant", answer), Message("user", words))
+        return ChatRequest(
+            request.model,
+            messages,
+            request.temperature,
+            request.max_tokens,
+            request.schema,
+            request.json,
+            request.stop,
+            request.timeout,
+            request.api,
+        )
+
+    async def chat(
+        self, request: ChatRequest, *, stage: str, frame: Frame, stream: bool = False
+    ) -> ChatResponse:
+        """Ask, or replay. A ModelError, BudgetExceeded, or an Interrupt before anything is sent."""
+        work = self._work
+        work.checkpoint()
+        if work.budget is None:
+            return await self._chat(request, stage, frame, stream)
+        number = await work.budget.reserve(request)
+        before = self._scope.usage
+        used: Usage | None = None
+        try:
+            response = await self._chat(request, stage, frame, stream)
+            # What a replay used was counted when the run was loaded, unless it was a row's.
+            used = Usage() if response.replayed and frame.index is None else response.usage
+            return response
+        except ModelError as error:
+            said = error.details.get("usage")
+            used = Usage.model_validate(said) if said else Usage(calls=1)
+            raise
+        finally:
+            if used is None and self._scope.usage is before and not self._scope.in_flight:
+                used = Usage()  # stopped before it was sent
+            work.budget.settle(number, used)
+
+    async def _chat(self, request: ChatRequest, stage: str, frame: Frame, stream: bool) -> ChatResponse:
+        work = self._work
+        task = frame.task.name
+        on_text = None
+        if stream and frame.index is None and work.watched():
+
+            def on_text(piece: str) -> None:
+                work.say({"task": task, "text": piece, "round": frame.round, "attempt": frame.attempt})
+
+        def on_wait(attempt: int, delay: float, error: ModelError) -> None:
+            if isinstance(error, ModelRateLimited):
+                frame.extend(delay)
+            work.emit(
+                draft(
+                    "call.retry",
+                    task,
+                    frame.index,
+                    attempt=attempt,
+                    delay=round(delay, 2),
+                    seconds=round(delay, 2),
+                    reason=f"{request.provider} ({error.code.removeprefix('model_').replace('_', ' ')})",
+                    error={"code": error.code, "message": error.message},
+                    stage=stage,
+                )
+            )
+
+        return await self._scope.chat(
+            request,
+            stage=stage,
+            round=frame.round,
+            retry=self._settings.retry,
+            on_text=on_text,
+            on_wait=on_wait,
+        )

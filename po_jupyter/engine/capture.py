@@ -1,0 +1,86 @@
+"""What a stage prints goes to a log file of its own (B5)."""
+
+from __future__ import annotations
+
+import sys
+from contextvars import ContextVar
+from pathlib import Path
+from typing import IO, Any, TextIO, cast
+
+_MAX_BYTES = 20_000_000
+_sink: ContextVar[StageLog | None] = ContextVar("po_stage_log", default=None)
+
+
+class StageLog:
+    """The log of one stage, made when something is printed. As a context manager it takes what is printed."""
+
+    __slots__ = ("_file", "_room", "_token", "path")
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: IO[str] | None = None
+        self._room = _MAX_BYTES
+        self._token: Any = None
+
+    @property
+    def used(self) -> bool:
+        """Whether anything was printed."""
+        return self._file is not None
+
+    def write(self, text: str) -> None:
+        """Append; past 20 MB the rest is dropped, and the log says so."""
+        if self._room <= 0:
+            return
+        if self._file is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._file = self.path.open("a", encoding="utf-8", errors="replace", buffering=1)
+        self._room -= len(text)
+        self._file.write(text if self._room > 0 else "\n[the rest of this log was dropped: it passed 20 MB]\n")
+
+    def __enter__(self) -> StageLog:
+        install()
+        self._token = _sink.set(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _sink.reset(self._token)
+        if self._file is not None:
+            self._file.close()
+            self._room = 0  # a thread that outlived its stage writes into nothing
+
+
+class _Router:
+    """Stands in for sys.stdout or sys.stderr; writes to the log of the stage that is printing, if any."""
+
+    def __init__(self, under: TextIO) -> None:
+        self._under = under
+
+    def write(self, text: str) -> int:
+        sink = _sink.get()
+        if sink is None:
+            return self._under.write(text)
+        sink.write(text)
+        return len(text)
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._under, name)
+
+
+def install() -> None:
+    """Route this process's stdout and stderr by stage; again after something else replaced them."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if not isinstance(stream, _Router) and stream is not None:
+            setattr(sys, name, cast(TextIO, _Router(stream)))
+
+
+def uninstall() -> None:
+    """Give stdout and stderr back."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if isinstance(stream, _Router):
+            setattr(sys, name, stream._under)

@@ -1,0 +1,65 @@
+"""Everything that can be known to be wrong before a run starts (P11)."""
+
+from __future__ import annotations
+
+from po_jupyter.engine.template_check import check_templates
+from po_jupyter.errors import InvalidPipeline, Violation
+from po_jupyter.llm.pricing import is_priced
+from po_jupyter.llm.providers import problem_of
+from po_jupyter.model.pipeline import Pipeline, Task
+from po_jupyter.model.seed import Seed
+
+DEFAULT_MODEL = "local:smollm2-135m"
+
+
+def check(pipeline: Pipeline, seed: Seed | None = None, *, default_model: str = DEFAULT_MODEL) -> None:
+    """Providers, templates, `for_each`, budgets. Raises InvalidPipeline with every violation.
+
+    Whether a task's module exists is asked in the interpreter that will run it: `python_task.findable`.
+    """
+    found = violations(pipeline, seed, default_model=default_model)
+    if found:
+        raise InvalidPipeline("the pipeline cannot run:" if len(found) > 1 else "", violations=found)
+
+
+def violations(
+    pipeline: Pipeline, seed: Seed | None = None, *, default_model: str = DEFAULT_MODEL
+) -> list[Violation]:
+    """What `check` would raise, as a list. Lines, where given, are lines of the template or the code."""
+    found: list[Violation] = []
+    if pipeline.llm.model is not None and (problem := problem_of(pipeline.llm.model)):
+        found.append(Violation("llm.model", problem))
+    for i, task in enumerate(pipeline.tasks):
+        found.extend(_of_task(pipeline, i, task, default_model))
+    found.extend(check_templates(pipeline, None if seed is None else seed.data))
+    return found
+
+
+def _of_task(pipeline: Pipeline, i: int, task: Task, default_model: str) -> list[Violation]:
+    found: list[Violation] = []
+    where = f"tasks[{i}]"
+    if task.llm.model is not None and (problem := problem_of(task.llm.model)):
+        found.append(Violation(f"{where}.llm.model", f"task {task.name!r}: {problem}"))
+    elif task.kind == "prompt" and pipeline.budget.usd is not None:
+        model = pipeline.llm_of(task).model or default_model
+        if problem_of(model) is None and not is_priced(model):
+            found.append(
+                Violation(
+                    f"{where}.llm.model" if task.llm.model else "budget.usd",
+                    f"task {task.name!r}: the price of {model} is unknown, so `budget.usd` cannot be kept; "
+                    "use `budget.tokens`",
+                )
+            )
+    if task.source is not None:
+        try:
+            # Finds what parsing alone does not, such as `return` outside of a function. Nothing is run.
+            compile(task.source, f"<po_task {task.name}>", "exec")
+        except (SyntaxError, ValueError) as error:
+            line = getattr(error, "lineno", None)
+            message = getattr(error, "msg", None) or str(error)
+            found.append(
+                Violation(
+                    f"{where}.source", f"task {task.name!r}: the Python does not compile: {message}", line
+                )
+            )
+    return found

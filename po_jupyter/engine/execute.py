@@ -1,0 +1,162 @@
+"""One attempt of a task, from its start to its durable end."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from po_jupyter.engine.decide import End, Start, decide
+from po_jupyter.engine.fanout import run_map
+from po_jupyter.engine.interrupts import Drained, Interrupt
+from po_jupyter.engine.lifecycle import Frame, run_stages
+from po_jupyter.engine.state import fold
+from po_jupyter.engine.tracebacks import internal
+from po_jupyter.errors import (
+    AnswerUnreadable,
+    BudgetExceeded,
+    ModelError,
+    OutputInvalid,
+    PoError,
+    StageFailed,
+    StageTimeout,
+    StoreError,
+)
+from po_jupyter.model.event import draft
+from po_jupyter.model.pipeline import CallRetry, Task
+
+if TYPE_CHECKING:
+    from po_jupyter.engine.work import Work
+
+
+_log = structlog.get_logger("po_jupyter.engine")
+
+
+def may_retry(error: PoError) -> bool:
+    """Whether a new attempt can change what happened.
+
+    Not for model errors: the transient ones have spent `llm.retry`, the others stay as they are. Not for
+    answers that do not fit: those were asked again by `refine`. One layer of retries each (P7).
+    """
+    if isinstance(error, ModelError | OutputInvalid | AnswerUnreadable | BudgetExceeded):
+        return False
+    return isinstance(error, StageFailed | StageTimeout) and not error.details.get("permanent")
+
+
+def delay_before(attempt: int, retry: CallRetry) -> float:
+    """Seconds before the attempt that follows failed attempt number `attempt` (1-based).
+
+    Exponential with full jitter ("Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
+    """
+    return random.uniform(0, min(retry.max_delay, retry.initial_delay * retry.multiplier ** (attempt - 1)))  # noqa: S311
+
+
+async def execute(work: Work, start: Start) -> None:
+    """Run one attempt and commit how it ended. Raises StoreError, Interrupt and CancelledError only."""
+    task = work.pipeline.task(start.task)
+    if start.delay > 0:
+        await work.sleep(start.delay)
+    work.checkpoint()
+    work.emit(draft("task.started", task.name, attempt=start.attempt))
+    began = time.monotonic()
+    try:
+        output = await _attempt(work, task, start.attempt)
+    except (Interrupt, StoreError):
+        raise
+    except Exception as error:
+        await _failed(work, task, start.attempt, internal(error), time.monotonic() - began)
+        return
+    seconds = round(time.monotonic() - began, 3)
+    events = [draft("task.done", task.name, output=0, seconds=seconds)]
+    if task.gate is not None:
+        gate = task.gate
+        events.append(draft("gate.opened", task.name, message=gate.message, artifacts=list(gate.artifacts)))
+    if task.for_each is None:
+        work.keep(task.name, output)
+    else:
+        work.forget(task.name)
+    await _commit_end(work, task, events, (output,))
+
+
+async def _attempt(work: Work, task: Task, attempt: int) -> Any:
+    if task.for_each is not None:
+        return await run_map(work, task, attempt)
+    frame = Frame(task, attempt)
+    calls = work.calls(task, attempt)
+    if task.kind == "prompt":
+        stages = work.prompt_task(task).stages(calls, work.names(task, attempt))
+    else:
+        python = await work.python_task(task)
+        stages = python.stages(calls, work.outputs_for(task), work.seed.data)
+
+    def on_stage(stage: str, round_: int) -> None:
+        work.emit(draft("task.stage", task.name, stage=stage, round=round_))
+
+    drained = False
+    try:
+        return await run_stages(
+            stages,
+            frame,
+            max_refinements=task.refine.max_attempts,
+            seconds=task.timeout,
+            on_stage=on_stage,
+            boundary=work.checkpoint,
+        )
+    except Drained:
+        drained = True
+        raise
+    finally:
+        # After a drain the same attempt goes on, and the journal finds these calls by itself.
+        if calls.lost and not drained and not work.closed:
+            usage = {"calls": calls.lost, "unknown": calls.lost}
+            work.emit(draft("call.unknown", task.name, stage=frame.stage, usage=usage))
+
+
+async def _failed(work: Work, task: Task, attempt: int, error: PoError, seconds: float) -> None:
+    error.details.setdefault("task", task.name)
+    error.details.setdefault("attempt", attempt)
+    stage = error.details.get("stage")
+    _log.warning(
+        "task failed", run=work.run, task=task.name, attempt=attempt, stage=stage, error=error.to_json()
+    )
+    since_resume = attempt - work.state.tasks[task.name].spent
+    if task.for_each is None and may_retry(error) and since_resume < task.retry.max_attempts:
+        delay = round(delay_before(since_resume, task.retry), 3)
+        await work.commit(
+            draft("task.retrying", task.name, attempt=attempt, delay=delay, error=error.to_json())
+        )
+        return
+    event = draft("task.failed", task.name, error=error.to_json(), seconds=round(seconds, 3))
+    await _commit_end(work, task, [event], ())
+
+
+async def _commit_end(work: Work, task: Task, events: list[dict[str, Any]], payloads: tuple[Any, ...]) -> None:
+    """Commit the end of a task; when it is the end of the run too, both are one transaction."""
+    end = _end_after(work, task, events)
+    if end is None:
+        await work.commit(*events, payloads=payloads)
+    else:
+        await work.commit(*events, end_event(end), payloads=payloads, state=end.state, release=True)
+
+
+def _end_after(work: Work, task: Task, events: list[dict[str, Any]]) -> End | None:
+    """The end that `decide` will say once `events` are in the log. A gate is left to `drive`: see there."""
+    state = work.state
+    numbered = [{**e, "offset": state.offset + i} for i, e in enumerate(events, 1)]
+    commands = decide(work.pipeline, fold(state, numbered), frozenset(work.running - {task.name}))
+    match commands:
+        case [End() as end] if end.state != "waiting":
+            return end
+    return None
+
+
+def end_event(end: End) -> dict[str, Any]:
+    """The event of a run's end or pause."""
+    if end.state == "waiting":
+        return draft("run.waiting", task_name=end.task)
+    event = draft(f"run.{end.state}")
+    if end.error:
+        event["data"]["error"] = end.error
+    return event

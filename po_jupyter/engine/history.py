@@ -1,0 +1,137 @@
+"""What the log of a run says, read once when a worker takes the run over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from po_jupyter.engine.state import RunState, fold
+from po_jupyter.engine.tally import Tally
+from po_jupyter.store.base import Record, Store
+
+
+class Row(NamedTuple):
+    """The outcome of a row. `output` is a payload reference; a failed row has an `error` instead."""
+
+    ok: bool
+    output: list[int] | None
+    error: dict[str, Any] | None
+
+
+@dataclass(slots=True)
+class Call:
+    """A call of the journal. `answer` None: nothing but intents. `response` is the record of the answer."""
+
+    intents: int = 0
+    answer: list[int] | None = None
+    response: dict[str, Any] | None = None
+
+
+@dataclass(slots=True)
+class History:
+    """State, row outcomes that count (by task and index), calls that may have to answer again, and `n`.
+
+    `uncounted` is what rows used that no `map.progress` has said yet: a crash came between.
+    """
+
+    state: RunState
+    rows: dict[str, dict[int, Row]] = field(default_factory=dict)
+    calls: dict[str, dict[int | None, dict[str, Call]]] = field(default_factory=dict)
+    uncounted: dict[str, Tally] = field(default_factory=dict)
+    n: int = 0
+
+    def call(self, key: str) -> Call | None:
+        """The call of that key, if it may have to answer again."""
+        task, item = _place(key)
+        return self.calls.get(task, {}).get(item, {}).get(key)
+
+
+def read_history(store: Store, run: str) -> History:
+    """Fold the log of a run. Raises NotFound."""
+    history = History(RunState(run))
+    events: list[dict[str, Any]] = []
+    for record in store.records(run):
+        _take(history, record)
+        offset = record["first"]
+        for i, event in enumerate(record["events"]):
+            if "offset" not in event:
+                event = {**event, "offset": offset + i}
+            events.append(event)
+        history.n = record["n"]
+    history.state = fold(history.state, events)
+    return history
+
+
+def _take(history: History, record: Record) -> None:
+    calls = history.calls
+    for call in record["calls"]:
+        task, item = _place(call["key"])
+        known = calls.setdefault(task, {}).setdefault(item, {}).setdefault(call["key"], Call())
+        if call["kind"] == "intent":
+            known.intents += 1
+        else:
+            known.answer, known.response = call.get("answer"), call
+    for row in record["items"]:
+        task, index = row["task"], row["index"]
+        history.rows.setdefault(task, {})[index] = Row(row["ok"], row.get("output"), row.get("error"))
+        if usage := row.get("usage"):
+            history.uncounted.setdefault(task, Tally()).add_json(usage)
+        calls.get(task, {}).pop(index, None)  # a row with an outcome is not gone through again
+    for event in record["events"]:
+        kind, data = event["type"], event.get("data") or {}
+        if kind in ("task.done", "task.failed", "task.retrying", "task.cancelled"):
+            calls.pop(event.get("task") or "", None)  # another attempt asks anew
+        elif kind == "map.progress" and data.get("usage"):
+            history.uncounted.setdefault(event["task"], Tally()).add_json(data["usage"], -1)
+        elif kind == "run.resumed":
+            for task in data.get("clear", ()):
+                history.rows.pop(task, None)
+            for task in data.get("reset", ()):
+                calls.pop(task, None)
+                rows = history.rows.get(task)
+                if rows:
+                    history.rows[task] = {i: row for i, row in rows.items() if row.ok}
+
+
+def _place(key: str) -> tuple[str, int | None]:
+    task, item, _ = key.split("/", 2)
+    return task, None if item == "-" else int(item)
+
+
+MAP = "$map"
+
+
+def map_marker(task: str, total: int) -> dict[str, Any]:
+    """What `task.done` of a map keeps: its rows are stored already, each with its outcome."""
+    return {MAP: task, "total": total}
+
+
+def expand(store: Store, run: str, value: Any, rows: Mapping[int, Row] | None = None) -> Any:
+    """An output as people see it: the list of `{index, ok, output, error}` where `value` stands for a map's.
+
+    `rows` are the outcomes of that map; read from the log when not given.
+    """
+    if not (isinstance(value, dict) and value.keys() == {MAP, "total"}):
+        return value
+    if rows is None:
+        rows = read_history(store, run).rows.get(value[MAP], {})
+    cache: dict[int, list[Any]] = {}
+    return [_row(store, run, rows, index, cache) for index in range(value["total"])]
+
+
+def _row(
+    store: Store, run: str, rows: Mapping[int, Row], index: int, cache: dict[int, list[Any]]
+) -> dict[str, Any]:
+    row = rows.get(index)
+    if row is None:
+        return {"index": index, "ok": False, "output": None, "error": None}
+    output = None
+    if row.output is not None:
+        n, at = row.output
+        if n not in cache:
+            if len(cache) > 16:
+                cache.pop(next(iter(cache)))
+            cache[n] = store.payloads(run, n)
+        output = cache[n][at]
+    return {"index": index, "ok": row.ok, "output": output, "error": row.error}

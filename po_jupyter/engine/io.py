@@ -1,0 +1,133 @@
+"""Files of a run: artifacts, logs and scratch files, each written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from po_jupyter.errors import InvalidInput, NotFound
+
+# Letters of every script are fine; control signs, and what Windows refuses, are not.
+_REFUSED = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
+_DEVICES = frozenset({"con", "prn", "aux", "nul", *(f"{p}{i}" for p in ("com", "lpt") for i in range(10))})
+As = Literal["text", "bytes", "json"]
+
+
+def checked(name: str) -> PurePosixPath:
+    """The relative path that `name` says, if it stays inside its directory. Raises InvalidInput."""
+    path = PurePosixPath(name)
+    parts = name.split("/")
+    bad = (
+        not name
+        or len(name) > 200
+        or path.is_absolute()
+        or _REFUSED.search(name)
+        or any(
+            p in ("", ".", "..") or p.endswith((" ", ".")) or p.split(".")[0].lower() in _DEVICES for p in parts
+        )
+    )
+    if bad:
+        raise InvalidInput(
+            f"{name[:80]!r} cannot be the name of a file of a run",
+            hint='Use a relative name with forward slashes, for example "report/labels.json".',
+        )
+    return path
+
+
+class TaskIo:
+    """`ctx.io`. Names are relative and may have directories; contents are text, bytes, or JSON values.
+
+    Artifacts are shared by the tasks of a run; logs and scratch files are of one task.
+    """
+
+    def __init__(self, run_dir: Path, task: str) -> None:
+        self._artifacts = run_dir / "artifacts"
+        self._logs = run_dir / "logs" / task
+        self._tmp = run_dir / "tmp" / task
+
+    @property
+    def task_dir(self) -> Path:
+        """A scratch directory of this task, made when first asked for."""
+        self._tmp.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return self._tmp
+
+    def write_artifact(self, name: str, content: str | bytes | Any) -> str:
+        """Write an artifact, replacing one of that name; answers its name."""
+        return _write(self._artifacts, name, content)
+
+    def read_artifact(self, name: str, as_: As | None = None) -> Any:
+        """An artifact: a value when its name ends in `.json`, else text, or as asked for. NotFound."""
+        return _read(self._artifacts, name, as_)
+
+    def write_log(self, name: str, content: str | bytes | Any) -> str:
+        """Write a log of this task; answers its name."""
+        return _write(self._logs, name, content)
+
+    def read_log(self, name: str, as_: As | None = None) -> Any:
+        """A log of this task. NotFound."""
+        return _read(self._logs, name, as_)
+
+    def write_tmp(self, name: str, content: str | bytes | Any) -> str:
+        """Write a scratch file of this task; answers its name."""
+        return _write(self._tmp, name, content)
+
+    def read_tmp(self, name: str, as_: As | None = None) -> Any:
+        """A scratch file of this task. NotFound."""
+        return _read(self._tmp, name, as_)
+
+
+def _inside(base: Path, name: str) -> Path:
+    path = base / checked(name)
+    if not path.resolve().is_relative_to(base.resolve()):  # a link inside that leads out
+        raise InvalidInput(f"{name[:80]!r} leads out of the run's directory")
+    return path
+
+
+def _write(base: Path, name: str, content: Any) -> str:
+    path = _inside(base, name)
+    if isinstance(content, bytes | bytearray | memoryview):
+        data = bytes(content)
+    elif isinstance(content, str):
+        data = content.encode("utf-8")
+    else:
+        data = json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False).encode("utf-8")
+    atomic_write(path, data)
+    return name
+
+
+def atomic_write(path: Path, data: bytes) -> None:
+    """Write `data` to `path` so that a crash leaves the old content or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    fd, temporary = tempfile.mkstemp(prefix=".po-", dir=path.parent)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    if hasattr(os, "O_DIRECTORY"):
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)  # the rename itself must survive too
+        finally:
+            os.close(directory)
+
+
+def _read(base: Path, name: str, as_: As | None) -> Any:
+    path = _inside(base, name)
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, IsADirectoryError):
+        raise NotFound(f"there is no file {name!r} in this run") from None
+    kind = as_ or ("json" if name.endswith(".json") else "text")
+    if kind == "bytes":
+        return data
+    text = data.decode("utf-8")
+    return json.loads(text) if kind == "json" else text

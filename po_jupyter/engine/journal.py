@@ -1,0 +1,82 @@
+"""The call journal over the run's log (see `llm.journal` for what must be durable when)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from po_jupyter.engine.history import History
+from po_jupyter.llm.journal import CallDone, CallKey, Entry
+from po_jupyter.model.event import draft
+
+if TYPE_CHECKING:
+    from po_jupyter.engine.work import Work
+
+
+class StoreJournal:
+    """Records intents and responses as `calls` of commits; knows what the log said when the run was loaded.
+
+    The text of an answer is a payload of its own, so that an output which is that very text is stored once;
+    everything else of the response is in the record.
+    """
+
+    def __init__(self, work: Work, history: History) -> None:
+        self._work = work
+        self._history = history
+
+    def knows(self, key: str) -> bool:
+        """Whether the call has a recorded answer: going through it again costs nothing."""
+        call = self._history.call(key)
+        return call is not None and call.response is not None
+
+    async def lookup(self, key: str) -> Entry | None:
+        """See `llm.journal.Journal`."""
+        call = self._history.call(key)
+        if call is None:
+            return None
+        said = call.response
+        if said is None:
+            return Entry(None, call.intents)
+        if not said["ok"]:
+            return Entry({"ok": False, "error": said["error"]}, call.intents)
+        assert call.answer is not None
+        text = await asyncio.to_thread(self._work.payload, call.answer)
+        return Entry({"ok": True, "response": {**said["response"], "text": text}}, call.intents)
+
+    async def intent(self, key: str, meta: Mapping[str, Any]) -> None:
+        """See `llm.journal.Journal`."""
+        record = {"key": key, "kind": "intent", "model": meta["model"], "stage": meta["stage"]}
+        events: tuple[dict[str, Any], ...] = ()
+        if meta.get("intents"):
+            place = CallKey.parse(key)
+            usage = {"calls": 1, "unknown": 1}
+            events = (draft("call.unknown", place.task, place.item, stage=meta["stage"], usage=usage),)
+        await self._work.commit(*events, calls=(record,))
+
+    async def response(self, key: str, answer: Mapping[str, Any], call: CallDone) -> None:
+        """See `llm.journal.Journal`. Queued, in order: an outcome that follows cannot be durable without it."""
+        record: dict[str, Any] = {"key": key, "kind": "response", "ok": answer["ok"]}
+        payloads: tuple[Any, ...] = ()
+        if answer["ok"]:
+            said = dict(answer["response"])
+            payloads = (said.pop("text"),)
+            record["response"] = said
+            record["answer"] = 0
+        else:
+            record["error"] = answer["error"]
+        events: tuple[dict[str, Any], ...] = ()
+        if call.key.item is None:  # rows say what they used with their outcome
+            done = draft(
+                "call.done",
+                call.key.task,
+                usage=call.usage.to_json(),
+                model=call.model,
+                seconds=round(call.seconds, 3),
+                stage=call.key.stage,
+                cached=False,
+            )
+            if call.error:
+                done["data"]["error"] = call.error
+            events = (done,)
+        self._work.commit_soon(*events, calls=(record,), payloads=payloads)

@@ -1,0 +1,90 @@
+"""Prompt tasks: stages that need no code, only a `prompt` and perhaps `system`, `output` and `refine`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from po_jupyter.engine.lifecycle import Frame, Stage
+from po_jupyter.engine.templates import Prompt
+from po_jupyter.errors import AnswerUnreadable, OutputInvalid
+from po_jupyter.llm.chat import ChatRequest, Message
+from po_jupyter.llm.structured import answer_schema, reask
+from po_jupyter.model.pipeline import Task
+
+if TYPE_CHECKING:
+    from po_jupyter.engine.calls import Calls
+
+
+class PromptTask:
+    """A prompt task with its templates and schema compiled; one for all attempts and rows."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self._prompt = Prompt(task.prompt or "", task=task.name)
+        self._system = Prompt(task.system, task=task.name, field="system") if task.system is not None else None
+        critique = task.refine.critique
+        self._critique = (
+            Prompt(critique, task=task.name, field="refine.critique") if critique is not None else None
+        )
+        self._answer = answer_schema(task.output) if task.output is not None else None
+        kinds = (task.output or {}).get("type")
+        self._free_text = kinds == "string" or (isinstance(kinds, list) and "string" in kinds)
+
+    def stages(self, calls: Calls, names: Mapping[str, Any]) -> dict[str, Stage]:
+        """The stages of one attempt; `names` are what the templates see."""
+        task, answer = self.task, self._answer
+        asked: list[Message] = []
+        text = ""
+        remark = ""
+
+        def prompt_templating(frame: Frame) -> Any:
+            nonlocal remark
+            if frame.round == 0:
+                if self._system is not None:
+                    asked.append(Message("system", self._system.render(names)))
+                asked.append(Message("user", self._prompt.render(names)))
+            else:
+                words = reask(frame.violations)
+                asked.append(Message("assistant", text))
+                asked.append(Message("user", f"{remark}\n\n{words}" if remark else words))
+                remark = ""
+            return None
+
+        async def inference(frame: Frame) -> Any:
+            nonlocal text
+            request = calls.request(tuple(asked), schema=task.output)
+            response = await calls.chat(request, stage="inference", frame=frame, stream=True)
+            text = response.text
+            return text
+
+        def parsing(frame: Frame) -> Any:
+            assert answer is not None
+            try:
+                return answer.read(text)
+            except AnswerUnreadable:
+                if self._free_text:
+                    return text
+                raise
+
+        def validate_structure(frame: Frame) -> None:
+            assert answer is not None
+            found = answer.violations(frame.output)
+            if found:
+                raise OutputInvalid(found[0], details={"violations": found})
+
+        async def critique(frame: Frame) -> None:
+            nonlocal remark
+            assert self._critique is not None
+            seen = {**names, "output": frame.output, "violations": frame.violations}
+            request: ChatRequest = calls.request((Message("user", self._critique.render(seen)),))
+            response = await calls.chat(request, stage="critique", frame=frame)
+            remark = response.text
+
+        stages: dict[str, Stage] = {"prompt_templating": prompt_templating, "inference": inference}
+        if answer is not None:
+            stages["parsing"] = parsing
+            stages["validate_structure"] = validate_structure
+        if self._critique is not None:
+            stages["critique"] = critique
+        return stages

@@ -1,0 +1,208 @@
+"""Python tasks: a module with any of the stage functions, sync or async, in snake_case or camelCase."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import re
+import sys
+import types
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from po_jupyter.engine.capture import StageLog
+from po_jupyter.engine.context import Context, TaskLlm, Validators
+from po_jupyter.engine.io import TaskIo
+from po_jupyter.engine.lifecycle import Frame, Stage
+from po_jupyter.engine.tracebacks import SOURCE, register, user_lines
+from po_jupyter.errors import StageFailed
+from po_jupyter.model.pipeline import STAGES, Task
+from po_jupyter.model.violations import did_you_mean
+
+if TYPE_CHECKING:
+    from po_jupyter.engine.calls import Calls
+    from po_jupyter.engine.work import Work
+
+ENTRY_POINTS = "po_jupyter.tasks"
+Functions = dict[str, Callable[[Context], Any]]
+
+
+def _camel(stage: str) -> str:
+    return re.sub(r"_(\w)", lambda m: m[1].upper(), stage)
+
+
+_NAMES = {name: stage for stage in STAGES for name in (stage, _camel(stage))}
+
+
+def load(task: Task) -> Functions:
+    """The stage functions of a Python task, by stage. It runs the module's code: call it in a thread.
+
+    Raises StageFailed (permanent) when there is no such module, it cannot be imported, or has no stage.
+    """
+    module = _from_source(task) if task.source is not None else _found(task)
+    functions: Functions = {}
+    for name, value in _members(module).items():
+        stage = _NAMES.get(name)
+        if stage is not None and callable(value):
+            functions.setdefault(stage, value)
+    if not functions:
+        near = [f"{n}{s}" for n in _members(module) if (s := did_you_mean(n, list(STAGES)))]
+        raise _broken(
+            task,
+            f"task {task.name!r}: its code has no stage function" + (f" (it has {near[0]})" if near else ""),
+            "Define one, for example: def integration(ctx): return {...}. Stages: " + ", ".join(STAGES) + ".",
+        )
+    return functions
+
+
+def findable(task: Task) -> str | None:
+    """What is wrong with where a task's code should be, without importing it; None when it will be found."""
+    if task.kind != "python" or task.source is not None:
+        return None
+    name = task.task or task.name
+    if _entry_point(name) is not None:
+        return None
+    for candidate in _candidates(name):
+        try:
+            if importlib.util.find_spec(candidate) is not None:
+                return None
+        except (ImportError, ValueError):
+            continue
+    return f"no module {name!r} is found for task {task.name!r}"
+
+
+def _members(module: Any) -> Mapping[str, Any]:
+    if isinstance(module, Mapping):
+        return module
+    return {name: getattr(module, name) for name in dir(module) if not name.startswith("__")}
+
+
+def _from_source(task: Task) -> types.ModuleType:
+    filename = SOURCE.format(task.name)
+    source = task.source or ""
+    module = types.ModuleType("po_task_" + re.sub(r"\W", "_", task.name))
+    module.__file__ = filename
+    register(filename, source)
+    sys.modules[module.__name__] = module  # dataclasses and typing look their module up by name
+    try:
+        exec(compile(source, filename, "exec"), module.__dict__)  # noqa: S102  # the author's own code, in a worker
+    except Exception as error:
+        raise _import_failed(task, error) from error
+    return module
+
+
+def _found(task: Task) -> Any:
+    name = task.task or task.name
+    entry = _entry_point(name)
+    try:
+        if entry is not None:
+            return entry.load()
+        for candidate in _candidates(name):
+            try:
+                if importlib.util.find_spec(candidate) is None:
+                    continue
+            except (ModuleNotFoundError, ValueError):
+                continue
+            return importlib.import_module(candidate)
+    except Exception as error:
+        raise _import_failed(task, error) from error
+    raise _broken(
+        task,
+        f"task {task.name!r}: no module {name!r} is found by {sys.executable}",
+        f"Looked in {Path.cwd()} and in the installed packages. Define it with %%po_task {name}, "
+        "or name another module with `task:`.",
+    )
+
+
+def _entry_point(name: str) -> importlib.metadata.EntryPoint | None:
+    return next(iter(importlib.metadata.entry_points(group=ENTRY_POINTS, name=name)), None)
+
+
+def _candidates(name: str) -> list[str]:
+    return list(dict.fromkeys([name, name.replace("-", "_")]))
+
+
+def _import_failed(task: Task, error: Exception) -> StageFailed:
+    failed = _broken(
+        task, f"task {task.name!r}: its code cannot be loaded: {type(error).__name__}: {error}"[:1000], ""
+    )
+    failed.details["traceback"] = user_lines(error)
+    return failed
+
+
+def _broken(task: Task, message: str, hint: str) -> StageFailed:
+    return StageFailed(message, hint=hint, details={"task": task.name, "permanent": True})
+
+
+class PythonTask:
+    """The code of one Python task, loaded; `stages(...)` binds it to an attempt."""
+
+    def __init__(self, work: Work, task: Task, functions: Functions) -> None:
+        self._work = work
+        self._task = task
+        self._functions = functions
+        self._validators = Validators()
+        self._io = TaskIo(work.run_dir, task.name)
+
+    def stages(self, calls: Calls, tasks: Mapping[str, Any], seed: Any) -> dict[str, Stage]:
+        """The stage functions as the lifecycle calls them."""
+
+        def bind(stage: str, fn: Callable[[Context], Any]) -> Stage:
+            async def run(frame: Frame) -> Any:
+                return await self._call(stage, fn, frame, calls, tasks, seed)
+
+            return run
+
+        return {stage: bind(stage, fn) for stage, fn in self._functions.items()}
+
+    async def _call(
+        self,
+        stage: str,
+        fn: Callable[[Context], Any],
+        frame: Frame,
+        calls: Calls,
+        tasks: Mapping[str, Any],
+        seed: Any,
+    ) -> Any:
+        work, task = self._work, self._task
+        llm = TaskLlm(calls, frame, stage)
+        ctx = Context(
+            seed=seed,
+            data=frame.data,
+            tasks=tasks,
+            output=frame.output,
+            flags=frame.flags,
+            config=task.config,
+            llm=llm,
+            io=self._io,
+            validators=self._validators,
+            meta={
+                "run": work.run,
+                "pipeline": work.pipeline.name,
+                "version": work.pipeline.version,
+                "name": work.seed.name,
+                "task": task.name,
+                "stage": stage,
+                "attempt": frame.attempt,
+                "round": frame.round,
+                "index": frame.index,
+            },
+            violations=frame.violations,
+            item=frame.item,
+            index=frame.index,
+        )
+        name = stage if frame.index is None else f"{stage}.{frame.index}"
+        log = StageLog(work.run_dir / "logs" / task.name / f"{name}.log")
+        try:
+            with log:
+                if inspect.iscoroutinefunction(fn):
+                    return await fn(ctx)
+                result = await work.threads.run(fn, ctx)
+                return await result if inspect.isawaitable(result) else result
+        finally:
+            if log.used:
+                frame.log = str(log.path)
+            llm.close()

@@ -1,0 +1,54 @@
+"""A running sum of usage, for places that add thousands a second."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from po_jupyter.model.usage import Usage
+
+
+class Tally:
+    """Adds usages; `take()` answers the sum and starts over."""
+
+    __slots__ = ("cached_tokens", "calls", "cost", "input_tokens", "output_tokens", "unknown")
+
+    def __init__(self) -> None:
+        self._clear()
+
+    def _clear(self) -> None:
+        self.input_tokens = self.output_tokens = self.cached_tokens = self.calls = self.unknown = 0
+        self.cost: float | None = 0.0
+
+    def add(self, usage: Usage) -> None:
+        """Add one."""
+        self.input_tokens += usage.input_tokens
+        self.output_tokens += usage.output_tokens
+        self.cached_tokens += usage.cached_tokens
+        self.calls += usage.calls
+        self.unknown += usage.unknown
+        self.cost = None if self.cost is None or usage.cost is None else self.cost + usage.cost
+
+    def add_json(self, usage: Mapping[str, Any], sign: int = 1) -> None:
+        """Add (or, with sign -1, take away) one that is JSON."""
+        get = usage.get
+        self.input_tokens += sign * get("input_tokens", 0)
+        self.output_tokens += sign * get("output_tokens", 0)
+        self.cached_tokens += sign * get("cached_tokens", 0)
+        self.calls += sign * get("calls", 0)
+        self.unknown += sign * get("unknown", 0)
+        cost = get("cost", 0.0)
+        self.cost = None if self.cost is None or cost is None else self.cost + sign * cost
+
+    def __bool__(self) -> bool:
+        return bool(self.calls or self.unknown or self.input_tokens or self.output_tokens or self.cost)
+
+    def to_json(self) -> dict[str, Any]:
+        """The sum in the shape of `Usage.to_json`."""
+        return {name: getattr(self, name) for name in Usage.model_fields}
+
+    def take(self) -> dict[str, Any]:
+        """The sum as JSON; then start over."""
+        said = self.to_json()
+        self._clear()
+        return said

@@ -1,0 +1,216 @@
+"""What is wrong with a pipeline's templates, as far as it shows before a run. Nothing is rendered here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from jinja2 import TemplateSyntaxError, nodes
+
+from po_jupyter.engine.templates import ENVIRONMENT, GLOBALS, expression_of
+from po_jupyter.errors import TemplateFailed, Violation
+from po_jupyter.model.pipeline import Pipeline, Task
+from po_jupyter.model.violations import did_you_mean
+
+_ALWAYS = ("seed", "seed_name", "tasks", "config", "run")
+_METHODS = frozenset({"get", "items", "keys", "values"})
+
+
+def templates_of(task: Task) -> Iterator[tuple[str, str]]:
+    """(field, text) of every template of a task; `for_each` is an expression, not a text."""
+    for field in ("system", "prompt", "for_each"):
+        text = getattr(task, field)
+        if text is not None:
+            yield field, text
+    if task.refine.critique is not None:
+        yield "refine.critique", task.refine.critique
+
+
+def check_templates(pipeline: Pipeline, seed_data: Mapping[str, Any] | None = None) -> list[Violation]:
+    """Every violation in the templates of `pipeline`; `where` is `tasks[i].field`, `line` is in the template.
+
+    Without `seed_data` the seed's keys are not looked at. A key behind `is defined`, `default` or inside an
+    `{% if %}` may be missing.
+    """
+    found: list[Violation] = []
+    names = {task.name: i for i, task in enumerate(pipeline.tasks)}
+    upstream = _Upstream(pipeline)
+    for i, task in enumerate(pipeline.tasks):
+        for field, text in templates_of(task):
+            where = f"tasks[{i}].{field}"
+            try:
+                tree = _parse(text, field, task)
+            except TemplateSyntaxError as error:
+                message = (error.message or "not a template").rstrip(".")
+                found.append(
+                    Violation(where, f"task {task.name!r}: the {field} does not parse: {message}", error.lineno)
+                )
+                continue
+            except TemplateFailed as error:
+                found.append(Violation(where, f"{error.message} {error.hint}".strip()))
+                continue
+            walk = _Walk(task, field, where, names, upstream, seed_data)
+            walk.check(tree)
+            found.extend(walk.found)
+    return found
+
+
+def _parse(text: str, field: str, task: Task) -> nodes.Template:
+    if field == "for_each":
+        text = "{{ " + expression_of(text, task=task.name) + " }}"
+    tree = ENVIRONMENT.parse(text)
+    ENVIRONMENT.compile(tree)  # finds unknown filters and tests, which parsing does not
+    return ENVIRONMENT.parse(text)  # compiling may fold constants into the tree
+
+
+class _Upstream:
+    """Which tasks are finished when another starts; each answer is computed once."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._known: dict[str, frozenset[str]] = {}
+
+    def of(self, name: str) -> frozenset[str]:
+        if name not in self._known:
+            self._known[name] = self._pipeline.upstream_of(name)
+        return self._known[name]
+
+
+class _Walk:
+    """One template's walk. `guarded` is true where a missing key is foreseen by the author."""
+
+    def __init__(
+        self,
+        task: Task,
+        field: str,
+        where: str,
+        names: Mapping[str, int],
+        upstream: _Upstream,
+        seed: Mapping[str, Any] | None,
+    ) -> None:
+        self.task, self.field, self.where = task, field, where
+        self.names, self.upstream, self.seed = names, upstream, seed
+        self.found: list[Violation] = []
+        self._seen: set[str] = set()
+        self.known = [*_ALWAYS]
+        if task.for_each is not None and field != "for_each":
+            self.known += ["item", "index"]
+        if field == "refine.critique":
+            self.known += ["output", "violations"]
+        self._local: set[str] = set()
+
+    def check(self, tree: nodes.Template) -> None:
+        self._local = {n.name for n in tree.find_all(nodes.Name) if n.ctx != "load"}
+        self._local |= {n.name for n in tree.find_all(nodes.Macro)} | {"loop", "caller", "varargs", "kwargs"}
+        self._visit(tree, guarded=False)
+
+    def _visit(self, node: nodes.Node, guarded: bool) -> None:
+        if isinstance(node, nodes.Name):
+            if node.ctx == "load":
+                self._name(node)
+            return
+        if isinstance(node, nodes.Sub) and self._hyphenated(node):
+            return
+        if isinstance(node, nodes.Getattr | nodes.Getitem):
+            key = _key(node)
+            if isinstance(node.node, nodes.Name) and key is not None and node.node.name not in self._local:
+                if node.node.name == "tasks":
+                    self._task(key, node.lineno)
+                elif node.node.name == "seed" and not guarded:
+                    self._seed_key(key, node.lineno)
+        if (
+            isinstance(node, nodes.If | nodes.CondExpr)
+            or (isinstance(node, nodes.Test) and node.name in ("defined", "undefined"))
+            or (isinstance(node, nodes.Filter) and node.name in ("default", "d"))
+        ):
+            guarded = True
+        elif isinstance(node, nodes.And | nodes.Or):
+            guarded = guarded or any(t.name in ("defined", "undefined") for t in node.find_all(nodes.Test))
+        elif (
+            isinstance(node, nodes.Call) and isinstance(node.node, nodes.Getattr) and node.node.attr in _METHODS
+        ):
+            for child in (node.node.node, *node.args, *node.kwargs):
+                self._visit(child, guarded)
+            return
+        for child in node.iter_child_nodes():
+            self._visit(child, guarded)
+
+    def _say(self, message: str, line: int) -> None:
+        if message not in self._seen:
+            self._seen.add(message)
+            place = f"task {self.task.name!r}: {self.field}: "
+            self.found.append(Violation(self.where, place + message, line))
+
+    def _name(self, node: nodes.Name) -> None:
+        name = node.name
+        if name in self.known or name in GLOBALS or name in self._local:
+            return
+        if name in ("item", "index"):
+            hint = "; it exists in a task with `for_each`"
+        elif name in self.names:
+            hint = f"; the output of that task is {_access(name)}"
+        elif self.seed is not None and name in self.seed:
+            hint = f"; did you mean `seed.{name}`?"
+        else:
+            hint = did_you_mean(name, self.known)
+        self._say(f"`{name}` is not defined{hint}", node.lineno)
+
+    def _task(self, key: str, line: int) -> None:
+        if key in _METHODS and key not in self.names:
+            return
+        if key not in self.names:
+            self._say(f"`tasks.{key}` is not a task{did_you_mean(key, list(self.names))}", line)
+        elif key == self.task.name:
+            self._say(f"`{_access(key)}` is this very task, which has no output yet", line)
+        elif key not in self.upstream.of(self.task.name):
+            self._say(f"`{_access(key)}` is not finished before this task; add it to `needs`", line)
+
+    def _seed_key(self, key: str, line: int) -> None:
+        if self.seed is not None and key not in self.seed:
+            keys = [str(k) for k in self.seed]
+            has = f"it has {', '.join(keys[:8])}{', ...' if len(keys) > 8 else ''}" if keys else "it is empty"
+            self._say(f"`seed.{key}`: the seed's data has no `{key}` ({has}){did_you_mean(key, keys)}", line)
+
+    def _hyphenated(self, node: nodes.Sub) -> bool:
+        """`tasks.deep-dive` parses as a subtraction; say what was meant."""
+        name = _dotted(node)
+        if name is None:
+            return False
+        owner, _, rest = name.partition(".")
+        if "-" not in rest:
+            return False
+        known: Collection[str] = (
+            self.names if owner == "tasks" else (self.seed or ()) if owner == "seed" else ()
+        )
+        meant = next((k for k in known if "-" in k and (rest + ".").startswith(k + ".")), None)
+        if meant is None:
+            return False
+        self._say(
+            f'`{owner}.{meant}` is read as a subtraction; a name with a hyphen is written {owner}["{meant}"]',
+            node.lineno,
+        )
+        return True
+
+
+def _key(node: nodes.Getattr | nodes.Getitem) -> str | None:
+    if isinstance(node, nodes.Getattr):
+        return node.attr
+    if isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str):
+        return node.arg.value
+    return None
+
+
+def _access(name: str) -> str:
+    return f'tasks["{name}"]' if "-" in name else f"tasks.{name}"
+
+
+def _dotted(node: nodes.Node) -> str | None:
+    if isinstance(node, nodes.Name):
+        return node.name
+    if isinstance(node, nodes.Getattr):
+        owner = _dotted(node.node)
+        return None if owner is None else f"{owner}.{node.attr}"
+    if isinstance(node, nodes.Sub):
+        left, right = _dotted(node.left), _dotted(node.right)
+        return None if left is None or right is None else f"{left}-{right}"
+    return None

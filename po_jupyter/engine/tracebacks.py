@@ -1,0 +1,64 @@
+"""Tracebacks for the person who wrote the task: their own lines, not ours and not a library's inside."""
+
+from __future__ import annotations
+
+import linecache
+import sysconfig
+import traceback
+from pathlib import Path
+
+from po_jupyter.errors import PoError, TaskError
+
+_OURS = str(Path(__file__).resolve().parent.parent)
+_LIBRARIES = tuple(
+    {path for key in ("stdlib", "platstdlib", "purelib", "platlib") if (path := sysconfig.get_paths().get(key))}
+)
+_MAX_FRAMES = 12
+_MAX_CHARS = 4000
+SOURCE = "<po_task {}>"
+
+
+def user_lines(error: BaseException) -> str:
+    """The frames of `error` that are the user's, innermost last, with the message; "" when none is.
+
+    When the error came from inside a library, the library's last frame is kept: it often says why.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    mine = [f for f in frames if _is_users(f.filename)]
+    if not mine:
+        return ""
+    if frames[-1] not in mine and not frames[-1].filename.startswith(_OURS):
+        mine.append(frames[-1])
+    text = "".join(traceback.format_list(mine[-_MAX_FRAMES:]))
+    last = "".join(traceback.format_exception_only(error))
+    return f"{text[-_MAX_CHARS:]}{last[:_MAX_CHARS]}"
+
+
+def internal(error: Exception) -> PoError:
+    """`error`, or, when it is none of ours, a TaskError that says so: our faults end a task, loudly."""
+    if isinstance(error, PoError):
+        return error
+    failed = _Internal(
+        f"internal error: {type(error).__name__}: {error}"[:1000],
+        hint="This is a fault of po_jupyter; please report it with the traceback in the details.",
+        details={"traceback": "".join(traceback.format_exception(error))[-_MAX_CHARS:]},
+    )
+    failed.__cause__ = error
+    return failed
+
+
+class _Internal(TaskError):
+    """A fault of po_jupyter itself."""
+
+    code = "internal"
+
+
+def register(filename: str, source: str) -> None:
+    """Let tracebacks show lines of source that is in no file."""
+    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+
+
+def _is_users(filename: str) -> bool:
+    if filename.startswith("<po_task "):
+        return True
+    return not filename.startswith(("<", _OURS, *_LIBRARIES))

@@ -1,0 +1,369 @@
+"""A run in the hands of one worker: its definition, its state as the log says it, and how to add to the log."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from po_jupyter.config import Settings
+from po_jupyter.engine.budget import Budget
+from po_jupyter.engine.calls import Calls, ModelSettings
+from po_jupyter.engine.history import History, Row, expand, read_history
+from po_jupyter.engine.interrupts import Drained, Stopped
+from po_jupyter.engine.journal import StoreJournal
+from po_jupyter.engine.prompt_task import PromptTask
+from po_jupyter.engine.python_task import PythonTask
+from po_jupyter.engine.state import RunState, fold
+from po_jupyter.engine.templates import Rows, base_names
+from po_jupyter.engine.threads import Threads
+from po_jupyter.llm.chat import Provider
+from po_jupyter.llm.journal import JournaledChat
+from po_jupyter.model.event import draft
+from po_jupyter.model.pipeline import Pipeline, Task
+from po_jupyter.model.reading import check_pipeline
+from po_jupyter.model.seed import Seed, read_seed
+from po_jupyter.store.base import Commit, Head, Lease, Record, Ref, Store
+from po_jupyter.store.group import CommitResult, GroupCommitter
+
+Say = Callable[[dict[str, Any]], None]
+_LINGER = 0.05  # s that an event waits for a commit to go along with; a person does not see it
+_KEPT_OUTPUTS = 64
+
+
+class Finds(Protocol):
+    """What is needed of `llm.providers.Providers`."""
+
+    def get(self, ref: str) -> Provider:
+        """The provider of a model ref."""
+        ...
+
+
+class Outputs(Mapping[str, Any]):
+    """`tasks` of templates and stages: the outputs of the tasks that another one waits for, read when asked."""
+
+    def __init__(self, work: Work, names: Iterable[str]) -> None:
+        self._work = work
+        self._names = dict.fromkeys(names)
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._work.output(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+class Work:
+    """One run under a lease. Made by `load`; `engine.drive.drive` works it off; `aclose` ends it.
+
+    say       gets ephemeral notes `{task, text, round, attempt}`: pieces of an answer as they come
+    watched   answers whether somebody looks; text is streamed only then
+    committed is told each new head of the run, on the loop, after it became durable
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        lease: Lease,
+        definition: Mapping[str, Any],
+        history: History,
+        *,
+        settings: Settings,
+        providers: Finds,
+        say: Say | None = None,
+        watched: Callable[[], bool] | None = None,
+        committed: Callable[[Head], None] | None = None,
+        run_dir: Path | None = None,
+        worker: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.store = store
+        self.lease = lease
+        self.run = lease.run
+        self.settings = settings
+        self.definition = definition
+        self.options: Mapping[str, Any] = definition.get("options") or {}
+        self.pipeline: Pipeline = check_pipeline(definition["pipeline"])
+        self.seed: Seed = read_seed(definition["seed"])
+        self.say: Say = say or (lambda note: None)
+        self.watched: Callable[[], bool] = watched or (lambda: False)
+        self.run_dir = run_dir or settings.data_dir / "runs" / self.run
+        self.worker = {"pid": os.getpid(), "fence": lease.fence, **(worker or {})}
+        self.state: RunState = history.state
+        self.history = history
+        self.threads = Threads()
+        self.wake = asyncio.Event()  # something that `decide` may want to know
+        self.draining = False
+        self.drained = asyncio.Event()  # set with `draining`: who sleeps stops sleeping
+        self.closed = False
+        self.running: set[str] = set()  # tasks that are executed here and now
+        limits = self.state.budget
+        used = self.state.usage
+        self.budget = Budget(limits, used) if limits.get("usd") or limits.get("tokens") else None
+        self.journal = StoreJournal(self, history)
+        self.chat = JournaledChat(providers.get, self.journal, retry_after_cap=settings.retry_after_cap)
+        self._committer = GroupCommitter(
+            cast(Store, _Telling(store, committed)) if committed is not None else store,
+            lease,
+            n=history.n,
+            on_foreign=self._foreign,
+        )
+        self._pending: list[dict[str, Any]] = []
+        self._pending_state: str | None = None
+        self._linger: asyncio.TimerHandle | None = None
+        self._outputs: OrderedDict[str, Any] = OrderedDict()
+        self._models: dict[str, ModelSettings] = {}
+        self._prompts: dict[str, PromptTask] = {}
+        self._python: dict[str, asyncio.Future[PythonTask]] = {}
+
+    @classmethod
+    async def load(cls, store: Store, lease: Lease, **parts: Any) -> Work:
+        """Read the run's definition and log; `parts` are the keyword arguments of `Work`.
+
+        Raises NotFound, or InvalidPipeline when the definition is not one that this version can run.
+        """
+
+        def read() -> tuple[dict[str, Any], History]:
+            return store.definition(lease.run), read_history(store, lease.run)
+
+        definition, history = await asyncio.to_thread(read)
+        return cls(store, lease, definition, history, **parts)
+
+    # -- the log ------------------------------------------------------------------------------------
+    def emit(self, *events: dict[str, Any], state: str | None = None) -> None:
+        """Events that need not be durable at once: they go along with the next commit, or 50 ms later."""
+        self._pending.extend(events)
+        self._pending_state = state or self._pending_state
+        self._apply(events)
+        if self._linger is None:
+            self._linger = asyncio.get_running_loop().call_later(_LINGER, self._send)
+
+    def commit_soon(
+        self,
+        *events: dict[str, Any],
+        items: tuple[Mapping[str, Any], ...] = (),
+        calls: tuple[Mapping[str, Any], ...] = (),
+        payloads: tuple[Any, ...] = (),
+    ) -> None:
+        """Queue a commit, in order; a failure is raised by a later one."""
+        said, state = self._take(events)
+        self._committer.commit_soon(Commit(said, items, calls, payloads, state))
+        self._apply(events)
+
+    async def commit(
+        self,
+        *events: dict[str, Any],
+        items: tuple[Mapping[str, Any], ...] = (),
+        calls: tuple[Mapping[str, Any], ...] = (),
+        payloads: tuple[Any, ...] = (),
+        state: str | None = None,
+        release: bool = False,
+    ) -> CommitResult:
+        """One durable transaction with everything that was emitted before it. Raises StoreError."""
+        if self.closed:
+            raise Stopped
+        said, waiting = self._take(events)
+        result = await self._committer.commit(Commit(said, items, calls, payloads, state or waiting, release))
+        if events:
+            self._apply(_placed(events, result.refs))
+        return result
+
+    async def flush(self) -> None:
+        """Wait until everything said so far is durable."""
+        self._send()
+        await self._committer.flush()
+
+    def _take(self, events: tuple[dict[str, Any], ...]) -> tuple[list[dict[str, Any]], str | None]:
+        if self._linger is not None:
+            self._linger.cancel()
+            self._linger = None
+        pending, self._pending = self._pending, []
+        state, self._pending_state = self._pending_state, None
+        pending.extend(events)
+        return pending, state
+
+    def _send(self) -> None:
+        if self._pending:
+            said, state = self._take(())
+            try:
+                self._committer.commit_soon(Commit(said, state=state))
+            except Exception:
+                self._pending, self._pending_state = said, state  # told by the next commit
+                self.wake.set()
+
+    def _apply(self, events: Iterable[Mapping[str, Any]]) -> None:
+        """Fold our own events. Offsets are counted here: number and order per task are what matters."""
+        offset = self.state.offset
+        self.state = fold(self.state, [{**e, "offset": offset + i} for i, e in enumerate(events, 1)])
+
+    def _foreign(self, records: list[Record]) -> None:
+        """Somebody asked for something: a cancellation, a gate's decision."""
+        for record in records:
+            self._apply(record["events"])
+        self.wake.set()
+
+    def starting(self) -> None:
+        """Say that this worker has the run; goes along with the first commit."""
+        self.emit(draft("run.started", **self.worker), state="running")
+
+    # -- what others say to the worker ----------------------------------------------------------------
+    def cancel_hint(self) -> None:
+        """Somebody wrote to the run: look at the log now. Safe to call from the loop at any time."""
+        self._looking = asyncio.get_running_loop().create_task(self.look())
+
+    async def look(self) -> None:
+        """Take over what others wrote to the log."""
+        try:
+            await self._committer.refresh()
+        finally:
+            self.wake.set()
+
+    def drain(self) -> None:
+        """Finish the calls in flight, start nothing new, give the run back."""
+        self.draining = True
+        self.drained.set()
+        self.wake.set()
+
+    def checkpoint(self) -> None:
+        """Raises the Interrupt that is due; called between stages and before calls."""
+        if self.draining:
+            raise Drained
+        if self.closed:
+            raise Stopped
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait; a drain ends it with Drained."""
+        self.checkpoint()
+        try:
+            async with asyncio.timeout(seconds):
+                await self.drained.wait()
+        except TimeoutError:
+            return
+        raise Drained
+
+    # -- what tasks read ------------------------------------------------------------------------------
+    def payload(self, ref: Iterable[int]) -> Any:
+        """The value behind a reference of this run."""
+        return self.store.payload(self.run, Ref(*ref))
+
+    def output(self, name: str) -> Any:
+        """The output of a task; None when it has none. Reads the store when it is not at hand."""
+        if name in self._outputs:
+            self._outputs.move_to_end(name)
+            return self._outputs[name]
+        task = self.state.tasks.get(name)
+        if task is None or task.output is None:
+            return None
+        value = expand(self.store, self.run, self.payload(task.output))
+        self.keep(name, value)
+        return value
+
+    def keep(self, name: str, value: Any) -> None:
+        """Have the output of a task at hand; the last 64 are kept."""
+        self._outputs[name] = value
+        self._outputs.move_to_end(name)
+        while len(self._outputs) > _KEPT_OUTPUTS:
+            self._outputs.popitem(last=False)
+
+    def forget(self, name: str) -> None:
+        """The output of a task changed or was large: read it anew when asked."""
+        self._outputs.pop(name, None)
+
+    def rows(self, task: str) -> dict[int, Row]:
+        """Outcomes of rows that count."""
+        return self.history.rows.setdefault(task, {})
+
+    def names(self, task: Task, attempt: int) -> dict[str, Any]:
+        """What templates of a task see; `item` and `index` are added for each row."""
+        return base_names(
+            seed=self.seed.data,
+            seed_name=self.seed.name,
+            tasks=self.outputs_for(task),
+            config=task.config,
+            run={
+                "id": self.run,
+                "name": self.seed.name,
+                "pipeline": self.pipeline.name,
+                "version": self.pipeline.version,
+                "attempt": attempt,
+            },
+        )
+
+    def outputs_for(self, task: Task) -> Outputs:
+        """The outputs that a task may use: of every task that is finished for sure when it starts."""
+        return Outputs(self, self.pipeline.upstream_of(task.name))
+
+    def calls(self, task: Task, attempt: int, item: int | None = None) -> Calls:
+        """The calls of one attempt of a task or a row."""
+        settings = self._models.get(task.name)
+        if settings is None:
+            settings = self._models[task.name] = ModelSettings(self, task)
+        return Calls(self, task, settings, attempt=attempt, item=item)
+
+    def prompt_task(self, task: Task) -> PromptTask:
+        """The compiled prompt task. Raises TemplateFailed."""
+        if task.name not in self._prompts:
+            self._prompts[task.name] = PromptTask(task)
+        return self._prompts[task.name]
+
+    async def python_task(self, task: Task) -> PythonTask:
+        """The task's code, loaded once and in a thread. Raises StageFailed."""
+        from po_jupyter.engine.python_task import load
+
+        if task.name not in self._python:
+            loading = self.threads.run(partial(load, task))
+            functions = await loading
+            future = asyncio.get_running_loop().create_future()
+            future.set_result(PythonTask(self, task, functions))
+            self._python.setdefault(task.name, future)
+        return await self._python[task.name]
+
+    def for_each(self, task: Task, names: Mapping[str, Any]) -> list[Any]:
+        """The rows of a map. Raises TemplateFailed."""
+        assert task.for_each is not None
+        return Rows(task.for_each, task=task.name).evaluate(names)
+
+    async def aclose(self) -> None:
+        """Flush what was emitted and let go of threads; the store stays open."""
+        self._send()
+        self.closed = True
+        self.threads.close()
+        await self._committer.close()
+
+
+class _Telling:
+    """A store that tells each head which this worker commits. Only what a GroupCommitter uses."""
+
+    def __init__(self, store: Store, committed: Callable[[Head], None]) -> None:
+        self._store = store
+        self._committed = committed
+        self._loop = asyncio.get_running_loop()
+        self.head = store.head
+        self.records = store.records
+
+    def commit(self, lease: Lease, commit: Commit) -> Head:
+        head = self._store.commit(lease, commit)
+        self._loop.call_soon_threadsafe(self._committed, head)
+        return head
+
+
+def _placed(events: tuple[dict[str, Any], ...], refs: tuple[Ref, ...]) -> list[Mapping[str, Any]]:
+    """Events as they are in the log: an index of a payload has become a reference."""
+    placed: list[Mapping[str, Any]] = []
+    for event in events:
+        at = event["data"].get("output")
+        if type(at) is int and event["type"] == "task.done":
+            event = {**event, "data": {**event["data"], "output": list(refs[at])}}
+        placed.append(event)
+    return placed

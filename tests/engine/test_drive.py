@@ -1,0 +1,353 @@
+"""Runs from their first event to their last."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from engine_harness import RUN, Bench
+
+from po_jupyter.engine.drive import drive
+from po_jupyter.engine.history import read_history
+from po_jupyter.errors import ModelKeyError, ModelRefused, ModelUnavailable, StaleFence
+from po_jupyter.model.event import draft
+from po_jupyter.store.base import Commit
+
+EMPTY = "def integration(ctx):\n    return 1\n"
+
+
+def python(name: str, body: str, **more: object) -> dict[str, object]:
+    return {"name": name, "source": body, **more}
+
+
+async def test_a_chain_of_tasks_ends_done(bench: Bench) -> None:
+    """B1: tasks in order, each seeing the outputs of those before it."""
+    bench.create(
+        [
+            {"name": "a", "prompt": "hi {{ seed.x }}"},
+            python("b", "def integration(ctx):\n    return [ctx.tasks['a'], ctx.seed['x']]\n"),
+            {"name": "c", "prompt": "{{ tasks.b[0] }}"},
+        ],
+        {"x": "you"},
+    )
+    assert await bench.go() == "done"
+    assert bench.work.output("b") == ["echo: hi you", "you"]
+    assert bench.work.output("c") == "echo: echo: hi you"
+    head = bench.store.head(RUN)
+    assert (head["state"], head["holder"]) == ("done", None)
+    assert [e["offset"] for e in bench.events()] == list(range(1, head["offset"] + 1))
+
+
+async def test_an_empty_task_is_one_durable_transaction(bench: Bench) -> None:
+    """P2, R3.3: start, stages, output and the end of the run are one commit."""
+    bench.create([python("a", EMPTY)])
+    before = bench.store.head(RUN)["n"]
+    assert await bench.go() == "done"
+    assert bench.store.head(RUN)["n"] == before + 1
+    assert bench.types() == ["run.created", "run.started", "task.started", "task.stage", "task.done", "run.done"]
+
+
+async def test_independent_tasks_run_at_the_same_time(bench: Bench) -> None:
+    bench.fake.hold = True
+    bench.create(
+        [
+            {"name": "a", "prompt": "a", "needs": []},
+            {"name": "b", "prompt": "b", "needs": []},
+            {"name": "c", "prompt": "{{ tasks.a }} {{ tasks.b }}", "needs": ["a", "b"]},
+        ]
+    )
+    async with bench.worker() as work:
+        driving = asyncio.ensure_future(drive(work))
+        await bench.fake.waiting.wait()
+        while len(work.running) < 2:
+            await asyncio.sleep(0)
+        assert work.running == {"a", "b"}
+        bench.fake.gate.set()
+        assert await driving == "done"
+        assert work.output("c") == "echo: echo: a echo: b"
+
+
+async def test_a_failure_lets_independent_branches_finish(bench: Bench) -> None:
+    """DESIGN 7, Order: dependents stay pending, the run is failed."""
+    bench.create(
+        [
+            python("bad", "def integration(ctx):\n    raise RuntimeError('no')\n", needs=[], retry={"max_attempts": 1}),
+            python("good", EMPTY, needs=[]),
+            python("after", EMPTY, needs=["bad"]),
+        ]
+    )
+    assert await bench.go() == "failed"
+    states = {name: t.state for name, t in bench.work.state.tasks.items()}
+    assert states == {"bad": "failed", "good": "done", "after": "pending"}
+    error = bench.work.state.error
+    assert error is not None and error["code"] == "stage_failed"
+    assert "RuntimeError: no" in error["message"]
+    assert 'raise RuntimeError' in error["details"]["traceback"]
+    assert "po_jupyter/engine" not in error["details"]["traceback"]
+
+
+async def test_a_task_is_retried_and_each_attempt_is_an_event(bench: Bench, tmp_path: object) -> None:
+    """P7: one layer of retries for tasks."""
+    flag = bench.tmp / "tries"
+    body = (
+        "from pathlib import Path\n"
+        f"P = Path({str(flag)!r})\n"
+        "def integration(ctx):\n"
+        "    n = int(P.read_text()) if P.exists() else 0\n"
+        "    P.write_text(str(n + 1))\n"
+        "    if n < 2:\n"
+        "        raise ValueError('not yet')\n"
+        "    return ctx.meta['attempt']\n"
+    )
+    bench.create([python("a", body, retry={"initial_delay": 0, "max_delay": 0})])
+    assert await bench.go() == "done"
+    assert bench.work.output("a") == 3
+    retrying = bench.events("task.retrying")
+    assert [e["data"]["attempt"] for e in retrying] == [1, 2]
+    assert retrying[0]["data"]["error"]["details"]["stage"] == "integration"
+
+
+@pytest.mark.parametrize(
+    "error", [ModelRefused("400"), ModelKeyError("401"), ModelUnavailable("down")], ids=lambda e: e.code
+)
+async def test_a_model_error_is_not_retried_by_the_task(bench: Bench, error: Exception) -> None:
+    """P7, DESIGN 7 Retries: permanent errors and calls whose retries are spent end the task."""
+    bench.fake._replies = [error] * 9
+    bench.create([{"name": "a", "prompt": "x", "llm": {"retry": {"max_attempts": 2, "initial_delay": 0}}}])
+    assert await bench.go() == "failed"
+    transient = isinstance(error, ModelUnavailable)
+    assert len(bench.fake.requests) == (2 if transient else 1)
+    assert len(bench.events("call.retry")) == (1 if transient else 0)
+    assert "task.retrying" not in bench.types()
+    assert bench.work.state.error is not None and bench.work.state.error["code"] == error.code  # type: ignore[attr-defined]
+
+
+async def test_retries_after_a_resume_are_counted_anew(bench: Bench) -> None:
+    """DESIGN 7: a resume is a new attempt, with its retries before it."""
+    bench.create(
+        [python("a", "def integration(ctx):\n    raise ValueError\n", retry={"max_attempts": 2, "initial_delay": 0})]
+    )
+    assert await bench.go() == "failed"
+    bench.resume("a")
+    assert await bench.go() == "failed"
+    assert [e["data"]["attempt"] for e in bench.events("task.started")] == [1, 2, 3, 4]
+
+
+async def test_cancel_keeps_what_is_finished(bench: Bench) -> None:
+    """P12; the call in flight is counted as unknown (P3)."""
+    bench.create([python("a", EMPTY), {"name": "b", "prompt": "b"}, {"name": "c", "prompt": "c"}])
+    bench.fake.hold = True
+    async with bench.worker() as work:
+        driving = asyncio.ensure_future(drive(work))
+        await bench.fake.waiting.wait()
+        bench.store.request(RUN, [draft("run.cancel_requested", by="me")])
+        work.cancel_hint()
+        assert await driving == "cancelled"
+        assert {n: t.state for n, t in work.state.tasks.items()} == {
+            "a": "done",
+            "b": "cancelled",
+            "c": "pending",
+        }
+        assert work.state.usage.unknown == 1
+        assert work.output("a") == 1
+    assert bench.store.head(RUN)["state"] == "cancelled"
+    assert read_history(bench.store, RUN).state.usage.unknown == 1
+
+
+SWALLOWS_ASYNC = """
+import asyncio
+async def integration(ctx):
+    ctx.io.write_artifact("on", "")
+    while not (ctx.io.task_dir / "off").exists():
+        try:
+            await asyncio.sleep(0.1)
+        except BaseException:
+            pass
+"""
+SWALLOWS_IN_A_THREAD = """
+import time
+def integration(ctx):
+    ctx.io.write_artifact("on", "")
+    while True:
+        try:
+            time.sleep(0.01)
+        except Exception:
+            pass
+"""
+
+
+@pytest.mark.parametrize("body", [SWALLOWS_ASYNC, SWALLOWS_IN_A_THREAD], ids=["async", "thread"])
+async def test_user_code_cannot_swallow_a_cancellation(
+    bench: Bench, body: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("po_jupyter.engine.drive._ASK_AGAIN", 0.05)
+    bench.create([python("a", body)])
+    async with bench.worker() as work:
+        driving = asyncio.ensure_future(drive(work))
+        while not (work.run_dir / "artifacts" / "on").exists():
+            await asyncio.sleep(0.01)
+        bench.store.request(RUN, [draft("run.cancel_requested", by="me")])
+        work.cancel_hint()
+        assert await asyncio.wait_for(driving, 5) == "cancelled"
+        (work.run_dir / "tmp" / "a").mkdir(parents=True, exist_ok=True)
+        (work.run_dir / "tmp" / "a" / "off").touch()
+        for left in [t for t in asyncio.all_tasks() if t.get_name() == "po a"]:
+            await asyncio.wait([left])
+    assert bench.store.head(RUN)["state"] == "cancelled"
+
+
+async def test_a_gate_makes_the_run_wait_and_a_decision_goes_on(bench: Bench) -> None:
+    """B12: the gate opens with the task's commit."""
+    bench.create([{"name": "a", "prompt": "a", "gate": {"message": "look", "artifacts": ["x"]}}, {"name": "b", "prompt": "b"}])
+    assert await bench.go() == "waiting"
+    assert bench.types()[-3:] == ["task.done", "gate.opened", "run.waiting"]
+    head = bench.store.head(RUN)
+    assert (head["state"], head["holder"]) == ("waiting", None)
+    bench.store.request(
+        RUN,
+        [draft("gate.decided", "a", decision="approve", note="", by="me"), draft("run.resumed", by="me")],
+        state="pending",
+    )
+    assert await bench.go() == "done"
+    assert len(bench.fake.requests) == 2
+
+
+async def test_a_rejected_gate_cancels(bench: Bench) -> None:
+    bench.create([python("a", EMPTY, gate="look"), python("b", EMPTY)])
+    assert await bench.go() == "waiting"
+    decided = draft("gate.decided", "a", decision="reject", note="no", by="me")
+    bench.store.request(RUN, [decided, draft("run.resumed", by="me")], state="pending")
+    assert await bench.go() == "cancelled"
+    assert bench.work.state.error is not None and bench.work.state.error["code"] == "gate_rejected"
+
+
+async def test_a_decision_just_before_waiting_is_not_lost(bench: Bench) -> None:
+    """The worker was not told: it looks at the log before it lets go."""
+    bench.create([python("a", EMPTY, gate="look", needs=[]), {"name": "b", "prompt": "b", "needs": []}])
+    bench.fake.hold = True
+    async with bench.worker() as work:
+        driving = asyncio.ensure_future(drive(work))
+        await bench.fake.waiting.wait()
+        while work.state.tasks["a"].gate != "open":
+            await asyncio.sleep(0.01)
+        bench.store.request(RUN, [draft("gate.decided", "a", decision="approve", note="", by="me")])
+        bench.fake.gate.set()
+        assert await driving == "done"
+
+
+async def test_drain_finishes_the_call_in_flight_and_gives_the_run_back(bench: Bench) -> None:
+    """DESIGN 5: a graceful stop; the next worker replays what was answered."""
+    bench.create(
+        [
+            python(
+                "a",
+                "async def inference(ctx):\n"
+                "    one = await ctx.llm.chat('one')\n"
+                "    two = await ctx.llm.chat('two')\n"
+                "    return [one.text, two.text]\n",
+            ),
+            {"name": "b", "prompt": "{{ tasks.a }}"},
+        ]
+    )
+    bench.fake.hold = True
+    async with bench.worker() as work:
+        driving = asyncio.ensure_future(drive(work))
+        await bench.fake.waiting.wait()
+        work.drain()
+        bench.fake.gate.set()
+        assert await driving == "released"
+    head = bench.store.head(RUN)
+    assert (head["state"], head["holder"]) == ("running", None)
+    assert bench.fake.prompts == ["one"]
+    assert await bench.go() == "done"
+    assert bench.fake.prompts == ["one", "two", '["echo: one", "echo: two"]']
+    assert bench.work.state.usage.calls == 3
+    assert bench.work.state.usage.unknown == 0
+
+
+async def test_drain_does_not_wait_for_a_retry(bench: Bench) -> None:
+    bench.create([python("a", "def integration(ctx):\n    raise ValueError\n", retry={"initial_delay": 600, "max_delay": 600})])
+    async with bench.worker() as work:
+        driving = asyncio.ensure_future(drive(work))
+        while not bench.events("task.retrying"):
+            await asyncio.sleep(0.01)
+        work.drain()
+        assert await asyncio.wait_for(driving, 2) == "released"
+
+
+async def test_a_taken_over_worker_stops_without_another_word(bench: Bench) -> None:
+    """P2: the late writer is refused."""
+    bench.create([{"name": "a", "prompt": "a"}])
+    bench.fake.hold = True
+    async with bench.worker() as work:
+        driving = asyncio.ensure_future(drive(work))
+        await bench.fake.waiting.wait()
+        bench.store.claim(RUN, {"pid": 2})
+        bench.fake.gate.set()
+        with pytest.raises(StaleFence):
+            await driving
+    assert "task.done" not in bench.types()
+
+
+async def test_the_end_of_the_run_is_in_the_last_tasks_transaction(bench: Bench) -> None:
+    bench.create([{"name": "a", "prompt": "a"}, {"name": "b", "prompt": "b"}])
+    assert await bench.go() == "done"
+    last = bench.records()[-1]
+    assert [e["type"] for e in last["events"]][-2:] == ["task.done", "run.done"]
+
+
+async def test_a_fault_of_ours_fails_the_task_with_code_internal(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("oops")
+
+    monkeypatch.setattr("po_jupyter.engine.prompt_task.PromptTask.stages", broken)
+    bench.create([{"name": "a", "prompt": "a"}])
+    assert await bench.go() == "failed"
+    error = bench.work.state.error
+    assert error is not None and error["code"] == "internal"
+    assert "report" in error["hint"]
+
+
+async def test_text_is_streamed_only_while_watched(bench: Bench) -> None:
+    """DESIGN 7, Events: ephemeral, and none from maps."""
+    bench.create(
+        [
+            {"name": "a", "prompt": "one two"},
+            {"name": "b", "prompt": "x", "for_each": "[1, 2]"},
+        ]
+    )
+    bench.watched = True
+    assert await bench.go() == "done"
+    assert "".join(n["text"] for n in bench.said) == "echo: one two"
+    assert {n["task"] for n in bench.said} == {"a"}
+
+
+async def test_a_run_that_has_ended_is_left_alone(bench: Bench) -> None:
+    bench.create([python("a", EMPTY)])
+    assert await bench.go() == "done"
+    n = bench.store.head(RUN)["n"]
+    assert await bench.go() == "done"
+    assert bench.store.head(RUN)["n"] == n
+
+
+async def test_a_full_disk_is_raised_and_the_run_can_go_on(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """P1: what was not durable is as if it had not happened."""
+    from po_jupyter.errors import StoreUnusable
+
+    bench.create([{"name": "a", "prompt": "a"}])
+    real = bench.store.commit
+    left = [2]
+
+    def commit(lease: object, said: Commit) -> object:
+        left[0] -= 1
+        if left[0] < 0:
+            raise StoreUnusable("the disk is full")
+        return real(lease, said)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(bench.store, "commit", commit)
+    with pytest.raises(StoreUnusable):
+        await bench.go()
+    monkeypatch.undo()
+    assert await bench.go() == "done"
