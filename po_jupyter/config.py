@@ -83,6 +83,9 @@ class Settings(BaseModel):
     shutdown_timeout: Seconds = Field(
         default=2.0, description="How long a stop waits for workers to drain before it ends them."
     )
+    cancel_timeout: Seconds = Field(
+        default=5.0, description="How long a cancelled worker may take to stop its tasks before it is ended."
+    )
     spawn_attempts: Annotated[int, Field(ge=1, le=20)] = Field(
         default=3, description="Tries to start a worker before the run is dead."
     )

@@ -89,10 +89,12 @@ def fold(state: RunState, events: Iterable[Mapping[str, Any]]) -> RunState:
         data = event.get("data") or {}
         name = event.get("task")
         if name is not None:
-            result.crashes = 0
             apply_task = _TASK.get(kind)
             if apply_task is not None:
-                apply_task(task_of(name), data, event["at"], offset)
+                task = task_of(name)
+                if kind in _PROGRESS or (kind == "map.progress" and _more_rows(task, data)):
+                    result.crashes = 0
+                apply_task(task, data, event["at"], offset)
         else:
             apply_run = _RUN.get(kind)
             if apply_run is not None:
@@ -251,6 +253,17 @@ _TASK: dict[str, TaskRule] = {
     "gate.opened": _gate_opened,
     "gate.decided": _gate_decided,
 }
+
+
+# What a worker that starts over and crashes in the same place cannot say again: only this is progress.
+# `task.started`, `task.stage` and a map's first counters are repeated by every attempt to go on after a crash.
+_PROGRESS = frozenset({
+    "task.retrying", "task.done", "task.failed", "task.skipped", "task.cancelled", "call.done", "gate.opened", "gate.decided",
+})  # fmt: skip
+
+
+def _more_rows(t: TaskState, data: Data) -> bool:
+    return t.items is None or data["done"] + data["failed"] > t.items.done + t.items.failed
 
 
 def _run_created(s: RunState, data: Data, at: str, offset: int, task_of: Callable[[str], TaskState]) -> None:

@@ -1,0 +1,100 @@
+"""Who wants to know what changes: a bounded, coalescing fan-out of hints on the orchestrator's loop.
+
+A note says only *that* a run changed; what changed is read from the store. A subscriber that is slow gets fewer
+notes, never a growing queue, and one that lost a note has lost nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+_MAX_TEXTS = 256  # pieces of text that wait for one subscriber; the oldest go first
+
+
+class Note(NamedTuple):
+    """`("changed", run id)` or `("text", {run, task, item?, text, round})`."""
+
+    kind: str
+    what: Any
+
+
+class Subscription:
+    """One listener's queue."""
+
+    def __init__(self, run: str | None) -> None:
+        self.run = run
+        self._changed: OrderedDict[str, None] = OrderedDict()
+        self._texts: list[dict[str, Any]] = []
+        self._ready = asyncio.Event()
+
+    def _put(self, note: Note) -> None:
+        if note.kind == "changed":
+            self._changed[note.what] = None
+        else:
+            self._texts.append(note.what)
+            if len(self._texts) > _MAX_TEXTS:
+                del self._texts[0]
+        self._ready.set()
+
+    async def get(self, timeout: float | None = None) -> Note | None:
+        """The next note, or None after `timeout` seconds without one."""
+        if not self._ready.is_set():
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._ready.wait()
+            except TimeoutError:
+                return None
+        note = (
+            Note("text", self._texts.pop(0))
+            if self._texts
+            else Note("changed", self._changed.popitem(last=False)[0])
+        )
+        if not self._texts and not self._changed:
+            self._ready.clear()
+        return note
+
+
+class Feed:
+    """The fan-out. Used on one loop only. `on_interest(run)` is called when the listeners of a run (None: of all
+    runs) appear or go."""
+
+    def __init__(self) -> None:
+        self._subscriptions: set[Subscription] = set()
+        self.on_interest: Callable[[str | None], None] = lambda run: None
+
+    @asynccontextmanager
+    async def subscribe(self, run: str | None = None) -> AsyncIterator[Subscription]:
+        """Notes of one run, or of all."""
+        subscription = Subscription(run)
+        self._subscriptions.add(subscription)
+        self.on_interest(run)
+        try:
+            yield subscription
+        finally:
+            self._subscriptions.discard(subscription)
+            self.on_interest(run)
+
+    def watched(self, run: str) -> bool:
+        """Does anybody listen to this run?"""
+        return any(s.run is None or s.run == run for s in self._subscriptions)
+
+    def interests(self) -> set[str | None]:
+        """The runs that somebody listens to; None stands for all."""
+        return {s.run for s in self._subscriptions}
+
+    def changed(self, run: str) -> None:
+        """The log of a run grew, or the run is gone."""
+        self._tell(run, Note("changed", run))
+
+    def text(self, run: str, note: dict[str, Any]) -> None:
+        """A piece of a model's answer."""
+        self._tell(run, Note("text", {"run": run, **note}))
+
+    def _tell(self, run: str, note: Note) -> None:
+        for subscription in self._subscriptions:
+            if subscription.run is None or subscription.run == run:
+                subscription._put(note)

@@ -1,0 +1,144 @@
+"""Who a process is, whether it still lives, and how its whole group is ended.
+
+A pid alone says little: it is used again. An *identity* is `{pid, created, boot, host}`; `created` is the start time
+as the kernel counts it (clock ticks since boot on Linux, so that a clock that is set changes nothing).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+Identity = dict[str, Any]
+_LINUX = sys.platform == "linux"
+
+
+@lru_cache(maxsize=1)
+def boot() -> str:
+    """This boot of this machine."""
+    if _LINUX:
+        try:
+            return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        except OSError:
+            pass
+    import psutil
+
+    return str(round(psutil.boot_time()))
+
+
+def created(pid: int) -> float | None:
+    """When the process started, or None when there is none (a zombie is none: it cannot work any more)."""
+    if _LINUX:
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_bytes()
+        except OSError:
+            return None
+        fields = stat.rpartition(b")")[2].split()  # the name before it may hold anything
+        return None if fields[0] in (b"Z", b"X") else float(fields[19])
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
+    except psutil.Error:
+        return None
+
+
+def identity_of(pid: int) -> Identity:
+    """The identity of a process of this machine; `created` is None when it is gone already."""
+    return {"pid": pid, "created": created(pid), "boot": boot(), "host": socket.gethostname()}
+
+
+def myself() -> Identity:
+    """The identity of this process."""
+    return identity_of(os.getpid())
+
+
+def is_local(identity: Mapping[str, Any]) -> bool:
+    """Was it on this host? Only then can anybody here say whether it lives."""
+    return identity.get("host") == socket.gethostname()
+
+
+def alive(identity: Mapping[str, Any] | None) -> bool:
+    """Does this very process live here, now? False for one of another host or an earlier boot."""
+    if not identity or not is_local(identity) or identity.get("boot") != boot():
+        return False
+    start = created(int(identity["pid"]))
+    return start is not None and start == identity.get("created")
+
+
+def end_group(identity: Mapping[str, Any], sig: int = signal.SIGKILL) -> bool:
+    """Signal the group that this process leads (or the process alone, when it leads none); False when it is gone."""
+    pid = int(identity["pid"])
+    if not alive(identity) or pid in (0, 1, os.getpid()):
+        return False
+    try:
+        if os.getpgid(pid) == pid:
+            os.killpg(pid, sig)
+        else:
+            os.kill(pid, sig)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def end_leftovers(pid: int) -> int:
+    """Kill what a dead leader of a session left behind in it (children of user code); how many there were."""
+    import psutil
+
+    if psutil.pid_exists(pid):
+        return 0  # not dead yet, or its number is somebody else's by now
+    killed = 0
+    for process in psutil.process_iter():
+        try:
+            if os.getsid(process.pid) == pid:
+                process.kill()
+                killed += 1
+        except (psutil.Error, OSError):
+            continue
+    return killed
+
+
+def wait_gone(identity: Mapping[str, Any], timeout: float) -> bool:
+    """Block until the process is gone; False when it still lives after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while alive(identity):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+async def gone(identity: Mapping[str, Any]) -> None:
+    """Return when the process is gone. Waits on a pidfd where there is one, else looks twice a second."""
+    opener = getattr(os, "pidfd_open", None)
+    if opener is not None:
+        try:
+            fd = opener(int(identity["pid"]))
+        except ProcessLookupError:
+            return
+        except OSError:
+            fd = -1  # a kernel or sandbox without pidfds
+        if fd >= 0:
+            loop = asyncio.get_running_loop()
+            ended = asyncio.Event()
+            try:
+                # Asked after the pidfd is open: from here on it cannot stand for anybody else.
+                if not alive(identity):
+                    return
+                loop.add_reader(fd, ended.set)
+                await ended.wait()
+            finally:
+                loop.remove_reader(fd)
+                os.close(fd)
+            return
+    while alive(identity):
+        await asyncio.sleep(0.5)

@@ -1,0 +1,54 @@
+"""Runs that wait for a worker: by priority (higher first), then by age."""
+
+from __future__ import annotations
+
+from po_jupyter.store.base import Head
+
+
+class RunQueue:
+    """A small ordered set. Positions start at 1."""
+
+    def __init__(self) -> None:
+        self._keys: dict[str, tuple[int, str, str]] = {}
+        self._order: list[str] | None = []
+        self._positions: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __contains__(self, run: str) -> bool:
+        return run in self._keys
+
+    def add(self, head: Head) -> None:
+        """Queue the run (once)."""
+        self._keys[head["run"]] = (-head["priority"], head["created_at"], head["run"])
+        self._order = None
+
+    def discard(self, run: str) -> None:
+        """Take the run out, if it is there."""
+        if self._keys.pop(run, None) is not None:
+            self._order = None
+
+    def pop(self) -> str | None:
+        """The next run, taken out."""
+        order = self._sorted()
+        if not order:
+            return None
+        run = order.pop(0)
+        del self._keys[run]
+        self._positions = {}
+        return run
+
+    def position(self, run: str) -> int | None:
+        """The place of a queued run, 1 is next."""
+        if run not in self._keys:
+            return None
+        if not self._positions or self._order is None:
+            self._positions = {r: i for i, r in enumerate(self._sorted(), 1)}
+        return self._positions[run]
+
+    def _sorted(self) -> list[str]:
+        if self._order is None:
+            self._order = sorted(self._keys, key=self._keys.__getitem__)
+            self._positions = {}
+        return self._order

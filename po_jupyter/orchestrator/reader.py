@@ -1,0 +1,155 @@
+"""The reading half of the orchestrator: finding runs and showing what is in them."""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import contextlib
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
+
+from po_jupyter.errors import Conflict, InvalidInput, NotFound
+from po_jupyter.model.run import RunView
+from po_jupyter.orchestrator.views import Views
+from po_jupyter.orchestrator.workers import Supervisor
+from po_jupyter.store.base import Head, Store
+
+T = TypeVar("T")
+P = ParamSpec("P")
+_ID = re.compile(r"[0-9a-f]{22}")
+_NEWEST = 1000  # runs among which a suffix of an id is looked for
+
+
+class Reader:
+    """Answers questions about runs. `owner` None sees everybody's; somebody else's run is NotFound."""
+
+    _store: Store
+    _views: Views
+    _supervisor: Supervisor | None
+
+    _threads: ThreadPoolExecutor
+
+    async def _do(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do blocking work in a thread (P9)."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args, **kwargs))
+
+    async def find(self, run_id: str, owner: str | None) -> Head:
+        """The head of a run by its id, or by a unique suffix of at least 4 characters among the newest 1,000 runs.
+
+        NotFound also for somebody else's run.
+        """
+        return await self._do(self._find, run_id, owner)
+
+    def _find(self, run_id: str, owner: str | None) -> Head:
+        missing = NotFound(f"there is no run {run_id!r:.60}", hint="`po runs` lists yours.")
+        if _ID.fullmatch(run_id):
+            head = self._store.head(run_id)
+            if owner is not None and head["owner"] != owner:
+                raise missing
+            return head
+        if not re.fullmatch(r"[0-9a-f]{4,21}", run_id):
+            raise missing
+        found: list[Head] = []
+        cursor, seen = None, 0
+        while seen < _NEWEST:
+            page = self._store.runs(owner=owner, cursor=cursor, limit=200)
+            found += [h for h in page.heads if h["run"].endswith(run_id)]
+            seen += len(page.heads)
+            cursor = page.next
+            if cursor is None:
+                break
+        if len(found) > 1:
+            raise Conflict(f"{len(found)} runs end with {run_id}", hint="Give more of the id.")
+        if not found:
+            raise missing
+        return found[0]
+
+    async def get(self, run_id: str, owner: str | None, *, whole_seed: bool = True) -> RunView:
+        """The run. With `whole_seed` false a seed of more than 32 KB comes without its data, as in lists."""
+        return await self._view(await self.find(run_id, owner), whole_seed=whole_seed)
+
+    async def _view(self, head: Head, *, whole_seed: bool = True) -> RunView:
+        return await self._do(
+            self._views.view, head, position=self._position(head["run"]), whole_seed=whole_seed
+        )
+
+    def _position(self, run: str) -> int | None:
+        return self._supervisor.queue.position(run) if self._supervisor is not None else None
+
+    async def list(
+        self,
+        owner: str | None,
+        states: Sequence[str] = (),
+        pipeline: str | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> tuple[builtins.list[RunView], str | None]:
+        """A page of runs, newest first, and the cursor of the next one."""
+
+        def read() -> tuple[builtins.list[RunView], str | None]:
+            page = self._store.runs(
+                owner=owner, states=states, pipeline=pipeline, cursor=cursor, limit=max(1, min(limit, 1000))
+            )
+            views = []
+            for head in page.heads:
+                with contextlib.suppress(NotFound):  # deleted since
+                    views.append(self._views.view(head, position=self._position(head["run"])))
+            return views, page.next
+
+        return await self._do(read)
+
+    async def events(self, run_id: str, owner: str | None, since: int = 0, limit: int = 1000) -> builtins.list[dict[str, Any]]:
+        """Events after offset `since`."""
+        head = await self.find(run_id, owner)
+        return await self._do(self._store.events, head["run"], since=since, limit=limit)
+
+    async def outputs(self, run_id: str, owner: str | None, task: str | None = None) -> dict[str, Any]:
+        """Outputs of the finished tasks (or of one), by name."""
+        head = await self.find(run_id, owner)
+        return await self._do(self._views.outputs, head, task)
+
+    async def items(
+        self,
+        run_id: str,
+        owner: str | None,
+        task: str,
+        state: str | None = None,
+        cursor: str | None = None,
+        limit: int = 1000,
+    ) -> tuple[builtins.list[dict[str, Any]], str | None]:
+        """Rows of a map in order, `{index, ok, output, error, usage}`, and the cursor of the next page."""
+        head = await self.find(run_id, owner)
+        after = _number(cursor)
+        rows = await self._do(self._views.items, head, task, state)
+        rows = [r for r in rows if r["index"] >= after]
+        return rows[:limit], str(rows[limit]["index"]) if len(rows) > limit else None
+
+    async def calls(
+        self, run_id: str, owner: str | None, task: str | None = None, cursor: str | None = None, limit: int = 1000
+    ) -> tuple[builtins.list[dict[str, Any]], str | None]:
+        """The journal of calls in order, without the answers."""
+        head = await self.find(run_id, owner)
+        start = _number(cursor)
+
+        def read() -> builtins.list[dict[str, Any]]:
+            found = []
+            for i, call in enumerate(self._views.calls(head, task)):
+                if i >= start:
+                    found.append(call)
+                if len(found) > limit:
+                    break
+            return found
+
+        found = await self._do(read)
+        return found[:limit], str(start + limit) if len(found) > limit else None
+
+
+def _number(cursor: str | None) -> int:
+    if cursor is None:
+        return 0
+    if not cursor.isdecimal():
+        raise InvalidInput("that is not a cursor of this list")
+    return int(cursor)

@@ -1,0 +1,115 @@
+"""Who comes in over the link: workers that say hello, and other servers that poke."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+
+from po_jupyter.errors import PoError
+from po_jupyter.orchestrator.feed import Feed
+from po_jupyter.orchestrator.link import Channel, Message
+from po_jupyter.orchestrator.workers import Supervisor, Worker
+from po_jupyter.store.base import Head, Store
+
+log = structlog.get_logger("po_jupyter.reception")
+
+_LINGER = 3.0  # s that a worker may take to exit after its last word
+
+
+class Reception:
+    """Talks to the workers of one supervisor. `need` answers what a worker asks for."""
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        store: Store,
+        feed: Feed,
+        *,
+        run_off_loop: Callable[..., Awaitable[Any]],
+        need: Callable[[Message], Awaitable[Message]],
+    ) -> None:
+        self._supervisor = supervisor
+        self._store = store
+        self._feed = feed
+        self._do = run_off_loop
+        self._need = need
+        feed.on_interest = self._tell_interest
+
+    async def serve(self, channel: Channel, first: Message) -> None:
+        """One connection, from its first message to its end."""
+        if first["op"] == "poke":
+            await self._supervisor.attend(str(first.get("run")))
+            channel.send("ok")
+            await channel.drain()
+        elif first["op"] == "hello":
+            await self._worker(channel, first)
+
+    async def _worker(self, channel: Channel, hello: Message) -> None:
+        worker = await self._greet(channel, hello)
+        if worker is None:
+            channel.send("stop")
+            await channel.drain()
+            return
+        adopted = worker.channel is None and not worker.ours
+        worker.channel = channel
+        worker.heard = time.monotonic()
+        channel.send("welcome", watched=self._feed.watched(worker.run))
+        self._supervisor.go(self._supervisor.connected(worker, adopted=adopted), f"connected {worker.run}")
+        while (message := await channel.receive()) is not None:
+            self._heard(worker, message)
+        if worker.channel is channel:
+            worker.channel = None
+
+    async def _greet(self, channel: Channel, hello: Message) -> Worker | None:
+        """The worker that this is, or None for one that has no business here any more."""
+        run, pid = str(hello.get("run")), hello.get("pid")
+        peer = channel.peer()
+        if not isinstance(pid, int) or (peer is not None and peer[0] not in (0, pid)):
+            return None  # 0: the kernel cannot name a process of another pid namespace
+        workers = self._supervisor.workers
+        if run not in workers:
+            try:
+                head: Head = await self._do(self._store.head, run)
+            except PoError:
+                return None
+            # Asked again: the answer of the zygote may have come in meanwhile.
+            if run not in workers:
+                holder = head["holder"] or {}
+                if head["fence"] != hello.get("fence") or holder.get("pid") != pid:
+                    return None
+                return self._supervisor.adopt(head)
+        return workers[run] if workers[run].pid == pid else None
+
+    def _heard(self, worker: Worker, message: Message) -> None:
+        worker.heard = time.monotonic()
+        match message["op"]:
+            case "beat":
+                if worker.channel is not None:
+                    worker.channel.send("beat")
+            case "committed":
+                self._feed.changed(worker.run)
+            case "text":
+                self._feed.text(worker.run, {k: v for k, v in message.items() if k != "op"})
+            case "need":
+                self._supervisor.go(self._answer(worker, message), "need")
+            case "bye":
+                worker.bye = str(message.get("state"))
+                self._feed.changed(worker.run)
+                self._supervisor.end_later(worker, _LINGER, "lingers")
+                self._supervisor.pump()
+
+    async def _answer(self, worker: Worker, message: Message) -> None:
+        try:
+            answer = await self._need(message)
+        except PoError as error:
+            answer = {"error": error.to_json()}
+        if worker.channel is not None:
+            worker.channel.send("answer", **{**answer, "id": message.get("id")})
+
+    def _tell_interest(self, run: str | None) -> None:
+        for worker in self._supervisor.workers.values():
+            if worker.channel is not None and run in (None, worker.run):
+                worker.channel.send("watched", on=self._feed.watched(worker.run))

@@ -1,0 +1,88 @@
+"""What is found when an orchestrator takes the store, and what one that does not hold it sees of the others' work."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+
+from po_jupyter.errors import NotFound, PoError
+from po_jupyter.orchestrator.feed import Feed
+from po_jupyter.orchestrator.workers import Supervisor
+from po_jupyter.store.base import Head, Store
+
+log = structlog.get_logger("po_jupyter.recovery")
+
+_LOOK = 0.25  # s between looks at the heads while somebody listens
+_COUNT = 5.0  # s between counts of live runs
+
+
+async def recover(store: Store, supervisor: Supervisor, run_off_loop: Callable[..., Awaitable[Any]]) -> int:
+    """Attend to every run that has not ended: adopt those whose worker lives, queue the others. How many there were.
+
+    A server's death is nobody's crash: nothing is counted here.
+    """
+    heads: list[Head] = await run_off_loop(store.active)
+    for head in heads:
+        await supervisor.attend(head["run"])
+    if heads:
+        log.info("recovered", runs=len(heads))
+    return len(heads)
+
+
+class Following:
+    """The eyes of a server that does not hold the store: looks at the heads while somebody listens."""
+
+    def __init__(self, store: Store, feed: Feed, run_off_loop: Callable[..., Awaitable[Any]]) -> None:
+        self.live = 0
+        self._store = store
+        self._feed = feed
+        self._do = run_off_loop
+        self._seen: dict[str, int] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Look from now on."""
+        self._task = asyncio.create_task(self._look(), name="following")
+
+    async def close(self) -> None:
+        """Stop looking."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        counted = -_COUNT
+        while True:
+            interests = self._feed.interests()
+            try:
+                if loop.time() - counted >= _COUNT:
+                    heads: list[Head] = await self._do(self._store.active)
+                    self.live = sum(h["state"] != "waiting" for h in heads)
+                    counted = loop.time()
+                if interests:
+                    self._tell(await self._do(self._heads, interests))
+            except PoError as error:
+                log.warning("cannot look at the store", error=error.message)
+            await asyncio.sleep(_LOOK)
+
+    def _heads(self, interests: set[str | None]) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for run in interests:
+            if run is None:
+                found.update((h["run"], h["n"]) for h in self._store.runs(limit=50).heads)
+            else:
+                try:
+                    found[run] = self._store.head(run)["n"]
+                except NotFound:
+                    found[run] = -1
+        return found
+
+    def _tell(self, found: dict[str, int]) -> None:
+        for run, n in found.items():
+            if self._seen.get(run) != n:
+                self._feed.changed(run)
+        self._seen = found

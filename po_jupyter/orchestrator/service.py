@@ -1,0 +1,362 @@
+"""The orchestrator: what the server's routes call. Nothing in it blocks the loop it runs on (P9)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import structlog
+
+from po_jupyter.config import Settings
+from po_jupyter.engine.state import RunState, fold
+from po_jupyter.errors import Conflict, InvalidInput
+from po_jupyter.model.event import draft
+from po_jupyter.model.pipeline import Budget
+from po_jupyter.model.reading import check_pipeline, read_pipeline
+from po_jupyter.model.run import ENDED, RunView
+from po_jupyter.orchestrator import link, submission
+from po_jupyter.orchestrator.feed import Feed
+from po_jupyter.orchestrator.lease import OrchestratorLease
+from po_jupyter.orchestrator.local_models import LocalModels
+from po_jupyter.orchestrator.reader import Reader
+from po_jupyter.orchestrator.reception import Reception
+from po_jupyter.orchestrator.recovery import Following, recover
+from po_jupyter.orchestrator.registry import Registry
+from po_jupyter.orchestrator.resume import plan
+from po_jupyter.orchestrator.views import Views, brief
+from po_jupyter.orchestrator.workers import Supervisor
+from po_jupyter.orchestrator.zygote import version
+from po_jupyter.orchestrator.zygotes import Zygotes
+from po_jupyter.store.base import Head, NewRun, Store
+
+log = structlog.get_logger("po_jupyter.orchestrator")
+
+_THREADS = 6  # that wait for the store; it has a thread for each of its shards itself
+
+
+class Orchestrator(Reader):
+    """Runs of one data directory.
+
+    Several of them may share one store: one holds the orchestrator's lease and has the workers, the others serve the same
+    API and take over when it dies. `owner` is whose runs are meant everywhere: None sees all, and somebody else's
+    run is NotFound.
+    """
+
+    def __init__(self, settings: Settings, store: Store | None = None) -> None:
+        self.settings = settings
+        self.feed = Feed()
+        self._given_store = store
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="po-orchestrator")
+        self._ready = False
+        self._stopping = False
+        self._tasks: list[asyncio.Task[Any]] = []
+
+    # -- life -----------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open the store, take the lease when it is free, recover. Raises StoreUnusable."""
+        settings = self.settings
+        self._address = link.address_of(settings.data_dir)
+        self._store = self._given_store if self._given_store is not None else await self._do(self._open)
+        self._views = Views(self._store)
+        self._registry = Registry(self._store)
+        self._zygotes = Zygotes(settings.data_dir / "logs")
+        self._models = LocalModels(settings, self.feed)
+        self._supervisor: Supervisor | None = None
+        self._listener: link.Listener | None = None
+        self._holding: list[asyncio.Task[Any]] = []
+        self._following: Following | None = None
+        self._lease = OrchestratorLease(
+            self._store, settings.lease_ttl, holder=secrets.token_hex(8), run_off_loop=self._do,
+            on_taken=self._taken, on_lost=self._lost,
+        )  # fmt: skip
+        await self._lease.start()
+        if self._supervisor is None:
+            self._follow()
+        self._ready = True
+
+    def _open(self) -> Store:
+        from po_jupyter.store.disk import DiskStore
+
+        settings = self.settings
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return DiskStore(
+            settings.data_dir / "store", shards=settings.store_shards, allow_network=settings.allow_network_store
+        )
+
+    async def stop(self) -> None:
+        """Drain the workers, end what is left, give the lease back, close the store."""
+        if not self._ready or self._stopping:
+            return
+        self._stopping = True
+        await self._step_down(drain=True)
+        await self._lease.stop()
+        if self._following is not None:
+            await self._following.close()
+        await self._zygotes.close()
+        await self._models.close()
+        if self._given_store is None:
+            await self._do(self._store.close)
+        self._threads.shutdown(wait=False)
+        self._ready = False
+
+    async def _taken(self) -> None:
+        if self._following is not None:
+            await self._following.close()
+            self._following = None
+        supervisor = Supervisor(
+            self.settings, self._store, self._views, self.feed, self._zygotes,
+            address=self._address, run_off_loop=self._do,
+        )  # fmt: skip
+        self._supervisor = supervisor
+        reception = Reception(
+            supervisor, self._store, self.feed, run_off_loop=self._do, need=self._models.need
+        )
+        self._listener = link.Listener(self._address, reception.serve)
+        await self._listener.start()
+        self._holding = [
+            asyncio.create_task(supervisor.watch_silence(), name="silence"),
+            asyncio.create_task(self._warm_up(), name="warm up"),
+        ]
+        await recover(self._store, supervisor, self._do)
+
+    async def _warm_up(self) -> None:
+        with contextlib.suppress(Exception):  # the first run says what is wrong with it
+            await self._zygotes.get(None)
+
+    async def _lost(self) -> None:
+        # The workers live on: they look for whoever holds the lease now.
+        await self._step_down(drain=False)
+        self._follow()
+
+    async def _step_down(self, *, drain: bool) -> None:
+        supervisor, self._supervisor = self._supervisor, None
+        for task in self._holding:
+            task.cancel()
+        await asyncio.gather(*self._holding, return_exceptions=True)
+        self._holding = []
+        if supervisor is not None:
+            await supervisor.stop(drain=drain)
+        if self._listener is not None:
+            await self._listener.close()
+            self._listener = None
+
+    def _follow(self) -> None:
+        self._following = Following(self._store, self.feed, self._do)
+        self._following.start()
+
+    def ready(self) -> dict[str, Any]:
+        """`{ready, orchestrator, store}`."""
+        holder = self._ready and self._supervisor is not None
+        somebody = holder or (self._ready and self._lease.document is not None)
+        return {"ready": self._ready, "orchestrator": somebody, "store": "ok" if self._ready else "not open"}
+
+    def meta(self) -> dict[str, Any]:
+        """What this orchestrator is, for `GET meta`."""
+        from po_jupyter.llm.providers import specs
+
+        document = (self._lease.document if self._ready else None) or {}
+        return {
+            "version": version(),
+            "orchestrator": {
+                "holder": self._ready and self._supervisor is not None,
+                "pid": document.get("pid"),
+                "since": document.get("since"),
+            },
+            "data_dir": str(self.settings.data_dir),
+            "limits": {"running": self.settings.max_running},
+            "providers": sorted(specs()),
+            "python": sys.version.split()[0],
+        }
+
+    def live_runs(self) -> int:
+        """Runs at work or queued: what keeps a server from being idle."""
+        if not self._ready:
+            return 0
+        if self._supervisor is not None:
+            return self._supervisor.live()
+        return self._following.live if self._following is not None else 0
+
+    # -- submitting -----------------------------------------------------------------------------
+
+    async def submit(
+        self, body: dict[str, Any], *, owner: str, code_allowed: bool = True
+    ) -> tuple[RunView, bool]:
+        """Make a run of a `POST runs` body durable and start it; (the run, was it new).
+
+        Raises InvalidInput with every violation, NotFound (a registered pipeline), Forbidden, VersionMismatch,
+        Conflict (the idempotency key was used with another body). Nothing is stored then.
+        """
+        asked = submission.read(body, code_allowed=code_allowed)
+        if asked.interpreter is not None:
+            await self._zygotes.get(asked.interpreter)
+        new, head, created = await self._do(self._create, asked, owner, code_allowed)
+        if created:
+            state = fold(RunState(new.run), [{**e, "offset": i} for i, e in enumerate(new.events, 1)])
+            self._views.keep(state, brief(new.definition["seed"]))
+            self.feed.changed(new.run)
+            if self._supervisor is not None:
+                self._supervisor.submitted(head)
+            else:
+                await self._nudge(new.run)
+        return await self._view(head), created
+
+    def _create(self, asked: submission.Submission, owner: str, code_allowed: bool) -> tuple[NewRun, Head, bool]:
+        pipeline, seed = submission.check(
+            asked, lambda name: self._registry.pipeline(name, owner), code_allowed=code_allowed
+        )
+        new = submission.new_run(asked, pipeline, seed, owner)
+        head, created = self._store.create_run(new)
+        return new, head, created
+
+    async def validate(self, body: dict[str, Any], *, owner: str = "local") -> dict[str, Any]:
+        """Check a pipeline (and a seed) as `submit` would: `{ok, pipeline, warnings}`. Raises InvalidPipeline, InvalidSeed."""
+        return await self._do(self._validate, body, owner)
+
+    def _validate(self, body: dict[str, Any], owner: str) -> dict[str, Any]:
+        if not isinstance(body, dict) or set(body) - {"pipeline", "seed"}:
+            raise InvalidInput("the body is {pipeline, seed?}")
+        if body.get("seed") is not None:
+            asked = submission.Submission(pipeline=body.get("pipeline"), seed=body["seed"])
+            pipeline, _ = submission.check(asked, lambda n: self._registry.pipeline(n, owner), code_allowed=True)
+        else:
+            wanted = body.get("pipeline")
+            if isinstance(wanted, str):
+                pipeline = read_pipeline(wanted) if "\n" in wanted else self._registry.pipeline(wanted, owner)
+            else:
+                pipeline = check_pipeline(wanted)
+            try:
+                from po_jupyter.engine.check import check as check_engine
+            except ModuleNotFoundError:
+                from po_jupyter.orchestrator.interim_engine import check as check_engine
+
+            check_engine(pipeline, None)
+        return {"ok": True, "pipeline": {**pipeline.to_json(), "revision": pipeline.revision}, "warnings": []}
+
+    # -- registered pipelines -------------------------------------------------------------------
+
+    async def put_pipeline(self, name: str, definition: Any, *, owner: str) -> tuple[dict[str, Any], bool]:
+        """Register a definition; (as stored with `revision` and `updated_at`, was the name new). InvalidPipeline."""
+        pipeline = check_pipeline(definition, name=name)
+        return await self._do(self._registry.put, pipeline, owner)
+
+    async def get_pipeline(self, name: str, *, owner: str) -> dict[str, Any]:
+        """A registered definition. NotFound."""
+        return await self._do(self._registry.get, name, owner)
+
+    async def list_pipelines(self, *, owner: str) -> list[dict[str, Any]]:
+        """`{name, version, revision, updated_at, tasks}` of each."""
+        return await self._do(self._registry.all, owner)
+
+    async def delete_pipeline(self, name: str, *, owner: str) -> None:
+        """Forget a registered pipeline; its runs keep their snapshots. NotFound."""
+        await self._do(self._registry.delete, name, owner)
+
+    # -- changing -------------------------------------------------------------------------------
+
+    async def cancel(self, run_id: str, owner: str | None) -> RunView:
+        """Stop the run; what is finished is kept. The request is durable when this returns. Conflict when it ended
+        in another way already; cancelling twice is one cancel."""
+        head = await self.find(run_id, owner)
+        if head["state"] == "cancelled":
+            return await self._view(head)
+        if head["state"] in ENDED:
+            raise Conflict(f"run {head['run'][-6:]} is {head['state']} already")
+        state = await self._do(self._views.state, head)
+        if not state.cancel_requested:
+            await self._do(self._store.request, head["run"], [draft("run.cancel_requested", by=owner or "admin")])
+        return await self._changed(head["run"])
+
+    async def resume(
+        self,
+        run_id: str,
+        owner: str | None,
+        from_task: str | None = None,
+        only_failed: bool = False,
+        budget: dict[str, Any] | None = None,
+    ) -> RunView:
+        """Make what failed pending again (with `from_task` that task and everything after it too) and go on.
+
+        Conflict unless the run is failed, cancelled or dead (or done, with `only_failed`).
+        """
+        if budget is not None:
+            from pydantic import ValidationError
+
+            from po_jupyter.model.violations import violations_of
+
+            try:
+                budget = Budget.model_validate(budget).model_dump(exclude_none=True)
+            except ValidationError as error:
+                known = tuple(Budget.model_fields)
+                raise InvalidInput(violations=violations_of(error, known=known, what="a budget")) from None
+        head = await self.find(run_id, owner)
+
+        def request() -> None:
+            state = self._views.state(self._store.head(head["run"]))
+            todo = plan(self._views.pipeline(head["run"]), state, from_task=from_task, only_failed=only_failed)
+            gates = [draft("gate.opened", t, **_gate(state, t)) for t in todo.ask]
+            resumed = draft(
+                "run.resumed", by=owner or "admin", from_task=from_task, only_failed=only_failed,
+                budget=budget or {}, reset=list(todo.reset), clear=list(todo.clear),
+            )  # fmt: skip
+            self._store.request(head["run"], [resumed, *gates], "pending")
+
+        await self._do(request)
+        return await self._changed(head["run"])
+
+    async def gate(self, run_id: str, owner: str | None, decision: str, note: str = "") -> RunView:
+        """Decide the open gate: `approve` or `reject`. Conflict when none is open (any more)."""
+        if decision not in ("approve", "reject"):
+            raise InvalidInput(f"a decision is `approve` or `reject`, not {decision!r:.40}")
+        head = await self.find(run_id, owner)
+
+        def request() -> None:
+            now = self._store.head(head["run"])
+            state = self._views.state(now)
+            task = next((t.name for t in state.tasks.values() if t.gate == "open"), None)
+            if task is None or now["state"] in ENDED:
+                raise Conflict(f"run {now['run'][-6:]} has no open gate")
+            events = [draft("gate.decided", task, decision=decision, note=note, by=owner or "admin")]
+            waiting = now["state"] == "waiting" and decision == "approve"
+            if waiting:
+                events.append(draft("run.resumed", by=owner or "admin"))
+            self._store.request(head["run"], events, "pending" if waiting else None)
+
+        await self._do(request)
+        return await self._changed(head["run"])
+
+    async def delete(self, run_id: str, owner: str | None) -> None:
+        """Remove an ended run with its files. Conflict when it has not ended."""
+        head = await self.find(run_id, owner)
+
+        def remove() -> None:
+            import shutil
+
+            self._store.delete_run(head["run"])
+            shutil.rmtree(self.settings.data_dir / "runs" / head["run"], ignore_errors=True)
+            self._views.forget(head["run"])
+
+        await self._do(remove)
+        self.feed.changed(head["run"])
+
+    async def _changed(self, run: str) -> RunView:
+        self.feed.changed(run)
+        if self._supervisor is not None:
+            await self._supervisor.attend(run)
+        else:
+            await self._nudge(run)
+        return await self._view(await self._do(self._store.head, run))
+
+    async def _nudge(self, run: str) -> None:
+        """Tell the holder; when it does not hear, the next one finds the run in the store."""
+        if not await link.poke(self._address, run):
+            log.warning("no orchestrator answers; the run starts when one does", run=run)
+
+
+def _gate(state: RunState, task: str) -> dict[str, Any]:
+    info = state.tasks[task].gate_info or {}
+    return {"message": info.get("message", ""), "artifacts": info.get("artifacts", [])}

@@ -1,0 +1,157 @@
+"""What somebody asks to run: read, checked whole, and turned into the run that the store makes durable."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import time
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from po_jupyter.errors import Forbidden, InvalidInput, InvalidPipeline, InvalidSeed, PoError, Violation
+from po_jupyter.model.event import draft
+from po_jupyter.model.pipeline import Budget, Pipeline
+from po_jupyter.model.reading import check_pipeline, read_pipeline
+from po_jupyter.model.seed import Seed, read_seed
+from po_jupyter.model.violations import violations_of
+from po_jupyter.store.base import NewRun
+
+
+class Options(BaseModel):
+    """How this one run differs: `limit` takes the first rows of each map, `fresh` ignores the cache."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    limit: Annotated[int, Field(ge=1)] | None = None
+    fresh: bool = False
+
+
+class Submission(BaseModel):
+    """The body of `POST runs`. `interpreter` and `cwd` are absolute paths on the orchestrator's machine."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    pipeline: Any = None
+    seed: Any = None
+    idempotency_key: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    priority: Annotated[int, Field(ge=-100, le=100)] = 0
+    budget: Budget | None = None
+    interpreter: Annotated[str, Field(max_length=4096)] | None = None
+    cwd: Annotated[str, Field(max_length=4096)] | None = None
+    options: Options = Options()
+
+
+def read(body: object, *, code_allowed: bool) -> Submission:
+    """The submission that a decoded body is. Raises InvalidInput with every violation, Forbidden."""
+    if not isinstance(body, dict):
+        raise InvalidInput("the body is an object with `pipeline` and `seed`")
+    try:
+        submission = Submission.model_validate(body)
+    except ValidationError as error:
+        raise InvalidInput(
+            "the run cannot be started:",
+            violations=violations_of(error, known=tuple(Submission.model_fields), what="a submission"),
+        ) from None
+    found: list[Violation] = []
+    if submission.interpreter is not None and not (
+        os.path.isabs(submission.interpreter) and os.access(submission.interpreter, os.X_OK)
+    ):
+        found.append(Violation("interpreter", f"there is no Python at {submission.interpreter!r}; give an absolute path"))
+    if submission.cwd is not None and not (os.path.isabs(submission.cwd) and os.path.isdir(submission.cwd)):
+        found.append(Violation("cwd", f"there is no directory {submission.cwd!r}; give an absolute path"))
+    if found:
+        raise InvalidInput("the run cannot be started:", violations=found)
+    if submission.interpreter is not None and not code_allowed:
+        raise Forbidden("this orchestrator does not let a run choose its interpreter")
+    return submission
+
+
+def check(
+    submission: Submission, registered: Callable[[str], Pipeline], *, code_allowed: bool
+) -> tuple[Pipeline, Seed]:
+    """Pipeline and seed, checked with everything that can be known before the run starts.
+
+    Raises InvalidPipeline, InvalidSeed, NotFound (no such registered pipeline), Forbidden. When both pipeline and
+    seed are wrong, one InvalidInput has the violations of both.
+    """
+    problems: list[InvalidInput] = []
+    pipeline: Pipeline | None = None
+    seed: Seed | None = None
+    try:
+        seed = read_seed(submission.seed)
+    except InvalidSeed as error:
+        problems.append(error)
+    wanted = submission.pipeline if submission.pipeline is not None else (seed.pipeline if seed else None)
+    try:
+        if wanted is None:
+            if seed is not None:
+                raise InvalidPipeline("no pipeline: give a definition, or the name of a registered one")
+        elif isinstance(wanted, str) and "\n" not in wanted:
+            pipeline = registered(wanted)
+        elif isinstance(wanted, str):
+            pipeline = read_pipeline(wanted)
+        else:
+            pipeline = check_pipeline(wanted)
+    except InvalidInput as error:
+        problems.append(error)
+    if len(problems) > 1:
+        raise InvalidInput(
+            "pipeline and seed cannot be used:",
+            violations=[v for p in problems for v in (p.violations or [Violation("", p.message)])],
+        )
+    if problems:
+        raise problems[0]
+    assert pipeline is not None and seed is not None
+    if not code_allowed and any(t.source is not None for t in pipeline.tasks):
+        raise Forbidden("this orchestrator runs no code that comes with a pipeline (`source`)")
+    try:
+        from po_jupyter.engine.check import check as check_engine
+    except ModuleNotFoundError:
+        from po_jupyter.orchestrator.interim_engine import check as check_engine
+
+    check_engine(pipeline, seed)
+    return pipeline, seed
+
+
+def new_id() -> str:
+    """A run id: 12 hex digits of the time in milliseconds, 10 random ones. Sorts by time."""
+    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(5)}"
+
+
+def new_run(submission: Submission, pipeline: Pipeline, seed: Seed, owner: str) -> NewRun:
+    """What `create_run` makes durable."""
+    budget = {
+        **pipeline.budget.model_dump(exclude_none=True),
+        **(submission.budget.model_dump(exclude_none=True) if submission.budget else {}),
+    }
+    definition = {
+        "pipeline": pipeline.to_json(),
+        "seed": seed.model_dump(mode="json", exclude_none=True),
+        "interpreter": submission.interpreter,
+        "cwd": submission.cwd,
+        "env": {},
+        "options": submission.options.model_dump(exclude_defaults=True),
+    }
+    created = draft(
+        "run.created", name=seed.name, pipeline=pipeline.name, version=pipeline.version,
+        tasks=[{"name": t.name, "kind": t.kind} for t in pipeline.tasks], owner=owner, budget=budget,
+    )  # fmt: skip
+    return NewRun(
+        run=new_id(), owner=owner, pipeline=pipeline.name, version=pipeline.version, name=seed.name,
+        priority=submission.priority, definition=definition, events=[created],
+        idempotency_key=submission.idempotency_key,
+        request_hash=_hash({**definition, "priority": submission.priority, "budget": budget})
+        if submission.idempotency_key else "",
+    )  # fmt: skip
+
+
+def _hash(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+__all__ = ["Options", "PoError", "Submission", "check", "new_id", "new_run", "read"]

@@ -1,0 +1,221 @@
+"""A worker's end of the link: it keeps a connection to whoever orchestrates, over restarts of it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from po_jupyter.config import Settings
+from po_jupyter.errors import Unavailable, from_json
+from po_jupyter.orchestrator import processes
+from po_jupyter.orchestrator.link import Channel, Message, connect
+from po_jupyter.store.base import Head
+
+log = structlog.get_logger("po_jupyter.uplink")
+
+_RECONNECT = 0.25  # s between looks for a new orchestrator
+_TEXT_RATE = 0.05  # s between messages with text: 20 a second read as live
+_TEXT_MAX = 100_000  # characters kept until the next of them
+_COMMIT_RATE = 0.05  # s between notes of commits
+
+
+def _nothing() -> None:
+    return None
+
+
+class Uplink:
+    """The connection of one worker.
+
+    `on_look` is called when the log should be read again, `on_cancel` and `on_drain` when this is asked for,
+    `on_stop` when somebody else has the run.
+    """
+
+    def __init__(self, address: Path, settings: Settings, *, run: str, watched: bool = False) -> None:
+        self.watched = watched
+        self.on_look: Callable[[], Any] = _nothing
+        self.on_cancel: Callable[[], Any] = _nothing
+        self.on_drain: Callable[[], Any] = _nothing
+        self.on_stop: Callable[[], Any] = lambda: os._exit(70)
+        self._address = address
+        self._settings = settings
+        self._run = run
+        self._fence = 0
+        self._channel: Channel | None = None
+        self._connected = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._ids = itertools.count(1)
+        self._needs: dict[int, tuple[Message, asyncio.Future[Message]]] = {}
+        self._texts: dict[tuple[Any, ...], Message] = {}
+        self._text_timer: asyncio.TimerHandle | None = None
+        self._head: Head | None = None
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._heard = 0.0
+        self._ended = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self, fence: int) -> None:
+        """Look for the orchestrator from now on."""
+        self._fence = fence
+        self._tasks = [
+            asyncio.create_task(self._stay_connected(), name="uplink"),
+            asyncio.create_task(self._beat(), name="heartbeat"),
+        ]
+
+    # -- what the worker says -------------------------------------------------------------------
+
+    def committed(self, head: Head) -> None:
+        """The log grew. Told at most 20 times a second; the last state is always told."""
+        self._head = head
+        if self._head_timer is None:
+            self._head_timer = self._loop.call_later(_COMMIT_RATE, self._tell_head)
+
+    def _tell_head(self) -> None:
+        self._head_timer = None
+        head, self._head = self._head, None
+        if head is not None and self._channel is not None:
+            self._channel.send("committed", n=head["n"], offset=head["offset"], state=head["state"])
+
+    def text(self, note: Mapping[str, Any]) -> None:
+        """A piece of a model's answer, `{task, item?, text, round}`; pieces of one answer are joined."""
+        if not self.watched:
+            return
+        key = (note.get("task"), note.get("item"), note.get("round"))
+        known = self._texts.get(key)
+        if known is None:
+            self._texts[key] = dict(note)
+        elif len(known["text"]) < _TEXT_MAX:
+            known["text"] += note["text"]
+        if self._text_timer is None:
+            self._text_timer = self._loop.call_later(_TEXT_RATE, self._tell_texts)
+
+    def _tell_texts(self) -> None:
+        self._text_timer = None
+        texts, self._texts = self._texts, {}
+        if self._channel is not None:
+            for text in texts.values():
+                self._channel.send("text", **text)
+
+    async def need(self, what: str, **fields: Any) -> Message:
+        """Ask the orchestrator for something only it has; asked again when a new one takes over.
+
+        Raises the error that the orchestrator answers with, and Unavailable when none is there in time.
+        """
+        number = next(self._ids)
+        message: Message = {"id": number, "what": what, **fields}
+        answer: asyncio.Future[Message] = self._loop.create_future()
+        self._needs[number] = (message, answer)
+        if self._channel is not None:
+            self._channel.send("need", **message)
+        try:
+            said = await answer
+        finally:
+            self._needs.pop(number, None)
+        if said.get("error"):
+            raise from_json(said["error"])
+        return said
+
+    async def bye(self, state: str) -> None:
+        """The last word: in which state the run leaves this process. Said to whoever is there, waited for briefly."""
+        self._ended.set()
+        if self._channel is None:
+            # Often the run was faster than the connection.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self._connected.wait()
+        self._tell_texts()
+        if self._channel is not None:
+            self._channel.send("bye", state=state)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self._channel.drain()
+
+    async def close(self) -> None:
+        """Hang up."""
+        for timer in (self._text_timer, self._head_timer):
+            if timer is not None:
+                timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._channel is not None:
+            await self._channel.close()
+
+    # -- what it hears --------------------------------------------------------------------------
+
+    async def _stay_connected(self) -> None:
+        while True:
+            try:
+                channel = await connect(self._address)
+            except OSError:
+                await asyncio.sleep(_RECONNECT)
+                continue
+            me = processes.myself()
+            channel.send("hello", run=self._run, pid=me["pid"], created=me["created"], fence=self._fence)
+            try:
+                await self._listen(channel)
+            finally:
+                self._channel = None
+                self._connected.clear()
+                await channel.close()
+            await asyncio.sleep(_RECONNECT)
+
+    async def _listen(self, channel: Channel) -> None:
+        self._heard = self._loop.time()
+        while (message := await channel.receive()) is not None:
+            self._heard = self._loop.time()
+            match message["op"]:
+                case "welcome":
+                    self.watched = bool(message.get("watched"))
+                    self._channel = channel
+                    self._connected.set()
+                    for asked, _ in self._needs.values():
+                        channel.send("need", **asked)
+                case "watched":
+                    self.watched = bool(message.get("on"))
+                case "look":
+                    self.on_look()
+                case "cancel":
+                    self.on_cancel()
+                case "drain":
+                    self.on_drain()
+                case "stop":
+                    self.on_stop()
+                case "answer":
+                    waiting = self._needs.get(message.get("id", 0))
+                    if waiting is not None and not waiting[1].done():
+                        waiting[1].set_result(message)
+
+    async def _beat(self) -> None:
+        """Say that we live, notice when nobody answers.
+
+        The time alone is summed up from short steps that each count for at most twice their length: minutes in which
+        this process was stopped, or the laptop slept, are not minutes without an orchestrator.
+        """
+        step = min(self._settings.heartbeat, self._settings.orphan_timeout / 5)
+        alone = 0.0
+        while True:
+            before = self._loop.time()
+            await asyncio.sleep(step)
+            now = self._loop.time()
+            if self._channel is not None:
+                self._channel.send("beat")
+                if now - self._heard < max(self._settings.lease_ttl, 4 * step):
+                    alone = 0.0
+                    continue
+                # Connected, and nobody speaks: a stopped process keeps its sockets. Look for another one.
+                await self._channel.close()
+            alone += min(now - before, 2 * step)
+            if alone >= self._settings.orphan_timeout and not self._ended.is_set():
+                log.warning("no orchestrator", seconds=round(alone, 1), does="drains and exits")
+                for _, answer in self._needs.values():
+                    if not answer.done():
+                        answer.set_exception(Unavailable("there is no orchestrator any more"))
+                self.on_drain()
+                return

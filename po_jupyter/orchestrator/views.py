@@ -1,0 +1,149 @@
+"""What the store knows about runs, as people see it: folded states, kept by head so that lists are cheap."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Iterator
+from threading import Lock
+from typing import Any
+
+from po_jupyter.engine.state import RunState, fold, view
+from po_jupyter.errors import InvalidInput, NotFound
+from po_jupyter.model.pipeline import Pipeline
+from po_jupyter.model.reading import check_pipeline
+from po_jupyter.model.run import RunView
+from po_jupyter.model.violations import did_you_mean
+from po_jupyter.store.base import Head, Record, Ref, Store
+
+_KEPT = 500  # runs whose state is kept in memory
+_PAGE = 2000  # events read at once
+_SEED_SHOWN = 32_768  # bytes of a seed's data that lists and streams carry with every run
+
+
+class Views:
+    """Reads runs. Every method blocks on the store: call them in a thread. Safe for several threads."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._states: OrderedDict[str, tuple[RunState, dict[str, Any]]] = OrderedDict()
+        self._lock = Lock()
+
+    def state(self, head: Head) -> RunState:
+        """The fold of the run's events up to (at least) `head`."""
+        return self._state(head)[0]
+
+    def _state(self, head: Head) -> tuple[RunState, dict[str, Any]]:
+        run = head["run"]
+        with self._lock:
+            known = self._states.get(run)
+            if known is not None:
+                self._states.move_to_end(run)
+        if known is not None and known[0].offset >= head["offset"]:
+            return known
+        seed = known[1] if known is not None else brief(self._store.definition(run)["seed"])
+        state = known[0] if known is not None else RunState(run)
+        while state.offset < head["offset"]:
+            events = self._store.events(run, since=state.offset, limit=_PAGE)
+            if not events:
+                break
+            state = fold(state, events)
+        self.keep(state, seed)
+        return state, seed
+
+    def keep(self, state: RunState, seed: dict[str, Any]) -> None:
+        """Remember a state that is known already."""
+        with self._lock:
+            known = self._states.get(state.run)
+            if known is None or known[0].offset <= state.offset:
+                self._states[state.run] = (state, seed)
+            while len(self._states) > _KEPT:
+                self._states.popitem(last=False)
+
+    def forget(self, run: str) -> None:
+        """The run is gone."""
+        with self._lock:
+            self._states.pop(run, None)
+
+    def view(self, head: Head, *, position: int | None = None, whole_seed: bool = False) -> RunView:
+        """The run as everybody sees it; a seed too large for lists comes only with `whole_seed`."""
+        state, seed = self._state(head)
+        if whole_seed and "data" not in seed:
+            seed = self._store.definition(head["run"])["seed"]
+        return view(state, seed, position=position)
+
+    def pipeline(self, run: str) -> Pipeline:
+        """The run's own snapshot of its pipeline."""
+        return check_pipeline(self._store.definition(run)["pipeline"])
+
+    # -- results --------------------------------------------------------------------------------
+
+    def outputs(self, head: Head, task: str | None = None) -> dict[str, Any]:
+        """Outputs of finished tasks by name. NotFound for a task that does not exist."""
+        state = self.state(head)
+        if task is not None and task not in state.tasks:
+            raise NotFound(f"run {head['run'][-6:]} has no task {task!r}{did_you_mean(task, list(state.tasks))}")
+        found: dict[str, Any] = {}
+        for name, now in state.tasks.items():
+            if (task is None or name == task) and now.output is not None:
+                value = self._store.payload(head["run"], Ref(*now.output))
+                if isinstance(value, dict) and set(value) == {"$map"}:
+                    value = [_row(item) for item in self.items(head, name)]
+                found[name] = value
+        return found
+
+    def items(self, head: Head, task: str, state: str | None = None) -> list[dict[str, Any]]:
+        """The newest outcome of each row of a map, in row order: `{index, ok, output, error, usage}`."""
+        folded = self.state(head)
+        if task not in folded.tasks:
+            raise NotFound(f"run {head['run'][-6:]} has no task {task!r}{did_you_mean(task, list(folded.tasks))}")
+        if state not in (None, "done", "failed"):
+            raise InvalidInput(f"rows are `done` or `failed`, not {state!r}")
+        cleared = folded.tasks[task].cleared_at
+        newest: dict[int, tuple[int, dict[str, Any]]] = {}
+        for record in self._store.records(head["run"]):
+            if record["first"] > cleared:
+                for item in record["items"]:
+                    if item["task"] == task:
+                        newest[item["index"]] = (record["n"], item)
+        rows: list[dict[str, Any]] = []
+        pages: dict[int, list[Any]] = {}
+        for index in sorted(newest):
+            _, item = newest[index]
+            if state is not None and bool(item["ok"]) != (state == "done"):
+                continue
+            output = item.get("output")
+            if output is not None:
+                n, at = output
+                if n not in pages:
+                    pages = {n: self._store.payloads(head["run"], n)}
+                output = pages[n][at]
+            rows.append({
+                "index": index, "ok": bool(item["ok"]), "output": output,
+                "error": item.get("error"), "usage": item.get("usage"),
+            })  # fmt: skip
+        return rows
+
+    def calls(self, head: Head, task: str | None = None) -> Iterator[dict[str, Any]]:
+        """The journal, in order, without the answers: `{n, key, kind, ...}`."""
+        for record in self._store.records(head["run"]):
+            for call in record["calls"]:
+                if task is None or _task_of(call, record) == task:
+                    yield {"n": record["n"], "at": record["at"], **{k: v for k, v in call.items() if k != "answer"}}
+
+
+def _task_of(call: dict[str, Any], record: Record) -> str | None:
+    task = call.get("task")
+    return str(task) if task is not None else str(call.get("key", "")).split("/")[0]
+
+
+def _row(item: dict[str, Any]) -> dict[str, Any]:
+    return {k: item[k] for k in ("index", "ok", "output", "error")}
+
+
+def brief(seed: dict[str, Any]) -> dict[str, Any]:
+    """The seed as lists carry it: large data are left out, `data_bytes` says how large."""
+    size = len(json.dumps(seed.get("data"), ensure_ascii=False))
+    if size <= _SEED_SHOWN:
+        return seed
+    return {**{k: v for k, v in seed.items() if k != "data"}, "data_bytes": size}

@@ -1,0 +1,425 @@
+"""The supervisor: which runs have a worker, and what is done when one ends.
+
+`attend(run)` is the one way in. It reads what the store says about the run and does what that asks for: start a
+worker, tell one to look, end the run. So a submit, a poke, a recovery and a worker's end are all the same, and doing it
+twice changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+
+from po_jupyter.config import Settings
+from po_jupyter.errors import InvalidInput, NotFound, PoError, SpawnFailed, StoreError, VersionMismatch
+from po_jupyter.model.run import ENDED
+from po_jupyter.orchestrator import ending, processes
+from po_jupyter.orchestrator.environment import worker_environment
+from po_jupyter.orchestrator.feed import Feed
+from po_jupyter.orchestrator.link import Channel
+from po_jupyter.orchestrator.queue import RunQueue
+from po_jupyter.orchestrator.views import Views
+from po_jupyter.orchestrator.zygotes import Zygotes
+from po_jupyter.store.base import Head, Store
+
+log = structlog.get_logger("po_jupyter.workers")
+
+_LINGER = 3.0  # s that a worker may take to exit after its last word
+_GRACE = 30.0  # s added to the longest timeout of a run's tasks before a silent worker is taken for hung
+_STORE_RETRY = 2.0  # s until a run whose worker could not use the store is tried again
+
+
+@dataclass(slots=True)
+class Worker:
+    """One worker process, ours or adopted."""
+
+    run: str
+    identity: processes.Identity
+    silence: float  # s without a word after which it is taken for hung
+    ours: bool = True  # or adopted
+    channel: Channel | None = None
+    heard: float = field(default_factory=time.monotonic)
+    bye: str | None = None
+    cancelled: bool = False
+    killed: str | None = None  # why we ended it: cancel, silence, stop
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def pid(self) -> int:
+        """Of the process, which leads its group."""
+        return int(self.identity["pid"])
+
+
+class Supervisor:
+    """Owns the workers of the orchestrator that holds the store."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        views: Views,
+        feed: Feed,
+        zygotes: Zygotes,
+        *,
+        address: Path,
+        run_off_loop: Callable[..., Awaitable[Any]],
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._views = views
+        self._feed = feed
+        self._zygotes = zygotes
+        self._address = address
+        self._do = run_off_loop
+        self.queue = RunQueue()
+        self.workers: dict[str, Worker] = {}
+        self._starting: set[str] = set()
+        self._missed: set[str] = set()  # runs that were told something before their worker could hear it
+        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._stopping = False
+
+    # -- the one way in -------------------------------------------------------------------------
+
+    def submitted(self, head: Head) -> None:
+        """A run that was created right now: nothing to look up."""
+        self.queue.add(head)
+        self.pump()
+
+    async def attend(self, run: str) -> None:
+        """Do what the store says about this run. Raises nothing: what fails is logged, and recovery comes again."""
+        if self._stopping:
+            return
+        try:
+            async with self._locked(run):
+                await self._attend(run)
+        except NotFound:
+            self.queue.discard(run)
+        except PoError as error:
+            log.error("cannot look after the run", run=run, error=error.message)
+
+    async def _attend(self, run: str) -> None:
+        head: Head = await self._do(self._store.head, run)
+        if head["state"] in ENDED:
+            self.queue.discard(run)
+            return
+        worker = self.workers.get(run)
+        if worker is not None and worker.bye is None:
+            await self._direct(worker, head)
+            return
+        if run in self._starting:
+            self._missed.add(run)
+            return
+        holder = head["holder"]
+        if worker is None and holder is not None and holder["pid"] != os.getpid() and processes.alive(holder):
+            await self._direct(self.adopt(head), head)
+            return
+        if worker is not None:
+            await self._finished(worker)
+        outcome, head = await self._do(ending.settle, self._store, self._views, run)
+        if outcome == "pending":
+            self.queue.add(head)
+            self.pump()
+        elif outcome == "ended":
+            self.queue.discard(run)
+            self._feed.changed(run)
+
+    async def _direct(self, worker: Worker, head: Head) -> None:
+        state = await self._do(self._views.state, head)
+        if worker.channel is None:
+            self._missed.add(worker.run)
+        else:
+            worker.channel.send("cancel" if state.cancel_requested else "look")
+        if state.cancel_requested and not worker.cancelled:
+            worker.cancelled = True
+            self.end_later(worker, self._settings.cancel_timeout, "cancel")
+
+    async def connected(self, worker: Worker, *, adopted: bool) -> None:
+        """A worker can be heard: what it could not hear before is said now."""
+        if adopted or worker.run in self._missed:
+            self._missed.discard(worker.run)
+            await self.attend(worker.run)
+
+    def live(self) -> int:
+        """Runs that are at work or want to be."""
+        return len(self.queue) + len(self._starting) + sum(w.bye is None for w in self.workers.values())
+
+    # -- starting -------------------------------------------------------------------------------
+
+    def pump(self) -> None:
+        """Start workers while there are runs and room."""
+        while not self._stopping and self._busy() < self._settings.max_running:
+            run = self.queue.pop()
+            if run is None:
+                return
+            if run in self._starting or ((known := self.workers.get(run)) is not None and known.bye is None):
+                continue
+            self._starting.add(run)
+            self.go(self._start(run), f"start {run}")
+
+    def _busy(self) -> int:
+        return len(self._starting) + sum(w.bye is None for w in self.workers.values())
+
+    async def _start(self, run: str) -> None:
+        try:
+            head, definition = await self._do(self._read, run)
+            if head["state"] not in ("pending", "running"):
+                return
+            retry = AsyncRetrying(
+                stop=stop_after_attempt(self._settings.spawn_attempts),
+                wait=wait_exponential_jitter(initial=0.5, max=30.0, jitter=0.5),
+                retry=retry_if_exception_type((SpawnFailed, VersionMismatch)),
+                before_sleep=lambda again: log.warning(
+                    "a worker could not be started", run=run, attempt=again.attempt_number,
+                    error=str(again.outcome.exception()) if again.outcome else "",
+                ),
+                reraise=True,
+            )  # fmt: skip
+            async for attempt in retry:
+                with attempt:
+                    await self._spawn(head, definition)
+        except NotFound:
+            pass
+        except (SpawnFailed, VersionMismatch, InvalidInput) as error:
+            if not self._stopping:
+                log.error("no worker for the run", run=run, error=error.message)
+                await self._do(ending.dead, self._store, run, error)
+                self._feed.changed(run)
+        except StoreError as error:
+            log.error("the store failed", run=run, error=error.message)
+            self._later(_STORE_RETRY, run)
+        finally:
+            self._starting.discard(run)
+            if run not in self.workers and run in self._missed:
+                self._missed.discard(run)
+                self._later(0.0, run)
+            self.pump()
+
+    def _read(self, run: str) -> tuple[Head, dict[str, Any]]:
+        return self._store.head(run), self._store.definition(run)
+
+    async def _spawn(self, head: Head, definition: dict[str, Any]) -> None:
+        run = head["run"]
+        zygote = await self._zygotes.get(definition.get("interpreter"))
+        settings = self._settings
+        request = {
+            "run": run,
+            "settings": settings.model_dump(mode="json", exclude={"auth_token"}),
+            "address": str(self._address),
+            "expect": head["fence"],
+            "watched": self._feed.watched(run),
+            "cwd": definition.get("cwd"),
+            "log": str(settings.data_dir / "runs" / run / "worker.log"),
+            "env": worker_environment(settings.worker_env),
+        }
+        early: list[int | None] = []
+        worker: Worker | None = None
+
+        def on_exit(pid: int, status: int | None) -> None:
+            if worker is None:
+                early.append(status)
+            else:
+                self._exited(worker, status)
+
+        identity = await zygote.spawn(request, on_exit)
+        worker = Worker(run, identity, _silence(definition, settings))
+        self._starting.discard(run)
+        self.workers[run] = worker
+        log.info("worker started", run=run, pid=worker.pid)
+        if early:
+            self._exited(worker, early[0])
+
+    def adopt(self, head: Head) -> Worker:
+        """Look after a worker that an earlier orchestrator started."""
+        run, holder = head["run"], head["holder"]
+        assert holder is not None
+        worker = self.workers[run] = Worker(run, dict(holder), _GRACE + 7 * 24 * 3600, ours=False)
+        self.queue.discard(run)
+        log.info("worker adopted", run=run, pid=worker.pid)
+
+        async def measure() -> None:
+            worker.silence = _silence(await self._do(self._store.definition, run), self._settings)
+
+        self._watch(worker)
+        self.go(measure(), f"measure {run}")
+        return worker
+
+    def _watch(self, worker: Worker) -> None:
+        async def watch() -> None:
+            await processes.gone(worker.identity)
+            await asyncio.sleep(0.05)  # its last words may still be on the way
+            self._exited(worker, None)
+
+        self.go(watch(), f"watch {worker.run}")
+
+    # -- ending ---------------------------------------------------------------------------------
+
+    def end_later(self, worker: Worker, delay: float, why: str) -> None:
+        """End the worker unless it has ended by itself `delay` seconds from now."""
+
+        async def kill() -> None:
+            try:
+                async with asyncio.timeout(delay):
+                    await worker.ended.wait()
+            except TimeoutError:
+                self._kill(worker, why)
+
+        self.go(kill(), f"end {worker.run}")
+
+    def _kill(self, worker: Worker, why: str) -> None:
+        if not worker.ended.is_set():
+            log.warning("ending a worker", run=worker.run, pid=worker.pid, why=why)
+            worker.killed = worker.killed or why
+            processes.end_group(worker.identity)
+
+    def _exited(self, worker: Worker, status: int | None) -> None:
+        if worker.ended.is_set():
+            return
+        if status is None and processes.alive(worker.identity):
+            self._watch(worker)  # its zygote ended, not the worker
+            return
+        worker.ended.set()
+        self.go(self._after(worker, status), f"after {worker.run}")
+
+    async def _after(self, worker: Worker, status: int | None) -> None:
+        run = worker.run
+        async with self._locked(run):
+            if self.workers.get(run) is worker:
+                del self.workers[run]
+            if status is None:
+                await self._do(processes.end_leftovers, worker.pid)
+            delay = 0.0
+            if worker.bye is None and not self._stopping:
+                try:
+                    delay = await self._crashed(worker, status)
+                except PoError as error:
+                    log.error("cannot record a worker's end", run=run, error=error.message)
+                    delay = _STORE_RETRY
+        self._feed.changed(run)
+        # Attended to whatever it said: somebody may have asked for more (a resume, a decision) since its last commit.
+        if delay == 0.0:
+            await self.attend(run)
+        else:
+            self._later(delay, run)
+        self.pump()
+
+    async def _crashed(self, worker: Worker, status: int | None) -> float:
+        """Record it; seconds until the run is attended to again."""
+        end = ending.Exit(worker.identity, status, worker.killed, self._settings.data_dir / "runs" / worker.run)
+        crashes = await self._do(
+            ending.crashed, self._store, self._views, worker.run, end, self._settings.max_crashes
+        )
+        if crashes is None:
+            return 0.0
+        return 0.0 if crashes <= 1 else min(30.0, 2.0 ** (crashes - 2)) * random.uniform(0.5, 1.5)  # noqa: S311
+
+    async def _finished(self, worker: Worker) -> None:
+        """Wait for a worker that said its last word to be gone."""
+        try:
+            async with asyncio.timeout(_LINGER + 1):
+                await worker.ended.wait()
+        except TimeoutError:
+            self._kill(worker, "lingers")
+        self.workers.pop(worker.run, None)
+
+    async def watch_silence(self) -> None:
+        """End workers that said nothing for longer than any of their stages may take. Runs until cancelled.
+
+        Time passes here in short steps that count for at most twice their length: a suspended laptop adds nothing.
+        """
+        step = self._settings.heartbeat
+        silent: dict[int, float] = {}
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(step)
+            passed = min(time.monotonic() - before, 2 * step)
+            for worker in list(self.workers.values()):
+                key = id(worker)
+                if worker.heard >= before or worker.bye is not None:
+                    silent.pop(key, None)
+                    continue
+                silent[key] = silent.get(key, 0.0) + passed
+                if silent[key] > worker.silence:
+                    self._kill(worker, "silence")
+
+    async def stop(self, *, drain: bool = True) -> None:
+        """Drain every worker, wait `shutdown_timeout`, end what is left. With `drain` false: let them go on."""
+        self._stopping = True
+        for task in list(self._tasks):
+            if task.get_name().startswith("start "):
+                task.cancel()
+        if drain:
+            workers = list(self.workers.values())
+            for worker in workers:
+                if worker.channel is not None:
+                    worker.channel.send("drain")
+                else:
+                    processes.end_group(worker.identity, signal.SIGTERM)
+            await self._all_ended(workers, self._settings.shutdown_timeout)
+            for worker in workers:
+                self._kill(worker, "stop")
+            await self._all_ended(workers, 5.0)
+        # What follows a worker's end is short and kills what it left behind: let that finish.
+        await asyncio.gather(
+            *(t for t in self._tasks if t.get_name().startswith("after ")), return_exceptions=True
+        )
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _all_ended(self, workers: list[Worker], timeout: float) -> None:
+        try:
+            async with asyncio.timeout(timeout):
+                for worker in workers:
+                    await worker.ended.wait()
+        except TimeoutError:
+            pass
+
+    # -- small things ---------------------------------------------------------------------------
+
+    def _later(self, delay: float, run: str) -> None:
+        async def again() -> None:
+            await asyncio.sleep(delay)
+            await self.attend(run)
+
+        self.go(again(), f"again {run}")
+
+    def go(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Do it beside; it ends with the supervisor."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._gone)
+
+    def _gone(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("unexpected", task=task.get_name(), exc_info=error)
+
+    @asynccontextmanager
+    async def _locked(self, run: str) -> AsyncIterator[None]:
+        lock, users = self._locks.get(run, (asyncio.Lock(), 0))
+        self._locks[run] = (lock, users + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, users = self._locks.pop(run)
+            if users > 1:
+                self._locks[run] = (lock, users - 1)
+
+
+def _silence(definition: dict[str, Any], settings: Settings) -> float:
+    tasks = definition["pipeline"].get("tasks", ())
+    longest = max((float(t.get("timeout", 300.0)) for t in tasks if isinstance(t, dict)), default=300.0)
+    return max(longest, 300.0 if any(isinstance(t, str) for t in tasks) else 0.0) + _GRACE

@@ -1,0 +1,220 @@
+"""The orchestrator's side of its zygotes: one per interpreter, started when first needed."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+import os
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from po_jupyter.errors import InvalidInput, SpawnFailed, VersionMismatch
+from po_jupyter.orchestrator import processes, zygote
+from po_jupyter.orchestrator.environment import preload_environment
+from po_jupyter.orchestrator.link import LIMIT, Channel
+
+log = structlog.get_logger("po_jupyter.zygotes")
+
+_START_TIMEOUT = 60.0  # s; a cold import of everything from a slow disk
+_SPAWN_TIMEOUT = 15.0  # s; a fork takes milliseconds, a machine that swaps takes seconds
+Exited = Callable[[int, int | None], None]
+
+
+class ZygoteProcess:
+    """One running zygote. `on_exit(pid, status)` is called for each of its workers that ends; the status is None
+    when the zygote itself ended first, and then the worker may still live."""
+
+    def __init__(self, interpreter: str, process: asyncio.subprocess.Process, channel: Channel) -> None:
+        self.interpreter = interpreter
+        self.hello: dict[str, Any] = {}
+        self._process = process
+        self._channel = channel
+        self._ids = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._children: dict[int, Exited] = {}
+        self._callers: dict[int, Exited] = {}
+        self._reader: asyncio.Task[None] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Of the zygote."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Does it still answer?"""
+        return self._reader is not None and not self._reader.done()
+
+    async def spawn(self, request: dict[str, Any], on_exit: Exited) -> processes.Identity:
+        """Fork a worker. Raises SpawnFailed."""
+        number = next(self._ids)
+        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = answer
+        self._callers[number] = on_exit
+        try:
+            if not self.alive:
+                raise SpawnFailed(f"the process that starts workers for {self.interpreter} ended")
+            self._channel.send("spawn", id=number, request=request)
+            async with asyncio.timeout(_SPAWN_TIMEOUT):
+                message = await answer
+        except TimeoutError:
+            raise SpawnFailed(f"{self.interpreter} did not start a worker within {_SPAWN_TIMEOUT:.0f} s") from None
+        finally:
+            self._waiting.pop(number, None)
+            self._callers.pop(number, None)
+        if message["op"] == "failed":
+            raise SpawnFailed(f"a worker could not be started: {message['error']}")
+        return {**processes.identity_of(message["pid"]), "created": message["created"]}
+
+    async def _read(self) -> None:
+        while (message := await self._channel.receive()) is not None:
+            op = message["op"]
+            if op == "exited":
+                on_exit = self._children.pop(message["pid"], None)
+                if on_exit is not None:
+                    on_exit(message["pid"], message["status"])
+            elif op in ("spawned", "failed"):
+                if op == "spawned" and message["id"] in self._callers:
+                    # Registered here and not after `spawn` woke up: a worker can end faster than that.
+                    self._children[message["pid"]] = self._callers[message["id"]]
+                waiting = self._waiting.get(message["id"])
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(message)
+        for waiting in self._waiting.values():
+            if not waiting.done():
+                waiting.set_result({"op": "failed", "error": "the zygote ended"})
+        children, self._children = self._children, {}
+        for pid, on_exit in children.items():
+            on_exit(pid, None)
+
+    async def close(self) -> None:
+        """Hang up; the zygote exits by itself, its workers go on."""
+        children, self._children = self._children, {}
+        children.clear()
+        await self._channel.close()
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.gather(self._reader, return_exceptions=True)
+        try:
+            async with asyncio.timeout(2):
+                await self._process.wait()
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+
+
+async def start(interpreter: str, logs: Path) -> ZygoteProcess:
+    """A zygote of that interpreter, ready. Raises VersionMismatch, SpawnFailed."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    digest = hashlib.sha256(interpreter.encode()).hexdigest()[:8]
+    logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = logs / f"zygote-{digest}.log"
+    errors = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    env = preload_environment()
+    if interpreter == sys.executable:
+        # Our own interpreter finds our own package, also when it was not installed but stands on the path.
+        root = str(Path(zygote.__file__).parents[2])
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, [root, env.get("PYTHONPATH")]))
+    try:
+        process = await asyncio.create_subprocess_exec(
+            interpreter, "-P", "-m", "po_jupyter.orchestrator.zygote", str(theirs.fileno()),
+            pass_fds=[theirs.fileno()], stdin=asyncio.subprocess.DEVNULL, stdout=errors, stderr=errors,
+            env=env, cwd="/", start_new_session=True,
+        )  # fmt: skip
+    except OSError as error:
+        ours.close()
+        raise SpawnFailed(f"{interpreter} cannot be started: {error.strerror}") from None
+    finally:
+        os.close(errors)
+        theirs.close()
+    reader, writer = await asyncio.open_connection(sock=ours, limit=LIMIT)
+    found = ZygoteProcess(interpreter, process, Channel(reader, writer))
+    try:
+        async with asyncio.timeout(_START_TIMEOUT):
+            hello = await found._channel.receive()
+    except TimeoutError:
+        hello = None
+    if hello is None:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        await found._channel.close()
+        raise _did_not_start(interpreter, path.read_text("utf-8", "replace"))
+    found.hello = hello
+    if hello.get("version") != zygote.version() or hello.get("protocol") != zygote.PROTOCOL:
+        await found.close()
+        raise VersionMismatch(
+            f"{interpreter} has po_jupyter {hello.get('version')}, this orchestrator is {zygote.version()}",
+            hint=f"{interpreter} -m pip install po_jupyter=={zygote.version()}",
+            details={"interpreter": interpreter, "theirs": hello.get("version"), "ours": zygote.version()},
+        )
+    found._reader = asyncio.create_task(found._read(), name=f"zygote {process.pid}")
+    log.info("zygote ready", interpreter=interpreter, pid=process.pid, python=hello.get("python"))
+    return found
+
+
+def _did_not_start(interpreter: str, output: str) -> Exception:
+    if "No module named" in output and "po_jupyter" in output:
+        return VersionMismatch(
+            f"{interpreter} has no po_jupyter; a run there needs the same version as here, {zygote.version()}",
+            hint=f"{interpreter} -m pip install po_jupyter=={zygote.version()}",
+            details={"interpreter": interpreter, "theirs": None, "ours": zygote.version()},
+        )
+    last = output.strip().splitlines()[-1:] or ["it said nothing"]
+    return SpawnFailed(f"workers cannot be started with {interpreter}: {last[0]}")
+
+
+class Zygotes:
+    """The zygotes of one orchestrator, by interpreter."""
+
+    def __init__(self, logs: Path) -> None:
+        self._logs = logs
+        self._found: dict[str, ZygoteProcess] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._closed = False
+
+    async def get(self, interpreter: str | None) -> ZygoteProcess:
+        """The zygote of that interpreter (None: our own), started when there is none.
+
+        Raises InvalidInput when there is no such program, VersionMismatch, SpawnFailed.
+        """
+        path = interpreter or sys.executable
+        known = self._found.get(path)
+        if known is not None and known.alive:
+            return known
+        async with self._locks.setdefault(path, asyncio.Lock()):
+            known = self._found.get(path)
+            if known is not None and known.alive:
+                return known
+            if self._closed:
+                raise SpawnFailed("the orchestrator is stopping")
+            if not (os.path.isabs(path) and os.access(path, os.X_OK)):
+                raise InvalidInput(
+                    f"there is no Python interpreter at {path}", hint="Give an absolute path, as in sys.executable."
+                )
+            if known is not None:
+                await known.close()
+            found = await start(path, self._logs)
+            if self._closed:
+                await found.close()
+                raise SpawnFailed("the orchestrator is stopping")
+            self._found[path] = found
+            return found
+
+    def pids(self) -> list[int]:
+        """Of the zygotes that live."""
+        return [z.pid for z in self._found.values() if z.alive]
+
+    async def close(self) -> None:
+        """End them all; workers go on."""
+        self._closed = True
+        found, self._found = list(self._found.values()), {}
+        await asyncio.gather(*(z.close() for z in found))

@@ -1,0 +1,136 @@
+"""Structured logs: structlog over the standard library's handlers, below the one logger `po_jupyter`.
+
+Every line has a time (UTC), a level, the logger and an event, and whatever is bound: run, task, stage, attempt. Secrets are
+taken out last, by name (a field called `token`) and by value (the text of a key that this process knows) (P10).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping, MutableMapping
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Any
+
+import structlog
+from structlog.contextvars import bind_contextvars, bound_contextvars
+
+from po_jupyter.config import Settings
+
+__all__ = ["Redactor", "bind_contextvars", "bound_contextvars", "configure", "configure_worker", "redactor"]
+
+STARS = "********"
+_SECRET_NAME = re.compile(
+    r"(^|[_-])(api[_-]?key|key|token|secret|password|passwd|authorization|cookie|credential)s?$", re.IGNORECASE
+)
+_MAX_BYTES = 10 * 1024 * 1024
+_BACKUPS = 3
+
+
+class Redactor:
+    """Takes secrets out of text and values. A value shorter than 8 characters is no secret: it would hit words."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._pattern: re.Pattern[str] | None = None
+        self._secrets: set[str] = set()
+        self.learn(secrets)
+
+    def learn(self, secrets: Iterable[str]) -> None:
+        """Know further secrets by value."""
+        self._secrets |= {s for s in secrets if len(s) >= 8}
+        if self._secrets:
+            longest_first = sorted(self._secrets, key=len, reverse=True)
+            self._pattern = re.compile("|".join(map(re.escape, longest_first)))
+
+    def text(self, text: str) -> str:
+        """`text` with stars where a secret stood."""
+        return self._pattern.sub(STARS, text) if self._pattern is not None else text
+
+    def value(self, value: Any, depth: int = 0) -> Any:
+        """The same for JSON values; fields with a secret's name are starred whatever they hold."""
+        if isinstance(value, str):
+            return self.text(value)
+        if depth > 6:
+            return value
+        if isinstance(value, Mapping):
+            return {
+                k: STARS if v and isinstance(v, str) and _SECRET_NAME.search(str(k)) else self.value(v, depth + 1)
+                for k, v in value.items()
+            }
+        if isinstance(value, list | tuple):
+            return [self.value(v, depth + 1) for v in value]
+        return value
+
+    def __call__(self, _: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        """As a structlog processor."""
+        return self.value(dict(event))  # type: ignore[no-any-return]
+
+
+redactor = Redactor()  # the one of this process
+
+
+def secrets_of(environ: Mapping[str, str], settings: Settings | None = None) -> list[str]:
+    """The values in an environment (and the settings) that must not be seen."""
+    found = [v for k, v in environ.items() if _SECRET_NAME.search(k)]
+    if settings is not None and settings.auth_token is not None:
+        found.append(settings.auth_token.get_secret_value())
+    return found
+
+
+def configure(settings: Settings, *, file: Path | None = None) -> None:
+    """Log to `file` (rotated at 10 MB, three kept), or to stderr when there is none.
+
+    Touches only the logger `po_jupyter`: the host's own logging stays as it is. Calling it again replaces what the
+    last call set up.
+    """
+    redactor.learn(secrets_of(os.environ, settings))
+    handler: logging.Handler
+    if file is not None:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handler = RotatingFileHandler(file, maxBytes=_MAX_BYTES, backupCount=_BACKUPS, encoding="utf-8", delay=True)
+    else:
+        handler = logging.StreamHandler(sys.stderr)
+    _install(settings, handler)
+
+
+def configure_worker(settings: Settings, *, run: str) -> None:
+    """Log to stderr, which is the run's own log file in a worker; every line names the run."""
+    redactor.learn(secrets_of(os.environ, settings))
+    _install(settings, logging.StreamHandler(sys.stderr))
+    structlog.contextvars.clear_contextvars()
+    bind_contextvars(run=run)
+
+
+def _install(settings: Settings, handler: logging.Handler) -> None:
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("po_jupyter")
+    for old in list(logger.handlers):
+        logger.removeHandler(old)
+        old.close()
+    logger.addHandler(handler)
+    logger.setLevel(settings.log_level)
+    logger.propagate = False
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.add_logger_name,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+            structlog.processors.format_exc_info,
+            redactor,
+            _render_json if settings.log_format == "json" else structlog.dev.ConsoleRenderer(colors=False),
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,  # a forked worker configures anew
+    )
+
+
+def _render_json(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
+    first = {k: event.pop(k) for k in ("at", "level", "logger", "event") if k in event}
+    return json.dumps({**first, **event}, default=str, ensure_ascii=False)
