@@ -1,0 +1,311 @@
+"""The one typed HTTP client. Everything that talks to an orchestrator goes through it.
+
+It is bound to the event loop that it is first used on. Errors come back as the exceptions of `errors.py`, as
+the orchestrator raised them; when nothing answers it is `Unavailable`, which says what to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing, suppress
+from types import TracebackType
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from po_jupyter.client.answers import read_answer
+from po_jupyter.client.sse import Message
+from po_jupyter.client.wire import Endpoint, Wire, quiet_params
+from po_jupyter.errors import InvalidInput, NotFound
+from po_jupyter.model.run import ENDED, RunView
+
+__all__ = ["AsyncClient", "Endpoint", "Text"]
+
+
+class Text(NamedTuple):
+    """A piece of an answer while it is being written. `round` counts re-asks; nothing of this is stored."""
+
+    run: str
+    task: str
+    item: int | None
+    text: str
+    round: int
+
+
+class AsyncClient:
+    """One orchestrator.
+
+    `timeout` is of one request, in seconds, and how long a lost stream is looked for. `relocate` as in `Wire`.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        timeout: float = 30.0,
+        relocate: Callable[[], Endpoint | None] | None = None,
+    ) -> None:
+        self._wire = Wire(endpoint, timeout, relocate)
+
+    def __repr__(self) -> str:
+        return f"AsyncClient({self.endpoint.url!r})"
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where the orchestrator is now."""
+        return self._wire.endpoint
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._wire.aclose()
+
+    # -- the orchestrator -----------------------------------------------------------------------
+    async def health(self) -> dict[str, Any]:
+        """`{"status": "ok"}`."""
+        return await self._wire.json("GET", "health")
+
+    async def ready(self) -> dict[str, Any]:
+        """Whether runs can be started: `{ready, orchestrator, store}`."""
+        answer = await self._wire.send("GET", "ready")
+        if answer.status_code in (200, 503):
+            with suppress(ValueError):
+                data = answer.json()
+                if isinstance(data, dict) and "ready" in data:
+                    return data
+        return read_answer(self.endpoint.url, answer)
+
+    async def meta(self) -> dict[str, Any]:
+        """Version, user, data directory, providers; see HTTP.md."""
+        return await self._wire.json("GET", "meta")
+
+    # -- pipelines ------------------------------------------------------------------------------
+    async def pipelines(self) -> list[dict[str, Any]]:
+        """The registered pipelines: `{name, version, revision, updated_at, tasks}` each."""
+        data = await self._wire.json("GET", "pipelines")
+        return list(data["pipelines"])
+
+    async def pipeline(self, name: str) -> dict[str, Any]:
+        """A registered definition. NotFound."""
+        data = await self._wire.json("GET", f"pipelines/{_part(name)}")
+        return dict(data["pipeline"])
+
+    async def put_pipeline(self, name: str, definition: Mapping[str, Any]) -> dict[str, Any]:
+        """Register a definition; the same content again changes nothing. InvalidPipeline."""
+        data = await self._wire.json("PUT", f"pipelines/{_part(name)}", body=dict(definition))
+        return dict(data["pipeline"])
+
+    async def delete_pipeline(self, name: str) -> None:
+        """Forget a registered pipeline; its runs keep their copy. NotFound."""
+        await self._wire.json("DELETE", f"pipelines/{_part(name)}")
+
+    async def validate(self, pipeline: Any, seed: Any = None) -> dict[str, Any]:
+        """Check without starting anything: `{ok, pipeline, warnings}`. InvalidPipeline, InvalidSeed."""
+        body = {"pipeline": pipeline} if seed is None else {"pipeline": pipeline, "seed": seed}
+        return await self._wire.json("POST", "pipelines/validate", body=body, safe=True)
+
+    # -- runs -----------------------------------------------------------------------------------
+    async def submit(self, body: Mapping[str, Any]) -> RunView:
+        """Start a run; `body` as in POST runs. When this returns the run is durable.
+
+        Without an idempotency key it gets one, so that a lost answer can be asked for again
+        without starting the run twice.
+        """
+        body = {"idempotency_key": f"auto-{secrets.token_hex(12)}", **body}
+        return _run(await self._wire.json("POST", "runs", body=body, safe=True))
+
+    async def run(self, run_id: str, *, quiet: bool = False) -> RunView:
+        """One run, by its id or a unique part of it. `quiet` requests do not count as the user's activity."""
+        return _run(await self._wire.json("GET", f"runs/{_part(run_id)}", params=quiet_params(quiet)))
+
+    async def runs(
+        self,
+        *,
+        states: tuple[str, ...] | list[str] = (),
+        pipeline: str | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> tuple[list[RunView], str | None]:
+        """Runs from the newest to the oldest, and the cursor of the next page or None."""
+        params = _params(state=",".join(states) or None, pipeline=pipeline, cursor=cursor, limit=limit)
+        data = await self._wire.json("GET", "runs", params=params)
+        return [RunView.model_validate(run) for run in data["runs"]], data.get("next")
+
+    async def delete(self, run_id: str) -> None:
+        """Remove an ended run. Conflict while it has not ended."""
+        await self._wire.json("DELETE", f"runs/{_part(run_id)}")
+
+    async def cancel(self, run_id: str) -> RunView:
+        """Ask the run to stop; what is finished is kept."""
+        return _run(await self._wire.json("POST", f"runs/{_part(run_id)}/cancel", body={}, safe=True))
+
+    async def resume(
+        self,
+        run_id: str,
+        *,
+        from_task: str | None = None,
+        only_failed: bool = False,
+        budget: Mapping[str, Any] | None = None,
+    ) -> RunView:
+        """Go on with an ended run. Conflict when there is nothing to go on with."""
+        body = _params(from_task=from_task, only_failed=only_failed or None, budget=budget and dict(budget))
+        return _run(await self._wire.json("POST", f"runs/{_part(run_id)}/resume", body=body))
+
+    async def gate(self, run_id: str, decision: str, note: str = "") -> RunView:
+        """Decide the open gate: `approve` or `reject`. Conflict when it was decided before."""
+        body = {"decision": decision, **({"note": note} if note else {})}
+        return _run(await self._wire.json("POST", f"runs/{_part(run_id)}/gate", body=body))
+
+    async def outputs(self, run_id: str, task: str | None = None) -> dict[str, Any]:
+        """Outputs of the finished tasks, or of one."""
+        data = await self._wire.json("GET", f"runs/{_part(run_id)}/outputs", params=_params(task=task))
+        return dict(data["outputs"])
+
+    async def items(
+        self, run_id: str, task: str, *, state: str | None = None, cursor: str | None = None, limit: int = 1000
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """Rows of a map: `{index, ok, output, error, usage}` each; `state` is `done` or `failed`."""
+        params = _params(task=task, state=state, cursor=cursor, limit=limit)
+        data = await self._wire.json("GET", f"runs/{_part(run_id)}/items", params=params)
+        return list(data["items"]), data.get("next")
+
+    async def calls(
+        self, run_id: str, *, task: str | None = None, cursor: str | None = None, limit: int = 200
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """Calls to models, from the journal."""
+        params = _params(task=task, cursor=cursor, limit=limit)
+        data = await self._wire.json("GET", f"runs/{_part(run_id)}/calls", params=params)
+        return list(data["calls"]), data.get("next")
+
+    async def history(self, run_id: str, since: int = 0, limit: int = 1000) -> list[dict[str, Any]]:
+        """Stored events with an offset above `since`, at most `limit`."""
+        params = {**_params(since=since, limit=limit), **quiet_params(True)}
+        data = await self._wire.json("GET", f"runs/{_part(run_id)}/events", params=params)
+        return list(data["events"])
+
+    # -- streams --------------------------------------------------------------------------------
+    async def events(self, run_id: str, since: int = 0) -> AsyncGenerator[Message, None]:
+        """Every event of a run with an offset above `since`, in order and without gaps, then `end`.
+
+        A lost connection is made again from the last offset seen. Texts come in between.
+        """
+        offset = since
+
+        def params() -> dict[str, Any]:
+            return {"since": offset}
+
+        async with aclosing(self._wire.stream(f"runs/{_part(run_id)}/events", params)) as messages:
+            async for message in messages:
+                if message.id is not None:
+                    if message.id <= offset:
+                        continue
+                    offset = message.id
+                yield message
+                if message.event in ("end", "gone"):
+                    return
+
+    async def follow_all(self) -> AsyncGenerator[Message, None]:
+        """All my runs: `snapshot`, then `run`, `gone`, `text`; a `snapshot` again after a reconnect. Endless."""
+        async with aclosing(self._wire.stream("events", dict)) as messages:
+            async for message in messages:
+                yield message
+
+    async def follow(self, run_id: str, *, every: float = 0.15) -> AsyncGenerator[RunView | Text, None]:
+        """The run now and after each change, at most once in `every` seconds, with texts in between.
+
+        The last value is the ended run. Raises NotFound when the run is deleted meanwhile.
+        """
+        view = await self.run(run_id, quiet=True)
+        yield view
+        if view.state in ENDED:
+            return
+        arrived: asyncio.Queue[Message | Exception] = asyncio.Queue(1000)
+
+        async def read(start: int) -> None:
+            try:
+                async with aclosing(self.events(view.id, start)) as messages:
+                    async for message in messages:
+                        await arrived.put(message)
+            except Exception as error:  # handed to the reader below, who raises it
+                await arrived.put(error)
+
+        reader = asyncio.get_running_loop().create_task(read(view.last_event))
+        try:
+            stale, over, shown = False, False, time.monotonic()
+            while True:
+                wait = shown + every - time.monotonic() if stale else None
+                if wait is not None and wait <= 0:
+                    view = await self.run(view.id, quiet=True)
+                    stale, shown = False, time.monotonic()
+                    yield view
+                    if view.state in ENDED:
+                        return
+                    if over:  # resumed between the end of the stream and our question
+                        over = False
+                        reader = asyncio.get_running_loop().create_task(read(view.last_event))
+                    continue
+                try:
+                    message = await asyncio.wait_for(arrived.get(), wait)
+                except TimeoutError:
+                    continue
+                if isinstance(message, Exception):
+                    raise message
+                if message.event == "gone":
+                    raise NotFound(f"run {view.id} was deleted while it was followed")
+                if message.event == "text":
+                    yield _text(view.id, message.data)
+                    continue
+                stale = True
+                if message.event == "end":
+                    over, shown = True, 0.0  # the last word is not held back
+        finally:
+            reader.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await reader
+
+    async def wait_end(self, run_id: str) -> RunView:
+        """The run after it ended. A waiting gate keeps it waiting."""
+        while True:
+            view = await self.run(run_id, quiet=True)
+            if view.state in ENDED:
+                return view
+            async with aclosing(self.events(view.id, view.last_event)) as messages:
+                async for message in messages:
+                    if message.event == "gone":
+                        raise NotFound(f"run {view.id} was deleted while it was waited for")
+
+
+def _part(text: str) -> str:
+    if not text or text in (".", ".."):
+        raise InvalidInput(
+            f"{text!r} is not a name", hint="Run ids and pipeline names are never empty or dots."
+        )
+    return quote(text, safe="")
+
+
+def _params(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _run(data: Mapping[str, Any]) -> RunView:
+    return RunView.model_validate(data["run"])
+
+
+def _text(run: str, data: Mapping[str, Any]) -> Text:
+    item = data.get("item")
+    return Text(
+        run=str(data.get("run", run)),
+        task=str(data.get("task", "")),
+        item=item if isinstance(item, int) else None,
+        text=str(data.get("text", "")),
+        round=int(data.get("round") or 0),
+    )

@@ -1,0 +1,203 @@
+"""The client that people hold: plain calls that block, over the async one on the background loop."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, TypeVar
+
+from po_jupyter.client import loop
+from po_jupyter.client.aio import AsyncClient, Endpoint
+from po_jupyter.client.run import Outputs, Run, budget_body
+from po_jupyter.client.seeds import seed_of
+from po_jupyter.errors import InvalidInput, InvalidPipeline
+from po_jupyter.model.pipeline import Budget, Pipeline
+from po_jupyter.model.run import RunView
+
+__all__ = ["Client", "Outputs", "Run"]
+
+T = TypeVar("T")
+_NAME = re.compile(r"[a-z0-9-]+")
+
+
+class Client:
+    """An orchestrator. `connect()` finds or starts one.
+
+    Safe to use from any thread, from a notebook's cells and after a fork. Raises the errors of
+    `po_jupyter.errors`; `Unavailable` when nothing answers.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        timeout: float = 30.0,
+        relocate: Callable[[], Endpoint | None] | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        self._endpoint = endpoint
+        self._timeout = timeout
+        self._relocate = relocate
+        self._bound: tuple[object, AsyncClient] | None = None
+        self.notes = notes  # what discovery wants a person to know
+
+    def __repr__(self) -> str:
+        return f"<po_jupyter client of {self.url}>"
+
+    @property
+    def url(self) -> str:
+        """The base URL of the server."""
+        return self.aio.endpoint.url
+
+    @property
+    def aio(self) -> AsyncClient:
+        """The async client, for use on the background loop only (`client.loop.spawn`)."""
+        current = loop.get_loop()
+        if self._bound is None or self._bound[0] is not current:  # at first, and in the child of a fork
+            aio = AsyncClient(self._endpoint, timeout=self._timeout, relocate=self._relocate)
+            self._bound = (current, aio)
+        return self._bound[1]
+
+    def close(self) -> None:
+        """Close the connections. The orchestrator and its runs go on."""
+        if self._bound is not None and self._bound[0] is loop.get_loop():
+            loop.run(self._bound[1].aclose(), 5)
+        self._bound = None
+
+    def _call(self, coro: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
+        return loop.run(coro, timeout)
+
+    # -- the orchestrator -----------------------------------------------------------------------
+    def health(self) -> dict[str, Any]:
+        """`{"status": "ok"}`, or Unavailable."""
+        return self._call(self.aio.health())
+
+    def ready(self) -> dict[str, Any]:
+        """`{ready, orchestrator, store}`."""
+        return self._call(self.aio.ready())
+
+    def meta(self) -> dict[str, Any]:
+        """Version, user, data directory, limits and providers of the orchestrator."""
+        return self._call(self.aio.meta())
+
+    # -- pipelines ------------------------------------------------------------------------------
+    def validate(self, pipeline: Pipeline | Mapping[str, Any] | str, seed: Any = None) -> dict[str, Any]:
+        """Check a pipeline (and a seed) with all that the orchestrator knows; starts nothing.
+
+        Raises InvalidPipeline or InvalidSeed with every violation.
+        """
+        given = _pipeline_body(pipeline)
+        envelope = None if seed is None else seed_of(seed, _name_of(given)).model_dump(mode="json")
+        return self._call(self.aio.validate(given, envelope))
+
+    def register(self, pipeline: Pipeline | Mapping[str, Any] | str) -> dict[str, Any]:
+        """Keep the definition under its name, so that runs can be started by name."""
+        given = _pipeline_body(pipeline)
+        if isinstance(given, str):
+            raise InvalidInput(f"{given!r} is a name, not a definition")
+        return self._call(self.aio.put_pipeline(_name_of(given), given))
+
+    def pipelines(self) -> list[dict[str, Any]]:
+        """The registered pipelines."""
+        return self._call(self.aio.pipelines())
+
+    # -- runs -----------------------------------------------------------------------------------
+    def submit(
+        self,
+        pipeline: Pipeline | Mapping[str, Any] | str,
+        seed: Any = None,
+        *,
+        idempotency_key: str | None = None,
+        limit: int | None = None,
+        fresh: bool = False,
+        budget: float | Budget | Mapping[str, Any] | None = None,
+        interpreter: str | None = None,
+        cwd: str | None = None,
+        priority: int | None = None,
+    ) -> Run:
+        """Start a run and return at once; by then it is durable and goes on without this process.
+
+        `pipeline` is a `Pipeline`, its dict, YAML text or the name of a registered one. `seed` is the
+        data: a dict, a list of rows, a DataFrame, or a whole `Seed`. `limit` runs only the first rows of maps;
+        `fresh` ignores the cache; `budget` is US dollars or a `Budget`. Python tasks run with `interpreter` in
+        `cwd`; by default this process's own when the orchestrator is on this machine.
+        The same `idempotency_key` with the same content gives the same run; with another one it is a Conflict.
+        """
+        given = _pipeline_body(pipeline)
+        body: dict[str, Any] = {
+            "pipeline": given,
+            "seed": seed_of(seed, _name_of(given)).model_dump(mode="json", exclude_none=True),
+        }
+        if interpreter is None and self.aio.endpoint.is_local and _has_code(given):
+            interpreter = sys.executable
+            cwd = cwd or os.getcwd()
+        options = {k: v for k, v in {"limit": limit, "fresh": fresh or None}.items() if v is not None}
+        extras = {
+            "idempotency_key": idempotency_key,
+            "budget": budget_body(budget),
+            "interpreter": interpreter,
+            "cwd": cwd,
+            "priority": priority,
+            "options": options or None,
+        }
+        body.update({k: v for k, v in extras.items() if v is not None})
+        return Run(self, self._call(self.aio.submit(body)))
+
+    def run(self, run_id: str) -> Run:
+        """A run by its id, or a unique part of it such as the six characters that people see. NotFound."""
+        return Run(self, self._call(self.aio.run(run_id)))
+
+    def runs(
+        self,
+        state: str | list[str] | tuple[str, ...] | None = None,
+        pipeline: str | None = None,
+        limit: int = 50,
+    ) -> list[Run]:
+        """The newest runs first, at most `limit`."""
+        states = [state] if isinstance(state, str) else list(state or ())
+        views = self._call(self._runs(states, pipeline, limit))
+        return [Run(self, view) for view in views]
+
+    async def _runs(self, states: list[str], pipeline: str | None, limit: int) -> list[RunView]:
+        views: list[RunView] = []
+        cursor: str | None = None
+        while len(views) < limit:
+            page, cursor = await self.aio.runs(
+                states=states, pipeline=pipeline, cursor=cursor, limit=min(200, limit - len(views))
+            )
+            views += page
+            if cursor is None:
+                break
+        return views[:limit]
+
+
+def _pipeline_body(pipeline: Pipeline | Mapping[str, Any] | str) -> dict[str, Any] | str:
+    if isinstance(pipeline, Pipeline):
+        return pipeline.to_json()
+    if isinstance(pipeline, Mapping):
+        return dict(pipeline)
+    if isinstance(pipeline, str):
+        if _NAME.fullmatch(pipeline.strip()):
+            return pipeline.strip()
+        from po_jupyter.model.reading import read_pipeline  # YAML is slow to import, and few need it here
+
+        return read_pipeline(pipeline).to_json()
+    raise InvalidPipeline(
+        f"a pipeline is a Pipeline, a dict, YAML text or a registered name, not {type(pipeline).__name__}"
+    )
+
+
+def _name_of(pipeline: Mapping[str, Any] | str) -> str:
+    name = pipeline if isinstance(pipeline, str) else pipeline.get("name")
+    return name[:100] if isinstance(name, str) and name else "seed"
+
+
+def _has_code(pipeline: Mapping[str, Any] | str) -> bool:
+    if isinstance(pipeline, str):
+        return False
+    tasks = pipeline.get("tasks")
+    return isinstance(tasks, list | tuple) and any(
+        not isinstance(task, Mapping) or task.get("prompt") is None for task in tasks
+    )

@@ -1,0 +1,267 @@
+"""A run as a person holds it: everything is asked of the orchestrator, nothing has to stay alive here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from po_jupyter.client import loop
+from po_jupyter.client.aio import Text
+from po_jupyter.client.sse import Message
+from po_jupyter.errors import PoError, from_json
+from po_jupyter.model.pipeline import Budget
+from po_jupyter.model.run import RunView
+from po_jupyter.model.usage import Usage
+from po_jupyter.model.violations import did_you_mean
+
+if TYPE_CHECKING:
+    from po_jupyter.client.client import Client
+
+T = TypeVar("T")
+_FRESH = 0.5  # seconds that a view is believed before it is asked for again
+
+
+class Run:
+    """One run. Its properties ask the orchestrator; nothing here has to stay alive for the run to go on.
+
+    `run.wait()` blocks and `await run` waits on any event loop; interrupting either detaches, it does not
+    cancel.
+    """
+
+    def __init__(self, client: Client, view: RunView) -> None:
+        self._client = client
+        self._view = view
+        self._seen = time.monotonic()
+        self.outputs: Mapping[str, Any] = Outputs(self)
+
+    def __repr__(self) -> str:
+        return f"<run {self.short} of {self._view.pipeline} {self._view.version}: {self._view.state}>"
+
+    @property
+    def client(self) -> Client:
+        """Whose run it is."""
+        return self._client
+
+    @property
+    def id(self) -> str:
+        """22 hex digits that sort by time."""
+        return self._view.id
+
+    @property
+    def short(self) -> str:
+        """The last six characters of the id: what people see and type."""
+        return self._view.id[-6:]
+
+    @property
+    def view(self) -> RunView:
+        """Everything about the run, at most half a second old."""
+        if time.monotonic() - self._seen > _FRESH:
+            self.refresh()
+        return self._view
+
+    def refresh(self) -> RunView:
+        """The run as it is now."""
+        return self._take(self._client._call(self._client.aio.run(self.id, quiet=True)))
+
+    def _take(self, view: RunView) -> RunView:
+        self._view, self._seen = view, time.monotonic()
+        return view
+
+    @property
+    def state(self) -> str:
+        """`pending`, `running`, `waiting`, `done`, `failed`, `cancelled` or `dead`."""
+        return self.view.state
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens, calls and cost so far."""
+        return self.view.usage
+
+    @property
+    def error(self) -> PoError | None:
+        """Why the run failed, or None."""
+        return from_json(self.view.error) if self.view.error else None
+
+    def raise_for_error(self) -> Run:
+        """Raise the run's error if it has one; the run otherwise."""
+        error = self.error
+        if error is not None:
+            raise error
+        return self
+
+    # -- watching -------------------------------------------------------------------------------
+    def events(self, since: int = 0) -> Iterator[dict[str, Any]]:
+        """The events so far with an offset above `since`, in order."""
+        while True:
+            page = self._client._call(self._client.aio.history(self.id, since))
+            yield from page
+            if not page:
+                return
+            since = int(page[-1]["offset"])
+
+    def follow(self) -> Iterator[RunView | Text]:
+        """The run now and after each change, with texts in between, until it ended. Blocks between values."""
+        for value in _iterate(self._client.aio.follow(self.id)):
+            if isinstance(value, RunView):
+                self._take(value)
+            yield value
+
+    def stream(self, since: int = 0) -> Iterator[Message]:
+        """Every event above `since`, then `end`; survives a lost connection. Blocks between values."""
+        return _iterate(self._client.aio.events(self.id, since))
+
+    def wait(self, timeout: float | None = None) -> Run:
+        """Block until the run ended, however it ended.
+
+        An interrupt detaches: KeyboardInterrupt is raised here, the run goes on. Raises TimeoutError after
+        `timeout` seconds.
+        """
+        self._take(self._client._call(self._client.aio.wait_end(self.id), timeout))
+        return self
+
+    def __await__(self) -> Generator[Any, None, Run]:
+        return self._wait_async().__await__()
+
+    async def _wait_async(self) -> Run:
+        self._take(await loop.bring(loop.spawn(self._client.aio.wait_end(self.id))))
+        return self
+
+    # -- control --------------------------------------------------------------------------------
+    def cancel(self) -> Run:
+        """Ask the run to stop; what is finished is kept."""
+        self._take(self._client._call(self._client.aio.cancel(self.id)))
+        return self
+
+    def resume(
+        self,
+        from_task: str | None = None,
+        only_failed: bool = False,
+        budget: float | Budget | Mapping[str, Any] | None = None,
+    ) -> Run:
+        """Go on with an ended run: what failed, everything from `from_task` on, or only the failed rows."""
+        coro = self._client.aio.resume(
+            self.id, from_task=from_task, only_failed=only_failed, budget=budget_body(budget)
+        )
+        self._take(self._client._call(coro))
+        return self
+
+    def approve(self, note: str = "") -> Run:
+        """Open the gate that the run waits at."""
+        self._take(self._client._call(self._client.aio.gate(self.id, "approve", note)))
+        return self
+
+    def reject(self, note: str = "") -> Run:
+        """Refuse at the gate: the run ends `cancelled`."""
+        self._take(self._client._call(self._client.aio.gate(self.id, "reject", note)))
+        return self
+
+    def delete(self) -> None:
+        """Remove the ended run with all that is its own."""
+        self._client._call(self._client.aio.delete(self.id))
+
+    # -- results --------------------------------------------------------------------------------
+    def items(self, task: str, state: str | None = None) -> list[dict[str, Any]]:
+        """Rows of a map so far in order, `{index, ok, output, error, usage}`; `state`: `done` or `failed`."""
+        return self._client._call(self._items(task, state))
+
+    async def _items(self, task: str, state: str | None) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = []
+        cursor: str | None = None
+        while True:
+            page, cursor = await self._client.aio.items(self.id, task, state=state, cursor=cursor)
+            rows += page
+            if cursor is None:
+                return rows
+
+    def frame(self, task: str) -> Any:
+        """The rows of a map so far as a DataFrame indexed by row: the fields of an object output as columns,
+        then `ok`, `error`, tokens and `cost`. Needs pandas."""
+        try:
+            import pandas as pd  # type: ignore[import-untyped]  # no stubs, and optional
+        except ImportError:
+            raise PoError("run.frame() needs pandas", hint="Install it here: %pip install pandas") from None
+        rows = [_frame_row(row) for row in self.items(task)]
+        return pd.DataFrame(rows, columns=None if rows else [*_TAIL]).set_index("index")
+
+
+_TAIL = ("index", "ok", "error", "input_tokens", "output_tokens", "cost")
+
+
+def _frame_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    output, error, usage = row.get("output"), row.get("error"), row.get("usage") or {}
+    fields = dict(output) if isinstance(output, Mapping) else ({} if output is None else {"output": output})
+    tail: dict[str, Any] = {
+        "index": row["index"],
+        "ok": row["ok"],
+        "error": error.get("message") if isinstance(error, Mapping) else error,
+        "input_tokens": usage.get("input_tokens", 0),
+        "output_tokens": usage.get("output_tokens", 0),
+        "cost": usage.get("cost"),
+    }
+    # An output field called like one of ours keeps its place under a name of its own.
+    return {**{(f"output_{name}" if name in tail else name): value for name, value in fields.items()}, **tail}
+
+
+class Outputs(Mapping[str, Any]):
+    """Outputs of finished tasks by name, each fetched when it is first looked at."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._kept: dict[str, tuple[str | None, Any]] = {}  # with the end of the task that wrote it
+
+    def __getitem__(self, name: str) -> Any:
+        view = self._run.view
+        task = next((t for t in view.tasks if t.name == name), None)
+        if task is None:
+            known = [t.name for t in view.tasks]
+            raise KeyError(f"no task {name!r}{did_you_mean(name, known)} (tasks: {', '.join(known)})")
+        if task.state != "done":
+            raise KeyError(f"task {name!r} has no output yet: it is {task.state}, the run is {view.state}")
+        kept = self._kept.get(name)
+        if kept is None or kept[0] != task.ended_at:
+            client = self._run.client
+            found = client._call(client.aio.outputs(self._run.id, name))
+            self._kept[name] = kept = (task.ended_at, found[name])
+        return kept[1]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([task.name for task in self._run.view.tasks if task.state == "done"])
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def __repr__(self) -> str:
+        return f"<outputs of run {self._run.short}: {', '.join(self) or 'none yet'}>"
+
+
+def _iterate(source: AsyncIterator[T]) -> Iterator[T]:
+    async def step() -> T:
+        return await anext(source)
+
+    async def finish() -> None:
+        close = getattr(source, "aclose", None)
+        if close is not None:
+            await close()
+
+    try:
+        while True:
+            try:
+                value = loop.run(step())
+            except StopAsyncIteration:
+                return
+            yield value
+    finally:
+        with suppress(Exception):
+            loop.run(finish(), 5)
+
+
+def budget_body(budget: float | Budget | Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if budget is None:
+        return None
+    if isinstance(budget, Budget):
+        return budget.model_dump(mode="json", exclude_none=True)
+    if isinstance(budget, Mapping):
+        return dict(budget)
+    return {"usd": float(budget)}

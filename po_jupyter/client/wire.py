@@ -1,0 +1,209 @@
+"""Requests and streams to an orchestrator: what is sent again, when, and where to. Knows no routes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import ssl
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import suppress
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import httpx
+
+from po_jupyter.client.answers import START_HINT, read_answer
+from po_jupyter.client.sse import Message, Parser
+from po_jupyter.errors import InvalidInput, Unavailable
+
+PREFIX = "po/api/v1/"
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+_SILENCE = 45.0  # seconds; the server says something every 15
+_PAUSES = (0.1, 0.4, 1.0)  # seconds before each further try of a request that got no answer
+
+
+class Endpoint(NamedTuple):
+    """Where an orchestrator is: the server's base URL, its token, and the Unix socket when it has one."""
+
+    url: str
+    token: str = ""
+    socket: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.url!r})"  # never the token (P10)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it runs on this machine, where paths and interpreters mean the same."""
+        return self.socket is not None or (urlsplit(self.url).hostname or "") in _LOOPBACK
+
+
+class Wire:
+    """The connection to one orchestrator, made again when it is lost.
+
+    `relocate`, when given, is called in a thread after the connection was lost and answers where the
+    orchestrator is now, or None: a headless one gets a new port when it is started again.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, timeout: float, relocate: Callable[[], Endpoint | None] | None
+    ) -> None:
+        self.endpoint = endpoint
+        self._timeout = timeout
+        self._relocate = relocate
+        self._http = self._open(endpoint)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    def _open(self, endpoint: Endpoint) -> httpx.AsyncClient:
+        parts = urlsplit(endpoint.url)
+        verify: ssl.SSLContext | bool = True
+        if parts.scheme == "http" or endpoint.is_local:
+            # A loopback server's certificate is its own; loading the machine's list of authorities for
+            # plain HTTP would cost 30 ms for nothing.
+            verify = False
+        transport = httpx.AsyncHTTPTransport(uds=endpoint.socket) if endpoint.socket else None
+        base = endpoint.url.rstrip("/") + "/"
+        if not base.endswith(PREFIX):
+            base += PREFIX
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+        if endpoint.token:
+            headers["Authorization"] = f"token {endpoint.token}"
+        return httpx.AsyncClient(
+            base_url=base,
+            headers=headers,
+            timeout=httpx.Timeout(self._timeout, connect=5.0),
+            limits=httpx.Limits(max_connections=200, max_keepalive_connections=10),
+            trust_env=False,
+            verify=verify,
+            transport=transport,
+        )
+
+    async def stream(self, path: str, params: Callable[[], dict[str, Any]]) -> AsyncGenerator[Message, None]:
+        """Messages of a stream that is opened again, with growing pauses, until that failed for too long."""
+        timeout = httpx.Timeout(self._timeout, connect=5.0, read=_SILENCE)
+        headers = {"Accept": "text/event-stream"}
+        lost_at: float | None = None
+        pause = 0.1
+        while True:
+            try:
+                query = {**params(), **quiet_params(True)}
+                async with self._http.stream(
+                    "GET", path, params=query, headers=headers, timeout=timeout
+                ) as answer:
+                    if answer.status_code != 200:
+                        await answer.aread()
+                        read_answer(self.endpoint.url, answer)
+                        raise Unavailable(f"the stream {path} answered {answer.status_code}", hint=START_HINT)
+                    lost_at, pause = None, 0.1
+                    parser = Parser()
+                    async for chunk in answer.aiter_bytes():
+                        for message in parser.feed(chunk):
+                            yield message
+                reason: Exception = Unavailable("the server closed the stream")
+            except (httpx.TransportError, Unavailable) as error:
+                reason = error
+            now = time.monotonic()
+            lost_at = now if lost_at is None else lost_at
+            if now - lost_at > self._timeout:
+                raise self._lost(reason) from None
+            await asyncio.sleep(
+                pause * random.uniform(0.5, 1.5)
+            )  # so that many followers do not return at once
+            pause = min(pause * 2, 3.0)
+            await self._look_again()
+
+    async def json(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        body: Any = None,
+        safe: bool = False,
+    ) -> dict[str, Any]:
+        return read_answer(
+            self.endpoint.url, await self.send(method, path, params=params, body=body, safe=safe)
+        )
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        body: Any = None,
+        safe: bool = False,
+    ) -> httpx.Response:
+        """The answer. What got none is sent again where that does no harm: reads, and what is `safe`."""
+        headers: dict[str, str] = {}
+        content: bytes | None = None
+        if body is not None:
+            try:
+                content = json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
+            except (TypeError, ValueError) as error:
+                raise InvalidInput(f"this request cannot be written as JSON: {error}") from None
+            headers["Content-Type"] = "application/json"
+        if method != "GET" and not self.endpoint.token:
+            await self._take_xsrf()
+            headers["X-XSRFToken"] = self._http.cookies.get("_xsrf") or ""
+        repeat = safe or method != "POST"
+        pauses = iter(_PAUSES)
+        while True:
+            try:
+                answer = await self._http.request(method, path, params=params, content=content, headers=headers)
+            except httpx.TransportError as error:
+                pause = next(pauses, None)
+                unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+                if pause is None or not (repeat or unsent):
+                    raise self._lost(error) from None
+                await asyncio.sleep(pause)
+                await self._look_again()
+                continue
+            except httpx.InvalidURL as error:
+                raise Unavailable(
+                    f"{self.endpoint.url} is not a usable address: {error}", hint=START_HINT
+                ) from None
+            if answer.status_code == 429:
+                pause = next(pauses, None)
+                if pause is not None:
+                    await asyncio.sleep(min(10.0, max(pause, _seconds(answer.headers.get("Retry-After")))))
+                    continue
+            return answer
+
+    async def _take_xsrf(self) -> None:
+        # Only a server without a token asks for this; its first answer carries the cookie.
+        if "_xsrf" not in self._http.cookies:
+            with suppress(httpx.TransportError):
+                await self._http.get("health")
+
+    async def _look_again(self) -> None:
+        if self._relocate is None:
+            return
+        found = await asyncio.to_thread(self._relocate)
+        if found is not None and found != self.endpoint:
+            old, self._http, self.endpoint = self._http, self._open(found), found
+            with suppress(Exception):
+                await old.aclose()
+
+    def _lost(self, error: Exception) -> Unavailable:
+        url = self.endpoint.url
+        if isinstance(error, httpx.TimeoutException):
+            return Unavailable(f"the orchestrator at {url} did not answer in time", hint=START_HINT)
+        return Unavailable(f"no orchestrator answers at {url}", hint=START_HINT)
+
+
+def quiet_params(quiet: bool) -> dict[str, Any]:
+    """What marks a request as not a person's: Jupyter's idle culler must not take our polling for work."""
+    return {"no_track_activity": "1"} if quiet else {}
+
+
+def _seconds(text: str | None) -> float:
+    try:
+        return float(text or 0)
+    except ValueError:
+        return 0.0

@@ -1,0 +1,117 @@
+"""`python -m po_jupyter.server`: the headless orchestrator, a Jupyter server on loopback with this extension
+alone.
+
+It writes how to reach it (url, token, pid; mode 0600) to `--ready-file`, by default where clients look.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import secrets
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+from jupyter_server.serverapp import ServerApp
+from traitlets.config import Config
+
+from po_jupyter import config
+from po_jupyter.client import discovery
+from po_jupyter.errors import PoError
+
+
+class HeadlessApp(ServerApp):
+    """A server with neither kernels nor files nor pages, and none of the user's Jupyter configuration.
+
+    That configuration may open a browser's server to the network; this one is for this user's programs.
+    """
+
+    name = "po-headless"
+    default_services = ("auth", "security")  # type: ignore[assignment]  # the base's type counts its thirteen
+    ready_file: Path
+
+    def load_config_file(self, *args: Any, **kwargs: Any) -> None:
+        """None is read."""
+
+    def write_server_info_file(self) -> None:
+        """Say how to reach this server: whole or not at all, and to its user only."""
+        info = {
+            "url": f"http://127.0.0.1:{self.port}{self.base_url}",
+            "token": self.identity_provider.token,
+            "pid": os.getpid(),
+            "created": psutil.Process().create_time(),
+        }
+        descriptor, name = tempfile.mkstemp(dir=self.ready_file.parent, prefix=".headless-")  # 0600
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(info, file)
+        os.replace(name, self.ready_file)
+
+    def remove_server_info_file(self) -> None:
+        """Take the file away, unless another server has written its own meanwhile."""
+        with suppress(OSError, ValueError, KeyError):
+            if json.loads(self.ready_file.read_text("utf-8"))["pid"] == os.getpid():
+                self.ready_file.unlink()
+
+
+def make_app(settings: config.Settings, ready_file: Path, port: int = 0) -> HeadlessApp:
+    """The server, listening, not yet serving."""
+    token = settings.auth_token.get_secret_value() if settings.auth_token else secrets.token_urlsafe(32)
+    chosen = Config(
+        {
+            "ServerApp": {
+                "ip": "127.0.0.1",
+                "port": port,
+                "open_browser": False,
+                "no_browser_open_file": True,
+                "allow_root": True,  # nothing is served to anybody but the user who started it
+                "allow_unauthenticated_access": False,
+                "answer_yes": True,
+                "root_dir": str(settings.data_dir),
+                "jpserver_extensions": {"po_jupyter": True},
+                "log_level": "WARNING",
+            },
+            "IdentityProvider": {"token": token},
+        }
+    )
+    app = HeadlessApp.instance(config=chosen)
+    app.ready_file = ready_file
+    app.initialize(argv=[], find_extensions=False)
+    return app
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT. 0, or 3 when it cannot start."""
+    parser = argparse.ArgumentParser(prog="python -m po_jupyter.server", description=__doc__)
+    parser.add_argument("--ready-file", type=Path, help="where to write url, token and pid")
+    parser.add_argument("--port", type=int, default=0, help="0 (default): any free one")
+    given = parser.parse_args(argv)
+    os.umask(0o077)
+    try:
+        settings = config.load()
+        folder = discovery.runtime_dir(settings)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        running = discovery.headless(settings)
+        if running is not None and given.ready_file is None:
+            print(
+                f"an orchestrator of {settings.data_dir} is running already (pid {running.pid})",
+                file=sys.stderr,
+            )
+            return 3
+        app = make_app(settings, given.ready_file or folder / "headless.json", given.port)
+    except PoError as error:
+        print(error, file=sys.stderr)
+        return 3
+    except OSError as error:
+        print(f"the orchestrator cannot start: {error}", file=sys.stderr)
+        return 3
+    app.start()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,156 @@
+"""Who asks, what may they do, and how often.
+
+Somebody without credentials is told 401, somebody with wrong ones 403, always in JSON and never with a
+redirect. Credentials are Jupyter's own (token, or cookie with an XSRF check on what changes things) or the
+orchestrator's token (`PO_AUTH_TOKEN`). What a known user may do is asked of Jupyter's authorizer with an
+action and a resource of ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import math
+import os
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from jupyter_server.auth import User
+from jupyter_server.base.handlers import JupyterHandler
+from jupyter_server.utils import ensure_async
+from tornado.web import HTTPError
+
+from po_jupyter.errors import Forbidden, RateLimited, Unauthenticated
+
+if TYPE_CHECKING:
+    from jupyter_server.auth import Authorizer, IdentityProvider
+
+    from po_jupyter.config import Settings
+
+# scope -> what Jupyter's authorizer is asked: (action, resource)
+SCOPES: Mapping[str, tuple[str, str]] = {
+    "runs:read": ("read", "po_jupyter:runs"),
+    "runs:write": ("write", "po_jupyter:runs"),
+    "gates": ("write", "po_jupyter:gates"),
+    "admin": ("write", "po_jupyter:admin"),
+    "code:run": ("execute", "po_jupyter:code"),
+}
+_HEADER = re.compile(r"(?:token|bearer)\s+(\S+)\s*", re.IGNORECASE)
+_BUCKETS = 1000  # tokens whose rate is remembered
+
+
+class Principal(NamedTuple):
+    """Who asks. `owner` owns the runs; `key` stands for the credentials where rates are counted."""
+
+    owner: str
+    user: User
+    key: str
+    by_token: bool
+
+
+async def authenticate(handler: JupyterHandler, settings: Settings) -> Principal:
+    """The principal of this request. Raises Unauthenticated (nothing was given) or Forbidden (it was wrong)."""
+    if not handler.check_host():
+        raise Forbidden(
+            "this server does not answer to that host name",
+            hint="Use its own address, or set ServerApp.allow_remote_access.",
+        )
+    given = token_of(handler)
+    secret = settings.auth_token.get_secret_value() if settings.auth_token else ""
+    if given and secret and hmac.compare_digest(given.encode(), secret.encode()):
+        owner = os.environ.get("JUPYTERHUB_USER") or "local"
+        return Principal(owner, User(username=owner), _digest(given), by_token=True)
+    try:
+        user = await ensure_async(handler.identity_provider.get_user(handler))
+    except HTTPError as error:
+        # A hub says 403 "'_xsrf' argument missing" to a POST whose token has expired.
+        raise Forbidden(
+            "the credentials were not accepted",
+            hint="They may have expired: log in again, or restart the kernel.",
+            details={"reason": str(error.log_message or error.reason or "")[:200]},
+        ) from None
+    if user is None:
+        if given or handler.get_cookie(_cookie_name(handler)) is not None:
+            raise Forbidden(
+                "the token or login is not valid here",
+                hint="It may have expired or belong to another server: log in again, or restart the kernel.",
+            )
+        raise Unauthenticated(
+            "this needs a token", hint="Send it as `Authorization: token ...`; `po token` shows it."
+        )
+    by_token = bool(handler.identity_provider.is_token_authenticated(handler))
+    owner = owner_of(handler.identity_provider, user)
+    key = _digest(given) if by_token and given else f"user:{owner}"
+    return Principal(owner, user, key, by_token)
+
+
+def token_of(handler: JupyterHandler) -> str:
+    """The token in the header or in `?token=`, or an empty string."""
+    match = _HEADER.fullmatch(handler.request.headers.get("Authorization", ""))
+    return match[1] if match else handler.get_query_argument("token", "")
+
+
+def owner_of(provider: IdentityProvider, user: User) -> str:
+    """The name under which this user's runs are kept.
+
+    Jupyter's own providers make up a new random user for every token request, so for them the name
+    is `local` (on a hub without its provider, the hub's user). Others know who it is.
+    """
+    if type(provider).__module__.partition(".")[0] == "jupyter_server":
+        return os.environ.get("JUPYTERHUB_USER") or "local"
+    return str(user.username)
+
+
+async def allowed(handler: JupyterHandler, authorizer: Authorizer, principal: Principal, scope: str) -> bool:
+    """Whether Jupyter's authorizer lets this user do what the scope stands for."""
+    action, resource = SCOPES[scope]
+    return bool(await ensure_async(authorizer.is_authorized(handler, principal.user, action, resource)))
+
+
+def check_xsrf(handler: JupyterHandler) -> None:
+    """Refuse a change asked for with a cookie alone: another site could have sent it. Forbidden."""
+    try:
+        handler.check_xsrf_cookie()
+    except HTTPError:
+        raise Forbidden(
+            "this change came with a login cookie but without its XSRF token, or from another site",
+            hint="Send the _xsrf cookie's value as X-XSRFToken, or use a token.",
+        ) from None
+
+
+class Limiter:
+    """A token bucket per credentials: `per_minute` at once, refilled evenly. For this server alone."""
+
+    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._size = float(per_minute)
+        self._clock = clock
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # left, at
+
+    def take(self, key: str) -> None:
+        """Count one request. RateLimited says how long to wait, in whole seconds."""
+        now = self._clock()
+        left, at = self._buckets.pop(key, (self._size, now))
+        rate = self._size / 60
+        left = min(self._size, left + (now - at) * rate)
+        self._buckets[key] = (max(0.0, left - 1) if left >= 1 else left, now)
+        while len(self._buckets) > _BUCKETS:
+            self._buckets.popitem(last=False)
+        if left < 1:
+            wait = math.ceil((1 - left) / rate)
+            raise RateLimited(
+                f"more than {self._size:.0f} requests in a minute",
+                hint=f"Wait {wait} s. The limit is the setting requests_per_minute.",
+                details={"retry_after": wait},
+            )
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()[:16]
+
+
+def _cookie_name(handler: JupyterHandler) -> str:
+    provider = handler.identity_provider
+    return str(provider.get_cookie_name(handler)) if hasattr(provider, "get_cookie_name") else ""

@@ -1,0 +1,109 @@
+"""The Jupyter Server extension: it hosts the orchestrator on the server's loop and gives it its routes.
+
+Nothing here delays the server's start: the orchestrator is started in the background, `ready` says when it is
+there, and a request that comes earlier waits a moment for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from jupyter_server.extension.application import ExtensionApp
+from traitlets import Dict, Float, Integer, Type, Unicode
+
+from po_jupyter import config
+from po_jupyter.errors import InvalidSettings, PoError
+from po_jupyter.server.activity import report
+from po_jupyter.server.auth import Limiter
+from po_jupyter.server.host import Host
+
+_FORWARDED = {
+    "po_data_dir": "data_dir",  # Jupyter's own applications have a data_dir, for kernelspecs and the like
+    "max_running": "max_running",
+    "default_model": "default_model",
+    "shutdown_timeout": "shutdown_timeout",
+    "requests_per_minute": "requests_per_minute",
+    "max_request_bytes": "max_request_bytes",
+}
+
+
+class PoExtension(ExtensionApp):
+    """Prompt pipelines that live in a notebook and outlive it."""
+
+    name = "po_jupyter"
+    description = __doc__ or ""
+    load_other_extensions = False
+
+    po_data_dir = Unicode(
+        None,
+        allow_none=True,
+        help="""The directory with runs and pipelines. None (default): PO_DATA_DIR, else the user's data
+        directory. It must not be on a network file system.""",
+    ).tag(config=True)
+    max_running = Integer(
+        None, allow_none=True, help="Runs that work at the same time; others queue. None (default): 16."
+    ).tag(config=True)
+    default_model = Unicode(
+        None,
+        allow_none=True,
+        help="Model of prompt tasks that name none, as provider:model. None (default): the local one.",
+    ).tag(config=True)
+    shutdown_timeout = Float(
+        None,
+        allow_none=True,
+        help="Seconds that a stopping server waits for its workers to checkpoint. None (default): 2.",
+    ).tag(config=True)
+    requests_per_minute = Integer(
+        None, allow_none=True, help="Requests that one token may send in a minute. None (default): 6000."
+    ).tag(config=True)
+    max_request_bytes = Integer(
+        None, allow_none=True, help="Bytes of the largest request body. None (default): 64 MiB."
+    ).tag(config=True)
+    options = Dict(
+        help="""Any further settings by name, e.g. {"log_format": "console"}. `po config schema` lists them.
+        They weigh more than the environment and the settings file."""
+    ).tag(config=True)
+    orchestrator_class = Type(
+        None,
+        allow_none=True,
+        klass=object,
+        help="""The class that runs the runs. It is made with the settings, then started and stopped.
+        None (default): po_jupyter's own.""",
+    ).tag(config=True)
+
+    def initialize_settings(self) -> None:
+        """Read the settings once; what is wrong in them is told by every route, not by a server that fails."""
+        given = {to: value for name, to in _FORWARDED.items() if (value := getattr(self, name)) is not None}
+        broken: PoError | None = None
+        try:
+            self.po_settings = config.load(jupyter={**self.options, **given})
+        except InvalidSettings as error:
+            self.log.error("po_jupyter: %s", error)
+            broken = error
+            self.po_settings = config.Settings()
+        self.limiter = Limiter(self.po_settings.requests_per_minute)
+        self.streams: set[asyncio.Task[None]] = set()
+        self.host = Host(self.po_settings, self.orchestrator_class, self.log, broken)
+        self._reporter: asyncio.Task[None] | None = None
+
+    def initialize_handlers(self) -> None:
+        """One handler for the whole prefix, unknown paths included."""
+        from po_jupyter.server.handler import ApiHandler
+        from po_jupyter.server.routes import PREFIX, TABLE
+
+        kwargs = {"extension": self, "table": TABLE}
+        self.handlers.append((rf"/{PREFIX}(?:/(?P<path>.*))?", ApiHandler, kwargs))
+
+    async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
+        self.host.begin()
+        times = serverapp.web_app.settings["last_activity_times"]
+        self._reporter = asyncio.create_task(report(times, self.host.live_runs))
+
+    async def stop_extension(self) -> None:
+        """End the streams, then drain the orchestrator. Not guaranteed to be called; nothing depends on it."""
+        ending = [*self.streams] + ([self._reporter] if self._reporter is not None else [])
+        for task in ending:
+            task.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
+        await self.host.stop()

@@ -1,0 +1,93 @@
+"""The life of the orchestrator in the server: started in the background, waited for, tried again, stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from importlib import import_module
+from logging import Logger
+from typing import Any
+
+from po_jupyter.config import Settings
+from po_jupyter.errors import PoError, Unavailable
+
+START_PATIENCE = 15.0  # seconds that a request waits for a starting orchestrator
+RETRY_AFTER = 5.0  # seconds before a failed start is tried again
+
+
+class Host:
+    """Holds one orchestrator. `broken` are settings that it cannot start with; every request is told."""
+
+    def __init__(self, settings: Settings, cls: Any, log: Logger, broken: PoError | None = None) -> None:
+        self._settings = settings
+        self._class = cls
+        self._log = log
+        self._broken = broken
+        self._orchestrator: Any = None
+        self._starting: asyncio.Task[None] | None = None
+        self._failed: tuple[float, PoError] | None = None
+        self._stopped = False
+
+    def begin(self) -> None:
+        """Start it in the background."""
+        self._failed = None
+        self._starting = asyncio.create_task(self._start())
+
+    async def _start(self) -> None:
+        try:
+            if self._broken is not None:
+                raise self._broken
+            # Imported here and in a thread: the engine and its libraries take a moment to load (P9).
+            cls = self._class or await asyncio.to_thread(_own_class)
+            orchestrator = cls(self._settings)
+            await orchestrator.start()
+            self._orchestrator = orchestrator
+        except PoError as error:
+            self._log.error("po_jupyter: the orchestrator did not start: %s", error)
+            self._failed = (time.monotonic(), error)
+        except Exception as error:
+            self._log.exception("po_jupyter: the orchestrator did not start")
+            message = f"the orchestrator did not start: {type(error).__name__}"
+            self._failed = (time.monotonic(), Unavailable(message, hint="The server's log says why."))
+
+    async def ready(self) -> Any:
+        """The running one. Raises what kept it from starting, or Unavailable while it starts for long."""
+        running: Any = self._orchestrator
+        if running is not None:
+            return running
+        if self._stopped:
+            raise Unavailable("the orchestrator is stopping")
+        if self._starting is None or (self._failed and time.monotonic() - self._failed[0] > RETRY_AFTER):
+            self.begin()
+        assert self._starting is not None
+        await asyncio.wait({self._starting}, timeout=START_PATIENCE)
+        if self._failed is not None:
+            raise self._failed[1]
+        running = self._orchestrator
+        if running is None:
+            raise Unavailable("the orchestrator is still starting", hint="Try again in a moment.")
+        return running
+
+    def readiness(self) -> dict[str, Any]:
+        """`{ready, orchestrator, store}`, without waiting."""
+        if self._orchestrator is None:
+            problem = self._failed[1].message if self._failed else "starting"
+            return {"ready": False, "orchestrator": False, "store": problem}
+        return dict(self._orchestrator.ready())
+
+    def live_runs(self) -> int:
+        """Runs at work or queued."""
+        return int(self._orchestrator.live_runs()) if self._orchestrator is not None else 0
+
+    async def stop(self) -> None:
+        """Drain and stop it; one that is still starting is waited for, so that nothing of it is left."""
+        self._stopped = True
+        if self._starting is not None:
+            await asyncio.wait({self._starting}, timeout=START_PATIENCE)
+        if self._orchestrator is not None:
+            orchestrator, self._orchestrator = self._orchestrator, None
+            await orchestrator.stop()
+
+
+def _own_class() -> Any:
+    return import_module("po_jupyter.orchestrator.service").Orchestrator

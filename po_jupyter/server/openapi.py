@@ -1,0 +1,88 @@
+"""The route table as an OpenAPI 3.1 document."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from po_jupyter import __version__
+from po_jupyter.model.run import RunView
+from po_jupyter.server.routes import PREFIX, Route, Table
+
+_REF = "#/components/schemas/{model}"
+
+
+def document(table: Table) -> dict[str, Any]:
+    """The document: a path for each of the table's, their queries and bodies, and the one shape of errors."""
+    schemas: dict[str, Any] = {
+        "Error": {
+            "type": "object",
+            "required": ["error"],
+            "properties": {
+                "error": {
+                    "type": "object",
+                    "required": ["code", "message", "hint", "details"],
+                    "properties": {
+                        "code": {"type": "string"},
+                        "message": {"type": "string"},
+                        "hint": {"type": "string"},
+                        "details": {"type": "object"},
+                    },
+                }
+            },
+        }
+    }
+    _add(schemas, "Run", RunView.model_json_schema(ref_template=_REF, mode="serialization"))
+    paths: dict[str, Any] = {}
+    for route in table.routes:
+        paths.setdefault(f"/{PREFIX}/{route.path}", {})[route.method.lower()] = _operation(route, schemas)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "po_jupyter", "version": __version__},
+        "paths": paths,
+        "security": [{"token": []}, {"bearer": []}],
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "token": {"type": "apiKey", "in": "query", "name": "token"},
+                "bearer": {"type": "http", "scheme": "bearer"},
+            },
+        },
+    }
+
+
+def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
+    parameters: list[dict[str, Any]] = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in re.findall(r"\{(\w+)\}", route.path)
+    ]
+    query = route.query.model_json_schema(ref_template=_REF)
+    for name, schema in query.get("properties", {}).items():
+        required = name in query.get("required", [])
+        parameters.append({"name": name, "in": "query", "required": required, "schema": schema})
+    media = "text/event-stream" if route.streams else "application/json"
+    success: dict[str, Any] = {"description": route.summary}
+    if route.success != 204:
+        success["content"] = {media: {"schema": {"type": "string" if route.streams else "object"}}}
+    error = {"application/json": {"schema": {"$ref": _REF.format(model="Error")}}}
+    operation: dict[str, Any] = {
+        "operationId": route.run.__name__,
+        "summary": route.summary,
+        "parameters": parameters,
+        "responses": {
+            str(route.success): success,
+            "default": {"description": "What is wrong, and what to do", "content": error},
+        },
+        "x-scopes": list(route.scopes),
+    }
+    if route.body is not None:
+        name = route.body.__name__
+        _add(schemas, name, route.body.model_json_schema(ref_template=_REF))
+        content = {"application/json": {"schema": {"$ref": _REF.format(model=name)}}}
+        operation["requestBody"] = {"required": True, "content": content}
+    return operation
+
+
+def _add(schemas: dict[str, Any], name: str, schema: dict[str, Any]) -> None:
+    schemas.update(schema.pop("$defs", {}))
+    schemas[name] = schema

@@ -1,0 +1,304 @@
+"""THE table of routes. The handler, the checks, openapi.json and the tests are all read from it.
+
+A route names its method, path, scopes (each an action and a resource of Jupyter's authorizer, see
+`auth.SCOPES`), the shapes of its query and body, and the function that calls the orchestrator.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pydantic import BaseModel
+
+from po_jupyter.errors import InvalidInput
+from po_jupyter.model.violations import did_you_mean
+from po_jupyter.server import stream
+from po_jupyter.server.shapes import (
+    CallsQuery,
+    DefinitionBody,
+    EmptyBody,
+    EventsQuery,
+    GateBody,
+    ItemsQuery,
+    ListRuns,
+    OutputsQuery,
+    Query,
+    ResumeBody,
+    SubmitBody,
+    ValidateBody,
+)
+
+if TYPE_CHECKING:
+    from po_jupyter.server.extension import PoExtension
+
+PREFIX = "po/api/v1"
+
+
+class Answer(NamedTuple):
+    """A JSON answer with its status; 204 has no body."""
+
+    value: Any
+    status: int = 200
+
+
+class Streamed(NamedTuple):
+    """An answer that goes on: server-sent events."""
+
+    source: AsyncGenerator[bytes, None]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One checked request, as a route's function sees it."""
+
+    orchestrator: Any
+    owner: str
+    path: dict[str, str]
+    query: Any
+    body: Any
+    code_allowed: bool
+    extension: PoExtension
+    accept: str
+    last_event_id: str | None
+
+
+Run = Callable[[Call], Awaitable[Any]]
+
+
+# -- what the routes do -------------------------------------------------------------------------
+async def health(call: Call) -> Any:
+    """The server answers."""
+    return {"status": "ok"}
+
+
+async def ready(call: Call) -> Any:
+    """Whether runs can be started; 503 when not."""
+    state = call.extension.host.readiness()
+    return Answer(state, 200 if state.get("ready") else 503)
+
+
+async def openapi(call: Call) -> Any:
+    """This table as OpenAPI 3.1."""
+    from po_jupyter.server.openapi import document
+
+    return document(TABLE)
+
+
+async def meta(call: Call) -> Any:
+    """Version, user, orchestrator, limits, providers."""
+    return {**call.orchestrator.meta(), "user": {"name": call.owner}}
+
+
+async def list_pipelines(call: Call) -> Any:
+    """Registered pipelines."""
+    return {"pipelines": await call.orchestrator.list_pipelines(owner=call.owner)}
+
+
+async def put_pipeline(call: Call) -> Any:
+    """Register a definition."""
+    definition = call.body.model_dump()
+    kept, created = await call.orchestrator.put_pipeline(call.path["name"], definition, owner=call.owner)
+    return Answer({"pipeline": kept}, 201 if created else 200)
+
+
+async def get_pipeline(call: Call) -> Any:
+    """A registered definition."""
+    return {"pipeline": await call.orchestrator.get_pipeline(call.path["name"], owner=call.owner)}
+
+
+async def delete_pipeline(call: Call) -> Any:
+    """Forget a registered definition; runs keep theirs."""
+    await call.orchestrator.delete_pipeline(call.path["name"], owner=call.owner)
+    return Answer(None, 204)
+
+
+async def validate(call: Call) -> Any:
+    """Check a pipeline (and a seed); starts nothing."""
+    return await call.orchestrator.validate(call.body.model_dump(exclude_unset=True), owner=call.owner)
+
+
+async def submit(call: Call) -> Any:
+    """Start a run: durable when this answers. The same idempotency key gives the same run."""
+    body = call.body.model_dump(exclude_none=True)
+    view, created = await call.orchestrator.submit(body, owner=call.owner, code_allowed=call.code_allowed)
+    return Answer({"run": stream.dump(view)}, 201 if created else 200)
+
+
+async def list_runs(call: Call) -> Any:
+    """My runs, newest first."""
+    query: ListRuns = call.query
+    views, cursor = await call.orchestrator.list(
+        call.owner, query.state, query.pipeline, query.cursor, query.limit
+    )
+    return {"runs": [stream.dump(view) for view in views], "next": cursor}
+
+
+async def get_run(call: Call) -> Any:
+    """One run, by its id or a unique end of it."""
+    return _run(await call.orchestrator.get(call.path["id"], call.owner))
+
+
+async def delete_run(call: Call) -> Any:
+    """Remove an ended run."""
+    await call.orchestrator.delete(call.path["id"], call.owner)
+    return Answer(None, 204)
+
+
+async def cancel(call: Call) -> Any:
+    """Stop a run; what is finished is kept."""
+    return _run(await call.orchestrator.cancel(call.path["id"], call.owner))
+
+
+async def resume(call: Call) -> Any:
+    """Go on with an ended run."""
+    body: ResumeBody = call.body
+    return _run(
+        await call.orchestrator.resume(
+            call.path["id"],
+            call.owner,
+            from_task=body.from_task,
+            only_failed=body.only_failed,
+            budget=body.budget,
+        )
+    )
+
+
+async def gate(call: Call) -> Any:
+    """Decide the open gate of a run."""
+    return _run(await call.orchestrator.gate(call.path["id"], call.owner, call.body.decision, call.body.note))
+
+
+async def outputs(call: Call) -> Any:
+    """Outputs of finished tasks."""
+    return {"outputs": await call.orchestrator.outputs(call.path["id"], call.owner, call.query.task)}
+
+
+async def items(call: Call) -> Any:
+    """Rows of a map, in order."""
+    query: ItemsQuery = call.query
+    rows, cursor = await call.orchestrator.items(
+        call.path["id"], call.owner, query.task, state=query.state, cursor=query.cursor, limit=query.limit
+    )
+    return {"items": rows, "next": cursor}
+
+
+async def calls(call: Call) -> Any:
+    """Calls to models, from the journal."""
+    query: CallsQuery = call.query
+    rows, cursor = await call.orchestrator.calls(
+        call.path["id"], call.owner, query.task, cursor=query.cursor, limit=query.limit
+    )
+    return {"calls": rows, "next": cursor}
+
+
+async def run_events(call: Call) -> Any:
+    """The events of a run: a stream (SSE), or one page in JSON when only that is accepted."""
+    since = call.query.since
+    view = await call.orchestrator.get(call.path["id"], call.owner, whole_seed=False)
+    if "application/json" in call.accept and "text/event-stream" not in call.accept:
+        found = await call.orchestrator.events(view.id, call.owner, since, call.query.limit)
+        return {"events": found}
+    if call.last_event_id is not None:  # a browser that comes back knows better than its first URL
+        if not re.fullmatch(r"\d{1,15}", call.last_event_id.strip()):
+            raise InvalidInput(f"Last-Event-ID is an offset, not {call.last_event_id[:40]!r}")
+        since = int(call.last_event_id)
+    return Streamed(stream.run_events(call.orchestrator, view, call.owner, since))
+
+
+async def all_events(call: Call) -> Any:
+    """All my runs, live (SSE)."""
+    return Streamed(stream.all_runs(call.orchestrator, call.owner))
+
+
+def _run(view: Any) -> dict[str, Any]:
+    return {"run": stream.dump(view)}
+
+
+# -- the table ----------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Route:
+    """One line of the table. `scopes` are all needed; `asks_code`: `code:run` is asked for, not needed."""
+
+    method: str
+    path: str
+    scopes: tuple[str, ...]
+    run: Run
+    query: type[BaseModel] = Query
+    body: type[BaseModel] | None = None
+    success: int = 200
+    streams: bool = False
+    needs_orchestrator: bool = True
+    asks_code: bool = False
+
+    @property
+    def summary(self) -> str:
+        """The first line of what the function says about itself."""
+        return (self.run.__doc__ or "").strip().splitlines()[0]
+
+
+READ, WRITE = ("runs:read",), ("runs:write",)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Routes, and how a path finds its own."""
+
+    routes: Sequence[Route]
+    _patterns: list[tuple[re.Pattern[str], Route]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        patterns = [(_pattern(route.path), route) for route in self.routes]
+        object.__setattr__(self, "_patterns", patterns)
+
+    def match(self, method: str, path: str) -> tuple[Route, dict[str, str]] | list[str]:
+        """The route and its path's parts; else the methods that this path has ([] for an unknown path)."""
+        others: list[str] = []
+        for pattern, route in self._patterns:
+            found = pattern.fullmatch(path)
+            if found is None:
+                continue
+            if route.method == method:
+                return route, found.groupdict()
+            others.append(route.method)
+        return others
+
+    def suggest(self, path: str) -> str:
+        """`; did you mean ...?`, or nothing."""
+        return did_you_mean(path, [route.path for route in self.routes])
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    parts = re.split(r"\{(\w+)\}", path)  # text, name, text, name, ...
+    return re.compile(
+        "".join(f"(?P<{part}>[^/]{{1,200}})" if i % 2 else re.escape(part) for i, part in enumerate(parts))
+    )
+
+
+TABLE = Table(
+    (
+        Route("GET", "health", READ, health, needs_orchestrator=False),
+        Route("GET", "ready", READ, ready, needs_orchestrator=False),
+        Route("GET", "openapi.json", READ, openapi, needs_orchestrator=False),
+        Route("GET", "meta", READ, meta),
+        Route("GET", "pipelines", READ, list_pipelines),
+        Route("POST", "pipelines/validate", READ, validate, body=ValidateBody),
+        Route("GET", "pipelines/{name}", READ, get_pipeline),
+        Route("PUT", "pipelines/{name}", WRITE, put_pipeline, body=DefinitionBody, success=201),
+        Route("DELETE", "pipelines/{name}", WRITE, delete_pipeline, success=204),
+        Route("POST", "runs", WRITE, submit, body=SubmitBody, success=201, asks_code=True),
+        Route("GET", "runs", READ, list_runs, query=ListRuns),
+        Route("GET", "runs/{id}", READ, get_run),
+        Route("DELETE", "runs/{id}", WRITE, delete_run, success=204),
+        Route("POST", "runs/{id}/cancel", WRITE, cancel, body=EmptyBody),
+        Route("POST", "runs/{id}/resume", WRITE, resume, body=ResumeBody),
+        Route("POST", "runs/{id}/gate", ("gates",), gate, body=GateBody),
+        Route("GET", "runs/{id}/outputs", READ, outputs, query=OutputsQuery),
+        Route("GET", "runs/{id}/items", READ, items, query=ItemsQuery),
+        Route("GET", "runs/{id}/calls", READ, calls, query=CallsQuery),
+        Route("GET", "runs/{id}/events", READ, run_events, query=EventsQuery, streams=True),
+        Route("GET", "events", READ, all_events, streams=True),
+    )
+)

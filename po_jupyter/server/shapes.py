@@ -1,0 +1,127 @@
+"""Queries and bodies of the routes. A field that a body does not have is an error; a query may have more."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from po_jupyter.model.run import RunStatus
+from po_jupyter.model.violations import did_you_mean
+
+
+class Query(BaseModel):
+    """Nothing of its own; `?token=`, `?no_track_activity=` and cache busters are let be."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _states(value: Any) -> Any:
+    states = [part.strip() for part in str(value).split(",") if part.strip()]
+    known = get_args(RunStatus)
+    for state in states:
+        if state not in known:
+            raise ValueError(
+                f"{state!r} is not a state{did_you_mean(state, known)}; states: {', '.join(known)}"
+            )
+    return tuple(states)
+
+
+Name = Annotated[str, Field(min_length=1, max_length=100)]
+Cursor = Annotated[str | None, Field(max_length=200)]
+Offset = Annotated[int, Field(ge=0, lt=2**53)]
+
+
+class ListRuns(Query):
+    """`state` is a list with commas."""
+
+    state: Annotated[tuple[str, ...], BeforeValidator(_states)] = ()
+    pipeline: str | None = None
+    cursor: Cursor = None
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+
+
+class OutputsQuery(Query):
+    """One task's output, or all."""
+
+    task: Name | None = None
+
+
+class ItemsQuery(Query):
+    """Rows of one map."""
+
+    task: Name
+    state: Literal["done", "failed"] | None = None
+    cursor: Cursor = None
+    limit: Annotated[int, Field(ge=1, le=5000)] = 1000
+
+
+class CallsQuery(Query):
+    """Calls of a run, or of one of its tasks."""
+
+    task: Name | None = None
+    cursor: Cursor = None
+    limit: Annotated[int, Field(ge=1, le=1000)] = 200
+
+
+class EventsQuery(Query):
+    """`since` is exclusive; `limit` is for answers in JSON."""
+
+    since: Offset = 0
+    limit: Annotated[int, Field(ge=1, le=5000)] = 1000
+
+
+class Options(_Body):
+    """`limit` rows of each map; `fresh` ignores the cache."""
+
+    limit: Annotated[int, Field(ge=1)] | None = None
+    fresh: bool = False
+
+
+class SubmitBody(_Body):
+    """Pipeline and seed are checked by the orchestrator, which knows more than their shape."""
+
+    pipeline: Any = None
+    seed: Any
+    idempotency_key: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    priority: Annotated[int, Field(ge=-100, le=100)] | None = None
+    budget: dict[str, Any] | None = None
+    interpreter: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+    cwd: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+    options: Options | None = None
+
+
+class ValidateBody(_Body):
+    """What POST runs takes, of which nothing is started."""
+
+    pipeline: Any
+    seed: Any = None
+
+
+class DefinitionBody(BaseModel):
+    """A pipeline's definition; its own reader checks it."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class EmptyBody(_Body):
+    """Nothing."""
+
+
+class ResumeBody(_Body):
+    """All optional: what failed, everything from a task on, or only failed rows; with a larger budget."""
+
+    from_task: Name | None = None
+    only_failed: bool = False
+    budget: dict[str, Any] | None = None
+
+
+class GateBody(_Body):
+    """A decision, which is final."""
+
+    decision: Literal["approve", "reject"]
+    note: Annotated[str, Field(max_length=10_000)] = ""
