@@ -2,11 +2,81 @@
 
 from __future__ import annotations
 
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from po_jupyter.client.client import Client, Run
+    from po_jupyter.client.discovery import connect
+    from po_jupyter.engine.lifecycle import StageResult
+    from po_jupyter.errors import PoError
+    from po_jupyter.model.pipeline import LLM, Budget, Gate, Pipeline, Refine, Task
+    from po_jupyter.model.seed import Seed
+    from po_jupyter.model.usage import Usage
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__"]
+__all__ = [
+    "LLM",
+    "Budget",
+    "Client",
+    "Gate",
+    "Pipeline",
+    "PoError",
+    "Refine",
+    "Run",
+    "Seed",
+    "StageResult",
+    "Task",
+    "Usage",
+    "__version__",
+    "connect",
+]
+
+# Imported when first used: a kernel, a worker and Jupyter itself each need only a part of it.
+_HOMES = {
+    "LLM": "model.pipeline",
+    "Budget": "model.pipeline",
+    "Client": "client.client",
+    "Gate": "model.pipeline",
+    "Pipeline": "model.pipeline",
+    "PoError": "errors",
+    "Refine": "model.pipeline",
+    "Run": "client.client",
+    "Seed": "model.seed",
+    "StageResult": "engine.lifecycle",
+    "Task": "model.pipeline",
+    "Usage": "model.usage",
+    "connect": "client.discovery",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def load_ipython_extension(ipython: InteractiveShell) -> None:
+    """`%load_ext po_jupyter`: the magics. Starts no orchestrator and asks nothing of one."""
+    from po_jupyter.kernel import load
+
+    load(ipython, verbs=lambda: import_module("po_jupyter.cli.main").po)
+
+
+def unload_ipython_extension(ipython: InteractiveShell) -> None:
+    """`%unload_ext po_jupyter`: the magics are gone, runs go on."""
+    from po_jupyter.kernel import unload
+
+    unload(ipython)
 
 
 def _jupyter_labextension_paths() -> list[dict[str, str]]:

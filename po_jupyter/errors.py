@@ -73,8 +73,10 @@ class Violation(NamedTuple):
     column: int | None = None  # 1-based
 
     def __str__(self) -> str:
-        place = f"line {self.line}: " if self.line else (f"{self.where}: " if self.where else "")
-        return place + self.message
+        if self.line:
+            return f"line {self.line}: {self.message}"
+        # Messages about a value begin with its path already.
+        return self.message if self.message.startswith(self.where) else f"{self.where}: {self.message}"
 
 
 class InvalidInput(PoError):
@@ -324,7 +326,13 @@ def from_json(data: Mapping[str, Any]) -> PoError:
         error, str(data.get("message", "")), hint=str(data.get("hint") or ""), details=data.get("details") or {}
     )
     if isinstance(error, InvalidInput):
-        error.violations = [Violation(**v) for v in error.details.get("violations", [])]
+        given = error.details.get("violations")
+        fields = set(Violation._fields)
+        error.violations = [
+            Violation(**v)
+            for v in (given if isinstance(given, list) else ())
+            if isinstance(v, dict) and {"where", "message"} <= set(v) <= fields
+        ]
     if isinstance(error, ModelError):
         error.retry_after = None
     return error

@@ -1,0 +1,1 @@
+"""The `po` command: a face on the client, nothing more."""

@@ -16,6 +16,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from po_jupyter.model.violations import JsonObject, did_you_mean
+
 STAGES = (
     "ingestion",
     "pre_processing",
@@ -77,8 +79,13 @@ class LLM(_Value):
             return {"model": data}
         if isinstance(data, Mapping) and data.get("provider") and data.get("model"):
             joined = dict(data)
-            joined["model"] = f"{joined.pop('provider')}:{joined['model']}"
+            provider, model = str(joined.pop("provider")), str(joined["model"])
+            joined["model"] = model if model.startswith(f"{provider}:") else f"{provider}:{model}"
             return joined
+        if isinstance(data, Mapping) and data.get("provider"):
+            raise ValueError(
+                f"`provider` {data['provider']!r:.60} without a `model`; write model: provider:model"
+            )
         return data
 
     @field_validator("model")
@@ -134,6 +141,12 @@ def _schema_of(value: Any) -> Any:
     return value
 
 
+def _cache_mode(value: Any) -> Any:
+    if value is None or isinstance(value, bool) or value == "refresh":
+        return value
+    raise ValueError("needs true, false or refresh")
+
+
 class Task(_Value):
     """One step of a pipeline.
 
@@ -149,7 +162,7 @@ class Task(_Value):
     needs: tuple[TaskName, ...] | None = None
     system: str | None = None
     prompt: str | None = None
-    output: Annotated[dict[str, Any], BeforeValidator(_schema_of)] | None = None
+    output: Annotated[JsonObject, BeforeValidator(_schema_of)] | None = None
     for_each: str | None = None
     max_concurrency: Annotated[int, Field(ge=1, le=1000)] = 5
     failure_threshold: Annotated[float, Field(ge=0, le=1)] = 1.0
@@ -158,13 +171,18 @@ class Task(_Value):
     timeout: Seconds = 300.0
     refine: Refine = Refine()
     gate: Gate | None = None
-    cache: Literal["refresh"] | bool | None = None
-    config: dict[str, Any] = Field(default_factory=dict)
+    cache: Annotated[Literal["refresh"] | bool | None, BeforeValidator(_cache_mode)] = None
+    config: JsonObject = Field(default_factory=dict)
 
     @field_validator("needs", mode="before")
     @classmethod
     def _one_need(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
+
+    @field_validator("gate", mode="before")
+    @classmethod
+    def _no_gate(cls, value: Any) -> Any:
+        return None if value is False else value
 
     @field_validator("output")
     @classmethod
@@ -187,8 +205,14 @@ class Task(_Value):
         if value is not None:
             try:
                 ast.parse(value)
-            except SyntaxError as error:
-                raise ValueError(f"the Python does not parse: line {error.lineno}: {error.msg}") from None
+            except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+                if not isinstance(error, SyntaxError):  # a null byte, or nested beyond the parser's stack
+                    raise ValueError(
+                        f"the Python does not parse: {str(error) or 'nested too deeply'}"
+                    ) from None
+                raise ValueError(
+                    f"the Python does not parse: {error.msg} in line {error.lineno} of it"
+                ) from None
         return value
 
     @model_validator(mode="after")
@@ -222,7 +246,7 @@ class Pipeline(_Value):
     tasks: Annotated[
         tuple[Annotated[Task, BeforeValidator(_as_task)], ...], Field(min_length=1, max_length=MAX_TASKS)
     ]
-    metadata: dict[str, Any] = Field(default_factory=dict)
+    metadata: JsonObject = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _is_a_dag(self) -> Pipeline:
@@ -234,8 +258,6 @@ class Pipeline(_Value):
         for task in self.tasks:
             for need in task.needs or ():
                 if need not in known:
-                    from po_jupyter.model.violations import did_you_mean
-
                     raise ValueError(
                         f"task {task.name!r} needs {need!r}, which is not a task{did_you_mean(need, names)}"
                     )

@@ -1,9 +1,10 @@
-"""Reading a pipeline from text (YAML or JSON) or from decoded JSON, all violations at once, each with its place."""
+"""Reading a pipeline from text (YAML or JSON) or decoded JSON: every violation at once, each with its place."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -19,6 +20,7 @@ Location = tuple[int | str, ...]
 Mark = tuple[int, int]
 _MAX_TEXT = 2_000_000  # characters; the largest hand-written pipelines are a hundredth of it
 _MAX_DEPTH = 50
+_SCALARS = frozenset({"str", "int", "float", "bool", "null", "timestamp"})
 
 _PARTS: dict[str, tuple[type[BaseModel], str]] = {
     "llm": (LLM, "llm"),
@@ -45,10 +47,52 @@ def check_pipeline(value: object, *, name: str | None = None) -> Pipeline:
     return _build(value, name, {})
 
 
+def line_finder(text: str) -> Callable[[Violation], int | None]:
+    """Where in `text` something is that was found later, in the decoded pipeline.
+
+    The function takes a violation whose `where` is a path (`tasks[1].prompt`, `tasks.label.prompt`) and whose
+    `line`, if any, counts within the text at that path; it answers a 1-based line of `text`, or None.
+    """
+    try:
+        root = YAML(typ="safe", pure=True).compose(text)
+    except YAMLError:
+        root = None
+
+    def find(violation: Violation) -> int | None:
+        node, line, block = root, None, ""
+        for part in re.findall(r"[^.\[\]]+", violation.where):
+            step = _step(node, part)
+            if step is None:
+                break
+            line, node = step
+            block = node.style or "" if isinstance(node, ScalarNode) else ""
+        if line is None or violation.line is None or not isinstance(node, ScalarNode):
+            return line
+        # `|` keeps the lines and starts below its key; the other styles join lines.
+        return line + violation.line if block == "|" else line
+
+    return find
+
+
+def _step(node: Node | None, part: str) -> tuple[int, Node] | None:
+    """The line of the entry `part` of `node`, and its value."""
+    if isinstance(node, MappingNode):
+        for key, value in node.value:
+            if key.value == part:
+                return key.start_mark.line + 1, value
+    elif isinstance(node, SequenceNode):
+        for i, entry in enumerate(node.value):
+            name = _step(entry, "name") if isinstance(entry, MappingNode) else (0, entry)
+            if part == str(i) or (name is not None and name[1].value == part):
+                return entry.start_mark.line + 1, entry
+    return None
+
+
 def _build(data: object, name: str | None, marks: Mapping[Location, Mark]) -> Pipeline:
     if data is None:
         raise InvalidPipeline(
-            "the pipeline is empty", hint='Start with a list of tasks:\ntasks:\n  - name: hello\n    prompt: "Say hello"'
+            "the pipeline is empty",
+            hint='Start with a list of tasks:\ntasks:\n  - name: hello\n    prompt: "Say hello"',
         )
     if not isinstance(data, Mapping):
         raise InvalidPipeline(f"a pipeline is a mapping with `tasks`, not {_kind(data)}")
@@ -58,7 +102,9 @@ def _build(data: object, name: str | None, marks: Mapping[Location, Mark]) -> Pi
         if given is not None and given != name:
             line, column = marks.get(("name",), (None, None))
             found.append(
-                Violation("name", f"the pipeline is called {name!r} outside and {given!r} in its text", line, column)
+                Violation(
+                    "name", f"the pipeline is called {name!r} outside and {given!r} in its text", line, column
+                )
             )
         data = {**data, "name": name}
 
@@ -70,13 +116,16 @@ def _build(data: object, name: str | None, marks: Mapping[Location, Mark]) -> Pi
     try:
         pipeline = Pipeline.model_validate(data)
     except ValidationError as error:
-        for violation, item in zip(violations_of(error, known=_known, place=place), error.errors(), strict=True):
+        for violation, item in zip(
+            violations_of(error, known=_known, place=place), error.errors(), strict=True
+        ):
             loc = tuple(item["loc"])
             if item["type"] == "too_short" and loc == ("tasks",) and data.get("tasks"):
                 continue  # pydantic's echo of tasks that were refused for a reason of their own
             if item["type"] == "value_error" and violation.line is not None:
                 violation = violation._replace(message=violation.message.removeprefix(f"{dotted(loc)}: "))
             found.append(_nearer(violation, data, marks))
+        found.sort(key=lambda v: v.line or 0)
         raise InvalidPipeline(violations=found) from None
     if found:
         raise InvalidPipeline(violations=found)
@@ -133,6 +182,8 @@ def _load(text: str) -> tuple[Any, dict[Location, Mark]]:
             violations=[Violation("", f"not valid YAML: {problem}", line, column)],
             hint="Indent with spaces, and quote text that holds `: ` or starts with `{`, `[`, `*`, `&` or `@`.",
         ) from None
+    except RecursionError:
+        raise InvalidPipeline(f"nested deeper than {_MAX_DEPTH} levels") from None
     except YAMLError as error:
         raise InvalidPipeline(f"not valid YAML: {str(error).splitlines()[0]}") from None
 
@@ -148,6 +199,8 @@ def _value(node: Node, loc: Location, marks: dict[Location, Mark], yaml: YAML) -
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
             key = key_node.value if isinstance(key_node, ScalarNode) else None
+            if isinstance(key_node, MappingNode):
+                raise _at(key_node, 'a template in YAML stands in quotes: "{{ ... }}"')
             if key is None or key_node.tag.endswith(":merge"):
                 raise _at(key_node, "a key here is a plain word")
             if key in result:
@@ -162,11 +215,14 @@ def _value(node: Node, loc: Location, marks: dict[Location, Mark], yaml: YAML) -
 
 def _scalar(node: Node, yaml: YAML) -> Any:
     tag = str(node.tag).rpartition(":")[2]
-    if not str(node.tag).startswith("tag:yaml.org,2002:") or tag not in ("str", "int", "float", "bool", "null", "timestamp"):
+    if not str(node.tag).startswith("tag:yaml.org,2002:") or tag not in _SCALARS:
         raise _at(node, f"the tag {node.tag} is not read here")
     if tag in ("str", "timestamp"):
         return str(node.value)
-    value = yaml.constructor.construct_object(node, deep=True)
+    try:
+        value = yaml.constructor.construct_object(node, deep=True)
+    except ValueError:  # more digits than Python turns into an int
+        raise _at(node, f"{node.value[:20]}... is not a number that can be read") from None
     if isinstance(value, float) and not math.isfinite(value):
         raise _at(node, f"{node.value} is not a number that JSON knows")
     return value
@@ -181,4 +237,3 @@ def _kind(value: object) -> str:
     return {list: "a list", str: "text", int: "a number", float: "a number", bool: "true or false"}.get(
         type(value), type(value).__name__
     )
-

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from po_jupyter.errors import InvalidSeed
-from po_jupyter.model.violations import violations_of
+from po_jupyter.model.violations import JsonObject, violations_of
 
 
 class Seed(BaseModel):
@@ -21,9 +21,9 @@ class Seed(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Annotated[str, Field(min_length=1, max_length=100)]
-    data: dict[str, Any]
+    data: JsonObject
     pipeline: str | None = None
-    metadata: dict[str, Any] | None = None
+    metadata: JsonObject | None = None
 
 
 def read_seed(value: object) -> Seed:

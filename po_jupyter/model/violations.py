@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import TypeAlias
+from typing import Annotated, Any, TypeAlias
 
-from pydantic import ValidationError
+from pydantic import AfterValidator, ValidationError
 
 from po_jupyter.errors import Violation
 
 Place: TypeAlias = tuple[int | None, int | None]
+
+_SECRET = re.compile(r"token|secret|password|key$")  # never repeat what somebody typed there (P10)
+_WORDS = {
+    "dict_type": "needs a mapping (`name: value`)",
+    "model_type": "needs a mapping (`name: value`)",
+    "model_attributes_type": "needs a mapping (`name: value`)",
+    "tuple_type": "needs a list",
+    "list_type": "needs a list",
+    "string_type": "needs text; put it in quotes",
+    "int_type": "needs a whole number",
+    "int_parsing": "needs a whole number",
+    "int_from_float": "needs a whole number",
+    "float_type": "needs a number",
+    "float_parsing": "needs a number",
+    "finite_number": "needs a finite number",
+    "bool_type": "needs true or false",
+    "bool_parsing": "needs true or false",
+    "path_type": "needs a path",
+}
+_PATTERNS = {
+    r"^[a-z0-9-]+$": "may hold a-z, 0-9 and - only",
+    r"^[A-Za-z0-9][A-Za-z0-9_-]*$": "may hold letters, digits, _ and - only, and starts with a letter or digit",
+    r"^\d+\.\d+\.\d+$": "is written x.y.z, for example 1.0.0",
+}
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
@@ -32,7 +59,7 @@ def violations_of(
     name of the thing), `place` finds the line and column of a location in the text.
     """
     found: list[Violation] = []
-    for item in error.errors(include_url=False, include_context=False, include_input=True):
+    for item in error.errors(include_url=False, include_context=True, include_input=True):
         loc = tuple(item["loc"])
         where = dotted(loc)
         if item["type"] == "extra_forbidden":
@@ -42,12 +69,29 @@ def violations_of(
             names, thing = known(loc[:-1]) if callable(known) else (known, what)
             message = f"{thing} needs `{loc[-1]}`"
         else:
-            text = item["msg"].removeprefix("Value error, ")
+            text = _in_words(item["type"], item["msg"], item.get("ctx") or {})
             given = item["input"]
-            shown = f" (given: {given!r:.60})" if isinstance(given, str | int | float | bool) else ""
+            plain = isinstance(given, str | int | float | bool) and "\n" not in str(given)[:60]
+            shown = f" (given: {given!r:.60})" if plain and not _SECRET.search(where) else ""
             message = f"{where}: {text[:1].lower()}{text[1:]}{shown}" if where else text
         found.append(Violation(where, message, *place(loc)))
     return found
+
+
+def _in_words(kind: str, message: str, context: Mapping[str, Any]) -> str:
+    if kind in _WORDS:
+        return _WORDS[kind]
+    if kind == "string_pattern_mismatch":
+        return _PATTERNS.get(context["pattern"], message)
+    if kind == "too_short":
+        return f"needs at least {context['min_length']}, has {context['actual_length']}"
+    if kind == "too_long":
+        return f"may have at most {context['max_length']:,}, has more"
+    if kind == "string_too_short" and context["min_length"] == 1:
+        return "may not be empty"
+    if kind == "string_too_long":
+        return f"may have at most {context['max_length']} characters"
+    return message.removeprefix("Value error, ")
 
 
 def dotted(loc: tuple[int | str, ...]) -> str:
@@ -56,3 +100,42 @@ def dotted(loc: tuple[int | str, ...]) -> str:
     for part in loc:
         text += f"[{part}]" if isinstance(part, int) else (f".{part}" if text else str(part))
     return text
+
+
+def _is_json(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        # The C encoder is several times faster than a walk; the walk is only for the words of the error.
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except (TypeError, ValueError, RecursionError):
+        raise ValueError(_why_not_json(value)) from None
+    return value
+
+
+def _why_not_json(root: object) -> str:
+    todo: list[tuple[str, object]] = [("", root)]
+    seen = 0
+    while todo and seen < 10_000_000:
+        where, value = todo.pop()
+        seen += 1
+        if where.count(".") + where.count("[") > 200:
+            return "holds values nested deeper than 200 levels"
+        if isinstance(value, Mapping):
+            for key, child in value.items():
+                if not isinstance(key, str):
+                    inside = f" in `{where}`" if where else ""
+                    return f"the key {key!r:.60}{inside} is not text, so it is not JSON"
+                todo.append((f"{where}.{key}" if where else key, child))
+        elif isinstance(value, list | tuple):
+            todo.extend((f"{where}[{i}]", child) for i, child in enumerate(value))
+        elif isinstance(value, float) and not math.isfinite(value):
+            return f"`{where}` is {value}, which JSON does not know; use null"
+        elif isinstance(value, str):
+            if not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
+                return f"`{where}` holds half a surrogate pair, which is not text"
+        elif not isinstance(value, str | int | float | bool | None):
+            return f"`{where}` is a {type(value).__name__}, which is not JSON"
+    return "is not JSON"
+
+
+JsonObject = Annotated[dict[str, Any], AfterValidator(_is_json)]
+"""A dict that JSON can hold: what seeds, configs, schemas and metadata are made of (P4)."""

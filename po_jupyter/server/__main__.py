@@ -73,7 +73,7 @@ def make_app(settings: config.Settings, ready_file: Path, port: int = 0) -> Head
                 "answer_yes": True,
                 "root_dir": str(settings.data_dir),
                 "jpserver_extensions": {"po_jupyter": True},
-                "log_level": "WARNING",
+                "log_level": "WARN",
             },
             "IdentityProvider": {"token": token},
         }

@@ -163,13 +163,13 @@ def key_of(spec: Spec, environ: Mapping[str, str]) -> str | None:
     if not key:
         raise ModelKeyError(
             f"{spec.name} needs a key: {spec.key_env} is not set where the orchestrator runs",
-            hint=f"Set it for good with: po keys set {spec.name}",
+            hint=f"Set {spec.key_env} where the orchestrator starts, then start it again: po stop, po start",
             details={"provider": spec.name, "variable": spec.key_env},
         )
     if not (key.isascii() and key.isprintable()) or " " in key:
         raise ModelKeyError(
             f"{spec.key_env} is not a key: it holds spaces, line breaks or other signs that no key has",
-            hint=f"Set it again with: po keys set {spec.name}",
+            hint=f"Set {spec.key_env} again where the orchestrator starts, then: po stop, po start",
             details={"provider": spec.name, "variable": spec.key_env},
         )
     return key

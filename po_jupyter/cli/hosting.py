@@ -1,0 +1,109 @@
+"""`po start`, `stop`, `token`: the background orchestrator as a process."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import click
+
+from po_jupyter.cli import base
+from po_jupyter.errors import Unavailable
+
+
+@click.command()
+@base.JSON
+def start(as_json: bool) -> int:
+    """Start the background orchestrator, or say where it is.
+
+    It is a Jupyter server of its own on this machine only, with a token of its own; runs go on when the
+    terminal is closed.
+    """
+    from po_jupyter import config
+    from po_jupyter.client import discovery
+
+    settings = config.load()
+    before = discovery.headless(settings)
+    running = discovery.start_headless(settings)
+    fresh = before is None or before.pid != running.pid
+    if as_json:
+        base.dump(
+            {
+                "started": fresh,
+                "url": running.endpoint.url,
+                "pid": running.pid,
+                "data_dir": str(settings.data_dir),
+            }
+        )
+        return 0
+    base.say(f"orchestrator  {'started' if fresh else 'was running'}")
+    base.say(f"address       {running.endpoint.url}   (its token: po token)")
+    base.say(f"process       {running.pid}   (to end it: po stop)")
+    base.say(f"data          {settings.data_dir}")
+    return 0
+
+
+@click.command()
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait.",
+)
+@base.JSON
+def stop(timeout: float, as_json: bool) -> int:
+    """Stop the background orchestrator; its runs go on at the next start."""
+    import psutil
+
+    from po_jupyter import config
+    from po_jupyter.client import discovery
+
+    running = discovery.headless(config.load())
+    if running is None:
+        if as_json:
+            base.dump({"stopped": False, "pid": None})
+        else:
+            base.say("no background orchestrator is running")
+        return 0
+    try:
+        # `headless` has compared pid and start time; psutil compares them again before it signals.
+        process = psutil.Process(running.pid)
+        process.terminate()
+        until = time.monotonic() + timeout
+        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            if time.monotonic() > until:
+                raise Unavailable(
+                    f"the orchestrator (process {running.pid}) has not stopped within {timeout:g} s",
+                    hint="It may be finishing calls to models: `po stop` again waits longer.",
+                )
+            time.sleep(0.05)
+    except psutil.NoSuchProcess:
+        pass
+    except psutil.AccessDenied:
+        raise Unavailable(f"process {running.pid} is not yours to stop") from None
+    if as_json:
+        base.dump({"stopped": True, "pid": running.pid})
+    else:
+        base.say(f"stopped the orchestrator (process {running.pid}); unfinished runs go on at the next start")
+    return 0
+
+
+@click.command()
+@base.JSON
+def token(as_json: bool) -> int:
+    """Print the address and the token of the orchestrator.
+
+    As the variables that point another client at it: export $(po token)
+    """
+    client = base.connect(start=False)
+    endpoint = client.aio.endpoint
+    if as_json:
+        base.dump({"url": endpoint.url, "token": endpoint.token})
+        return 0
+    if sys.stdout.isatty():
+        base.say("Whoever has this token can run code as you:", err=True)
+    base.say(f"PO_JUPYTER_URL={endpoint.url}")
+    base.say(f"PO_JUPYTER_TOKEN={endpoint.token}")
+    return 0

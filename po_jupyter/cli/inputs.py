@@ -1,0 +1,131 @@
+"""Pipelines and seeds as a command line names them: files, registered names, JSON text."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from po_jupyter.cli.base import parse_json
+from po_jupyter.errors import InvalidInput, InvalidPipeline, NotFound
+from po_jupyter.model.pipeline import Pipeline
+from po_jupyter.model.reading import check_pipeline, read_pipeline
+from po_jupyter.model.seed import Seed, read_seed
+from po_jupyter.model.violations import did_you_mean
+
+if TYPE_CHECKING:
+    from po_jupyter.client.client import Client
+
+_SUFFIXES = (".yaml", ".yml", ".json")
+MAX_BYTES = 256 * 1024 * 1024  # of a file of rows; larger ones are not a request's business
+
+
+def is_file(name: str) -> bool:
+    """Whether `name` means a file, there or not, rather than a registered pipeline."""
+    path = Path(name)
+    return path.is_file() or path.suffix in _SUFFIXES or "/" in name or "\\" in name
+
+
+def pipeline_file(name: str) -> Pipeline:
+    """The pipeline in a YAML or JSON file. Raises InvalidPipeline with lines, NotFound."""
+    path = Path(name)
+    text = read_text(path)
+    try:
+        return read_pipeline(text)
+    except InvalidPipeline as error:
+        raise InvalidPipeline(
+            f"{path} is not a pipeline that can run:" if error.violations else f"{path}: {error.message}",
+            violations=error.violations,
+            hint=error.hint,
+        ) from None
+
+
+def find_pipeline(name: str, client: Client) -> Pipeline:
+    """The pipeline in the file `name`, else the registered one of that name. Raises NotFound."""
+    from po_jupyter.client import loop
+
+    if is_file(name):
+        return pipeline_file(name)
+    try:
+        found = loop.run(client.aio.pipeline(name))
+    except NotFound:
+        files = {p.stem: p.name for p in sorted(Path().glob("*")) if p.suffix in _SUFFIXES}
+        near = get_close_matches(name, list(files), n=1)
+        guess = did_you_mean(name, [str(p["name"]) for p in client.pipelines()])
+        if not guess and near:
+            guess = f"; did you mean the file `{files[near[0]]}`?"
+        raise NotFound(
+            f"there is no file and no registered pipeline called {name!r}{guess}",
+            hint="`po pipelines` lists the registered ones.",
+        ) from None
+    # What the orchestrator adds to a definition is not a part of it.
+    return check_pipeline({k: v for k, v in found.items() if k in Pipeline.model_fields})
+
+
+def with_model(pipeline: Pipeline, model: str | None) -> Pipeline:
+    """`pipeline` with `--model`; a task that names a model of its own keeps it. Raises InvalidPipeline."""
+    if model is None:
+        return pipeline
+    llm = check_pipeline({**_ANY, "llm": {"model": model}}).llm.over(pipeline.llm)
+    return pipeline.model_copy(update={"llm": llm})
+
+
+_ANY: dict[str, Any] = {"name": "any", "tasks": ["any"]}
+
+
+def seed_data(text: str | None) -> Any:
+    """What `--seed` says: JSON, `@FILE` (JSON, JSON lines or CSV) or `-` (JSON from stdin).
+
+    It is the seed's data; a list becomes `{"rows": [...]}`.
+    """
+    if text is None:
+        return {}
+    if text == "-":
+        return parse_json(sys.stdin.read(), "what came from stdin")
+    if text.startswith("@"):
+        return _rows_or_json(Path(text[1:]))
+    value = parse_json(text, "the seed")
+    if not isinstance(value, dict | list):
+        raise InvalidInput(
+            f"the seed is {type(value).__name__}, not an object or a list",
+            hint='For example \'{"text": "hello"}\'.',
+        )
+    return value
+
+
+def seed_envelope(text: str) -> Seed:
+    """The envelope `{name, data, pipeline?}` in a file, in JSON text, or from stdin (`-`)."""
+    if text.lstrip().startswith("{"):
+        return read_seed(parse_json(text, "the seed"))
+    if text == "-":
+        return read_seed(parse_json(sys.stdin.read(), "what came from stdin"))
+    path = Path(text.removeprefix("@"))
+    return read_seed(parse_json(read_text(path), str(path)))
+
+
+def read_text(path: Path) -> str:
+    """A file's text. Raises NotFound or InvalidInput that name it."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise InvalidInput(f"{path} has {path.stat().st_size:,} bytes; {MAX_BYTES:,} are the limit")
+        return path.read_text("utf-8-sig")
+    except FileNotFoundError:
+        near = get_close_matches(path.name, [p.name for p in path.parent.glob("*")], n=1)
+        guess = f"; did you mean `{path.with_name(near[0])}`?" if near else ""
+        raise NotFound(f"there is no file {path}{guess}") from None
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{path} is not UTF-8 text: byte {error.start}") from None
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _rows_or_json(path: Path) -> Any:
+    text = read_text(path)
+    if path.suffix == ".csv":
+        return list(csv.DictReader(text.splitlines()))
+    if path.suffix in (".jsonl", ".ndjson"):
+        lines = [(n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
+        return [parse_json(line, f"line {n} of {path}") for n, line in lines]
+    return parse_json(text, str(path))

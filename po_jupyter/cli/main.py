@@ -1,0 +1,135 @@
+"""The group of verbs. A verb's module is imported when the verb is used, so that `po --help` is quick.
+
+Exit codes: 0 done · 1 failed (the run, or what was asked) · 2 a mistake in the command or in an input · 3 no
+orchestrator · 4 the run waits for a decision · 130 interrupted (143 terminated): the run goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn
+
+import click
+
+from po_jupyter.errors import InvalidInput, PoError, Unavailable
+
+OK, FAILED, USAGE, UNAVAILABLE, WAITING, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 4, 130, 143
+
+# verb: (module, what `po --help` says). A test holds the second against the verb's own help.
+VERBS: dict[str, tuple[str, str]] = {
+    "demo": ("demo", "Run a small pipeline over your installed packages with a local model."),
+    "start": ("hosting", "Start the background orchestrator, or say where it is."),
+    "stop": ("hosting", "Stop the background orchestrator; its runs go on at the next start."),
+    "run": ("running", "Run a pipeline from a file, or a registered one."),
+    "submit": ("running", "Start a run from a seed file."),
+    "runs": ("looking", "List runs, the newest first."),
+    "status": ("looking", "Say how the orchestrator is, or how a run is."),
+    "show": ("looking", "Show a run, live until it ends."),
+    "logs": ("looking", "Print the history of a run, or the orchestrator's log."),
+    "cancel": ("deciding", "Cancel a run; what is finished is kept."),
+    "resume": ("deciding", "Go on with a run that failed, was cancelled or is dead."),
+    "approve": ("deciding", "Approve the gate that a run waits at."),
+    "reject": ("deciding", "Reject the gate that a run waits at; the run ends."),
+    "pipelines": ("looking", "List the registered pipelines."),
+    "validate": ("checking", "Check a pipeline file without starting anything."),
+    "models": ("checking", "List the model providers and whether their keys are set here."),
+    "config": ("checking", "Show every setting and where it came from."),
+    "doctor": ("checking", "Look for what could keep runs from working."),
+    "token": ("hosting", "Print the address and the token of the orchestrator."),
+}
+
+
+class Verbs(click.Group):
+    """A group that knows its verbs before it imports them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in VERBS:
+            return None
+        module = import_module(f"po_jupyter.cli.{VERBS[name][0]}")
+        command: click.Command = getattr(module, name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        word = args[0]
+        if word not in VERBS and not word.startswith("-"):
+            from po_jupyter.model.violations import did_you_mean  # pydantic: not for `po --help`
+
+            raise click.UsageError(f"`{word}` is not a verb of po{did_you_mean(word, list(VERBS))}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):
+            formatter.write_dl([(name, text) for name, (_, text) in VERBS.items()])
+
+
+def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from po_jupyter import __version__
+
+        click.echo(f"po_jupyter {__version__}")
+        ctx.exit()
+
+
+@click.group(
+    cls=Verbs,
+    name="po",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 done, 1 failed, 2 a mistake in the command or an input, 3 no orchestrator, "
+    "4 waits for a decision, 130 interrupted (the run goes on).",
+)
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print it.")
+def po() -> None:
+    """Prompt pipelines that run in the background and survive.
+
+    `po demo` shows it; `po VERB --help` tells what a verb takes. RUN is the id of a run or its last
+    characters.
+    """
+
+
+def code_of(error: PoError) -> int:
+    """The exit code that tells this error to a script."""
+    if isinstance(error, InvalidInput):
+        return USAGE
+    return UNAVAILABLE if isinstance(error, Unavailable) else FAILED
+
+
+def _terminated(*_: object) -> NoReturn:
+    sys.exit(TERMINATED)
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """The command line, as the process: prints errors to stderr and exits with a code of the table above."""
+    jupyter = argv is None and os.path.basename(sys.argv[0]).startswith("jupyter")
+    signal.signal(signal.SIGTERM, _terminated)
+    args = list(sys.argv[1:] if argv is None else argv)
+    try:
+        sys.exit(run(args, "jupyter po" if jupyter else "po"))
+    except BrokenPipeError:  # `po runs | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILED)
+
+
+def run(args: Sequence[str], name: str = "po") -> int:
+    """The exit code of `po ARGS`; what there is to say was printed."""
+    try:
+        code = po.main(list(args), prog_name=name, standalone_mode=False)
+        return code if isinstance(code, int) else OK
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        return INTERRUPTED  # click turns an interrupt outside of our own waits into this
+    except PoError as error:
+        from po_jupyter.cli.base import complain
+
+        complain(error, as_json="--json" in args)
+        return code_of(error)

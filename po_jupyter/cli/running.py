@@ -1,0 +1,137 @@
+"""`po run` and `po submit`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from po_jupyter.cli import base
+from po_jupyter.errors import InvalidInput
+from po_jupyter.model import format as fmt
+
+if TYPE_CHECKING:
+    from po_jupyter.client.client import Client, Run
+    from po_jupyter.model.pipeline import Pipeline
+    from po_jupyter.model.seed import Seed
+
+_FOLLOW = click.option(
+    "--follow/--no-follow",
+    "--wait/--no-wait",
+    "follow",
+    default=True,
+    help="Watch until it ends (the default).",
+)
+_LIMIT = click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N rows of a map.")
+_FRESH = click.option("--fresh", is_flag=True, help="Ask the models anew; use no cached answer.")
+_MODEL = click.option("--model", metavar="REF", help="The model, as provider:model.")
+_BUDGET = click.option(
+    "--budget", type=click.FloatRange(0, min_open=True), metavar="USD", help="Stop before more is spent."
+)
+_KEY = click.option("--key", "idempotency_key", metavar="TEXT", help="The same key twice starts one run only.")
+
+
+@click.command()
+@click.argument("pipeline")
+@click.option("--seed", metavar="JSON|@FILE|-", help="The seed's data; a list becomes seed.rows.")
+@_MODEL
+@_BUDGET
+@_LIMIT
+@_FRESH
+@_KEY
+@_FOLLOW
+@base.JSON
+def run(
+    pipeline: str,
+    seed: str | None,
+    model: str | None,
+    budget: float | None,
+    limit: int | None,
+    fresh: bool,
+    idempotency_key: str | None,
+    follow: bool,
+    as_json: bool,
+) -> int:
+    """Run a pipeline from a file, or a registered one.
+
+    \b
+    po run tickets.yaml --seed '{"text": "the export button is gone"}'
+    po run tickets.yaml --seed @tickets.csv --limit 10
+    """
+    from po_jupyter.cli import inputs
+
+    data = inputs.seed_data(seed)
+    if inputs.is_file(pipeline):
+        # Read before the orchestrator is started: a mistake in the file should not cost that.
+        inputs.pipeline_file(pipeline)
+    client = base.connect(start=True)
+    found = inputs.with_model(inputs.find_pipeline(pipeline, client), model)
+    started = _submit(client, found, data, budget=budget, limit=limit, fresh=fresh, key=idempotency_key)
+    return _watch(started, follow, as_json)
+
+
+@click.command()
+@click.argument("seed")
+@_LIMIT
+@_FRESH
+@_KEY
+@_FOLLOW
+@base.JSON
+def submit(
+    seed: str, limit: int | None, fresh: bool, idempotency_key: str | None, follow: bool, as_json: bool
+) -> int:
+    """Start a run from a seed file.
+
+    SEED is a file, or JSON: {"name": ..., "pipeline": ..., "data": {...}}. `pipeline` names a registered
+    pipeline or a pipeline file.
+    """
+    from po_jupyter.cli import inputs
+
+    envelope = inputs.seed_envelope(seed)
+    if envelope.pipeline is None:
+        raise InvalidInput(
+            "the seed names no `pipeline`", hint='Add "pipeline": NAME, or: po run PIPELINE --seed JSON'
+        )
+    client = base.connect(start=True)
+    found = inputs.find_pipeline(envelope.pipeline, client)
+    started = _submit(client, found, envelope, limit=limit, fresh=fresh, key=idempotency_key)
+    return _watch(started, follow, as_json)
+
+
+def _submit(
+    client: Client,
+    pipeline: Pipeline,
+    seed: Seed | object,
+    *,
+    budget: float | None = None,
+    limit: int | None,
+    fresh: bool,
+    key: str | None,
+) -> Run:
+    return client.submit(
+        pipeline,
+        seed=seed,
+        idempotency_key=key,
+        budget=budget,
+        limit=limit,
+        fresh=fresh,
+    )
+
+
+def _watch(started: Run, follow: bool, as_json: bool) -> int:
+    from po_jupyter.cli import live
+
+    if not follow:
+        if as_json:
+            base.dump(started.view.model_dump(mode="json"))
+        else:
+            base.say(f"run {started.short} started: po show {fmt.short(started.id)}")
+        return 0
+    view, code = live.follow(started, quiet=as_json)
+    if as_json:
+        base.dump({**view.model_dump(mode="json"), "outputs": dict(started.outputs) if code == 0 else {}})
+    elif code == 0:
+        from po_jupyter.cli.looking import results
+
+        results(started, view)
+    return code

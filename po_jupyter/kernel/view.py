@@ -1,0 +1,247 @@
+"""A run drawn as HTML and as plain text. Pure: what is shown comes in, text comes out.
+
+The HTML holds no script and no class names, only inline styles over `currentColor` and Lab's own variables,
+so that it looks right in Lab (light and dark), VS Code and nbconvert; where styles are stripped (GitHub) the
+table still reads. Everything that was not written here is escaped (P6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from po_jupyter.model import format as fmt
+from po_jupyter.model.run import ENDED, RunView
+
+if TYPE_CHECKING:
+    from jinja2 import Environment, Template
+
+_SPOKEN = 400  # characters of streamed text that are shown: about four lines of a cell
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """The text that a model is writing now: of which task, of which row (from 0) or None."""
+
+    task: str
+    item: int | None
+    text: str
+
+    @property
+    def label(self) -> str:
+        """`row 413`, or the task's name."""
+        return self.task if self.item is None else f"row {self.item}"
+
+    @property
+    def tail(self) -> str:
+        """The newest part of the text, whole words where possible."""
+        text = self.text.strip()
+        if len(text) <= _SPOKEN:
+            return text
+        return "…" + text[-_SPOKEN:].lstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Everything a view shows. `now` is in seconds since 1970; `notice` is one line about the view itself.
+
+    `results` are (label, text) pairs: the beginnings of the outputs of a finished run.
+    """
+
+    run: RunView
+    now: float
+    speech: Speech | None = None
+    notice: str = ""
+    results: Sequence[tuple[str, str]] = ()
+
+
+def to_text(picture: Picture) -> str:
+    """The view as plain text, columns aligned."""
+    run, now = picture.run, picture.now
+    lines = [fmt.task_line(t, now) for t in run.tasks]
+    name_width = max((len(line.name) for line in lines), default=0)
+    doing_width = max((len(line.doing) for line in lines), default=0)
+    out = [" · ".join(fmt.headline(run, now))]
+    indent = " " * (3 + name_width + 2)
+    for line in lines:
+        text = (
+            f" {line.icon} {line.name:<{name_width}}  {line.doing:<{doing_width}}  {' · '.join(line.details)}"
+        )
+        if line.progress is not None:
+            text = f"{text.rstrip()}   {fmt.bar(line.progress)} {fmt.percent(line.progress)}"
+        out.append(text.rstrip())
+        if line.note:
+            out.append(indent + line.note)
+    if run.state == "waiting" and run.gate:
+        out.append(f" {_gate(run)}")
+    if picture.speech is not None and picture.speech.tail and run.state not in ENDED:
+        first, *rest = picture.speech.tail.splitlines()
+        out.append(f" {picture.speech.label} │ {first}")
+        out += [f" {'':<{len(picture.speech.label)}} │ {line}" for line in rest]
+    out += [f" {label} → {text}" for label, text in picture.results]
+    for problem in fmt.problems(run):
+        out.append(problem.text)
+        if problem.hint:
+            out += [f"  {line}" for line in problem.hint.splitlines()]
+    steps = fmt.next_steps(run)
+    if steps:
+        out.append("  " + "   ".join(steps))
+    if picture.notice:
+        out.append(picture.notice)
+    return "\n".join(out)
+
+
+def to_html(picture: Picture) -> str:
+    """The view as one `<div>`."""
+    run, now = picture.run, picture.now
+    head, *parts = fmt.headline(run, now)
+    identity, state, *facts = parts
+    return _template("run").render(
+        run=run,
+        head=head,
+        identity=identity,
+        state=state,
+        facts=facts,
+        colour=_COLOURS.get(run.state, _QUIET),
+        icon=fmt.state_icon(run.state),
+        lines=[(fmt.task_line(t, now), _COLOURS.get(t.state, _QUIET)) for t in run.tasks],
+        gate=_gate(run) if run.state == "waiting" and run.gate else "",
+        speech=picture.speech if picture.speech and picture.speech.tail and run.state not in ENDED else None,
+        results=picture.results,
+        problems=list(fmt.problems(run)),
+        steps=fmt.next_steps(run),
+        notice=picture.notice,
+    )
+
+
+def table_html(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> str:
+    """A plain table in the same style; every cell is escaped."""
+    return _template("table").render(columns=columns, rows=rows, caption=caption)
+
+
+def table_text(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> str:
+    """The same table as aligned text."""
+    everything = [list(columns), *map(list, rows)]
+    widths = [max(len(row[i]) for row in everything) for i in range(len(columns))]
+    lines = [
+        "  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in everything
+    ]
+    return "\n".join(filter(None, [caption, *lines]))
+
+
+def _gate(run: RunView) -> str:
+    gate = run.gate or {}
+    text = f"{gate.get('task', 'a task')} is done and waits for a decision"
+    if gate.get("message"):
+        text += f": {gate['message']}"
+    if gate.get("artifacts"):
+        text += f" ({', '.join(map(str, gate['artifacts']))})"
+    return text
+
+
+# -- templates -----------------------------------------------------------------------------------------
+
+# Middle tones that keep a contrast of at least 4.5 on white, and stay readable on Lab's dark ground.
+_QUIET = "var(--jp-ui-font-color2, #7a7a7a)"
+_COLOURS = {
+    "running": "var(--jp-brand-color1, #1976d2)",
+    "waiting": "var(--jp-warn-color1, #b45309)",
+    "done": "var(--jp-success-color1, #388e3c)",
+    "failed": "var(--jp-error-color1, #d32f2f)",
+    "dead": "var(--jp-error-color1, #d32f2f)",
+}
+
+_MACROS = """
+{%- set cell = "text-align:left;vertical-align:top;padding:1px 14px 1px 0;border:0;background:none;" -%}
+{%- set mono = "font-family:var(--jp-code-font-family, ui-monospace, monospace);" -%}
+{%- set quiet = "color:" ~ QUIET ~ ";" -%}
+{%- set plain_table = "border-collapse:collapse;border:0;margin:0;width:auto;font-size:inherit;"
+ ~ "table-layout:auto;color:inherit;font-variant-numeric:tabular-nums;" -%}
+{%- set root = "font-family:var(--jp-ui-font-family, system-ui, sans-serif);font-size:13px;line-height:1.55;"
+ ~ "color:var(--jp-ui-font-color1, inherit);max-width:980px;white-space:normal;" -%}
+"""
+
+_RUN = (
+    _MACROS
+    + """
+<div style="{{ root }}border-left:3px solid {{ colour }};padding:2px 0 2px 12px;margin:4px 0">
+<div><b>{{ head }}</b> <span style="{{ quiet }}">· {{ identity }} ·</span>
+<b style="color:{{ colour }}">{{ icon }} {{ state }}</b>
+{%- if facts %} <span style="{{ quiet }}">· {{ facts | join(" · ") }}</span>{% endif %}</div>
+<table style="{{ plain_table }}margin:3px 0"><tbody>
+{%- for line, tone in lines %}
+<tr style="background:none">
+<td style="{{ cell }}color:{{ tone }};padding-right:8px">{{ line.icon }}</td>
+<td style="{{ cell }}">{{ line.name }}</td>
+<td style="{{ cell }}color:{{ tone }}">{{ line.doing }}</td>
+<td style="{{ cell }}{{ quiet }}">{{ line.details | join(" · ") }}
+{%- if line.progress is not none %}
+<span style="display:inline-block;vertical-align:middle;width:120px;height:6px;border-radius:3px;
+margin:0 6px 0 8px;overflow:hidden;background:rgba(128,128,128,0.28)">
+<span style="display:block;height:6px;background:{{ tone }};
+width:{{ "%.1f" | format(100 * line.progress) }}%"></span></span> {{ percent(line.progress) }}
+{%- endif %}
+{%- if line.note %}<div style="color:{{ WAIT }}">{{ line.note }}</div>{% endif %}</td>
+</tr>
+{%- endfor %}
+</tbody></table>
+{%- if gate %}<div style="color:{{ WAIT }}">{{ gate }}</div>{% endif %}
+{%- if speech %}
+<table style="{{ plain_table }}margin:2px 0 4px"><tbody><tr style="background:none">
+<td style="{{ cell }}{{ quiet }}white-space:nowrap;padding-right:10px">{{ speech.label }}</td>
+<td style="{{ cell }}{{ mono }}font-size:12px;white-space:pre-wrap;word-break:break-word;
+border-left:1px solid rgba(128,128,128,0.4);padding-left:10px">{{ speech.tail }}</td></tr></tbody></table>
+{%- endif %}
+{%- if results %}
+<table style="{{ plain_table }}margin:2px 0 4px"><tbody>
+{%- for label, text in results %}<tr style="background:none">
+<td style="{{ cell }}{{ quiet }}white-space:nowrap;padding-right:10px">{{ label }}</td>
+<td style="{{ cell }}{{ mono }}font-size:12px;white-space:pre-wrap;word-break:break-word;
+border-left:1px solid rgba(128,128,128,0.4);padding-left:10px">{{ text }}</td></tr>
+{%- endfor %}</tbody></table>
+{%- endif %}
+{%- for problem in problems %}
+<div style="margin-top:2px"><span style="color:{{ BAD }};white-space:pre-wrap">{{ problem.text }}</span>
+{%- if problem.hint %}<div style="{{ quiet }}white-space:pre-wrap">{{ problem.hint }}</div>{% endif %}</div>
+{%- endfor %}
+{%- if steps %}<div style="margin-top:2px">
+{%- for step in steps %}<code style="{{ mono }}font-size:12px;background:rgba(128,128,128,0.16);
+border-radius:3px;padding:1px 6px;margin-right:8px;color:inherit">{{ step }}</code>{% endfor %}</div>
+{%- endif %}
+{%- if notice %}<div style="color:{{ WAIT }}">{{ notice }}</div>{% endif %}
+</div>
+"""
+)
+
+_TABLE = (
+    _MACROS
+    + """
+<div style="{{ root }}margin:4px 0">
+{%- if caption %}<div style="margin-bottom:2px">{{ caption }}</div>{% endif %}
+<table style="{{ plain_table }}"><thead><tr style="background:none;border:0">
+{%- for column in columns %}<th style="{{ cell }}{{ quiet }}font-weight:normal;
+border-bottom:1px solid rgba(128,128,128,0.4)">{{ column }}</th>{% endfor %}</tr></thead><tbody>
+{%- for row in rows %}<tr style="background:none">
+{%- for text in row %}<td style="{{ cell }}white-space:pre-wrap">{{ text }}</td>{% endfor %}</tr>
+{%- endfor %}</tbody></table></div>
+"""
+)
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import DictLoader, Environment, StrictUndefined
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, loader=DictLoader({"run": _RUN, "table": _TABLE})
+    )
+    environment.globals.update(
+        QUIET=_QUIET, WAIT=_COLOURS["waiting"], BAD=_COLOURS["failed"], percent=fmt.percent
+    )
+    return environment
+
+
+def _template(name: str) -> Template:
+    return _environment().get_template(name)

@@ -1,0 +1,316 @@
+"""The live view of a run in a cell.
+
+The client's background thread follows the run and writes into the widget, so the view lives while a cell blocks
+and after it returned. That thread never prints: its output would land in whatever cell runs. When the run ends,
+the display is replaced by plain HTML and text, so that a saved notebook shows the end without any kernel (G8).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import aclosing, suppress
+from typing import TYPE_CHECKING, Any
+
+from po_jupyter.client import loop
+from po_jupyter.errors import NotFound, PoError
+from po_jupyter.kernel.view import Picture, to_html, to_text
+from po_jupyter.kernel.voices import Voices
+from po_jupyter.model.run import ENDED, RunView
+
+if TYPE_CHECKING:
+    from po_jupyter.client.aio import AsyncClient
+
+EVERY = 0.125  # seconds between two updates at least: 8 a second is what an eye and a browser can use
+_VIEW_EVERY = 0.25  # seconds between two questions for the run's state
+_CLOCK = 1.0  # seconds; the clock ticks although nothing happens
+_BUTTONS = "-buttons"
+_WIDGET = "application/vnd.jupyter.widget-view+json"
+_RESULT = 300  # characters of an output that a finished run shows
+_RESULT_ROWS = 3
+
+Bundle = dict[str, Any]
+Publish = Callable[[Bundle, str, bool], None]  # bundle, display id, whether it replaces an earlier one
+
+
+class RunWidget:
+    """One run, drawn wherever `show()` was called, until it ends or `close()`.
+
+    `publish` sends a MIME bundle to the frontend. `interactive` is False where no frontend can draw a
+    widget (plain IPython): then only the first and the last picture are published.
+    """
+
+    def __init__(self, aio: AsyncClient, run: RunView, publish: Publish, *, interactive: bool = True) -> None:
+        self.run = run
+        self.finished = threading.Event()  # the run ended, or cannot be followed any longer
+        self._aio = aio
+        self._publish = publish
+        self._voices = Voices()
+        self._notice = ""
+        self._waits_in_cell = False
+        self._results: list[tuple[str, str]] = []
+        self._displays: list[str] = []
+        self._places: list[str] = []
+        self._future: Any = None
+        self._closed = False
+        self._parts = _Parts(self._click) if interactive else None
+        self._draw()
+
+    # -- in the cell's thread -------------------------------------------------------------------
+    def show(self) -> None:
+        """Draw the run here too, and follow it if nobody does yet."""
+        display_id = f"po-{self.run.id}-{len(self._displays)}-{id(self):x}"
+        if self.run.state in ENDED:
+            loop.run(self._collect())
+        self._publish(self.bundle(), display_id, False)
+        if self._parts is not None and (self.run.state not in ENDED or _buttons(self.run)):
+            # A place of its own for the buttons that remain when the picture has become plain HTML.
+            self._publish(self._rest(), display_id + _BUTTONS, False)
+            self._places.append(display_id + _BUTTONS)
+        self._displays.append(display_id)
+        if self.run.state not in ENDED:
+            self._start()
+        else:
+            self.finished.set()
+
+    def wait(self) -> None:
+        """Block until the run ended. An interrupt raises KeyboardInterrupt and changes nothing."""
+        self._waits_in_cell = True
+        try:
+            # A wait without a timeout would hide an interrupt on some platforms.
+            while not self.finished.wait(loop.TICK):
+                pass
+        finally:
+            self._waits_in_cell = False
+
+    def close(self) -> None:
+        """Stop following. The run goes on."""
+        self._closed = True
+        if self._future is not None:
+            self._future.cancel()
+        self.finished.set()
+
+    def bundle(self) -> Bundle:
+        """The run as HTML and text, and as a widget while it is alive."""
+        picture = self._picture()
+        bundle: Bundle = {"text/plain": to_text(picture), "text/html": to_html(picture)}
+        if self._parts is not None and self.run.state not in ENDED:
+            bundle[_WIDGET] = self._parts.live
+        return bundle
+
+    def _repr_mimebundle_(self, **_: Any) -> Bundle:
+        return self.bundle()
+
+    # -- on the background loop -----------------------------------------------------------------
+    def _start(self) -> None:
+        if self._future is None or self._future.done():
+            self.finished.clear()
+            self._future = loop.spawn(self._follow())
+
+    async def _follow(self) -> None:
+        dirty = asyncio.Event()
+        painter = asyncio.get_running_loop().create_task(self._paint(dirty))
+        pause = 0.5
+        try:
+            while self.run.state not in ENDED:
+                try:
+                    async with aclosing(self._aio.follow(self.run.id, every=_VIEW_EVERY)) as updates:
+                        async for update in updates:
+                            if isinstance(update, RunView):
+                                self.run, self._notice, pause = update, "", 0.5
+                                self._voices.only({t.name for t in update.tasks if t.state == "running"})
+                            else:
+                                self._voices.hear(
+                                    update.task, update.item, update.text, update.round, time.monotonic()
+                                )
+                            dirty.set()
+                            if self._closed:
+                                return
+                except NotFound as error:
+                    self._notice = str(error)
+                    return
+                except PoError as error:
+                    # The run goes on without us; a server that restarts comes back.
+                    self._notice = f"{error.message}; trying again"
+                    dirty.set()
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, 30.0)
+        finally:
+            painter.cancel()
+            with suppress(asyncio.CancelledError):
+                await painter
+            if not self._closed:
+                await self._settle()
+
+    async def _paint(self, dirty: asyncio.Event) -> None:
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_CLOCK):  # wait_for of Python 3.11 can swallow a cancellation
+                    await dirty.wait()
+            dirty.clear()
+            self._draw()
+            await asyncio.sleep(EVERY)
+
+    async def _settle(self) -> None:
+        """The last picture: in the widget, and as what the notebook keeps."""
+        try:
+            await self._collect()
+            self._draw()
+            self._publish_again()
+        finally:
+            self.finished.set()
+
+    async def _collect(self) -> None:
+        if self.run.state == "done" and not self._results:
+            with suppress(PoError):
+                self._results = await _results(self._aio, self.run)
+
+    def _publish_again(self) -> None:
+        bundle, rest = self.bundle(), self._rest()
+        for display_id in self._displays:
+            self._publish(bundle, display_id, True)
+        for display_id in self._places:
+            self._publish(rest, display_id, True)
+
+    def _rest(self) -> Bundle:
+        if self._parts is None or self.run.state not in ENDED or not _buttons(self.run):
+            return {"text/html": "", "text/plain": ""}
+        return {"text/plain": "", _WIDGET: self._parts.after}
+
+    def _picture(self) -> Picture:
+        notice = self._notice
+        if self._waits_in_cell and self.run.state == "waiting" and not notice:
+            notice = "This cell blocks its buttons: decide in the side panel, or interrupt (■) first."
+        speech = self._voices.speech(time.monotonic())
+        return Picture(self.run, time.time(), speech, notice, self._results)
+
+    def _draw(self) -> None:
+        if self._parts is not None:
+            self._parts.update(to_html(self._picture()), _buttons(self.run))
+
+    # -- buttons --------------------------------------------------------------------------------
+    def _click(self, action: str) -> None:
+        # On the kernel's main thread: only hand over.
+        loop.spawn(self._act(action))
+
+    async def _act(self, action: str) -> None:
+        run_id = self.run.id
+        calls: dict[str, Callable[[], Coroutine[Any, Any, RunView]]] = {
+            "Cancel": lambda: self._aio.cancel(run_id),
+            "Resume": lambda: self._aio.resume(run_id),
+            "Resume failed rows": lambda: self._aio.resume(run_id, only_failed=True),
+            "Approve": lambda: self._aio.gate(run_id, "approve"),
+            "Reject": lambda: self._aio.gate(run_id, "reject"),
+        }
+        was_over = self.run.state in ENDED
+        try:
+            self.run = await calls[action]()
+            self._notice = ""
+        except PoError as error:
+            self._notice = str(error)
+            if self._parts is not None:
+                self._parts.free()
+        self._draw()
+        if was_over:
+            self._results = []
+            self._publish_again()
+            if self.run.state not in ENDED:
+                self._start()
+
+
+class _Parts:
+    """The ipywidgets of one run: a picture with its buttons while it lives, and buttons alone afterwards."""
+
+    def __init__(self, click: Callable[[str], None]) -> None:
+        import ipywidgets as widgets  # 60 ms: not at start-up
+
+        self._click = click
+        self._html = widgets.HTML()
+        self._row = widgets.HBox(layout=widgets.Layout(margin="0 0 0 12px"))
+        self._box = widgets.VBox([self._html, self._row])
+        self._buttons: dict[str, Any] = {}
+        self._shown: tuple[str, ...] = ()
+        self._make = widgets.Button
+        self._layout = widgets.Layout
+        for action in ("Cancel", "Resume", "Resume failed rows", "Approve", "Reject"):
+            self._button(action)  # comms are opened here, in the cell's thread
+
+    @property
+    def live(self) -> Bundle:
+        return dict(self._box._repr_mimebundle_()[_WIDGET])
+
+    @property
+    def after(self) -> Bundle:
+        return dict(self._row._repr_mimebundle_()[_WIDGET])
+
+    def update(self, html: str, actions: tuple[str, ...]) -> None:
+        if self._html.value != html:
+            self._html.value = html
+        if actions != self._shown:
+            self._row.children = [self._button(action) for action in actions]
+            self._shown = actions
+            self.free()
+
+    def free(self) -> None:
+        for button in self._buttons.values():
+            button.disabled = False
+
+    def _button(self, action: str) -> Any:
+        if action not in self._buttons:
+            button = self._make(
+                description=action,
+                tooltip=_TOOLTIPS[action],
+                layout=self._layout(width="auto", height="26px"),
+            )
+            button.on_click(self._clicked)
+            self._buttons[action] = button
+        return self._buttons[action]
+
+    def _clicked(self, button: Any) -> None:
+        button.disabled = True  # until the answer is there: one click, one request
+        self._click(button.description)
+
+
+_TOOLTIPS = {
+    "Cancel": "Stop the run; what is finished is kept",
+    "Resume": "Go on with what has not finished",
+    "Resume failed rows": "Run only the failed rows again",
+    "Approve": "Let the run go on",
+    "Reject": "End the run here",
+}
+
+
+def _buttons(run: RunView) -> tuple[str, ...]:
+    failed_rows = any(t.items is not None and t.items.failed for t in run.tasks)
+    if run.state == "waiting":
+        return ("Approve", "Reject", "Cancel")
+    if run.state in ("pending", "running"):
+        return ("Cancel",)
+    if run.state == "done":
+        return ("Resume failed rows",) if failed_rows else ()
+    return ("Resume", "Resume failed rows") if failed_rows and run.state == "failed" else ("Resume",)
+
+
+async def _results(aio: AsyncClient, run: RunView) -> list[tuple[str, str]]:
+    """The beginning of the last task's output, or of its first rows."""
+    done = [t for t in run.tasks if t.state == "done"]
+    if not done:
+        return []
+    task = done[-1]
+    if task.items is not None:
+        rows, _ = await aio.items(run.id, task.name, state="done", limit=_RESULT_ROWS)
+        found = [(f"row {row['index']}", _beginning(row.get("output"))) for row in rows]
+    else:
+        outputs = await aio.outputs(run.id, task.name)
+        found = [(task.name, _beginning(outputs.get(task.name)))]
+    return [(label, text) for label, text in found if text]
+
+
+def _beginning(value: Any) -> str:
+    if value is None:
+        return ""
+    text = value.strip() if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _RESULT else text[:_RESULT].rstrip() + "…"

@@ -1,0 +1,241 @@
+"""Numbers and words about a run, the same in the cell, the panel's twin in the terminal, and plain text.
+
+Pure: the time comes in as an argument, and nothing here knows HTML or colours. Texts that come from
+models or users are passed on as they are; whoever draws them escapes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from po_jupyter.model.run import ENDED, ItemCounts, RunView, TaskView
+from po_jupyter.model.usage import Usage
+
+_ICONS = {
+    "pending": "○",
+    "running": "▸",
+    "waiting": "‖",
+    "done": "✓",
+    "failed": "✗",
+    "cancelled": "⊘",
+    "skipped": "↷",
+    "dead": "✗",
+}
+SHORT = 6  # characters of a run's id that people see
+
+
+def state_icon(state: str) -> str:
+    """One character, one column wide, for the state of a run or a task."""
+    return _ICONS.get(state, "·")
+
+
+def short(run_id: str) -> str:
+    """The end of a run's id: what people see, and what every command takes."""
+    return run_id[-SHORT:]
+
+
+def money(cost: float | None) -> str:
+    """US dollars. None is `cost unknown`, exactly nothing is `$0`; what is not nothing never looks like it."""
+    if cost is None:
+        return "cost unknown"
+    if cost == 0:
+        return "$0"
+    if cost < 0.0001:
+        return "<$0.0001"
+    if cost < 0.0095:
+        return f"${float(f'{cost:.1e}'):.5f}".rstrip("0")
+    if cost < 0.9995:
+        return f"${cost:.3f}"
+    return f"${cost:,.2f}"
+
+
+def tokens(n: int) -> str:
+    """A number of tokens: `812`, `18.2k`, `412k`, `1.23M`."""
+    if n < 1000:
+        return str(n)
+    if n < 99_950:
+        return f"{n / 1000:.1f}k"
+    if n < 999_500:
+        return f"{n / 1000:.0f}k"
+    return f"{n / 1e6:.2f}M"
+
+
+def duration(seconds: float) -> str:
+    """A clock: `00:41`, `1:02:03`, `2 d 01:02:03`. Fractions are cut off, as a clock does."""
+    total = max(0, int(seconds))
+    days, rest = divmod(total, 86_400)
+    hours, rest = divmod(rest, 3600)
+    minutes, secs = divmod(rest, 60)
+    if days:
+        return f"{days} d {hours:02}:{minutes:02}:{secs:02}"
+    if hours:
+        return f"{hours}:{minutes:02}:{secs:02}"
+    return f"{minutes:02}:{secs:02}"
+
+
+def took(seconds: float) -> str:
+    """How long a finished thing took: tenths below a minute (`12.1 s`), then a clock."""
+    return f"{seconds:.1f} s" if seconds < 59.95 else duration(round(seconds))
+
+
+def percent(fraction: float) -> str:
+    """`41 %`. Only the whole is 100 %, and only nothing is 0 %."""
+    if fraction <= 0:
+        return "0 %"
+    if fraction >= 1:
+        return "100 %"
+    return f"{min(99, max(1, round(fraction * 100)))} %"
+
+
+def bar(fraction: float, width: int = 16) -> str:
+    """A bar of `width` characters."""
+    full = round(max(0.0, min(1.0, fraction)) * width)
+    if 0 < fraction < 1:
+        full = min(width - 1, max(1, full))
+    return "█" * full + "░" * (width - full)
+
+
+def at(iso: str) -> float:
+    """An ISO 8601 time as seconds since 1970."""
+    moment = datetime.fromisoformat(iso)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def span(start: str | None, end: str | None, now: float) -> float | None:
+    """Seconds from `start` to `end` (to `now`, in seconds since 1970, without one); None before the start."""
+    if not start:
+        return None
+    return max(0.0, (at(end) if end else now) - at(start))
+
+
+def spent(usage: Usage, budget_usd: float | None = None) -> list[str]:
+    """`["18.2k tokens", "$0.043 of $2.00"]`; nothing where no model was asked."""
+    parts: list[str] = []
+    used = usage.input_tokens + usage.output_tokens
+    if used:
+        parts.append(f"{tokens(used)} {'token' if used == 1 else 'tokens'}")
+    if usage.calls or used or usage.cost:
+        parts.append(money(usage.cost) + (f" of {money(budget_usd)}" if budget_usd else ""))
+    if usage.unknown:
+        calls = "1 call" if usage.unknown == 1 else f"{usage.unknown} calls"
+        parts.append(f"{calls} of unknown outcome")
+    return parts
+
+
+def rows(items: ItemCounts) -> str:
+    """`412/1000 rows · 3 failed · 16 in flight`; `done` and `failed` both count as finished rows."""
+    parts = [f"{items.done + items.failed}/{items.total} rows"]
+    if items.failed:
+        parts.append(f"{items.failed} failed")
+    if items.in_flight:
+        parts.append(f"{items.in_flight} in flight")
+    return " · ".join(parts)
+
+
+def progress(items: ItemCounts | None) -> float | None:
+    """The finished fraction of a map's rows, None for a task without rows."""
+    if items is None:
+        return None
+    return (items.done + items.failed) / items.total if items.total else 1.0
+
+
+def headline(run: RunView, now: float) -> list[str]:
+    """The parts of the first line: pipeline, run, state, tasks, clock, tokens, money."""
+    parts = [f"{run.pipeline} {run.version}", f"run {short(run.id)}", _state_of(run)]
+    finished = sum(t.state in ("done", "skipped") for t in run.tasks)
+    running = [i for i, t in enumerate(run.tasks, 1) if t.state == "running"]
+    if run.state == "running" and len(running) == 1:
+        parts.append(f"task {running[0]} of {len(run.tasks)}")
+    elif run.tasks:
+        parts.append(f"{finished} of {len(run.tasks)} {'task' if len(run.tasks) == 1 else 'tasks'} done")
+    elapsed = span(run.created_at, run.updated_at if run.state in ENDED else None, now)
+    if elapsed is not None:
+        parts.append(duration(elapsed))
+    return parts + spent(run.usage, run.budget.get("usd"))
+
+
+def _state_of(run: RunView) -> str:
+    if run.state == "waiting" and run.gate:
+        return "waiting for a decision"
+    if run.state == "pending" and run.position:
+        return f"queued, number {run.position}"
+    return str(run.state)
+
+
+class TaskLine(NamedTuple):
+    """What one row of a view says. `doing` is the stage while it runs, else the state."""
+
+    icon: str
+    name: str
+    doing: str
+    details: list[str]
+    progress: float | None
+    note: str  # a wait for whom and how long, or ""
+
+
+def task_line(task: TaskView, now: float) -> TaskLine:
+    """The row of a task."""
+    running = task.state == "running"
+    details: list[str] = []
+    elapsed = span(task.started_at, task.ended_at if not running else None, now)
+    if task.items is not None:
+        details.append(rows(task.items))
+    if elapsed is not None and (running or task.ended_at):
+        details.append(duration(elapsed) if running else took(elapsed))
+    if task.attempt > 1:
+        details.append(f"attempt {task.attempt}")
+    details += spent(task.usage)
+    if task.kind == "python":
+        details.append("python")
+    done = progress(task.items) if running else None
+    note = (task.waiting or "") if task.state in ("running", "pending") else ""
+    doing = (task.stage or "running") if running else task.state
+    return TaskLine(state_icon(task.state), task.name, doing, details, done, note)
+
+
+class Problem(NamedTuple):
+    """What went wrong, and where; `hint` is the error's own advice, or ""."""
+
+    text: str
+    hint: str
+
+
+def problems(run: RunView) -> Iterator[Problem]:
+    """One for each failed task, one for each map with failed rows, one for a run that failed as a whole."""
+    told: set[str] = set()
+    for task in run.tasks:
+        if task.items is not None and task.items.failed:
+            went_on = "; the run went on" if task.state == "done" else ""
+            yield Problem(f"{task.name} failed on {task.items.failed} of {task.items.total} rows{went_on}", "")
+        if task.error and task.state in ("failed", "pending", "running"):
+            message = str(task.error.get("message", ""))
+            told.add(message)
+            stage = f" in {task.stage}" if task.stage and task.state == "failed" else ""
+            verb = "failed" if task.state == "failed" else f"attempt {max(1, task.attempt - 1)} failed"
+            yield Problem(f"{task.name} {verb}{stage}: {message}", str(task.error.get("hint") or ""))
+    if run.error:
+        message = str(run.error.get("message", ""))
+        if message and not any(message in t or t in message for t in told):
+            yield Problem(message, str(run.error.get("hint") or ""))
+
+
+def next_steps(run: RunView, prefix: str = "%po ") -> list[str]:
+    """The commands that go on from where the run stands; [] while it runs or when nothing is left to do."""
+    this = short(run.id)
+    failed_rows = any(t.items is not None and t.items.failed for t in run.tasks)
+    steps: list[str] = []
+    if failed_rows and run.state in ENDED:
+        steps.append(f"show {this} --failed")
+    if run.state == "waiting":
+        steps += [f"approve {this}", f"reject {this}"]
+    elif run.state == "failed" and (run.error or {}).get("code") == "budget_exceeded":
+        steps.append(f"resume {this} --budget USD")
+    elif run.state == "done" and failed_rows:
+        steps.append(f"resume {this} --only-failed")
+    elif run.state in ("failed", "cancelled", "dead"):
+        steps.append(f"resume {this}")
+        if failed_rows:
+            steps.append(f"resume {this} --only-failed")
+    return [prefix + step for step in steps]

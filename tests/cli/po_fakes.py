@@ -1,0 +1,135 @@
+"""A client without an orchestrator, for what the command line alone promises; test_cli_real.py has a real one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from po_jupyter.client.aio import Text
+from po_jupyter.errors import NotFound, Unavailable
+from po_jupyter.model.run import RunView
+
+RUN_ID = "0192f0c3a1b2" + "deadbe7f3a"
+
+
+def make_view(state: str = "done", **more: Any) -> RunView:
+    data: dict[str, Any] = {
+        "id": RUN_ID,
+        "name": "first",
+        "pipeline": "tickets",
+        "version": "1.0.0",
+        "state": state,
+        "created_at": "2026-11-22T12:00:00.000Z",
+        "updated_at": "2026-11-22T12:00:41.500Z",
+        "seed": {},
+        "tasks": [
+            {"name": "extract", "state": "done", "kind": "python", "attempt": 1,
+             "started_at": "2026-11-22T12:00:00.000Z", "ended_at": "2026-11-22T12:00:12.100Z"},
+            {"name": "label", "attempt": 1,
+             "state": state if state in ("done", "failed", "running") else "pending",
+             "started_at": "2026-11-22T12:00:12.100Z", "ended_at": "2026-11-22T12:00:41.000Z",
+             "items": {"total": 4, "done": 3, "failed": 1, "in_flight": 0},
+             "usage": {"input_tokens": 18_000, "output_tokens": 200, "cost": 0.043, "calls": 5}},
+        ],
+        "usage": {"input_tokens": 18_000, "output_tokens": 200, "cost": 0.043, "calls": 5},
+    }  # fmt: skip
+    return RunView.model_validate({**data, **more})
+
+
+class FakeRun:
+    def __init__(self, updates: list[Any]) -> None:
+        self.updates = updates
+        self.view: RunView = next(u for u in updates if isinstance(u, RunView))
+        self.id = self.view.id
+        self.short = self.view.id[-6:]
+        self.outputs: dict[str, Any] = {
+            "label": [{"index": 0, "ok": True, "output": {"label": "bug"}, "error": None}]
+        }
+        self.asked: list[tuple[str, Any]] = []
+        self.failed_rows: list[dict[str, Any]] = []
+        self.history: list[dict[str, Any]] = []
+
+    def follow(self) -> Iterator[RunView | Text]:
+        for update in self.updates:
+            if isinstance(update, BaseException):
+                raise update
+            if isinstance(update, RunView):
+                self.view = update
+            yield update
+
+    def items(self, task: str, state: str | None = None) -> list[dict[str, Any]]:
+        self.asked.append(("items", (task, state)))
+        return self.failed_rows
+
+    def events(self, since: int = 0) -> list[dict[str, Any]]:
+        return [e for e in self.history if e["offset"] > since]
+
+    def cancel(self) -> None:
+        self.asked.append(("cancel", None))
+
+    def resume(self, **options: Any) -> None:
+        self.asked.append(("resume", options))
+
+    def approve(self, note: str = "") -> None:
+        self.asked.append(("approve", note))
+
+    def reject(self, note: str = "") -> None:
+        self.asked.append(("reject", note))
+
+
+class FakeClient:
+    url = "http://127.0.0.1:1/"
+    notes = ()
+
+    def __init__(self) -> None:
+        self.runs_there: list[FakeRun] = []
+        self.started: list[bool] = []
+        self.submitted: list[tuple[Any, Any, dict[str, Any]]] = []
+        self.running = True
+        self.aio = self
+
+    def connect(self, *, start: bool) -> FakeClient:
+        self.started.append(start)
+        if not self.running and not start:
+            raise Unavailable("no orchestrator is running", hint="`po start` starts an orchestrator")
+        return self
+
+    def run(self, run_id: str) -> FakeRun:
+        for run in self.runs_there:
+            if run.id.endswith(run_id):
+                return run
+        raise NotFound(f"there is no run {run_id!r}", hint="`po runs` lists them.")
+
+    def runs(self, state: Any = None, pipeline: str | None = None, limit: int = 50) -> list[FakeRun]:
+        return [r for r in self.runs_there if not state or r.view.state in state][:limit]
+
+    async def pipeline(self, name: str) -> dict[str, Any]:
+        if name == "tickets":
+            return {
+                "name": "tickets",
+                "tasks": [{"name": "label", "prompt": "x"}],
+                "revision": "abc",
+                "updated_at": "now",
+            }
+        raise NotFound(f"there is no pipeline {name!r}")
+
+    def pipelines(self) -> list[dict[str, Any]]:
+        return [{"name": "tickets", "version": "1.0.0", "revision": "abcdef123456789", "tasks": ["label"]}]
+
+    def submit(self, pipeline: Any, seed: Any = None, **options: Any) -> FakeRun:
+        self.submitted.append((pipeline, seed, options))
+        return self.runs_there[0]
+
+    def meta(self) -> dict[str, Any]:
+        return {
+            "version": "0.1.0",
+            "orchestrator": {"holder": True, "pid": 7},
+            "data_dir": "/data",
+            "providers": ["local"],
+        }
+
+    def ready(self) -> dict[str, Any]:
+        return {"ready": True, "orchestrator": True, "store": "ok"}
+
+    def validate(self, pipeline: Any, seed: Any = None) -> dict[str, Any]:
+        return {"ok": True, "pipeline": {}, "warnings": ["be careful"]}

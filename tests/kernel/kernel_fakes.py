@@ -1,0 +1,136 @@
+"""An orchestrator's client in memory: what the widget and the magics see, moved on by the test."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from typing import Any
+
+from po_jupyter.client import loop
+from po_jupyter.client.aio import Endpoint, Text
+from po_jupyter.client.client import Client
+from po_jupyter.errors import NotFound
+from po_jupyter.model.run import ENDED, RunView, TaskView
+
+
+def run_view(**changes: Any) -> RunView:
+    base: dict[str, Any] = {
+        "id": "0190000000000000007f3a9c",
+        "name": "first",
+        "pipeline": "tickets",
+        "version": "1.0.0",
+        "state": "running",
+        "created_at": "2026-11-22T12:00:00.000Z",
+        "updated_at": "2026-11-22T12:00:20.000Z",
+        "seed": {},
+        "tasks": (TaskView(name="classify", state="running", stage="inference"),),
+    }
+    return RunView.model_validate({**base, **changes})
+
+
+class FakeAio:
+    """The methods of `AsyncClient` that views use; `push` from any thread moves the run on."""
+
+    def __init__(self, view: RunView) -> None:
+        self.view = view
+        self.calls: list[Any] = []
+        self.followers = 0
+        self.refuse: Exception | None = None
+        self.outputs_of: dict[str, Any] = {}
+        self.rows: list[dict[str, Any]] = []
+        self.endpoint = Endpoint("http://127.0.0.1:1")
+        self.bodies: list[dict[str, Any]] = []
+        self.registered: dict[str, Any] = {}
+        self._queues: list[asyncio.Queue[Any]] = []
+        self.following = threading.Event()
+
+    def push(self, update: RunView | Text | Exception) -> None:
+        async def put() -> None:
+            if isinstance(update, RunView):
+                self.view = update
+            for queue in self._queues:
+                queue.put_nowait(update)
+
+        loop.run(put(), 5)
+
+    def say(self, text: str, task: str = "classify", item: int | None = None) -> None:
+        self.push(Text(self.view.id, task, item, text, 0))
+
+    async def follow(self, run_id: str, *, since: int | None = None, every: float = 0.1) -> AsyncIterator[Any]:
+        if self.refuse is not None:
+            raise self.refuse
+        queue: asyncio.Queue[Any] = asyncio.Queue()
+        self._queues.append(queue)
+        self.followers += 1
+        self.following.set()
+        try:
+            yield self.view
+            while self.view.state not in ENDED:
+                update = await queue.get()
+                if isinstance(update, Exception):
+                    raise update
+                yield update
+        finally:
+            self.followers -= 1
+            self._queues.remove(queue)
+
+    async def run(self, run_id: str, *, quiet: bool = False) -> RunView:
+        if run_id != self.view.id and not self.view.id.endswith(run_id):
+            raise NotFound(f"there is no run {run_id}")
+        return self.view
+
+    async def runs(self, **how: Any) -> tuple[list[RunView], str | None]:
+        self.calls.append(("runs", how))
+        return [self.view], None
+
+    async def submit(self, body: dict[str, Any]) -> RunView:
+        if self.refuse is not None:
+            raise self.refuse
+        self.bodies.append(body)
+        return self.view
+
+    async def validate(self, pipeline: Any, seed: Any = None) -> dict[str, Any]:
+        if self.refuse is not None:
+            raise self.refuse
+        return {"ok": True}
+
+    async def pipelines(self) -> list[dict[str, Any]]:
+        return [{"name": name} for name in self.registered]
+
+    async def pipeline(self, name: str) -> dict[str, Any]:
+        if name not in self.registered:
+            raise NotFound(f"there is no pipeline {name}")
+        return {**self.registered[name], "revision": "abc"}
+
+    async def aclose(self) -> None:
+        pass
+
+    def client(self) -> Client:
+        client = Client(self.endpoint)
+        client._bound = (loop.get_loop(), self)  # type: ignore[assignment]  # the seam of these tests
+        return client
+
+    async def outputs(self, run_id: str, task: str | None = None) -> dict[str, Any]:
+        return self.outputs_of
+
+    async def items(self, run_id: str, task: str, **how: Any) -> tuple[list[dict[str, Any]], str | None]:
+        wanted = how.get("state")
+        rows = [r for r in self.rows if wanted is None or r["ok"] == (wanted == "done")]
+        return rows[: how.get("limit", 1000)], None
+
+    async def _control(self, *what: Any, state: str) -> RunView:
+        self.calls.append(what)
+        if self.refuse is not None:
+            raise self.refuse
+        self.view = self.view.model_copy(update={"state": state})
+        return self.view
+
+    async def cancel(self, run_id: str) -> RunView:
+        return await self._control("cancel", state=self.view.state)
+
+    async def resume(self, run_id: str, **how: Any) -> RunView:
+        return await self._control("resume", how, state="running")
+
+    async def gate(self, run_id: str, decision: str, note: str = "") -> RunView:
+        return await self._control("gate", decision, note, state="running")

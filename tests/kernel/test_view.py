@@ -1,0 +1,183 @@
+"""What a run looks like: the sketch of DESIGN section 8, and nothing of a model's text as HTML (P6)."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from po_jupyter.kernel.view import Picture, Speech, table_html, table_text, to_html, to_text
+from po_jupyter.model import format as fmt
+from po_jupyter.model.run import ItemCounts, RunView, TaskView
+from po_jupyter.model.usage import Usage
+
+NOW = fmt.at("2026-11-22T12:00:41.500Z")
+EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'"
+
+
+def run_view(**changes: Any) -> RunView:
+    base: dict[str, Any] = {
+        "id": "0190000000000000007f3a9c",
+        "name": "first",
+        "pipeline": "tickets",
+        "version": "1.0.0",
+        "state": "running",
+        "created_at": "2026-11-22T12:00:00.000Z",
+        "updated_at": "2026-11-22T12:00:20.000Z",
+        "seed": {},
+    }
+    return RunView.model_validate({**base, **changes})
+
+
+TASKS = (
+    TaskView(
+        name="extract",
+        state="done",
+        kind="python",
+        started_at="2026-11-22T12:00:00.100Z",
+        ended_at="2026-11-22T12:00:12.200Z",
+    ),
+    TaskView(
+        name="classify",
+        state="running",
+        stage="inference",
+        started_at="2026-11-22T12:00:12.200Z",
+        items=ItemCounts(total=1000, done=409, failed=3, in_flight=16),
+        usage=Usage(input_tokens=18_000, output_tokens=204, cost=0.041, calls=412),
+        waiting="waiting 8 s for openai (requests per minute)",
+    ),
+    TaskView(name="publish"),
+)
+
+
+class Seen(HTMLParser):
+    """Which elements and attributes a browser would find, and the text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.texts: list[str] = []
+        self.open: list[str] = []
+        self.feed(html)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+        self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+    @property
+    def harmless(self) -> bool:
+        return self.tags <= ALLOWED and self.attributes <= {"style"}
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.texts).split())
+
+
+ALLOWED = {"div", "span", "b", "table", "thead", "tbody", "tr", "td", "th", "code"}
+
+
+def test_the_plain_text_is_the_sketch() -> None:
+    run = run_view(tasks=TASKS, usage=TASKS[1].usage, budget={"usd": 2.0})
+    speech = Speech("classify", 413, '{"label": "bug", "reason": "the export')
+    assert to_text(Picture(run, NOW, speech)).splitlines() == [
+        "tickets 1.0.0 · run 7f3a9c · running · task 2 of 3 · 00:41 · 18.2k tokens · $0.041 of $2.00",
+        " ✓ extract   done       12.1 s · python",
+        " ▸ classify  inference  412/1000 rows · 3 failed · 16 in flight · 00:29 · 18.2k tokens · $0.041"
+        "   ███████░░░░░░░░░ 41 %",
+        "             waiting 8 s for openai (requests per minute)",
+        " ○ publish   pending",
+        ' row 413 │ {"label": "bug", "reason": "the export',
+        "classify failed on 3 of 1000 rows",
+    ]
+
+
+def test_html_and_text_say_the_same_words() -> None:
+    """G8: the cell and its fallback never disagree."""
+    error = {
+        "code": "output_invalid",
+        "message": 'answer has no "label" (asked 3 times)',
+        "hint": "Look at the rows.",
+    }
+    run = run_view(
+        state="failed",
+        tasks=(*TASKS[:1], TaskView(name="label", state="failed", stage="validate_structure", error=error)),
+        error=error,
+        usage=Usage(calls=3, cost=None, input_tokens=7),
+    )
+    picture = Picture(run, NOW, results=[("extract", '{"title": "x"}')], notice="not connected")
+    said = Seen(to_html(picture)).text
+    for word in to_text(picture).replace("→", " ").replace("·", " ").split():
+        assert word in said
+    assert "cost unknown" in said
+    assert "%po resume 7f3a9c" in said
+
+
+def test_the_streamed_text_ends_with_the_run() -> None:
+    speech = Speech("classify", None, "half an ans")
+    assert "half an ans" in to_text(Picture(run_view(), NOW, speech))
+    assert "half an ans" not in to_text(Picture(run_view(state="cancelled"), NOW, speech))
+    assert "half an ans" not in to_html(Picture(run_view(state="cancelled"), NOW, speech))
+
+
+def test_long_speech_keeps_its_newest_end() -> None:
+    tail = Speech("a", None, "x" * 5000 + " the end").tail
+    assert tail.startswith("…")
+    assert tail.endswith("the end")
+    assert len(tail) < 500
+
+
+def test_a_gate_says_what_it_waits_for_and_how_to_decide() -> None:
+    run = run_view(
+        state="waiting", gate={"task": "draft", "message": "Look before we send", "artifacts": ["draft.md"]}
+    )
+    text = to_text(Picture(run, NOW))
+    assert "draft is done and waits for a decision: Look before we send (draft.md)" in text
+    assert "%po approve 7f3a9c   %po reject 7f3a9c" in text
+
+
+def test_nothing_from_outside_becomes_html() -> None:
+    """P6: names, errors, waits, gates, answers."""
+    run = run_view(
+        pipeline=EVIL,
+        version=EVIL,
+        id=EVIL,
+        state="waiting",
+        gate={"task": EVIL, "message": EVIL, "artifacts": [EVIL]},
+        tasks=(
+            TaskView(
+                name=EVIL, state="running", stage=EVIL, waiting=EVIL, error={"message": EVIL, "hint": EVIL}
+            ),
+        ),
+        error={"message": EVIL + "2", "hint": EVIL},
+    )
+    seen = Seen(to_html(Picture(run, NOW, Speech(EVIL, None, EVIL), EVIL, [(EVIL, EVIL)])))
+    assert seen.harmless
+    seen = Seen(table_html([EVIL], [[EVIL]], EVIL))
+    assert seen.harmless
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_only_text(text: str) -> None:
+    """P6."""
+    seen = Seen(to_html(Picture(run_view(tasks=TASKS), NOW, Speech("t", 1, text), text, [(text, text)])))
+    assert seen.harmless
+
+
+def test_a_table_lines_up() -> None:
+    assert table_text(["run", "state"], [["7f3a9c", "done"], ["1", "running"]]).splitlines() == [
+        "run     state",
+        "7f3a9c  done",
+        "1       running",
+    ]

@@ -1,0 +1,248 @@
+"""The live view follows its run from the background thread and leaves nothing behind."""
+
+from __future__ import annotations
+
+import _thread
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from kernel_fakes import FakeAio, run_view
+
+from po_jupyter.client import loop
+from po_jupyter.errors import Conflict, NotFound, Unavailable
+from po_jupyter.kernel import widget as module
+from po_jupyter.kernel.voices import Voices
+from po_jupyter.kernel.widget import RunWidget
+from po_jupyter.model.run import ItemCounts, TaskView
+
+VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+class Page:
+    """What a frontend holds: the newest bundle of each display."""
+
+    def __init__(self) -> None:
+        self.displays: dict[str, dict[str, Any]] = {}
+        self.updates = 0
+        self.threads: set[str] = set()
+
+    def __call__(self, bundle: dict[str, Any], display_id: str, update: bool) -> None:
+        assert update == (display_id in self.displays)
+        self.displays[display_id] = bundle
+        self.updates += update
+
+    @property
+    def picture(self) -> dict[str, Any]:
+        return next(b for name, b in self.displays.items() if not name.endswith("-buttons"))
+
+    @property
+    def buttons(self) -> dict[str, Any]:
+        return next(b for name, b in self.displays.items() if name.endswith("-buttons"))
+
+
+def until(true: Callable[[], bool], seconds: float = 5.0) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not happen in time"
+        threading.Event().wait(0.01)
+
+
+def shown(aio: FakeAio, page: Page | None = None, **how: Any) -> RunWidget:
+    widget = RunWidget(aio, aio.view, page or Page(), **how)  # type: ignore[arg-type]
+    widget.show()
+    if aio.view.state not in ("done", "failed", "cancelled"):
+        assert aio.following.wait(5)
+    return widget
+
+
+def html(widget: RunWidget) -> str:
+    assert widget._parts is not None
+    return str(widget._parts._html.value)
+
+
+def press(widget: RunWidget, name: str) -> None:
+    assert widget._parts is not None
+    button = next(b for b in widget._parts._row.children if b.description == name)
+    button.click()
+
+
+def test_the_text_of_the_model_is_seen_while_it_comes() -> None:
+    """G11."""
+    aio = FakeAio(run_view())
+    widget = shown(aio)
+    aio.say("the answer ")
+    aio.say("is <b>42</b>")
+    until(lambda: "the answer is &lt;b&gt;42" in html(widget))
+    widget.close()
+
+
+def test_at_the_end_the_notebook_holds_plain_html() -> None:
+    """G8: nothing needs a widget manager or a kernel any more."""
+    aio, page = FakeAio(run_view()), Page()
+    aio.outputs_of = {"classify": {"label": "bug"}}
+    widget = shown(aio, page)
+    assert VIEW in page.picture
+    assert "running" in page.picture["text/html"]
+    aio.push(run_view(state="done", tasks=(TaskView(name="classify", state="done"),)))
+    widget.wait()
+    assert VIEW not in page.picture
+    assert "done" in page.picture["text/plain"]
+    assert '{"label": "bug"}' in page.picture["text/plain"]
+    assert page.buttons == {"text/html": "", "text/plain": ""}
+
+
+def test_many_finished_runs_leave_no_follower_and_no_thread() -> None:
+    loop.get_loop()
+    threads = threading.active_count()
+    for _ in range(30):
+        aio = FakeAio(run_view())
+        widget = shown(aio)
+        aio.push(run_view(state="cancelled"))
+        widget.wait()
+        assert aio.followers == 0
+    assert threading.active_count() == threads
+
+    async def tasks() -> int:
+        import asyncio
+
+        return len(asyncio.all_tasks()) - 1
+
+    until(lambda: loop.run(tasks()) == 0)
+
+
+def test_a_map_of_many_rows_does_not_flood_the_browser(monkeypatch: pytest.MonkeyPatch) -> None:
+    aio = FakeAio(run_view())
+    widget = shown(aio)
+    seen: set[str] = set()
+    assert widget._parts is not None
+    widget._parts._html.observe(lambda change: seen.add(change["new"]), "value")
+    start = time.monotonic()
+    for done in range(400):
+        items = ItemCounts(total=400, done=done)
+        aio.push(run_view(tasks=(TaskView(name="classify", state="running", items=items),)))
+    until(lambda: "399/400" in html(widget))
+    assert len(seen) <= 2 + 8 * (time.monotonic() - start)
+    widget.close()
+
+
+def test_a_second_display_shares_the_follower() -> None:
+    aio, page = FakeAio(run_view()), Page()
+    widget = shown(aio, page)
+    widget.show()
+    aio.push(run_view(state="cancelled"))
+    widget.wait()
+    pictures = [b for name, b in page.displays.items() if not name.endswith("-buttons")]
+    assert len(pictures) == 2
+    assert all("cancelled" in p["text/plain"] and VIEW not in p for p in pictures)
+
+
+def test_a_lost_orchestrator_is_said_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """P1: the view is only a view."""
+    aio = FakeAio(run_view())
+    widget = shown(aio)
+    aio.following.clear()
+    aio.push(Unavailable("no orchestrator answers at http://127.0.0.1:1"))
+    until(lambda: "no orchestrator answers at http://127.0.0.1:1; trying again" in html(widget))
+    assert aio.following.wait(5)
+    until(lambda: "trying again" not in html(widget))
+    aio.push(run_view(state="done"))
+    widget.wait()
+
+
+def test_a_deleted_run_ends_the_view() -> None:
+    aio, page = FakeAio(run_view()), Page()
+    widget = shown(aio, page)
+    aio.push(NotFound("run 7f3a9c was deleted"))
+    widget.wait()
+    assert "was deleted" in page.picture["text/plain"]
+
+
+def test_buttons_fit_the_state_and_go_over_the_api() -> None:
+    aio, page = FakeAio(run_view()), Page()
+    widget = shown(aio, page)
+    press(widget, "Cancel")
+    until(lambda: aio.calls == [("cancel",)])
+    aio.push(run_view(state="waiting", gate={"task": "classify"}))
+    until(lambda: "waiting for a decision" in html(widget))
+    press(widget, "Approve")
+    until(lambda: aio.calls[-1] == ("gate", "approve", ""))
+    aio.push(run_view(state="failed", error={"message": "it broke"}))
+    widget.wait()
+    assert VIEW in page.buttons
+    aio.following.clear()
+    press(widget, "Resume")
+    assert aio.following.wait(5)
+    assert aio.calls[-1] == ("resume", {})
+    until(lambda: VIEW in page.picture and VIEW not in page.buttons)
+    aio.push(run_view(state="done"))
+    widget.wait()
+    assert VIEW not in page.picture
+
+
+def test_a_refused_click_says_why_and_can_be_clicked_again() -> None:
+    aio = FakeAio(run_view(state="failed", error={"message": "it broke"}))
+    aio.refuse = Conflict("the run is done already")
+    widget = shown(aio)
+    press(widget, "Resume")
+    until(lambda: "the run is done already" in html(widget))
+    assert widget._parts is not None
+    assert not widget._parts._row.children[0].disabled
+
+
+def test_waiting_can_be_interrupted_and_the_run_goes_on() -> None:
+    """P12: an interrupt detaches."""
+    aio = FakeAio(run_view())
+    widget = shown(aio)
+    timer = threading.Timer(0.3, _thread.interrupt_main)
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        widget.wait()
+    assert aio.calls == []
+    aio.say("still here")
+    until(lambda: "still here" in html(widget))
+    widget.close()
+
+
+def test_a_gate_under_a_blocked_cell_says_where_the_buttons_work() -> None:
+    aio = FakeAio(run_view())
+    widget = shown(aio)
+    waiter = threading.Thread(target=widget.wait)
+    waiter.start()
+    aio.push(run_view(state="waiting", gate={"task": "classify"}))
+    until(lambda: "decide in the side panel" in html(widget))
+    aio.push(run_view(state="done"))
+    waiter.join(5)
+
+
+def test_without_a_widget_manager_there_is_a_first_and_a_last_picture() -> None:
+    """G8."""
+    aio, page = FakeAio(run_view()), Page()
+    widget = shown(aio, page, interactive=False)
+    aio.push(run_view(state="done"))
+    widget.wait()
+    assert list(page.picture) == ["text/plain", "text/html"]
+    assert page.updates == 1
+
+
+def test_one_voice_is_heard_out() -> None:
+    voices = Voices()
+
+    def heard(now: float) -> str | None:
+        speech = voices.speech(now)
+        return speech and speech.text
+
+    voices.hear("a", 1, "first", 0, now=10.0)
+    voices.hear("a", 2, "second", 0, now=10.1)
+    assert heard(10.2) == "first"
+    assert heard(11.3) == "second"
+    voices.hear("a", 2, "again", 1, now=11.4)
+    assert heard(11.5) == "again"
+    voices.only({"b"})
+    assert heard(11.6) is None
+    for row in range(1000):
+        voices.hear("a", row, "x" * 3000, 0, now=12.0)
+    assert len(voices._texts) <= 64
+    assert module.EVERY >= 1 / 8

@@ -1,0 +1,127 @@
+"""R2.1: one frozen Settings from defaults, file and environment, each value with its source."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from po_jupyter import config
+from po_jupyter.config import Settings, load
+from po_jupyter.errors import InvalidSettings
+
+
+def test_every_option_is_documented_and_has_a_default(tmp_path: Path) -> None:
+    schema = Settings.model_json_schema()
+    assert [n for n, s in schema["properties"].items() if not s.get("description")] == []
+    settings = load({"PO_DATA_DIR": str(tmp_path)})
+    assert settings.heartbeat == 2.0 and settings.source_of("heartbeat") == "default"
+    assert settings.data_dir == tmp_path and settings.source_of("data_dir") == "PO_DATA_DIR"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("po.json", json.dumps({"max_running": 3, "log_level": "DEBUG"})),
+        ("po.toml", 'max_running = 3\nlog_level = "DEBUG"\n'),
+        ("po.yaml", "max_running: 3\nlog_level: DEBUG\n"),
+    ],
+)
+def test_weight_grows_from_file_to_environment_to_jupyter(tmp_path: Path, name: str, text: str) -> None:
+    """R2.1: environment over file, traits over both."""
+    (tmp_path / name).write_text(text)
+    environ = {"PO_DATA_DIR": str(tmp_path)}
+    settings = load(environ)
+    assert (settings.max_running, settings.source_of("max_running")) == (3, str(tmp_path / name))
+    settings = load({**environ, "PO_MAX_RUNNING": "4"})
+    assert (settings.max_running, settings.source_of("max_running")) == (4, "PO_MAX_RUNNING")
+    settings = load({**environ, "PO_MAX_RUNNING": "4"}, jupyter={"max_running": 5})
+    assert (settings.max_running, settings.source_of("max_running")) == (5, "jupyter")
+    assert settings.log_level == "DEBUG", "what nobody overrides stays"
+
+
+def test_a_chosen_file_wins_over_the_one_in_the_data_directory(tmp_path: Path) -> None:
+    (tmp_path / "po.json").write_text('{"max_running": 3}')
+    (tmp_path / "other.toml").write_text("max_running = 7")
+    environ = {"PO_DATA_DIR": str(tmp_path), "PO_CONFIG": str(tmp_path / "other.toml")}
+    assert load(environ).max_running == 7
+    assert load(environ, file=tmp_path / "po.json").max_running == 3
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("PO_MAX_RUNNING", "many", "whole number"),
+        ("PO_MAX_RUNNING", "0", "greater than or equal to 1"),
+        ("PO_HEARTBEAT", "-1", "greater than 0"),
+        ("PO_LOG_LEVEL", "LOUD", "'DEBUG', 'INFO'"),
+        ("PO_ALLOW_NETWORK_STORE", "perhaps", "true or false"),
+        ("PO_STORE_SHARDS", "65", "less than or equal to 64"),
+    ],
+)
+def test_a_bad_value_names_its_variable(variable: str, value: str, says: str) -> None:
+    """R2.1, P11."""
+    with pytest.raises(InvalidSettings, match=says) as caught:
+        load({variable: value})
+    assert str(caught.value).splitlines()[1].startswith(f"{variable}: ")
+
+
+def test_all_violations_of_a_file_come_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "po.yaml"
+    file.write_text("max_runing: 3\nheartbeat: fast\nlease_ttl: 0\n")
+    with pytest.raises(InvalidSettings) as caught:
+        load({"PO_DATA_DIR": str(tmp_path)})
+    text = str(caught.value)
+    assert "`max_runing` is not a setting; did you mean `max_running`?" in text
+    assert "heartbeat: needs a number" in text and "lease_ttl: input should be greater than 0" in text
+    assert text.count(str(file)) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("po.json", "{", "cannot be read"),
+        ("po.toml", "x = ", "cannot be read"),
+        ("po.yaml", "a: [", "cannot be read"),
+        ("po.yaml", "- a", "mapping of settings"),
+        ("po.json", "[1]", "mapping of settings"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, text: str, says: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InvalidSettings, match=says) as caught:
+        load({"PO_DATA_DIR": str(tmp_path)})
+    assert str(tmp_path / name) in str(caught.value)
+
+
+def test_a_missing_chosen_file_is_named_and_an_empty_one_is_nothing(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSettings, match=r"gone\.yaml cannot be read: No such file"):
+        load({"PO_CONFIG": str(tmp_path / "gone.yaml")})
+    (tmp_path / "po.yaml").write_text("# nothing yet\n")
+    assert load({"PO_DATA_DIR": str(tmp_path)}).max_running == Settings().max_running
+
+
+def test_a_secret_shows_nowhere(tmp_path: Path) -> None:
+    """P10: not in a repr, not in JSON, not in the error about it."""
+    settings = load({"PO_AUTH_TOKEN": "hunter2-hunter2"})
+    assert "hunter2" not in repr(settings) + str(settings) + settings.model_dump_json()
+    assert settings.auth_token is not None and settings.auth_token.get_secret_value() == "hunter2-hunter2"
+    (tmp_path / "po.yaml").write_text("auth_token: 8675309\n")
+    with pytest.raises(InvalidSettings) as caught:
+        load({"PO_DATA_DIR": str(tmp_path)})
+    assert "8675309" not in str(caught.value) + json.dumps(caught.value.to_json())
+
+
+def test_paths_are_absolute_and_lists_are_split(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    settings = load({"PO_DATA_DIR": "here", "PO_MODELS_DIR": "~/weights", "PO_WORKER_ENV": "A, B ,,C"})
+    assert settings.data_dir == tmp_path / "here"
+    assert settings.models_dir == tmp_path / "home" / "weights"
+    assert settings.worker_env == ("A", "B", "C")
+
+
+def test_variables_that_clients_read_are_not_settings() -> None:
+    assert (
+        load({"PO_JUPYTER_URL": "http://x", "PO_JUPYTER_TOKEN": "y", "PO_TEST_STRICT": "1"}).max_running == 16
+    )
+    assert "PO_JUPYTER_TOKEN" in config._OTHERS
