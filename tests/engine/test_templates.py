@@ -1,0 +1,245 @@
+"""Templates: what they print, what they refuse, and what is known of them before a run."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from po_jupyter.engine.template_check import check_templates
+from po_jupyter.engine.templates import Prompt, Rows, base_names
+from po_jupyter.errors import TemplateFailed
+from po_jupyter.model.reading import check_pipeline
+
+SEED = {
+    "text": "hi",
+    "values": [1, 2],
+    "items": "a key",
+    "rows": [{"a": "ä", "n": 1}, {"a": "b", "n": 2}],
+    "deep": {"get": "got", "x": None, "yes": True},
+    "evil": "{{ 7 * 7 }}",
+    "format": "{0.__class__}",
+}
+NAMES = base_names(seed=SEED, tasks={"extract": {"title": "T"}, "deep-dive": [1]}, config={}, run={"id": "r"})
+
+
+def render(text: str) -> str:
+    return Prompt(text, task="t").render(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("plain {text}", "plain {text}"),
+        ("{{ seed.text }}", "hi"),
+        ("{{ seed.values }}", "[1, 2]"),
+        ("{{ seed.items }}", "a key"),
+        ("{{ seed.deep.get }}", "got"),
+        ("{{ seed.rows[0].a }}", "ä"),
+        ("{{ seed.rows[0] }}", '{"a": "ä", "n": 1}'),
+        ("{{ seed.rows }}", '[{"a": "ä", "n": 1}, {"a": "b", "n": 2}]'),
+        ("{{ seed.deep.x }} {{ seed.deep.yes }} {{ none }} {{ 1.5 }}", "null true null 1.5"),
+        ("{{ tasks.extract.title }}", "T"),
+        ('{{ tasks["deep-dive"][0] }}', "1"),
+        ("{{ seed.rows | map(attribute='a') | join(', ') }}", "ä, b"),
+        ("{{ seed.rows | map(attribute='a') }}", '["ä", "b"]'),
+        ("{{ seed.rows | join(';') }}", '{"a": "ä", "n": 1};{"a": "b", "n": 2}'),
+        ("{{ seed.deep.keys() }}", '["get", "x", "yes"]'),
+        ("{% for r in seed.rows %}{{ loop.index }}{{ r.a }} {% endfor %}", "1ä 2b "),
+        ("{{ seed.nope | default('none') }}", "none"),
+        ("{% if seed.nope is defined %}x{% else %}y{% endif %}", "y"),
+        ("{{ seed.text | tojson }} {{ '<a&b>' | tojson }}", '"hi" "<a&b>"'),
+        ("a\n", "a\n"),
+        ("{{ seed.evil }}", "{{ 7 * 7 }}"),
+        ("{{ '<b>' }}", "<b>"),
+        ("{{ seed.rows | length }} {{ range(3) | sum }}", "2 3"),
+    ],
+)
+def test_what_a_template_prints(text: str, printed: str) -> None:
+    """DESIGN 7: keys win over methods; values are JSON, not Python; data is never a template (P6)."""
+    assert render(text) == printed
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{{ seed.txt }}", "did you mean `text`?"),
+        ("{{ sed.text }}", "'sed' is not defined"),
+        ("one\ntwo {{ seed.nope }}", "prompt, line 2"),
+        ("{{ seed.text.foo }}", "text has no 'foo'"),
+        ("{{ seed.rows.foo }}", "a list has no 'foo'"),
+        ("{{ seed.deep.x.foo }}", "null has no 'foo'"),
+        ("{{ tasks.deep-dive }}", 'tasks["deep-dive"]'),
+        ("{{ seed.values[7] }}", "a list has no 7"),
+        ("{{ 1 / 0 }}", "ZeroDivisionError"),
+        ("{{ seed.text + 1 }}", "TypeError"),
+    ],
+)
+def test_a_failure_names_the_task_and_what_is_there(text: str, said: str) -> None:
+    with pytest.raises(TemplateFailed) as caught:
+        render(text)
+    assert said in str(caught.value)
+    assert "task 't'" in str(caught.value)
+
+
+ESCAPES = [
+    "{{ ''.__class__ }}",
+    "{{ seed.__class__ }}",
+    "{{ ''['__class__'] }}",
+    "{{ '' | attr('__class__') }}",
+    "{{ seed.text.__init__.__globals__ }}",
+    "{{ cycler.__init__.__globals__.os.popen('id') }}",
+    "{{ joiner.__init__.__globals__ }}",
+    "{{ namespace.__init__.__globals__ }}",
+    "{{ self.__init__.__globals__ }}",
+    "{{ self._TemplateReference__context.__class__ }}",
+    "{{ range.__class__.__base__.__subclasses__() }}",
+    "{{ seed.format.format(seed) }}",
+    "{{ '{0.__class__.__init__.__globals__}'.format(cycler) }}",
+    "{{ '{a.__class__}'.format_map({'a': 1}) }}",
+    "{{ seed.update({'a': 1}) }}",
+    "{{ seed.values.append(3) }}",
+    "{{ seed.pop('text') }}",
+    "{{ 'a' * 1000000000 }}",
+    "{{ [0] * 1000000000 }}",
+    "{{ 9 ** 999999 }}",
+    "{{ range(1000000000) | list }}",
+    "{{ 'a'.ljust(10000000000) }}",
+    "{{ 'a' | center(1000000000) }}",
+    "{{ '%999999999d' % 1 }}",
+    "{{ '{:>999999999}'.format(1) }}",
+    "{% include '/etc/passwd' %}",
+    "{% import 'os' as os %}",
+    "{% extends 'x' %}",
+    "{{ lipsum.__globals__ }}",
+    "{{ (seed.text.upper).__func__ }}",
+]
+
+
+@pytest.mark.parametrize("text", ESCAPES)
+def test_the_sandbox_holds(text: str) -> None:
+    """P6, and nothing grows without a bound."""
+    before = repr(SEED)
+    begun = time.perf_counter()
+    with pytest.raises(TemplateFailed):
+        render(text)
+    assert time.perf_counter() - begun < 1
+    assert repr(SEED) == before
+
+
+@pytest.mark.parametrize("text", ["{{ seed.text", "{% if %}", "{% for x %}", "{{ x | nofilter }}", "{% endfor %}"])
+def test_a_broken_template_says_its_line(text: str) -> None:
+    with pytest.raises(TemplateFailed, match="line 2"):
+        Prompt("first\n" + text, task="t")
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("{{ seed.values }}", [1, 2]),
+        ("seed.values", [1, 2]),
+        ("{{- seed.rows -}}", SEED["rows"]),
+        ("{{ seed.rows | selectattr('n', 'gt', 1) }}", [{"a": "b", "n": 2}]),
+        ("range(3)", [0, 1, 2]),
+        ("{{ seed['values'] + [{'a': {'b': 1}}] }}", [1, 2, {"a": {"b": 1}}]),
+        ("{{ tasks['deep-dive'] }}", [1]),
+    ],
+)
+def test_for_each_is_evaluated_natively(text: str, rows: list[Any]) -> None:
+    """DESIGN 7, Maps: a list, not a string."""
+    assert Rows(text, task="t").evaluate(NAMES) == rows
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{{ seed.text }}", "text ('hi'), and a list is needed"),
+        ("{{ seed }}", "Did you mean seed.values?"),
+        ("{{ seed.deep }}", ".items()"),
+        ("x {{ seed.values }}", "one expression"),
+        ("{{ seed.a }}, {{ seed.b }}", "one expression"),
+        ("", "one expression"),
+        ("{{ seed.nope }}", "there is no 'nope'"),
+        ("{{ none }}", "null, and a list is needed"),
+        ("{{ seed.values[0] }}", "1, and a list is needed"),
+        ("{{ seed.values + }}", "does not parse"),
+    ],
+)
+def test_for_each_that_is_no_list(text: str, said: str) -> None:
+    with pytest.raises(TemplateFailed) as caught:
+        Rows(text, task="t").evaluate(NAMES)
+    assert said in str(caught.value)
+
+
+def found(task: dict[str, Any], seed: dict[str, Any] | None = None) -> list[str]:
+    before = {"name": "before", "prompt": "x"}
+    pipeline = check_pipeline({"name": "p", "tasks": [before, {"name": "t", **task}, {"name": "af-ter", "prompt": "x"}]})
+    return [f"{v.where}:{v.line}: {v.message}" for v in check_templates(pipeline, seed)]
+
+
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        ({"prompt": "{{ sed.x }}"}, "`sed` is not defined; did you mean `seed`?"),
+        ({"prompt": "{{ text }}"}, "did you mean `seed.text`?"),
+        ({"prompt": "{{ before }}"}, "the output of that task is tasks.before"),
+        ({"prompt": "{{ seed.txt }}"}, "has no `txt` (it has text, rows, a-b); did you mean `text`?"),
+        ({"prompt": "{{ seed['txt'] }}"}, "has no `txt`"),
+        ({"prompt": "{{ tasks.befor }}"}, "`tasks.befor` is not a task; did you mean `before`?"),
+        ({"prompt": "{{ tasks['af-ter'] }}"}, 'tasks["af-ter"]` is not finished before this task; add it to `needs`'),
+        ({"prompt": "{{ tasks.t }}"}, "this very task"),
+        ({"prompt": "{{ tasks.af-ter }}"}, 'a name with a hyphen is written tasks["af-ter"]'),
+        ({"prompt": "{{ tasks.af-ter.x }}"}, 'a name with a hyphen is written tasks["af-ter"]'),
+        ({"prompt": "{{ seed.a-b }}"}, 'a name with a hyphen is written seed["a-b"]'),
+        ({"prompt": "{{ item }}"}, "it exists in a task with `for_each`"),
+        ({"prompt": "{{ output }}"}, "`output` is not defined"),
+        ({"prompt": "{{ x | nofilter }}"}, "No filter named 'nofilter'"),
+        ({"prompt": "{{ x is notest }}"}, "No test named 'notest'"),
+        ({"prompt": "a\nb {{ seed.text"}, "tasks[1].prompt:2: task 't': the prompt does not parse"),
+        ({"prompt": "x", "system": "{{ nope }}"}, "tasks[1].system:1: task 't': system: `nope` is not defined"),
+        ({"prompt": "x", "refine": {"critique": "{{ nope }}"}}, "tasks[1].refine.critique:1:"),
+        ({"prompt": "x", "for_each": "{{ item }}"}, "tasks[1].for_each:1:"),
+        ({"prompt": "x", "for_each": "a {{ seed.rows }}"}, "for_each is one expression"),
+        ({"prompt": "x", "for_each": "seed.rwos"}, "did you mean `rows`?"),
+    ],
+)
+def test_what_is_known_before_a_run(task: dict[str, Any], said: str) -> None:
+    """P11: clear, with its place."""
+    seed = {"text": "x", "rows": [], "a-b": 1}
+    messages = found(task, seed)
+    assert len(messages) == 1
+    assert said in messages[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ seed.text }} {{ tasks.before }} {{ seed_name }} {{ config.x }} {{ run.id }}",
+        "{% if seed.more %}{{ seed.more }}{% endif %}",
+        "{{ seed.more | default('') }} {{ seed.more is defined }} {{ seed.more if seed.more is defined else 1 }}",
+        "{% if seed.a is defined and seed.a.b %}x{% endif %}",
+        "{{ seed.get('more') }} {{ seed.items() }} {{ tasks.items() }}",
+        "{% for seed in seed.rows %}{{ seed.anything }}{% endfor %}",
+        "{% set x = 1 %}{{ x }} {% for r in seed.rows %}{{ r.q }}{{ loop.index }}{% endfor %}",
+        "{% macro m(a) %}{{ a }}{% endmacro %}{{ m(1) }}",
+        "{% raw %}{{ nope }}{% endraw %} {# {{ nope }} #}",
+        "{{ range(3) }} {{ dict(a=1) }} {{ namespace(x=1).x }}",
+    ],
+)
+def test_what_is_right_is_left_alone(text: str) -> None:
+    assert found({"prompt": text}, {"text": "x", "rows": []}) == []
+
+
+def test_without_a_seed_its_keys_are_not_looked_at() -> None:
+    assert found({"prompt": "{{ seed.whatever }}"}) == []
+    assert found({"prompt": "{{ item.x }} {{ index }}", "for_each": "seed.rows"}) == []
+    assert found({"prompt": "x", "refine": {"critique": "{{ output }} {{ violations }} {{ seed.x }}"}}) == []
+
+
+def test_a_thousand_tasks_are_checked_in_a_second() -> None:
+    tasks = [{"name": f"t{i}", "prompt": f"{{{{ tasks.t{max(0, i - 1)} }}}} {{{{ seed.x }}}}"} for i in range(1, 1000)]
+    pipeline = check_pipeline({"name": "p", "tasks": [{"name": "t0", "prompt": "x"}, *tasks]})
+    begun = time.perf_counter()
+    assert check_templates(pipeline, {"x": 1}) == []
+    assert time.perf_counter() - begun < 4
