@@ -53,6 +53,10 @@ async def drive(work):
             return step.state
         task = work.pipeline.task(step.task)
         await work.commit(Commit(events=[draft("task.started", task.name, attempt=step.attempt)]))
+        if task.config.get("child"):
+            import subprocess, sys
+            child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+            open(task.config["child"], "w").write(str(child.pid))
         if task.config.get("crash"):
             os.kill(os.getpid(), 9)
         if task.config.get("block"):
@@ -62,10 +66,11 @@ async def drive(work):
             await asyncio.sleep(0.02)
         if work.draining or work.state.cancel_requested:
             continue
-        if task.config.get("fail"):
+        if task.config.get("fail") and not os.path.exists(task.config["fail"]):
             await work.commit(Commit(events=[draft("task.failed", task.name, error={"code": "stage_failed", "message": "no"})]))
             continue
-        await work.commit(Commit(events=[draft("task.done", task.name, output=0, seconds=0.0)], payloads=[{"said": task.name}]))
+        gate = [draft("gate.opened", task.name, message=task.gate.message, artifacts=[])] if task.gate else []
+        await work.commit(Commit(events=[draft("task.done", task.name, output=0, seconds=0.0), *gate], payloads=[{"said": task.name, "cwd": os.getcwd()}]))
 
 
 def check(pipeline, seed):

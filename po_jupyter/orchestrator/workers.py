@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential, wait_random
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidInput, NotFound, PoError, SpawnFailed, StoreError, VersionMismatch
@@ -178,7 +178,7 @@ class Supervisor:
                 return
             retry = AsyncRetrying(
                 stop=stop_after_attempt(self._settings.spawn_attempts),
-                wait=wait_exponential_jitter(initial=0.5, max=30.0, jitter=0.5),
+                wait=wait_exponential(multiplier=0.5, max=30.0) + wait_random(0, 0.5),
                 retry=retry_if_exception_type((SpawnFailed, VersionMismatch)),
                 before_sleep=lambda again: log.warning(
                     "a worker could not be started", run=run, attempt=again.attempt_number,
@@ -192,19 +192,25 @@ class Supervisor:
         except NotFound:
             pass
         except (SpawnFailed, VersionMismatch, InvalidInput) as error:
-            if not self._stopping:
-                log.error("no worker for the run", run=run, error=error.message)
-                await self._do(ending.dead, self._store, run, error)
-                self._feed.changed(run)
+            await self._give_up(run, error)
         except StoreError as error:
             log.error("the store failed", run=run, error=error.message)
             self._later(_STORE_RETRY, run)
+        except Exception as error:
+            log.exception("unexpected while starting a worker", run=run)
+            await self._give_up(run, SpawnFailed(f"no worker could be started: {error!r:.200}"))
         finally:
             self._starting.discard(run)
             if run not in self.workers and run in self._missed:
                 self._missed.discard(run)
                 self._later(0.0, run)
             self.pump()
+
+    async def _give_up(self, run: str, error: PoError) -> None:
+        if not self._stopping:
+            log.error("no worker for the run", run=run, error=error.message)
+            await self._do(ending.dead, self._store, run, error)
+            self._feed.changed(run)
 
     def _read(self, run: str) -> tuple[Head, dict[str, Any]]:
         return self._store.head(run), self._store.definition(run)

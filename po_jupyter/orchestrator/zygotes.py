@@ -137,16 +137,19 @@ async def start(interpreter: str, logs: Path) -> ZygoteProcess:
         theirs.close()
     reader, writer = await asyncio.open_connection(sock=ours, limit=LIMIT)
     found = ZygoteProcess(interpreter, process, Channel(reader, writer))
+    hello = None
     try:
         async with asyncio.timeout(_START_TIMEOUT):
             hello = await found._channel.receive()
     except TimeoutError:
-        hello = None
+        pass
+    finally:
+        if hello is None:  # it ended, hangs, or we were cancelled
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+            await found._channel.close()
     if hello is None:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-        await found._channel.close()
         raise _did_not_start(interpreter, path.read_text("utf-8", "replace"))
     found.hello = hello
     if hello.get("version") != zygote.version() or hello.get("protocol") != zygote.PROTOCOL:
@@ -178,7 +181,7 @@ class Zygotes:
     def __init__(self, logs: Path) -> None:
         self._logs = logs
         self._found: dict[str, ZygoteProcess] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._starting: dict[str, asyncio.Task[ZygoteProcess]] = {}
         self._closed = False
 
     async def get(self, interpreter: str | None) -> ZygoteProcess:
@@ -190,24 +193,30 @@ class Zygotes:
         known = self._found.get(path)
         if known is not None and known.alive:
             return known
-        async with self._locks.setdefault(path, asyncio.Lock()):
-            known = self._found.get(path)
-            if known is not None and known.alive:
-                return known
-            if self._closed:
-                raise SpawnFailed("the orchestrator is stopping")
-            if not (os.path.isabs(path) and os.access(path, os.X_OK)):
-                raise InvalidInput(
-                    f"there is no Python interpreter at {path}", hint="Give an absolute path, as in sys.executable."
-                )
-            if known is not None:
-                await known.close()
-            found = await start(path, self._logs)
-            if self._closed:
-                await found.close()
-                raise SpawnFailed("the orchestrator is stopping")
-            self._found[path] = found
-            return found
+        if self._closed:
+            raise SpawnFailed("the orchestrator is stopping")
+        if not (os.path.isabs(path) and os.access(path, os.X_OK)):
+            raise InvalidInput(
+                f"there is no Python interpreter at {path}", hint="Give an absolute path, as in sys.executable."
+            )
+        starting = self._starting.get(path)
+        if starting is None:
+            # A task of its own: whoever asked first may be cancelled while others wait for the same.
+            starting = self._starting[path] = asyncio.create_task(self._start(path), name=f"zygote {path}")
+            starting.add_done_callback(lambda task: self._started(path, task))
+        return await asyncio.shield(starting)
+
+    async def _start(self, path: str) -> ZygoteProcess:
+        former = self._found.pop(path, None)
+        if former is not None:
+            await former.close()
+        found = self._found[path] = await start(path, self._logs)
+        return found
+
+    def _started(self, path: str, task: asyncio.Task[ZygoteProcess]) -> None:
+        del self._starting[path]
+        if not task.cancelled():
+            task.exception()  # seen, also when nobody waits any more
 
     def pids(self) -> list[int]:
         """Of the zygotes that live."""
@@ -216,5 +225,9 @@ class Zygotes:
     async def close(self) -> None:
         """End them all; workers go on."""
         self._closed = True
+        starting = list(self._starting.values())
+        for task in starting:
+            task.cancel()
+        await asyncio.gather(*starting, return_exceptions=True)
         found, self._found = list(self._found.values()), {}
         await asyncio.gather(*(z.close() for z in found))

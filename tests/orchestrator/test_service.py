@@ -1,0 +1,240 @@
+"""What people ask of the orchestrator, with real workers."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from harness import body, gone, lives, orchestrator, processes_of, settings, task, until, until_task
+from po_jupyter.errors import Conflict, Forbidden, InvalidInput, InvalidPipeline, InvalidSeed, NotFound
+from po_jupyter.orchestrator.service import Orchestrator
+
+
+async def test_a_run_of_five_tasks_is_done_in_a_process_of_its_own(tmp_path: Path) -> None:
+    """C4: submitted is durable, done is done, and the outputs are there."""
+    async with orchestrator(tmp_path) as service:
+        view, created = await service.submit(body(*(task(f"t{i}") for i in range(5))), owner="local")
+        assert created and view.state == "pending" and len(view.id) == 22
+        view = await until(service, view.id)
+        assert view.state == "done" and [t.state for t in view.tasks] == ["done"] * 5
+        outputs = await service.outputs(view.id, "local")
+        assert list(outputs) == [f"t{i}" for i in range(5)]
+        offsets = [e["offset"] for e in await service.events(view.id, "local")]
+        assert offsets == list(range(1, view.last_event + 1)), "P8: no gaps"
+
+
+async def test_a_stopped_orchestrator_leaves_no_process_and_the_next_one_goes_on(tmp_path: Path) -> None:
+    """Done-when of recovery: a graceful stop drains, nothing is lost."""
+    async with orchestrator(tmp_path) as service:
+        view, _ = await service.submit(body(task("one"), task("two", seconds=1.0), task("three")), owner="local")
+        await until_task(service, view.id, "two")
+        assert processes_of(tmp_path)
+    await gone(processes_of(tmp_path))
+    async with orchestrator(tmp_path) as service:
+        view = await until(service, view.id)
+        assert view.state == "done"
+        events = await service.events(view.id, None)
+        assert sum(e["type"] == "task.done" and e["task"] == "one" for e in events) == 1
+        assert not any(e["type"] == "worker.crashed" for e in events), "a stop is nobody's crash"
+
+
+async def test_cancel_keeps_what_is_finished(tmp_path: Path) -> None:
+    """P12."""
+    async with orchestrator(tmp_path) as service:
+        view, _ = await service.submit(body(task("one"), task("two", seconds=60)), owner="local")
+        await until_task(service, view.id, "two")
+        await service.cancel(view.id, "local")
+        view = await until(service, view.id)
+        assert view.state == "cancelled" and view.tasks[0].state == "done"
+        assert (await service.cancel(view.id, "local")).state == "cancelled", "twice is once"
+        assert list(await service.outputs(view.id, None)) == ["one"]
+
+
+async def test_cancel_ends_user_code_that_blocks_and_its_children(tmp_path: Path) -> None:
+    """A cancelled worker that does not react is ended with its whole group; the run is `cancelled`."""
+    async with orchestrator(tmp_path, cancel_timeout=0.5) as service:
+        note = tmp_path / "child.pid"
+        view, _ = await service.submit(body(task("one"), task("two", block=60, child=str(note))), owner="local")
+        await until_task(service, view.id, "two")
+        async with asyncio.timeout(10):
+            while not (note.exists() and note.read_text()):
+                await asyncio.sleep(0.02)
+        await service.cancel(view.id, "local")
+        view = await until(service, view.id, timeout=8)
+        assert view.state == "cancelled" and view.tasks[0].state == "done" and view.tasks[1].state == "cancelled"
+        await gone([int(note.read_text())])
+
+
+async def test_a_cancelled_run_in_the_queue_never_starts(tmp_path: Path) -> None:
+    """B14: one slot; the queue has positions, and a cancel takes a run out of it."""
+    async with orchestrator(tmp_path, max_running=1) as service:
+        first, _ = await service.submit(body(task("one", seconds=30)), owner="local")
+        await until_task(service, first.id, "one")
+        second, _ = await service.submit(body(task("one")), owner="local")
+        third, _ = await service.submit(body(task("one"), priority=5), owner="local")
+        assert (await service.get(third.id, None)).position == 1, "the higher priority is next"
+        assert (await service.get(second.id, None)).position == 2
+        assert service.live_runs() == 3
+        assert (await service.cancel(second.id, None)).state == "cancelled"
+        await service.cancel(first.id, None)
+        assert (await until(service, third.id)).state == "done"
+        events = await service.events(second.id, None)
+        assert not any(e["type"] == "run.started" for e in events)
+
+
+async def test_a_failed_run_resumes_where_it_failed(tmp_path: Path) -> None:
+    """P12: resume does only what is not done."""
+    async with orchestrator(tmp_path) as service:
+        fixed = tmp_path / "fixed"
+        view, _ = await service.submit(body(task("one"), task("two", fail=str(fixed)), task("three")), owner="local")
+        view = await until(service, view.id)
+        assert view.state == "failed" and [t.state for t in view.tasks] == ["done", "failed", "pending"]
+        fixed.touch()
+        assert (await service.resume(view.id, "local")).state in ("pending", "running", "done")
+        view = await until(service, view.id)
+        assert view.state == "done"
+        starts = [e["task"] for e in await service.events(view.id, None) if e["type"] == "task.started"]
+        assert starts == ["one", "two", "two", "three"]
+        with pytest.raises(Conflict, match="nothing to resume"):
+            await service.resume(view.id, "local")
+
+
+async def test_resume_from_a_task_does_it_and_everything_after_it_again(tmp_path: Path) -> None:
+    """B13."""
+    async with orchestrator(tmp_path) as service:
+        fixed = tmp_path / "fixed"
+        view, _ = await service.submit(body(task("one"), task("two"), task("three", fail=str(fixed))), owner="local")
+        await until(service, view.id)
+        fixed.touch()
+        await service.resume(view.id, "local", from_task="two")
+        assert (await until(service, view.id)).state == "done"
+        starts = [e["task"] for e in await service.events(view.id, None) if e["type"] == "task.started"]
+        assert starts == ["one", "two", "three", "two", "three"]
+
+
+async def test_a_gate_waits_and_a_decision_is_final(tmp_path: Path) -> None:
+    """B12: approve goes on; a later decision is a conflict; reject ends the run, which can be resumed."""
+    gated = {**task("one"), "gate": "look"}
+    async with orchestrator(tmp_path) as service:
+        view, _ = await service.submit(body(gated, task("two")), owner="local")
+        view = await until(service, view.id, ["waiting"])
+        assert view.gate is not None and view.gate["task"] == "one"
+        await service.gate(view.id, "local", "approve", "fine")
+        assert (await until(service, view.id)).state == "done"
+        with pytest.raises(Conflict):
+            await service.gate(view.id, "local", "reject")
+
+        view, _ = await service.submit(body(gated, task("two")), owner="local")
+        await until(service, view.id, ["waiting"])
+        view = await service.gate(view.id, "local", "reject", "no")
+        assert view.state == "cancelled" and view.error is not None and view.error["code"] == "gate_rejected"
+        await service.resume(view.id, "local")
+        await until(service, view.id, ["waiting"])
+        await service.gate(view.id, "local", "approve")
+        assert (await until(service, view.id)).state == "done"
+        starts = [e["task"] for e in await service.events(view.id, None) if e["type"] == "task.started"]
+        assert starts == ["one", "two"], "the task before the gate was paid for once"
+
+
+async def test_an_idempotency_key_makes_one_run(tmp_path: Path) -> None:
+    """DESIGN, Identity: the same key is the same run, with another body a conflict, and keys are per owner."""
+    async with orchestrator(tmp_path) as service:
+        first, created = await service.submit(body(task("one"), idempotency_key="k"), owner="a")
+        again, created_again = await service.submit(body(task("one"), idempotency_key="k"), owner="a")
+        assert created and not created_again and first.id == again.id
+        with pytest.raises(Conflict):
+            await service.submit(body(task("other"), idempotency_key="k"), owner="a")
+        other, created = await service.submit(body(task("one"), idempotency_key="k"), owner="b")
+        assert created and other.id != first.id
+        for run in (first.id, other.id):
+            await until(service, run)
+
+
+async def test_runs_of_others_do_not_exist(tmp_path: Path) -> None:
+    """P5: an owner sees only what is theirs; the admin (None) sees all; a suffix of an id will do."""
+    async with orchestrator(tmp_path) as service:
+        view, _ = await service.submit(body(task("one")), owner="a")
+        for ask in (service.get, service.cancel, service.resume, service.delete, service.outputs):
+            with pytest.raises(NotFound):
+                await ask(view.id, "b")
+        assert (await service.list("b"))[0] == []
+        await until(service, view.id)
+        assert (await service.get(view.id[-6:], "a")).id == view.id
+        assert [v.id for v in (await service.list(None))[0]] == [view.id]
+        await service.delete(view.id, "a")
+        with pytest.raises(NotFound):
+            await service.get(view.id, "a")
+        assert not (tmp_path / "runs" / view.id).exists()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "words"),
+    [
+        ({"seed": {"data": {}}}, InvalidSeed, "name"),
+        ({"pipeline": {"name": "x", "tasks": []}}, InvalidPipeline, "tasks"),
+        ({"pipeline": "nosuch"}, NotFound, "nosuch"),
+        ({"pipelin": 1}, InvalidInput, "did you mean `pipeline`"),
+        ({"interpreter": "python"}, InvalidInput, "absolute path"),
+        ({"interpreter": "/nowhere/python"}, InvalidInput, "absolute path"),
+        ({"cwd": "/nowhere"}, InvalidInput, "no directory"),
+        ({"priority": 1000}, InvalidInput, "priority"),
+        ({"options": {"limit": 0}}, InvalidInput, "limit"),
+        ({"budget": {"usd": -1}}, InvalidInput, "usd"),
+    ],
+)
+async def test_a_wrong_submission_changes_nothing(tmp_path: Path, wrong: dict, error: type, words: str) -> None:
+    """P11."""
+    async with orchestrator(tmp_path) as service:
+        with pytest.raises(error, match=words):
+            await service.submit({**body(task("one")), **wrong}, owner="local")
+        assert (await service.list(None))[0] == []
+        assert service.live_runs() == 0
+
+
+async def test_code_is_refused_where_it_is_not_allowed(tmp_path: Path) -> None:
+    """DESIGN, Doors: the scope code:run."""
+    async with orchestrator(tmp_path) as service:
+        with pytest.raises(Forbidden, match="source"):
+            await service.submit(body(task("one")), owner="x", code_allowed=False)
+
+
+async def test_registered_pipelines_are_run_by_name(tmp_path: Path) -> None:
+    """B10: a registry per owner; a run keeps its own snapshot."""
+    async with orchestrator(tmp_path) as service:
+        definition = body(task("one"))["pipeline"]
+        stored, new = await service.put_pipeline("test", definition, owner="a")
+        assert new and stored["revision"] and (await service.put_pipeline("test", definition, owner="a"))[1] is False
+        assert [p["tasks"] for p in await service.list_pipelines(owner="a")] == [["one"]]
+        assert await service.list_pipelines(owner="b") == []
+        view, _ = await service.submit({"pipeline": "test", "seed": {"name": "s", "data": {}}}, owner="a")
+        await service.delete_pipeline("test", owner="a")
+        assert (await until(service, view.id)).state == "done"
+        with pytest.raises(NotFound):
+            await service.get_pipeline("test", owner="a")
+        with pytest.raises(InvalidPipeline, match="called 'other'"):
+            await service.put_pipeline("other", definition, owner="a")
+
+
+async def test_large_seeds_stay_out_of_lists(tmp_path: Path) -> None:
+    """A list or a stream carries every run many times; a seed of megabytes is read from the run itself."""
+    async with orchestrator(tmp_path) as service:
+        asked = body(task("one"))
+        asked["seed"]["data"] = {"text": "x" * 100_000}
+        view, _ = await service.submit(asked, owner="a")
+        assert view.seed["data"]["text"]
+        listed = (await service.list("a"))[0][0]
+        assert "data" not in listed.seed and listed.seed["data_bytes"] > 100_000
+        await until(service, view.id)
+
+
+async def test_stop_before_start_and_twice_is_harmless(tmp_path: Path) -> None:
+    service = Orchestrator(settings(tmp_path))
+    await service.stop()
+    await service.start()
+    assert service.ready()["ready"] and service.meta()["orchestrator"]["holder"]
+    await service.stop()
+    await service.stop()
+    assert not service.ready()["ready"]
+    assert not any(lives(p) for p in processes_of(tmp_path))
