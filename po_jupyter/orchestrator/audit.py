@@ -60,10 +60,10 @@ class AuditLog:
         names = [f.name for f in files]
         end: int | None = None
         if cursor is not None:
-            name, _, at = cursor.rpartition(":")
-            if name not in names or not at.isdecimal():
+            name, _, offset = cursor.rpartition(":")
+            if name not in names or not offset.isdecimal():
                 raise InvalidInput("that is not a cursor of this list", hint="Pass the `next` of the page before.")
-            files, end = files[: names.index(name) + 1], int(at)
+            files, end = files[: names.index(name) + 1], int(offset)
         found: list[dict[str, Any]] = []
         for file in reversed(files):
             for at, line in _backwards(file, end):

@@ -21,6 +21,7 @@ from po_jupyter.model.seed import read_seed
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 _CHUNK = 2**20
+_DEEPEST = 200  # levels; how deep a parser itself can go depends on the version of Python
 
 
 @contextmanager
@@ -64,8 +65,9 @@ def parse(data: bytes, what: str = "the file") -> Any:
         raise InvalidSeed(f"{what} is empty", hint='A seed is {"name": ..., "pipeline": ..., "data": {...}}.')
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise InvalidSeed(f"{what} is UTF-16 text", hint="Save it as UTF-8.")
+    deep = InvalidSeed(f"{what} is nested deeper than {_DEEPEST} levels")
     try:
-        return json.loads(data.decode("utf-8-sig"), parse_constant=_no_constant, object_pairs_hook=_once)
+        value = json.loads(data.decode("utf-8-sig"), parse_constant=_no_constant, object_pairs_hook=_once)
     except UnicodeDecodeError as error:
         raise InvalidSeed(f"{what} is not UTF-8 text: byte {error.start}", hint="Save it as UTF-8.") from None
     except json.JSONDecodeError as error:
@@ -73,9 +75,24 @@ def parse(data: bytes, what: str = "the file") -> Any:
             violations=[Violation("", f"{what} is not JSON: {error.msg}", error.lineno, error.colno)]
         ) from None
     except RecursionError:
-        raise InvalidSeed(f"{what} is nested too deeply") from None
+        raise deep from None
     except ValueError as error:
-        raise InvalidSeed(f"{what} cannot be read: {str(error).partition(';')[0][:200]}") from None
+        # The one that is not ours is about a whole number of more digits than Python reads.
+        words = "a number has too many digits" if "int_max_str_digits" in str(error) else str(error)
+        raise InvalidSeed(f"{what} cannot be read: {words[:200]}") from None
+    if data.count(b"[") + data.count(b"{") > _DEEPEST and _depth(value) > _DEEPEST:
+        raise deep
+    return value
+
+
+def _depth(value: Any) -> int:
+    deepest, todo = 0, [(value, 0)]
+    while todo:
+        value, depth = todo.pop()
+        if isinstance(value, dict | list):
+            deepest = max(deepest, depth + 1)
+            todo.extend((v, depth + 1) for v in (value.values() if isinstance(value, dict) else value))
+    return deepest
 
 
 def _no_constant(text: str) -> Any:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import secrets
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,7 +20,9 @@ from po_jupyter.model.pipeline import Budget
 from po_jupyter.model.reading import check_pipeline, read_pipeline
 from po_jupyter.model.run import ENDED, RunView
 from po_jupyter.orchestrator import link, submission
+from po_jupyter.orchestrator.audit import AuditLog
 from po_jupyter.orchestrator.feed import Feed
+from po_jupyter.orchestrator.keeping import Keeping, clean
 from po_jupyter.orchestrator.lease import OrchestratorLease
 from po_jupyter.orchestrator.local_models import LocalModels
 from po_jupyter.orchestrator.reader import Reader
@@ -27,6 +30,7 @@ from po_jupyter.orchestrator.reception import Reception
 from po_jupyter.orchestrator.recovery import Following, recover
 from po_jupyter.orchestrator.registry import Registry
 from po_jupyter.orchestrator.resume import plan
+from po_jupyter.orchestrator.retention import Policy, Retention, policy_of, remove_run_dir
 from po_jupyter.orchestrator.views import Views, brief
 from po_jupyter.orchestrator.workers import Supervisor
 from po_jupyter.orchestrator.zygote import version
@@ -66,6 +70,9 @@ class Orchestrator(Reader):
         self._registry = Registry(self._store)
         self._zygotes = Zygotes(settings.data_dir / "logs")
         self._models = LocalModels(settings, self.feed)
+        self._retention = Retention(settings, self._store, self._views)
+        self._audit = AuditLog(settings.data_dir / "audit")
+        self._keeping: Keeping | None = None
         self._supervisor: Supervisor | None = None
         self._listener: link.Listener | None = None
         self._holding: list[asyncio.Task[Any]] = []
@@ -123,6 +130,11 @@ class Orchestrator(Reader):
             asyncio.create_task(self._warm_up(), name="warm up"),
         ]
         await recover(self._store, supervisor, self._do)
+        self._keeping = Keeping(
+            self.settings, self._store, self._registry, self._views, self.feed,
+            audit=self._audit, run_off_loop=self._do, created=self._created,
+        )  # fmt: skip
+        await self._keeping.start()
 
     async def _warm_up(self) -> None:
         with contextlib.suppress(Exception):  # the first run says what is wrong with it
@@ -134,6 +146,9 @@ class Orchestrator(Reader):
         self._follow()
 
     async def _step_down(self, *, drain: bool) -> None:
+        keeping, self._keeping = self._keeping, None
+        if keeping is not None:
+            await keeping.close()
         supervisor, self._supervisor = self._supervisor, None
         for task in self._holding:
             task.cancel()
@@ -196,14 +211,19 @@ class Orchestrator(Reader):
             await self._zygotes.get(asked.interpreter)
         new, head, created = await self._do(self._create, asked, owner, code_allowed)
         if created:
+            await self._created(new, head)
+        return await self._view(head), created
+
+    async def _created(self, new: NewRun, head: Head) -> None:
+        """The run is durable: let it be seen and worked on."""
+        if head["offset"] == len(new.events):
             state = fold(RunState(new.run), [{**e, "offset": i} for i, e in enumerate(new.events, 1)])
             self._views.keep(state, brief(new.definition["seed"]))
-            self.feed.changed(new.run)
-            if self._supervisor is not None:
-                self._supervisor.submitted(head)
-            else:
-                await self._nudge(new.run)
-        return await self._view(head), created
+        self.feed.changed(new.run)
+        if self._supervisor is not None:
+            self._supervisor.submitted(head)
+        else:
+            await self._nudge(new.run)
 
     def _create(self, asked: submission.Submission, owner: str, code_allowed: bool) -> tuple[NewRun, Head, bool]:
         pipeline, seed = submission.check(
@@ -334,14 +354,39 @@ class Orchestrator(Reader):
         head = await self.find(run_id, owner)
 
         def remove() -> None:
-            import shutil
-
             self._store.delete_run(head["run"])
-            shutil.rmtree(self.settings.data_dir / "runs" / head["run"], ignore_errors=True)
+            remove_run_dir(self.settings.data_dir, head["run"])
             self._views.forget(head["run"])
 
         await self._do(remove)
         self.feed.changed(head["run"])
+
+    async def clean(
+        self,
+        owner: str | None,
+        *,
+        dry_run: bool = False,
+        older_than: float | None = None,
+        states: Sequence[str] = (),
+    ) -> dict[str, Any]:
+        """Delete old runs: `{runs: [{run, state, name, ended_at, bytes, why}], bytes, returned, dry_run}`.
+
+        With `older_than` (days): the `states` given, or else only finished ones. Without: what retention's settings
+        say. Only ended runs are ever deleted; `dry_run` deletes nothing.
+        """
+        policy = policy_of(self.settings)._replace(max_bytes=0)
+        if older_than is not None:
+            policy = Policy(dict.fromkeys(states or ("done",), older_than))
+        elif states:
+            raise InvalidInput("`states` needs `older_than`", hint="For example 30 days; 0 means all of them.")
+        return await clean(
+            self._retention, policy, feed=self.feed, audit=self._audit, run_off_loop=self._do,
+            by=owner or "admin", owner=owner, dry_run=dry_run,
+        )  # fmt: skip
+
+    async def usage(self, owner: str | None) -> dict[str, Any]:
+        """The room that runs take on the disk: `{disk: ...}` as `Retention.used` says it."""
+        return {"disk": await self._do(self._retention.used, owner)}
 
     async def _changed(self, run: str) -> RunView:
         self.feed.changed(run)
