@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "LLM",
+__all__ = [  # noqa: RUF022 - in plain order, as the test of public names reads it
     "Budget",
     "Client",
     "Gate",
+    "LLM",
     "Pipeline",
     "PoError",
     "Refine",
@@ -67,16 +67,12 @@ def __dir__() -> list[str]:
 
 def load_ipython_extension(ipython: InteractiveShell) -> None:
     """`%load_ext po_jupyter`: the magics. Starts no orchestrator and asks nothing of one."""
-    from po_jupyter.kernel import load
-
-    load(ipython, verbs=lambda: import_module("po_jupyter.cli.main").po)
+    import_module(f"{__name__}.kernel").load(ipython, verbs=lambda: import_module(f"{__name__}.cli.main").po)
 
 
 def unload_ipython_extension(ipython: InteractiveShell) -> None:
     """`%unload_ext po_jupyter`: the magics are gone, runs go on."""
-    from po_jupyter.kernel import unload
-
-    unload(ipython)
+    import_module(f"{__name__}.kernel").unload(ipython)
 
 
 def _jupyter_labextension_paths() -> list[dict[str, str]]:
@@ -85,6 +81,5 @@ def _jupyter_labextension_paths() -> list[dict[str, str]]:
 
 def _jupyter_server_extension_points() -> list[dict[str, Any]]:
     # Imported by the server alone: a kernel that imports po_jupyter must not pay for it.
-    from po_jupyter.server.extension import PoExtension
-
-    return [{"module": "po_jupyter.server.extension", "app": PoExtension}]
+    module = f"{__name__}.server.extension"
+    return [{"module": module, "app": import_module(module).PoExtension}]

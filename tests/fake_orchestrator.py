@@ -1,4 +1,4 @@
-"""An orchestrator in memory with the real one's methods: no store, no workers, runs move when a test says so."""
+"""An orchestrator in memory with the real one's methods: no store and no workers, runs move when told."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Notes:
     def __init__(self) -> None:
         self.queue: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
 
-    async def get(self, timeout: float) -> tuple[str, Any] | None:
+    async def get(self, timeout: float) -> tuple[str, Any] | None:  # noqa: ASYNC109
         try:
             return await asyncio.wait_for(self.queue.get(), timeout)
         except TimeoutError:
@@ -49,8 +49,8 @@ class Feed:
 
 
 class FakeOrchestrator:
-    """`metadata.steps` of the pipeline's definition, when given, is how many ticks of 20 ms a run takes; without
-    it a run stays pending until something is asked of it."""
+    """`metadata.steps` of the pipeline's definition, when given, is how many ticks of 20 ms a run takes;
+    without it a run stays pending until something is asked of it."""
 
     def __init__(self, settings: Any, store: Any = None) -> None:
         self.settings = settings
@@ -69,8 +69,12 @@ class FakeOrchestrator:
             task.cancel()
 
     def meta(self) -> dict[str, Any]:
-        return {"version": "0", "orchestrator": {"holder": True}, "data_dir": str(self.settings.data_dir),
-                "subscriptions": len(self.feed.open)}
+        return {
+            "version": "0",
+            "orchestrator": {"holder": True},
+            "data_dir": str(self.settings.data_dir),
+            "subscriptions": len(self.feed.open),
+        }
 
     def ready(self) -> dict[str, Any]:
         return {"ready": True, "orchestrator": True, "store": "memory"}
@@ -82,7 +86,9 @@ class FakeOrchestrator:
     async def list_pipelines(self, *, owner: str) -> list[dict[str, Any]]:
         return [{"name": name} for name in sorted(self.named)]
 
-    async def put_pipeline(self, name: str, definition: dict[str, Any], *, owner: str) -> tuple[dict[str, Any], bool]:
+    async def put_pipeline(
+        self, name: str, definition: dict[str, Any], *, owner: str
+    ) -> tuple[dict[str, Any], bool]:
         created = name not in self.named
         self.named[name] = check_pipeline(definition, name=name).to_json()
         return self.named[name], created
@@ -100,7 +106,9 @@ class FakeOrchestrator:
         return {"ok": True, "pipeline": check_pipeline(body["pipeline"]).to_json(), "warnings": []}
 
     # -- runs
-    async def submit(self, body: dict[str, Any], *, owner: str, code_allowed: bool = True) -> tuple[RunView, bool]:
+    async def submit(
+        self, body: dict[str, Any], *, owner: str, code_allowed: bool = True
+    ) -> tuple[RunView, bool]:
         given = body.get("pipeline")
         pipeline = check_pipeline(self.named.get(given, given) if isinstance(given, str) else given)
         seed = read_seed(body["seed"])
@@ -119,8 +127,15 @@ class FakeOrchestrator:
         if key:
             self.keys[owner, key] = (run_id, digest)
         self.views[run_id] = RunView(
-            id=run_id, name=seed.name, pipeline=pipeline.name, version=pipeline.version, state="pending",
-            created_at=now(), updated_at=now(), seed={"name": seed.name}, owner=owner,
+            id=run_id,
+            name=seed.name,
+            pipeline=pipeline.name,
+            version=pipeline.version,
+            state="pending",
+            created_at=now(),
+            updated_at=now(),
+            seed={"name": seed.name},
+            owner=owner,
             tasks=tuple(TaskView(name=t.name, kind=t.kind) for t in pipeline.tasks),
         )
         self.log[run_id] = []
@@ -146,13 +161,21 @@ class FakeOrchestrator:
             if self.views[run_id].state in ENDED:
                 return
             self.emit(run_id, "task.stage", self.views[run_id].tasks[0].name)
-            self.feed.tell("text", {"run": run_id, "task": self.views[run_id].tasks[0].name, "text": "wo\u2028rd", "round": 0})
-        done = tuple(t.model_copy(update={"state": "done", "ended_at": now()}) for t in self.views[run_id].tasks)
+            self.feed.tell(
+                "text",
+                {"run": run_id, "task": self.views[run_id].tasks[0].name, "text": "wo\u2028rd", "round": 0},
+            )
+        done = tuple(
+            t.model_copy(update={"state": "done", "ended_at": now()}) for t in self.views[run_id].tasks
+        )
         self.emit(run_id, "run.done", state="done", tasks=done)
 
     def find(self, run_id: str, owner: str | None) -> str:
         for known, view in self.views.items():
-            if (known == run_id or (len(run_id) >= 4 and known.endswith(run_id))) and owner in (None, view.owner):
+            if (known == run_id or (len(run_id) >= 4 and known.endswith(run_id))) and owner in (
+                None,
+                view.owner,
+            ):
                 return known
         raise NotFound(f"there is no run {run_id!r}")
 
@@ -183,7 +206,9 @@ class FakeOrchestrator:
             self.emit(run_id, "run.cancelled", state="cancelled")
         return self.views[run_id]
 
-    async def resume(self, run_id: str, owner: str | None, from_task=None, only_failed=False, budget=None) -> RunView:  # type: ignore[no-untyped-def]
+    async def resume(
+        self, run_id: str, owner: str | None, from_task=None, only_failed=False, budget=None
+    ) -> RunView:  # type: ignore[no-untyped-def]
         run_id = self.find(run_id, owner)
         if self.views[run_id].state not in ENDED:
             raise Conflict("it has not ended")
@@ -204,9 +229,13 @@ class FakeOrchestrator:
         self.find(run_id, owner)
         start = int(cursor or 0)
         rows = [
-            {"index": i, "ok": i != 2, "output": {"label": "bug"} if i != 2 else None,
-             "error": None if i != 2 else {"code": "output_invalid", "message": "no label"},
-             "usage": {"input_tokens": 5, "output_tokens": 1, "cost": 0.0}}
+            {
+                "index": i,
+                "ok": i != 2,
+                "output": {"label": "bug"} if i != 2 else None,
+                "error": None if i != 2 else {"code": "output_invalid", "message": "no label"},
+                "usage": {"input_tokens": 5, "output_tokens": 1, "cost": 0.0},
+            }
             for i in range(5)
         ]
         page = rows[start : start + min(limit, 2)]

@@ -1,4 +1,4 @@
-"""A real Jupyter server in a process of its own, with po_jupyter loaded and nothing of the user's configuration."""
+"""A real Jupyter server in a process of its own, with po_jupyter loaded and no configuration of the user."""
 
 from __future__ import annotations
 
@@ -39,7 +39,14 @@ class JupyterProcess:
         for part in (self.runtime, self.data, folder / "config", folder / "work"):
             part.mkdir(parents=True, exist_ok=True)
         # Off: what this very environment happens to have, which would only cost time.
-        off = ("jupyterlab", "jupyter_lsp", "jupyter_server_terminals", "notebook_shim", "nbclassic", "notebook")
+        off = (
+            "jupyterlab",
+            "jupyter_lsp",
+            "jupyter_server_terminals",
+            "notebook_shim",
+            "nbclassic",
+            "notebook",
+        )
         loaded = {**dict.fromkeys(off, False), **dict.fromkeys(extensions, True)}
         command = [
             sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root", "--ServerApp.port=0",
@@ -110,4 +117,8 @@ def definition(name: str = "tickets", **more: Any) -> dict[str, Any]:
 
 def body(**more: Any) -> dict[str, Any]:
     """A body for POST runs."""
-    return {"pipeline": definition(steps=more.pop("steps", None)), "seed": {"name": "first", "data": {}}, **more}
+    return {
+        "pipeline": definition(steps=more.pop("steps", None)),
+        "seed": {"name": "first", "data": {}},
+        **more,
+    }

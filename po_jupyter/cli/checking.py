@@ -24,9 +24,13 @@ def validate(file: str, seed: str | None, as_json: bool) -> int:
 
     pipeline = inputs.pipeline_file(file)
     data = inputs.seed_data(seed) if seed is not None else None
+    with inputs.located(file):
+        inputs.need_code(pipeline)
     warnings: list[str] = []
     try:
-        answer = base.connect(start=False).validate(pipeline, data)
+        client = base.connect(start=False)
+        with inputs.located(file):
+            answer = client.validate(pipeline, data)
         warnings = [str(w) for w in answer.get("warnings", ())]
     except Unavailable:
         warnings = ["no orchestrator is running: templates, providers and modules were not checked (po start)"]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from po_jupyter.cli.base import parse_json
-from po_jupyter.errors import InvalidInput, InvalidPipeline, NotFound
+from po_jupyter.errors import InvalidInput, InvalidPipeline, NotFound, Violation
 from po_jupyter.model.pipeline import Pipeline
-from po_jupyter.model.reading import check_pipeline, read_pipeline
+from po_jupyter.model.reading import check_pipeline, line_finder, read_pipeline
 from po_jupyter.model.seed import Seed, read_seed
 from po_jupyter.model.violations import did_you_mean
 
@@ -38,6 +40,44 @@ def pipeline_file(name: str) -> Pipeline:
         raise InvalidPipeline(
             f"{path} is not a pipeline that can run:" if error.violations else f"{path}: {error.message}",
             violations=error.violations,
+            hint=error.hint,
+        ) from None
+
+
+def need_code(pipeline: Pipeline) -> None:
+    """Python tasks run with this interpreter in this directory: what is not found here, a worker will not find.
+
+    Raises InvalidPipeline.
+    """
+    from po_jupyter.engine.python_task import findable
+
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)  # as a worker does
+    problems = [(f"tasks[{i}]", findable(task)) for i, task in enumerate(pipeline.tasks)]
+    missing = [Violation(where, problem) for where, problem in problems if problem is not None]
+    if missing:
+        raise InvalidPipeline(
+            violations=missing,
+            hint="Give it a `prompt`, a `source`, or a module of that name in this directory.",
+        )
+
+
+@contextmanager
+def located(name: str) -> Iterator[None]:
+    """What the orchestrator finds wrong in the pipeline `name` points at lines of its file."""
+    try:
+        yield
+    except InvalidPipeline as error:
+        if not error.violations:
+            raise
+        # Its lines count within a prompt or a source; without the file they would mislead.
+        find = line_finder(read_text(Path(name))) if is_file(name) else lambda violation: None
+        raise InvalidPipeline(
+            f"{name} is not a pipeline that can run:",
+            violations=sorted(
+                (v._replace(line=find(v), column=None) for v in error.violations), key=lambda v: v.line or 0
+            ),
             hint=error.hint,
         ) from None
 

@@ -66,7 +66,9 @@ def run(
         inputs.pipeline_file(pipeline)
     client = base.connect(start=True)
     found = inputs.with_model(inputs.find_pipeline(pipeline, client), model)
-    started = _submit(client, found, data, budget=budget, limit=limit, fresh=fresh, key=idempotency_key)
+    with inputs.located(pipeline):
+        inputs.need_code(found)
+        started = _submit(client, found, data, budget=budget, limit=limit, fresh=fresh, key=idempotency_key)
     return _watch(started, follow, as_json)
 
 
@@ -94,7 +96,9 @@ def submit(
         )
     client = base.connect(start=True)
     found = inputs.find_pipeline(envelope.pipeline, client)
-    started = _submit(client, found, envelope, limit=limit, fresh=fresh, key=idempotency_key)
+    with inputs.located(envelope.pipeline):
+        inputs.need_code(found)
+        started = _submit(client, found, envelope, limit=limit, fresh=fresh, key=idempotency_key)
     return _watch(started, follow, as_json)
 
 

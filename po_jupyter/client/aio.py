@@ -214,7 +214,7 @@ class AsyncClient:
                     return
 
     async def follow_all(self) -> AsyncGenerator[Message, None]:
-        """All my runs: `snapshot`, then `run`, `gone`, `text`; a `snapshot` again after a reconnect. Endless."""
+        """All my runs: `snapshot`, then `run`, `gone`, `text`; a `snapshot` again after a reconnect."""
         async with aclosing(self._wire.stream("events", dict)) as messages:
             async for message in messages:
                 yield message

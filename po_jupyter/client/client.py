@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import sys
+import weakref
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
@@ -40,7 +42,7 @@ class Client:
         self._endpoint = endpoint
         self._timeout = timeout
         self._relocate = relocate
-        self._bound: tuple[object, AsyncClient] | None = None
+        self._bound: tuple[asyncio.AbstractEventLoop, AsyncClient] | None = None
         self.notes = notes  # what discovery wants a person to know
 
     def __repr__(self) -> str:
@@ -58,13 +60,16 @@ class Client:
         if self._bound is None or self._bound[0] is not current:  # at first, and in the child of a fork
             aio = AsyncClient(self._endpoint, timeout=self._timeout, relocate=self._relocate)
             self._bound = (current, aio)
+            # A client that is dropped without close() must not keep its connections. Not at exit: then the
+            # loop's thread may be gone, and the system closes them.
+            weakref.finalize(self, _drop, current, aio).atexit = False
         return self._bound[1]
 
     def close(self) -> None:
         """Close the connections. The orchestrator and its runs go on."""
-        if self._bound is not None and self._bound[0] is loop.get_loop():
-            loop.run(self._bound[1].aclose(), 5)
-        self._bound = None
+        bound, self._bound = self._bound, None
+        if bound is not None and bound[0] is loop.get_loop():
+            loop.run(bound[1].aclose(), 5)
 
     def _call(self, coro: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
         return loop.run(coro, timeout)
@@ -171,6 +176,11 @@ class Client:
             if cursor is None:
                 break
         return views[:limit]
+
+
+def _drop(owner: asyncio.AbstractEventLoop, aio: AsyncClient) -> None:
+    if owner is loop.get_loop():
+        asyncio.run_coroutine_threadsafe(aio.aclose(), owner)
 
 
 def _pipeline_body(pipeline: Pipeline | Mapping[str, Any] | str) -> dict[str, Any] | str:

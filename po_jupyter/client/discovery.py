@@ -32,6 +32,9 @@ _PROBE = 5.0  # seconds that a server may take to answer
 # What ties a process to one Jupyter server, kernel or hub; the orchestrator outlives them.
 _NOT_INHERITED = ("JPY_", "JUPYTER_", "JUPYTERHUB_", "PO_JUPYTER_", "IPYTHON", "PYTHONSTARTUP", "MPLBACKEND")
 
+# What this process started. It may well outlive us; if it ends before, we are the one to bury it.
+_children: list[subprocess.Popen[bytes]] = []
+
 
 class Found(NamedTuple):
     """An orchestrator that answered. `how`: `environment`, `hub`, `jupyter` or `headless`."""
@@ -234,7 +237,7 @@ def _launch(
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [root, env.get("PYTHONPATH")]))
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             # -P: a file of the user that is called like a module must not be imported instead of it.
             [sys.executable, "-P", "-m", "po_jupyter.server", "--ready-file", str(ready)],
             stdin=subprocess.DEVNULL,
@@ -247,6 +250,8 @@ def _launch(
         )
     finally:
         os.close(descriptor)
+    _children.append(process)
+    return process
 
 
 @contextmanager
@@ -284,6 +289,7 @@ def _try_lock(descriptor: int) -> bool:
 def _lives(pid: int, created: float | None) -> bool:
     import psutil
 
+    _children[:] = [child for child in _children if child.poll() is None]
     try:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE:

@@ -42,7 +42,7 @@ def _make_task(loop: asyncio.AbstractEventLoop, coro: Any, **more: Any) -> Any:
     return _Task(coro, loop=loop, **more)
 
 
-_guard = threading.Lock()
+_guard = threading.RLock()  # a collected client may ask for the loop in the middle of this very thread's asking
 _loop: asyncio.AbstractEventLoop | None = None
 
 
@@ -72,7 +72,7 @@ def _forget() -> None:
     # would close descriptors that the parent still polls.
     global _loop, _guard
     _loop = None
-    _guard = threading.Lock()
+    _guard = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import json
 import math
 from collections.abc import Mapping
 from enum import Enum
@@ -100,10 +101,11 @@ def _plain(value: Any, where: str, wrong: list[Violation], depth: int) -> Any:
     if isinstance(value, Mapping):
         out: dict[str, Any] = {}
         for key, item in value.items():
-            if not isinstance(key, str | int | float | bool):
+            if not isinstance(key, str | int | float | bool | None):
                 wrong.append(Violation(where, f"the key {key!r:.40} is {type(key).__name__}, not text"))
                 continue
-            out[str(key)] = _plain(item, f"{where}.{key}", wrong, depth + 1)
+            name = key if isinstance(key, str) else json.dumps(key)  # what json would make of it
+            out[name] = _plain(item, f"{where}.{name}", wrong, depth + 1)
         return out
     if isinstance(value, list | tuple):
         return [_plain(item, f"{where}[{i}]", wrong, depth + 1) for i, item in enumerate(value)]

@@ -60,13 +60,17 @@ def decide(pipeline: Pipeline, state: RunState, running: frozenset[str] = frozen
         return [End("cancelled", {"code": "gate_rejected", "message": message, "hint": "", "details": {}})]
 
     starts: list[Command] = []
-    for task in pipeline.tasks:
-        now = state.tasks[task.name]
-        if task.name in running or now.state not in ("pending", "running"):
+    needs = pipeline.needs
+    for name in needs:
+        now = state.tasks[name]
+        if now.state not in ("pending", "running") or name in running:
             continue
-        if all(_open(state, need) for need in pipeline.needs_of(task.name)):
+        for need in needs[name]:
+            if not _open(state, need):
+                break
+        else:
             attempt = now.attempt if now.state == "running" else now.attempt + 1
-            starts.append(Start(task.name, attempt, now.delay))
+            starts.append(Start(name, attempt, now.delay))
     if starts or running:
         return starts
 

@@ -21,6 +21,8 @@ class StoreJournal:
     everything else of the response is in the record.
     """
 
+    queues = True
+
     def __init__(self, work: Work, history: History) -> None:
         self._work = work
         self._history = history

@@ -4,8 +4,8 @@ A template is written by the author of the pipeline. What it is filled with (see
 data, never a template (P6), and reaches nothing but the values given here.
 
 Names in a template: `seed` (the seed's data), `seed_name`, `tasks` (outputs of the tasks so far), `item` and
-`index` (in a `for_each` task), `config` (the task's), `run` (`id`, `name`, `pipeline`, `version`, `attempt`); in
-`refine.critique` also `output` and `violations`.
+`index` (in a `for_each` task), `config` (the task's), `run` (`id`, `name`, `pipeline`, `version`, `attempt`);
+in `refine.critique` also `output` and `violations`.
 """
 
 from __future__ import annotations

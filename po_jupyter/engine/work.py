@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -21,12 +21,14 @@ from po_jupyter.engine.python_task import PythonTask
 from po_jupyter.engine.state import RunState, fold
 from po_jupyter.engine.templates import Rows, base_names
 from po_jupyter.engine.threads import Threads
+from po_jupyter.errors import StoreError
 from po_jupyter.llm.chat import Provider
 from po_jupyter.llm.journal import JournaledChat
 from po_jupyter.model.event import draft
 from po_jupyter.model.pipeline import Pipeline, Task
 from po_jupyter.model.reading import check_pipeline
 from po_jupyter.model.seed import Seed, read_seed
+from po_jupyter.model.usage import Usage
 from po_jupyter.store.base import Commit, Head, Lease, Record, Ref, Store
 from po_jupyter.store.group import CommitResult, GroupCommitter
 
@@ -44,11 +46,16 @@ class Finds(Protocol):
 
 
 class Outputs(Mapping[str, Any]):
-    """`tasks` of templates and stages: the outputs of the tasks that another one waits for, read when asked."""
+    """`tasks` of templates and stages: the outputs of the tasks that `name` waits for, read when asked."""
 
-    def __init__(self, work: Work, names: Iterable[str]) -> None:
+    def __init__(self, work: Work, name: str) -> None:
         self._work = work
-        self._names = dict.fromkeys(names)
+        self._name = name
+
+    @cached_property
+    def _names(self) -> dict[str, None]:
+        before = self._work.pipeline.upstream_of(self._name)
+        return {t.name: None for t in self._work.pipeline.tasks if t.name in before}
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._names:
@@ -107,9 +114,12 @@ class Work:
         self.draining = False
         self.drained = asyncio.Event()  # set with `draining`: who sleeps stops sleeping
         self.closed = False
+        self.broken: BaseException | None = None
         self.running: set[str] = set()  # tasks that are executed here and now
         limits = self.state.budget
         used = self.state.usage
+        for tally in history.uncounted.values():
+            used = used + Usage(**tally.to_json())
         self.budget = Budget(limits, used) if limits.get("usd") or limits.get("tokens") else None
         self.journal = StoreJournal(self, history)
         self.chat = JournaledChat(providers.get, self.journal, retry_after_cap=settings.retry_after_cap)
@@ -159,7 +169,8 @@ class Work:
         """Queue a commit, in order; a failure is raised by a later one."""
         said, state = self._take(events)
         self._committer.commit_soon(Commit(said, items, calls, payloads, state))
-        self._apply(events)
+        if events:
+            self._apply(events)
 
     async def commit(
         self,
@@ -198,9 +209,13 @@ class Work:
             said, state = self._take(())
             try:
                 self._committer.commit_soon(Commit(said, state=state))
-            except Exception:
-                self._pending, self._pending_state = said, state  # told by the next commit
-                self.wake.set()
+            except StoreError as error:
+                self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """The log cannot be written: `drive` stops everything and raises this."""
+        self.broken = self.broken or error
+        self.wake.set()
 
     def _apply(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Fold our own events. Offsets are counted here: number and order per task are what matters."""
@@ -226,8 +241,9 @@ class Work:
         """Take over what others wrote to the log."""
         try:
             await self._committer.refresh()
-        finally:
-            self.wake.set()
+        except StoreError as error:
+            self.fail(error)
+        self.wake.set()
 
     def drain(self) -> None:
         """Finish the calls in flight, start nothing new, give the run back."""
@@ -302,7 +318,7 @@ class Work:
 
     def outputs_for(self, task: Task) -> Outputs:
         """The outputs that a task may use: of every task that is finished for sure when it starts."""
-        return Outputs(self, self.pipeline.upstream_of(task.name))
+        return Outputs(self, task.name)
 
     def calls(self, task: Task, attempt: int, item: int | None = None) -> Calls:
         """The calls of one attempt of a task or a row."""
@@ -336,8 +352,11 @@ class Work:
 
     async def aclose(self) -> None:
         """Flush what was emitted and let go of threads; the store stays open."""
-        self._send()
+        if not self.closed:
+            self._send()
         self.closed = True
+        if self._linger is not None:
+            self._linger.cancel()
         self.threads.close()
         await self._committer.close()
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from po_jupyter.kernel.session import Connect, Session
 
 _ATTRIBUTE = "_po_jupyter"
+_RUN = ("po_jupyter.client.run", "Run")  # by name: importing the client is left to the first use
 
 
 def load(
@@ -28,26 +29,10 @@ def load(
     if session is None:
         session = Session(ipython, connect)
         setattr(ipython, _ATTRIBUTE, session)
+        if ipython.display_formatter is not None:
+            ipython.display_formatter.mimebundle_formatter.for_type_by_name(*_RUN, session.bundle_of)
     ipython.register_magics(PoMagics(session, verbs))
-    assert ipython.display_formatter is not None
-    formatter = ipython.display_formatter.mimebundle_formatter
-    # By name: importing the client (httpx) is left to the first use.
-    formatter.for_type_by_name("po_jupyter.client.client", "Run", _formatter(session))
     return session
-
-
-def _formatter(session: Session) -> Callable[..., dict[str, object] | None]:
-    def format_run(run: object, include: object = None, exclude: object = None) -> dict[str, object] | None:
-        from po_jupyter.client.client import Run
-        from po_jupyter.errors import PoError
-
-        assert isinstance(run, Run)
-        try:
-            return session.bundle_of(run)
-        except PoError:
-            return None  # the plain repr: a value must print even when nobody answers
-
-    return format_run
 
 
 def unload(ipython: InteractiveShell) -> None:
@@ -59,5 +44,5 @@ def unload(ipython: InteractiveShell) -> None:
     delattr(ipython, _ATTRIBUTE)
     for kind, name in (("cell", "po_pipeline"), ("cell", "po_task"), ("line", "po")):
         ipython.magics_manager.magics[kind].pop(name, None)
-    assert ipython.display_formatter is not None
-    ipython.display_formatter.mimebundle_formatter.pop("po_jupyter.client.client.Run", None)
+    if ipython.display_formatter is not None:
+        ipython.display_formatter.mimebundle_formatter.pop(".".join(_RUN), None)

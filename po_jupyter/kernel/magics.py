@@ -82,9 +82,14 @@ class PoMagics(Magics):
         stray = next((name for name in _NEEDS_RUN if given.get(name) and not runs), None)
         if stray is not None:
             raise CellError(f"`--{stray}` does something only together with `--run`")
-        with clean(offset=BODY_OFFSET):
-            written = read_pipeline(cell, name=given.words[0])
         find = line_finder(cell)
+
+        def line_of(violation: Violation) -> int | None:
+            # NAME stands in the line of the magic, above the body.
+            return 0 if violation.where == "name" and find(violation) is None else violation.line
+
+        with clean(line_of, BODY_OFFSET):
+            written = read_pipeline(cell, name=given.words[0])
         pipeline = self._prepared(written, given, find)
         seed = self._seed(given)
         self.session.pipelines[pipeline.name] = pipeline

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from po_jupyter.errors import InvalidInput, Unavailable
+from po_jupyter.errors import InvalidInput, PoError, Unavailable
 from po_jupyter.kernel.cells import TaskCell
 from po_jupyter.kernel.problem import CellError
 from po_jupyter.model import format as fmt
@@ -109,10 +109,13 @@ class Session:
             return
         self.shell.display_pub.publish(bundle, transient={"display_id": display_id}, update=update)
 
-    def bundle_of(self, run: Run) -> dict[str, Any]:
+    def bundle_of(self, run: Run, include: Any = None, exclude: Any = None) -> dict[str, Any] | None:
         """What a Run is as the value of a cell: its live view, or one line where the cell drew it already."""
         if self._shown.get(run.id) != self.shell.execution_count:
-            self.show(run)
+            try:
+                self.show(run)
+            except PoError:
+                return None  # the plain repr: a value must print even when nobody answers
         view: RunView = run._view
         line = f"run {run.short} of {view.pipeline} {view.version} · %po show {run.short} brings this view back"
         return {"text/plain": line}

@@ -70,7 +70,12 @@ class Entry(NamedTuple):
 
 
 class Journal(Protocol):
-    """Where a run's calls are recorded. See the module for what must be durable when."""
+    """Where a run's calls are recorded. See the module for what must be durable when.
+
+    `queues` says that `response` only queues: it never waits, so no cancellation can come in its middle.
+    """
+
+    queues: bool
 
     async def lookup(self, key: str) -> Entry | None:
         """What is known of the call; None: it was never about to be sent."""
@@ -109,6 +114,8 @@ class CallDone(NamedTuple):
 
 class MemoryJournal:
     """A journal that dies with the process: for tests, and for a call outside any run. `records` is its log."""
+
+    queues = True
 
     def __init__(self) -> None:
         self.records: list[dict[str, Any]] = []
@@ -226,7 +233,11 @@ class CallScope:
         # goes on by itself, and the cancellation is passed on after it.
         self.in_flight -= 1
         self.usage = self.usage + done.usage
-        await _whole(self._chat.journal.response(name, answer, done))
+        write = self._chat.journal.response(name, answer, done)
+        if self._chat.journal.queues:
+            await write
+        else:
+            await _whole(write)
         if self._chat.on_done is not None:
             self._chat.on_done(done)
 

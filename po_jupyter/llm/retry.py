@@ -48,6 +48,16 @@ async def with_retry(
     seconds, and why. The last error is raised as it came, with the number of attempts in its `details`.
     """
 
+    # Nearly every call succeeds at once, and tenacity's bookkeeping costs as much as sending the request: the
+    # first try goes without it, and its failure is handed over as the outcome of attempt 1.
+    try:
+        return await call()
+    except ModelError as error:
+        if not error.transient or retry.max_attempts == 1:
+            error.details.setdefault("attempts", 1)
+            raise
+        failed = [error]
+
     def wait(state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
         asked = error.retry_after if isinstance(error, ModelError) else None
@@ -66,16 +76,6 @@ async def with_retry(
         reraise=True,
         sleep=sleep,
     )
-
-    # Nearly every call succeeds at once, and tenacity's bookkeeping costs as much as sending the request: the
-    # first try goes without it, and its failure is handed over as the outcome of attempt 1.
-    try:
-        return await call()
-    except ModelError as error:
-        if not error.transient or retry.max_attempts == 1:
-            error.details.setdefault("attempts", 1)
-            raise
-        failed = [error]
 
     async def once() -> T:
         if failed:

@@ -1,7 +1,7 @@
 """What the orchestrator itself writes about a run when no worker can: its end, its crash, its death.
 
-Every function blocks on the store: call them in a thread. Each claims the run first, so that a worker that is not as
-dead as it looked is fenced out.
+Every function blocks on the store: call them in a thread. Each claims the run first, so that a worker that
+is not as dead as it looked is fenced out.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from po_jupyter.errors import PoError, WorkerCrashed
 from po_jupyter.model.event import draft
 from po_jupyter.model.run import ENDED
 from po_jupyter.orchestrator import processes
+from po_jupyter.orchestrator.link import OVERTAKEN, STORE_FAILED
 from po_jupyter.orchestrator.views import Views
-from po_jupyter.orchestrator.worker import OVERTAKEN, STORE_FAILED
 from po_jupyter.store.base import Commit, Head, Store
 from po_jupyter.telemetry.logging import redactor
 
@@ -71,8 +71,8 @@ def dead(store: Store, run: str, error: PoError) -> None:
 def crashed(store: Store, views: Views, run: str, end: Exit, max_crashes: int) -> int | None:
     """Record that the worker of this run ended without a last word.
 
-    Answers the number of crashes in a row, or None when there was none: the run had left it already, somebody else
-    works on it, or we ended it ourselves for a cancel.
+    Answers the number of crashes in a row, or None when there was none: the run had left it already,
+    somebody else works on it, or we ended it ourselves for a cancel.
     """
     head = store.head(run)
     if head["state"] in ENDED or head["state"] == "waiting":

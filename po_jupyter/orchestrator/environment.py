@@ -1,5 +1,5 @@
-"""What a worker inherits of the orchestrator's environment: an allow-list, so that a secret of the server (a hub's
-API token, a database password) never reaches the code of a pipeline by accident."""
+"""What a worker inherits of the orchestrator's environment: an allow-list, so that a secret of the server (a
+hub's API token, a database password) never reaches the code of a pipeline by accident."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ _NAMES = frozenset(
         "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP",
         # how the network is reached
         "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
-        "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy",
+        "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY",
+        "http_proxy", "https_proxy", "no_proxy", "all_proxy",
         # how much of the machine to use
         "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES",
     }

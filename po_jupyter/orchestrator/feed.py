@@ -40,7 +40,7 @@ class Subscription:
                 del self._texts[0]
         self._ready.set()
 
-    async def get(self, timeout: float | None = None) -> Note | None:
+    async def get(self, timeout: float | None = None) -> Note | None:  # noqa: ASYNC109 - None is an answer here
         """The next note, or None after `timeout` seconds without one."""
         if not self._ready.is_set():
             try:
@@ -59,8 +59,8 @@ class Subscription:
 
 
 class Feed:
-    """The fan-out. Used on one loop only. `on_interest(run)` is called when the listeners of a run (None: of all
-    runs) appear or go."""
+    """The fan-out. Used on one loop only. `on_interest(run)` is called when the listeners of a run (None: of
+    all runs) appear or go."""
 
     def __init__(self) -> None:
         self._subscriptions: set[Subscription] = set()

@@ -1,8 +1,8 @@
 """One orchestrator per store: the document ("lease", "orchestrator"), taken by compare-and-swap.
 
-It is lost by dying (a process of this host and boot that is gone frees it at once) or by not renewing it for `lease_ttl`
-seconds. Whether it lapsed is judged by watching its counter on the own monotonic clock: clocks that are set and
-laptops that sleep change nothing.
+It is lost by dying (a process of this host and boot that is gone frees it at once) or by not renewing it for
+`lease_ttl` seconds. Whether it lapsed is judged by watching its counter on the own monotonic clock: clocks
+that are set and laptops that sleep change nothing.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
     worker → orchestrator   hello {run, pid, created, fence}   beat   committed {n, offset, state}   text {...}
                             need {id, what, model}   bye {state}
-    orchestrator → worker   welcome {watched}   beat   look   cancel   drain   stop   watched {on}   answer {id, ...}
+    orchestrator → worker   welcome {watched}   beat   look   cancel   drain   stop   watched {on}
+                            progress {id, text}   answer {id, ...}
     another server          poke {run}  →  ok
 
 Everything said here is a hint (P1): the store has the truth, and a line that is lost loses nothing.
@@ -26,6 +27,10 @@ from typing import Any
 from po_jupyter.errors import StoreUnusable
 
 Message = dict[str, Any]
+# Exit statuses of a worker. Everything else (a signal, an exception) is a crash.
+IN_ORDER = 0
+OVERTAKEN = 70  # somebody else has the run now
+STORE_FAILED = 74  # the store could not be read or written: not the run's fault
 LIMIT = 1 << 20  # bytes of one line
 _NAME = "orchestrator.sock"
 _MAX_PATH = 90  # sun_path holds 104 bytes on macOS and 108 on Linux
@@ -103,10 +108,10 @@ async def connect(address: Path) -> Channel:
     return Channel(reader, writer)
 
 
-async def poke(address: Path, run: str, timeout: float = 2.0) -> bool:
+async def poke(address: Path, run: str, patience: float = 2.0) -> bool:
     """Ask the orchestrator that holds the store to look at a run; False when nobody answered."""
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(patience):
             channel = await connect(address)
             try:
                 channel.send("poke", run=run)
@@ -127,8 +132,8 @@ class Listener:
         self._open: dict[asyncio.Task[Any], Channel] = {}
 
     async def start(self) -> None:
-        """Bind. A socket file that another one left is replaced in one step, so that a worker that looks for the
-        path always finds somebody's."""
+        """Bind. A socket file that another one left is replaced in one step, so that a worker that looks for
+        the path always finds somebody's."""
         prepare(self.address)
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         place = self.address.with_suffix(f".{os.getpid()}")

@@ -1,22 +1,102 @@
-"""Interim: local models are not served yet."""
+"""The servers of local models: one per model, shared by all workers of the orchestrator that holds the
+store."""
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+
 from po_jupyter.config import Settings
-from po_jupyter.errors import ModelUnavailable
-from po_jupyter.orchestrator.feed import Feed
+from po_jupyter.errors import PoError, Unavailable
+from po_jupyter.llm.local_server import LocalServer
 from po_jupyter.orchestrator.link import Message
+
+log = structlog.get_logger("po_jupyter.local_models")
+
+IDLE = 600.0  # s without anybody asking after which a server is stopped
+_LOOK = 30.0  # s between looks for idle servers
+_SAY = 1.0  # s between notes of progress
+
+Tell = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class _Served:
+    server: LocalServer
+    asked: float = 0.0
+    said: float = 0.0
+    listeners: list[Tell] = field(default_factory=list)
 
 
 class LocalModels:
-    """One model server per local model, shared by all workers."""
+    """Starts a model's server when a worker needs it, again when it died, and ends it when nobody asks any
+    more."""
 
-    def __init__(self, settings: Settings, feed: Feed) -> None:
+    def __init__(self, settings: Settings, *, idle: float = IDLE) -> None:
         self._settings = settings
+        self._idle = idle
+        self._served: dict[str, _Served] = {}
+        self._watch: asyncio.Task[None] | None = None
+        self._closed = False
 
-    async def need(self, message: Message) -> Message:
-        """Answer a worker's `need`."""
-        raise ModelUnavailable("local models are not served yet")
+    async def need(self, message: Message, tell: Tell) -> Message:
+        """Answer a worker's `need`; `tell` hears what it waits for meanwhile. Raises ModelError,
+        Unavailable."""
+        if message.get("what") != "local_model" or self._closed:
+            raise Unavailable(f"the orchestrator cannot give {str(message.get('what'))!r:.40}")
+        model = str(message["model"])
+        served = self._served.get(model)
+        if served is None:
+            served = self._served[model] = self._new(model)
+        served.asked = time.monotonic()
+        if self._watch is None:
+            self._watch = asyncio.create_task(self._stop_idle(), name="local models")
+        served.listeners.append(tell)
+        try:
+            endpoint = await served.server.ready()
+        except PoError as error:
+            log.error("no local model", model=model, error=error.message)
+            raise
+        finally:
+            served.listeners.remove(tell)
+        return {"base_url": endpoint.base_url, "key": endpoint.key}
+
+    def _new(self, model: str) -> _Served:
+        loop = asyncio.get_running_loop()
+
+        def progress(done: int, total: int | None) -> None:  # in a thread
+            of = f" of {total / 1e6:.0f}" if total else ""
+            loop.call_soon_threadsafe(self._say, model, f"the weights of {model} ({done / 1e6:.0f}{of} MB)")
+
+        log.info("local model", model=model)
+        return _Served(LocalServer(model, directory=self._settings.models_dir, progress=progress))
+
+    def _say(self, model: str, text: str) -> None:
+        served = self._served.get(model)
+        if served is not None and time.monotonic() - served.said >= _SAY:
+            served.said = time.monotonic()
+            log.info("fetching", model=model, what=text)
+            for tell in served.listeners:
+                tell(text)
+
+    async def _stop_idle(self) -> None:
+        while True:
+            await asyncio.sleep(min(_LOOK, self._idle))
+            for model, served in list(self._served.items()):
+                if not served.listeners and time.monotonic() - served.asked > self._idle:
+                    del self._served[model]
+                    log.info("local model stopped", model=model, why="idle")
+                    await served.server.stop()
 
     async def close(self) -> None:
-        """End them."""
+        """End them all."""
+        self._closed = True
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
+        served, self._served = list(self._served.values()), {}
+        await asyncio.gather(*(s.server.stop() for s in served), return_exceptions=True)

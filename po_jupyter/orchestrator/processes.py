@@ -1,7 +1,8 @@
 """Who a process is, whether it still lives, and how its whole group is ended.
 
-A pid alone says little: it is used again. An *identity* is `{pid, created, boot, host}`; `created` is the start time
-as the kernel counts it (clock ticks since boot on Linux, so that a clock that is set changes nothing).
+A pid alone says little: it is used again. An *identity* is `{pid, created, boot, host}`; `created` is the
+start time as the kernel counts it (clock ticks since boot on Linux, so that a clock that is set changes
+nothing).
 """
 
 from __future__ import annotations
@@ -76,7 +77,8 @@ def alive(identity: Mapping[str, Any] | None) -> bool:
 
 
 def end_group(identity: Mapping[str, Any], sig: int = signal.SIGKILL) -> bool:
-    """Signal the group that this process leads (or the process alone, when it leads none); False when it is gone."""
+    """Signal the group that this process leads (or the process alone, when it leads none); False when it is
+    gone."""
     pid = int(identity["pid"])
     if not alive(identity) or pid in (0, 1, os.getpid()):
         return False
@@ -140,5 +142,5 @@ async def gone(identity: Mapping[str, Any]) -> None:
                 loop.remove_reader(fd)
                 os.close(fd)
             return
-    while alive(identity):
+    while alive(identity):  # noqa: ASYNC110 - there is nothing to wait on
         await asyncio.sleep(0.5)

@@ -37,7 +37,8 @@ class Reader:
         return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args, **kwargs))
 
     async def find(self, run_id: str, owner: str | None) -> Head:
-        """The head of a run by its id, or by a unique suffix of at least 4 characters among the newest 1,000 runs.
+        """The head of a run by its id, or by a unique suffix of at least 4 characters among the newest 1,000
+        runs.
 
         NotFound also for somebody else's run.
         """
@@ -101,7 +102,9 @@ class Reader:
 
         return await self._do(read)
 
-    async def events(self, run_id: str, owner: str | None, since: int = 0, limit: int = 1000) -> builtins.list[dict[str, Any]]:
+    async def events(
+        self, run_id: str, owner: str | None, since: int = 0, limit: int = 1000
+    ) -> builtins.list[dict[str, Any]]:
         """Events after offset `since`."""
         head = await self.find(run_id, owner)
         return await self._do(self._store.events, head["run"], since=since, limit=limit)
@@ -128,7 +131,12 @@ class Reader:
         return rows[:limit], str(rows[limit]["index"]) if len(rows) > limit else None
 
     async def calls(
-        self, run_id: str, owner: str | None, task: str | None = None, cursor: str | None = None, limit: int = 1000
+        self,
+        run_id: str,
+        owner: str | None,
+        task: str | None = None,
+        cursor: str | None = None,
+        limit: int = 1000,
     ) -> tuple[builtins.list[dict[str, Any]], str | None]:
         """The journal of calls in order, without the answers."""
         head = await self.find(run_id, owner)

@@ -29,7 +29,7 @@ class Reception:
         feed: Feed,
         *,
         run_off_loop: Callable[..., Awaitable[Any]],
-        need: Callable[[Message], Awaitable[Message]],
+        need: Callable[[Message, Callable[[str], None]], Awaitable[Message]],
     ) -> None:
         self._supervisor = supervisor
         self._store = store
@@ -102,12 +102,15 @@ class Reception:
                 self._supervisor.pump()
 
     async def _answer(self, worker: Worker, message: Message) -> None:
+        def say(op: str, **fields: Any) -> None:
+            if worker.channel is not None:
+                worker.channel.send(op, **{**fields, "id": message.get("id")})
+
         try:
-            answer = await self._need(message)
+            answer = await self._need(message, lambda text: say("progress", text=text))
         except PoError as error:
             answer = {"error": error.to_json()}
-        if worker.channel is not None:
-            worker.channel.send("answer", **{**answer, "id": message.get("id")})
+        say("answer", **answer)
 
     def _tell_interest(self, run: str | None) -> None:
         for worker in self._supervisor.workers.values():

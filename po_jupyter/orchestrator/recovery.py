@@ -1,4 +1,5 @@
-"""What is found when an orchestrator takes the store, and what one that does not hold it sees of the others' work."""
+"""What is found when an orchestrator takes the store, and what one that does not hold it sees of the others'
+work."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ _COUNT = 5.0  # s between counts of live runs
 
 
 async def recover(store: Store, supervisor: Supervisor, run_off_loop: Callable[..., Awaitable[Any]]) -> int:
-    """Attend to every run that has not ended: adopt those whose worker lives, queue the others. How many there were.
+    """Attend to every run that has not ended: adopt those whose worker lives, queue the others. How many
+    there were.
 
     A server's death is nobody's crash: nothing is counted here.
     """

@@ -11,16 +11,19 @@ from po_jupyter.model.violations import did_you_mean
 
 
 class Plan(NamedTuple):
-    """`reset` tasks are pending again; of those in `clear` the row outcomes are void too; the gates of `ask` open
-    again."""
+    """`reset` tasks are pending again; of those in `clear` the row outcomes are void too; the gates of `ask`
+    open again."""
 
     reset: tuple[str, ...]
     clear: tuple[str, ...]
     ask: tuple[str, ...] = ()
 
 
-def plan(pipeline: Pipeline, state: RunState, *, from_task: str | None = None, only_failed: bool = False) -> Plan:
-    """What to do again. Raises Conflict when the run's state does not allow it, NotFound for an unknown task."""
+def plan(
+    pipeline: Pipeline, state: RunState, *, from_task: str | None = None, only_failed: bool = False
+) -> Plan:
+    """What to do again. Raises Conflict when the run's state does not allow it, NotFound for an unknown
+    task."""
     short = state.run[-6:]
     names = [t.name for t in pipeline.tasks]
     if from_task is not None and from_task not in names:
@@ -45,6 +48,7 @@ def plan(pipeline: Pipeline, state: RunState, *, from_task: str | None = None, o
     if from_task is not None:
         clear |= {from_task} | {n for n in names if from_task in pipeline.upstream_of(n)}
     again |= clear
-    # A rejected gate is asked again, unless its task itself is done again: what was paid for is not redone (P12).
+    # A rejected gate is asked again, unless its task itself is done again: what was paid for is not redone
+    # (P12).
     ask = tuple(n for n in names if state.tasks[n].gate == "rejected" and n not in again)
     return Plan(tuple(n for n in names if n in again), tuple(n for n in names if n in clear), ask)

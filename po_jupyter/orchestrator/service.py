@@ -45,9 +45,9 @@ _THREADS = 6  # that wait for the store; it has a thread for each of its shards 
 class Orchestrator(Reader):
     """Runs of one data directory.
 
-    Several of them may share one store: one holds the orchestrator's lease and has the workers, the others serve the same
-    API and take over when it dies. `owner` is whose runs are meant everywhere: None sees all, and somebody else's
-    run is NotFound.
+    Several of them may share one store: one holds the orchestrator's lease and has the workers, the others
+    serve the same API and take over when it dies. `owner` is whose runs are meant everywhere: None sees all,
+    and somebody else's run is NotFound.
     """
 
     def __init__(self, settings: Settings, store: Store | None = None) -> None:
@@ -69,7 +69,7 @@ class Orchestrator(Reader):
         self._views = Views(self._store)
         self._registry = Registry(self._store)
         self._zygotes = Zygotes(settings.data_dir / "logs")
-        self._models = LocalModels(settings, self.feed)
+        self._models = LocalModels(settings)
         self._retention = Retention(settings, self._store, self._views)
         self._audit = AuditLog(settings.data_dir / "audit")
         self._keeping: Keeping | None = None
@@ -92,7 +92,9 @@ class Orchestrator(Reader):
         settings = self.settings
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         return DiskStore(
-            settings.data_dir / "store", shards=settings.store_shards, allow_network=settings.allow_network_store
+            settings.data_dir / "store",
+            shards=settings.store_shards,
+            allow_network=settings.allow_network_store,
         )
 
     async def stop(self) -> None:
@@ -120,9 +122,7 @@ class Orchestrator(Reader):
             address=self._address, run_off_loop=self._do,
         )  # fmt: skip
         self._supervisor = supervisor
-        reception = Reception(
-            supervisor, self._store, self.feed, run_off_loop=self._do, need=self._models.need
-        )
+        reception = Reception(supervisor, self._store, self.feed, run_off_loop=self._do, need=self._models.need)
         self._listener = link.Listener(self._address, reception.serve)
         await self._listener.start()
         self._holding = [
@@ -225,7 +225,9 @@ class Orchestrator(Reader):
         else:
             await self._nudge(new.run)
 
-    def _create(self, asked: submission.Submission, owner: str, code_allowed: bool) -> tuple[NewRun, Head, bool]:
+    def _create(
+        self, asked: submission.Submission, owner: str, code_allowed: bool
+    ) -> tuple[NewRun, Head, bool]:
         pipeline, seed = submission.check(
             asked, lambda name: self._registry.pipeline(name, owner), code_allowed=code_allowed
         )
@@ -234,25 +236,25 @@ class Orchestrator(Reader):
         return new, head, created
 
     async def validate(self, body: dict[str, Any], *, owner: str = "local") -> dict[str, Any]:
-        """Check a pipeline (and a seed) as `submit` would: `{ok, pipeline, warnings}`. Raises InvalidPipeline, InvalidSeed."""
+        """Check a pipeline (and a seed) as `submit` would: `{ok, pipeline, warnings}`. Raises
+        InvalidPipeline, InvalidSeed."""
         return await self._do(self._validate, body, owner)
 
     def _validate(self, body: dict[str, Any], owner: str) -> dict[str, Any]:
-        if not isinstance(body, dict) or set(body) - {"pipeline", "seed"}:
+        if set(body) - {"pipeline", "seed"}:
             raise InvalidInput("the body is {pipeline, seed?}")
         if body.get("seed") is not None:
             asked = submission.Submission(pipeline=body.get("pipeline"), seed=body["seed"])
-            pipeline, _ = submission.check(asked, lambda n: self._registry.pipeline(n, owner), code_allowed=True)
+            pipeline, _ = submission.check(
+                asked, lambda n: self._registry.pipeline(n, owner), code_allowed=True
+            )
         else:
             wanted = body.get("pipeline")
             if isinstance(wanted, str):
                 pipeline = read_pipeline(wanted) if "\n" in wanted else self._registry.pipeline(wanted, owner)
             else:
                 pipeline = check_pipeline(wanted)
-            try:
-                from po_jupyter.engine.check import check as check_engine
-            except ModuleNotFoundError:
-                from po_jupyter.orchestrator.interim_engine import check as check_engine
+            from po_jupyter.engine.check import check as check_engine
 
             check_engine(pipeline, None)
         return {"ok": True, "pipeline": {**pipeline.to_json(), "revision": pipeline.revision}, "warnings": []}
@@ -260,7 +262,8 @@ class Orchestrator(Reader):
     # -- registered pipelines -------------------------------------------------------------------
 
     async def put_pipeline(self, name: str, definition: Any, *, owner: str) -> tuple[dict[str, Any], bool]:
-        """Register a definition; (as stored with `revision` and `updated_at`, was the name new). InvalidPipeline."""
+        """Register a definition; (as stored with `revision` and `updated_at`, was the name new).
+        InvalidPipeline."""
         pipeline = check_pipeline(definition, name=name)
         return await self._do(self._registry.put, pipeline, owner)
 
@@ -279,8 +282,8 @@ class Orchestrator(Reader):
     # -- changing -------------------------------------------------------------------------------
 
     async def cancel(self, run_id: str, owner: str | None) -> RunView:
-        """Stop the run; what is finished is kept. The request is durable when this returns. Conflict when it ended
-        in another way already; cancelling twice is one cancel."""
+        """Stop the run; what is finished is kept. The request is durable when this returns. Conflict when it
+        ended in another way already; cancelling twice is one cancel."""
         head = await self.find(run_id, owner)
         if head["state"] == "cancelled":
             return await self._view(head)
@@ -288,7 +291,9 @@ class Orchestrator(Reader):
             raise Conflict(f"run {head['run'][-6:]} is {head['state']} already")
         state = await self._do(self._views.state, head)
         if not state.cancel_requested:
-            await self._do(self._store.request, head["run"], [draft("run.cancel_requested", by=owner or "admin")])
+            await self._do(
+                self._store.request, head["run"], [draft("run.cancel_requested", by=owner or "admin")]
+            )
         return await self._changed(head["run"])
 
     async def resume(

@@ -60,7 +60,9 @@ def read(body: object, *, code_allowed: bool) -> Submission:
     if submission.interpreter is not None and not (
         os.path.isabs(submission.interpreter) and os.access(submission.interpreter, os.X_OK)
     ):
-        found.append(Violation("interpreter", f"there is no Python at {submission.interpreter!r}; give an absolute path"))
+        found.append(
+            Violation("interpreter", f"there is no Python at {submission.interpreter!r}; give an absolute path")
+        )
     if submission.cwd is not None and not (os.path.isabs(submission.cwd) and os.path.isdir(submission.cwd)):
         found.append(Violation("cwd", f"there is no directory {submission.cwd!r}; give an absolute path"))
     if found:
@@ -75,8 +77,8 @@ def check(
 ) -> tuple[Pipeline, Seed]:
     """Pipeline and seed, checked with everything that can be known before the run starts.
 
-    Raises InvalidPipeline, InvalidSeed, NotFound (no such registered pipeline), Forbidden. When both pipeline and
-    seed are wrong, one InvalidInput has the violations of both.
+    Raises InvalidPipeline, InvalidSeed, NotFound (no such registered pipeline), Forbidden. When both
+    pipeline and seed are wrong, one InvalidInput has the violations of both.
     """
     problems: list[InvalidInput] = []
     pipeline: Pipeline | None = None
@@ -105,13 +107,11 @@ def check(
         )
     if problems:
         raise problems[0]
-    assert pipeline is not None and seed is not None
+    assert pipeline is not None
+    assert seed is not None
     if not code_allowed and any(t.source is not None for t in pipeline.tasks):
         raise Forbidden("this orchestrator runs no code that comes with a pipeline (`source`)")
-    try:
-        from po_jupyter.engine.check import check as check_engine
-    except ModuleNotFoundError:
-        from po_jupyter.orchestrator.interim_engine import check as check_engine
+    from po_jupyter.engine.check import check as check_engine
 
     check_engine(pipeline, seed)
     return pipeline, seed

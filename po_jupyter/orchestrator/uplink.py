@@ -8,14 +8,14 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import Unavailable, from_json
 from po_jupyter.orchestrator import processes
-from po_jupyter.orchestrator.link import Channel, Message, connect
+from po_jupyter.orchestrator.link import OVERTAKEN, Channel, Message, connect
 from po_jupyter.store.base import Head
 
 log = structlog.get_logger("po_jupyter.uplink")
@@ -30,6 +30,12 @@ def _nothing() -> None:
     return None
 
 
+class _Need(NamedTuple):
+    message: Message
+    answer: asyncio.Future[Message]
+    progress: Callable[[str], None]
+
+
 class Uplink:
     """The connection of one worker.
 
@@ -42,7 +48,7 @@ class Uplink:
         self.on_look: Callable[[], Any] = _nothing
         self.on_cancel: Callable[[], Any] = _nothing
         self.on_drain: Callable[[], Any] = _nothing
-        self.on_stop: Callable[[], Any] = lambda: os._exit(70)
+        self.on_stop: Callable[[], Any] = lambda: os._exit(OVERTAKEN)
         self._address = address
         self._settings = settings
         self._run = run
@@ -51,7 +57,7 @@ class Uplink:
         self._connected = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._ids = itertools.count(1)
-        self._needs: dict[int, tuple[Message, asyncio.Future[Message]]] = {}
+        self._needs: dict[int, _Need] = {}
         self._texts: dict[tuple[Any, ...], Message] = {}
         self._text_timer: asyncio.TimerHandle | None = None
         self._head: Head | None = None
@@ -102,15 +108,16 @@ class Uplink:
             for text in texts.values():
                 self._channel.send("text", **text)
 
-    async def need(self, what: str, **fields: Any) -> Message:
+    async def need(self, what: str, progress: Callable[[str], None], **fields: Any) -> Message:
         """Ask the orchestrator for something only it has; asked again when a new one takes over.
 
-        Raises the error that the orchestrator answers with, and Unavailable when none is there in time.
+        `progress` hears what it waits for meanwhile. Raises the error that the orchestrator answers with,
+        and Unavailable when none is there in time.
         """
         number = next(self._ids)
         message: Message = {"id": number, "what": what, **fields}
         answer: asyncio.Future[Message] = self._loop.create_future()
-        self._needs[number] = (message, answer)
+        self._needs[number] = _Need(message, answer, progress)
         if self._channel is not None:
             self._channel.send("need", **message)
         try:
@@ -122,7 +129,8 @@ class Uplink:
         return said
 
     async def bye(self, state: str) -> None:
-        """The last word: in which state the run leaves this process. Said to whoever is there, waited for briefly."""
+        """The last word: in which state the run leaves this process. Said to whoever is there, waited for
+        briefly."""
         self._ended.set()
         if self._channel is None:
             # Often the run was faster than the connection.
@@ -175,8 +183,8 @@ class Uplink:
                     self.watched = bool(message.get("watched"))
                     self._channel = channel
                     self._connected.set()
-                    for asked, _ in self._needs.values():
-                        channel.send("need", **asked)
+                    for need in self._needs.values():
+                        channel.send("need", **need.message)
                 case "watched":
                     self.watched = bool(message.get("on"))
                 case "look":
@@ -189,14 +197,18 @@ class Uplink:
                     self.on_stop()
                 case "answer":
                     waiting = self._needs.get(message.get("id", 0))
-                    if waiting is not None and not waiting[1].done():
-                        waiting[1].set_result(message)
+                    if waiting is not None and not waiting.answer.done():
+                        waiting.answer.set_result(message)
+                case "progress":
+                    waiting = self._needs.get(message.get("id", 0))
+                    if waiting is not None:
+                        waiting.progress(str(message.get("text")))
 
     async def _beat(self) -> None:
         """Say that we live, notice when nobody answers.
 
-        The time alone is summed up from short steps that each count for at most twice their length: minutes in which
-        this process was stopped, or the laptop slept, are not minutes without an orchestrator.
+        The time alone is summed up from short steps that each count for at most twice their length: minutes
+        in which this process was stopped, or the laptop slept, are not minutes without an orchestrator.
         """
         step = min(self._settings.heartbeat, self._settings.orphan_timeout / 5)
         alone = 0.0
@@ -214,8 +226,8 @@ class Uplink:
             alone += min(now - before, 2 * step)
             if alone >= self._settings.orphan_timeout and not self._ended.is_set():
                 log.warning("no orchestrator", seconds=round(alone, 1), does="drains and exits")
-                for _, answer in self._needs.values():
-                    if not answer.done():
-                        answer.set_exception(Unavailable("there is no orchestrator any more"))
+                for need in self._needs.values():
+                    if not need.answer.done():
+                        need.answer.set_exception(Unavailable("there is no orchestrator any more"))
                 self.on_drain()
                 return

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from threading import Lock
 from typing import Any
 
+from po_jupyter.engine.history import expand
 from po_jupyter.engine.state import RunState, fold, view
 from po_jupyter.errors import InvalidInput, NotFound
 from po_jupyter.model.pipeline import Pipeline
@@ -82,21 +83,23 @@ class Views:
         """Outputs of finished tasks by name. NotFound for a task that does not exist."""
         state = self.state(head)
         if task is not None and task not in state.tasks:
-            raise NotFound(f"run {head['run'][-6:]} has no task {task!r}{did_you_mean(task, list(state.tasks))}")
+            raise NotFound(
+                f"run {head['run'][-6:]} has no task {task!r}{did_you_mean(task, list(state.tasks))}"
+            )
         found: dict[str, Any] = {}
         for name, now in state.tasks.items():
             if (task is None or name == task) and now.output is not None:
                 value = self._store.payload(head["run"], Ref(*now.output))
-                if isinstance(value, dict) and set(value) == {"$map"}:
-                    value = [_row(item) for item in self.items(head, name)]
-                found[name] = value
+                found[name] = expand(self._store, head["run"], value)
         return found
 
     def items(self, head: Head, task: str, state: str | None = None) -> list[dict[str, Any]]:
         """The newest outcome of each row of a map, in row order: `{index, ok, output, error, usage}`."""
         folded = self.state(head)
         if task not in folded.tasks:
-            raise NotFound(f"run {head['run'][-6:]} has no task {task!r}{did_you_mean(task, list(folded.tasks))}")
+            raise NotFound(
+                f"run {head['run'][-6:]} has no task {task!r}{did_you_mean(task, list(folded.tasks))}"
+            )
         if state not in (None, "done", "failed"):
             raise InvalidInput(f"rows are `done` or `failed`, not {state!r}")
         cleared = folded.tasks[task].cleared_at
@@ -129,16 +132,16 @@ class Views:
         for record in self._store.records(head["run"]):
             for call in record["calls"]:
                 if task is None or _task_of(call, record) == task:
-                    yield {"n": record["n"], "at": record["at"], **{k: v for k, v in call.items() if k != "answer"}}
+                    yield {
+                        "n": record["n"],
+                        "at": record["at"],
+                        **{k: v for k, v in call.items() if k != "answer"},
+                    }
 
 
 def _task_of(call: dict[str, Any], record: Record) -> str | None:
     task = call.get("task")
     return str(task) if task is not None else str(call.get("key", "")).split("/")[0]
-
-
-def _row(item: dict[str, Any]) -> dict[str, Any]:
-    return {k: item[k] for k in ("index", "ok", "output", "error")}
 
 
 def brief(seed: dict[str, Any]) -> dict[str, Any]:

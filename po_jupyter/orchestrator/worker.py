@@ -1,7 +1,8 @@
 """The main program of a worker process: one run, from claim to end.
 
-It works from the first moment and looks for its orchestrator beside that: whoever listens at the address is told what
-happens, and a worker that hears nobody for `orphan_timeout` drains and exits, so that nothing spends unseen.
+It works from the first moment and looks for its orchestrator beside that: whoever listens at the address is
+told what happens, and a worker that hears nobody for `orphan_timeout` drains and exits, so that nothing
+spends unseen.
 """
 
 from __future__ import annotations
@@ -11,28 +12,25 @@ import os
 import signal
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 
 from po_jupyter.config import Settings
+from po_jupyter.engine.drive import drive
+from po_jupyter.engine.work import Work
 from po_jupyter.errors import StaleFence, StoreError
+from po_jupyter.llm.providers import Providers
+from po_jupyter.llm.providers.openai import Endpoint
 from po_jupyter.model.event import draft
 from po_jupyter.orchestrator import processes
+from po_jupyter.orchestrator.link import IN_ORDER, OVERTAKEN, STORE_FAILED
 from po_jupyter.orchestrator.uplink import Uplink
-from po_jupyter.store.base import Commit, Head, Lease, Store
+from po_jupyter.store.base import Head, Lease, Store
 from po_jupyter.store.disk import DiskStore
 from po_jupyter.telemetry import logging
 
-if TYPE_CHECKING:
-    from po_jupyter.engine.work import Work
-
 log = structlog.get_logger("po_jupyter.worker")
-
-# Exit statuses. Everything else (a signal, an exception) is a crash.
-IN_ORDER = 0
-OVERTAKEN = 70  # somebody else has the run now
-STORE_FAILED = 74  # the store could not be read or written: not the run's fault
 
 
 def main(request: Mapping[str, Any]) -> int:
@@ -55,33 +53,42 @@ def main(request: Mapping[str, Any]) -> int:
 
 async def _work(request: Mapping[str, Any], settings: Settings) -> int:
     run: str = request["run"]
-    loop = asyncio.get_running_loop()
-    store = Announcing(DiskStore(
+    store = DiskStore(
         settings.data_dir / "store", shards=settings.store_shards, allow_network=settings.allow_network_store
-    ))  # fmt: skip
+    )
     link = Uplink(Path(request["address"]), settings, run=run, watched=bool(request.get("watched")))
-    store.on_commit = lambda head: loop.call_soon_threadsafe(link.committed, head)
     lease = await asyncio.to_thread(take, store, run, request.get("expect"))
     link.start(lease.fence)
-    state = "failed"
+
+    async def endpoint(model: str) -> Endpoint:
+        answer = await link.need("local_model", waiting, model=model)
+        return Endpoint(answer["base_url"], answer["key"])
+
+    def waiting(reason: str) -> None:
+        work.emit(*(draft("task.waiting", task, reason=reason) for task in sorted(work.running)))
+
     try:
-        work = await _load(request, settings, store, lease, link)
+        work = await Work.load(
+            store, lease, settings=settings, providers=Providers(dict(os.environ), local=endpoint),
+            say=link.text, watched=lambda: link.watched, committed=link.committed,
+            run_dir=settings.data_dir / "runs" / run,
+        )  # fmt: skip
         link.on_look = link.on_cancel = work.cancel_hint
         link.on_drain = work.drain
-        loop.add_signal_handler(signal.SIGTERM, work.drain)
-        state = await _drive(work)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, work.drain)
+        state = await drive(work)
+        await work.aclose()
         await link.bye(state)
     finally:
         await link.close()
-    await asyncio.to_thread(store.close)
     return IN_ORDER
 
 
 def take(store: Store, run: str, expect: int | None = None) -> Lease:
     """Claim the run for this process.
 
-    `expect` is the fence that whoever sent us saw: a higher one means that somebody took the run meanwhile. A holder
-    of this host that still lives is ended first. Raises StaleFence, NotFound.
+    `expect` is the fence that whoever sent us saw: a higher one means that somebody took the run meanwhile.
+    A holder of this host that still lives is ended first. Raises StaleFence, NotFound.
     """
     head = store.head(run)
     if expect is not None and head["fence"] != expect:
@@ -97,56 +104,3 @@ def end_holder(head: Head) -> None:
         log.warning("ending the former worker", run=head["run"], pid=holder["pid"])
         processes.end_group(holder)
         processes.wait_gone(holder, 5.0)
-
-
-async def _load(
-    request: Mapping[str, Any], settings: Settings, store: Store, lease: Lease, link: Uplink
-) -> Work:
-    try:
-        from po_jupyter.engine.work import Work
-    except ModuleNotFoundError:
-        from po_jupyter.orchestrator.interim_engine import Work
-    from po_jupyter.llm.providers import Providers
-
-    async def endpoint(model: str) -> Any:
-        from po_jupyter.llm.providers.openai import Endpoint
-
-        answer = await link.need("local_model", model=model)
-        return Endpoint(answer["base_url"], answer["key"])
-
-    providers = Providers(dict(os.environ), local=endpoint)
-    return await Work.load(
-        store, lease, settings=settings, providers=providers, say=link.text, watched=lambda: link.watched,
-        run_dir=settings.data_dir / "runs" / lease.run,
-    )  # fmt: skip
-
-
-async def _drive(work: Work) -> str:
-    try:
-        from po_jupyter.engine.drive import drive
-    except ModuleNotFoundError:
-        from po_jupyter.orchestrator.interim_engine import drive
-
-    return await drive(work)
-
-
-def started(lease: Lease) -> Commit:
-    """What says that this process works on the run now; it goes with the first commit."""
-    return Commit(events=[draft("run.started", pid=os.getpid(), fence=lease.fence)], state="running")
-
-
-class Announcing:
-    """A store that tells of each commit of this process; everything else is the store's own."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self.on_commit: Any = lambda head: None
-
-    def commit(self, lease: Lease, commit: Commit) -> Head:
-        """As the store's."""
-        head = self._store.commit(lease, commit)
-        self.on_commit(head)
-        return head
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)

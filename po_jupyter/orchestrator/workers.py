@@ -1,8 +1,8 @@
 """The supervisor: which runs have a worker, and what is done when one ends.
 
 `attend(run)` is the one way in. It reads what the store says about the run and does what that asks for: start a
-worker, tell one to look, end the run. So a submit, a poke, a recovery and a worker's end are all the same, and doing it
-twice changes nothing.
+worker, tell one to look, end the run. So a submit, a poke, a recovery and a worker's end are all the same,
+and doing it twice changes nothing.
 """
 
 from __future__ import annotations
@@ -98,7 +98,8 @@ class Supervisor:
         self.pump()
 
     async def attend(self, run: str) -> None:
-        """Do what the store says about this run. Raises nothing: what fails is logged, and recovery comes again."""
+        """Do what the store says about this run. Raises nothing: what fails is logged, and recovery comes
+        again."""
         if self._stopping:
             return
         try:
@@ -313,7 +314,8 @@ class Supervisor:
                     log.error("cannot record a worker's end", run=run, error=error.message)
                     delay = _STORE_RETRY
         self._feed.changed(run)
-        # Attended to whatever it said: somebody may have asked for more (a resume, a decision) since its last commit.
+        # Attended to whatever it said: somebody may have asked for more (a resume, a decision) since its
+        # last commit.
         if delay == 0.0:
             await self.attend(run)
         else:
@@ -328,7 +330,7 @@ class Supervisor:
         )
         if crashes is None:
             return 0.0
-        return 0.0 if crashes <= 1 else min(30.0, 2.0 ** (crashes - 2)) * random.uniform(0.5, 1.5)  # noqa: S311
+        return 0.0 if crashes <= 1 else min(30.0, 2.0 ** (crashes - 2)) * random.uniform(0.5, 1.5)
 
     async def _finished(self, worker: Worker) -> None:
         """Wait for a worker that said its last word to be gone."""
@@ -342,7 +344,8 @@ class Supervisor:
     async def watch_silence(self) -> None:
         """End workers that said nothing for longer than any of their stages may take. Runs until cancelled.
 
-        Time passes here in short steps that count for at most twice their length: a suspended laptop adds nothing.
+        Time passes here in short steps that count for at most twice their length: a suspended laptop adds
+        nothing.
         """
         step = self._settings.heartbeat
         silent: dict[int, float] = {}
@@ -384,9 +387,9 @@ class Supervisor:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _all_ended(self, workers: list[Worker], timeout: float) -> None:
+    async def _all_ended(self, workers: list[Worker], patience: float) -> None:
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(patience):
                 for worker in workers:
                     await worker.ended.wait()
         except TimeoutError:

@@ -1,8 +1,8 @@
 """The process that workers are forked from: `INTERPRETER -P -m po_jupyter.orchestrator.zygote FD`.
 
 One per Python interpreter. It imports everything that a worker needs once, then forks on demand, so that a run
-starts in milliseconds and still in a process of its own. It has one thread and one socket (`FD`, inherited; JSON
-lines), and never runs anybody's code itself.
+starts in milliseconds and still in a process of its own. It has one thread and one socket (`FD`, inherited;
+JSON lines), and never runs anybody's code itself.
 
     parent → zygote    spawn {id, request}
     zygote → parent    hello {version, protocol, python, pid}   spawned {id, pid, created}   failed {id, error}
@@ -80,7 +80,9 @@ class Zygote:
 
     def serve(self) -> None:
         """Answer until the parent's end closes."""
-        self._say(op="hello", version=version(), protocol=PROTOCOL, python=sys.version.split()[0], pid=os.getpid())
+        self._say(
+            op="hello", version=version(), protocol=PROTOCOL, python=sys.version.split()[0], pid=os.getpid()
+        )
         while True:
             for key, _ in self._selector.select():
                 if key.fileobj is self._wakeup:
@@ -123,7 +125,7 @@ class Zygote:
                 status = become_worker(message["request"])
             except SystemExit as error:
                 status = error.code if isinstance(error.code, int) else 1
-            except BaseException:  # noqa: BLE001 - the child may never return into the zygote's loop
+            except BaseException:
                 traceback.print_exc()
             finally:
                 with suppress(Exception):
@@ -162,7 +164,8 @@ class Zygote:
 
 
 def become_worker(request: dict[str, Any]) -> int:
-    """Turn this fresh child into the worker of a run: own session, log, directory, environment; its exit status."""
+    """Turn this fresh child into the worker of a run: own session, log, directory, environment; its exit
+    status."""
     os.setsid()
     os.umask(0o077)
     log = request["log"]

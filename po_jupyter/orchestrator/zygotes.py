@@ -28,8 +28,8 @@ Exited = Callable[[int, int | None], None]
 
 
 class ZygoteProcess:
-    """One running zygote. `on_exit(pid, status)` is called for each of its workers that ends; the status is None
-    when the zygote itself ended first, and then the worker may still live."""
+    """One running zygote. `on_exit(pid, status)` is called for each of its workers that ends; the status is
+    None when the zygote itself ended first, and then the worker may still live."""
 
     def __init__(self, interpreter: str, process: asyncio.subprocess.Process, channel: Channel) -> None:
         self.interpreter = interpreter
@@ -65,7 +65,9 @@ class ZygoteProcess:
             async with asyncio.timeout(_SPAWN_TIMEOUT):
                 message = await answer
         except TimeoutError:
-            raise SpawnFailed(f"{self.interpreter} did not start a worker within {_SPAWN_TIMEOUT:.0f} s") from None
+            raise SpawnFailed(
+                f"{self.interpreter} did not start a worker within {_SPAWN_TIMEOUT:.0f} s"
+            ) from None
         finally:
             self._waiting.pop(number, None)
             self._callers.pop(number, None)
@@ -110,14 +112,15 @@ class ZygoteProcess:
             await self._process.wait()
 
 
-async def start(interpreter: str, logs: Path) -> ZygoteProcess:
-    """A zygote of that interpreter, ready. Raises VersionMismatch, SpawnFailed."""
+async def start(interpreter: str, logs: Path, closed: asyncio.Event) -> ZygoteProcess:
+    """A zygote of that interpreter, ready; given up when `closed` is set. Raises VersionMismatch, SpawnFailed.
+
+    To be given up is not to be cancelled: a process that is just being made could not be ended then.
+    """
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    digest = hashlib.sha256(interpreter.encode()).hexdigest()[:8]
-    logs.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = logs / f"zygote-{digest}.log"
-    errors = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    path = logs / f"zygote-{hashlib.sha256(interpreter.encode()).hexdigest()[:8]}.log"
+    errors, said_before = await asyncio.to_thread(_open_log, path)
     env = preload_environment()
     if interpreter == sys.executable:
         # Our own interpreter finds our own package, also when it was not installed but stands on the path.
@@ -137,20 +140,21 @@ async def start(interpreter: str, logs: Path) -> ZygoteProcess:
         theirs.close()
     reader, writer = await asyncio.open_connection(sock=ours, limit=LIMIT)
     found = ZygoteProcess(interpreter, process, Channel(reader, writer))
-    hello = None
-    try:
-        async with asyncio.timeout(_START_TIMEOUT):
-            hello = await found._channel.receive()
-    except TimeoutError:
-        pass
-    finally:
-        if hello is None:  # it ended, hangs, or we were cancelled
-            with suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-            await found._channel.close()
+    receiving = asyncio.create_task(found._channel.receive())
+    closing = asyncio.create_task(closed.wait())
+    await asyncio.wait({receiving, closing}, timeout=_START_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
+    hello = receiving.result() if receiving.done() else None
+    receiving.cancel()
+    closing.cancel()
+    if hello is None or closed.is_set():  # it ended, hangs, or nobody wants it any more
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        await found._channel.close()
+    if closed.is_set():
+        raise SpawnFailed("the orchestrator is stopping")
     if hello is None:
-        raise _did_not_start(interpreter, path.read_text("utf-8", "replace"))
+        raise _did_not_start(interpreter, await asyncio.to_thread(_read_from, path, said_before))
     found.hello = hello
     if hello.get("version") != zygote.version() or hello.get("protocol") != zygote.PROTOCOL:
         await found.close()
@@ -162,6 +166,19 @@ async def start(interpreter: str, logs: Path) -> ZygoteProcess:
     found._reader = asyncio.create_task(found._read(), name=f"zygote {process.pid}")
     log.info("zygote ready", interpreter=interpreter, pid=process.pid, python=hello.get("python"))
     return found
+
+
+def _open_log(path: Path) -> tuple[int, int]:
+    """The log, to append to, and where its end is now."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    return fd, os.fstat(fd).st_size
+
+
+def _read_from(path: Path, start: int) -> str:
+    with path.open("rb") as file:
+        file.seek(start)
+        return file.read(100_000).decode("utf-8", "replace")
 
 
 def _did_not_start(interpreter: str, output: str) -> Exception:
@@ -182,7 +199,7 @@ class Zygotes:
         self._logs = logs
         self._found: dict[str, ZygoteProcess] = {}
         self._starting: dict[str, asyncio.Task[ZygoteProcess]] = {}
-        self._closed = False
+        self._closed = asyncio.Event()
 
     async def get(self, interpreter: str | None) -> ZygoteProcess:
         """The zygote of that interpreter (None: our own), started when there is none.
@@ -193,7 +210,7 @@ class Zygotes:
         known = self._found.get(path)
         if known is not None and known.alive:
             return known
-        if self._closed:
+        if self._closed.is_set():
             raise SpawnFailed("the orchestrator is stopping")
         if not (os.path.isabs(path) and os.access(path, os.X_OK)):
             raise InvalidInput(
@@ -210,7 +227,7 @@ class Zygotes:
         former = self._found.pop(path, None)
         if former is not None:
             await former.close()
-        found = self._found[path] = await start(path, self._logs)
+        found = self._found[path] = await start(path, self._logs, self._closed)
         return found
 
     def _started(self, path: str, task: asyncio.Task[ZygoteProcess]) -> None:
@@ -224,10 +241,8 @@ class Zygotes:
 
     async def close(self) -> None:
         """End them all; workers go on."""
-        self._closed = True
+        self._closed.set()
         starting = list(self._starting.values())
-        for task in starting:
-            task.cancel()
         await asyncio.gather(*starting, return_exceptions=True)
         found, self._found = list(self._found.values()), {}
         await asyncio.gather(*(z.close() for z in found))

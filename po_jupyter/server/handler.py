@@ -10,6 +10,7 @@ from http.client import responses
 from typing import TYPE_CHECKING, Any, get_args
 
 from jupyter_server._tz import utcnow
+from jupyter_server.base.call_context import CallContext
 from jupyter_server.base.handlers import JupyterHandler
 from pydantic import BaseModel, ValidationError
 from tornado.iostream import StreamClosedError
@@ -19,6 +20,7 @@ from po_jupyter.errors import Forbidden, InvalidInput, NotFound, PoError, Unauth
 from po_jupyter.model.violations import violations_of
 from po_jupyter.server import auth
 from po_jupyter.server.routes import Answer, Call, Route, Streamed, Table
+from po_jupyter.telemetry.logging import redactor
 
 if TYPE_CHECKING:
     from po_jupyter.server.extension import PoExtension
@@ -76,6 +78,7 @@ class ApiHandler(JupyterHandler):
             self._refusal = error
 
     async def _admit(self) -> None:
+        CallContext.set(CallContext.JUPYTER_HANDLER, self)  # providers and authorizers of others look here
         self.current_user = self._jupyter_current_user = None
         self._principal = await auth.authenticate(self, self._extension.po_settings)
         self.current_user = self._jupyter_current_user = self._principal.user
@@ -251,7 +254,7 @@ class ApiHandler(JupyterHandler):
             self.set_header("Retry-After", str(error.details["retry_after"]))
         if "allowed" in error.details:
             self.set_header("Allow", ", ".join(error.details["allowed"]))
-        self.finish(_dumps({"error": error.to_json()}))
+        self.finish(_dumps({"error": redactor.value(error.to_json())}))
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
         error = kwargs.get("exc_info", (None, None, None))[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from importlib import import_module
 from logging import Logger
 from typing import Any
@@ -37,7 +38,8 @@ class Host:
         try:
             if self._broken is not None:
                 raise self._broken
-            # Imported here and in a thread: the engine and its libraries take a moment to load (P9).
+            # In a thread: the engine and its libraries take a moment to load, the log's directory to make (P9).
+            await asyncio.to_thread(_log_to_file, self._settings)
             cls = self._class or await asyncio.to_thread(_own_class)
             orchestrator = cls(self._settings)
             await orchestrator.start()
@@ -87,6 +89,14 @@ class Host:
         if self._orchestrator is not None:
             orchestrator, self._orchestrator = self._orchestrator, None
             await orchestrator.stop()
+
+
+def _log_to_file(settings: Settings) -> None:
+    from po_jupyter.telemetry import logging
+
+    # A directory that cannot be made keeps the store from opening too, and that error says more.
+    with suppress(OSError):
+        logging.configure(settings, file=settings.data_dir / "logs" / "orchestrator.log")
 
 
 def _own_class() -> Any:

@@ -1,7 +1,8 @@
 """Structured logs: structlog over the standard library's handlers, below the one logger `po_jupyter`.
 
-Every line has a time (UTC), a level, the logger and an event, and whatever is bound: run, task, stage, attempt. Secrets are
-taken out last, by name (a field called `token`) and by value (the text of a key that this process knows) (P10).
+Every line has a time (UTC), a level, the logger and an event, and whatever is bound: run, task, stage,
+attempt. Secrets are taken out last, by name (a field called `token`) and by value (the text of a key that
+this process knows) (P10).
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ _BACKUPS = 3
 
 
 class Redactor:
-    """Takes secrets out of text and values. A value shorter than 8 characters is no secret: it would hit words."""
+    """Takes secrets out of text and values. A value shorter than 8 characters is no secret: it would hit
+    words."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._pattern: re.Pattern[str] | None = None
@@ -58,7 +60,9 @@ class Redactor:
             return value
         if isinstance(value, Mapping):
             return {
-                k: STARS if v and isinstance(v, str) and _SECRET_NAME.search(str(k)) else self.value(v, depth + 1)
+                k: STARS
+                if v and isinstance(v, str) and _SECRET_NAME.search(str(k))
+                else self.value(v, depth + 1)
                 for k, v in value.items()
             }
         if isinstance(value, list | tuple):
@@ -84,14 +88,16 @@ def secrets_of(environ: Mapping[str, str], settings: Settings | None = None) -> 
 def configure(settings: Settings, *, file: Path | None = None) -> None:
     """Log to `file` (rotated at 10 MB, three kept), or to stderr when there is none.
 
-    Touches only the logger `po_jupyter`: the host's own logging stays as it is. Calling it again replaces what the
-    last call set up.
+    Touches only the logger `po_jupyter`: the host's own logging stays as it is. Calling it again replaces
+    what the last call set up.
     """
     redactor.learn(secrets_of(os.environ, settings))
     handler: logging.Handler
     if file is not None:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handler = RotatingFileHandler(file, maxBytes=_MAX_BYTES, backupCount=_BACKUPS, encoding="utf-8", delay=True)
+        handler = RotatingFileHandler(
+            file, maxBytes=_MAX_BYTES, backupCount=_BACKUPS, encoding="utf-8", delay=True
+        )
     else:
         handler = logging.StreamHandler(sys.stderr)
     _install(settings, handler)

@@ -1,4 +1,4 @@
-"""A client without an orchestrator, for what the command line alone promises; test_cli_real.py has a real one."""
+"""A client without an orchestrator, for what the command line alone promises."""
 
 from __future__ import annotations
 

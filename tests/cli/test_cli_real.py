@@ -196,12 +196,13 @@ def test_a_wrong_pipeline_starts_nothing(sh: Terminal) -> None:
     """P11, done-when 8: one clear message with its place."""
     before = sh.json("runs")
     (sh.home / "wrong.yaml").write_text(
-        "name: wrong\ntasks:\n  - {name: a, prompt: '{{ sed.x }}', llm: 'openia:gpt-5'}\n"
+        "name: wrong\ntasks:\n  - name: a\n    prompt: |\n      Hello\n      {{ sed.x }}\n"
+        "    llm: openia:gpt-5\n"
     )
     out = sh("run", "wrong.yaml", code=2)
-    assert "openia" in out
-    assert "did you mean" in out
-    assert "sed" in out
+    assert "line 6: task 'a': prompt: `sed` is not defined" in out, "the line of the file"
+    assert "line 7: " in out
+    assert "did you mean `openai`?" in out
     assert sh.json("runs") == before
     assert "error:" in sh("validate", "wrong.yaml", code=2)
 

@@ -29,12 +29,18 @@ def test_run_follows_in_plain_lines_and_ends_with_the_states_code(po: Any, clien
     code, out, err = po(
         "run", "tickets", "--seed", '[{"text": "a"}]', "--limit", "3", "--budget", "2", "--fresh"
     )
-    assert code == 0 and err == ""
+    assert code == 0
+    assert err == ""
     pipeline, seed, options = client.submitted[0]
-    assert pipeline.name == "tickets" and seed == [{"text": "a"}]
+    assert pipeline.name == "tickets"
+    assert seed == [{"text": "a"}]
     assert options == {"limit": 3, "budget": 2.0, "fresh": True, "idempotency_key": None}
-    assert "tickets 1.0.0 · run be7f3a" in out and "label done" in out and "18.2k tokens" in out
-    assert "$0.043" in out and "label failed on 1 of 4 rows" in out and "po resume be7f3a --only-failed" in out
+    assert "tickets 1.0.0 · run be7f3a" in out
+    assert "label done" in out
+    assert "18.2k tokens" in out
+    assert "$0.043" in out
+    assert "label failed on 1 of 4 rows" in out
+    assert "po resume be7f3a --only-failed" in out
     assert "row 2" not in out, "streamed text is for terminals"
 
 
@@ -54,10 +60,13 @@ def test_the_exit_code_tells_how_it_ended(
     """R1.4: documented in `po --help`."""
     client.runs_there = [fake_run(view("running"), view(state, **more))]
     got, out, _ = po("run", "tickets")
-    assert got == code and says in out
+    assert got == code
+    assert says in out
     client.runs_there = [fake_run(view("running"), view(state, **more))]
     got, out, err = po("run", "tickets", "--json")
-    assert got == code and json.loads(out)["state"] == state and err == ""
+    assert got == code
+    assert json.loads(out)["state"] == state
+    assert err == ""
 
 
 def test_an_interrupt_detaches_and_says_how_to_come_back(po: Any, client: Any) -> None:
@@ -65,16 +74,19 @@ def test_an_interrupt_detaches_and_says_how_to_come_back(po: Any, client: Any) -
     run = fake_run(view("running"), KeyboardInterrupt())
     client.runs_there = [run]
     code, _, err = po("run", "tickets")
-    assert code == 130 and run.asked == []
+    assert code == 130
+    assert run.asked == []
     assert f"detached; the run goes on: po show {run.short}" in err
 
 
 def test_no_follow_returns_at_once(po: Any, client: Any) -> None:
     client.runs_there = [fake_run(view("pending"))]
     code, out, _ = po("run", "tickets", "--no-follow")
-    assert code == 0 and "started: po show" in out
+    assert code == 0
+    assert "started: po show" in out
     code, out, _ = po("run", "tickets", "--no-wait", "--json")
-    assert code == 0 and json.loads(out)["state"] == "pending"
+    assert code == 0
+    assert json.loads(out)["state"] == "pending"
 
 
 def test_a_model_of_the_command_line_yields_to_a_tasks_own(po: Any, client: Any, tmp_path: Path) -> None:
@@ -113,7 +125,8 @@ def test_submit_takes_the_envelope(po: Any, client: Any, tmp_path: Path) -> None
     client.runs_there = [fake_run(view())]
     assert po("submit", str(file), "--key", "k1")[0] == 0
     pipeline, seed, options = client.submitted[0]
-    assert seed == Seed(name="a", pipeline="tickets", data={"x": 1}) and pipeline.name == "tickets"
+    assert seed == Seed(name="a", pipeline="tickets", data={"x": 1})
+    assert pipeline.name == "tickets"
     assert options["idempotency_key"] == "k1"
 
 
@@ -121,8 +134,12 @@ def test_runs_is_a_table_and_json(po: Any, client: Any) -> None:
     assert "no runs yet" in po("runs")[1]
     client.runs_there = [fake_run(view("done", name="A\x1b[31m ticket\nwith lines"))]
     code, out, _ = po("runs")
-    assert code == 0 and len(out.splitlines()) == 2
-    assert "done" in out and "2/2" in out and "\x1b" not in out and "41.5 s" in out
+    assert code == 0
+    assert len(out.splitlines()) == 2
+    assert "done" in out
+    assert "2/2" in out
+    assert "\x1b" not in out
+    assert "41.5 s" in out
     assert json.loads(po("runs", "--json")[1])[0]["pipeline"] == "tickets"
     assert "no runs like that" in po("runs", "--state", "dead")[1]
 
@@ -130,11 +147,16 @@ def test_runs_is_a_table_and_json(po: Any, client: Any) -> None:
 def test_status_of_the_orchestrator_and_of_a_run(po: Any, client: Any) -> None:
     client.runs_there = [fake_run(view("running"))]
     code, out, _ = po("status")
-    assert code == 0 and "/data" in out and "1 running" in out and "http://127.0.0.1:1/" in out
+    assert code == 0
+    assert "/data" in out
+    assert "1 running" in out
+    assert "http://127.0.0.1:1/" in out
     assert json.loads(po("status", "--json")[1])["live"] == ["running"]
     client.runs_there = [fake_run(view("failed", error=FAILED))]
     code, out, _ = po("status", "7f3a")
-    assert code == 1 and "it broke" in out and "mend it" in out
+    assert code == 1
+    assert "it broke" in out
+    assert "mend it" in out
     assert po("status", "7f3a", "--json")[0] == 1
 
 
@@ -145,9 +167,14 @@ def test_show_prints_results_failures_and_outputs(po: Any, client: Any) -> None:
     ]
     client.runs_there = [run]
     code, out, _ = po("show", "7f3a")
-    assert code == 0 and '{"label": "bug"}' in out and "--output label" in out
+    assert code == 0
+    assert '{"label": "bug"}' in out
+    assert "--output label" in out
     code, out, _ = po("show", "7f3a", "--failed")
-    assert code == 0 and "label row 2: no label" in out and "\x1b" not in out and "resume" in out
+    assert code == 0
+    assert "label row 2: no label" in out
+    assert "\x1b" not in out
+    assert "resume" in out
     assert json.loads(po("show", "7f3a", "--failed", "--json")[1])[0]["task"] == "label"
     assert json.loads(po("show", "7f3a", "--output", "label")[1]) == run.outputs["label"]
     assert json.loads(po("show", "7f3a", "--json")[1])["id"] == run.id
@@ -162,18 +189,23 @@ def test_logs_are_lines_or_json_lines(po: Any, client: Any) -> None:
     ]  # fmt: skip
     client.runs_there = [run]
     _, out, _ = po("logs", "7f3a")
-    assert "12:00:01.000" in out and "label row 3" in out and "row" in out and "\x07" not in out
+    assert "12:00:01.000" in out
+    assert "label row 3" in out
+    assert "row" in out
+    assert "\x07" not in out
     _, out, _ = po("logs", "7f3a", "--since", "1", "--json")
     assert [json.loads(line)["offset"] for line in out.splitlines()] == [2]
 
 
 def test_the_orchestrators_log_is_found(po: Any, tmp_path: Path) -> None:
     code, _, err = po("logs")
-    assert code == 3 and "no log" in err
+    assert code == 3
+    assert "no log" in err
     (tmp_path / "data" / "logs").mkdir(parents=True)
     (tmp_path / "data" / "logs" / "orchestrator.log").write_text("one\ntwo\nthree\n")
     code, out, _ = po("logs", "--lines", "2")
-    assert code == 0 and out.split() == ["two", "three"]
+    assert code == 0
+    assert out.split() == ["two", "three"]
 
 
 def test_decisions_go_to_the_run(po: Any, client: Any) -> None:
@@ -195,12 +227,15 @@ def test_decisions_go_to_the_run(po: Any, client: Any) -> None:
 
 def test_validate_says_what_it_could_not_check(po: Any, client: Any, tmp_path: Path) -> None:
     file = tmp_path / "p.yaml"
-    file.write_text("name: p\ntasks: [{name: a, prompt: x, for_each: '{{ seed.rows }}'}, b]")
+    file.write_text("name: p\ntasks: [{name: a, prompt: x, for_each: '{{ seed.rows }}'}, json]")
     code, out, _ = po("validate", str(file))
-    assert code == 0 and "p 1.0.0 is valid: a (prompt, for each row), b (python)" in out and "be careful" in out
+    assert code == 0
+    assert "p 1.0.0 is valid: a (prompt, for each row), json (python)" in out
+    assert "be careful" in out
     client.running = False
     code, out, _ = po("validate", str(file), "--json")
-    assert code == 0 and "were not checked" in json.loads(out)["warnings"][0]
+    assert code == 0
+    assert "were not checked" in json.loads(out)["warnings"][0]
 
 
 def test_config_says_each_value_and_its_source(po: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,13 +244,17 @@ def test_config_says_each_value_and_its_source(po: Any, monkeypatch: pytest.Monk
     monkeypatch.setenv("PO_MAX_RUNNING", "3")
     for args in (["config"], ["config", "show"]):
         code, out, _ = po(*args)
-        assert code == 0 and "PO_MAX_RUNNING" in out and "hunter2" not in out and "********" in out
+        assert code == 0
+        assert "PO_MAX_RUNNING" in out
+        assert "hunter2" not in out
+        assert "********" in out
     shown = json.loads(po("config", "--json")[1])
     assert shown["max_running"] == {"value": 3, "source": "PO_MAX_RUNNING"}
     assert "max_running" in json.loads(po("config", "schema")[1])["properties"]
     monkeypatch.setenv("PO_MAX_RUNNING", "none")
     code, _, err = po("config")
-    assert code == 2 and "PO_MAX_RUNNING" in err
+    assert code == 2
+    assert "PO_MAX_RUNNING" in err
 
 
 def test_the_doctor_says_what_to_do_and_no_secret(
@@ -226,11 +265,13 @@ def test_the_doctor_says_what_to_do_and_no_secret(
     monkeypatch.setenv("PO_MAX_RUNING", "3")
     client.running = False
     code, out, _ = po("doctor")
-    assert "OPENAI_API_KEY set" in out and "sk-very" not in out
+    assert "OPENAI_API_KEY set" in out
+    assert "sk-very" not in out
     assert "did you mean `PO_MAX_RUNNING`?" in out
     assert "`po start` starts one" in out
     found = {f["what"]: f for f in json.loads(po("doctor", "--json")[1])}
-    assert found["data directory"]["verdict"] == "ok" and found["python"]["verdict"] == "ok"
+    assert found["data directory"]["verdict"] == "ok"
+    assert found["python"]["verdict"] == "ok"
     assert all(f["todo"] for f in found.values() if f["verdict"] == "bad")
     assert code == (1 if any(f["verdict"] == "bad" for f in found.values()) else 0)
 
@@ -241,14 +282,16 @@ def test_the_doctor_sees_a_data_directory_that_cannot_be(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("PO_DATA_DIR", str(tmp_path / "file" / "data"))
     code, out, _ = po("doctor")
-    assert code == 1 and "cannot be made" in out and "Set PO_DATA_DIR" in out
+    assert code == 1
+    assert "cannot be made" in out
+    assert "Set PO_DATA_DIR" in out
 
 
 def test_models_and_pipelines_are_listed(po: Any, client: Any) -> None:
     code, out, _ = po("models")
-    assert code == 0 and "local:smollm2-135m" in out and "OPENAI_API_KEY" in out
+    assert code == 0
+    assert "local:smollm2-135m" in out
+    assert "OPENAI_API_KEY" in out
     assert {"openai", "local"} <= {m["provider"] for m in json.loads(po("models", "--json")[1])}
-    assert (
-        "abcdef123456" in po("pipelines")[1]
-        and json.loads(po("pipelines", "--json")[1])[0]["name"] == "tickets"
-    )
+    assert "abcdef123456" in po("pipelines")[1]
+    assert json.loads(po("pipelines", "--json")[1])[0]["name"] == "tickets"

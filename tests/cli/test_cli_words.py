@@ -35,10 +35,13 @@ def commands() -> list[tuple[str, click.Command]]:
 def test_every_verb_has_help_json_and_the_line_of_the_list(name: str, po: Any) -> None:
     """R1.4: --help everywhere; DESIGN section 7: every verb has --help and --json."""
     code, out, err = po(name, "--help")
-    assert code == 0 and err == "" and out.startswith(f"Usage: po {name}")
+    assert code == 0
+    assert err == ""
+    assert out.startswith(f"Usage: po {name}")
     assert "--json" in out
     command = group.get_command(click.Context(group), name)
-    assert command is not None and command.help is not None
+    assert command is not None
+    assert command.help is not None
     assert command.help.split("\n")[0] == VERBS[name][1], "the list and the verb say the same"
 
 
@@ -99,10 +102,13 @@ def test_each_malformed_command_line_is_answered_with_code_2(case: str, po: Any,
     """R1.4: errors on stderr, nothing on stdout, nothing started."""
     args, says = BAD[case]
     code, out, err = po(*args)
-    assert code == 2 and out == ""
+    assert code == 2
+    assert out == ""
     for text in says:
         assert text in err
-    assert "Traceback" not in err and client.started == [] and client.submitted == []
+    assert "Traceback" not in err
+    assert client.started == []
+    assert client.submitted == []
 
 
 BAD_INPUT: dict[str, tuple[list[str], str, int]] = {
@@ -127,6 +133,7 @@ BAD_INPUT: dict[str, tuple[list[str], str, int]] = {
     "a pipeline file that is not there": (["run", "ticket.yaml"], "did you mean `tickets.yaml`?", 1),
     "a name that nobody knows": (["run", "tickest"], "called 'tickest'; did you mean `tickets`?", 1),
     "a pipeline with a typo": (["run", "bad.yaml"], "line 3: `prmpt` is not a field of a task", 2),
+    "a Python task without its module": (["validate", "tickets.yaml"], "line 2: no module 'a' is found", 2),
     "the same, only checked": (["validate", "bad.yaml"], "line 3: `prmpt` is not a field of a task", 2),
     "a model without a provider": (["run", "tickets", "--model", "gpt"], "provider:model", 2),
     "a seed without a name": (["submit", '{"data": {}}'], "a seed needs `name`", 2),
@@ -153,10 +160,13 @@ def test_each_bad_input_is_answered_with_one_message(
     args, says, expected = BAD_INPUT[case]
     code, out, err = po(*args)
     assert (code, out) == (expected, "")
-    assert says in err and err.startswith("error: ") and "Traceback" not in err
+    assert says in err
+    assert err.startswith("error: ")
+    assert "Traceback" not in err
     assert client.submitted == []
     code, out, err = po(*args, "--json")
-    assert (code, out) == (expected, "") and says in json.loads(err)["error"]["message"]
+    assert (code, out) == (expected, "")
+    assert says in json.loads(err)["error"]["message"]
 
 
 READ_ONLY = [
@@ -169,7 +179,10 @@ def test_verbs_that_read_never_start_an_orchestrator(args: list[str], po: Any, c
     """DESIGN section 7, Doors; exit code 3."""
     client.running = False
     code, out, err = po(*args)
-    assert code == 3 and out == "" and "no orchestrator is running" in err and "po start" in err
+    assert code == 3
+    assert out == ""
+    assert "no orchestrator is running" in err
+    assert "po start" in err
     assert client.started == [False]
 
 

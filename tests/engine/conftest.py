@@ -7,7 +7,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from engine_harness import Bench  # noqa: E402
+from engine_harness import Bench
 
 
 @pytest.fixture

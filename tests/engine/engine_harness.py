@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,11 @@ class Fake(FakeProvider):
 
 
 def new_run(
-    store: Store, pipeline: Mapping[str, Any] | Pipeline, data: Mapping[str, Any], run: str = RUN, **options: Any
+    store: Store,
+    pipeline: Mapping[str, Any] | Pipeline,
+    data: Mapping[str, Any],
+    run: str = RUN,
+    **options: Any,
 ) -> Pipeline:
     """Create a run the way the orchestrator does."""
     checked = check_pipeline(pipeline)
@@ -68,6 +72,13 @@ def new_run(
     )
     store.create_run(NewRun(run, "me", checked.name, checked.version, "seed", 0, definition, [created]))
     return checked
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for something that has no event of its own (a file, a state)."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
 
 
 class Bench:

@@ -31,8 +31,8 @@ async def test_the_worst_case_is_set_aside_before_the_call() -> None:
     budget.settle(number, Usage(input_tokens=10, output_tokens=5, calls=1))
     budget.settle(await with_one, Usage(input_tokens=10, output_tokens=5, calls=1))
     await two
+    budget.settle(two.result(), None)
     with pytest.raises(BudgetExceeded) as caught:
-        budget.settle(two.result(), None)
         await budget.reserve(request())
     assert "tokens is spent" in caught.value.message
     assert "--budget" in caught.value.hint
@@ -56,7 +56,8 @@ async def test_a_run_stops_at_its_budget_keeps_what_is_done_and_resumes_with_mor
     bench.create([task], budget={"tokens": 300}, llm={"model": "fake:echo", "max_tokens": 50})
     assert await bench.go() == "failed"
     error = bench.work.state.error
-    assert error is not None and error["code"] == "budget_exceeded"
+    assert error is not None
+    assert error["code"] == "budget_exceeded"
     usage = bench.work.state.usage
     assert usage.input_tokens + usage.output_tokens <= 300
     done = sum(r.ok for r in bench.work.rows("m").values())
@@ -88,9 +89,15 @@ async def test_what_was_used_before_a_crash_counts(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("pipeline", "said"),
     [
-        ({"budget": {"usd": 1}, "llm": {"model": "openai:no-such-model"}}, "price of openai:no-such-model is unknown"),
+        (
+            {"budget": {"usd": 1}, "llm": {"model": "openai:no-such-model"}},
+            "price of openai:no-such-model is unknown",
+        ),
         ({"llm": {"model": "openia:gpt-4o"}}, "did you mean `openai`?"),
-        ({"tasks": [{"name": "a", "prompt": "x", "llm": {"model": "nope:x"}}]}, "task 'a': no provider is called"),
+        (
+            {"tasks": [{"name": "a", "prompt": "x", "llm": {"model": "nope:x"}}]},
+            "task 'a': no provider is called",
+        ),
         ({"tasks": [{"name": "a", "source": "x = 1\nreturn 2\n"}]}, "does not compile"),
         ({"tasks": [{"name": "a", "prompt": "{{ seed.x }}"}]}, "has no `x`"),
     ],
@@ -105,4 +112,6 @@ def test_what_is_refused_before_a_run(pipeline: dict[str, object], said: str) ->
 
 
 def test_what_is_right_passes() -> None:
-    check(check_pipeline({"name": "p", "budget": {"usd": 1}, "tasks": [{"name": "a", "prompt": "x"}, "module"]}))
+    check(
+        check_pipeline({"name": "p", "budget": {"usd": 1}, "tasks": [{"name": "a", "prompt": "x"}, "module"]})
+    )

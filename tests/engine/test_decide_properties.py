@@ -78,7 +78,10 @@ class World:
             state = self.state()
             for command in decide(self.pipeline, state, frozenset(running)):
                 if isinstance(command, Start):
-                    assert all(state.tasks[n].state in ("done", "skipped") for n in self.pipeline.needs_of(command.task))
+                    assert all(
+                        state.tasks[n].state in ("done", "skipped")
+                        for n in self.pipeline.needs_of(command.task)
+                    )
                     assert command.task not in running
                     running.add(command.task)
                     self.say(draft("task.started", command.task, attempt=command.attempt))
@@ -115,7 +118,9 @@ class World:
 
 @settings(max_examples=150, deadline=None)
 @given(pipelines(), st.integers(), st.lists(st.integers(0, 4), max_size=6), st.data())
-def test_crashes_change_nothing_but_the_way(pipeline: Pipeline, seed: int, crashes: list[int], data: Any) -> None:
+def test_crashes_change_nothing_but_the_way(
+    pipeline: Pipeline, seed: int, crashes: list[int], data: Any
+) -> None:
     """P1, DESIGN 3: recovery is calling `decide` again on the folded state."""
     names = [t.name for t in pipeline.tasks]
     fails = frozenset(data.draw(st.sets(st.sampled_from(names), max_size=2)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from engine_harness import RUN, Bench
+from engine_harness import RUN, Bench, until
 
 from po_jupyter.engine.drive import drive
 from po_jupyter.engine.history import read_history
@@ -44,7 +44,14 @@ async def test_an_empty_task_is_one_durable_transaction(bench: Bench) -> None:
     before = bench.store.head(RUN)["n"]
     assert await bench.go() == "done"
     assert bench.store.head(RUN)["n"] == before + 1
-    assert bench.types() == ["run.created", "run.started", "task.started", "task.stage", "task.done", "run.done"]
+    assert bench.types() == [
+        "run.created",
+        "run.started",
+        "task.started",
+        "task.stage",
+        "task.done",
+        "run.done",
+    ]
 
 
 async def test_independent_tasks_run_at_the_same_time(bench: Bench) -> None:
@@ -59,8 +66,7 @@ async def test_independent_tasks_run_at_the_same_time(bench: Bench) -> None:
     async with bench.worker() as work:
         driving = asyncio.ensure_future(drive(work))
         await bench.fake.waiting.wait()
-        while len(work.running) < 2:
-            await asyncio.sleep(0)
+        await until(lambda: len(work.running) == 2)
         assert work.running == {"a", "b"}
         bench.fake.gate.set()
         assert await driving == "done"
@@ -71,7 +77,12 @@ async def test_a_failure_lets_independent_branches_finish(bench: Bench) -> None:
     """DESIGN 7, Order: dependents stay pending, the run is failed."""
     bench.create(
         [
-            python("bad", "def integration(ctx):\n    raise RuntimeError('no')\n", needs=[], retry={"max_attempts": 1}),
+            python(
+                "bad",
+                "def integration(ctx):\n    raise RuntimeError('no')\n",
+                needs=[],
+                retry={"max_attempts": 1},
+            ),
             python("good", EMPTY, needs=[]),
             python("after", EMPTY, needs=["bad"]),
         ]
@@ -80,9 +91,10 @@ async def test_a_failure_lets_independent_branches_finish(bench: Bench) -> None:
     states = {name: t.state for name, t in bench.work.state.tasks.items()}
     assert states == {"bad": "failed", "good": "done", "after": "pending"}
     error = bench.work.state.error
-    assert error is not None and error["code"] == "stage_failed"
+    assert error is not None
+    assert error["code"] == "stage_failed"
     assert "RuntimeError: no" in error["message"]
-    assert 'raise RuntimeError' in error["details"]["traceback"]
+    assert "raise RuntimeError" in error["details"]["traceback"]
     assert "po_jupyter/engine" not in error["details"]["traceback"]
 
 
@@ -119,13 +131,20 @@ async def test_a_model_error_is_not_retried_by_the_task(bench: Bench, error: Exc
     assert len(bench.fake.requests) == (2 if transient else 1)
     assert len(bench.events("call.retry")) == (1 if transient else 0)
     assert "task.retrying" not in bench.types()
-    assert bench.work.state.error is not None and bench.work.state.error["code"] == error.code  # type: ignore[attr-defined]
+    assert bench.work.state.error is not None
+    assert bench.work.state.error["code"] == error.code
 
 
 async def test_retries_after_a_resume_are_counted_anew(bench: Bench) -> None:
     """DESIGN 7: a resume is a new attempt, with its retries before it."""
     bench.create(
-        [python("a", "def integration(ctx):\n    raise ValueError\n", retry={"max_attempts": 2, "initial_delay": 0})]
+        [
+            python(
+                "a",
+                "def integration(ctx):\n    raise ValueError\n",
+                retry={"max_attempts": 2, "initial_delay": 0},
+            )
+        ]
     )
     assert await bench.go() == "failed"
     bench.resume("a")
@@ -184,8 +203,7 @@ async def test_user_code_cannot_swallow_a_cancellation(
     bench.create([python("a", body)])
     async with bench.worker() as work:
         driving = asyncio.ensure_future(drive(work))
-        while not (work.run_dir / "artifacts" / "on").exists():
-            await asyncio.sleep(0.01)
+        await until(lambda: (work.run_dir / "artifacts" / "on").exists())
         bench.store.request(RUN, [draft("run.cancel_requested", by="me")])
         work.cancel_hint()
         assert await asyncio.wait_for(driving, 5) == "cancelled"
@@ -198,7 +216,12 @@ async def test_user_code_cannot_swallow_a_cancellation(
 
 async def test_a_gate_makes_the_run_wait_and_a_decision_goes_on(bench: Bench) -> None:
     """B12: the gate opens with the task's commit."""
-    bench.create([{"name": "a", "prompt": "a", "gate": {"message": "look", "artifacts": ["x"]}}, {"name": "b", "prompt": "b"}])
+    bench.create(
+        [
+            {"name": "a", "prompt": "a", "gate": {"message": "look", "artifacts": ["x"]}},
+            {"name": "b", "prompt": "b"},
+        ]
+    )
     assert await bench.go() == "waiting"
     assert bench.types()[-3:] == ["task.done", "gate.opened", "run.waiting"]
     head = bench.store.head(RUN)
@@ -218,7 +241,8 @@ async def test_a_rejected_gate_cancels(bench: Bench) -> None:
     decided = draft("gate.decided", "a", decision="reject", note="no", by="me")
     bench.store.request(RUN, [decided, draft("run.resumed", by="me")], state="pending")
     assert await bench.go() == "cancelled"
-    assert bench.work.state.error is not None and bench.work.state.error["code"] == "gate_rejected"
+    assert bench.work.state.error is not None
+    assert bench.work.state.error["code"] == "gate_rejected"
 
 
 async def test_a_decision_just_before_waiting_is_not_lost(bench: Bench) -> None:
@@ -228,8 +252,7 @@ async def test_a_decision_just_before_waiting_is_not_lost(bench: Bench) -> None:
     async with bench.worker() as work:
         driving = asyncio.ensure_future(drive(work))
         await bench.fake.waiting.wait()
-        while work.state.tasks["a"].gate != "open":
-            await asyncio.sleep(0.01)
+        await until(lambda: work.state.tasks["a"].gate == "open")
         bench.store.request(RUN, [draft("gate.decided", "a", decision="approve", note="", by="me")])
         bench.fake.gate.set()
         assert await driving == "done"
@@ -266,11 +289,18 @@ async def test_drain_finishes_the_call_in_flight_and_gives_the_run_back(bench: B
 
 
 async def test_drain_does_not_wait_for_a_retry(bench: Bench) -> None:
-    bench.create([python("a", "def integration(ctx):\n    raise ValueError\n", retry={"initial_delay": 600, "max_delay": 600})])
+    bench.create(
+        [
+            python(
+                "a",
+                "def integration(ctx):\n    raise ValueError\n",
+                retry={"initial_delay": 600, "max_delay": 600},
+            )
+        ]
+    )
     async with bench.worker() as work:
         driving = asyncio.ensure_future(drive(work))
-        while not bench.events("task.retrying"):
-            await asyncio.sleep(0.01)
+        await until(lambda: bench.events("task.retrying"))
         work.drain()
         assert await asyncio.wait_for(driving, 2) == "released"
 
@@ -306,7 +336,8 @@ async def test_a_fault_of_ours_fails_the_task_with_code_internal(
     bench.create([{"name": "a", "prompt": "a"}])
     assert await bench.go() == "failed"
     error = bench.work.state.error
-    assert error is not None and error["code"] == "internal"
+    assert error is not None
+    assert error["code"] == "internal"
     assert "report" in error["hint"]
 
 
@@ -332,13 +363,15 @@ async def test_a_run_that_has_ended_is_left_alone(bench: Bench) -> None:
     assert bench.store.head(RUN)["n"] == n
 
 
-async def test_a_full_disk_is_raised_and_the_run_can_go_on(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_disk_is_raised_and_the_run_can_go_on(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """P1: what was not durable is as if it had not happened."""
     from po_jupyter.errors import StoreUnusable
 
     bench.create([{"name": "a", "prompt": "a"}])
     real = bench.store.commit
-    left = [2]
+    left = [1]  # the intent; the answer and the end are lost
 
     def commit(lease: object, said: Commit) -> object:
         left[0] -= 1
@@ -351,3 +384,37 @@ async def test_a_full_disk_is_raised_and_the_run_can_go_on(bench: Bench, monkeyp
         await bench.go()
     monkeypatch.undo()
     assert await bench.go() == "done"
+
+
+async def test_a_worker_that_was_taken_over_notices_when_told_to_look(bench: Bench) -> None:
+    """P2: not only at its next commit."""
+    bench.create([{"name": "a", "prompt": "a"}])
+    bench.fake.hold = True
+    async with bench.worker() as work:
+        driving = asyncio.ensure_future(drive(work))
+        await bench.fake.waiting.wait()
+        bench.store.claim(RUN, {"pid": 2})
+        work.cancel_hint()
+        with pytest.raises(StaleFence):
+            await driving
+
+
+async def test_each_new_head_is_told(bench: Bench) -> None:
+    """P1: a hint for whoever watches; the store has the truth."""
+    from po_jupyter.config import Settings
+    from po_jupyter.engine.work import Work
+    from po_jupyter.llm.providers import Providers
+
+    heads = []
+    bench.create([{"name": "a", "prompt": "a"}])
+    work = await Work.load(
+        bench.store,
+        bench.store.claim(RUN, {"pid": 1}),
+        settings=Settings(data_dir=bench.tmp),
+        providers=Providers({}, given={"fake": bench.fake}),
+        committed=heads.append,
+    )
+    assert await drive(work) == "done"
+    await work.aclose()
+    assert heads[-1] == bench.store.head(RUN)
+    assert [h["n"] for h in heads] == [2, 3]

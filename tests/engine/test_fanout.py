@@ -47,7 +47,8 @@ async def test_the_threshold_stops_new_rows_and_keeps_finished_ones(bench: Bench
     bench.create([odd(failure_threshold=0.1, max_concurrency=1)], ROWS)
     assert await bench.go() == "failed"
     error = bench.work.state.error
-    assert error is not None and error["code"] == "failure_threshold"
+    assert error is not None
+    assert error["code"] == "failure_threshold"
     assert "2 of 10 rows" in error["message"]
     items = bench.work.state.tasks["m"].items
     assert items is not None
@@ -64,7 +65,9 @@ async def test_resume_tries_failed_rows_again_and_keeps_done_ones(bench: Bench) 
         "        raise ValueError('odd')\n"
         "    return ctx.item['n']\n"
     )
-    bench.create([odd(source=body, failure_threshold=0.2), {"name": "z", "prompt": "{{ tasks.m | length }}"}], ROWS)
+    bench.create(
+        [odd(source=body, failure_threshold=0.2), {"name": "z", "prompt": "{{ tasks.m | length }}"}], ROWS
+    )
     assert await bench.go() == "failed"
     done = {i for i, r in bench.work.rows("m").items() if r.ok}
     flag.touch()
@@ -120,7 +123,9 @@ async def test_the_window_is_as_wide_as_asked(bench: Bench) -> None:
 
 
 async def test_rows_are_retried_by_themselves(bench: Bench) -> None:
-    body = "def inference(ctx):\n    if ctx.meta['attempt'] < 3:\n        raise ValueError\n    return ctx.index\n"
+    body = (
+        "def inference(ctx):\n    if ctx.meta['attempt'] < 3:\n        raise ValueError\n    return ctx.index\n"
+    )
     bench.create([odd(source=body, retry={"initial_delay": 0})], ROWS)
     assert await bench.go() == "done"
     assert all(r["ok"] for r in bench.work.output("m"))
@@ -142,7 +147,12 @@ async def test_equal_rows_of_equal_definitions_have_equal_keys(bench: Bench, tmp
 
     async def keys(i: int, **change: Any) -> list[str]:
         other = Bench(tmp_path / str(i))
-        task = {"name": "m", "prompt": "{{ item }}", "for_each": "[{'a': 1, 'b': 2}, {'b': 2, 'a': 1}, 3]", **change}
+        task = {
+            "name": "m",
+            "prompt": "{{ item }}",
+            "for_each": "[{'a': 1, 'b': 2}, {'b': 2, 'a': 1}, 3]",
+            **change,
+        }
         other.create([task])
         assert await other.go() == "done"
         rows = sorted((r for rec in other.records() for r in rec["items"]), key=lambda r: r["index"])
@@ -163,7 +173,8 @@ async def test_a_missing_key_stops_the_map_at_once(bench: Bench) -> None:
     bench.fake._replies = [ModelKeyError("no key")] * 100
     bench.create([{"name": "m", "prompt": "{{ item }}", "for_each": "range(100)", "max_concurrency": 4}])
     assert await bench.go() == "failed"
-    assert bench.work.state.error is not None and bench.work.state.error["code"] == "model_key"
+    assert bench.work.state.error is not None
+    assert bench.work.state.error["code"] == "model_key"
     assert len(bench.fake.requests) <= 4
     bench.fake._replies = []
     bench.resume("m")
@@ -171,12 +182,15 @@ async def test_a_missing_key_stops_the_map_at_once(bench: Bench) -> None:
     assert all(r["ok"] for r in bench.work.output("m"))
 
 
-@pytest.mark.parametrize(("expression", "said"), [("{{ seed.text }}", "text"), ("{{ seed }}", "a mapping"), ("{{ 3 }}", "3")])
+@pytest.mark.parametrize(
+    ("expression", "said"), [("{{ seed.text }}", "text"), ("{{ seed }}", "a mapping"), ("{{ 3 }}", "3")]
+)
 async def test_for_each_must_be_a_list(bench: Bench, expression: str, said: str) -> None:
     bench.create([{"name": "m", "prompt": "x", "for_each": expression}], {"text": "abc"})
     assert await bench.go() == "failed"
     error = bench.work.state.error
-    assert error is not None and error["code"] == "template_failed"
+    assert error is not None
+    assert error["code"] == "template_failed"
     assert said in error["message"]
 
 
@@ -242,7 +256,9 @@ async def test_rows_are_validated_and_asked_again(bench: Bench) -> None:
     """DESIGN 8: the error says what is wrong and how often was asked."""
     bench.fake._replies = ["{}", "{}", "{}"]
     schema = {"type": "object", "required": ["label"], "properties": {"label": {"type": "string"}}}
-    bench.create([{"name": "m", "prompt": "{{ item }}", "for_each": "range(2)", "output": schema, "max_concurrency": 1}])
+    bench.create(
+        [{"name": "m", "prompt": "{{ item }}", "for_each": "range(2)", "output": schema, "max_concurrency": 1}]
+    )
     assert await bench.go() == "done"
     first, second = bench.work.output("m")
     assert first["error"]["message"] == 'validate_structure: answer has no "label" (asked 3 times)'

@@ -49,7 +49,12 @@ PIPELINES: dict[str, list[dict[str, Any]]] = {
     ],
     "map": [
         {"name": "a", "prompt": "a"},
-        {"name": "m", "prompt": "row {{ item }} of {{ tasks.a }}", "for_each": "[1, 2, 3, 4, 5]", "max_concurrency": 2},
+        {
+            "name": "m",
+            "prompt": "row {{ item }} of {{ tasks.a }}",
+            "for_each": "[1, 2, 3, 4, 5]",
+            "max_concurrency": 2,
+        },
         {"name": "z", "prompt": "{{ tasks.m[4].output }}"},
     ],
     "rows that call": [{"name": "m", "source": THREE_CALLS, "for_each": "[1, 2]"}],
@@ -104,12 +109,7 @@ async def test_a_kill_at_every_commit_sends_no_recorded_call_again(tmp_path: Pat
             lost = 0
         bench.store.left = 10**9
         if name == "refined":  # the script goes on where the recorded answers end
-            answered = sum(
-                1
-                for r in bench.records()
-                for c in r["calls"]
-                if c["kind"] == "response"
-            )
+            answered = sum(1 for r in bench.records() for c in r["calls"] if c["kind"] == "response")
             bench.fake._replies = ["{}", "bad", "{}", "worse", '{"k": 1}'][answered:]
         state, outputs, used = await outcome(bench)
         assert (state, outputs) == expected[:2]
@@ -139,17 +139,24 @@ async def inference(ctx):
 async def test_a_recorded_failure_replays_as_the_same_failure(tmp_path: Path) -> None:
     from po_jupyter.errors import ModelRefused
 
+    body = """
+async def inference(ctx):
+    try:
+        await ctx.llm.chat("one")
+    except Exception as error:
+        first = str(error)
+    return [first, (await ctx.llm.chat("two")).text]
+"""
     store = Dying()
     bench = Bench(tmp_path, store, [ModelRefused("no, never")])
-    bench.create([{"name": "a", "prompt": "x"}])
-    store.left = 2  # intent, response; the task's failure is lost
+    bench.create([{"name": "a", "source": body}])
+    store.left = 2  # intent; answer and intent; the rest is lost
     with pytest.raises(StaleFence):
         await bench.go()
     store.left = 10**9
-    assert await bench.go() == "failed"
-    assert len(bench.fake.requests) == 1
-    assert bench.work.state.error is not None
-    assert "no, never" in bench.work.state.error["message"]
+    assert await bench.go() == "done"
+    assert bench.fake.prompts == ["one", "two", "two"]
+    assert bench.work.output("a") == ["no, never", "echo: two"]
 
 
 async def test_each_crash_counts_an_unknown_outcome_once(tmp_path: Path) -> None:

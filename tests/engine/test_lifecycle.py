@@ -47,7 +47,7 @@ def fail(error: Exception) -> Callable[[Frame], Any]:
 async def test_stages_run_in_their_order_and_missing_ones_are_skipped() -> None:
     """B1: all eleven, critique and refine only after a failed validation."""
     stages = {name: say(name) for name in STAGES}
-    output, frame, seen = await run(stages)
+    output, _, seen = await run(stages)
     assert [s for s, _ in seen] == [s for s in STAGES if s not in ("critique", "refine")]
     assert output == "integration"
     output, _, seen = await run({"integration": say(1), "ingestion": say(0)})
@@ -106,7 +106,7 @@ async def test_a_failed_validation_is_refined_and_checked_again(how: Any, stage:
     """B2: critique, refine, prompt_templating .. validation again; ingestion and pre_processing only once."""
     stages = {name: say(name) for name in STAGES}
     stages[stage] = Quality(2, how)
-    output, frame, seen = await run(stages)
+    output, _, seen = await run(stages)
     assert output == "integration"
     rounds = [r for s, r in seen if s == "inference"]
     assert rounds == [0, 1, 2]
@@ -239,7 +239,7 @@ async def test_what_json_would_change_is_changed_at_once() -> None:
     """The next task sees now what it would see after a crash."""
     import enum
 
-    class Color(str, enum.Enum):
+    class Color(enum.StrEnum):
         RED = "red"
 
     class Count(int):

@@ -37,7 +37,8 @@ async def preProcessing(ctx):
 def integration(ctx):
     m = dict(ctx.meta)
     m.pop("run")
-    return {"meta": m, "config": ctx.config, "flags": dict(ctx.flags), "out": ctx.output, "tasks": dict(ctx.tasks)}
+    flags, tasks = dict(ctx.flags), dict(ctx.tasks)
+    return {"meta": m, "config": ctx.config, "flags": flags, "out": ctx.output, "tasks": tasks}
 """
     bench.create([{"name": "a", "prompt": "a"}, task(source, config={"k": [1]})], {"x": 5})
     assert await bench.go() == "done"
@@ -97,7 +98,9 @@ async def test_code_that_cannot_be_loaded(bench: Bench, source: str, said: str) 
 
 
 async def test_a_traceback_shows_the_users_lines_only(bench: Bench) -> None:
-    error = await error_of(bench, "import json\ndef inner():\n    json.loads('{')\ndef inference(ctx):\n    inner()\n")
+    error = await error_of(
+        bench, "import json\ndef inner():\n    json.loads('{')\ndef inference(ctx):\n    inner()\n"
+    )
     trace = error["details"]["traceback"]
     assert '"<po_task t>", line 3, in inner' in trace
     assert "json.loads('{')" in trace
@@ -118,7 +121,9 @@ async def inference(ctx):
     print("from the loop", ctx.index)
     raise ValueError("x")
 """
-    bench.create([task(source, for_each="[1, 2, 3]"), {"name": "u", "source": source, "retry": {"max_attempts": 1}}])
+    bench.create(
+        [task(source, for_each="[1, 2, 3]"), {"name": "u", "source": source, "retry": {"max_attempts": 1}}]
+    )
     assert await bench.go() == "failed"
     logs = bench.work.run_dir / "logs"
     assert (logs / "t" / "ingestion.1.log").read_text() == "from a thread\nand stderr\n"
@@ -152,7 +157,10 @@ async def inference(ctx):
 
 
 async def test_rounds_end_with_the_violations(bench: Bench) -> None:
-    source = "def inference(ctx):\n    return ctx.llm.chat('x', schema={'type': 'object', 'required': ['k']}).value\n"
+    source = """
+def inference(ctx):
+    return ctx.llm.chat("x", schema={"type": "object", "required": ["k"]}).value
+"""
     bench.fake._replies = ["{}"] * 9
     error = await error_of(bench, source)
     assert (error["code"], error["message"]) == ("output_invalid", 'answer has no "k"')
@@ -170,13 +178,16 @@ def integration(ctx):
     io.write_log("notes.txt", "n")
     io.write_tmp("t.json", [1])
     refused = []
-    for name in ["../x", "/etc/passwd", "a/../../x", "", "a//b", "a\\\\b", "nul", "x\\n", "C:x", "a" * 300, ".", "con.txt"]:
+    names = ["../x", "/etc/passwd", "a/../../x", "", "a//b", "a\\\\b", "nul", "x\\n"]
+    names += ["C:x", "a" * 300, ".", "con.txt"]
+    for name in names:
         try:
             io.write_artifact(name, "x")
         except Exception as error:
             refused.append(type(error).__name__)
-    return [io.read_artifact("a/report.json"), io.read_artifact("text.txt"), list(io.read_artifact("raw.bin", "bytes")),
-            io.read_log("notes.txt"), io.read_tmp("t.json"), refused]
+    raw = list(io.read_artifact("raw.bin", "bytes"))
+    texts = [io.read_artifact("text.txt"), raw, io.read_log("notes.txt")]
+    return [io.read_artifact("a/report.json"), *texts, io.read_tmp("t.json"), refused]
 """
     bench.create([task(source)])
     assert await bench.go() == "done"
@@ -185,7 +196,7 @@ def integration(ctx):
     assert output[5] == ["InvalidInput"] * 12
     directory = bench.work.run_dir
     assert json.loads((directory / "artifacts" / "a" / "report.json").read_text()) == {"ok": [1]}
-    assert not [p for p in directory.rglob(".po-*")]
+    assert not list(directory.rglob(".po-*"))
     assert sorted(p.name for p in bench.tmp.iterdir()) == ["runs"]
 
 
@@ -270,3 +281,33 @@ def test_paths(tmp_path: Path) -> None:
     atomic_write(target, b"1")
     atomic_write(target, b"2")
     assert target.read_bytes() == b"2"
+
+
+async def test_what_a_stage_changes_nobody_else_sees(bench: Bench) -> None:
+    """R3.3: after a crash the change would not be there, so it must not be there now."""
+    source = """
+def integration(ctx):
+    ctx.seed["rows"].append("mine")
+    ctx.tasks["a"]["k"] = "changed"
+    return {"k": [len(ctx.seed["rows"]), ctx.tasks["a"]["k"]]}
+"""
+    rows = """
+def inference(ctx):
+    ctx.item["n"] += 1
+    if ctx.meta["attempt"] < 2:
+        raise ValueError
+    return ctx.item["n"]
+"""
+    bench.create(
+        [
+            {"name": "a", "source": "def integration(ctx):\n    return {'k': 'kept'}\n"},
+            task(source),
+            {"name": "u", "prompt": "{{ tasks.a.k }} {{ seed.rows | length }}"},
+            {"name": "m", "source": rows, "for_each": "[{'n': 1}]", "retry": {"initial_delay": 0}},
+        ],
+        {"rows": [1]},
+    )
+    assert await bench.go() == "done"
+    assert bench.work.output("t") == {"k": [2, "changed"]}
+    assert bench.work.output("u") == "echo: kept 1"
+    assert bench.work.output("m")[0]["output"] == 2

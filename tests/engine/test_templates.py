@@ -128,7 +128,9 @@ def test_the_sandbox_holds(text: str) -> None:
     assert repr(SEED) == before
 
 
-@pytest.mark.parametrize("text", ["{{ seed.text", "{% if %}", "{% for x %}", "{{ x | nofilter }}", "{% endfor %}"])
+@pytest.mark.parametrize(
+    "text", ["{{ seed.text", "{% if %}", "{% for x %}", "{{ x | nofilter }}", "{% endfor %}"]
+)
 def test_a_broken_template_says_its_line(text: str) -> None:
     with pytest.raises(TemplateFailed, match="line 2"):
         Prompt("first\n" + text, task="t")
@@ -174,7 +176,9 @@ def test_for_each_that_is_no_list(text: str, said: str) -> None:
 
 def found(task: dict[str, Any], seed: dict[str, Any] | None = None) -> list[str]:
     before = {"name": "before", "prompt": "x"}
-    pipeline = check_pipeline({"name": "p", "tasks": [before, {"name": "t", **task}, {"name": "af-ter", "prompt": "x"}]})
+    pipeline = check_pipeline(
+        {"name": "p", "tasks": [before, {"name": "t", **task}, {"name": "af-ter", "prompt": "x"}]}
+    )
     return [f"{v.where}:{v.line}: {v.message}" for v in check_templates(pipeline, seed)]
 
 
@@ -187,7 +191,10 @@ def found(task: dict[str, Any], seed: dict[str, Any] | None = None) -> list[str]
         ({"prompt": "{{ seed.txt }}"}, "has no `txt` (it has text, rows, a-b); did you mean `text`?"),
         ({"prompt": "{{ seed['txt'] }}"}, "has no `txt`"),
         ({"prompt": "{{ tasks.befor }}"}, "`tasks.befor` is not a task; did you mean `before`?"),
-        ({"prompt": "{{ tasks['af-ter'] }}"}, 'tasks["af-ter"]` is not finished before this task; add it to `needs`'),
+        (
+            {"prompt": "{{ tasks['af-ter'] }}"},
+            'tasks["af-ter"]` is not finished before this task; add it to `needs`',
+        ),
         ({"prompt": "{{ tasks.t }}"}, "this very task"),
         ({"prompt": "{{ tasks.af-ter }}"}, 'a name with a hyphen is written tasks["af-ter"]'),
         ({"prompt": "{{ tasks.af-ter.x }}"}, 'a name with a hyphen is written tasks["af-ter"]'),
@@ -217,7 +224,8 @@ def test_what_is_known_before_a_run(task: dict[str, Any], said: str) -> None:
     [
         "{{ seed.text }} {{ tasks.before }} {{ seed_name }} {{ config.x }} {{ run.id }}",
         "{% if seed.more %}{{ seed.more }}{% endif %}",
-        "{{ seed.more | default('') }} {{ seed.more is defined }} {{ seed.more if seed.more is defined else 1 }}",
+        "{{ seed.more | default('') }} {{ seed.more is defined }}",
+        "{{ seed.more if seed.more is defined else 1 }}",
         "{% if seed.a is defined and seed.a.b %}x{% endif %}",
         "{{ seed.get('more') }} {{ seed.items() }} {{ tasks.items() }}",
         "{% for seed in seed.rows %}{{ seed.anything }}{% endfor %}",
@@ -238,7 +246,10 @@ def test_without_a_seed_its_keys_are_not_looked_at() -> None:
 
 
 def test_a_thousand_tasks_are_checked_in_a_second() -> None:
-    tasks = [{"name": f"t{i}", "prompt": f"{{{{ tasks.t{max(0, i - 1)} }}}} {{{{ seed.x }}}}"} for i in range(1, 1000)]
+    tasks = [
+        {"name": f"t{i}", "prompt": f"{{{{ tasks.t{max(0, i - 1)} }}}} {{{{ seed.x }}}}"}
+        for i in range(1, 1000)
+    ]
     pipeline = check_pipeline({"name": "p", "tasks": [{"name": "t0", "prompt": "x"}, *tasks]})
     begun = time.perf_counter()
     assert check_templates(pipeline, {"x": 1}) == []

@@ -165,7 +165,7 @@ def test_an_interrupt_detaches_from_the_run(notebook: Notebook) -> None:
     [
         ("%%po_pipeline\n" + GOOD, "%%po_pipeline needs NAME\nusage: %%po_pipeline NAME [--run] [--seed EXPR]"),
         ("%%po_pipeline t --rum\n" + GOOD, "has no option `--rum`; did you mean `--run`?"),
-        ("%%po_pipeline Big --run\n" + GOOD, "name: string should match pattern"),
+        ("%%po_pipeline Big --run\n" + GOOD, "cell line 1: name: may hold a-z, 0-9 and - only"),
         ("%%po_pipeline t --out r\n" + GOOD, "`--out` does something only together with `--run`"),
         (
             "%%po_pipeline t --run --seed tikcet\n" + GOOD,

@@ -56,6 +56,8 @@ async def test_the_intent_is_durable_before_anything_is_sent():
     order = []
 
     class Slow(MemoryJournal):
+        queues = False
+
         async def intent(self, key, meta):
             await asyncio.sleep(0.01)
             order.append("intent")
@@ -130,6 +132,8 @@ async def test_an_answer_that_came_is_recorded_even_when_the_caller_is_cancelled
     writing, go = asyncio.Event(), asyncio.Event()
 
     class Slow(MemoryJournal):
+        queues = False
+
         async def response(self, key, answer, call):
             writing.set()
             await go.wait()

@@ -14,8 +14,10 @@ def test_every_option_is_documented_and_has_a_default(tmp_path: Path) -> None:
     schema = Settings.model_json_schema()
     assert [n for n, s in schema["properties"].items() if not s.get("description")] == []
     settings = load({"PO_DATA_DIR": str(tmp_path)})
-    assert settings.heartbeat == 2.0 and settings.source_of("heartbeat") == "default"
-    assert settings.data_dir == tmp_path and settings.source_of("data_dir") == "PO_DATA_DIR"
+    assert settings.heartbeat == 2.0
+    assert settings.source_of("heartbeat") == "default"
+    assert settings.data_dir == tmp_path
+    assert settings.source_of("data_dir") == "PO_DATA_DIR"
 
 
 @pytest.mark.parametrize(
@@ -72,7 +74,8 @@ def test_all_violations_of_a_file_come_at_once(tmp_path: Path) -> None:
         load({"PO_DATA_DIR": str(tmp_path)})
     text = str(caught.value)
     assert "`max_runing` is not a setting; did you mean `max_running`?" in text
-    assert "heartbeat: needs a number" in text and "lease_ttl: input should be greater than 0" in text
+    assert "heartbeat: needs a number" in text
+    assert "lease_ttl: input should be greater than 0" in text
     assert text.count(str(file)) == 3
 
 
@@ -104,7 +107,8 @@ def test_a_secret_shows_nowhere(tmp_path: Path) -> None:
     """P10: not in a repr, not in JSON, not in the error about it."""
     settings = load({"PO_AUTH_TOKEN": "hunter2-hunter2"})
     assert "hunter2" not in repr(settings) + str(settings) + settings.model_dump_json()
-    assert settings.auth_token is not None and settings.auth_token.get_secret_value() == "hunter2-hunter2"
+    assert settings.auth_token is not None
+    assert settings.auth_token.get_secret_value() == "hunter2-hunter2"
     (tmp_path / "po.yaml").write_text("auth_token: 8675309\n")
     with pytest.raises(InvalidSettings) as caught:
         load({"PO_DATA_DIR": str(tmp_path)})

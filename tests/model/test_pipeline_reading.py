@@ -189,8 +189,10 @@ def test_the_whole_of_the_yaml_is_read() -> None:
     pipeline = read_pipeline(WHOLE)
     classify = pipeline.task("classify")
     assert [t.kind for t in pipeline.tasks] == ["python", "prompt", "python"]
-    assert pipeline.needs_of("publish") == ("classify",) and pipeline.needs_of("extract") == ()
-    assert classify.gate is not None and classify.gate.artifacts == ("draft.md",)
+    assert pipeline.needs_of("publish") == ("classify",)
+    assert pipeline.needs_of("extract") == ()
+    assert classify.gate is not None
+    assert classify.gate.artifacts == ("draft.md",)
     assert pipeline.llm_of(classify).model == "anthropic:claude-haiku-4-5"
     assert pipeline.llm_of(classify).max_tokens == 800, "what a task leaves out comes from its pipeline"
     assert classify.config == {"anything": [1, None, True]}
@@ -204,7 +206,8 @@ def test_the_first_systems_definition_is_read_unchanged() -> None:
     assert [t.name for t in pipeline.tasks] == FIRST_SYSTEM["tasks"]
     assert check_pipeline(pipeline) is pipeline
     again = check_pipeline(pipeline.to_json())
-    assert again == pipeline and again.revision == pipeline.revision
+    assert again == pipeline
+    assert again.revision == pipeline.revision
 
 
 def test_the_provider_is_not_said_twice() -> None:
@@ -315,4 +318,5 @@ def test_other_content_is_another_revision() -> None:
     """DESIGN section 7, Identity."""
     a = read_pipeline("name: a\ntasks: [{name: t, prompt: x}]")
     b = read_pipeline("name: a\ntasks: [{name: t, prompt: y}]")
-    assert a.version == b.version and a.revision != b.revision
+    assert a.version == b.version
+    assert a.revision != b.revision

@@ -86,7 +86,8 @@ def test_seeds_that_go_around_in_a_circle_are_refused() -> None:
 def test_a_seed_of_the_first_system_still_works() -> None:
     """R1.1: read unchanged."""
     seed = read_seed(FIRST_SYSTEM)
-    assert seed.pipeline == "content-generation" and seed.data["focusAreas"]
+    assert seed.pipeline == "content-generation"
+    assert seed.data["focusAreas"]
     assert read_seed(seed) is seed
     assert read_seed(seed.model_dump(exclude_none=True)) == seed
 

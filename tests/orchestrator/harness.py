@@ -18,6 +18,7 @@ import psutil
 from po_jupyter.config import Settings
 from po_jupyter.model.run import ENDED, RunView
 from po_jupyter.orchestrator.service import Orchestrator
+from po_jupyter.store.disk import DiskStore
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,6 +31,8 @@ async def ingestion(ctx):
     if config.get("child"):
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         open(config["child"], "w").write(str(child.pid))
+    if config.get("crash") or config.get("block"):
+        await asyncio.sleep(0.1)  # that the task started is told within 50 ms
     if config.get("crash"):
         os.kill(os.getpid(), signal.SIGKILL)
     if config.get("block"):
@@ -49,7 +52,11 @@ def task(name: str, **config: Any) -> dict[str, Any]:
 
 def body(*tasks: dict[str, Any], name: str = "test", **more: Any) -> dict[str, Any]:
     """A `POST runs` body."""
-    return {"pipeline": {"name": name, "tasks": list(tasks)}, "seed": {"name": "seed", "data": {"text": "x"}}, **more}
+    return {
+        "pipeline": {"name": name, "tasks": list(tasks)},
+        "seed": {"name": "seed", "data": {"text": "x"}},
+        **more,
+    }
 
 
 def settings(data_dir: Path, **more: Any) -> Settings:
@@ -69,27 +76,28 @@ async def orchestrator(data_dir: Path, **more: Any) -> AsyncIterator[Orchestrato
 
 
 async def until(
-    service: Orchestrator, run: str, states: Sequence[str] = tuple(ENDED), timeout: float = 20.0
+    service: Orchestrator, run: str, states: Sequence[str] = tuple(ENDED), patience: float = 20.0
 ) -> RunView:
     """The run once it is in one of `states`."""
     view = await service.get(run, None)
     async with service.feed.subscribe(run) as notes:
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(patience):
                 while (view := await service.get(run, None)).state not in states:
                     await notes.get(0.5)
         except TimeoutError:
             log = service.settings.data_dir / "runs" / run / "worker.log"
             text = log.read_text() if log.exists() else "no log"
-            raise AssertionError(f"still {view.state}, not {states}: {[(t.name, t.state) for t in view.tasks]} {view.error}\n{text[-2000:]}") from None
+            tasks = [(t.name, t.state) for t in view.tasks]
+            raise AssertionError(f"still {view.state}: {tasks} {view.error}\n{text[-2000:]}") from None
     return view
 
 
 async def until_task(
-    service: Orchestrator, run: str, name: str, state: str = "running", timeout: float = 20.0
+    service: Orchestrator, run: str, name: str, state: str = "running", patience: float = 20.0
 ) -> RunView:
     """The run once one of its tasks is in that state."""
-    async with service.feed.subscribe(run) as notes, asyncio.timeout(timeout):
+    async with service.feed.subscribe(run) as notes, asyncio.timeout(patience):
         while True:
             view = await service.get(run, None)
             if next(t for t in view.tasks if t.name == name).state == state:
@@ -97,10 +105,29 @@ async def until_task(
             await notes.get(0.5)
 
 
-async def gone(pids: Sequence[int], timeout: float = 10.0) -> None:
+async def appears(path: Path, patience: float = 10.0) -> str:
+    """The text of a file that another process writes."""
+    async with asyncio.timeout(patience):
+        while not (path.exists() and path.read_text()):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    return path.read_text()
+
+
+async def held(data_dir: Path, run: str) -> int:
+    """The pid of the run's worker, once it has one, as the store knows it."""
+    store = DiskStore(data_dir / "store")
+    try:
+        while (holder := store.head(run)["holder"]) is None:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        return int(holder["pid"])
+    finally:
+        store.close()
+
+
+async def gone(pids: Sequence[int], patience: float = 10.0) -> None:
     """Return when none of these processes lives any more."""
-    async with asyncio.timeout(timeout):
-        while living := [p for p in pids if lives(p)]:
+    async with asyncio.timeout(patience):
+        while living := [p for p in pids if lives(p)]:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     assert not living
 
@@ -124,7 +151,8 @@ def processes_of(data_dir: Path) -> list[int]:
 
 
 class Server:
-    """An orchestrator in a process of its own, to be killed. It submits what it is told and answers with run ids."""
+    """An orchestrator in a process of its own, to be killed. It submits what it is told and answers with run
+    ids."""
 
     def __init__(self, data_dir: Path, **more: Any) -> None:
         config = settings(data_dir, **more).model_dump(mode="json", exclude={"auth_token"})
@@ -136,7 +164,8 @@ class Server:
         assert self._ask() == "ready"
 
     def _ask(self, line: Any = None) -> Any:
-        assert self.process.stdin is not None and self.process.stdout is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         if line is not None:
             self.process.stdin.write(json.dumps(line) + "\n")
             self.process.stdin.flush()

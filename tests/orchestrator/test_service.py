@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
+from harness import appears, body, gone, lives, orchestrator, processes_of, settings, task, until, until_task
 
-from harness import body, gone, lives, orchestrator, processes_of, settings, task, until, until_task
 from po_jupyter.errors import Conflict, Forbidden, InvalidInput, InvalidPipeline, InvalidSeed, NotFound
 from po_jupyter.orchestrator.service import Orchestrator
 
@@ -16,9 +15,12 @@ async def test_a_run_of_five_tasks_is_done_in_a_process_of_its_own(tmp_path: Pat
     """C4: submitted is durable, done is done, and the outputs are there."""
     async with orchestrator(tmp_path) as service:
         view, created = await service.submit(body(*(task(f"t{i}") for i in range(5))), owner="local")
-        assert created and view.state == "pending" and len(view.id) == 22
+        assert created
+        assert view.state == "pending"
+        assert len(view.id) == 22
         view = await until(service, view.id)
-        assert view.state == "done" and [t.state for t in view.tasks] == ["done"] * 5
+        assert view.state == "done"
+        assert [t.state for t in view.tasks] == ["done"] * 5
         outputs = await service.outputs(view.id, "local")
         assert list(outputs) == [f"t{i}" for i in range(5)]
         offsets = [e["offset"] for e in await service.events(view.id, "local")]
@@ -28,7 +30,9 @@ async def test_a_run_of_five_tasks_is_done_in_a_process_of_its_own(tmp_path: Pat
 async def test_a_stopped_orchestrator_leaves_no_process_and_the_next_one_goes_on(tmp_path: Path) -> None:
     """Done-when of recovery: a graceful stop drains, nothing is lost."""
     async with orchestrator(tmp_path) as service:
-        view, _ = await service.submit(body(task("one"), task("two", seconds=1.0), task("three")), owner="local")
+        view, _ = await service.submit(
+            body(task("one"), task("two", seconds=1.0), task("three")), owner="local"
+        )
         await until_task(service, view.id, "two")
         assert processes_of(tmp_path)
     await gone(processes_of(tmp_path))
@@ -47,7 +51,8 @@ async def test_cancel_keeps_what_is_finished(tmp_path: Path) -> None:
         await until_task(service, view.id, "two")
         await service.cancel(view.id, "local")
         view = await until(service, view.id)
-        assert view.state == "cancelled" and view.tasks[0].state == "done"
+        assert view.state == "cancelled"
+        assert view.tasks[0].state == "done"
         assert (await service.cancel(view.id, "local")).state == "cancelled", "twice is once"
         assert list(await service.outputs(view.id, None)) == ["one"]
 
@@ -57,13 +62,12 @@ async def test_cancel_ends_user_code_that_blocks_and_its_children(tmp_path: Path
     async with orchestrator(tmp_path, cancel_timeout=0.5) as service:
         note = tmp_path / "child.pid"
         view, _ = await service.submit(body(task("one"), task("two", block=60, child=str(note))), owner="local")
-        await until_task(service, view.id, "two")
-        async with asyncio.timeout(10):
-            while not (note.exists() and note.read_text()):
-                await asyncio.sleep(0.02)
+        await appears(note)
         await service.cancel(view.id, "local")
-        view = await until(service, view.id, timeout=8)
-        assert view.state == "cancelled" and view.tasks[0].state == "done" and view.tasks[1].state == "cancelled"
+        view = await until(service, view.id, patience=8)
+        assert view.state == "cancelled"
+        assert view.tasks[0].state == "done"
+        assert view.tasks[1].state == "cancelled"
         await gone([int(note.read_text())])
 
 
@@ -88,9 +92,12 @@ async def test_a_failed_run_resumes_where_it_failed(tmp_path: Path) -> None:
     """P12: resume does only what is not done."""
     async with orchestrator(tmp_path) as service:
         fixed = tmp_path / "fixed"
-        view, _ = await service.submit(body(task("one"), task("two", fail=str(fixed)), task("three")), owner="local")
+        view, _ = await service.submit(
+            body(task("one"), task("two", fail=str(fixed)), task("three")), owner="local"
+        )
         view = await until(service, view.id)
-        assert view.state == "failed" and [t.state for t in view.tasks] == ["done", "failed", "pending"]
+        assert view.state == "failed"
+        assert [t.state for t in view.tasks] == ["done", "failed", "pending"]
         fixed.touch()
         assert (await service.resume(view.id, "local")).state in ("pending", "running", "done")
         view = await until(service, view.id)
@@ -105,7 +112,9 @@ async def test_resume_from_a_task_does_it_and_everything_after_it_again(tmp_path
     """B13."""
     async with orchestrator(tmp_path) as service:
         fixed = tmp_path / "fixed"
-        view, _ = await service.submit(body(task("one"), task("two"), task("three", fail=str(fixed))), owner="local")
+        view, _ = await service.submit(
+            body(task("one"), task("two"), task("three", fail=str(fixed))), owner="local"
+        )
         await until(service, view.id)
         fixed.touch()
         await service.resume(view.id, "local", from_task="two")
@@ -120,7 +129,8 @@ async def test_a_gate_waits_and_a_decision_is_final(tmp_path: Path) -> None:
     async with orchestrator(tmp_path) as service:
         view, _ = await service.submit(body(gated, task("two")), owner="local")
         view = await until(service, view.id, ["waiting"])
-        assert view.gate is not None and view.gate["task"] == "one"
+        assert view.gate is not None
+        assert view.gate["task"] == "one"
         await service.gate(view.id, "local", "approve", "fine")
         assert (await until(service, view.id)).state == "done"
         with pytest.raises(Conflict):
@@ -129,7 +139,9 @@ async def test_a_gate_waits_and_a_decision_is_final(tmp_path: Path) -> None:
         view, _ = await service.submit(body(gated, task("two")), owner="local")
         await until(service, view.id, ["waiting"])
         view = await service.gate(view.id, "local", "reject", "no")
-        assert view.state == "cancelled" and view.error is not None and view.error["code"] == "gate_rejected"
+        assert view.state == "cancelled"
+        assert view.error is not None
+        assert view.error["code"] == "gate_rejected"
         await service.resume(view.id, "local")
         await until(service, view.id, ["waiting"])
         await service.gate(view.id, "local", "approve")
@@ -143,11 +155,14 @@ async def test_an_idempotency_key_makes_one_run(tmp_path: Path) -> None:
     async with orchestrator(tmp_path) as service:
         first, created = await service.submit(body(task("one"), idempotency_key="k"), owner="a")
         again, created_again = await service.submit(body(task("one"), idempotency_key="k"), owner="a")
-        assert created and not created_again and first.id == again.id
+        assert created
+        assert not created_again
+        assert first.id == again.id
         with pytest.raises(Conflict):
             await service.submit(body(task("other"), idempotency_key="k"), owner="a")
         other, created = await service.submit(body(task("one"), idempotency_key="k"), owner="b")
-        assert created and other.id != first.id
+        assert created
+        assert other.id != first.id
         for run in (first.id, other.id):
             await until(service, run)
 
@@ -205,7 +220,9 @@ async def test_registered_pipelines_are_run_by_name(tmp_path: Path) -> None:
     async with orchestrator(tmp_path) as service:
         definition = body(task("one"))["pipeline"]
         stored, new = await service.put_pipeline("test", definition, owner="a")
-        assert new and stored["revision"] and (await service.put_pipeline("test", definition, owner="a"))[1] is False
+        assert new
+        assert stored["revision"]
+        assert (await service.put_pipeline("test", definition, owner="a"))[1] is False
         assert [p["tasks"] for p in await service.list_pipelines(owner="a")] == [["one"]]
         assert await service.list_pipelines(owner="b") == []
         view, _ = await service.submit({"pipeline": "test", "seed": {"name": "s", "data": {}}}, owner="a")
@@ -225,7 +242,8 @@ async def test_large_seeds_stay_out_of_lists(tmp_path: Path) -> None:
         view, _ = await service.submit(asked, owner="a")
         assert view.seed["data"]["text"]
         listed = (await service.list("a"))[0][0]
-        assert "data" not in listed.seed and listed.seed["data_bytes"] > 100_000
+        assert "data" not in listed.seed
+        assert listed.seed["data_bytes"] > 100_000
         await until(service, view.id)
 
 
@@ -233,7 +251,8 @@ async def test_stop_before_start_and_twice_is_harmless(tmp_path: Path) -> None:
     service = Orchestrator(settings(tmp_path))
     await service.stop()
     await service.start()
-    assert service.ready()["ready"] and service.meta()["orchestrator"]["holder"]
+    assert service.ready()["ready"]
+    assert service.meta()["orchestrator"]["holder"]
     await service.stop()
     await service.stop()
     assert not service.ready()["ready"]

@@ -32,7 +32,9 @@ def test_a_run_from_submit_to_delete(http: httpx.Client) -> None:
     answer = http.post("runs", json=body(steps=1))
     assert answer.status_code == 201
     run = answer.json()["run"]
-    assert {"id", "name", "pipeline", "version", "state", "created_at", "tasks", "usage", "last_event"} <= set(run)
+    assert {"id", "name", "pipeline", "version", "state", "created_at", "tasks", "usage", "last_event"} <= set(
+        run
+    )
     events = http.get(f"runs/{run['id']}/events", headers={"Accept": "text/event-stream"})
     assert events.text.endswith('event: end\ndata: {"state":"done"}\n\n')
     assert http.get(f"runs/{run['id'][-6:]}").json()["run"]["state"] == "done"
@@ -138,7 +140,7 @@ def test_the_table_is_published(http: httpx.Client) -> None:
     assert "seed" in document["components"]["schemas"][reference]["required"]
     assert "/po/api/v1/runs/{id}/events" in document["paths"]
     text = json.dumps(document)
-    for name in set(part.split('"')[0] for part in text.split("#/components/schemas/")[1:]):
+    for name in {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}:
         assert name in document["components"]["schemas"]
 
 
@@ -154,7 +156,9 @@ def test_pipelines_are_registered_by_name(http: httpx.Client) -> None:
 
 def test_an_invalid_pipeline_says_where(http: httpx.Client) -> None:
     """P11: violations with their places."""
-    answer = http.post("pipelines/validate", json={"pipeline": {"name": "a", "tasks": [{"name": "t", "promt": "x"}]}})
+    answer = http.post(
+        "pipelines/validate", json={"pipeline": {"name": "a", "tasks": [{"name": "t", "promt": "x"}]}}
+    )
     assert answer.status_code == 400
     error = error_of(answer)
     assert error["code"] == "invalid_pipeline"
@@ -245,7 +249,9 @@ class TestPeople:
             refused = carol.post("runs", json=body())
             assert refused.status_code == 403
             assert error_of(refused)["details"] == {"scope": "runs:write"}
-            assert error_of(carol.post("runs/abcd/gate", json={"decision": "approve"}))["details"] == {"scope": "gates"}
+            assert error_of(carol.post("runs/abcd/gate", json={"decision": "approve"}))["details"] == {
+                "scope": "gates"
+            }
 
     def test_code_needs_its_own_scope(self, shared: JupyterProcess) -> None:
         """DESIGN Doors: `code:run` for `source` and `interpreter`."""

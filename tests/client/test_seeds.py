@@ -1,0 +1,89 @@
+"""DESIGN Cells: EXPR is the seed's data, wrapped in an envelope unless it is a Seed."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from pydantic import BaseModel
+
+from po_jupyter.client.seeds import seed_of
+from po_jupyter.errors import InvalidSeed
+from po_jupyter.model.seed import Seed
+
+
+class Model(BaseModel):
+    text: str
+
+
+@dataclasses.dataclass
+class Plain:
+    text: str
+
+
+class Polars:
+    """As far as a polars DataFrame matters here."""
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        return [{"a": 1}]
+
+
+@pytest.mark.parametrize(
+    ("value", "data"),
+    [
+        (None, {}),
+        ({"text": "x"}, {"text": "x"}),
+        ({"name": "n", "data": {}}, {"name": "n", "data": {}}),  # a dict is data, also one like an envelope
+        ([1, 2], {"rows": [1, 2]}),
+        (({"a": 1},), {"rows": [{"a": 1}]}),
+        (pd.DataFrame({"a": [1, 2], "b": ["x", None]}), {"rows": [{"a": 1, "b": "x"}, {"a": 2, "b": None}]}),
+        (pd.DataFrame({"a": [1.5, float("nan")]}), {"rows": [{"a": 1.5}, {"a": None}]}),
+        (
+            pd.DataFrame({"t": [pd.Timestamp("2026-01-02"), pd.NaT]}),
+            {"rows": [{"t": "2026-01-02T00:00:00"}, {"t": None}]},
+        ),
+        (pd.Series([1, 2]), {"rows": [1, 2]}),
+        (Polars(), {"rows": [{"a": 1}]}),
+        (Model(text="x"), {"text": "x"}),
+        (Plain("x"), {"text": "x"}),
+        ({"day": dt.date(2026, 1, 2), "at": Path("a/b")}, {"day": "2026-01-02", "at": "a/b"}),
+        ({"frame": pd.DataFrame({"a": [1]})}, {"frame": [{"a": 1}]}),
+        ({"n": pd.Series([3])[0], "array": pd.Series([1, 2]).to_numpy()}, {"n": 3, "array": [1, 2]}),
+        ({2: "a", True: "b", None: "c"}, {"2": "a", "true": "b", "null": "c"}),
+    ],
+)
+def test_a_value_becomes_the_data(value: Any, data: dict[str, Any]) -> None:
+    """The name is the pipeline's; what comes out is JSON."""
+    seed = seed_of(value, "tickets")
+    assert seed == Seed(name="tickets", data=data)
+    assert json.loads(json.dumps(seed.data, allow_nan=False)) == data
+
+
+def test_a_seed_is_an_envelope_already() -> None:
+    """Its own name stays."""
+    assert seed_of(Seed(name="mine", data={"a": 1}), "tickets").name == "mine"
+
+
+def test_what_json_cannot_hold_is_named_by_its_place() -> None:
+    """P11: every place at once, nothing is sent."""
+    ring: dict[str, Any] = {}
+    ring["self"] = ring
+    with pytest.raises(InvalidSeed) as caught:
+        seed_of({"rows": [{"a": object()}, {"b": float("inf")}], "f": {("x", 1): 2}, "ring": ring}, "t")
+    text = str(caught.value)
+    assert "seed.rows[0].a: object is not JSON" in text
+    assert "seed.rows[1].b: inf is not a JSON number" in text
+    assert "tuple" in text
+    assert "holds itself" in text
+
+
+@pytest.mark.parametrize("value", ["text", 3, object(), Model])
+def test_other_values_are_refused_with_an_example(value: Any) -> None:
+    """P11."""
+    with pytest.raises(InvalidSeed, match="a dict, a list of rows or a DataFrame"):
+        seed_of(value, "t")

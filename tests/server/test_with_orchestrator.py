@@ -1,0 +1,193 @@
+"""The routes over the real orchestrator: real store, real workers, real HTTP."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from jupyter_process import JupyterProcess
+
+from po_jupyter.client.sse import Parser
+
+MAP = """
+name: tickets
+tasks:
+  - name: prepare
+    source: |
+      def integration(ctx):
+          return {"n": len(ctx.seed["rows"])}
+  - name: label
+    prompt: "Label {{ item }} of {{ tasks.prepare.n }}"
+    for_each: "{{ seed.rows }}"
+llm: {model: "fake:echo"}
+"""
+
+NAP = """
+import asyncio
+async def integration(ctx):
+    await asyncio.sleep(3)
+    return 2
+"""
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterProcess]:
+    process = JupyterProcess(
+        tmp_path_factory.mktemp("real"), orchestrator=None, env={"OPENAI_API_KEY": "sk-never-to-be-seen"}
+    )
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def http(real: JupyterProcess) -> Iterator[httpx.Client]:
+    with real.http() as client:
+        yield client
+
+
+def finished(http: httpx.Client, run: str) -> dict[str, Any]:
+    answer = http.get(f"runs/{run}/events", headers={"Accept": "text/event-stream"}, timeout=60)
+    assert Parser().feed(answer.content)[-1].event == "end"
+    return dict(http.get(f"runs/{run}").json()["run"])
+
+
+def test_a_map_from_submit_to_its_rows(http: httpx.Client) -> None:
+    """HTTP.md: every shape of the main path, from the real parts."""
+    seed = {"name": "three", "data": {"rows": ["a", "b", "c"]}}
+    answer = http.post("runs", json={"pipeline": MAP, "seed": seed})
+    assert answer.status_code == 201, answer.text
+    run = finished(http, answer.json()["run"]["id"])
+    assert run["state"] == "done", run["error"]
+    assert [task["state"] for task in run["tasks"]] == ["done", "done"]
+    assert run["tasks"][1]["items"] == {"total": 3, "done": 3, "failed": 0, "in_flight": 0}
+    assert run["usage"]["calls"] == 3
+    outputs = http.get(f"runs/{run['id']}/outputs").json()["outputs"]
+    assert outputs["prepare"] == {"n": 3}
+    assert [row["index"] for row in outputs["label"]] == [0, 1, 2]
+    page = http.get(f"runs/{run['id']}/items", params={"task": "label", "limit": 2}).json()
+    assert [(row["index"], row["ok"]) for row in page["items"]] == [(0, True), (1, True)]
+    rest = http.get(f"runs/{run['id']}/items", params={"task": "label", "cursor": page["next"]}).json()
+    assert [row["index"] for row in rest["items"]] == [2]
+    assert rest["next"] is None
+    calls = http.get(f"runs/{run['id']}/calls", params={"task": "label"}).json()["calls"]
+    assert len({str(call["key"]) for call in calls}) == 3
+    assert http.get("runs", params={"state": "done"}).json()["runs"][0]["id"] == run["id"]
+    events = http.get(f"runs/{run['id']}/events", headers={"Accept": "application/json"}).json()["events"]
+    assert [event["offset"] for event in events] == list(range(1, len(events) + 1))
+    assert http.delete(f"runs/{run['id']}").status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "seed", "said"),
+    [
+        ({"name": "t", "tasks": [{"name": "a", "prompt": "x"}, {"name": "a", "prompt": "y"}]}, None, "unique"),
+        ({"name": "t", "tasks": [{"name": "a", "prompt": "x", "needs": ["a"]}]}, None, "circle"),
+        ({"name": "t", "tasks": [{"name": "a", "prompt": "x", "neds": []}]}, None, "did you mean `needs`"),
+        ({"name": "t", "llm": {"model": "nobody:x"}, "tasks": [{"name": "a", "prompt": "x"}]}, None, "nobody"),
+        ({"name": "t", "tasks": [{"name": "a", "prompt": "{{ seed.txt }} {{ tasks.b }}"}]}, None, "b"),
+        ({"name": "t", "tasks": [{"name": "a", "source": "def f(:\n"}]}, None, "parse"),
+        ({"name": "t", "tasks": [{"name": "a", "prompt": "x"}]}, {"data": {}}, "name"),
+        ("name: t\ntasks:\n  - name: a\n   prompt: x\n", None, "line"),
+        ("nobody-knows-it", None, "nobody-knows-it"),
+    ],
+)
+def test_what_cannot_run_is_refused_with_its_place(
+    http: httpx.Client, pipeline: Any, seed: Any, said: str
+) -> None:
+    """P11 and done-when 8: one clear message, nothing started."""
+    before = http.get("runs").json()
+    answer = http.post("runs", json={"pipeline": pipeline, "seed": seed or {"name": "s", "data": {}}})
+    assert answer.status_code in (400, 404), answer.text
+    assert said in answer.json()["error"]["message"]
+    assert http.get("runs").json() == before
+
+
+def test_meta_and_ready_say_who_works(http: httpx.Client, real: JupyterProcess) -> None:
+    """HTTP.md."""
+    meta = http.get("meta").json()
+    assert {"version", "user", "orchestrator", "data_dir", "limits", "providers", "python"} <= set(meta)
+    assert meta["orchestrator"]["pid"] == real.process.pid
+    assert http.get("ready").json()["ready"] is True
+
+
+def test_no_error_carries_a_key(http: httpx.Client, real: JupyterProcess) -> None:
+    """P10: whatever way it came into a message; nor the server's and the orchestrator's logs."""
+    pipeline = {"name": "k", "llm": {"model": "sk-never-to-be-seen:x"}, "tasks": [{"name": "a", "prompt": "x"}]}
+    for path in ("runs", "pipelines/validate"):
+        answer = http.post(path, json={"pipeline": pipeline, "seed": {"name": "s", "data": {}}})
+        assert answer.status_code == 400
+        assert "sk-never-to-be-seen" not in answer.text
+        assert "********" in answer.text
+    for log in (real.log, *(real.data / "logs").glob("*.log")):
+        assert "sk-never-to-be-seen" not in log.read_text()
+    assert (real.data / "logs" / "orchestrator.log").exists()
+
+
+def test_gates_are_decided_once(http: httpx.Client) -> None:
+    """DESIGN Gates: 200, then 409, also after the end."""
+    pipeline = {
+        "name": "g",
+        "llm": {"model": "fake:echo"},
+        "tasks": [{"name": "a", "prompt": "x", "gate": True}],
+    }
+    run = http.post("runs", json={"pipeline": pipeline, "seed": {"name": "s", "data": {}}}).json()["run"]["id"]
+    with http.stream("GET", f"runs/{run}/events") as answer:
+        parser = Parser()
+        for part in answer.iter_bytes():
+            if any(message.event == "run.waiting" for message in parser.feed(part)):
+                break
+    assert http.get(f"runs/{run}").json()["run"]["gate"]["task"] == "a"
+    assert http.post(f"runs/{run}/gate", json={"decision": "maybe"}).status_code == 400
+    assert http.post(f"runs/{run}/gate", json={"decision": "approve", "note": "fine"}).status_code == 200
+    assert http.post(f"runs/{run}/gate", json={"decision": "reject"}).status_code == 409
+    assert finished(http, run)["state"] == "done"
+    assert http.post(f"runs/{run}/gate", json={"decision": "approve"}).status_code == 409
+
+
+def test_the_servers_end_leaves_no_process_and_loses_no_run(tmp_path: Path) -> None:
+    """P1, DESIGN section 5: SIGTERM drains; the next server goes on with the run."""
+    nap = {"name": "n", "tasks": [
+        {"name": "first", "source": "def integration(ctx):\n    return 1"},
+        {"name": "nap", "source": NAP},
+    ]}  # fmt: skip
+    first = JupyterProcess(tmp_path, orchestrator=None)
+    with first.http() as http:
+        run = http.post("runs", json={"pipeline": nap, "seed": {"name": "s", "data": {}}}).json()["run"]["id"]
+        with http.stream("GET", f"runs/{run}/events") as answer:
+            parser = Parser()
+            for part in answer.iter_bytes():
+                if any(m.event == "task.done" for m in parser.feed(part)):
+                    break
+    family = psutil.Process(first.process.pid).children(recursive=True)
+    assert family
+    first.stop()
+    _, alive = psutil.wait_procs(family, 10)
+    assert alive == []
+    second = JupyterProcess(tmp_path, orchestrator=None)
+    try:
+        with second.http() as http:
+            view = finished(http, run)
+            assert view["state"] == "done"
+            assert http.get(f"runs/{run}/outputs").json()["outputs"] == {"first": 1, "nap": 2}
+    finally:
+        second.stop()
+
+
+def test_a_start_is_not_delayed(tmp_path: Path) -> None:
+    """P9: routes answer while the orchestrator is still starting."""
+    process = JupyterProcess(tmp_path, orchestrator="slow_orchestrator.Slow")
+    try:
+        with process.http() as http:
+            started = time.monotonic()
+            assert http.get("health").status_code == 200
+            assert http.get("ready").status_code == 503
+            assert time.monotonic() - started < 1
+            assert http.get("meta").status_code == 200  # waits for it
+            assert http.get("ready").status_code == 200
+    finally:
+        process.stop()
