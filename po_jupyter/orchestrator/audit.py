@@ -62,7 +62,9 @@ class AuditLog:
         if cursor is not None:
             name, _, offset = cursor.rpartition(":")
             if name not in names or not offset.isdecimal():
-                raise InvalidInput("that is not a cursor of this list", hint="Pass the `next` of the page before.")
+                raise InvalidInput(
+                    "that is not a cursor of this list", hint="Pass the `next` of the page before."
+                )
             files, end = files[: names.index(name) + 1], int(offset)
         found: list[dict[str, Any]] = []
         for file in reversed(files):

@@ -252,7 +252,9 @@ class Folder:
         try:
             head = self._store.head(run)
         except NotFound:
-            return here and intake.put_away(self._intents, run, result={"run": run, "state": "deleted"}, places=self.places)
+            return here and intake.put_away(
+                self._intents, run, result={"run": run, "state": "deleted"}, places=self.places
+            )
         if head["state"] not in ENDED:
             return False
         result = {
@@ -358,12 +360,10 @@ class Inbox:
             log.error("a seed waits", file=_shown(name), error=error.message, hint=error.hint)
             return
         if taken.rejected is not None:
-            await self._do(partial(self._audit.append, by="inbox", action="seed.reject", file=_shown(name)))
+            await self._do(partial(self._audit.append, by="inbox", action="reject_seed", file=_shown(name)))
         elif taken.new is not None and taken.head is not None:
             run = taken.head["run"]
-            await self._do(
-                partial(self._audit.append, by="inbox", action="run.submit", run=run, file=_shown(name))
-            )
+            await self._do(partial(self._audit.append, by="inbox", action="submit", run=run, file=_shown(name)))
             self._touched.add(run)
             await self._created(taken.new._replace(run=run), taken.head)
 
@@ -378,7 +378,9 @@ class Inbox:
                     debounce=max(10, int(self._settings.inbox_debounce * 1000)), step=10,
                 ):  # fmt: skip
                     self._wake.set()
-            except Exception as error:  # it is a Rust library's: no more inotify handles, the folder is gone, ...
+            except (
+                Exception
+            ) as error:  # it is a Rust library's: no more inotify handles, the folder is gone, ...
                 log.warning("the folder is polled, because it cannot be watched", error=str(error)[:200])
                 polling = True
             await asyncio.sleep(self._settings.inbox_rescan)

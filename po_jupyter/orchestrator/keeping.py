@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import structlog
@@ -15,7 +17,7 @@ from po_jupyter.orchestrator.audit import AuditLog
 from po_jupyter.orchestrator.feed import Feed
 from po_jupyter.orchestrator.pipeline_files import PipelineFiles
 from po_jupyter.orchestrator.registry import Registry
-from po_jupyter.orchestrator.retention import DAY, Policy, Retention, policy_of
+from po_jupyter.orchestrator.retention import DAY, Doomed, Policy, Retention, policy_of
 from po_jupyter.orchestrator.views import Views
 from po_jupyter.store.base import Head, NewRun, Store
 
@@ -50,7 +52,9 @@ class Keeping:
         self._do = run_off_loop
         self._retention = Retention(settings, store, views)
         self._pipelines = (
-            PipelineFiles(settings.pipelines_dir, registry, own_owner()) if settings.pipelines_dir is not None else None
+            PipelineFiles(settings.pipelines_dir, registry, own_owner())
+            if settings.pipelines_dir is not None
+            else None
         )
         self._inbox = None
         if settings.inbox_dir is not None:
@@ -113,25 +117,31 @@ async def clean(
     by: str,
     owner: str | None = None,
     dry_run: bool = False,
+    patience: float = float("inf"),
 ) -> dict[str, Any]:
-    """Delete what the policy says: `{runs: [{run, state, name, ended_at, bytes, why}], bytes, returned, dry_run}`.
+    """Delete what the policy says.
 
-    One run at a time, each in a thread: the store is held up for no longer than one deletion takes.
+    Answers `{runs: [{run, state, name, ended_at, bytes, why}], bytes, returned, dry_run, more}`; `more` when `patience`,
+    in seconds, ended before the work did. One run at a time, each in a thread: the store is held up for no longer than
+    one deletion takes.
     """
-    doomed = await run_off_loop(lambda: retention.plan(policy, owner=owner))
-    gone = []
-    for one in doomed:
-        if dry_run or await run_off_loop(retention.delete, one):
+    until = time.monotonic() + patience
+    doomed = await run_off_loop(partial(retention.plan, policy, owner=owner))
+    gone: list[Doomed] = []
+    more = False
+    for one in doomed if not dry_run else ():
+        if time.monotonic() > until:
+            more = True
+            break
+        if await run_off_loop(retention.delete, one):
             gone.append(one)
-        if not dry_run and gone and gone[-1] is one:
             feed.changed(one.run)
-            await run_off_loop(
-                lambda one=one: audit.append(
-                    by=by, action="run.delete", run=one.run, name=one.name, state=one.state, why=one.why
-                )
-            )
+            told = {"run": one.run, "name": one.name, "state": one.state, "why": one.why}
+            await run_off_loop(partial(audit.append, by=by, action="delete_run", **told))
     returned = 0
-    if not dry_run:
+    if dry_run:
+        gone = doomed
+    else:
         await run_off_loop(retention.sweep)
         returned = await run_off_loop(retention.reclaim)
         if gone:
@@ -141,4 +151,5 @@ async def clean(
         "bytes": sum(d.bytes for d in gone),
         "returned": returned,
         "dry_run": dry_run,
+        "more": more,
     }

@@ -71,7 +71,9 @@ class Retention:
         at = time.time() if at is None else at
         heads = sorted(self._ended(owner, policy.days), key=lambda h: h["updated_at"])
         doomed = [
-            self._doomed(head, "age") for head in heads if at - seconds(head["updated_at"]) >= policy.days[head["state"]] * DAY
+            self._doomed(head, "age")
+            for head in heads
+            if at - seconds(head["updated_at"]) >= policy.days[head["state"]] * DAY
         ]
         if policy.max_bytes:
             too_much = self.used()["runs"]["bytes"] - sum(d.bytes for d in doomed) - policy.max_bytes

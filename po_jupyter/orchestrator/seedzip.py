@@ -111,11 +111,16 @@ class SeedZip:
             at = name.casefold()
             while at := at.rpartition("/")[0]:
                 if at in folded:
-                    found.append(Violation(name[:200], f"{name!r:.120} lies below {folded[at]!r:.80}, which is a file"))
+                    found.append(
+                        Violation(name[:200], f"{name!r:.120} lies below {folded[at]!r:.80}, which is a file")
+                    )
                     break
         if total > settings.zip_max_bytes:
             found.append(
-                Violation("", f"unpacked it has {total:,} bytes; at most {settings.zip_max_bytes:,} are taken (zip_max_bytes)")
+                Violation(
+                    "",
+                    f"unpacked it has {total:,} bytes; at most {settings.zip_max_bytes:,} are taken (zip_max_bytes)",
+                )
             )
         if SEED not in self._entries:
             inside = next((i.filename for i in self._zip.infolist() if i.filename.endswith("/" + SEED)), None)
@@ -157,14 +162,19 @@ def _problem(info: zipfile.ZipInfo, settings: Settings) -> str | None:
 
 
 def _too_many(count: int, settings: Settings) -> Violation:
-    return Violation("", f"the archive lists {count:,} files; at most {settings.zip_max_files + 1:,} are taken (zip_max_files)")
+    return Violation(
+        "",
+        f"the archive lists {count:,} files; at most {settings.zip_max_files + 1:,} are taken (zip_max_files)",
+    )
 
 
 def _judge_directory(file: BinaryIO, settings: Settings) -> None:
     """Look at the end of the file before `zipfile` reads a directory of whatever size it claims."""
     size = file.seek(0, 2)
     if size > settings.zip_max_bytes:
-        raise InvalidSeed(f"the archive has {size:,} bytes; at most {settings.zip_max_bytes:,} are taken (zip_max_bytes)")
+        raise InvalidSeed(
+            f"the archive has {size:,} bytes; at most {settings.zip_max_bytes:,} are taken (zip_max_bytes)"
+        )
     if not size:
         raise InvalidSeed("the archive is empty")
     file.seek(max(0, size - _END.size - 2**16))

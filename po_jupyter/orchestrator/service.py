@@ -39,6 +39,7 @@ from po_jupyter.store.base import Head, NewRun, Store
 
 log = structlog.get_logger("po_jupyter.orchestrator")
 
+_PATIENCE = 10.0  # s that one request to clean may take; its caller asks again
 _THREADS = 6  # that wait for the store; it has a thread for each of its shards itself
 
 
@@ -374,7 +375,7 @@ class Orchestrator(Reader):
         older_than: float | None = None,
         states: Sequence[str] = (),
     ) -> dict[str, Any]:
-        """Delete old runs: `{runs: [{run, state, name, ended_at, bytes, why}], bytes, returned, dry_run}`.
+        """Delete old runs: `{runs: [{run, state, name, ended_at, bytes, why}], bytes, returned, dry_run, more}`.
 
         With `older_than` (days): the `states` given, or else only finished ones. Without: what retention's settings
         say. Only ended runs are ever deleted; `dry_run` deletes nothing.
@@ -386,7 +387,7 @@ class Orchestrator(Reader):
             raise InvalidInput("`states` needs `older_than`", hint="For example 30 days; 0 means all of them.")
         return await clean(
             self._retention, policy, feed=self.feed, audit=self._audit, run_off_loop=self._do,
-            by=owner or "admin", owner=owner, dry_run=dry_run,
+            by=owner or "admin", owner=owner, dry_run=dry_run, patience=_PATIENCE,
         )  # fmt: skip
 
     async def usage(self, owner: str | None) -> dict[str, Any]:

@@ -131,7 +131,9 @@ async def test_what_lies_there_at_the_start_is_taken_in_once(tmp_path: Path) -> 
 async def test_a_file_that_is_still_written_waits(tmp_path: Path) -> None:
     """B9: stable-write detection; the half that is there first is no reason to reject it."""
     inbox = tmp_path / "inbox"
-    async with orchestrator(tmp_path / "data", inbox_dir=inbox, inbox_debounce=0.02, inbox_stable=0.4) as service:
+    async with orchestrator(
+        tmp_path / "data", inbox_dir=inbox, inbox_debounce=0.02, inbox_stable=0.4
+    ) as service:
         await service.put_pipeline("greet", GREET, owner="local")
         path = await there(inbox / "pending") / "slow-seed.json"
         data = seed()
@@ -158,7 +160,7 @@ async def test_a_rejected_seed_has_its_reasons_beside_it_and_can_be_dropped_agai
         (run,) = await appears(service)
         assert (await until(service, run.id)).state == "done"
         entries, _ = service._audit.read()
-        assert [(e["by"], e["action"]) for e in entries] == [("inbox", "run.submit"), ("inbox", "seed.reject")]
+        assert [(e["by"], e["action"]) for e in entries] == [("inbox", "submit"), ("inbox", "reject_seed")]
 
 
 async def test_a_resumed_run_brings_its_result_up_to_date(tmp_path: Path) -> None:
@@ -249,9 +251,7 @@ def test_the_same_file_is_the_same_run(tmp_path: Path) -> None:
 def test_the_folder_is_looked_through_quickly(tmp_path: Path, empty: bool) -> None:
     """P9: a thousand files that are no seeds cost a look less than a tenth of a second."""
     store = DiskStore(tmp_path / "store", shards=1)
-    folder = Folder(
-        settings(tmp_path, inbox_dir=tmp_path / "inbox"), store, Registry(store), owner="local"
-    )
+    folder = Folder(settings(tmp_path, inbox_dir=tmp_path / "inbox"), store, Registry(store), owner="local")
     folder.open()
     if not empty:
         for i in range(1000):

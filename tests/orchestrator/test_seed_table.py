@@ -1,5 +1,7 @@
 """R1.1, P11, "Done when" 6: malformed seed files and archives, each with its one clear message, and nothing changed."""
 
+# ruff: noqa: E501 - one case is one line of the table
+
 from __future__ import annotations
 
 import io
@@ -50,7 +52,9 @@ class Desk:
         assert taken.new is None
         assert taken.rejected is not None
         where = self.folder.root / "rejected"
-        assert sorted(p.name for p in where.iterdir()) == sorted([taken.rejected, f"{taken.rejected}.reason.json"])
+        assert sorted(p.name for p in where.iterdir()) == sorted(
+            [taken.rejected, f"{taken.rejected}.reason.json"]
+        )
         self.unchanged()
         assert list(self.folder.pending.iterdir()) == []
         reason = json.loads((where / f"{taken.rejected}.reason.json").read_text("utf-8"))
@@ -61,7 +65,9 @@ class Desk:
         assert self.store.runs().heads == []
         assert self.folder.going() == []
         assert list((self.folder.root / "complete").iterdir()) == []
-        assert not (self.settings.data_dir / "runs").exists() or not list((self.settings.data_dir / "runs").iterdir())
+        assert not (self.settings.data_dir / "runs").exists() or not list(
+            (self.settings.data_dir / "runs").iterdir()
+        )
 
 
 @pytest.fixture
@@ -325,5 +331,7 @@ def test_a_rejected_file_replaces_none_that_was_rejected_before(desk: Desk) -> N
     for i, data in enumerate((b"{", b"[]", b"")):
         desk.drop("x-seed.json", data)
         assert desk.folder.take("x-seed.json").rejected == ("x-seed.json" if i == 0 else f"x-seed~{i + 1}.json")
-    found = {p.name: p.read_bytes() for p in (desk.folder.root / "rejected").iterdir() if "reason" not in p.name}
+    found = {
+        p.name: p.read_bytes() for p in (desk.folder.root / "rejected").iterdir() if "reason" not in p.name
+    }
     assert found == {"x-seed.json": b"{", "x-seed~2.json": b"[]", "x-seed~3.json": b""}
