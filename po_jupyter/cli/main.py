@@ -30,6 +30,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "runs": ("looking", "List runs, the newest first."),
     "status": ("looking", "Say how the orchestrator is, or how a run is."),
     "show": ("looking", "Show a run, live until it ends."),
+    "artifacts": ("files", "List the files that a run's tasks wrote, or get one."),
     "logs": ("looking", "Print the history of a run, or the orchestrator's log."),
     "cancel": ("deciding", "Cancel a run; what is finished is kept."),
     "resume": ("deciding", "Go on with a run that failed, was cancelled or is dead."),

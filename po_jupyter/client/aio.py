@@ -170,6 +170,18 @@ class AsyncClient:
         data = await self._wire.json("GET", f"runs/{_part(run_id)}/outputs", params=_params(task=task))
         return dict(data["outputs"])
 
+    async def artifacts(self, run_id: str) -> list[dict[str, Any]]:
+        """The run's artifacts: `{name, task, bytes, sha256, path}` each; `path` on the orchestrator's machine."""
+        return list((await self._wire.json("GET", f"runs/{_part(run_id)}/artifacts"))["artifacts"])
+
+    async def artifact(self, run_id: str, name: str) -> bytes:
+        """The content of an artifact. NotFound."""
+        answer = await self._wire.send("GET", f"runs/{_part(run_id)}/artifacts/{_part(name)}")
+        if answer.is_success:
+            return answer.content
+        read_answer(self._wire.endpoint.url, answer)
+        raise AssertionError("read_answer raises what is no success")
+
     async def items(
         self, run_id: str, task: str, *, state: str | None = None, cursor: str | None = None, limit: int = 1000
     ) -> tuple[list[dict[str, Any]], str | None]:

@@ -162,6 +162,14 @@ class Run:
         self._client._call(self._client.aio.delete(self.id))
 
     # -- results --------------------------------------------------------------------------------
+    def artifacts(self) -> list[dict[str, Any]]:
+        """Files that finished tasks wrote: `{name, task, bytes, sha256, path}` each, by name."""
+        return self._client._call(self._client.aio.artifacts(self.id))
+
+    def artifact(self, name: str) -> bytes:
+        """The content of one of `artifacts()`. NotFound."""
+        return self._client._call(self._client.aio.artifact(self.id, name))
+
     def items(self, task: str, state: str | None = None) -> list[dict[str, Any]]:
         """Rows of a map so far in order, `{index, ok, output, error, usage}`; `state`: `done` or `failed`."""
         return self._client._call(self._items(task, state))

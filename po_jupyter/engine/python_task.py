@@ -196,7 +196,6 @@ class PythonTask:
         self._task = task
         self._functions = functions
         self._validators = Validators()
-        self._io = TaskIo(work.run_dir, task.name)
 
     def stages(self, calls: Calls, inputs: Inputs) -> dict[str, Stage]:
         """The stage functions as the lifecycle calls them."""
@@ -227,7 +226,11 @@ class PythonTask:
             flags=frame.flags,
             config=task.config,
             llm=llm,
-            io=self._io,
+            io=TaskIo(
+                work.run_dir,
+                task.name,
+                work.files.attempt(task.name, frame.index, frame.attempt, frame),
+            ),
             validators=self._validators,
             meta={
                 "run": work.run,

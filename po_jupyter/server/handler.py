@@ -8,6 +8,7 @@ import re
 from contextlib import suppress
 from http.client import responses
 from typing import TYPE_CHECKING, Any, get_args
+from urllib.parse import quote
 
 from jupyter_server._tz import utcnow
 from jupyter_server.base.call_context import CallContext
@@ -19,7 +20,7 @@ from tornado.web import HTTPError, stream_request_body
 from po_jupyter.errors import Forbidden, InvalidInput, NotFound, PoError, Unauthenticated
 from po_jupyter.model.violations import violations_of
 from po_jupyter.server import auth
-from po_jupyter.server.routes import Answer, Call, Route, Streamed, Table
+from po_jupyter.server.routes import Answer, Call, File, Route, Streamed, Table
 from po_jupyter.telemetry.logging import redactor
 
 if TYPE_CHECKING:
@@ -160,6 +161,12 @@ class ApiHandler(JupyterHandler):
             await asyncio.to_thread(self._audit, call, result)
         if isinstance(result, Streamed):
             await self._stream(result)
+            return
+        if isinstance(result, File):
+            self.set_header("Content-Type", "application/octet-stream")
+            name = quote(result.name, safe="")
+            self.set_header("Content-Disposition", f"attachment; filename*=UTF-8''{name}")
+            self.finish(result.content)
             return
         answer = result if isinstance(result, Answer) else Answer(result)
         self.set_status(answer.status)

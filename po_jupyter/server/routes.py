@@ -49,6 +49,13 @@ class Answer(NamedTuple):
     status: int = 200
 
 
+class File(NamedTuple):
+    """An answer that is a file, to be saved and never to be shown: a model may have written it (P6)."""
+
+    content: bytes
+    name: str
+
+
 class Streamed(NamedTuple):
     """An answer that goes on: server-sent events, or lines (`media`)."""
 
@@ -180,6 +187,17 @@ async def gate(call: Call) -> Any:
 async def outputs(call: Call) -> Any:
     """Outputs of finished tasks."""
     return {"outputs": await call.orchestrator.outputs(call.path["id"], call.owner, call.query.task)}
+
+
+async def artifacts(call: Call) -> Any:
+    """Files that finished tasks wrote, and those that came with the seed."""
+    return {"artifacts": await call.orchestrator.artifacts(call.path["id"], call.owner)}
+
+
+async def artifact(call: Call) -> Any:
+    """One of these files."""
+    name = call.path["path"]
+    return File(await call.orchestrator.artifact(call.path["id"], call.owner, name), name.rpartition("/")[2])
 
 
 async def items(call: Call) -> Any:
@@ -315,8 +333,12 @@ class Table:
 
 def _pattern(path: str) -> re.Pattern[str]:
     parts = re.split(r"\{(\w+)\}", path)  # text, name, text, name, ...
+    steps = {"path": "."}  # the name of a file may have directories
     return re.compile(
-        "".join(f"(?P<{part}>[^/]{{1,200}})" if i % 2 else re.escape(part) for i, part in enumerate(parts))
+        "".join(
+            f"(?P<{part}>{steps.get(part, '[^/]')}{{1,200}})" if i % 2 else re.escape(part)
+            for i, part in enumerate(parts)
+        )
     )
 
 
@@ -340,6 +362,8 @@ TABLE = Table(
         Route("POST", "runs/{id}/resume", WRITE, resume, body=ResumeBody),
         Route("POST", "runs/{id}/gate", ("gates",), gate, body=GateBody),
         Route("GET", "runs/{id}/outputs", READ, outputs, query=OutputsQuery),
+        Route("GET", "runs/{id}/artifacts", READ, artifacts),
+        Route("GET", "runs/{id}/artifacts/{path}", READ, artifact, media="application/octet-stream"),
         Route("GET", "runs/{id}/items", READ, items, query=ItemsQuery),
         Route("GET", "runs/{id}/calls", READ, calls, query=CallsQuery),
         Route("GET", "runs/{id}/events", READ, run_events, query=EventsQuery, streams=True, media=EVENTS),

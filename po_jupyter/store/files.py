@@ -123,6 +123,17 @@ def parts_of(name: str) -> tuple[str, ...]:
     return parts
 
 
+def same(one: list[int] | None, other: list[int] | None) -> bool:
+    """Whether two identities are of one file.
+
+    Files restored from a copy have other inodes, and one that is still being edited has another time: one of
+    the two is enough.
+    """
+    if not one or not other:
+        return one is not None and one == other
+    return one[0] == other[0] or one[1:] == other[1:]
+
+
 class Tree:
     """The files below `root`. Names are relative with forward slashes; no link is followed below the root.
 
@@ -153,9 +164,9 @@ class Tree:
         return data
 
     def identity(self, name: str) -> list[int] | None:
-        """What tells a file or directory from another one that takes its name later; None: there is none.
+        """What tells a file from another one that takes its name later, for `same`; None: there is none.
 
-        InvalidInput for a link and for anything that is neither.
+        InvalidInput for a link and for anything that is neither file nor directory.
         """
         try:
             with self._errors(name, "read"), self._parent(name) as (fd, where, last):
@@ -164,7 +175,9 @@ class Tree:
             return None
         if not (stat.S_ISREG(info.st_mode) or stat.S_ISDIR(info.st_mode)):
             raise InvalidInput(f"{name[:80]!r} is a link or something special, not a file")
-        return [info.st_dev, info.st_ino]
+        if stat.S_ISDIR(info.st_mode):
+            return []  # a directory changes with its content
+        return [info.st_ino, info.st_size, info.st_mtime_ns]
 
     def stamp(self, name: str) -> list[int]:
         """`identity` with time of change (ns) and size: tells apart the contents that a name had. NotFound."""

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 from po_jupyter.errors import Conflict, InvalidInput, NotFound, PoError, StoreError
 from po_jupyter.model.event import now
-from po_jupyter.store.files import TEMPORARY, Tree, parts_of
+from po_jupyter.store.files import TEMPORARY, Tree, parts_of, same
 from po_jupyter.testing.crashpoints import crashpoint
 
 LOG = ".po-intents"  # the directory below the root; the same file system, so that renames work
@@ -249,9 +249,9 @@ class Intent:
             if tree.identity(staged) is not None:  # otherwise it is in its place already
                 tree.move(staged, op["path"])
         elif kind == "remove":
-            if op["identity"] is not None and tree.identity(op["path"]) == op["identity"]:
+            if same(tree.identity(op["path"]), op["identity"]):
                 tree.remove(op["path"])
-        elif tree.identity(op["source"]) == op["identity"]:
+        elif same(tree.identity(op["source"]), op["identity"]):
             if tree.identity(op["target"]) is not None:
                 raise Conflict(f"{op['target'][:80]!r} is there already; {op['source'][:80]!r} stays")
             tree.move(op["source"], op["target"])
