@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from po_jupyter.cli import base
 from po_jupyter.model import format as fmt
 
+if TYPE_CHECKING:
+    _Type = click.ParamType[float]
+else:
+    _Type = click.ParamType  # older versions of click know it without the kind of its value
+
 _DAYS = {"h": 1 / 24, "d": 1.0, "w": 7.0, "y": 365.0}
 _ENDED = ("done", "failed", "cancelled", "dead")
 
 
-class Age(click.ParamType):
+class Age(_Type):
     """`30d`, `12h`, `2w`: days as a number."""
 
     name = "age"

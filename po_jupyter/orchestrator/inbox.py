@@ -167,6 +167,7 @@ class Folder:
                 return Taken()  # somebody writes to it after all
             run_dir = self._settings.data_dir / "runs" / new.run
             if archive is not None:
+                self._forget_artifacts(new.run)  # what a crash left of an earlier try
                 archive.unpack(run_dir)
         try:
             head, fresh = intake.take_in(self._intents, self._store, new, name, places=self.places)

@@ -121,9 +121,9 @@ async def clean(
 ) -> dict[str, Any]:
     """Delete what the policy says.
 
-    Answers `{runs: [{run, state, name, ended_at, bytes, why}], bytes, returned, dry_run, more}`; `more` when `patience`,
-    in seconds, ended before the work did. One run at a time, each in a thread: the store is held up for no longer than
-    one deletion takes.
+    Answers `{runs: [{run, state, name, ended_at, bytes, why}], bytes, returned, dry_run, more}`; `more` when
+    `patience`, in seconds, ended before the work did. One run at a time, each in a thread: the store is held up
+    for no longer than one deletion takes.
     """
     until = time.monotonic() + patience
     doomed = await run_off_loop(partial(retention.plan, policy, owner=owner))

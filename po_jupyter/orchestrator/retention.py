@@ -1,8 +1,8 @@
-"""What is deleted by itself, and how much room there is in the rest (G7). Everything blocks: call it in a thread.
+"""What is deleted by itself, and how much room there is in the rest (G7). It blocks: call it in a thread.
 
-Nothing that has not ended is ever deleted. What can be resumed (cancelled, failed, dead) stays unless days were set
-for it, or a person names its state. So by default only finished runs go, after 30 days. A size limit takes the oldest
-runs of the states that have days. With a run go its directory and the uploaded rows that no other run uses.
+Nothing that has not ended is ever deleted. What can be resumed (cancelled, failed, dead) stays unless days were
+set for it, or a person names its state. So by default only finished runs go, after 30 days. A size limit takes the
+oldest runs of the states that have days. With a run go its directory and the uploaded rows that no other run uses.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class Retention:
         return True
 
     def sweep(self) -> int:
-        """Remove what belongs to no run: directories that a crash left, uploaded rows. The bytes that it had."""
+        """Remove what belongs to no run: directories that a crash left, uploaded rows. How many bytes."""
         freed = 0
         for entry in _entries(self._data_dir / "runs"):
             if _ID.fullmatch(entry.name) and _older(entry, _ORPHAN) and not self._exists(entry.name):
@@ -164,7 +164,7 @@ class Retention:
         return max(0, before - tree_bytes(self._data_dir / "store"))
 
     def used(self, owner: str | None = None) -> dict[str, Any]:
-        """Sizes on disk in bytes: `{runs: {bytes, states: {state: {runs, bytes}}}, store, files, blobs, logs, free}`.
+        """Bytes on the disk: `{runs: {bytes, states: {state: {runs, bytes}}}, store, files, blobs, logs, free}`.
 
         `runs` are the runs of `owner` (None: everybody's) by state; the rest is of the whole data directory.
         """
@@ -217,7 +217,7 @@ def seconds(at: str) -> float:
 
 
 def tree_bytes(directory: Path) -> int:
-    """The room that the files below `directory` take on the disk, without following links; 0 when there is none."""
+    """The bytes of all files below `directory`, without following links; 0 when there is none."""
     total, todo = 0, [directory]
     while todo:
         for entry in _entries(todo.pop()):

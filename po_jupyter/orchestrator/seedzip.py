@@ -1,8 +1,8 @@
 """A seed as an archive: `seed.json` and files below `artifacts/`, unpacked with suspicion.
 
 An archive is a program for a small machine: it names places, says sizes that need not be true, and can be a few
-kilobytes that stand for a terabyte. So its directory is judged before it is read, its names before they are used,
-and what comes out is counted while it comes.
+kilobytes that stand for a terabyte. So its directory is judged before it is read, its names before they are
+used, and what comes out is counted while it comes.
 """
 
 from __future__ import annotations
@@ -119,7 +119,8 @@ class SeedZip:
             found.append(
                 Violation(
                     "",
-                    f"unpacked it has {total:,} bytes; at most {settings.zip_max_bytes:,} are taken (zip_max_bytes)",
+                    f"unpacked it has {total:,} bytes; "
+                    f"at most {settings.zip_max_bytes:,} are taken (zip_max_bytes)",
                 )
             )
         if SEED not in self._entries:

@@ -184,6 +184,7 @@ class Orchestrator(Reader):
                 "since": document.get("since"),
             },
             "data_dir": str(self.settings.data_dir),
+            "inbox_dir": str(self.settings.inbox_dir) if self.settings.inbox_dir is not None else None,
             "limits": {"running": self.settings.max_running},
             "providers": sorted(specs()),
             "python": sys.version.split()[0],
@@ -377,8 +378,8 @@ class Orchestrator(Reader):
     ) -> dict[str, Any]:
         """Delete old runs: `{runs: [{run, state, name, ended_at, bytes, why}], bytes, returned, dry_run, more}`.
 
-        With `older_than` (days): the `states` given, or else only finished ones. Without: what retention's settings
-        say. Only ended runs are ever deleted; `dry_run` deletes nothing.
+        With `older_than` (days): the `states` given, or else only finished ones. Without: what the settings of
+        retention say. Only ended runs are ever deleted; `dry_run` deletes nothing.
         """
         policy = policy_of(self.settings)._replace(max_bytes=0)
         if older_than is not None:

@@ -235,10 +235,10 @@ class _ShardRows:
         return int(size)
 
     def reclaim(self) -> None:
-        # With auto_vacuum=FULL the database itself shrinks at every commit: a VACUUM gained 0 to 30 % of what was
-        # left after 90 % of the runs were deleted. What stays large is the journal beside it.
+        # With auto_vacuum=FULL the database itself shrinks at every commit: a VACUUM gained 0 to 30 % of what
+        # was left after 90 % of the runs were deleted. What stays large is the journal beside it.
         sql = self._cache._sql
-        sql("PRAGMA busy_timeout = 100").fetchall()  # not now, if somebody is at work: the next cleaning does it
+        sql("PRAGMA busy_timeout = 100").fetchall()  # if somebody is at work, the next cleaning does it
         try:
             sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         finally:

@@ -36,17 +36,17 @@ def seed(pipeline: str = "greet", name: str = "first", **data: Any) -> bytes:
     return json.dumps({"name": name, "pipeline": pipeline, "data": data or {"who": "you"}}).encode()
 
 
-async def appears(service: Orchestrator, count: int = 1, timeout: float = 15.0) -> list[RunView]:
+async def appears(service: Orchestrator, count: int = 1, patience: float = 15.0) -> list[RunView]:
     """The runs, once there are so many."""
-    async with service.feed.subscribe(None) as notes, asyncio.timeout(timeout):
+    async with service.feed.subscribe(None) as notes, asyncio.timeout(patience):
         while len(views := (await service.list(None))[0]) < count:
             await notes.get(0.2)
     return views
 
 
-async def there(path: Path, timeout: float = 15.0) -> Path:
-    async with asyncio.timeout(timeout):
-        while not path.exists():
+async def there(path: Path, patience: float = 15.0) -> Path:
+    async with asyncio.timeout(patience):
+        while not path.exists():  # noqa: ASYNC110 - another process's file
             await asyncio.sleep(0.02)
     return path
 
@@ -61,7 +61,7 @@ async def test_the_first_systems_files_work_unchanged(tmp_path: Path) -> None:
         # The stages' names as the first system writes them.
         "analysis": "def preProcessing(ctx):\n    return [a.lower() for a in ctx.tasks['research']['areas']]\n",
         "reanalyze": "async def ingestion(ctx):\n    return len(ctx.tasks['analysis'])\n",
-        "synthesis": "def ingestion(ctx):\n    return {'topic': ctx.seed['topic'], 'n': ctx.tasks['reanalyze']}\n",
+        "synthesis": "def ingestion(ctx):\n    return {**ctx.seed, 'n': ctx.tasks['reanalyze']}\n",
         "formatting": "def integration(ctx):\n    return '{topic}: {n}'.format(**ctx.tasks['synthesis'])\n",
     }
     for name, code in write.items():
@@ -107,19 +107,16 @@ async def test_an_archive_brings_its_artifacts(tmp_path: Path) -> None:
 
 
 async def test_what_lies_there_at_the_start_is_taken_in_once(tmp_path: Path) -> None:
-    """B9, P1: no event is needed; a restart does not start the runs again, and strangers stay where they are."""
-    inbox = tmp_path / "inbox"
+    """B9, P1: no event is needed; a restart starts nothing again, and strangers stay where they are."""
+    inbox, folder = tmp_path / "inbox", tmp_path / "pipelines"
+    folder.mkdir()
+    (folder / "greet.json").write_text(json.dumps(GREET))
     (inbox / "pending").mkdir(parents=True)
     for i in range(3):
         (inbox / "pending" / f"{i}-seed.json").write_bytes(seed(name=f"n{i}"))
     (inbox / "pending" / "notes.txt").write_text("not a seed")
-    for again in (False, True):
-        async with orchestrator(tmp_path / "data", inbox_dir=inbox, **QUICK) as service:
-            await service.put_pipeline("greet", GREET, owner="local")
-            if not again:
-                # The pipeline came after the start: seeds that were quicker have been rejected, so drop them anew.
-                for path in (inbox / "rejected").glob("*-seed.json") if (inbox / "rejected").exists() else ():
-                    os.replace(path, inbox / "pending" / path.name)
+    for _ in range(2):
+        async with orchestrator(tmp_path / "data", inbox_dir=inbox, pipelines_dir=folder, **QUICK) as service:
             views = await appears(service, 3)
             for view in views:
                 assert (await until(service, view.id)).state == "done"
@@ -179,7 +176,7 @@ async def test_a_resumed_run_brings_its_result_up_to_date(tmp_path: Path) -> Non
         await service.resume(run.id, None)
         assert (await until(service, run.id, ("done",))).state == "done"
         async with asyncio.timeout(10):
-            while json.loads(result.read_text())["state"] != "done":
+            while json.loads(result.read_text())["state"] != "done":  # noqa: ASYNC110 - written in a thread
                 await asyncio.sleep(0.02)
 
 
@@ -218,8 +215,28 @@ async def test_one_folder_is_one_orchestrators(tmp_path: Path) -> None:
         assert (await two.list(None))[0] == []
 
 
+async def test_only_the_holder_of_the_store_takes_files(tmp_path: Path) -> None:
+    """DESIGN section 5: two servers on one data directory; when one goes, the other goes on."""
+    inbox = tmp_path / "inbox"
+    data = tmp_path / "data"
+    async with orchestrator(data, inbox_dir=inbox, **QUICK) as first:  # noqa: SIM117 - one after the other
+        async with orchestrator(data, inbox_dir=inbox, **QUICK) as follower:
+            await first.put_pipeline("greet", GREET, owner="local")
+            (await there(inbox / "pending") / "a-seed.json").write_bytes(seed(name="a"))
+            (run,) = await appears(follower)
+            await until(follower, run.id)
+            assert follower.meta()["orchestrator"]["holder"] is False
+            await first.stop()
+            (inbox / "pending" / "b-seed.json").write_bytes(seed(name="b"))
+            views = await appears(follower, 2)
+            assert [v.name for v in views] == ["b", "a"]
+            for view in views:
+                assert (await until(follower, view.id)).state == "done"
+                await there(inbox / "complete" / view.id / "result.json")
+
+
 def test_the_same_file_is_the_same_run(tmp_path: Path) -> None:
-    """B9, R2.3: whatever happened after the run was created, the file that is still there makes no second one."""
+    """B9, R2.3: whatever happened after the run was created, its file makes no second one."""
     store = DiskStore(tmp_path / "store", shards=2)
     registry = Registry(store)
     registry.put(check_pipeline(GREET), "local")
