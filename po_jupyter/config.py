@@ -1,9 +1,9 @@
 """Every setting, in one frozen value, read in one place.
 
 Weight grows from left to right: defaults < file < `PO_*` environment < traitlets at the Jupyter edge.
-The file is `PO_CONFIG`, else `po.yaml`, `po.toml` or `po.json` in the data directory; a path in it is relative to it.
-The data directory is `PO_DATA_DIR`, else that of the project (`po init`) that the current directory is in, else the
-user's. An environment variable is the setting's name in capitals behind `PO_` (`PO_MAX_RUNNING=8`).
+The file is `PO_CONFIG`, else `po.yaml`, `po.toml` or `po.json` in the data directory; a path in it is relative
+to it. The data directory is `PO_DATA_DIR`, else that of the project (`po init`) that the current directory is in,
+else the user's. An environment variable is the setting's name in capitals behind `PO_` (`PO_MAX_RUNNING=8`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _OTHERS = frozenset({
     "PO_CONFIG", "PO_JUPYTER_URL", "PO_JUPYTER_TOKEN", "PO_TEST_STRICT", "PO_TESTING", "PO_CRASHPOINT",
 })  # fmt: skip
 
-PROJECT_DATA = "pipeline-data"  # the data directory of a project; one with a settings file in it makes the project
+PROJECT_DATA = "pipeline-data"  # a folder of this name with a settings file in it makes its parent a project
 _KINDS = ("yaml", "toml", "json")
 
 Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
@@ -117,13 +117,13 @@ class Settings(BaseModel):
     )
     inbox_dir: Directory | None = Field(
         default=None,
-        description="The watch folder: a seed file dropped into its `pending` becomes a run. Unset: there is none.",
+        description="The watch folder: a seed file in its `pending` becomes a run. Unset: there is none.",
     )
     inbox_suffix: Annotated[str, Field(pattern=r"^[^/\\]+\.json$")] = Field(
         default="-seed.json", description="How the name of a seed file ends."
     )
     inbox_zip_suffix: Annotated[str, Field(pattern=r"^[^/\\]+\.zip$")] = Field(
-        default="-seed.zip", description="How the name of an archive ends that holds `seed.json` and `artifacts/`."
+        default="-seed.zip", description="How an archive's name ends that holds `seed.json` and `artifacts/`."
     )
     inbox_pending: FolderName = Field(default="pending", description="Where seed files are dropped.")
     inbox_current: FolderName = Field(default="current", description="Where the files of runs are that go on.")
@@ -132,7 +132,7 @@ class Settings(BaseModel):
         default="rejected", description="Where files are that cannot be run, each with its reason beside it."
     )
     inbox_debounce: Annotated[float, Field(ge=0.01, le=60)] = Field(
-        default=0.1, description="How long changes of the watch folder are gathered before it is looked through."
+        default=0.1, description="How long changes of the watch folder are gathered before it is looked at."
     )
     inbox_stable: Annotated[float, Field(ge=0, le=3600)] = Field(
         default=0.5, description="How long a file's size and time must stay the same before it is read."
@@ -164,7 +164,7 @@ class Settings(BaseModel):
     )
     retention_max_bytes: Annotated[int, Field(ge=0)] = Field(
         default=0,
-        description="Above this size of all runs the oldest are deleted, of states that have days only. 0: no limit.",
+        description="Above this size of all runs the oldest go, of states that have days only. 0: no limit.",
     )
     retention_every: Annotated[float, Field(gt=0, le=365)] = Field(
         default=1, description="Days between two cleanings."
@@ -196,7 +196,8 @@ def load(
         else:
             strangers.append(Violation(source, f"`{name}` is not a setting{did_you_mean(name, known)}"))
 
-    project = None if file or environ.get("PO_CONFIG") or environ.get("PO_DATA_DIR") else project_data(Path.cwd())
+    told = file or environ.get("PO_CONFIG") or environ.get("PO_DATA_DIR")
+    project = None if told else project_data(Path.cwd())
     path = file or (_file_in(project) if project is not None else _file_of(environ))
     if path is not None:
         if project is not None:
@@ -238,7 +239,7 @@ def _file_in(directory: Path) -> Path | None:
 
 
 def project_data(start: Path) -> Path | None:
-    """The data directory of the project that `start` is in: `pipeline-data` with a settings file, here or above.
+    """The data directory of the project that `start` is in: `pipeline-data` with a settings file, or None.
 
     One that belongs to somebody else is not taken: its settings would say what this user's orchestrator does.
     """

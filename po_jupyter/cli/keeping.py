@@ -64,8 +64,9 @@ def usage(as_json: bool) -> int:
 
 @click.command()
 @click.option(
-    "--older-than", type=Age(), metavar="AGE", help="Only what ended so long ago: 12h, 30d, 2w. 0: all that ended."
-)
+    "--older-than", type=Age(), metavar="AGE",
+    help="Only what ended so long ago: 12h, 30d, 2w. 0: all that ended.",
+)  # fmt: skip
 @click.option(
     "--state", multiple=True, type=click.Choice(_ENDED),
     help="Runs of this state (repeatable); by default only done: the others can be resumed.",
@@ -75,8 +76,8 @@ def usage(as_json: bool) -> int:
 def clean(older_than: float | None, state: tuple[str, ...], dry_run: bool, as_json: bool) -> int:
     """Delete old runs and give their room back.
 
-    Without --older-than, what the settings retention_* say; that happens once a day by itself. Runs that have not
-    ended are never deleted.
+    Without --older-than, what the settings retention_* say; that happens once a day by itself. Runs that have
+    not ended are never deleted.
     """
     if state and older_than is None:
         raise click.UsageError("--state needs --older-than, for example --older-than 30d")
@@ -99,7 +100,7 @@ def clean(older_than: float | None, state: tuple[str, ...], dry_run: bool, as_js
 
 
 @click.command()
-@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="How many at most.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="How many.")
 @base.JSON
 def audit(limit: int, as_json: bool) -> int:
     """Say who changed what, the newest first."""
@@ -116,6 +117,7 @@ def audit(limit: int, as_json: bool) -> int:
         run = str(entry.get("run", ""))
         more = "  ".join(f"{k}={base.brief(v, 40)}" for k, v in entry.items() if k not in known)
         at = str(entry.get("at", ""))[:19].replace("T", " ")
-        rows.append([at, str(entry.get("by", "")), str(entry.get("action", "")), fmt.short(run) if run else "", more])
+        who, did = str(entry.get("by", "")), str(entry.get("action", ""))
+        rows.append([at, who, did, fmt.short(run) if run else "", more])
     base.table(["at (UTC)", "who", "did", "run", "what"], rows)
     return 0

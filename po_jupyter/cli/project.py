@@ -46,7 +46,8 @@ def init(folder: str, as_json: bool) -> int:
 
     root = Path(folder).absolute()
     data = root / PROJECT_DATA
-    names = [Settings.model_fields[f"inbox_{n}"].default for n in ("pending", "current", "complete", "rejected")]
+    kinds = ("pending", "current", "complete", "rejected")
+    names = [Settings.model_fields[f"inbox_{kind}"].default for kind in kinds]
     files = {
         root / "pipelines" / "hello.yaml": _PIPELINE,
         root / "hello-seed.json": _SEED,

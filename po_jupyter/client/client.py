@@ -177,8 +177,8 @@ class Client:
     ) -> dict[str, Any]:
         """Delete old ended runs with all that is theirs: `{runs, bytes, returned, dry_run}`.
 
-        `older_than` is in days, of `states` (by default only `done`: the others can be resumed). Without it, what
-        retention's settings say. `dry_run` says what would go and deletes nothing.
+        `older_than` is in days, of `states` (by default only `done`: the others can be resumed). Without it,
+        what retention's settings say. `dry_run` says what would go and deletes nothing.
         """
         done: dict[str, Any] = {"runs": [], "bytes": 0, "returned": 0}
         more = True
@@ -203,7 +203,9 @@ class Client:
                 break
         return found
 
-    def export(self, path: str | os.PathLike[str], *, state: str | None = None, pipeline: str | None = None) -> int:
+    def export(
+        self, path: str | os.PathLike[str], *, state: str | None = None, pipeline: str | None = None
+    ) -> int:
         """Write every ended run as a line of JSON to the file `path`, the newest first; how many.
 
         The file is there as a whole or not at all.

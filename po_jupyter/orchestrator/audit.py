@@ -56,7 +56,7 @@ class AuditLog:
 
     def read(self, *, cursor: str | None = None, limit: int = 100) -> tuple[list[dict[str, Any]], str | None]:
         """The newest entries first, and the cursor of the page after them. InvalidInput for a wrong cursor."""
-        files = sorted(self._directory.glob("audit-*.jsonl")) + [self._file]
+        files = [*sorted(self._directory.glob("audit-*.jsonl")), self._file]
         names = [f.name for f in files]
         end: int | None = None
         if cursor is not None:

@@ -1,11 +1,11 @@
 """The watch folder (B9): a seed file dropped into `pending` becomes a run.
 
-    pending/NAME  ──►  current/RUN/NAME  ──►  complete/RUN/NAME      with `definition.json` and `result.json` beside it
-              └──────►  rejected/NAME                                with NAME.reason.json beside it
+    pending/NAME  →  current/RUN/NAME  →  complete/RUN/NAME    beside `definition.json` and `result.json`
+    pending/NAME  →  rejected/NAME                             beside NAME.reason.json
 
-A file is read once nobody writes to it any more, checked whole before anything moves (R1.1), and moved together with
-the creation of its run, so that a crash at any instant leaves one or none of both (R2.3). Events of the file system
-are hints (P1): the folder is looked through at the start and from time to time anyway.
+A file is read once nobody writes to it any more, checked whole before anything moves (R1.1), and moved together
+with the creation of its run, so that a crash at any instant leaves both or none of both (R2.3). Events of the
+file system are hints (P1): the folder is looked through at the start and from time to time anyway.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import structlog
 
 from po_jupyter.config import Settings
+from po_jupyter.engine.artifacts import GIVEN
 from po_jupyter.errors import InvalidSeed, NotFound, PoError, StoreError, Unavailable, Violation
 from po_jupyter.model.event import now
 from po_jupyter.model.pipeline import Pipeline
@@ -47,7 +48,7 @@ Stamp = tuple[int, int, int, int]  # device, inode, time of change (ns), size
 
 
 class Taken(NamedTuple):
-    """What became of one file: a run, or the name that it has in `rejected`; neither: it is to be looked at later."""
+    """What became of one file: a run, or its name in `rejected`; neither: it is to be looked at later."""
 
     new: NewRun | None = None
     head: Head | None = None
@@ -81,7 +82,7 @@ class Folder:
     # -- life -----------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Make the directories, lock the folder, finish what a crash left. Raises StoreUnusable, Unavailable."""
+        """Make the directories, lock the folder, finish what a crash left. StoreUnusable, Unavailable."""
         try:
             for name in self.places:
                 place.make(self.root / name)
@@ -101,7 +102,7 @@ class Folder:
     # -- looking --------------------------------------------------------------------------------
 
     def ready(self) -> tuple[list[str], float | None]:
-        """Files that have not changed for `inbox_stable` seconds, oldest first; seconds until another may be ready."""
+        """Files unchanged for `inbox_stable` seconds, oldest first; seconds until another may be ready."""
         found: list[tuple[int, str]] = []
         seen: dict[str, tuple[Stamp, float]] = {}
         due: float | None = None
@@ -216,11 +217,11 @@ class Folder:
     def _hand_over(self, planned: str, run: str) -> None:
         """The run was planned under another id before a crash: the artifacts are its."""
         runs = self._settings.data_dir / "runs"
-        if (runs / run / "artifacts").exists():
+        if (runs / run / GIVEN).exists():
             shutil.rmtree(runs / planned, ignore_errors=True)
         else:
             place.make(runs / run)
-            os.replace(runs / planned / "artifacts", runs / run / "artifacts")
+            os.replace(runs / planned / GIVEN, runs / run / GIVEN)
 
     def _rejected(self, name: str, path: Path, error: PoError) -> Taken:
         reason = {"file": _shown(name), "at": now(), "error": error.to_json()}
@@ -232,7 +233,7 @@ class Folder:
         except StoreError:
             raise
         except PoError as problem:
-            # A link, a pipe: nothing of ours moves it. The reason is written all the same, and it is left alone.
+            # A link, a pipe: nothing of ours moves it. The reason is written, and it is left alone.
             log.error("cannot be moved away", file=_shown(name), error=problem.message)
             with suppress(OSError):
                 self._left[name] = _stamp(path.lstat())
@@ -244,7 +245,7 @@ class Folder:
     # -- putting away ---------------------------------------------------------------------------
 
     def settle(self, run: str) -> bool:
-        """Put the files of `run` away when it ended (or is gone); True when something moved or was brought up to date."""
+        """Put the files of `run` away when it ended (or is gone); True when something changed."""
         tree = self._intents.tree
         here = tree.identity(f"{self.places.current}/{run}") is not None
         there = not here and tree.identity(f"{self.places.complete}/{run}") is not None

@@ -121,7 +121,9 @@ def reject(intents: Intents, name: str, reason: Mapping[str, Any], *, places: Pl
         except Conflict:
             continue
         return free
-    raise Conflict(f"{places.rejected} holds {_NAMES} files of the name {name[:80]!r} already", hint="Clear it out.")
+    raise Conflict(
+        f"{places.rejected} holds {_NAMES} files of the name {name[:80]!r} already", hint="Clear it out."
+    )
 
 
 def as_text(value: Any) -> bytes:

@@ -1,8 +1,9 @@
 """What is deleted by itself, and how much room there is in the rest (G7). It blocks: call it in a thread.
 
-Nothing that has not ended is ever deleted. What can be resumed (cancelled, failed, dead) stays unless days were
-set for it, or a person names its state. So by default only finished runs go, after 30 days. A size limit takes the
-oldest runs of the states that have days. With a run go its directory and the uploaded rows that no other run uses.
+Nothing that has not ended is ever deleted. What can be resumed (cancelled, failed, dead) stays unless days
+were set for it, or a person names its state. So by default only finished runs go, after 30 days. A size limit
+takes the oldest runs of the states that have days. With a run go its directory and the uploaded rows that no
+other run uses.
 """
 
 from __future__ import annotations
@@ -164,7 +165,7 @@ class Retention:
         return max(0, before - tree_bytes(self._data_dir / "store"))
 
     def used(self, owner: str | None = None) -> dict[str, Any]:
-        """Bytes on the disk: `{runs: {bytes, states: {state: {runs, bytes}}}, store, files, blobs, logs, free}`.
+        """Bytes: `{runs: {bytes, states: {state: {runs, bytes}}}, store, files, blobs, logs, free}`.
 
         `runs` are the runs of `owner` (None: everybody's) by state; the rest is of the whole data directory.
         """

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from po_jupyter.config import Settings
+from po_jupyter.engine.artifacts import GIVEN
 from po_jupyter.engine.io import checked
 from po_jupyter.errors import InvalidInput, InvalidSeed, Violation
 from po_jupyter.orchestrator.seedfile import read_json
@@ -70,7 +71,7 @@ class SeedZip:
             raise InvalidSeed("the archive is damaged:", violations=found)
 
     def unpack(self, run_dir: Path) -> int:
-        """Write the artifacts into `run_dir/artifacts`; how many. Done twice it is the same.
+        """Write the artifacts to where the run's tasks find what was given to it; how many.
 
         Raises InvalidSeed (damaged), StoreUnusable.
         """
@@ -80,7 +81,7 @@ class SeedZip:
                 data = self._zip.read(self._entries[ARTIFACTS + name])
             except _BROKEN as error:
                 raise InvalidSeed(f"{ARTIFACTS}{name} cannot be unpacked: {_words(error)}") from None
-            tree.write(f"artifacts/{name}", data)
+            tree.write(f"{GIVEN}/{name}", data)
         return len(self._entries) - 1
 
     def close(self) -> None:

@@ -376,7 +376,7 @@ class Orchestrator(Reader):
         older_than: float | None = None,
         states: Sequence[str] = (),
     ) -> dict[str, Any]:
-        """Delete old runs: `{runs: [{run, state, name, ended_at, bytes, why}], bytes, returned, dry_run, more}`.
+        """Delete old runs; answers as `keeping.clean` does.
 
         With `older_than` (days): the `states` given, or else only finished ones. Without: what the settings of
         retention say. Only ended runs are ever deleted; `dry_run` deletes nothing.

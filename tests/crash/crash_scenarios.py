@@ -620,7 +620,7 @@ class TakeInArchive(Scenario):
             return "before"
         (run,) = (h["run"] for h in heads)
         assert files == [".po-lock", f"current/{run}/a-seed.zip", f"current/{run}/definition.json"], files
-        artifacts = artifacts / run / "artifacts"
+        artifacts = artifacts / run / "given"
         there = [p for p in artifacts.rglob("*") if p.is_file()]
         found = {p.relative_to(artifacts).as_posix(): p.read_text() for p in there}
         assert found == {"a.txt": "A", "b/c.txt": "C"}, found
