@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from po_jupyter.engine.capture import StageLog
 from po_jupyter.engine.context import Context, TaskLlm, Validators
+from po_jupyter.engine.control import Control
 from po_jupyter.engine.io import TaskIo
 from po_jupyter.engine.lifecycle import Frame, Stage
 from po_jupyter.engine.tracebacks import SOURCE, register, user_lines
@@ -218,6 +219,8 @@ class PythonTask:
     ) -> Any:
         work, task = self._work, self._task
         llm = TaskLlm(calls, frame, stage)
+        if frame.control is not None:
+            frame.control.begin(stage)
         ctx = _Context(
             seed=inputs,
             data=frame.data,
@@ -244,6 +247,7 @@ class PythonTask:
                 "index": frame.index,
             },
             violations=frame.violations,
+            control=Control(frame.control, stage),
             item=frame.item,
             index=frame.index,
         )

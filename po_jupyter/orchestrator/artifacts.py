@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from po_jupyter.engine.artifacts import ARTIFACTS, GIVEN, visible
-from po_jupyter.engine.state import RunState
+from po_jupyter.engine.state import RunState, TaskState
 from po_jupyter.errors import InvalidInput, NotFound
 from po_jupyter.model.violations import did_you_mean
 from po_jupyter.store.files import Tree
@@ -39,6 +41,22 @@ def content(run_dir: Path, state: RunState, name: str, *, limit: int) -> bytes:
     except InvalidInput as error:
         path = run_dir / (f"{ARTIFACTS}/{entry['path']}" if entry is not None else f"{GIVEN}/{name}")
         raise InvalidInput(error.message, hint=f"Look at it where it is: {path}") from None
+
+
+def take_over(source: Path, target: Path, tasks: Iterable[TaskState]) -> None:
+    """Copy the artifacts of `tasks`, and what came with the seed, to the directory of another run.
+
+    Before that run is created: a crash in between leaves files without a run, never a run without its files.
+    Raises StoreUnusable.
+    """
+    for kind, names in (
+        (ARTIFACTS, [entry["path"] for task in tasks for entry in task.artifacts]),
+        (GIVEN, _names(source / GIVEN)),
+    ):
+        old, new = Tree(source / kind), Tree(target / kind)
+        for name in names:
+            with contextlib.suppress(NotFound):  # somebody removed it by hand: as missing there as here
+                new.write(name, old.read(name))
 
 
 def _given(run_dir: Path, name: str) -> dict[str, Any]:

@@ -276,7 +276,7 @@ class Folder:
 class Inbox:
     """Watches a `Folder` on the orchestrator's loop, all file work in threads.
 
-    `created(new, head)` is awaited for each new run.
+    `created(new, head, fresh)` is awaited for each run; `fresh`: it was not there before.
     """
 
     def __init__(
@@ -287,7 +287,7 @@ class Inbox:
         feed: Feed,
         audit: AuditLog,
         run_off_loop: Callable[..., Awaitable[Any]],
-        created: Callable[[NewRun, Head], Awaitable[None]],
+        created: Callable[[NewRun, Head, bool], Awaitable[None]],
     ) -> None:
         self._folder = folder
         self._settings = settings
@@ -367,7 +367,7 @@ class Inbox:
             run = taken.head["run"]
             await self._do(partial(self._audit.append, by="inbox", action="submit", run=run, file=_shown(name)))
             self._touched.add(run)
-            await self._created(taken.new._replace(run=run), taken.head)
+            await self._created(taken.new._replace(run=run), taken.head, taken.fresh)
 
     async def _watch(self) -> None:
         from watchfiles import awatch

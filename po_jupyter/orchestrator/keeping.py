@@ -44,7 +44,7 @@ class Keeping:
         *,
         audit: AuditLog,
         run_off_loop: Callable[..., Awaitable[Any]],
-        created: Callable[[NewRun, Head], Awaitable[None]],
+        created: Callable[[NewRun, Head, bool], Awaitable[None]],
     ) -> None:
         self._settings = settings
         self._feed = feed

@@ -21,15 +21,19 @@ from po_jupyter.server.shapes import (
     AuditQuery,
     CallsQuery,
     CleanBody,
+    DeadQuery,
     DefinitionBody,
     EmptyBody,
     EventsQuery,
     ExportQuery,
+    ForkBody,
     GateBody,
     ItemsQuery,
     ListRuns,
     OutputsQuery,
     Query,
+    RequeueBody,
+    RestartBody,
     ResumeBody,
     SubmitBody,
     ValidateBody,
@@ -177,6 +181,48 @@ async def resume(call: Call) -> Any:
             budget=body.budget,
         )
     )
+
+
+async def restart(call: Call) -> Any:
+    """Do an ended run again: all of it, from a task on, or one task only."""
+    body: RestartBody = call.body
+    return _run(
+        await call.orchestrator.restart(
+            call.path["id"], call.owner, body.task, only=body.only, clear_usage=body.clear_usage
+        )
+    )
+
+
+async def fork(call: Call) -> Any:
+    """A new run with the checkpoints of the tasks before one; the old run stays as it is."""
+    body: ForkBody = call.body
+    view = await call.orchestrator.fork(
+        call.path["id"],
+        call.owner,
+        body.from_task,
+        seed=body.seed,
+        pipeline=body.pipeline,
+        code_allowed=call.code_allowed,
+    )
+    return Answer(_run(view), 201)
+
+
+async def dead_letters(call: Call) -> Any:
+    """Runs that exhausted their attempts, with their context."""
+    query: DeadQuery = call.query
+    letters, cursor = await call.orchestrator.dead_letters(call.owner, query.cursor, query.limit)
+    return {"dead_letters": letters, "next": cursor}
+
+
+async def requeue(call: Call) -> Any:
+    """Try a dead run again."""
+    return _run(await call.orchestrator.requeue(call.path["id"], call.owner, call.body.from_task))
+
+
+async def discard(call: Call) -> Any:
+    """Remove a dead run."""
+    await call.orchestrator.discard(call.path["id"], call.owner)
+    return Answer(None, 204)
 
 
 async def gate(call: Call) -> Any:
@@ -360,6 +406,8 @@ TABLE = Table(
         Route("DELETE", "runs/{id}", WRITE, delete_run, success=204),
         Route("POST", "runs/{id}/cancel", WRITE, cancel, body=EmptyBody),
         Route("POST", "runs/{id}/resume", WRITE, resume, body=ResumeBody),
+        Route("POST", "runs/{id}/restart", WRITE, restart, body=RestartBody),
+        Route("POST", "runs/{id}/fork", WRITE, fork, body=ForkBody, success=201, asks_code=True),
         Route("POST", "runs/{id}/gate", ("gates",), gate, body=GateBody),
         Route("GET", "runs/{id}/outputs", READ, outputs, query=OutputsQuery),
         Route("GET", "runs/{id}/artifacts", READ, artifacts),
@@ -371,5 +419,8 @@ TABLE = Table(
         Route("GET", "usage", READ, usage),
         Route("POST", "clean", WRITE, clean, body=CleanBody),
         Route("GET", "audit", ("admin",), audit, query=AuditQuery, needs_orchestrator=False),
+        Route("GET", "dead-letters", READ, dead_letters, query=DeadQuery),
+        Route("POST", "dead-letters/{id}/requeue", WRITE, requeue, body=RequeueBody),
+        Route("DELETE", "dead-letters/{id}", WRITE, discard, success=204),
     )
 )

@@ -553,6 +553,7 @@ else:
         """B11: what a task asks of its run is applied with its completion, once."""
 
         name = "control"
+        states = frozenset({"pending", "running", "done"})
         tasks: ClassVar[list[dict[str, Any]]] = [
             _python(
                 "plan",
