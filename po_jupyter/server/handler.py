@@ -285,7 +285,11 @@ class ApiHandler(JupyterHandler):
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Our own errors are answers, not accidents; only the 5xx among them are worth a line."""
-        if not isinstance(value, PoError):
+        if not isinstance(value, PoError | HTTPError):
+            # Not the base's line, which shows the whole address: `?token=` may be in it (P10).
+            where = f"{self.request.method} {self.request.path}"
+            self.log.error("po_jupyter: %s failed", where, exc_info=(typ, value, tb))
+        elif not isinstance(value, PoError):
             super().log_exception(typ, value, tb)
         elif value.status >= 500:
             self.log.warning("po_jupyter: %s %s: %s", self.request.method, self.request.path, value.message)
