@@ -96,7 +96,8 @@ class JobControl(Reader):
         """
         head = await self.find(run_id, owner)
         new = await self._do(self._fork, head, owner, from_task, seed, pipeline, code_allowed)
-        return await self._begin((await self._do(self._store.create_run, new))[0], new.definition)
+        created, _ = await self._do(self._store.create_run, new)
+        return await self._begin(created, new.definition)
 
     def _fork(
         self, head: Head, owner: str | None, from_task: str, seed: Any, pipeline: Any, code_allowed: bool

@@ -221,13 +221,10 @@ class Orchestrator(JobControl):
             await self._zygotes.get(asked.interpreter)
         new, head, created = await self._do(self._create, asked, owner, code_allowed)
         if created:
-            self._keep_state(new)
+            state = fold(RunState(new.run), [{**e, "offset": i} for i, e in enumerate(new.events, 1)])
+            self._views.keep(state, brief(new.definition["seed"]))
             return await self._begin(head, new.definition), True
         return await self._view(head), False
-
-    def _keep_state(self, new: NewRun) -> None:
-        state = fold(RunState(new.run), [{**e, "offset": i} for i, e in enumerate(new.events, 1)])
-        self._views.keep(state, brief(new.definition["seed"]))
 
     async def _begin(self, head: Head, definition: Mapping[str, Any]) -> RunView:
         """Have a run that was made right now worked off."""
