@@ -58,7 +58,8 @@ class Keeping:
         )
         self._inbox = None
         if settings.inbox_dir is not None:
-            from po_jupyter.orchestrator.inbox import Folder, Inbox
+            from po_jupyter.orchestrator.inbox import Inbox
+            from po_jupyter.orchestrator.seed_folder import Folder
 
             folder = Folder(settings, store, registry, owner=own_owner(), pipelines=self._pipelines)
             self._inbox = Inbox(

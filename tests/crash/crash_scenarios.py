@@ -25,8 +25,8 @@ from po_jupyter.model.event import draft
 from po_jupyter.model.reading import check_pipeline
 from po_jupyter.model.run import ENDED
 from po_jupyter.orchestrator import intake
-from po_jupyter.orchestrator.inbox import Folder
 from po_jupyter.orchestrator.registry import Registry
+from po_jupyter.orchestrator.seed_folder import Folder
 from po_jupyter.store import migrations
 from po_jupyter.store.base import Commit, Head, NewRun, Ref, Store
 from po_jupyter.store.disk import DiskStore

@@ -17,8 +17,8 @@ from harness import orchestrator, settings, until
 
 from po_jupyter.model.reading import check_pipeline
 from po_jupyter.model.run import RunView
-from po_jupyter.orchestrator.inbox import Folder
 from po_jupyter.orchestrator.registry import Registry
+from po_jupyter.orchestrator.seed_folder import Folder
 from po_jupyter.orchestrator.service import Orchestrator
 from po_jupyter.store.disk import DiskStore
 

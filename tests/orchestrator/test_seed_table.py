@@ -19,8 +19,8 @@ import pytest
 
 from po_jupyter.config import Settings
 from po_jupyter.model.reading import check_pipeline
-from po_jupyter.orchestrator.inbox import Folder
 from po_jupyter.orchestrator.registry import Registry
+from po_jupyter.orchestrator.seed_folder import Folder
 from po_jupyter.store.memory import MemoryStore
 
 GREET = {"name": "greet", "tasks": [{"name": "say", "prompt": "Hello {{ seed.who }}", "llm": "fake:echo"}]}
