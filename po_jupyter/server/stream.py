@@ -88,7 +88,8 @@ async def all_runs(orchestrator: Any, owner: str | None) -> AsyncGenerator[bytes
     """A snapshot of the newest runs, then each run when it changed (at most five times a second), and texts."""
     async with orchestrator.feed.subscribe(None) as notes:
         views, _ = await orchestrator.list(owner, (), None, None, SNAPSHOT)
-        yield frame("snapshot", {"runs": [dump(view) for view in views]})
+        limit = orchestrator.meta().get("limits", {}).get("running")
+        yield frame("snapshot", {"runs": [dump(view) for view in views], "limit": limit})
         known: dict[str, bool] = {view.id: True for view in views}
         sent: dict[str, float] = {}
         due: dict[str, float] = {}
