@@ -267,3 +267,9 @@ class FakeOrchestrator:
     async def calls(self, run_id, owner, task=None, cursor=None, limit=200):  # type: ignore[no-untyped-def]
         self.find(run_id, owner)
         return [], None
+
+    async def usage(self, owner):  # type: ignore[no-untyped-def]
+        return {"disk": {"runs": {"bytes": 0, "states": {}}}}
+
+    async def clean(self, owner, *, dry_run=False, older_than=None, states=()):  # type: ignore[no-untyped-def]
+        return {"runs": [], "bytes": 0, "returned": 0, "dry_run": dry_run}
