@@ -237,8 +237,7 @@ class _ShardRows:
             raise self._corrupt(key, error) from None
 
     def write(self, key: str, value: Any) -> None:
-        # Never `cache[key] = value`: its retry is endless, on a read-only disk too.
-        self._cache.set(key, value)
+        self._cache.put(key, value)
 
     def erase(self, key: str) -> bool:
         return bool(self._cache.delete(key))

@@ -37,6 +37,15 @@ SETTINGS: dict[str, Any] = {
 
 
 _WHOLE = "po_jupyter_whole"  # the setting that says that everything else was made
+# What a cache keeps up to date with each write and a store never asks for: counters, and who expires next.
+_UNNEEDED = (
+    "TRIGGER IF EXISTS Settings_count_insert",
+    "TRIGGER IF EXISTS Settings_count_delete",
+    "TRIGGER IF EXISTS Settings_size_insert",
+    "TRIGGER IF EXISTS Settings_size_update",
+    "TRIGGER IF EXISTS Settings_size_delete",
+    "INDEX IF EXISTS Cache_expire_time",
+)
 _of_disk = {"min_file_size": SETTINGS["disk_min_file_size"]}
 
 
@@ -103,6 +112,8 @@ class ShardCache(Cache):  # type: ignore[misc]  # diskcache has no types
         self.close()
         self._opening = True
         super().__init__(self._directory, timeout=BUSY, disk=JsonDisk, **SETTINGS)
+        for unneeded in _UNNEEDED:
+            self._sql(f"DROP {unneeded}")
         self._sql("INSERT OR REPLACE INTO Settings VALUES (?, 1)", (_WHOLE,))
         self._opening = False
         self.reset("sqlite_synchronous", SETTINGS["sqlite_synchronous"], update=False)
@@ -115,6 +126,17 @@ class ShardCache(Cache):  # type: ignore[misc]  # diskcache has no types
                 raise
             return False
         return _WHOLE in found and SETTINGS.items() <= found.items()
+
+    def put(self, key: str, value: Any) -> None:
+        """`set` in one statement instead of two, for use inside a transaction only."""
+        db_key, raw = self._disk.put(key)
+        _, mode, _, db_value = self._disk.store(value, False, key)
+        self._sql(
+            "INSERT INTO Cache (key, raw, mode, value) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (key, raw) DO UPDATE SET mode = excluded.mode, value = excluded.value,"
+            " expire_time = NULL, filename = NULL",
+            (db_key, raw, mode, db_value),
+        )
 
     def reset(self, key: str, value: Any = ENOVAL, update: bool = True) -> Any:
         if self._opening and value is not ENOVAL:
