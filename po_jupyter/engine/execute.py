@@ -59,7 +59,9 @@ async def _attempt(work: Work, task: Task, attempt: int) -> Any:
     frame = Frame(task, attempt)
     calls = work.calls(task, attempt)
     if task.kind == "prompt":
-        stages = work.prompt_task(task).stages(calls, work.names(task, attempt))
+        # What an earlier map made, or a file of rows, is read row by row while it is rendered.
+        off_loop = work.off_loop if work.reads_rows(task) else None
+        stages = work.prompt_task(task).stages(calls, work.names(task, attempt), off_loop=off_loop)
     else:
         python = await work.python_task(task)
         stages = python.stages(calls, Inputs(work.seed.data, work.outputs_for(task)))

@@ -23,8 +23,8 @@ task.done           {output: ref, seconds}
 task.failed         {error, seconds}
 task.skipped        {reason}
 task.cancelled      {}
-map.started         {total}
-map.progress        {done, failed, in_flight, usage}    absolute counters; `usage` is what was added
+map.started         {total, stage}                      `stage` stands for all stages of its rows
+map.progress        {done, failed, in_flight, reused, usage}    absolute; `usage` is what was added
 item.failed         {error}                             (task, item)
 call.retry          {attempt, delay, error, stage}
 call.done           {usage, model, seconds, stage, cached}
