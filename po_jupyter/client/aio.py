@@ -254,7 +254,9 @@ class AsyncClient:
                         reader = asyncio.get_running_loop().create_task(read(view.last_event))
                     continue
                 try:
-                    message = await asyncio.wait_for(arrived.get(), wait)
+                    # Not `wait_for`: on 3.11 it can swallow a cancellation that comes with a message.
+                    async with asyncio.timeout(wait):
+                        message = await arrived.get()
                 except TimeoutError:
                     continue
                 if isinstance(message, Exception):

@@ -96,8 +96,8 @@ class PoMagics(Magics):
         with clean(find, BODY_OFFSET):
             if runs:
                 return self._start(pipeline, seed, given)
-            checked = self._checked(pipeline, seed)
-            report.show(self.session.shell, report.pipeline(pipeline, checked))
+            registered = self._registered(pipeline, seed)
+            report.show(self.session.shell, report.pipeline(pipeline, registered))
         return None
 
     def _prepared(
@@ -141,13 +141,17 @@ class PoMagics(Magics):
         expression = given.get("seed")
         return None if expression is None else self.session.value_of("seed", expression)
 
-    def _checked(self, pipeline: Pipeline, seed: Any) -> bool:
-        """Whether the orchestrator, if one is there, finds the pipeline right. Raises InvalidPipeline."""
+    def _registered(self, pipeline: Pipeline, seed: Any) -> bool:
+        """Check the pipeline with all that an orchestrator knows, and register it there (B10).
+
+        False when none is running: a definition does not start one. Raises InvalidPipeline, InvalidSeed.
+        """
         client = self.session.reachable()
         if client is None:
             return False
         try:
             client.validate(pipeline, seed)
+            client.register(pipeline)
         except Unavailable:
             self.session.forget_client()
             return False
