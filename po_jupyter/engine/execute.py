@@ -64,7 +64,7 @@ async def _attempt(work: Work, task: Task, attempt: int) -> Any:
         stages = work.prompt_task(task).stages(calls, work.names(task, attempt), off_loop=off_loop)
     else:
         python = await work.python_task(task)
-        stages = python.stages(calls, Inputs(work.seed.data, work.outputs_for(task)))
+        stages = python.stages(calls, Inputs(work.seed_data, work.outputs_for(task)))
 
     def on_stage(stage: str, round_: int) -> None:
         work.emit(draft("task.stage", task.name, stage=stage, round=round_))

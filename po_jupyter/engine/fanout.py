@@ -116,7 +116,7 @@ class _Map:
             self.python = await work.python_task(task)
             functions = self.python.functions
             self.looks = Looks(work, task)
-            self.inputs = Inputs(work.seed.data, work.outputs_for(task), self.looks)
+            self.inputs = Inputs(work.seed_data, work.outputs_for(task), self.looks)
         self.definition = await asyncio.to_thread(definition_of, work, task, functions)
         if functions is None or "inference" in functions:
             return "inference"

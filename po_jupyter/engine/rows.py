@@ -9,8 +9,9 @@ from __future__ import annotations
 from array import array
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple
 
+from po_jupyter.model.lazy import LazyList
 from po_jupyter.store.base import Ref, Store
 
 DONE, FAILED = 1, 2
@@ -26,7 +27,7 @@ class Row(NamedTuple):
 
 
 class RowTable(Mapping[int, Row]):
-    """Outcomes by row index. `record(index)` is the record that says it, 0 while that is on its way to the disk.
+    """Outcomes by row index. `record(index)` is the record that says it, 0 on its way to the disk.
 
     Errors are kept only when they are given; `MapOutput` reads the others from their record.
     """
@@ -115,10 +116,10 @@ class RowTable(Mapping[int, Row]):
         return self.done + self.failed
 
 
-class MapOutput(Sequence[dict[str, Any]]):
+class MapOutput(LazyList):
     """The output of a map: `{index, ok, output, error}` for each row in order, each read when it is looked at.
 
-    It is a list in all but type (`list(value)` makes it one), and blocks on the store.
+    Reading blocks on the store.
     """
 
     def __init__(self, store: Store, run: str, task: str, table: RowTable, total: int) -> None:
@@ -132,39 +133,10 @@ class MapOutput(Sequence[dict[str, Any]]):
     def __len__(self) -> int:
         return self._total
 
-    @overload
-    def __getitem__(self, index: int) -> dict[str, Any]: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[dict[str, Any]]: ...
-
-    def __getitem__(self, index: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
-        if isinstance(index, slice):
-            return [self._row(i) for i in range(*index.indices(self._total))]
-        if index < 0:
-            index += self._total
-        if not 0 <= index < self._total:
-            raise IndexError(f"row {index} of {self._total}")
-        return self._row(index)
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        return map(self._row, range(self._total))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, list | MapOutput) and list(self) == list(other)
-
-    __hash__ = None  # type: ignore[assignment]  # like a list's
-
-    def __add__(self, other: Sequence[Any]) -> list[Any]:
-        return [*self, *other]
-
-    def __radd__(self, other: Sequence[Any]) -> list[Any]:
-        return [*other, *self]
-
     def __repr__(self) -> str:
         return f"<{self._total} rows of {self._task!r}>"
 
-    def _row(self, index: int) -> dict[str, Any]:
+    def read(self, index: int) -> dict[str, Any]:
         row = self._table.get(index)
         if row is None:
             return {"index": index, "ok": False, "output": None, "error": None}

@@ -31,6 +31,7 @@ from po_jupyter.model.reading import check_pipeline
 from po_jupyter.model.seed import Seed, read_seed
 from po_jupyter.model.usage import Usage
 from po_jupyter.store.base import Commit, Head, Lease, Record, Ref, Store
+from po_jupyter.store.blobs import Blobs, FileRows
 from po_jupyter.store.group import CommitResult, GroupCommitter
 
 T = TypeVar("T")
@@ -105,6 +106,8 @@ class Work:
         self.options: Mapping[str, Any] = definition.get("options") or {}
         self.pipeline: Pipeline = check_pipeline(definition["pipeline"])
         self.seed: Seed = read_seed(definition["seed"])
+        # The same with rows for references to files of rows: what tasks see.
+        self.seed_data = Blobs(settings.data_dir).with_rows(history.state.owner, self.seed.data)
         self.say: Say = say or (lambda note: None)
         self.watched: Callable[[], bool] = watched or (lambda: False)
         self.run_dir = run_dir or settings.data_dir / "runs" / self.run
@@ -309,7 +312,7 @@ class Work:
     def names(self, task: Task, attempt: int) -> dict[str, Any]:
         """What templates of a task see; `item` and `index` are added for each row."""
         return base_names(
-            seed=self.seed.data,
+            seed=self.seed_data,
             seed_name=self.seed.name,
             tasks=self.outputs_for(task),
             config=task.config,
@@ -357,13 +360,18 @@ class Work:
 
     def reads_rows(self, task: Task) -> bool:
         """Whether what the task sees may be rows that are read one by one: of an earlier map, of a file."""
+        if any(isinstance(value, FileRows) for value in self.seed_data.values()):
+            return True
         upstream = self.pipeline.upstream_of(task.name)
         return any(t.for_each is not None for t in self.pipeline.tasks if t.name in upstream)
 
     def for_each(self, task: Task, names: Mapping[str, Any]) -> Sequence[Any]:
         """The rows of a map, perhaps each read when it is looked at. Raises TemplateFailed."""
         assert task.for_each is not None
-        return Rows(task.for_each, task=task.name).evaluate(names)
+        rows = Rows(task.for_each, task=task.name).evaluate(names)
+        if isinstance(rows, FileRows):
+            rows.open()
+        return rows
 
     async def aclose(self) -> None:
         """Flush what was emitted and let go of threads; the store stays open."""
