@@ -105,6 +105,13 @@ class FakeOrchestrator:
     async def validate(self, body: dict[str, Any], *, owner: str) -> dict[str, Any]:
         return {"ok": True, "pipeline": check_pipeline(body["pipeline"]).to_json(), "warnings": []}
 
+    # -- files of rows
+    async def receive_blob(self, digest: str, owner: str) -> Any:
+        raise NotFound("no files here")
+
+    async def blob(self, digest: str, owner: str) -> dict[str, Any]:
+        raise NotFound("no files here")
+
     # -- runs
     async def submit(
         self, body: dict[str, Any], *, owner: str, code_allowed: bool = True
@@ -224,6 +231,14 @@ class FakeOrchestrator:
     async def outputs(self, run_id: str, owner: str | None, task: str | None = None) -> dict[str, Any]:
         view = self.views[self.find(run_id, owner)]
         return {t.name: {"said": t.name} for t in view.tasks if t.state == "done" and task in (None, t.name)}
+
+    async def artifacts(self, run_id: str, owner: str | None) -> list[dict[str, Any]]:
+        self.find(run_id, owner)
+        return []
+
+    async def artifact(self, run_id: str, owner: str | None, name: str) -> bytes:
+        self.find(run_id, owner)
+        raise NotFound(f"there is no artifact {name!r}")
 
     async def items(self, run_id, owner, task, state=None, cursor=None, limit=1000):  # type: ignore[no-untyped-def]
         self.find(run_id, owner)

@@ -100,6 +100,10 @@ def status(run_id: str | None, as_json: bool) -> int:
     )
     base.say(f"process       {orchestrator.get('pid', 'unknown')}{elsewhere}")
     base.say(f"data          {base.clean(meta.get('data_dir'))}")
+    load, limit = meta.get("runs") or {}, (meta.get("limits") or {}).get("running")
+    if load.get("running") is not None:
+        queued = f", {load['queued']} queued" if load.get("queued") else ""
+        base.say(f"workers       {load['running']} of {limit} at work{queued}")
     counts = {s: sum(r.view.state == s for r in going) for s in ("running", "pending", "waiting")}
     base.say(f"runs          {', '.join(f'{n} {s}' for s, n in counts.items() if n) or 'none going on'}")
     return 0 if ready.get("ready") else 3

@@ -182,6 +182,34 @@ class Client:
                 break
         return views[:limit]
 
+    # -- dead letters ---------------------------------------------------------------------------
+    def dead_letters(self, limit: int = 50) -> list[dict[str, Any]]:
+        """Runs that exhausted their attempts, newest first, at most `limit`.
+
+        Each has its context: `{id, name, pipeline, task, stage, attempt, error, log, crashes, died_at, tasks,
+        usage, ...}`; `error` is the last one, `log` the end of the worker's log.
+        """
+        return self._call(self._dead_letters(limit))
+
+    async def _dead_letters(self, limit: int) -> list[dict[str, Any]]:
+        letters: list[dict[str, Any]] = []
+        cursor: str | None = None
+        while len(letters) < limit:
+            page, cursor = await self.aio.dead_letters(cursor=cursor, limit=min(200, limit - len(letters)))
+            letters += page
+            if cursor is None:
+                break
+        return letters
+
+    def requeue(self, run_id: str, from_task: str | None = None) -> Run:
+        """Try a dead run again, from `from_task` on if given; its finished work is kept. Conflict when it is
+        not dead."""
+        return Run(self, self._call(self.aio.requeue(run_id, from_task)))
+
+    def discard(self, run_id: str) -> None:
+        """Remove a dead run with all that is its own. Conflict when it is not dead."""
+        self._call(self.aio.discard(run_id))
+
 
 def _drop(owner: asyncio.AbstractEventLoop, aio: AsyncClient) -> None:
     if owner is loop.get_loop():

@@ -265,11 +265,13 @@ class _Map:
             row["output"] = 0
             if self.looks is not None and (said := self.looks.said(index)):
                 row["looked"] = said
+            row |= self.work.files.said(self.task.name, index)
             self._commit(row, (output,))
         else:
             self.failed += 1
             said = error.to_json()
             row["error"] = said
+            self.work.files.forget(self.task.name, index)
             self._commit(row, (), draft("item.failed", self.task.name, index, error=said))
             self._judge()
 

@@ -49,6 +49,25 @@ _VERBS: dict[str, tuple[list[str], dict[str, Option]]] = {
             "wait": Option("flag"),
         },
     ),
+    "restart": (
+        ["RUN"],
+        {
+            "task": Option("word", "TASK"),
+            "only": Option("flag"),
+            "clear-usage": Option("flag"),
+            "wait": Option("flag"),
+        },
+    ),
+    "fork": (
+        ["RUN"],
+        {
+            "from-task": Option("word", "TASK"),
+            "seed": _SEED,
+            "pipeline": Option("word", "NAME"),
+            "wait": Option("flag"),
+            "out": Option("name", "VAR"),
+        },
+    ),
     "approve": (["RUN"], {"note": Option("word", "TEXT")}),
     "reject": (["RUN"], {"note": Option("word", "TEXT")}),
 }
@@ -258,6 +277,24 @@ class PoMagics(Magics):
             only_failed=bool(given.get("only-failed")),
             budget=given.get("budget"),
         )
+        return self._follow(run, given)
+
+    def _restart(self, given: Given) -> Run:
+        if given.get("only") and not given.get("task"):
+            raise CellError("`--only` needs `--task TASK`: which one?")
+        run = self.session.find(given.words[0])
+        run.restart(given.get("task"), only=bool(given.get("only")), clear_usage=bool(given.get("clear-usage")))
+        return self._follow(run, given)
+
+    def _fork(self, given: Given) -> Run:
+        if not given.get("from-task"):
+            raise CellError("`%po fork RUN` needs `--from-task TASK`: the first task that runs anew")
+        name = given.get("pipeline")
+        definition = None
+        if name is not None:
+            definition = self._prepared(self.session.definition(name), given)
+        seed = self._seed(given) if given.get("seed") else None
+        run = self.session.find(given.words[0]).fork(given.get("from-task"), seed=seed, pipeline=definition)
         return self._follow(run, given)
 
     def _approve(self, given: Given) -> Run:

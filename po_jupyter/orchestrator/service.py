@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import secrets
 import sys
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -20,13 +21,13 @@ from po_jupyter.model.reading import check_pipeline, read_pipeline
 from po_jupyter.model.run import ENDED, RunView
 from po_jupyter.orchestrator import link, submission
 from po_jupyter.orchestrator.feed import Feed
+from po_jupyter.orchestrator.job_control import JobControl
 from po_jupyter.orchestrator.lease import OrchestratorLease
 from po_jupyter.orchestrator.local_models import LocalModels
-from po_jupyter.orchestrator.reader import Reader
 from po_jupyter.orchestrator.reception import Reception
 from po_jupyter.orchestrator.recovery import Following, recover
 from po_jupyter.orchestrator.registry import Registry
-from po_jupyter.orchestrator.resume import plan
+from po_jupyter.orchestrator.resume import gate_words, plan
 from po_jupyter.orchestrator.uploads import Upload
 from po_jupyter.orchestrator.views import Views, brief
 from po_jupyter.orchestrator.workers import Supervisor
@@ -40,7 +41,7 @@ log = structlog.get_logger("po_jupyter.orchestrator")
 _THREADS = 6  # that wait for the store; it has a thread for each of its shards itself
 
 
-class Orchestrator(Reader):
+class Orchestrator(JobControl):
     """Runs of one data directory.
 
     Several of them may share one store: one holds the orchestrator's lease and has the workers, the others
@@ -65,6 +66,7 @@ class Orchestrator(Reader):
         settings = self.settings
         self._address = link.address_of(settings.data_dir)
         self._store = self._given_store if self._given_store is not None else await self._do(self._open)
+        await self._do(self.blobs.sweep)
         self._views = Views(self._store)
         self._registry = Registry(self._store)
         self._zygotes = Zygotes(settings.data_dir / "logs")
@@ -172,9 +174,17 @@ class Orchestrator(Reader):
             },
             "data_dir": str(self.settings.data_dir),
             "limits": {"running": self.settings.max_running},
+            "runs": self.load(),
             "providers": sorted(specs()),
             "python": sys.version.split()[0],
         }
+
+    def load(self) -> dict[str, int | None]:
+        """`{running, queued}`: runs that have a worker, and runs that wait for one (B14). None when another
+        server knows."""
+        if not self._ready or self._supervisor is None:
+            return {"running": None, "queued": None}
+        return {"running": self._supervisor.busy(), "queued": len(self._supervisor.queue)}
 
     def live_runs(self) -> int:
         """Runs at work or queued: what keeps a server from being idle."""
@@ -201,12 +211,17 @@ class Orchestrator(Reader):
         if created:
             state = fold(RunState(new.run), [{**e, "offset": i} for i, e in enumerate(new.events, 1)])
             self._views.keep(state, brief(new.definition["seed"]))
-            self.feed.changed(new.run)
-            if self._supervisor is not None:
-                self._supervisor.submitted(head, new.definition)
-            else:
-                await self._nudge(new.run)
-        return await self._view(head), created
+            return await self._begin(head, new.definition), True
+        return await self._view(head), False
+
+    async def _begin(self, head: Head, definition: Mapping[str, Any]) -> RunView:
+        """Have a run that was made right now worked off."""
+        self.feed.changed(head["run"])
+        if self._supervisor is not None:
+            self._supervisor.submitted(head, definition)
+        else:
+            await self._nudge(head["run"])
+        return await self._view(head)
 
     def _create(
         self, asked: submission.Submission, owner: str, code_allowed: bool
@@ -318,7 +333,7 @@ class Orchestrator(Reader):
         def request() -> None:
             state = self._views.state(self._store.head(head["run"]))
             todo = plan(self._views.pipeline(head["run"]), state, from_task=from_task, only_failed=only_failed)
-            gates = [draft("gate.opened", t, **_gate(state, t)) for t in todo.ask]
+            gates = [draft("gate.opened", t, **gate_words(state, t)) for t in todo.ask]
             resumed = draft(
                 "run.resumed", by=owner or "admin", from_task=from_task, only_failed=only_failed,
                 budget=budget or {}, reset=list(todo.reset), clear=list(todo.clear),
@@ -375,8 +390,3 @@ class Orchestrator(Reader):
         """Tell the holder; when it does not hear, the next one finds the run in the store."""
         if not await link.poke(self._address, run):
             log.warning("no orchestrator answers; the run starts when one does", run=run)
-
-
-def _gate(state: RunState, task: str) -> dict[str, Any]:
-    info = state.tasks[task].gate_info or {}
-    return {"message": info.get("message", ""), "artifacts": info.get("artifacts", [])}

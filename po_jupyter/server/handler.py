@@ -9,6 +9,7 @@ from collections.abc import Awaitable
 from contextlib import suppress
 from http.client import responses
 from typing import TYPE_CHECKING, Any, get_args
+from urllib.parse import quote
 
 from jupyter_server._tz import utcnow
 from jupyter_server.base.call_context import CallContext
@@ -20,7 +21,7 @@ from tornado.web import HTTPError, stream_request_body
 from po_jupyter.errors import Forbidden, InvalidInput, NotFound, PoError, Unauthenticated
 from po_jupyter.model.violations import violations_of
 from po_jupyter.server import auth
-from po_jupyter.server.routes import Answer, Call, Route, Streamed, Table
+from po_jupyter.server.routes import Answer, Call, File, Route, Streamed, Table
 from po_jupyter.telemetry.logging import redactor
 
 if TYPE_CHECKING:
@@ -192,6 +193,12 @@ class ApiHandler(JupyterHandler):
         if isinstance(result, Streamed):
             await self._stream(result)
             return
+        if isinstance(result, File):
+            self.set_header("Content-Type", "application/octet-stream")
+            name = quote(result.name, safe="")
+            self.set_header("Content-Disposition", f"attachment; filename*=UTF-8''{name}")
+            self.finish(result.content)
+            return
         answer = result if isinstance(result, Answer) else Answer(result)
         self.set_status(answer.status)
         if answer.status == 204:
@@ -298,7 +305,12 @@ class ApiHandler(JupyterHandler):
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Our own errors are answers, not accidents; only the 5xx among them are worth a line."""
         if not isinstance(value, PoError):
-            super().log_exception(typ, value, tb)
+            # The base class would write the whole URL, and a token may be in it.
+            where = f"po_jupyter: {self.request.method} {self.request.path} failed"
+            if isinstance(value, HTTPError):
+                self.log.warning("%s: %s", where, value)
+            else:
+                self.log.error(where, exc_info=(typ, value, tb))
         elif value.status >= 500:
             self.log.warning("po_jupyter: %s %s: %s", self.request.method, self.request.path, value.message)
 

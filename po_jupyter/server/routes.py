@@ -18,14 +18,18 @@ from po_jupyter.model.violations import did_you_mean
 from po_jupyter.server import stream
 from po_jupyter.server.shapes import (
     CallsQuery,
+    DeadQuery,
     DefinitionBody,
     EmptyBody,
     EventsQuery,
+    ForkBody,
     GateBody,
     ItemsQuery,
     ListRuns,
     OutputsQuery,
     Query,
+    RequeueBody,
+    RestartBody,
     ResumeBody,
     SubmitBody,
     ValidateBody,
@@ -42,6 +46,13 @@ class Answer(NamedTuple):
 
     value: Any
     status: int = 200
+
+
+class File(NamedTuple):
+    """An answer that is a file, to be saved and never to be shown: a model may have written it (P6)."""
+
+    content: bytes
+    name: str
 
 
 class Streamed(NamedTuple):
@@ -183,6 +194,48 @@ async def resume(call: Call) -> Any:
     )
 
 
+async def restart(call: Call) -> Any:
+    """Do an ended run again: all of it, from a task on, or one task only."""
+    body: RestartBody = call.body
+    return _run(
+        await call.orchestrator.restart(
+            call.path["id"], call.owner, body.task, only=body.only, clear_usage=body.clear_usage
+        )
+    )
+
+
+async def fork(call: Call) -> Any:
+    """A new run with the checkpoints of the tasks before one; the old run stays as it is."""
+    body: ForkBody = call.body
+    view = await call.orchestrator.fork(
+        call.path["id"],
+        call.owner,
+        body.from_task,
+        seed=body.seed,
+        pipeline=body.pipeline,
+        code_allowed=call.code_allowed,
+    )
+    return Answer(_run(view), 201)
+
+
+async def dead_letters(call: Call) -> Any:
+    """Runs that exhausted their attempts, with their context."""
+    query: DeadQuery = call.query
+    letters, cursor = await call.orchestrator.dead_letters(call.owner, query.cursor, query.limit)
+    return {"dead_letters": letters, "next": cursor}
+
+
+async def requeue(call: Call) -> Any:
+    """Try a dead run again."""
+    return _run(await call.orchestrator.requeue(call.path["id"], call.owner, call.body.from_task))
+
+
+async def discard(call: Call) -> Any:
+    """Remove a dead run."""
+    await call.orchestrator.discard(call.path["id"], call.owner)
+    return Answer(None, 204)
+
+
 async def gate(call: Call) -> Any:
     """Decide the open gate of a run."""
     return _run(await call.orchestrator.gate(call.path["id"], call.owner, call.body.decision, call.body.note))
@@ -191,6 +244,17 @@ async def gate(call: Call) -> Any:
 async def outputs(call: Call) -> Any:
     """Outputs of finished tasks."""
     return {"outputs": await call.orchestrator.outputs(call.path["id"], call.owner, call.query.task)}
+
+
+async def artifacts(call: Call) -> Any:
+    """Files that finished tasks wrote, and those that came with the seed."""
+    return {"artifacts": await call.orchestrator.artifacts(call.path["id"], call.owner)}
+
+
+async def artifact(call: Call) -> Any:
+    """One of these files."""
+    name = call.path["path"]
+    return File(await call.orchestrator.artifact(call.path["id"], call.owner, name), name.rpartition("/")[2])
 
 
 async def items(call: Call) -> Any:
@@ -250,6 +314,7 @@ class Route:
     body: type[BaseModel] | None = None
     success: int = 200
     streams: bool = False
+    media: str = "application/json"
     needs_orchestrator: bool = True
     asks_code: bool = False
     receive: Receive | None = None
@@ -293,8 +358,12 @@ class Table:
 
 def _pattern(path: str) -> re.Pattern[str]:
     parts = re.split(r"\{(\w+)\}", path)  # text, name, text, name, ...
+    steps = {"path": "."}  # the name of a file may have directories
     return re.compile(
-        "".join(f"(?P<{part}>[^/]{{1,200}})" if i % 2 else re.escape(part) for i, part in enumerate(parts))
+        "".join(
+            f"(?P<{part}>{steps.get(part, '[^/]')}{{1,200}})" if i % 2 else re.escape(part)
+            for i, part in enumerate(parts)
+        )
     )
 
 
@@ -317,11 +386,18 @@ TABLE = Table(
         Route("DELETE", "runs/{id}", WRITE, delete_run, success=204),
         Route("POST", "runs/{id}/cancel", WRITE, cancel, body=EmptyBody),
         Route("POST", "runs/{id}/resume", WRITE, resume, body=ResumeBody),
+        Route("POST", "runs/{id}/restart", WRITE, restart, body=RestartBody),
+        Route("POST", "runs/{id}/fork", WRITE, fork, body=ForkBody, success=201, asks_code=True),
         Route("POST", "runs/{id}/gate", ("gates",), gate, body=GateBody),
         Route("GET", "runs/{id}/outputs", READ, outputs, query=OutputsQuery),
+        Route("GET", "runs/{id}/artifacts", READ, artifacts),
+        Route("GET", "runs/{id}/artifacts/{path}", READ, artifact, media="application/octet-stream"),
         Route("GET", "runs/{id}/items", READ, items, query=ItemsQuery),
         Route("GET", "runs/{id}/calls", READ, calls, query=CallsQuery),
         Route("GET", "runs/{id}/events", READ, run_events, query=EventsQuery, streams=True),
+        Route("GET", "dead-letters", READ, dead_letters, query=DeadQuery),
+        Route("POST", "dead-letters/{id}/requeue", WRITE, requeue, body=RequeueBody),
+        Route("DELETE", "dead-letters/{id}", WRITE, discard, success=204),
         Route("GET", "events", READ, all_events, streams=True),
     )
 )

@@ -120,6 +120,36 @@ class ResumeBody(_Body):
     budget: dict[str, Any] | None = None
 
 
+class RestartBody(_Body):
+    """Nothing: all of the run anew; `task`: from there on, or with `only` that one."""
+
+    task: Name | None = None
+    only: bool = False
+    clear_usage: bool = False
+
+
+class ForkBody(_Body):
+    """`from_task` and what follows run anew, with another seed (an envelope, as in POST runs) or pipeline if
+    given."""
+
+    from_task: Name
+    seed: Any = None
+    pipeline: Any = None
+
+
+class RequeueBody(_Body):
+    """Where to go on; by default where the run died."""
+
+    from_task: Name | None = None
+
+
+class DeadQuery(Query):
+    """A page of dead letters."""
+
+    cursor: Cursor = None
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+
+
 class GateBody(_Body):
     """A decision, which is final."""
 

@@ -12,6 +12,7 @@ import hashlib
 import mmap
 import os
 import tempfile
+import time
 from array import array
 from collections.abc import Mapping
 from contextlib import suppress
@@ -23,9 +24,12 @@ from po_jupyter.errors import InvalidInput, InvalidSeed, NotFound, Violation
 from po_jupyter.model.lazy import LazyList
 from po_jupyter.model.rowsref import RowsRef, checked_hash, refs_in
 from po_jupyter.store import place
+from po_jupyter.store.files import TEMPORARY
 from po_jupyter.store.jsontext import Unreadable, decode
+from po_jupyter.testing.crashpoints import crashpoint
 
 LONGEST_ROW = 16 * 2**20  # bytes
+_ABANDONED = 24 * 3600  # s after which nobody writes to a temporary file any more
 
 
 class Blobs:
@@ -50,6 +54,13 @@ class Blobs:
     def receive(self, owner: str, digest: str) -> Receiver:
         """Where the bytes of a new file go. Raises StoreUnusable."""
         return Receiver(self._path(owner, digest), digest)
+
+    def sweep(self) -> None:
+        """Remove what uploads of yesterday left when their server was killed."""
+        for path in self._root.glob(f"*/{TEMPORARY}*"):
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > _ABANDONED:
+                    path.unlink()
 
     def rows(self, owner: str, ref: RowsRef) -> FileRows:
         """The rows of a file, opened when they are looked at."""
@@ -84,7 +95,7 @@ class Receiver:
         self._hash = hashlib.sha256()
         try:
             place.make(path.parent)
-            fd, name = tempfile.mkstemp(prefix=".in-", dir=path.parent)
+            fd, name = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
         except OSError as error:
             raise place.unusable_os(error, path.parent) from error
         self._temporary: Path | None = Path(name)
@@ -114,9 +125,11 @@ class Receiver:
                     hint="Send it again.",
                 )
             rows = _check_lines(self._temporary)
+            crashpoint("file.written")
             os.replace(self._temporary, self._path)
             self._temporary = None
             place.sync(self._path.parent)
+            crashpoint("file.renamed")
         except OSError as error:
             raise place.unusable_os(error, self._path.parent) from error
         finally:

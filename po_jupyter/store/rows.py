@@ -76,6 +76,8 @@ class RowStore(ABC):
             run = self._at(DOCUMENTS, partial(_reserve, new=new, key=reservation), write=True)
         definition = encode({"definition": dict(new.definition), "idempotency": reservation})
 
+        values = payloads.join(new.payloads) if new.payloads else None
+
         def work(rows: Rows) -> tuple[Head, bool]:
             there = rows.read(f"head/{run}")
             if there is not None:
@@ -101,7 +103,8 @@ class RowStore(ABC):
             rows.write(f"def/{run}", definition)
             index.add(rows, run)
             index.set_active(rows, run, True)
-            return log.append(rows, head, Commit(events=new.events)), True
+            first = Commit(events=new.events, items=new.items, payloads=new.payloads)
+            return log.append(rows, head, first, values), True
 
         return self._at(self._shard(run), work, write=True)
 
