@@ -323,6 +323,8 @@ class _Map:
 
     def _key(self, item: Any, first: tuple[Message, ...] | None) -> str:
         """Names a row by its content and everything that makes its outcome: equal keys, equal work."""
-        asked = [[m.role, m.content] for m in first] if first is not None else item
-        text = json.dumps(asked, sort_keys=True, separators=(",", ":"))
+        if first is not None:
+            text = "".join(f"{m.role} {len(m.content)} {m.content}" for m in first)
+        else:
+            text = json.dumps(item, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(f"{self.definition}\n{text}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
