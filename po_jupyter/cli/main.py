@@ -22,6 +22,7 @@ OK, FAILED, USAGE, UNAVAILABLE, WAITING, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 4
 # verb: (module, what `po --help` says). A test holds the second against the verb's own help.
 VERBS: dict[str, tuple[str, str]] = {
     "demo": ("demo", "Run a small pipeline over your installed packages with a local model."),
+    "init": ("project", "Make a folder a project: pipelines, a watch folder, data of its own."),
     "start": ("hosting", "Start the background orchestrator, or say where it is."),
     "stop": ("hosting", "Stop the background orchestrator; its runs go on at the next start."),
     "run": ("running", "Run a pipeline from a file, or a registered one."),
@@ -38,6 +39,9 @@ VERBS: dict[str, tuple[str, str]] = {
     "dead": ("again", "List, requeue or discard runs that used up their attempts."),
     "approve": ("deciding", "Approve the gate that a run waits at."),
     "reject": ("deciding", "Reject the gate that a run waits at; the run ends."),
+    "usage": ("keeping", "Say how much room runs take."),
+    "clean": ("keeping", "Delete old runs and give their room back."),
+    "audit": ("keeping", "Say who changed what, the newest first."),
     "pipelines": ("looking", "List the registered pipelines."),
     "validate": ("checking", "Check a pipeline file without starting anything."),
     "models": ("checking", "List the model providers and whether their keys are set here."),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from types import TracebackType
 from typing import IO, Any, NamedTuple
@@ -240,6 +240,25 @@ class AsyncClient:
         params = {**_params(since=since, limit=limit), **quiet_params(True)}
         data = await self._wire.json("GET", f"runs/{_part(run_id)}/events", params=params)
         return list(data["events"])
+
+    # -- room and history -----------------------------------------------------------------------
+    async def usage(self) -> dict[str, Any]:
+        """The room that my runs take: `{disk: {runs: {bytes, states}, store, files, ...}}`, in bytes."""
+        return await self._wire.json("GET", "usage")
+
+    async def clean(
+        self, *, dry_run: bool = False, older_than: float | None = None, states: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        """Delete old ended runs: `{runs, bytes, returned, dry_run}`. `older_than` is in days."""
+        body = _params(dry_run=dry_run, older_than=older_than, states=list(states) or None)
+        return await self._wire.json("POST", "clean", body=body, safe=dry_run)
+
+    async def audit(
+        self, *, cursor: str | None = None, limit: int = 100
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """Who changed what, the newest first, and the cursor of the next page or None."""
+        data = await self._wire.json("GET", "audit", params=_params(cursor=cursor, limit=limit))
+        return list(data["entries"]), data.get("next")
 
     # -- streams --------------------------------------------------------------------------------
     async def events(self, run_id: str, since: int = 0) -> AsyncGenerator[Message, None]:

@@ -36,7 +36,12 @@ _VERBS: dict[str, tuple[list[str], dict[str, Option]]] = {
     "run": (["NAME"], {"seed": _SEED, **_STARTING}),
     "runs": (
         [],
-        {"state": Option("word", "STATE"), "pipeline": Option("word", "NAME"), "limit": Option("number", "N")},
+        {
+            "state": Option("word", "STATE"),
+            "pipeline": Option("word", "NAME"),
+            "limit": Option("number", "N"),
+            "export": Option("word", "FILE"),
+        },
     ),
     "show": (["[RUN]"], {"failed": Option("flag"), "wait": Option("flag"), "out": Option("name", "VAR")}),
     "cancel": (["RUN"], {}),
@@ -247,6 +252,12 @@ class PoMagics(Magics):
 
     def _runs(self, given: Given) -> None:
         states = given.get("state")
+        if given.get("export"):
+            count = self.session.client().export(
+                given.get("export"), state=states, pipeline=given.get("pipeline")
+            )
+            print(f"{count} ended runs written to {given.get('export')}")
+            return
         runs = self.session.client().runs(
             state=states.split(",") if states else None,
             pipeline=given.get("pipeline"),

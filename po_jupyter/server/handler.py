@@ -190,6 +190,8 @@ class ApiHandler(JupyterHandler):
             upload=self._upload,
         )
         result = await route.run(call)
+        if route.audited:
+            await asyncio.to_thread(self._audit, call, result)
         if isinstance(result, Streamed):
             await self._stream(result)
             return
@@ -206,6 +208,20 @@ class ApiHandler(JupyterHandler):
             self.finish()
         else:
             self.finish(_dumps(answer.value))
+
+    def _audit(self, call: Call, result: Any) -> None:
+        """A line about the change that was just made: who, what, on which thing, as what was asked."""
+        value = result.value if isinstance(result, Answer) else result
+        about: dict[str, Any] = dict(call.path)
+        if isinstance(value, dict) and isinstance(value.get("run"), dict):
+            run = value["run"]
+            about.update(run=run["id"], pipeline=run["pipeline"], name=run["name"], state=run["state"])
+            about.pop("id", None)
+        asked = call.body.model_dump(exclude_unset=True) if call.body is not None else {}
+        for field, given in asked.items():  # only what is small: neither definitions nor data
+            if field not in (*about, "by", "action", "at") and not isinstance(given, dict | list):
+                about[field] = given[:500] if isinstance(given, str) else given
+        self._extension.audit.append(by=call.owner, action=self._route.run.__name__, **about)
 
     # Read by a server that allows no unauthenticated access: these have a rule of their own, `prepare`.
     setattr(_serve, "__allow_unauthenticated", False)
@@ -239,7 +255,7 @@ class ApiHandler(JupyterHandler):
 
     # -- streams --------------------------------------------------------------------------------
     async def _stream(self, streamed: Streamed) -> None:
-        self.set_header("Content-Type", "text/event-stream; charset=utf-8")
+        self.set_header("Content-Type", f"{streamed.media}; charset=utf-8")
         self.set_header("Cache-Control", "no-cache, no-transform")
         self.set_header("X-Accel-Buffering", "no")
         # Says "already encoded" to the server's gzip filter, which would hold a compressor for every stream.
@@ -304,13 +320,12 @@ class ApiHandler(JupyterHandler):
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Our own errors are answers, not accidents; only the 5xx among them are worth a line."""
-        if not isinstance(value, PoError):
-            # The base class would write the whole URL, and a token may be in it.
-            where = f"po_jupyter: {self.request.method} {self.request.path} failed"
-            if isinstance(value, HTTPError):
-                self.log.warning("%s: %s", where, value)
-            else:
-                self.log.error(where, exc_info=(typ, value, tb))
+        if not isinstance(value, PoError | HTTPError):
+            # Not the base's line, which shows the whole address: `?token=` may be in it (P10).
+            where = f"{self.request.method} {self.request.path}"
+            self.log.error("po_jupyter: %s failed", where, exc_info=(typ, value, tb))
+        elif not isinstance(value, PoError):
+            super().log_exception(typ, value, tb)
         elif value.status >= 500:
             self.log.warning("po_jupyter: %s %s: %s", self.request.method, self.request.path, value.message)
 

@@ -6,6 +6,7 @@ A route names its method, path, scopes (each an action and a resource of Jupyter
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,11 +18,14 @@ from po_jupyter.errors import InvalidInput
 from po_jupyter.model.violations import did_you_mean
 from po_jupyter.server import stream
 from po_jupyter.server.shapes import (
+    AuditQuery,
     CallsQuery,
+    CleanBody,
     DeadQuery,
     DefinitionBody,
     EmptyBody,
     EventsQuery,
+    ExportQuery,
     ForkBody,
     GateBody,
     ItemsQuery,
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
     from po_jupyter.server.extension import PoExtension
 
 PREFIX = "po/api/v1"
+EVENTS, LINES = "text/event-stream", "application/x-ndjson"
 
 
 class Answer(NamedTuple):
@@ -56,9 +61,10 @@ class File(NamedTuple):
 
 
 class Streamed(NamedTuple):
-    """An answer that goes on: server-sent events."""
+    """An answer that goes on: server-sent events, or lines (`media`)."""
 
     source: AsyncGenerator[bytes, None]
+    media: str = EVENTS
 
 
 @dataclass(frozen=True)
@@ -294,6 +300,36 @@ async def all_events(call: Call) -> Any:
     return Streamed(stream.all_runs(call.orchestrator, call.owner))
 
 
+async def export(call: Call) -> Any:
+    """Ended runs, the newest first, as lines of JSON (ndjson)."""
+    query: ExportQuery = call.query
+    return Streamed(
+        stream.ended_runs(call.orchestrator, call.owner, query.state, query.pipeline), media=LINES
+    )
+
+
+async def usage(call: Call) -> Any:
+    """How much room my runs take, by state."""
+    return await call.orchestrator.usage(call.owner)
+
+
+async def clean(call: Call) -> Any:
+    """Delete old ended runs, or say which would go; what can be resumed stays unless its state is named."""
+    body: CleanBody = call.body
+    return await call.orchestrator.clean(
+        call.owner, dry_run=body.dry_run, older_than=body.older_than, states=body.states
+    )
+
+
+async def audit(call: Call) -> Any:
+    """Who changed what, and when; the newest first."""
+    query: AuditQuery = call.query
+    entries, cursor = await asyncio.to_thread(
+        call.extension.audit.read, cursor=query.cursor, limit=query.limit
+    )
+    return {"entries": entries, "next": cursor}
+
+
 def _run(view: Any) -> dict[str, Any]:
     return {"run": stream.dump(view)}
 
@@ -314,10 +350,16 @@ class Route:
     body: type[BaseModel] | None = None
     success: int = 200
     streams: bool = False
-    media: str = "application/json"
+    media: str = "application/json"  # of the answer
+    changes: bool | None = None  # something durable, so that the audit log tells of it; None: all but GET do
     needs_orchestrator: bool = True
     asks_code: bool = False
     receive: Receive | None = None
+
+    @property
+    def audited(self) -> bool:
+        """Whether a call of it is a line of the audit log, as an action with the function's name."""
+        return self.changes if self.changes is not None else self.method != "GET"
 
     @property
     def summary(self) -> str:
@@ -374,7 +416,7 @@ TABLE = Table(
         Route("GET", "openapi.json", READ, openapi, needs_orchestrator=False),
         Route("GET", "meta", READ, meta),
         Route("GET", "pipelines", READ, list_pipelines),
-        Route("POST", "pipelines/validate", READ, validate, body=ValidateBody),
+        Route("POST", "pipelines/validate", READ, validate, body=ValidateBody, changes=False),
         Route("GET", "pipelines/{name}", READ, get_pipeline),
         Route("PUT", "pipelines/{name}", WRITE, put_pipeline, body=DefinitionBody, success=201),
         Route("DELETE", "pipelines/{name}", WRITE, delete_pipeline, success=204),
@@ -382,6 +424,7 @@ TABLE = Table(
         Route("PUT", "blobs/{sha256}", WRITE, put_blob, success=201, receive=receive_blob),
         Route("POST", "runs", WRITE, submit, body=SubmitBody, success=201, asks_code=True),
         Route("GET", "runs", READ, list_runs, query=ListRuns),
+        Route("GET", "runs/export", READ, export, query=ExportQuery, streams=True, media=LINES),
         Route("GET", "runs/{id}", READ, get_run),
         Route("DELETE", "runs/{id}", WRITE, delete_run, success=204),
         Route("POST", "runs/{id}/cancel", WRITE, cancel, body=EmptyBody),
@@ -394,10 +437,13 @@ TABLE = Table(
         Route("GET", "runs/{id}/artifacts/{path}", READ, artifact, media="application/octet-stream"),
         Route("GET", "runs/{id}/items", READ, items, query=ItemsQuery),
         Route("GET", "runs/{id}/calls", READ, calls, query=CallsQuery),
-        Route("GET", "runs/{id}/events", READ, run_events, query=EventsQuery, streams=True),
+        Route("GET", "runs/{id}/events", READ, run_events, query=EventsQuery, streams=True, media=EVENTS),
+        Route("GET", "events", READ, all_events, streams=True, media=EVENTS),
+        Route("GET", "usage", READ, usage),
+        Route("POST", "clean", WRITE, clean, body=CleanBody),
+        Route("GET", "audit", ("admin",), audit, query=AuditQuery, needs_orchestrator=False),
         Route("GET", "dead-letters", READ, dead_letters, query=DeadQuery),
         Route("POST", "dead-letters/{id}/requeue", WRITE, requeue, body=RequeueBody),
         Route("DELETE", "dead-letters/{id}", WRITE, discard, success=204),
-        Route("GET", "events", READ, all_events, streams=True),
     )
 )

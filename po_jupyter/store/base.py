@@ -140,6 +140,12 @@ class Store(Protocol):
     def delete_run(self, run: str) -> None:
         """Remove an ended run with all that is its own. NotFound; Conflict when it has not ended."""
 
+    def run_bytes(self, run: str) -> int:
+        """What the run takes in the store, in bytes as they are stored. NotFound."""
+
+    def reclaim(self) -> None:
+        """Give the room of what was deleted back to the file system."""
+
     # -- the log --------------------------------------------------------------------------------
     def claim(self, run: str, holder: Mapping[str, Any]) -> Lease:
         """Take the run: a new, higher fence; every earlier lease is stale from now on."""

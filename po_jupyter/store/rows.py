@@ -194,6 +194,20 @@ class RowStore(ABC):
         self._payloads.forget(run)
         self._hints.pop(run, None)
 
+    def run_bytes(self, run: str) -> int:
+        def work(rows: Rows) -> int:
+            log.head_of(rows, run)
+            # "0" follows "/": from here to there are all the keys that begin with KIND/RUN/.
+            parts = [(f"{kind}/{run}/", f"{kind}/{run}0") for kind in ("c", "p")]
+            parts += [(f"{kind}/{run}", f"{kind}/{run}\0") for kind in ("def", "head")]
+            return sum(rows.measure(first, end) for first, end in parts)
+
+        return self._run(run, work)
+
+    def reclaim(self) -> None:
+        for shard in (DOCUMENTS, *range(self.shards)):
+            self._at(shard, lambda rows: rows.reclaim())
+
     # -- the log --------------------------------------------------------------------------------
     def claim(self, run: str, holder: Mapping[str, Any]) -> Lease:
         def work(rows: Rows) -> Lease:

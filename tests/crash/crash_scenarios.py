@@ -6,20 +6,27 @@ import asyncio
 import hashlib
 import json
 import os
+import sys
+import zipfile
 from collections import Counter
 from pathlib import Path
 from typing import Any, ClassVar
 
+import structlog
 from engine_harness import RUN, Bench
 
+from po_jupyter.config import Settings
 from po_jupyter.engine.artifacts import visible
 from po_jupyter.engine.history import read_history
 from po_jupyter.errors import NotFound
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
 from po_jupyter.llm.providers.fake import FakeProvider
 from po_jupyter.model.event import draft
+from po_jupyter.model.reading import check_pipeline
 from po_jupyter.model.run import ENDED
 from po_jupyter.orchestrator import intake
+from po_jupyter.orchestrator.registry import Registry
+from po_jupyter.orchestrator.seed_folder import Folder
 from po_jupyter.store import migrations
 from po_jupyter.store.base import Commit, Head, NewRun, Ref, Store
 from po_jupyter.store.disk import DiskStore
@@ -562,3 +569,65 @@ else:
             planned = state.tasks["plan"].state == "done"
             assert ("extra" in state.tasks) == planned == (state.tasks["never"].state == "skipped")
             assert (types["tasks.added"], types["task.skipped"]) == (planned, planned)
+
+
+# -- the watch folder ------------------------------------------------------------------------------------
+class TakeInArchive(Scenario):
+    """B9: a seed with artifacts, by the folder itself. One run with its artifacts, and no half of either."""
+
+    name = "inbox"
+
+    def folder(self, at: Path, store: DiskStore) -> Folder:
+        structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # the sweep reads stdout
+        settings = Settings(data_dir=at / "data", inbox_dir=at / "inbox", inbox_stable=0)
+        folder = Folder(settings, store, Registry(store), owner="me")
+        folder.open()
+        return folder
+
+    def setup(self, at: Path) -> None:
+        store = opened(at)
+        pipeline = {"name": "p", "tasks": [{"name": "t", "prompt": "x", "llm": "fake:echo"}]}
+        Registry(store).put(check_pipeline(pipeline), "me")
+        folder = self.folder(at, store)
+        with zipfile.ZipFile(folder.pending / "a-seed.zip", "w") as packed:
+            packed.writestr("seed.json", json.dumps({"name": "n", "pipeline": "p", "data": {}}))
+            packed.writestr("artifacts/a.txt", "A")
+            packed.writestr("artifacts/b/c.txt", "C")
+        folder.close()
+        store.close()
+
+    def act(self, at: Path) -> None:
+        store = opened(at)
+        folder = self.folder(at, store)
+        for name in folder.ready()[0]:
+            assert folder.take(name).head is not None
+        folder.close()
+        store.close()
+
+    def recover(self, at: Path) -> None:
+        store = opened(at)
+        self.folder(at, store).close()
+        store.close()
+
+    def check(self, at: Path) -> str:
+        store = opened(at)
+        sound(store)
+        heads = store.runs().heads
+        inbox, artifacts = at / "inbox", at / "data" / "runs"
+        files = sorted(p.relative_to(inbox).as_posix() for p in inbox.rglob("*.*") if p.is_file())
+        store.close()
+        if not heads:
+            assert files == [".po-lock", "pending/a-seed.zip"], files
+            return "before"
+        (run,) = (h["run"] for h in heads)
+        assert files == [".po-lock", f"current/{run}/a-seed.zip", f"current/{run}/definition.json"], files
+        artifacts = artifacts / run / "given"
+        there = [p for p in artifacts.rglob("*") if p.is_file()]
+        found = {p.relative_to(artifacts).as_posix(): p.read_text() for p in there}
+        assert found == {"a.txt": "A", "b/c.txt": "C"}, found
+        assert [p.name for p in (at / "data" / "runs").iterdir()] == [run]
+        return "after"
+
+    def finish(self, at: Path) -> None:
+        self.act(at)
+        assert self.check(at) == "after"

@@ -45,7 +45,8 @@ return 'done'"""
 
 
 async def test_tasks_are_added_behind_a_later_pending_one(bench: Bench) -> None:
-    """B11, from the file as in the first system: `insertAfter`; the code of another task of the run is found."""
+    """B11, from the file as in the first system: `insertAfter`; the code of another task of the run is
+    found."""
     control = json.dumps(
         {
             "patch": {
@@ -180,7 +181,8 @@ async def test_a_row_of_a_map_cannot_direct_the_run(bench: Bench) -> None:
 
 
 async def test_a_task_done_again_says_its_directives_again(bench: Bench) -> None:
-    """B11, B13: what a task added is taken back when it is reset; attempts' numbers go on (P3), usage is kept."""
+    """B11, B13: what a task added is taken back when it is reset; attempts' numbers go on (P3), usage is
+    kept."""
     body = "ctx.control.add({'name': 'x', 'prompt': f\"x {ctx.meta['attempt']}\"})\nreturn 1"
     bench.create([python("a", body), {"name": "b", "prompt": "b {{ tasks.a }}"}])
     assert await bench.go() == "done"

@@ -18,7 +18,8 @@ import json, pathlib
 def integration(ctx):
     if ctx.config.get("control"):
         (ctx.io.task_dir / "control.json").write_text(json.dumps(ctx.config["control"]))
-    return {"attempt": ctx.meta["attempt"], "seen": {n: ctx.tasks[n] for n in ctx.tasks}, "x": ctx.seed.get("text")}
+    return {"attempt": ctx.meta["attempt"], "seen": {n: ctx.tasks[n] for n in ctx.tasks}, "x":
+    ctx.seed.get("text")}
 """
 
 
@@ -105,7 +106,8 @@ async def test_a_run_at_work_is_not_restarted(tmp_path: Path) -> None:
 
 
 async def test_a_fork_takes_over_checkpoints_and_leaves_the_old_run(tmp_path: Path) -> None:
-    """G5: copies of what came before, anew from the task on, with another seed; the old run untouched and deletable."""
+    """G5: copies of what came before, anew from the task on, with another seed; the old run untouched and
+    deletable."""
     rows = {"name": "m", "source": COUNT, "for_each": "{{ [1, 2, 3] }}", "needs": ["a"]}
     async with orchestrator(tmp_path) as service:
         old = await made(service, count("a", gate="ok?"), rows, count("b"), count("c"))
@@ -240,7 +242,8 @@ async def test_dead_letters_have_the_whole_context(tmp_path: Path) -> None:
 
 
 async def test_the_queue_has_positions_priorities_and_frees_slots(tmp_path: Path) -> None:
-    """B14: a limit of running runs; the rest wait in order of priority, then age; a dead worker's slot is free."""
+    """B14: a limit of running runs; the rest wait in order of priority, then age; a dead worker's slot is
+    free."""
     async with orchestrator(tmp_path / "data", max_running=1, max_crashes=1) as service:
         first = await made(service, task("a", seconds=30))
         await until(service, first, ("running",))

@@ -1,4 +1,5 @@
-"""The client's restart, fork, gates and dead letters against a real server with real workers (B12, B13, G5, R1.2)."""
+"""The client's restart, fork, gates and dead letters against a real server with real workers (B12, B13, G5,
+R1.2)."""
 
 from __future__ import annotations
 
