@@ -239,14 +239,19 @@ def _task_cancelled(t: TaskState, data: Data, at: str, offset: int) -> None:
 
 
 def _map_started(t: TaskState, data: Data, at: str, offset: int) -> None:
-    done = t.items.done if t.items is not None else 0
-    t.items = ItemCounts(total=data["total"], done=done)
+    done, reused = (t.items.done, t.items.reused) if t.items is not None else (0, 0)
+    t.items = ItemCounts(total=data["total"], done=done, reused=reused)
+    t.stage = data.get("stage")
 
 
 def _map_progress(t: TaskState, data: Data, at: str, offset: int) -> None:
     total = t.items.total if t.items is not None else data["done"] + data["failed"]
     t.items = ItemCounts.model_construct(
-        total=total, done=data["done"], failed=data["failed"], in_flight=data.get("in_flight", 0)
+        total=total,
+        done=data["done"],
+        failed=data["failed"],
+        in_flight=data.get("in_flight", 0),
+        reused=data.get("reused", 0),
     )
     _add_usage(t, data, at, offset)
 

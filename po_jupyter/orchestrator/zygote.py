@@ -40,6 +40,7 @@ _PRELOAD = (
     "po_jupyter.engine.fanout",
     "po_jupyter.llm.providers",
     "po_jupyter.llm.structured",
+    "jsonschema",
     "po_jupyter.llm.pricing",
 )
 

@@ -36,6 +36,7 @@ class CommitResult(NamedTuple):
 class _Waiting(NamedTuple):
     commit: Commit | None  # None: only waits for those before it
     future: asyncio.Future[CommitResult | None] | None
+    then: Callable[[CommitResult], None] | None = None
 
 
 _Outcome: TypeAlias = "CommitResult | BaseException | None"
@@ -94,10 +95,14 @@ class GroupCommitter:
         assert result is not None
         return result
 
-    def commit_soon(self, commit: Commit) -> None:
-        """Queue it and go on. Should it fail, the next `commit` or `flush` raises that and writes nothing."""
+    def commit_soon(self, commit: Commit, then: Callable[[CommitResult], None] | None = None) -> None:
+        """Queue it and go on. Should it fail, the next `commit` or `flush` raises that and writes nothing.
+
+        `then` is called on the loop with what became of it, before anybody who waits for a later commit goes on.
+        It must be quick and not raise.
+        """
         self._raise_unheard()
-        self._pending.append(_Waiting(commit, None))
+        self._pending.append(_Waiting(commit, None, then))
         self._kick()
 
     async def flush(self) -> None:
@@ -178,6 +183,8 @@ class GroupCommitter:
             )
 
     def _answer(self, waiting: _Waiting, outcome: _Outcome) -> None:
+        if waiting.then is not None and isinstance(outcome, CommitResult):
+            waiting.then(outcome)
         if waiting.future is None or waiting.future.done():  # done: its owner was cancelled and went away
             if isinstance(outcome, BaseException) and self._unheard is None:
                 self._unheard = outcome
