@@ -105,7 +105,10 @@ class Calls:
         stream: bool = False,
         retry: CallRetry | None = None,
     ) -> ChatResponse:
-        """Ask, or replay. `retry` stands for the task's `llm.retry`. A ModelError, BudgetExceeded, or an Interrupt before anything is sent."""
+        """Ask, or replay. `retry` stands for the task's `llm.retry`.
+
+        Raises ModelError or BudgetExceeded, and an Interrupt before anything is sent.
+        """
         work = self._work
         work.checkpoint()
         if work.budget is None:

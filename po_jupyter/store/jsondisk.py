@@ -13,8 +13,8 @@ import threading
 from pathlib import Path
 from typing import Any, NoReturn
 
-from diskcache import Cache, Disk  # type: ignore[import-untyped]
-from diskcache.core import ENOVAL, MODE_PICKLE, MODE_RAW, UNKNOWN  # type: ignore[import-untyped]
+from diskcache import Cache, Disk
+from diskcache.core import ENOVAL, MODE_PICKLE, MODE_RAW, UNKNOWN
 
 from po_jupyter.store.jsontext import Unreadable, decode, encode, pack, unpack
 from po_jupyter.store.place import make

@@ -112,7 +112,7 @@ async def test_server_and_worker_killed_together_the_run_resumes(tmp_path: Path)
     server = Server(tmp_path)
     run = server.submit(five())
     store = DiskStore(tmp_path / "store")
-    while not any(e["type"] == "task.done" for e in store.events(run)):  # noqa: ASYNC110
+    while not any(e["type"] == "task.done" for e in store.events(run)):
         await asyncio.sleep(0.02)
     store.close()
     server.process.send_signal(signal.SIGSTOP)  # so that it cannot respawn what we kill
@@ -168,7 +168,7 @@ async def test_two_servers_share_one_store_and_the_second_takes_over(tmp_path: P
         assert (await until(second, cancelled.id)).state == "cancelled"
         server.kill()
         async with asyncio.timeout(3):
-            while not second.meta()["orchestrator"]["holder"]:  # noqa: ASYNC110
+            while not second.meta()["orchestrator"]["holder"]:
                 await asyncio.sleep(0.05)
         assert (await until(second, view.id)).state == "done"
         assert "worker.crashed" not in await types_of(second, view.id)
