@@ -200,7 +200,7 @@ class Orchestrator(Reader):
             self._views.keep(state, brief(new.definition["seed"]))
             self.feed.changed(new.run)
             if self._supervisor is not None:
-                self._supervisor.submitted(head)
+                self._supervisor.submitted(head, new.definition)
             else:
                 await self._nudge(new.run)
         return await self._view(head), created

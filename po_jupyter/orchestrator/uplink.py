@@ -20,6 +20,8 @@ from po_jupyter.store.base import Head
 
 log = structlog.get_logger("po_jupyter.uplink")
 
+_FIRST = 0.05  # s until the first connection, unless somebody watches: many runs are over by then
+_FIRST = 0.05  # s until the first connection, unless somebody watches: many runs are over by then
 _RECONNECT = 0.25  # s between looks for a new orchestrator
 _TEXT_RATE = 0.05  # s between messages with text: 20 a second read as live
 _TEXT_MAX = 100_000  # characters kept until the next of them
@@ -54,7 +56,7 @@ class Uplink:
         self._run = run
         self._fence = 0
         self._channel: Channel | None = None
-        self._connected = asyncio.Event()
+        self._hurry = asyncio.Event()  # set when the connection is needed now
         self._loop = asyncio.get_running_loop()
         self._ids = itertools.count(1)
         self._needs: dict[int, _Need] = {}
@@ -118,6 +120,7 @@ class Uplink:
         message: Message = {"id": number, "what": what, **fields}
         answer: asyncio.Future[Message] = self._loop.create_future()
         self._needs[number] = _Need(message, answer, progress)
+        self._hurry.set()
         if self._channel is not None:
             self._channel.send("need", **message)
         try:
@@ -129,14 +132,9 @@ class Uplink:
         return said
 
     async def bye(self, state: str) -> None:
-        """The last word: in which state the run leaves this process. Said to whoever is there, waited for
-        briefly."""
+        """The last word: in which state the run leaves this process. The exit status and the store say the
+        same, so nobody has to be there to hear it."""
         self._ended.set()
-        if self._channel is None:
-            # Often the run was faster than the connection.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(1.0):
-                    await self._connected.wait()
         self._tell_texts()
         if self._channel is not None:
             self._channel.send("bye", state=state)
@@ -158,6 +156,10 @@ class Uplink:
     # -- what it hears --------------------------------------------------------------------------
 
     async def _stay_connected(self) -> None:
+        if not self.watched:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_FIRST):
+                    await self._hurry.wait()
         while True:
             try:
                 channel = await connect(self._address)
@@ -170,7 +172,6 @@ class Uplink:
                 await self._listen(channel)
             finally:
                 self._channel = None
-                self._connected.clear()
                 await channel.close()
             await asyncio.sleep(_RECONNECT)
 
@@ -182,7 +183,6 @@ class Uplink:
                 case "welcome":
                     self.watched = bool(message.get("watched"))
                     self._channel = channel
-                    self._connected.set()
                     for need in self._needs.values():
                         channel.send("need", **need.message)
                 case "watched":

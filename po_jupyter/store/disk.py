@@ -41,7 +41,8 @@ class DiskStore(RowStore):
     before the fork, because SQLite's connections do not survive it.
 
     Raises StoreUnusable for a directory that cannot hold a store: on a network file system (unless
-    `allow_network`), of another user, read-only, or written by a newer version.
+    `allow_network`), of another user, read-only, or written by a newer version. With `checked` all that is known
+    already, and `shards` is the store's own number: a worker opens what its orchestrator has open.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class DiskStore(RowStore):
         shards: int = 8,
         patience: float = 2 * BUSY,
         allow_network: bool = False,
+        checked: bool = False,
     ) -> None:
         super().__init__(shards)
         self.path = Path(path).absolute()
@@ -58,6 +60,8 @@ class DiskStore(RowStore):
         self._lock = Lock()
         self._pid = os.getpid()
         self._lanes: dict[int, _Lane] = {}
+        if checked:
+            return
         place.prepare(self.path, allow_network=allow_network)
         try:
             self._open_format()

@@ -106,9 +106,21 @@ def configure(settings: Settings, *, file: Path | None = None) -> None:
 def configure_worker(settings: Settings, *, run: str) -> None:
     """Log to stderr, which is the run's own log file in a worker; every line names the run."""
     redactor.learn(secrets_of(os.environ, settings))
-    _install(settings, logging.StreamHandler(sys.stderr))
+    if _installed != (settings.log_level, settings.log_format):
+        _install(settings, logging.StreamHandler(sys.stderr))
     structlog.contextvars.clear_contextvars()
     bind_contextvars(run=run)
+
+
+def preconfigure() -> None:
+    """What `configure_worker` will most probably do, done in a zygote, where it is done once for all."""
+    global _installed
+    settings = Settings()
+    _install(settings, logging.StreamHandler(sys.stderr))
+    _installed = (settings.log_level, settings.log_format)
+
+
+_installed: tuple[str, str] | None = None
 
 
 def _install(settings: Settings, handler: logging.Handler) -> None:
