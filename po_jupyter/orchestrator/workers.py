@@ -94,7 +94,7 @@ class Supervisor:
 
     def submitted(self, head: Head, definition: Mapping[str, Any]) -> None:
         """A run that was created right now: nothing to look up."""
-        self._fresh[head["run"]] = launch_of(head, definition)
+        self._fresh[head["run"]] = launch_of(head, definition, self._settings)
         self.queue.add(head)
         self.pump()
 
@@ -212,7 +212,7 @@ class Supervisor:
         head = self._store.head(run)
         if head["state"] not in ("pending", "running"):
             return None
-        return launch_of(head, self._store.definition(run))
+        return launch_of(head, self._store.definition(run), self._settings)
 
     async def _launch(self, run: str, launch: Launch) -> None:
         early: list[int | None] = []
@@ -241,7 +241,7 @@ class Supervisor:
         log.info("worker adopted", run=run, pid=worker.pid)
 
         async def measure() -> None:
-            worker.silence = silence_of(await self._do(self._store.definition, run))
+            worker.silence = silence_of(await self._do(self._store.definition, run), self._settings)
 
         self._watch(worker)
         self.go(measure(), f"measure {run}")
