@@ -107,6 +107,8 @@ class Orchestrator(Reader):
         self._ready = False
 
     async def _taken(self) -> None:
+        if self._stopping:
+            return  # it was lost while we drained, and is given back at once
         if self._following is not None:
             await self._following.close()
             self._following = None
@@ -141,9 +143,9 @@ class Orchestrator(Reader):
         self._holding = []
         if supervisor is not None:
             await supervisor.stop(drain=drain)
-        if self._listener is not None:
-            await self._listener.close()
-            self._listener = None
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            await listener.close()
 
     def _follow(self) -> None:
         self._following = Following(self._store, self.feed, self._do)
