@@ -24,7 +24,7 @@ from po_jupyter.orchestrator.lease import OrchestratorLease
 from po_jupyter.orchestrator.local_models import LocalModels
 from po_jupyter.orchestrator.reader import Reader
 from po_jupyter.orchestrator.reception import Reception
-from po_jupyter.orchestrator.recovery import Following, recover
+from po_jupyter.orchestrator.recovery import Following, recover, sweep
 from po_jupyter.orchestrator.registry import Registry
 from po_jupyter.orchestrator.resume import plan
 from po_jupyter.orchestrator.views import Views, brief
@@ -125,6 +125,8 @@ class Orchestrator(Reader):
             asyncio.create_task(self._warm_up(), name="warm up"),
         ]
         await recover(self._store, supervisor, self._do)
+        looking = sweep(self._store, supervisor, self._do, self.settings.lease_ttl)
+        self._holding.append(asyncio.create_task(looking, name="sweep"))
 
     async def _warm_up(self) -> None:
         with contextlib.suppress(Exception):  # the first run says what is wrong with it

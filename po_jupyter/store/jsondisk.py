@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -84,9 +85,13 @@ class ShardCache(Cache):  # type: ignore[misc]  # diskcache has no types
     _opening = True
 
     def __init__(self, directory: Path) -> None:
-        super().__init__(str(directory), timeout=BUSY, disk=JsonDisk, **SETTINGS)
-        self._opening = False
-        self.reset("sqlite_synchronous", SETTINGS["sqlite_synchronous"], update=False)
+        try:
+            super().__init__(str(directory), timeout=BUSY, disk=JsonDisk, **SETTINGS)
+            self._opening = False
+            self.reset("sqlite_synchronous", SETTINGS["sqlite_synchronous"], update=False)
+        except BaseException:
+            super().close()  # the error may be kept for long, and its traceback the connection
+            raise
 
     def reset(self, key: str, value: Any = ENOVAL, update: bool = True) -> Any:
         if self._opening and value is not ENOVAL:
@@ -110,7 +115,10 @@ def open_shard(directory: Path) -> ShardCache:
     make(directory)
     # SQLite gives its journal files the mode of the database, so it is enough to make that one ourselves. No
     # umask: it belongs to the whole process, with all its threads.
-    os.close(os.open(directory / "cache.db", os.O_RDWR | os.O_CREAT, 0o600))
+    # Only a file that is not there yet: to close any descriptor of an existing one would give up the locks that
+    # other connections of this process hold on it, and another process could delete its write-ahead log.
+    with suppress(FileExistsError):
+        os.close(os.open(directory / "cache.db", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     return ShardCache(directory)
 
 

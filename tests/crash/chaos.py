@@ -1,4 +1,4 @@
-"""Chaos: many runs while a monkey kills, stops and suspends processes and fills the disk (issue 2, done-when 1).
+"""Chaos: many runs while a monkey kills, stops and suspends processes and fills the disk.
 
     python tests/crash/chaos.py --seconds 600 --runs 200 [--seed N]
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import random
 import shutil
@@ -28,13 +27,12 @@ if __name__ == "__main__":
 
 from chaos_checks import Evidence, digest
 from chaos_host import Host, HostGone
-from chaos_monkey import ACTIONS, Disk, Monkey, family, script
+from chaos_monkey import Disk, Monkey, family, script
 from chaos_plans import BAD, TIMEOUT, USED, Plan, plan
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import Conflict, NotFound, StoreError, Unavailable
 from po_jupyter.model.run import ENDED
-from po_jupyter.orchestrator import processes
 from po_jupyter.store.base import Commit
 from po_jupyter.store.disk import DiskStore
 from po_jupyter.testing.model_server import ModelServer, Reply
@@ -56,7 +54,7 @@ class Report:
     problems: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        lines = [f"PO_CHAOS_SEED={self.seed}: {self.runs} runs in {self.seconds:.0f} s, {self._said(self.ended)}"]
+        lines = [f"PO_CHAOS_SEED={self.seed}, {self.seconds:.0f} s, {self.runs} runs: {self._said(self.ended)}"]
         lines += [f"  done: {self._said(self.done)}", f"  seen: {self._said(self.numbers)}"]
         lines += [f"  PROBLEM {line}" for line in self.problems] or ["  found: nothing wrong"]
         return "\n".join(lines)
@@ -105,7 +103,7 @@ class Chaos:
         """Everything, to the checks."""
         self.disk = Disk(self.data_dir)
         self.monkey = Monkey(self, self.say)
-        with ModelServer(_answer, latency=0.05) as self.model:
+        with ModelServer(_answer, latency=0.1) as self.model:
             self.environ = {"OPENAI_BASE_URL": self.model.base_url, "OPENAI_API_KEY": self.model.key}
             await self.add_host()
             self.store = DiskStore(self.data_dir / "store")
@@ -205,6 +203,8 @@ class Chaos:
                     await asyncio.to_thread(self._look, run)
                 except StoreError as error:
                     self.say(f"cannot look: {error.message}")
+                except NotFound:
+                    self.report.problems.append(f"{self.open.pop(run).key}: acknowledged, and not found: {run}")
             await asyncio.sleep(0.25)
 
     def _look(self, run: str) -> None:
@@ -254,7 +254,7 @@ class Chaos:
 
     async def _all_ended(self) -> None:
         self._moved = time.monotonic()
-        while self.open and time.monotonic() - self._moved < STUCK:
+        while self.open and time.monotonic() - self._moved < STUCK:  # noqa: ASYNC110
             await asyncio.sleep(0.2)
         for run, made in self.open.items():
             head = self.store.head(run)
@@ -318,9 +318,11 @@ def seed_of(environ: Any = os.environ) -> int:
     return int(environ.get("PO_CHAOS_SEED") or random.SystemRandom().randrange(2**31))
 
 
-async def run(folder: Path, *, seed: int, seconds: float, runs: int, keep: Path | None = None) -> Report:
+async def run(
+    folder: Path, *, seed: int, seconds: float, runs: int, gap: float = 0.9, keep: Path | None = None
+) -> Report:
     """One chaos in `folder`. When something is wrong its logs are copied to `keep`."""
-    async with Chaos(folder, seed=seed, seconds=seconds, runs=runs) as chaos:
+    async with Chaos(folder, seed=seed, seconds=seconds, runs=runs, gap=gap) as chaos:
         report = await chaos.go()
         if keep is not None:
             keep.mkdir(parents=True, exist_ok=True)
@@ -340,13 +342,16 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--gap", type=float, default=0.9, help="seconds between two strokes, on average")
     parser.add_argument("--keep", type=Path, default=Path("test-artifacts"))
     given = parser.parse_args()
     seed = seed_of() if given.seed is None else given.seed
     print(f"PO_CHAOS_SEED={seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="po-chaos-") as folder:
         report = asyncio.run(
-            run(Path(folder), seed=seed, seconds=given.seconds, runs=given.runs, keep=given.keep)
+            run(
+                Path(folder), seed=seed, seconds=given.seconds, runs=given.runs, gap=given.gap, keep=given.keep
+            )
         )
     print(report)
     return 1 if report.problems else 0
@@ -354,6 +359,3 @@ def main() -> int:
 
 if __name__ == "__main__":
     sys.exit(main())
-
-
-__all__ = ["ACTIONS", "Chaos", "Report", "processes", "run", "seed_of"]

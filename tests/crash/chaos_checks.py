@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from chaos_plans import BAD, MAX_TOKENS, USED, Plan
+from chaos_plans import MAX_TOKENS, USED, Plan
 
 TOKENS = sum(USED.values())
 WORST = 40 + MAX_TOKENS  # tokens: more than any call here may take
@@ -99,8 +99,7 @@ class Evidence:
         name, item = key.split("/")[:2]
         if item == "-":
             return f"{self.plan.key} {name}"
-        bad = self.plan.rows[name][int(item)] is False
-        return f"{self.plan.key} {name} row {item}" + (f" {BAD}" if bad else "")
+        return self.plan.row(name, int(item), self.plan.rows[name][int(item)])
 
     def _end(self) -> list[str]:
         plan, view = self.plan, self.view

@@ -146,4 +146,7 @@ if __name__ == "__main__":
     logging.raiseExceptions = False  # a full disk takes log lines too
     given = json.loads(sys.argv[1])
     configure(Settings.model_validate(given), file=Path(given["data_dir"]) / "logs" / "orchestrator.log")
-    asyncio.run(_serve(given))
+    try:
+        asyncio.run(_serve(given))
+    except PoError as error:  # no room to start in: whoever started us tries again
+        sys.exit(error.message)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from chaos_host import Host
+from chaos_host import Host, HostGone
 
 from po_jupyter.orchestrator import processes
 
@@ -281,8 +281,10 @@ class Monkey:
     async def _start_a_second_server(self, stroke: Stroke) -> str | None:
         if len(self.zoo.hosts) != 1:
             return None
-        await self.zoo.add_host()
-        return ""
+        with suppress(HostGone):  # killed while it started, or there was no room
+            await self.zoo.add_host()
+            return ""
+        return None
 
     async def _kill_a_zygote(self, stroke: Stroke) -> str | None:
         zygotes = [p for p in family(self.zoo.data_dir) if p.run is None]

@@ -82,10 +82,15 @@ class Plan:
 
     def map(self, name: str, rows: list[bool | None], width: int) -> None:
         """A map over prompts; False is a row that the model refuses."""
-        items = [f"{self.key} {name} row {i}{'' if ok is not False else ' ' + BAD}" for i, ok in enumerate(rows)]
-        self._add(name, None, {"prompt": "{{ item }}", "for_each": f"{{{{ {items!r} }}}}", "max_concurrency": width})
+        items = [self.row(name, i, ok) for i, ok in enumerate(rows)]
+        each = {"prompt": "{{ item }}", "for_each": f"{{{{ {items!r} }}}}", "max_concurrency": width}
+        self._add(name, None, each)
         self.rows[name] = rows
         self.outputs[name] = [f"echo: {item}" for item in items]
+
+    def row(self, task: str, index: int, ok: bool | None) -> str:
+        """The prompt of a row."""
+        return f"{self.key} {task} row {index}" + (f" {BAD}" if ok is False else "")
 
     def _add(self, name: str, needs: list[str] | None, more: dict[str, Any]) -> None:
         task = {"name": name, "timeout": TIMEOUT, **more}
