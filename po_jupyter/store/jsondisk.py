@@ -90,7 +90,8 @@ class ShardCache(Cache):  # type: ignore[misc]  # diskcache has no types
             self._opening = False
             self.reset("sqlite_synchronous", SETTINGS["sqlite_synchronous"], update=False)
         except BaseException:
-            super().close()  # the error may be kept for long, and its traceback the connection
+            with suppress(AttributeError):  # not even begun
+                super().close()  # the error may be kept for long, and its traceback the connection
             raise
 
     def reset(self, key: str, value: Any = ENOVAL, update: bool = True) -> Any:
