@@ -225,6 +225,14 @@ class FakeOrchestrator:
         view = self.views[self.find(run_id, owner)]
         return {t.name: {"said": t.name} for t in view.tasks if t.state == "done" and task in (None, t.name)}
 
+    async def artifacts(self, run_id: str, owner: str | None) -> list[dict[str, Any]]:
+        self.find(run_id, owner)
+        return []
+
+    async def artifact(self, run_id: str, owner: str | None, name: str) -> bytes:
+        self.find(run_id, owner)
+        raise NotFound(f"there is no artifact {name!r}")
+
     async def items(self, run_id, owner, task, state=None, cursor=None, limit=1000):  # type: ignore[no-untyped-def]
         self.find(run_id, owner)
         start = int(cursor or 0)
@@ -244,3 +252,9 @@ class FakeOrchestrator:
     async def calls(self, run_id, owner, task=None, cursor=None, limit=200):  # type: ignore[no-untyped-def]
         self.find(run_id, owner)
         return [], None
+
+    async def usage(self, owner):  # type: ignore[no-untyped-def]
+        return {"disk": {"runs": {"bytes": 0, "states": {}}}}
+
+    async def clean(self, owner, *, dry_run=False, older_than=None, states=()):  # type: ignore[no-untyped-def]
+        return {"runs": [], "bytes": 0, "returned": 0, "dry_run": dry_run}

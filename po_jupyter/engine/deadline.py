@@ -1,8 +1,8 @@
 """Deadlines of stages. Time in which the whole process stood still is nobody's fault and does not count.
 
-The clock (`time.monotonic`) does not count a suspended machine on Linux and macOS, but it goes on while a process
-is stopped (SIGSTOP, a debugger, a paused session): on waking up every deadline would be over at once. The system
-says SIGCONT then, and the handler runs before any timer of the loop.
+The clock (`time.monotonic`) does not count a suspended machine on Linux and macOS, but it goes on while a
+process is stopped (SIGSTOP, a debugger, a paused session): on waking up every deadline would be over at once.
+The system says SIGCONT then, and the handler runs before any timer of the loop.
 """
 
 from __future__ import annotations
@@ -66,10 +66,10 @@ class Deadline:
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
+    ) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        return await self._timeout.__aexit__(kind, error, trace)
+        await self._timeout.__aexit__(kind, error, trace)
 
     def extend(self, seconds: float) -> None:
         """Allow so many seconds more."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from po_jupyter.engine.deadline import Deadline
 from po_jupyter.engine.interrupts import Interrupt
@@ -24,6 +24,9 @@ from po_jupyter.engine.tracebacks import user_lines
 from po_jupyter.engine.values import NotJson, as_json
 from po_jupyter.errors import AnswerUnreadable, OutputInvalid, PoError, StageFailed, StageTimeout, StoreError
 from po_jupyter.model.pipeline import Task
+
+if TYPE_CHECKING:
+    from po_jupyter.engine.control import Collected
 
 BEFORE = ("ingestion", "pre_processing")
 ROUND = ("prompt_templating", "inference", "parsing", "validate_structure", "validate_quality")
@@ -86,6 +89,7 @@ class Frame:
     violations: list[str] = field(default_factory=list)
     log: str | None = None
     deadline: Deadline | None = None
+    control: Collected | None = None
 
     def extend(self, seconds: float) -> None:
         """Give the running stage more time: a wait for a rate limit is not the stage's."""

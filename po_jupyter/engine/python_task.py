@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from po_jupyter.engine.capture import StageLog
 from po_jupyter.engine.context import Context, TaskLlm, Validators
+from po_jupyter.engine.control import Control
 from po_jupyter.engine.io import TaskIo
 from po_jupyter.engine.lifecycle import Frame, Stage
 from po_jupyter.engine.tracebacks import SOURCE, register, user_lines
@@ -196,7 +197,6 @@ class PythonTask:
         self._task = task
         self._functions = functions
         self._validators = Validators()
-        self._io = TaskIo(work.run_dir, task.name)
 
     def stages(self, calls: Calls, inputs: Inputs) -> dict[str, Stage]:
         """The stage functions as the lifecycle calls them."""
@@ -219,6 +219,8 @@ class PythonTask:
     ) -> Any:
         work, task = self._work, self._task
         llm = TaskLlm(calls, frame, stage)
+        if frame.control is not None:
+            frame.control.begin(stage)
         ctx = _Context(
             seed=inputs,
             data=frame.data,
@@ -227,7 +229,11 @@ class PythonTask:
             flags=frame.flags,
             config=task.config,
             llm=llm,
-            io=self._io,
+            io=TaskIo(
+                work.run_dir,
+                task.name,
+                work.files.attempt(task.name, frame.index, frame.attempt, frame),
+            ),
             validators=self._validators,
             meta={
                 "run": work.run,
@@ -241,6 +247,7 @@ class PythonTask:
                 "index": frame.index,
             },
             violations=frame.violations,
+            control=Control(frame.control, stage),
             item=frame.item,
             index=frame.index,
         )

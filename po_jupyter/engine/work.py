@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from po_jupyter.config import Settings
+from po_jupyter.engine.artifacts import RunFiles, clean
 from po_jupyter.engine.budget import Budget
 from po_jupyter.engine.calls import Calls, ModelSettings
+from po_jupyter.engine.effective import effective
 from po_jupyter.engine.history import History, Row, expand, read_history
 from po_jupyter.engine.interrupts import Drained, Stopped
 from po_jupyter.engine.journal import StoreJournal
@@ -101,13 +103,14 @@ class Work:
         self.settings = settings
         self.definition = definition
         self.options: Mapping[str, Any] = definition.get("options") or {}
-        self.pipeline: Pipeline = check_pipeline(definition["pipeline"])
+        self.definition_pipeline: Pipeline = check_pipeline(definition["pipeline"])
         self.seed: Seed = read_seed(definition["seed"])
         self.say: Say = say or (lambda note: None)
         self.watched: Callable[[], bool] = watched or (lambda: False)
         self.run_dir = run_dir or settings.data_dir / "runs" / self.run
         self.worker = {"pid": os.getpid(), "fence": lease.fence, **(worker or {})}
         self.state: RunState = history.state
+        self.files = RunFiles(self.run_dir, lease.fence, history, lambda: self.state)
         self.history = history
         self.threads = Threads()
         self.wake = asyncio.Event()  # something that `decide` may want to know
@@ -116,6 +119,10 @@ class Work:
         self.closed = False
         self.broken: BaseException | None = None
         self.running: set[str] = set()  # tasks that are executed here and now
+        self.held: frozenset[str] = frozenset()  # tasks that a commit on its way skips: not to be started
+        self.directing = (
+            asyncio.Lock()
+        )  # what tasks ask of the run is checked and committed one after the other
         limits = self.state.budget
         used = self.state.usage
         for tally in history.uncounted.values():
@@ -145,10 +152,18 @@ class Work:
         """
 
         def read() -> tuple[dict[str, Any], History]:
-            return store.definition(lease.run), read_history(store, lease.run)
+            definition, history = store.definition(lease.run), read_history(store, lease.run)
+            settings: Settings = parts["settings"]
+            clean(parts.get("run_dir") or settings.data_dir / "runs" / lease.run, history.listed)
+            return definition, history
 
         definition, history = await asyncio.to_thread(read)
         return cls(store, lease, definition, history, **parts)
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The pipeline as it is now: with what tasks added."""
+        return effective(self.definition_pipeline, self.state)
 
     # -- the log ------------------------------------------------------------------------------------
     def emit(self, *events: dict[str, Any], state: str | None = None) -> None:

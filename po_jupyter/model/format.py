@@ -191,6 +191,8 @@ def task_line(task: TaskView, now: float) -> TaskLine:
         details.append("python")
     done = progress(task.items) if running else None
     note = (task.waiting or "") if task.state in ("running", "pending") else ""
+    if task.state == "skipped":
+        note = task.reason or ""
     doing = (task.stage or "running") if running else task.state
     return TaskLine(state_icon(task.state), task.name, doing, details, done, note)
 

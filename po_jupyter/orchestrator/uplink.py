@@ -46,7 +46,10 @@ class Uplink:
     """
 
     def __init__(self, address: Path, settings: Settings, *, run: str, watched: bool = False) -> None:
-        self.watched = watched
+        # Whoever submits a run starts to watch it a moment later: until the orchestrator says otherwise
+        # somebody does, or the first answer would not be seen as it is written.
+        self.watched = True
+        self._eager = watched
         self.on_look: Callable[[], Any] = _nothing
         self.on_cancel: Callable[[], Any] = _nothing
         self.on_drain: Callable[[], Any] = _nothing
@@ -105,8 +108,10 @@ class Uplink:
 
     def _tell_texts(self) -> None:
         self._text_timer = None
+        if self._channel is None and self.watched and not self._ended.is_set():
+            return  # told when connected
         texts, self._texts = self._texts, {}
-        if self._channel is not None:
+        if self._channel is not None and self.watched:
             for text in texts.values():
                 self._channel.send("text", **text)
 
@@ -156,7 +161,7 @@ class Uplink:
     # -- what it hears --------------------------------------------------------------------------
 
     async def _stay_connected(self) -> None:
-        if not self.watched:
+        if not self._eager:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_FIRST):
                     await self._hurry.wait()
@@ -183,6 +188,7 @@ class Uplink:
                 case "welcome":
                     self.watched = bool(message.get("watched"))
                     self._channel = channel
+                    self._tell_texts()
                     for need in self._needs.values():
                         channel.send("need", **need.message)
                 case "watched":

@@ -170,7 +170,7 @@ class Supervisor:
 
     def pump(self) -> None:
         """Start workers while there are runs and room."""
-        while not self._stopping and self._busy() < self._settings.max_running:
+        while not self._stopping and self.busy() < self._settings.max_running:
             run = self.queue.pop()
             if run is None:
                 return
@@ -179,7 +179,8 @@ class Supervisor:
             self._starting.add(run)
             self.go(self._start(run), f"start {run}")
 
-    def _busy(self) -> int:
+    def busy(self) -> int:
+        """Workers that are at work or about to be: what `max_running` limits."""
         return len(self._starting) + sum(w.bye is None for w in self.workers.values())
 
     async def _start(self, run: str) -> None:

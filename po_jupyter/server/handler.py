@@ -8,6 +8,7 @@ import re
 from contextlib import suppress
 from http.client import responses
 from typing import TYPE_CHECKING, Any, get_args
+from urllib.parse import quote
 
 from jupyter_server._tz import utcnow
 from jupyter_server.base.call_context import CallContext
@@ -19,7 +20,7 @@ from tornado.web import HTTPError, stream_request_body
 from po_jupyter.errors import Forbidden, InvalidInput, NotFound, PoError, Unauthenticated
 from po_jupyter.model.violations import violations_of
 from po_jupyter.server import auth
-from po_jupyter.server.routes import Answer, Call, Route, Streamed, Table
+from po_jupyter.server.routes import Answer, Call, File, Route, Streamed, Table
 from po_jupyter.telemetry.logging import redactor
 
 if TYPE_CHECKING:
@@ -156,8 +157,16 @@ class ApiHandler(JupyterHandler):
             last_event_id=self.request.headers.get("Last-Event-ID"),
         )
         result = await route.run(call)
+        if route.audited:
+            await asyncio.to_thread(self._audit, call, result)
         if isinstance(result, Streamed):
             await self._stream(result)
+            return
+        if isinstance(result, File):
+            self.set_header("Content-Type", "application/octet-stream")
+            name = quote(result.name, safe="")
+            self.set_header("Content-Disposition", f"attachment; filename*=UTF-8''{name}")
+            self.finish(result.content)
             return
         answer = result if isinstance(result, Answer) else Answer(result)
         self.set_status(answer.status)
@@ -166,6 +175,20 @@ class ApiHandler(JupyterHandler):
             self.finish()
         else:
             self.finish(_dumps(answer.value))
+
+    def _audit(self, call: Call, result: Any) -> None:
+        """A line about the change that was just made: who, what, on which thing, as what was asked."""
+        value = result.value if isinstance(result, Answer) else result
+        about: dict[str, Any] = dict(call.path)
+        if isinstance(value, dict) and isinstance(value.get("run"), dict):
+            run = value["run"]
+            about.update(run=run["id"], pipeline=run["pipeline"], name=run["name"], state=run["state"])
+            about.pop("id", None)
+        asked = call.body.model_dump(exclude_unset=True) if call.body is not None else {}
+        for field, given in asked.items():  # only what is small: neither definitions nor data
+            if field not in (*about, "by", "action", "at") and not isinstance(given, dict | list):
+                about[field] = given[:500] if isinstance(given, str) else given
+        self._extension.audit.append(by=call.owner, action=self._route.run.__name__, **about)
 
     # Read by a server that allows no unauthenticated access: these have a rule of their own, `prepare`.
     setattr(_serve, "__allow_unauthenticated", False)
@@ -199,7 +222,7 @@ class ApiHandler(JupyterHandler):
 
     # -- streams --------------------------------------------------------------------------------
     async def _stream(self, streamed: Streamed) -> None:
-        self.set_header("Content-Type", "text/event-stream; charset=utf-8")
+        self.set_header("Content-Type", f"{streamed.media}; charset=utf-8")
         self.set_header("Cache-Control", "no-cache, no-transform")
         self.set_header("X-Accel-Buffering", "no")
         # Says "already encoded" to the server's gzip filter, which would hold a compressor for every stream.
@@ -262,7 +285,11 @@ class ApiHandler(JupyterHandler):
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Our own errors are answers, not accidents; only the 5xx among them are worth a line."""
-        if not isinstance(value, PoError):
+        if not isinstance(value, PoError | HTTPError):
+            # Not the base's line, which shows the whole address: `?token=` may be in it (P10).
+            where = f"{self.request.method} {self.request.path}"
+            self.log.error("po_jupyter: %s failed", where, exc_info=(typ, value, tb))
+        elif not isinstance(value, PoError):
             super().log_exception(typ, value, tb)
         elif value.status >= 500:
             self.log.warning("po_jupyter: %s %s: %s", self.request.method, self.request.path, value.message)

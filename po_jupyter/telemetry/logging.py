@@ -124,7 +124,7 @@ _installed: tuple[str, str] | None = None
 
 
 def _install(settings: Settings, handler: logging.Handler) -> None:
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_Lines())
     logger = logging.getLogger("po_jupyter")
     for old in list(logger.handlers):
         logger.removeHandler(old)
@@ -147,6 +147,16 @@ def _install(settings: Settings, handler: logging.Handler) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,  # a forked worker configures anew
     )
+
+
+class _Lines(logging.Formatter):
+    """What structlog rendered, as it is; what came past it (plain `logging`) is redacted here as well."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = record.getMessage()
+        if record.exc_info and "Traceback" not in text:
+            text = f"{text}\n{self.formatException(record.exc_info)}"
+        return redactor.text(text)
 
 
 def _render_json(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
