@@ -218,6 +218,21 @@ class FakeOrchestrator:
     async def gate(self, run_id: str, owner: str | None, decision: str, note: str) -> RunView:
         raise Conflict(f"run {self.find(run_id, owner)} waits at no gate")
 
+    async def restart(self, run_id: str, owner: str | None, task: str | None = None, **_: Any) -> RunView:
+        return await self.resume(run_id, owner)
+
+    async def fork(self, run_id: str, owner: str | None, from_task: str, **_: Any) -> RunView:
+        return self.views[self.find(run_id, owner)]
+
+    async def dead_letters(self, owner: str | None, *_: Any) -> tuple[list[dict[str, Any]], None]:
+        return [], None
+
+    async def requeue(self, run_id: str, owner: str | None, from_task: str | None = None) -> RunView:
+        raise Conflict(f"run {self.find(run_id, owner)} is no dead letter")
+
+    async def discard(self, run_id: str, owner: str | None) -> None:
+        raise Conflict(f"run {self.find(run_id, owner)} is no dead letter")
+
     async def events(self, run_id: str, owner: str | None, since: int, limit: int) -> list[dict[str, Any]]:
         return self.log[self.find(run_id, owner)][since : since + limit]
 
