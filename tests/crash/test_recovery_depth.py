@@ -51,6 +51,15 @@ def ingestion(ctx):
     return "held"
 """
 
+STEPS = """
+import asyncio
+
+async def ingestion(ctx):
+    for _ in range(8):
+        await asyncio.sleep(0.15)
+    return "stepped"
+"""
+
 ASKS = """
 async def ingestion(ctx):
     said = []
@@ -133,7 +142,7 @@ async def test_a_suspended_machine_costs_nothing(tmp_path: Path) -> None:
     were."""
     short = {"heartbeat": 0.2, "lease_ttl": 0.8, "orphan_timeout": 1.0, "silence_grace": 0.2}
     server = Server(tmp_path, **short)
-    first = {**task("one", seconds=1.2), "timeout": 2.0}
+    first = {**one("one", STEPS), "timeout": 2.5, "retry": {"max_attempts": 1}}
     run = server.submit(body(first, {**task("two", seconds=0.3), "timeout": 2.0}))
     store = DiskStore(tmp_path / "store")
     while not any(e["type"] == "task.started" for e in store.events(run)):  # noqa: ASYNC110
