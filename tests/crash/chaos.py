@@ -349,9 +349,7 @@ def main() -> int:
     print(f"PO_CHAOS_SEED={seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="po-chaos-") as folder:
         report = asyncio.run(
-            run(
-                Path(folder), seed=seed, seconds=given.seconds, runs=given.runs, gap=given.gap, keep=given.keep
-            )
+            run(Path(folder), seed=seed, seconds=given.seconds, runs=given.runs, gap=given.gap, keep=given.keep)
         )
     print(report)
     return 1 if report.problems else 0

@@ -116,9 +116,7 @@ class Evidence:
             given = self.outputs.get(task)
             if task in plan.rows:
                 given = [row["output"] for row in given or ()]
-                expected = [
-                    e if ok else None for e, ok in zip(expected, plan.rows[task], strict=True)
-                ]
+                expected = [e if ok else None for e, ok in zip(expected, plan.rows[task], strict=True)]
             if given != expected:
                 found.append(f"the output of {task} is {given!r:.200}, not {expected!r:.200}")
         return found
@@ -137,9 +135,7 @@ class Evidence:
 
     def _bill(self) -> list[str]:
         found = []
-        good = sum(
-            1 for r in self.records for c in r["calls"] if c["kind"] == "response" and c["ok"]
-        )
+        good = sum(1 for r in self.records for c in r["calls"] if c["kind"] == "response" and c["ok"])
         if self.plan.budget is not None:
             if good * TOKENS > self.plan.budget:
                 found.append(f"{good * TOKENS} tokens recorded, the budget was {self.plan.budget}")
