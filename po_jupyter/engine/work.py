@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from po_jupyter.config import Settings
 from po_jupyter.engine.artifacts import RunFiles, clean
@@ -131,10 +131,11 @@ class Work:
         self.journal = StoreJournal(self, history)
         self.chat = JournaledChat(providers.get, self.journal, retry_after_cap=settings.retry_after_cap)
         self._committer = GroupCommitter(
-            cast(Store, _Telling(store, committed)) if committed is not None else store,
+            store,
             lease,
             n=history.n,
             on_foreign=self._foreign,
+            on_head=committed,
         )
         self._pending: list[dict[str, Any]] = []
         self._pending_state: str | None = None
@@ -157,7 +158,8 @@ class Work:
             clean(parts.get("run_dir") or settings.data_dir / "runs" / lease.run, history.listed)
             return definition, history
 
-        definition, history = await asyncio.to_thread(read)
+        loop = asyncio.get_running_loop()
+        definition, history = await loop.run_in_executor(store.thread(lease.run), read)
         return cls(store, lease, definition, history, **parts)
 
     @property
@@ -374,22 +376,6 @@ class Work:
             self._linger.cancel()
         self.threads.close()
         await self._committer.close()
-
-
-class _Telling:
-    """A store that tells each head which this worker commits. Only what a GroupCommitter uses."""
-
-    def __init__(self, store: Store, committed: Callable[[Head], None]) -> None:
-        self._store = store
-        self._committed = committed
-        self._loop = asyncio.get_running_loop()
-        self.head = store.head
-        self.records = store.records
-
-    def commit(self, lease: Lease, commit: Commit) -> Head:
-        head = self._store.commit(lease, commit)
-        self._loop.call_soon_threadsafe(self._committed, head)
-        return head
 
 
 def _placed(events: tuple[dict[str, Any], ...], refs: tuple[Ref, ...]) -> list[Mapping[str, Any]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -62,7 +63,9 @@ def test_an_opening_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch
 
     def fails(self: jsondisk.ShardCache, key: str, *more: object, **named: object) -> object:
         if key == "sqlite_synchronous":
-            raise jsondisk.sqlite3.OperationalError("database or disk is full")
+            error = sqlite3.OperationalError("database or disk is full")
+            error.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise error
         return whole(self, key, *more, **named)
 
     monkeypatch.setattr(jsondisk.ShardCache, "reset", fails)
