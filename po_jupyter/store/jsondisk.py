@@ -7,10 +7,10 @@ refuses every row that it did not write itself, before anything looks at the pay
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import threading
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -171,9 +171,20 @@ def open_shard(directory: Path) -> ShardCache:
     # umask: it belongs to the whole process, with all its threads.
     # Only a file that is not there yet: to close any descriptor of an existing one would give up the locks that
     # other connections of this process hold on it, and another process could delete its write-ahead log.
-    with suppress(FileExistsError):
-        os.close(os.open(directory / "cache.db", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    file = directory / "cache.db"
+    try:
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        _writable(file)
     return ShardCache(directory)
+
+
+def _writable(file: Path) -> None:
+    """Raises the OSError that opening the file for writing would raise, without opening it."""
+    if not os.access(file, os.W_OK):
+        read_only = hasattr(os, "statvfs") and os.statvfs(file).f_flag & os.ST_RDONLY
+        code = errno.EROFS if read_only else errno.EACCES
+        raise OSError(code, os.strerror(code), str(file))
 
 
 def exists(directory: Path) -> bool:

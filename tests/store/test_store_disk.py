@@ -662,7 +662,7 @@ def test_a_read_only_directory_is_said_at_once(path: Path) -> None:
     assert child.returncode == 0, errors
     first, second = out.splitlines()
     assert "cannot be made: Permission denied" in first
-    assert "cannot be used: it cannot be written: it is read-only" in second
+    assert "documents cannot be used: Permission denied" in second
 
 
 def test_a_lock_that_is_not_given_back_is_said(path: Path) -> None:
