@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from po_jupyter.engine import telling
 from po_jupyter.errors import ModelError, ModelRateLimited
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message
 from po_jupyter.model.event import draft
@@ -145,6 +146,9 @@ class Calls:
         def on_wait(attempt: int, delay: float, error: ModelError) -> None:
             if isinstance(error, ModelRateLimited):
                 frame.extend(delay)
+            telling.call_failed(
+                work, frame.task, frame.attempt, stage, error, index=frame.index, tries=attempt
+            )
             work.emit(
                 draft(
                     "call.retry",
