@@ -28,6 +28,12 @@ _MODEL = click.option("--model", metavar="REF", help="The model, as provider:mod
 _BUDGET = click.option(
     "--budget", type=click.FloatRange(0, min_open=True), metavar="USD", help="Stop before more is spent."
 )
+_PRIORITY = click.option(
+    "--priority",
+    type=click.IntRange(-100, 100),
+    metavar="N",
+    help="Higher ones leave the queue first; the default is 0.",
+)
 _KEY = click.option("--key", "idempotency_key", metavar="TEXT", help="The same key twice starts one run only.")
 
 
@@ -38,6 +44,7 @@ _KEY = click.option("--key", "idempotency_key", metavar="TEXT", help="The same k
 @_BUDGET
 @_LIMIT
 @_FRESH
+@_PRIORITY
 @_KEY
 @_FOLLOW
 @base.JSON
@@ -48,6 +55,7 @@ def run(
     budget: float | None,
     limit: int | None,
     fresh: bool,
+    priority: int | None,
     idempotency_key: str | None,
     follow: bool,
     as_json: bool,
@@ -68,7 +76,9 @@ def run(
     found = inputs.with_model(inputs.find_pipeline(pipeline, client), model)
     with inputs.located(pipeline):
         inputs.need_code(found)
-        started = _submit(client, found, data, budget=budget, limit=limit, fresh=fresh, key=idempotency_key)
+        started = _submit(
+            client, found, data, budget=budget, limit=limit, fresh=fresh, key=idempotency_key, priority=priority
+        )
     return _watch(started, follow, as_json)
 
 
@@ -76,11 +86,18 @@ def run(
 @click.argument("seed")
 @_LIMIT
 @_FRESH
+@_PRIORITY
 @_KEY
 @_FOLLOW
 @base.JSON
 def submit(
-    seed: str, limit: int | None, fresh: bool, idempotency_key: str | None, follow: bool, as_json: bool
+    seed: str,
+    limit: int | None,
+    fresh: bool,
+    priority: int | None,
+    idempotency_key: str | None,
+    follow: bool,
+    as_json: bool,
 ) -> int:
     """Start a run from a seed file.
 
@@ -98,7 +115,9 @@ def submit(
     found = inputs.find_pipeline(envelope.pipeline, client)
     with inputs.located(envelope.pipeline):
         inputs.need_code(found)
-        started = _submit(client, found, envelope, limit=limit, fresh=fresh, key=idempotency_key)
+        started = _submit(
+            client, found, envelope, limit=limit, fresh=fresh, key=idempotency_key, priority=priority
+        )
     return _watch(started, follow, as_json)
 
 
@@ -111,6 +130,7 @@ def _submit(
     limit: int | None,
     fresh: bool,
     key: str | None,
+    priority: int | None,
 ) -> Run:
     return client.submit(
         pipeline,
@@ -119,6 +139,7 @@ def _submit(
         budget=budget,
         limit=limit,
         fresh=fresh,
+        priority=priority,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from po_jupyter.engine import telling
 from po_jupyter.errors import ModelError, ModelRateLimited
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message
 from po_jupyter.model.event import draft
@@ -97,18 +98,27 @@ class Calls:
         )
 
     async def chat(
-        self, request: ChatRequest, *, stage: str, frame: Frame, stream: bool = False
+        self,
+        request: ChatRequest,
+        *,
+        stage: str,
+        frame: Frame,
+        stream: bool = False,
+        retry: CallRetry | None = None,
     ) -> ChatResponse:
-        """Ask, or replay. A ModelError, BudgetExceeded, or an Interrupt before anything is sent."""
+        """Ask, or replay. `retry` stands for the task's `llm.retry`.
+
+        Raises ModelError or BudgetExceeded, and an Interrupt before anything is sent.
+        """
         work = self._work
         work.checkpoint()
         if work.budget is None:
-            return await self._chat(request, stage, frame, stream)
+            return await self._chat(request, stage, frame, stream, retry)
         number = await work.budget.reserve(request)
         before = self._scope.usage
         used: Usage | None = None
         try:
-            response = await self._chat(request, stage, frame, stream)
+            response = await self._chat(request, stage, frame, stream, retry)
             # What a replay used was counted when the run was loaded, unless it was a row's.
             used = Usage() if response.replayed and frame.index is None else response.usage
             return response
@@ -121,7 +131,9 @@ class Calls:
                 used = Usage()  # stopped before it was sent
             work.budget.settle(number, used)
 
-    async def _chat(self, request: ChatRequest, stage: str, frame: Frame, stream: bool) -> ChatResponse:
+    async def _chat(
+        self, request: ChatRequest, stage: str, frame: Frame, stream: bool, retry: CallRetry | None
+    ) -> ChatResponse:
         work = self._work
         task = frame.task.name
         on_text = None
@@ -134,6 +146,9 @@ class Calls:
         def on_wait(attempt: int, delay: float, error: ModelError) -> None:
             if isinstance(error, ModelRateLimited):
                 frame.extend(delay)
+            telling.call_failed(
+                work, frame.task, frame.attempt, stage, error, index=frame.index, tries=attempt
+            )
             work.emit(
                 draft(
                     "call.retry",
@@ -152,7 +167,7 @@ class Calls:
             request,
             stage=stage,
             round=frame.round,
-            retry=self._settings.retry,
+            retry=retry or self._settings.retry,
             on_text=on_text,
             on_wait=on_wait,
         )

@@ -125,10 +125,12 @@ def spent(usage: Usage, budget_usd: float | None = None) -> list[str]:
 
 
 def rows(items: ItemCounts) -> str:
-    """`412/1000 rows · 3 failed · 16 in flight`; `done` and `failed` both count as finished rows."""
+    """`412/1000 rows · 3 failed · 300 reused · 16 in flight`; done and failed both count as finished rows."""
     parts = [f"{items.done + items.failed}/{items.total} rows"]
     if items.failed:
         parts.append(f"{items.failed} failed")
+    if items.reused:
+        parts.append(f"{items.reused} reused")
     if items.in_flight:
         parts.append(f"{items.in_flight} in flight")
     return " · ".join(parts)
@@ -191,6 +193,8 @@ def task_line(task: TaskView, now: float) -> TaskLine:
         details.append("python")
     done = progress(task.items) if running else None
     note = (task.waiting or "") if task.state in ("running", "pending") else ""
+    if task.state == "skipped":
+        note = task.reason or ""
     doing = (task.stage or "running") if running else task.state
     return TaskLine(state_icon(task.state), task.name, doing, details, done, note)
 

@@ -18,16 +18,18 @@ class _View(BaseModel):
 
 
 class ItemCounts(_View):
-    """Rows of a map: `done` counts successes."""
+    """Rows of a map: `done` counts successes; `reused` those among them that an earlier run paid for."""
 
     total: int = 0
     done: int = 0
     failed: int = 0
     in_flight: int = 0
+    reused: int = 0
 
 
 class TaskView(_View):
-    """One task of a run. Times are ISO 8601 UTC; `stage` is the stage it is in, or the last one."""
+    """One task of a run. Times are ISO 8601 UTC; `stage` is the stage it is in, or the last one; `reason` is
+    why it was skipped."""
 
     name: str
     state: TaskStatus = "pending"
@@ -40,10 +42,13 @@ class TaskView(_View):
     error: dict[str, Any] | None = None
     items: ItemCounts | None = None
     waiting: str | None = None
+    reason: str | None = None
 
 
 class RunView(_View):
-    """One run. `last_event` is the offset of the newest event that this view has seen (0: none)."""
+    """One run. `last_event` is the offset of the newest event that this view has seen (0: none).
+
+    `forked_from` is `{run, from_task}` of a run that took over checkpoints of another one."""
 
     id: str
     name: str
@@ -61,3 +66,4 @@ class RunView(_View):
     position: int | None = None
     last_event: int = 0
     owner: str = ""
+    forked_from: dict[str, Any] | None = None

@@ -11,8 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
+from po_jupyter.config import Settings
 from po_jupyter.errors import Conflict, InvalidInput, NotFound
 from po_jupyter.model.run import RunView
+from po_jupyter.orchestrator import artifacts
 from po_jupyter.orchestrator.views import Views
 from po_jupyter.orchestrator.workers import Supervisor
 from po_jupyter.store.base import Head, Store
@@ -26,6 +28,7 @@ _NEWEST = 1000  # runs among which a suffix of an id is looked for
 class Reader:
     """Answers questions about runs. `owner` None sees everybody's; somebody else's run is NotFound."""
 
+    settings: Settings
     _store: Store
     _views: Views
     _supervisor: Supervisor | None
@@ -114,6 +117,20 @@ class Reader:
         head = await self.find(run_id, owner)
         return await self._do(self._views.outputs, head, task)
 
+    async def artifacts(self, run_id: str, owner: str | None) -> builtins.list[dict[str, Any]]:
+        """The run's artifacts: `{name, task, bytes, sha256, path}` each, by name."""
+        head = await self.find(run_id, owner)
+        directory = self.settings.data_dir / "runs" / head["run"]
+        return await self._do(lambda: artifacts.listed(directory, self._views.state(head)))
+
+    async def artifact(self, run_id: str, owner: str | None, name: str) -> bytes:
+        """The content of an artifact. NotFound; InvalidInput for one larger than `max_request_bytes`."""
+        head = await self.find(run_id, owner)
+        directory, limit = self.settings.data_dir / "runs" / head["run"], self.settings.max_request_bytes
+        return await self._do(
+            lambda: artifacts.content(directory, self._views.state(head), name, limit=limit)
+        )
+
     async def items(
         self,
         run_id: str,
@@ -123,12 +140,11 @@ class Reader:
         cursor: str | None = None,
         limit: int = 1000,
     ) -> tuple[builtins.list[dict[str, Any]], str | None]:
-        """Rows of a map in order, `{index, ok, output, error, usage}`, and the cursor of the next page."""
+        """Rows of a map in order, `{index, ok, output, error, usage, reused}`, and the cursor of the next page."""
         head = await self.find(run_id, owner)
-        after = _number(cursor)
-        rows = await self._do(self._views.items, head, task, state)
-        rows = [r for r in rows if r["index"] >= after]
-        return rows[:limit], str(rows[limit]["index"]) if len(rows) > limit else None
+        start = _number(cursor)
+        rows, after = await self._do(self._views.items, head, task, state, start=start, limit=limit)
+        return rows, None if after is None else str(after)
 
     async def calls(
         self,

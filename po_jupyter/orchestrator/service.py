@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import secrets
 import sys
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,26 +20,32 @@ from po_jupyter.model.pipeline import Budget
 from po_jupyter.model.reading import check_pipeline, read_pipeline
 from po_jupyter.model.run import ENDED, RunView
 from po_jupyter.orchestrator import link, submission
+from po_jupyter.orchestrator.audit import AuditLog
 from po_jupyter.orchestrator.feed import Feed
+from po_jupyter.orchestrator.job_control import JobControl
+from po_jupyter.orchestrator.keeping import Keeping, clean
 from po_jupyter.orchestrator.lease import OrchestratorLease
 from po_jupyter.orchestrator.local_models import LocalModels
-from po_jupyter.orchestrator.reader import Reader
 from po_jupyter.orchestrator.reception import Reception
-from po_jupyter.orchestrator.recovery import Following, recover
+from po_jupyter.orchestrator.recovery import Following, recover, sweep
 from po_jupyter.orchestrator.registry import Registry
-from po_jupyter.orchestrator.resume import plan
+from po_jupyter.orchestrator.resume import gate_words, plan
+from po_jupyter.orchestrator.retention import Policy, Retention, policy_of, remove_run_dir
+from po_jupyter.orchestrator.uploads import Upload
 from po_jupyter.orchestrator.views import Views, brief
 from po_jupyter.orchestrator.workers import Supervisor
 from po_jupyter.orchestrator.zygote import version
 from po_jupyter.orchestrator.zygotes import Zygotes
 from po_jupyter.store.base import Head, NewRun, Store
+from po_jupyter.store.blobs import Blobs
 
 log = structlog.get_logger("po_jupyter.orchestrator")
 
+_PATIENCE = 10.0  # s that one request to clean may take; its caller asks again
 _THREADS = 6  # that wait for the store; it has a thread for each of its shards itself
 
 
-class Orchestrator(Reader):
+class Orchestrator(JobControl):
     """Runs of one data directory.
 
     Several of them may share one store: one holds the orchestrator's lease and has the workers, the others
@@ -49,6 +56,7 @@ class Orchestrator(Reader):
     def __init__(self, settings: Settings, store: Store | None = None) -> None:
         self.settings = settings
         self.feed = Feed()
+        self.blobs = Blobs(settings.data_dir)
         self._given_store = store
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="po-orchestrator")
         self._ready = False
@@ -62,10 +70,14 @@ class Orchestrator(Reader):
         settings = self.settings
         self._address = link.address_of(settings.data_dir)
         self._store = self._given_store if self._given_store is not None else await self._do(self._open)
+        await self._do(self.blobs.sweep)
         self._views = Views(self._store)
         self._registry = Registry(self._store)
         self._zygotes = Zygotes(settings.data_dir / "logs")
         self._models = LocalModels(settings)
+        self._retention = Retention(settings, self._store, self._views)
+        self._audit = AuditLog(settings.data_dir / "audit")
+        self._keeping: Keeping | None = None
         self._supervisor: Supervisor | None = None
         self._listener: link.Listener | None = None
         self._holding: list[asyncio.Task[Any]] = []
@@ -107,6 +119,8 @@ class Orchestrator(Reader):
         self._ready = False
 
     async def _taken(self) -> None:
+        if self._stopping:
+            return  # it was lost while we drained, and is given back at once
         if self._following is not None:
             await self._following.close()
             self._following = None
@@ -123,6 +137,13 @@ class Orchestrator(Reader):
             asyncio.create_task(self._warm_up(), name="warm up"),
         ]
         await recover(self._store, supervisor, self._do)
+        looking = sweep(self._store, supervisor, self._do, self.settings.lease_ttl)
+        self._holding.append(asyncio.create_task(looking, name="sweep"))
+        self._keeping = Keeping(
+            self.settings, self._store, self._registry, self._views, self.feed,
+            audit=self._audit, run_off_loop=self._do, created=self._taken_in,
+        )  # fmt: skip
+        await self._keeping.start()
 
     async def _warm_up(self) -> None:
         with contextlib.suppress(Exception):  # the first run says what is wrong with it
@@ -134,6 +155,9 @@ class Orchestrator(Reader):
         self._follow()
 
     async def _step_down(self, *, drain: bool) -> None:
+        keeping, self._keeping = self._keeping, None
+        if keeping is not None:
+            await keeping.close()
         supervisor, self._supervisor = self._supervisor, None
         for task in self._holding:
             task.cancel()
@@ -141,9 +165,9 @@ class Orchestrator(Reader):
         self._holding = []
         if supervisor is not None:
             await supervisor.stop(drain=drain)
-        if self._listener is not None:
-            await self._listener.close()
-            self._listener = None
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            await listener.close()
 
     def _follow(self) -> None:
         self._following = Following(self._store, self.feed, self._do)
@@ -168,10 +192,19 @@ class Orchestrator(Reader):
                 "since": document.get("since"),
             },
             "data_dir": str(self.settings.data_dir),
+            "inbox_dir": str(self.settings.inbox_dir) if self.settings.inbox_dir is not None else None,
             "limits": {"running": self.settings.max_running},
+            "runs": self.load(),
             "providers": sorted(specs()),
             "python": sys.version.split()[0],
         }
+
+    def load(self) -> dict[str, int | None]:
+        """`{running, queued}`: runs that have a worker, and runs that wait for one (B14). None when another
+        server knows."""
+        if not self._ready or self._supervisor is None:
+            return {"running": None, "queued": None}
+        return {"running": self._supervisor.busy(), "queued": len(self._supervisor.queue)}
 
     def live_runs(self) -> int:
         """Runs at work or queued: what keeps a server from being idle."""
@@ -198,12 +231,21 @@ class Orchestrator(Reader):
         if created:
             state = fold(RunState(new.run), [{**e, "offset": i} for i, e in enumerate(new.events, 1)])
             self._views.keep(state, brief(new.definition["seed"]))
-            self.feed.changed(new.run)
-            if self._supervisor is not None:
-                self._supervisor.submitted(head)
-            else:
-                await self._nudge(new.run)
-        return await self._view(head), created
+            return await self._begin(head, new.definition), True
+        return await self._view(head), False
+
+    async def _begin(self, head: Head, definition: Mapping[str, Any]) -> RunView:
+        """Have a run that was made right now worked off."""
+        self.feed.changed(head["run"])
+        if self._supervisor is not None:
+            self._supervisor.submitted(head, definition)
+        else:
+            await self._nudge(head["run"])
+        return await self._view(head)
+
+    async def _taken_in(self, new: NewRun, head: Head, fresh: bool) -> None:
+        """A file became a run, now (`fresh`) or before something failed on the way."""
+        await (self._begin(head, new.definition) if fresh else self._changed(head["run"]))
 
     def _create(
         self, asked: submission.Submission, owner: str, code_allowed: bool
@@ -211,6 +253,7 @@ class Orchestrator(Reader):
         pipeline, seed = submission.check(
             asked, lambda name: self._registry.pipeline(name, owner), code_allowed=code_allowed
         )
+        self.blobs.check(owner, seed.data)
         new = submission.new_run(asked, pipeline, seed, owner)
         head, created = self._store.create_run(new)
         return new, head, created
@@ -225,9 +268,10 @@ class Orchestrator(Reader):
             raise InvalidInput("the body is {pipeline, seed?}")
         if body.get("seed") is not None:
             asked = submission.Submission(pipeline=body.get("pipeline"), seed=body["seed"])
-            pipeline, _ = submission.check(
+            pipeline, seed = submission.check(
                 asked, lambda n: self._registry.pipeline(n, owner), code_allowed=True
             )
+            self.blobs.check(owner, seed.data)
         else:
             wanted = body.get("pipeline")
             if isinstance(wanted, str):
@@ -238,6 +282,16 @@ class Orchestrator(Reader):
 
             check_engine(pipeline, None)
         return {"ok": True, "pipeline": {**pipeline.to_json(), "revision": pipeline.revision}, "warnings": []}
+
+    # -- files of rows --------------------------------------------------------------------------
+
+    async def receive_blob(self, digest: str, owner: str) -> Upload:
+        """Where the bytes of a file of rows go; `digest` is its SHA-256. InvalidInput, StoreUnusable."""
+        return Upload(await self._do(self.blobs.receive, owner, digest), self._do)
+
+    async def blob(self, digest: str, owner: str) -> dict[str, Any]:
+        """`{sha256, bytes, rows}` of a file of rows. NotFound."""
+        return await self._do(self.blobs.info, owner, digest)
 
     # -- registered pipelines -------------------------------------------------------------------
 
@@ -303,7 +357,7 @@ class Orchestrator(Reader):
         def request() -> None:
             state = self._views.state(self._store.head(head["run"]))
             todo = plan(self._views.pipeline(head["run"]), state, from_task=from_task, only_failed=only_failed)
-            gates = [draft("gate.opened", t, **_gate(state, t)) for t in todo.ask]
+            gates = [draft("gate.opened", t, **gate_words(state, t)) for t in todo.ask]
             resumed = draft(
                 "run.resumed", by=owner or "admin", from_task=from_task, only_failed=only_failed,
                 budget=budget or {}, reset=list(todo.reset), clear=list(todo.clear),
@@ -339,14 +393,39 @@ class Orchestrator(Reader):
         head = await self.find(run_id, owner)
 
         def remove() -> None:
-            import shutil
-
             self._store.delete_run(head["run"])
-            shutil.rmtree(self.settings.data_dir / "runs" / head["run"], ignore_errors=True)
+            remove_run_dir(self.settings.data_dir, head["run"])
             self._views.forget(head["run"])
 
         await self._do(remove)
         self.feed.changed(head["run"])
+
+    async def clean(
+        self,
+        owner: str | None,
+        *,
+        dry_run: bool = False,
+        older_than: float | None = None,
+        states: Sequence[str] = (),
+    ) -> dict[str, Any]:
+        """Delete old runs; answers as `keeping.clean` does.
+
+        With `older_than` (days): the `states` given, or else only finished ones. Without: what the settings of
+        retention say. Only ended runs are ever deleted; `dry_run` deletes nothing.
+        """
+        policy = policy_of(self.settings)._replace(max_bytes=0)
+        if older_than is not None:
+            policy = Policy(dict.fromkeys(states or ("done",), older_than))
+        elif states:
+            raise InvalidInput("`states` needs `older_than`", hint="For example 30 days; 0 means all of them.")
+        return await clean(
+            self._retention, policy, feed=self.feed, audit=self._audit, run_off_loop=self._do,
+            by=owner or "admin", owner=owner, dry_run=dry_run, patience=_PATIENCE,
+        )  # fmt: skip
+
+    async def usage(self, owner: str | None) -> dict[str, Any]:
+        """The room that runs take on the disk: `{disk: ...}` as `Retention.used` says it."""
+        return {"disk": await self._do(self._retention.used, owner)}
 
     async def _changed(self, run: str) -> RunView:
         self.feed.changed(run)
@@ -360,8 +439,3 @@ class Orchestrator(Reader):
         """Tell the holder; when it does not hear, the next one finds the run in the store."""
         if not await link.poke(self._address, run):
             log.warning("no orchestrator answers; the run starts when one does", run=run)
-
-
-def _gate(state: RunState, task: str) -> dict[str, Any]:
-    info = state.tasks[task].gate_info or {}
-    return {"message": info.get("message", ""), "artifacts": info.get("artifacts", [])}

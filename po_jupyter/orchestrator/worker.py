@@ -17,6 +17,7 @@ from typing import Any
 import structlog
 
 from po_jupyter.config import Settings
+from po_jupyter.engine import deadline
 from po_jupyter.engine.drive import drive
 from po_jupyter.engine.work import Work
 from po_jupyter.errors import StaleFence, StoreError
@@ -33,14 +34,14 @@ from po_jupyter.telemetry import logging
 log = structlog.get_logger("po_jupyter.worker")
 
 
-def main(request: Mapping[str, Any]) -> int:
-    """Do the run of `request` `{run, settings, address, expect, watched}`; the exit status of the process."""
-    settings = Settings.model_validate(request["settings"])
+def main(request: Mapping[str, Any], settings: Settings) -> int:
+    """Do the run of `request` `{run, address, expect, watched, shards}`; the exit status of the process."""
     logging.configure_worker(settings, run=request["run"])
     # Not `asyncio.run`: it would wait for threads in which user code still blocks. The zygote's child ends with
     # `os._exit` right after this returns.
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
+    deadline.notice_pauses(loop)
     try:
         return loop.run_until_complete(_work(request, settings))
     except StaleFence as error:
@@ -53,11 +54,10 @@ def main(request: Mapping[str, Any]) -> int:
 
 async def _work(request: Mapping[str, Any], settings: Settings) -> int:
     run: str = request["run"]
-    store = DiskStore(
-        settings.data_dir / "store", shards=settings.store_shards, allow_network=settings.allow_network_store
-    )
+    store = DiskStore(settings.data_dir / "store", shards=request["shards"], checked=True)
     link = Uplink(Path(request["address"]), settings, run=run, watched=bool(request.get("watched")))
-    lease = await asyncio.to_thread(take, store, run, request.get("expect"))
+    loop = asyncio.get_running_loop()
+    lease = await loop.run_in_executor(store.thread(run), take, store, run, request.get("expect"))
     link.start(lease.fence)
 
     async def endpoint(model: str) -> Endpoint:
@@ -75,7 +75,7 @@ async def _work(request: Mapping[str, Any], settings: Settings) -> int:
         )  # fmt: skip
         link.on_look = link.on_cancel = work.cancel_hint
         link.on_drain = work.drain
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, work.drain)
+        loop.add_signal_handler(signal.SIGTERM, work.drain)
         state = await drive(work)
         await work.aclose()
         await link.bye(state)

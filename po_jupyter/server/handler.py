@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections.abc import Awaitable
 from contextlib import suppress
 from http.client import responses
 from typing import TYPE_CHECKING, Any, get_args
+from urllib.parse import quote
 
 from jupyter_server._tz import utcnow
 from jupyter_server.base.call_context import CallContext
@@ -19,7 +21,7 @@ from tornado.web import HTTPError, stream_request_body
 from po_jupyter.errors import Forbidden, InvalidInput, NotFound, PoError, Unauthenticated
 from po_jupyter.model.violations import violations_of
 from po_jupyter.server import auth
-from po_jupyter.server.routes import Answer, Call, Route, Streamed, Table
+from po_jupyter.server.routes import Answer, Call, File, Route, Streamed, Table
 from po_jupyter.telemetry.logging import redactor
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ class ApiHandler(JupyterHandler):
         self._size = 0
         self._refusal: Exception | None = None
         self._pump: asyncio.Task[None] | None = None
+        self._upload: Any = None
 
     def set_default_headers(self) -> None:
         super().set_default_headers()
@@ -103,6 +106,13 @@ class ApiHandler(JupyterHandler):
         # SameSite fetches of the panel say so when nobody is at the keyboard.
         if self.get_query_argument("no_track_activity", None) is None:
             self.settings["api_last_activity"] = utcnow()
+        if self._route.receive is not None:
+            orchestrator = await self._extension.host.ready()
+            self._upload = await self._route.receive(orchestrator, self._principal.owner, self._path)
+            # The web server has a bound of its own, for bodies that are held in memory.
+            set_bound = getattr(self.request.connection, "set_max_body_size", None)
+            if set_bound is not None:
+                set_bound(self._extension.po_settings.max_upload_bytes)
 
     def _find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
         found = self._table.match(method, path)
@@ -118,21 +128,44 @@ class ApiHandler(JupyterHandler):
             f"there is no {path!r} here{self._table.suggest(path)}", hint="GET openapi.json lists all."
         )
 
+    @property
+    def _bound(self) -> tuple[str, int]:
+        """The setting that bounds this request's body, and its value."""
+        settings = self._extension.po_settings
+        upload = getattr(self, "_route", None) is not None and self._route.receive is not None
+        name = "max_upload_bytes" if upload else "max_request_bytes"
+        return name, int(getattr(settings, name))
+
     def _check_size(self, size: int) -> None:
-        limit = self._extension.po_settings.max_request_bytes
+        name, limit = self._bound
         if size > limit:
             raise TooLarge(
                 f"the request has {size} bytes; at most {limit} are taken",
-                hint="Split it into several runs, or raise the setting max_request_bytes.",
+                hint=f"Split it into several runs, or raise the setting {name}.",
                 details={"limit": limit},
             )
 
-    def data_received(self, chunk: bytes) -> None:
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         self._size += len(chunk)
-        if self._refusal is None and self._size <= self._extension.po_settings.max_request_bytes:
+        if self._upload is not None and self._refusal is None:
+            return self._receive(chunk)
+        if self._refusal is None and self._size <= self._bound[1]:
             self._chunks.append(chunk)
         else:
             self._chunks.clear()
+        return None
+
+    async def _receive(self, chunk: bytes) -> None:
+        try:
+            self._check_size(self._size)
+            await self._upload.write(chunk)
+        except Exception as error:
+            self._refusal = error
+
+    def on_finish(self) -> None:
+        if self._upload is not None:
+            self._upload.drop()  # nothing is left to drop when it was kept
+        super().on_finish()
 
     # -- the call -------------------------------------------------------------------------------
     async def _serve(self, path: str | None = None) -> None:
@@ -154,10 +187,19 @@ class ApiHandler(JupyterHandler):
             extension=self._extension,
             accept=self.request.headers.get("Accept", ""),
             last_event_id=self.request.headers.get("Last-Event-ID"),
+            upload=self._upload,
         )
         result = await route.run(call)
+        if route.audited:
+            await asyncio.to_thread(self._audit, call, result)
         if isinstance(result, Streamed):
             await self._stream(result)
+            return
+        if isinstance(result, File):
+            self.set_header("Content-Type", "application/octet-stream")
+            name = quote(result.name, safe="")
+            self.set_header("Content-Disposition", f"attachment; filename*=UTF-8''{name}")
+            self.finish(result.content)
             return
         answer = result if isinstance(result, Answer) else Answer(result)
         self.set_status(answer.status)
@@ -166,6 +208,20 @@ class ApiHandler(JupyterHandler):
             self.finish()
         else:
             self.finish(_dumps(answer.value))
+
+    def _audit(self, call: Call, result: Any) -> None:
+        """A line about the change that was just made: who, what, on which thing, as what was asked."""
+        value = result.value if isinstance(result, Answer) else result
+        about: dict[str, Any] = dict(call.path)
+        if isinstance(value, dict) and isinstance(value.get("run"), dict):
+            run = value["run"]
+            about.update(run=run["id"], pipeline=run["pipeline"], name=run["name"], state=run["state"])
+            about.pop("id", None)
+        asked = call.body.model_dump(exclude_unset=True) if call.body is not None else {}
+        for field, given in asked.items():  # only what is small: neither definitions nor data
+            if field not in (*about, "by", "action", "at") and not isinstance(given, dict | list):
+                about[field] = given[:500] if isinstance(given, str) else given
+        self._extension.audit.append(by=call.owner, action=self._route.run.__name__, **about)
 
     # Read by a server that allows no unauthenticated access: these have a rule of their own, `prepare`.
     setattr(_serve, "__allow_unauthenticated", False)
@@ -199,7 +255,7 @@ class ApiHandler(JupyterHandler):
 
     # -- streams --------------------------------------------------------------------------------
     async def _stream(self, streamed: Streamed) -> None:
-        self.set_header("Content-Type", "text/event-stream; charset=utf-8")
+        self.set_header("Content-Type", f"{streamed.media}; charset=utf-8")
         self.set_header("Cache-Control", "no-cache, no-transform")
         self.set_header("X-Accel-Buffering", "no")
         # Says "already encoded" to the server's gzip filter, which would hold a compressor for every stream.
@@ -232,6 +288,8 @@ class ApiHandler(JupyterHandler):
 
     def on_connection_close(self) -> None:
         super().on_connection_close()
+        if self._upload is not None:
+            self._upload.drop()
         if self._pump is not None:
             self._pump.cancel()
 
@@ -262,7 +320,11 @@ class ApiHandler(JupyterHandler):
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Our own errors are answers, not accidents; only the 5xx among them are worth a line."""
-        if not isinstance(value, PoError):
+        if not isinstance(value, PoError | HTTPError):
+            # Not the base's line, which shows the whole address: `?token=` may be in it (P10).
+            where = f"{self.request.method} {self.request.path}"
+            self.log.error("po_jupyter: %s failed", where, exc_info=(typ, value, tb))
+        elif not isinstance(value, PoError):
             super().log_exception(typ, value, tb)
         elif value.status >= 500:
             self.log.warning("po_jupyter: %s %s: %s", self.request.method, self.request.path, value.message)

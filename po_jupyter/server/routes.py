@@ -6,6 +6,7 @@ A route names its method, path, scopes (each an action and a resource of Jupyter
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,15 +18,22 @@ from po_jupyter.errors import InvalidInput
 from po_jupyter.model.violations import did_you_mean
 from po_jupyter.server import stream
 from po_jupyter.server.shapes import (
+    AuditQuery,
     CallsQuery,
+    CleanBody,
+    DeadQuery,
     DefinitionBody,
     EmptyBody,
     EventsQuery,
+    ExportQuery,
+    ForkBody,
     GateBody,
     ItemsQuery,
     ListRuns,
     OutputsQuery,
     Query,
+    RequeueBody,
+    RestartBody,
     ResumeBody,
     SubmitBody,
     ValidateBody,
@@ -35,6 +43,7 @@ if TYPE_CHECKING:
     from po_jupyter.server.extension import PoExtension
 
 PREFIX = "po/api/v1"
+EVENTS, LINES = "text/event-stream", "application/x-ndjson"
 
 
 class Answer(NamedTuple):
@@ -44,10 +53,18 @@ class Answer(NamedTuple):
     status: int = 200
 
 
+class File(NamedTuple):
+    """An answer that is a file, to be saved and never to be shown: a model may have written it (P6)."""
+
+    content: bytes
+    name: str
+
+
 class Streamed(NamedTuple):
-    """An answer that goes on: server-sent events."""
+    """An answer that goes on: server-sent events, or lines (`media`)."""
 
     source: AsyncGenerator[bytes, None]
+    media: str = EVENTS
 
 
 @dataclass(frozen=True)
@@ -63,9 +80,11 @@ class Call:
     extension: PoExtension
     accept: str
     last_event_id: str | None
+    upload: Any = None
 
 
 Run = Callable[[Call], Awaitable[Any]]
+Receive = Callable[[Any, str, dict[str, str]], Awaitable[Any]]  # orchestrator, owner, the path's parts
 
 
 # -- what the routes do -------------------------------------------------------------------------
@@ -127,6 +146,21 @@ async def submit(call: Call) -> Any:
     return Answer({"run": stream.dump(view)}, 201 if created else 200)
 
 
+async def receive_blob(orchestrator: Any, owner: str, path: dict[str, str]) -> Any:
+    """Where the bytes of PUT blobs go."""
+    return await orchestrator.receive_blob(path["sha256"], owner)
+
+
+async def put_blob(call: Call) -> Any:
+    """Keep a file of rows (JSON lines) under its SHA-256; the same file again changes nothing."""
+    return Answer({"blob": await call.upload.keep()}, 201)
+
+
+async def get_blob(call: Call) -> Any:
+    """Whether a file of rows is here: its size and its number of rows."""
+    return {"blob": await call.orchestrator.blob(call.path["sha256"], call.owner)}
+
+
 async def list_runs(call: Call) -> Any:
     """My runs, newest first."""
     query: ListRuns = call.query
@@ -166,6 +200,48 @@ async def resume(call: Call) -> Any:
     )
 
 
+async def restart(call: Call) -> Any:
+    """Do an ended run again: all of it, from a task on, or one task only."""
+    body: RestartBody = call.body
+    return _run(
+        await call.orchestrator.restart(
+            call.path["id"], call.owner, body.task, only=body.only, clear_usage=body.clear_usage
+        )
+    )
+
+
+async def fork(call: Call) -> Any:
+    """A new run with the checkpoints of the tasks before one; the old run stays as it is."""
+    body: ForkBody = call.body
+    view = await call.orchestrator.fork(
+        call.path["id"],
+        call.owner,
+        body.from_task,
+        seed=body.seed,
+        pipeline=body.pipeline,
+        code_allowed=call.code_allowed,
+    )
+    return Answer(_run(view), 201)
+
+
+async def dead_letters(call: Call) -> Any:
+    """Runs that exhausted their attempts, with their context."""
+    query: DeadQuery = call.query
+    letters, cursor = await call.orchestrator.dead_letters(call.owner, query.cursor, query.limit)
+    return {"dead_letters": letters, "next": cursor}
+
+
+async def requeue(call: Call) -> Any:
+    """Try a dead run again."""
+    return _run(await call.orchestrator.requeue(call.path["id"], call.owner, call.body.from_task))
+
+
+async def discard(call: Call) -> Any:
+    """Remove a dead run."""
+    await call.orchestrator.discard(call.path["id"], call.owner)
+    return Answer(None, 204)
+
+
 async def gate(call: Call) -> Any:
     """Decide the open gate of a run."""
     return _run(await call.orchestrator.gate(call.path["id"], call.owner, call.body.decision, call.body.note))
@@ -174,6 +250,17 @@ async def gate(call: Call) -> Any:
 async def outputs(call: Call) -> Any:
     """Outputs of finished tasks."""
     return {"outputs": await call.orchestrator.outputs(call.path["id"], call.owner, call.query.task)}
+
+
+async def artifacts(call: Call) -> Any:
+    """Files that finished tasks wrote, and those that came with the seed."""
+    return {"artifacts": await call.orchestrator.artifacts(call.path["id"], call.owner)}
+
+
+async def artifact(call: Call) -> Any:
+    """One of these files."""
+    name = call.path["path"]
+    return File(await call.orchestrator.artifact(call.path["id"], call.owner, name), name.rpartition("/")[2])
 
 
 async def items(call: Call) -> Any:
@@ -213,6 +300,36 @@ async def all_events(call: Call) -> Any:
     return Streamed(stream.all_runs(call.orchestrator, call.owner))
 
 
+async def export(call: Call) -> Any:
+    """Ended runs, the newest first, as lines of JSON (ndjson)."""
+    query: ExportQuery = call.query
+    return Streamed(
+        stream.ended_runs(call.orchestrator, call.owner, query.state, query.pipeline), media=LINES
+    )
+
+
+async def usage(call: Call) -> Any:
+    """How much room my runs take, by state."""
+    return await call.orchestrator.usage(call.owner)
+
+
+async def clean(call: Call) -> Any:
+    """Delete old ended runs, or say which would go; what can be resumed stays unless its state is named."""
+    body: CleanBody = call.body
+    return await call.orchestrator.clean(
+        call.owner, dry_run=body.dry_run, older_than=body.older_than, states=body.states
+    )
+
+
+async def audit(call: Call) -> Any:
+    """Who changed what, and when; the newest first."""
+    query: AuditQuery = call.query
+    entries, cursor = await asyncio.to_thread(
+        call.extension.audit.read, cursor=query.cursor, limit=query.limit
+    )
+    return {"entries": entries, "next": cursor}
+
+
 def _run(view: Any) -> dict[str, Any]:
     return {"run": stream.dump(view)}
 
@@ -220,7 +337,10 @@ def _run(view: Any) -> dict[str, Any]:
 # -- the table ----------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Route:
-    """One line of the table. `scopes` are all needed; `asks_code`: `code:run` is asked for, not needed."""
+    """One line of the table. `scopes` are all needed; `asks_code`: `code:run` is asked for, not needed.
+
+    `receive` says where the bytes of a body go that is no JSON and never held as a whole.
+    """
 
     method: str
     path: str
@@ -230,8 +350,16 @@ class Route:
     body: type[BaseModel] | None = None
     success: int = 200
     streams: bool = False
+    media: str = "application/json"  # of the answer
+    changes: bool | None = None  # something durable, so that the audit log tells of it; None: all but GET do
     needs_orchestrator: bool = True
     asks_code: bool = False
+    receive: Receive | None = None
+
+    @property
+    def audited(self) -> bool:
+        """Whether a call of it is a line of the audit log, as an action with the function's name."""
+        return self.changes if self.changes is not None else self.method != "GET"
 
     @property
     def summary(self) -> str:
@@ -272,8 +400,12 @@ class Table:
 
 def _pattern(path: str) -> re.Pattern[str]:
     parts = re.split(r"\{(\w+)\}", path)  # text, name, text, name, ...
+    steps = {"path": "."}  # the name of a file may have directories
     return re.compile(
-        "".join(f"(?P<{part}>[^/]{{1,200}})" if i % 2 else re.escape(part) for i, part in enumerate(parts))
+        "".join(
+            f"(?P<{part}>{steps.get(part, '[^/]')}{{1,200}})" if i % 2 else re.escape(part)
+            for i, part in enumerate(parts)
+        )
     )
 
 
@@ -284,21 +416,34 @@ TABLE = Table(
         Route("GET", "openapi.json", READ, openapi, needs_orchestrator=False),
         Route("GET", "meta", READ, meta),
         Route("GET", "pipelines", READ, list_pipelines),
-        Route("POST", "pipelines/validate", READ, validate, body=ValidateBody),
+        Route("POST", "pipelines/validate", READ, validate, body=ValidateBody, changes=False),
         Route("GET", "pipelines/{name}", READ, get_pipeline),
         Route("PUT", "pipelines/{name}", WRITE, put_pipeline, body=DefinitionBody, success=201),
         Route("DELETE", "pipelines/{name}", WRITE, delete_pipeline, success=204),
+        Route("GET", "blobs/{sha256}", READ, get_blob),
+        Route("PUT", "blobs/{sha256}", WRITE, put_blob, success=201, receive=receive_blob),
         Route("POST", "runs", WRITE, submit, body=SubmitBody, success=201, asks_code=True),
         Route("GET", "runs", READ, list_runs, query=ListRuns),
+        Route("GET", "runs/export", READ, export, query=ExportQuery, streams=True, media=LINES),
         Route("GET", "runs/{id}", READ, get_run),
         Route("DELETE", "runs/{id}", WRITE, delete_run, success=204),
         Route("POST", "runs/{id}/cancel", WRITE, cancel, body=EmptyBody),
         Route("POST", "runs/{id}/resume", WRITE, resume, body=ResumeBody),
+        Route("POST", "runs/{id}/restart", WRITE, restart, body=RestartBody),
+        Route("POST", "runs/{id}/fork", WRITE, fork, body=ForkBody, success=201, asks_code=True),
         Route("POST", "runs/{id}/gate", ("gates",), gate, body=GateBody),
         Route("GET", "runs/{id}/outputs", READ, outputs, query=OutputsQuery),
+        Route("GET", "runs/{id}/artifacts", READ, artifacts),
+        Route("GET", "runs/{id}/artifacts/{path}", READ, artifact, media="application/octet-stream"),
         Route("GET", "runs/{id}/items", READ, items, query=ItemsQuery),
         Route("GET", "runs/{id}/calls", READ, calls, query=CallsQuery),
-        Route("GET", "runs/{id}/events", READ, run_events, query=EventsQuery, streams=True),
-        Route("GET", "events", READ, all_events, streams=True),
+        Route("GET", "runs/{id}/events", READ, run_events, query=EventsQuery, streams=True, media=EVENTS),
+        Route("GET", "events", READ, all_events, streams=True, media=EVENTS),
+        Route("GET", "usage", READ, usage),
+        Route("POST", "clean", WRITE, clean, body=CleanBody),
+        Route("GET", "audit", ("admin",), audit, query=AuditQuery, needs_orchestrator=False),
+        Route("GET", "dead-letters", READ, dead_letters, query=DeadQuery),
+        Route("POST", "dead-letters/{id}/requeue", WRITE, requeue, body=RequeueBody),
+        Route("DELETE", "dead-letters/{id}", WRITE, discard, success=204),
     )
 )

@@ -16,6 +16,7 @@ thread. Values are JSON (P4): dict, list, str, int, float, bool, None.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from typing import Any, NamedTuple, Protocol, TypedDict
 
 
@@ -82,7 +83,8 @@ class Commit(NamedTuple):
 
 class NewRun(NamedTuple):
     """What `create_run` makes durable. `definition` is kept as given and read by the worker:
-    `{pipeline, seed, interpreter, cwd, env, options}`."""
+    `{pipeline, seed, interpreter, cwd, env, options}`. `events`, `items` and `payloads` are its first record,
+    as in a Commit: a fork starts with checkpoints."""
 
     run: str
     owner: str
@@ -94,6 +96,8 @@ class NewRun(NamedTuple):
     events: Sequence[Mapping[str, Any]]
     idempotency_key: str | None = None
     request_hash: str = ""
+    items: Sequence[Mapping[str, Any]] = ()
+    payloads: Sequence[Any] = ()
 
 
 class Page(NamedTuple):
@@ -137,6 +141,12 @@ class Store(Protocol):
     def delete_run(self, run: str) -> None:
         """Remove an ended run with all that is its own. NotFound; Conflict when it has not ended."""
 
+    def run_bytes(self, run: str) -> int:
+        """What the run takes in the store, in bytes as they are stored. NotFound."""
+
+    def reclaim(self) -> None:
+        """Give the room of what was deleted back to the file system."""
+
     # -- the log --------------------------------------------------------------------------------
     def claim(self, run: str, holder: Mapping[str, Any]) -> Lease:
         """Take the run: a new, higher fence; every earlier lease is stale from now on."""
@@ -177,6 +187,12 @@ class Store(Protocol):
 
     def swap(self, kind: str, name: str, old: Any | None, new: Any) -> bool:
         """Write `new` if the document still equals `old`, in one transaction: how leases are taken."""
+
+    def thread(self, run: str) -> Executor | None:
+        """The thread in which this store does the run's work, if it has one.
+
+        Whoever calls the store from inside it is served there and then, without a change of threads.
+        """
 
     def close(self) -> None:
         """Release every handle of this process."""

@@ -7,13 +7,15 @@ refuses every row that it did not write itself, before anything looks at the pay
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
+import threading
 from pathlib import Path
 from typing import Any, NoReturn
 
-from diskcache import Cache, Disk  # type: ignore[import-untyped]
-from diskcache.core import ENOVAL, MODE_PICKLE, MODE_RAW, UNKNOWN  # type: ignore[import-untyped]
+from diskcache import Cache, Disk
+from diskcache.core import ENOVAL, MODE_PICKLE, MODE_RAW, UNKNOWN
 
 from po_jupyter.store.jsontext import Unreadable, decode, encode, pack, unpack
 from po_jupyter.store.place import make
@@ -26,12 +28,26 @@ SETTINGS: dict[str, Any] = {
     "size_limit": 2**62,
     "statistics": 0,
     "tag_index": 0,
+    "sqlite_auto_vacuum": 1,  # FULL: the file shrinks when runs are deleted. Only a new database takes it
     "sqlite_journal_mode": "wal",
     "sqlite_synchronous": 2,  # FULL: a commit that was answered is on the disk
     "sqlite_busy_timeout": int(BUSY * 1000),  # SQLite's own polite waiting, on every connection
     # Every value stays inside SQLite and its transactions: diskcache writes large ones to files without fsync.
     "disk_min_file_size": 2**62,
 }
+
+
+_WHOLE = "po_jupyter_whole"  # the setting that says that everything else was made
+# What a cache keeps up to date with each write and a store never asks for: counters, and who expires next.
+_UNNEEDED = (
+    "TRIGGER IF EXISTS Settings_count_insert",
+    "TRIGGER IF EXISTS Settings_count_delete",
+    "TRIGGER IF EXISTS Settings_size_insert",
+    "TRIGGER IF EXISTS Settings_size_update",
+    "TRIGGER IF EXISTS Settings_size_delete",
+    "INDEX IF EXISTS Cache_expire_time",
+)
+_of_disk = {"min_file_size": SETTINGS["disk_min_file_size"]}
 
 
 class Refused(Unreadable):
@@ -73,20 +89,62 @@ class JsonDisk(Disk):  # type: ignore[misc]  # diskcache has no types
 
 
 class ShardCache(Cache):  # type: ignore[misc]  # diskcache has no types
-    """A `Cache` that opens in about 1 ms.
+    """A `Cache` that is made once and then opens in less than 1 ms.
 
-    The base class rewrites each of its settings at every opening, in a durable transaction each, then closes
-    and opens its connection again (which, for the only one, is a checkpoint). Here a setting is only applied,
-    the connection is kept, and it becomes durable (FULL) before anybody can use it. NORMAL, not OFF, until
+    The base class makes its tables and rewrites each of its settings at every opening, in a transaction each,
+    then closes and opens its connection again (which, for the only one, is a checkpoint). Here a shard that was
+    made whole, with these settings, is only connected to. When one is made a setting is applied once, and the
+    connection is kept; it becomes durable (FULL) before anybody can use it. NORMAL, not OFF, until
     then: with OFF a checkpoint that happens to fall into the opening would not reach the disk.
     """
 
-    _opening = True
+    _opening = False
 
     def __init__(self, directory: Path) -> None:
-        super().__init__(str(directory), timeout=BUSY, disk=JsonDisk, **SETTINGS)
+        self._directory = str(directory)
+        self._timeout = BUSY
+        self._local = threading.local()
+        self._txn_id = None
+        try:
+            self._open()
+        except BaseException:
+            super().close()  # the error may be kept for long, and its traceback the connection
+            raise
+
+    def _open(self) -> None:
+        if self._is_whole():
+            self._disk = JsonDisk(self._directory, **_of_disk)
+            for name, value in SETTINGS.items():
+                setattr(self, name, value)
+            return
+        self.close()
+        self._opening = True
+        super().__init__(self._directory, timeout=BUSY, disk=JsonDisk, **SETTINGS)
+        for unneeded in _UNNEEDED:
+            self._sql(f"DROP {unneeded}")
+        self._sql("INSERT OR REPLACE INTO Settings VALUES (?, 1)", (_WHOLE,))
         self._opening = False
         self.reset("sqlite_synchronous", SETTINGS["sqlite_synchronous"], update=False)
+
+    def _is_whole(self) -> bool:
+        try:
+            found = dict(self._sql("SELECT key, value FROM Settings").fetchall())
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:  # that one: there is no such table yet
+                raise
+            return False
+        return _WHOLE in found and SETTINGS.items() <= found.items()
+
+    def put(self, key: str, value: Any) -> None:
+        """`set` in one statement instead of two, for use inside a transaction only."""
+        db_key, raw = self._disk.put(key)
+        _, mode, _, db_value = self._disk.store(value, False, key)
+        self._sql(
+            "INSERT INTO Cache (key, raw, mode, value) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (key, raw) DO UPDATE SET mode = excluded.mode, value = excluded.value,"
+            " expire_time = NULL, filename = NULL",
+            (db_key, raw, mode, db_value),
+        )
 
     def reset(self, key: str, value: Any = ENOVAL, update: bool = True) -> Any:
         if self._opening and value is not ENOVAL:
@@ -107,11 +165,26 @@ class ShardCache(Cache):  # type: ignore[misc]  # diskcache has no types
 
 def open_shard(directory: Path) -> ShardCache:
     """The shard in `directory`, made when it is not there (0700, its files 0600)."""
-    make(directory)
+    if not directory.is_dir():
+        make(directory)
     # SQLite gives its journal files the mode of the database, so it is enough to make that one ourselves. No
     # umask: it belongs to the whole process, with all its threads.
-    os.close(os.open(directory / "cache.db", os.O_RDWR | os.O_CREAT, 0o600))
+    # Only a file that is not there yet: to close any descriptor of an existing one would give up the locks that
+    # other connections of this process hold on it, and another process could delete its write-ahead log.
+    file = directory / "cache.db"
+    try:
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        _writable(file)
     return ShardCache(directory)
+
+
+def _writable(file: Path) -> None:
+    """Raises the OSError that opening the file for writing would raise, without opening it."""
+    if not os.access(file, os.W_OK):
+        read_only = hasattr(os, "statvfs") and os.statvfs(file).f_flag & os.ST_RDONLY
+        code = errno.EROFS if read_only else errno.EACCES
+        raise OSError(code, os.strerror(code), str(file))
 
 
 def exists(directory: Path) -> bool:

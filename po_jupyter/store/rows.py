@@ -19,6 +19,7 @@ import re
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from functools import partial
 from hashlib import sha256
 from typing import Any, TypeVar, cast
@@ -54,6 +55,9 @@ class RowStore(ABC):
     def close(self) -> None:
         """Release every handle of this process; the next use opens them again."""
 
+    def thread(self, run: str) -> Executor | None:
+        return None
+
     def _shard(self, run: str) -> int:
         return zlib.crc32(run.encode()) % self.shards
 
@@ -75,6 +79,8 @@ class RowStore(ABC):
             reservation = "i/" + sha256(f"{new.owner}\0{new.idempotency_key}".encode()).hexdigest()
             run = self._at(DOCUMENTS, partial(_reserve, new=new, key=reservation), write=True)
         definition = encode({"definition": dict(new.definition), "idempotency": reservation})
+
+        values = payloads.join(new.payloads) if new.payloads else None
 
         def work(rows: Rows) -> tuple[Head, bool]:
             there = rows.read(f"head/{run}")
@@ -101,7 +107,8 @@ class RowStore(ABC):
             rows.write(f"def/{run}", definition)
             index.add(rows, run)
             index.set_active(rows, run, True)
-            return log.append(rows, head, Commit(events=new.events)), True
+            first = Commit(events=new.events, items=new.items, payloads=new.payloads)
+            return log.append(rows, head, first, values), True
 
         return self._at(self._shard(run), work, write=True)
 
@@ -190,6 +197,20 @@ class RowStore(ABC):
             self._at(DOCUMENTS, lambda rows: rows.erase(reservation), write=True)
         self._payloads.forget(run)
         self._hints.pop(run, None)
+
+    def run_bytes(self, run: str) -> int:
+        def work(rows: Rows) -> int:
+            log.head_of(rows, run)
+            # "0" follows "/": from here to there are all the keys that begin with KIND/RUN/.
+            parts = [(f"{kind}/{run}/", f"{kind}/{run}0") for kind in ("c", "p")]
+            parts += [(f"{kind}/{run}", f"{kind}/{run}\0") for kind in ("def", "head")]
+            return sum(rows.measure(first, end) for first, end in parts)
+
+        return self._run(run, work)
+
+    def reclaim(self) -> None:
+        for shard in (DOCUMENTS, *range(self.shards)):
+            self._at(shard, lambda rows: rows.reclaim())
 
     # -- the log --------------------------------------------------------------------------------
     def claim(self, run: str, holder: Mapping[str, Any]) -> Lease:

@@ -106,13 +106,26 @@ def configure(settings: Settings, *, file: Path | None = None) -> None:
 def configure_worker(settings: Settings, *, run: str) -> None:
     """Log to stderr, which is the run's own log file in a worker; every line names the run."""
     redactor.learn(secrets_of(os.environ, settings))
-    _install(settings, logging.StreamHandler(sys.stderr))
+    if _installed != (settings.log_level, settings.log_format):
+        _install(settings, logging.StreamHandler(sys.stderr))
     structlog.contextvars.clear_contextvars()
     bind_contextvars(run=run)
 
 
+def preconfigure(settings: Settings) -> None:
+    """What `configure_worker` will do, done in a zygote, where it is done once for all."""
+    global _installed
+    if _installed == (settings.log_level, settings.log_format):
+        return
+    _install(settings, logging.StreamHandler(sys.stderr))
+    _installed = (settings.log_level, settings.log_format)
+
+
+_installed: tuple[str, str] | None = None
+
+
 def _install(settings: Settings, handler: logging.Handler) -> None:
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_Lines())
     logger = logging.getLogger("po_jupyter")
     for old in list(logger.handlers):
         logger.removeHandler(old)
@@ -135,6 +148,16 @@ def _install(settings: Settings, handler: logging.Handler) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,  # a forked worker configures anew
     )
+
+
+class _Lines(logging.Formatter):
+    """What structlog rendered, as it is; what came past it (plain `logging`) is redacted here as well."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = record.getMessage()
+        if record.exc_info and "Traceback" not in text:
+            text = f"{text}\n{self.formatException(record.exc_info)}"
+        return redactor.text(text)
 
 
 def _render_json(_: Any, __: str, event: MutableMapping[str, Any]) -> str:

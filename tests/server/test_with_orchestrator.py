@@ -64,7 +64,7 @@ def test_a_map_from_submit_to_its_rows(http: httpx.Client) -> None:
     run = finished(http, answer.json()["run"]["id"])
     assert run["state"] == "done", run["error"]
     assert [task["state"] for task in run["tasks"]] == ["done", "done"]
-    assert run["tasks"][1]["items"] == {"total": 3, "done": 3, "failed": 0, "in_flight": 0}
+    assert run["tasks"][1]["items"] == {"total": 3, "done": 3, "failed": 0, "in_flight": 0, "reused": 0}
     assert run["usage"]["calls"] == 3
     outputs = http.get(f"runs/{run['id']}/outputs").json()["outputs"]
     assert outputs["prepare"] == {"n": 3}
@@ -191,3 +191,45 @@ def test_a_start_is_not_delayed(tmp_path: Path) -> None:
             assert http.get("ready").status_code == 200
     finally:
         process.stop()
+
+
+WRITES = """
+def integration(ctx):
+    ctx.io.write_artifact("report/größe.html", "<script>alert(1)</script>")
+    ctx.io.write_artifact("a.json", {"n": 1})
+"""
+
+
+def test_artifacts_are_listed_and_sent_as_files_to_save(real: JupyterProcess, http: httpx.Client) -> None:
+    """B4, P6: what a model may have written is never shown by a browser."""
+    pipeline = {"name": "files", "tasks": [{"name": "write", "source": WRITES}]}
+    run = http.post("runs", json={"pipeline": pipeline, "seed": {"name": "s", "data": {}}}).json()["run"]["id"]
+    assert finished(http, run)["state"] == "done"
+    listed = http.get(f"runs/{run}/artifacts").json()["artifacts"]
+    assert [(a["name"], a["task"], a["bytes"]) for a in listed] == [
+        ("a.json", "write", 12),
+        ("report/größe.html", "write", 25),
+    ]
+    assert Path(listed[1]["path"]).read_bytes() == b"<script>alert(1)</script>"
+    for name in ("report/größe.html", "report%2Fgr%C3%B6%C3%9Fe.html"):
+        answer = http.get(f"runs/{run}/artifacts/{name}")
+        assert answer.content == b"<script>alert(1)</script>"
+        assert answer.headers["content-type"] == "application/octet-stream"
+        assert answer.headers["content-disposition"].startswith("attachment; filename*=UTF-8''gr%C3%B6")
+        assert answer.headers["x-content-type-options"] == "nosniff"
+    for name in ("b.json", "..%2F..%2Fpo.yaml", "../../store/documents/cache.db", "write/1-1/a.json", "%00"):
+        answer = http.get(f"runs/{run}/artifacts/{name}")
+        assert answer.status_code == 404
+        assert answer.json()["error"]["code"] == "not_found"
+    missing = http.get(f"runs/{run}/artifacts/a.jso").json()["error"]["message"]
+    assert "did you mean `a.json`?" in missing
+
+    import po_jupyter as po
+
+    client = po.connect(real.url, real.token)
+    try:
+        mine = client.run(run)
+        assert [a["name"] for a in mine.artifacts()] == ["a.json", "report/größe.html"]
+        assert mine.artifact("report/größe.html") == b"<script>alert(1)</script>"
+    finally:
+        client.close()

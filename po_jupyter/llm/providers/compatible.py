@@ -95,7 +95,7 @@ FAMILY: tuple[Family, ...] = (
     ),
     Family(
         "moonshot", "https://api.moonshot.ai/v1", "MOONSHOT_API_KEY", "MOONSHOT_BASE_URL",
-        "moonshot:kimi-k2.6",
+        "moonshot:kimi-k2.5",
         # Every kimi model has its sampling fixed by the platform; another value is an error.
         Quirks(
             schema="object",

@@ -24,6 +24,7 @@ export interface Items {
   done: number;
   failed: number;
   in_flight: number;
+  reused?: number;
 }
 
 export interface Task {
@@ -38,6 +39,8 @@ export interface Task {
   error: Failure | null;
   items: Items | null;
   waiting: string | null;
+  /** Why it was skipped. */
+  reason?: string | null;
 }
 
 export interface Gate {
