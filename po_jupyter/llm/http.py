@@ -17,6 +17,7 @@ import ssl
 import urllib.request
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -31,10 +32,18 @@ STREAM_FACTOR = 10.0
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
+class _Pool(NamedTuple):
+    """What connections have in common that may serve one another's requests."""
+
+    tls: bool
+    proxy: str | None
+    once: bool  # a connection is closed after its request
+
+
 class Target:
     """A URL and the headers to post to it with, made once and used for every call. Its repr has no key."""
 
-    __slots__ = ("headers", "name", "pool", "url")
+    __slots__ = ("headers", "name", "pool", "stream_pool", "url")
 
     def __init__(
         self,
@@ -57,7 +66,11 @@ class Target:
         if key:
             sent[key_header] = f"Bearer {key}" if key_header == "authorization" else key
         self.headers = httpx.Headers(sent)
-        self.pool = _pool_of(url)
+        tls, proxy = _pool_of(url)
+        self.pool = _Pool(tls, proxy, False)
+        # llama.cpp closes a connection after a stream without a word, and the next request may be lost on it. On
+        # loopback a new connection costs nothing.
+        self.stream_pool = _Pool(tls, proxy, self.url.host in _LOOPBACK)
 
     def __repr__(self) -> str:
         return f"Target({self.name!r}, {str(self.url)!r})"
@@ -70,19 +83,23 @@ class Http:
         # No limit of connections here (0): who may call when is decided by the caller's concurrency.
         self._max = max_connections
         self._keepalive = keepalive
-        self._transports: dict[tuple[bool, str | None], AiohttpTransport] = {}
+        self._transports: dict[_Pool, AiohttpTransport] = {}
 
-    def _transport(self, pool: tuple[bool, str | None]) -> AiohttpTransport:
+    def _transport(self, pool: _Pool) -> AiohttpTransport:
         transport = self._transports.get(pool)
         if transport is None:
-            tls, proxy = pool
+            tls, proxy, once = pool
             # Loading the certificate store takes 20 ms: plain http gets a context that trusts nobody.
             context = httpx.create_ssl_context() if tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
             def session() -> aiohttp.ClientSession:
                 return aiohttp.ClientSession(
                     connector=aiohttp.TCPConnector(
-                        limit=self._max, keepalive_timeout=self._keepalive, ssl=context, ttl_dns_cache=60
+                        limit=self._max,
+                        keepalive_timeout=None if once else self._keepalive,
+                        force_close=once,
+                        ssl=context,
+                        ttl_dns_cache=60,
                     ),
                     cookie_jar=aiohttp.DummyCookieJar(),
                     trust_env=False,  # proxies are resolved by us; aiohttp would read ~/.netrc as well
@@ -98,7 +115,7 @@ class Http:
         """Post and read the whole answer, whatever its status. Raises ModelUnavailable."""
         try:
             async with asyncio.timeout(seconds):
-                async with self._send(target, body, seconds) as response:
+                async with self._send(target, target.pool, body, seconds) as response:
                     return Answer(response.status_code, response.headers, await read_whole(response))
         except TimeoutError:
             raise ModelUnavailable(f"{target.name}: no answer within {seconds:g} s") from None
@@ -108,13 +125,18 @@ class Http:
         """Post and hand over the response while it arrives. Raises ModelUnavailable, also from inside."""
         limit = seconds * STREAM_FACTOR
         try:
-            async with asyncio.timeout(limit), self._send(target, body, seconds) as response:
+            async with (
+                asyncio.timeout(limit),
+                self._send(target, target.stream_pool, body, seconds) as response,
+            ):
                 yield response
         except TimeoutError:
             raise ModelUnavailable(f"{target.name}: the answer did not end within {limit:g} s") from None
 
     @asynccontextmanager
-    async def _send(self, target: Target, body: bytes, seconds: float) -> AsyncIterator[httpx.Response]:
+    async def _send(
+        self, target: Target, pool: _Pool, body: bytes, seconds: float
+    ) -> AsyncIterator[httpx.Response]:
         request = httpx.Request(
             "POST",
             target.url,
@@ -124,7 +146,7 @@ class Http:
         )
         request.headers.encoding = "ascii"  # said, so that it is not found out anew for each header
         try:
-            transport = self._transport(target.pool)
+            transport = self._transport(pool)
             try:
                 response = await transport.handle_async_request(request)
             except httpx.HTTPError as error:

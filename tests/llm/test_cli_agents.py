@@ -10,10 +10,9 @@ import psutil
 import pytest
 
 from po_jupyter.errors import ModelKeyError, ModelRateLimited, ModelRefused, ModelUnavailable
-from po_jupyter.llm.chat import ChatRequest, Message, Tool
+from po_jupyter.llm.chat import ChatRequest, Image, Message, Tool
 from po_jupyter.llm.providers import Providers, runs_code
 from po_jupyter.llm.providers.cli_agents import CliAgent
-from po_jupyter.testing.conformance.provider import PIXEL
 
 USAGE = {"input_tokens": 5, "output_tokens": 7, "cache_read_input_tokens": 20, "cache_creation_input_tokens": 3}
 CLAUDE = {
@@ -242,7 +241,7 @@ async def test_an_agent_that_hangs_is_ended_with_all_that_it_started(stub, tmp_p
     else:
         task = asyncio.create_task(agent.chat(ask("codex-cli")))
         async with asyncio.timeout(10):
-            while not (tmp_path / "called.json").exists():  # noqa: ASYNC110 - another process makes it
+            while not (tmp_path / "called.json").exists():
                 await asyncio.sleep(0.05)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -264,7 +263,7 @@ async def test_an_agent_that_writes_without_end_is_ended(stub, tmp_path, monkeyp
 async def test_what_it_cannot_do_is_said_before_it_is_started(stub, tmp_path):
     agent = stub("claude-cli", [CLAUDE])
     for request in (
-        ask("claude-cli", messages=(Message("user", "x", images=(PIXEL,)),)),
+        ask("claude-cli", messages=(Message("user", "x", images=(Image.of(b"GIF89a"),)),)),
         ask("claude-cli", tools=(Tool("f"),)),
         ask("claude-cli", model="--dangerously-skip-permissions"),
         ask("claude-cli", model="x; rm -rf"),
