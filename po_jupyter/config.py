@@ -22,7 +22,9 @@ from po_jupyter.model.violations import did_you_mean, violations_of
 
 PREFIX = "PO_"
 # Read by clients and by tests, or set for a worker; not settings of the orchestrator.
-_OTHERS = frozenset({"PO_CONFIG", "PO_JUPYTER_URL", "PO_JUPYTER_TOKEN", "PO_TEST_STRICT"})
+_OTHERS = frozenset({
+    "PO_CONFIG", "PO_JUPYTER_URL", "PO_JUPYTER_TOKEN", "PO_TEST_STRICT", "PO_TESTING", "PO_CRASHPOINT",
+})  # fmt: skip
 
 Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
 

@@ -69,7 +69,8 @@ async def execute(work: Work, start: Start) -> None:
         await _failed(work, task, start.attempt, internal(error), time.monotonic() - began)
         return
     seconds = round(time.monotonic() - began, 3)
-    events = [draft("task.done", task.name, output=0, seconds=seconds)]
+    done = draft("task.done", task.name, output=0, seconds=seconds, **work.files.said(task.name))
+    events = [done]
     if task.gate is not None:
         gate = task.gate
         events.append(draft("gate.opened", task.name, message=gate.message, artifacts=list(gate.artifacts)))

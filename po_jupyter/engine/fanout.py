@@ -183,12 +183,14 @@ class _Map:
         if error is None:
             self.done += 1
             row["output"] = 0
+            row |= self.work.files.said(self.task.name, index)
             self.work.commit_soon(items=(row,), payloads=(output,))
             self.known[index] = Row(True, None, None)
         else:
             self.failed += 1
             said = error.to_json()
             row["error"] = said
+            self.work.files.forget(self.task.name, index)
             self.work.commit_soon(draft("item.failed", self.task.name, index, error=said), items=(row,))
             self.known[index] = Row(False, None, None)
             self._judge()

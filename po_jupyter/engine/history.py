@@ -39,6 +39,8 @@ class History:
     rows: dict[str, dict[int, Row]] = field(default_factory=dict)
     calls: dict[str, dict[int | None, dict[str, Call]]] = field(default_factory=dict)
     uncounted: dict[str, Tally] = field(default_factory=dict)
+    artifacts: dict[str, dict[int, list[Any]]] = field(default_factory=dict)  # of rows that count
+    listed: list[Any] = field(default_factory=list)  # every artifact that a commit ever listed
     n: int = 0
 
     def call(self, key: str) -> Call | None:
@@ -75,6 +77,9 @@ def _take(history: History, record: Record) -> None:
     for row in record["items"]:
         task, index = row["task"], row["index"]
         history.rows.setdefault(task, {})[index] = Row(row["ok"], row.get("output"), row.get("error"))
+        if wrote := row.get("artifacts"):
+            history.artifacts.setdefault(task, {})[index] = wrote
+            history.listed += wrote
         if usage := row.get("usage"):
             history.uncounted.setdefault(task, Tally()).add_json(usage)
         calls.get(task, {}).pop(index, None)  # a row with an outcome is not gone through again
@@ -82,11 +87,13 @@ def _take(history: History, record: Record) -> None:
         kind, data = event["type"], event.get("data") or {}
         if kind in ("task.done", "task.failed", "task.retrying", "task.cancelled"):
             calls.pop(event.get("task") or "", None)  # another attempt asks anew
+            history.listed += data.get("artifacts") or ()
         elif kind == "map.progress" and data.get("usage"):
             history.uncounted.setdefault(event["task"], Tally()).add_json(data["usage"], -1)
         elif kind == "run.resumed":
             for task in data.get("clear", ()):
                 history.rows.pop(task, None)
+                history.artifacts.pop(task, None)
             for task in data.get("reset", ()):
                 calls.pop(task, None)
                 rows = history.rows.get(task)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from po_jupyter.errors import InvalidInput, NotFound
+from po_jupyter.engine.artifacts import Written
+from po_jupyter.errors import InvalidInput, NotFound, StageFailed, StoreUnusable
+from po_jupyter.store.files import Tree
 
 # Letters of every script are fine; control signs, and what Windows refuses, are not.
 _REFUSED = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
@@ -41,19 +41,20 @@ def checked(name: str) -> PurePosixPath:
 class TaskIo:
     """`ctx.io`. Names are relative and may have directories; contents are text, bytes, or JSON values.
 
-    Artifacts are shared by the tasks of a run; logs and scratch files are of one task.
+    Artifacts are shared by the tasks of a run: others see them once this task is done. Logs and scratch files
+    are of one task. Raises InvalidInput for a name that cannot be one, NotFound, StageFailed for a full disk.
     """
 
-    def __init__(self, run_dir: Path, task: str) -> None:
-        self._artifacts = run_dir / "artifacts"
-        self._logs = run_dir / "logs" / task
-        self._tmp = run_dir / "tmp" / task
+    def __init__(self, run_dir: Path, task: str, written: Written | None = None) -> None:
+        self._artifacts = written if written is not None else Written(run_dir, task)
+        self._logs = Tree(run_dir / "logs" / task)
+        self._tmp = Tree(run_dir / "tmp" / task)
 
     @property
     def task_dir(self) -> Path:
         """A scratch directory of this task, made when first asked for."""
-        self._tmp.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return self._tmp
+        self._tmp.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return self._tmp.root
 
     def write_artifact(self, name: str, content: str | bytes | Any) -> str:
         """Write an artifact, replacing one of that name; answers its name."""
@@ -80,52 +81,30 @@ class TaskIo:
         return _read(self._tmp, name, as_)
 
 
-def _inside(base: Path, name: str) -> Path:
-    path = base / checked(name)
-    if not path.resolve().is_relative_to(base.resolve()):  # a link inside that leads out
-        raise InvalidInput(f"{name[:80]!r} leads out of the run's directory")
-    return path
-
-
-def _write(base: Path, name: str, content: Any) -> str:
-    path = _inside(base, name)
+def _write(where: Written | Tree, name: str, content: Any) -> str:
+    checked(name)
     if isinstance(content, bytes | bytearray | memoryview):
         data = bytes(content)
     elif isinstance(content, str):
         data = content.encode("utf-8")
     else:
         data = json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False).encode("utf-8")
-    atomic_write(path, data)
+    try:
+        where.write(name, data)
+    except StoreUnusable as error:
+        # The task's trouble, not the store's: the run fails with it and can be resumed.
+        raise StageFailed(error.message, hint=error.hint, details=error.details) from error
     return name
 
 
-def atomic_write(path: Path, data: bytes) -> None:
-    """Write `data` to `path` so that a crash leaves the old content or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fd, temporary = tempfile.mkstemp(prefix=".po-", dir=path.parent)
+def _read(where: Written | Tree, name: str, as_: As | None) -> Any:
+    checked(name)
     try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    if hasattr(os, "O_DIRECTORY"):
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)  # the rename itself must survive too
-        finally:
-            os.close(directory)
-
-
-def _read(base: Path, name: str, as_: As | None) -> Any:
-    path = _inside(base, name)
-    try:
-        data = path.read_bytes()
-    except (FileNotFoundError, IsADirectoryError):
+        data = where.read(name)
+    except NotFound:
         raise NotFound(f"there is no file {name!r} in this run") from None
+    except StoreUnusable as error:
+        raise StageFailed(error.message, hint=error.hint, details=error.details) from error
     kind = as_ or ("json" if name.endswith(".json") else "text")
     if kind == "bytes":
         return data

@@ -145,7 +145,6 @@ class PythonTask:
         self._task = task
         self._functions = functions
         self._validators = Validators()
-        self._io = TaskIo(work.run_dir, task.name)
 
     def stages(self, calls: Calls, tasks: Mapping[str, Any], seed: Any) -> dict[str, Stage]:
         """The stage functions as the lifecycle calls them."""
@@ -177,7 +176,11 @@ class PythonTask:
             flags=frame.flags,
             config=task.config,
             llm=llm,
-            io=self._io,
+            io=TaskIo(
+                work.run_dir,
+                task.name,
+                work.files.attempt(task.name, frame.index, frame.attempt, frame),
+            ),
             validators=self._validators,
             meta={
                 "run": work.run,

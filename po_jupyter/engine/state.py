@@ -31,6 +31,7 @@ class TaskState:
     delay: float = 0.0
     gate: str | None = None  # open, approved, rejected
     gate_info: dict[str, Any] | None = None
+    artifacts: tuple[Any, ...] = ()  # see `engine.artifacts.Artifact`
     cleared_at: int = 0  # offset of the resume that made earlier row outcomes void
 
 
@@ -188,6 +189,7 @@ def _task_retrying(t: TaskState, data: Data, at: str, offset: int) -> None:
 def _task_done(t: TaskState, data: Data, at: str, offset: int) -> None:
     _end(t, "done", at)
     t.output = data.get("output")
+    t.artifacts = tuple(data.get("artifacts") or ())
     t.error = None
     if t.items is not None:
         t.items = t.items.model_copy(update={"in_flight": 0})
@@ -305,6 +307,7 @@ def _run_resumed(s: RunState, data: Data, at: str, offset: int, task_of: Callabl
         task.state, task.stage = "pending", None
         task.spent = task.attempt
         task.started_at = task.ended_at = task.error = task.waiting = task.output = None
+        task.artifacts = ()
         task.delay = 0.0
         task.gate = task.gate_info = None
     for name in data.get("clear", ()):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from po_jupyter.config import Settings
+from po_jupyter.engine.artifacts import RunFiles, clean
 from po_jupyter.engine.budget import Budget
 from po_jupyter.engine.calls import Calls, ModelSettings
 from po_jupyter.engine.history import History, Row, expand, read_history
@@ -106,6 +107,7 @@ class Work:
         self.run_dir = run_dir or settings.data_dir / "runs" / self.run
         self.worker = {"pid": os.getpid(), "fence": lease.fence, **(worker or {})}
         self.state: RunState = history.state
+        self.files = RunFiles(self.run_dir, lease.fence, history, lambda: self.state)
         self.history = history
         self.threads = Threads()
         self.wake = asyncio.Event()  # something that `decide` may want to know
@@ -140,7 +142,10 @@ class Work:
         """
 
         def read() -> tuple[dict[str, Any], History]:
-            return store.definition(lease.run), read_history(store, lease.run)
+            definition, history = store.definition(lease.run), read_history(store, lease.run)
+            settings: Settings = parts["settings"]
+            clean(parts.get("run_dir") or settings.data_dir / "runs" / lease.run, history.listed)
+            return definition, history
 
         definition, history = await asyncio.to_thread(read)
         return cls(store, lease, definition, history, **parts)

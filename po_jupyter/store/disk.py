@@ -28,6 +28,7 @@ from po_jupyter.store.index import Rows
 from po_jupyter.store.jsondisk import BUSY, ShardCache, exists, open_shard
 from po_jupyter.store.jsontext import Unreadable
 from po_jupyter.store.rows import DOCUMENTS, RowStore
+from po_jupyter.testing.crashpoints import crashpoint
 
 T = TypeVar("T")
 _inherited: list[object] = []  # what a forked child got from its parent and must neither use nor close
@@ -76,6 +77,7 @@ class DiskStore(RowStore):
         self.shards = row["shards"]
         for name, step in migrations.pending(row, steps):
             step(self)
+            crashpoint("store.migration.applied")
             self._at(DOCUMENTS, partial(migrations.record, name=name), write=True)
 
     def _at(self, shard: int, work: Callable[[Rows], T], *, write: bool = False) -> T:
@@ -153,7 +155,10 @@ class _Lane:
         while True:
             try:
                 with cache.transact():
-                    return work(_ShardRows(cache))
+                    result = work(_ShardRows(cache))
+                    crashpoint("store.commit.before")
+                crashpoint("store.commit.after")
+                return result
             except Timeout as error:
                 # diskcache says Timeout for whatever a BEGIN can fail of, a read-only disk too.
                 if not place.is_busy(error) or time.monotonic() > deadline:

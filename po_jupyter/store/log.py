@@ -11,6 +11,7 @@ from po_jupyter.model.run import ENDED
 from po_jupyter.store import index
 from po_jupyter.store.base import Commit, Head, Record
 from po_jupyter.store.index import Rows
+from po_jupyter.testing.crashpoints import crashpoint
 
 
 def key_of(kind: str, run: str, n: int) -> str:
@@ -67,6 +68,7 @@ def append(rows: Rows, head: Head, commit: Commit, joined: bytes | None = None) 
     rows.write(key_of("c", run, n), record)
     if joined is not None:
         rows.write(key_of("p", run, n), joined)
+    crashpoint("store.record.written")
     before = head["state"]
     after = head.copy()
     after["n"], after["offset"], after["updated_at"] = n, head["offset"] + len(commit.events), at

@@ -176,7 +176,7 @@ async def test_cancel_keeps_what_is_finished(bench: Bench) -> None:
 SWALLOWS_ASYNC = """
 import asyncio
 async def integration(ctx):
-    ctx.io.write_artifact("on", "")
+    (ctx.io.task_dir / "on").touch()
     while not (ctx.io.task_dir / "off").exists():
         try:
             await asyncio.sleep(0.1)
@@ -186,7 +186,7 @@ async def integration(ctx):
 SWALLOWS_IN_A_THREAD = """
 import time
 def integration(ctx):
-    ctx.io.write_artifact("on", "")
+    (ctx.io.task_dir / "on").touch()
     while True:
         try:
             time.sleep(0.01)
@@ -203,7 +203,7 @@ async def test_user_code_cannot_swallow_a_cancellation(
     bench.create([python("a", body)])
     async with bench.worker() as work:
         driving = asyncio.ensure_future(drive(work))
-        await until(lambda: (work.run_dir / "artifacts" / "on").exists())
+        await until(lambda: (work.run_dir / "tmp" / "a" / "on").exists())
         bench.store.request(RUN, [draft("run.cancel_requested", by="me")])
         work.cancel_hint()
         assert await asyncio.wait_for(driving, 5) == "cancelled"

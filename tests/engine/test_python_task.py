@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 from engine_harness import RUN, Bench
 
+from po_jupyter.engine.artifacts import visible
 from po_jupyter.engine.python_task import findable
 from po_jupyter.model.pipeline import Task
 
@@ -194,7 +194,8 @@ def integration(ctx):
     assert output[:5] == [{"ok": [1]}, "grün", [0, 255], "n", [1]]
     assert output[5] == ["InvalidInput"] * 12
     directory = bench.work.run_dir
-    assert json.loads((directory / "artifacts" / "a" / "report.json").read_text()) == {"ok": [1]}
+    report = visible(bench.work.state)["a/report.json"]
+    assert json.loads((directory / "artifacts" / report["path"]).read_text()) == {"ok": [1]}
     assert not list(directory.rglob(".po-*"))
     assert sorted(p.name for p in bench.tmp.iterdir()) == ["runs"]
 
@@ -205,12 +206,12 @@ async def test_a_link_does_not_lead_out(bench: Bench) -> None:
     secret = bench.tmp / "outside"
     secret.mkdir()
     (secret / "secret").write_text("s")
-    artifacts = bench.tmp / "runs" / RUN / "artifacts"
-    artifacts.mkdir(parents=True)
-    (artifacts / "link").symlink_to(secret)
+    given = bench.tmp / "runs" / RUN / "given"
+    given.mkdir(parents=True)
+    (given / "link").symlink_to(secret)
     assert await bench.go() == "failed"
     assert bench.work.state.error is not None
-    assert "leads out" in bench.work.state.error["message"]
+    assert "link" in bench.work.state.error["message"]
 
 
 async def test_validators_start_a_refinement(bench: Bench) -> None:
@@ -271,12 +272,3 @@ def inference(ctx):
     bench.create([task(source)])
     assert await bench.go() == "done"
     assert not bench.fake.answered
-
-
-def test_paths(tmp_path: Path) -> None:
-    from po_jupyter.engine.io import atomic_write
-
-    target = tmp_path / "deep" / "file"
-    atomic_write(target, b"1")
-    atomic_write(target, b"2")
-    assert target.read_bytes() == b"2"

@@ -1,0 +1,139 @@
+"""Artifacts of a run: files that tasks wrote, which are there when, and only when, the task's commit is (R2.3).
+
+Each attempt writes into a directory of its own. Its `task.done` (a row: its outcome) lists what it wrote, so the log
+says which files are artifacts of the run (P1), and one commit makes a checkpoint and its artifacts real together
+(P2). What a crashed, failed or fenced-out attempt wrote is in no list; the next worker removes it.
+
+    RUN_DIR/artifacts/TASK/ATTEMPT-FENCE/NAME                    of a task
+    RUN_DIR/artifacts/TASK/ATTEMPT-FENCE/ROW-ATTEMPT/NAME        of a row
+    RUN_DIR/given/NAME                                           came with the seed
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Mapping
+from hashlib import sha256
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from po_jupyter.store.files import Tree
+
+if TYPE_CHECKING:
+    from po_jupyter.engine.history import History
+    from po_jupyter.engine.state import RunState
+
+ARTIFACTS, GIVEN = "artifacts", "given"
+
+
+class Artifact(TypedDict):
+    """One artifact, as `task.done` lists it. `path` is relative to the run's `artifacts` directory."""
+
+    name: str
+    path: str
+    bytes: int
+    sha256: str
+
+
+class Written:
+    """What one attempt of a task or a row writes. Safe to use from the threads of sync stages."""
+
+    def __init__(
+        self, run_dir: Path, path: str, visible: Callable[[], Mapping[str, Artifact]] = dict
+    ) -> None:
+        self._tree = Tree(run_dir / ARTIFACTS)
+        self._given = Tree(run_dir / GIVEN)
+        self._path = path
+        self._visible = visible
+        self._lock = Lock()
+        self.entries: dict[str, Artifact] = {}
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write or replace an artifact. Raises StoreUnusable."""
+        path = f"{self._path}/{name}"
+        self._tree.write(path, data)
+        entry: Artifact = {"name": name, "path": path, "bytes": len(data), "sha256": sha256(data).hexdigest()}
+        with self._lock:
+            self.entries.pop(name, None)
+            self.entries[name] = entry
+
+    def read(self, name: str) -> bytes:
+        """The artifact that this attempt sees: its own, a finished task's, or the seed's. NotFound."""
+        entry = self.entries.get(name) or self._visible().get(name)
+        return self._given.read(name) if entry is None else self._tree.read(entry["path"])
+
+
+class RunFiles:
+    """The artifacts of a run in the hands of one worker. `state` answers the run's state as it is now."""
+
+    def __init__(self, run_dir: Path, fence: int, history: History, state: Callable[[], RunState]) -> None:
+        self.run_dir = run_dir
+        self._fence = fence
+        self._state = state
+        self._rows = history.artifacts  # of rows with an outcome: task → index → entries
+        self._open: dict[tuple[str, int | None], tuple[object, Written]] = {}
+
+    def attempt(self, task: str, index: int | None, number: int, frame: object) -> Written:
+        """What the attempt writes that `frame` stands for; `number` counts attempts of the row or task."""
+        opened = self._open.get((task, index))
+        if opened is not None and opened[0] is frame:
+            return opened[1]
+        path = f"{task}/{number}-{self._fence}"
+        if index is not None:
+            path = f"{task}/{self._state().tasks[task].attempt}-{self._fence}/{index}-{number}"
+        written = Written(self.run_dir, path, self.visible)
+        self._open[task, index] = (frame, written)
+        return written
+
+    def said(self, task: str, index: int | None = None) -> dict[str, Any]:
+        """`{artifacts: [...]}` for the commit that ends the attempt well; {} when it wrote none.
+
+        For a map, `index` None, those of its rows.
+        """
+        opened = self._open.pop((task, index), None)
+        entries = list(opened[1].entries.values()) if opened is not None else []
+        if index is not None:
+            if entries:
+                self._rows.setdefault(task, {})[index] = entries
+        else:
+            rows = self._rows.get(task, {})
+            entries += [entry for row in sorted(rows) for entry in rows[row]]
+        return {"artifacts": entries} if entries else {}
+
+    def forget(self, task: str, index: int | None = None) -> None:
+        """The attempt failed: what it wrote is no artifact."""
+        self._open.pop((task, index), None)
+
+    def visible(self) -> dict[str, Artifact]:
+        """The artifacts of the run now, by name."""
+        return visible(self._state())
+
+
+def visible(state: RunState) -> dict[str, Artifact]:
+    """The artifacts of a run, by name; of two tasks that wrote the same name, the later one's counts."""
+    return {entry["name"]: entry for task in state.tasks.values() for entry in task.artifacts}
+
+
+def clean(run_dir: Path, kept: Iterable[Mapping[str, Any]]) -> int:
+    """Remove what lies in the artifacts directory and no commit lists; how many files. Raises nothing.
+
+    Only for whoever holds the run: an attempt that is at work lists its files at its end.
+    """
+    root = run_dir / ARTIFACTS
+    if not root.is_dir() or root.is_symlink():
+        return 0
+    known = {os.path.normpath(root / entry["path"]) for entry in kept}
+    removed = 0
+    for directory, _, names in os.walk(root, topdown=False):
+        for name in names:
+            path = os.path.join(directory, name)
+            if path not in known:
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+                    removed += 1
+        with contextlib.suppress(OSError):  # not empty
+            if directory != str(root):
+                os.rmdir(directory)
+    return removed

@@ -1,0 +1,544 @@
+"""What the crash-point sweep does, and what must be true after each kill. One more class is one more sweep."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any, ClassVar
+
+from engine_harness import RUN, Bench
+
+from po_jupyter.engine.artifacts import visible
+from po_jupyter.engine.history import read_history
+from po_jupyter.errors import NotFound
+from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
+from po_jupyter.llm.providers.fake import FakeProvider
+from po_jupyter.model.event import draft
+from po_jupyter.model.run import ENDED
+from po_jupyter.orchestrator import intake
+from po_jupyter.store import migrations
+from po_jupyter.store.base import Commit, Head, NewRun, Ref, Store
+from po_jupyter.store.disk import DiskStore
+from po_jupyter.store.intents import LOG
+
+SCENARIOS: dict[str, Scenario] = {}
+
+
+class Scenario:
+    """`setup` makes the state before; `act` is killed; `recover` is what a start does; `check` names the state that
+    was found (before, after) or raises; `finish` shows that one can go on from there."""
+
+    name: ClassVar[str]
+    nested: ClassVar[bool] = False  # kill the recovery at each of its points too
+    states: ClassVar[frozenset[str]] = frozenset({"before", "after"})
+
+    def __init_subclass__(cls) -> None:
+        if hasattr(cls, "name"):
+            SCENARIOS[cls.name] = cls()
+
+    def setup(self, at: Path) -> None: ...
+
+    def act(self, at: Path) -> None: ...
+
+    def recover(self, at: Path) -> None: ...
+
+    def check(self, at: Path) -> str: ...
+
+    def finish(self, at: Path) -> None: ...
+
+
+def opened(at: Path) -> DiskStore:
+    return DiskStore(at / "store", shards=2)
+
+
+def new(run: str = RUN, **more: Any) -> NewRun:
+    event = draft("run.created", name="n", pipeline="p", version="1.0.0", tasks=[])
+    return NewRun(run, "ada", "p", "1.0.0", "n", 0, {"pipeline": {}, "seed": {}}, [event], **more)
+
+
+def dump(store: Store, run: str) -> dict[str, Any]:
+    """All that the store says about a run, but for times."""
+    head = dict(store.head(run))
+    head.pop("updated_at")
+    head.pop("created_at")
+    records = []
+    for record in store.records(run):
+        said = json.loads(json.dumps(record))
+        said.pop("at")
+        for event in said["events"]:
+            event.pop("at", None)
+        said["payloads"] = store.payloads(run, record["n"])
+        records.append(said)
+    return {"head": head, "records": records, "definition": store.definition(run)}
+
+
+def sound(store: DiskStore) -> None:
+    """No row is broken, no list contradicts a run, no offset is missing."""
+    assert store.verify() == []
+    heads = store.runs(limit=1000).heads
+    assert len({h["run"] for h in heads}) == len(heads)
+    assert {h["run"] for h in store.active()} == {h["run"] for h in heads if h["state"] not in ENDED}
+    for head in heads:
+        offsets = [e["offset"] for e in store.events(head["run"], limit=100_000)]
+        assert offsets == list(range(1, head["offset"] + 1))
+        records = list(store.records(head["run"]))
+        assert [r["n"] for r in records] == list(range(1, head["n"] + 1))
+        for record in records:
+            for said in (*record["items"], *record["calls"]):
+                for field in ("output", "answer"):
+                    if said.get(field) is not None:
+                        store.payload(head["run"], Ref(*said[field]))
+
+
+class _OnStore(Scenario):
+    def setup(self, at: Path) -> None:
+        opened(at).close()
+
+    def finish(self, at: Path) -> None:
+        store = opened(at)
+        sound(store)
+        store.create_run(new("zz"))
+        sound(store)
+        store.close()
+
+
+class Submit(_OnStore):
+    """A run with an idempotency key: it is there as a whole or not at all, and asking again gives one run."""
+
+    name = "submit"
+
+    def act(self, at: Path) -> None:
+        store = opened(at)
+        store.create_run(new("a1", idempotency_key="k", request_hash="h"))
+        store.close()
+
+    def check(self, at: Path) -> str:
+        store = opened(at)
+        sound(store)
+        heads = store.runs().heads
+        state = "after" if heads else "before"
+        assert [h["run"] for h in heads] == ["a1"] * len(heads)
+        if heads:
+            assert dump(store, "a1")["records"][0]["events"][0]["type"] == "run.created"
+        head, created = store.create_run(new("a2", idempotency_key="k", request_hash="h"))
+        assert created == (state == "before")
+        assert head["run"] == "a1" or created  # before the key was reserved, the new plan is as good as the old
+        assert len(store.runs().heads) == 1
+        store.close()
+        return state
+
+
+COMMIT = Commit(
+    events=[draft("task.done", "a", output=0), draft("run.done")],
+    items=[{"task": "m", "index": 0, "ok": True, "key": "k", "output": 1}],
+    calls=[{"key": "a/-/1", "kind": "response", "ok": True, "answer": 1}],
+    payloads=[{"out": "x" * 2000}, "answer"],
+    state="done",
+    release=True,
+)
+
+
+class OneCommit(_OnStore):
+    """P2: checkpoint, state, events and the lists of runs are one."""
+
+    name = "commit"
+
+    def setup(self, at: Path) -> None:
+        store = opened(at)
+        store.create_run(new())
+        store.claim(RUN, {"pid": 1})
+        (at / "before.json").write_text(json.dumps(dump(store, RUN)))
+        store.close()
+
+    def act(self, at: Path) -> None:
+        from po_jupyter.store.base import Lease
+
+        store = opened(at)
+        store.commit(Lease(RUN, 1), COMMIT)
+        store.close()
+
+    def check(self, at: Path) -> str:
+        store = opened(at)
+        sound(store)
+        now = dump(store, RUN)
+        before = json.loads((at / "before.json").read_text())
+        store.close()
+        if now == before:
+            return "before"
+        assert now["head"] == {**before["head"], "state": "done", "n": 2, "offset": 3, "holder": None}
+        assert [e["type"] for e in now["records"][1]["events"]] == ["task.done", "run.done"]
+        assert now["records"][1]["payloads"] == COMMIT.payloads
+        assert now["records"][1]["items"][0]["output"] == [2, 1]
+        return "after"
+
+
+class Delete(_OnStore):
+    """A run is deleted with everything that is its own, or not at all."""
+
+    name = "delete"
+
+    def setup(self, at: Path) -> None:
+        store = opened(at)
+        store.create_run(new(idempotency_key="k", request_hash="h"))
+        store.commit(store.claim(RUN, {"pid": 1}), COMMIT)
+        store.close()
+
+    def act(self, at: Path) -> None:
+        store = opened(at)
+        store.delete_run(RUN)
+        store.close()
+
+    def check(self, at: Path) -> str:
+        store = opened(at)
+        try:
+            sound(store)
+            if store.runs().heads:
+                assert dump(store, RUN)["head"]["state"] == "done"
+                return "before"
+            for read in (store.head, store.definition, store.records):
+                try:
+                    read(RUN)
+                except NotFound:
+                    continue
+                raise AssertionError("half a run")
+            return "after"
+        finally:
+            store.close()
+
+
+# -- files beside the store ----------------------------------------------------------------------------
+def _tree(root: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+
+
+class _Folder(Scenario):
+    nested = True
+    seed = "tickets-seed.json"
+
+    def setup(self, at: Path) -> None:
+        opened(at).close()
+        (at / "inbox" / "pending").mkdir(parents=True)
+        (at / "inbox" / "pending" / self.seed).write_bytes(b"{}")
+
+    def recover(self, at: Path) -> None:
+        store = opened(at)
+        outcomes = intake.open_intents(at / "inbox", store).recover()
+        assert not [o for o in outcomes if o.result == "stuck"], outcomes
+        store.close()
+
+    def take_in(self, at: Path, run: str = "a1") -> tuple[Head, bool]:
+        store = opened(at)
+        intents = intake.open_intents(at / "inbox", store)
+        key = f"inbox {intake.identity_of(intents, self.seed)}"
+        try:
+            return intake.take_in(intents, store, new(run, idempotency_key=key, request_hash="h"), self.seed)
+        finally:
+            store.close()
+
+    def files(self, at: Path) -> list[str]:
+        found = list(_tree(at / "inbox"))
+        assert not [name for name in found if name.startswith(LOG)], found
+        return found
+
+
+class TakeIn(_Folder):
+    """Seed moved, run created, definition kept: all three or none; found again, the seed makes no second run."""
+
+    name = "move"
+
+    def act(self, at: Path) -> None:
+        self.take_in(at)
+
+    def check(self, at: Path) -> str:
+        store = opened(at)
+        heads = store.runs().heads
+        sound(store)
+        store.close()
+        files = self.files(at)
+        if heads:
+            assert [h["run"] for h in heads] == ["a1"]
+            assert files == ["current/a1/definition.json", f"current/a1/{self.seed}"], files
+            return "after"
+        assert files == [f"pending/{self.seed}"]
+        return "before"
+
+    def finish(self, at: Path) -> None:
+        if self.files(at)[0].startswith("pending"):
+            # The key may be reserved for the id that was planned first: the file follows the run.
+            self.take_in(at, "b2")
+        store = opened(at)
+        runs = [h["run"] for h in store.runs().heads]
+        store.close()
+        assert len(runs) == 1
+        assert self.files(at) == [f"current/{runs[0]}/definition.json", f"current/{runs[0]}/{self.seed}"]
+
+
+class PutAway(_Folder):
+    """A finished run's files go from current to complete, with the result, at once."""
+
+    name = "move-complete"
+
+    def setup(self, at: Path) -> None:
+        super().setup(at)
+        self.take_in(at)
+
+    def act(self, at: Path) -> None:
+        store = opened(at)
+        assert intake.put_away(intake.open_intents(at / "inbox", store), "a1", result={"state": "done"})
+        store.close()
+
+    def check(self, at: Path) -> str:
+        files = self.files(at)
+        names = ["definition.json", "result.json", self.seed]
+        if files == [f"complete/a1/{name}" for name in names]:
+            return "after"
+        assert files == [f"current/a1/{name}" for name in names if name != "result.json"]
+        return "before"
+
+    def finish(self, at: Path) -> None:
+        store = opened(at)
+        intake.put_away(intake.open_intents(at / "inbox", store), "a1", result={"state": "done"})
+        store.close()
+        assert self.check(at) == "after"
+
+
+class Reject(_Folder):
+    """A rejected seed has its reason beside it."""
+
+    name = "move-rejected"
+
+    def act(self, at: Path) -> None:
+        store = opened(at)
+        assert intake.reject(intake.open_intents(at / "inbox", store), self.seed, {"code": "invalid_seed"}) == self.seed
+        store.close()
+
+    def check(self, at: Path) -> str:
+        files = self.files(at)
+        if files == [f"pending/{self.seed}"]:
+            return "before"
+        assert files == [f"rejected/{self.seed}", f"rejected/{self.seed}.reason.json"]
+        return "after"
+
+
+# -- a store of an older version -----------------------------------------------------------------------
+def _upper(store: Any) -> None:
+    """A migration of several transactions; what it did already it does not do again."""
+    for name in store.names("old"):
+        store.put("new", name, str(store.get("old", name)).upper())
+
+
+def _drop(store: Any) -> None:
+    for name in store.names("old"):
+        store.drop("old", name)
+
+
+class Migration(Scenario):
+    """R2.3: a store of an older version becomes today's, whatever happens on the way."""
+
+    name = "migration"
+    nested = True
+    states = frozenset({"after"})  # whoever opens it goes on
+
+    def setup(self, at: Path) -> None:
+        store = opened(at)
+        for name in ("a", "b"):
+            store.put("old", name, name)
+        store.create_run(new())
+        store.close()
+
+    def act(self, at: Path) -> None:
+        migrations.MIGRATIONS = (("upper", _upper), ("drop", _drop))
+        opened(at).close()
+
+    recover = act
+
+    def check(self, at: Path) -> str:
+        store = opened(at)
+        assert [store.get("new", name) for name in store.names("new")] == ["A", "B"]
+        assert store.names("old") == []
+        assert store._at(-1, lambda rows: rows.read(migrations.ROW))["migrations"] == ["upper", "drop"]
+        sound(store)
+        store.close()
+        return "after"
+
+
+# -- runs ------------------------------------------------------------------------------------------------
+class Logged(FakeProvider):
+    """The fake provider with the memory of a server: what was asked survives the one who asked."""
+
+    def __init__(self, log: Path) -> None:
+        super().__init__(())
+        self._log = log
+
+    async def chat(self, request: ChatRequest, *, on_text: OnText | None = None) -> ChatResponse:
+        fd = os.open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        os.write(fd, (request.messages[-1].content + "\n").encode())
+        os.close(fd)
+        return await super().chat(request, on_text=on_text)
+
+
+class _Run(Scenario):
+    """A run from a known state to its end, killed at every point; a second worker takes it to the same end."""
+
+    tasks: ClassVar[list[dict[str, Any]]]
+    states = frozenset({"pending", "running", "waiting", "done"})
+
+    def bench(self, at: Path) -> Bench:
+        bench = Bench(at, opened(at))
+        bench.fake = Logged(at / "asked.log")  # type: ignore[assignment]
+        return bench
+
+    def setup(self, at: Path) -> None:
+        bench = self.bench(at)
+        bench.create(self.tasks, {"rows": [1, 2, 3]})
+        bench.store.close()
+
+    def drive(self, bench: Bench) -> str:
+        return asyncio.run(bench.go())
+
+    def act(self, at: Path) -> None:
+        bench = self.bench(at)
+        self.drive(bench)
+        bench.store.close()
+
+    def check(self, at: Path) -> str:
+        bench = self.bench(at)
+        sound(bench.store)  # type: ignore[arg-type]
+        history = read_history(bench.store, RUN)
+        state = bench.store.head(RUN)["state"]
+        if state in ENDED:
+            assert history.state.state == state
+        self.check_state(bench)
+        (at / "recorded.json").write_text(json.dumps(self.recorded(bench)))
+        bench.store.close()
+        return state
+
+    def recorded(self, bench: Bench) -> list[str]:
+        """The prompts whose answer the journal has: the fake provider says a prompt back."""
+        found = []
+        for record in bench.records():
+            for call in record["calls"]:
+                if call["kind"] == "response":
+                    found.append(bench.store.payload(RUN, Ref(*call["answer"])))
+        return found
+
+    def check_state(self, bench: Bench) -> None: ...
+
+    def finish(self, at: Path) -> None:
+        asked = (at / "asked.log").read_text().split() if (at / "asked.log").exists() else []
+        recorded = json.loads((at / "recorded.json").read_text())
+        bench = self.bench(at)
+        if bench.store.head(RUN)["state"] not in ENDED:
+            assert self.drive(bench) == "done"
+        again = (at / "asked.log").read_text().split()[len(asked) :] if (at / "asked.log").exists() else []
+        assert not set(again) & set(recorded), "a recorded call was sent again (P3)"
+        assert all(n <= 2 for n in Counter([*asked, *again]).values())
+        sound(bench.store)  # type: ignore[arg-type]
+        self.check_state(bench)
+        self.check_end(bench)
+        bench.store.close()
+
+    def check_end(self, bench: Bench) -> None:
+        state = read_history(bench.store, RUN).state
+        assert {t.state for t in state.tasks.values()} <= {"done", "skipped"}
+        done = Counter(e["task"] for e in bench.events("task.done"))
+        assert set(done.values()) == {1}
+
+
+def _python(name: str, body: str, **more: Any) -> dict[str, Any]:
+    return {"name": name, "source": f"def integration(ctx):\n    {body}\n", **more}
+
+
+class Artifact(_Run):
+    """Artifacts and the checkpoint of their task: both or neither, and nothing else is left at the end."""
+
+    name = "artifact"
+    tasks: ClassVar[list[dict[str, Any]]] = [
+        _python("one", "ctx.io.write_artifact('a.txt', 'a'); ctx.io.write_artifact('d/b.txt', 'b')"),
+        _python("two", "return ctx.io.read_artifact('a.txt') + ctx.io.read_artifact('d/b.txt')"),
+        _python("rows", "ctx.io.write_artifact(f'{ctx.item}.txt', str(ctx.item))", for_each="{{ seed.rows }}"),
+    ]
+
+    def check_state(self, bench: Bench) -> None:
+        state = read_history(bench.store, RUN).state
+        expected = {"one": ["a.txt", "d/b.txt"], "rows": ["1.txt", "2.txt", "3.txt"]}
+        for name, task in state.tasks.items():
+            names = expected.get(name, []) if task.state == "done" else []
+            assert sorted(entry["name"] for entry in task.artifacts) == names
+        for entry in visible(state).values():
+            data = (bench.tmp / "runs" / RUN / "artifacts" / entry["path"]).read_bytes()
+            assert (len(data), hashlib.sha256(data).hexdigest()) == (entry["bytes"], entry["sha256"])
+
+    def finish(self, at: Path) -> None:
+        super().finish(at)
+        bench = self.bench(at)
+        history = read_history(bench.store, RUN)
+        root = at / "runs" / RUN / "artifacts"
+        assert sorted(_tree(root)) == sorted(e["path"] for e in visible(history.state).values())
+        bench.store.close()
+
+    def check_end(self, bench: Bench) -> None:
+        super().check_end(bench)
+        state = read_history(bench.store, RUN).state
+        assert bench.store.payload(RUN, Ref(*(state.tasks["two"].output or ()))) == "ab"
+
+
+class Gate(_Run):
+    """A gate opens with its task's commit, is decided once, and the run goes on; no call is paid twice."""
+
+    name = "gate"
+    tasks: ClassVar[list[dict[str, Any]]] = [
+        {"name": "draft", "prompt": "draft", "gate": {"message": "look"}},
+        {"name": "send", "prompt": "send"},
+    ]
+
+    def drive(self, bench: Bench) -> str:
+        left = super().drive(bench)
+        if left == "waiting":
+            if read_history(bench.store, RUN).state.tasks["draft"].gate == "open":
+                events = [draft("gate.decided", "draft", decision="approve", note="", by="me"), draft("run.resumed")]
+                bench.store.request(RUN, events, state="pending")
+            left = super().drive(bench)
+        return left
+
+    def check_state(self, bench: Bench) -> None:
+        types = Counter(bench.types())
+        state = read_history(bench.store, RUN).state
+        assert types["gate.opened"] == types["task.done"] - (state.tasks["send"].state == "done")
+        assert (state.tasks["draft"].gate is not None) == (state.tasks["draft"].state == "done")
+
+    def check_end(self, bench: Bench) -> None:
+        super().check_end(bench)
+        types = Counter(bench.types())
+        assert (types["gate.opened"], types["gate.decided"]) == (1, 1)
+
+
+try:
+    import po_jupyter.engine.control  # noqa: F401
+except ModuleNotFoundError:
+    pass
+else:
+
+    class Control(_Run):
+        """B11: what a task asks of its run is applied with its completion, once."""
+
+        name = "control"
+        tasks: ClassVar[list[dict[str, Any]]] = [
+            _python(
+                "plan",
+                "ctx.control.add({'name': 'extra', 'prompt': 'extra'}); ctx.control.skip('never', 'not needed')",
+            ),
+            {"name": "never", "prompt": "never"},
+            {"name": "last", "prompt": "last"},
+        ]
+
+        def check_state(self, bench: Bench) -> None:
+            types = Counter(bench.types())
+            state = read_history(bench.store, RUN).state
+            planned = state.tasks["plan"].state == "done"
+            assert ("extra" in state.tasks) == planned == (state.tasks["never"].state == "skipped")
+            assert (types["tasks.added"], types["task.skipped"]) == (planned, planned)

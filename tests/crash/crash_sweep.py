@@ -1,0 +1,120 @@
+"""A process that kills a scenario at each of its crash points, recovers, and says what it found (R2.3).
+
+    python crash_sweep.py SCENARIO DIRECTORY      one JSON line for each killed process
+
+It has one thread and never opens a store itself, so that it can fork; everything else happens in its children.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "engine")]
+
+from crash_scenarios import SCENARIOS, Scenario  # noqa: E402
+
+from po_jupyter.testing import crashpoints  # noqa: E402
+
+_LIMIT = 60  # s for one child
+
+
+def in_child(work: Callable[[], Any]) -> tuple[int, Any]:
+    """`work()` in a forked process: (wait status, its result). A result that is an error is raised here."""
+    read_end, write_end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(read_end)
+        signal.alarm(_LIMIT)
+        try:
+            said = {"result": work()}
+        except BaseException:
+            said = {"error": traceback.format_exc()}
+        with os.fdopen(write_end, "w") as pipe:
+            pipe.write(json.dumps(said))
+        os._exit(0)
+    os.close(write_end)
+    with os.fdopen(read_end) as pipe:
+        text = pipe.read()
+    _, status = os.waitpid(pid, 0)
+    if not text:
+        return status, None
+    said = json.loads(text)
+    if "error" in said:
+        raise RuntimeError(said["error"])
+    return status, said["result"]
+
+
+def killed(status: int) -> bool:
+    return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+
+
+def count(work: Callable[[], Any]) -> list[tuple[str, int]]:
+    """The points that `work` passes, each with which passing of its name it is."""
+
+    def counted() -> list[str]:
+        with crashpoints.passing() as names:
+            work()
+            return list(names)
+
+    _, names = in_child(counted)
+    seen: Counter[str] = Counter()
+    points = []
+    for name in names:
+        seen[name] += 1
+        points.append((name, seen[name]))
+    return points
+
+
+def die_at(point: tuple[str, int], work: Callable[[], Any]) -> bool:
+    """Run `work` armed; whether the point was reached."""
+
+    def armed() -> None:
+        crashpoints.arm(*point)
+        work()
+
+    status, _ = in_child(armed)
+    return killed(status)
+
+
+def sweep(scenario: Scenario, base: Path, *, nested: bool) -> None:
+    setup, at = base / "setup", base / "at"
+    setup.mkdir(parents=True)
+    in_child(lambda: scenario.setup(setup))
+
+    def fresh(source: Path, target: Path) -> Path:
+        shutil.rmtree(target, ignore_errors=True)
+        return Path(shutil.copytree(source, target, symlinks=True))
+
+    for point in count(lambda: scenario.act(fresh(setup, at))):
+        fresh(setup, at)
+        reached = die_at(point, lambda: scenario.act(at))
+        said: dict[str, Any] = {"point": f"{point[0]}:{point[1]}", "killed": reached}
+        if nested and reached:
+            crashed = fresh(at, base / "crashed")
+            said["again"] = 0
+            for second in count(lambda: scenario.recover(fresh(crashed, at))):
+                fresh(crashed, at)
+                said["again"] += die_at(second, lambda: scenario.recover(at))
+                in_child(lambda: (scenario.recover(at), scenario.check(at)))
+            fresh(crashed, at)
+        said["state"] = in_child(lambda: (scenario.recover(at), scenario.check(at))[1])[1]
+        in_child(lambda: scenario.finish(at))
+        print(json.dumps(said), flush=True)
+
+
+def main(name: str, directory: str) -> None:
+    scenario = SCENARIOS[name]
+    sweep(scenario, Path(directory), nested=scenario.nested)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,118 @@
+"""Artifacts are there when, and only when, the commit of their task is (R2.3, B4)."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from engine_harness import RUN, Bench
+
+from po_jupyter.engine.artifacts import visible
+from po_jupyter.engine.history import read_history
+
+
+def python(name: str, source: str, **more: Any) -> dict[str, Any]:
+    return {"name": name, "source": source, "retry": {"max_attempts": 1}, **more}
+
+
+def files(bench: Bench) -> list[str]:
+    root = bench.tmp / "runs" / RUN / "artifacts"
+    return sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file())
+
+
+WRITES = "def integration(ctx):\n    ctx.io.write_artifact('a.txt', ctx.meta['task'])\n"
+READS = "def integration(ctx):\n    return ctx.io.read_artifact('a.txt')\n"
+FAILS = "def integration(ctx):\n    ctx.io.write_artifact('a.txt', 'half')\n    raise ValueError('no')\n"
+
+
+async def test_the_log_lists_what_a_task_wrote(bench: Bench) -> None:
+    """P1: with size and content hash; of two tasks that write one name, the later one's counts."""
+    bench.create([python("one", WRITES), python("two", WRITES), python("three", READS)])
+    assert await bench.go() == "done"
+    assert bench.work.output("three") == "two"
+    done = [e["data"].get("artifacts") for e in bench.events("task.done")]
+    assert [[a["name"] for a in said or ()] for said in done] == [["a.txt"], ["a.txt"], []]
+    artifact = visible(read_history(bench.store, RUN).state)["a.txt"]
+    assert (artifact["path"], artifact["bytes"], len(artifact["sha256"])) == ("two/1-1/a.txt", 3, 64)
+    assert files(bench) == ["one/1-1/a.txt", "two/1-1/a.txt"]
+
+
+async def test_what_a_failed_attempt_wrote_is_no_artifact(bench: Bench) -> None:
+    """R2.3: and it is gone when the run is taken up again."""
+    bench.create([python("one", FAILS)])
+    assert await bench.go() == "failed"
+    assert visible(bench.work.state) == {}
+    assert files(bench) == ["one/1-1/a.txt"]
+    bench.resume("one")
+    async with bench.worker():
+        assert files(bench) == []
+
+
+async def test_a_resume_keeps_what_other_tasks_wrote(bench: Bench) -> None:
+    """P12."""
+    source = "def integration(ctx):\n    if ctx.meta['attempt'] == 1: raise ValueError\n" + READS.splitlines()[1]
+    bench.create([python("one", WRITES), python("two", source)])
+    assert await bench.go() == "failed"
+    bench.resume("two")
+    assert await bench.go() == "done"
+    assert bench.work.output("two") == "one"
+
+
+async def test_rows_keep_their_artifacts_with_their_outcomes(bench: Bench) -> None:
+    """P12: rows that are done are not run again, so theirs stay although others fail and are tried again."""
+    source = (
+        "def integration(ctx):\n"
+        "    ctx.io.write_artifact(f'{ctx.item}.txt', str(ctx.item))\n"
+        "    if ctx.item == 1 and ctx.tasks is not None and not ctx.io.task_dir.joinpath('ok').exists():\n"
+        "        raise ValueError\n"
+    )
+    read = "def integration(ctx):\n    return [ctx.io.read_artifact(f'{i}.txt') for i in range(3)]\n"
+    bench.create([
+        python("map", source, for_each="{{ seed.rows }}", failure_threshold=0.0, max_concurrency=1), python("all", read),
+    ], {"rows": [0, 2, 1]})  # fmt: skip
+    assert await bench.go() == "failed"
+    (bench.tmp / "runs" / RUN / "tmp" / "map" / "ok").touch()
+    bench.resume("map")
+    assert await bench.go() == "done"
+    assert bench.work.output("all") == ["0", "1", "2"]
+    assert files(bench) == ["map/1-1/0-1/0.txt", "map/1-1/1-1/2.txt", "map/2-2/2-1/1.txt"]
+
+
+async def test_files_of_the_seed_are_artifacts_too(bench: Bench) -> None:
+    """B9."""
+    given = bench.tmp / "runs" / RUN / "given"
+    given.mkdir(parents=True)
+    (given / "a.txt").write_text("from the seed")
+    bench.create([python("one", READS), python("two", WRITES), python("three", READS)])
+    assert await bench.go() == "done"
+    assert [bench.work.output(t) for t in ("one", "three")] == ["from the seed", "two"]
+
+
+async def test_a_full_disk_fails_the_task_and_the_run_goes_on_when_there_is_space(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R2.3, P11: the error of the task says what and what next; a resume does the rest."""
+    bench.create([python("one", WRITES)])
+    write, full = os.write, [True]
+
+    def write_until_full(fd: int, data: Any) -> int:
+        if full[0] and os.path.basename(os.readlink(f"/proc/self/fd/{fd}")).startswith(".po-"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(fd, data)
+
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("platform: no /proc")
+    monkeypatch.setattr(os, "write", write_until_full)
+    assert await bench.go() == "failed"
+    error = bench.work.state.error
+    assert error is not None
+    assert error["code"] == "stage_failed"
+    assert "the disk is full" in error["message"]
+    assert "resumed" in error["hint"]
+    full[0] = False
+    bench.resume("one")
+    assert await bench.go() == "done"
+    assert list(visible(bench.work.state)) == ["a.txt"]
