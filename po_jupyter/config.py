@@ -102,6 +102,12 @@ class Settings(BaseModel):
     max_request_bytes: Annotated[int, Field(ge=1024)] = Field(
         default=64 * 1024 * 1024, description="The largest body of a request to the orchestrator."
     )
+    daily_usd: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="US dollars that all runs of one owner may use in a day (UTC)."
+    )
+    daily_tokens: Annotated[int, Field(gt=0)] | None = Field(
+        default=None, description="Tokens that all runs of one owner may use in a day (UTC)."
+    )
     worker_env: tuple[str, ...] = Field(
         default=(), description="Names of further environment variables that workers inherit."
     )

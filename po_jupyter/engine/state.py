@@ -50,6 +50,7 @@ class RunState:
     tasks: dict[str, TaskState] = field(default_factory=dict)
     error: dict[str, Any] | None = None
     budget: dict[str, Any] = field(default_factory=dict)
+    warnings: dict[str, dict[str, Any]] = field(default_factory=dict)  # of budgets, by scope
     cancel_requested: bool = False
     crashes: int = 0
     offset: int = 0
@@ -122,6 +123,7 @@ def view(state: RunState, seed: Mapping[str, Any], *, position: int | None = Non
         gate=gate,
         usage=state.usage,
         budget=state.budget,
+        warnings=tuple(state.warnings.values()),
         error=state.error,
         position=position,
         last_event=state.offset,
@@ -301,7 +303,11 @@ def _run_resumed(s: RunState, data: Data, at: str, offset: int, task_of: Callabl
     s.error = None
     s.cancel_requested = False
     s.crashes = 0
-    s.budget = {**s.budget, **(data.get("budget") or {})}
+    if budget := data.get("budget"):
+        tasks = {**s.budget.get("tasks", {}), **budget.get("tasks", {})}
+        s.budget = {**s.budget, **budget, **({"tasks": tasks} if tasks else {})}
+        again = {"day", *budget.get("tasks", {})} | ({"run"} if budget.keys() - {"tasks"} else set())
+        s.warnings = {scope: said for scope, said in s.warnings.items() if scope not in again}
     for name in data.get("reset", ()):
         task = task_of(name)
         task.state, task.stage = "pending", None
@@ -326,7 +332,14 @@ def _worker_crashed(s: RunState, data: Data, at: str, offset: int, task_of: Call
     s.crashes += 1
 
 
+def _budget_warning(
+    s: RunState, data: Data, at: str, offset: int, task_of: Callable[[str], TaskState]
+) -> None:
+    s.warnings = {**s.warnings, data["scope"]: dict(data)}
+
+
 _RUN: dict[str, RunRule] = {
+    "budget.warning": _budget_warning,
     "run.created": _run_created,
     "run.started": _run_started,
     "run.waiting": _run_ended("waiting"),

@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast
 
 from po_jupyter.config import Settings
 from po_jupyter.engine.artifacts import RunFiles, clean
-from po_jupyter.engine.budget import Budget
+from po_jupyter.engine.accounts import budget_of
 from po_jupyter.engine.calls import Calls, ModelSettings
 from po_jupyter.engine.history import History, Row, expand, read_history
 from po_jupyter.engine.interrupts import Drained, Stopped
@@ -115,9 +115,7 @@ class Work:
         self.drained = asyncio.Event()  # set with `draining`: who sleeps stops sleeping
         self.closed = False
         self.running: set[str] = set()  # tasks that are executed here and now
-        limits = self.state.budget
-        used = self.state.usage
-        self.budget = Budget(limits, used) if limits.get("usd") or limits.get("tokens") else None
+        self.budget = budget_of(self)
         self.journal = StoreJournal(self, history)
         self.chat = JournaledChat(providers.get, self.journal, retry_after_cap=settings.retry_after_cap)
         self._committer = GroupCommitter(
@@ -351,6 +349,8 @@ class Work:
         self.closed = True
         self.threads.close()
         await self._committer.close()
+        if self.budget is not None:
+            await self.budget.aclose()
 
 
 class _Telling:

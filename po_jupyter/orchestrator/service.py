@@ -15,7 +15,7 @@ from po_jupyter.config import Settings
 from po_jupyter.engine.state import RunState, fold
 from po_jupyter.errors import Conflict, InvalidInput
 from po_jupyter.model.event import draft
-from po_jupyter.model.pipeline import Budget
+from po_jupyter.model.pipeline import RunBudget
 from po_jupyter.model.reading import check_pipeline, read_pipeline
 from po_jupyter.model.run import ENDED, RunView
 from po_jupyter.orchestrator import link, submission
@@ -294,14 +294,17 @@ class Orchestrator(Reader):
             from po_jupyter.model.violations import violations_of
 
             try:
-                budget = Budget.model_validate(budget).model_dump(exclude_none=True)
+                wanted = RunBudget.model_validate(budget)
+                budget = {k: v for k, v in wanted.model_dump(exclude_none=True).items() if v}
             except ValidationError as error:
-                known = tuple(Budget.model_fields)
+                known = tuple(RunBudget.model_fields)
                 raise InvalidInput(violations=violations_of(error, known=known, what="a budget")) from None
         head = await self.find(run_id, owner)
 
         def request() -> None:
             state = self._views.state(self._store.head(head["run"]))
+            if budget:
+                submission.check_tasks(wanted, self._views.pipeline(head["run"]))
             todo = plan(self._views.pipeline(head["run"]), state, from_task=from_task, only_failed=only_failed)
             gates = [draft("gate.opened", t, **_gate(state, t)) for t in todo.ask]
             resumed = draft(
