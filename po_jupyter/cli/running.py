@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -26,8 +26,9 @@ _LIMIT = click.option("--limit", type=click.IntRange(1), metavar="N", help="Only
 _FRESH = click.option("--fresh", is_flag=True, help="Ask the models anew; use no cached answer.")
 _MODEL = click.option("--model", metavar="REF", help="The model, as provider:model.")
 _BUDGET = click.option(
-    "--budget", type=click.FloatRange(0, min_open=True), metavar="USD", help="Stop before more is spent."
+    "--budget", type=base.MONEY, multiple=True, metavar="USD|TASK=USD", help="Stop before more is spent."
 )
+_DRY = click.option("--dry-run", is_flag=True, help="Say what it would cost, and start nothing.")
 _KEY = click.option("--key", "idempotency_key", metavar="TEXT", help="The same key twice starts one run only.")
 
 
@@ -39,16 +40,18 @@ _KEY = click.option("--key", "idempotency_key", metavar="TEXT", help="The same k
 @_LIMIT
 @_FRESH
 @_KEY
+@_DRY
 @_FOLLOW
 @base.JSON
 def run(
     pipeline: str,
     seed: str | None,
     model: str | None,
-    budget: float | None,
+    budget: tuple[tuple[str, float], ...],
     limit: int | None,
     fresh: bool,
     idempotency_key: str | None,
+    dry_run: bool,
     follow: bool,
     as_json: bool,
 ) -> int:
@@ -67,8 +70,14 @@ def run(
     client = base.connect(start=True)
     found = inputs.with_model(inputs.find_pipeline(pipeline, client), model)
     with inputs.located(pipeline):
+        if dry_run:
+            from po_jupyter.cli.estimating import tell
+
+            tell(client.estimate(found, data, limit=limit), as_json)
+            return 0
         inputs.need_code(found)
-        started = _submit(client, found, data, budget=budget, limit=limit, fresh=fresh, key=idempotency_key)
+        limits = base.budget_of(budget)
+        started = _submit(client, found, data, budget=limits, limit=limit, fresh=fresh, key=idempotency_key)
     return _watch(started, follow, as_json)
 
 
@@ -107,7 +116,7 @@ def _submit(
     pipeline: Pipeline,
     seed: Seed | object,
     *,
-    budget: float | None = None,
+    budget: dict[str, Any] | None = None,
     limit: int | None,
     fresh: bool,
     key: str | None,

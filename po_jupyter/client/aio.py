@@ -113,6 +113,10 @@ class AsyncClient:
         body = {"pipeline": pipeline} if seed is None else {"pipeline": pipeline, "seed": seed}
         return await self._wire.json("POST", "pipelines/validate", body=body, safe=True)
 
+    async def estimate(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """What a run of that body would cost, estimated; starts nothing. See `Client.estimate`."""
+        return await self._wire.json("POST", "runs/estimate", body=dict(body), safe=True)
+
     # -- runs -----------------------------------------------------------------------------------
     async def submit(self, body: Mapping[str, Any]) -> RunView:
         """Start a run; `body` as in POST runs. When this returns the run is durable.
@@ -254,7 +258,9 @@ class AsyncClient:
                         reader = asyncio.get_running_loop().create_task(read(view.last_event))
                     continue
                 try:
-                    message = await asyncio.wait_for(arrived.get(), wait)
+                    # Not `wait_for`: on 3.11 it can swallow a cancellation that comes with a message.
+                    async with asyncio.timeout(wait):
+                        message = await arrived.get()
                 except TimeoutError:
                     continue
                 if isinstance(message, Exception):

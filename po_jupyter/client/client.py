@@ -150,6 +150,24 @@ class Client:
         body.update({k: v for k, v in extras.items() if v is not None})
         return Run(self, self._call(self.aio.submit(body)))
 
+    def estimate(
+        self, pipeline: Pipeline | Mapping[str, Any] | str, seed: Any = None, *, limit: int | None = None
+    ) -> dict[str, Any]:
+        """What a run would cost, before anything is spent; every number is an estimate.
+
+        `{calls, input_tokens, output_tokens_max, cost: {expected, worst}, tasks: [...], unknown: [...]}`: US
+        dollars, null where unknown; `unknown` says what the numbers leave out. Raises InvalidPipeline,
+        InvalidSeed.
+        """
+        given = _pipeline_body(pipeline)
+        body: dict[str, Any] = {
+            "pipeline": given,
+            "seed": seed_of(seed, _name_of(given)).model_dump(mode="json", exclude_none=True),
+        }
+        if limit is not None:
+            body["options"] = {"limit": limit}
+        return self._call(self.aio.estimate(body))
+
     def run(self, run_id: str) -> Run:
         """A run by its id, or a unique part of it such as the six characters that people see. NotFound."""
         return Run(self, self._call(self.aio.run(run_id)))

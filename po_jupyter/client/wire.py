@@ -7,7 +7,7 @@ import json
 import random
 import ssl
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -152,13 +152,16 @@ class Wire:
             await self._take_xsrf()
             headers["X-XSRFToken"] = self._http.cookies.get("_xsrf") or ""
         repeat = safe or method != "POST"
-        pauses = iter(_PAUSES)
+        pauses: Iterator[float] = iter(_PAUSES)
         while True:
             try:
                 answer = await self._http.request(method, path, params=params, content=content, headers=headers)
             except httpx.TransportError as error:
                 pause = next(pauses, None)
                 unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+                if isinstance(error, httpx.ReadTimeout):
+                    # Waited for long already. Only what started something is asked about once more.
+                    repeat, pauses = safe and repeat, iter(())
                 if pause is None or not (repeat or unsent):
                     raise self._lost(error) from None
                 await asyncio.sleep(pause)

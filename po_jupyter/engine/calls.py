@@ -127,7 +127,8 @@ class Calls:
         work = self._work
         task = frame.task.name
         on_text = None
-        if stream and frame.index is None and work.watched():
+        # Pieces of answers that come at the same time would only mix.
+        if stream and frame.index is None and not self._scope.in_flight and work.watched():
 
             def on_text(piece: str) -> None:
                 work.say({"task": task, "text": piece, "round": frame.round, "attempt": frame.attempt})

@@ -122,7 +122,7 @@ class TaskLlm:
         checker = answer_schema(request.schema) if request.schema is not None else None
         rounds = 0
         while True:
-            response = await self._calls.chat(request, stage=self._stage, frame=self._frame)
+            response = await self._calls.chat(request, stage=self._stage, frame=self._frame, stream=True)
             if checker is None and not request.json:
                 return Answer(response.text, None, response.usage, response.model)
             problem: AnswerUnreadable | OutputInvalid

@@ -50,6 +50,8 @@ class _Driver:
 
     async def _step(self) -> str | None:
         work = self.work
+        if work.broken is not None:
+            raise work.broken
         if work.state.state in ENDED and not self.tasks:
             return work.state.state
         if work.draining and not self.tasks:

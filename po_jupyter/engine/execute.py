@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -12,45 +11,19 @@ from po_jupyter.engine.decide import End, Start, decide
 from po_jupyter.engine.fanout import run_map
 from po_jupyter.engine.interrupts import Drained, Interrupt
 from po_jupyter.engine.lifecycle import Frame, run_stages
+from po_jupyter.engine.python_task import Inputs
+from po_jupyter.engine.retries import delay_before, may_retry
 from po_jupyter.engine.state import fold
 from po_jupyter.engine.tracebacks import internal
-from po_jupyter.errors import (
-    AnswerUnreadable,
-    BudgetExceeded,
-    ModelError,
-    OutputInvalid,
-    PoError,
-    StageFailed,
-    StageTimeout,
-    StoreError,
-)
+from po_jupyter.errors import PoError, StoreError
 from po_jupyter.model.event import draft
-from po_jupyter.model.pipeline import CallRetry, Task
+from po_jupyter.model.pipeline import Task
 
 if TYPE_CHECKING:
     from po_jupyter.engine.work import Work
 
 
 _log = structlog.get_logger("po_jupyter.engine")
-
-
-def may_retry(error: PoError) -> bool:
-    """Whether a new attempt can change what happened.
-
-    Not for model errors: the transient ones have spent `llm.retry`, the others stay as they are. Not for
-    answers that do not fit: those were asked again by `refine`. One layer of retries each (P7).
-    """
-    if isinstance(error, ModelError | OutputInvalid | AnswerUnreadable | BudgetExceeded):
-        return False
-    return isinstance(error, StageFailed | StageTimeout) and not error.details.get("permanent")
-
-
-def delay_before(attempt: int, retry: CallRetry) -> float:
-    """Seconds before the attempt that follows failed attempt number `attempt` (1-based).
-
-    Exponential with full jitter ("Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
-    """
-    return random.uniform(0, min(retry.max_delay, retry.initial_delay * retry.multiplier ** (attempt - 1)))
 
 
 async def execute(work: Work, start: Start) -> None:
@@ -90,7 +63,7 @@ async def _attempt(work: Work, task: Task, attempt: int) -> Any:
         stages = work.prompt_task(task).stages(calls, work.names(task, attempt))
     else:
         python = await work.python_task(task)
-        stages = python.stages(calls, work.outputs_for(task), work.seed.data)
+        stages = python.stages(calls, Inputs(work.seed.data, work.outputs_for(task)))
 
     def on_stage(stage: str, round_: int) -> None:
         work.emit(draft("task.stage", task.name, stage=stage, round=round_))

@@ -17,8 +17,11 @@ from typing import TYPE_CHECKING, Any
 from po_jupyter.engine.history import Row, map_marker
 from po_jupyter.engine.interrupts import Drained, Interrupt
 from po_jupyter.engine.lifecycle import Frame, run_stages
+from po_jupyter.engine.python_task import Inputs
+from po_jupyter.engine.retries import delay_before, may_retry
 from po_jupyter.engine.tally import Tally
 from po_jupyter.engine.tracebacks import internal
+from po_jupyter.engine.values import copied
 from po_jupyter.errors import BudgetExceeded, ModelKeyError, PoError, StoreError, ThresholdExceeded
 from po_jupyter.model.event import draft
 from po_jupyter.model.pipeline import Task
@@ -94,8 +97,8 @@ class _Map:
             prompt = work.prompt_task(task)
             return prompt.stages
         python = await work.python_task(task)
-        outputs, seed = work.outputs_for(task), work.seed.data
-        return lambda calls, names: python.stages(calls, outputs, seed)
+        inputs = Inputs(work.seed.data, work.outputs_for(task))
+        return lambda calls, names: python.stages(calls, inputs)
 
     async def _worker(self, todo: Iterator[int], make: Any) -> None:
         work = self.work
@@ -114,12 +117,13 @@ class _Map:
         work, task = self.work, self.task
         item = self.rows[index]
         names = {**self.names, "item": item, "index": index}
+        python = task.kind == "python"
         row_attempt = 0
         usage = Tally()
         while True:
             row_attempt += 1
             calls = work.calls(task, self.attempt * _ROW_ATTEMPTS + row_attempt, index)
-            frame = Frame(task, row_attempt, item, index)
+            frame = Frame(task, row_attempt, copied(item) if python else item, index)
             ended = False
             try:
                 output = await run_stages(
@@ -150,8 +154,6 @@ class _Map:
                 self.over = self.over or error
                 self.used.add_json(usage.to_json())
                 return
-            from po_jupyter.engine.execute import delay_before, may_retry
-
             if not may_retry(error) or row_attempt >= task.retry.max_attempts:
                 self._outcome(index, item, usage, None, error)
                 break

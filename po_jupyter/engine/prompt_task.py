@@ -31,6 +31,11 @@ class PromptTask:
         kinds = (task.output or {}).get("type")
         self._free_text = kinds == "string" or (isinstance(kinds, list) and "string" in kinds)
 
+    def messages(self, names: Mapping[str, Any]) -> list[str]:
+        """The texts of the first request, for a count of their tokens. Raises TemplateFailed."""
+        system = [] if self._system is None else [self._system.render(names)]
+        return [*system, self._prompt.render(names)]
+
     def stages(self, calls: Calls, names: Mapping[str, Any]) -> dict[str, Stage]:
         """The stages of one attempt; `names` are what the templates see."""
         task, answer = self.task, self._answer

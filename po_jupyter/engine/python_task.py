@@ -9,7 +9,8 @@ import inspect
 import re
 import sys
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from po_jupyter.engine.context import Context, TaskLlm, Validators
 from po_jupyter.engine.io import TaskIo
 from po_jupyter.engine.lifecycle import Frame, Stage
 from po_jupyter.engine.tracebacks import SOURCE, register, user_lines
+from po_jupyter.engine.values import copied
 from po_jupyter.errors import StageFailed
 from po_jupyter.model.pipeline import STAGES, Task
 from po_jupyter.model.violations import did_you_mean
@@ -137,6 +139,55 @@ def _broken(task: Task, message: str, hint: str) -> StageFailed:
     return StageFailed(message, hint=hint, details={"task": task.name, "permanent": True})
 
 
+class Inputs:
+    """What an attempt reads, copied when it is first asked for.
+
+    A stage may change what it was given. Nobody else must see that: after a crash it would not be there.
+    """
+
+    def __init__(self, seed: Any, tasks: Mapping[str, Any]) -> None:
+        self._given = seed
+        self.tasks = _Copies(tasks)
+
+    @cached_property
+    def seed(self) -> Any:
+        return copied(self._given)
+
+
+class _Copies(Mapping[str, Any]):
+    def __init__(self, under: Mapping[str, Any]) -> None:
+        self._under = under
+        self._copies: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._copies:
+            self._copies[name] = copied(self._under[name])
+        return self._copies[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._under)
+
+    def __len__(self) -> int:
+        return len(self._under)
+
+    def __repr__(self) -> str:
+        return f"tasks({', '.join(self._under)})"
+
+
+class _Context(Context):
+    """A `Context` whose seed is copied only when a stage looks at it: it can be 50,000 rows."""
+
+    __slots__ = ("_inputs",)
+
+    @property
+    def seed(self) -> Any:  # a field there, computed here
+        return self._inputs.seed
+
+    @seed.setter
+    def seed(self, inputs: Inputs) -> None:
+        self._inputs = inputs
+
+
 class PythonTask:
     """The code of one Python task, loaded; `stages(...)` binds it to an attempt."""
 
@@ -146,12 +197,12 @@ class PythonTask:
         self._functions = functions
         self._validators = Validators()
 
-    def stages(self, calls: Calls, tasks: Mapping[str, Any], seed: Any) -> dict[str, Stage]:
+    def stages(self, calls: Calls, inputs: Inputs) -> dict[str, Stage]:
         """The stage functions as the lifecycle calls them."""
 
         def bind(stage: str, fn: Callable[[Context], Any]) -> Stage:
             async def run(frame: Frame) -> Any:
-                return await self._call(stage, fn, frame, calls, tasks, seed)
+                return await self._call(stage, fn, frame, calls, inputs)
 
             return run
 
@@ -163,15 +214,14 @@ class PythonTask:
         fn: Callable[[Context], Any],
         frame: Frame,
         calls: Calls,
-        tasks: Mapping[str, Any],
-        seed: Any,
+        inputs: Inputs,
     ) -> Any:
         work, task = self._work, self._task
         llm = TaskLlm(calls, frame, stage)
-        ctx = Context(
-            seed=seed,
+        ctx = _Context(
+            seed=inputs,
             data=frame.data,
-            tasks=tasks,
+            tasks=inputs.tasks,
             output=frame.output,
             flags=frame.flags,
             config=task.config,

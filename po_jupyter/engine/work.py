@@ -22,12 +22,14 @@ from po_jupyter.engine.python_task import PythonTask
 from po_jupyter.engine.state import RunState, fold
 from po_jupyter.engine.templates import Rows, base_names
 from po_jupyter.engine.threads import Threads
+from po_jupyter.errors import StoreError
 from po_jupyter.llm.chat import Provider
 from po_jupyter.llm.journal import JournaledChat
 from po_jupyter.model.event import draft
 from po_jupyter.model.pipeline import Pipeline, Task
 from po_jupyter.model.reading import check_pipeline
 from po_jupyter.model.seed import Seed, read_seed
+from po_jupyter.model.usage import Usage
 from po_jupyter.store.base import Commit, Head, Lease, Record, Ref, Store
 from po_jupyter.store.group import CommitResult, GroupCommitter
 
@@ -114,6 +116,7 @@ class Work:
         self.draining = False
         self.drained = asyncio.Event()  # set with `draining`: who sleeps stops sleeping
         self.closed = False
+        self.broken: BaseException | None = None
         self.running: set[str] = set()  # tasks that are executed here and now
         self.budget = budget_of(self)
         self.journal = StoreJournal(self, history)
@@ -207,9 +210,13 @@ class Work:
             said, state = self._take(())
             try:
                 self._committer.commit_soon(Commit(said, state=state))
-            except Exception:
-                self._pending, self._pending_state = said, state  # told by the next commit
-                self.wake.set()
+            except StoreError as error:
+                self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """The log cannot be written: `drive` stops everything and raises this."""
+        self.broken = self.broken or error
+        self.wake.set()
 
     def _apply(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Fold our own events. Offsets are counted here: number and order per task are what matters."""
@@ -235,8 +242,9 @@ class Work:
         """Take over what others wrote to the log."""
         try:
             await self._committer.refresh()
-        finally:
-            self.wake.set()
+        except StoreError as error:
+            self.fail(error)
+        self.wake.set()
 
     def drain(self) -> None:
         """Finish the calls in flight, start nothing new, give the run back."""
@@ -345,8 +353,11 @@ class Work:
 
     async def aclose(self) -> None:
         """Flush what was emitted and let go of threads; the store stays open."""
-        self._send()
+        if not self.closed:
+            self._send()
         self.closed = True
+        if self._linger is not None:
+            self._linger.cancel()
         self.threads.close()
         await self._committer.close()
         if self.budget is not None:

@@ -56,14 +56,14 @@ def _when(iso: str) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(fmt.at(iso)))
 
 
-def pipeline(definition: Pipeline, checked: bool) -> Bundle:
-    """The tasks of a pipeline that was defined; `checked`: the orchestrator looked at it too."""
+def pipeline(definition: Pipeline, registered: bool) -> Bundle:
+    """The tasks of a pipeline that was defined; `registered`: an orchestrator checked it and knows it."""
     rows = []
     for task in definition.tasks:
         needs = definition.needs_of(task.name)
         rows.append([task.name, task.kind, ", ".join(needs) or "—", _what(definition, task)])
     count = len(definition.tasks)
-    how = "checked" if checked else "checked here; no orchestrator is running"
+    how = "registered" if registered else "defined here; no orchestrator is running"
     caption = (
         f"{definition.name} {definition.version} · {count} {'task' if count == 1 else 'tasks'} · {how}"
         f" · %po run {definition.name} starts it"

@@ -7,6 +7,7 @@ table still reads. Everything that was not written here is escaped (P6).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from jinja2 import Environment, Template
 
 _SPOKEN = 400  # characters of streamed text that are shown: about four lines of a cell
+_MANY = 30  # tasks that are drawn one by one; a thousand of them eight times a second would choke a browser
+_NEAR = 4  # of more tasks: how many finished and pending ones next to the running ones
+_PROBLEMS = 8
+_MESSAGE = 600  # characters of one error
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,7 @@ class Picture:
 def to_text(picture: Picture) -> str:
     """The view as plain text, columns aligned."""
     run, now = picture.run, picture.now
-    lines = [fmt.task_line(t, now) for t in run.tasks]
+    lines = _lines(run, now)
     name_width = max((len(line.name) for line in lines), default=0)
     doing_width = max((len(line.doing) for line in lines), default=0)
     out = [" · ".join(fmt.headline(run, now))]
@@ -81,7 +86,7 @@ def to_text(picture: Picture) -> str:
         out.append(f" {picture.speech.label} │ {first}")
         out += [f" {'':<{len(picture.speech.label)}} │ {line}" for line in rest]
     out += [f" {label} → {text}" for label, text in picture.results]
-    for problem in fmt.problems(run):
+    for problem in _problems(run):
         out.append(problem.text)
         if problem.hint:
             out += [f"  {line}" for line in problem.hint.splitlines()]
@@ -106,11 +111,11 @@ def to_html(picture: Picture) -> str:
         facts=facts,
         colour=_COLOURS.get(run.state, _QUIET),
         icon=fmt.state_icon(run.state),
-        lines=[(fmt.task_line(t, now), _COLOURS.get(t.state, _QUIET)) for t in run.tasks],
+        lines=[(line, _TONES.get(line.icon, _QUIET)) for line in _lines(run, now)],
         gate=_gate(run) if run.state == "waiting" and run.gate else "",
         speech=picture.speech if picture.speech and picture.speech.tail and run.state not in ENDED else None,
         results=picture.results,
-        problems=list(fmt.problems(run)),
+        problems=_problems(run),
         steps=fmt.next_steps(run),
         notice=picture.notice,
     )
@@ -129,6 +134,39 @@ def table_text(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: s
         "  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in everything
     ]
     return "\n".join(filter(None, [caption, *lines]))
+
+
+def _lines(run: RunView, now: float) -> list[fmt.TaskLine]:
+    """The rows of the tasks; of very many, those that matter now, and counts of the others."""
+    if len(run.tasks) <= _MANY:
+        return [fmt.task_line(task, now) for task in run.tasks]
+    done = [i for i, t in enumerate(run.tasks) if t.state in ("done", "skipped", "cancelled")]
+    pending = [i for i, t in enumerate(run.tasks) if t.state == "pending" and not t.error]
+    active = [i for i, t in enumerate(run.tasks) if i not in {*done, *pending}]
+    kept = sorted({*done[-_NEAR:], *active[: _MANY - 2 * _NEAR], *pending[:_NEAR]})
+    lines: list[fmt.TaskLine] = []
+    last = -1
+    for i in [*kept, len(run.tasks)]:
+        hidden = Counter(t.state for t in run.tasks[last + 1 : i])
+        if hidden:
+            said = " · ".join(f"{count} more {state}" for state, count in hidden.items())
+            lines.append(fmt.TaskLine("⋮", "", "", [said], None, ""))
+        if i < len(run.tasks):
+            lines.append(fmt.task_line(run.tasks[i], now))
+        last = i
+    return lines
+
+
+def _problems(run: RunView) -> list[fmt.Problem]:
+    found = list(fmt.problems(run))
+    short = [fmt.Problem(_cut(p.text), _cut(p.hint)) for p in found[:_PROBLEMS]]
+    if len(found) > _PROBLEMS:
+        short.append(fmt.Problem(f"and {len(found) - _PROBLEMS} more", ""))
+    return short
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MESSAGE else text[:_MESSAGE] + "…"
 
 
 def _gate(run: RunView) -> str:
@@ -152,6 +190,7 @@ _COLOURS = {
     "failed": "var(--jp-error-color1, #d32f2f)",
     "dead": "var(--jp-error-color1, #d32f2f)",
 }
+_TONES = {fmt.state_icon(state): colour for state, colour in _COLOURS.items()}
 
 _MACROS = """
 {%- set cell = "text-align:left;vertical-align:top;padding:1px 14px 1px 0;border:0;background:none;" -%}

@@ -106,7 +106,8 @@ class LocalServer:
             self._starts.append(now)
             path = await asyncio.to_thread(fetch, self.model, self._directory, progress=self._progress)
             try:
-                self._endpoint = await asyncio.wait_for(self._start(path), START_TIMEOUT)
+                async with asyncio.timeout(START_TIMEOUT):
+                    self._endpoint = await self._start(path)
             except TimeoutError:
                 await self._end()
                 raise ModelUnavailable(
@@ -176,7 +177,8 @@ class LocalServer:
             if process.returncode is None and process.stdin is not None:
                 process.stdin.close()
                 try:
-                    await asyncio.wait_for(process.wait(), 5)
+                    async with asyncio.timeout(5):
+                        await process.wait()
                 except TimeoutError:
                     with contextlib.suppress(ProcessLookupError):
                         process.kill()

@@ -220,6 +220,20 @@ class Orchestrator(Reader):
         InvalidPipeline, InvalidSeed."""
         return await self._do(self._validate, body, owner)
 
+    async def estimate(self, body: dict[str, Any], *, owner: str, code_allowed: bool = True) -> dict[str, Any]:
+        """What a `POST runs` body would ask of models (see `engine.estimate`); starts nothing. Raises as
+        `submit`."""
+        asked = submission.read(body, code_allowed=code_allowed)
+        return await self._do(self._estimate, asked, owner, code_allowed)
+
+    def _estimate(self, asked: submission.Submission, owner: str, code_allowed: bool) -> dict[str, Any]:
+        from po_jupyter.engine.estimate import estimate_run
+
+        pipeline, seed = submission.check(
+            asked, lambda name: self._registry.pipeline(name, owner), code_allowed=code_allowed
+        )
+        return estimate_run(pipeline, seed, settings=self.settings, limit=asked.options.limit)
+
     def _validate(self, body: dict[str, Any], owner: str) -> dict[str, Any]:
         if set(body) - {"pipeline", "seed"}:
             raise InvalidInput("the body is {pipeline, seed?}")

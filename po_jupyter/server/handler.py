@@ -10,6 +10,7 @@ from http.client import responses
 from typing import TYPE_CHECKING, Any, get_args
 
 from jupyter_server._tz import utcnow
+from jupyter_server.base.call_context import CallContext
 from jupyter_server.base.handlers import JupyterHandler
 from pydantic import BaseModel, ValidationError
 from tornado.iostream import StreamClosedError
@@ -77,6 +78,7 @@ class ApiHandler(JupyterHandler):
             self._refusal = error
 
     async def _admit(self) -> None:
+        CallContext.set(CallContext.JUPYTER_HANDLER, self)  # providers and authorizers of others look here
         self.current_user = self._jupyter_current_user = None
         self._principal = await auth.authenticate(self, self._extension.po_settings)
         self.current_user = self._jupyter_current_user = self._principal.user

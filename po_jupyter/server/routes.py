@@ -20,6 +20,7 @@ from po_jupyter.server.shapes import (
     CallsQuery,
     DefinitionBody,
     EmptyBody,
+    EstimateBody,
     EventsQuery,
     GateBody,
     ItemsQuery,
@@ -125,6 +126,12 @@ async def submit(call: Call) -> Any:
     body = call.body.model_dump(exclude_none=True)
     view, created = await call.orchestrator.submit(body, owner=call.owner, code_allowed=call.code_allowed)
     return Answer({"run": stream.dump(view)}, 201 if created else 200)
+
+
+async def estimate(call: Call) -> Any:
+    """What a run would cost: calls, tokens and dollars, estimated; starts nothing."""
+    body = call.body.model_dump(exclude_none=True)
+    return await call.orchestrator.estimate(body, owner=call.owner, code_allowed=call.code_allowed)
 
 
 async def list_runs(call: Call) -> Any:
@@ -289,6 +296,7 @@ TABLE = Table(
         Route("PUT", "pipelines/{name}", WRITE, put_pipeline, body=DefinitionBody, success=201),
         Route("DELETE", "pipelines/{name}", WRITE, delete_pipeline, success=204),
         Route("POST", "runs", WRITE, submit, body=SubmitBody, success=201, asks_code=True),
+        Route("POST", "runs/estimate", READ, estimate, body=EstimateBody, asks_code=True),
         Route("GET", "runs", READ, list_runs, query=ListRuns),
         Route("GET", "runs/{id}", READ, get_run),
         Route("DELETE", "runs/{id}", WRITE, delete_run, success=204),

@@ -95,6 +95,15 @@ class SubmitBody(_Body):
     options: Options | None = None
 
 
+class EstimateBody(_Body):
+    """What POST runs takes, as far as it matters for the cost."""
+
+    pipeline: Any = None
+    seed: Any
+    budget: dict[str, Any] | None = None
+    options: Options | None = None
+
+
 class ValidateBody(_Body):
     """What POST runs takes, of which nothing is started."""
 

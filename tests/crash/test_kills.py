@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Server, orchestrator, processes_of, until
+from harness import Server, gone, orchestrator, processes_of, until
 
 from po_jupyter.orchestrator.service import Orchestrator
 from po_jupyter.store.disk import DiskStore
@@ -101,7 +101,7 @@ async def workers_die(tmp_path: Path, model: ModelServer, seed: int) -> None:
         view, _ = await service.submit(paid(), owner="local")
         hits = await kill_workers(tmp_path, view.id, dice, 3)
         await check(service, view.id, model, hits)
-    assert not processes_of(tmp_path)
+    await gone(processes_of(tmp_path))  # a zygote that was just loading notices a little later
 
 
 async def servers_die(tmp_path: Path, model: ModelServer, seed: int) -> None:
@@ -117,7 +117,7 @@ async def servers_die(tmp_path: Path, model: ModelServer, seed: int) -> None:
     await asyncio.sleep(dice.uniform(0.0, 0.3))
     async with orchestrator(tmp_path, max_crashes=20) as service:
         await check(service, run, model, 1)
-    assert not processes_of(tmp_path)
+    await gone(processes_of(tmp_path))  # a zygote that was just loading notices a little later
 
 
 @pytest.mark.parametrize("n", range(5))

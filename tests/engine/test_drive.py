@@ -384,3 +384,37 @@ async def test_a_full_disk_is_raised_and_the_run_can_go_on(
         await bench.go()
     monkeypatch.undo()
     assert await bench.go() == "done"
+
+
+async def test_a_worker_that_was_taken_over_notices_when_told_to_look(bench: Bench) -> None:
+    """P2: not only at its next commit."""
+    bench.create([{"name": "a", "prompt": "a"}])
+    bench.fake.hold = True
+    async with bench.worker() as work:
+        driving = asyncio.ensure_future(drive(work))
+        await bench.fake.waiting.wait()
+        bench.store.claim(RUN, {"pid": 2})
+        work.cancel_hint()
+        with pytest.raises(StaleFence):
+            await driving
+
+
+async def test_each_new_head_is_told(bench: Bench) -> None:
+    """P1: a hint for whoever watches; the store has the truth."""
+    from po_jupyter.config import Settings
+    from po_jupyter.engine.work import Work
+    from po_jupyter.llm.providers import Providers
+
+    heads = []
+    bench.create([{"name": "a", "prompt": "a"}])
+    work = await Work.load(
+        bench.store,
+        bench.store.claim(RUN, {"pid": 1}),
+        settings=Settings(data_dir=bench.tmp),
+        providers=Providers({}, given={"fake": bench.fake}),
+        committed=heads.append,
+    )
+    assert await drive(work) == "done"
+    await work.aclose()
+    assert heads[-1] == bench.store.head(RUN)
+    assert [h["n"] for h in heads] == [2, 3]

@@ -95,6 +95,10 @@ class FakeAio:
             raise self.refuse
         return {"ok": True}
 
+    async def put_pipeline(self, name: str, definition: dict[str, Any]) -> dict[str, Any]:
+        self.registered[name] = definition
+        return definition
+
     async def pipelines(self) -> list[dict[str, Any]]:
         return [{"name": name} for name in self.registered]
 

@@ -93,9 +93,10 @@ def test_loading_asks_and_starts_nothing(notebook: Notebook) -> None:
 def test_a_definition_shows_its_tasks_and_starts_nothing(notebook: Notebook) -> None:
     text, value = notebook.cell("%%po_pipeline tickets\n" + GOOD)
     assert value is None
-    assert "tickets 1.0.0 · 1 task · checked · %po run tickets starts it" in text
+    assert "tickets 1.0.0 · 1 task · registered · %po run tickets starts it" in text
     assert "hello  prompt  —" in text
     assert (notebook.started, notebook.aio.bodies) == (0, [])
+    assert list(notebook.aio.registered) == ["tickets"]
 
 
 def test_a_definition_needs_no_orchestrator(notebook: Notebook) -> None:

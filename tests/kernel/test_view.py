@@ -175,6 +175,21 @@ def test_any_text_is_only_text(text: str) -> None:
     assert seen.harmless
 
 
+def test_a_thousand_tasks_are_a_short_view() -> None:
+    """What is drawn eight times a second stays small; what matters now is in it."""
+    states = ["done"] * 500 + ["running"] + ["failed"] * 2 + ["pending"] * 497
+    error = {"message": "x" * 5000}
+    tasks = tuple(
+        TaskView.model_validate({"name": f"t{i}", "state": s, "error": error if s == "failed" else None})
+        for i, s in enumerate(states)
+    )
+    text = to_text(Picture(run_view(tasks=tasks), NOW))
+    for line in ("496 more done", "▸ t500", "✗ t501", "○ t503", "493 more pending"):
+        assert line in text
+    assert len(text.splitlines()) < 30
+    assert len(to_html(Picture(run_view(tasks=tasks), NOW))) < 20_000
+
+
 def test_a_table_lines_up() -> None:
     assert table_text(["run", "state"], [["7f3a9c", "done"], ["1", "running"]]).splitlines() == [
         "run     state",
