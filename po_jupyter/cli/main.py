@@ -31,6 +31,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "status": ("looking", "Say how the orchestrator is, or how a run is."),
     "show": ("looking", "Show a run, live until it ends."),
     "logs": ("looking", "Print the history of a run, or the orchestrator's log."),
+    "artifacts": ("files", "List the files that a run's tasks wrote, or fetch one."),
     "cancel": ("deciding", "Cancel a run; what is finished is kept."),
     "resume": ("deciding", "Go on with a run that failed, was cancelled or is dead."),
     "approve": ("deciding", "Approve the gate that a run waits at."),

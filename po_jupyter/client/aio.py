@@ -183,12 +183,37 @@ class AsyncClient:
         return list(data["items"]), data.get("next")
 
     async def calls(
-        self, run_id: str, *, task: str | None = None, cursor: str | None = None, limit: int = 200
+        self,
+        run_id: str,
+        *,
+        task: str | None = None,
+        state: str | None = None,
+        cursor: str | None = None,
+        limit: int = 200,
     ) -> tuple[list[dict[str, Any]], str | None]:
-        """Calls to models, from the journal."""
-        params = _params(task=task, cursor=cursor, limit=limit)
+        """Calls to models, from the journal; `state` `unknown` are those whose outcome was lost."""
+        params = _params(task=task, state=state, cursor=cursor, limit=limit)
         data = await self._wire.json("GET", f"runs/{_part(run_id)}/calls", params=params)
         return list(data["calls"]), data.get("next")
+
+    async def logs(
+        self, run_id: str, *, task: str | None = None, stage: str | None = None
+    ) -> list[dict[str, Any]]:
+        """What stages printed: `{task, stage, name, bytes, text, cut}` of each log, `text` its last 64 KB."""
+        params = _params(task=task, stage=stage)
+        return list((await self._wire.json("GET", f"runs/{_part(run_id)}/logs", params=params))["logs"])
+
+    async def artifacts(self, run_id: str) -> list[dict[str, Any]]:
+        """Files that finished tasks wrote: `{name, bytes, sha256, task}` each."""
+        return list((await self._wire.json("GET", f"runs/{_part(run_id)}/artifacts"))["artifacts"])
+
+    async def artifact(self, run_id: str, name: str) -> bytes:
+        """The content of an artifact. NotFound."""
+        path = "/".join(_part(step) for step in name.split("/"))
+        answer = await self._wire.send("GET", f"runs/{_part(run_id)}/artifacts/{path}")
+        if not answer.is_success:
+            read_answer(self.endpoint.url, answer)
+        return answer.content
 
     async def history(self, run_id: str, since: int = 0, limit: int = 1000) -> list[dict[str, Any]]:
         """Stored events with an offset above `since`, at most `limit`."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from po_jupyter.engine import snapshots
 from po_jupyter.engine.decide import End, Start, decide
 from po_jupyter.engine.fanout import run_map
 from po_jupyter.engine.interrupts import Drained, Interrupt
@@ -18,6 +19,7 @@ from po_jupyter.engine.tracebacks import internal
 from po_jupyter.errors import PoError, StoreError
 from po_jupyter.model.event import draft
 from po_jupyter.model.pipeline import Task
+from po_jupyter.telemetry.logging import redactor
 
 if TYPE_CHECKING:
     from po_jupyter.engine.work import Work
@@ -70,7 +72,7 @@ async def _attempt(work: Work, task: Task, attempt: int) -> Any:
 
     drained = False
     try:
-        return await run_stages(
+        output = await run_stages(
             stages,
             frame,
             max_refinements=task.refine.max_attempts,
@@ -78,8 +80,14 @@ async def _attempt(work: Work, task: Task, attempt: int) -> Any:
             on_stage=on_stage,
             boundary=work.checkpoint,
         )
+        return redactor.scrub(output) if task.kind == "python" else output
     except Drained:
         drained = True
+        raise
+    except (Interrupt, StoreError):
+        raise
+    except PoError as error:
+        snapshots.keep(work, frame, error)
         raise
     finally:
         # After a drain the same attempt goes on, and the journal finds these calls by itself.
@@ -93,16 +101,16 @@ async def _failed(work: Work, task: Task, attempt: int, error: PoError, seconds:
     error.details.setdefault("attempt", attempt)
     stage = error.details.get("stage")
     _log.warning(
-        "task failed", run=work.run, task=task.name, attempt=attempt, stage=stage, error=error.to_json()
+        "task failed", run=work.run, task=task.name, attempt=attempt, stage=stage, error=redactor.scrub(error.to_json())
     )
     since_resume = attempt - work.state.tasks[task.name].spent
     if task.for_each is None and may_retry(error) and since_resume < task.retry.max_attempts:
         delay = round(delay_before(since_resume, task.retry), 3)
         await work.commit(
-            draft("task.retrying", task.name, attempt=attempt, delay=delay, error=error.to_json())
+            draft("task.retrying", task.name, attempt=attempt, delay=delay, error=redactor.scrub(error.to_json()))
         )
         return
-    event = draft("task.failed", task.name, error=error.to_json(), seconds=round(seconds, 3))
+    event = draft("task.failed", task.name, error=redactor.scrub(error.to_json()), seconds=round(seconds, 3))
     await _commit_end(work, task, [event], ())
 
 

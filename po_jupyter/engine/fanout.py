@@ -14,6 +14,7 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from po_jupyter.engine import snapshots
 from po_jupyter.engine.history import Row, map_marker
 from po_jupyter.engine.interrupts import Drained, Interrupt
 from po_jupyter.engine.lifecycle import Frame, run_stages
@@ -25,6 +26,7 @@ from po_jupyter.engine.values import copied
 from po_jupyter.errors import BudgetExceeded, ModelKeyError, PoError, StoreError, ThresholdExceeded
 from po_jupyter.model.event import draft
 from po_jupyter.model.pipeline import Task
+from po_jupyter.telemetry.logging import redactor
 
 if TYPE_CHECKING:
     from po_jupyter.engine.work import Work
@@ -133,6 +135,8 @@ class _Map:
                     seconds=task.timeout,
                     boundary=work.checkpoint,
                 )
+                if task.kind == "python":
+                    output = redactor.scrub(output)
                 ended = True
             except Interrupt:
                 raise
@@ -141,6 +145,7 @@ class _Map:
             except Exception as raised:
                 ended = True
                 error = internal(raised)
+                snapshots.keep(work, frame, error)
             else:
                 usage.add(calls.usage)
                 self._outcome(index, item, usage, output, None)
@@ -190,7 +195,7 @@ class _Map:
             self.known[index] = Row(True, None, None)
         else:
             self.failed += 1
-            said = error.to_json()
+            said = redactor.scrub(error.to_json())
             row["error"] = said
             self.work.files.forget(self.task.name, index)
             self.work.commit_soon(draft("item.failed", self.task.name, index, error=said), items=(row,))

@@ -14,6 +14,7 @@ from po_jupyter.config import Settings
 from po_jupyter.engine.artifacts import RunFiles, clean
 from po_jupyter.engine.accounts import budget_of
 from po_jupyter.engine.calls import Calls, ModelSettings
+from po_jupyter.engine.descriptors import descriptors
 from po_jupyter.engine.history import History, Row, expand, read_history
 from po_jupyter.engine.interrupts import Drained, Stopped
 from po_jupyter.engine.journal import StoreJournal
@@ -117,6 +118,7 @@ class Work:
         self.drained = asyncio.Event()  # set with `draining`: who sleeps stops sleeping
         self.closed = False
         self.broken: BaseException | None = None
+        self.snapshots: dict[str, int] = {}  # kept of rows, by task
         self.running: set[str] = set()  # tasks that are executed here and now
         self.budget = budget_of(self)
         self.journal = StoreJournal(self, history)
@@ -359,6 +361,7 @@ class Work:
         if self._linger is not None:
             self._linger.cancel()
         self.threads.close()
+        descriptors.release()
         await self._committer.close()
         if self.budget is not None:
             await self.budget.aclose()

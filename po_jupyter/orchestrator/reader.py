@@ -6,13 +6,16 @@ import asyncio
 import builtins
 import contextlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+from po_jupyter.config import Settings
 from po_jupyter.errors import Conflict, InvalidInput, NotFound
 from po_jupyter.model.run import RunView
+from po_jupyter.orchestrator import files
 from po_jupyter.orchestrator.views import Views
 from po_jupyter.orchestrator.workers import Supervisor
 from po_jupyter.store.base import Head, Store
@@ -26,6 +29,7 @@ _NEWEST = 1000  # runs among which a suffix of an id is looked for
 class Reader:
     """Answers questions about runs. `owner` None sees everybody's; somebody else's run is NotFound."""
 
+    settings: Settings
     _store: Store
     _views: Views
     _supervisor: Supervisor | None
@@ -130,6 +134,38 @@ class Reader:
         rows = [r for r in rows if r["index"] >= after]
         return rows[:limit], str(rows[limit]["index"]) if len(rows) > limit else None
 
+    async def artifacts(self, run_id: str, owner: str | None) -> builtins.list[dict[str, Any]]:
+        """`{name, bytes, sha256, task}` of each artifact of the run."""
+        head = await self.find(run_id, owner)
+        return await self._do(lambda: files.artifacts(self._run_dir(head), self._views.state(head)))
+
+    async def artifact(self, run_id: str, owner: str | None, name: str) -> tuple[AsyncIterator[bytes], int]:
+        """The content of an artifact in pieces, and its size in bytes. NotFound, InvalidInput."""
+        head = await self.find(run_id, owner)
+        opened, size = await self._do(
+            lambda: files.open_artifact(self._run_dir(head), self._views.state(head), name)
+        )
+
+        async def pieces() -> AsyncIterator[bytes]:
+            source = files.chunks(opened)
+            try:
+                while piece := await self._do(next, source, b""):
+                    yield piece
+            finally:
+                opened.close()
+
+        return pieces(), size
+
+    async def logs(
+        self, run_id: str, owner: str | None, task: str | None = None, stage: str | None = None
+    ) -> builtins.list[dict[str, Any]]:
+        """What the stages of the run printed and logged, `{task, stage, name, bytes, text, cut}`."""
+        head = await self.find(run_id, owner)
+        return await self._do(lambda: files.logs(self._run_dir(head), self._views.state(head), task, stage))
+
+    def _run_dir(self, head: Head) -> Path:
+        return self.settings.data_dir / "runs" / head["run"]
+
     async def calls(
         self,
         run_id: str,
@@ -137,14 +173,15 @@ class Reader:
         task: str | None = None,
         cursor: str | None = None,
         limit: int = 1000,
+        state: str | None = None,
     ) -> tuple[builtins.list[dict[str, Any]], str | None]:
-        """The journal of calls in order, without the answers."""
+        """The journal of calls in order, without the answers; of those in one `state` (see `Views.calls`)."""
         head = await self.find(run_id, owner)
         start = _number(cursor)
 
         def read() -> builtins.list[dict[str, Any]]:
             found = []
-            for i, call in enumerate(self._views.calls(head, task)):
+            for i, call in enumerate(self._views.calls(head, task, state)):
                 if i >= start:
                     found.append(call)
                 if len(found) > limit:

@@ -17,6 +17,7 @@ from typing import Any
 import structlog
 
 from po_jupyter.config import Settings
+from po_jupyter.engine.descriptors import descriptors
 from po_jupyter.engine.drive import drive
 from po_jupyter.engine.work import Work
 from po_jupyter.errors import StaleFence, StoreError
@@ -37,6 +38,7 @@ def main(request: Mapping[str, Any]) -> int:
     """Do the run of `request` `{run, settings, address, expect, watched}`; the exit status of the process."""
     settings = Settings.model_validate(request["settings"])
     logging.configure_worker(settings, run=request["run"])
+    descriptors.own()  # after the log took its own: what libraries print goes to the stage that runs
     # Not `asyncio.run`: it would wait for threads in which user code still blocks. The zygote's child ends with
     # `os._exit` right after this returns.
     loop = asyncio.new_event_loop()

@@ -7,7 +7,7 @@ A route names its method, path, scopes (each an action and a resource of Jupyter
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,6 +25,7 @@ from po_jupyter.server.shapes import (
     GateBody,
     ItemsQuery,
     ListRuns,
+    LogsQuery,
     OutputsQuery,
     Query,
     ResumeBody,
@@ -49,6 +50,14 @@ class Streamed(NamedTuple):
     """An answer that goes on: server-sent events."""
 
     source: AsyncGenerator[bytes, None]
+
+
+class Download(NamedTuple):
+    """A file: never shown by a browser, whatever is in it (P6)."""
+
+    source: AsyncIterator[bytes]
+    size: int
+    name: str
 
 
 @dataclass(frozen=True)
@@ -196,9 +205,28 @@ async def calls(call: Call) -> Any:
     """Calls to models, from the journal."""
     query: CallsQuery = call.query
     rows, cursor = await call.orchestrator.calls(
-        call.path["id"], call.owner, query.task, cursor=query.cursor, limit=query.limit
+        call.path["id"], call.owner, query.task, cursor=query.cursor, limit=query.limit, state=query.state
     )
     return {"calls": rows, "next": cursor}
+
+
+async def logs(call: Call) -> Any:
+    """What the stages of a run printed: the end of each log."""
+    query: LogsQuery = call.query
+    found = await call.orchestrator.logs(call.path["id"], call.owner, query.task, query.stage)
+    return {"logs": found}
+
+
+async def artifacts(call: Call) -> Any:
+    """Files that finished tasks wrote."""
+    return {"artifacts": await call.orchestrator.artifacts(call.path["id"], call.owner)}
+
+
+async def artifact(call: Call) -> Any:
+    """One of those files, as a download."""
+    name = call.path["path"]
+    source, size = await call.orchestrator.artifact(call.path["id"], call.owner, name)
+    return Download(source, size, name.rpartition("/")[2])
 
 
 async def run_events(call: Call) -> Any:
@@ -279,9 +307,12 @@ class Table:
 
 def _pattern(path: str) -> re.Pattern[str]:
     parts = re.split(r"\{(\w+)\}", path)  # text, name, text, name, ...
-    return re.compile(
-        "".join(f"(?P<{part}>[^/]{{1,200}})" if i % 2 else re.escape(part) for i, part in enumerate(parts))
-    )
+
+    def group(name: str) -> str:
+        # A path is a name with slashes in it.
+        return f"(?P<{name}>.{{1,1000}})" if name == "path" else f"(?P<{name}>[^/]{{1,200}})"
+
+    return re.compile("".join(group(part) if i % 2 else re.escape(part) for i, part in enumerate(parts)))
 
 
 TABLE = Table(
@@ -306,6 +337,9 @@ TABLE = Table(
         Route("GET", "runs/{id}/outputs", READ, outputs, query=OutputsQuery),
         Route("GET", "runs/{id}/items", READ, items, query=ItemsQuery),
         Route("GET", "runs/{id}/calls", READ, calls, query=CallsQuery),
+        Route("GET", "runs/{id}/logs", READ, logs, query=LogsQuery),
+        Route("GET", "runs/{id}/artifacts", READ, artifacts),
+        Route("GET", "runs/{id}/artifacts/{path}", READ, artifact),
         Route("GET", "runs/{id}/events", READ, run_events, query=EventsQuery, streams=True),
         Route("GET", "events", READ, all_events, streams=True),
     )

@@ -64,8 +64,16 @@ class CallsQuery(Query):
     """Calls of a run, or of one of its tasks."""
 
     task: Name | None = None
+    state: Literal["done", "failed", "answered", "in_flight", "unknown"] | None = None
     cursor: Cursor = None
     limit: Annotated[int, Field(ge=1, le=1000)] = 200
+
+
+class LogsQuery(Query):
+    """Logs of a run, of one of its tasks, or of one stage."""
+
+    task: Name | None = None
+    stage: Name | None = None
 
 
 class EventsQuery(Query):

@@ -69,6 +69,18 @@ class Redactor:
             return [self.value(v, depth + 1) for v in value]
         return value
 
+    def scrub(self, value: Any) -> Any:
+        """A JSON value, however deep, without the texts of secrets; by value only: names are the user's."""
+        if self._pattern is None:
+            return value
+        if isinstance(value, str):
+            return self._pattern.sub(STARS, value)
+        if isinstance(value, dict):
+            return {self.text(k) if isinstance(k, str) else k: self.scrub(v) for k, v in value.items()}
+        if isinstance(value, list):
+            return [self.scrub(v) for v in value]
+        return value
+
     def __call__(self, _: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         """As a structlog processor."""
         return self.value(dict(event))  # type: ignore[no-any-return]
@@ -106,7 +118,9 @@ def configure(settings: Settings, *, file: Path | None = None) -> None:
 def configure_worker(settings: Settings, *, run: str) -> None:
     """Log to stderr, which is the run's own log file in a worker; every line names the run."""
     redactor.learn(secrets_of(os.environ, settings))
-    _install(settings, logging.StreamHandler(sys.stderr))
+    # A descriptor of its own: the standard one is lent to the log of the stage that runs.
+    stream = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="backslashreplace", buffering=1)
+    _install(settings, logging.StreamHandler(stream))
     structlog.contextvars.clear_contextvars()
     bind_contextvars(run=run)
 

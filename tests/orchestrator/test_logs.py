@@ -1,0 +1,84 @@
+"""B5: what stages print is in files of their own, subprocesses and C libraries included; asked for over the API."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import orchestrator, until
+
+from po_jupyter.errors import InvalidInput, NotFound
+
+LOUD = """
+import ctypes, os, subprocess, sys, asyncio
+
+async def ingestion(ctx):
+    print("python says hello")
+    subprocess.run([sys.executable, "-c", "print('child of', 'ingestion')"], check=True)
+    libc = ctypes.CDLL(None)
+    libc.printf(b"%s\\n", b"c in ingestion")
+    os.write(2, b"descriptor two\\n")
+    await asyncio.sleep(ctx.config.get("seconds", 0))
+    return 1
+
+def integration(ctx):
+    os.system("echo shell in integration")
+    ctx.io.write_artifact("out/page.html", "<script>1</script>")
+    return 2
+"""
+
+
+def body(*tasks: dict[str, Any]) -> dict[str, Any]:
+    return {"pipeline": {"name": "p", "tasks": list(tasks)}, "seed": {"name": "s", "data": {}}}
+
+
+async def test_each_stage_has_the_log_of_all_it_started(tmp_path: Path) -> None:
+    async with orchestrator(tmp_path) as service:
+        view, _ = await service.submit(body({"name": "a", "source": LOUD}), owner="me")
+        view = await until(service, view.id)
+        assert view.state == "done", view.error
+        first, *none = await service.logs(view.id, "me", "a", "ingestion")
+        assert none == []
+        for said in ("python says hello", "child of ingestion", "c in ingestion", "descriptor two"):
+            assert said in first["text"]
+        assert "integration" not in first["text"].replace("child of ingestion", "")
+        (last,) = await service.logs(view.id, "me", "a", "integration")
+        assert last["text"] == "shell in integration\n"
+        everything = await service.logs(view.id, "me")
+        assert {log["name"] for log in everything} == {"ingestion.log", "integration.log", "worker.log"}
+        worker = next(log for log in everything if log["name"] == "worker.log")
+        assert "hello" not in worker["text"]
+        assert await service.logs(view.id, "me", "a", "refine") == []
+        with pytest.raises(NotFound, match="no task 'b'"):
+            await service.logs(view.id, "me", "b")
+        with pytest.raises(NotFound):
+            await service.logs(view.id, "somebody else")
+
+        (artifact,) = await service.artifacts(view.id, "me")
+        assert artifact["name"] == "out/page.html"
+        assert artifact["task"] == "a"
+        source, size = await service.artifact(view.id, "me", "out/page.html")
+        assert b"".join([piece async for piece in source]) == b"<script>1</script>"
+        assert size == 18
+        with pytest.raises(NotFound, match="did you mean `out/page.html`"):
+            await service.artifact(view.id, "me", "out/pag.html")
+        for name in ("../worker.log", "/etc/passwd", "out/../../worker.log", "a\0b", ""):
+            with pytest.raises(InvalidInput):
+                await service.artifact(view.id, "me", name)
+
+
+async def test_stages_at_the_same_time_share_what_cannot_be_told_apart(tmp_path: Path) -> None:
+    """Python's own output is told apart all the same; the shared log says what it is."""
+    slow = {"config": {"seconds": 0.5}, "source": LOUD, "needs": []}
+    async with orchestrator(tmp_path) as service:
+        view, _ = await service.submit(body({"name": "a", **slow}, {"name": "b", **slow}), owner="me")
+        view = await until(service, view.id)
+        logs = await service.logs(view.id, "me")
+        for name in ("a", "b"):
+            own = next(log for log in logs if log["task"] == name and log["name"] == "ingestion.log")
+            assert "python says hello" in own["text"]
+        shared = [log for log in logs if log["name"] == "output.log"]
+        assert "[several stages ran at the same time" in shared[0]["text"]
+        text = "".join(log["text"] for log in logs)
+        assert text.count("child of ingestion") == text.count("c in ingestion") == 2
