@@ -60,6 +60,21 @@ class Settings(BaseModel):
         default="INFO", description="The least severe log line that is written."
     )
     log_format: Literal["console", "json"] = Field(default="json", description="How log lines look.")
+    log_max_bytes: Annotated[int, Field(ge=10_000)] = Field(
+        default=10 * 1024 * 1024, description="Size at which the orchestrator's log file is put aside."
+    )
+    log_backups: Annotated[int, Field(ge=0, le=100)] = Field(
+        default=3, description="Log files that are kept beside the current one."
+    )
+    log_remote_url: Annotated[str, Field(pattern=r"^https?://[^\s@]+$")] | None = Field(
+        default=None, description="Where log lines are sent to as well, by HTTP POST."
+    )
+    log_remote_format: Literal["json", "otlp"] = Field(
+        default="json", description="One JSON object a line, or OpenTelemetry's OTLP in JSON."
+    )
+    log_remote_token: SecretStr | None = Field(
+        default=None, description="A bearer token for `log_remote_url`."
+    )
     default_model: str = Field(
         default="local:smollm2-135m", description="The model of prompt tasks that name none."
     )

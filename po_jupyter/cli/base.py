@@ -58,9 +58,13 @@ MONEY = _Money()
 
 def budget_of(given: Sequence[tuple[str, float]]) -> dict[str, Any] | None:
     """What `--budget` options say, as the body of a request has it."""
-    whole = {"usd": usd for task, usd in given if not task}
-    tasks = {task: {"usd": usd} for task, usd in given if task}
-    return {**whole, **({"tasks": tasks} if tasks else {})} or None
+    found: dict[str, Any] = {}
+    for task, usd in given:
+        if task:
+            found.setdefault("tasks", {})[task] = {"usd": usd}
+        else:
+            found["usd"] = usd
+    return found or None
 
 
 def connect(*, start: bool) -> Client:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import secrets
 import ssl
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
@@ -140,7 +141,8 @@ class Wire:
         safe: bool = False,
     ) -> httpx.Response:
         """The answer. What got none is sent again where that does no harm: reads, and what is `safe`."""
-        headers: dict[str, str] = {}
+        # One id for all tries: it is one request, and finds it in every log (`telemetry.correlation`).
+        headers = {"X-Request-Id": secrets.token_hex(8)}
         content: bytes | None = None
         if body is not None:
             try:

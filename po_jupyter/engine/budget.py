@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from po_jupyter.engine.ledger import Limits
 from po_jupyter.engine.share import DayShare
-from po_jupyter.engine.spending import Amount
+from po_jupyter.engine.spending import NOTHING, Amount
 from po_jupyter.errors import BudgetExceeded, PoError
 from po_jupyter.llm.chat import ChatRequest
 from po_jupyter.llm.pricing import cost_of
@@ -39,7 +39,7 @@ class Account:
     __slots__ = ("held", "limits", "name", "open", "said", "used")
 
     def __init__(
-        self, name: str, limits: Mapping[str, Any], used: Amount = Amount(), *, said: bool = False
+        self, name: str, limits: Mapping[str, Any], used: Amount = NOTHING, *, said: bool = False
     ) -> None:
         self.name = name
         self.limits = Limits(limits.get("usd"), limits.get("tokens"))

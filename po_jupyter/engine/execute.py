@@ -19,6 +19,7 @@ from po_jupyter.engine.tracebacks import internal
 from po_jupyter.errors import PoError, StoreError
 from po_jupyter.model.event import draft
 from po_jupyter.model.pipeline import Task
+from po_jupyter.telemetry import correlation
 from po_jupyter.telemetry.logging import redactor
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ async def execute(work: Work, start: Start) -> None:
         await work.sleep(start.delay)
     work.checkpoint()
     work.emit(draft("task.started", task.name, attempt=start.attempt))
+    correlation.place.set(lambda: {"task": task.name, "attempt": start.attempt})
     began = time.monotonic()
     try:
         output = await _attempt(work, task, start.attempt)
@@ -60,6 +62,7 @@ async def _attempt(work: Work, task: Task, attempt: int) -> Any:
     if task.for_each is not None:
         return await run_map(work, task, attempt)
     frame = Frame(task, attempt)
+    correlation.place.set(frame.where)
     calls = work.calls(task, attempt)
     if task.kind == "prompt":
         stages = work.prompt_task(task).stages(calls, work.names(task, attempt))

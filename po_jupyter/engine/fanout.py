@@ -26,6 +26,7 @@ from po_jupyter.engine.values import copied
 from po_jupyter.errors import BudgetExceeded, ModelKeyError, PoError, StoreError, ThresholdExceeded
 from po_jupyter.model.event import draft
 from po_jupyter.model.pipeline import Task
+from po_jupyter.telemetry import correlation
 from po_jupyter.telemetry.logging import redactor
 
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ class _Map:
             row_attempt += 1
             calls = work.calls(task, self.attempt * _ROW_ATTEMPTS + row_attempt, index)
             frame = Frame(task, row_attempt, copied(item) if python else item, index)
+            correlation.place.set(frame.where)
             ended = False
             try:
                 output = await run_stages(

@@ -87,6 +87,10 @@ class Frame:
     log: str | None = None
     deadline: asyncio.Timeout | None = None
 
+    def where(self) -> dict[str, Any]:
+        """What a log line says of where it was written."""
+        return {"task": self.task.name, "stage": self.stage, "attempt": self.attempt, "item": self.index}
+
     def extend(self, seconds: float) -> None:
         """Give the running stage more time: a wait for a rate limit is not the stage's."""
         if self.deadline is not None and (when := self.deadline.when()) is not None:

@@ -32,6 +32,9 @@ class Amount(NamedTuple):
         return self._asdict()
 
 
+NOTHING = Amount()
+
+
 def amount_of(usage: Mapping[str, Any] | None, otherwise: Amount | None = None) -> Amount:
     """What a usage (JSON) comes to; `otherwise` where its cost is unknown."""
     if not usage:

@@ -51,6 +51,7 @@ class RunState:
     error: dict[str, Any] | None = None
     budget: dict[str, Any] = field(default_factory=dict)
     warnings: dict[str, dict[str, Any]] = field(default_factory=dict)  # of budgets, by scope
+    request: str = ""  # the id of the request that started, or resumed, it
     cancel_requested: bool = False
     crashes: int = 0
     offset: int = 0
@@ -275,6 +276,7 @@ def _run_created(s: RunState, data: Data, at: str, offset: int, task_of: Callabl
     s.owner = data.get("owner", "")
     s.budget = dict(data.get("budget") or {})
     s.created_at = at
+    s.request = str(data.get("request") or "")
     for task in data["tasks"]:
         task_of(task["name"]).kind = task["kind"]
 
@@ -303,6 +305,7 @@ def _run_resumed(s: RunState, data: Data, at: str, offset: int, task_of: Callabl
     s.error = None
     s.cancel_requested = False
     s.crashes = 0
+    s.request = str(data.get("request") or s.request)
     if budget := data.get("budget"):
         tasks = {**s.budget.get("tasks", {}), **budget.get("tasks", {})}
         s.budget = {**s.budget, **budget, **({"tasks": tasks} if tasks else {})}

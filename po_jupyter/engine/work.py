@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from po_jupyter.config import Settings
-from po_jupyter.engine.artifacts import RunFiles, clean
 from po_jupyter.engine.accounts import budget_of
+from po_jupyter.engine.artifacts import RunFiles, clean
 from po_jupyter.engine.calls import Calls, ModelSettings
 from po_jupyter.engine.descriptors import descriptors
 from po_jupyter.engine.history import History, Row, expand, read_history
@@ -30,7 +30,6 @@ from po_jupyter.model.event import draft
 from po_jupyter.model.pipeline import Pipeline, Task
 from po_jupyter.model.reading import check_pipeline
 from po_jupyter.model.seed import Seed, read_seed
-from po_jupyter.model.usage import Usage
 from po_jupyter.store.base import Commit, Head, Lease, Record, Ref, Store
 from po_jupyter.store.group import CommitResult, GroupCommitter
 

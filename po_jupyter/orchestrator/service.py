@@ -32,6 +32,7 @@ from po_jupyter.orchestrator.workers import Supervisor
 from po_jupyter.orchestrator.zygote import version
 from po_jupyter.orchestrator.zygotes import Zygotes
 from po_jupyter.store.base import Head, NewRun, Store
+from po_jupyter.telemetry.correlation import request_id
 
 log = structlog.get_logger("po_jupyter.orchestrator")
 
@@ -323,7 +324,7 @@ class Orchestrator(Reader):
             gates = [draft("gate.opened", t, **_gate(state, t)) for t in todo.ask]
             resumed = draft(
                 "run.resumed", by=owner or "admin", from_task=from_task, only_failed=only_failed,
-                budget=budget or {}, reset=list(todo.reset), clear=list(todo.clear),
+                budget=budget or {}, reset=list(todo.reset), clear=list(todo.clear), request=request_id.get(),
             )  # fmt: skip
             self._store.request(head["run"], [resumed, *gates], "pending")
 

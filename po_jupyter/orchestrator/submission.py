@@ -19,6 +19,7 @@ from po_jupyter.model.reading import check_pipeline, read_pipeline
 from po_jupyter.model.seed import Seed, read_seed
 from po_jupyter.model.violations import did_you_mean, violations_of
 from po_jupyter.store.base import NewRun
+from po_jupyter.telemetry.correlation import request_id
 
 
 class Options(BaseModel):
@@ -154,6 +155,7 @@ def new_run(submission: Submission, pipeline: Pipeline, seed: Seed, owner: str) 
     created = draft(
         "run.created", name=seed.name, pipeline=pipeline.name, version=pipeline.version,
         tasks=[{"name": t.name, "kind": t.kind} for t in pipeline.tasks], owner=owner, budget=budget,
+        request=request_id.get(),
     )  # fmt: skip
     return NewRun(
         run=new_id(), owner=owner, pipeline=pipeline.name, version=pipeline.version, name=seed.name,

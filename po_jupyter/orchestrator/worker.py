@@ -30,6 +30,7 @@ from po_jupyter.orchestrator.uplink import Uplink
 from po_jupyter.store.base import Head, Lease, Store
 from po_jupyter.store.disk import DiskStore
 from po_jupyter.telemetry import logging
+from po_jupyter.telemetry.correlation import request_id
 
 log = structlog.get_logger("po_jupyter.worker")
 
@@ -37,7 +38,7 @@ log = structlog.get_logger("po_jupyter.worker")
 def main(request: Mapping[str, Any]) -> int:
     """Do the run of `request` `{run, settings, address, expect, watched}`; the exit status of the process."""
     settings = Settings.model_validate(request["settings"])
-    logging.configure_worker(settings, run=request["run"])
+    logging.configure_worker(settings, run=request["run"], token=request.get("log_token"))
     descriptors.own()  # after the log took its own: what libraries print goes to the stage that runs
     # Not `asyncio.run`: it would wait for threads in which user code still blocks. The zygote's child ends with
     # `os._exit` right after this returns.
@@ -51,6 +52,8 @@ def main(request: Mapping[str, Any]) -> int:
     except StoreError as error:
         log.error("the store failed", error=error.message, hint=error.hint)
         return STORE_FAILED
+    finally:
+        logging.flush()
 
 
 async def _work(request: Mapping[str, Any], settings: Settings) -> int:
@@ -75,6 +78,7 @@ async def _work(request: Mapping[str, Any], settings: Settings) -> int:
             say=link.text, watched=lambda: link.watched, committed=link.committed,
             run_dir=settings.data_dir / "runs" / run,
         )  # fmt: skip
+        request_id.set(work.state.request)
         link.on_look = link.on_cancel = work.cancel_hint
         link.on_drain = work.drain
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, work.drain)

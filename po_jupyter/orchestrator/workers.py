@@ -222,7 +222,8 @@ class Supervisor:
         settings = self._settings
         request = {
             "run": run,
-            "settings": settings.model_dump(mode="json", exclude={"auth_token"}),
+            "settings": settings.model_dump(mode="json", exclude={"auth_token", "log_remote_token"}),
+            "log_token": settings.log_remote_token.get_secret_value() if settings.log_remote_token else None,
             "address": str(self._address),
             "expect": head["fence"],
             "watched": self._feed.watched(run),

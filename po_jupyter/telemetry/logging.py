@@ -1,8 +1,8 @@
 """Structured logs: structlog over the standard library's handlers, below the one logger `po_jupyter`.
 
-Every line has a time (UTC), a level, the logger and an event, and whatever is bound: run, task, stage,
-attempt. Secrets are taken out last, by name (a field called `token`) and by value (the text of a key that
-this process knows) (P10).
+Every line has a time (UTC), a level, the logger and an event, and whatever is known: run, task, stage, attempt,
+item, and the `request` that it all came from (`telemetry.correlation`). Secrets are taken out last, by name (a
+field called `token`) and by value (the text of a key that this process knows) (P10).
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ import structlog
 from structlog.contextvars import bind_contextvars, bound_contextvars
 
 from po_jupyter.config import Settings
+from po_jupyter.telemetry import correlation
+from po_jupyter.telemetry.remote import RemoteHandler
 
 __all__ = ["Redactor", "bind_contextvars", "bound_contextvars", "configure", "configure_worker", "redactor"]
 
@@ -28,8 +30,6 @@ STARS = "********"
 _SECRET_NAME = re.compile(
     r"(^|[_-])(api[_-]?key|key|token|secret|password|passwd|authorization|cookie|credential)s?$", re.IGNORECASE
 )
-_MAX_BYTES = 10 * 1024 * 1024
-_BACKUPS = 3
 
 
 class Redactor:
@@ -94,11 +94,13 @@ def secrets_of(environ: Mapping[str, str], settings: Settings | None = None) -> 
     found = [v for k, v in environ.items() if _SECRET_NAME.search(k)]
     if settings is not None and settings.auth_token is not None:
         found.append(settings.auth_token.get_secret_value())
+    if settings is not None and settings.log_remote_token is not None:
+        found.append(settings.log_remote_token.get_secret_value())
     return found
 
 
 def configure(settings: Settings, *, file: Path | None = None) -> None:
-    """Log to `file` (rotated at 10 MB, three kept), or to stderr when there is none.
+    """Log to `file` (rotated as the settings say), or to stderr when there is none; and to `log_remote_url`.
 
     Touches only the logger `po_jupyter`: the host's own logging stays as it is. Calling it again replaces
     what the last call set up.
@@ -108,47 +110,84 @@ def configure(settings: Settings, *, file: Path | None = None) -> None:
     if file is not None:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handler = RotatingFileHandler(
-            file, maxBytes=_MAX_BYTES, backupCount=_BACKUPS, encoding="utf-8", delay=True
+            file,
+            maxBytes=settings.log_max_bytes,
+            backupCount=settings.log_backups,
+            encoding="utf-8",
+            delay=True,
         )
     else:
         handler = logging.StreamHandler(sys.stderr)
-    _install(settings, handler)
+    token = settings.log_remote_token
+    _install(settings, handler, token.get_secret_value() if token is not None else None)
 
 
-def configure_worker(settings: Settings, *, run: str) -> None:
-    """Log to stderr, which is the run's own log file in a worker; every line names the run."""
-    redactor.learn(secrets_of(os.environ, settings))
+def configure_worker(settings: Settings, *, run: str, token: str | None = None) -> None:
+    """Log to the run's own log file, which is stderr in a worker; every line names the run."""
+    redactor.learn([*secrets_of(os.environ, settings), *([token] if token else [])])
     # A descriptor of its own: the standard one is lent to the log of the stage that runs.
     stream = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="backslashreplace", buffering=1)
-    _install(settings, logging.StreamHandler(stream))
+    _install(settings, logging.StreamHandler(stream), token)
     structlog.contextvars.clear_contextvars()
     bind_contextvars(run=run)
 
 
-def _install(settings: Settings, handler: logging.Handler) -> None:
-    handler.setFormatter(logging.Formatter("%(message)s"))
+def flush() -> None:
+    """Deliver what is still queued for elsewhere, within two seconds: before a process ends without goodbye."""
+    for handler in logging.getLogger("po_jupyter").handlers:
+        if isinstance(handler, RemoteHandler):
+            handler.flush_for(2.0)
+
+
+def _install(settings: Settings, handler: logging.Handler, token: str | None) -> None:
+    handler.setFormatter(_Console() if settings.log_format == "console" else _Plain())
+    handlers = [handler]
+    if settings.log_remote_url is not None:
+        handlers.append(RemoteHandler(settings.log_remote_url, format=settings.log_remote_format, token=token))
     logger = logging.getLogger("po_jupyter")
     for old in list(logger.handlers):
         logger.removeHandler(old)
         old.close()
-    logger.addHandler(handler)
+    for new in handlers:
+        logger.addHandler(new)
     logger.setLevel(settings.log_level)
     logger.propagate = False
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
             structlog.contextvars.merge_contextvars,
+            correlation.add,
             structlog.stdlib.add_log_level,
             structlog.stdlib.add_logger_name,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
             structlog.processors.format_exc_info,
             redactor,
-            _render_json if settings.log_format == "json" else structlog.dev.ConsoleRenderer(colors=False),
+            _render_json,
         ],
         wrapper_class=structlog.stdlib.BoundLogger,
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,  # a forked worker configures anew
     )
+
+
+class _Plain(logging.Formatter):
+    """The line as it was rendered. The standard formatter would add a traceback that nobody took keys out of."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return record.getMessage()
+
+
+class _Console(logging.Formatter):
+    """Lines for people; every handler gets the same JSON, and this one reads it."""
+
+    _render = structlog.dev.ConsoleRenderer(colors=False, timestamp_key="at")
+
+    def format(self, record: logging.LogRecord) -> str:
+        try:
+            said = json.loads(record.getMessage())
+        except ValueError:
+            return record.getMessage()
+        return str(self._render(None, "", said))
 
 
 def _render_json(_: Any, __: str, event: MutableMapping[str, Any]) -> str:

@@ -82,3 +82,21 @@ async def test_stages_at_the_same_time_share_what_cannot_be_told_apart(tmp_path:
         assert "[several stages ran at the same time" in shared[0]["text"]
         text = "".join(log["text"] for log in logs)
         assert text.count("child of ingestion") == text.count("c in ingestion") == 2
+
+
+async def test_unknown_outcomes_are_shown_and_counted(tmp_path: Path) -> None:
+    """P3: a call that was about to be sent and has no answer is `unknown` in the list of calls."""
+    from po_jupyter.store.base import Commit
+
+    prompt = {"name": "a", "prompt": "x", "llm": {"model": "fake:echo"}}
+    async with orchestrator(tmp_path) as service:
+        view, _ = await service.submit(body(prompt), owner="me")
+        await until(service, view.id)
+        calls, _ = await service.calls(view.id, "me")
+        assert [(c["kind"], c["state"]) for c in calls] == [("intent", "answered"), ("response", "done")]
+        lease = service._store.claim(view.id, {"pid": 1})
+        key = calls[0]["key"]
+        lost = {"key": key[:-1] + "1", "kind": "intent", "model": "fake:echo", "stage": "inference"}
+        service._store.commit(lease, Commit(calls=[lost, lost], release=True))
+        calls, _ = await service.calls(view.id, "me", state="unknown")
+        assert [c["key"] for c in calls] == [lost["key"]] * 2
