@@ -1,8 +1,9 @@
 """Every setting, in one frozen value, read in one place.
 
 Weight grows from left to right: defaults < file < `PO_*` environment < traitlets at the Jupyter edge.
-The file is `PO_CONFIG`, else `po.yaml`, `po.toml` or `po.json` in the data directory. An environment variable is the
-setting's name in capitals behind `PO_` (`PO_MAX_RUNNING=8`).
+The file is `PO_CONFIG`, else `po.yaml`, `po.toml` or `po.json` in the data directory; a path in it is relative
+to it. The data directory is `PO_DATA_DIR`, else that of the project (`po init`) that the current directory is in,
+else the user's. An environment variable is the setting's name in capitals behind `PO_` (`PO_MAX_RUNNING=8`).
 """
 
 from __future__ import annotations
@@ -26,7 +27,12 @@ _OTHERS = frozenset({
     "PO_CONFIG", "PO_JUPYTER_URL", "PO_JUPYTER_TOKEN", "PO_TEST_STRICT", "PO_TESTING", "PO_CRASHPOINT",
 })  # fmt: skip
 
+PROJECT_DATA = "pipeline-data"  # a folder of this name with a settings file in it makes its parent a project
+_KINDS = ("yaml", "toml", "json")
+
 Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
+Days = Annotated[float, Field(ge=0, le=36_500)]
+FolderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
 
 
 def _expanded(value: Any) -> Any:
@@ -126,6 +132,64 @@ class Settings(BaseModel):
     worker_env: tuple[str, ...] = Field(
         default=(), description="Names of further environment variables that workers inherit."
     )
+    pipelines_dir: Directory | None = Field(
+        default=None,
+        description="A folder whose *.yaml and *.json are registered as pipelines at every start. Unset: none.",
+    )
+    inbox_dir: Directory | None = Field(
+        default=None,
+        description="The watch folder: a seed file in its `pending` becomes a run. Unset: there is none.",
+    )
+    inbox_suffix: Annotated[str, Field(pattern=r"^[^/\\]+\.json$")] = Field(
+        default="-seed.json", description="How the name of a seed file ends."
+    )
+    inbox_zip_suffix: Annotated[str, Field(pattern=r"^[^/\\]+\.zip$")] = Field(
+        default="-seed.zip", description="How an archive's name ends that holds `seed.json` and `artifacts/`."
+    )
+    inbox_pending: FolderName = Field(default="pending", description="Where seed files are dropped.")
+    inbox_current: FolderName = Field(default="current", description="Where the files of runs are that go on.")
+    inbox_complete: FolderName = Field(default="complete", description="Where the files of ended runs are.")
+    inbox_rejected: FolderName = Field(
+        default="rejected", description="Where files are that cannot be run, each with its reason beside it."
+    )
+    inbox_debounce: Annotated[float, Field(ge=0.01, le=60)] = Field(
+        default=0.1, description="How long changes of the watch folder are gathered before it is looked at."
+    )
+    inbox_stable: Annotated[float, Field(ge=0, le=3600)] = Field(
+        default=0.5, description="How long a file's size and time must stay the same before it is read."
+    )
+    inbox_rescan: Seconds = Field(
+        default=30.0, description="How often the watch folder is looked through although nothing was noticed."
+    )
+    inbox_max_bytes: Annotated[int, Field(ge=1024)] = Field(
+        default=64 * 1024 * 1024, description="The largest seed file, or `seed.json` of an archive."
+    )
+    zip_max_files: Annotated[int, Field(ge=1)] = Field(default=1000, description="Files in an archive.")
+    zip_max_bytes: Annotated[int, Field(ge=1024)] = Field(
+        default=512 * 1024 * 1024, description="What the files of an archive may have together, unpacked."
+    )
+    zip_max_ratio: Annotated[int, Field(ge=1)] = Field(
+        default=200, description="How much larger than packed a file of an archive may be, from 1 MB on."
+    )
+    retention_done: Days = Field(
+        default=30, description="Days after which a finished run is deleted. 0: never."
+    )
+    retention_cancelled: Days = Field(
+        default=0, description="Days after which a cancelled run, which can be resumed, is deleted. 0: never."
+    )
+    retention_failed: Days = Field(
+        default=0, description="Days after which a failed run, which can be resumed, is deleted. 0: never."
+    )
+    retention_dead: Days = Field(
+        default=0, description="Days after which a dead letter, which can be requeued, is deleted. 0: never."
+    )
+    retention_max_bytes: Annotated[int, Field(ge=0)] = Field(
+        default=0,
+        description="Above this size of all runs the oldest go, of states that have days only. 0: no limit.",
+    )
+    retention_every: Annotated[float, Field(gt=0, le=365)] = Field(
+        default=1, description="Days between two cleanings."
+    )
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)
 
     def source_of(self, name: str) -> str:
@@ -153,10 +217,14 @@ def load(
         else:
             strangers.append(Violation(source, f"`{name}` is not a setting{did_you_mean(name, known)}"))
 
-    path = file or _file_of(environ)
+    told = file or environ.get("PO_CONFIG") or environ.get("PO_DATA_DIR")
+    project = None if told else project_data(Path.cwd())
+    path = file or (_file_in(project) if project is not None else _file_of(environ))
     if path is not None:
+        if project is not None:
+            take("data_dir", str(project), str(path))
         for name, value in _read(path).items():
-            take(name, value, str(path))
+            take(name, _beside(path, name, value), str(path))
     for variable, text in environ.items():
         if variable.startswith(PREFIX) and variable not in _OTHERS:
             name = variable.removeprefix(PREFIX).lower()
@@ -184,8 +252,31 @@ def _file_of(environ: Mapping[str, str]) -> Path | None:
     if environ.get("PO_CONFIG"):
         return Path(environ["PO_CONFIG"]).expanduser()
     data_dir = environ.get("PO_DATA_DIR")
-    base = Path(data_dir).expanduser() if data_dir else user_data_path("po_jupyter", appauthor=False)
-    return next((p for p in (base / f"po.{kind}" for kind in ("yaml", "toml", "json")) if p.is_file()), None)
+    return _file_in(Path(data_dir).expanduser() if data_dir else user_data_path("po_jupyter", appauthor=False))
+
+
+def _file_in(directory: Path) -> Path | None:
+    return next((p for p in (directory / f"po.{kind}" for kind in _KINDS) if p.is_file()), None)
+
+
+def project_data(start: Path) -> Path | None:
+    """The data directory of the project that `start` is in: `pipeline-data` with a settings file, or None.
+
+    One that belongs to somebody else is not taken: its settings would say what this user's orchestrator does.
+    """
+    for at in (start, *start.parents):
+        directory = at / PROJECT_DATA
+        if _file_in(directory) is not None:
+            mine = not hasattr(os, "geteuid") or directory.stat().st_uid == os.geteuid()
+            return directory if mine else None
+    return None
+
+
+def _beside(path: Path, name: str, value: Any) -> Any:
+    """A path in a settings file is relative to the file, wherever the process was started."""
+    if not isinstance(value, str) or not name.endswith("_dir") or value.startswith("~"):
+        return value
+    return os.path.normpath(path.absolute().parent / value)
 
 
 def _read(path: Path) -> dict[str, Any]:

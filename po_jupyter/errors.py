@@ -27,7 +27,8 @@
     │   ├── StageTimeout
     │   ├── TemplateFailed            an undefined name, or a template that cannot be rendered
     │   ├── OutputInvalid             a validation still fails after the last refinement
-    │   └── ThresholdExceeded         too many rows of a map failed
+    │   ├── ThresholdExceeded         too many rows of a map failed
+    │   └── ControlInvalid            a task directed its run in a way that cannot be
     ├── BudgetExceeded
     └── WorkerError
         ├── WorkerCrashed
@@ -278,6 +279,13 @@ class ThresholdExceeded(TaskError):
     """More rows failed than `failure_threshold` allows; the finished ones are kept."""
 
     code = "failure_threshold"
+
+
+class ControlInvalid(TaskError):
+    """What a task wants to add, skip or pause cannot be; `details["violations"]` has everything that is
+    wrong."""
+
+    code = "control_invalid"
 
 
 class BudgetExceeded(PoError):

@@ -218,12 +218,35 @@ class FakeOrchestrator:
     async def gate(self, run_id: str, owner: str | None, decision: str, note: str) -> RunView:
         raise Conflict(f"run {self.find(run_id, owner)} waits at no gate")
 
+    async def restart(self, run_id: str, owner: str | None, task: str | None = None, **_: Any) -> RunView:
+        return await self.resume(run_id, owner)
+
+    async def fork(self, run_id: str, owner: str | None, from_task: str, **_: Any) -> RunView:
+        return self.views[self.find(run_id, owner)]
+
+    async def dead_letters(self, owner: str | None, *_: Any) -> tuple[list[dict[str, Any]], None]:
+        return [], None
+
+    async def requeue(self, run_id: str, owner: str | None, from_task: str | None = None) -> RunView:
+        raise Conflict(f"run {self.find(run_id, owner)} is no dead letter")
+
+    async def discard(self, run_id: str, owner: str | None) -> None:
+        raise Conflict(f"run {self.find(run_id, owner)} is no dead letter")
+
     async def events(self, run_id: str, owner: str | None, since: int, limit: int) -> list[dict[str, Any]]:
         return self.log[self.find(run_id, owner)][since : since + limit]
 
     async def outputs(self, run_id: str, owner: str | None, task: str | None = None) -> dict[str, Any]:
         view = self.views[self.find(run_id, owner)]
         return {t.name: {"said": t.name} for t in view.tasks if t.state == "done" and task in (None, t.name)}
+
+    async def artifacts(self, run_id: str, owner: str | None) -> list[dict[str, Any]]:
+        self.find(run_id, owner)
+        return []
+
+    async def artifact(self, run_id: str, owner: str | None, name: str) -> bytes:
+        self.find(run_id, owner)
+        raise NotFound(f"there is no artifact {name!r}")
 
     async def items(self, run_id, owner, task, state=None, cursor=None, limit=1000):  # type: ignore[no-untyped-def]
         self.find(run_id, owner)
@@ -249,15 +272,15 @@ class FakeOrchestrator:
         return {"estimated": True, "calls": 3, "cost": cost, "tasks": [], "unknown": []}
 
     async def logs(self, run_id: str, owner: str | None, task: Any = None, stage: Any = None) -> list[Any]:
-        return [] if self.find(run_id, owner) else []
-
-    async def artifacts(self, run_id: str, owner: str | None) -> list[Any]:
-        return [] if self.find(run_id, owner) else []
-
-    async def artifact(self, run_id: str, owner: str | None, name: str) -> Any:
         self.find(run_id, owner)
-        raise NotFound(f"no artifact {name!r}")
+        return []
 
     async def calls(self, run_id, owner, task=None, cursor=None, limit=200, state=None):  # type: ignore[no-untyped-def]
         self.find(run_id, owner)
         return [], None
+
+    async def usage(self, owner):  # type: ignore[no-untyped-def]
+        return {"disk": {"runs": {"bytes": 0, "states": {}}}}
+
+    async def clean(self, owner, *, dry_run=False, older_than=None, states=()):  # type: ignore[no-untyped-def]
+        return {"runs": [], "bytes": 0, "returned": 0, "dry_run": dry_run}

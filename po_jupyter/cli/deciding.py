@@ -12,7 +12,7 @@ from po_jupyter.model import format as fmt
 if TYPE_CHECKING:
     from po_jupyter.client.client import Run
 
-_FOLLOW = click.option("--follow/--no-follow", default=True, help="Watch the run afterwards (the default).")
+FOLLOW = click.option("--follow/--no-follow", default=True, help="Watch the run afterwards (the default).")
 _NOTE = click.option("--note", default="", metavar="TEXT", help="Why; kept with the decision.")
 
 
@@ -42,7 +42,7 @@ def cancel(run_id: str, as_json: bool) -> int:
     metavar="USD|TASK=USD",
     help="The new limit of the whole run, or of one task.",
 )
-@_FOLLOW
+@FOLLOW
 @base.JSON
 def resume(
     run_id: str,
@@ -57,19 +57,19 @@ def resume(
         raise click.UsageError("--from-task and --only-failed exclude each other")
     run = base.find(run_id, start=True)
     run.resume(from_task=from_task, only_failed=only_failed, budget=base.budget_of(budget))
-    return _afterwards(run, follow, as_json, "goes on")
+    return afterwards(run, follow, as_json, "goes on")
 
 
 @click.command()
 @base.RUN
 @_NOTE
-@_FOLLOW
+@FOLLOW
 @base.JSON
 def approve(run_id: str, note: str, follow: bool, as_json: bool) -> int:
     """Approve the gate that a run waits at."""
     run = base.find(run_id, start=True)
     run.approve(note=note)
-    return _afterwards(run, follow, as_json, "approved; the run goes on")
+    return afterwards(run, follow, as_json, "approved; the run goes on")
 
 
 @click.command()
@@ -80,10 +80,11 @@ def reject(run_id: str, note: str, as_json: bool) -> int:
     """Reject the gate that a run waits at; the run ends."""
     run = base.find(run_id, start=True)
     run.reject(note=note)
-    return _afterwards(run, False, as_json, "rejected; the run ends")
+    return afterwards(run, False, as_json, "rejected; the run ends")
 
 
-def _afterwards(run: Run, follow: bool, as_json: bool, word: str) -> int:
+def afterwards(run: Run, follow: bool, as_json: bool, word: str) -> int:
+    """Watch the run that somebody decided about, or say `word` of it; the exit code."""
     from po_jupyter.cli import live
 
     if follow:

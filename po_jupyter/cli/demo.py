@@ -64,8 +64,8 @@ def demo(model: str | None, rows: int, as_json: bool) -> int:
         base.dump({"run": view.model_dump(mode="json"), "items": items, "seconds": time.monotonic() - begun})
     else:
         _summary(run, view, seed["rows"], items, time.monotonic() - begun, chosen)
-        table = Path(str(meta.get("data_dir"))) / "runs" / run.id / "artifacts" / "packages.md"
-        if table.is_file():  # the orchestrator may be on another machine
+        table = next((a["path"] for a in run.artifacts() if a["name"] == "packages.md"), None)
+        if table is not None and Path(table).is_file():  # the orchestrator may be on another machine
             base.say(f"the table that the last task wrote   {table}")
     if code == 0 and succeeded == 0:
         return 1

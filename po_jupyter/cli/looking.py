@@ -26,10 +26,21 @@ _OUTPUTS = 10  # rows of a result that are shown
 )
 @click.option("--pipeline", metavar="NAME", help="Only runs of this pipeline.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many at most.")
+@click.option("--export", metavar="FILE", help="Write every ended run as a line of JSON to FILE instead.")
 @base.JSON
-def runs(state: tuple[str, ...], pipeline: str | None, limit: int, as_json: bool) -> int:
+def runs(
+    state: tuple[str, ...], pipeline: str | None, limit: int, export: str | None, as_json: bool
+) -> int:
     """List runs, the newest first."""
-    found = base.connect(start=False).runs(state=list(state), pipeline=pipeline, limit=limit)
+    client = base.connect(start=False)
+    if export is not None:
+        count = client.export(export, state=",".join(state) or None, pipeline=pipeline)
+        if as_json:
+            base.dump({"file": export, "runs": count})
+        else:
+            base.say(f"{count} ended run{'s' if count != 1 else ''} written to {export}")
+        return 0
+    found = client.runs(state=list(state), pipeline=pipeline, limit=limit)
     views = [run.view for run in found]
     if as_json:
         base.dump([view.model_dump(mode="json") for view in views])
@@ -100,6 +111,12 @@ def status(run_id: str | None, as_json: bool) -> int:
     )
     base.say(f"process       {orchestrator.get('pid', 'unknown')}{elsewhere}")
     base.say(f"data          {base.clean(meta.get('data_dir'))}")
+    if meta.get("inbox_dir"):
+        base.say(f"watch folder  {base.clean(meta['inbox_dir'])}")
+    load, limit = meta.get("runs") or {}, (meta.get("limits") or {}).get("running")
+    if load.get("running") is not None:
+        queued = f", {load['queued']} queued" if load.get("queued") else ""
+        base.say(f"workers       {load['running']} of {limit} at work{queued}")
     counts = {s: sum(r.view.state == s for r in going) for s in ("running", "pending", "waiting")}
     base.say(f"runs          {', '.join(f'{n} {s}' for s, n in counts.items() if n) or 'none going on'}")
     return 0 if ready.get("ready") else 3
@@ -215,7 +232,7 @@ def logs(
         return _orchestrator_log(lines)
     run = base.find(run_id)
     if task is not None or stage is not None:
-        from po_jupyter.cli.files import stage_logs
+        from po_jupyter.cli.stage_logs import stage_logs
 
         return stage_logs(run, task, None if stage == "all" else stage, as_json)
     try:

@@ -29,6 +29,12 @@ _BUDGET = click.option(
     "--budget", type=base.MONEY, multiple=True, metavar="USD|TASK=USD", help="Stop before more is spent."
 )
 _DRY = click.option("--dry-run", is_flag=True, help="Say what it would cost, and start nothing.")
+_PRIORITY = click.option(
+    "--priority",
+    type=click.IntRange(-100, 100),
+    metavar="N",
+    help="Higher ones leave the queue first; the default is 0.",
+)
 _KEY = click.option("--key", "idempotency_key", metavar="TEXT", help="The same key twice starts one run only.")
 
 
@@ -39,6 +45,7 @@ _KEY = click.option("--key", "idempotency_key", metavar="TEXT", help="The same k
 @_BUDGET
 @_LIMIT
 @_FRESH
+@_PRIORITY
 @_KEY
 @_DRY
 @_FOLLOW
@@ -50,6 +57,7 @@ def run(
     budget: tuple[tuple[str, float], ...],
     limit: int | None,
     fresh: bool,
+    priority: int | None,
     idempotency_key: str | None,
     dry_run: bool,
     follow: bool,
@@ -77,7 +85,9 @@ def run(
             return 0
         inputs.need_code(found)
         limits = base.budget_of(budget)
-        started = _submit(client, found, data, budget=limits, limit=limit, fresh=fresh, key=idempotency_key)
+        started = _submit(
+            client, found, data, budget=limits, limit=limit, fresh=fresh, key=idempotency_key, priority=priority
+        )
     return _watch(started, follow, as_json)
 
 
@@ -85,11 +95,18 @@ def run(
 @click.argument("seed")
 @_LIMIT
 @_FRESH
+@_PRIORITY
 @_KEY
 @_FOLLOW
 @base.JSON
 def submit(
-    seed: str, limit: int | None, fresh: bool, idempotency_key: str | None, follow: bool, as_json: bool
+    seed: str,
+    limit: int | None,
+    fresh: bool,
+    priority: int | None,
+    idempotency_key: str | None,
+    follow: bool,
+    as_json: bool,
 ) -> int:
     """Start a run from a seed file.
 
@@ -107,7 +124,9 @@ def submit(
     found = inputs.find_pipeline(envelope.pipeline, client)
     with inputs.located(envelope.pipeline):
         inputs.need_code(found)
-        started = _submit(client, found, envelope, limit=limit, fresh=fresh, key=idempotency_key)
+        started = _submit(
+            client, found, envelope, limit=limit, fresh=fresh, key=idempotency_key, priority=priority
+        )
     return _watch(started, follow, as_json)
 
 
@@ -120,6 +139,7 @@ def _submit(
     limit: int | None,
     fresh: bool,
     key: str | None,
+    priority: int | None,
 ) -> Run:
     return client.submit(
         pipeline,
@@ -128,6 +148,7 @@ def _submit(
         budget=budget,
         limit=limit,
         fresh=fresh,
+        priority=priority,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -164,6 +164,34 @@ class AsyncClient:
         body = _params(from_task=from_task, only_failed=only_failed or None, budget=budget and dict(budget))
         return _run(await self._wire.json("POST", f"runs/{_part(run_id)}/resume", body=body))
 
+    async def restart(
+        self, run_id: str, task: str | None = None, *, only: bool = False, clear_usage: bool = False
+    ) -> RunView:
+        """Do an ended run again. Conflict while it has not ended."""
+        body = _params(task=task, only=only or None, clear_usage=clear_usage or None)
+        return _run(await self._wire.json("POST", f"runs/{_part(run_id)}/restart", body=body))
+
+    async def fork(self, run_id: str, from_task: str, *, seed: Any = None, pipeline: Any = None) -> RunView:
+        """A new run with the checkpoints of the tasks before `from_task`; `seed` is an envelope."""
+        body = _params(from_task=from_task, seed=seed, pipeline=pipeline)
+        return _run(await self._wire.json("POST", f"runs/{_part(run_id)}/fork", body=body))
+
+    async def dead_letters(
+        self, *, cursor: str | None = None, limit: int = 50
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """Runs that exhausted their attempts, newest first, and the cursor of the next page or None."""
+        data = await self._wire.json("GET", "dead-letters", params=_params(cursor=cursor, limit=limit))
+        return list(data["dead_letters"]), data.get("next")
+
+    async def requeue(self, run_id: str, from_task: str | None = None) -> RunView:
+        """Try a dead run again. Conflict when it is not dead."""
+        body = _params(from_task=from_task)
+        return _run(await self._wire.json("POST", f"dead-letters/{_part(run_id)}/requeue", body=body))
+
+    async def discard(self, run_id: str) -> None:
+        """Remove a dead run. Conflict when it is not dead."""
+        await self._wire.json("DELETE", f"dead-letters/{_part(run_id)}")
+
     async def gate(self, run_id: str, decision: str, note: str = "") -> RunView:
         """Decide the open gate: `approve` or `reject`. Conflict when it was decided before."""
         body = {"decision": decision, **({"note": note} if note else {})}
@@ -173,6 +201,18 @@ class AsyncClient:
         """Outputs of the finished tasks, or of one."""
         data = await self._wire.json("GET", f"runs/{_part(run_id)}/outputs", params=_params(task=task))
         return dict(data["outputs"])
+
+    async def artifacts(self, run_id: str) -> list[dict[str, Any]]:
+        """The run's artifacts: `{name, task, bytes, sha256, path}` each; `path` on the orchestrator's machine."""
+        return list((await self._wire.json("GET", f"runs/{_part(run_id)}/artifacts"))["artifacts"])
+
+    async def artifact(self, run_id: str, name: str) -> bytes:
+        """The content of an artifact. NotFound."""
+        answer = await self._wire.send("GET", f"runs/{_part(run_id)}/artifacts/{_part(name)}")
+        if answer.is_success:
+            return answer.content
+        read_answer(self._wire.endpoint.url, answer)
+        raise AssertionError("read_answer raises what is no success")
 
     async def items(
         self, run_id: str, task: str, *, state: str | None = None, cursor: str | None = None, limit: int = 1000
@@ -203,23 +243,30 @@ class AsyncClient:
         params = _params(task=task, stage=stage)
         return list((await self._wire.json("GET", f"runs/{_part(run_id)}/logs", params=params))["logs"])
 
-    async def artifacts(self, run_id: str) -> list[dict[str, Any]]:
-        """Files that finished tasks wrote: `{name, bytes, sha256, task}` each."""
-        return list((await self._wire.json("GET", f"runs/{_part(run_id)}/artifacts"))["artifacts"])
-
-    async def artifact(self, run_id: str, name: str) -> bytes:
-        """The content of an artifact. NotFound."""
-        path = "/".join(_part(step) for step in name.split("/"))
-        answer = await self._wire.send("GET", f"runs/{_part(run_id)}/artifacts/{path}")
-        if not answer.is_success:
-            read_answer(self.endpoint.url, answer)
-        return answer.content
-
     async def history(self, run_id: str, since: int = 0, limit: int = 1000) -> list[dict[str, Any]]:
         """Stored events with an offset above `since`, at most `limit`."""
         params = {**_params(since=since, limit=limit), **quiet_params(True)}
         data = await self._wire.json("GET", f"runs/{_part(run_id)}/events", params=params)
         return list(data["events"])
+
+    # -- room and history -----------------------------------------------------------------------
+    async def usage(self) -> dict[str, Any]:
+        """The room that my runs take: `{disk: {runs: {bytes, states}, store, files, ...}}`, in bytes."""
+        return await self._wire.json("GET", "usage")
+
+    async def clean(
+        self, *, dry_run: bool = False, older_than: float | None = None, states: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        """Delete old ended runs: `{runs, bytes, returned, dry_run}`. `older_than` is in days."""
+        body = _params(dry_run=dry_run, older_than=older_than, states=list(states) or None)
+        return await self._wire.json("POST", "clean", body=body, safe=dry_run)
+
+    async def audit(
+        self, *, cursor: str | None = None, limit: int = 100
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """Who changed what, the newest first, and the cursor of the next page or None."""
+        data = await self._wire.json("GET", "audit", params=_params(cursor=cursor, limit=limit))
+        return list(data["entries"]), data.get("next")
 
     # -- streams --------------------------------------------------------------------------------
     async def events(self, run_id: str, since: int = 0) -> AsyncGenerator[Message, None]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import secrets
 import sys
 import weakref
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO, TypeVar
 
 from po_jupyter.client import loop
 from po_jupyter.client.aio import AsyncClient, Endpoint
@@ -16,7 +18,7 @@ from po_jupyter.client.run import Outputs, Run, budget_body
 from po_jupyter.client.seeds import seed_of
 from po_jupyter.errors import InvalidInput, InvalidPipeline
 from po_jupyter.model.pipeline import Budget, Pipeline
-from po_jupyter.model.run import RunView
+from po_jupyter.model.run import ENDED, RunView
 
 __all__ = ["Client", "Outputs", "Run"]
 
@@ -183,6 +185,75 @@ class Client:
         views = self._call(self._runs(states, pipeline, limit))
         return [Run(self, view) for view in views]
 
+    # -- room and history -----------------------------------------------------------------------
+    def usage(self) -> dict[str, Any]:
+        """The room that your runs take: `{disk: {runs: {bytes, states}, store, files, ...}}`, in bytes."""
+        return self._call(self.aio.usage())
+
+    def clean(
+        self, *, dry_run: bool = False, older_than: float | None = None, states: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        """Delete old ended runs with all that is theirs: `{runs, bytes, returned, dry_run}`.
+
+        `older_than` is in days, of `states` (by default only `done`: the others can be resumed). Without it,
+        what retention's settings say. `dry_run` says what would go and deletes nothing.
+        """
+        done: dict[str, Any] = {"runs": [], "bytes": 0, "returned": 0}
+        more = True
+        while more:  # a long cleaning is several requests
+            part = self._call(self.aio.clean(dry_run=dry_run, older_than=older_than, states=states))
+            for name in done:
+                done[name] += part[name]
+            more = bool(part.get("more"))
+        return {**done, "dry_run": dry_run}
+
+    def audit(self, limit: int = 100) -> list[dict[str, Any]]:
+        """Who changed what, and when: the newest entries first. Needs the scope `admin`."""
+        return self._call(self._audit(limit))
+
+    async def _audit(self, limit: int) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        cursor: str | None = None
+        while len(found) < limit:
+            page, cursor = await self.aio.audit(cursor=cursor, limit=min(1000, limit - len(found)))
+            found += page
+            if cursor is None:
+                break
+        return found
+
+    def export(
+        self, path: str | os.PathLike[str], *, state: str | None = None, pipeline: str | None = None
+    ) -> int:
+        """Write every ended run as a line of JSON to the file `path`, the newest first; how many.
+
+        The file is there as a whole or not at all.
+        """
+        states = [s for s in (state.split(",") if state else sorted(ENDED)) if s]
+        strangers = [s for s in states if s not in ENDED]
+        if strangers:
+            raise InvalidInput(f"{strangers[0]!r} has not ended; ended are: {', '.join(sorted(ENDED))}")
+        target = Path(path)
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+        try:
+            with temporary.open("w", encoding="utf-8") as file:
+                count = self._call(self._export(file, states, pipeline), 3600)
+            os.replace(temporary, target)
+        except OSError as error:
+            raise InvalidInput(f"{target} cannot be written: {error.strerror}") from None
+        finally:
+            temporary.unlink(missing_ok=True)
+        return count
+
+    async def _export(self, file: TextIO, states: list[str], pipeline: str | None) -> int:
+        count, cursor = 0, None
+        while True:
+            views, cursor = await self.aio.runs(states=states, pipeline=pipeline, cursor=cursor, limit=200)
+            for view in views:
+                file.write(view.model_dump_json() + "\n")
+            count += len(views)
+            if cursor is None:
+                return count
+
     async def _runs(self, states: list[str], pipeline: str | None, limit: int) -> list[RunView]:
         views: list[RunView] = []
         cursor: str | None = None
@@ -194,6 +265,34 @@ class Client:
             if cursor is None:
                 break
         return views[:limit]
+
+    # -- dead letters ---------------------------------------------------------------------------
+    def dead_letters(self, limit: int = 50) -> list[dict[str, Any]]:
+        """Runs that exhausted their attempts, newest first, at most `limit`.
+
+        Each has its context: `{id, name, pipeline, task, stage, attempt, error, log, crashes, died_at, tasks,
+        usage, ...}`; `error` is the last one, `log` the end of the worker's log.
+        """
+        return self._call(self._dead_letters(limit))
+
+    async def _dead_letters(self, limit: int) -> list[dict[str, Any]]:
+        letters: list[dict[str, Any]] = []
+        cursor: str | None = None
+        while len(letters) < limit:
+            page, cursor = await self.aio.dead_letters(cursor=cursor, limit=min(200, limit - len(letters)))
+            letters += page
+            if cursor is None:
+                break
+        return letters
+
+    def requeue(self, run_id: str, from_task: str | None = None) -> Run:
+        """Try a dead run again, from `from_task` on if given; its finished work is kept. Conflict when it is
+        not dead."""
+        return Run(self, self._call(self.aio.requeue(run_id, from_task)))
+
+    def discard(self, run_id: str) -> None:
+        """Remove a dead run with all that is its own. Conflict when it is not dead."""
+        self._call(self.aio.discard(run_id))
 
 
 def _drop(owner: asyncio.AbstractEventLoop, aio: AsyncClient) -> None:

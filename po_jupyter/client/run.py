@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from po_jupyter.client import loop
 from po_jupyter.client.aio import Text
+from po_jupyter.client.seeds import seed_of
 from po_jupyter.client.sse import Message
 from po_jupyter.errors import PoError, from_json
-from po_jupyter.model.pipeline import Budget
+from po_jupyter.model.pipeline import Budget, Pipeline
 from po_jupyter.model.run import RunView
 from po_jupyter.model.usage import Usage
 from po_jupyter.model.violations import did_you_mean
@@ -147,6 +148,32 @@ class Run:
         self._take(self._client._call(coro))
         return self
 
+    def restart(self, task: str | None = None, *, only: bool = False, clear_usage: bool = False) -> Run:
+        """Do the ended run again as new attempts: all of it, `task` and what follows, or with `only` that task
+        alone.
+
+        Earlier checkpoints stay in its log. After `only`, `resume()` goes on with what is left. `clear_usage`
+        counts usage, and with it the budget, from zero.
+        """
+        self._take(
+            self._client._call(self._client.aio.restart(self.id, task, only=only, clear_usage=clear_usage))
+        )
+        return self
+
+    def fork(
+        self, from_task: str, seed: Any = None, pipeline: Pipeline | Mapping[str, Any] | str | None = None
+    ) -> Run:
+        """A new run that takes over the checkpoints of the tasks before `from_task` and goes on from there,
+        with another seed (data, rows or a `Seed`) or pipeline if given. This run stays as it is."""
+        from po_jupyter.client.client import _pipeline_body  # it imports this module
+
+        envelope = (
+            None if seed is None else seed_of(seed, self._view.name).model_dump(mode="json", exclude_none=True)
+        )
+        given = None if pipeline is None else _pipeline_body(pipeline)
+        coro = self._client.aio.fork(self.id, from_task, seed=envelope, pipeline=given)
+        return Run(self._client, self._client._call(coro))
+
     def approve(self, note: str = "") -> Run:
         """Open the gate that the run waits at."""
         self._take(self._client._call(self._client.aio.gate(self.id, "approve", note)))
@@ -162,6 +189,14 @@ class Run:
         self._client._call(self._client.aio.delete(self.id))
 
     # -- results --------------------------------------------------------------------------------
+    def artifacts(self) -> list[dict[str, Any]]:
+        """Files that finished tasks wrote: `{name, task, bytes, sha256, path}` each, by name."""
+        return self._client._call(self._client.aio.artifacts(self.id))
+
+    def artifact(self, name: str) -> bytes:
+        """The content of one of `artifacts()`. NotFound."""
+        return self._client._call(self._client.aio.artifact(self.id, name))
+
     def items(self, task: str, state: str | None = None) -> list[dict[str, Any]]:
         """Rows of a map so far in order, `{index, ok, output, error, usage}`; `state`: `done` or `failed`."""
         return self._client._call(self._items(task, state))
@@ -193,14 +228,6 @@ class Run:
     def logs(self, task: str | None = None, stage: str | None = None) -> list[dict[str, Any]]:
         """What stages printed: `{task, stage, name, bytes, text, cut}` of each log, `text` its last 64 KB."""
         return self._client._call(self._client.aio.logs(self.id, task=task, stage=stage))
-
-    def artifacts(self) -> list[dict[str, Any]]:
-        """Files that finished tasks wrote: `{name, bytes, sha256, task}` each."""
-        return self._client._call(self._client.aio.artifacts(self.id))
-
-    def artifact(self, name: str) -> bytes:
-        """The content of an artifact. NotFound."""
-        return self._client._call(self._client.aio.artifact(self.id, name))
 
     def frame(self, task: str) -> Any:
         """The rows of a map so far as a DataFrame indexed by row: the fields of an object output as columns,

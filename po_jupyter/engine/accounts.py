@@ -20,7 +20,8 @@ _CALM = 60.0  # s beyond what one call may take that a share of the day holds wi
 
 
 def budget_of(work: Work) -> Budget | None:
-    """The budget that holds the calls of a run, with what its log says was used; None when nothing is limited."""
+    """The budget that holds the calls of a run, with what its log says was used; None when nothing is
+    limited."""
     state, settings = work.state, work.settings
     spent = work.history.spending.of_tasks()
     run = None
@@ -57,6 +58,16 @@ def budget_of(work: Work) -> Budget | None:
     if day is not None:
         day.warn = warn
     return Budget(run, tasks, day, say=say)
+
+
+def admit(work: Work, task: Task) -> None:
+    """Hold the calls of a task that another one added to its own budget too."""
+    limits = _limits(task, work.state.budget)
+    if not limits:
+        return
+    if work.budget is None:
+        work.budget = Budget(say=lambda type, data: work.emit(draft(type, **data)))
+    work.budget.add(Account(task.name, limits, said=task.name in work.state.warnings))
 
 
 def _limits(task: Task, budget: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Artifacts of a run: files that tasks wrote, which are there when, and only when, the task's commit is (R2.3).
 
-Each attempt writes into a directory of its own. Its `task.done` (a row: its outcome) lists what it wrote, so the log
-says which files are artifacts of the run (P1), and one commit makes a checkpoint and its artifacts real together
-(P2). What a crashed, failed or fenced-out attempt wrote is in no list; the next worker removes it.
+Each attempt writes into a directory of its own. Its `task.done` (a row: its outcome) lists what it wrote, so
+the log says which files are artifacts of the run (P1), and one commit makes a checkpoint and its artifacts real
+together (P2). What a crashed, failed or fenced-out attempt wrote is in no list; the next worker removes it.
 
     RUN_DIR/artifacts/TASK/ATTEMPT-FENCE/NAME                    of a task
     RUN_DIR/artifacts/TASK/ATTEMPT-FENCE/ROW-ATTEMPT/NAME        of a row

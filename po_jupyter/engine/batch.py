@@ -1,7 +1,8 @@
 """`ctx.io.batch`: many small pieces of work inside one stage, each done once and kept (B4).
 
-Outcomes are rows of the run's own database. A piece is known by its content (or what `key` makes of it) and by the
-how-manieth of that content it is: two equal rows are two pieces of work, and a row that moved keeps its outcome.
+Outcomes are rows of the run's own database. A piece is known by its content (or what `key` makes of it) and by
+the how-manieth of that content it is: two equal rows are two pieces of work, and a row that moved keeps its
+outcome.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ _TABLE = """create table if not exists po_batch (
 
 
 class Batch:
-    """The outcomes of one batch. `epoch` changes when the task is done again from scratch: then nothing is known."""
+    """The outcomes of one batch. `epoch` changes when the task is done again from scratch: then nothing is
+    known."""
 
     def __init__(self, db: sqlite3.Connection, task: str, epoch: int, name: str) -> None:
         self._db = db

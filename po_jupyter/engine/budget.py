@@ -2,9 +2,9 @@
 
     a call ──► the task's budget ─► the run's ─► the owner's day ──► sent ──► settled: what it really used
 
-Reservations are larger than what calls use, so a call that does not fit waits for those in flight to be settled: a
-budget narrows a run before it stops it. When nothing is in flight any more and it still does not fit, the run ends
-with `budget_exceeded` and keeps everything.
+Reservations are larger than what calls use, so a call that does not fit waits for those in flight to be
+settled: a budget narrows a run before it stops it. When nothing is in flight any more and it still does not
+fit, the run ends with `budget_exceeded` and keeps everything.
 """
 
 from __future__ import annotations
@@ -103,7 +103,8 @@ class _Waiting(NamedTuple):
 
 
 class Budget:
-    """The accounts of one run. `say(type, data)` is told events: `budget.warning`, and waits for the day's share."""
+    """The accounts of one run. `say(type, data)` is told events: `budget.warning`, and waits for the day's
+    share."""
 
     def __init__(
         self,
@@ -114,14 +115,20 @@ class Budget:
         say: Say = lambda type, data: None,
     ) -> None:
         self._run = run
-        self._tasks = tasks or {}
+        self._tasks = dict(tasks or {})
         self._day = day
         self._say = say
         self._queue: deque[_Waiting] = deque()
-        limits = [a.limits for a in (run, *self._tasks.values()) if a is not None]
-        self._priced = any(x.usd is not None for x in limits) or (day is not None and day.limits.usd is not None)
+        accounts = [a for a in (run, *self._tasks.values(), day) if a is not None]
+        self._priced = any(a.limits.usd is not None for a in accounts)
         if day is not None:
             day.wake = self._pump
+
+    def add(self, account: Account) -> None:
+        """The account of a task that came to the run while it was on its way."""
+        if account.name not in self._tasks:
+            self._tasks[account.name] = account
+            self._priced = self._priced or account.limits.usd is not None
 
     async def reserve(self, request: ChatRequest, task: str = "") -> Hold:
         """Set the worst case of `request` aside; waits while others in flight may free it. BudgetExceeded."""
@@ -141,7 +148,8 @@ class Budget:
             raise
 
     def _pump(self) -> None:
-        """Serve who waits, in order: the first that has to go on waiting holds the others up, or it would starve."""
+        """Serve who waits, in order: the first that has to go on waiting holds the others up, or it would
+        starve."""
         while self._queue:
             future, worst, accounts = self._queue[0]
             if not future.done():
@@ -179,7 +187,8 @@ class Budget:
         self._pump()
 
     def worst_of(self, request: ChatRequest) -> Amount:
-        """The most that a call may use: its tokens as estimated, and a full answer. BudgetExceeded (no price)."""
+        """The most that a call may use: its tokens as estimated, and a full answer. BudgetExceeded (no
+        price)."""
         return worst_of(request, priced=self._priced)
 
     def _wait_for_day(self) -> None:

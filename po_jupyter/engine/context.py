@@ -17,6 +17,7 @@ from po_jupyter.model.usage import Usage
 
 if TYPE_CHECKING:
     from po_jupyter.engine.calls import Calls
+    from po_jupyter.engine.control import Control
     from po_jupyter.engine.io import TaskIo
     from po_jupyter.engine.lifecycle import Flags, Frame
 
@@ -162,6 +163,7 @@ class Context:
 
     seed        the seed's data           data    outputs of the stages so far, by stage
     tasks       outputs of earlier tasks  output  what the last stage that makes one returned
+    control     adds tasks, skips later ones, asks for a decision
     item, index the row of a `for_each`   flags   typed; `needs_refinement` drives the refinement
     config      the task's                violations  why the last validation failed
     meta        run, pipeline, version, name, task, stage, attempt, round, index
@@ -178,5 +180,6 @@ class Context:
     validators: Validators
     meta: dict[str, Any]
     violations: list[str]
+    control: Control
     item: Any = None
     index: int | None = None

@@ -6,10 +6,12 @@ the same again, which is the whole of recovery.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from po_jupyter.engine.state import RunState
+from po_jupyter.engine.effective import effective
+from po_jupyter.engine.state import RunState, TaskState
 from po_jupyter.model.pipeline import Pipeline
 from po_jupyter.model.run import ENDED, RunStatus
 
@@ -60,15 +62,14 @@ def decide(pipeline: Pipeline, state: RunState, running: frozenset[str] = frozen
         return [End("cancelled", {"code": "gate_rejected", "message": message, "hint": "", "details": {}})]
 
     starts: list[Command] = []
-    needs = pipeline.needs
+    needs = effective(pipeline, state).needs
     for name in needs:
         now = state.tasks[name]
         if now.state not in ("pending", "running") or name in running:
             continue
-        for need in needs[name]:
-            if not _open(state, need):
-                break
-        else:
+        if state.only is not None and name != state.only:
+            continue
+        if _open(needs, state, name):
             attempt = now.attempt if now.state == "running" else now.attempt + 1
             starts.append(Start(name, attempt, now.delay))
     if starts or running:
@@ -80,10 +81,39 @@ def decide(pipeline: Pipeline, state: RunState, running: frozenset[str] = frozen
     failed = next((t for t in state.tasks.values() if t.state == "failed"), None)
     if failed is not None:
         return [End("failed", failed.error, failed.name)]
+    left = [t for t in state.tasks.values() if t.state in ("pending", "cancelled")]
+    if state.only is not None and left:
+        return [End("cancelled", _stopped(state.only, left))]
     return [End("done")]
 
 
-def _open(state: RunState, need: str) -> bool:
-    """A need is met when its task is done or skipped and no gate behind it is closed."""
-    task = state.tasks[need]
-    return task.state in ("done", "skipped") and task.gate in (None, "approved")
+def _stopped(only: str, left: list[TaskState]) -> dict[str, Any]:
+    """What a run says that stopped after the one task it was restarted for."""
+    names = ", ".join(t.name for t in left[:5]) + (", ..." if len(left) > 5 else "")
+    return {
+        "code": "stopped",
+        "message": f"stopped after task {only!r}, as asked; not run: {names}",
+        "hint": "Resume the run to go on with them.",
+        "details": {"task": only},
+    }
+
+
+def _open(needs: Mapping[str, tuple[str, ...]], state: RunState, name: str) -> bool:
+    """Whether all that `name` needs is met: done and no gate behind it closed.
+
+    A skipped task needs nothing itself, but who waits for it still waits for what came before it.
+    """
+    todo = needs[name]
+    seen: set[str] = set()
+    while todo:
+        skipped: list[str] = []
+        for need in todo:
+            task = state.tasks[need]
+            if task.state == "skipped":
+                if need not in seen:
+                    seen.add(need)
+                    skipped.append(need)
+            elif task.state != "done" or task.gate not in (None, "approved"):
+                return False
+        todo = tuple(n for name in skipped for n in needs[name])
+    return True

@@ -1,8 +1,8 @@
 """What C libraries and subprocesses write to descriptors 1 and 2 goes to the log of the stage that runs (B5).
 
-Descriptors belong to the process, so this is exact only while one stage runs in it. While several do, their output
-goes to one `output.log`, which says so; what Python prints is told apart by `capture` all the same. Off until
-`own()` is called: a worker process owns its descriptors, a test or a kernel does not.
+Descriptors belong to the process, so this is exact only while one stage runs in it. While several do, their
+output goes to one `output.log`, which says so; what Python prints is told apart by `capture` all the same. Off
+until `own()` is called: a worker process owns its descriptors, a test or a kernel does not.
 """
 
 from __future__ import annotations

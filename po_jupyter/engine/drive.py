@@ -57,7 +57,7 @@ class _Driver:
         if work.draining and not self.tasks:
             await work.commit(release=True)
             return "released"
-        commands = decide(work.pipeline, work.state, frozenset(self.tasks))
+        commands = decide(work.pipeline, work.state, work.held.union(self.tasks))
         for command in commands:
             if isinstance(command, Start):
                 if not work.draining:
@@ -76,7 +76,7 @@ class _Driver:
         )
 
     def _stop(self, name: str) -> None:
-        if name not in self.stopping:
+        if name in self.tasks and name not in self.stopping:
             self.stopping.add(name)
             self.tasks[name].cancel()
 

@@ -1,7 +1,8 @@
 """What a run would ask of models, before anything is spent (G1). Every number is an estimate and is called one.
 
 Prompts are rendered with the seed, and with a sample in the place of every answer that does not exist yet. What
-cannot be known (the calls of Python tasks, rows that come from them) is in `unknown`, and then sums are of the rest.
+cannot be known (the calls of Python tasks, rows that come from them) is in `unknown`, and then sums are of the
+rest.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ def estimate_run(
 ) -> dict[str, Any]:
     """`{calls, input_tokens, output_tokens_max, cost: {expected, worst}, tasks: [...], unknown: [...]}`.
 
-    `expected` takes every first answer to be right and as long as a sample of its schema (null without a schema, or
-    without a price); `worst` takes every answer to be as long as allowed, and every re-ask to be needed. Retries
-    after errors are in neither. `estimated` is true.
+    `expected` takes every first answer to be right and as long as a sample of its schema (null without a
+    schema, or without a price); `worst` takes every answer to be as long as allowed, and every re-ask to be
+    needed. Retries after errors are in neither. `estimated` is true.
     """
     outputs: dict[str, Any] = {}
     unknown: list[str] = []
@@ -111,7 +112,8 @@ class _Task:
             rows = Rows(self.task.for_each, task=self.task.name).evaluate(self.names)
         except PoError:
             self.unknown.append(
-                f"how many rows task {self.task.name!r} has: they come from {', '.join(self.blind) or 'elsewhere'}"
+                f"how many rows task {self.task.name!r} has: they come from "
+                + (", ".join(self.blind) or "elsewhere")
             )
             return None
         return rows if self.limit is None else rows[: self.limit]
@@ -132,7 +134,8 @@ class _Task:
             return -(-total * len(rows) // len(picked)) if rows else 0
         except PoError:
             self.unknown.append(
-                f"the prompt of task {self.task.name!r}: it uses the output of {', '.join(self.blind) or 'a task'}"
+                f"the prompt of task {self.task.name!r}: it uses the output of "
+                + (", ".join(self.blind) or "a task")
             )
             return None
 

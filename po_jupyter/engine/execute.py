@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from po_jupyter.engine import snapshots
+from po_jupyter.engine import control, snapshots
 from po_jupyter.engine.decide import End, Start, decide
+from po_jupyter.engine.directives import Directives
 from po_jupyter.engine.fanout import run_map
 from po_jupyter.engine.interrupts import Drained, Interrupt
 from po_jupyter.engine.lifecycle import Frame, run_stages
@@ -16,7 +17,7 @@ from po_jupyter.engine.python_task import Inputs
 from po_jupyter.engine.retries import delay_before, may_retry
 from po_jupyter.engine.state import fold
 from po_jupyter.engine.tracebacks import internal
-from po_jupyter.errors import PoError, StoreError
+from po_jupyter.errors import ControlInvalid, PoError, StoreError
 from po_jupyter.model.event import draft
 from po_jupyter.model.pipeline import Task
 from po_jupyter.telemetry import correlation
@@ -38,17 +39,44 @@ async def execute(work: Work, start: Start) -> None:
     work.emit(draft("task.started", task.name, attempt=start.attempt))
     correlation.place.set(lambda: {"task": task.name, "attempt": start.attempt})
     began = time.monotonic()
+    path = control.file_of(work.run_dir, task.name)
+    asked = control.Collected(work, task) if task.kind == "python" and task.for_each is None else None
     try:
-        output = await _attempt(work, task, start.attempt)
+        wanted: list[tuple[str, Directives]] = []
+        control.drop_file(path)  # of an attempt that did not get through
+        output = await _attempt(work, task, start.attempt, asked)
+        if asked is not None:
+            wanted += asked.finish()
+        if task.kind == "python":
+            wanted += control.read_file(path)
     except (Interrupt, StoreError):
         raise
     except Exception as error:
         await _failed(work, task, start.attempt, internal(error), time.monotonic() - began)
         return
     seconds = round(time.monotonic() - began, 3)
+    if not wanted:
+        await _done(work, task, output, seconds, [])
+        return
+    async with work.directing:
+        try:
+            said = control.events(work, task, wanted)
+        except ControlInvalid as error:
+            await _failed(work, task, start.attempt, error, seconds)
+            return
+        work.held = control.names_in(said)
+        try:
+            await _done(work, task, output, seconds, said)
+        finally:
+            work.held = frozenset()
+            work.wake.set()
+
+
+async def _done(work: Work, task: Task, output: Any, seconds: float, said: list[dict[str, Any]]) -> None:
+    """Commit that the task is done, with its output and what it asked of the run."""
     done = draft("task.done", task.name, output=0, seconds=seconds, **work.files.said(task.name))
-    events = [done]
-    if task.gate is not None:
+    events = [done, *said]
+    if task.gate is not None and not any(e["type"] == "gate.opened" for e in said):
         gate = task.gate
         events.append(draft("gate.opened", task.name, message=gate.message, artifacts=list(gate.artifacts)))
     if task.for_each is None:
@@ -58,10 +86,10 @@ async def execute(work: Work, start: Start) -> None:
     await _commit_end(work, task, events, (output,))
 
 
-async def _attempt(work: Work, task: Task, attempt: int) -> Any:
+async def _attempt(work: Work, task: Task, attempt: int, asked: control.Collected | None) -> Any:
     if task.for_each is not None:
         return await run_map(work, task, attempt)
-    frame = Frame(task, attempt)
+    frame = Frame(task, attempt, control=asked)
     correlation.place.set(frame.where)
     calls = work.calls(task, attempt)
     if task.kind == "prompt":
@@ -103,17 +131,16 @@ async def _failed(work: Work, task: Task, attempt: int, error: PoError, seconds:
     error.details.setdefault("task", task.name)
     error.details.setdefault("attempt", attempt)
     stage = error.details.get("stage")
-    _log.warning(
-        "task failed", run=work.run, task=task.name, attempt=attempt, stage=stage, error=redactor.scrub(error.to_json())
-    )
+    told = redactor.scrub(error.to_json())
+    _log.warning("task failed", run=work.run, task=task.name, attempt=attempt, stage=stage, error=told)
     since_resume = attempt - work.state.tasks[task.name].spent
     if task.for_each is None and may_retry(error) and since_resume < task.retry.max_attempts:
         delay = round(delay_before(since_resume, task.retry), 3)
         await work.commit(
-            draft("task.retrying", task.name, attempt=attempt, delay=delay, error=redactor.scrub(error.to_json()))
+            draft("task.retrying", task.name, attempt=attempt, delay=delay, error=told)
         )
         return
-    event = draft("task.failed", task.name, error=redactor.scrub(error.to_json()), seconds=round(seconds, 3))
+    event = draft("task.failed", task.name, error=told, seconds=round(seconds, 3))
     await _commit_end(work, task, [event], ())
 
 

@@ -45,8 +45,8 @@ class TaskIo:
     """`ctx.io`. Names are relative and may have directories; contents are text, bytes, or JSON values.
 
     Artifacts are shared by the tasks of a run: others see them once this task is done. Logs and scratch files
-    are of one task. `append=True` adds to the end instead of replacing. Raises InvalidInput for a name that cannot be
-    one, NotFound, StageFailed for a full disk.
+    are of one task. `append=True` adds to the end instead of replacing. Raises InvalidInput for a name that
+    cannot be one, NotFound, StageFailed for a full disk.
     """
 
     def __init__(self, run_dir: Path, task: str, written: Written | None = None, *, epoch: int = 0) -> None:
@@ -72,7 +72,8 @@ class TaskIo:
         return _read(self._artifacts, name, as_)
 
     def artifacts(self) -> list[str]:
-        """Names of the artifacts that this task can read: its own, finished tasks', and what came with the seed."""
+        """Names of the artifacts that this task can read: its own, finished tasks', and what came with the
+        seed."""
         return self._artifacts.names()
 
     def write_log(self, name: str, content: str | bytes | Any, *, append: bool = False) -> str:
@@ -113,7 +114,8 @@ class TaskIo:
         key: Callable[[Any], Any] | None = None,
         max_concurrency: int = 5,
     ) -> Any:
-        """`work(row)` for each row, each outcome durable: `[{index, ok, output, error}]` in the order of the rows.
+        """`work(row)` for each row, each outcome durable: `[{index, ok, output, error}]` in the order of the
+        rows.
 
         After a crash, or in a new attempt, only rows without an output are worked on. A row is known by its
         content, or by what `key(row)` answers; equal rows are worked on each. With an async `work` this is to

@@ -67,7 +67,10 @@ class Limits(NamedTuple):
 
     def fraction(self, amount: Amount) -> float:
         """How much of the nearer limit `amount` is."""
-        parts = [amount.usd / self.usd if self.usd else 0.0, amount.tokens / self.tokens if self.tokens else 0.0]
+        parts = [
+            amount.usd / self.usd if self.usd else 0.0,
+            amount.tokens / self.tokens if self.tokens else 0.0,
+        ]
         return max(parts)
 
 

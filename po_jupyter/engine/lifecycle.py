@@ -17,13 +17,16 @@ import asyncio
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from po_jupyter.engine.interrupts import Interrupt
 from po_jupyter.engine.tracebacks import user_lines
 from po_jupyter.engine.values import NotJson, as_json
 from po_jupyter.errors import AnswerUnreadable, OutputInvalid, PoError, StageFailed, StageTimeout, StoreError
 from po_jupyter.model.pipeline import Task
+
+if TYPE_CHECKING:
+    from po_jupyter.engine.control import Collected
 
 BEFORE = ("ingestion", "pre_processing")
 ROUND = ("prompt_templating", "inference", "parsing", "validate_structure", "validate_quality")
@@ -86,6 +89,7 @@ class Frame:
     violations: list[str] = field(default_factory=list)
     log: str | None = None
     deadline: asyncio.Timeout | None = None
+    control: Collected | None = None
 
     def where(self) -> dict[str, Any]:
         """What a log line says of where it was written."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from po_jupyter.engine.capture import StageLog
 from po_jupyter.engine.context import Context, TaskLlm, Validators
+from po_jupyter.engine.control import Control
 from po_jupyter.engine.io import TaskIo
 from po_jupyter.engine.lifecycle import Frame, Stage
 from po_jupyter.engine.tracebacks import SOURCE, register, user_lines
@@ -224,6 +225,8 @@ class PythonTask:
             work.files.attempt(task.name, frame.index, frame.attempt, frame),
             epoch=work.state.tasks[task.name].cleared_at,
         )
+        if frame.control is not None:
+            frame.control.begin(stage)
         ctx = _Context(
             seed=inputs,
             data=frame.data,
@@ -246,6 +249,7 @@ class PythonTask:
                 "index": frame.index,
             },
             violations=frame.violations,
+            control=Control(frame.control, stage),
             item=frame.item,
             index=frame.index,
         )

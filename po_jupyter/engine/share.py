@@ -1,4 +1,5 @@
-"""A run's share of its owner's day: taken from the ledger in the store, used from memory (see `engine.ledger`)."""
+"""A run's share of its owner's day: taken from the ledger in the store, used from memory (see
+`engine.ledger`)."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ _TRIES = 50  # of a swap: each lost one means that somebody else got through
 
 
 class DayShare:
-    """What this run may use today. `fits`, `hold` and `settle` never wait; `ask` gets more and then calls `wake`.
+    """What this run may use today. `fits`, `hold` and `settle` never wait; `ask` gets more and then calls
+    `wake`.
 
     `ttl` is how long a share holds without a word from here, in seconds: longer than a call may take.
     `warn(used, limits)` is told when 80 % of the day are used.
@@ -245,7 +247,8 @@ class DayShare:
 
     def _exceeded(self, taken: Amount, worst: Amount) -> BudgetExceeded:
         if self.limits.usd is not None and taken.usd + worst.usd > self.limits.usd:
-            said = f"${self.limits.usd:.6g} a day is spent: ${taken.usd:.6g} used today by all of {self._owner}'s runs"
+            said = f"${self.limits.usd:.6g} a day is spent: ${taken.usd:.6g} used today by all of "
+            said += f"{self._owner}'s runs"
             said += f", and the next call could cost ${worst.usd:.6g}"
         else:
             said = f"{self.limits.tokens:,} tokens a day is spent: {taken.tokens:,} used today by all of "

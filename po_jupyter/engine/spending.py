@@ -1,7 +1,7 @@
 """What the calls of a run used, as its journal says it: the one source for budgets after a crash (P3).
 
-A call with a recorded answer used what the answer says. A call that was about to be sent and has no answer may have
-been billed: it counts as the worst case that was set aside for it (`reserved` of its intent).
+A call with a recorded answer used what the answer says. A call that was about to be sent and has no answer may
+have been billed: it counts as the worst case that was set aside for it (`reserved` of its intent).
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from po_jupyter.model.run import ItemCounts, RunStatus, RunView, TaskStatus, TaskView
 from po_jupyter.model.usage import Usage
@@ -33,6 +33,16 @@ class TaskState:
     gate_info: dict[str, Any] | None = None
     artifacts: tuple[Any, ...] = ()  # see `engine.artifacts.Artifact`
     cleared_at: int = 0  # offset of the resume that made earlier row outcomes void
+    reason: str | None = None  # why it was skipped
+    skipped_by: str | None = None  # the task that skipped it
+
+
+class Added(NamedTuple):
+    """A task that another one (`by`) put behind `after` while the run was on its way; see `engine.control`."""
+
+    definition: Mapping[str, Any]
+    by: str
+    after: str
 
 
 @dataclass(slots=True)
@@ -55,12 +65,16 @@ class RunState:
     cancel_requested: bool = False
     crashes: int = 0
     offset: int = 0
+    added: dict[str, Added] = field(default_factory=dict)
+    withdrawn: dict[str, TaskState] = field(default_factory=dict)  # added tasks whose task is done again
+    only: str | None = None  # the one task that a restart asked for
+    forked_from: dict[str, Any] | None = None
 
     @property
     def usage(self) -> Usage:
-        """The sum over the tasks, calls of failed attempts included."""
+        """The sum over the tasks, calls of failed attempts and of withdrawn tasks included."""
         result = Usage()
-        for task in self.tasks.values():
+        for task in (*self.tasks.values(), *self.withdrawn.values()):
             result = result + task.usage
         return result
 
@@ -73,6 +87,7 @@ def fold(state: RunState, events: Iterable[Mapping[str, Any]]) -> RunState:
     """
     result = copy(state)
     result.tasks = dict(state.tasks)
+    result.added, result.withdrawn = dict(state.added), dict(state.withdrawn)
     fresh: set[str] = set()
 
     def task_of(name: str) -> TaskState:
@@ -91,7 +106,9 @@ def fold(state: RunState, events: Iterable[Mapping[str, Any]]) -> RunState:
         kind = event["type"]
         data = event.get("data") or {}
         name = event.get("task")
-        if name is not None:
+        if name is not None and kind == "tasks.added":
+            _tasks_added(result, name, data)
+        elif name is not None:
             apply_task = _TASK.get(kind)
             if apply_task is not None:
                 task = task_of(name)
@@ -129,6 +146,7 @@ def view(state: RunState, seed: Mapping[str, Any], *, position: int | None = Non
         position=position,
         last_event=state.offset,
         owner=state.owner,
+        forked_from=state.forked_from,
     )
 
 
@@ -145,6 +163,7 @@ def _task_view(t: TaskState) -> TaskView:
         error=t.error,
         items=t.items,
         waiting=t.waiting,
+        reason=t.reason,
     )
 
 
@@ -205,6 +224,7 @@ def _task_failed(t: TaskState, data: Data, at: str, offset: int) -> None:
 
 def _task_skipped(t: TaskState, data: Data, at: str, offset: int) -> None:
     _end(t, "skipped", at)
+    t.reason, t.skipped_by = data.get("reason"), data.get("by")
 
 
 def _task_cancelled(t: TaskState, data: Data, at: str, offset: int) -> None:
@@ -263,7 +283,8 @@ _TASK: dict[str, TaskRule] = {
 # What a worker that starts over and crashes in the same place cannot say again: only this is progress.
 # `task.started`, `task.stage` and a map's first counters are repeated by every attempt to go on after a crash.
 _PROGRESS = frozenset({
-    "task.retrying", "task.done", "task.failed", "task.skipped", "task.cancelled", "call.done", "gate.opened", "gate.decided",
+    "task.retrying", "task.done", "task.failed", "task.skipped", "task.cancelled", "call.done", "gate.opened",
+    "gate.decided",
 })  # fmt: skip
 
 
@@ -274,6 +295,7 @@ def _more_rows(t: TaskState, data: Data) -> bool:
 def _run_created(s: RunState, data: Data, at: str, offset: int, task_of: Callable[[str], TaskState]) -> None:
     s.name, s.pipeline, s.version = data["name"], data["pipeline"], data["version"]
     s.owner = data.get("owner", "")
+    s.forked_from = data.get("forked_from")
     s.budget = dict(data.get("budget") or {})
     s.created_at = at
     s.request = str(data.get("request") or "")
@@ -290,6 +312,8 @@ def _run_ended(state: RunStatus) -> RunRule:
         s.state = state
         s.error = data.get("error")
         s.cancel_requested = False
+        if state != "waiting":
+            s.only = None
         if state in ("cancelled", "failed", "dead"):
             for task in list(s.tasks.values()):
                 if task.state == "running":
@@ -311,7 +335,9 @@ def _run_resumed(s: RunState, data: Data, at: str, offset: int, task_of: Callabl
         s.budget = {**s.budget, **budget, **({"tasks": tasks} if tasks else {})}
         again = {"day", *budget.get("tasks", {})} | ({"run"} if budget.keys() - {"tasks"} else set())
         s.warnings = {scope: said for scope, said in s.warnings.items() if scope not in again}
-    for name in data.get("reset", ()):
+    if "reset" in data:  # not when a gate was approved: that only goes on
+        s.only = data.get("only")
+    for name in _withdraw(s, data.get("reset", ())):
         task = task_of(name)
         task.state, task.stage = "pending", None
         task.spent = task.attempt
@@ -319,10 +345,65 @@ def _run_resumed(s: RunState, data: Data, at: str, offset: int, task_of: Callabl
         task.artifacts = ()
         task.delay = 0.0
         task.gate = task.gate_info = None
+        task.reason = task.skipped_by = None
+        if data.get("clear_usage"):
+            task.usage = Usage()
     for name in data.get("clear", ()):
+        if name not in s.tasks:
+            continue
         task = task_of(name)
         task.items = None
         task.cleared_at = offset
+
+
+def _withdraw(s: RunState, reset: Iterable[str]) -> list[str]:
+    """Take back what the tasks of `reset` added: they are done again and will say it again. The rest of
+    `reset`."""
+    again, gone = set(reset), set[str]()
+    while more := {n for n, added in s.added.items() if added.by in again | gone and n not in gone}:
+        gone |= more
+    for name in gone:
+        del s.added[name]
+        s.withdrawn[name] = s.tasks.pop(name)
+    return [name for name in reset if name not in gone]
+
+
+def _tasks_added(s: RunState, by: str, data: Data) -> None:
+    after = data.get("after") or by
+    names = [task["name"] for task in data["tasks"]]
+    order = place(list(s.tasks), s.added, after, names)
+    for task in data["tasks"]:
+        name = task["name"]
+        s.added[name] = Added(task, by, after)
+        # An attempt's number is never used twice in a run: the journal would answer for it.
+        known = s.withdrawn.pop(name, None) or TaskState(name)
+        s.tasks[name] = TaskState(
+            name,
+            kind="python" if task.get("prompt") is None else "prompt",
+            attempt=known.attempt,
+            spent=known.attempt,
+            usage=known.usage,
+            cleared_at=known.cleared_at,
+        )
+    s.tasks = {name: s.tasks[name] for name in order}
+
+
+def place(names: Sequence[str], added: Mapping[str, Added], after: str, new: Sequence[str]) -> list[str]:
+    """The order of tasks once `new` is put behind `after`, and behind what was put there before."""
+    if after not in names:
+        return [*names, *new]
+
+    def belongs(name: str) -> bool:
+        while name in added:
+            name = added[name].after
+            if name == after:
+                return True
+        return False
+
+    at = list(names).index(after) + 1
+    while at < len(names) and belongs(names[at]):
+        at += 1
+    return [*names[:at], *new, *names[at:]]
 
 
 def _cancel_requested(

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from po_jupyter.config import Settings
-from po_jupyter.engine.accounts import budget_of
+from po_jupyter.engine.accounts import admit, budget_of
 from po_jupyter.engine.artifacts import RunFiles, clean
 from po_jupyter.engine.calls import Calls, ModelSettings
 from po_jupyter.engine.descriptors import descriptors
+from po_jupyter.engine.effective import effective
 from po_jupyter.engine.history import History, Row, expand, read_history
 from po_jupyter.engine.interrupts import Drained, Stopped
 from po_jupyter.engine.journal import StoreJournal
@@ -102,7 +103,7 @@ class Work:
         self.settings = settings
         self.definition = definition
         self.options: Mapping[str, Any] = definition.get("options") or {}
-        self.pipeline: Pipeline = check_pipeline(definition["pipeline"])
+        self.definition_pipeline: Pipeline = check_pipeline(definition["pipeline"])
         self.seed: Seed = read_seed(definition["seed"])
         self.say: Say = say or (lambda note: None)
         self.watched: Callable[[], bool] = watched or (lambda: False)
@@ -119,6 +120,10 @@ class Work:
         self.broken: BaseException | None = None
         self.snapshots: dict[str, int] = {}  # kept of rows, by task
         self.running: set[str] = set()  # tasks that are executed here and now
+        self.held: frozenset[str] = frozenset()  # tasks that a commit on its way skips: not to be started
+        self.directing = (
+            asyncio.Lock()
+        )  # what tasks ask of the run is checked and committed one after the other
         self.budget = budget_of(self)
         self.journal = StoreJournal(self, history)
         self.chat = JournaledChat(providers.get, self.journal, retry_after_cap=settings.retry_after_cap)
@@ -151,6 +156,11 @@ class Work:
 
         definition, history = await asyncio.to_thread(read)
         return cls(store, lease, definition, history, **parts)
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The pipeline as it is now: with what tasks added."""
+        return effective(self.definition_pipeline, self.state)
 
     # -- the log ------------------------------------------------------------------------------------
     def emit(self, *events: dict[str, Any], state: str | None = None) -> None:
@@ -327,6 +337,7 @@ class Work:
         settings = self._models.get(task.name)
         if settings is None:
             settings = self._models[task.name] = ModelSettings(self, task)
+            admit(self, task)
         return Calls(self, task, settings, attempt=attempt, item=item)
 
     def prompt_task(self, task: Task) -> PromptTask:

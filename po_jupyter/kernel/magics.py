@@ -41,7 +41,12 @@ _VERBS: dict[str, tuple[list[str], dict[str, Option]]] = {
     ),
     "runs": (
         [],
-        {"state": Option("word", "STATE"), "pipeline": Option("word", "NAME"), "limit": Option("number", "N")},
+        {
+            "state": Option("word", "STATE"),
+            "pipeline": Option("word", "NAME"),
+            "limit": Option("number", "N"),
+            "export": Option("word", "FILE"),
+        },
     ),
     "show": (["[RUN]"], {"failed": Option("flag"), "wait": Option("flag"), "out": Option("name", "VAR")}),
     "cancel": (["RUN"], {}),
@@ -52,6 +57,25 @@ _VERBS: dict[str, tuple[list[str], dict[str, Option]]] = {
             "only-failed": Option("flag"),
             "budget": Option("money", "USD"),
             "wait": Option("flag"),
+        },
+    ),
+    "restart": (
+        ["RUN"],
+        {
+            "task": Option("word", "TASK"),
+            "only": Option("flag"),
+            "clear-usage": Option("flag"),
+            "wait": Option("flag"),
+        },
+    ),
+    "fork": (
+        ["RUN"],
+        {
+            "from-task": Option("word", "TASK"),
+            "seed": _SEED,
+            "pipeline": Option("word", "NAME"),
+            "wait": Option("flag"),
+            "out": Option("name", "VAR"),
         },
     ),
     "approve": (["RUN"], {"note": Option("word", "TEXT")}),
@@ -251,6 +275,12 @@ class PoMagics(Magics):
 
     def _runs(self, given: Given) -> None:
         states = given.get("state")
+        if given.get("export"):
+            count = self.session.client().export(
+                given.get("export"), state=states, pipeline=given.get("pipeline")
+            )
+            print(f"{count} ended runs written to {given.get('export')}")
+            return
         runs = self.session.client().runs(
             state=states.split(",") if states else None,
             pipeline=given.get("pipeline"),
@@ -281,6 +311,24 @@ class PoMagics(Magics):
             only_failed=bool(given.get("only-failed")),
             budget=given.get("budget"),
         )
+        return self._follow(run, given)
+
+    def _restart(self, given: Given) -> Run:
+        if given.get("only") and not given.get("task"):
+            raise CellError("`--only` needs `--task TASK`: which one?")
+        run = self.session.find(given.words[0])
+        run.restart(given.get("task"), only=bool(given.get("only")), clear_usage=bool(given.get("clear-usage")))
+        return self._follow(run, given)
+
+    def _fork(self, given: Given) -> Run:
+        if not given.get("from-task"):
+            raise CellError("`%po fork RUN` needs `--from-task TASK`: the first task that runs anew")
+        name = given.get("pipeline")
+        definition = None
+        if name is not None:
+            definition = self._prepared(self.session.definition(name), given)
+        seed = self._seed(given) if given.get("seed") else None
+        run = self.session.find(given.words[0]).fork(given.get("from-task"), seed=seed, pipeline=definition)
         return self._follow(run, given)
 
     def _approve(self, given: Given) -> Run:

@@ -21,6 +21,7 @@ from typing import Any
 
 from po_jupyter.client.seeds import seed_of
 from po_jupyter.engine.context import Context, Validators
+from po_jupyter.engine.control import Control, Rehearsal
 from po_jupyter.engine.io import TaskIo
 from po_jupyter.engine.lifecycle import Frame, run_stages
 from po_jupyter.engine.python_task import load
@@ -101,6 +102,7 @@ def _bound(
             validators=Validators(),
             meta={**meta, "stage": stage, "attempt": 1, "round": frame.round, "index": None},
             violations=frame.violations,
+            control=Control(Rehearsal(), stage),
         )
 
     def keep(start: float, result: Any) -> Any:

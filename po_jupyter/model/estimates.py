@@ -32,6 +32,8 @@ def lines_of(said: Mapping[str, Any]) -> list[str]:
         calls = f"{task['calls']:,} {'call' if task['calls'] == 1 else 'calls'}"
         if task["calls_max"] != task["calls"]:
             calls += f" ({task['calls_max']:,} with every re-ask)"
-        out.append(f"  {task['name']:<{width}}  {rows}{calls} · {fmt.tokens(task['input_tokens'])} in · {price}")
+        out.append(
+            f"  {task['name']:<{width}}  {rows}{calls} · {fmt.tokens(task['input_tokens'])} in · {price}"
+        )
     out += [f"  not in these numbers: {what}" for what in said["unknown"]]
     return out

@@ -3,14 +3,15 @@
 Offsets start at 1 and have no gaps. The state of a run is the fold of its events (`engine.state`), so
 an event carries everything that the state needs.
 
-run.created         {name, pipeline, version, tasks: [{name, kind}], owner, budget}
+run.created         {name, pipeline, version, tasks: [{name, kind}], owner, budget, forked_from?}
 run.started         {pid, fence, worker}                a worker claimed the run
 run.waiting         {task, message, artifacts}          a gate is open, nothing else can run
 run.done            {}
 run.failed          {error}
 run.cancelled       {error?}
 run.dead            {error}
-run.resumed         {from_task?, only_failed?, budget?, by}     failed work is pending again
+run.resumed         {from_task?, only_failed?, budget?, by, reset, clear, restart?, only?, clear_usage?}
+                    tasks of `reset` are pending again; `only`: that one runs, then the run stops
 run.cancel_requested {by}
 worker.crashed      {error, crashes}                    consecutive crashes without a commit
 gate.opened         {message, artifacts}                (task)
@@ -21,7 +22,8 @@ task.waiting        {reason, seconds}                   a wait that a person sho
 task.retrying       {attempt, delay, error}             the attempt failed; the next one starts after `delay` s
 task.done           {output: ref, seconds}
 task.failed         {error, seconds}
-task.skipped        {reason}
+task.skipped        {reason, by?}                   `by`: the task that skipped it
+tasks.added         {tasks: [definition], after}    (task) it put these tasks behind `after`
 task.cancelled      {}
 map.started         {total}
 map.progress        {done, failed, in_flight, usage}    absolute counters; `usage` is what was added

@@ -128,10 +128,11 @@ def warned(run: RunView) -> list[str]:
     """`["82 % of the budget used"]`: budgets that are nearly spent, of a run that may spend more."""
     if run.state in ENDED:
         return []
-    whose = {"run": "the budget", "day": "today's budget"}
+    known = {"run": "the budget", "day": "today's budget"}
+    whose = [known.get(w["scope"], f"the budget of {w['scope']}") for w in run.warnings]
     return [
-        f"{percent(min(float(w['fraction']), 1.0))} of {whose.get(w['scope'], 'the budget of ' + w['scope'])} used"
-        for w in run.warnings
+        f"{percent(min(float(w['fraction']), 1.0))} of {what} used"
+        for w, what in zip(run.warnings, whose, strict=True)
     ]
 
 
@@ -202,6 +203,8 @@ def task_line(task: TaskView, now: float) -> TaskLine:
         details.append("python")
     done = progress(task.items) if running else None
     note = (task.waiting or "") if task.state in ("running", "pending") else ""
+    if task.state == "skipped":
+        note = task.reason or ""
     doing = (task.stage or "running") if running else task.state
     return TaskLine(state_icon(task.state), task.name, doing, details, done, note)
 

@@ -117,7 +117,7 @@ def _build(data: object, name: str | None, marks: Mapping[Location, Mark]) -> Pi
         pipeline = Pipeline.model_validate(data)
     except ValidationError as error:
         for violation, item in zip(
-            violations_of(error, known=_known, place=place), error.errors(), strict=True
+            violations_of(error, known=known_fields, place=place), error.errors(), strict=True
         ):
             loc = tuple(item["loc"])
             if item["type"] == "too_short" and loc == ("tasks",) and data.get("tasks"):
@@ -148,7 +148,7 @@ def _nearer(violation: Violation, data: Mapping[str, Any], marks: Mapping[Locati
     return violation._replace(line=line, column=column)
 
 
-def _known(loc: Location) -> tuple[list[str], str]:
+def known_fields(loc: Location) -> tuple[list[str], str]:
     """The legal fields at a location, and what that place is called."""
     last = next((p for p in reversed(loc) if isinstance(p, str)), None)
     if last == "retry":

@@ -27,7 +27,8 @@ class ItemCounts(_View):
 
 
 class TaskView(_View):
-    """One task of a run. Times are ISO 8601 UTC; `stage` is the stage it is in, or the last one."""
+    """One task of a run. Times are ISO 8601 UTC; `stage` is the stage it is in, or the last one; `reason` is
+    why it was skipped."""
 
     name: str
     state: TaskStatus = "pending"
@@ -40,12 +41,14 @@ class TaskView(_View):
     error: dict[str, Any] | None = None
     items: ItemCounts | None = None
     waiting: str | None = None
+    reason: str | None = None
 
 
 class RunView(_View):
     """One run. `last_event` is the offset of the newest event that this view has seen (0: none).
 
-    `warnings` are budgets of which 80 % are used: `{scope, used, budget, fraction}`; scope `run`, `day` or a task.
+    `forked_from` is `{run, from_task}` of a run that took over checkpoints of another one. `warnings` are budgets
+    of which 80 % are used: `{scope, used, budget, fraction}`; scope `run`, `day` or a task.
     """
 
     id: str
@@ -65,3 +68,4 @@ class RunView(_View):
     position: int | None = None
     last_event: int = 0
     owner: str = ""
+    forked_from: dict[str, Any] | None = None

@@ -78,6 +78,8 @@ def crashed(store: Store, views: Views, run: str, end: Exit, max_crashes: int) -
     if head["state"] in ENDED or head["state"] == "waiting":
         return None
     holder = head["holder"]
+    if holder is None and end.status is None:
+        return None  # an adopted one: it gave the run back before it ended
     if holder is not None and holder["pid"] != end.identity["pid"] and processes.alive(holder):
         return None
     if end.status == OVERTAKEN:

@@ -65,6 +65,7 @@ class Feed:
     def __init__(self) -> None:
         self._subscriptions: set[Subscription] = set()
         self.on_interest: Callable[[str | None], None] = lambda run: None
+        self.listeners: set[Callable[[str], None]] = set()  # told of changes; nobody watches through them
 
     @asynccontextmanager
     async def subscribe(self, run: str | None = None) -> AsyncIterator[Subscription]:
@@ -89,6 +90,8 @@ class Feed:
     def changed(self, run: str) -> None:
         """The log of a run grew, or the run is gone."""
         self._tell(run, Note("changed", run))
+        for listener in tuple(self.listeners):
+            listener(run)
 
     def text(self, run: str, note: dict[str, Any]) -> None:
         """A piece of a model's answer."""

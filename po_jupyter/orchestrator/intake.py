@@ -9,17 +9,30 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from po_jupyter.errors import Conflict
 from po_jupyter.store.base import Head, NewRun, Store
 from po_jupyter.store.intents import Intent, Intents, Move, Op, Write, decided_by_run
 
-PENDING, CURRENT, COMPLETE, REJECTED = "pending", "current", "complete", "rejected"
-DEFINITION = "definition.json"
+DEFINITION, RESULT, REASON = "definition.json", "result.json", ".reason.json"
 _NAMES = 1000  # tries to find a free name for a rejected file
+_LONGEST = 255 - len("~999") - len(REASON)  # bytes of a rejected file's name, so that its reason has one too
+
+
+class Places(NamedTuple):
+    """The names of the four directories."""
+
+    pending: str = "pending"
+    current: str = "current"
+    complete: str = "complete"
+    rejected: str = "rejected"
+
+
+DEFAULT = Places()
 
 
 def open_intents(root: Path, store: Store) -> Intents:
@@ -28,24 +41,26 @@ def open_intents(root: Path, store: Store) -> Intents:
     return Intents(root, decided=decided_by_run(store.head))
 
 
-def identity_of(intents: Intents, name: str) -> str:
+def identity_of(intents: Intents, name: str, *, places: Places = DEFAULT) -> str:
     """What stands for the file `pending/NAME` in an idempotency key, until it is dropped anew. NotFound."""
-    return ":".join(map(str, intents.tree.stamp(f"{PENDING}/{name}")))
+    return ":".join(map(str, intents.tree.stamp(f"{places.pending}/{name}")))
 
 
-def take_in(intents: Intents, store: Store, new: NewRun, name: str) -> tuple[Head, bool]:
+def take_in(
+    intents: Intents, store: Store, new: NewRun, name: str, *, places: Places = DEFAULT
+) -> tuple[Head, bool]:
     """Create the run of the checked seed `pending/NAME` and move the file to `current/RUN/`: both or neither.
 
     Give `new` an idempotency key that stands for this very file: should a crash have come between the
     reservation of the key and the run, the run has the id that was planned first, and the file goes there.
     Raises what `create_run` and `Intents.begin` raise; nothing has changed then.
     """
-    snapshot = json.dumps({**new.definition, "env": {}}, ensure_ascii=False, indent=2).encode()
-    intent = intents.begin("take-in", _taking(new.run, name, snapshot), decision={"run": new.run})
+    snapshot = as_text({**new.definition, "env": {}})
+    intent = intents.begin("take-in", _taking(new.run, name, snapshot, places), decision={"run": new.run})
     try:
         head, fresh = store.create_run(new)
         if head["run"] != new.run:
-            _follow(intents, intent, new.run, head["run"], name)
+            _follow(intent, new.run, head["run"], name, places)
     except BaseException:
         intent.settle()
         raise
@@ -53,52 +68,73 @@ def take_in(intents: Intents, store: Store, new: NewRun, name: str) -> tuple[Hea
     return head, fresh
 
 
-def _taking(run: str, name: str, snapshot: bytes) -> list[Op]:
+def _taking(run: str, name: str, snapshot: bytes, places: Places) -> list[Op]:
     return [
-        Write(f"{CURRENT}/{run}/{DEFINITION}", snapshot),
-        Move(f"{PENDING}/{name}", f"{CURRENT}/{run}/{name}"),
+        Write(f"{places.current}/{run}/{DEFINITION}", snapshot),
+        Move(f"{places.pending}/{name}", f"{places.current}/{run}/{name}"),
     ]
 
 
-def _follow(intents: Intents, intent: Intent, planned: str, run: str, name: str) -> None:
+def _follow(intent: Intent, planned: str, run: str, name: str, places: Places) -> None:
     """The key meant an earlier run: the file belongs to that one."""
-    intent.redirect(f"{CURRENT}/{planned}/{DEFINITION}", f"{CURRENT}/{run}/{DEFINITION}")
-    target = f"{CURRENT}/{run}/{name}"
-    intent.revise([Move(f"{PENDING}/{name}", target)], decision={"run": run})
+    intent.redirect(f"{places.current}/{planned}/{DEFINITION}", f"{places.current}/{run}/{DEFINITION}")
+    target = f"{places.current}/{run}/{name}"
+    intent.revise([Move(f"{places.pending}/{name}", target)], decision={"run": run})
 
 
 def put_away(
-    intents: Intents, run: str, *, to: str = COMPLETE, result: Mapping[str, Any] | None = None
+    intents: Intents,
+    run: str,
+    *,
+    to: str | None = None,
+    result: Mapping[str, Any] | None = None,
+    places: Places = DEFAULT,
 ) -> bool:
     """Move `current/RUN` to `complete/RUN`, with `result.json` in it when given; False when it is not there."""
-    if intents.tree.identity(f"{CURRENT}/{run}") is None:
+    if intents.tree.identity(f"{places.current}/{run}") is None:
         return False
-    ops: list[Op] = [Move(f"{CURRENT}/{run}", f"{to}/{run}")]
+    target = f"{to or places.complete}/{run}"
+    ops: list[Op] = [Move(f"{places.current}/{run}", target)]
     if result is not None:
-        text = json.dumps(result, ensure_ascii=False, indent=2).encode()
-        ops.insert(0, Write(f"{CURRENT}/{run}/result.json", text))
+        ops.append(Write(f"{target}/{RESULT}", as_text(result)))
     with intents.transaction("put-away", ops):
         pass
     return True
 
 
-def reject(intents: Intents, name: str, reason: Mapping[str, Any]) -> str:
+def reject(intents: Intents, name: str, reason: Mapping[str, Any], *, places: Places = DEFAULT) -> str:
     """Move `pending/NAME` to `rejected/`, the reason in `NAME.reason.json` beside it; the name it has there.
 
     A file of that name which was rejected before stays: the new one gets a number.
     """
-    text = json.dumps(reason, ensure_ascii=False, indent=2).encode()
-    stem, dot, suffix = name.partition(".")
+    text = as_text(reason)
+    stem, suffix = _short(name)
     for i in range(1, _NAMES):
-        free = name if i == 1 else f"{stem}~{i}{dot}{suffix}"
+        free = f"{stem}{suffix}" if i == 1 else f"{stem}~{i}{suffix}"
         try:
             ops: list[Op] = [
-                Write(f"{REJECTED}/{free}.reason.json", text),
-                Move(f"{PENDING}/{name}", f"{REJECTED}/{free}"),
+                Write(f"{places.rejected}/{free}{REASON}", text),
+                Move(f"{places.pending}/{name}", f"{places.rejected}/{free}"),
             ]
             with intents.transaction("reject", ops):
                 pass
         except Conflict:
             continue
         return free
-    raise Conflict(f"{REJECTED} holds {_NAMES} files of the name {name[:80]!r} already", hint="Clear it out.")
+    raise Conflict(
+        f"{places.rejected} holds {_NAMES} files of the name {name[:80]!r} already", hint="Clear it out."
+    )
+
+
+def as_text(value: Any) -> bytes:
+    """JSON for people. What is no text (a file's name may be any bytes) becomes `?`."""
+    return json.dumps(value, ensure_ascii=False, indent=2).encode("utf-8", "replace")
+
+
+def _short(name: str) -> tuple[str, str]:
+    """Stem and suffix of the name, cut so that there is room for a number and for the reason's name."""
+    stem, dot, suffix = name.rpartition(".")
+    stem, suffix = (stem, dot + suffix) if stem and len(suffix) < 20 else (name, "")
+    while len(os.fsencode(stem + suffix)) > _LONGEST:
+        stem = stem[:-1]
+    return stem, suffix

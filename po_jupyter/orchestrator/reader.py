@@ -7,7 +7,7 @@ import builtins
 import contextlib
 import contextvars
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any, ParamSpec, TypeVar
 from po_jupyter.config import Settings
 from po_jupyter.errors import Conflict, InvalidInput, NotFound
 from po_jupyter.model.run import RunView
-from po_jupyter.orchestrator import files
+from po_jupyter.orchestrator import artifacts, log_files
 from po_jupyter.orchestrator.views import Views
 from po_jupyter.orchestrator.workers import Supervisor
 from po_jupyter.store.base import Head, Store
@@ -121,6 +121,20 @@ class Reader:
         head = await self.find(run_id, owner)
         return await self._do(self._views.outputs, head, task)
 
+    async def artifacts(self, run_id: str, owner: str | None) -> builtins.list[dict[str, Any]]:
+        """The run's artifacts: `{name, task, bytes, sha256, path}` each, by name."""
+        head = await self.find(run_id, owner)
+        directory = self.settings.data_dir / "runs" / head["run"]
+        return await self._do(lambda: artifacts.listed(directory, self._views.state(head)))
+
+    async def artifact(self, run_id: str, owner: str | None, name: str) -> bytes:
+        """The content of an artifact. NotFound; InvalidInput for one larger than `max_request_bytes`."""
+        head = await self.find(run_id, owner)
+        directory, limit = self.settings.data_dir / "runs" / head["run"], self.settings.max_request_bytes
+        return await self._do(
+            lambda: artifacts.content(directory, self._views.state(head), name, limit=limit)
+        )
+
     async def items(
         self,
         run_id: str,
@@ -137,34 +151,12 @@ class Reader:
         rows = [r for r in rows if r["index"] >= after]
         return rows[:limit], str(rows[limit]["index"]) if len(rows) > limit else None
 
-    async def artifacts(self, run_id: str, owner: str | None) -> builtins.list[dict[str, Any]]:
-        """`{name, bytes, sha256, task}` of each artifact of the run."""
-        head = await self.find(run_id, owner)
-        return await self._do(lambda: files.artifacts(self._run_dir(head), self._views.state(head)))
-
-    async def artifact(self, run_id: str, owner: str | None, name: str) -> tuple[AsyncIterator[bytes], int]:
-        """The content of an artifact in pieces, and its size in bytes. NotFound, InvalidInput."""
-        head = await self.find(run_id, owner)
-        opened, size = await self._do(
-            lambda: files.open_artifact(self._run_dir(head), self._views.state(head), name)
-        )
-
-        async def pieces() -> AsyncIterator[bytes]:
-            source = files.chunks(opened)
-            try:
-                while piece := await self._do(next, source, b""):
-                    yield piece
-            finally:
-                opened.close()
-
-        return pieces(), size
-
     async def logs(
         self, run_id: str, owner: str | None, task: str | None = None, stage: str | None = None
     ) -> builtins.list[dict[str, Any]]:
         """What the stages of the run printed and logged, `{task, stage, name, bytes, text, cut}`."""
         head = await self.find(run_id, owner)
-        return await self._do(lambda: files.logs(self._run_dir(head), self._views.state(head), task, stage))
+        return await self._do(lambda: log_files.logs(self._run_dir(head), self._views.state(head), task, stage))
 
     def _run_dir(self, head: Head) -> Path:
         return self.settings.data_dir / "runs" / head["run"]

@@ -1,8 +1,13 @@
-"""What a resume makes pending again: a pure function of the definition and the state."""
+"""What a resume or a restart makes pending again: pure functions of the pipeline and the state.
+
+The pipeline is the effective one, with what tasks added. A task that is done again takes back what it added and
+skipped: it will say so again.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from po_jupyter.engine.state import RunState
 from po_jupyter.errors import Conflict, NotFound
@@ -22,20 +27,14 @@ class Plan(NamedTuple):
 def plan(
     pipeline: Pipeline, state: RunState, *, from_task: str | None = None, only_failed: bool = False
 ) -> Plan:
-    """What to do again. Raises Conflict when the run's state does not allow it, NotFound for an unknown
+    """What a resume does again. Raises Conflict when the run's state does not allow it, NotFound for an unknown
     task."""
     short = state.run[-6:]
-    names = [t.name for t in pipeline.tasks]
-    if from_task is not None and from_task not in names:
-        raise NotFound(f"run {short} has no task {from_task!r}{did_you_mean(from_task, names)}")
-    if state.state in ("pending", "running"):
-        raise Conflict(f"run {short} has not ended, it is {state.state}", hint=f"Watch it: %po show {short}")
-    if state.state == "waiting":
-        raise Conflict(f"run {short} waits for a decision", hint=f"%po approve {short}, or %po reject {short}")
+    names = _names(pipeline, state, from_task)
     if state.state == "done" and not only_failed:
         raise Conflict(
             f"run {short} is done, there is nothing to resume",
-            hint="Failed rows of a map: resume with only_failed. All of it again: start a new run.",
+            hint=f"Failed rows of a map: resume with only_failed. All of it again: po restart {short}",
         )
     again = {n for n in names if state.tasks[n].state in ("failed", "cancelled")}
     clear: set[str] = set()
@@ -46,8 +45,76 @@ def plan(
         again |= rows
         clear = {n for n in names if n not in rows and pipeline.upstream_of(n) & rows}
     if from_task is not None:
-        clear |= {from_task} | {n for n in names if from_task in pipeline.upstream_of(n)}
+        clear |= {from_task} | _after(pipeline, names, {from_task})
     again |= clear
+    directed = _directed(pipeline, state, names, again)
+    return _plan(state, names, again | directed, clear | directed)
+
+
+def restart_plan(pipeline: Pipeline, state: RunState, *, task: str | None = None, only: bool = False) -> Plan:
+    """What a restart does again: everything, `task` and all that follows it, or `task` only.
+
+    Raises Conflict when the run has not ended, or when what the only task needs is not there; NotFound.
+    """
+    short = state.run[-6:]
+    names = _names(pipeline, state, task)
+    if task is None:
+        again = set(names)
+    elif not only:
+        again = {task} | _after(pipeline, names, {task})
+        again |= {n for n in names if state.tasks[n].state in ("failed", "cancelled")}
+        again |= _directed(pipeline, state, names, again)
+    else:
+        missing = [
+            n for n in sorted(pipeline.upstream_of(task)) if state.tasks[n].state not in ("done", "skipped")
+        ]
+        if missing:
+            raise Conflict(
+                f"task {task!r} of run {short} needs {missing[0]!r}, which is {state.tasks[missing[0]].state}",
+                hint=f"Restart from there: po restart {short} --task {missing[0]}",
+            )
+        again = {task} | {n for n in names if state.tasks[n].skipped_by == task}
+        while more := {n for n, added in state.added.items() if added.by in again} - again:
+            again |= more
+    return _plan(state, names, again, again)
+
+
+def gate_words(state: RunState, task: str) -> dict[str, Any]:
+    """`{message, artifacts}` of the task's gate, to open it again."""
+    info = state.tasks[task].gate_info or {}
+    return {"message": info.get("message", ""), "artifacts": info.get("artifacts", [])}
+
+
+def _names(pipeline: Pipeline, state: RunState, task: str | None) -> list[str]:
+    short = state.run[-6:]
+    names = [t.name for t in pipeline.tasks]
+    if task is not None and task not in names:
+        raise NotFound(f"run {short} has no task {task!r}{did_you_mean(task, names)}")
+    if state.state in ("pending", "running"):
+        raise Conflict(f"run {short} has not ended, it is {state.state}", hint=f"Watch it: %po show {short}")
+    if state.state == "waiting":
+        raise Conflict(f"run {short} waits for a decision", hint=f"%po approve {short}, or %po reject {short}")
+    return names
+
+
+def _after(pipeline: Pipeline, names: Sequence[str], tasks: set[str]) -> set[str]:
+    return {n for n in names if pipeline.upstream_of(n) & tasks}
+
+
+def _directed(pipeline: Pipeline, state: RunState, names: Sequence[str], again: set[str]) -> set[str]:
+    """What the tasks of `again` added or skipped, and all that followed from it."""
+    found: set[str] = set()
+    while True:
+        who = again | found
+        more = {n for n, added in state.added.items() if added.by in who}
+        more |= {n for n in names if state.tasks[n].skipped_by in who}
+        more |= _after(pipeline, names, more) if more else set()
+        if more <= who:
+            return found
+        found |= more - again
+
+
+def _plan(state: RunState, names: Sequence[str], again: set[str], clear: set[str]) -> Plan:
     # A rejected gate is asked again, unless its task itself is done again: what was paid for is not redone
     # (P12).
     ask = tuple(n for n in names if state.tasks[n].gate == "rejected" and n not in again)

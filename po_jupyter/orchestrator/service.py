@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import secrets
 import sys
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,14 +20,17 @@ from po_jupyter.model.pipeline import RunBudget
 from po_jupyter.model.reading import check_pipeline, read_pipeline
 from po_jupyter.model.run import ENDED, RunView
 from po_jupyter.orchestrator import link, submission
+from po_jupyter.orchestrator.audit import AuditLog
 from po_jupyter.orchestrator.feed import Feed
+from po_jupyter.orchestrator.job_control import JobControl
+from po_jupyter.orchestrator.keeping import Keeping, clean
 from po_jupyter.orchestrator.lease import OrchestratorLease
 from po_jupyter.orchestrator.local_models import LocalModels
-from po_jupyter.orchestrator.reader import Reader
 from po_jupyter.orchestrator.reception import Reception
 from po_jupyter.orchestrator.recovery import Following, recover
 from po_jupyter.orchestrator.registry import Registry
-from po_jupyter.orchestrator.resume import plan
+from po_jupyter.orchestrator.resume import gate_words, plan
+from po_jupyter.orchestrator.retention import Policy, Retention, policy_of, remove_run_dir
 from po_jupyter.orchestrator.views import Views, brief
 from po_jupyter.orchestrator.workers import Supervisor
 from po_jupyter.orchestrator.zygote import version
@@ -36,10 +40,11 @@ from po_jupyter.telemetry.correlation import request_id
 
 log = structlog.get_logger("po_jupyter.orchestrator")
 
+_PATIENCE = 10.0  # s that one request to clean may take; its caller asks again
 _THREADS = 6  # that wait for the store; it has a thread for each of its shards itself
 
 
-class Orchestrator(Reader):
+class Orchestrator(JobControl):
     """Runs of one data directory.
 
     Several of them may share one store: one holds the orchestrator's lease and has the workers, the others
@@ -67,6 +72,9 @@ class Orchestrator(Reader):
         self._registry = Registry(self._store)
         self._zygotes = Zygotes(settings.data_dir / "logs")
         self._models = LocalModels(settings)
+        self._retention = Retention(settings, self._store, self._views)
+        self._audit = AuditLog(settings.data_dir / "audit")
+        self._keeping: Keeping | None = None
         self._supervisor: Supervisor | None = None
         self._listener: link.Listener | None = None
         self._holding: list[asyncio.Task[Any]] = []
@@ -124,6 +132,11 @@ class Orchestrator(Reader):
             asyncio.create_task(self._warm_up(), name="warm up"),
         ]
         await recover(self._store, supervisor, self._do)
+        self._keeping = Keeping(
+            self.settings, self._store, self._registry, self._views, self.feed,
+            audit=self._audit, run_off_loop=self._do, created=self._taken_in,
+        )  # fmt: skip
+        await self._keeping.start()
 
     async def _warm_up(self) -> None:
         with contextlib.suppress(Exception):  # the first run says what is wrong with it
@@ -135,6 +148,9 @@ class Orchestrator(Reader):
         self._follow()
 
     async def _step_down(self, *, drain: bool) -> None:
+        keeping, self._keeping = self._keeping, None
+        if keeping is not None:
+            await keeping.close()
         supervisor, self._supervisor = self._supervisor, None
         for task in self._holding:
             task.cancel()
@@ -169,10 +185,19 @@ class Orchestrator(Reader):
                 "since": document.get("since"),
             },
             "data_dir": str(self.settings.data_dir),
+            "inbox_dir": str(self.settings.inbox_dir) if self.settings.inbox_dir is not None else None,
             "limits": {"running": self.settings.max_running},
+            "runs": self.load(),
             "providers": sorted(specs()),
             "python": sys.version.split()[0],
         }
+
+    def load(self) -> dict[str, int | None]:
+        """`{running, queued}`: runs that have a worker, and runs that wait for one (B14). None when another
+        server knows."""
+        if not self._ready or self._supervisor is None:
+            return {"running": None, "queued": None}
+        return {"running": self._supervisor.busy(), "queued": len(self._supervisor.queue)}
 
     def live_runs(self) -> int:
         """Runs at work or queued: what keeps a server from being idle."""
@@ -199,12 +224,21 @@ class Orchestrator(Reader):
         if created:
             state = fold(RunState(new.run), [{**e, "offset": i} for i, e in enumerate(new.events, 1)])
             self._views.keep(state, brief(new.definition["seed"]))
-            self.feed.changed(new.run)
-            if self._supervisor is not None:
-                self._supervisor.submitted(head)
-            else:
-                await self._nudge(new.run)
-        return await self._view(head), created
+            return await self._begin(head, new.definition), True
+        return await self._view(head), False
+
+    async def _begin(self, head: Head, definition: Mapping[str, Any]) -> RunView:
+        """Have a run that was made right now worked off."""
+        self.feed.changed(head["run"])
+        if self._supervisor is not None:
+            self._supervisor.submitted(head, definition)
+        else:
+            await self._nudge(head["run"])
+        return await self._view(head)
+
+    async def _taken_in(self, new: NewRun, head: Head, fresh: bool) -> None:
+        """A file became a run, now (`fresh`) or before something failed on the way."""
+        await (self._begin(head, new.definition) if fresh else self._changed(head["run"]))
 
     def _create(
         self, asked: submission.Submission, owner: str, code_allowed: bool
@@ -321,7 +355,7 @@ class Orchestrator(Reader):
             if budget:
                 submission.check_tasks(wanted, self._views.pipeline(head["run"]))
             todo = plan(self._views.pipeline(head["run"]), state, from_task=from_task, only_failed=only_failed)
-            gates = [draft("gate.opened", t, **_gate(state, t)) for t in todo.ask]
+            gates = [draft("gate.opened", t, **gate_words(state, t)) for t in todo.ask]
             resumed = draft(
                 "run.resumed", by=owner or "admin", from_task=from_task, only_failed=only_failed,
                 budget=budget or {}, reset=list(todo.reset), clear=list(todo.clear), request=request_id.get(),
@@ -357,14 +391,39 @@ class Orchestrator(Reader):
         head = await self.find(run_id, owner)
 
         def remove() -> None:
-            import shutil
-
             self._store.delete_run(head["run"])
-            shutil.rmtree(self.settings.data_dir / "runs" / head["run"], ignore_errors=True)
+            remove_run_dir(self.settings.data_dir, head["run"])
             self._views.forget(head["run"])
 
         await self._do(remove)
         self.feed.changed(head["run"])
+
+    async def clean(
+        self,
+        owner: str | None,
+        *,
+        dry_run: bool = False,
+        older_than: float | None = None,
+        states: Sequence[str] = (),
+    ) -> dict[str, Any]:
+        """Delete old runs; answers as `keeping.clean` does.
+
+        With `older_than` (days): the `states` given, or else only finished ones. Without: what the settings of
+        retention say. Only ended runs are ever deleted; `dry_run` deletes nothing.
+        """
+        policy = policy_of(self.settings)._replace(max_bytes=0)
+        if older_than is not None:
+            policy = Policy(dict.fromkeys(states or ("done",), older_than))
+        elif states:
+            raise InvalidInput("`states` needs `older_than`", hint="For example 30 days; 0 means all of them.")
+        return await clean(
+            self._retention, policy, feed=self.feed, audit=self._audit, run_off_loop=self._do,
+            by=owner or "admin", owner=owner, dry_run=dry_run, patience=_PATIENCE,
+        )  # fmt: skip
+
+    async def usage(self, owner: str | None) -> dict[str, Any]:
+        """The room that runs take on the disk: `{disk: ...}` as `Retention.used` says it."""
+        return {"disk": await self._do(self._retention.used, owner)}
 
     async def _changed(self, run: str) -> RunView:
         self.feed.changed(run)
@@ -378,8 +437,3 @@ class Orchestrator(Reader):
         """Tell the holder; when it does not hear, the next one finds the run in the store."""
         if not await link.poke(self._address, run):
             log.warning("no orchestrator answers; the run starts when one does", run=run)
-
-
-def _gate(state: RunState, task: str) -> dict[str, Any]:
-    info = state.tasks[task].gate_info or {}
-    return {"message": info.get("message", ""), "artifacts": info.get("artifacts", [])}

@@ -20,6 +20,8 @@ from po_jupyter.store.base import Head
 
 log = structlog.get_logger("po_jupyter.uplink")
 
+_FIRST = 0.05  # s until the first connection, unless somebody watches: many runs are over by then
+_FIRST = 0.05  # s until the first connection, unless somebody watches: many runs are over by then
 _RECONNECT = 0.25  # s between looks for a new orchestrator
 _TEXT_RATE = 0.05  # s between messages with text: 20 a second read as live
 _TEXT_MAX = 100_000  # characters kept until the next of them
@@ -44,7 +46,10 @@ class Uplink:
     """
 
     def __init__(self, address: Path, settings: Settings, *, run: str, watched: bool = False) -> None:
-        self.watched = watched
+        # Whoever submits a run starts to watch it a moment later: until the orchestrator says otherwise
+        # somebody does, or the first answer would not be seen as it is written.
+        self.watched = True
+        self._eager = watched
         self.on_look: Callable[[], Any] = _nothing
         self.on_cancel: Callable[[], Any] = _nothing
         self.on_drain: Callable[[], Any] = _nothing
@@ -54,7 +59,7 @@ class Uplink:
         self._run = run
         self._fence = 0
         self._channel: Channel | None = None
-        self._connected = asyncio.Event()
+        self._hurry = asyncio.Event()  # set when the connection is needed now
         self._loop = asyncio.get_running_loop()
         self._ids = itertools.count(1)
         self._needs: dict[int, _Need] = {}
@@ -103,8 +108,10 @@ class Uplink:
 
     def _tell_texts(self) -> None:
         self._text_timer = None
+        if self._channel is None and self.watched and not self._ended.is_set():
+            return  # told when connected
         texts, self._texts = self._texts, {}
-        if self._channel is not None:
+        if self._channel is not None and self.watched:
             for text in texts.values():
                 self._channel.send("text", **text)
 
@@ -118,6 +125,7 @@ class Uplink:
         message: Message = {"id": number, "what": what, **fields}
         answer: asyncio.Future[Message] = self._loop.create_future()
         self._needs[number] = _Need(message, answer, progress)
+        self._hurry.set()
         if self._channel is not None:
             self._channel.send("need", **message)
         try:
@@ -129,14 +137,9 @@ class Uplink:
         return said
 
     async def bye(self, state: str) -> None:
-        """The last word: in which state the run leaves this process. Said to whoever is there, waited for
-        briefly."""
+        """The last word: in which state the run leaves this process. The exit status and the store say the
+        same, so nobody has to be there to hear it."""
         self._ended.set()
-        if self._channel is None:
-            # Often the run was faster than the connection.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(1.0):
-                    await self._connected.wait()
         self._tell_texts()
         if self._channel is not None:
             self._channel.send("bye", state=state)
@@ -158,6 +161,10 @@ class Uplink:
     # -- what it hears --------------------------------------------------------------------------
 
     async def _stay_connected(self) -> None:
+        if not self._eager:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_FIRST):
+                    await self._hurry.wait()
         while True:
             try:
                 channel = await connect(self._address)
@@ -170,7 +177,6 @@ class Uplink:
                 await self._listen(channel)
             finally:
                 self._channel = None
-                self._connected.clear()
                 await channel.close()
             await asyncio.sleep(_RECONNECT)
 
@@ -182,7 +188,7 @@ class Uplink:
                 case "welcome":
                     self.watched = bool(message.get("watched"))
                     self._channel = channel
-                    self._connected.set()
+                    self._tell_texts()
                     for need in self._needs.values():
                         channel.send("need", **need.message)
                 case "watched":

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from threading import Lock
 from typing import Any
 
+from po_jupyter.engine.effective import effective
 from po_jupyter.engine.history import expand
 from po_jupyter.engine.state import RunState, fold, view
 from po_jupyter.errors import InvalidInput, NotFound
@@ -74,8 +75,9 @@ class Views:
         return view(state, seed, position=position)
 
     def pipeline(self, run: str) -> Pipeline:
-        """The run's own snapshot of its pipeline."""
-        return check_pipeline(self._store.definition(run)["pipeline"])
+        """The run's own snapshot of its pipeline, with what its tasks added."""
+        pipeline = check_pipeline(self._store.definition(run)["pipeline"])
+        return effective(pipeline, self.state(self._store.head(run)))
 
     # -- results --------------------------------------------------------------------------------
 

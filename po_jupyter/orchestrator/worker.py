@@ -35,9 +35,8 @@ from po_jupyter.telemetry.correlation import request_id
 log = structlog.get_logger("po_jupyter.worker")
 
 
-def main(request: Mapping[str, Any]) -> int:
-    """Do the run of `request` `{run, settings, address, expect, watched}`; the exit status of the process."""
-    settings = Settings.model_validate(request["settings"])
+def main(request: Mapping[str, Any], settings: Settings) -> int:
+    """Do the run of `request` `{run, address, expect, watched, shards}`; the exit status of the process."""
     logging.configure_worker(settings, run=request["run"], token=request.get("log_token"))
     descriptors.own()  # after the log took its own: what libraries print goes to the stage that runs
     # Not `asyncio.run`: it would wait for threads in which user code still blocks. The zygote's child ends with
@@ -58,11 +57,9 @@ def main(request: Mapping[str, Any]) -> int:
 
 async def _work(request: Mapping[str, Any], settings: Settings) -> int:
     run: str = request["run"]
-    store = DiskStore(
-        settings.data_dir / "store", shards=settings.store_shards, allow_network=settings.allow_network_store
-    )
+    store = DiskStore(settings.data_dir / "store", shards=request["shards"], checked=True)
     link = Uplink(Path(request["address"]), settings, run=run, watched=bool(request.get("watched")))
-    lease = await asyncio.to_thread(take, store, run, request.get("expect"))
+    lease = take(store, run, request.get("expect"))  # on the loop: there is nothing else on it yet
     link.start(lease.fence)
 
     async def endpoint(model: str) -> Endpoint:

@@ -8,26 +8,26 @@ and doing it twice changes nothing.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import random
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import structlog
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential, wait_random
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidInput, NotFound, PoError, SpawnFailed, StoreError, VersionMismatch
 from po_jupyter.model.run import ENDED
 from po_jupyter.orchestrator import ending, processes
-from po_jupyter.orchestrator.environment import worker_environment
 from po_jupyter.orchestrator.feed import Feed
-from po_jupyter.orchestrator.link import Channel
+from po_jupyter.orchestrator.launching import Launch, Launcher, launch_of, silence_of
+from po_jupyter.orchestrator.link import IN_ORDER, Channel
 from po_jupyter.orchestrator.queue import RunQueue
 from po_jupyter.orchestrator.views import Views
 from po_jupyter.orchestrator.zygotes import Zygotes
@@ -36,7 +36,6 @@ from po_jupyter.store.base import Head, Store
 log = structlog.get_logger("po_jupyter.workers")
 
 _LINGER = 3.0  # s that a worker may take to exit after its last word
-_GRACE = 30.0  # s added to the longest timeout of a run's tasks before a silent worker is taken for hung
 _STORE_RETRY = 2.0  # s until a run whose worker could not use the store is tried again
 
 
@@ -79,12 +78,13 @@ class Supervisor:
         self._store = store
         self._views = views
         self._feed = feed
-        self._zygotes = zygotes
-        self._address = address
         self._do = run_off_loop
+        shards = getattr(store, "shards", settings.store_shards)
+        self._launcher = Launcher(settings, zygotes, address, shards)
         self.queue = RunQueue()
         self.workers: dict[str, Worker] = {}
         self._starting: set[str] = set()
+        self._fresh: dict[str, Launch] = {}  # how to start runs that nobody has touched since they were made
         self._missed: set[str] = set()  # runs that were told something before their worker could hear it
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -92,8 +92,9 @@ class Supervisor:
 
     # -- the one way in -------------------------------------------------------------------------
 
-    def submitted(self, head: Head) -> None:
+    def submitted(self, head: Head, definition: Mapping[str, Any]) -> None:
         """A run that was created right now: nothing to look up."""
+        self._fresh[head["run"]] = launch_of(head, definition)
         self.queue.add(head)
         self.pump()
 
@@ -103,6 +104,7 @@ class Supervisor:
         if self._stopping:
             return
         try:
+            self._fresh.pop(run, None)
             async with self._locked(run):
                 await self._attend(run)
         except NotFound:
@@ -160,7 +162,7 @@ class Supervisor:
 
     def pump(self) -> None:
         """Start workers while there are runs and room."""
-        while not self._stopping and self._busy() < self._settings.max_running:
+        while not self._stopping and self.busy() < self._settings.max_running:
             run = self.queue.pop()
             if run is None:
                 return
@@ -169,27 +171,16 @@ class Supervisor:
             self._starting.add(run)
             self.go(self._start(run), f"start {run}")
 
-    def _busy(self) -> int:
+    def busy(self) -> int:
+        """Workers that are at work or about to be: what `max_running` limits."""
         return len(self._starting) + sum(w.bye is None for w in self.workers.values())
 
     async def _start(self, run: str) -> None:
         try:
-            head, definition = await self._do(self._read, run)
-            if head["state"] not in ("pending", "running"):
+            launch = self._fresh.pop(run, None) or await self._do(self._read, run)
+            if launch is None:
                 return
-            retry = AsyncRetrying(
-                stop=stop_after_attempt(self._settings.spawn_attempts),
-                wait=wait_exponential(multiplier=0.5, max=30.0) + wait_random(0, 0.5),
-                retry=retry_if_exception_type((SpawnFailed, VersionMismatch)),
-                before_sleep=lambda again: log.warning(
-                    "a worker could not be started", run=run, attempt=again.attempt_number,
-                    error=str(again.outcome.exception()) if again.outcome else "",
-                ),
-                reraise=True,
-            )  # fmt: skip
-            async for attempt in retry:
-                with attempt:
-                    await self._spawn(head, definition)
+            await self._launch(run, launch)
         except NotFound:
             pass
         except (SpawnFailed, VersionMismatch, InvalidInput) as error:
@@ -208,29 +199,23 @@ class Supervisor:
             self.pump()
 
     async def _give_up(self, run: str, error: PoError) -> None:
-        if not self._stopping:
-            log.error("no worker for the run", run=run, error=error.message)
+        if self._stopping:
+            return
+        log.error("no worker for the run", run=run, error=error.message)
+        try:
             await self._do(ending.dead, self._store, run, error)
-            self._feed.changed(run)
+        except StoreError as failed:
+            log.error("cannot record that", run=run, error=failed.message)
+            self._later(_STORE_RETRY, run)
+        self._feed.changed(run)
 
-    def _read(self, run: str) -> tuple[Head, dict[str, Any]]:
-        return self._store.head(run), self._store.definition(run)
+    def _read(self, run: str) -> Launch | None:
+        head = self._store.head(run)
+        if head["state"] not in ("pending", "running"):
+            return None
+        return launch_of(head, self._store.definition(run))
 
-    async def _spawn(self, head: Head, definition: dict[str, Any]) -> None:
-        run = head["run"]
-        zygote = await self._zygotes.get(definition.get("interpreter"))
-        settings = self._settings
-        request = {
-            "run": run,
-            "settings": settings.model_dump(mode="json", exclude={"auth_token", "log_remote_token"}),
-            "log_token": settings.log_remote_token.get_secret_value() if settings.log_remote_token else None,
-            "address": str(self._address),
-            "expect": head["fence"],
-            "watched": self._feed.watched(run),
-            "cwd": definition.get("cwd"),
-            "log": str(settings.data_dir / "runs" / run / "worker.log"),
-            "env": worker_environment(settings.worker_env),
-        }
+    async def _launch(self, run: str, launch: Launch) -> None:
         early: list[int | None] = []
         worker: Worker | None = None
 
@@ -240,8 +225,8 @@ class Supervisor:
             else:
                 self._exited(worker, status)
 
-        identity = await zygote.spawn(request, on_exit)
-        worker = Worker(run, identity, _silence(definition, settings))
+        identity = await self._launcher.start(run, launch, on_exit, watched=self._feed.watched(run))
+        worker = Worker(run, identity, launch.silence)
         self._starting.discard(run)
         self.workers[run] = worker
         log.info("worker started", run=run, pid=worker.pid)
@@ -252,12 +237,12 @@ class Supervisor:
         """Look after a worker that an earlier orchestrator started."""
         run, holder = head["run"], head["holder"]
         assert holder is not None
-        worker = self.workers[run] = Worker(run, dict(holder), _GRACE + 7 * 24 * 3600, ours=False)
+        worker = self.workers[run] = Worker(run, dict(holder), math.inf, ours=False)
         self.queue.discard(run)
         log.info("worker adopted", run=run, pid=worker.pid)
 
         async def measure() -> None:
-            worker.silence = _silence(await self._do(self._store.definition, run), self._settings)
+            worker.silence = silence_of(await self._do(self._store.definition, run))
 
         self._watch(worker)
         self.go(measure(), f"measure {run}")
@@ -308,7 +293,8 @@ class Supervisor:
             if status is None:
                 await self._do(processes.end_leftovers, worker.pid)
             delay = 0.0
-            if worker.bye is None and not self._stopping:
+            # Many runs end before they are connected: then the exit status is the last word.
+            if worker.bye is None and status != IN_ORDER and not self._stopping:
                 try:
                     delay = await self._crashed(worker, status)
                 except PoError as error:
@@ -366,9 +352,10 @@ class Supervisor:
     async def stop(self, *, drain: bool = True) -> None:
         """Drain every worker, wait `shutdown_timeout`, end what is left. With `drain` false: let them go on."""
         self._stopping = True
-        for task in list(self._tasks):
-            if task.get_name().startswith("start "):
-                task.cancel()
+        starts = [t for t in self._tasks if t.get_name().startswith("start ")]
+        for task in starts:
+            task.cancel()
+        await asyncio.gather(*starts, return_exceptions=True)
         if drain:
             workers = list(self.workers.values())
             for worker in workers:
@@ -427,9 +414,3 @@ class Supervisor:
             lock, users = self._locks.pop(run)
             if users > 1:
                 self._locks[run] = (lock, users - 1)
-
-
-def _silence(definition: dict[str, Any], settings: Settings) -> float:
-    tasks = definition["pipeline"].get("tasks", ())
-    longest = max((float(t.get("timeout", 300.0)) for t in tasks if isinstance(t, dict)), default=300.0)
-    return max(longest, 300.0 if any(isinstance(t, str) for t in tasks) else 0.0) + _GRACE

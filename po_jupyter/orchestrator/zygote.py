@@ -58,6 +58,9 @@ def preload() -> None:
     for name in _PRELOAD:
         with suppress(ModuleNotFoundError):
             importlib.import_module(name)
+    from po_jupyter.orchestrator.warmup import warm_up
+
+    warm_up()
 
 
 class Zygote:
@@ -67,6 +70,7 @@ class Zygote:
         self._parent = parent
         self._buffer = b""
         self._children: set[int] = set()
+        self._settings: tuple[Any, Any] = (None, None)  # as they came last, and read
         self._wakeup, wakeup_end = socket.socketpair()
         for end in (self._wakeup, wakeup_end):
             end.setblocking(False)
@@ -111,8 +115,13 @@ class Zygote:
         return True
 
     def _spawn(self, message: dict[str, Any]) -> None:
+        from po_jupyter.config import Settings
         from po_jupyter.orchestrator.processes import created
 
+        request = message["request"]
+        if request["settings"] != self._settings[0]:
+            # Read here, once for all that follow, and not in each of them.
+            self._settings = request["settings"], Settings.model_validate(request["settings"])
         try:
             pid = os.fork()
         except OSError as error:
@@ -122,7 +131,7 @@ class Zygote:
             status = 1
             try:
                 self._leave()
-                status = become_worker(message["request"])
+                status = become_worker(request, self._settings[1])
             except SystemExit as error:
                 status = error.code if isinstance(error.code, int) else 1
             except BaseException:
@@ -163,7 +172,7 @@ class Zygote:
                 self._say(op="exited", pid=pid, status=os.waitstatus_to_exitcode(status))
 
 
-def become_worker(request: dict[str, Any]) -> int:
+def become_worker(request: dict[str, Any], settings: Any) -> int:
     """Turn this fresh child into the worker of a run: own session, log, directory, environment; its exit
     status."""
     os.setsid()
@@ -189,7 +198,7 @@ def become_worker(request: dict[str, Any]) -> int:
         sys.path.insert(0, request["cwd"])
     from po_jupyter.orchestrator import worker
 
-    return worker.main(request)
+    return worker.main(request, settings)
 
 
 def main() -> None:
@@ -198,8 +207,10 @@ def main() -> None:
     # A collection after the fork would touch every preloaded object and copy its page.
     gc.disable()
     preload()
+    gc.collect()
     gc.freeze()
     gc.enable()
+    gc.set_threshold(20_000, 20, 50)  # a short run ends before the first collection
     Zygote(parent).serve()
     os._exit(0)
 

@@ -7,7 +7,7 @@ there, and a request that comes earlier waits a moment for it.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jupyter_server.extension.application import ExtensionApp
 from traitlets import Dict, Float, Integer, Type, Unicode
@@ -17,6 +17,9 @@ from po_jupyter.errors import InvalidSettings, PoError
 from po_jupyter.server.activity import report
 from po_jupyter.server.auth import Limiter
 from po_jupyter.server.host import Host
+
+if TYPE_CHECKING:
+    from po_jupyter.orchestrator.audit import AuditLog
 
 _FORWARDED = {
     "po_data_dir": "data_dir",  # Jupyter's own applications have a data_dir, for kernelspecs and the like
@@ -86,6 +89,13 @@ class PoExtension(ExtensionApp):
         self.streams: set[asyncio.Task[None]] = set()
         self.host = Host(self.po_settings, self.orchestrator_class, self.log, broken)
         self._reporter: asyncio.Task[None] | None = None
+
+    @property
+    def audit(self) -> AuditLog:
+        """Where the changes are told of; imported with the first of them, not at the server's start."""
+        from po_jupyter.orchestrator.audit import AuditLog
+
+        return AuditLog(self.po_settings.data_dir / "audit")
 
     def initialize_handlers(self) -> None:
         """One handler for the whole prefix, unknown paths included."""

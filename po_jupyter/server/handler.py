@@ -22,7 +22,7 @@ from tornado.web import HTTPError, stream_request_body
 from po_jupyter.errors import Forbidden, InvalidInput, NotFound, PoError, Unauthenticated
 from po_jupyter.model.violations import violations_of
 from po_jupyter.server import auth
-from po_jupyter.server.routes import Answer, Call, Download, Route, Streamed, Table
+from po_jupyter.server.routes import Answer, Call, File, Route, Streamed, Table
 from po_jupyter.telemetry import correlation
 from po_jupyter.telemetry.logging import redactor
 
@@ -181,11 +181,17 @@ class ApiHandler(JupyterHandler):
             last_event_id=self.request.headers.get("Last-Event-ID"),
         )
         result = await route.run(call)
+        if route.audited:
+            await asyncio.to_thread(self._audit, call, result)
         if isinstance(result, Streamed):
             await self._stream(result)
             return
-        if isinstance(result, Download):
-            await self._download(result)
+        if isinstance(result, File):
+            self.set_header("Content-Type", "application/octet-stream")
+            name = quote(result.name, safe="")
+            self.set_header("Content-Disposition", f"attachment; filename*=UTF-8''{name}")
+            self.set_header("Content-Security-Policy", "default-src 'none'; sandbox")
+            self.finish(result.content)
             return
         answer = result if isinstance(result, Answer) else Answer(result)
         self.set_status(answer.status)
@@ -194,6 +200,20 @@ class ApiHandler(JupyterHandler):
             self.finish()
         else:
             self.finish(_dumps(answer.value))
+
+    def _audit(self, call: Call, result: Any) -> None:
+        """A line about the change that was just made: who, what, on which thing, as what was asked."""
+        value = result.value if isinstance(result, Answer) else result
+        about: dict[str, Any] = dict(call.path)
+        if isinstance(value, dict) and isinstance(value.get("run"), dict):
+            run = value["run"]
+            about.update(run=run["id"], pipeline=run["pipeline"], name=run["name"], state=run["state"])
+            about.pop("id", None)
+        asked = call.body.model_dump(exclude_unset=True) if call.body is not None else {}
+        for field, given in asked.items():  # only what is small: neither definitions nor data
+            if field not in (*about, "by", "action", "at") and not isinstance(given, dict | list):
+                about[field] = given[:500] if isinstance(given, str) else given
+        self._extension.audit.append(by=call.owner, action=self._route.run.__name__, **about)
 
     # Read by a server that allows no unauthenticated access: these have a rule of their own, `prepare`.
     setattr(_serve, "__allow_unauthenticated", False)
@@ -225,26 +245,9 @@ class ApiHandler(JupyterHandler):
             raise InvalidInput(f"the body must be a JSON object, not {type(value).__name__}")
         return value
 
-    async def _download(self, file: Download) -> None:
-        """Send a file that nobody vouches for: as bytes to be saved, in a sandbox if it is opened all the same."""
-        self.set_header("Content-Type", "application/octet-stream")
-        self.set_header("Content-Disposition", f"attachment; filename*=UTF-8''{quote(file.name, safe='')}")
-        self.set_header("Content-Security-Policy", "default-src 'none'; sandbox")
-        self.set_header("Content-Length", str(file.size))
-        sent = 0
-        try:
-            async for piece in file.source:
-                piece = piece[: file.size - sent]  # it may still grow: what was promised is what is sent
-                sent += len(piece)
-                self.write(piece)
-                await self.flush()
-        except StreamClosedError:
-            return
-        self.finish()
-
     # -- streams --------------------------------------------------------------------------------
     async def _stream(self, streamed: Streamed) -> None:
-        self.set_header("Content-Type", "text/event-stream; charset=utf-8")
+        self.set_header("Content-Type", f"{streamed.media}; charset=utf-8")
         self.set_header("Cache-Control", "no-cache, no-transform")
         self.set_header("X-Accel-Buffering", "no")
         # Says "already encoded" to the server's gzip filter, which would hold a compressor for every stream.
@@ -307,11 +310,12 @@ class ApiHandler(JupyterHandler):
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Our own errors are answers, not accidents; only the 5xx among them are worth a line."""
-        if not isinstance(value, PoError):
-            # Not as the base says it: it shows the whole address, and there may be a token in it (P10).
-            self.log.error(
-                "po_jupyter: %s %s failed", self.request.method, self.request.path, exc_info=(typ, value, tb)
-            )
+        if not isinstance(value, PoError | HTTPError):
+            # Not the base's line, which shows the whole address: `?token=` may be in it (P10).
+            where = f"{self.request.method} {self.request.path}"
+            self.log.error("po_jupyter: %s failed", where, exc_info=(typ, value, tb))
+        elif not isinstance(value, PoError):
+            super().log_exception(typ, value, tb)
         elif value.status >= 500:
             self.log.warning("po_jupyter: %s %s: %s", self.request.method, self.request.path, value.message)
 

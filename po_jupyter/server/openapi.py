@@ -60,10 +60,10 @@ def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
     for name, schema in query.get("properties", {}).items():
         required = name in query.get("required", [])
         parameters.append({"name": name, "in": "query", "required": required, "schema": schema})
-    media = "text/event-stream" if route.streams else "application/json"
+    plain = route.streams or route.media != "application/json"
     success: dict[str, Any] = {"description": route.summary}
     if route.success != 204:
-        success["content"] = {media: {"schema": {"type": "string" if route.streams else "object"}}}
+        success["content"] = {route.media: {"schema": {"type": "string" if plain else "object"}}}
     error = {"application/json": {"schema": {"$ref": _REF.format(model="Error")}}}
     operation: dict[str, Any] = {
         "operationId": route.run.__name__,

@@ -6,8 +6,9 @@ A route names its method, path, scopes (each an action and a resource of Jupyter
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,17 +18,24 @@ from po_jupyter.errors import InvalidInput
 from po_jupyter.model.violations import did_you_mean
 from po_jupyter.server import stream
 from po_jupyter.server.shapes import (
+    AuditQuery,
     CallsQuery,
+    CleanBody,
+    DeadQuery,
     DefinitionBody,
     EmptyBody,
     EstimateBody,
     EventsQuery,
+    ExportQuery,
+    ForkBody,
     GateBody,
     ItemsQuery,
     ListRuns,
     LogsQuery,
     OutputsQuery,
     Query,
+    RequeueBody,
+    RestartBody,
     ResumeBody,
     SubmitBody,
     ValidateBody,
@@ -37,6 +45,7 @@ if TYPE_CHECKING:
     from po_jupyter.server.extension import PoExtension
 
 PREFIX = "po/api/v1"
+EVENTS, LINES = "text/event-stream", "application/x-ndjson"
 
 
 class Answer(NamedTuple):
@@ -46,18 +55,18 @@ class Answer(NamedTuple):
     status: int = 200
 
 
+class File(NamedTuple):
+    """An answer that is a file, to be saved and never to be shown: a model may have written it (P6)."""
+
+    content: bytes
+    name: str
+
+
 class Streamed(NamedTuple):
-    """An answer that goes on: server-sent events."""
+    """An answer that goes on: server-sent events, or lines (`media`)."""
 
     source: AsyncGenerator[bytes, None]
-
-
-class Download(NamedTuple):
-    """A file: never shown by a browser, whatever is in it (P6)."""
-
-    source: AsyncIterator[bytes]
-    size: int
-    name: str
+    media: str = EVENTS
 
 
 @dataclass(frozen=True)
@@ -182,6 +191,48 @@ async def resume(call: Call) -> Any:
     )
 
 
+async def restart(call: Call) -> Any:
+    """Do an ended run again: all of it, from a task on, or one task only."""
+    body: RestartBody = call.body
+    return _run(
+        await call.orchestrator.restart(
+            call.path["id"], call.owner, body.task, only=body.only, clear_usage=body.clear_usage
+        )
+    )
+
+
+async def fork(call: Call) -> Any:
+    """A new run with the checkpoints of the tasks before one; the old run stays as it is."""
+    body: ForkBody = call.body
+    view = await call.orchestrator.fork(
+        call.path["id"],
+        call.owner,
+        body.from_task,
+        seed=body.seed,
+        pipeline=body.pipeline,
+        code_allowed=call.code_allowed,
+    )
+    return Answer(_run(view), 201)
+
+
+async def dead_letters(call: Call) -> Any:
+    """Runs that exhausted their attempts, with their context."""
+    query: DeadQuery = call.query
+    letters, cursor = await call.orchestrator.dead_letters(call.owner, query.cursor, query.limit)
+    return {"dead_letters": letters, "next": cursor}
+
+
+async def requeue(call: Call) -> Any:
+    """Try a dead run again."""
+    return _run(await call.orchestrator.requeue(call.path["id"], call.owner, call.body.from_task))
+
+
+async def discard(call: Call) -> Any:
+    """Remove a dead run."""
+    await call.orchestrator.discard(call.path["id"], call.owner)
+    return Answer(None, 204)
+
+
 async def gate(call: Call) -> Any:
     """Decide the open gate of a run."""
     return _run(await call.orchestrator.gate(call.path["id"], call.owner, call.body.decision, call.body.note))
@@ -190,6 +241,17 @@ async def gate(call: Call) -> Any:
 async def outputs(call: Call) -> Any:
     """Outputs of finished tasks."""
     return {"outputs": await call.orchestrator.outputs(call.path["id"], call.owner, call.query.task)}
+
+
+async def artifacts(call: Call) -> Any:
+    """Files that finished tasks wrote, and those that came with the seed."""
+    return {"artifacts": await call.orchestrator.artifacts(call.path["id"], call.owner)}
+
+
+async def artifact(call: Call) -> Any:
+    """One of these files."""
+    name = call.path["path"]
+    return File(await call.orchestrator.artifact(call.path["id"], call.owner, name), name.rpartition("/")[2])
 
 
 async def items(call: Call) -> Any:
@@ -217,18 +279,6 @@ async def logs(call: Call) -> Any:
     return {"logs": found}
 
 
-async def artifacts(call: Call) -> Any:
-    """Files that finished tasks wrote."""
-    return {"artifacts": await call.orchestrator.artifacts(call.path["id"], call.owner)}
-
-
-async def artifact(call: Call) -> Any:
-    """One of those files, as a download."""
-    name = call.path["path"]
-    source, size = await call.orchestrator.artifact(call.path["id"], call.owner, name)
-    return Download(source, size, name.rpartition("/")[2])
-
-
 async def run_events(call: Call) -> Any:
     """The events of a run: a stream (SSE), or one page in JSON when only that is accepted."""
     since = call.query.since
@@ -248,6 +298,36 @@ async def all_events(call: Call) -> Any:
     return Streamed(stream.all_runs(call.orchestrator, call.owner))
 
 
+async def export(call: Call) -> Any:
+    """Ended runs, the newest first, as lines of JSON (ndjson)."""
+    query: ExportQuery = call.query
+    return Streamed(
+        stream.ended_runs(call.orchestrator, call.owner, query.state, query.pipeline), media=LINES
+    )
+
+
+async def usage(call: Call) -> Any:
+    """How much room my runs take, by state."""
+    return await call.orchestrator.usage(call.owner)
+
+
+async def clean(call: Call) -> Any:
+    """Delete old ended runs, or say which would go; what can be resumed stays unless its state is named."""
+    body: CleanBody = call.body
+    return await call.orchestrator.clean(
+        call.owner, dry_run=body.dry_run, older_than=body.older_than, states=body.states
+    )
+
+
+async def audit(call: Call) -> Any:
+    """Who changed what, and when; the newest first."""
+    query: AuditQuery = call.query
+    entries, cursor = await asyncio.to_thread(
+        call.extension.audit.read, cursor=query.cursor, limit=query.limit
+    )
+    return {"entries": entries, "next": cursor}
+
+
 def _run(view: Any) -> dict[str, Any]:
     return {"run": stream.dump(view)}
 
@@ -265,8 +345,15 @@ class Route:
     body: type[BaseModel] | None = None
     success: int = 200
     streams: bool = False
+    media: str = "application/json"  # of the answer
+    changes: bool | None = None  # something durable, so that the audit log tells of it; None: all but GET do
     needs_orchestrator: bool = True
     asks_code: bool = False
+
+    @property
+    def audited(self) -> bool:
+        """Whether a call of it is a line of the audit log, as an action with the function's name."""
+        return self.changes if self.changes is not None else self.method != "GET"
 
     @property
     def summary(self) -> str:
@@ -307,12 +394,13 @@ class Table:
 
 def _pattern(path: str) -> re.Pattern[str]:
     parts = re.split(r"\{(\w+)\}", path)  # text, name, text, name, ...
-
-    def group(name: str) -> str:
-        # A path is a name with slashes in it.
-        return f"(?P<{name}>.{{1,1000}})" if name == "path" else f"(?P<{name}>[^/]{{1,200}})"
-
-    return re.compile("".join(group(part) if i % 2 else re.escape(part) for i, part in enumerate(parts)))
+    steps = {"path": "."}  # the name of a file may have directories
+    return re.compile(
+        "".join(
+            f"(?P<{part}>{steps.get(part, '[^/]')}{{1,200}})" if i % 2 else re.escape(part)
+            for i, part in enumerate(parts)
+        )
+    )
 
 
 TABLE = Table(
@@ -322,25 +410,34 @@ TABLE = Table(
         Route("GET", "openapi.json", READ, openapi, needs_orchestrator=False),
         Route("GET", "meta", READ, meta),
         Route("GET", "pipelines", READ, list_pipelines),
-        Route("POST", "pipelines/validate", READ, validate, body=ValidateBody),
+        Route("POST", "pipelines/validate", READ, validate, body=ValidateBody, changes=False),
         Route("GET", "pipelines/{name}", READ, get_pipeline),
         Route("PUT", "pipelines/{name}", WRITE, put_pipeline, body=DefinitionBody, success=201),
         Route("DELETE", "pipelines/{name}", WRITE, delete_pipeline, success=204),
         Route("POST", "runs", WRITE, submit, body=SubmitBody, success=201, asks_code=True),
         Route("POST", "runs/estimate", READ, estimate, body=EstimateBody, asks_code=True),
         Route("GET", "runs", READ, list_runs, query=ListRuns),
+        Route("GET", "runs/export", READ, export, query=ExportQuery, streams=True, media=LINES),
         Route("GET", "runs/{id}", READ, get_run),
         Route("DELETE", "runs/{id}", WRITE, delete_run, success=204),
         Route("POST", "runs/{id}/cancel", WRITE, cancel, body=EmptyBody),
         Route("POST", "runs/{id}/resume", WRITE, resume, body=ResumeBody),
+        Route("POST", "runs/{id}/restart", WRITE, restart, body=RestartBody),
+        Route("POST", "runs/{id}/fork", WRITE, fork, body=ForkBody, success=201, asks_code=True),
         Route("POST", "runs/{id}/gate", ("gates",), gate, body=GateBody),
         Route("GET", "runs/{id}/outputs", READ, outputs, query=OutputsQuery),
+        Route("GET", "runs/{id}/artifacts", READ, artifacts),
+        Route("GET", "runs/{id}/artifacts/{path}", READ, artifact, media="application/octet-stream"),
         Route("GET", "runs/{id}/items", READ, items, query=ItemsQuery),
         Route("GET", "runs/{id}/calls", READ, calls, query=CallsQuery),
         Route("GET", "runs/{id}/logs", READ, logs, query=LogsQuery),
-        Route("GET", "runs/{id}/artifacts", READ, artifacts),
-        Route("GET", "runs/{id}/artifacts/{path}", READ, artifact),
-        Route("GET", "runs/{id}/events", READ, run_events, query=EventsQuery, streams=True),
-        Route("GET", "events", READ, all_events, streams=True),
+        Route("GET", "runs/{id}/events", READ, run_events, query=EventsQuery, streams=True, media=EVENTS),
+        Route("GET", "events", READ, all_events, streams=True, media=EVENTS),
+        Route("GET", "usage", READ, usage),
+        Route("POST", "clean", WRITE, clean, body=CleanBody),
+        Route("GET", "audit", ("admin",), audit, query=AuditQuery, needs_orchestrator=False),
+        Route("GET", "dead-letters", READ, dead_letters, query=DeadQuery),
+        Route("POST", "dead-letters/{id}/requeue", WRITE, requeue, body=RequeueBody),
+        Route("DELETE", "dead-letters/{id}", WRITE, discard, success=204),
     )
 )

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from po_jupyter.model.run import RunStatus
+from po_jupyter.model.run import ENDED, RunStatus
 from po_jupyter.model.violations import did_you_mean
 
 
@@ -43,6 +43,28 @@ class ListRuns(Query):
     pipeline: str | None = None
     cursor: Cursor = None
     limit: Annotated[int, Field(ge=1, le=200)] = 50
+
+
+def _ended(value: Any) -> Any:
+    states = _states(value)
+    for state in states:
+        if state not in ENDED:
+            raise ValueError(f"{state!r} has not ended; ended are: {', '.join(sorted(ENDED))}")
+    return states
+
+
+class ExportQuery(Query):
+    """`state` is a list with commas of ended states; all of them without it."""
+
+    state: Annotated[tuple[str, ...], BeforeValidator(_ended)] = ()
+    pipeline: str | None = None
+
+
+class AuditQuery(Query):
+    """A page of the audit log."""
+
+    cursor: Cursor = None
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100
 
 
 class OutputsQuery(Query):
@@ -137,8 +159,46 @@ class ResumeBody(_Body):
     budget: dict[str, Any] | None = None
 
 
+class RestartBody(_Body):
+    """Nothing: all of the run anew; `task`: from there on, or with `only` that one."""
+
+    task: Name | None = None
+    only: bool = False
+    clear_usage: bool = False
+
+
+class ForkBody(_Body):
+    """`from_task` and what follows run anew, with another seed (an envelope, as in POST runs) or pipeline if
+    given."""
+
+    from_task: Name
+    seed: Any = None
+    pipeline: Any = None
+
+
+class RequeueBody(_Body):
+    """Where to go on; by default where the run died."""
+
+    from_task: Name | None = None
+
+
+class DeadQuery(Query):
+    """A page of dead letters."""
+
+    cursor: Cursor = None
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+
+
 class GateBody(_Body):
     """A decision, which is final."""
 
     decision: Literal["approve", "reject"]
     note: Annotated[str, Field(max_length=10_000)] = ""
+
+
+class CleanBody(_Body):
+    """`older_than` is in days; without it retention's settings count. `states` to delete, by default `done`."""
+
+    dry_run: bool = False
+    older_than: Annotated[float, Field(ge=0, le=36_500)] | None = None
+    states: tuple[Literal["done", "failed", "cancelled", "dead"], ...] = ()

@@ -88,7 +88,8 @@ async def all_runs(orchestrator: Any, owner: str | None) -> AsyncGenerator[bytes
     """A snapshot of the newest runs, then each run when it changed (at most five times a second), and texts."""
     async with orchestrator.feed.subscribe(None) as notes:
         views, _ = await orchestrator.list(owner, (), None, None, SNAPSHOT)
-        yield frame("snapshot", {"runs": [dump(view) for view in views]})
+        limit = orchestrator.meta().get("limits", {}).get("running")
+        yield frame("snapshot", {"runs": [dump(view) for view in views], "limit": limit})
         known: dict[str, bool] = {view.id: True for view in views}
         sent: dict[str, float] = {}
         due: dict[str, float] = {}
@@ -137,3 +138,15 @@ async def all_runs(orchestrator: Any, owner: str | None) -> AsyncGenerator[bytes
 def dump(view: RunView) -> dict[str, Any]:
     """A run as JSON."""
     return view.model_dump(mode="json")
+
+
+async def ended_runs(
+    orchestrator: Any, owner: str | None, states: tuple[str, ...], pipeline: str | None
+) -> AsyncGenerator[bytes, None]:
+    """Each ended run as a line of JSON, the newest first; a page is read when the one before it has left."""
+    cursor: str | None = None
+    while True:
+        views, cursor = await orchestrator.list(owner, states or tuple(sorted(ENDED)), pipeline, cursor, 100)
+        yield b"".join(json.dumps(dump(view), separators=(",", ":")).encode() + b"\n" for view in views)
+        if cursor is None:
+            return

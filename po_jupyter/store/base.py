@@ -82,7 +82,8 @@ class Commit(NamedTuple):
 
 class NewRun(NamedTuple):
     """What `create_run` makes durable. `definition` is kept as given and read by the worker:
-    `{pipeline, seed, interpreter, cwd, env, options}`."""
+    `{pipeline, seed, interpreter, cwd, env, options}`. `events`, `items` and `payloads` are its first record,
+    as in a Commit: a fork starts with checkpoints."""
 
     run: str
     owner: str
@@ -94,6 +95,8 @@ class NewRun(NamedTuple):
     events: Sequence[Mapping[str, Any]]
     idempotency_key: str | None = None
     request_hash: str = ""
+    items: Sequence[Mapping[str, Any]] = ()
+    payloads: Sequence[Any] = ()
 
 
 class Page(NamedTuple):
@@ -136,6 +139,12 @@ class Store(Protocol):
 
     def delete_run(self, run: str) -> None:
         """Remove an ended run with all that is its own. NotFound; Conflict when it has not ended."""
+
+    def run_bytes(self, run: str) -> int:
+        """What the run takes in the store, in bytes as they are stored. NotFound."""
+
+    def reclaim(self) -> None:
+        """Give the room of what was deleted back to the file system."""
 
     # -- the log --------------------------------------------------------------------------------
     def claim(self, run: str, holder: Mapping[str, Any]) -> Lease:

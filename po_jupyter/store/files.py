@@ -124,8 +124,11 @@ def parts_of(name: str) -> tuple[str, ...]:
 
 
 def same(one: list[int] | None, other: list[int] | None) -> bool:
-    """Whether two identities are of one file. A directory restored from a copy has other inodes, and a file that
-    is still being edited has another time: one of the two is enough."""
+    """Whether two identities are of one file.
+
+    Files restored from a copy have other inodes, and one that is still being edited has another time: one of
+    the two is enough.
+    """
     if not one or not other:
         return one is not None and one == other
     return one[0] == other[0] or one[1:] == other[1:]
@@ -147,7 +150,8 @@ class Tree:
             _write(fd, where, last, data, mode)
 
     def append(self, name: str, data: bytes, *, mode: int = 0o600) -> None:
-        """Add to the end of a file, which is made when missing. Of a crash or a full disk a part may be left."""
+        """Add to the end of a file, which is made when missing. Of a crash or a full disk a part may be
+        left."""
         with self._errors(name, "written"), self._parent(name, make=True) as (fd, where, last):
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | _FILE | getattr(os, "O_NONBLOCK", 0)
             file = os.open(last if fd is not None else where / last, flags, mode, dir_fd=fd)

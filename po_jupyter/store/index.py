@@ -28,6 +28,12 @@ class Rows(Protocol):
     def erase(self, key: str) -> bool:
         """False when there was none."""
 
+    def measure(self, first: str, end: str) -> int:
+        """Bytes of the values whose keys are `first` or above, and below `end`."""
+
+    def reclaim(self) -> None:
+        """Shrink to what is needed."""
+
 
 def _page(rows: Rows, k: int) -> dict[str, Any]:
     page = rows.read(f"idx/{k}")

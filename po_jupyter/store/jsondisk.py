@@ -26,6 +26,7 @@ SETTINGS: dict[str, Any] = {
     "size_limit": 2**62,
     "statistics": 0,
     "tag_index": 0,
+    "sqlite_auto_vacuum": 1,  # FULL: the file shrinks when runs are deleted. Only a new database takes it
     "sqlite_journal_mode": "wal",
     "sqlite_synchronous": 2,  # FULL: a commit that was answered is on the disk
     "sqlite_busy_timeout": int(BUSY * 1000),  # SQLite's own polite waiting, on every connection

@@ -59,3 +59,9 @@ class _Overlay:
         there = self.text(key) is not None
         self.changed[key] = None
         return there
+
+    def measure(self, first: str, end: str) -> int:
+        return sum(len(text) for key, text in self._rows.items() if first <= key < end)
+
+    def reclaim(self) -> None:
+        """A dict has nothing to give back."""

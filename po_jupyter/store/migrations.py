@@ -44,7 +44,7 @@ def check(row: dict[str, Any], where: str) -> None:
 
 def pending(row: dict[str, Any], migrations: Sequence[tuple[str, Migration]]) -> list[tuple[str, Migration]]:
     """What this store still needs."""
-    applied = set(row["migrations"])
+    applied = set(row.get("migrations", ()))
     return [(name, step) for name, step in migrations if name not in applied]
 
 
@@ -52,5 +52,5 @@ def record(rows: Rows, name: str) -> None:
     """Remember that `name` was applied."""
     row = dict(rows.read(ROW) or {})
     row["version"] = FORMAT
-    row["migrations"] = [*row["migrations"], name]
+    row["migrations"] = [*row.get("migrations", ()), name]
     rows.write(ROW, row)

@@ -76,6 +76,8 @@ class RowStore(ABC):
             run = self._at(DOCUMENTS, partial(_reserve, new=new, key=reservation), write=True)
         definition = encode({"definition": dict(new.definition), "idempotency": reservation})
 
+        values = payloads.join(new.payloads) if new.payloads else None
+
         def work(rows: Rows) -> tuple[Head, bool]:
             there = rows.read(f"head/{run}")
             if there is not None:
@@ -101,7 +103,8 @@ class RowStore(ABC):
             rows.write(f"def/{run}", definition)
             index.add(rows, run)
             index.set_active(rows, run, True)
-            return log.append(rows, head, Commit(events=new.events)), True
+            first = Commit(events=new.events, items=new.items, payloads=new.payloads)
+            return log.append(rows, head, first, values), True
 
         return self._at(self._shard(run), work, write=True)
 
@@ -190,6 +193,20 @@ class RowStore(ABC):
             self._at(DOCUMENTS, lambda rows: rows.erase(reservation), write=True)
         self._payloads.forget(run)
         self._hints.pop(run, None)
+
+    def run_bytes(self, run: str) -> int:
+        def work(rows: Rows) -> int:
+            log.head_of(rows, run)
+            # "0" follows "/": from here to there are all the keys that begin with KIND/RUN/.
+            parts = [(f"{kind}/{run}/", f"{kind}/{run}0") for kind in ("c", "p")]
+            parts += [(f"{kind}/{run}", f"{kind}/{run}\0") for kind in ("def", "head")]
+            return sum(rows.measure(first, end) for first, end in parts)
+
+        return self._run(run, work)
+
+    def reclaim(self) -> None:
+        for shard in (DOCUMENTS, *range(self.shards)):
+            self._at(shard, lambda rows: rows.reclaim())
 
     # -- the log --------------------------------------------------------------------------------
     def claim(self, run: str, holder: Mapping[str, Any]) -> Lease:

@@ -1,6 +1,6 @@
 """One id finds one request in every log (R2.4): from the cell's request, over the run, to the call to a model.
 
-    client ── X-Request-Id ─► server ── run.created ─► worker ── X-Client-Request-Id ─► model
+client ── X-Request-Id ─► server ── run.created ─► worker ── X-Client-Request-Id ─► model
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, MutableMapping
+from contextlib import suppress
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
@@ -127,7 +128,11 @@ def configure_worker(settings: Settings, *, run: str, token: str | None = None) 
     redactor.learn([*secrets_of(os.environ, settings), *([token] if token else [])])
     # A descriptor of its own: the standard one is lent to the log of the stage that runs.
     stream = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="backslashreplace", buffering=1)
-    _install(settings, logging.StreamHandler(stream), token)
+    handler = logging.getLogger("po_jupyter").handlers[0] if _installed == _kind(settings) else None
+    if isinstance(handler, logging.StreamHandler):
+        handler.setStream(stream)
+    else:
+        _install(settings, logging.StreamHandler(stream), token)
     structlog.contextvars.clear_contextvars()
     bind_contextvars(run=run)
 
@@ -139,11 +144,28 @@ def flush() -> None:
             handler.flush_for(2.0)
 
 
+def preconfigure() -> None:
+    """What `configure_worker` will most probably do, done in a zygote, where it is done once for all."""
+    global _installed
+    settings = Settings()
+    _install(settings, logging.StreamHandler(sys.stderr), None)
+    _installed = _kind(settings)
+
+
+def _kind(settings: Settings) -> tuple[str, str, str | None]:
+    return settings.log_level, settings.log_format, settings.log_remote_url
+
+
+_installed: tuple[str, str, str | None] | None = None
+
+
 def _install(settings: Settings, handler: logging.Handler, token: str | None) -> None:
-    handler.setFormatter(_Console() if settings.log_format == "console" else _Plain())
+    handler.setFormatter(_Lines(console=settings.log_format == "console"))
     handlers = [handler]
     if settings.log_remote_url is not None:
-        handlers.append(RemoteHandler(settings.log_remote_url, format=settings.log_remote_format, token=token))
+        remote = RemoteHandler(settings.log_remote_url, format=settings.log_remote_format, token=token)
+        remote.setFormatter(_Lines())
+        handlers.append(remote)
     logger = logging.getLogger("po_jupyter")
     for old in list(logger.handlers):
         logger.removeHandler(old)
@@ -170,24 +192,24 @@ def _install(settings: Settings, handler: logging.Handler, token: str | None) ->
     )
 
 
-class _Plain(logging.Formatter):
-    """The line as it was rendered. The standard formatter would add a traceback that nobody took keys out of."""
+class _Lines(logging.Formatter):
+    """What structlog rendered, in JSON for every handler; for people it is read and drawn here.
+
+    What came past structlog (plain `logging`) is redacted here as well.
+    """
+
+    def __init__(self, *, console: bool = False) -> None:
+        super().__init__()
+        self._draw = structlog.dev.ConsoleRenderer(colors=False, timestamp_key="at") if console else None
 
     def format(self, record: logging.LogRecord) -> str:
-        return record.getMessage()
-
-
-class _Console(logging.Formatter):
-    """Lines for people; every handler gets the same JSON, and this one reads it."""
-
-    _render = structlog.dev.ConsoleRenderer(colors=False, timestamp_key="at")
-
-    def format(self, record: logging.LogRecord) -> str:
-        try:
-            said = json.loads(record.getMessage())
-        except ValueError:
-            return record.getMessage()
-        return str(self._render(None, "", said))
+        text = record.getMessage()
+        if record.exc_info and "Traceback" not in text:
+            text = f"{text}\n{self.formatException(record.exc_info)}"
+        if self._draw is not None:
+            with suppress(ValueError):
+                text = str(self._draw(None, "", json.loads(text)))
+        return redactor.text(text)
 
 
 def _render_json(_: Any, __: str, event: MutableMapping[str, Any]) -> str:

@@ -1,8 +1,9 @@
-"""Log lines to another machine, over HTTP: one JSON object a line, or OTLP (OpenTelemetry's protocol, JSON encoded).
+"""Log lines to another machine, over HTTP: one JSON object a line, or OTLP (OpenTelemetry's protocol, JSON
+encoded).
 
-Nothing waits for it: lines go into a bounded queue that a thread of its own empties. What does not fit, or cannot be
-delivered in three tries, is dropped and counted; the next delivery says how much. The local log has every line.
-OTLP: opentelemetry.io/docs/specs/otlp, "OTLP/HTTP", and the logs data model.
+Nothing waits for it: lines go into a bounded queue that a thread of its own empties. What does not fit, or
+cannot be delivered in three tries, is dropped and counted; the next delivery says how much. The local log has
+every line. OTLP: opentelemetry.io/docs/specs/otlp, "OTLP/HTTP", and the logs data model.
 """
 
 from __future__ import annotations
@@ -33,7 +34,12 @@ class RemoteHandler(logging.Handler):
     """Sends rendered JSON lines to `url`; `token` is sent as a bearer token."""
 
     def __init__(
-        self, url: str, *, format: Literal["json", "otlp"] = "json", token: str | None = None, timeout: float = 5.0
+        self,
+        url: str,
+        *,
+        format: Literal["json", "otlp"] = "json",
+        token: str | None = None,
+        timeout: float = 5.0,
     ) -> None:
         super().__init__()
         self._url, self._format, self._timeout = url, format, timeout
@@ -86,7 +92,11 @@ class RemoteHandler(logging.Handler):
     def _deliver(self, lines: Sequence[str], *, patient: bool) -> None:
         dropped = self.dropped
         if dropped:
-            told = {"event": "log lines were not delivered", "level": "warning", "logger": "po_jupyter.telemetry"}
+            told = {
+                "event": "log lines were not delivered",
+                "level": "warning",
+                "logger": "po_jupyter.telemetry",
+            }
             lines = [*lines, json.dumps({**told, "lines": dropped})]
         body = otlp(lines) if self._format == "otlp" else "\n".join(lines).encode() + b"\n"
         for attempt in range(_TRIES if patient else 1):

@@ -70,6 +70,13 @@ class FakeRun:
     def resume(self, **options: Any) -> None:
         self.asked.append(("resume", options))
 
+    def restart(self, task: str | None = None, **options: Any) -> None:
+        self.asked.append(("restart", (task, options)))
+
+    def fork(self, from_task: str, **options: Any) -> FakeRun:
+        self.asked.append(("fork", (from_task, options)))
+        return self
+
     def approve(self, note: str = "") -> None:
         self.asked.append(("approve", note))
 
@@ -85,6 +92,7 @@ class FakeClient:
         self.runs_there: list[FakeRun] = []
         self.started: list[bool] = []
         self.submitted: list[tuple[Any, Any, dict[str, Any]]] = []
+        self.letters: list[dict[str, Any]] = []
         self.running = True
         self.aio = self
 
@@ -119,6 +127,17 @@ class FakeClient:
     def submit(self, pipeline: Any, seed: Any = None, **options: Any) -> FakeRun:
         self.submitted.append((pipeline, seed, options))
         return self.runs_there[0]
+
+    def dead_letters(self, limit: int = 50) -> list[dict[str, Any]]:
+        return self.letters[:limit]
+
+    def requeue(self, run_id: str, from_task: str | None = None) -> FakeRun:
+        run = self.run(run_id)
+        run.asked.append(("requeue", from_task))
+        return run
+
+    def discard(self, run_id: str) -> None:
+        self.run(run_id).asked.append(("discard", None))
 
     def meta(self) -> dict[str, Any]:
         return {

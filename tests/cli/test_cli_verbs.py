@@ -34,7 +34,9 @@ def test_run_follows_in_plain_lines_and_ends_with_the_states_code(po: Any, clien
     pipeline, seed, options = client.submitted[0]
     assert pipeline.name == "tickets"
     assert seed == [{"text": "a"}]
-    assert options == {"limit": 3, "budget": {"usd": 2.0}, "fresh": True, "idempotency_key": None}
+    assert options == {
+        "limit": 3, "budget": {"usd": 2.0}, "fresh": True, "idempotency_key": None, "priority": None,
+    }  # fmt: skip
     assert "tickets 1.0.0 · run be7f3a" in out
     assert "label done" in out
     assert "18.2k tokens" in out

@@ -170,7 +170,8 @@ def test_each_bad_input_is_answered_with_one_message(
 
 
 READ_ONLY = [
-    ["runs"], ["status"], ["status", "7f3a"], ["show", "7f3a"], ["logs", "7f3a"], ["pipelines"], ["token"]
+    ["runs"], ["status"], ["status", "7f3a"], ["show", "7f3a"], ["logs", "7f3a"], ["artifacts", "7f3a"],
+    ["pipelines"], ["token"],
 ]  # fmt: skip
 
 

@@ -1,8 +1,9 @@
-"""The crash tests use the harness of the orchestrator's tests."""
+"""The crash tests use the harnesses of the engine's and the orchestrator's tests."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "orchestrator"))
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "engine"), str(HERE.parent / "orchestrator")]

@@ -6,20 +6,27 @@ import asyncio
 import hashlib
 import json
 import os
+import sys
+import zipfile
 from collections import Counter
 from pathlib import Path
 from typing import Any, ClassVar
 
+import structlog
 from engine_harness import RUN, Bench
 
+from po_jupyter.config import Settings
 from po_jupyter.engine.artifacts import visible
 from po_jupyter.engine.history import read_history
 from po_jupyter.errors import NotFound
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
 from po_jupyter.llm.providers.fake import FakeProvider
 from po_jupyter.model.event import draft
+from po_jupyter.model.reading import check_pipeline
 from po_jupyter.model.run import ENDED
 from po_jupyter.orchestrator import intake
+from po_jupyter.orchestrator.registry import Registry
+from po_jupyter.orchestrator.seed_folder import Folder
 from po_jupyter.store import migrations
 from po_jupyter.store.base import Commit, Head, NewRun, Ref, Store
 from po_jupyter.store.disk import DiskStore
@@ -29,10 +36,11 @@ SCENARIOS: dict[str, Scenario] = {}
 
 
 class Scenario:
-    """`setup` makes the state before; `act` is killed; `recover` is what a start does; `check` names the state that
-    was found (before, after) or raises; `finish` shows that one can go on from there."""
+    """`setup` makes the state before; `act` is killed; `recover` is what a start does; `check` names the state
+    that was found (before, after) or raises; `finish` shows that one can go on from there."""
 
     name: ClassVar[str]
+    sound: ClassVar[bool] = True  # False: written carelessly, to show that the sweep can fail
     nested: ClassVar[bool] = False  # kill the recovery at each of its points too
     states: ClassVar[frozenset[str]] = frozenset({"before", "after"})
 
@@ -235,7 +243,8 @@ class _Folder(Scenario):
         intents = intake.open_intents(at / "inbox", store)
         key = f"inbox {intake.identity_of(intents, self.seed)}"
         try:
-            return intake.take_in(intents, store, new(run, idempotency_key=key, request_hash="h"), self.seed)
+            planned = new(run, idempotency_key=key, request_hash="h")
+            return intake.take_in(intents, store, planned, self.seed)
         finally:
             store.close()
 
@@ -246,7 +255,7 @@ class _Folder(Scenario):
 
 
 class TakeIn(_Folder):
-    """Seed moved, run created, definition kept: all three or none; found again, the seed makes no second run."""
+    """Seed moved, run created, definition kept: all three or none; and the seed makes no second run."""
 
     name = "move"
 
@@ -275,6 +284,21 @@ class TakeIn(_Folder):
         store.close()
         assert len(runs) == 1
         assert self.files(at) == [f"current/{runs[0]}/definition.json", f"current/{runs[0]}/{self.seed}"]
+
+
+class Careless(TakeIn):
+    """The same without an intent. There is an instant at which the file is gone and no run is there."""
+
+    name = "careless"
+    sound = False
+
+    def act(self, at: Path) -> None:
+        store = opened(at)
+        tree = intake.open_intents(at / "inbox", store).tree
+        tree.move(f"pending/{self.seed}", f"current/a1/{self.seed}")
+        tree.write("current/a1/definition.json", b"{}")
+        store.create_run(new("a1"))
+        store.close()
 
 
 class PutAway(_Folder):
@@ -313,7 +337,8 @@ class Reject(_Folder):
 
     def act(self, at: Path) -> None:
         store = opened(at)
-        assert intake.reject(intake.open_intents(at / "inbox", store), self.seed, {"code": "invalid_seed"}) == self.seed
+        intents = intake.open_intents(at / "inbox", store)
+        assert intake.reject(intents, self.seed, {"code": "invalid_seed"}) == self.seed
         store.close()
 
     def check(self, at: Path) -> str:
@@ -457,6 +482,7 @@ class Artifact(_Run):
     """Artifacts and the checkpoint of their task: both or neither, and nothing else is left at the end."""
 
     name = "artifact"
+    states = frozenset({"pending", "running", "done"})
     tasks: ClassVar[list[dict[str, Any]]] = [
         _python("one", "ctx.io.write_artifact('a.txt', 'a'); ctx.io.write_artifact('d/b.txt', 'b')"),
         _python("two", "return ctx.io.read_artifact('a.txt') + ctx.io.read_artifact('d/b.txt')"),
@@ -500,8 +526,8 @@ class Gate(_Run):
         left = super().drive(bench)
         if left == "waiting":
             if read_history(bench.store, RUN).state.tasks["draft"].gate == "open":
-                events = [draft("gate.decided", "draft", decision="approve", note="", by="me"), draft("run.resumed")]
-                bench.store.request(RUN, events, state="pending")
+                decided = draft("gate.decided", "draft", decision="approve", note="", by="me")
+                bench.store.request(RUN, [decided, draft("run.resumed")], state="pending")
             left = super().drive(bench)
         return left
 
@@ -527,10 +553,11 @@ else:
         """B11: what a task asks of its run is applied with its completion, once."""
 
         name = "control"
+        states = frozenset({"pending", "running", "done"})
         tasks: ClassVar[list[dict[str, Any]]] = [
             _python(
                 "plan",
-                "ctx.control.add({'name': 'extra', 'prompt': 'extra'}); ctx.control.skip('never', 'not needed')",
+                "ctx.control.add({'name': 'extra', 'prompt': 'extra'}); ctx.control.skip('never', 'why')",
             ),
             {"name": "never", "prompt": "never"},
             {"name": "last", "prompt": "last"},
@@ -542,3 +569,65 @@ else:
             planned = state.tasks["plan"].state == "done"
             assert ("extra" in state.tasks) == planned == (state.tasks["never"].state == "skipped")
             assert (types["tasks.added"], types["task.skipped"]) == (planned, planned)
+
+
+# -- the watch folder ------------------------------------------------------------------------------------
+class TakeInArchive(Scenario):
+    """B9: a seed with artifacts, by the folder itself. One run with its artifacts, and no half of either."""
+
+    name = "inbox"
+
+    def folder(self, at: Path, store: DiskStore) -> Folder:
+        structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # the sweep reads stdout
+        settings = Settings(data_dir=at / "data", inbox_dir=at / "inbox", inbox_stable=0)
+        folder = Folder(settings, store, Registry(store), owner="me")
+        folder.open()
+        return folder
+
+    def setup(self, at: Path) -> None:
+        store = opened(at)
+        pipeline = {"name": "p", "tasks": [{"name": "t", "prompt": "x", "llm": "fake:echo"}]}
+        Registry(store).put(check_pipeline(pipeline), "me")
+        folder = self.folder(at, store)
+        with zipfile.ZipFile(folder.pending / "a-seed.zip", "w") as packed:
+            packed.writestr("seed.json", json.dumps({"name": "n", "pipeline": "p", "data": {}}))
+            packed.writestr("artifacts/a.txt", "A")
+            packed.writestr("artifacts/b/c.txt", "C")
+        folder.close()
+        store.close()
+
+    def act(self, at: Path) -> None:
+        store = opened(at)
+        folder = self.folder(at, store)
+        for name in folder.ready()[0]:
+            assert folder.take(name).head is not None
+        folder.close()
+        store.close()
+
+    def recover(self, at: Path) -> None:
+        store = opened(at)
+        self.folder(at, store).close()
+        store.close()
+
+    def check(self, at: Path) -> str:
+        store = opened(at)
+        sound(store)
+        heads = store.runs().heads
+        inbox, artifacts = at / "inbox", at / "data" / "runs"
+        files = sorted(p.relative_to(inbox).as_posix() for p in inbox.rglob("*.*") if p.is_file())
+        store.close()
+        if not heads:
+            assert files == [".po-lock", "pending/a-seed.zip"], files
+            return "before"
+        (run,) = (h["run"] for h in heads)
+        assert files == [".po-lock", f"current/{run}/a-seed.zip", f"current/{run}/definition.json"], files
+        artifacts = artifacts / run / "given"
+        there = [p for p in artifacts.rglob("*") if p.is_file()]
+        found = {p.relative_to(artifacts).as_posix(): p.read_text() for p in there}
+        assert found == {"a.txt": "A", "b/c.txt": "C"}, found
+        assert [p.name for p in (at / "data" / "runs").iterdir()] == [run]
+        return "after"
+
+    def finish(self, at: Path) -> None:
+        self.act(at)
+        assert self.check(at) == "after"

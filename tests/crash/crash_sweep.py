@@ -25,6 +25,8 @@ from crash_scenarios import SCENARIOS, Scenario  # noqa: E402
 from po_jupyter.testing import crashpoints  # noqa: E402
 
 _LIMIT = 60  # s for one child
+# How many commits a run makes depends a little on time. This many more than were counted are looked for.
+_MORE = 20
 
 
 def in_child(work: Callable[[], Any]) -> tuple[int, Any]:
@@ -86,7 +88,7 @@ def die_at(point: tuple[str, int], work: Callable[[], Any]) -> bool:
 
 
 def sweep(scenario: Scenario, base: Path, *, nested: bool) -> None:
-    setup, at = base / "setup", base / "at"
+    setup, at, crashed = base / "setup", base / "at", base / "crashed"
     setup.mkdir(parents=True)
     in_child(lambda: scenario.setup(setup))
 
@@ -94,12 +96,17 @@ def sweep(scenario: Scenario, base: Path, *, nested: bool) -> None:
         shutil.rmtree(target, ignore_errors=True)
         return Path(shutil.copytree(source, target, symlinks=True))
 
-    for point in count(lambda: scenario.act(fresh(setup, at))):
+    points = count(lambda: scenario.act(fresh(setup, at)))
+    last, end = points[-1], points[-1][1] + _MORE
+    while points:
+        point = points.pop(0)
         fresh(setup, at)
         reached = die_at(point, lambda: scenario.act(at))
+        if reached and not points and last[0] == point[0] and point[1] < end:
+            points.append((point[0], point[1] + 1))  # until it lives to its end: see _MORE
         said: dict[str, Any] = {"point": f"{point[0]}:{point[1]}", "killed": reached}
         if nested and reached:
-            crashed = fresh(at, base / "crashed")
+            fresh(at, crashed)
             said["again"] = 0
             for second in count(lambda: scenario.recover(fresh(crashed, at))):
                 fresh(crashed, at)

@@ -1,4 +1,4 @@
-"""Kill the process at every crash point: the state is the one before or the one after (R2.3; issue 2, done when 2)."""
+"""Killed at every crash point, the state is the one before or the one after (R2.3; issue 2, done when 2)."""
 
 from __future__ import annotations
 
@@ -6,35 +6,61 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from crash_scenarios import SCENARIOS
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "engine")]
-
-from crash_scenarios import SCENARIOS  # noqa: E402
-
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="platform: no fork")
 
 # What each scenario passes at least: a sweep that finds nothing to kill has shown nothing.
-AT_LEAST = {"move": 12, "move-complete": 9, "move-rejected": 10, "migration": 10, "artifact": 20, "gate": 15}
+AT_LEAST = {
+    "move": 12, "move-complete": 9, "move-rejected": 10, "migration": 10, "artifact": 14, "gate": 14,
+    "inbox": 20,
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("name", sorted(SCENARIOS))
-def test_killed_at_every_point(name: str, tmp_path: Path) -> None:
-    """R2.3, P1-P3, P12."""
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Path]:
+    """In memory where that is to be had: a killed process leaves the same there as on a disk, only sooner."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK):
+        yield tmp_path / "sweep"
+        return
+    with tempfile.TemporaryDirectory(dir=memory, prefix="po-sweep-") as base:
+        yield Path(base) / "sweep"
+
+
+def run(name: str, place: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
-    sweep = subprocess.run(
-        [sys.executable, str(HERE / "crash_sweep.py"), name, str(tmp_path / "sweep")],
+    return subprocess.run(
+        [sys.executable, str(HERE / "crash_sweep.py"), name, str(place)],
         capture_output=True, text=True, timeout=110, env=environment, check=False,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(name for name, scenario in SCENARIOS.items() if scenario.sound))
+def test_killed_at_every_point(name: str, place: Path) -> None:
+    """R2.3, P1-P3, P12."""
+    sweep = run(name, place)
     found = [json.loads(line) for line in sweep.stdout.splitlines()]
     after = f" (after {found[-1]['point']})" if found else ""
     assert sweep.returncode == 0, f"{sweep.stderr}{after}"
     scenario = SCENARIOS[name]
     assert {said["state"] for said in found} == scenario.states, found
-    # How many small commits a run makes depends a little on time: the last ones may not come to pass again.
-    assert sum(said["killed"] for said in found) >= max(AT_LEAST.get(name, 3), len(found) - 3)
+    # The last one lives; and a run may make some commits less than when its points were counted.
+    timed = name in ("artifact", "gate", "control")
+    least = (len(found) - 1) * (0.6 if timed else 1)
+    assert sum(said["killed"] for said in found) >= max(AT_LEAST.get(name, 3), least)
     if scenario.nested:
-        assert sum(said["again"] for said in found) >= 5
+        assert sum(said.get("again", 0) for said in found) >= 5
+
+
+def test_the_sweep_can_fail(place: Path) -> None:
+    """What is not done under an intent is found out."""
+    sweep = run("careless", place)
+    assert sweep.returncode != 0
+    assert "AssertionError" in sweep.stderr

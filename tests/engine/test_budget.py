@@ -92,8 +92,12 @@ async def test_what_was_used_before_a_crash_counts(bench: Bench) -> None:
 
 async def test_at_80_percent_a_person_is_warned_once_and_after_a_crash_not_again(bench: Bench) -> None:
     """G1: a warning at 80 %, in the log, the state and the view."""
-    task = {"name": "m", "prompt": "row {{ item }}", "for_each": "range(11)", "max_concurrency": 1, "gate": "ok?"}
-    bench.create([task, {"name": "z", "prompt": "z"}], budget={"tokens": 150}, llm={"model": "fake:echo", "max_tokens": 20})
+    task = {"name": "m", "prompt": "row {{ item }}", "for_each": "range(11)", "max_concurrency": 1}
+    bench.create(
+        [task | {"gate": "ok?"}, {"name": "z", "prompt": "z"}],
+        budget={"tokens": 150},
+        llm={"model": "fake:echo", "max_tokens": 20},
+    )
     assert await bench.go() == "waiting"
     (said,) = bench.events("budget.warning")
     assert said["data"]["scope"] == "run"
@@ -111,7 +115,9 @@ async def test_at_80_percent_a_person_is_warned_once_and_after_a_crash_not_again
 async def test_a_task_has_a_budget_of_its_own_within_the_run(bench: Bench) -> None:
     """G1: per map; the other branch goes on, the run is failed, a resume takes more for that task."""
     rows = {"name": "m", "prompt": "row {{ item }}", "for_each": "range(30)", "budget": {"tokens": 300}}
-    bench.create([rows, {"name": "other", "prompt": "x", "needs": []}], llm={"model": "fake:echo", "max_tokens": 50})
+    bench.create(
+        [rows, {"name": "other", "prompt": "x", "needs": []}], llm={"model": "fake:echo", "max_tokens": 50}
+    )
     assert await bench.go() == "failed"
     state = bench.work.state
     assert state.error is not None
@@ -125,7 +131,9 @@ async def test_a_task_has_a_budget_of_its_own_within_the_run(bench: Bench) -> No
 
 async def test_a_lost_call_stays_counted_at_its_worst_case(bench: Bench) -> None:
     """P3: an unknown outcome is counted in the budget, also by the worker that goes on."""
-    bench.create([{"name": "a", "prompt": "a"}], budget={"tokens": 250}, llm={"model": "fake:echo", "max_tokens": 100})
+    bench.create(
+        [{"name": "a", "prompt": "a"}], budget={"tokens": 250}, llm={"model": "fake:echo", "max_tokens": 100}
+    )
     bench.fake.hold = True
     async with bench.worker() as work:
         driving = asyncio.ensure_future(drive(work))
@@ -167,7 +175,9 @@ async def test_who_waits_is_served_in_order_and_may_give_up() -> None:
 
 
 @given(
-    st.lists(st.tuples(st.integers(1, 120), st.integers(0, 100), st.booleans(), st.integers(0, 3)), max_size=40),
+    st.lists(
+        st.tuples(st.integers(1, 120), st.integers(0, 100), st.booleans(), st.integers(0, 3)), max_size=40
+    ),
     st.integers(50, 2000),
 )
 def test_a_budget_is_never_exceeded_in_any_order(calls: list[tuple[int, int, bool, int]], limit: int) -> None:

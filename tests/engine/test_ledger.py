@@ -68,9 +68,9 @@ async def test_two_runs_of_one_owner_share_the_day() -> None:
     assert day.document() == {"ended": {"usd": 0.0, "tokens": 860}, "runs": {}}
     third = Budget(day=day.share(OTHER))
     await third.reserve(request(answer=100))
+    fourth = Budget(day=day.share())
+    day.time += 200  # the share of `third` is void, and its log knows of no call
     with pytest.raises(BudgetExceeded) as caught:
-        fourth = Budget(day=day.share())
-        day.time += 200  # the share of `third` is void, and its log knows of no call
         await fourth.reserve(request(answer=2000))
     assert "a day is spent: 860 used today by all of me's runs" in caught.value.message
     assert caught.value.details["scope"] == "day"

@@ -28,7 +28,7 @@ def test_an_unknown_provider_is_named_with_the_known_ones():
     """P11."""
     assert (
         problem_of("openia:gpt")
-        == "no provider is called 'openia'; did you mean `openai`? (known: fake, local, openai)"
+        == "no provider is called 'openia'; did you mean `openai`? (known: fake, local, moonshot, openai)"
     )
     with pytest.raises(InvalidInput, match="did you mean `openai`"):
         check_ref("openia:gpt")

@@ -129,3 +129,58 @@ def test_variables_that_clients_read_are_not_settings() -> None:
         load({"PO_JUPYTER_URL": "http://x", "PO_JUPYTER_TOKEN": "y", "PO_TEST_STRICT": "1"}).max_running == 16
     )
     assert "PO_JUPYTER_TOKEN" in config._OTHERS
+
+
+def project(root: Path, text: str = "inbox_dir: .\npipelines_dir: ../pipelines\nmax_running: 3\n") -> Path:
+    data = root / "pipeline-data"
+    data.mkdir(parents=True)
+    (data / "po.yaml").write_text(text)
+    return data
+
+
+def test_a_project_says_where_its_data_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """R2.1, B9: in the project's folder and below; paths are relative to the settings file."""
+    data = project(tmp_path)
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    for place in (tmp_path, tmp_path / "a" / "b", data):
+        monkeypatch.chdir(place)
+        settings = load({})
+        assert settings.data_dir == settings.inbox_dir == data
+        assert settings.pipelines_dir == tmp_path / "pipelines"
+        assert settings.max_running == 3
+        assert settings.source_of("data_dir") == str(data / "po.yaml")
+    # Whoever is told the data directory reads the same settings, wherever it was started.
+    monkeypatch.chdir(tmp_path.parent)
+    told = load({"PO_DATA_DIR": str(data)})
+    assert (told.inbox_dir, told.pipelines_dir) == (data, tmp_path / "pipelines")
+
+
+def test_the_environment_weighs_more_than_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """R2.1: PO_DATA_DIR and PO_CONFIG mean another place altogether."""
+    project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.yaml").write_text("data_dir: here\n")
+    assert load({"PO_DATA_DIR": str(tmp_path / "x")}).max_running != 3
+    assert load({"PO_CONFIG": str(tmp_path / "own.yaml")}).data_dir == tmp_path / "here"
+    assert load({"PO_MAX_RUNNING": "5"}).max_running == 5
+
+
+def test_a_folder_without_settings_is_no_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """R2.1: `pipeline-data` alone is a folder like any other."""
+    (tmp_path / "pipeline-data").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert load({}).data_dir != tmp_path / "pipeline-data"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PO_INBOX_SUFFIX", "a/b.json"), ("PO_INBOX_SUFFIX", "seed"), ("PO_INBOX_ZIP_SUFFIX", "-seed.json"),
+        ("PO_INBOX_PENDING", "../out"), ("PO_INBOX_CURRENT", ""), ("PO_INBOX_STABLE", "-1"),
+        ("PO_RETENTION_DONE", "-1"), ("PO_RETENTION_DONE", "never"), ("PO_ZIP_MAX_FILES", "0"),
+    ],
+)  # fmt: skip
+def test_settings_of_the_watch_folder_are_checked(name: str, value: str) -> None:
+    """R2.1, P11: each message names its variable."""
+    with pytest.raises(InvalidSettings, match=name):
+        load({name: value})

@@ -1,4 +1,5 @@
-"""B5: what stages print is in files of their own, subprocesses and C libraries included; asked for over the API."""
+"""B5: what stages print is in files of their own, subprocesses and C libraries included; asked for over the
+API."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 from harness import orchestrator, until
 
-from po_jupyter.errors import InvalidInput, NotFound
+from po_jupyter.errors import NotFound
 
 LOUD = """
 import ctypes, os, subprocess, sys, asyncio
@@ -54,18 +55,6 @@ async def test_each_stage_has_the_log_of_all_it_started(tmp_path: Path) -> None:
             await service.logs(view.id, "me", "b")
         with pytest.raises(NotFound):
             await service.logs(view.id, "somebody else")
-
-        (artifact,) = await service.artifacts(view.id, "me")
-        assert artifact["name"] == "out/page.html"
-        assert artifact["task"] == "a"
-        source, size = await service.artifact(view.id, "me", "out/page.html")
-        assert b"".join([piece async for piece in source]) == b"<script>1</script>"
-        assert size == 18
-        with pytest.raises(NotFound, match="did you mean `out/page.html`"):
-            await service.artifact(view.id, "me", "out/pag.html")
-        for name in ("../worker.log", "/etc/passwd", "out/../../worker.log", "a\0b", ""):
-            with pytest.raises(InvalidInput):
-                await service.artifact(view.id, "me", name)
 
 
 async def test_stages_at_the_same_time_share_what_cannot_be_told_apart(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from harness import (
     until_task,
 )
 
-from po_jupyter.orchestrator import workers
+from po_jupyter.orchestrator import launching
 from po_jupyter.orchestrator.service import Orchestrator
 from po_jupyter.store.base import Commit
 from po_jupyter.store.disk import DiskStore
@@ -204,7 +204,7 @@ async def test_a_dead_zygote_takes_no_worker_along(tmp_path: Path) -> None:
 async def test_a_worker_that_hangs_is_ended_and_fenced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stopped worker is not dead until it was silent for longer than its stages may take; then it is ended
     before anybody else goes on, and whatever it still holds is stale."""
-    monkeypatch.setattr(workers, "_GRACE", 0.3)
+    monkeypatch.setattr(launching, "GRACE", 0.3)
     async with orchestrator(tmp_path) as service:
         slow = {**task("one", seconds=0.8), "timeout": 1.0}
         view, _ = await service.submit(body(slow, task("two") | {"timeout": 1.0}), owner="local")

@@ -9,6 +9,7 @@ from harness import appears, body, gone, lives, orchestrator, processes_of, sett
 
 from po_jupyter.errors import Conflict, Forbidden, InvalidInput, InvalidPipeline, InvalidSeed, NotFound
 from po_jupyter.orchestrator.service import Orchestrator
+from po_jupyter.testing.model_server import ModelServer, Reply
 
 
 async def test_a_run_of_five_tasks_is_done_in_a_process_of_its_own(tmp_path: Path) -> None:
@@ -257,3 +258,29 @@ async def test_stop_before_start_and_twice_is_harmless(tmp_path: Path) -> None:
     await service.stop()
     assert not service.ready()["ready"]
     assert not any(lives(p) for p in processes_of(tmp_path))
+
+
+async def test_text_is_seen_while_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """G11: who subscribes right after the submit sees the first answer grow; the pieces make up the whole."""
+    answer = " ".join(f"word{i}" for i in range(40))
+    with ModelServer(Reply(text=answer, gap=0.01)) as model:
+        monkeypatch.setenv("OPENAI_BASE_URL", model.base_url)
+        monkeypatch.setenv("OPENAI_API_KEY", model.key)
+        async with orchestrator(tmp_path) as service:
+            asked = {
+                "pipeline": {"name": "talk", "tasks": [{"name": "say", "prompt": "x", "llm": "openai:test"}]},
+                "seed": {"name": "s", "data": {}},
+            }
+            view, _ = await service.submit(asked, owner="local")
+            texts = []
+            async with service.feed.subscribe(view.id) as notes:
+                while (await service.get(view.id, None)).state in ("pending", "running"):
+                    note = await notes.get(0.2)
+                    if note is not None and note.kind == "text":
+                        assert (note.what["run"], note.what["task"]) == (view.id, "say")
+                        texts.append(note.what["text"])
+                while (note := await notes.get(0.1)) is not None:
+                    if note.kind == "text":
+                        texts.append(note.what["text"])
+            assert (await service.outputs(view.id, None))["say"] == answer
+            assert "".join(texts) == answer

@@ -11,6 +11,7 @@ import sys
 import threading
 import zlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ import diskcache  # type: ignore[import-untyped]
 import pytest
 
 from po_jupyter.errors import CorruptRow, InvalidInput, StoreUnusable
-from po_jupyter.store import jsontext, migrations, place
+from po_jupyter.model.run import ENDED
+from po_jupyter.store import index, jsontext, migrations, place
 from po_jupyter.store.base import Commit, NewRun, Ref
 from po_jupyter.store.disk import DiskStore
 from po_jupyter.store.jsondisk import SETTINGS, JsonDisk, ShardCache
@@ -516,6 +518,39 @@ def test_migrations_are_applied_once_in_order_and_recorded(path: Path, monkeypat
         store.close()
     assert applied == ["one", "two", "two", "three"]
     monkeypatch.undo()
+
+
+def test_a_store_of_an_older_version_opens_and_becomes_todays(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R2.3: written before runs were listed as active, by a version that knew no migrations. The older version
+    refuses it from then on."""
+    store = DiskStore(path, shards=2)
+    for run in ("00a1", "00a2", "00a3"):
+        store.create_run(new_run(run))
+    store.request("00a2", [event("run.done")], state="done")
+    for shard in range(2):
+        store._at(shard, lambda rows: rows.erase("active"), write=True)
+    store._at(-1, lambda rows: rows.write(migrations.ROW, {"version": 1, "shards": 2}), write=True)
+    assert store.active() == []
+    store.close()
+
+    def list_active(store: Any) -> None:
+        for head in store.runs(limit=1000).heads:
+            listed = head["state"] not in ENDED
+            work = partial(index.set_active, run=head["run"], is_active=listed)
+            store._at(store._shard(head["run"]), work, write=True)
+
+    with monkeypatch.context() as newer:
+        newer.setattr(migrations, "FORMAT", 2)
+        newer.setattr(migrations, "MIGRATIONS", (("list-active", list_active),))
+        store = DiskStore(path)
+        assert [h["run"] for h in store.active()] == ["00a1", "00a3"]
+        assert len(store.runs().heads) == 3
+        store.close()
+        DiskStore(path).close()
+    with pytest.raises(StoreUnusable, match="newer po_jupyter"):
+        DiskStore(path)
 
 
 def test_a_new_store_needs_no_migration(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

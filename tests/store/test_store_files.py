@@ -61,7 +61,7 @@ def test_content_is_on_the_disk_before_its_name_and_the_name_before_the_answer(
 
 @pytest.mark.parametrize(
     "name",
-    ["", ".", "..", "/etc/passwd", "a//b", "a/", "../a", "a/../../b", "a/./b", "a\0b", "..\\a", "a" * 256, "é" * 128],
+    ["", ".", "..", "/etc/x", "a//b", "a/", "../a", "a/../../b", "./a", "a\0b", "..\\a", "a" * 256, "é" * 128],
 )
 def test_a_name_never_leads_out(tmp_path: Path, name: str) -> None:
     """P6: names of files are data."""

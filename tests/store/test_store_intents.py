@@ -126,7 +126,8 @@ def test_a_new_file_under_the_old_name_is_not_taken_for_the_moved_one(intents: I
 
 
 def test_a_name_that_was_taken_meanwhile_is_said_and_nothing_is_lost(intents: Intents) -> None:
-    with pytest.raises(Conflict, match="is there already"), intents.transaction("t", [Move("pending/a", "b")]):
+    move = [Move("pending/a", "b")]
+    with pytest.raises(Conflict, match="is there already"), intents.transaction("t", move):
         (intents.root / "b").write_bytes(b"theirs")
     assert content(intents.root) == BEFORE | {"b": b"theirs"}
     outcome = intents.recover()[0]
@@ -136,7 +137,7 @@ def test_a_name_that_was_taken_meanwhile_is_said_and_nothing_is_lost(intents: In
     assert content(intents.root) == {"b": b"seed", "old": b"old"}
 
 
-@pytest.mark.parametrize("text", [b"", b"[]", b"{}", b'{"version": 2}', b"\xff", b'{"version": 1, "name": "x"}'])
+@pytest.mark.parametrize("text", [b"", b"[]", b"{}", b'{"version": 2}', b"\xff", b'{"version": 1, "name": ""}'])
 def test_an_intent_that_is_none_is_said_and_left_alone(intents: Intents, text: bytes) -> None:
     """P4, P11: what somebody put into the log is data too."""
     intents.tree.write(f"{LOG}/00.json", text)

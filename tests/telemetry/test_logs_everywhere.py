@@ -32,7 +32,11 @@ PIPELINE = {
     "llm": {"model": "openai:any-model", "max_tokens": 20},
     "tasks": [
         {"name": "ask", "prompt": "hello {{ seed.text }}"},
-        {"name": "fail", "source": "def inference(ctx):\n    raise ValueError('no')\n", "retry": {"max_attempts": 1}},
+        {
+            "name": "fail",
+            "source": "def inference(ctx):\n    raise ValueError('no')\n",
+            "retry": {"max_attempts": 1},
+        },
     ],
 }
 BODY = {"pipeline": PIPELINE, "seed": {"name": "s", "data": {"text": "x"}}}
@@ -214,5 +218,7 @@ def test_an_id_that_is_none_is_replaced(sent: str | None) -> None:
 def test_settings_of_remote_logs_are_checked() -> None:
     with pytest.raises(InvalidSettings):
         load_settings({"PO_LOG_REMOTE_URL": "file:///etc/passwd"})
-    settings = load_settings({"PO_LOG_REMOTE_URL": "https://logs.example/v1/logs", "PO_LOG_REMOTE_TOKEN": "t" * 20})
+    settings = load_settings(
+        {"PO_LOG_REMOTE_URL": "https://logs.example/v1/logs", "PO_LOG_REMOTE_TOKEN": "t" * 20}
+    )
     assert "t" * 20 not in repr(settings)

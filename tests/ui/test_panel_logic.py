@@ -193,3 +193,10 @@ def test_a_deleted_run_leaves_nothing_behind(js: Run) -> None:
     state = reduced(js, {"type": "snapshot", "runs": [a_run()]}, problem, {"type": "gone", "id": "a"})
     assert state["runs"] == []
     assert state["expanded"] == state["problems"] == state["busy"] == state["speech"] == {}
+
+
+def test_a_snapshot_says_how_many_runs_are_worked_on(js: Run) -> None:
+    """B14: the panel's head counts against the orchestrator's limit; an older server does not say one."""
+    told = js("model", "(m, runs) => m.reduce(m.EMPTY, {type: 'snapshot', runs, limit: 8}).limit", [a_run()])
+    silent = js("model", "(m, runs) => m.reduce(m.EMPTY, {type: 'snapshot', runs}).limit", [a_run()])
+    assert (told, silent) == (8, None)

@@ -96,6 +96,16 @@ BUILT_IN: tuple[Spec, ...] = (
         price_id="openai",
         example="openai:gpt-5-mini",
     ),
+    # Chat Completions at another address. The first system's pipelines name it.
+    Spec(
+        "moonshot",
+        _openai,
+        key_env="MOONSHOT_API_KEY",
+        base_env="MOONSHOT_BASE_URL",
+        base_url="https://api.moonshot.ai/v1",
+        price_id="moonshotai",
+        example="moonshot:kimi-k2.5",
+    ),
     Spec("local", _local, free=True, example="local:smollm2-135m"),
     Spec("fake", _fake, free=True, example="fake:echo"),
 )

@@ -17,6 +17,7 @@ without it the tests across processes are skipped. A test's docstring names the 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import subprocess
@@ -783,3 +784,29 @@ class DocumentCases(_Cases):
 
 class StoreConformance(RunCases, LogCases, ValueCases, DocumentCases):
     """All of it. Override the fixture `store`; `place` and `opener` where there is more than one process."""
+
+    # -- room -----------------------------------------------------------------------------------
+    def test_the_room_of_a_run_is_measured(self, store: Store, run: str) -> None:
+        """G7: it grows by what is committed, is the run's alone, and ends with the run."""
+        other = f"{run}0" if len(run) < 64 else run[:-1]
+        store.create_run(new_run(other))
+        before, others = store.run_bytes(run), store.run_bytes(other)
+        lease = store.claim(run, {"pid": 1})
+        texts = [hashlib.sha256(str(i).encode()).hexdigest() for i in range(200)]  # nothing that packs well
+        store.commit(lease, Commit(payloads=[texts], state="done", release=True))
+        assert 5_000 < store.run_bytes(run) - before < 20_000
+        assert store.run_bytes(other) == others
+        store.delete_run(run)
+        with pytest.raises(NotFound):
+            store.run_bytes(run)
+        assert store.run_bytes(other) == others
+
+    def test_giving_room_back_changes_nothing(self, store: Store, run: str) -> None:
+        """G7: at any time, in the middle of a run too."""
+        lease = store.claim(run, {"pid": 1})
+        store.commit(lease, Commit(events=[event("a")], payloads=["x"]))
+        store.reclaim()
+        store.commit(lease, Commit(events=[event("b")], payloads=["y"]))
+        store.reclaim()
+        assert [e["type"] for e in store.events(run)] == ["run.created", "a", "b"]
+        assert store.payload(run, Ref(3, 0)) == "y"

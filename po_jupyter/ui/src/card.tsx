@@ -293,6 +293,7 @@ function TaskRow({ run, task, now, speech }: TaskProps): JSX.Element {
           </div>
         )}
         {task.waiting && task.state === "running" && <div className="po-Task-waiting">{task.waiting}</div>}
+        {task.state === "skipped" && task.reason && <div className="po-Task-waiting">skipped: {task.reason}</div>}
         {task.error && <Problem failure={task.error} />}
         {speech && task.state === "running" && (
           <div className="po-Speech">

@@ -2,7 +2,7 @@
 
 import { FrameParser } from "./sse.js";
 import type { Action } from "./model.js";
-import type { Failure } from "./types.js";
+import type { Failure, Run } from "./types.js";
 
 /** The server pings every 15 s; three missed ones are a dead connection. */
 const SILENCE = 45_000;
@@ -110,7 +110,7 @@ export class Feed {
 export function understand(event: string, data: string): Action | null {
   switch (event) {
     case "snapshot":
-      return { type: "snapshot", runs: JSON.parse(data).runs };
+      return { type: "snapshot", ...(JSON.parse(data) as { runs: Run[]; limit?: number | null }) };
     case "run":
       return { type: "run", run: JSON.parse(data).run };
     case "gone":

@@ -27,6 +27,8 @@ export interface State {
   /** False until the first snapshot: an empty list is not yet "no runs". */
   readonly known: boolean;
   readonly runs: readonly Run[];
+  /** How many runs the orchestrator works on at the same time; null until it said so. */
+  readonly limit: number | null;
   readonly speech: Readonly<Record<string, Speech>>;
   /** What the person, or the arrival of a live run, opened or closed. */
   readonly expanded: Readonly<Record<string, boolean>>;
@@ -38,7 +40,7 @@ export interface State {
 
 export type Action =
   | { type: "link"; link: Link }
-  | { type: "snapshot"; runs: Run[] }
+  | { type: "snapshot"; runs: Run[]; limit?: number | null }
   | { type: "run"; run: Run }
   | { type: "gone"; id: string }
   | { type: "text"; text: Text }
@@ -51,6 +53,7 @@ export const EMPTY: State = {
   link: { state: "idle" },
   known: false,
   runs: [],
+  limit: null,
   speech: {},
   expanded: {},
   busy: {},
@@ -62,7 +65,7 @@ export function reduce(state: State, action: Action): State {
     case "link":
       return { ...state, link: action.link };
     case "snapshot":
-      return snapshot(state, action.runs);
+      return { ...snapshot(state, action.runs), limit: action.limit ?? null };
     case "run":
       return merge(state, action.run);
     case "gone":

@@ -50,8 +50,14 @@ export function Runs({ store, verbs, retryNow }: RunsProps): JSX.Element {
 function linkWord(state: State): string {
   switch (state.link.state) {
     case "live": {
-      const active = state.runs.filter(run => !hasEnded(run)).length;
-      return active ? `live · ${active} active` : "live";
+      const count = (word: Run["state"]): number => state.runs.filter(run => run.state === word).length;
+      const [running, queued, waiting] = [count("running"), count("pending"), count("waiting")];
+      const words = [
+        running && `${running}${state.limit === null ? "" : ` of ${state.limit}`} running`,
+        queued && `${queued} queued`,
+        waiting && `${waiting} waiting`
+      ];
+      return ["live", ...words.filter(Boolean)].join(" · ");
     }
     case "lost":
       return "not connected";

@@ -38,6 +38,8 @@ export interface Task {
   error: Failure | null;
   items: Items | null;
   waiting: string | null;
+  /** Why it was skipped. */
+  reason?: string | null;
 }
 
 export interface Gate {

@@ -1,14 +1,11 @@
-"""The files of a run as people ask for them: logs and artifacts, by names that lead nowhere else."""
+"""What the stages of a run printed, by names that lead nowhere else."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from hashlib import sha256
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from po_jupyter.engine.artifacts import ARTIFACTS, GIVEN, visible, walk
-from po_jupyter.engine.io import checked
+from po_jupyter.engine.artifacts import walk
 from po_jupyter.engine.state import RunState
 from po_jupyter.errors import NotFound
 from po_jupyter.model.violations import did_you_mean
@@ -17,49 +14,6 @@ from po_jupyter.telemetry.logging import redactor
 
 _TAIL = 64 * 1024  # bytes of each log that are shown
 _LOGS = 200  # logs in one answer
-_CHUNK = 1 << 20
-
-
-def artifacts(run_dir: Path, state: RunState) -> list[dict[str, Any]]:
-    """`{name, bytes, sha256, task}` of each artifact; `task` is null for what came with the seed."""
-    found: dict[str, dict[str, Any]] = {}
-    given = Tree(run_dir / GIVEN)
-    for name in walk(given):
-        data = given.read(name)
-        found[name] = {"name": name, "bytes": len(data), "sha256": sha256(data).hexdigest(), "task": None}
-    for name, entry in visible(state).items():
-        found[name] = {
-            "name": name,
-            "bytes": entry["bytes"],
-            "sha256": entry["sha256"],
-            "task": entry["path"].partition("/")[0],
-        }
-    return [found[name] for name in sorted(found)]
-
-
-def open_artifact(run_dir: Path, state: RunState, name: str) -> tuple[BinaryIO, int]:
-    """An artifact, open, and its size in bytes: close it. NotFound, InvalidInput (a name that cannot be one)."""
-    checked(name)
-    entry = visible(state).get(name)
-    tree = Tree(run_dir / (GIVEN if entry is None else ARTIFACTS))
-    try:
-        opened = tree.open(name if entry is None else entry["path"])
-    except NotFound:
-        known = [a["name"] for a in artifacts(run_dir, state)]
-        raise NotFound(
-            f"run {state.run[-6:]} has no artifact {name!r}{did_you_mean(name, known)}",
-            hint=f"`po artifacts {state.run[-6:]}` lists them.",
-        ) from None
-    size = opened.seek(0, 2)
-    opened.seek(0)
-    return opened, size
-
-
-def chunks(opened: BinaryIO) -> Iterator[bytes]:
-    """The content in pieces; then it is closed."""
-    with opened:
-        while piece := opened.read(_CHUNK):
-            yield piece
 
 
 def logs(run_dir: Path, state: RunState, task: str | None, stage: str | None) -> list[dict[str, Any]]:

@@ -1,0 +1,123 @@
+"""`po usage`, `clean`, `audit`: the room that runs take, what goes, and who changed what."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from po_jupyter.cli import base
+from po_jupyter.model import format as fmt
+
+if TYPE_CHECKING:
+    _Type = click.ParamType[float]
+else:
+    _Type = click.ParamType  # older versions of click know it without the kind of its value
+
+_DAYS = {"h": 1 / 24, "d": 1.0, "w": 7.0, "y": 365.0}
+_ENDED = ("done", "failed", "cancelled", "dead")
+
+
+class Age(_Type):
+    """`30d`, `12h`, `2w`: days as a number."""
+
+    name = "age"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Days."""
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)([hdwy]?)", str(value).strip().lower())
+        if match is None or float(match[1]) * _DAYS[match[2] or "d"] > 36_500:
+            self.fail(f"{value!r} is not an age: write 12h, 30d, 2w or 1y", param, ctx)
+        return float(match[1]) * _DAYS[match[2] or "d"]
+
+
+def size(count: float) -> str:
+    """Bytes for people."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+@click.command()
+@base.JSON
+def usage(as_json: bool) -> int:
+    """Say how much room runs take."""
+    found = base.connect(start=False).usage()
+    if as_json:
+        base.dump(found)
+        return 0
+    disk = found["disk"]
+    states = disk["runs"]["states"]
+    if states:
+        rows = [[state, str(s["runs"]), size(s["bytes"])] for state, s in sorted(states.items())]
+        base.table(["state", "runs", "room"], rows)
+    else:
+        base.say("no runs")
+    parts = [f"{name} {size(disk[name])}" for name in ("store", "files", "blobs", "logs") if disk.get(name)]
+    free = f"   free on the disk: {size(disk['free'])}" if disk.get("free") is not None else ""
+    base.say(f"on the disk: {', '.join(parts) or 'nothing'}{free}")
+    return 0
+
+
+@click.command()
+@click.option(
+    "--older-than", type=Age(), metavar="AGE",
+    help="Only what ended so long ago: 12h, 30d, 2w. 0: all that ended.",
+)  # fmt: skip
+@click.option(
+    "--state", multiple=True, type=click.Choice(_ENDED),
+    help="Runs of this state (repeatable); by default only done: the others can be resumed.",
+)  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Say what would go, delete nothing.")
+@base.JSON
+def clean(older_than: float | None, state: tuple[str, ...], dry_run: bool, as_json: bool) -> int:
+    """Delete old runs and give their room back.
+
+    Without --older-than, what the settings retention_* say; that happens once a day by itself. Runs that have
+    not ended are never deleted.
+    """
+    if state and older_than is None:
+        raise click.UsageError("--state needs --older-than, for example --older-than 30d")
+    found = base.connect(start=not dry_run).clean(dry_run=dry_run, older_than=older_than, states=state)
+    if as_json:
+        base.dump(found)
+        return 0
+    runs = found["runs"]
+    if runs:
+        rows = [
+            [fmt.short(r["run"]), r["state"], base.brief(r["name"], 40), r["ended_at"][:10], size(r["bytes"])]
+            for r in runs
+        ]
+        base.table(["run", "state", "seed", "ended", "room"], rows, [r["state"] for r in runs])
+    word = "would be deleted" if dry_run else "deleted"
+    base.say(f"{len(runs)} run{'s' if len(runs) != 1 else ''} {word}, {size(found['bytes'])}")
+    if not dry_run and found["returned"]:
+        base.say(f"the store is {size(found['returned'])} smaller")
+    return 0
+
+
+@click.command()
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="How many.")
+@base.JSON
+def audit(limit: int, as_json: bool) -> int:
+    """Say who changed what, the newest first."""
+    entries = base.connect(start=False).audit(limit)
+    if as_json:
+        base.dump(entries)
+        return 0
+    if not entries:
+        base.say("nothing was changed yet")
+        return 0
+    known = ("at", "by", "action", "run")
+    rows = []
+    for entry in entries:
+        run = str(entry.get("run", ""))
+        more = "  ".join(f"{k}={base.brief(v, 40)}" for k, v in entry.items() if k not in known)
+        at = str(entry.get("at", ""))[:19].replace("T", " ")
+        who, did = str(entry.get("by", "")), str(entry.get("action", ""))
+        rows.append([at, who, did, fmt.short(run) if run else "", more])
+    base.table(["at (UTC)", "who", "did", "run", "what"], rows)
+    return 0

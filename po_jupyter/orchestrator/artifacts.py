@@ -1,0 +1,75 @@
+"""The artifacts of a run as people get them: what its log lists, and what came with its seed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from po_jupyter.engine.artifacts import ARTIFACTS, GIVEN, visible
+from po_jupyter.engine.state import RunState, TaskState
+from po_jupyter.errors import InvalidInput, NotFound
+from po_jupyter.model.violations import did_you_mean
+from po_jupyter.store.files import Tree
+
+
+def listed(run_dir: Path, state: RunState) -> list[dict[str, Any]]:
+    """`{name, task, bytes, sha256, path}` of each, by name; `path` is where it is on this machine.
+
+    `task` and `sha256` are None for a file that came with the seed.
+    """
+    task_of = {entry["path"]: task.name for task in state.tasks.values() for entry in task.artifacts}
+    found = {name: _given(run_dir, name) for name in _names(run_dir / GIVEN)}
+    for name, entry in visible(state).items():
+        path = str(run_dir / ARTIFACTS / entry["path"])
+        found[name] = {**entry, "task": task_of[entry["path"]], "path": path}
+    return [found[name] for name in sorted(found)]
+
+
+def content(run_dir: Path, state: RunState, name: str, *, limit: int) -> bytes:
+    """The content of one. NotFound; InvalidInput when it is larger than `limit` bytes."""
+    entry = visible(state).get(name)
+    names = sorted({*visible(state), *_names(run_dir / GIVEN)})
+    if name not in names:
+        raise NotFound(f"run {state.run[-6:]} has no artifact {name!r:.80}{did_you_mean(name, names)}")
+    try:
+        if entry is not None:
+            return Tree(run_dir / ARTIFACTS).read(entry["path"], limit=limit)
+        return Tree(run_dir / GIVEN).read(name, limit=limit)
+    except InvalidInput as error:
+        path = run_dir / (f"{ARTIFACTS}/{entry['path']}" if entry is not None else f"{GIVEN}/{name}")
+        raise InvalidInput(error.message, hint=f"Look at it where it is: {path}") from None
+
+
+def take_over(source: Path, target: Path, tasks: Iterable[TaskState]) -> None:
+    """Copy the artifacts of `tasks`, and what came with the seed, to the directory of another run.
+
+    Before that run is created: a crash in between leaves files without a run, never a run without its files.
+    Raises StoreUnusable.
+    """
+    for kind, names in (
+        (ARTIFACTS, [entry["path"] for task in tasks for entry in task.artifacts]),
+        (GIVEN, _names(source / GIVEN)),
+    ):
+        old, new = Tree(source / kind), Tree(target / kind)
+        for name in names:
+            with contextlib.suppress(NotFound):  # somebody removed it by hand: as missing there as here
+                new.write(name, old.read(name))
+
+
+def _given(run_dir: Path, name: str) -> dict[str, Any]:
+    path = run_dir / GIVEN / name
+    return {"name": name, "task": None, "bytes": path.lstat().st_size, "sha256": None, "path": str(path)}
+
+
+def _names(root: Path) -> list[str]:
+    """Regular files below `root`, without following links."""
+    found = []
+    for directory, _, names in os.walk(root):
+        for name in names:
+            path = Path(directory, name)
+            if path.is_file() and not path.is_symlink():
+                found.append(path.relative_to(root).as_posix())
+    return found

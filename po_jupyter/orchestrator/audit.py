@@ -1,0 +1,108 @@
+"""Who changed what, and when (B15): an append-only file of JSON lines in the data directory.
+
+    audit/audit.jsonl        {at, by, action, ...}; one line is one change that was made
+    audit/audit-TIME.jsonl   what was there before the file grew large; never deleted by itself
+
+A line is written after its change and before the answer that reports it. It is a single append, so several
+servers of one data directory share the file; a line cut off by a power cut is skipped by readers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from po_jupyter.errors import InvalidInput
+from po_jupyter.model.event import now
+from po_jupyter.store import place
+from po_jupyter.telemetry.logging import redactor
+
+log = structlog.get_logger("po_jupyter.audit")
+
+_ROTATE = 16 * 1024 * 1024  # bytes
+_BLOCK = 64 * 1024
+
+
+class AuditLog:
+    """The log of one data directory. Every method blocks: call it in a thread."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._file = directory / "audit.jsonl"
+
+    def append(self, *, by: str, action: str, **what: Any) -> None:
+        """Write one line, durably. A disk that refuses is logged: the change was made already."""
+        entry = redactor.value({"at": now(), "by": by, "action": action, **what})
+        line = json.dumps(entry, ensure_ascii=True).encode() + b"\n"
+        try:
+            place.make(self._directory)
+            fd = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            try:
+                os.write(fd, line)
+                os.fsync(fd)
+                large = os.fstat(fd).st_size > _ROTATE
+            finally:
+                os.close(fd)
+            if large:
+                os.replace(self._file, self._directory / f"audit-{time.time_ns():020d}.jsonl")
+        except OSError as error:
+            log.error("the audit log cannot be written", entry=entry, error=error.strerror)
+
+    def read(self, *, cursor: str | None = None, limit: int = 100) -> tuple[list[dict[str, Any]], str | None]:
+        """The newest entries first, and the cursor of the page after them. InvalidInput for a wrong cursor."""
+        files = [*sorted(self._directory.glob("audit-*.jsonl")), self._file]
+        names = [f.name for f in files]
+        end: int | None = None
+        if cursor is not None:
+            name, _, offset = cursor.rpartition(":")
+            if name not in names or not offset.isdecimal():
+                raise InvalidInput(
+                    "that is not a cursor of this list", hint="Pass the `next` of the page before."
+                )
+            files, end = files[: names.index(name) + 1], int(offset)
+        found: list[dict[str, Any]] = []
+        for file in reversed(files):
+            for at, line in _backwards(file, end):
+                if len(found) == limit:
+                    return found, f"{file.name}:{at + len(line) + 1}"
+                try:
+                    entry = json.loads(line)
+                except ValueError:
+                    continue
+                if isinstance(entry, dict):
+                    found.append(entry)
+            end = None
+        return found, None
+
+
+def _backwards(path: Path, end: int | None) -> Iterator[tuple[int, bytes]]:
+    """The lines before `end` (None: all) from the last to the first, each with its offset."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return
+    with file:
+        size = file.seek(0, 2)
+        at = size if end is None else min(end, size)
+        rest = b""
+        while at > 0:
+            step = min(_BLOCK, at)
+            at -= step
+            file.seek(at)
+            block = file.read(step) + rest
+            first, *lines = block.split(b"\n")
+            offset = at + len(block)
+            for line in reversed(lines):
+                offset -= len(line)
+                if line:
+                    yield offset, line
+                offset -= 1
+            rest = first
+        if rest:
+            yield 0, rest

@@ -1,0 +1,245 @@
+"""What is deleted by itself, and how much room there is in the rest (G7). It blocks: call it in a thread.
+
+Nothing that has not ended is ever deleted. What can be resumed (cancelled, failed, dead) stays unless days
+were set for it, or a person names its state. So by default only finished runs go, after 30 days. A size limit
+takes the oldest runs of the states that have days. With a run go its directory and the uploaded rows that no
+other run uses.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import structlog
+
+from po_jupyter.config import Settings
+from po_jupyter.errors import Conflict, NotFound
+from po_jupyter.model.run import ENDED
+from po_jupyter.orchestrator.views import Views
+from po_jupyter.store.base import Head, Store
+
+log = structlog.get_logger("po_jupyter.retention")
+
+DAY = 86_400.0
+_ORPHAN = 3600.0  # s; a directory without a run may be of a run that is being created
+_BLOB = DAY  # s; rows are uploaded before the run that uses them is submitted
+_ID = re.compile(r"[0-9a-f]{22}")
+_SHA = re.compile(r"[0-9a-f]{64}")
+
+
+class Policy(NamedTuple):
+    """Days by state, of the states that may be deleted; `max_bytes` of all runs together, 0: no limit."""
+
+    days: Mapping[str, float]
+    max_bytes: int = 0
+
+
+class Doomed(NamedTuple):
+    """A run that is deleted, and why: `age` or `size`."""
+
+    run: str
+    state: str
+    name: str
+    ended_at: str
+    bytes: int
+    why: str
+
+
+def policy_of(settings: Settings) -> Policy:
+    """What the settings say."""
+    days = {state: float(getattr(settings, f"retention_{state}")) for state in sorted(ENDED)}
+    return Policy({state: d for state, d in days.items() if d > 0}, settings.retention_max_bytes)
+
+
+class Retention:
+    """Cleans the runs of one data directory."""
+
+    def __init__(self, settings: Settings, store: Store, views: Views) -> None:
+        self._data_dir = settings.data_dir
+        self._store = store
+        self._views = views
+
+    def plan(self, policy: Policy, *, owner: str | None = None, at: float | None = None) -> list[Doomed]:
+        """What `policy` would delete of `owner` (None: everybody's), oldest first. `at` is now, in seconds."""
+        at = time.time() if at is None else at
+        heads = sorted(self._ended(owner, policy.days), key=lambda h: h["updated_at"])
+        doomed = [
+            self._doomed(head, "age")
+            for head in heads
+            if at - seconds(head["updated_at"]) >= policy.days[head["state"]] * DAY
+        ]
+        if policy.max_bytes:
+            too_much = self.used()["runs"]["bytes"] - sum(d.bytes for d in doomed) - policy.max_bytes
+            gone = {d.run for d in doomed}
+            for head in heads:
+                if too_much <= 0:
+                    break
+                if head["run"] not in gone:
+                    doomed.append(self._doomed(head, "size"))
+                    too_much -= doomed[-1].bytes
+        return doomed
+
+    def _ended(self, owner: str | None, states: Mapping[str, float]) -> Iterator[Head]:
+        cursor: str | None = None
+        while states:
+            page = self._store.runs(owner=owner, states=tuple(states), cursor=cursor, limit=200)
+            yield from page.heads
+            cursor = page.next
+            if cursor is None:
+                return
+
+    def _doomed(self, head: Head, why: str) -> Doomed:
+        return Doomed(
+            head["run"], head["state"], head["name"], head["updated_at"], self.bytes_of(head["run"]), why
+        )
+
+    def bytes_of(self, run: str) -> int:
+        """What a run takes: its rows in the store and its directory."""
+        try:
+            rows = self._store.run_bytes(run)
+        except NotFound:
+            rows = 0
+        return rows + tree_bytes(self._data_dir / "runs" / run)
+
+    def delete(self, doomed: Doomed) -> bool:
+        """Delete the run unless it has changed since it was planned; False then."""
+        try:
+            head = self._store.head(doomed.run)
+            if head["updated_at"] != doomed.ended_at:
+                return False
+            self._store.delete_run(doomed.run)
+        except (NotFound, Conflict):
+            return False
+        remove_run_dir(self._data_dir, doomed.run)
+        self._views.forget(doomed.run)
+        log.info("deleted", run=doomed.run, state=doomed.state, why=doomed.why, bytes=doomed.bytes)
+        return True
+
+    def sweep(self) -> int:
+        """Remove what belongs to no run: directories that a crash left, uploaded rows. How many bytes."""
+        freed = 0
+        for entry in _entries(self._data_dir / "runs"):
+            if _ID.fullmatch(entry.name) and _older(entry, _ORPHAN) and not self._exists(entry.name):
+                freed += tree_bytes(Path(entry.path))
+                shutil.rmtree(entry.path, ignore_errors=True)
+        blobs = [e for e in _entries(self._data_dir / "blobs") if _SHA.match(e.name) and _older(e, _BLOB)]
+        used = self._used_blobs() if blobs else set()
+        for entry in blobs:
+            if entry.name[:64] not in used:
+                with suppress(OSError):
+                    freed += entry.stat(follow_symlinks=False).st_size
+                    os.unlink(entry.path)
+        return freed
+
+    def _exists(self, run: str) -> bool:
+        try:
+            self._store.head(run)
+        except NotFound:
+            return False
+        return True
+
+    def _used_blobs(self) -> set[str]:
+        used: set[str] = set()
+        cursor: str | None = None
+        while True:
+            page = self._store.runs(cursor=cursor, limit=200)
+            for head in page.heads:
+                with suppress(NotFound):
+                    used |= blobs_in(self._store.definition(head["run"]).get("seed"))
+            cursor = page.next
+            if cursor is None:
+                return used
+
+    def reclaim(self) -> int:
+        """Give the room of deleted rows back to the file system; the bytes that it got."""
+        before = tree_bytes(self._data_dir / "store")
+        self._store.reclaim()
+        return max(0, before - tree_bytes(self._data_dir / "store"))
+
+    def used(self, owner: str | None = None) -> dict[str, Any]:
+        """Bytes: `{runs: {bytes, states: {state: {runs, bytes}}}, store, files, blobs, logs, free}`.
+
+        `runs` are the runs of `owner` (None: everybody's) by state; the rest is of the whole data directory.
+        """
+        states: dict[str, dict[str, int]] = {}
+        cursor: str | None = None
+        while True:
+            page = self._store.runs(owner=owner, cursor=cursor, limit=200)
+            for head in page.heads:
+                entry = states.setdefault(head["state"], {"runs": 0, "bytes": 0})
+                entry["runs"] += 1
+                entry["bytes"] += self.bytes_of(head["run"])
+            cursor = page.next
+            if cursor is None:
+                break
+        folder = self._data_dir
+        return {
+            "runs": {"bytes": sum(s["bytes"] for s in states.values()), "states": states},
+            "store": tree_bytes(folder / "store"),
+            "files": tree_bytes(folder / "runs"),
+            "blobs": tree_bytes(folder / "blobs"),
+            "logs": tree_bytes(folder / "logs") + tree_bytes(folder / "audit"),
+            "free": shutil.disk_usage(folder).free if folder.exists() else None,
+        }
+
+
+def remove_run_dir(data_dir: Path, run: str) -> None:
+    """Remove the files of a run that is gone; links in it are removed, not followed."""
+    shutil.rmtree(data_dir / "runs" / run, ignore_errors=True)
+
+
+def blobs_in(value: Any) -> set[str]:
+    """The hashes of uploaded rows that a seed refers to as `{"$rows": SHA256}`."""
+    found: set[str] = set()
+    todo = [value]
+    while todo:
+        value = todo.pop()
+        if isinstance(value, dict):
+            sha = value.get("$rows")
+            if isinstance(sha, str):
+                found.add(sha)
+            todo.extend(value.values())
+        elif isinstance(value, list):
+            todo.extend(value)
+    return found
+
+
+def seconds(at: str) -> float:
+    """An event's time as seconds since 1970."""
+    return datetime.fromisoformat(at).timestamp()
+
+
+def tree_bytes(directory: Path) -> int:
+    """The bytes of all files below `directory`, without following links; 0 when there is none."""
+    total, todo = 0, [directory]
+    while todo:
+        for entry in _entries(todo.pop()):
+            with suppress(OSError):
+                if entry.is_dir(follow_symlinks=False):
+                    todo.append(Path(entry.path))
+                else:
+                    total += entry.stat(follow_symlinks=False).st_size
+    return total
+
+
+def _entries(directory: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(directory) as found:
+            return list(found)
+    except OSError:
+        return []
+
+
+def _older(entry: os.DirEntry[str], age: float) -> bool:
+    try:
+        return time.time() - entry.stat(follow_symlinks=False).st_mtime > age
+    except OSError:
+        return False

@@ -1,0 +1,287 @@
+"""The files of the watch folder: which are ready, what becomes of each, and where it goes. See `inbox.py`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import structlog
+
+from po_jupyter.config import Settings
+from po_jupyter.engine.artifacts import GIVEN
+from po_jupyter.errors import InvalidSeed, NotFound, PoError, StoreError, Unavailable, Violation
+from po_jupyter.model.event import now
+from po_jupyter.model.pipeline import Pipeline
+from po_jupyter.model.run import ENDED
+from po_jupyter.orchestrator import intake, seedfile, submission
+from po_jupyter.orchestrator.pipeline_files import PipelineFiles
+from po_jupyter.orchestrator.registry import Registry
+from po_jupyter.orchestrator.seedzip import SeedZip
+from po_jupyter.store import place
+from po_jupyter.store.base import Head, NewRun, Store
+
+log = structlog.get_logger("po_jupyter.inbox")
+
+_LOCK = ".po-lock"
+_OURS = (intake.DEFINITION, intake.RESULT)  # names that stand beside a seed's file
+
+Stamp = tuple[int, int, int, int]  # device, inode, time of change (ns), size
+
+
+class Taken(NamedTuple):
+    """What became of one file: a run, or its name in `rejected`; neither: it is to be looked at later."""
+
+    new: NewRun | None = None
+    head: Head | None = None
+    fresh: bool = False
+    rejected: str | None = None
+
+
+class Folder:
+    """The watch folder of one store. Everything blocks: call it in a thread, one call at a time."""
+
+    def __init__(
+        self, settings: Settings, store: Store, registry: Registry, *, owner: str,
+        pipelines: PipelineFiles | None = None,
+    ) -> None:  # fmt: skip
+        assert settings.inbox_dir is not None
+        self.root = settings.inbox_dir
+        self.places = intake.Places(
+            settings.inbox_pending, settings.inbox_current, settings.inbox_complete, settings.inbox_rejected
+        )
+        self.pending = self.root / self.places.pending
+        self._settings = settings
+        self._store = store
+        self._registry = registry
+        self._owner = owner
+        self._pipelines = pipelines
+        self._intents = intake.open_intents(self.root, store)
+        self._seen: dict[str, tuple[Stamp, float]] = {}
+        self._left: dict[str, Stamp] = {}  # what could not be moved at all, so that it is not tried for ever
+        self._lock: int | None = None
+
+    # -- life -----------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Make the directories, lock the folder, finish what a crash left. StoreUnusable, Unavailable."""
+        try:
+            for name in self.places:
+                place.make(self.root / name)
+            self._lock = _locked(self.root / _LOCK)
+        except OSError as error:
+            raise place.unusable_os(error, self.root) from None
+        for outcome in self._intents.recover():
+            say = log.error if outcome.result == "stuck" else log.info
+            say("an interrupted move", what=outcome.name, result=outcome.result, reason=outcome.reason)
+
+    def close(self) -> None:
+        """Let another process have the folder."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    # -- looking --------------------------------------------------------------------------------
+
+    def ready(self) -> tuple[list[str], float | None]:
+        """Files unchanged for `inbox_stable` seconds, oldest first; seconds until another may be ready."""
+        found: list[tuple[int, str]] = []
+        seen: dict[str, tuple[Stamp, float]] = {}
+        due: float | None = None
+        clock, stable = time.monotonic(), self._settings.inbox_stable
+        try:
+            entries = list(os.scandir(self.pending))
+        except FileNotFoundError:
+            place.make(self.pending)
+            entries = []
+        for entry in entries:
+            name = entry.name
+            if name.startswith(".") or not name.endswith(
+                (self._settings.inbox_suffix, self._settings.inbox_zip_suffix)
+            ):
+                continue
+            with suppress(FileNotFoundError):  # gone again
+                stamp = _stamp(entry.stat(follow_symlinks=False))
+                if self._left.get(name) == stamp:
+                    continue
+                known = self._seen.get(name)
+                since = known[1] if known is not None and known[0] == stamp else clock
+                seen[name] = stamp, since
+                if clock - since >= stable:
+                    found.append((stamp[2], name))
+                else:
+                    due = min(due if due is not None else stable, stable - (clock - since))
+        self._seen = seen
+        return [name for _, name in sorted(found)], due
+
+    def going(self) -> list[str]:
+        """Runs whose files are in `current`."""
+        return self._intents.tree.names(self.places.current)
+
+    # -- taking in ------------------------------------------------------------------------------
+
+    def take(self, name: str) -> Taken:
+        """Make a run of `pending/NAME`, or reject it. Raises StoreError; the file is where it was then."""
+        path = self.pending / name
+        try:
+            return self._take(name, path)
+        except FileNotFoundError:
+            return Taken()
+        except StoreError:
+            raise
+        except PoError as error:
+            return self._rejected(name, path, error)
+        except OSError as error:
+            return self._rejected(name, path, InvalidSeed(f"it cannot be read: {error.strerror}"))
+
+    def _take(self, name: str, path: Path) -> Taken:
+        with seedfile.opened(path) as file:
+            stamp = _stamp(os.fstat(file.fileno()))
+            if name in _OURS:
+                raise InvalidSeed(f"a seed's file cannot be called {name}")
+            content = seedfile.digest(file)
+            file.seek(0)
+            archive = SeedZip(file, self._settings) if name.endswith(self._settings.inbox_zip_suffix) else None
+            value = archive.seed() if archive is not None else seedfile.read_json(file, self._settings)
+            new = self._planned(name, stamp, content, value, os.fstat(file.fileno()).st_ctime_ns)
+            if archive is not None:
+                archive.verify()
+            if _stamp(os.fstat(file.fileno())) != stamp or _stamp(path.lstat()) != stamp:
+                return Taken()  # somebody writes to it after all
+            run_dir = self._settings.data_dir / "runs" / new.run
+            if archive is not None:
+                self._forget_artifacts(new.run)  # what a crash left of an earlier try
+                archive.unpack(run_dir)
+        try:
+            head, fresh = intake.take_in(self._intents, self._store, new, name, places=self.places)
+        except BaseException:
+            if archive is not None:
+                self._forget_artifacts(new.run)
+            raise
+        if archive is not None and head["run"] != new.run:
+            self._hand_over(new.run, head["run"])
+        log.info("taken in", file=shown(name), run=head["run"], pipeline=head["pipeline"])
+        return Taken(new, head, fresh)
+
+    def _planned(self, name: str, stamp: Stamp, content: str, value: Any, changed: int) -> NewRun:
+        """The run of this very file: asked again, it is the same one. Raises InvalidInput, NotFound."""
+        if self._pipelines is not None:
+            self._pipelines.refresh()
+        found = seedfile.violations(value, self._registered)
+        if found:
+            raise InvalidSeed("the seed cannot be used:", violations=found)
+        cwd = str(self._pipelines.project) if self._pipelines is not None else None
+        asked = submission.Submission(seed=value, cwd=cwd)
+        pipeline, seed = submission.check(asked, self._registered, code_allowed=True)
+        key = hashlib.sha256(json.dumps([name, *stamp, content]).encode()).hexdigest()
+        # Not the wall clock: after a crash the same file must be planned as the same run.
+        at = min(changed // 1_000_000, time.time_ns() // 1_000_000)
+        new = submission.new_run(asked, pipeline, seed, self._owner)
+        return new._replace(run=f"{at:012x}{key[:10]}", idempotency_key=f"inbox:{key}", request_hash=key)
+
+    def _registered(self, name: str) -> Pipeline:
+        try:
+            return self._registry.pipeline(name, self._owner)
+        except NotFound as error:
+            problem = self._pipelines.problems.get(name) if self._pipelines is not None else None
+            if problem is None:
+                raise
+            raise InvalidSeed(violations=[Violation("pipeline", f"{error.message}: {problem}")]) from None
+
+    def _forget_artifacts(self, run: str) -> None:
+        try:
+            self._store.head(run)
+        except NotFound:
+            shutil.rmtree(self._settings.data_dir / "runs" / run, ignore_errors=True)
+        except StoreError:
+            pass  # cannot be asked now; retention removes directories without a run
+
+    def _hand_over(self, planned: str, run: str) -> None:
+        """The run was planned under another id before a crash: the artifacts are its."""
+        runs = self._settings.data_dir / "runs"
+        if (runs / run / GIVEN).exists():
+            shutil.rmtree(runs / planned, ignore_errors=True)
+        else:
+            place.make(runs / run)
+            os.replace(runs / planned / GIVEN, runs / run / GIVEN)
+
+    def _rejected(self, name: str, path: Path, error: PoError) -> Taken:
+        reason = {"file": shown(name), "at": now(), "error": error.to_json()}
+        log.warning("rejected", file=shown(name), error=error.message)
+        try:
+            return Taken(rejected=intake.reject(self._intents, name, reason, places=self.places))
+        except NotFound:
+            return Taken()
+        except StoreError:
+            raise
+        except PoError as problem:
+            # A link, a pipe: nothing of ours moves it. The reason is written, and it is left alone.
+            log.error("cannot be moved away", file=shown(name), error=problem.message)
+            with suppress(OSError):
+                self._left[name] = _stamp(path.lstat())
+            stem, suffix = intake._short(name)
+            where = f"{self.places.rejected}/{stem}{suffix}{intake.REASON}"
+            self._intents.tree.write(where, intake.as_text({**reason, "left": problem.message}))
+            return Taken(rejected=name)
+
+    # -- putting away ---------------------------------------------------------------------------
+
+    def settle(self, run: str) -> bool:
+        """Put the files of `run` away when it ended (or is gone); True when something changed."""
+        tree = self._intents.tree
+        here = tree.identity(f"{self.places.current}/{run}") is not None
+        there = not here and tree.identity(f"{self.places.complete}/{run}") is not None
+        if not here and not there:
+            return False
+        try:
+            head = self._store.head(run)
+        except NotFound:
+            return here and intake.put_away(
+                self._intents, run, result={"run": run, "state": "deleted"}, places=self.places
+            )
+        if head["state"] not in ENDED:
+            return False
+        result = {
+            "run": run, "state": head["state"], "ended_at": head["updated_at"],
+            "name": head["name"], "pipeline": head["pipeline"], "version": head["version"],
+        }  # fmt: skip
+        if here:
+            return intake.put_away(self._intents, run, result=result, places=self.places)
+        where, text = f"{self.places.complete}/{run}/{intake.RESULT}", intake.as_text(result)
+        with suppress(NotFound):
+            if tree.read(where) == text:
+                return False
+        tree.write(where, text)  # it was resumed, and ended again
+        return True
+
+
+def _stamp(info: os.stat_result) -> Stamp:
+    return info.st_dev, info.st_ino, info.st_mtime_ns, info.st_size
+
+
+def shown(name: str) -> str:
+    """A file's name as text: it may be any bytes."""
+    return name.encode("utf-8", "replace").decode("utf-8")[:300]
+
+
+def _locked(path: Path) -> int:
+    """A descriptor that holds the folder's lock. Raises Unavailable when another process has it."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+    try:
+        import fcntl
+    except ModuleNotFoundError:  # Windows: the store's one orchestrator is lock enough
+        return fd
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        raise Unavailable(
+            f"another orchestrator works on the watch folder {path.parent}",
+            hint="Each data directory needs a watch folder of its own (inbox_dir).",
+        ) from None
+    return fd

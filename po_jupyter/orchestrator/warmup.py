@@ -1,0 +1,69 @@
+"""One small run inside the zygote, so that what a first use costs is paid before the forks and not after each.
+
+Python specialises bytecode while it runs: a child that does that by itself pays for it in time, and again in
+pages that it no longer shares. Compiled templates, validators and module-level caches are warm as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from po_jupyter.config import Settings
+from po_jupyter.engine.drive import drive
+from po_jupyter.engine.work import Work
+from po_jupyter.llm.providers import Providers
+from po_jupyter.model.event import draft
+from po_jupyter.orchestrator.processes import myself
+from po_jupyter.store.base import NewRun
+from po_jupyter.store.disk import DiskStore
+from po_jupyter.telemetry import logging
+
+_TASKS = 12  # a line of bytecode is specialised after some eight passes
+_SOURCE = (
+    "def ingestion(ctx):\n    return {'seed': ctx.seed}\n\nasync def integration(ctx):\n    return ctx.output\n"
+)
+
+
+def warm_up() -> bool:
+    """Do it; False when it failed or left a thread behind, and then nobody may fork from this process
+    unaware."""
+    logging.preconfigure()
+    with suppress(Exception), tempfile.TemporaryDirectory(prefix="po-warm-up-") as folder:
+        asyncio.run(_run(Path(folder)))
+    return threading.active_count() == 1
+
+
+async def _run(folder: Path) -> None:
+    tasks: list[dict[str, Any]] = [{"name": f"t{i}", "source": _SOURCE} for i in range(_TASKS)]
+    tasks += [{"name": f"p{i}", "prompt": "{{ seed.text }}", "llm": {"model": "fake:echo"}} for i in range(2)]
+    store = DiskStore(folder / "store", shards=1)
+    try:
+        events = [
+            draft(
+                "run.created", name="warm-up", pipeline="warm-up", version="1.0.0",
+                tasks=[{"name": t["name"], "kind": "prompt" if "prompt" in t else "python"} for t in tasks],
+                owner="", budget={},
+            )
+        ]  # fmt: skip
+        definition = {
+            "pipeline": {"name": "warm-up", "tasks": tasks},
+            "seed": {"name": "warm-up", "data": {"text": "x"}},
+            "options": {},
+        }
+        run = "0" * 22
+        store.create_run(NewRun(run, "", "warm-up", "1.0.0", "warm-up", 0, definition, events))
+        lease = store.claim(run, myself())
+        providers = Providers({})
+        work = await Work.load(
+            store, lease, settings=Settings(data_dir=folder), providers=providers, committed=lambda head: None
+        )
+        await drive(work)
+        await work.aclose()
+        await providers.aclose()
+    finally:
+        store.close()

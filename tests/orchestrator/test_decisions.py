@@ -1,0 +1,157 @@
+"""What the orchestrator decides without any I/O: what a resume does again, who is next, whose crash counts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from po_jupyter.engine.state import RunState, fold
+from po_jupyter.errors import Conflict, NotFound
+from po_jupyter.model.pipeline import Pipeline
+from po_jupyter.model.reading import check_pipeline
+from po_jupyter.orchestrator import link
+from po_jupyter.orchestrator.environment import preload_environment, worker_environment
+from po_jupyter.orchestrator.feed import Feed
+from po_jupyter.orchestrator.queue import RunQueue
+from po_jupyter.orchestrator.resume import plan
+from po_jupyter.orchestrator.views import brief
+
+DIAMOND = check_pipeline({
+    "name": "diamond",
+    "tasks": [
+        {"name": "a", "prompt": "a"},
+        {"name": "left", "prompt": "l", "needs": "a", "for_each": "{{ seed.rows }}"},
+        {"name": "right", "prompt": "r", "needs": "a"},
+        {"name": "end", "prompt": "e", "needs": ["left", "right"]},
+    ],
+})  # fmt: skip
+
+
+def state(pipeline: Pipeline, *events: tuple[str, str | None, dict[str, Any]]) -> RunState:
+    """The fold of these events after `run.created`."""
+    tasks = [{"name": t.name, "kind": t.kind} for t in pipeline.tasks]
+    created = ("run.created", None, {"name": "n", "pipeline": "p", "version": "1.0.0", "tasks": tasks})
+    said = []
+    for i, (kind, task, data) in enumerate((created, *events), 1):
+        said.append({"offset": i, "at": "2026-01-01", "type": kind, "task": task, "data": data})
+    return fold(RunState("0123456789abcdef012345"), said)
+
+
+DONE = [("task.done", name, {"output": [1, 0]}) for name in ("a", "left", "right", "end")]
+ROWS = [("map.started", "left", {"total": 9}), ("map.progress", "left", {"done": 7, "failed": 2})]
+ENDED = ("run.done", None, {})
+
+
+def test_a_failed_run_does_its_failed_tasks_again_and_keeps_their_rows() -> None:
+    """P12."""
+    failed = state(DIAMOND, DONE[0], DONE[2], ("task.failed", "left", {}), ("run.failed", None, {}))
+    assert plan(DIAMOND, failed) == (("left",), (), ())
+
+
+def test_from_a_task_on_everything_after_it_is_done_again() -> None:
+    """B13."""
+    failed = state(DIAMOND, *DONE[:3], ("task.failed", "end", {}), ("run.failed", None, {}))
+    assert plan(DIAMOND, failed, from_task="left") == (("left", "end"), ("left", "end"), ())
+    with pytest.raises(NotFound, match="did you mean `left`"):
+        plan(DIAMOND, failed, from_task="lefd")
+
+
+def test_only_failed_rows_are_legal_on_a_done_run_and_their_dependents_run_again() -> None:
+    """DESIGN, Maps: rows that are done stay, what used them does not."""
+    done = state(DIAMOND, *ROWS, *DONE, ENDED)
+    assert plan(DIAMOND, done, only_failed=True) == (("left", "end"), ("end",), ())
+    with pytest.raises(Conflict, match="nothing to resume"):
+        plan(DIAMOND, done)
+    with pytest.raises(Conflict, match="no failed rows"):
+        plan(DIAMOND, state(DIAMOND, *DONE, ENDED), only_failed=True)
+
+
+@pytest.mark.parametrize("kind", ["run.started", "run.waiting"])
+def test_what_has_not_ended_does_not_resume(kind: str) -> None:
+    with pytest.raises(Conflict):
+        plan(DIAMOND, state(DIAMOND, (kind, None, {})))
+
+
+def test_a_rejected_gate_is_asked_again_and_its_task_is_not_paid_again() -> None:
+    """P12, B12."""
+    rejected = state(
+        DIAMOND,
+        DONE[0],
+        ("gate.opened", "a", {"message": "look"}),
+        ("gate.decided", "a", {"decision": "reject"}),
+        ("run.cancelled", None, {}),
+    )
+    assert plan(DIAMOND, rejected) == ((), (), ("a",))
+
+
+def test_only_progress_forgives_a_crash() -> None:
+    """R1.2: a worker that starts the same task again and dies again must not do so for ever."""
+    crash = ("worker.crashed", None, {"error": {}, "crashes": 1})
+    again = ("task.started", "left", {"attempt": 1})
+    first = ("map.progress", "left", {"done": 3, "failed": 0})
+    assert state(DIAMOND, again, crash, again, crash).crashes == 2
+    assert state(DIAMOND, again, first, crash, again, first, crash).crashes == 2
+    more = ("map.progress", "left", {"done": 4, "failed": 0})
+    assert state(DIAMOND, again, first, crash, again, more, crash).crashes == 1
+    assert state(DIAMOND, crash, crash, DONE[0]).crashes == 0
+
+
+def test_the_queue_serves_the_higher_priority_and_then_the_older_run() -> None:
+    """B14."""
+    queue = RunQueue()
+    for run, priority, at in (("a", 0, "1"), ("b", 0, "2"), ("c", 9, "3"), ("a", 0, "1")):
+        queue.add({"run": run, "priority": priority, "created_at": at})  # type: ignore[typeddict-item]
+    assert [queue.position(r) for r in "cab"] == [1, 2, 3]
+    assert queue.pop() == "c"
+    queue.discard("a")
+    assert (queue.position("b"), queue.position("a")) == (1, None)
+    assert [queue.pop(), queue.pop()] == ["b", None]
+
+
+async def test_a_slow_listener_gets_fewer_notes_and_never_a_growing_queue() -> None:
+    """P1: notes are hints."""
+    feed = Feed()
+    async with feed.subscribe() as notes, feed.subscribe("other") as others:
+        for _ in range(10_000):
+            feed.changed("run")
+            feed.text("run", {"task": "t", "text": "x", "round": 1})
+        assert feed.watched("run")
+        texts = 0
+        while (note := await notes.get(0)) is not None and note.kind == "text":
+            texts += 1
+        assert texts < 1000
+        assert note == ("changed", "run")
+        assert await notes.get(0) is None
+        assert await others.get(0) is None
+    assert not feed.watched("run")
+
+
+def test_of_the_environment_only_what_is_allowed_reaches_a_worker() -> None:
+    """P10."""
+    environ = {
+        "PATH": "/bin", "OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "u", "JUPYTERHUB_API_TOKEN": "t",
+        "PO_AUTH_TOKEN": "t", "PO_LOG_LEVEL": "INFO", "DATABASE_URL": "d", "MINE": "m", "LC_ALL": "C",
+    }  # fmt: skip
+    assert set(worker_environment(("MINE",), environ)) == {
+        "PATH", "OPENAI_API_KEY", "OPENAI_BASE_URL", "PO_LOG_LEVEL", "MINE", "LC_ALL",
+    }  # fmt: skip
+    assert "OPENAI_API_KEY" not in preload_environment(environ), "a zygote needs nobody's key"
+
+
+def test_the_socket_has_a_short_path_of_this_users_own(tmp_path: Path) -> None:
+    """A data directory may be deep; a Unix socket's path may not."""
+    deep = tmp_path / ("x" * 120)
+    address = link.address_of(deep)
+    assert len(str(address)) < 108
+    assert address == link.address_of(deep)
+    link.prepare(address)
+    assert address.parent.stat().st_mode & 0o777 == 0o700
+    assert link.address_of(Path("/short")) == Path("/short/orchestrator.sock")
+
+
+def test_a_large_seed_is_named_by_its_size() -> None:
+    seed = {"name": "n", "data": {"rows": ["x" * 100] * 1000}}
+    assert brief(seed)["data_bytes"] > 100_000
+    assert brief({"name": "n", "data": {}}) == {"name": "n", "data": {}}

@@ -1,0 +1,288 @@
+"""G7: what goes by itself and what never does; room is really given back. B15: the history of what happened."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import body, orchestrator, task, until
+
+from po_jupyter.config import Settings
+from po_jupyter.errors import InvalidInput, NotFound
+from po_jupyter.model.event import draft
+from po_jupyter.orchestrator.audit import AuditLog
+from po_jupyter.orchestrator.retention import DAY, Policy, Retention, policy_of, tree_bytes
+from po_jupyter.orchestrator.submission import new_id
+from po_jupyter.orchestrator.views import Views
+from po_jupyter.store.base import Commit, NewRun
+from po_jupyter.store.disk import DiskStore
+
+EVERY = ("pending", "running", "waiting", "done", "failed", "cancelled", "dead")
+
+
+class Shelf:
+    """A data directory with runs in chosen states."""
+
+    def __init__(self, data_dir: Path, **more: Any) -> None:
+        self.settings = Settings(data_dir=data_dir, store_shards=2, **more)
+        self.store = DiskStore(data_dir / "store", shards=2)
+        self.retention = Retention(self.settings, self.store, Views(self.store))
+
+    def run(self, state: str, *, kilobytes: int = 1, seed: Any = None, owner: str = "me") -> str:
+        run = new_id()
+        definition = {"pipeline": {}, "seed": {"name": "n", "data": seed or {}}}
+        created = draft(
+            "run.created", name="n", pipeline="p", version="1.0.0", tasks=[], owner=owner, budget={}
+        )
+        self.store.create_run(NewRun(run, owner, "p", "1.0.0", "n", 0, definition, [created]))
+        lease = self.store.claim(run, {"pid": 1})
+        # Of many letters: the store packs what repeats itself.
+        self.store.commit(lease, Commit(payloads=[os.urandom(512 * kilobytes).hex()]))
+        self.store.commit(lease, Commit(events=[draft("x")], state=state, release=True))
+        artifact = self.settings.data_dir / "runs" / run / "artifacts" / "a"
+        artifact.parent.mkdir(parents=True)
+        artifact.write_bytes(b"x" * 1000 * kilobytes)
+        return run
+
+    def left(self) -> list[str]:
+        return sorted(h["run"] for h in self.store.runs(limit=1000).heads)
+
+    def clean(self, policy: Policy, days: float = 0) -> list[str]:
+        doomed = self.retention.plan(policy, at=time.time() + days * DAY)
+        return [d.run for d in doomed if self.retention.delete(d)]
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Iterator[Shelf]:
+    found = Shelf(tmp_path / "data")
+    yield found
+    found.store.close()
+
+
+def test_only_finished_runs_go_by_themselves_and_after_30_days(shelf: Shelf) -> None:
+    """G7: nothing that is resumable or waiting, however old."""
+    runs = {state: shelf.run(state) for state in EVERY}
+    policy = policy_of(shelf.settings)
+    assert shelf.clean(policy, days=29) == []
+    assert shelf.clean(policy, days=3650) == [runs["done"]]
+    assert shelf.left() == sorted(r for s, r in runs.items() if s != "done")
+    with pytest.raises(NotFound):
+        shelf.store.head(runs["done"])
+    assert not (shelf.settings.data_dir / "runs" / runs["done"]).exists()
+
+
+def test_what_can_be_resumed_goes_only_when_days_are_set(tmp_path: Path) -> None:
+    """G7: each state has days of its own; what has not ended has none, and cannot be given any."""
+    shelf = Shelf(tmp_path / "data", retention_done=0, retention_failed=90, retention_dead=10)
+    runs = {state: shelf.run(state) for state in EVERY}
+    policy = policy_of(shelf.settings)
+    assert set(policy.days) == {"failed", "dead"}
+    assert shelf.clean(policy, days=50) == [runs["dead"]]
+    assert shelf.clean(policy, days=91) == [runs["failed"]]
+    everything = Policy(dict.fromkeys(EVERY, 0.0))
+    assert set(shelf.clean(everything, days=10_000)) == {runs["done"], runs["cancelled"]}
+    assert shelf.left() == sorted(runs[s] for s in ("pending", "running", "waiting"))
+    shelf.store.close()
+
+
+def test_above_the_size_limit_the_oldest_go_first(tmp_path: Path) -> None:
+    """G7: by total size, only states that have days."""
+    shelf = Shelf(tmp_path / "data", retention_max_bytes=1_000_000)
+    kept = shelf.run("failed", kilobytes=300)
+    runs = [shelf.run("done", kilobytes=100) for _ in range(6)]
+    took = shelf.retention.bytes_of(runs[0])
+    assert 150_000 < took < 230_000, "the payload and the artifact"
+    before = shelf.retention.used()["runs"]["bytes"]
+    gone = shelf.clean(policy_of(shelf.settings))
+    assert gone == runs[: len(gone)]
+    assert before - len(gone) * took <= 1_000_000 < before - (len(gone) - 1) * took
+    assert kept in shelf.left()
+    shelf.store.close()
+
+
+def test_a_run_that_changed_after_it_was_planned_stays(shelf: Shelf) -> None:
+    """G7, P12: somebody resumed it meanwhile."""
+    run = shelf.run("done")
+    (doomed,) = shelf.retention.plan(Policy({"done": 0.0}))
+    shelf.store.request(run, [draft("run.resumed", by="me")], "pending")
+    assert not shelf.retention.delete(doomed)
+    lease = shelf.store.claim(run, {"pid": 1})
+    shelf.store.commit(lease, Commit(events=[draft("run.done")], state="done", release=True))
+    assert not shelf.retention.delete(doomed), "it ended anew, and is young again"
+    assert shelf.left() == [run]
+
+
+def test_room_is_really_given_back(shelf: Shelf) -> None:
+    """G7: the files on the disk shrink, the journal of the database too."""
+    runs = [shelf.run("done", kilobytes=200) for _ in range(20)]
+    shelf.retention.reclaim()
+    full = tree_bytes(shelf.settings.data_dir)
+    assert full > 20 * 300_000
+    shelf.clean(Policy({"done": 0.0}))
+    returned = shelf.retention.reclaim()
+    assert tree_bytes(shelf.settings.data_dir) < full / 20
+    assert returned > 20 * 100_000
+    assert shelf.left() == []
+    assert len(runs) == 20
+
+
+def test_sizes_are_shown_by_state_and_owner(shelf: Shelf) -> None:
+    """G7."""
+    shelf.run("done", kilobytes=100)
+    shelf.run("failed", kilobytes=10)
+    shelf.run("done", kilobytes=10, owner="you")
+    used = shelf.retention.used("me")
+    assert {s: v["runs"] for s, v in used["runs"]["states"].items()} == {"done": 1, "failed": 1}
+    assert (
+        used["runs"]["states"]["done"]["bytes"] > 150_000 > used["runs"]["states"]["failed"]["bytes"] > 10_000
+    )
+    assert used["runs"]["bytes"] == sum(s["bytes"] for s in used["runs"]["states"].values())
+    assert used["store"] > 0
+    assert used["files"] >= 120_000
+    assert used["free"] > 0
+
+
+def test_what_belongs_to_no_run_is_swept(shelf: Shelf) -> None:
+    """R2.3, G7: directories that a crash left and rows that nobody uses; not what is young or in use."""
+    folder, sha = shelf.settings.data_dir, ["a" * 64, "b" * 64, "c" * 64]
+    run = shelf.run("failed", seed={"deep": [{"rows": {"$rows": sha[0], "count": 2}}]})
+    for name in (new_id(), new_id()):
+        (folder / "runs" / name / "artifacts").mkdir(parents=True)
+    orphan, young = sorted(p.name for p in (folder / "runs").iterdir() if p.name != run)
+    (folder / "runs" / "notes").mkdir()
+    (folder / "blobs").mkdir()
+    for name in sha:
+        (folder / "blobs" / name).write_bytes(b"x" * 100)
+    old = time.time() - 2 * DAY
+    for path in (folder / "runs" / orphan, folder / "runs" / "notes", *(folder / "blobs" / n for n in sha[:2])):
+        os.utime(path, (old, old))
+    assert shelf.retention.sweep() == 100
+    assert sorted(p.name for p in (folder / "runs").iterdir()) == sorted([run, young, "notes"])
+    assert sorted(p.name for p in (folder / "blobs").iterdir()) == [sha[0], sha[2]]
+
+
+async def test_clean_and_usage_through_the_orchestrator(tmp_path: Path) -> None:
+    """G7, B15: a dry run says the same as the deletion; others' runs are not mine to delete."""
+    async with orchestrator(tmp_path / "data") as service:
+        mine, _ = await service.submit(body(task("a")), owner="me")
+        other, _ = await service.submit(body(task("a")), owner="you")
+        failed, _ = await service.submit(body(task("a", fail=str(tmp_path / "never"))), owner="me")
+        for view in (mine, other, failed):
+            await until(service, view.id)
+        used = (await service.usage("me"))["disk"]["runs"]["states"]
+        assert {s: v["runs"] for s, v in used.items()} == {"done": 1, "failed": 1}
+        assert (await service.clean("me"))["runs"] == [], "the settings' 30 days"
+        dry = await service.clean("me", dry_run=True, older_than=0)
+        assert [r["run"] for r in dry["runs"]] == [mine.id]
+        assert dry["bytes"] > 0
+        assert (await service.get(mine.id, "me")).state == "done"
+        done = await service.clean("me", older_than=0)
+        assert [r["run"] for r in done["runs"]] == [mine.id]
+        with pytest.raises(NotFound):
+            await service.get(mine.id, "me")
+        assert {v.id for v in (await service.list(None))[0]} == {other.id, failed.id}
+        done = await service.clean("me", older_than=0, states=("failed", "cancelled"))
+        assert [r["run"] for r in done["runs"]] == [failed.id]
+        with pytest.raises(InvalidInput, match="older_than"):
+            await service.clean("me", states=("failed",))
+    entries, _ = AuditLog(tmp_path / "data" / "audit").read()
+    assert [(e["by"], e["action"], e["run"]) for e in entries] == [
+        ("me", "delete_run", failed.id),
+        ("me", "delete_run", mine.id),
+    ]
+
+
+async def test_cleaning_does_not_hold_up_the_loop(tmp_path: Path) -> None:
+    """P9: the loop ticks while hundreds of runs are deleted."""
+    shelf = Shelf(tmp_path / "data")
+    for _ in range(150):
+        shelf.run("done")
+    shelf.store.close()
+    async with orchestrator(tmp_path / "data") as service:
+        longest, last, going = 0.0, time.perf_counter(), True
+
+        async def tick() -> None:
+            nonlocal longest, last
+            while going:
+                await asyncio.sleep(0.005)
+                longest, last = max(longest, time.perf_counter() - last), time.perf_counter()
+
+        ticking = asyncio.create_task(tick())
+        assert len((await service.clean(None, older_than=0))["runs"]) == 150
+        going = False
+        await ticking
+    assert longest < 0.5, f"{longest:.3f} s"
+
+
+# -- the audit log -----------------------------------------------------------------------------------
+
+
+def test_the_audit_log_is_read_backwards_in_pages(tmp_path: Path) -> None:
+    """B15, P8: every entry once, over rotated files and around a line that a power cut cut off."""
+    log = AuditLog(tmp_path / "audit")
+    assert log.read() == ([], None)
+    for i in range(250):
+        log.append(by="me", action="cancel", run=f"r{i}", note="x" * 500)
+    path = tmp_path / "audit" / "audit.jsonl"
+    path.rename(tmp_path / "audit" / "audit-00000000000000000001.jsonl")
+    for i in range(250, 300):
+        log.append(by="me", action="cancel", run=f"r{i}")
+    with path.open("ab") as file:
+        file.write(b'{"at": "2026-11-22T1')
+    seen: list[str] = []
+    cursor: str | None = None
+    while True:
+        page, cursor = log.read(cursor=cursor, limit=70)
+        seen += [e["run"] for e in page]
+        if cursor is None:
+            break
+    assert seen == [f"r{i}" for i in reversed(range(300))]
+    assert path.stat().st_mode & 0o077 == 0
+    for wrong in ("x", "audit.jsonl:-1", "../../etc/passwd:3", ":"):
+        with pytest.raises(InvalidInput, match="cursor"):
+            log.read(cursor=wrong)
+
+
+def test_a_full_log_gives_way_to_a_new_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """B15: rotated by size, nothing is lost."""
+    monkeypatch.setattr("po_jupyter.orchestrator.audit._ROTATE", 2000)
+    log = AuditLog(tmp_path)
+    for i in range(100):
+        log.append(by="me", action="submit", run=f"r{i}")
+    assert len(list(tmp_path.iterdir())) > 2
+    assert [e["run"] for e in log.read(limit=100)[0]] == [f"r{i}" for i in reversed(range(100))]
+
+
+def test_several_processes_write_one_log(tmp_path: Path) -> None:
+    """B15, DESIGN section 5: servers that share a data directory share the log; no line is torn or lost."""
+    code = (
+        "import sys; from pathlib import Path; from po_jupyter.orchestrator.audit import AuditLog\n"
+        "log = AuditLog(Path(sys.argv[1]))\n"
+        "for i in range(100): log.append(by=sys.argv[2], action='x', n=i, note='y' * 300)"
+    )
+    processes = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), who]) for who in "abc"]
+    assert [p.wait(60) for p in processes] == [0, 0, 0]
+    entries, _ = AuditLog(tmp_path).read(limit=1000)
+    assert sorted((e["by"], e["n"]) for e in entries) == [(who, n) for who in "abc" for n in range(100)]
+
+
+def test_a_disk_that_refuses_does_not_undo_the_change(tmp_path: Path) -> None:
+    """B15: the change was made; that it could not be written down is logged, not raised."""
+    (tmp_path / "audit").write_text("a file where the directory should be")
+    AuditLog(tmp_path / "audit").append(by="me", action="cancel")
+
+
+def test_no_secret_is_written_down(tmp_path: Path) -> None:
+    """P10: fields with the name of a secret are starred."""
+    log = AuditLog(tmp_path)
+    log.append(by="me", action="keys", api_key="sk-very-secret-1234", note="fine")
+    assert "sk-very" not in (tmp_path / "audit.jsonl").read_text()
+    assert json.loads((tmp_path / "audit.jsonl").read_text())["note"] == "fine"

@@ -1,0 +1,71 @@
+"""R2.4, P10: structured lines with their context, and never a secret in one."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+
+from po_jupyter.config import Settings
+from po_jupyter.telemetry.logging import Redactor, bound_contextvars, configure
+
+
+@pytest.fixture(autouse=True)
+def _restored() -> Iterator[None]:
+    logger = logging.getLogger("po_jupyter")
+    before = (list(logger.handlers), logger.level, logger.propagate)
+    yield
+    for handler in logger.handlers:
+        handler.close()
+    logger.handlers[:], logger.level, logger.propagate = before
+    structlog.reset_defaults()
+
+
+def test_a_line_is_json_with_run_task_and_stage_and_without_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret-value")
+    file = tmp_path / "logs" / "orchestrator.log"
+    configure(Settings(data_dir=tmp_path), file=file)
+    log = structlog.get_logger("po_jupyter.test")
+    with bound_contextvars(run="r1", task="label", stage="inference"):
+        log.warning("refused sk-very-secret-value", token="another", nested={"password": "x", "text": "fine"})
+        log.debug("not at this level")
+    (line,) = file.read_text().splitlines()
+    said = json.loads(line)
+    assert (said["run"], said["task"], said["stage"]) == ("r1", "label", "inference")
+    assert (said["level"], said["logger"]) == ("warning", "po_jupyter.test")
+    assert "secret-value" not in line
+    assert said["token"] == said["nested"]["password"] == "********"
+    assert said["nested"]["text"] == "fine"
+
+
+def test_an_exception_is_redacted_too(tmp_path: Path) -> None:
+    file = tmp_path / "x.log"
+    configure(Settings(data_dir=tmp_path, auth_token="the-token-of-the-door"), file=file)
+    try:
+        raise ValueError("got the-token-of-the-door")
+    except ValueError:
+        structlog.get_logger("po_jupyter.test").exception("failed")
+    assert "the-token-of-the-door" not in file.read_text()
+    assert "ValueError" in file.read_text()
+
+
+def test_the_hosts_own_logging_is_left_alone(tmp_path: Path) -> None:
+    root = list(logging.getLogger().handlers)
+    configure(Settings(data_dir=tmp_path), file=tmp_path / "x.log")
+    configure(Settings(data_dir=tmp_path), file=tmp_path / "y.log")
+    assert logging.getLogger().handlers == root
+    assert len(logging.getLogger("po_jupyter").handlers) == 1
+
+
+def test_short_values_are_no_secrets() -> None:
+    redactor = Redactor(["yes", "a-long-secret"])
+    assert redactor.text("yes, a-long-secret") == "yes, ********"
+    assert redactor.value({"prompt_tokens": 3, "api_key": "k", "list": ["a-long-secret"]}) == {
+        "prompt_tokens": 3, "api_key": "********", "list": ["********"],
+    }  # fmt: skip
