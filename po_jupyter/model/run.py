@@ -47,8 +47,8 @@ class TaskView(_View):
 class RunView(_View):
     """One run. `last_event` is the offset of the newest event that this view has seen (0: none).
 
-    `forked_from` is `{run, from_task}` of a run that took over checkpoints of another one. `warnings` are budgets
-    of which 80 % are used: `{scope, used, budget, fraction}`; scope `run`, `day` or a task.
+    `forked_from` is `{run, from_task}` of a run that took over checkpoints of another one. `warnings` are
+    budgets of which 80 % are used: `{scope, used, budget, fraction}`; scope `run`, `day` or a task.
     """
 
     id: str
