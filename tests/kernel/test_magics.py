@@ -418,7 +418,7 @@ def test_unload_takes_everything_away(notebook: Notebook) -> None:
     assert not hasattr(notebook.shell, "_po_jupyter")
 
 
-def test_a_dry_run_says_what_it_would_cost(notebook: Notenotebook) -> None:
+def test_a_dry_run_says_what_it_would_cost(notebook: Notebook) -> None:
     """G1: `--dry-run` of a cell and of `%po run`, and `%po estimate`; nothing is started."""
     before = len(notebook.aio.bodies)
     for text in (
