@@ -129,6 +129,9 @@ class Settings(BaseModel):
     daily_tokens: Annotated[int, Field(gt=0)] | None = Field(
         default=None, description="Tokens that all runs of one owner may use in a day (UTC)."
     )
+    max_upload_bytes: Annotated[int, Field(ge=1024)] = Field(
+        default=4 * 1024**3, description="The largest file of rows that is taken for a seed."
+    )
     worker_env: tuple[str, ...] = Field(
         default=(), description="Names of further environment variables that workers inherit."
     )

@@ -105,6 +105,13 @@ class FakeOrchestrator:
     async def validate(self, body: dict[str, Any], *, owner: str) -> dict[str, Any]:
         return {"ok": True, "pipeline": check_pipeline(body["pipeline"]).to_json(), "warnings": []}
 
+    # -- files of rows
+    async def receive_blob(self, digest: str, owner: str) -> Any:
+        raise NotFound("no files here")
+
+    async def blob(self, digest: str, owner: str) -> dict[str, Any]:
+        raise NotFound("no files here")
+
     # -- runs
     async def submit(
         self, body: dict[str, Any], *, owner: str, code_allowed: bool = True

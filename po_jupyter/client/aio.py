@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 from urllib.parse import quote
 
 from po_jupyter.client.answers import read_answer
@@ -116,6 +116,15 @@ class AsyncClient:
     async def estimate(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """What a run of that body would cost, estimated; starts nothing. See `Client.estimate`."""
         return await self._wire.json("POST", "runs/estimate", body=dict(body), safe=True)
+
+    # -- files of rows --------------------------------------------------------------------------
+    async def put_rows(self, file: IO[bytes], sha256: str) -> dict[str, Any]:
+        """Keep a file of rows (JSON lines) under its SHA-256: `{sha256, bytes, rows}`. It travels once."""
+        with suppress(NotFound):
+            data = await self._wire.json("GET", f"blobs/{_part(sha256)}")
+            return dict(data["blob"])
+        data = await self._wire.json("PUT", f"blobs/{_part(sha256)}", file=file, safe=True)
+        return dict(data["blob"])
 
     # -- runs -----------------------------------------------------------------------------------
     async def submit(self, body: Mapping[str, Any]) -> RunView:

@@ -98,19 +98,25 @@ class Calls:
         )
 
     async def chat(
-        self, request: ChatRequest, *, stage: str, frame: Frame, stream: bool = False
+        self,
+        request: ChatRequest,
+        *,
+        stage: str,
+        frame: Frame,
+        stream: bool = False,
+        retry: CallRetry | None = None,
     ) -> ChatResponse:
-        """Ask, or replay. A ModelError, BudgetExceeded, or an Interrupt before anything is sent."""
+        """Ask, or replay. `retry` stands for the task's `llm.retry`. A ModelError, BudgetExceeded, or an Interrupt before anything is sent."""
         work = self._work
         work.checkpoint()
         if work.budget is None:
-            return await self._chat(request, stage, frame, stream)
+            return await self._chat(request, stage, frame, stream, retry)
         hold = await work.budget.reserve(request, frame.task.name)
         token = reserved.set(hold.worst)
         before = self._scope.usage
         used: Usage | None = None
         try:
-            response = await self._chat(request, stage, frame, stream)
+            response = await self._chat(request, stage, frame, stream, retry)
             used = Usage() if response.replayed else response.usage  # a replay was counted at the loading
             return response
         except ModelError as error:
@@ -123,7 +129,9 @@ class Calls:
             reserved.reset(token)
             work.budget.settle(hold, used)
 
-    async def _chat(self, request: ChatRequest, stage: str, frame: Frame, stream: bool) -> ChatResponse:
+    async def _chat(
+        self, request: ChatRequest, stage: str, frame: Frame, stream: bool, retry: CallRetry | None
+    ) -> ChatResponse:
         work = self._work
         task = frame.task.name
         on_text = None
@@ -154,7 +162,7 @@ class Calls:
             request,
             stage=stage,
             round=frame.round,
-            retry=self._settings.retry,
+            retry=retry or self._settings.retry,
             on_text=on_text,
             on_wait=on_wait,
         )

@@ -7,6 +7,7 @@ rest.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from po_jupyter.config import Settings
@@ -26,19 +27,25 @@ _WORD = "word "
 
 
 def estimate_run(
-    pipeline: Pipeline, seed: Seed, *, settings: Settings, limit: int | None = None
+    pipeline: Pipeline,
+    seed: Seed,
+    data: Mapping[str, Any],
+    *,
+    settings: Settings,
+    limit: int | None = None,
 ) -> dict[str, Any]:
     """`{calls, input_tokens, output_tokens_max, cost: {expected, worst}, tasks: [...], unknown: [...]}`.
 
-    `expected` takes every first answer to be right and as long as a sample of its schema (null without a
-    schema, or without a price); `worst` takes every answer to be as long as allowed, and every re-ask to be
-    needed. Retries after errors are in neither. `estimated` is true.
+    `data` is the seed's, with its rows in the place of references to files of them. `expected` takes every
+    first answer to be right and as long as a sample of its schema (null without a schema, or without a price);
+    `worst` takes every answer to be as long as allowed, and every re-ask to be needed. Retries after errors are
+    in neither. `estimated` is true.
     """
     outputs: dict[str, Any] = {}
     unknown: list[str] = []
     tasks = []
     for task in pipeline.tasks:
-        told = _Task(pipeline, task, seed, settings, outputs, limit)
+        told = _Task(pipeline, task, (seed.name, data), settings, outputs, limit)
         said = told.estimate()
         unknown += told.unknown
         tasks.append(said)
@@ -64,7 +71,7 @@ class _Task:
         self,
         pipeline: Pipeline,
         task: Task,
-        seed: Seed,
+        seed: tuple[str, Mapping[str, Any]],
         settings: Settings,
         outputs: dict[str, Any],
         limit: int | None,
@@ -77,12 +84,12 @@ class _Task:
         upstream = pipeline.upstream_of(task.name)
         self.blind = sorted(n for n in upstream if n not in outputs)
         self.names = base_names(
-            seed=seed.data,
-            seed_name=seed.name,
+            seed=seed[1],
+            seed_name=seed[0],
             tasks={n: v for n, v in outputs.items() if n in upstream},
             config=task.config,
             run={
-                "id": "0" * 22, "name": seed.name, "pipeline": pipeline.name, "version": pipeline.version,
+                "id": "0" * 22, "name": seed[0], "pipeline": pipeline.name, "version": pipeline.version,
                 "attempt": 1,
             },
         )  # fmt: skip
@@ -103,10 +110,10 @@ class _Task:
         return self._said(self._count(rows), calls, given, sample)
 
     @staticmethod
-    def _count(rows: list[Any] | None) -> int | None:
+    def _count(rows: Sequence[Any] | None) -> int | None:
         return None if rows is None else len(rows)
 
-    def _rows(self) -> list[Any] | None:
+    def _rows(self) -> Sequence[Any] | None:
         assert self.task.for_each is not None
         try:
             rows = Rows(self.task.for_each, task=self.task.name).evaluate(self.names)
@@ -118,17 +125,17 @@ class _Task:
             return None
         return rows if self.limit is None else rows[: self.limit]
 
-    def _given(self, rows: list[Any] | None) -> int | None:
+    def _given(self, rows: Sequence[Any] | None) -> int | None:
         """Input tokens of all first calls; None when the prompt needs what nobody knows yet."""
         prompt = PromptTask(self.task)
         schema = estimate(str(self.task.output)) if self.task.output is not None else 0
         try:
             if rows is None:
-                return estimate_messages(prompt.messages(self.names)) + schema
+                return estimate_messages(_texts(prompt, self.names)) + schema
             step = max(1, len(rows) // _RENDERED)
             picked = range(0, len(rows), step)
             total = sum(
-                estimate_messages(prompt.messages({**self.names, "item": rows[i], "index": i})) + schema
+                estimate_messages(_texts(prompt, {**self.names, "item": rows[i], "index": i})) + schema
                 for i in picked
             )
             return -(-total * len(rows) // len(picked)) if rows else 0
@@ -139,7 +146,7 @@ class _Task:
             )
             return None
 
-    def _sample(self, rows: list[Any] | None) -> int | None:
+    def _sample(self, rows: Sequence[Any] | None) -> int | None:
         """Tokens of an answer as it may be expected, None without a schema; keeps a sample as the output."""
         schema = self.task.output
         if schema is not None:
@@ -199,6 +206,10 @@ class _Task:
             return 0.0
         one = cost_of(Usage(input_tokens=-(-given // calls), output_tokens=-(-written // calls)), self.model)
         return None if one is None else one * calls
+
+
+def _texts(prompt: PromptTask, names: Mapping[str, Any]) -> list[str]:
+    return [message.content for message in prompt.first(names)]
 
 
 def _total(costs: list[float | None]) -> float | None:

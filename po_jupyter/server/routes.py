@@ -82,9 +82,11 @@ class Call:
     extension: PoExtension
     accept: str
     last_event_id: str | None
+    upload: Any = None
 
 
 Run = Callable[[Call], Awaitable[Any]]
+Receive = Callable[[Any, str, dict[str, str]], Awaitable[Any]]  # orchestrator, owner, the path's parts
 
 
 # -- what the routes do -------------------------------------------------------------------------
@@ -150,6 +152,21 @@ async def estimate(call: Call) -> Any:
     """What a run would cost: calls, tokens and dollars, estimated; starts nothing."""
     body = call.body.model_dump(exclude_none=True)
     return await call.orchestrator.estimate(body, owner=call.owner, code_allowed=call.code_allowed)
+
+
+async def receive_blob(orchestrator: Any, owner: str, path: dict[str, str]) -> Any:
+    """Where the bytes of PUT blobs go."""
+    return await orchestrator.receive_blob(path["sha256"], owner)
+
+
+async def put_blob(call: Call) -> Any:
+    """Keep a file of rows (JSON lines) under its SHA-256; the same file again changes nothing."""
+    return Answer({"blob": await call.upload.keep()}, 201)
+
+
+async def get_blob(call: Call) -> Any:
+    """Whether a file of rows is here: its size and its number of rows."""
+    return {"blob": await call.orchestrator.blob(call.path["sha256"], call.owner)}
 
 
 async def list_runs(call: Call) -> Any:
@@ -335,7 +352,10 @@ def _run(view: Any) -> dict[str, Any]:
 # -- the table ----------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Route:
-    """One line of the table. `scopes` are all needed; `asks_code`: `code:run` is asked for, not needed."""
+    """One line of the table. `scopes` are all needed; `asks_code`: `code:run` is asked for, not needed.
+
+    `receive` says where the bytes of a body go that is no JSON and never held as a whole.
+    """
 
     method: str
     path: str
@@ -349,6 +369,7 @@ class Route:
     changes: bool | None = None  # something durable, so that the audit log tells of it; None: all but GET do
     needs_orchestrator: bool = True
     asks_code: bool = False
+    receive: Receive | None = None
 
     @property
     def audited(self) -> bool:
@@ -414,6 +435,8 @@ TABLE = Table(
         Route("GET", "pipelines/{name}", READ, get_pipeline),
         Route("PUT", "pipelines/{name}", WRITE, put_pipeline, body=DefinitionBody, success=201),
         Route("DELETE", "pipelines/{name}", WRITE, delete_pipeline, success=204),
+        Route("GET", "blobs/{sha256}", READ, get_blob),
+        Route("PUT", "blobs/{sha256}", WRITE, put_blob, success=201, receive=receive_blob),
         Route("POST", "runs", WRITE, submit, body=SubmitBody, success=201, asks_code=True),
         Route("POST", "runs/estimate", READ, estimate, body=EstimateBody, asks_code=True),
         Route("GET", "runs", READ, list_runs, query=ListRuns),

@@ -144,10 +144,11 @@ def flush() -> None:
             handler.flush_for(2.0)
 
 
-def preconfigure() -> None:
-    """What `configure_worker` will most probably do, done in a zygote, where it is done once for all."""
+def preconfigure(settings: Settings) -> None:
+    """What `configure_worker` will do, done in a zygote, where it is done once for all."""
     global _installed
-    settings = Settings()
+    if _installed == _kind(settings) or settings.log_remote_url is not None:
+        return  # a remote log needs a token, which a zygote is not given
     _install(settings, logging.StreamHandler(sys.stderr), None)
     _installed = _kind(settings)
 

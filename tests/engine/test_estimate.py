@@ -20,7 +20,7 @@ def estimate(*tasks: Any, data: dict[str, Any] | None = None, limit: int | None 
     pipeline = check_pipeline({
         "name": "p", "llm": {"model": "openai:gpt-4o-mini", "max_tokens": 100}, "tasks": list(tasks), **more,
     })  # fmt: skip
-    return estimate_run(pipeline, Seed(name="s", data=data or {}), settings=Settings(), limit=limit)
+    return estimate_run(pipeline, Seed(name="s", data=data or {}), data or {}, settings=Settings(), limit=limit)
 
 
 ROWS = {"rows": [{"text": "x" * 400}] * 1000}
