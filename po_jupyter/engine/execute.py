@@ -5,9 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
-from po_jupyter.engine import control, snapshots
+from po_jupyter.engine import control, snapshots, telling
 from po_jupyter.engine.decide import End, Start, decide
 from po_jupyter.engine.directives import Directives
 from po_jupyter.engine.fanout import run_map
@@ -27,9 +25,6 @@ if TYPE_CHECKING:
     from po_jupyter.engine.work import Work
 
 
-_log = structlog.get_logger("po_jupyter.engine")
-
-
 async def execute(work: Work, start: Start) -> None:
     """Run one attempt and commit how it ended. Raises StoreError, Interrupt and CancelledError only."""
     task = work.pipeline.task(start.task)
@@ -37,6 +32,7 @@ async def execute(work: Work, start: Start) -> None:
         await work.sleep(start.delay)
     work.checkpoint()
     work.emit(draft("task.started", task.name, attempt=start.attempt))
+    # Of this asyncio task, and of no other.
     correlation.place.set(lambda: {"task": task.name, "attempt": start.attempt})
     began = time.monotonic()
     path = control.file_of(work.run_dir, task.name)
@@ -132,15 +128,12 @@ async def _attempt(work: Work, task: Task, attempt: int, asked: control.Collecte
 async def _failed(work: Work, task: Task, attempt: int, error: PoError, seconds: float) -> None:
     error.details.setdefault("task", task.name)
     error.details.setdefault("attempt", attempt)
-    stage = error.details.get("stage")
     told = redactor.scrub(error.to_json())
-    _log.warning("task failed", run=work.run, task=task.name, attempt=attempt, stage=stage, error=told)
+    telling.task_failed(work, task, attempt, error)
     since_resume = attempt - work.state.tasks[task.name].spent
     if task.for_each is None and may_retry(error) and since_resume < task.retry.max_attempts:
         delay = round(delay_before(since_resume, task.retry), 3)
-        await work.commit(
-            draft("task.retrying", task.name, attempt=attempt, delay=delay, error=told)
-        )
+        await work.commit(draft("task.retrying", task.name, attempt=attempt, delay=delay, error=told))
         return
     event = draft("task.failed", task.name, error=told, seconds=round(seconds, 3))
     await _commit_end(work, task, [event], ())

@@ -1,7 +1,7 @@
 """Structured logs: structlog over the standard library's handlers, below the one logger `po_jupyter`.
 
 Every line has a time (UTC), a level, the logger and an event, and whatever is known: run, task, stage, attempt,
-item, and the `request` that it all came from (`telemetry.correlation`). Secrets are taken out last, by name (a
+index, and the `request` that it all came from (`telemetry.correlation`). Secrets are taken out last, by name (a
 field called `token`) and by value (the text of a key that this process knows) (P10).
 """
 
