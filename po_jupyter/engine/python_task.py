@@ -92,7 +92,7 @@ def _from_source(task: Task) -> types.ModuleType:
     sys.modules[module.__name__] = module  # dataclasses and typing look their module up by name
     try:
         exec(compile(source, filename, "exec"), module.__dict__)  # noqa: S102  # the author's own code, in a worker
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _import_failed(task, error) from error
     return module
 
@@ -110,7 +110,7 @@ def _found(task: Task) -> Any:
             except (ModuleNotFoundError, ValueError):
                 continue
             return importlib.import_module(candidate)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _import_failed(task, error) from error
     raise _broken(
         task,
@@ -128,7 +128,7 @@ def _candidates(name: str) -> list[str]:
     return list(dict.fromkeys([name, name.replace("-", "_")]))
 
 
-def _import_failed(task: Task, error: Exception) -> StageFailed:
+def _import_failed(task: Task, error: BaseException) -> StageFailed:
     failed = _broken(
         task, f"task {task.name!r}: its code cannot be loaded: {type(error).__name__}: {error}"[:1000], ""
     )
