@@ -117,7 +117,8 @@ def map_marker(task: str, total: int) -> dict[str, Any]:
 def expand(store: Store, run: str, value: Any, rows: Mapping[int, Row] | None = None) -> Any:
     """An output as people see it: the list of `{index, ok, output, error}` where `value` stands for a map's.
 
-    `rows` are the outcomes of that map; read from the log when not given.
+    `rows` are the outcomes of that map; read from the log when not given. Ask only for the output of a map:
+    what a model answers may look the same.
     """
     if not (isinstance(value, dict) and value.keys() == {MAP, "total"}):
         return value

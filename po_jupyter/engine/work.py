@@ -296,7 +296,9 @@ class Work:
         task = self.state.tasks.get(name)
         if task is None or task.output is None:
             return None
-        value = expand(self.store, self.run, self.payload(task.output))
+        value = self.payload(task.output)
+        if task.items is not None:
+            value = expand(self.store, self.run, value)
         self.keep(name, value)
         return value
 

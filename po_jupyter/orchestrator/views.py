@@ -92,7 +92,8 @@ class Views:
         for name, now in state.tasks.items():
             if (task is None or name == task) and now.output is not None:
                 value = self._store.payload(head["run"], Ref(*now.output))
-                found[name] = expand(self._store, head["run"], value)
+                is_map = now.items is not None
+                found[name] = expand(self._store, head["run"], value) if is_map else value
         return found
 
     def items(self, head: Head, task: str, state: str | None = None) -> list[dict[str, Any]]:
