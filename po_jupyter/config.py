@@ -108,6 +108,9 @@ class Settings(BaseModel):
     max_request_bytes: Annotated[int, Field(ge=1024)] = Field(
         default=64 * 1024 * 1024, description="The largest body of a request to the orchestrator."
     )
+    max_upload_bytes: Annotated[int, Field(ge=1024)] = Field(
+        default=4 * 1024**3, description="The largest file of rows that is taken for a seed."
+    )
     worker_env: tuple[str, ...] = Field(
         default=(), description="Names of further environment variables that workers inherit."
     )

@@ -105,6 +105,13 @@ class FakeOrchestrator:
     async def validate(self, body: dict[str, Any], *, owner: str) -> dict[str, Any]:
         return {"ok": True, "pipeline": check_pipeline(body["pipeline"]).to_json(), "warnings": []}
 
+    # -- files of rows
+    async def receive_blob(self, digest: str, owner: str) -> Any:
+        raise NotFound("no files here")
+
+    async def blob(self, digest: str, owner: str) -> dict[str, Any]:
+        raise NotFound("no files here")
+
     # -- runs
     async def submit(
         self, body: dict[str, Any], *, owner: str, code_allowed: bool = True
@@ -217,6 +224,21 @@ class FakeOrchestrator:
 
     async def gate(self, run_id: str, owner: str | None, decision: str, note: str) -> RunView:
         raise Conflict(f"run {self.find(run_id, owner)} waits at no gate")
+
+    async def restart(self, run_id: str, owner: str | None, task: str | None = None, **_: Any) -> RunView:
+        return await self.resume(run_id, owner)
+
+    async def fork(self, run_id: str, owner: str | None, from_task: str, **_: Any) -> RunView:
+        return self.views[self.find(run_id, owner)]
+
+    async def dead_letters(self, owner: str | None, *_: Any) -> tuple[list[dict[str, Any]], None]:
+        return [], None
+
+    async def requeue(self, run_id: str, owner: str | None, from_task: str | None = None) -> RunView:
+        raise Conflict(f"run {self.find(run_id, owner)} is no dead letter")
+
+    async def discard(self, run_id: str, owner: str | None) -> None:
+        raise Conflict(f"run {self.find(run_id, owner)} is no dead letter")
 
     async def events(self, run_id: str, owner: str | None, since: int, limit: int) -> list[dict[str, Any]]:
         return self.log[self.find(run_id, owner)][since : since + limit]

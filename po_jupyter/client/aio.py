@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 from urllib.parse import quote
 
 from po_jupyter.client.answers import read_answer
@@ -112,6 +112,15 @@ class AsyncClient:
         """Check without starting anything: `{ok, pipeline, warnings}`. InvalidPipeline, InvalidSeed."""
         body = {"pipeline": pipeline} if seed is None else {"pipeline": pipeline, "seed": seed}
         return await self._wire.json("POST", "pipelines/validate", body=body, safe=True)
+
+    # -- files of rows --------------------------------------------------------------------------
+    async def put_rows(self, file: IO[bytes], sha256: str) -> dict[str, Any]:
+        """Keep a file of rows (JSON lines) under its SHA-256: `{sha256, bytes, rows}`. It travels once."""
+        with suppress(NotFound):
+            data = await self._wire.json("GET", f"blobs/{_part(sha256)}")
+            return dict(data["blob"])
+        data = await self._wire.json("PUT", f"blobs/{_part(sha256)}", file=file, safe=True)
+        return dict(data["blob"])
 
     # -- runs -----------------------------------------------------------------------------------
     async def submit(self, body: Mapping[str, Any]) -> RunView:

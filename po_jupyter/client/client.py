@@ -15,10 +15,12 @@ from typing import Any, TextIO, TypeVar
 from po_jupyter.client import loop
 from po_jupyter.client.aio import AsyncClient, Endpoint
 from po_jupyter.client.run import Outputs, Run, budget_body
+from po_jupyter.client.rowfiles import uploaded
 from po_jupyter.client.seeds import seed_of
 from po_jupyter.errors import InvalidInput, InvalidPipeline
 from po_jupyter.model.pipeline import Budget, Pipeline
 from po_jupyter.model.run import ENDED, RunView
+from po_jupyter.model.seed import Seed
 
 __all__ = ["Client", "Outputs", "Run"]
 
@@ -127,16 +129,15 @@ class Client:
         """Start a run and return at once; by then it is durable and goes on without this process.
 
         `pipeline` is a `Pipeline`, its dict, YAML text or the name of a registered one. `seed` is the
-        data: a dict, a list of rows, a DataFrame, or a whole `Seed`. `limit` runs only the first rows of maps;
+        data: a dict, a list of rows, a DataFrame, or a whole `Seed`; rows of more than 1 MB travel as a file,
+        once for all runs. `limit` runs only the first rows of maps;
         `fresh` ignores the cache; `budget` is US dollars or a `Budget`. Python tasks run with `interpreter` in
         `cwd`; by default this process's own when the orchestrator is on this machine.
         The same `idempotency_key` with the same content gives the same run; with another one it is a Conflict.
         """
         given = _pipeline_body(pipeline)
-        body: dict[str, Any] = {
-            "pipeline": given,
-            "seed": seed_of(seed, _name_of(given)).model_dump(mode="json", exclude_none=True),
-        }
+        envelope = seed_of(seed, _name_of(given))
+        body: dict[str, Any] = {"pipeline": given}
         if interpreter is None and self.aio.endpoint.is_local and _has_code(given):
             interpreter = sys.executable
             cwd = cwd or os.getcwd()
@@ -150,7 +151,11 @@ class Client:
             "options": options or None,
         }
         body.update({k: v for k, v in extras.items() if v is not None})
-        return Run(self, self._call(self.aio.submit(body)))
+        return Run(self, self._call(self._submit(body, envelope)))
+
+    async def _submit(self, body: dict[str, Any], seed: Seed) -> RunView:
+        sent = await uploaded(self.aio, seed)
+        return await self.aio.submit({**body, "seed": sent.model_dump(mode="json", exclude_none=True)})
 
     def run(self, run_id: str) -> Run:
         """A run by its id, or a unique part of it such as the six characters that people see. NotFound."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from po_jupyter.client import loop
 from po_jupyter.client.aio import Text
 from po_jupyter.client.seeds import seed_of
 from po_jupyter.client.sse import Message
-from po_jupyter.errors import PoError, from_json
+from po_jupyter.errors import InvalidInput, PoError, from_json
 from po_jupyter.model.pipeline import Budget, Pipeline
 from po_jupyter.model.run import RunView
 from po_jupyter.model.usage import Usage
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from po_jupyter.client.client import Client
 
 T = TypeVar("T")
+_PAGE = 5000  # rows fetched at once
 _FRESH = 0.5  # seconds that a view is believed before it is asked for again
 
 
@@ -205,20 +207,38 @@ class Run:
         rows: list[dict[str, Any]] = []
         cursor: str | None = None
         while True:
-            page, cursor = await self._client.aio.items(self.id, task, state=state, cursor=cursor)
+            page, cursor = await self._client.aio.items(
+                self.id, task, state=state, cursor=cursor, limit=_PAGE
+            )
             rows += page
             if cursor is None:
                 return rows
 
-    def frame(self, task: str) -> Any:
-        """The rows of a map so far as a DataFrame indexed by row: the fields of an object output as columns,
-        then `ok`, `error`, tokens and `cost`. Needs pandas."""
+    def frame(self, task: str, library: Literal["pandas", "polars"] = "pandas") -> Any:
+        """The rows of a map so far as a DataFrame, at any moment: the fields of an object output as columns, then `ok`,
+        `error`, tokens and `cost`.
+
+        It is indexed by row (polars: has a column `index`), so `df.join(run.frame("label"))` puts the answers beside a
+        table with the default index that was the seed. A row that an earlier run paid for costs nothing here. Raises
+        PoError when the library is not installed.
+        """
+        if library not in ("pandas", "polars"):
+            raise InvalidInput(f"run.frame() makes frames of pandas or polars, not {library!r:.40}")
         try:
-            import pandas as pd  # type: ignore[import-untyped]  # no stubs, and optional
+            frames = import_module(library)
         except ImportError:
-            raise PoError("run.frame() needs pandas", hint="Install it here: %pip install pandas") from None
+            raise PoError(
+                f"run.frame() needs {library}", hint=f"Install it here: %pip install {library}"
+            ) from None
         rows = [_frame_row(row) for row in self.items(task)]
-        return pd.DataFrame(rows, columns=None if rows else [*_TAIL]).set_index("index")
+        if library == "pandas":
+            return frames.DataFrame(rows, columns=None if rows else [*_TAIL]).set_index("index")
+        # A row without answer has fewer fields, and models mix numbers with text: all rows decide about the columns.
+        columns = list(dict.fromkeys(name for row in rows for name in row)) or list(_TAIL)
+        table = frames.DataFrame(
+            {name: frames.Series(name, [row.get(name) for row in rows], strict=False) for name in columns}
+        )
+        return table.select("index", frames.exclude("index"))
 
 
 _TAIL = ("index", "ok", "error", "input_tokens", "output_tokens", "cost")

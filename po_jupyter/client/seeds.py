@@ -10,6 +10,7 @@ import dataclasses
 import datetime
 import json
 import math
+import uuid
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import PurePath
@@ -26,8 +27,9 @@ _MAX_SHOWN = 10
 def seed_of(value: Any, name: str) -> Seed:
     """The seed whose data is `value`; `name` (the pipeline's) is its name unless `value` is a `Seed`.
 
-    Dates become ISO text, numbers of numpy plain numbers, dataclasses and pydantic models objects; a missing
-    value in a DataFrame becomes null. Raises InvalidSeed naming every place that holds what JSON cannot.
+    Dates become ISO text, UUIDs text, numbers of numpy plain numbers, dataclasses and pydantic models objects.
+    NaN, NaT and NA become null: JSON has no such values, and in a table they mean that there is none. Raises
+    InvalidSeed naming every place that holds what JSON cannot.
     """
     if isinstance(value, Seed):
         return value.model_copy(update={"data": _plain_object(value.data)})
@@ -55,10 +57,11 @@ def _rows_of(value: Any) -> list[Any] | None:
         return list(value.to_dicts())
     if hasattr(value, "iloc") and hasattr(value, "columns"):  # pandas
         rows: list[Any] = value.to_dict(orient="records")
-        # JSON has no NaN; in a table it means "no value".
-        return [{key: None if _missing(cell) else cell for key, cell in row.items()} for row in rows]
+        return rows
     if hasattr(value, "iloc") and hasattr(value, "tolist"):  # a pandas Series
-        return [None if _missing(cell) else cell for cell in value.tolist()]
+        return list(value.tolist())
+    if hasattr(value, "to_list") and hasattr(value, "dtype"):  # a polars Series
+        return list(value.to_list())
     return None
 
 
@@ -93,9 +96,11 @@ def _plain(value: Any, where: str, wrong: list[Violation], depth: int) -> Any:
         return _plain(value.value, where, wrong, depth + 1)
     if isinstance(value, int):
         return int(value)
+    if _missing(value):
+        return None
     if isinstance(value, float):
         if not math.isfinite(value):
-            wrong.append(Violation(where, f"{value} is not a JSON number; use None for a missing value"))
+            wrong.append(Violation(where, f"{value} is not a JSON number"))
             return None
         return float(value)
     if isinstance(value, Mapping):
@@ -111,7 +116,7 @@ def _plain(value: Any, where: str, wrong: list[Violation], depth: int) -> Any:
         return [_plain(item, f"{where}[{i}]", wrong, depth + 1) for i, item in enumerate(value)]
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
-    if isinstance(value, PurePath):
+    if isinstance(value, PurePath | uuid.UUID):
         return str(value)
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
@@ -120,6 +125,8 @@ def _plain(value: Any, where: str, wrong: list[Violation], depth: int) -> Any:
     rows = _rows_of(value)
     if rows is not None:
         return _plain(rows, where, wrong, depth + 1)
+    if type(value).__name__ == "datetime64":  # numpy's own would become a number of nanoseconds
+        return None if str(value) == "NaT" else str(value)
     if hasattr(value, "tolist"):  # numpy scalars and arrays
         return _plain(value.tolist(), where, wrong, depth + 1)
     wrong.append(Violation(where, f"{type(value).__name__} is not JSON"))

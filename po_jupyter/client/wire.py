@@ -9,7 +9,7 @@ import ssl
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
@@ -20,6 +20,7 @@ from po_jupyter.errors import InvalidInput, Unavailable
 
 PREFIX = "po/api/v1/"
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+_PIECE = 256 * 1024  # bytes of a file that are sent at once
 _SILENCE = 45.0  # seconds; the server says something every 15
 _PAUSES = (0.1, 0.4, 1.0)  # seconds before each further try of a request that got no answer
 
@@ -124,10 +125,11 @@ class Wire:
         *,
         params: Mapping[str, Any] | None = None,
         body: Any = None,
+        file: IO[bytes] | None = None,
         safe: bool = False,
     ) -> dict[str, Any]:
         return read_answer(
-            self.endpoint.url, await self.send(method, path, params=params, body=body, safe=safe)
+            self.endpoint.url, await self.send(method, path, params=params, body=body, file=file, safe=safe)
         )
 
     async def send(
@@ -137,9 +139,13 @@ class Wire:
         *,
         params: Mapping[str, Any] | None = None,
         body: Any = None,
+        file: IO[bytes] | None = None,
         safe: bool = False,
     ) -> httpx.Response:
-        """The answer. What got none is sent again where that does no harm: reads, and what is `safe`."""
+        """The answer. What got none is sent again where that does no harm: reads, and what is `safe`.
+
+        `body` is JSON; `file` is sent as it is, from its beginning, piece by piece.
+        """
         headers: dict[str, str] = {}
         content: bytes | None = None
         if body is not None:
@@ -155,7 +161,8 @@ class Wire:
         pauses: Iterator[float] = iter(_PAUSES)
         while True:
             try:
-                answer = await self._http.request(method, path, params=params, content=content, headers=headers)
+                sent = content if file is None else _pieces(file)
+                answer = await self._http.request(method, path, params=params, content=sent, headers=headers)
             except httpx.TransportError as error:
                 pause = next(pauses, None)
                 unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
@@ -203,6 +210,12 @@ class Wire:
 def quiet_params(quiet: bool) -> dict[str, Any]:
     """What marks a request as not a person's: Jupyter's idle culler must not take our polling for work."""
     return {"no_track_activity": "1"} if quiet else {}
+
+
+async def _pieces(file: IO[bytes]) -> AsyncGenerator[bytes, None]:
+    await asyncio.to_thread(file.seek, 0)
+    while piece := await asyncio.to_thread(file.read, _PIECE):
+        yield piece
 
 
 def _seconds(text: str | None) -> float:

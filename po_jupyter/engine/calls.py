@@ -97,18 +97,24 @@ class Calls:
         )
 
     async def chat(
-        self, request: ChatRequest, *, stage: str, frame: Frame, stream: bool = False
+        self,
+        request: ChatRequest,
+        *,
+        stage: str,
+        frame: Frame,
+        stream: bool = False,
+        retry: CallRetry | None = None,
     ) -> ChatResponse:
-        """Ask, or replay. A ModelError, BudgetExceeded, or an Interrupt before anything is sent."""
+        """Ask, or replay. `retry` stands for the task's `llm.retry`. A ModelError, BudgetExceeded, or an Interrupt before anything is sent."""
         work = self._work
         work.checkpoint()
         if work.budget is None:
-            return await self._chat(request, stage, frame, stream)
+            return await self._chat(request, stage, frame, stream, retry)
         number = await work.budget.reserve(request)
         before = self._scope.usage
         used: Usage | None = None
         try:
-            response = await self._chat(request, stage, frame, stream)
+            response = await self._chat(request, stage, frame, stream, retry)
             # What a replay used was counted when the run was loaded, unless it was a row's.
             used = Usage() if response.replayed and frame.index is None else response.usage
             return response
@@ -121,7 +127,9 @@ class Calls:
                 used = Usage()  # stopped before it was sent
             work.budget.settle(number, used)
 
-    async def _chat(self, request: ChatRequest, stage: str, frame: Frame, stream: bool) -> ChatResponse:
+    async def _chat(
+        self, request: ChatRequest, stage: str, frame: Frame, stream: bool, retry: CallRetry | None
+    ) -> ChatResponse:
         work = self._work
         task = frame.task.name
         on_text = None
@@ -152,7 +160,7 @@ class Calls:
             request,
             stage=stage,
             round=frame.round,
-            retry=self._settings.retry,
+            retry=retry or self._settings.retry,
             on_text=on_text,
             on_wait=on_wait,
         )

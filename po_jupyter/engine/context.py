@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import threading
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from po_jupyter.engine.interrupts import Stopped
+from po_jupyter.engine.parallel import ask_all, retry_of
 from po_jupyter.errors import InvalidInput, OutputInvalid
 from po_jupyter.llm.chat import ChatRequest, Message
 from po_jupyter.llm.structured import answer_schema, parse_json, reask
+from po_jupyter.model.pipeline import CallRetry
 from po_jupyter.model.usage import Usage
 
 if TYPE_CHECKING:
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from po_jupyter.engine.control import Control
     from po_jupyter.engine.io import TaskIo
     from po_jupyter.engine.lifecycle import Flags, Frame
+
+_REQUEST = ("system", "model", "schema", "json", "temperature", "max_tokens", "stop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +92,77 @@ class TaskLlm:
         for again, `refine.max_attempts` times. What is left out comes from the task's and pipeline's `llm`.
         Raises a ModelError, OutputInvalid or AnswerUnreadable.
         """
+        request = self._request(
+            prompt,
+            system=system,
+            model=model,
+            schema=schema,
+            json=json,
+            temperature=temperature,
+            max_tokens=max_tokens,
+            stop=stop,
+        )
+        return self._here_or_there(self._ask(request, stream=True))
+
+    def parallel(
+        self,
+        requests: Iterable[str | Sequence[Mapping[str, str]] | Mapping[str, Any]],
+        *,
+        max_concurrency: int = 5,
+        failure_threshold: float = 1.0,
+        retry: CallRetry | Mapping[str, Any] | int | None = None,
+    ) -> Any:
+        """Many calls, at most `max_concurrency` at a time: `Results`, one for each request and in their order.
+
+        A request is a prompt, messages, or a dict of what `chat` takes (`{"prompt": ..., "schema": ...}`). One that
+        fails is a result with an `error`; only those are tried again, as `retry` says (a number of attempts, or the
+        fields of `llm.retry`, which it stands for).
+        When more than `failure_threshold` of them failed no new one is sent: ThresholdExceeded, whose `results` has
+        what was answered. BudgetExceeded and ModelKeyError stop all of them likewise.
+        Raises InvalidInput, naming the request, before anything is sent.
+        """
+        tries = retry_of(retry)
+        made = [self._request_of(given, i) for i, given in enumerate(requests)]
+        work = ask_all(
+            [partial(self._ask, request, retry=tries) for request in made],
+            max_concurrency=max_concurrency,
+            failure_threshold=failure_threshold,
+        )
+        return self._here_or_there(work)
+
+    def _request_of(self, given: Any, index: int) -> ChatRequest:
+        try:
+            if not isinstance(given, Mapping):
+                return self._request(given)
+            fields = dict(given)
+            prompt = fields.pop("prompt", None) or fields.pop("messages", None)
+            unknown = [name for name in fields if name not in _REQUEST]
+            if prompt is None or unknown:
+                what = f"`{unknown[0]}` is not a field of a request" if unknown else "it has no `prompt`"
+                raise InvalidInput(what, hint=f"Fields: prompt or messages, {', '.join(_REQUEST)}.")
+            return self._request(prompt, **fields)
+        except InvalidInput as error:
+            raise InvalidInput(f"request {index}: {error.message}", hint=error.hint) from None
+
+    def _request(
+        self,
+        prompt: str | Sequence[Mapping[str, str]],
+        *,
+        system: str | None = None,
+        model: str | None = None,
+        schema: Mapping[str, Any] | None = None,
+        json: bool = False,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        stop: Sequence[str] = (),
+    ) -> ChatRequest:
+        if not isinstance(prompt, Sequence):
+            raise InvalidInput(f"a prompt is text or a list of messages, not {type(prompt).__name__}")
         given = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
         if system is not None:
             given.insert(0, {"role": "system", "content": system})
         messages = tuple(_message(m) for m in given)
-        request = self._calls.request(
+        return self._calls.request(
             messages,
             model=model,
             schema=schema,
@@ -100,9 +171,8 @@ class TaskLlm:
             max_tokens=max_tokens,
             stop=tuple(stop),
         )
-        return self._here_or_there(self._ask(request))
 
-    def _here_or_there(self, work: Coroutine[Any, Any, Answer]) -> Any:
+    def _here_or_there(self, work: Coroutine[Any, Any, Any]) -> Any:
         if threading.get_ident() == self._thread:
             return work
         if self._closed:
@@ -117,13 +187,13 @@ class TaskLlm:
         finally:
             self._open.discard(future)
 
-    async def _ask(self, request: ChatRequest) -> Answer:
+    async def _ask(self, request: ChatRequest, *, stream: bool = False, retry: CallRetry | None = None) -> Answer:
         from po_jupyter.errors import AnswerUnreadable
 
         checker = answer_schema(request.schema) if request.schema is not None else None
         rounds = 0
         while True:
-            response = await self._calls.chat(request, stage=self._stage, frame=self._frame, stream=True)
+            response = await self._calls.chat(request, stage=self._stage, frame=self._frame, stream=stream, retry=retry)
             if checker is None and not request.json:
                 return Answer(response.text, None, response.usage, response.model)
             problem: AnswerUnreadable | OutputInvalid
@@ -148,6 +218,8 @@ class TaskLlm:
 
 
 def _message(given: Mapping[str, str]) -> Message:
+    if not isinstance(given, Mapping):
+        raise InvalidInput(f"a message is {{role, content}}, not {type(given).__name__}")
     role, content = given.get("role"), given.get("content")
     if role not in ("system", "user", "assistant") or not isinstance(content, str):
         raise InvalidInput(

@@ -89,10 +89,12 @@ async def _attempt(work: Work, task: Task, attempt: int, asked: control.Collecte
     frame = Frame(task, attempt, control=asked)
     calls = work.calls(task, attempt)
     if task.kind == "prompt":
-        stages = work.prompt_task(task).stages(calls, work.names(task, attempt))
+        # What an earlier map made, or a file of rows, is read row by row while it is rendered.
+        off_loop = work.off_loop if work.reads_rows(task) else None
+        stages = work.prompt_task(task).stages(calls, work.names(task, attempt), off_loop=off_loop)
     else:
         python = await work.python_task(task)
-        stages = python.stages(calls, Inputs(work.seed.data, work.outputs_for(task)))
+        stages = python.stages(calls, Inputs(work.seed_data, work.outputs_for(task)))
 
     def on_stage(stage: str, round_: int) -> None:
         work.emit(draft("task.stage", task.name, stage=stage, round=round_))

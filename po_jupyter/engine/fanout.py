@@ -11,23 +11,31 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from po_jupyter.engine.history import Row, map_marker
+from po_jupyter.engine.history import map_marker
 from po_jupyter.engine.interrupts import Drained, Interrupt
 from po_jupyter.engine.lifecycle import Frame, run_stages
 from po_jupyter.engine.python_task import Inputs
 from po_jupyter.engine.retries import delay_before, may_retry
+from po_jupyter.engine.reuse import Found, Looks, announce, definition_of, find
+from po_jupyter.engine.rows import DONE, FAILED
 from po_jupyter.engine.tally import Tally
 from po_jupyter.engine.tracebacks import internal
 from po_jupyter.engine.values import copied
 from po_jupyter.errors import BudgetExceeded, ModelKeyError, PoError, StoreError, ThresholdExceeded
 from po_jupyter.model.event import draft
-from po_jupyter.model.pipeline import Task
+from po_jupyter.model.pipeline import STAGES, Task
 
 if TYPE_CHECKING:
+    from po_jupyter.engine.calls import Calls
+    from po_jupyter.engine.lifecycle import Stage
+    from po_jupyter.engine.prompt_task import PromptTask
+    from po_jupyter.engine.python_task import PythonTask
     from po_jupyter.engine.work import Work
+    from po_jupyter.llm.chat import Message
+    from po_jupyter.store.group import CommitResult
 
 _PROGRESS = 0.2  # s between two `map.progress`
 _UNFLUSHED = 500  # outcomes on their way to the disk before a row waits for them
@@ -41,39 +49,47 @@ async def run_map(work: Work, task: Task, attempt: int) -> dict[str, Any]:
     Raises ThresholdExceeded when more rows failed than allowed, BudgetExceeded, or ModelKeyError (no further
     row could do better); finished rows are kept. Raises TemplateFailed when `for_each` gives no list.
     """
-    return await _Map(work, task, attempt).run()
+    names = work.names(task, attempt)
+    rows = await work.off_loop(work.for_each, task, names)  # it may read every row of an earlier map
+    return await _Map(work, task, attempt, rows, names).run()
 
 
 class _Map:
-    def __init__(self, work: Work, task: Task, attempt: int) -> None:
+    def __init__(
+        self, work: Work, task: Task, attempt: int, rows: Sequence[Any], names: dict[str, Any]
+    ) -> None:
         self.work, self.task, self.attempt = work, task, attempt
-        self.names = work.names(task, attempt)
-        rows = work.for_each(task, self.names)
+        self.names = names
+        self.rows = rows
         limit = work.options.get("limit")
-        self.rows = rows[:limit] if limit is not None else rows
-        self.total = len(self.rows)
-        known = work.rows(task.name)
-        self.known = known
-        self.done = sum(1 for i, row in known.items() if row.ok and i < self.total)
-        self.failed = sum(1 for i, row in known.items() if not row.ok and i < self.total)
+        self.total = len(rows) if limit is None else min(len(rows), limit)
+        self.known = work.rows(task.name)
+        self.done = sum(1 for i in self.known.indexes(DONE) if i < self.total)
+        self.failed = sum(1 for i in self.known.indexes(FAILED) if i < self.total)
+        self.reused = work.history.reused[task.name]
         self.in_flight = 0
         self.used = work.history.uncounted.pop(task.name, Tally())
         self.over: PoError | None = None  # no further row starts
         self.unflushed = 0
         self.timer: asyncio.TimerHandle | None = None
         self.said = (-1, -1)
-        self.definition = _definition_hash(work, task)
+        self.prompt: PromptTask | None = None
+        self.python: PythonTask | None = None
+        self.looks: Looks | None = None
+        self.definition: str | None = None
 
     async def run(self) -> dict[str, Any]:
         work, task = self.work, self.task
-        make = await self._maker()
-        work.emit(draft("map.started", task.name, total=self.total))
+        stage = await self._prepare()
+        work.emit(draft("map.started", task.name, total=self.total, stage=stage))
         if self.known:
             self._say()
         self._judge()
+        if self.over is None and len(self.known) < self.total:
+            await self._reuse()
         todo = (i for i in range(self.total) if i not in self.known)
-        window = min(task.max_concurrency, self.total - len(self.known))
-        workers = [asyncio.ensure_future(self._worker(todo, make)) for _ in range(window)]
+        window = min(task.max_concurrency, self.total - self.done - self.failed)
+        workers = [asyncio.ensure_future(self._worker(todo)) for _ in range(window)]
         try:
             if workers:
                 await asyncio.gather(*workers)
@@ -90,34 +106,100 @@ class _Map:
             raise self.over
         return map_marker(task.name, self.total)
 
-    async def _maker(self) -> Any:
-        """What makes the stages of a row from its calls and names."""
+    async def _prepare(self) -> str:
+        """Get what makes the stages of a row; the stage that stands for all of a row's in views."""
         work, task = self.work, self.task
         if task.kind == "prompt":
-            prompt = work.prompt_task(task)
-            return prompt.stages
-        python = await work.python_task(task)
-        inputs = Inputs(work.seed.data, work.outputs_for(task))
-        return lambda calls, names: python.stages(calls, inputs)
+            self.prompt = work.prompt_task(task)
+            functions = None
+        else:
+            self.python = await work.python_task(task)
+            functions = self.python.functions
+            self.looks = Looks(work, task)
+            self.inputs = Inputs(work.seed_data, work.outputs_for(task), self.looks)
+        self.definition = await asyncio.to_thread(definition_of, work, task, functions)
+        if functions is None or "inference" in functions:
+            return "inference"
+        return next(stage for stage in STAGES if stage in functions)
 
-    async def _worker(self, todo: Iterator[int], make: Any) -> None:
+    # -- outcomes of earlier runs ---------------------------------------------------------------------
+    async def _reuse(self) -> None:
+        """Take over what earlier runs paid for; say that this run has outcomes to take, too."""
+        work, task = self.work, self.task
+        if self.definition is None or task.cache is False:
+            return
+        runs = await asyncio.to_thread(announce, work.store, self.definition, work.run)
+        again = task.cache == "refresh" or work.options.get("fresh") or work.state.tasks[task.name].cleared_at
+        if again or not runs:
+            return
+        wanted = await asyncio.to_thread(self._wanted)
+        chunks = find(work.store, runs, wanted, self.looks)
+        while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
+            work.checkpoint()
+            for found in chunk:
+                self._taken(found)
+            await work.flush()
+
+    def _wanted(self) -> dict[str, list[int]]:
+        wanted: dict[str, list[int]] = {}
+        for index in range(self.total):
+            if index not in self.known:
+                item = self.rows[index]
+                names = {**self.names, "item": item, "index": index}
+                wanted.setdefault(self._key(item, self._first(names)), []).append(index)
+        return wanted
+
+    def _taken(self, found: Found) -> None:
+        index = found.row
+        item = self.rows[index]
+        key = self._key(item, self._first({**self.names, "item": item, "index": index}))
+        row: dict[str, Any] = {"task": self.task.name, "index": index, "ok": True, "key": key, "output": 0}
+        row["reused"] = found.origin
+        if self.looks is not None and (said := self.looks.said(index)):
+            row["looked"] = said
+        self.done += 1
+        self.reused += 1
+        self.work.history.reused[self.task.name] = self.reused
+        self._commit(row, (found.output,))
+
+    def _first(self, names: dict[str, Any]) -> tuple[Message, ...] | None:
+        """What a prompt row asks at first; None when it cannot be rendered, which its stage will say."""
+        if self.prompt is None:
+            return None
+        try:
+            return self.prompt.first(names)
+        except PoError:
+            return None
+
+    # -- rows -------------------------------------------------------------------------------------------
+    async def _worker(self, todo: Iterator[int]) -> None:
         work = self.work
         for index in todo:
             if self.over is not None or work.draining:
                 return
             self.in_flight += 1
             try:
-                await self._row(index, make)
+                await self._row(index)
             except Drained:
                 return
             finally:
                 self.in_flight -= 1
 
-    async def _row(self, index: int, make: Any) -> None:
+    def _stages(
+        self, calls: Calls, names: dict[str, Any], first: tuple[Message, ...] | None
+    ) -> dict[str, Stage]:
+        if self.prompt is not None:
+            return self.prompt.stages(calls, names, first=first)
+        assert self.python is not None
+        return self.python.stages(calls, self.inputs)
+
+    async def _row(self, index: int) -> None:
         work, task = self.work, self.task
         item = self.rows[index]
         names = {**self.names, "item": item, "index": index}
-        python = task.kind == "python"
+        python = self.python is not None
+        first = self._first(names)
+        key = self._key(item, first)
         row_attempt = 0
         usage = Tally()
         while True:
@@ -127,7 +209,7 @@ class _Map:
             ended = False
             try:
                 output = await run_stages(
-                    make(calls, names),
+                    self._stages(calls, names, first),
                     frame,
                     max_refinements=task.refine.max_attempts,
                     seconds=task.timeout,
@@ -143,7 +225,9 @@ class _Map:
                 error = internal(raised)
             else:
                 usage.add(calls.usage)
-                self._outcome(index, item, usage, output, None)
+                if self.looks is not None and self.looks.unknown:
+                    await asyncio.to_thread(self.looks.fill)
+                self._outcome(index, key, usage, output, None)
                 break
             finally:
                 if not ended:
@@ -155,7 +239,7 @@ class _Map:
                 self.used.add_json(usage.to_json())
                 return
             if not may_retry(error) or row_attempt >= task.retry.max_attempts:
-                self._outcome(index, item, usage, None, error)
+                self._outcome(index, key, usage, None, error)
                 break
             await work.sleep(delay_before(row_attempt, task.retry))
         if self.unflushed >= _UNFLUSHED:
@@ -170,32 +254,37 @@ class _Map:
             return
         work.emit(draft("call.unknown", self.task.name, index, stage=frame.stage, usage=used.to_json()))
 
-    def _outcome(self, index: int, item: Any, usage: Tally, output: Any, error: PoError | None) -> None:
-        row: dict[str, Any] = {
-            "task": self.task.name,
-            "index": index,
-            "ok": error is None,
-            "key": self._key(item),
-        }
+    def _outcome(self, index: int, key: str, usage: Tally, output: Any, error: PoError | None) -> None:
+        row: dict[str, Any] = {"task": self.task.name, "index": index, "ok": error is None, "key": key}
         used = usage.to_json()
         if usage:
             row["usage"] = used
         self.used.add_json(used)
-        self.unflushed += 1
         if error is None:
             self.done += 1
             row["output"] = 0
+            if self.looks is not None and (said := self.looks.said(index)):
+                row["looked"] = said
             row |= self.work.files.said(self.task.name, index)
-            self.work.commit_soon(items=(row,), payloads=(output,))
-            self.known[index] = Row(True, None, None)
+            self._commit(row, (output,))
         else:
             self.failed += 1
             said = error.to_json()
             row["error"] = said
             self.work.files.forget(self.task.name, index)
-            self.work.commit_soon(draft("item.failed", self.task.name, index, error=said), items=(row,))
-            self.known[index] = Row(False, None, None)
+            self._commit(row, (), draft("item.failed", self.task.name, index, error=said))
             self._judge()
+
+    def _commit(self, row: dict[str, Any], payloads: tuple[Any, ...], *events: dict[str, Any]) -> None:
+        """Queue the outcome. The table knows at once that there is one, and where it is once it is durable."""
+        index, ok = row["index"], row["ok"]
+
+        def placed(result: CommitResult) -> None:
+            self.known.set(index, ok, result.refs[0] if ok else None, n=result.n)
+
+        self.unflushed += 1
+        self.known.set(index, ok)
+        self.work.commit_soon(*events, items=(row,), payloads=payloads, then=placed)
         if self.timer is None:
             self.timer = asyncio.get_running_loop().call_later(_PROGRESS, self._progress_now)
 
@@ -227,27 +316,15 @@ class _Map:
                 done=self.done,
                 failed=self.failed,
                 in_flight=self.in_flight,
+                reused=self.reused,
                 usage=self.used.take(),
             )
         )
 
-    def _key(self, item: Any) -> str:
+    def _key(self, item: Any, first: tuple[Message, ...] | None) -> str:
         """Names a row by its content and everything that makes its outcome: equal keys, equal work."""
-        digest = self.definition.copy()
-        digest.update(json.dumps(item, sort_keys=True, separators=(",", ":")).encode())
-        return str(digest.hexdigest()[:32])
-
-
-def _definition_hash(work: Work, task: Task) -> Any:
-    """A hash object over what, besides its content, makes the outcome of a row."""
-    said = task.model_dump(
-        mode="json",
-        exclude_defaults=True,
-        include={"task", "source", "system", "prompt", "output", "refine", "config"},
-    )
-    llm = work.pipeline.llm_of(task)
-    said["llm"] = llm.model_dump(mode="json", exclude_none=True, exclude={"retry", "timeout"})
-    said["llm"].setdefault("model", work.settings.default_model)
-    if task.kind == "python" and task.source is None:
-        said["module"] = task.task or task.name
-    return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode() + b"\n")
+        if first is not None:
+            text = "".join(f"{m.role} {len(m.content)} {m.content}" for m in first)
+        else:
+            text = json.dumps(item, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(f"{self.definition}\n{text}".encode("utf-8", "surrogatepass")).hexdigest()[:32]

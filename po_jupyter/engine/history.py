@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
+from po_jupyter.engine.rows import MapOutput, RowTable
 from po_jupyter.engine.state import RunState, fold
 from po_jupyter.engine.tally import Tally
 from po_jupyter.store.base import Record, Store
-
-
-class Row(NamedTuple):
-    """The outcome of a row. `output` is a payload reference; a failed row has an `error` instead."""
-
-    ok: bool
-    output: list[int] | None
-    error: dict[str, Any] | None
 
 
 @dataclass(slots=True)
@@ -36,9 +30,10 @@ class History:
     """
 
     state: RunState
-    rows: dict[str, dict[int, Row]] = field(default_factory=dict)
+    rows: dict[str, RowTable] = field(default_factory=dict)
     calls: dict[str, dict[int | None, dict[str, Call]]] = field(default_factory=dict)
     uncounted: dict[str, Tally] = field(default_factory=dict)
+    reused: Counter[str] = field(default_factory=Counter)  # rows of a map that an earlier run paid for
     artifacts: dict[str, dict[int, list[Any]]] = field(default_factory=dict)  # of rows that count
     listed: list[Any] = field(default_factory=list)  # every artifact that a commit ever listed
     n: int = 0
@@ -76,7 +71,12 @@ def _take(history: History, record: Record) -> None:
             known.answer, known.response = call.get("answer"), call
     for row in record["items"]:
         task, index = row["task"], row["index"]
-        history.rows.setdefault(task, {})[index] = Row(row["ok"], row.get("output"), row.get("error"))
+        table = history.rows.get(task)
+        if table is None:
+            table = history.rows[task] = RowTable()
+        table.take(row, record["n"])
+        if row.get("reused"):
+            history.reused[task] += 1
         if wrote := row.get("artifacts"):
             history.artifacts.setdefault(task, {})[index] = wrote
             history.listed += wrote
@@ -93,12 +93,12 @@ def _take(history: History, record: Record) -> None:
         elif kind == "run.resumed":
             for task in data.get("clear", ()):
                 history.rows.pop(task, None)
+                history.reused.pop(task, None)
                 history.artifacts.pop(task, None)
             for task in data.get("reset", ()):
                 calls.pop(task, None)
-                rows = history.rows.get(task)
-                if rows:
-                    history.rows[task] = {i: row for i, row in rows.items() if row.ok}
+                if task in history.rows:
+                    history.rows[task].drop_failed()
 
 
 def _place(key: str) -> tuple[str, int | None]:
@@ -114,32 +114,21 @@ def map_marker(task: str, total: int) -> dict[str, Any]:
     return {MAP: task, "total": total}
 
 
-def expand(store: Store, run: str, value: Any, rows: Mapping[int, Row] | None = None) -> Any:
-    """An output as people see it: the list of `{index, ok, output, error}` where `value` stands for a map's.
+def expand(store: Store, run: str, value: Any, rows: RowTable | None = None) -> Any:
+    """An output as people see it: the list of `{index, ok, output, error}`, read row by row, where `value` stands
+    for a map's.
 
     `rows` are the outcomes of that map; read from the log when not given. Ask only for the output of a map:
     what a model answers may look the same.
     """
-    if not (isinstance(value, dict) and value.keys() == {MAP, "total"}):
+    task = marked(value)
+    if task is None:
         return value
     if rows is None:
-        rows = read_history(store, run).rows.get(value[MAP], {})
-    cache: dict[int, list[Any]] = {}
-    return [_row(store, run, rows, index, cache) for index in range(value["total"])]
+        rows = read_history(store, run).rows.get(task, RowTable())
+    return MapOutput(store, run, task, rows, value["total"])
 
 
-def _row(
-    store: Store, run: str, rows: Mapping[int, Row], index: int, cache: dict[int, list[Any]]
-) -> dict[str, Any]:
-    row = rows.get(index)
-    if row is None:
-        return {"index": index, "ok": False, "output": None, "error": None}
-    output = None
-    if row.output is not None:
-        n, at = row.output
-        if n not in cache:
-            if len(cache) > 16:
-                cache.pop(next(iter(cache)))
-            cache[n] = store.payloads(run, n)
-        output = cache[n][at]
-    return {"index": index, "ok": row.ok, "output": output, "error": row.error}
+def marked(value: Any) -> str | None:
+    """The map whose rows `value` stands for, or None."""
+    return value[MAP] if isinstance(value, dict) and value.keys() == {MAP, "total"} else None

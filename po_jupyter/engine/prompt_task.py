@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from po_jupyter.engine.lifecycle import Frame, Stage
@@ -14,6 +14,8 @@ from po_jupyter.model.pipeline import Task
 
 if TYPE_CHECKING:
     from po_jupyter.engine.calls import Calls
+
+OffLoop = Callable[..., Awaitable[Any]]
 
 
 class PromptTask:
@@ -31,19 +33,40 @@ class PromptTask:
         kinds = (task.output or {}).get("type")
         self._free_text = kinds == "string" or (isinstance(kinds, list) and "string" in kinds)
 
-    def stages(self, calls: Calls, names: Mapping[str, Any]) -> dict[str, Stage]:
-        """The stages of one attempt; `names` are what the templates see."""
+    def first(self, names: Mapping[str, Any]) -> tuple[Message, ...]:
+        """The messages of the first request. Raises TemplateFailed."""
+        user = Message("user", self._prompt.render(names))
+        return (user,) if self._system is None else (Message("system", self._system.render(names)), user)
+
+    def stages(
+        self,
+        calls: Calls,
+        names: Mapping[str, Any],
+        *,
+        first: tuple[Message, ...] | None = None,
+        off_loop: OffLoop | None = None,
+    ) -> dict[str, Stage]:
+        """The stages of one attempt; `names` are what the templates see.
+
+        `first` are the messages of the first request where they were rendered already; `off_loop` renders them
+        in a thread where that has to read much.
+        """
         task, answer = self.task, self._answer
         asked: list[Message] = []
         text = ""
         remark = ""
 
+        async def render(off_loop: OffLoop) -> None:
+            asked.extend(await off_loop(self.first, names))
+
         def prompt_templating(frame: Frame) -> Any:
             nonlocal remark
-            if frame.round == 0:
-                if self._system is not None:
-                    asked.append(Message("system", self._system.render(names)))
-                asked.append(Message("user", self._prompt.render(names)))
+            if frame.round == 0 and first is not None:
+                asked.extend(first)
+            elif frame.round == 0:
+                if off_loop is not None:
+                    return render(off_loop)
+                asked.extend(self.first(names))
             else:
                 words = reask(frame.violations)
                 asked.append(Message("assistant", text))

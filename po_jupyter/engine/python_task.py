@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import importlib.metadata
 import importlib.util
@@ -19,6 +20,7 @@ from po_jupyter.engine.context import Context, TaskLlm, Validators
 from po_jupyter.engine.control import Control
 from po_jupyter.engine.io import TaskIo
 from po_jupyter.engine.lifecycle import Frame, Stage
+from po_jupyter.engine.rows import MapOutput
 from po_jupyter.engine.tracebacks import SOURCE, register, user_lines
 from po_jupyter.engine.values import copied
 from po_jupyter.errors import StageFailed
@@ -27,6 +29,7 @@ from po_jupyter.model.violations import did_you_mean
 
 if TYPE_CHECKING:
     from po_jupyter.engine.calls import Calls
+    from po_jupyter.engine.reuse import Looks
     from po_jupyter.engine.work import Work
 
 ENTRY_POINTS = "po_jupyter.tasks"
@@ -146,24 +149,42 @@ class Inputs:
     A stage may change what it was given. Nobody else must see that: after a crash it would not be there.
     """
 
-    def __init__(self, seed: Any, tasks: Mapping[str, Any]) -> None:
+    def __init__(self, seed: Any, tasks: Mapping[str, Any], looks: Looks | None = None) -> None:
         self._given = seed
-        self.tasks = _Copies(tasks)
+        self.looks = looks
+        self.tasks = _Copies(tasks, looks)
+
+    @property
+    def seed(self) -> Any:
+        if self.looks is not None:
+            self.looks.at("seed")
+        return self._seed
 
     @cached_property
-    def seed(self) -> Any:
+    def _seed(self) -> Any:
         return copied(self._given)
 
 
 class _Copies(Mapping[str, Any]):
-    def __init__(self, under: Mapping[str, Any]) -> None:
+    def __init__(self, under: Mapping[str, Any], looks: Looks | None) -> None:
         self._under = under
+        self._looks = looks
         self._copies: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._copies:
-            self._copies[name] = copied(self._under[name])
+            value = self._under[name]
+            # A list, not something like it: code may add to it, or ask for its type.
+            self._copies[name] = list(value) if isinstance(value, MapOutput) else copied(value)
+        if self._looks is not None:
+            self._looks.at(f"tasks.{name}")
         return self._copies[name]
+
+    async def read_ahead(self, fn: Callable[..., Any]) -> None:
+        """Read the outputs that `fn` names, in a thread: an async stage asks for them on the loop."""
+        named = [name for name in _texts(fn) if name not in self._copies and name in self._under]
+        if named:
+            await asyncio.to_thread(lambda: [self._copies.setdefault(n, self[n]) for n in named])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._under)
@@ -175,10 +196,22 @@ class _Copies(Mapping[str, Any]):
         return f"tasks({', '.join(self._under)})"
 
 
+def _texts(fn: Callable[..., Any]) -> set[str]:
+    """The texts that stand in a function's code, inner functions included."""
+    found: set[str] = set()
+    todo = [getattr(fn, "__code__", None)]
+    while todo:
+        code = todo.pop()
+        if code is not None:
+            found.update(c for c in code.co_consts if isinstance(c, str))
+            todo += [c for c in code.co_consts if isinstance(c, types.CodeType)]
+    return found
+
+
 class _Context(Context):
     """A `Context` whose seed is copied only when a stage looks at it: it can be 50,000 rows."""
 
-    __slots__ = ("_inputs",)
+    __slots__ = ("_index", "_inputs")
 
     @property
     def seed(self) -> Any:  # a field there, computed here
@@ -188,6 +221,16 @@ class _Context(Context):
     def seed(self, inputs: Inputs) -> None:
         self._inputs = inputs
 
+    @property
+    def index(self) -> Any:  # likewise
+        if self._inputs.looks is not None:
+            self._inputs.looks.at("index")
+        return self._index
+
+    @index.setter
+    def index(self, index: int | None) -> None:
+        self._index = index
+
 
 class PythonTask:
     """The code of one Python task, loaded; `stages(...)` binds it to an attempt."""
@@ -195,7 +238,8 @@ class PythonTask:
     def __init__(self, work: Work, task: Task, functions: Functions) -> None:
         self._work = work
         self._task = task
-        self._functions = functions
+        self.functions = functions
+        self._reads_rows = work.reads_rows(task)
         self._validators = Validators()
 
     def stages(self, calls: Calls, inputs: Inputs) -> dict[str, Stage]:
@@ -207,7 +251,7 @@ class PythonTask:
 
             return run
 
-        return {stage: bind(stage, fn) for stage, fn in self._functions.items()}
+        return {stage: bind(stage, fn) for stage, fn in self.functions.items()}
 
     async def _call(
         self,
@@ -256,6 +300,8 @@ class PythonTask:
         try:
             with log:
                 if inspect.iscoroutinefunction(fn):
+                    if self._reads_rows:
+                        await inputs.tasks.read_ahead(fn)
                     return await fn(ctx)
                 result = await work.threads.run(fn, ctx)
                 return await result if inspect.isawaitable(result) else result

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from jinja2 import StrictUndefined, Template, TemplateSyntaxError, UndefinedError, nodes, pass_eval_context
@@ -200,13 +201,15 @@ class Rows:
         except TemplateSyntaxError as error:
             raise _broken(error, task, "for_each") from None
 
-    def evaluate(self, names: Mapping[str, Any]) -> list[Any]:
-        """The rows. Raises TemplateFailed when the value is no list, naming what it is."""
+    def evaluate(self, names: Mapping[str, Any]) -> Sequence[Any]:
+        """The rows; those of a file or of an earlier map are not read yet. Raises TemplateFailed when the value is
+        no list, naming what it is."""
         try:
             value = self._expression(**names)
             if isinstance(value, Undefined):
                 str(value)  # raises, with the message of our undefined
-            if isinstance(value, list):
+            rows: Sequence[Any]
+            if isinstance(value, Sequence) and not isinstance(value, str):
                 rows = value
             elif isinstance(value, str | Mapping) or not isinstance(value, Iterable):
                 raise TemplateFailed(
@@ -214,11 +217,7 @@ class Rows:
                     hint=_rows_hint(value, self._source),
                 )
             else:
-                rows = []
-                for row in value:
-                    rows.append(row)
-                    if len(rows) > MAX_ROWS:
-                        break
+                rows = list(islice(value, MAX_ROWS + 1))
         except PoError:
             raise
         except Exception as error:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from po_jupyter.model.lazy import LazyList
+
 _PLAIN = frozenset({str, int, bool, type(None)})
 _MAX_DEPTH = 100  # deeper than any answer of a model; keeps the walk clear of Python's recursion limit
 
@@ -57,7 +59,7 @@ def _walk(value: Any, path: str, depth: int) -> Any:
         return int(value)
     if isinstance(value, float):
         return _walk(float(value), path, depth)
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | LazyList):
         return _walk_list(list(value), path, depth)
     if isinstance(value, dict):
         return _walk_dict(dict(value), path, depth)

@@ -5,21 +5,22 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar
 
 from po_jupyter.config import Settings
 from po_jupyter.engine.artifacts import RunFiles, clean
 from po_jupyter.engine.budget import Budget
 from po_jupyter.engine.calls import Calls, ModelSettings
 from po_jupyter.engine.effective import effective
-from po_jupyter.engine.history import History, Row, expand, read_history
+from po_jupyter.engine.history import History, expand, marked, read_history
 from po_jupyter.engine.interrupts import Drained, Stopped
 from po_jupyter.engine.journal import StoreJournal
 from po_jupyter.engine.prompt_task import PromptTask
 from po_jupyter.engine.python_task import PythonTask
+from po_jupyter.engine.rows import RowTable
 from po_jupyter.engine.state import RunState, fold
 from po_jupyter.engine.templates import Rows, base_names
 from po_jupyter.engine.threads import Threads
@@ -32,8 +33,10 @@ from po_jupyter.model.reading import check_pipeline
 from po_jupyter.model.seed import Seed, read_seed
 from po_jupyter.model.usage import Usage
 from po_jupyter.store.base import Commit, Head, Lease, Record, Ref, Store
+from po_jupyter.store.blobs import Blobs, FileRows
 from po_jupyter.store.group import CommitResult, GroupCommitter
 
+T = TypeVar("T")
 Say = Callable[[dict[str, Any]], None]
 _LINGER = 0.05  # s that an event waits for a commit to go along with; a person does not see it
 _KEPT_OUTPUTS = 64
@@ -105,6 +108,8 @@ class Work:
         self.options: Mapping[str, Any] = definition.get("options") or {}
         self.definition_pipeline: Pipeline = check_pipeline(definition["pipeline"])
         self.seed: Seed = read_seed(definition["seed"])
+        # The same with rows for references to files of rows: what tasks see.
+        self.seed_data = Blobs(settings.data_dir).with_rows(history.state.owner, self.seed.data)
         self.say: Say = say or (lambda note: None)
         self.watched: Callable[[], bool] = watched or (lambda: False)
         self.run_dir = run_dir or settings.data_dir / "runs" / self.run
@@ -131,10 +136,11 @@ class Work:
         self.journal = StoreJournal(self, history)
         self.chat = JournaledChat(providers.get, self.journal, retry_after_cap=settings.retry_after_cap)
         self._committer = GroupCommitter(
-            cast(Store, _Telling(store, committed)) if committed is not None else store,
+            store,
             lease,
             n=history.n,
             on_foreign=self._foreign,
+            on_head=committed,
         )
         self._pending: list[dict[str, Any]] = []
         self._pending_state: str | None = None
@@ -157,7 +163,8 @@ class Work:
             clean(parts.get("run_dir") or settings.data_dir / "runs" / lease.run, history.listed)
             return definition, history
 
-        definition, history = await asyncio.to_thread(read)
+        loop = asyncio.get_running_loop()
+        definition, history = await loop.run_in_executor(store.thread(lease.run), read)
         return cls(store, lease, definition, history, **parts)
 
     @property
@@ -180,10 +187,11 @@ class Work:
         items: tuple[Mapping[str, Any], ...] = (),
         calls: tuple[Mapping[str, Any], ...] = (),
         payloads: tuple[Any, ...] = (),
+        then: Callable[[CommitResult], None] | None = None,
     ) -> None:
-        """Queue a commit, in order; a failure is raised by a later one."""
+        """Queue a commit, in order; a failure is raised by a later one. `then` hears where it is, once it is."""
         said, state = self._take(events)
-        self._committer.commit_soon(Commit(said, items, calls, payloads, state))
+        self._committer.commit_soon(Commit(said, items, calls, payloads, state), then)
         if events:
             self._apply(events)
 
@@ -297,8 +305,9 @@ class Work:
         if task is None or task.output is None:
             return None
         value = self.payload(task.output)
-        if task.items is not None:
-            value = expand(self.store, self.run, value)
+        rows_of = marked(value) if task.items is not None else None
+        if rows_of is not None:
+            value = expand(self.store, self.run, value, self.rows(rows_of))
         self.keep(name, value)
         return value
 
@@ -313,14 +322,14 @@ class Work:
         """The output of a task changed or was large: read it anew when asked."""
         self._outputs.pop(name, None)
 
-    def rows(self, task: str) -> dict[int, Row]:
+    def rows(self, task: str) -> RowTable:
         """Outcomes of rows that count."""
-        return self.history.rows.setdefault(task, {})
+        return self.history.rows.setdefault(task, RowTable())
 
     def names(self, task: Task, attempt: int) -> dict[str, Any]:
         """What templates of a task see; `item` and `index` are added for each row."""
         return base_names(
-            seed=self.seed.data,
+            seed=self.seed_data,
             seed_name=self.seed.name,
             tasks=self.outputs_for(task),
             config=task.config,
@@ -362,10 +371,24 @@ class Work:
             self._python.setdefault(task.name, future)
         return await self._python[task.name]
 
-    def for_each(self, task: Task, names: Mapping[str, Any]) -> list[Any]:
-        """The rows of a map. Raises TemplateFailed."""
+    async def off_loop(self, fn: Callable[..., T], *args: Any) -> T:
+        """`fn(*args)` in a thread: what reads much of the store, or of a file."""
+        return await asyncio.to_thread(fn, *args)
+
+    def reads_rows(self, task: Task) -> bool:
+        """Whether what the task sees may be rows that are read one by one: of an earlier map, of a file."""
+        if any(isinstance(value, FileRows) for value in self.seed_data.values()):
+            return True
+        upstream = self.pipeline.upstream_of(task.name)
+        return any(t.for_each is not None for t in self.pipeline.tasks if t.name in upstream)
+
+    def for_each(self, task: Task, names: Mapping[str, Any]) -> Sequence[Any]:
+        """The rows of a map, perhaps each read when it is looked at. Raises TemplateFailed."""
         assert task.for_each is not None
-        return Rows(task.for_each, task=task.name).evaluate(names)
+        rows = Rows(task.for_each, task=task.name).evaluate(names)
+        if isinstance(rows, FileRows):
+            rows.open()
+        return rows
 
     async def aclose(self) -> None:
         """Flush what was emitted and let go of threads; the store stays open."""
@@ -376,22 +399,6 @@ class Work:
             self._linger.cancel()
         self.threads.close()
         await self._committer.close()
-
-
-class _Telling:
-    """A store that tells each head which this worker commits. Only what a GroupCommitter uses."""
-
-    def __init__(self, store: Store, committed: Callable[[Head], None]) -> None:
-        self._store = store
-        self._committed = committed
-        self._loop = asyncio.get_running_loop()
-        self.head = store.head
-        self.records = store.records
-
-    def commit(self, lease: Lease, commit: Commit) -> Head:
-        head = self._store.commit(lease, commit)
-        self._loop.call_soon_threadsafe(self._committed, head)
-        return head
 
 
 def _placed(events: tuple[dict[str, Any], ...], refs: tuple[Ref, ...]) -> list[Mapping[str, Any]]:

@@ -25,8 +25,8 @@ task.failed         {error, seconds}
 task.skipped        {reason, by?}                   `by`: the task that skipped it
 tasks.added         {tasks: [definition], after}    (task) it put these tasks behind `after`
 task.cancelled      {}
-map.started         {total}
-map.progress        {done, failed, in_flight, usage}    absolute counters; `usage` is what was added
+map.started         {total, stage}                      `stage` stands for all stages of its rows
+map.progress        {done, failed, in_flight, reused, usage}    absolute; `usage` is what was added
 item.failed         {error}                             (task, item)
 call.retry          {attempt, delay, error, stage}
 call.done           {usage, model, seconds, stage, cached}

@@ -125,10 +125,12 @@ def spent(usage: Usage, budget_usd: float | None = None) -> list[str]:
 
 
 def rows(items: ItemCounts) -> str:
-    """`412/1000 rows · 3 failed · 16 in flight`; `done` and `failed` both count as finished rows."""
+    """`412/1000 rows · 3 failed · 300 reused · 16 in flight`; done and failed both count as finished rows."""
     parts = [f"{items.done + items.failed}/{items.total} rows"]
     if items.failed:
         parts.append(f"{items.failed} failed")
+    if items.reused:
+        parts.append(f"{items.reused} reused")
     if items.in_flight:
         parts.append(f"{items.in_flight} in flight")
     return " · ".join(parts)

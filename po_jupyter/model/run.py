@@ -18,12 +18,13 @@ class _View(BaseModel):
 
 
 class ItemCounts(_View):
-    """Rows of a map: `done` counts successes."""
+    """Rows of a map: `done` counts successes; `reused` those among them that an earlier run paid for."""
 
     total: int = 0
     done: int = 0
     failed: int = 0
     in_flight: int = 0
+    reused: int = 0
 
 
 class TaskView(_View):

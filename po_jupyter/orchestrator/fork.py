@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from po_jupyter.engine.effective import with_tasks
 from po_jupyter.engine.history import MAP, map_marker, read_history
+from po_jupyter.engine.rows import RowTable
 from po_jupyter.engine.state import RunState
 from po_jupyter.errors import NotFound
 from po_jupyter.model.event import draft
@@ -79,7 +80,7 @@ def copies(store: Store, state: RunState, names: list[str]) -> Copies:
         if task.items is not None and isinstance(value, dict) and value.keys() == {MAP, "total"}:
             history = history if history is not None else read_history(store, state.run)
             value = map_marker(name, value["total"])
-            outcomes = history.rows.get(name, {})
+            outcomes = history.rows.get(name, RowTable())
             files = history.artifacts.get(name, {})
             for index in sorted(outcomes):
                 row = outcomes[index]

@@ -20,12 +20,14 @@ from po_jupyter.orchestrator.reader import Reader
 from po_jupyter.orchestrator.registry import Registry
 from po_jupyter.orchestrator.resume import gate_words, restart_plan
 from po_jupyter.store.base import Head, NewRun
+from po_jupyter.store.blobs import Blobs
 
 
 class JobControl(Reader):
     """Restart, fork, dead letters. The rest of the orchestrator gives it a registry and wakes the workers."""
 
     _registry: Registry
+    blobs: Blobs
 
     async def _changed(self, run: str) -> RunView:
         raise NotImplementedError
@@ -126,6 +128,7 @@ class JobControl(Reader):
         checked, envelope = submission.check(
             asked, lambda name: self._registry.pipeline(name, whose), code_allowed=code_allowed
         )
+        self.blobs.check(whose, envelope.data)
         _exists(checked, from_task, run)
         new = submission.new_run(asked, checked, envelope, whose)
         kept = fork.kept(checked, state, from_task)

@@ -140,12 +140,11 @@ class Reader:
         cursor: str | None = None,
         limit: int = 1000,
     ) -> tuple[builtins.list[dict[str, Any]], str | None]:
-        """Rows of a map in order, `{index, ok, output, error, usage}`, and the cursor of the next page."""
+        """Rows of a map in order, `{index, ok, output, error, usage, reused}`, and the cursor of the next page."""
         head = await self.find(run_id, owner)
-        after = _number(cursor)
-        rows = await self._do(self._views.items, head, task, state)
-        rows = [r for r in rows if r["index"] >= after]
-        return rows[:limit], str(rows[limit]["index"]) if len(rows) > limit else None
+        start = _number(cursor)
+        rows, after = await self._do(self._views.items, head, task, state, start=start, limit=limit)
+        return rows, None if after is None else str(after)
 
     async def calls(
         self,

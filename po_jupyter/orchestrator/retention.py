@@ -130,7 +130,9 @@ class Retention:
             if _ID.fullmatch(entry.name) and _older(entry, _ORPHAN) and not self._exists(entry.name):
                 freed += tree_bytes(Path(entry.path))
                 shutil.rmtree(entry.path, ignore_errors=True)
-        blobs = [e for e in _entries(self._data_dir / "blobs") if _SHA.match(e.name) and _older(e, _BLOB)]
+        rooms = _entries(self._data_dir / "blobs")  # one for each owner
+        found = (e for room in rooms if room.is_dir(follow_symlinks=False) for e in _entries(Path(room.path)))
+        blobs = [e for e in found if _SHA.match(e.name) and _older(e, _BLOB)]
         used = self._used_blobs() if blobs else set()
         for entry in blobs:
             if entry.name[:64] not in used:

@@ -25,6 +25,7 @@ from po_jupyter.orchestrator.registry import Registry
 from po_jupyter.orchestrator.seedzip import SeedZip
 from po_jupyter.store import place
 from po_jupyter.store.base import Head, NewRun, Store
+from po_jupyter.store.blobs import Blobs
 
 log = structlog.get_logger("po_jupyter.inbox")
 
@@ -178,6 +179,7 @@ class Folder:
         cwd = str(self._pipelines.project) if self._pipelines is not None else None
         asked = submission.Submission(seed=value, cwd=cwd)
         pipeline, seed = submission.check(asked, self._registered, code_allowed=True)
+        Blobs(self._settings.data_dir).check(self._owner, seed.data)
         key = hashlib.sha256(json.dumps([name, *stamp, content]).encode()).hexdigest()
         # Not the wall clock: after a crash the same file must be planned as the same run.
         at = min(changed // 1_000_000, time.time_ns() // 1_000_000)

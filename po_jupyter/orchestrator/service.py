@@ -31,11 +31,13 @@ from po_jupyter.orchestrator.recovery import Following, recover
 from po_jupyter.orchestrator.registry import Registry
 from po_jupyter.orchestrator.resume import gate_words, plan
 from po_jupyter.orchestrator.retention import Policy, Retention, policy_of, remove_run_dir
+from po_jupyter.orchestrator.uploads import Upload
 from po_jupyter.orchestrator.views import Views, brief
 from po_jupyter.orchestrator.workers import Supervisor
 from po_jupyter.orchestrator.zygote import version
 from po_jupyter.orchestrator.zygotes import Zygotes
 from po_jupyter.store.base import Head, NewRun, Store
+from po_jupyter.store.blobs import Blobs
 
 log = structlog.get_logger("po_jupyter.orchestrator")
 
@@ -54,6 +56,7 @@ class Orchestrator(JobControl):
     def __init__(self, settings: Settings, store: Store | None = None) -> None:
         self.settings = settings
         self.feed = Feed()
+        self.blobs = Blobs(settings.data_dir)
         self._given_store = store
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="po-orchestrator")
         self._ready = False
@@ -67,6 +70,7 @@ class Orchestrator(JobControl):
         settings = self.settings
         self._address = link.address_of(settings.data_dir)
         self._store = self._given_store if self._given_store is not None else await self._do(self._open)
+        await self._do(self.blobs.sweep)
         self._views = Views(self._store)
         self._registry = Registry(self._store)
         self._zygotes = Zygotes(settings.data_dir / "logs")
@@ -245,6 +249,7 @@ class Orchestrator(JobControl):
         pipeline, seed = submission.check(
             asked, lambda name: self._registry.pipeline(name, owner), code_allowed=code_allowed
         )
+        self.blobs.check(owner, seed.data)
         new = submission.new_run(asked, pipeline, seed, owner)
         head, created = self._store.create_run(new)
         return new, head, created
@@ -259,9 +264,10 @@ class Orchestrator(JobControl):
             raise InvalidInput("the body is {pipeline, seed?}")
         if body.get("seed") is not None:
             asked = submission.Submission(pipeline=body.get("pipeline"), seed=body["seed"])
-            pipeline, _ = submission.check(
+            pipeline, seed = submission.check(
                 asked, lambda n: self._registry.pipeline(n, owner), code_allowed=True
             )
+            self.blobs.check(owner, seed.data)
         else:
             wanted = body.get("pipeline")
             if isinstance(wanted, str):
@@ -272,6 +278,16 @@ class Orchestrator(JobControl):
 
             check_engine(pipeline, None)
         return {"ok": True, "pipeline": {**pipeline.to_json(), "revision": pipeline.revision}, "warnings": []}
+
+    # -- files of rows --------------------------------------------------------------------------
+
+    async def receive_blob(self, digest: str, owner: str) -> Upload:
+        """Where the bytes of a file of rows go; `digest` is its SHA-256. InvalidInput, StoreUnusable."""
+        return Upload(await self._do(self.blobs.receive, owner, digest), self._do)
+
+    async def blob(self, digest: str, owner: str) -> dict[str, Any]:
+        """`{sha256, bytes, rows}` of a file of rows. NotFound."""
+        return await self._do(self.blobs.info, owner, digest)
 
     # -- registered pipelines -------------------------------------------------------------------
 

@@ -9,13 +9,15 @@ from threading import Lock
 from typing import Any
 
 from po_jupyter.engine.effective import effective
-from po_jupyter.engine.history import expand
+from po_jupyter.engine.history import expand, marked
+from po_jupyter.engine.rows import DONE, FAILED
 from po_jupyter.engine.state import RunState, fold, view
 from po_jupyter.errors import InvalidInput, NotFound
 from po_jupyter.model.pipeline import Pipeline
 from po_jupyter.model.reading import check_pipeline
 from po_jupyter.model.run import RunView
 from po_jupyter.model.violations import did_you_mean
+from po_jupyter.orchestrator.rowpages import RowPages
 from po_jupyter.store.base import Head, Record, Ref, Store
 
 _KEPT = 500  # runs whose state is kept in memory
@@ -30,6 +32,7 @@ class Views:
         self._store = store
         self._states: OrderedDict[str, tuple[RunState, dict[str, Any]]] = OrderedDict()
         self._lock = Lock()
+        self._rows = RowPages(store)
 
     def state(self, head: Head) -> RunState:
         """The fold of the run's events up to (at least) `head`."""
@@ -66,6 +69,7 @@ class Views:
         """The run is gone."""
         with self._lock:
             self._states.pop(run, None)
+        self._rows.forget(run)
 
     def view(self, head: Head, *, position: int | None = None, whole_seed: bool = False) -> RunView:
         """The run as everybody sees it; a seed too large for lists comes only with `whole_seed`."""
@@ -83,21 +87,27 @@ class Views:
 
     def outputs(self, head: Head, task: str | None = None) -> dict[str, Any]:
         """Outputs of finished tasks by name. NotFound for a task that does not exist."""
-        state = self.state(head)
-        if task is not None and task not in state.tasks:
+        folded = self.state(head)
+        if task is not None and task not in folded.tasks:
             raise NotFound(
-                f"run {head['run'][-6:]} has no task {task!r}{did_you_mean(task, list(state.tasks))}"
+                f"run {head['run'][-6:]} has no task {task!r}{did_you_mean(task, list(folded.tasks))}"
             )
         found: dict[str, Any] = {}
-        for name, now in state.tasks.items():
+        for name, now in folded.tasks.items():
             if (task is None or name == task) and now.output is not None:
                 value = self._store.payload(head["run"], Ref(*now.output))
-                is_map = now.items is not None
-                found[name] = expand(self._store, head["run"], value) if is_map else value
+                mapped = marked(value) if now.items is not None else None
+                if mapped is not None:
+                    rows = self._rows.table(head, mapped)
+                    value = list(expand(self._store, head["run"], value, rows))
+                found[name] = value
         return found
 
-    def items(self, head: Head, task: str, state: str | None = None) -> list[dict[str, Any]]:
-        """The newest outcome of each row of a map, in row order: `{index, ok, output, error, usage}`."""
+    def items(
+        self, head: Head, task: str, state: str | None = None, *, start: int = 0, limit: int | None = None
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        """The newest outcome of each row of a map, in row order, from row `start`: `{index, ok, output, error,
+        usage, reused}`; and the row that the next page starts with, or None."""
         folded = self.state(head)
         if task not in folded.tasks:
             raise NotFound(
@@ -105,30 +115,8 @@ class Views:
             )
         if state not in (None, "done", "failed"):
             raise InvalidInput(f"rows are `done` or `failed`, not {state!r}")
-        cleared = folded.tasks[task].cleared_at
-        newest: dict[int, tuple[int, dict[str, Any]]] = {}
-        for record in self._store.records(head["run"]):
-            if record["first"] > cleared:
-                for item in record["items"]:
-                    if item["task"] == task:
-                        newest[item["index"]] = (record["n"], item)
-        rows: list[dict[str, Any]] = []
-        pages: dict[int, list[Any]] = {}
-        for index in sorted(newest):
-            _, item = newest[index]
-            if state is not None and bool(item["ok"]) != (state == "done"):
-                continue
-            output = item.get("output")
-            if output is not None:
-                n, at = output
-                if n not in pages:
-                    pages = {n: self._store.payloads(head["run"], n)}
-                output = pages[n][at]
-            rows.append({
-                "index": index, "ok": bool(item["ok"]), "output": output,
-                "error": item.get("error"), "usage": item.get("usage"),
-            })  # fmt: skip
-        return rows
+        wanted = {"done": DONE, "failed": FAILED}.get(state or "")
+        return self._rows.page(head, task, wanted, start, limit)
 
     def calls(self, head: Head, task: str | None = None) -> Iterator[dict[str, Any]]:
         """The journal, in order, without the answers: `{n, key, kind, ...}`."""

@@ -32,7 +32,7 @@ _SOURCE = (
 def warm_up() -> bool:
     """Do it; False when it failed or left a thread behind, and then nobody may fork from this process
     unaware."""
-    logging.preconfigure()
+    logging.preconfigure(Settings())
     with suppress(Exception), tempfile.TemporaryDirectory(prefix="po-warm-up-") as folder:
         asyncio.run(_run(Path(folder)))
     return threading.active_count() == 1

@@ -54,7 +54,8 @@ async def _work(request: Mapping[str, Any], settings: Settings) -> int:
     run: str = request["run"]
     store = DiskStore(settings.data_dir / "store", shards=request["shards"], checked=True)
     link = Uplink(Path(request["address"]), settings, run=run, watched=bool(request.get("watched")))
-    lease = take(store, run, request.get("expect"))  # on the loop: there is nothing else on it yet
+    loop = asyncio.get_running_loop()
+    lease = await loop.run_in_executor(store.thread(run), take, store, run, request.get("expect"))
     link.start(lease.fence)
 
     async def endpoint(model: str) -> Endpoint:
@@ -72,7 +73,7 @@ async def _work(request: Mapping[str, Any], settings: Settings) -> int:
         )  # fmt: skip
         link.on_look = link.on_cancel = work.cancel_hint
         link.on_drain = work.drain
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, work.drain)
+        loop.add_signal_handler(signal.SIGTERM, work.drain)
         state = await drive(work)
         await work.aclose()
         await link.bye(state)

@@ -40,6 +40,7 @@ _PRELOAD = (
     "po_jupyter.engine.fanout",
     "po_jupyter.llm.providers",
     "po_jupyter.llm.structured",
+    "jsonschema",
     "po_jupyter.llm.pricing",
 )
 
@@ -117,11 +118,14 @@ class Zygote:
     def _spawn(self, message: dict[str, Any]) -> None:
         from po_jupyter.config import Settings
         from po_jupyter.orchestrator.processes import created
+        from po_jupyter.telemetry import logging
 
         request = message["request"]
         if request["settings"] != self._settings[0]:
             # Read here, once for all that follow, and not in each of them.
-            self._settings = request["settings"], Settings.model_validate(request["settings"])
+            settings = Settings.model_validate(request["settings"])
+            self._settings = request["settings"], settings
+            logging.preconfigure(settings)
         try:
             pid = os.fork()
         except OSError as error:
@@ -187,8 +191,10 @@ def become_worker(request: dict[str, Any], settings: Any) -> int:
     for fd in (null, output):
         if fd > 2:
             os.close(fd)
-    os.environ.clear()
-    os.environ.update(request["env"])
+    for name in os.environ.keys() - request["env"].keys():
+        del os.environ[name]
+    # Most of it is what the zygote has already, and what is not written does not have to be copied.
+    os.environ.update(request["env"].items() - os.environ.items())
     import time
 
     if hasattr(time, "tzset"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections.abc import Awaitable
 from contextlib import suppress
 from http.client import responses
 from typing import TYPE_CHECKING, Any, get_args
@@ -53,6 +54,7 @@ class ApiHandler(JupyterHandler):
         self._size = 0
         self._refusal: Exception | None = None
         self._pump: asyncio.Task[None] | None = None
+        self._upload: Any = None
 
     def set_default_headers(self) -> None:
         super().set_default_headers()
@@ -104,6 +106,13 @@ class ApiHandler(JupyterHandler):
         # SameSite fetches of the panel say so when nobody is at the keyboard.
         if self.get_query_argument("no_track_activity", None) is None:
             self.settings["api_last_activity"] = utcnow()
+        if self._route.receive is not None:
+            orchestrator = await self._extension.host.ready()
+            self._upload = await self._route.receive(orchestrator, self._principal.owner, self._path)
+            # The web server has a bound of its own, for bodies that are held in memory.
+            set_bound = getattr(self.request.connection, "set_max_body_size", None)
+            if set_bound is not None:
+                set_bound(self._extension.po_settings.max_upload_bytes)
 
     def _find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
         found = self._table.match(method, path)
@@ -119,21 +128,44 @@ class ApiHandler(JupyterHandler):
             f"there is no {path!r} here{self._table.suggest(path)}", hint="GET openapi.json lists all."
         )
 
+    @property
+    def _bound(self) -> tuple[str, int]:
+        """The setting that bounds this request's body, and its value."""
+        settings = self._extension.po_settings
+        upload = getattr(self, "_route", None) is not None and self._route.receive is not None
+        name = "max_upload_bytes" if upload else "max_request_bytes"
+        return name, int(getattr(settings, name))
+
     def _check_size(self, size: int) -> None:
-        limit = self._extension.po_settings.max_request_bytes
+        name, limit = self._bound
         if size > limit:
             raise TooLarge(
                 f"the request has {size} bytes; at most {limit} are taken",
-                hint="Split it into several runs, or raise the setting max_request_bytes.",
+                hint=f"Split it into several runs, or raise the setting {name}.",
                 details={"limit": limit},
             )
 
-    def data_received(self, chunk: bytes) -> None:
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         self._size += len(chunk)
-        if self._refusal is None and self._size <= self._extension.po_settings.max_request_bytes:
+        if self._upload is not None and self._refusal is None:
+            return self._receive(chunk)
+        if self._refusal is None and self._size <= self._bound[1]:
             self._chunks.append(chunk)
         else:
             self._chunks.clear()
+        return None
+
+    async def _receive(self, chunk: bytes) -> None:
+        try:
+            self._check_size(self._size)
+            await self._upload.write(chunk)
+        except Exception as error:
+            self._refusal = error
+
+    def on_finish(self) -> None:
+        if self._upload is not None:
+            self._upload.drop()  # nothing is left to drop when it was kept
+        super().on_finish()
 
     # -- the call -------------------------------------------------------------------------------
     async def _serve(self, path: str | None = None) -> None:
@@ -155,6 +187,7 @@ class ApiHandler(JupyterHandler):
             extension=self._extension,
             accept=self.request.headers.get("Accept", ""),
             last_event_id=self.request.headers.get("Last-Event-ID"),
+            upload=self._upload,
         )
         result = await route.run(call)
         if route.audited:
@@ -255,6 +288,8 @@ class ApiHandler(JupyterHandler):
 
     def on_connection_close(self) -> None:
         super().on_connection_close()
+        if self._upload is not None:
+            self._upload.drop()
         if self._pump is not None:
             self._pump.cancel()
 

@@ -75,6 +75,8 @@ def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
         },
         "x-scopes": list(route.scopes),
     }
+    if route.receive is not None:
+        operation["requestBody"] = {"required": True, "content": {"application/x-ndjson": {}}}
     if route.body is not None:
         name = route.body.__name__
         _add(schemas, name, route.body.model_json_schema(ref_template=_REF))

@@ -80,9 +80,11 @@ class Call:
     extension: PoExtension
     accept: str
     last_event_id: str | None
+    upload: Any = None
 
 
 Run = Callable[[Call], Awaitable[Any]]
+Receive = Callable[[Any, str, dict[str, str]], Awaitable[Any]]  # orchestrator, owner, the path's parts
 
 
 # -- what the routes do -------------------------------------------------------------------------
@@ -142,6 +144,21 @@ async def submit(call: Call) -> Any:
     body = call.body.model_dump(exclude_none=True)
     view, created = await call.orchestrator.submit(body, owner=call.owner, code_allowed=call.code_allowed)
     return Answer({"run": stream.dump(view)}, 201 if created else 200)
+
+
+async def receive_blob(orchestrator: Any, owner: str, path: dict[str, str]) -> Any:
+    """Where the bytes of PUT blobs go."""
+    return await orchestrator.receive_blob(path["sha256"], owner)
+
+
+async def put_blob(call: Call) -> Any:
+    """Keep a file of rows (JSON lines) under its SHA-256; the same file again changes nothing."""
+    return Answer({"blob": await call.upload.keep()}, 201)
+
+
+async def get_blob(call: Call) -> Any:
+    """Whether a file of rows is here: its size and its number of rows."""
+    return {"blob": await call.orchestrator.blob(call.path["sha256"], call.owner)}
 
 
 async def list_runs(call: Call) -> Any:
@@ -320,7 +337,10 @@ def _run(view: Any) -> dict[str, Any]:
 # -- the table ----------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Route:
-    """One line of the table. `scopes` are all needed; `asks_code`: `code:run` is asked for, not needed."""
+    """One line of the table. `scopes` are all needed; `asks_code`: `code:run` is asked for, not needed.
+
+    `receive` says where the bytes of a body go that is no JSON and never held as a whole.
+    """
 
     method: str
     path: str
@@ -334,6 +354,7 @@ class Route:
     changes: bool | None = None  # something durable, so that the audit log tells of it; None: all but GET do
     needs_orchestrator: bool = True
     asks_code: bool = False
+    receive: Receive | None = None
 
     @property
     def audited(self) -> bool:
@@ -399,6 +420,8 @@ TABLE = Table(
         Route("GET", "pipelines/{name}", READ, get_pipeline),
         Route("PUT", "pipelines/{name}", WRITE, put_pipeline, body=DefinitionBody, success=201),
         Route("DELETE", "pipelines/{name}", WRITE, delete_pipeline, success=204),
+        Route("GET", "blobs/{sha256}", READ, get_blob),
+        Route("PUT", "blobs/{sha256}", WRITE, put_blob, success=201, receive=receive_blob),
         Route("POST", "runs", WRITE, submit, body=SubmitBody, success=201, asks_code=True),
         Route("GET", "runs", READ, list_runs, query=ListRuns),
         Route("GET", "runs/export", READ, export, query=ExportQuery, streams=True, media=LINES),

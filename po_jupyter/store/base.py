@@ -16,6 +16,7 @@ thread. Values are JSON (P4): dict, list, str, int, float, bool, None.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from typing import Any, NamedTuple, Protocol, TypedDict
 
 
@@ -186,6 +187,12 @@ class Store(Protocol):
 
     def swap(self, kind: str, name: str, old: Any | None, new: Any) -> bool:
         """Write `new` if the document still equals `old`, in one transaction: how leases are taken."""
+
+    def thread(self, run: str) -> Executor | None:
+        """The thread in which this store does the run's work, if it has one.
+
+        Whoever calls the store from inside it is served there and then, without a change of threads.
+        """
 
     def close(self) -> None:
         """Release every handle of this process."""

@@ -14,10 +14,10 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from threading import Lock
+from threading import Lock, get_ident
 from typing import Any, TypeVar
 
 from diskcache import Timeout  # type: ignore[import-untyped]
@@ -42,8 +42,8 @@ class DiskStore(RowStore):
     before the fork, because SQLite's connections do not survive it.
 
     Raises StoreUnusable for a directory that cannot hold a store: on a network file system (unless
-    `allow_network`), of another user, read-only, or written by a newer version. With `checked` all that is known
-    already, and `shards` is the store's own number: a worker opens what its orchestrator has open.
+    `allow_network`), of another user, read-only, or written by a newer version. With `checked` all that is
+    known already, and `shards` is the store's own number: a worker opens what its orchestrator has open.
     """
 
     def __init__(
@@ -92,6 +92,9 @@ class DiskStore(RowStore):
             except _Closed:
                 continue  # another thread closed the store between the two lines; a new lane opens it again
 
+    def thread(self, run: str) -> Executor | None:
+        return self._lane(self._shard(run)).thread
+
     def _lane(self, shard: int) -> _Lane:
         with self._lock:
             if self._pid != os.getpid():
@@ -130,12 +133,20 @@ class _Lane:
     def __init__(self, directory: Path, patience: float) -> None:
         self._directory = directory
         self._patience = patience
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"po-store-{directory.name}")
+        self.thread = ThreadPoolExecutor(
+            1, thread_name_prefix=f"po-store-{directory.name}", initializer=self._started
+        )
+        self._ident: int | None = None
         self._cache: ShardCache | None = None
 
+    def _started(self) -> None:
+        self._ident = get_ident()
+
     def do(self, work: Callable[[Rows], T], write: bool) -> T:
+        if self._ident == get_ident():
+            return self._do(work, write)
         try:
-            future = self._thread.submit(self._do, work, write)
+            future = self.thread.submit(self._do, work, write)
         except RuntimeError:
             raise _Closed from None
         return future.result()
@@ -175,10 +186,10 @@ class _Lane:
                 self._cache = None
 
         try:
-            self._thread.submit(release).result()
+            self.thread.submit(release).result()
         except RuntimeError:
             return  # closed already
-        self._thread.shutdown()
+        self.thread.shutdown()
 
     def verify(self) -> list[str]:
         return self.do(lambda rows: rows.verify() if isinstance(rows, _ShardRows) else [], False)
@@ -226,8 +237,7 @@ class _ShardRows:
             raise self._corrupt(key, error) from None
 
     def write(self, key: str, value: Any) -> None:
-        # Never `cache[key] = value`: its retry is endless, on a read-only disk too.
-        self._cache.set(key, value)
+        self._cache.put(key, value)
 
     def erase(self, key: str) -> bool:
         return bool(self._cache.delete(key))

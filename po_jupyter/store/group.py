@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from hashlib import sha256
 from typing import Any, NamedTuple, TypeAlias
 
@@ -36,6 +36,7 @@ class CommitResult(NamedTuple):
 class _Waiting(NamedTuple):
     commit: Commit | None  # None: only waits for those before it
     future: asyncio.Future[CommitResult | None] | None
+    then: Callable[[CommitResult], None] | None = None
 
 
 _Outcome: TypeAlias = "CommitResult | BaseException | None"
@@ -46,7 +47,8 @@ class GroupCommitter:
 
     `n` is the last record that the owner of the lease has read (None: whatever is the last one now). When
     somebody else wrote to the run in between (`Store.request`), `on_foreign` is called on the loop with those
-    records, before the commits that came after them are answered.
+    records, before the commits that came after them are answered. `on_head` is told the run's head after each
+    transaction of ours, in the same way.
 
     The order of commits is kept, and each is wholly in one transaction. After a StaleFence nothing is
     written any more and everybody gets it. Any other error goes to those whose transaction it was, and
@@ -60,15 +62,18 @@ class GroupCommitter:
         *,
         n: int | None = None,
         on_foreign: Callable[[list[Record]], None] | None = None,
+        on_head: Callable[[Head], None] | None = None,
     ) -> None:
         self._store = store
         self._lease = lease
         self._seen = n
         self._own: set[int] = set()  # records of ours after `_seen`
         self._on_foreign = on_foreign
+        self._on_head = on_head
         self._pending: list[_Waiting] = []
         self._working: asyncio.Task[None] | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="po-commit")
+        # Of our own only where the store has none: each change of threads costs more than a small commit.
+        self._own_thread: ThreadPoolExecutor | None = None
         self._known: OrderedDict[bytes, Ref] = OrderedDict()
         self._stale: StaleFence | None = None
         self._unheard: BaseException | None = None  # of a commit that nobody waited for
@@ -90,10 +95,14 @@ class GroupCommitter:
         assert result is not None
         return result
 
-    def commit_soon(self, commit: Commit) -> None:
-        """Queue it and go on. Should it fail, the next `commit` or `flush` raises that and writes nothing."""
+    def commit_soon(self, commit: Commit, then: Callable[[CommitResult], None] | None = None) -> None:
+        """Queue it and go on. Should it fail, the next `commit` or `flush` raises that and writes nothing.
+
+        `then` is called on the loop with what became of it, before anybody who waits for a later commit goes on.
+        It must be quick and not raise.
+        """
         self._raise_unheard()
-        self._pending.append(_Waiting(commit, None))
+        self._pending.append(_Waiting(commit, None, then))
         self._kick()
 
     async def flush(self) -> None:
@@ -106,8 +115,8 @@ class GroupCommitter:
         StaleFence when the run was taken over.
         """
         loop = asyncio.get_running_loop()
-        head, foreign = await loop.run_in_executor(self._thread, self._look)
-        self._tell(foreign)
+        head, foreign = await loop.run_in_executor(self._thread(), self._look)
+        self._tell((), foreign)
         return head
 
     async def close(self) -> None:
@@ -116,7 +125,16 @@ class GroupCommitter:
             if self._stale is None:
                 await self.flush()
         finally:
-            self._thread.shutdown(wait=False)
+            if self._own_thread is not None:
+                self._own_thread.shutdown(wait=False)
+
+    def _thread(self) -> Executor:
+        thread = self._store.thread(self._lease.run)
+        if thread is not None:
+            return thread
+        if self._own_thread is None:
+            self._own_thread = ThreadPoolExecutor(1, thread_name_prefix="po-commit")
+        return self._own_thread
 
     def _queue(self, commit: Commit | None) -> asyncio.Future[CommitResult | None]:
         self._raise_unheard()
@@ -142,26 +160,31 @@ class GroupCommitter:
             while self._pending:
                 batch = self._pending[:MOST]
                 try:
-                    outcomes, foreign = await loop.run_in_executor(self._thread, self._write, batch)
+                    outcomes, foreign = await loop.run_in_executor(self._thread(), self._write, batch)
                 except Exception as error:  # ours; still, nobody is left waiting
                     outcomes, foreign = [error] * len(batch), []
                 del self._pending[: len(outcomes)]
-                self._tell(foreign)
+                self._tell(outcomes, foreign)
                 for waiting, outcome in zip(batch, outcomes, strict=False):
                     self._answer(waiting, outcome)
         finally:
             self._working = None
 
-    def _tell(self, foreign: list[Record]) -> None:
-        if foreign and self._on_foreign is not None:
-            try:
+    def _tell(self, outcomes: Sequence[_Outcome], foreign: list[Record]) -> None:
+        try:
+            if foreign and self._on_foreign is not None:
                 self._on_foreign(foreign)
-            except Exception as error:
-                asyncio.get_running_loop().call_exception_handler(
-                    {"message": "on_foreign of a GroupCommitter failed", "exception": error}
-                )
+            newest = next((o.head for o in reversed(outcomes) if isinstance(o, CommitResult)), None)
+            if newest is not None and self._on_head is not None:
+                self._on_head(newest)
+        except Exception as error:
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": "on_foreign or on_head of a GroupCommitter failed", "exception": error}
+            )
 
     def _answer(self, waiting: _Waiting, outcome: _Outcome) -> None:
+        if waiting.then is not None and isinstance(outcome, CommitResult):
+            waiting.then(outcome)
         if waiting.future is None or waiting.future.done():  # done: its owner was cancelled and went away
             if isinstance(outcome, BaseException) and self._unheard is None:
                 self._unheard = outcome

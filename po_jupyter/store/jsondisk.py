@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -33,6 +34,19 @@ SETTINGS: dict[str, Any] = {
     # Every value stays inside SQLite and its transactions: diskcache writes large ones to files without fsync.
     "disk_min_file_size": 2**62,
 }
+
+
+_WHOLE = "po_jupyter_whole"  # the setting that says that everything else was made
+# What a cache keeps up to date with each write and a store never asks for: counters, and who expires next.
+_UNNEEDED = (
+    "TRIGGER IF EXISTS Settings_count_insert",
+    "TRIGGER IF EXISTS Settings_count_delete",
+    "TRIGGER IF EXISTS Settings_size_insert",
+    "TRIGGER IF EXISTS Settings_size_update",
+    "TRIGGER IF EXISTS Settings_size_delete",
+    "INDEX IF EXISTS Cache_expire_time",
+)
+_of_disk = {"min_file_size": SETTINGS["disk_min_file_size"]}
 
 
 class Refused(Unreadable):
@@ -74,20 +88,55 @@ class JsonDisk(Disk):  # type: ignore[misc]  # diskcache has no types
 
 
 class ShardCache(Cache):  # type: ignore[misc]  # diskcache has no types
-    """A `Cache` that opens in about 1 ms.
+    """A `Cache` that is made once and then opens in less than 1 ms.
 
-    The base class rewrites each of its settings at every opening, in a durable transaction each, then closes
-    and opens its connection again (which, for the only one, is a checkpoint). Here a setting is only applied,
-    the connection is kept, and it becomes durable (FULL) before anybody can use it. NORMAL, not OFF, until
+    The base class makes its tables and rewrites each of its settings at every opening, in a transaction each,
+    then closes and opens its connection again (which, for the only one, is a checkpoint). Here a shard that was
+    made whole, with these settings, is only connected to. When one is made a setting is applied once, and the
+    connection is kept; it becomes durable (FULL) before anybody can use it. NORMAL, not OFF, until
     then: with OFF a checkpoint that happens to fall into the opening would not reach the disk.
     """
 
-    _opening = True
+    _opening = False
 
     def __init__(self, directory: Path) -> None:
-        super().__init__(str(directory), timeout=BUSY, disk=JsonDisk, **SETTINGS)
+        self._directory = str(directory)
+        self._timeout = BUSY
+        self._local = threading.local()
+        self._txn_id = None
+        if self._is_whole():
+            self._disk = JsonDisk(self._directory, **_of_disk)
+            for name, value in SETTINGS.items():
+                setattr(self, name, value)
+            return
+        self.close()
+        self._opening = True
+        super().__init__(self._directory, timeout=BUSY, disk=JsonDisk, **SETTINGS)
+        for unneeded in _UNNEEDED:
+            self._sql(f"DROP {unneeded}")
+        self._sql("INSERT OR REPLACE INTO Settings VALUES (?, 1)", (_WHOLE,))
         self._opening = False
         self.reset("sqlite_synchronous", SETTINGS["sqlite_synchronous"], update=False)
+
+    def _is_whole(self) -> bool:
+        try:
+            found = dict(self._sql("SELECT key, value FROM Settings").fetchall())
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:  # that one: there is no such table yet
+                raise
+            return False
+        return _WHOLE in found and SETTINGS.items() <= found.items()
+
+    def put(self, key: str, value: Any) -> None:
+        """`set` in one statement instead of two, for use inside a transaction only."""
+        db_key, raw = self._disk.put(key)
+        _, mode, _, db_value = self._disk.store(value, False, key)
+        self._sql(
+            "INSERT INTO Cache (key, raw, mode, value) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (key, raw) DO UPDATE SET mode = excluded.mode, value = excluded.value,"
+            " expire_time = NULL, filename = NULL",
+            (db_key, raw, mode, db_value),
+        )
 
     def reset(self, key: str, value: Any = ENOVAL, update: bool = True) -> Any:
         if self._opening and value is not ENOVAL:
@@ -108,7 +157,8 @@ class ShardCache(Cache):  # type: ignore[misc]  # diskcache has no types
 
 def open_shard(directory: Path) -> ShardCache:
     """The shard in `directory`, made when it is not there (0700, its files 0600)."""
-    make(directory)
+    if not directory.is_dir():
+        make(directory)
     # SQLite gives its journal files the mode of the database, so it is enough to make that one ourselves. No
     # umask: it belongs to the whole process, with all its threads.
     os.close(os.open(directory / "cache.db", os.O_RDWR | os.O_CREAT, 0o600))

@@ -74,14 +74,19 @@ def make(directory: Path) -> None:
     """Make `directory` (0700) and its parents, durably: a new name is on the disk when its parent is."""
     missing = [at for at in (directory, *directory.parents) if not at.exists()]
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for made in missing:
+        sync(made.parent)
+
+
+def sync(directory: Path) -> None:
+    """Make the names in `directory` durable."""
     if sys.platform == "win32":
         return
-    for made in missing:
-        parent = os.open(made.parent, os.O_RDONLY)
-        try:
-            os.fsync(parent)
-        finally:
-            os.close(parent)
+    fd = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def prepare(path: Path, *, allow_network: bool) -> None:

@@ -19,6 +19,7 @@ import re
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from functools import partial
 from hashlib import sha256
 from typing import Any, TypeVar, cast
@@ -53,6 +54,9 @@ class RowStore(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release every handle of this process; the next use opens them again."""
+
+    def thread(self, run: str) -> Executor | None:
+        return None
 
     def _shard(self, run: str) -> int:
         return zlib.crc32(run.encode()) % self.shards

@@ -112,10 +112,11 @@ def configure_worker(settings: Settings, *, run: str) -> None:
     bind_contextvars(run=run)
 
 
-def preconfigure() -> None:
-    """What `configure_worker` will most probably do, done in a zygote, where it is done once for all."""
+def preconfigure(settings: Settings) -> None:
+    """What `configure_worker` will do, done in a zygote, where it is done once for all."""
     global _installed
-    settings = Settings()
+    if _installed == (settings.log_level, settings.log_format):
+        return
     _install(settings, logging.StreamHandler(sys.stderr))
     _installed = (settings.log_level, settings.log_format)
 

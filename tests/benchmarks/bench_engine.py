@@ -24,6 +24,7 @@ from po_jupyter.store.base import NewRun, Store
 from po_jupyter.store.disk import DiskStore
 
 ROWS = 20_000
+LARGE = 50_000
 TASKS = 300
 
 
@@ -101,6 +102,7 @@ def main() -> list[dict[str, Any]]:
                     "prompt": "Label this: {{ item.text }}",
                     "for_each": "{{ seed.rows }}",
                     "max_concurrency": width,
+                    "cache": False,
                     **more,
                 }
                 run = f"map-{width}-{kind[:4].strip().lower()}"
@@ -115,6 +117,22 @@ def main() -> list[dict[str, Any]]:
                     ">= 3000",
                     f"{ROWS:,} rows, {cpu / ROWS * 1e6:.0f} us CPU a row, RSS +{grown:.0f} MB",
                 )
+        create(
+            store,
+            "map-large",
+            [{**task, "max_concurrency": 100, "cache": True}],
+            {"rows": [{"id": i, "text": f"ticket number {i}: it does nothing"} for i in range(LARGE)]},
+        )
+        took, cpu = asyncio.run(go(store, "map-large", tmp))
+        row("durable rows of a large map", LARGE / took, "rows/s", ">= 3000", f"{LARGE:,} rows")
+        create(
+            store,
+            "map-again",
+            [{**task, "max_concurrency": 100, "cache": True}],
+            {"rows": [{"id": i, "text": f"ticket number {i}: it does nothing"} for i in range(LARGE)]},
+        )
+        took, cpu = asyncio.run(go(store, "map-again", tmp))
+        row("the same map again, every row reused", LARGE / took, "rows/s", "", f"{LARGE:,} rows, no call")
         for kind, body in (("Python", {"source": EMPTY}), ("prompt", {"prompt": "x"})):
             tasks = [{"name": f"t{i}", **body} for i in range(TASKS)]
             create(store, f"tasks-{kind.lower()}", tasks, {})
@@ -134,6 +152,50 @@ def main() -> list[dict[str, Any]]:
             await work.aclose()
             return took
 
+        async def resume(i: int) -> float:
+            """From nothing in this process to the next task's first call."""
+            run = f"resumed-{i}"
+            create(store, run, [*tasks[:999], {"name": "next", "prompt": "x"}], {})
+            called, go_on = asyncio.Event(), asyncio.Event()
+
+            class Noticing(Instant):
+                async def chat(self, request: ChatRequest, *, on_text: OnText | None = None) -> ChatResponse:
+                    called.set()
+                    await go_on.wait()
+                    return await super().chat(request, on_text=on_text)
+
+            async def work_on() -> Work:
+                return await Work.load(
+                    store,
+                    store.claim(run, {"pid": 1}),
+                    settings=Settings(data_dir=tmp),
+                    providers=Providers({}, given={"fake": Noticing()}),
+                )
+
+            first = await work_on()
+            driving = asyncio.ensure_future(drive(first))
+            await called.wait()
+            first.closed = True  # killed: it says nothing more
+            driving.cancel()
+            await asyncio.wait([driving])
+            called.clear()
+            store.close()
+            begun = time.perf_counter()
+            again = await work_on()
+            driving = asyncio.ensure_future(drive(again))
+            await called.wait()
+            took = time.perf_counter() - begun
+            go_on.set()
+            await driving
+            await again.aclose()
+            return took
+
+        row(
+            "resume of a run with 1,000 finished tasks: its next task's call",
+            min(asyncio.run(resume(i)) for i in range(2)) * 1000,
+            "ms",
+            "<= 500",
+        )
         row(
             "load a run of 1,000 finished tasks",
             min(asyncio.run(load()) for _ in range(3)) * 1000,

@@ -145,6 +145,20 @@ def test_a_map_becomes_a_frame(client: Client) -> None:
     run.cancel()
 
 
+def test_a_map_becomes_a_polars_frame_when_asked(client: Client) -> None:
+    """The same columns, with the index as one of them."""
+    pl = pytest.importorskip("polars")
+    run = client.submit(definition())
+    frame = run.frame("label", "polars")
+    assert isinstance(frame, pl.DataFrame)
+    assert frame.columns == ["index", "label", "ok", "error", "input_tokens", "output_tokens", "cost"]
+    assert frame["label"].to_list() == ["bug", "bug", None, "bug", "bug"]
+    assert frame.filter(~pl.col("ok"))["error"].to_list() == ["no label"]
+    with pytest.raises(InvalidInput, match="pandas or polars"):
+        run.frame("label", "excel")  # type: ignore[arg-type]
+    run.cancel()
+
+
 def test_following_shows_each_change_and_the_text(client: Client) -> None:
     """ARCH: views and texts until the end; the last view is the end."""
     run = client.submit(definition(steps=30))

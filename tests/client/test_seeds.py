@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import decimal
+import hashlib
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,10 @@ import pandas as pd
 import pytest
 from pydantic import BaseModel
 
+from po_jupyter.client.rowfiles import write
 from po_jupyter.client.seeds import seed_of
 from po_jupyter.errors import InvalidSeed
+from po_jupyter.model.rowsref import RowsRef
 from po_jupyter.model.seed import Seed
 
 
@@ -87,3 +92,64 @@ def test_other_values_are_refused_with_an_example(value: Any) -> None:
     """P11."""
     with pytest.raises(InvalidSeed, match="a dict, a list of rows or a DataFrame"):
         seed_of(value, "t")
+
+
+def test_frames_of_polars() -> None:
+    pl = pytest.importorskip("polars")
+    frame = pl.DataFrame({"a": [1, None], "d": [dt.date(2026, 1, 2), None], "f": [1.5, float("nan")]})
+    rows = [{"a": 1, "d": "2026-01-02", "f": 1.5}, {"a": None, "d": None, "f": None}]
+    assert seed_of(frame, "t").data == {"rows": rows}
+    assert seed_of({"column": frame["a"]}, "t").data == {"column": [1, None]}
+
+
+def test_values_of_numpy_and_their_kin() -> None:
+    """NaN, NaT and NA say that there is no value; what has a plain form gets it."""
+    np = pytest.importorskip("numpy")
+    uid = uuid.uuid4()
+    given = {
+        "f": np.float32(1.5),
+        "nan": np.float32("nan"),
+        "none": [float("nan"), pd.NaT, pd.NA, np.datetime64("NaT")],
+        "at": np.datetime64("2026-01-02T03:04:05.123456789"),
+        "b": np.bool_(True),
+        "i": np.int64(3),
+        "id": uid,
+    }
+    assert seed_of(given, "t").data == {
+        "f": 1.5,
+        "nan": None,
+        "none": [None] * 4,
+        "at": "2026-01-02T03:04:05.123456789",
+        "b": True,
+        "i": 3,
+        "id": str(uid),
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (b"x", "bytes"),
+        ({1}, "set"),
+        (decimal.Decimal("1.5"), "Decimal"),
+        (dt.timedelta(1), "timedelta"),
+        (1j, "complex"),
+    ],
+)
+def test_what_has_no_plain_form_is_named(value: Any, said: str) -> None:
+    """P11: the place and the type."""
+    with pytest.raises(InvalidSeed, match=rf"seed\.rows\[1\]\.a: {said} is not JSON"):
+        seed_of([{"a": 1}, {"a": value}], "t")
+
+
+def test_only_large_lists_become_files() -> None:
+    rows = [{"a": i, "text": "x" * 100} for i in range(20_000)]
+    made = write(rows)
+    assert made is not None
+    made.file.seek(0)
+    data = made.file.read()
+    assert [json.loads(line) for line in data.splitlines()] == rows
+    assert made.ref == RowsRef(hashlib.sha256(data).hexdigest(), 20_000, ("a", "text"))
+    made.file.close()
+    assert write(rows[:100]) is None
+    assert write(list(range(500))) is None

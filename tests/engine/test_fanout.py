@@ -150,7 +150,7 @@ async def test_equal_rows_of_equal_definitions_have_equal_keys(bench: Bench, tmp
         task = {
             "name": "m",
             "prompt": "{{ item }}",
-            "for_each": "[{'a': 1, 'b': 2}, {'b': 2, 'a': 1}, 3]",
+            "for_each": "[{'a': 1, 'b': 2}, {'a': 1, 'b': 2}, 3]",
             **change,
         }
         other.create([task])

@@ -150,7 +150,7 @@ def test_a_broken_template_says_its_line(text: str) -> None:
 )
 def test_for_each_is_evaluated_natively(text: str, rows: list[Any]) -> None:
     """DESIGN 7, Maps: a list, not a string."""
-    assert Rows(text, task="t").evaluate(NAMES) == rows
+    assert list(Rows(text, task="t").evaluate(NAMES)) == rows
 
 
 @pytest.mark.parametrize(

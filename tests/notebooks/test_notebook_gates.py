@@ -1,4 +1,4 @@
-"""The notebook of gates and recovery, executed top to bottom by a kernel of a real server (B11-B13, G5, R1.2)."""
+"""The notebook of gates and recovery, executed by a kernel of a real server (B11-B13, G5, R1.2)."""
 
 from __future__ import annotations
 

@@ -158,15 +158,16 @@ def test_what_belongs_to_no_run_is_swept(shelf: Shelf) -> None:
         (folder / "runs" / name / "artifacts").mkdir(parents=True)
     orphan, young = sorted(p.name for p in (folder / "runs").iterdir() if p.name != run)
     (folder / "runs" / "notes").mkdir()
-    (folder / "blobs").mkdir()
+    blobs = folder / "blobs" / "owner"
+    blobs.mkdir(parents=True)
     for name in sha:
-        (folder / "blobs" / name).write_bytes(b"x" * 100)
+        (blobs / name).write_bytes(b"x" * 100)
     old = time.time() - 2 * DAY
-    for path in (folder / "runs" / orphan, folder / "runs" / "notes", *(folder / "blobs" / n for n in sha[:2])):
+    for path in (folder / "runs" / orphan, folder / "runs" / "notes", *(blobs / n for n in sha[:2])):
         os.utime(path, (old, old))
     assert shelf.retention.sweep() == 100
     assert sorted(p.name for p in (folder / "runs").iterdir()) == sorted([run, young, "notes"])
-    assert sorted(p.name for p in (folder / "blobs").iterdir()) == [sha[0], sha[2]]
+    assert sorted(p.name for p in blobs.iterdir()) == [sha[0], sha[2]]
 
 
 async def test_clean_and_usage_through_the_orchestrator(tmp_path: Path) -> None:

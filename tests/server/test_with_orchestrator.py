@@ -64,7 +64,7 @@ def test_a_map_from_submit_to_its_rows(http: httpx.Client) -> None:
     run = finished(http, answer.json()["run"]["id"])
     assert run["state"] == "done", run["error"]
     assert [task["state"] for task in run["tasks"]] == ["done", "done"]
-    assert run["tasks"][1]["items"] == {"total": 3, "done": 3, "failed": 0, "in_flight": 0}
+    assert run["tasks"][1]["items"] == {"total": 3, "done": 3, "failed": 0, "in_flight": 0, "reused": 0}
     assert run["usage"]["calls"] == 3
     outputs = http.get(f"runs/{run['id']}/outputs").json()["outputs"]
     assert outputs["prepare"] == {"n": 3}

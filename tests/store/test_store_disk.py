@@ -254,6 +254,42 @@ def test_every_connection_commits_durably(path: Path) -> None:
     assert answers == [[2, "wal"], [2, SETTINGS["sqlite_busy_timeout"]]] * 2
 
 
+def test_opening_a_shard_that_was_made_writes_nothing(store: DiskStore, path: Path) -> None:
+    """A worker opens its shard once per run; ten of them must not queue up for its lock to do so."""
+    watching = sqlite3.connect(path / "runs-0" / "cache.db", isolation_level=None)
+    watching.execute("BEGIN IMMEDIATE")  # whoever wrote now would wait, and fail
+    try:
+        cache = ShardCache(path / "runs-0")
+        assert cache.get(f"head/{RUN}")["run"] == RUN
+        assert {name: getattr(cache, name) for name in SETTINGS if not name.startswith("disk_")}.items() <= (
+            SETTINGS.items()
+        )
+        cache.close()
+    finally:
+        watching.close()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DELETE FROM Settings WHERE key = 'po_jupyter_whole'",  # whoever made it was killed before the end
+        "UPDATE Settings SET value = 0 WHERE key = 'sqlite_synchronous'",
+        "DROP INDEX Cache_key_raw; DELETE FROM Settings",
+    ],
+)
+def test_a_shard_that_is_not_whole_is_made_whole(store: DiskStore, path: Path, damage: str) -> None:
+    """P2: a process may die while it makes a shard, and another program may change one."""
+    store.close()
+    for statement in damage.split("; "):
+        sql(path, statement)
+    store.request(RUN, [event("x")])
+    assert len(store.events(RUN)) == 2
+    found = dict(sql(path, "SELECT key, value FROM Settings"))
+    assert SETTINGS.items() <= found.items()
+    made = {row[0] for row in sql(path, "SELECT name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'")}
+    assert made == {"Settings", "Cache", "Cache_key_raw"}
+
+
 def test_an_existing_store_keeps_its_shards(path: Path) -> None:
     """A run is found by the hash of its id over the number of shards."""
     with_three = DiskStore(path, shards=3)

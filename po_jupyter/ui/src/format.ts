@@ -56,6 +56,9 @@ export function rows(task: Task): string {
   if (items.failed) {
     parts.push(`${items.failed} failed`);
   }
+  if (items.reused) {
+    parts.push(`${items.reused} reused`);
+  }
   if (items.in_flight && task.state === "running") {
     parts.push(`${items.in_flight} in flight`);
   }

@@ -24,6 +24,7 @@ export interface Items {
   done: number;
   failed: number;
   in_flight: number;
+  reused?: number;
 }
 
 export interface Task {

@@ -1,0 +1,155 @@
+"""The outcomes of a map's rows: where each is in the log, in thirteen bytes, and the values read when asked.
+
+A map of 50,000 rows is 50,000 places and no value in memory. A worker fills its table as its commits are
+answered, a reader from the records of the log; both then read a row with one look at the store.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from po_jupyter.model.lazy import LazyList
+from po_jupyter.store.base import Ref, Store
+
+DONE, FAILED = 1, 2
+_RECORDS = 4  # records of failed rows kept while rows are read in order
+
+
+class Row(NamedTuple):
+    """The outcome of a row. `output` is a payload reference; a failed row has an `error` instead."""
+
+    ok: bool
+    output: Sequence[int] | None
+    error: dict[str, Any] | None
+
+
+class RowTable(Mapping[int, Row]):
+    """Outcomes by row index. `record(index)` is the record that says it, 0 on its way to the disk.
+
+    Errors are kept only when they are given; `MapOutput` reads the others from their record.
+    """
+
+    __slots__ = ("_at", "_n", "_ref", "_state", "done", "errors", "failed")
+
+    def __init__(self) -> None:
+        self._state = bytearray()
+        self._n = array("I")
+        self._ref = array("I")
+        self._at = array("i")  # of the payload; -1: none that is known
+        self.errors: dict[int, dict[str, Any]] = {}
+        self.done = 0
+        self.failed = 0
+
+    def set(
+        self,
+        index: int,
+        ok: bool,
+        output: Sequence[int] | None = None,
+        error: dict[str, Any] | None = None,
+        *,
+        n: int = 0,
+    ) -> None:
+        """The newest outcome of a row."""
+        if index >= len(self._state):
+            self._grow(index + 1)
+        self._count(self._state[index], -1)
+        self._state[index] = DONE if ok else FAILED
+        self._count(self._state[index], 1)
+        self._n[index] = n
+        self._ref[index], self._at[index] = output if output is not None else (0, -1)
+        if error is not None:
+            self.errors[index] = error
+        else:
+            self.errors.pop(index, None)
+
+    def _grow(self, size: int) -> None:
+        more = max(size, 2 * len(self._state), 64) - len(self._state)
+        self._state.extend(bytes(more))
+        for column, empty in ((self._n, 0), (self._ref, 0), (self._at, -1)):
+            column.extend(array(column.typecode, [empty]) * more)
+
+    def _count(self, state: int, by: int) -> None:
+        if state == DONE:
+            self.done += by
+        elif state == FAILED:
+            self.failed += by
+
+    def take(self, item: Mapping[str, Any], n: int) -> None:
+        """The outcome that an item of record `n` says."""
+        self.set(item["index"], bool(item["ok"]), item.get("output"), item.get("error"), n=n)
+
+    def drop_failed(self) -> None:
+        """Failed rows have no outcome any more: they are tried again."""
+        for index in self.indexes(FAILED):
+            self._state[index] = 0
+        self.failed = 0
+        self.errors.clear()
+
+    def record(self, index: int) -> int:
+        """The number of the record that says the outcome."""
+        return self._n[index]
+
+    def indexes(self, state: int | None = None, start: int = 0) -> Iterator[int]:
+        """Indexes of rows with an outcome (or with that one), from `start`, in order."""
+        for index in range(start, len(self._state)):
+            now = self._state[index]
+            if now and (state is None or now == state):
+                yield index
+
+    def __getitem__(self, index: int) -> Row:
+        state = self._state[index] if 0 <= index < len(self._state) else 0
+        if not state:
+            raise KeyError(index)
+        output = (self._ref[index], self._at[index]) if self._at[index] >= 0 else None
+        return Row(state == DONE, output, self.errors.get(index))
+
+    def __contains__(self, index: object) -> bool:
+        return isinstance(index, int) and 0 <= index < len(self._state) and self._state[index] != 0
+
+    def __iter__(self) -> Iterator[int]:
+        return self.indexes()
+
+    def __len__(self) -> int:
+        return self.done + self.failed
+
+
+class MapOutput(LazyList):
+    """The output of a map: `{index, ok, output, error}` for each row in order, each read when it is looked at.
+
+    Reading blocks on the store.
+    """
+
+    def __init__(self, store: Store, run: str, task: str, table: RowTable, total: int) -> None:
+        self._store = store
+        self._run = run
+        self._task = task
+        self._table = table
+        self._total = total
+        self._errors: OrderedDict[int, dict[int, Any]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return self._total
+
+    def __repr__(self) -> str:
+        return f"<{self._total} rows of {self._task!r}>"
+
+    def read(self, index: int) -> dict[str, Any]:
+        row = self._table.get(index)
+        if row is None:
+            return {"index": index, "ok": False, "output": None, "error": None}
+        output = self._store.payload(self._run, Ref(*row.output)) if row.output is not None else None
+        error = row.error if row.ok or row.error is not None else self._error(index)
+        return {"index": index, "ok": row.ok, "output": output, "error": error}
+
+    def _error(self, index: int) -> Any:
+        n = self._table.record(index)
+        if n not in self._errors:
+            record = next(iter(self._store.records(self._run, after=n - 1, limit=1)), None)
+            items = record["items"] if record is not None else []
+            self._errors[n] = {i["index"]: i.get("error") for i in items if i["task"] == self._task}
+            if len(self._errors) > _RECORDS:
+                self._errors.popitem(last=False)
+        return self._errors[n].get(index)

@@ -1,0 +1,46 @@
+"""Lists whose values are read when they are looked at."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any, overload
+
+
+class LazyList(Sequence[Any]):
+    """A list in all but type and memory: `list(value)` makes it one. It does not change."""
+
+    @abstractmethod
+    def read(self, index: int) -> Any:
+        """The value at `index`, which is in range."""
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Any]: ...
+
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return [self.read(i) for i in range(*index.indices(len(self)))]
+        size = len(self)
+        if not -size <= index < size:
+            raise IndexError(f"row {index} of {size}")
+        return self.read(index % size)
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(self.read, range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, list | LazyList) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]  # like a list's
+
+    def __add__(self, other: Sequence[Any]) -> list[Any]:
+        return [*self, *other]
+
+    def __radd__(self, other: Sequence[Any]) -> list[Any]:
+        return [*other, *self]
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} rows>"

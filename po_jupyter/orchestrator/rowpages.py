@@ -1,0 +1,98 @@
+"""Pages of a map's rows: where each outcome is, is remembered for the maps looked at last, and caught up from the log.
+
+A frame of 50,000 rows is fetched page by page, and a live view again and again: neither reads the whole log anew.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from threading import Lock
+from typing import Any
+
+from po_jupyter.engine.rows import RowTable
+from po_jupyter.store.base import Head, Ref, Store
+
+_KEPT = 16  # runs
+
+
+class RowPages:
+    """Blocks on the store: call it in a thread. Safe for several threads."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = Lock()
+        self._runs: OrderedDict[str, _Run] = OrderedDict()
+
+    def _run(self, run: str) -> _Run:
+        with self._lock:
+            known = self._runs.setdefault(run, _Run())
+            self._runs.move_to_end(run)
+            while len(self._runs) > _KEPT:
+                self._runs.popitem(last=False)
+            return known
+
+    def forget(self, run: str) -> None:
+        """The run is gone."""
+        with self._lock:
+            self._runs.pop(run, None)
+
+    def table(self, head: Head, task: str) -> RowTable:
+        """Outcomes of a map up to (at least) `head`, without those that a restart made void."""
+        known = self._run(head["run"])
+        with known.lock:
+            known.catch_up(self._store, head)
+            return known.tables.get(task) or RowTable()
+
+    def page(
+        self, head: Head, task: str, state: int | None, start: int, limit: int | None
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        """Rows from index `start`, at most `limit`, and the index that the next page starts with."""
+        run = head["run"]
+        table = self.table(head, task)
+        places: list[tuple[int, int]] = []
+        for index in table.indexes(state, start):
+            if limit is not None and len(places) == limit:
+                return list(self._read(run, task, places)), index
+            places.append((index, table.record(index)))
+        return list(self._read(run, task, places)), None
+
+    def _read(self, run: str, task: str, places: list[tuple[int, int]]) -> Iterable[dict[str, Any]]:
+        wanted = dict(places)
+        said: dict[int, dict[str, Any]] = {}
+        for n in sorted(set(wanted.values())):
+            for record in self._store.records(run, after=n - 1, limit=1):
+                for item in record["items"]:
+                    if item["task"] == task and wanted.get(item["index"]) == n:
+                        said[item["index"]] = item
+        for index, _ in places:
+            item = said[index]
+            output = item.get("output")
+            yield {
+                "index": index,
+                "ok": bool(item["ok"]),
+                "output": None if output is None else self._store.payload(run, Ref(*output)),
+                "error": item.get("error"),
+                "usage": item.get("usage"),
+                "reused": "reused" in item,
+            }
+
+
+class _Run:
+    """The maps of one run, up to record `n`."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.n = 0
+        self.tables: dict[str, RowTable] = {}
+
+    def catch_up(self, store: Store, head: Head) -> None:
+        """Take in what was written since."""
+        for record in store.records(head["run"], after=self.n) if head["n"] > self.n else ():
+            for event in record["events"]:
+                if event["type"] == "run.resumed":
+                    for name in event["data"].get("clear", ()):
+                        self.tables.pop(name, None)
+            for item in record["items"]:
+                self.tables.setdefault(item["task"], RowTable()).take(item, record["n"])
+            self.n = record["n"]

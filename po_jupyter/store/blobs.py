@@ -1,0 +1,212 @@
+"""Files of rows, named by the SHA-256 of their bytes: JSON lines, written once, read row by row.
+
+    DATA_DIR/blobs/<hash of the owner>/<sha256>.ndjson
+
+A file is there whole or not at all. Nobody sees by its hash alone that somebody else has it: each owner has a
+directory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import tempfile
+import time
+from array import array
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from po_jupyter.errors import InvalidInput, InvalidSeed, NotFound, Violation
+from po_jupyter.model.lazy import LazyList
+from po_jupyter.model.rowsref import RowsRef, checked_hash, refs_in
+from po_jupyter.store import place
+from po_jupyter.store.files import TEMPORARY
+from po_jupyter.store.jsontext import Unreadable, decode
+from po_jupyter.testing.crashpoints import crashpoint
+
+LONGEST_ROW = 16 * 2**20  # bytes
+_ABANDONED = 24 * 3600  # s after which nobody writes to a temporary file any more
+
+
+class Blobs:
+    """The files of one data directory. Blocks on the disk: call it in a thread."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._root = data_dir / "blobs"
+
+    def _path(self, owner: str, digest: str) -> Path:
+        room = hashlib.sha256(owner.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        return self._root / room / f"{checked_hash(digest)}.ndjson"
+
+    def info(self, owner: str, digest: str) -> dict[str, Any]:
+        """`{sha256, bytes, rows}` of a file. NotFound. Who asks is about to use it: it counts as new from now on."""
+        path = self._path(owner, digest)
+        try:
+            os.utime(path)
+            size = path.stat().st_size
+        except FileNotFoundError:
+            raise NotFound(f"there is no file of rows {digest[:12]}...") from None
+        return {"sha256": digest, "bytes": size, "rows": len(FileRows(path))}
+
+    def receive(self, owner: str, digest: str) -> Receiver:
+        """Where the bytes of a new file go. Raises StoreUnusable."""
+        return Receiver(self._path(owner, digest), digest)
+
+    def sweep(self) -> None:
+        """Remove what uploads of yesterday left when their server was killed."""
+        for path in self._root.glob(f"*/{TEMPORARY}*"):
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > _ABANDONED:
+                    path.unlink()
+
+    def rows(self, owner: str, ref: RowsRef) -> FileRows:
+        """The rows of a file, opened when they are looked at."""
+        return FileRows(self._path(owner, ref.sha256), ref.rows)
+
+    def with_rows(self, owner: str, data: Mapping[str, Any]) -> dict[str, Any]:
+        """A seed's data in which references to files are the rows."""
+        return {**data, **{key: self.rows(owner, ref) for key, ref in refs_in(data)}}
+
+    def check(self, owner: str, data: Mapping[str, Any]) -> None:
+        """Raises InvalidSeed for a reference to a file that is not there, or has another number of rows."""
+        found: list[Violation] = []
+        for key, ref in refs_in(data):
+            where = f"data.{key}"
+            try:
+                rows = self.info(owner, ref.sha256)["rows"]
+            except NotFound:
+                found.append(Violation(where, f"`{where}`: the file of its rows, {ref.sha256[:12]}..., is not here"))
+                continue
+            if rows != ref.rows:
+                found.append(Violation(where, f"`{where}`: its file has {rows} rows, and `count` says {ref.rows}"))
+        if found:
+            raise InvalidSeed("the seed cannot be used:", violations=found, hint="PUT blobs/SHA256 comes first.")
+
+
+class Receiver:
+    """A file on its way in. `finish` makes it real, `abort` leaves nothing."""
+
+    def __init__(self, path: Path, digest: str) -> None:
+        self._path = path
+        self._digest = digest
+        self._hash = hashlib.sha256()
+        try:
+            place.make(path.parent)
+            fd, name = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
+        except OSError as error:
+            raise place.unusable_os(error, path.parent) from error
+        self._temporary: Path | None = Path(name)
+        self._file = os.fdopen(fd, "wb")
+        self.size = 0
+
+    def write(self, data: bytes) -> None:
+        """The next bytes. Raises StoreUnusable."""
+        try:
+            self._file.write(data)
+        except OSError as error:
+            raise place.unusable_os(error, self._path.parent) from error
+        self._hash.update(data)
+        self.size += len(data)
+
+    def finish(self) -> dict[str, Any]:
+        """Check every line and keep the file: `{sha256, bytes, rows}`. Raises InvalidInput, StoreUnusable."""
+        assert self._temporary is not None
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            found = self._hash.hexdigest()
+            if found != self._digest:
+                raise InvalidInput(
+                    f"the file arrived with the SHA-256 {found[:12]}..., not {self._digest[:12]}...",
+                    hint="Send it again.",
+                )
+            rows = _check_lines(self._temporary)
+            crashpoint("file.written")
+            os.replace(self._temporary, self._path)
+            self._temporary = None
+            place.sync(self._path.parent)
+            crashpoint("file.renamed")
+        except OSError as error:
+            raise place.unusable_os(error, self._path.parent) from error
+        finally:
+            self.abort()
+        return {"sha256": found, "bytes": self.size, "rows": rows}
+
+    def abort(self) -> None:
+        """Forget what came. Nothing happens after `finish`."""
+        with suppress(OSError):
+            self._file.close()
+        if self._temporary is not None:
+            self._temporary.unlink(missing_ok=True)
+            self._temporary = None
+
+
+def _check_lines(path: Path) -> int:
+    count = 0
+    with path.open("rb") as file:
+        while line := file.readline(LONGEST_ROW + 2):
+            count += 1
+            try:
+                if not line.endswith(b"\n"):
+                    raise Unreadable("is cut off" if len(line) <= LONGEST_ROW else "is longer than 16 MiB")
+                decode(line)
+            except Unreadable as error:
+                raise InvalidInput(
+                    f"line {count} of the file of rows {error}",
+                    hint="It is JSON lines: one row a line, each with its line end.",
+                ) from None
+    return count
+
+
+class FileRows(LazyList):
+    """The rows of a file, each read when it is looked at. Safe for several threads.
+
+    Raises NotFound when the file is gone.
+    """
+
+    def __init__(self, path: Path, count: int | None = None) -> None:
+        self._path = path
+        self._count = count
+        self._map: mmap.mmap | bytes | None = None
+        self._ends = array("Q")
+        self._lock = Lock()
+
+    def open(self) -> None:
+        """Find the lines; reading a row is quick after that."""
+        with self._lock:
+            if self._map is not None:
+                return
+            try:
+                with self._path.open("rb") as file:
+                    size = os.fstat(file.fileno()).st_size
+                    found: mmap.mmap | bytes = (
+                        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
+                    )
+            except FileNotFoundError:
+                raise NotFound(
+                    f"the file with the rows of this seed is gone: {self._path.name[:12]}...",
+                    hint="Submit the pipeline with its rows again.",
+                ) from None
+            ends, at = self._ends, found.find(b"\n")
+            while at >= 0:
+                ends.append(at)
+                at = found.find(b"\n", at + 1)
+            self._map = found
+
+    def __len__(self) -> int:
+        if self._count is None:
+            self.open()
+            self._count = len(self._ends)
+        return self._count
+
+    def read(self, index: int) -> Any:
+        if self._map is None:
+            self.open()
+        assert self._map is not None
+        start = self._ends[index - 1] + 1 if index else 0
+        return decode(self._map[start : self._ends[index]])

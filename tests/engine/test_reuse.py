@@ -1,0 +1,261 @@
+"""Running the same map again reuses what was paid for (P12, G17), and only that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from engine_harness import Bench, new_run
+
+from po_jupyter.errors import ModelRefused
+from po_jupyter.model.run import ENDED
+from po_jupyter.store.disk import DiskStore
+from po_jupyter.store.memory import MemoryStore
+
+ROWS = {"rows": [{"text": f"row {i}"} for i in range(8)], "words": "be kind"}
+PROMPT = {"name": "m", "prompt": "Label: {{ item.text }}", "for_each": "{{ seed.rows }}"}
+
+
+class Again(Bench):
+    """Several runs, one after the other, in one store."""
+
+    runs = 0
+
+    async def run_it(
+        self, task: Mapping[str, Any], data: Mapping[str, Any] = ROWS, **options: Any
+    ) -> list[Any]:
+        """Run it anew; the outputs of the rows, None where one failed."""
+        self.runs += 1
+        self.run = f"0193f000000{self.runs:011x}"
+        pipeline = {"name": "p", "llm": {"model": "fake:echo"}, "tasks": [dict(task)]}
+        new_run(self.store, pipeline, data, self.run, **options)
+        assert await self.go() == "done", self.work.state.error
+        return [row["output"] for row in self.work.output("m")]
+
+    @property
+    def calls(self) -> int:
+        return len(self.fake.requests)
+
+    @property
+    def reused(self) -> int:
+        items = self.work.state.tasks["m"].items
+        assert items is not None
+        return items.reused
+
+
+@pytest.fixture
+def again(tmp_path: Path) -> Again:
+    return Again(tmp_path)
+
+
+async def test_the_same_map_again_costs_nothing(again: Again) -> None:
+    """DESIGN 7: row + definition + code."""
+    first = await again.run_it(PROMPT)
+    assert await again.run_it(PROMPT) == first
+    assert again.calls == 8
+    assert again.reused == 8
+    assert again.work.state.usage.calls == 0
+    rows = [i for r in again.records() for i in r["items"]]
+    assert all(row["reused"] == f"0193f000000{1:011x}/m/{row['index']}" and "usage" not in row for row in rows)
+
+
+async def test_limit_first_and_the_rest_later_pays_once(again: Again) -> None:
+    """G17"""
+    part = await again.run_it(PROMPT, limit=3)
+    assert len(part) == again.calls == 3
+    whole = await again.run_it(PROMPT)
+    assert whole[:3] == part
+    assert again.calls == 8
+    assert again.reused == 3
+
+
+async def test_only_new_rows_are_paid_for(again: Again) -> None:
+    await again.run_it(PROMPT)
+    data = {"rows": [*ROWS["rows"][::-1], {"text": "new"}]}
+    labels = await again.run_it(PROMPT, data)
+    assert again.calls == 9
+    assert labels[0] == "echo: Label: row 7"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"prompt": "Sort: {{ item.text }}"},
+        {"system": "You sort."},
+        {"llm": {"model": "fake:other"}},
+        {"llm": {"temperature": 0.7}},
+        {"config": {"a": 1}},
+        {"output": {"type": "string"}},
+    ],
+)
+async def test_another_definition_is_other_work(again: Again, change: dict[str, Any]) -> None:
+    await again.run_it(PROMPT)
+    await again.run_it({**PROMPT, **change})
+    assert again.calls == 16
+    assert again.reused == 0
+
+
+async def test_what_only_says_how_to_run_it_changes_nothing(again: Again) -> None:
+    await again.run_it(PROMPT)
+    await again.run_it({**PROMPT, "max_concurrency": 2, "retry": {"max_attempts": 1}, "description": "x"})
+    assert again.calls == 8
+
+
+async def test_a_prompt_that_shows_more_than_the_row_is_asked_again_when_that_changes(again: Again) -> None:
+    task = {**PROMPT, "prompt": "{{ seed.words }}: {{ item.text }}"}
+    await again.run_it(task)
+    await again.run_it(task, {**ROWS, "unseen": 1})
+    assert again.calls == 8
+    await again.run_it(task, {**ROWS, "words": "be strict"})
+    assert again.calls == 16
+
+
+@pytest.mark.parametrize("cache", [False, "refresh"])
+async def test_cache_off_asks_anew(again: Again, cache: Any) -> None:
+    await again.run_it(PROMPT)
+    await again.run_it({**PROMPT, "cache": cache})
+    assert again.calls == 16
+    await again.run_it(PROMPT)
+    assert again.calls == 16
+
+
+async def test_fresh_asks_anew_and_is_what_later_runs_take(again: Again) -> None:
+    await again.run_it(PROMPT)
+    again.fake._replies = [f"better {i}" for i in range(8)]
+    better = await again.run_it({**PROMPT, "max_concurrency": 1}, fresh=True)
+    assert better == [f"better {i}" for i in range(8)]
+    assert await again.run_it(PROMPT) == better
+
+
+async def test_failures_are_not_reused(again: Again) -> None:
+    again.fake._replies = [ModelRefused("no")] * 2
+    assert (await again.run_it({**PROMPT, "max_concurrency": 1}))[:3] == [None, None, "echo: Label: row 2"]
+    assert (await again.run_it(PROMPT))[0] == "echo: Label: row 0"
+    assert again.calls == 10
+    assert again.reused == 6
+
+
+async def test_equal_rows_each_have_an_outcome_of_their_own(again: Again) -> None:
+    """Five samples of one prompt stay five samples."""
+    task = {"name": "m", "prompt": "a number", "for_each": "range(5)", "max_concurrency": 1}
+    again.fake._replies = [str(i) for i in range(5)]
+    first = await again.run_it(task, {})
+    assert first == ["0", "1", "2", "3", "4"]
+    assert await again.run_it(task, {}) == first
+    again.fake._replies = ["new"] * 2
+    assert await again.run_it({**task, "for_each": "range(7)"}, {}) == [*first, "new", "new"]
+
+
+async def test_a_deleted_run_was_copied_from(again: Again) -> None:
+    """Payloads are copies: each run has its own."""
+    first = await again.run_it(PROMPT)
+    await again.run_it(PROMPT)
+    again.store.delete_run(f"0193f000000{1:011x}")
+    assert await again.run_it(PROMPT) == first
+    assert again.calls == 8
+
+
+async def test_somebody_elses_outcomes_are_not_taken(again: Again) -> None:
+    await again.run_it(PROMPT)
+    run = "0193f00000000000ffffff"
+    pipeline = {"name": "p", "llm": {"model": "fake:echo"}, "tasks": [PROMPT]}
+
+    class Theirs(MemoryStore):
+        def create_run(self, new: Any) -> Any:
+            events = [{**e, "data": {**e["data"], "owner": "you"}} for e in new.events]
+            return again.store.create_run(new._replace(owner="you", events=events))
+
+    new_run(Theirs(), pipeline, ROWS, run)
+    again.run = run
+    assert await again.go() in ENDED
+    assert again.calls == 16
+
+
+async def test_a_cleared_map_asks_anew(again: Again) -> None:
+    """Who says `from_task` wants it done again."""
+    await again.run_it(PROMPT)
+    await again.run_it(PROMPT)
+    again.resume("m", clear=["m"])
+    assert await again.go() == "done"
+    assert again.calls == 16
+
+
+CODE = """
+def inference(ctx):
+    return {body}
+"""
+
+
+def python(body: str, **more: Any) -> dict[str, Any]:
+    return {"name": "m", "source": CODE.format(body=body), "for_each": "{{ seed.rows }}", **more}
+
+
+@pytest.mark.parametrize(
+    ("body", "reused"),
+    [
+        ("ctx.item['text'].upper()", 8),
+        ("[ctx.item['text'], ctx.config.get('x')]", 8),
+        ("ctx.seed['words'] + ctx.item['text']", 0),
+    ],
+)
+async def test_python_rows_count_what_they_looked_at(again: Again, body: str, reused: int) -> None:
+    first = await again.run_it(python(body))
+    assert await again.run_it(python(body)) == first
+    assert again.reused == 8
+    await again.run_it(python(body), {**ROWS, "words": "other"})
+    assert again.reused == reused
+
+
+async def test_a_python_row_that_looks_at_its_index_stays_at_it(again: Again) -> None:
+    await again.run_it(python("[ctx.index, ctx.item['text']]"))
+    found = await again.run_it(python("[ctx.index, ctx.item['text']]"), {"rows": ROWS["rows"][4:]})
+    assert [index for index, _ in found] == [0, 1, 2, 3]
+    assert again.reused == 0
+
+
+async def test_other_code_is_other_work(again: Again) -> None:
+    await again.run_it(python("1"))
+    await again.run_it(python("2"))
+    assert again.reused == 0
+
+
+async def test_an_installed_modules_file_is_its_code(
+    again: Again, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name alone would reuse what an older version made."""
+    import sys
+
+    monkeypatch.syspath_prepend(str(tmp_path))
+    task = {"name": "m", "task": "po_reuse_module", "for_each": "{{ seed.rows }}"}
+    for i, (body, reused) in enumerate([("1", 0), ("1", 8), ("2", 0)]):
+        (tmp_path / "po_reuse_module.py").write_text(CODE.format(body=body) + "#" * i * (body == "2"))
+        sys.modules.pop("po_reuse_module", None)
+        await again.run_it(task)
+        assert again.reused == reused
+    sys.modules.pop("po_reuse_module", None)
+
+
+async def test_a_crash_in_the_middle_of_reuse_takes_the_rest(tmp_path: Path) -> None:
+    """Outcomes that were copied are copied once."""
+    store = DiskStore(tmp_path / "store")
+    again = Again(tmp_path, store)
+    first = await again.run_it(PROMPT)
+    await again.run_it(PROMPT, limit=5)
+    again.run = "0193f00000000000000099"
+    pipeline = {"name": "p", "llm": {"model": "fake:echo"}, "tasks": [PROMPT]}
+    new_run(store, pipeline, ROWS, again.run)
+    lease = store.claim(again.run, {"pid": 1})
+    from po_jupyter.store.base import Commit
+
+    copied = next(i for r in store.records(f"0193f000000{1:011x}") for i in r["items"])
+    row = {**copied, "reused": "x", "output": 0}
+    store.commit(lease, Commit(items=[row], payloads=[first[row["index"]]]))
+    assert await again.go() == "done"
+    assert [r["output"] for r in again.work.output("m")] == first
+    assert again.reused == 8
+    assert again.calls == 8
+    indexes = [i["index"] for r in again.records() for i in r["items"]]
+    assert sorted(indexes) == list(range(8))
+    store.close()
