@@ -20,6 +20,7 @@ from po_jupyter.model.pipeline import Budget
 from po_jupyter.model.reading import check_pipeline, read_pipeline
 from po_jupyter.model.run import ENDED, RunView
 from po_jupyter.orchestrator import link, submission
+from po_jupyter.orchestrator.asking import Asked, ask
 from po_jupyter.orchestrator.audit import AuditLog
 from po_jupyter.orchestrator.feed import Feed
 from po_jupyter.orchestrator.job_control import JobControl
@@ -350,17 +351,16 @@ class Orchestrator(JobControl):
                 raise InvalidInput(violations=violations_of(error, known=known, what="a budget")) from None
         head = await self.find(run_id, owner)
 
-        def request() -> None:
-            state = self._views.state(self._store.head(head["run"]))
+        def words(now: Head, state: RunState) -> Asked:
             todo = plan(self._views.pipeline(head["run"]), state, from_task=from_task, only_failed=only_failed)
             gates = [draft("gate.opened", t, **gate_words(state, t)) for t in todo.ask]
             resumed = draft(
                 "run.resumed", by=owner or "admin", from_task=from_task, only_failed=only_failed,
                 budget=budget or {}, reset=list(todo.reset), clear=list(todo.clear),
             )  # fmt: skip
-            self._store.request(head["run"], [resumed, *gates], "pending")
+            return Asked([resumed, *gates], "pending")
 
-        await self._do(request)
+        await self._do(ask, self._store, self._views, head["run"], words)
         return await self._changed(head["run"])
 
     async def gate(self, run_id: str, owner: str | None, decision: str, note: str = "") -> RunView:
@@ -369,9 +369,7 @@ class Orchestrator(JobControl):
             raise InvalidInput(f"a decision is `approve` or `reject`, not {decision!r:.40}")
         head = await self.find(run_id, owner)
 
-        def request() -> None:
-            now = self._store.head(head["run"])
-            state = self._views.state(now)
+        def words(now: Head, state: RunState) -> Asked:
             task = next((t.name for t in state.tasks.values() if t.gate == "open"), None)
             if task is None or now["state"] in ENDED:
                 raise Conflict(f"run {now['run'][-6:]} has no open gate")
@@ -379,9 +377,9 @@ class Orchestrator(JobControl):
             waiting = now["state"] == "waiting" and decision == "approve"
             if waiting:
                 events.append(draft("run.resumed", by=owner or "admin"))
-            self._store.request(head["run"], events, "pending" if waiting else None)
+            return Asked(events, "pending" if waiting else None)
 
-        await self._do(request)
+        await self._do(ask, self._store, self._views, head["run"], words)
         return await self._changed(head["run"])
 
     async def delete(self, run_id: str, owner: str | None) -> None:
