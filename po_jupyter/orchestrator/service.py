@@ -221,13 +221,11 @@ class Orchestrator(JobControl):
         Raises InvalidInput with every violation, NotFound (a registered pipeline), Forbidden, VersionMismatch,
         Conflict (the idempotency key was used with another body). Nothing is stored then.
         """
-        asked = submission.read(body, code_allowed=code_allowed)
+        asked = await self._do(submission.read, body, code_allowed=code_allowed)
         if asked.interpreter is not None:
             await self._zygotes.get(asked.interpreter)
         new, head, created = await self._do(self._create, asked, owner, code_allowed)
         if created:
-            state = fold(RunState(new.run), [{**e, "offset": i} for i, e in enumerate(new.events, 1)])
-            self._views.keep(state, brief(new.definition["seed"]))
             return await self._begin(head, new.definition), True
         return await self._view(head), False
 
@@ -253,6 +251,9 @@ class Orchestrator(JobControl):
         self.blobs.check(owner, seed.data)
         new = submission.new_run(asked, pipeline, seed, owner)
         head, created = self._store.create_run(new)
+        if created:
+            state = fold(RunState(head["run"]), [{**e, "offset": i} for i, e in enumerate(new.events, 1)])
+            self._views.keep(state, brief(new.definition["seed"]))
         return new, head, created
 
     async def validate(self, body: dict[str, Any], *, owner: str = "local") -> dict[str, Any]:
@@ -266,7 +267,7 @@ class Orchestrator(JobControl):
         if body.get("seed") is not None:
             asked = submission.Submission(pipeline=body.get("pipeline"), seed=body["seed"])
             pipeline, seed = submission.check(
-                asked, lambda n: self._registry.pipeline(n, owner), code_allowed=True
+                asked, lambda n: self._registry.pipeline(n, owner), code_allowed=True, modules=False
             )
             self.blobs.check(owner, seed.data)
         else:
