@@ -97,6 +97,17 @@ class Settings(BaseModel):
     spawn_attempts: Annotated[int, Field(ge=1, le=20)] = Field(
         default=3, description="Tries to start a worker before the run is dead."
     )
+    spawn_delay: Seconds = Field(
+        default=0.5, description="Before the second try to start a worker; doubled before each one after it."
+    )
+    spawn_max_delay: Seconds = Field(
+        default=30.0, description="The longest wait between two tries to start a worker."
+    )
+    silence_grace: Seconds = Field(
+        default=30.0,
+        description="How much longer than the longest timeout of its tasks a worker may say nothing before it is "
+        "taken for hung.",
+    )
     max_crashes: Annotated[int, Field(ge=1, le=20)] = Field(
         default=3, description="Consecutive crashes without a commit before the run is dead."
     )

@@ -14,8 +14,8 @@ from typing import Any, TextIO, TypeVar
 
 from po_jupyter.client import loop
 from po_jupyter.client.aio import AsyncClient, Endpoint
-from po_jupyter.client.run import Outputs, Run, budget_body
 from po_jupyter.client.rowfiles import uploaded
+from po_jupyter.client.run import Outputs, Run, budget_body
 from po_jupyter.client.seeds import seed_of
 from po_jupyter.errors import InvalidInput, InvalidPipeline
 from po_jupyter.model.pipeline import Budget, Pipeline

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from po_jupyter.engine import telling
 from po_jupyter.errors import ModelError, ModelRateLimited
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message
 from po_jupyter.model.event import draft
@@ -105,7 +106,10 @@ class Calls:
         stream: bool = False,
         retry: CallRetry | None = None,
     ) -> ChatResponse:
-        """Ask, or replay. `retry` stands for the task's `llm.retry`. A ModelError, BudgetExceeded, or an Interrupt before anything is sent."""
+        """Ask, or replay. `retry` stands for the task's `llm.retry`.
+
+        Raises ModelError or BudgetExceeded, and an Interrupt before anything is sent.
+        """
         work = self._work
         work.checkpoint()
         if work.budget is None:
@@ -142,6 +146,9 @@ class Calls:
         def on_wait(attempt: int, delay: float, error: ModelError) -> None:
             if isinstance(error, ModelRateLimited):
                 frame.extend(delay)
+            telling.call_failed(
+                work, frame.task, frame.attempt, stage, error, index=frame.index, tries=attempt
+            )
             work.emit(
                 draft(
                     "call.retry",

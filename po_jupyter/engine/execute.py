@@ -5,9 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
-from po_jupyter.engine import control
+from po_jupyter.engine import control, telling
 from po_jupyter.engine.decide import End, Start, decide
 from po_jupyter.engine.directives import Directives
 from po_jupyter.engine.fanout import run_map
@@ -20,12 +18,10 @@ from po_jupyter.engine.tracebacks import internal
 from po_jupyter.errors import ControlInvalid, PoError, StoreError
 from po_jupyter.model.event import draft
 from po_jupyter.model.pipeline import Task
+from po_jupyter.telemetry.logging import bind_contextvars
 
 if TYPE_CHECKING:
     from po_jupyter.engine.work import Work
-
-
-_log = structlog.get_logger("po_jupyter.engine")
 
 
 async def execute(work: Work, start: Start) -> None:
@@ -34,6 +30,7 @@ async def execute(work: Work, start: Start) -> None:
     if start.delay > 0:
         await work.sleep(start.delay)
     work.checkpoint()
+    bind_contextvars(task=task.name, attempt=start.attempt)  # of this asyncio task, and of no other
     work.emit(draft("task.started", task.name, attempt=start.attempt))
     began = time.monotonic()
     path = control.file_of(work.run_dir, task.name)
@@ -122,10 +119,7 @@ async def _attempt(work: Work, task: Task, attempt: int, asked: control.Collecte
 async def _failed(work: Work, task: Task, attempt: int, error: PoError, seconds: float) -> None:
     error.details.setdefault("task", task.name)
     error.details.setdefault("attempt", attempt)
-    stage = error.details.get("stage")
-    _log.warning(
-        "task failed", run=work.run, task=task.name, attempt=attempt, stage=stage, error=error.to_json()
-    )
+    telling.task_failed(work, task, attempt, error)
     since_resume = attempt - work.state.tasks[task.name].spent
     if task.for_each is None and may_retry(error) and since_resume < task.retry.max_attempts:
         delay = round(delay_before(since_resume, task.retry), 3)

@@ -14,6 +14,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from po_jupyter.engine import telling
 from po_jupyter.engine.history import map_marker
 from po_jupyter.engine.interrupts import Drained, Interrupt
 from po_jupyter.engine.lifecycle import Frame, run_stages
@@ -233,6 +234,7 @@ class _Map:
                 if not ended:
                     self._given_up(index, frame, calls)
             usage.add(calls.usage)
+            telling.row_failed(work, task, index, row_attempt, error)
             if isinstance(error, BudgetExceeded | ModelKeyError):
                 # Not this row's fault, and no other row would do better: it stays open for a resume.
                 self.over = self.over or error

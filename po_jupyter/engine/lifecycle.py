@@ -13,12 +13,12 @@ not replace the output, and neither does a stage that returns None.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from po_jupyter.engine.deadline import Deadline
 from po_jupyter.engine.interrupts import Interrupt
 from po_jupyter.engine.tracebacks import user_lines
 from po_jupyter.engine.values import NotJson, as_json
@@ -88,13 +88,13 @@ class Frame:
     previous: str = ""
     violations: list[str] = field(default_factory=list)
     log: str | None = None
-    deadline: asyncio.Timeout | None = None
+    deadline: Deadline | None = None
     control: Collected | None = None
 
     def extend(self, seconds: float) -> None:
         """Give the running stage more time: a wait for a rate limit is not the stage's."""
-        if self.deadline is not None and (when := self.deadline.when()) is not None:
-            self.deadline.reschedule(when + seconds)
+        if self.deadline is not None:
+            self.deadline.extend(seconds)
 
 
 Stage = Callable[[Frame], Any]
@@ -190,7 +190,7 @@ class _OverTime(Exception):
 
 
 async def _in_time(result: Any, frame: Frame, seconds: float) -> Any:
-    deadline = frame.deadline = asyncio.timeout(seconds)
+    deadline = frame.deadline = Deadline(seconds)
     try:
         async with deadline:
             return await result

@@ -93,12 +93,20 @@ def crashed(store: Store, views: Views, run: str, end: Exit, max_crashes: int) -
         store.commit(lease, Commit(events=[draft("run.cancelled")], state="cancelled", release=True))
         return None
     crashes = state.crashes + 1
+    at_work = [
+        {"task": t.name, "stage": t.stage, "attempt": t.attempt}
+        for t in state.tasks.values()
+        if t.state == "running"
+    ]
     error = WorkerCrashed(
         f"the worker of this run {words(end)}" + (f", {crashes} times in a row" if crashes > 1 else ""),
         hint=f"Its log: {end.run_dir / 'worker.log'}",
-        details={"status": end.status, "crashes": crashes, "log": _tail(end.run_dir / "worker.log")},
-    ).to_json()
-    log.error("worker crashed", run=run, pid=end.identity["pid"], how=words(end), crashes=crashes)
+        details={
+            "status": end.status, "crashes": crashes, "log": _tail(end.run_dir / "worker.log"), "tasks": at_work
+        },
+    ).to_json()  # fmt: skip
+    for at in at_work or [{}]:
+        log.error("worker crashed", run=run, pid=end.identity["pid"], how=words(end), crashes=crashes, **at)
     events = [draft("worker.crashed", error=error, crashes=crashes)]
     if crashes >= max_crashes:
         events.append(draft("run.dead", error=error))

@@ -26,7 +26,6 @@ from po_jupyter.store.base import Head
 
 log = structlog.get_logger("po_jupyter.launching")
 
-GRACE = 30.0  # s added to the longest timeout of a run's tasks before a silent worker is taken for hung
 _DEFAULT_TIMEOUT = 300.0  # s, of a task that names none
 
 
@@ -39,15 +38,16 @@ class Launch(NamedTuple):
     silence: float
 
 
-def launch_of(head: Head, definition: Mapping[str, Any]) -> Launch:
+def launch_of(head: Head, definition: Mapping[str, Any], settings: Settings) -> Launch:
     """How to start a run's worker, from what the store keeps of it."""
-    return Launch(definition.get("interpreter"), definition.get("cwd"), head["fence"], silence_of(definition))
+    silence = silence_of(definition, settings)
+    return Launch(definition.get("interpreter"), definition.get("cwd"), head["fence"], silence)
 
 
-def silence_of(definition: Mapping[str, Any]) -> float:
+def silence_of(definition: Mapping[str, Any], settings: Settings) -> float:
     """Seconds without a word after which the run's worker is taken for hung: longer than any stage may take."""
     tasks = definition["pipeline"]["tasks"]
-    return max(float(t.get("timeout", _DEFAULT_TIMEOUT)) for t in tasks) + GRACE
+    return max(float(t.get("timeout", _DEFAULT_TIMEOUT)) for t in tasks) + settings.silence_grace
 
 
 class Launcher:
@@ -72,7 +72,8 @@ class Launcher:
 
         retry = AsyncRetrying(
             stop=stop_after_attempt(self._settings.spawn_attempts),
-            wait=wait_exponential(multiplier=0.5, max=30.0) + wait_random(0, 0.5),
+            wait=wait_exponential(multiplier=self._settings.spawn_delay, max=self._settings.spawn_max_delay)
+            + wait_random(0, self._settings.spawn_delay),
             retry=retry_if_exception_type((SpawnFailed, VersionMismatch)),
             before_sleep=say,
             reraise=True,

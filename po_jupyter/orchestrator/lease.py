@@ -22,6 +22,7 @@ from po_jupyter.store.base import Store
 log = structlog.get_logger("po_jupyter.lease")
 
 KIND, NAME = "lease", "orchestrator"
+_LOOK = 0.5  # s between looks of those who do not hold it
 
 
 class OrchestratorLease:
@@ -45,7 +46,9 @@ class OrchestratorLease:
         self._on_lost = on_lost
         self._mine: dict[str, Any] | None = None
         self._renewed = 0.0
-        self._seen: tuple[Any, float] = (None, 0.0)
+        self._seen: Any = None
+        self._looked = 0.0
+        self._unchanged = 0.0  # s
         self._task: asyncio.Task[None] | None = None
         self.document: dict[str, Any] | None = None  # as last seen, whoever holds it
 
@@ -65,18 +68,26 @@ class OrchestratorLease:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
+        await self._give_back()
+
+    async def _give_back(self) -> None:
         mine, self._mine = self._mine, None
         if mine is not None:
-            await self._do(self._store.swap, KIND, NAME, mine, None)
+            try:
+                await self._do(self._store.swap, KIND, NAME, mine, None)
+            except StoreError as error:  # it lapses by itself, at once when this process ends
+                log.error("the lease cannot be given back", error=error.message)
 
     async def _keep(self) -> None:
         while True:
             # A holder renews three times a term; the others look for its death twice a second.
-            await asyncio.sleep(self._ttl / 3 if self._mine is not None else min(0.5, self._ttl / 3))
+            await asyncio.sleep(self._ttl / 3 if self._mine is not None else min(_LOOK, self._ttl / 3))
             try:
                 await self._step()
             except StoreError as error:
                 log.error("the lease cannot be kept", error=error.message)
+            except Exception:  # without this task nobody would ever hold the store again
+                log.exception("unexpected while keeping the lease")
 
     async def _step(self) -> None:
         if self._mine is not None:
@@ -104,13 +115,26 @@ class OrchestratorLease:
             self._mine = self.document = fresh
             self._renewed = time.monotonic()
             log.info("orchestrator", pid=fresh["pid"], after=(found or {}).get("pid"))
-            await self._on_taken()
+            try:
+                await self._on_taken()
+            except Exception:
+                # Held by somebody who does nothing, it would keep everybody from working: the next step tries
+                # again, here or in another server.
+                await self._on_lost()
+                await self._give_back()
+                raise
 
     def _free(self, found: dict[str, Any]) -> bool:
         if processes.is_local(found) and not processes.alive(found):
             return True
-        state, since = self._seen
-        if state != found:
-            self._seen = (found, time.monotonic())
+        if found.get("holder") == self._me["holder"]:
+            return True  # our own: a renewal that was written and said to have failed
+        moment = time.monotonic()
+        # A look counts for at most so long: minutes in which this process was stopped are not minutes in which
+        # the other one did not renew.
+        passed, self._looked = min(moment - self._looked, 2 * _LOOK, self._ttl), moment
+        if self._seen != found:
+            self._seen, self._unchanged = found, 0.0
             return False
-        return time.monotonic() - since > self._ttl
+        self._unchanged += passed
+        return self._unchanged > self._ttl

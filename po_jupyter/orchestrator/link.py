@@ -172,15 +172,15 @@ class Listener:
 
     async def close(self) -> None:
         """Hang up on everybody and remove the socket, unless somebody else has bound the path meanwhile."""
-        if self._server is None:
+        server, self._server = self._server, None  # a lost lease and a stop may come at the same time
+        if server is None:
             return
-        self._server.close()
+        server.close()
         tasks = list(self._open)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._server.wait_closed()
-        self._server = None
+        await server.wait_closed()
         with suppress(OSError):
             if self.address.stat().st_ino == self._inode:
                 self.address.unlink()

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from po_jupyter.errors import NotFound, PoError
+from po_jupyter.errors import NotFound, PoError, StoreError
 from po_jupyter.orchestrator.feed import Feed
 from po_jupyter.orchestrator.workers import Supervisor
 from po_jupyter.store.base import Head, Store
@@ -32,6 +32,31 @@ async def recover(store: Store, supervisor: Supervisor, run_off_loop: Callable[.
     if heads:
         log.info("recovered", runs=len(heads))
     return len(heads)
+
+
+async def sweep(
+    store: Store, supervisor: Supervisor, run_off_loop: Callable[..., Awaitable[Any]], every: float
+) -> None:
+    """Attend, every so many seconds, to active runs that nobody here knows: a hint that was lost (a poke that
+    timed out, an error of the moment) loses no run (P1). Runs until cancelled."""
+    waiting: dict[str, int] = {}  # as last attended: they need nothing until their log grows
+    while True:
+        await asyncio.sleep(every)
+        try:
+            heads: list[Head] = await run_off_loop(store.active)
+        except StoreError as error:
+            log.warning("cannot look at the store", error=error.message)
+            continue
+        waiting = {h["run"]: waiting.get(h["run"], 0) for h in heads if h["state"] == "waiting"}
+        for head in heads:
+            run = head["run"]
+            if supervisor.knows(run) or waiting.get(run) == head["n"]:
+                continue
+            if run in waiting:
+                waiting[run] = head["n"]
+            else:
+                log.warning("a run that nobody looked after", run=run, state=head["state"])
+            await supervisor.attend(run)
 
 
 class Following:

@@ -26,6 +26,7 @@ from po_jupyter.orchestrator.seedzip import SeedZip
 from po_jupyter.store import place
 from po_jupyter.store.base import Head, NewRun, Store
 from po_jupyter.store.blobs import Blobs
+from po_jupyter.testing.crashpoints import crashpoint
 
 log = structlog.get_logger("po_jupyter.inbox")
 
@@ -211,6 +212,7 @@ class Folder:
         else:
             place.make(runs / run)
             os.replace(runs / planned / GIVEN, runs / run / GIVEN)
+            crashpoint("file.moved")
 
     def _rejected(self, name: str, path: Path, error: PoError) -> Taken:
         reason = {"file": shown(name), "at": now(), "error": error.to_json()}

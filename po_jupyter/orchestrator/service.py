@@ -28,7 +28,7 @@ from po_jupyter.orchestrator.keeping import Keeping, clean
 from po_jupyter.orchestrator.lease import OrchestratorLease
 from po_jupyter.orchestrator.local_models import LocalModels
 from po_jupyter.orchestrator.reception import Reception
-from po_jupyter.orchestrator.recovery import Following, recover
+from po_jupyter.orchestrator.recovery import Following, recover, sweep
 from po_jupyter.orchestrator.registry import Registry
 from po_jupyter.orchestrator.resume import gate_words, plan
 from po_jupyter.orchestrator.retention import Policy, Retention, policy_of, remove_run_dir
@@ -120,6 +120,8 @@ class Orchestrator(JobControl):
         self._ready = False
 
     async def _taken(self) -> None:
+        if self._stopping:
+            return  # it was lost while we drained, and is given back at once
         if self._following is not None:
             await self._following.close()
             self._following = None
@@ -136,6 +138,8 @@ class Orchestrator(JobControl):
             asyncio.create_task(self._warm_up(), name="warm up"),
         ]
         await recover(self._store, supervisor, self._do)
+        looking = sweep(self._store, supervisor, self._do, self.settings.lease_ttl)
+        self._holding.append(asyncio.create_task(looking, name="sweep"))
         self._keeping = Keeping(
             self.settings, self._store, self._registry, self._views, self.feed,
             audit=self._audit, run_off_loop=self._do, created=self._taken_in,
@@ -162,9 +166,9 @@ class Orchestrator(JobControl):
         self._holding = []
         if supervisor is not None:
             await supervisor.stop(drain=drain)
-        if self._listener is not None:
-            await self._listener.close()
-            self._listener = None
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            await listener.close()
 
     def _follow(self) -> None:
         self._following = Following(self._store, self.feed, self._do)

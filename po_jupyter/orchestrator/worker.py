@@ -17,6 +17,7 @@ from typing import Any
 import structlog
 
 from po_jupyter.config import Settings
+from po_jupyter.engine import deadline
 from po_jupyter.engine.drive import drive
 from po_jupyter.engine.work import Work
 from po_jupyter.errors import StaleFence, StoreError
@@ -40,6 +41,7 @@ def main(request: Mapping[str, Any], settings: Settings) -> int:
     # `os._exit` right after this returns.
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
+    deadline.notice_pauses(loop)
     try:
         return loop.run_until_complete(_work(request, settings))
     except StaleFence as error:

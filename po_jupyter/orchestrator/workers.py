@@ -84,6 +84,7 @@ class Supervisor:
         self.queue = RunQueue()
         self.workers: dict[str, Worker] = {}
         self._starting: set[str] = set()
+        self._again: set[str] = set()  # runs that are attended to in a moment
         self._fresh: dict[str, Launch] = {}  # how to start runs that nobody has touched since they were made
         self._missed: set[str] = set()  # runs that were told something before their worker could hear it
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
@@ -94,13 +95,13 @@ class Supervisor:
 
     def submitted(self, head: Head, definition: Mapping[str, Any]) -> None:
         """A run that was created right now: nothing to look up."""
-        self._fresh[head["run"]] = launch_of(head, definition)
+        self._fresh[head["run"]] = launch_of(head, definition, self._settings)
         self.queue.add(head)
         self.pump()
 
     async def attend(self, run: str) -> None:
-        """Do what the store says about this run. Raises nothing: what fails is logged, and recovery comes
-        again."""
+        """Do what the store says about this run. Raises nothing: what fails is logged, and tried again when it
+        was the store that failed."""
         if self._stopping:
             return
         try:
@@ -109,8 +110,15 @@ class Supervisor:
                 await self._attend(run)
         except NotFound:
             self.queue.discard(run)
+        except StoreError as error:
+            log.error("cannot look after the run", run=run, error=error.message)
+            self._later(_STORE_RETRY, run)
         except PoError as error:
             log.error("cannot look after the run", run=run, error=error.message)
+
+    def knows(self, run: str) -> bool:
+        """Is somebody or something here at work on it, or about to be?"""
+        return run in self.workers or run in self._starting or run in self.queue or run in self._again
 
     async def _attend(self, run: str) -> None:
         head: Head = await self._do(self._store.head, run)
@@ -213,7 +221,7 @@ class Supervisor:
         head = self._store.head(run)
         if head["state"] not in ("pending", "running"):
             return None
-        return launch_of(head, self._store.definition(run))
+        return launch_of(head, self._store.definition(run), self._settings)
 
     async def _launch(self, run: str, launch: Launch) -> None:
         early: list[int | None] = []
@@ -242,7 +250,7 @@ class Supervisor:
         log.info("worker adopted", run=run, pid=worker.pid)
 
         async def measure() -> None:
-            worker.silence = silence_of(await self._do(self._store.definition, run))
+            worker.silence = silence_of(await self._do(self._store.definition, run), self._settings)
 
         self._watch(worker)
         self.go(measure(), f"measure {run}")
@@ -388,8 +396,10 @@ class Supervisor:
     def _later(self, delay: float, run: str) -> None:
         async def again() -> None:
             await asyncio.sleep(delay)
+            self._again.discard(run)
             await self.attend(run)
 
+        self._again.add(run)
         self.go(again(), f"again {run}")
 
     def go(self, work: Coroutine[Any, Any, None], name: str) -> None:

@@ -191,10 +191,14 @@ def become_worker(request: dict[str, Any], settings: Any) -> int:
     for fd in (null, output):
         if fd > 2:
             os.close(fd)
-    for name in os.environ.keys() - request["env"].keys():
+    # Most of it is what the zygote has already, and what is not written does not have to be copied. Plain loops:
+    # set operations ask abstract base classes, whose first answers in a process cost a millisecond.
+    env = request["env"]
+    for name in [name for name in os.environ if name not in env]:
         del os.environ[name]
-    # Most of it is what the zygote has already, and what is not written does not have to be copied.
-    os.environ.update(request["env"].items() - os.environ.items())
+    for name in env:
+        if os.environ.get(name) != env[name]:
+            os.environ[name] = env[name]
     import time
 
     if hasattr(time, "tzset"):

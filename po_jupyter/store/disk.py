@@ -20,7 +20,7 @@ from pathlib import Path
 from threading import Lock, get_ident
 from typing import Any, TypeVar
 
-from diskcache import Timeout  # type: ignore[import-untyped]
+from diskcache import Timeout
 
 from po_jupyter.errors import CorruptRow
 from po_jupyter.store import migrations, place

@@ -7,14 +7,15 @@ refuses every row that it did not write itself, before anything looks at the pay
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import threading
 from pathlib import Path
 from typing import Any, NoReturn
 
-from diskcache import Cache, Disk  # type: ignore[import-untyped]
-from diskcache.core import ENOVAL, MODE_PICKLE, MODE_RAW, UNKNOWN  # type: ignore[import-untyped]
+from diskcache import Cache, Disk
+from diskcache.core import ENOVAL, MODE_PICKLE, MODE_RAW, UNKNOWN
 
 from po_jupyter.store.jsontext import Unreadable, decode, encode, pack, unpack
 from po_jupyter.store.place import make
@@ -104,6 +105,13 @@ class ShardCache(Cache):  # type: ignore[misc]  # diskcache has no types
         self._timeout = BUSY
         self._local = threading.local()
         self._txn_id = None
+        try:
+            self._open()
+        except BaseException:
+            super().close()  # the error may be kept for long, and its traceback the connection
+            raise
+
+    def _open(self) -> None:
         if self._is_whole():
             self._disk = JsonDisk(self._directory, **_of_disk)
             for name, value in SETTINGS.items():
@@ -161,8 +169,22 @@ def open_shard(directory: Path) -> ShardCache:
         make(directory)
     # SQLite gives its journal files the mode of the database, so it is enough to make that one ourselves. No
     # umask: it belongs to the whole process, with all its threads.
-    os.close(os.open(directory / "cache.db", os.O_RDWR | os.O_CREAT, 0o600))
+    # Only a file that is not there yet: to close any descriptor of an existing one would give up the locks that
+    # other connections of this process hold on it, and another process could delete its write-ahead log.
+    file = directory / "cache.db"
+    try:
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        _writable(file)
     return ShardCache(directory)
+
+
+def _writable(file: Path) -> None:
+    """Raises the OSError that opening the file for writing would raise, without opening it."""
+    if not os.access(file, os.W_OK):
+        read_only = hasattr(os, "statvfs") and os.statvfs(file).f_flag & os.ST_RDONLY
+        code = errno.EROFS if read_only else errno.EACCES
+        raise OSError(code, os.strerror(code), str(file))
 
 
 def exists(directory: Path) -> bool:

@@ -77,7 +77,7 @@ def new_run(
 async def until(condition: Callable[[], object]) -> None:
     """Wait for something that has no event of its own (a file, a state)."""
     async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110
+        while not condition():
             await asyncio.sleep(0.005)
 
 

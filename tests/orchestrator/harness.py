@@ -108,7 +108,7 @@ async def until_task(
 async def appears(path: Path, patience: float = 10.0) -> str:
     """The text of a file that another process writes."""
     async with asyncio.timeout(patience):
-        while not (path.exists() and path.read_text()):  # noqa: ASYNC110
+        while not (path.exists() and path.read_text()):
             await asyncio.sleep(0.02)
     return path.read_text()
 
@@ -117,7 +117,7 @@ async def held(data_dir: Path, run: str) -> int:
     """The pid of the run's worker, once it has one, as the store knows it."""
     store = DiskStore(data_dir / "store")
     try:
-        while (holder := store.head(run)["holder"]) is None:  # noqa: ASYNC110
+        while (holder := store.head(run)["holder"]) is None:
             await asyncio.sleep(0.02)
         return int(holder["pid"])
     finally:
@@ -127,7 +127,7 @@ async def held(data_dir: Path, run: str) -> int:
 async def gone(pids: Sequence[int], patience: float = 10.0) -> None:
     """Return when none of these processes lives any more."""
     async with asyncio.timeout(patience):
-        while living := [p for p in pids if lives(p)]:  # noqa: ASYNC110
+        while living := [p for p in pids if lives(p)]:
             await asyncio.sleep(0.05)
     assert not living
 

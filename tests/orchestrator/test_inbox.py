@@ -46,7 +46,7 @@ async def appears(service: Orchestrator, count: int = 1, patience: float = 15.0)
 
 async def there(path: Path, patience: float = 15.0) -> Path:
     async with asyncio.timeout(patience):
-        while not path.exists():  # noqa: ASYNC110 - another process's file
+        while not path.exists():
             await asyncio.sleep(0.02)
     return path
 
@@ -176,7 +176,7 @@ async def test_a_resumed_run_brings_its_result_up_to_date(tmp_path: Path) -> Non
         await service.resume(run.id, None)
         assert (await until(service, run.id, ("done",))).state == "done"
         async with asyncio.timeout(10):
-            while json.loads(result.read_text())["state"] != "done":  # noqa: ASYNC110 - written in a thread
+            while json.loads(result.read_text())["state"] != "done":
                 await asyncio.sleep(0.02)
 
 

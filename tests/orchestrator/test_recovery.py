@@ -8,7 +8,6 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import pytest
 from harness import (
     Server,
     appears,
@@ -24,7 +23,6 @@ from harness import (
     until_task,
 )
 
-from po_jupyter.orchestrator import launching
 from po_jupyter.orchestrator.service import Orchestrator
 from po_jupyter.store.base import Commit
 from po_jupyter.store.disk import DiskStore
@@ -112,7 +110,7 @@ async def test_server_and_worker_killed_together_the_run_resumes(tmp_path: Path)
     server = Server(tmp_path)
     run = server.submit(five())
     store = DiskStore(tmp_path / "store")
-    while not any(e["type"] == "task.done" for e in store.events(run)):  # noqa: ASYNC110
+    while not any(e["type"] == "task.done" for e in store.events(run)):
         await asyncio.sleep(0.02)
     store.close()
     server.process.send_signal(signal.SIGSTOP)  # so that it cannot respawn what we kill
@@ -168,7 +166,7 @@ async def test_two_servers_share_one_store_and_the_second_takes_over(tmp_path: P
         assert (await until(second, cancelled.id)).state == "cancelled"
         server.kill()
         async with asyncio.timeout(3):
-            while not second.meta()["orchestrator"]["holder"]:  # noqa: ASYNC110
+            while not second.meta()["orchestrator"]["holder"]:
                 await asyncio.sleep(0.05)
         assert (await until(second, view.id)).state == "done"
         assert "worker.crashed" not in await types_of(second, view.id)
@@ -201,11 +199,10 @@ async def test_a_dead_zygote_takes_no_worker_along(tmp_path: Path) -> None:
         assert service._zygotes.pids() not in ([], [zygote])
 
 
-async def test_a_worker_that_hangs_is_ended_and_fenced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_worker_that_hangs_is_ended_and_fenced(tmp_path: Path) -> None:
     """A stopped worker is not dead until it was silent for longer than its stages may take; then it is ended
     before anybody else goes on, and whatever it still holds is stale."""
-    monkeypatch.setattr(launching, "GRACE", 0.3)
-    async with orchestrator(tmp_path) as service:
+    async with orchestrator(tmp_path, silence_grace=0.3) as service:
         slow = {**task("one", seconds=0.8), "timeout": 1.0}
         view, _ = await service.submit(body(slow, task("two") | {"timeout": 1.0}), owner="local")
         await until_task(service, view.id, "one")

@@ -68,8 +68,8 @@ def test_a_large_dataframe_is_a_map(real: JupyterProcess) -> None:
     seed = run.view.seed["data"]["rows"]
     assert (seed["count"], seed["columns"], len(seed["$rows"])) == (3000, ["i", "text", "none"], 64)
     look = run.outputs["look"]
-    assert look == {"n": 3000, "first": {"i": 0, "text": "word " * 100, "none": None}, **{
-        "last": {"i": 2999, "text": "word " * 100, "none": None}, "kind": "FileRows"}}  # fmt: skip
+    assert look == {"n": 3000, "first": {"i": 0, "text": "word " * 100, "none": None},
+        "last": {"i": 2999, "text": "word " * 100, "none": None}, "kind": "FileRows"}  # fmt: skip
     assert run.outputs["label"][7]["output"] == "echo: 7 of 3000"
     assert run.outputs["sum"] == f"echo: {sum(range(3000))} 20"
     (file,) = files(real)

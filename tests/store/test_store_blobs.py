@@ -36,7 +36,7 @@ def test_rows_come_back_lazily_like_a_list(tmp_path: Path) -> None:
     assert keep(blobs, TEXT) == {"sha256": digest(TEXT), "bytes": len(TEXT), "rows": 3}
     rows = blobs.rows("me", RowsRef(digest(TEXT), 3))
     assert rows == [{"a": 1}, "é", []]
-    assert (rows[-1], rows[1:], len(rows), rows + [0]) == ([], ["é", []], 3, [{"a": 1}, "é", [], 0])
+    assert (rows[-1], rows[1:], len(rows), [*rows, 0]) == ([], ["é", []], 3, [{"a": 1}, "é", [], 0])
     with pytest.raises(IndexError):
         rows[3]
 

@@ -1,0 +1,88 @@
+"""Deadlines of stages. Time in which the whole process stood still is nobody's fault and does not count.
+
+The clock (`time.monotonic`) does not count a suspended machine on Linux and macOS, but it goes on while a
+process is stopped (SIGSTOP, a debugger, a paused session): on waking up every deadline would be over at once.
+The system says SIGCONT then, and the handler runs before any timer of the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from types import TracebackType
+from typing import Any
+
+_TICK = 0.5  # s; a pause is known to within this
+
+
+class _Clock:
+    """How long this process stood still, in seconds, since `notice_pauses`."""
+
+    def __init__(self) -> None:
+        self.paused = 0.0
+        self._last = time.monotonic()
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        def tick() -> None:
+            self._last = time.monotonic()
+            loop.call_later(_TICK, tick)
+
+        def continued(*_: Any) -> None:
+            now = time.monotonic()
+            self.paused += now - self._last
+            self._last = now
+
+        self.paused = 0.0
+        tick()
+        signal.signal(signal.SIGCONT, continued)
+
+
+_clock = _Clock()
+
+
+def notice_pauses(loop: asyncio.AbstractEventLoop) -> None:
+    """Watch out for pauses of this process from now on. Only in the main thread, and where there is SIGCONT."""
+    if hasattr(signal, "SIGCONT"):
+        _clock.start(loop)
+
+
+class Deadline:
+    """As `asyncio.timeout(seconds)`; the time goes on only while the process does."""
+
+    __slots__ = ("_counted", "_loop", "_timeout", "_timer", "_when")
+
+    def __init__(self, seconds: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._when = self._loop.time() + seconds
+        self._counted = _clock.paused
+        self._timeout = asyncio.timeout(None)
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def __aenter__(self) -> Deadline:
+        await self._timeout.__aenter__()
+        self._timer = self._loop.call_at(self._when, self._due)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._timeout.__aexit__(kind, error, trace)
+
+    def extend(self, seconds: float) -> None:
+        """Allow so many seconds more."""
+        self._when += seconds
+
+    def expired(self) -> bool:
+        """Whether it was this deadline that raised the TimeoutError."""
+        return self._timeout.expired()
+
+    def _due(self) -> None:
+        self._when += _clock.paused - self._counted
+        self._counted = _clock.paused
+        if self._when > self._loop.time():
+            self._timer = self._loop.call_at(self._when, self._due)
+        else:
+            self._timeout.reschedule(self._loop.time())
