@@ -120,7 +120,8 @@ def expand(store: Store, run: str, value: Any, rows: RowTable | None = None) -> 
     """An output as people see it: the list of `{index, ok, output, error}`, read row by row, where `value` stands
     for a map's.
 
-    `rows` are the outcomes of that map; read from the log when not given.
+    `rows` are the outcomes of that map; read from the log when not given. Ask only for the output of a map:
+    what a model answers may look the same.
     """
     task = marked(value)
     if task is None:

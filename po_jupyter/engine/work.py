@@ -302,7 +302,7 @@ class Work:
         if task is None or task.output is None:
             return None
         value = self.payload(task.output)
-        rows_of = marked(value)
+        rows_of = marked(value) if task.items is not None else None
         if rows_of is not None:
             value = expand(self.store, self.run, value, self.rows(rows_of))
         self.keep(name, value)

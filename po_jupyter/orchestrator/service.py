@@ -20,6 +20,7 @@ from po_jupyter.model.pipeline import RunBudget
 from po_jupyter.model.reading import check_pipeline, read_pipeline
 from po_jupyter.model.run import ENDED, RunView
 from po_jupyter.orchestrator import link, submission
+from po_jupyter.orchestrator.asking import Asked, ask
 from po_jupyter.orchestrator.audit import AuditLog
 from po_jupyter.orchestrator.feed import Feed
 from po_jupyter.orchestrator.job_control import JobControl
@@ -225,13 +226,11 @@ class Orchestrator(JobControl):
         Raises InvalidInput with every violation, NotFound (a registered pipeline), Forbidden, VersionMismatch,
         Conflict (the idempotency key was used with another body). Nothing is stored then.
         """
-        asked = submission.read(body, code_allowed=code_allowed)
+        asked = await self._do(submission.read, body, code_allowed=code_allowed)
         if asked.interpreter is not None:
             await self._zygotes.get(asked.interpreter)
         new, head, created = await self._do(self._create, asked, owner, code_allowed)
         if created:
-            state = fold(RunState(new.run), [{**e, "offset": i} for i, e in enumerate(new.events, 1)])
-            self._views.keep(state, brief(new.definition["seed"]))
             return await self._begin(head, new.definition), True
         return await self._view(head), False
 
@@ -257,6 +256,9 @@ class Orchestrator(JobControl):
         self.blobs.check(owner, seed.data)
         new = submission.new_run(asked, pipeline, seed, owner)
         head, created = self._store.create_run(new)
+        if created:
+            state = fold(RunState(head["run"]), [{**e, "offset": i} for i, e in enumerate(new.events, 1)])
+            self._views.keep(state, brief(new.definition["seed"]))
         return new, head, created
 
     async def validate(self, body: dict[str, Any], *, owner: str = "local") -> dict[str, Any]:
@@ -286,7 +288,7 @@ class Orchestrator(JobControl):
         if body.get("seed") is not None:
             asked = submission.Submission(pipeline=body.get("pipeline"), seed=body["seed"])
             pipeline, seed = submission.check(
-                asked, lambda n: self._registry.pipeline(n, owner), code_allowed=True
+                asked, lambda n: self._registry.pipeline(n, owner), code_allowed=True, modules=False
             )
             self.blobs.check(owner, seed.data)
         else:
@@ -372,8 +374,7 @@ class Orchestrator(JobControl):
                 raise InvalidInput(violations=violations_of(error, known=known, what="a budget")) from None
         head = await self.find(run_id, owner)
 
-        def request() -> None:
-            state = self._views.state(self._store.head(head["run"]))
+        def words(now: Head, state: RunState) -> Asked:
             if budget:
                 submission.check_tasks(wanted, self._views.pipeline(head["run"]))
             todo = plan(self._views.pipeline(head["run"]), state, from_task=from_task, only_failed=only_failed)
@@ -382,9 +383,9 @@ class Orchestrator(JobControl):
                 "run.resumed", by=owner or "admin", from_task=from_task, only_failed=only_failed,
                 budget=budget or {}, reset=list(todo.reset), clear=list(todo.clear), request=request_id.get(),
             )  # fmt: skip
-            self._store.request(head["run"], [resumed, *gates], "pending")
+            return Asked([resumed, *gates], "pending")
 
-        await self._do(request)
+        await self._do(ask, self._store, self._views, head["run"], words)
         return await self._changed(head["run"])
 
     async def gate(self, run_id: str, owner: str | None, decision: str, note: str = "") -> RunView:
@@ -393,9 +394,7 @@ class Orchestrator(JobControl):
             raise InvalidInput(f"a decision is `approve` or `reject`, not {decision!r:.40}")
         head = await self.find(run_id, owner)
 
-        def request() -> None:
-            now = self._store.head(head["run"])
-            state = self._views.state(now)
+        def words(now: Head, state: RunState) -> Asked:
             task = next((t.name for t in state.tasks.values() if t.gate == "open"), None)
             if task is None or now["state"] in ENDED:
                 raise Conflict(f"run {now['run'][-6:]} has no open gate")
@@ -403,9 +402,9 @@ class Orchestrator(JobControl):
             waiting = now["state"] == "waiting" and decision == "approve"
             if waiting:
                 events.append(draft("run.resumed", by=owner or "admin"))
-            self._store.request(head["run"], events, "pending" if waiting else None)
+            return Asked(events, "pending" if waiting else None)
 
-        await self._do(request)
+        await self._do(ask, self._store, self._views, head["run"], words)
         return await self._changed(head["run"])
 
     async def delete(self, run_id: str, owner: str | None) -> None:

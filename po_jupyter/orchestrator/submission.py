@@ -12,12 +12,14 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from po_jupyter.engine.python_task import module_of
 from po_jupyter.errors import Forbidden, InvalidInput, InvalidPipeline, InvalidSeed, PoError, Violation
 from po_jupyter.model.event import draft
 from po_jupyter.model.pipeline import Pipeline, RunBudget
 from po_jupyter.model.reading import check_pipeline, read_pipeline
 from po_jupyter.model.seed import Seed, read_seed
 from po_jupyter.model.violations import did_you_mean, violations_of
+from po_jupyter.orchestrator.interpreters import check_modules, problem_of
 from po_jupyter.store.base import NewRun
 from po_jupyter.telemetry.correlation import request_id
 
@@ -47,7 +49,10 @@ class Submission(BaseModel):
 
 
 def read(body: object, *, code_allowed: bool) -> Submission:
-    """The submission that a decoded body is. Raises InvalidInput with every violation, Forbidden."""
+    """The submission that a decoded body is. Looks at the disk: call it in a thread.
+
+    Raises InvalidInput with every violation, Forbidden.
+    """
     if not isinstance(body, dict):
         raise InvalidInput("the body is an object with `pipeline` and `seed`")
     try:
@@ -58,25 +63,22 @@ def read(body: object, *, code_allowed: bool) -> Submission:
             violations=violations_of(error, known=tuple(Submission.model_fields), what="a submission"),
         ) from None
     found: list[Violation] = []
-    if submission.interpreter is not None and not (
-        os.path.isabs(submission.interpreter) and os.access(submission.interpreter, os.X_OK)
-    ):
-        found.append(
-            Violation("interpreter", f"there is no Python at {submission.interpreter!r}; give an absolute path")
-        )
+    if submission.interpreter is not None and not code_allowed:
+        raise Forbidden("this orchestrator does not let a run choose its interpreter")
+    if submission.interpreter is not None and (problem := problem_of(submission.interpreter)) is not None:
+        found.append(Violation("interpreter", problem))
     if submission.cwd is not None and not (os.path.isabs(submission.cwd) and os.path.isdir(submission.cwd)):
         found.append(Violation("cwd", f"there is no directory {submission.cwd!r}; give an absolute path"))
     if found:
         raise InvalidInput("the run cannot be started:", violations=found)
-    if submission.interpreter is not None and not code_allowed:
-        raise Forbidden("this orchestrator does not let a run choose its interpreter")
     return submission
 
 
 def check(
-    submission: Submission, registered: Callable[[str], Pipeline], *, code_allowed: bool
+    submission: Submission, registered: Callable[[str], Pipeline], *, code_allowed: bool, modules: bool = True
 ) -> tuple[Pipeline, Seed]:
-    """Pipeline and seed, checked with everything that can be known before the run starts.
+    """Pipeline and seed, checked with everything that can be known before the run starts. With `modules` also
+    that the run's interpreter finds the modules of its Python tasks.
 
     Raises InvalidPipeline, InvalidSeed, NotFound (no such registered pipeline), Forbidden. When both
     pipeline and seed are wrong, one InvalidInput has the violations of both.
@@ -112,10 +114,15 @@ def check(
     assert seed is not None
     if not code_allowed and any(t.source is not None for t in pipeline.tasks):
         raise Forbidden("this orchestrator runs no code that comes with a pipeline (`source`)")
+    if not code_allowed and submission.cwd is not None and any(module_of(t) for t in pipeline.tasks):
+        # Whoever chooses the directory chooses what a module's name means there.
+        raise Forbidden("this orchestrator does not let a run choose the directory of its modules (`cwd`)")
     from po_jupyter.engine.check import check as check_engine
 
     check_engine(pipeline.model_copy(update={"budget": _budget(submission, pipeline)}), seed)
     check_tasks(submission.budget, pipeline)
+    if modules:
+        check_modules(pipeline, submission.interpreter, submission.cwd)
     return pipeline, seed
 
 

@@ -96,7 +96,7 @@ class Views:
         for name, now in folded.tasks.items():
             if (task is None or name == task) and now.output is not None:
                 value = self._store.payload(head["run"], Ref(*now.output))
-                mapped = marked(value)
+                mapped = marked(value) if now.items is not None else None
                 if mapped is not None:
                     rows = self._rows.table(head, mapped)
                     value = list(expand(self._store, head["run"], value, rows))
