@@ -207,9 +207,7 @@ class Run:
         rows: list[dict[str, Any]] = []
         cursor: str | None = None
         while True:
-            page, cursor = await self._client.aio.items(
-                self.id, task, state=state, cursor=cursor, limit=_PAGE
-            )
+            page, cursor = await self._client.aio.items(self.id, task, state=state, cursor=cursor, limit=_PAGE)
             rows += page
             if cursor is None:
                 return rows

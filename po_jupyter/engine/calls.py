@@ -148,9 +148,7 @@ class Calls:
         def on_wait(attempt: int, delay: float, error: ModelError) -> None:
             if isinstance(error, ModelRateLimited):
                 frame.extend(delay)
-            telling.call_failed(
-                work, frame.task, frame.attempt, stage, error, index=frame.index, tries=attempt
-            )
+            telling.call_failed(work, frame.task, frame.attempt, stage, error, index=frame.index, tries=attempt)
             work.emit(
                 draft(
                     "call.retry",

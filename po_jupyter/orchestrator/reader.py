@@ -131,9 +131,7 @@ class Reader:
         """The content of an artifact. NotFound; InvalidInput for one larger than `max_request_bytes`."""
         head = await self.find(run_id, owner)
         directory, limit = self.settings.data_dir / "runs" / head["run"], self.settings.max_request_bytes
-        return await self._do(
-            lambda: artifacts.content(directory, self._views.state(head), name, limit=limit)
-        )
+        return await self._do(lambda: artifacts.content(directory, self._views.state(head), name, limit=limit))
 
     async def items(
         self,
