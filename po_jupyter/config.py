@@ -66,6 +66,21 @@ class Settings(BaseModel):
         default="INFO", description="The least severe log line that is written."
     )
     log_format: Literal["console", "json"] = Field(default="json", description="How log lines look.")
+    log_max_bytes: Annotated[int, Field(ge=10_000)] = Field(
+        default=10 * 1024 * 1024, description="Size at which the orchestrator's log file is put aside."
+    )
+    log_backups: Annotated[int, Field(ge=0, le=100)] = Field(
+        default=3, description="Log files that are kept beside the current one."
+    )
+    log_remote_url: Annotated[str, Field(pattern=r"^https?://[^\s@]+$")] | None = Field(
+        default=None, description="Where log lines are sent to as well, by HTTP POST."
+    )
+    log_remote_format: Literal["json", "otlp"] = Field(
+        default="json", description="One JSON object a line, or OpenTelemetry's OTLP in JSON."
+    )
+    log_remote_token: SecretStr | None = Field(
+        default=None, description="A bearer token for `log_remote_url`."
+    )
     default_model: str = Field(
         default="local:smollm2-135m", description="The model of prompt tasks that name none."
     )
@@ -118,6 +133,12 @@ class Settings(BaseModel):
     )
     max_request_bytes: Annotated[int, Field(ge=1024)] = Field(
         default=64 * 1024 * 1024, description="The largest body of a request to the orchestrator."
+    )
+    daily_usd: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="US dollars that all runs of one owner may use in a day (UTC)."
+    )
+    daily_tokens: Annotated[int, Field(gt=0)] | None = Field(
+        default=None, description="Tokens that all runs of one owner may use in a day (UTC)."
     )
     max_upload_bytes: Annotated[int, Field(ge=1024)] = Field(
         default=4 * 1024**3, description="The largest file of rows that is taken for a seed."

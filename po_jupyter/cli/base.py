@@ -31,6 +31,40 @@ _COLOURS = {
 clean = plain  # what every verb calls it
 
 
+class _Money(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.2
+    """`2.5`, or `TASK=2.5`: (task or "", US dollars)."""
+
+    name = "money"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, float]:
+        if isinstance(value, tuple):
+            return value
+        task, _, amount = str(value).rpartition("=")
+        try:
+            usd = float(amount)
+        except ValueError:
+            usd = 0.0
+        if not 0 < usd < float("inf"):
+            self.fail(f"{value!r} is not an amount of US dollars: 2.5, or TASK=2.5", param, ctx)
+        return task, usd
+
+
+MONEY = _Money()
+
+
+def budget_of(given: Sequence[tuple[str, float]]) -> dict[str, Any] | None:
+    """What `--budget` options say, as the body of a request has it."""
+    found: dict[str, Any] = {}
+    for task, usd in given:
+        if task:
+            found.setdefault("tasks", {})[task] = {"usd": usd}
+        else:
+            found["usd"] = usd
+    return found or None
+
+
 def connect(*, start: bool) -> Client:
     """The orchestrator; started when there is none and `start` says so. Raises Unavailable."""
     from po_jupyter.client.discovery import connect as discover

@@ -13,6 +13,7 @@ not replace the output, and neither does a stage that returns None.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -90,6 +91,10 @@ class Frame:
     log: str | None = None
     deadline: Deadline | None = None
     control: Collected | None = None
+
+    def where(self) -> dict[str, Any]:
+        """What a log line says of where it was written."""
+        return {"task": self.task.name, "stage": self.stage, "attempt": self.attempt, "index": self.index}
 
     def extend(self, seconds: float) -> None:
         """Give the running stage more time: a wait for a rate limit is not the stage's."""

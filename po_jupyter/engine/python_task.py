@@ -256,6 +256,12 @@ class PythonTask:
     ) -> Any:
         work, task = self._work, self._task
         llm = TaskLlm(calls, frame, stage)
+        io = TaskIo(
+            work.run_dir,
+            task.name,
+            work.files.attempt(task.name, frame.index, frame.attempt, frame),
+            epoch=work.state.tasks[task.name].cleared_at,
+        )
         if frame.control is not None:
             frame.control.begin(stage)
         ctx = _Context(
@@ -266,11 +272,7 @@ class PythonTask:
             flags=frame.flags,
             config=task.config,
             llm=llm,
-            io=TaskIo(
-                work.run_dir,
-                task.name,
-                work.files.attempt(task.name, frame.index, frame.attempt, frame),
-            ),
+            io=io,
             validators=self._validators,
             meta={
                 "run": work.run,
@@ -289,16 +291,21 @@ class PythonTask:
             index=frame.index,
         )
         name = stage if frame.index is None else f"{stage}.{frame.index}"
-        log = StageLog(work.run_dir / "logs" / task.name / f"{name}.log")
+        log = StageLog(work.run_dir / "logs" / task.name / f"{name}.log", alone=frame.index is None)
+        ok = False
         try:
             with log:
                 if inspect.iscoroutinefunction(fn):
                     if self._reads_rows:
                         await inputs.tasks.read_ahead(fn)
-                    return await fn(ctx)
-                result = await work.threads.run(fn, ctx)
-                return await result if inspect.isawaitable(result) else result
+                    result = await fn(ctx)
+                else:
+                    result = await work.threads.run(fn, ctx)
+                    result = await result if inspect.isawaitable(result) else result
+            ok = True
         finally:
             if log.used:
                 frame.log = str(log.path)
             llm.close()
+            io.close(ok=ok)
+        return result

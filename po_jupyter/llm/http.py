@@ -25,6 +25,7 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from po_jupyter.errors import ModelRefused, ModelUnavailable
+from po_jupyter.telemetry.correlation import TO_MODELS, request_id
 
 CONNECT_TIMEOUT = 10.0
 MAX_ANSWER = 64 * 1024 * 1024
@@ -111,10 +112,14 @@ class Http:
 
     @asynccontextmanager
     async def _send(self, target: Target, body: bytes, seconds: float) -> AsyncIterator[httpx.Response]:
+        headers = target.headers
+        if correlation := request_id.get():
+            headers = headers.copy()
+            headers[TO_MODELS] = correlation
         request = httpx.Request(
             "POST",
             target.url,
-            headers=target.headers,
+            headers=headers,
             content=body,
             extensions={"timeout": {"connect": CONNECT_TIMEOUT, "read": seconds, "pool": None, "write": None}},
         )

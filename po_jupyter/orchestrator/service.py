@@ -16,7 +16,7 @@ from po_jupyter.config import Settings
 from po_jupyter.engine.state import RunState, fold
 from po_jupyter.errors import Conflict, InvalidInput
 from po_jupyter.model.event import draft
-from po_jupyter.model.pipeline import Budget
+from po_jupyter.model.pipeline import RunBudget
 from po_jupyter.model.reading import check_pipeline, read_pipeline
 from po_jupyter.model.run import ENDED, RunView
 from po_jupyter.orchestrator import link, submission
@@ -39,6 +39,7 @@ from po_jupyter.orchestrator.zygote import version
 from po_jupyter.orchestrator.zygotes import Zygotes
 from po_jupyter.store.base import Head, NewRun, Store
 from po_jupyter.store.blobs import Blobs
+from po_jupyter.telemetry.correlation import request_id
 
 log = structlog.get_logger("po_jupyter.orchestrator")
 
@@ -265,6 +266,22 @@ class Orchestrator(JobControl):
         InvalidPipeline, InvalidSeed."""
         return await self._do(self._validate, body, owner)
 
+    async def estimate(self, body: dict[str, Any], *, owner: str, code_allowed: bool = True) -> dict[str, Any]:
+        """What a `POST runs` body would ask of models (see `engine.estimate`); starts nothing. Raises as
+        `submit`."""
+        asked = submission.read(body, code_allowed=code_allowed)
+        return await self._do(self._estimate, asked, owner, code_allowed)
+
+    def _estimate(self, asked: submission.Submission, owner: str, code_allowed: bool) -> dict[str, Any]:
+        from po_jupyter.engine.estimate import estimate_run
+
+        pipeline, seed = submission.check(
+            asked, lambda name: self._registry.pipeline(name, owner), code_allowed=code_allowed
+        )
+        self.blobs.check(owner, seed.data)
+        data = self.blobs.with_rows(owner, seed.data)
+        return estimate_run(pipeline, seed, data, settings=self.settings, limit=asked.options.limit)
+
     def _validate(self, body: dict[str, Any], owner: str) -> dict[str, Any]:
         if set(body) - {"pipeline", "seed"}:
             raise InvalidInput("the body is {pipeline, seed?}")
@@ -350,18 +367,21 @@ class Orchestrator(JobControl):
             from po_jupyter.model.violations import violations_of
 
             try:
-                budget = Budget.model_validate(budget).model_dump(exclude_none=True)
+                wanted = RunBudget.model_validate(budget)
+                budget = {k: v for k, v in wanted.model_dump(exclude_none=True).items() if v}
             except ValidationError as error:
-                known = tuple(Budget.model_fields)
+                known = tuple(RunBudget.model_fields)
                 raise InvalidInput(violations=violations_of(error, known=known, what="a budget")) from None
         head = await self.find(run_id, owner)
 
         def words(now: Head, state: RunState) -> Asked:
+            if budget:
+                submission.check_tasks(wanted, self._views.pipeline(head["run"]))
             todo = plan(self._views.pipeline(head["run"]), state, from_task=from_task, only_failed=only_failed)
             gates = [draft("gate.opened", t, **gate_words(state, t)) for t in todo.ask]
             resumed = draft(
                 "run.resumed", by=owner or "admin", from_task=from_task, only_failed=only_failed,
-                budget=budget or {}, reset=list(todo.reset), clear=list(todo.clear),
+                budget=budget or {}, reset=list(todo.reset), clear=list(todo.clear), request=request_id.get(),
             )  # fmt: skip
             return Asked([resumed, *gates], "pending")
 

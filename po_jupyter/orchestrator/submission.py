@@ -15,12 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from po_jupyter.engine.python_task import module_of
 from po_jupyter.errors import Forbidden, InvalidInput, InvalidPipeline, InvalidSeed, PoError, Violation
 from po_jupyter.model.event import draft
-from po_jupyter.model.pipeline import Budget, Pipeline
+from po_jupyter.model.pipeline import Pipeline, RunBudget
 from po_jupyter.model.reading import check_pipeline, read_pipeline
 from po_jupyter.model.seed import Seed, read_seed
-from po_jupyter.model.violations import violations_of
+from po_jupyter.model.violations import did_you_mean, violations_of
 from po_jupyter.orchestrator.interpreters import check_modules, problem_of
 from po_jupyter.store.base import NewRun
+from po_jupyter.telemetry.correlation import request_id
 
 
 class Options(BaseModel):
@@ -41,7 +42,7 @@ class Submission(BaseModel):
     seed: Any = None
     idempotency_key: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     priority: Annotated[int, Field(ge=-100, le=100)] = 0
-    budget: Budget | None = None
+    budget: RunBudget | None = None
     interpreter: Annotated[str, Field(max_length=4096)] | None = None
     cwd: Annotated[str, Field(max_length=4096)] | None = None
     options: Options = Options()
@@ -118,10 +119,28 @@ def check(
         raise Forbidden("this orchestrator does not let a run choose the directory of its modules (`cwd`)")
     from po_jupyter.engine.check import check as check_engine
 
-    check_engine(pipeline, seed)
+    check_engine(pipeline.model_copy(update={"budget": _budget(submission, pipeline)}), seed)
+    check_tasks(submission.budget, pipeline)
     if modules:
         check_modules(pipeline, submission.interpreter, submission.cwd)
     return pipeline, seed
+
+
+def _budget(submission: Submission, pipeline: Pipeline) -> RunBudget:
+    given = submission.budget.model_dump(exclude_none=True) if submission.budget else {}
+    return RunBudget.model_validate({**pipeline.budget.model_dump(exclude_none=True), **given})
+
+
+def check_tasks(budget: RunBudget | None, pipeline: Pipeline) -> None:
+    """Every task that a budget names is one of the pipeline. Raises InvalidInput."""
+    names = [t.name for t in pipeline.tasks]
+    found = [
+        Violation(f"budget.tasks.{name}", f"there is no task {name!r}{did_you_mean(name, names)}")
+        for name in (budget.tasks if budget else ())
+        if name not in names
+    ]
+    if found:
+        raise InvalidInput(violations=found)
 
 
 def new_id() -> str:
@@ -131,10 +150,7 @@ def new_id() -> str:
 
 def new_run(submission: Submission, pipeline: Pipeline, seed: Seed, owner: str) -> NewRun:
     """What `create_run` makes durable."""
-    budget = {
-        **pipeline.budget.model_dump(exclude_none=True),
-        **(submission.budget.model_dump(exclude_none=True) if submission.budget else {}),
-    }
+    budget = {k: v for k, v in _budget(submission, pipeline).model_dump(exclude_none=True).items() if v}
     definition = {
         "pipeline": pipeline.to_json(),
         "seed": seed.model_dump(mode="json", exclude_none=True),
@@ -146,6 +162,7 @@ def new_run(submission: Submission, pipeline: Pipeline, seed: Seed, owner: str) 
     created = draft(
         "run.created", name=seed.name, pipeline=pipeline.name, version=pipeline.version,
         tasks=[{"name": t.name, "kind": t.kind} for t in pipeline.tasks], owner=owner, budget=budget,
+        request=request_id.get(),
     )  # fmt: skip
     return NewRun(
         run=new_id(), owner=owner, pipeline=pipeline.name, version=pipeline.version, name=seed.name,
