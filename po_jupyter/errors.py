@@ -9,6 +9,7 @@
     ├── Forbidden                     wrong credentials, or not allowed
     ├── NotFound
     ├── Conflict                      legal, but not in this state
+    │   └── Moved                     somebody else wrote to the run meanwhile; asked again, it may be legal
     ├── RateLimited                   too many requests to the orchestrator
     ├── Unavailable                   the orchestrator cannot be reached or started
     ├── StoreError
@@ -146,6 +147,12 @@ class Conflict(PoError):
 
     code = "conflict"
     status = 409
+
+
+class Moved(Conflict):
+    """The run is not any more as it was when this was decided; look at it again."""
+
+    code = "moved"
 
 
 class RateLimited(PoError):

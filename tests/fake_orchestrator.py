@@ -271,7 +271,16 @@ class FakeOrchestrator:
         page = rows[start : start + min(limit, 2)]
         return page, str(start + 2) if start + 2 < len(rows) else None
 
-    async def calls(self, run_id, owner, task=None, cursor=None, limit=200):  # type: ignore[no-untyped-def]
+    async def estimate(self, body: dict[str, Any], *, owner: str, code_allowed: bool = True) -> dict[str, Any]:
+        check_pipeline(body["pipeline"])
+        cost = {"expected": None, "worst": 0.5}
+        return {"estimated": True, "calls": 3, "cost": cost, "tasks": [], "unknown": []}
+
+    async def logs(self, run_id: str, owner: str | None, task: Any = None, stage: Any = None) -> list[Any]:
+        self.find(run_id, owner)
+        return []
+
+    async def calls(self, run_id, owner, task=None, cursor=None, limit=200, state=None):  # type: ignore[no-untyped-def]
         self.find(run_id, owner)
         return [], None
 

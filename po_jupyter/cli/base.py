@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from po_jupyter.errors import InvalidInput, PoError
+from po_jupyter.model.plain import plain
 
 if TYPE_CHECKING:
     from po_jupyter.client.client import Client, Run
@@ -28,9 +28,41 @@ _COLOURS = {
     "pending": "bright_black",
     "skipped": "bright_black",
 }
-# Everything that moves a cursor, colours or renames a window: C0 without tab and newline, DEL, C1, and the
-# marks that reorder text.
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+clean = plain  # what every verb calls it
+
+
+class _Money(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.2
+    """`2.5`, or `TASK=2.5`: (task or "", US dollars)."""
+
+    name = "money"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, float]:
+        if isinstance(value, tuple):
+            return value
+        task, _, amount = str(value).rpartition("=")
+        try:
+            usd = float(amount)
+        except ValueError:
+            usd = 0.0
+        if not 0 < usd < float("inf"):
+            self.fail(f"{value!r} is not an amount of US dollars: 2.5, or TASK=2.5", param, ctx)
+        return task, usd
+
+
+MONEY = _Money()
+
+
+def budget_of(given: Sequence[tuple[str, float]]) -> dict[str, Any] | None:
+    """What `--budget` options say, as the body of a request has it."""
+    found: dict[str, Any] = {}
+    for task, usd in given:
+        if task:
+            found.setdefault("tasks", {})[task] = {"usd": usd}
+        else:
+            found["usd"] = usd
+    return found or None
 
 
 def connect(*, start: bool) -> Client:
@@ -46,11 +78,6 @@ def connect(*, start: bool) -> Client:
 def find(run_id: str, *, start: bool = False) -> Run:
     """The run of that id or end of an id. Raises NotFound, Unavailable."""
     return connect(start=start).run(run_id)
-
-
-def clean(text: object) -> str:
-    """`text` without what a terminal would obey: model text is untrusted (P6)."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", str(text).replace("\r\n", "\n"))
 
 
 def brief(value: object, width: int = 200) -> str:

@@ -36,18 +36,27 @@ def cancel(run_id: str, as_json: bool) -> int:
 @click.option("--from-task", metavar="TASK", help="Do this task and what depends on it again.")
 @click.option("--only-failed", is_flag=True, help="Only the failed rows of maps, then what depends on them.")
 @click.option(
-    "--budget", type=click.FloatRange(0, min_open=True), metavar="USD", help="The new limit of the whole run."
+    "--budget",
+    type=base.MONEY,
+    multiple=True,
+    metavar="USD|TASK=USD",
+    help="The new limit of the whole run, or of one task.",
 )
 @FOLLOW
 @base.JSON
 def resume(
-    run_id: str, from_task: str | None, only_failed: bool, budget: float | None, follow: bool, as_json: bool
+    run_id: str,
+    from_task: str | None,
+    only_failed: bool,
+    budget: tuple[tuple[str, float], ...],
+    follow: bool,
+    as_json: bool,
 ) -> int:
     """Go on with a run that failed, was cancelled or is dead."""
     if from_task and only_failed:
         raise click.UsageError("--from-task and --only-failed exclude each other")
     run = base.find(run_id, start=True)
-    run.resume(from_task=from_task, only_failed=only_failed, budget={"usd": budget} if budget else None)
+    run.resume(from_task=from_task, only_failed=only_failed, budget=base.budget_of(budget))
     return afterwards(run, follow, as_json, "goes on")
 
 

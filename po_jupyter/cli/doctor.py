@@ -82,17 +82,17 @@ def _settings(settings: Settings) -> Finding:
 
 
 def _data_dir(settings: Settings) -> Finding:
-    from po_jupyter.store import place
+    from po_jupyter import private_dir
 
     path = settings.data_dir
     try:
-        place.prepare(path, allow_network=settings.allow_network_store)
+        private_dir.prepare(path, allow_network=settings.allow_network_store)
         with tempfile.NamedTemporaryFile(dir=path):
             pass
     except StoreError as error:
         return Finding("data directory", "bad", error.message, error.hint)
     except OSError as error:
-        return Finding("data directory", "bad", f"{path}: {error.strerror}", place.ELSEWHERE)
+        return Finding("data directory", "bad", f"{path}: {error.strerror}", private_dir.ELSEWHERE)
     return Finding("data directory", "ok", str(path))
 
 

@@ -28,9 +28,7 @@ _OUTPUTS = 10  # rows of a result that are shown
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many at most.")
 @click.option("--export", metavar="FILE", help="Write every ended run as a line of JSON to FILE instead.")
 @base.JSON
-def runs(
-    state: tuple[str, ...], pipeline: str | None, limit: int, export: str | None, as_json: bool
-) -> int:
+def runs(state: tuple[str, ...], pipeline: str | None, limit: int, export: str | None, as_json: bool) -> int:
     """List runs, the newest first."""
     client = base.connect(start=False)
     if export is not None:
@@ -205,17 +203,36 @@ def results(run: Run, view: RunView) -> None:
 
 @click.command()
 @click.argument("run_id", metavar="[RUN]", required=False)
+@click.option("--task", metavar="TASK", help="What this task printed and logged, stage by stage.")
+@click.option("--stage", metavar="STAGE", help="Of one stage; `all` is every log of the run.")
 @click.option("--since", type=click.IntRange(0), default=0, metavar="N", help="Events after this offset.")
 @click.option("--follow", "-f", is_flag=True, help="Go on until the run ends.")
 @click.option(
     "--lines", type=click.IntRange(1), default=50, show_default=True, help="Of the orchestrator's log."
 )
 @base.JSON
-def logs(run_id: str | None, since: int, follow: bool, lines: int, as_json: bool) -> int:
-    """Print the history of a run, or the orchestrator's log."""
+def logs(
+    run_id: str | None,
+    task: str | None,
+    stage: str | None,
+    since: int,
+    follow: bool,
+    lines: int,
+    as_json: bool,
+) -> int:
+    """Print the history of a run, or the orchestrator's log.
+
+    With --task or --stage: what stages printed, subprocesses and libraries included.
+    """
     if run_id is None:
+        if task or stage:
+            raise click.UsageError("--task and --stage are of a run: po logs RUN --task TASK")
         return _orchestrator_log(lines)
     run = base.find(run_id)
+    if task is not None or stage is not None:
+        from po_jupyter.cli.stage_logs import stage_logs
+
+        return stage_logs(run, task, None if stage == "all" else stage, as_json)
     try:
         if follow:
             for message in run.stream(since):

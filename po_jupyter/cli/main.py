@@ -26,6 +26,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "start": ("hosting", "Start the background orchestrator, or say where it is."),
     "stop": ("hosting", "Stop the background orchestrator; its runs go on at the next start."),
     "run": ("running", "Run a pipeline from a file, or a registered one."),
+    "estimate": ("estimating", "Say what a run would cost, before anything is spent."),
     "submit": ("running", "Start a run from a seed file."),
     "runs": ("looking", "List runs, the newest first."),
     "status": ("looking", "Say how the orchestrator is, or how a run is."),

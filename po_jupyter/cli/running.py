@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -26,8 +26,9 @@ _LIMIT = click.option("--limit", type=click.IntRange(1), metavar="N", help="Only
 _FRESH = click.option("--fresh", is_flag=True, help="Ask the models anew; use no cached answer.")
 _MODEL = click.option("--model", metavar="REF", help="The model, as provider:model.")
 _BUDGET = click.option(
-    "--budget", type=click.FloatRange(0, min_open=True), metavar="USD", help="Stop before more is spent."
+    "--budget", type=base.MONEY, multiple=True, metavar="USD|TASK=USD", help="Stop before more is spent."
 )
+_DRY = click.option("--dry-run", is_flag=True, help="Say what it would cost, and start nothing.")
 _PRIORITY = click.option(
     "--priority",
     type=click.IntRange(-100, 100),
@@ -46,17 +47,19 @@ _KEY = click.option("--key", "idempotency_key", metavar="TEXT", help="The same k
 @_FRESH
 @_PRIORITY
 @_KEY
+@_DRY
 @_FOLLOW
 @base.JSON
 def run(
     pipeline: str,
     seed: str | None,
     model: str | None,
-    budget: float | None,
+    budget: tuple[tuple[str, float], ...],
     limit: int | None,
     fresh: bool,
     priority: int | None,
     idempotency_key: str | None,
+    dry_run: bool,
     follow: bool,
     as_json: bool,
 ) -> int:
@@ -75,9 +78,15 @@ def run(
     client = base.connect(start=True)
     found = inputs.with_model(inputs.find_pipeline(pipeline, client), model)
     with inputs.located(pipeline):
+        if dry_run:
+            from po_jupyter.cli.estimating import tell
+
+            tell(client.estimate(found, data, limit=limit), as_json)
+            return 0
         inputs.need_code(found)
+        limits = base.budget_of(budget)
         started = _submit(
-            client, found, data, budget=budget, limit=limit, fresh=fresh, key=idempotency_key, priority=priority
+            client, found, data, budget=limits, limit=limit, fresh=fresh, key=idempotency_key, priority=priority
         )
     return _watch(started, follow, as_json)
 
@@ -126,7 +135,7 @@ def _submit(
     pipeline: Pipeline,
     seed: Seed | object,
     *,
-    budget: float | None = None,
+    budget: dict[str, Any] | None = None,
     limit: int | None,
     fresh: bool,
     key: str | None,

@@ -113,6 +113,10 @@ class AsyncClient:
         body = {"pipeline": pipeline} if seed is None else {"pipeline": pipeline, "seed": seed}
         return await self._wire.json("POST", "pipelines/validate", body=body, safe=True)
 
+    async def estimate(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """What a run of that body would cost, estimated; starts nothing. See `Client.estimate`."""
+        return await self._wire.json("POST", "runs/estimate", body=dict(body), safe=True)
+
     # -- files of rows --------------------------------------------------------------------------
     async def put_rows(self, file: IO[bytes], sha256: str) -> dict[str, Any]:
         """Keep a file of rows (JSON lines) under its SHA-256: `{sha256, bytes, rows}`. It travels once."""
@@ -228,12 +232,25 @@ class AsyncClient:
         return list(data["items"]), data.get("next")
 
     async def calls(
-        self, run_id: str, *, task: str | None = None, cursor: str | None = None, limit: int = 200
+        self,
+        run_id: str,
+        *,
+        task: str | None = None,
+        state: str | None = None,
+        cursor: str | None = None,
+        limit: int = 200,
     ) -> tuple[list[dict[str, Any]], str | None]:
-        """Calls to models, from the journal."""
-        params = _params(task=task, cursor=cursor, limit=limit)
+        """Calls to models, from the journal; `state` `unknown` are those whose outcome was lost."""
+        params = _params(task=task, state=state, cursor=cursor, limit=limit)
         data = await self._wire.json("GET", f"runs/{_part(run_id)}/calls", params=params)
         return list(data["calls"]), data.get("next")
+
+    async def logs(
+        self, run_id: str, *, task: str | None = None, stage: str | None = None
+    ) -> list[dict[str, Any]]:
+        """What stages printed: `{task, stage, name, bytes, text, cut}` of each log, `text` its last 64 KB."""
+        params = _params(task=task, stage=stage)
+        return list((await self._wire.json("GET", f"runs/{_part(run_id)}/logs", params=params))["logs"])
 
     async def history(self, run_id: str, since: int = 0, limit: int = 1000) -> list[dict[str, Any]]:
         """Stored events with an offset above `since`, at most `limit`."""

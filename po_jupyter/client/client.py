@@ -157,6 +157,25 @@ class Client:
         sent = await uploaded(self.aio, seed)
         return await self.aio.submit({**body, "seed": sent.model_dump(mode="json", exclude_none=True)})
 
+    def estimate(
+        self, pipeline: Pipeline | Mapping[str, Any] | str, seed: Any = None, *, limit: int | None = None
+    ) -> dict[str, Any]:
+        """What a run would cost, before anything is spent; every number is an estimate.
+
+        `{calls, input_tokens, output_tokens_max, cost: {expected, worst}, tasks: [...], unknown: [...]}`: US
+        dollars, null where unknown; `unknown` says what the numbers leave out. Raises InvalidPipeline,
+        InvalidSeed.
+        """
+        given = _pipeline_body(pipeline)
+        body: dict[str, Any] = {"pipeline": given}
+        if limit is not None:
+            body["options"] = {"limit": limit}
+        return self._call(self._estimate(body, seed_of(seed, _name_of(given))))
+
+    async def _estimate(self, body: dict[str, Any], seed: Seed) -> dict[str, Any]:
+        sent = await uploaded(self.aio, seed)
+        return await self.aio.estimate({**body, "seed": sent.model_dump(mode="json", exclude_none=True)})
+
     def run(self, run_id: str) -> Run:
         """A run by its id, or a unique part of it such as the six characters that people see. NotFound."""
         return Run(self, self._call(self.aio.run(run_id)))

@@ -207,16 +207,33 @@ class Run:
         rows: list[dict[str, Any]] = []
         cursor: str | None = None
         while True:
-            page, cursor = await self._client.aio.items(
-                self.id, task, state=state, cursor=cursor, limit=_PAGE
-            )
+            page, cursor = await self._client.aio.items(self.id, task, state=state, cursor=cursor, limit=_PAGE)
             rows += page
             if cursor is None:
                 return rows
 
+    def calls(self, task: str | None = None, state: str | None = None) -> list[dict[str, Any]]:
+        """The journal of calls to models, without the answers; `state="unknown"`: whose outcome was lost."""
+        return self._client._call(self._calls(task, state))
+
+    async def _calls(self, task: str | None, state: str | None) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        cursor: str | None = None
+        while True:
+            page, cursor = await self._client.aio.calls(
+                self.id, task=task, state=state, cursor=cursor, limit=1000
+            )
+            found += page
+            if cursor is None:
+                return found
+
+    def logs(self, task: str | None = None, stage: str | None = None) -> list[dict[str, Any]]:
+        """What stages printed: `{task, stage, name, bytes, text, cut}` of each log, `text` its last 64 KB."""
+        return self._client._call(self._client.aio.logs(self.id, task=task, stage=stage))
+
     def frame(self, task: str, library: Literal["pandas", "polars"] = "pandas") -> Any:
         """The rows of a map so far as a DataFrame, at any moment: the fields of an object output as columns, then `ok`,
-        `error`, tokens and `cost`.
+        `error`, tokens, `cost` and `unknown` (calls whose outcome was lost).
 
         It is indexed by row (polars: has a column `index`), so `df.join(run.frame("label"))` puts the answers beside a
         table with the default index that was the seed. A row that an earlier run paid for costs nothing here. Raises
@@ -241,7 +258,7 @@ class Run:
         return table.select("index", frames.exclude("index"))
 
 
-_TAIL = ("index", "ok", "error", "input_tokens", "output_tokens", "cost")
+_TAIL = ("index", "ok", "error", "input_tokens", "output_tokens", "cost", "unknown")
 
 
 def _frame_row(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -254,6 +271,7 @@ def _frame_row(row: Mapping[str, Any]) -> dict[str, Any]:
         "input_tokens": usage.get("input_tokens", 0),
         "output_tokens": usage.get("output_tokens", 0),
         "cost": usage.get("cost"),
+        "unknown": usage.get("unknown", 0),
     }
     # An output field called like one of ours keeps its place under a name of its own.
     return {**{(f"output_{name}" if name in tail else name): value for name, value in fields.items()}, **tail}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import secrets
 import ssl
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
@@ -146,7 +147,8 @@ class Wire:
 
         `body` is JSON; `file` is sent as it is, from its beginning, piece by piece.
         """
-        headers: dict[str, str] = {}
+        # One id for all tries: it is one request, and finds it in every log (`telemetry.correlation`).
+        headers = {"X-Request-Id": secrets.token_hex(8)}
         content: bytes | None = None
         if body is not None:
             try:

@@ -19,7 +19,8 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from po_jupyter.store.files import Tree
+from po_jupyter.errors import NotFound
+from po_jupyter.store.files import TEMPORARY, Tree
 
 if TYPE_CHECKING:
     from po_jupyter.engine.history import History
@@ -40,9 +41,7 @@ class Artifact(TypedDict):
 class Written:
     """What one attempt of a task or a row writes. Safe to use from the threads of sync stages."""
 
-    def __init__(
-        self, run_dir: Path, path: str, visible: Callable[[], Mapping[str, Artifact]] = dict
-    ) -> None:
+    def __init__(self, run_dir: Path, path: str, visible: Callable[[], Mapping[str, Artifact]] = dict) -> None:
         self._tree = Tree(run_dir / ARTIFACTS)
         self._given = Tree(run_dir / GIVEN)
         self._path = path
@@ -58,6 +57,18 @@ class Written:
         with self._lock:
             self.entries.pop(name, None)
             self.entries[name] = entry
+
+    def append(self, name: str, data: bytes) -> None:
+        """Write the artifact as this attempt sees it, with `data` at its end. Whole, like every artifact."""
+        try:
+            before = self.read(name)
+        except NotFound:
+            before = b""
+        self.write(name, before + data)
+
+    def names(self) -> list[str]:
+        """Names of the artifacts that this attempt sees, those that came with the seed included."""
+        return sorted({*walk(self._given), *self._visible(), *self.entries})
 
     def read(self, name: str) -> bytes:
         """The artifact that this attempt sees: its own, a finished task's, or the seed's. NotFound."""
@@ -109,6 +120,20 @@ class RunFiles:
     def visible(self) -> dict[str, Artifact]:
         """The artifacts of the run now, by name."""
         return visible(self._state())
+
+
+def walk(tree: Tree, *, most: int = 10_000) -> list[str]:
+    """Names of the regular files in a tree, at most so many. No link is followed."""
+    found: list[str] = []
+    for directory, below, names in os.walk(tree.root):
+        below.sort()
+        for name in sorted(names):
+            path = os.path.join(directory, name)
+            if not name.startswith(TEMPORARY) and os.path.isfile(path) and not os.path.islink(path):
+                found.append(os.path.relpath(path, tree.root).replace(os.sep, "/"))
+                if len(found) >= most:
+                    return found
+    return found
 
 
 def visible(state: RunState) -> dict[str, Artifact]:

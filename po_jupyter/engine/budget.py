@@ -1,107 +1,232 @@
-"""Hard limits of a run (G1): the worst case of a call is set aside before it is sent."""
+"""Hard limits (G1): the worst case of a call is set aside before it is sent, on every account that it falls on.
+
+    a call ──► the task's budget ─► the run's ─► the owner's day ──► sent ──► settled: what it really used
+
+Reservations are larger than what calls use, so a call that does not fit waits for those in flight to be
+settled: a budget narrows a run before it stops it. When nothing is in flight any more and it still does not
+fit, the run ends with `budget_exceeded` and keeps everything.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from typing import Any, NamedTuple
 
-from po_jupyter.errors import BudgetExceeded
+from po_jupyter.engine.ledger import Limits
+from po_jupyter.engine.share import DayShare
+from po_jupyter.engine.spending import NOTHING, Amount
+from po_jupyter.errors import BudgetExceeded, PoError
 from po_jupyter.llm.chat import ChatRequest
 from po_jupyter.llm.pricing import cost_of
-from po_jupyter.llm.tokens import estimate_messages
+from po_jupyter.llm.tokens import estimate, estimate_messages
 from po_jupyter.model.usage import Usage
 
 # The count before a call is an estimate; a tenth more keeps the bound hard for ordinary text.
 _MARGIN = 1.1
+WARN_AT = 0.8
+Say = Callable[[str, Mapping[str, Any]], None]
+
+# What is set aside for the call that is being made: its intent keeps it, so that a lost call stays counted.
+reserved: ContextVar[Amount | None] = ContextVar("po_reserved", default=None)
+
+
+class Account:
+    """One limit and what counts against it. `name` is `run` or a task's name; `said`: the warning was given."""
+
+    __slots__ = ("held", "limits", "name", "open", "said", "used")
+
+    def __init__(
+        self, name: str, limits: Mapping[str, Any], used: Amount = NOTHING, *, said: bool = False
+    ) -> None:
+        self.name = name
+        self.limits = Limits(limits.get("usd"), limits.get("tokens"))
+        self.used = used
+        self.held = Amount()
+        self.open = 0
+        self.said = said
+
+    def fits(self, worst: Amount) -> bool:
+        """Whether a call of that size can be sent now."""
+        return self.limits.allow(self.used.plus(self.held).plus(worst))
+
+    def hold(self, worst: Amount) -> None:
+        """Set it aside."""
+        self.held = self.held.plus(worst)
+        self.open += 1
+
+    def settle(self, worst: Amount, used: Amount) -> None:
+        """Free what was set aside and count what was used."""
+        self.open -= 1
+        self.held = self.held.minus(worst) if self.open else Amount()  # no drift of floats over a long run
+        self.used = self.used.plus(used)
+
+    def exceeded(self, worst: Amount) -> BudgetExceeded:
+        """The error of a call that does not fit."""
+        whose = "the budget" if self.name == "run" else f"the budget of task {self.name!r}"
+        if self.limits.usd is not None and self.used.usd + worst.usd > self.limits.usd:
+            message = (
+                f"{whose} of ${self.limits.usd:.6g} is spent: ${self.used.usd:.6g} used, "
+                f"and the next call could cost ${worst.usd:.6g}"
+            )
+        else:
+            message = (
+                f"{whose} of {self.limits.tokens:,} tokens is spent: {self.used.tokens:,} used, "
+                f"and the next call could take {worst.tokens:,}"
+            )
+        option = "N" if self.name == "run" else f"{self.name}=N"
+        return BudgetExceeded(
+            message,
+            hint=f"What is finished is kept. Resume with a larger budget: po resume RUN --budget {option}.",
+            details={
+                "scope": self.name,
+                "used": self.used.to_json(),
+                "budget": {"usd": self.limits.usd, "tokens": self.limits.tokens},
+            },
+        )
+
+
+class Hold(NamedTuple):
+    """What was set aside for one call: on these accounts, and on this day of the owner's."""
+
+    worst: Amount
+    accounts: tuple[Account, ...]
+    day: str | None = None
+
+
+class _Waiting(NamedTuple):
+    future: asyncio.Future[Hold]
+    worst: Amount
+    accounts: tuple[Account, ...]
 
 
 class Budget:
-    """What a run may use and has used. Dollars are USD; tokens are input and output together.
+    """The accounts of one run. `say(type, data)` is told events: `budget.warning`, and waits for the day's
+    share."""
 
-    When the worst case of a call does not fit but others are in flight, it waits for them: reservations are
-    larger than what calls use, so this narrows a run before it stops it.
-    """
+    def __init__(
+        self,
+        run: Account | None = None,
+        tasks: Mapping[str, Account] | None = None,
+        day: DayShare | None = None,
+        *,
+        say: Say = lambda type, data: None,
+    ) -> None:
+        self._run = run
+        self._tasks = dict(tasks or {})
+        self._day = day
+        self._say = say
+        self._queue: deque[_Waiting] = deque()
+        accounts = [a for a in (run, *self._tasks.values(), day) if a is not None]
+        self._priced = any(a.limits.usd is not None for a in accounts)
+        if day is not None:
+            day.wake = self._pump
 
-    def __init__(self, limits: Mapping[str, Any], used: Usage) -> None:
-        self.usd: float | None = limits.get("usd")
-        self.tokens: int | None = limits.get("tokens")
-        self._usd = used.cost or 0.0
-        self._tokens = used.input_tokens + used.output_tokens
-        self._held: dict[int, tuple[float, int]] = {}
-        self._held_usd = 0.0
-        self._held_tokens = 0
-        self._next = 0
-        self._freed = asyncio.Event()
+    def add(self, account: Account) -> None:
+        """The account of a task that came to the run while it was on its way."""
+        if account.name not in self._tasks:
+            self._tasks[account.name] = account
+            self._priced = self._priced or account.limits.usd is not None
 
-    async def reserve(self, request: ChatRequest) -> int:
-        """Set the worst case of `request` aside; the number to `settle` with. Raises BudgetExceeded."""
-        usd, tokens = self._worst(request)
-        while not self._fits(usd, tokens):
-            if not self._held:
-                raise self._exceeded(usd, tokens)
-            self._freed.clear()
-            await self._freed.wait()
-        self._next += 1
-        self._held[self._next] = (usd, tokens)
-        self._held_usd += usd
-        self._held_tokens += tokens
-        return self._next
+    async def reserve(self, request: ChatRequest, task: str = "") -> Hold:
+        """Set the worst case of `request` aside; waits while others in flight may free it. BudgetExceeded."""
+        worst = self.worst_of(request)
+        accounts = tuple(a for a in (self._tasks.get(task), self._run) if a is not None)
+        waiting = _Waiting(asyncio.get_running_loop().create_future(), worst, accounts)
+        self._queue.append(waiting)
+        self._pump()
+        try:
+            return await waiting.future
+        except asyncio.CancelledError:
+            if waiting.future.done() and not waiting.future.cancelled() and not waiting.future.exception():
+                self.settle(waiting.future.result(), Usage())
+            else:
+                waiting.future.cancel()
+                self._pump()
+            raise
 
-    def settle(self, number: int, used: Usage | None) -> None:
+    def _pump(self) -> None:
+        """Serve who waits, in order: the first that has to go on waiting holds the others up, or it would
+        starve."""
+        while self._queue:
+            future, worst, accounts = self._queue[0]
+            if not future.done():
+                full = next((a for a in accounts if not a.fits(worst)), None)
+                if full is not None and full.open:
+                    return
+                if full is not None:
+                    future.set_exception(full.exceeded(worst))
+                elif self._day is not None and not self._day.fits(worst):
+                    if self._day.refused is None:
+                        self._day.ask(worst, waiting=self._wait_for_day)
+                        return
+                    future.set_exception(_copy(self._day.refused))
+                else:
+                    for account in accounts:
+                        account.hold(worst)
+                    day = self._day.hold(worst) if self._day is not None else None
+                    future.set_result(Hold(worst, accounts, day))
+            self._queue.popleft()
+
+    def settle(self, hold: Hold, used: Usage | None) -> None:
         """The call is over and used this (None: nobody knows, so its worst case stays counted)."""
-        usd, tokens = self._held.pop(number)
-        self._held_usd -= usd
-        self._held_tokens -= tokens
-        if not self._held:
-            self._held_usd = 0.0  # no drift of floats over a long run
         if used is None:
-            self._usd += usd
-            self._tokens += tokens
+            amount = hold.worst
         else:
-            self.count(used)
-        self._freed.set()
+            cost = used.cost if used.cost is not None else hold.worst.usd
+            amount = Amount(cost, used.input_tokens + used.output_tokens)
+        for account in hold.accounts:
+            account.settle(hold.worst, amount)
+            if not account.said and account.limits.fraction(account.used) >= WARN_AT:
+                account.said = True
+                self._say("budget.warning", warning(account.name, account.used, account.limits))
+        if self._day is not None and hold.day is not None:
+            self._day.settle(hold.day, hold.worst, amount)
+        self._pump()
 
-    def count(self, used: Usage) -> None:
-        """Add what a call used."""
-        self._usd += used.cost or 0.0
-        self._tokens += used.input_tokens + used.output_tokens
+    def worst_of(self, request: ChatRequest) -> Amount:
+        """The most that a call may use: its tokens as estimated, and a full answer. BudgetExceeded (no
+        price)."""
+        return worst_of(request, priced=self._priced)
 
-    def _worst(self, request: ChatRequest) -> tuple[float, int]:
-        given = int(estimate_messages(m.content for m in request.messages) * _MARGIN)
-        answer = request.max_tokens or 0
-        usd = 0.0
-        if self.usd is not None:
-            cost = cost_of(Usage(input_tokens=given, output_tokens=answer, calls=1), request.model)
-            if cost is None:
-                raise BudgetExceeded(
-                    f"the price of {request.model} is unknown, so a budget in dollars cannot be kept",
-                    hint="Use a budget in tokens, or a model with a known price.",
-                )
-            usd = cost
-        return usd, given + answer
+    def _wait_for_day(self) -> None:
+        self._say("task.waiting", {"reason": "today's budget: other runs hold what is left of it"})
 
-    def _fits(self, usd: float, tokens: int) -> bool:
-        if self.usd is not None and self._usd + self._held_usd + usd > self.usd:
-            return False
-        return self.tokens is None or self._tokens + self._held_tokens + tokens <= self.tokens
+    async def aclose(self) -> None:
+        """Give the share of the day back."""
+        if self._day is not None:
+            await self._day.aclose()
 
-    def _exceeded(self, usd: float, tokens: int) -> BudgetExceeded:
-        if self.usd is not None and self._usd + usd > self.usd:
-            message = (
-                f"the budget of ${self.usd:.6g} is spent: ${self._usd:.6g} used, "
-                f"and the next call could cost ${usd:.6g}"
-            )
-        else:
-            message = (
-                f"the budget of {self.tokens:,} tokens is spent: {self._tokens:,} used, "
-                f"and the next call could take {tokens:,}"
-            )
-        return BudgetExceeded(
-            message,
-            hint="What is finished is kept. Resume with a larger budget: po resume RUN --budget N.",
-            details={
-                "used": {"usd": self._usd, "tokens": self._tokens},
-                "budget": {"usd": self.usd, "tokens": self.tokens},
-            },
+
+def worst_of(request: ChatRequest, *, priced: bool) -> Amount:
+    """The most that a call may use. With `priced` in dollars too; then BudgetExceeded for an unknown price."""
+    given = estimate_messages(m.content for m in request.messages)
+    if request.schema is not None:
+        given += estimate(str(request.schema))
+    given = int(given * _MARGIN)
+    answer = request.max_tokens or 0
+    if not priced:
+        return Amount(0.0, given + answer)
+    usd = cost_of(Usage(input_tokens=given, output_tokens=answer, calls=1), request.model)
+    if usd is None:
+        raise BudgetExceeded(
+            f"the price of {request.model} is unknown, so a budget in dollars cannot be kept",
+            hint="Use a budget in tokens, or a model with a known price.",
         )
+    return Amount(usd, given + answer)
+
+
+def warning(scope: str, used: Amount, limits: Limits) -> dict[str, Any]:
+    """The data of `budget.warning`."""
+    return {
+        "scope": scope,
+        "used": used.to_json(),
+        "budget": {"usd": limits.usd, "tokens": limits.tokens},
+        "fraction": round(limits.fraction(used), 3),
+    }
+
+
+def _copy(error: BudgetExceeded) -> PoError:
+    return BudgetExceeded(error.message, hint=error.hint, details=dict(error.details))

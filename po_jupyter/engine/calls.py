@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from po_jupyter.engine import telling
+from po_jupyter.engine.budget import reserved
 from po_jupyter.errors import ModelError, ModelRateLimited
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message
 from po_jupyter.model.event import draft
@@ -114,13 +115,13 @@ class Calls:
         work.checkpoint()
         if work.budget is None:
             return await self._chat(request, stage, frame, stream, retry)
-        number = await work.budget.reserve(request)
+        hold = await work.budget.reserve(request, frame.task.name)
+        token = reserved.set(hold.worst)
         before = self._scope.usage
         used: Usage | None = None
         try:
             response = await self._chat(request, stage, frame, stream, retry)
-            # What a replay used was counted when the run was loaded, unless it was a row's.
-            used = Usage() if response.replayed and frame.index is None else response.usage
+            used = Usage() if response.replayed else response.usage  # a replay was counted at the loading
             return response
         except ModelError as error:
             said = error.details.get("usage")
@@ -129,7 +130,8 @@ class Calls:
         finally:
             if used is None and self._scope.usage is before and not self._scope.in_flight:
                 used = Usage()  # stopped before it was sent
-            work.budget.settle(number, used)
+            reserved.reset(token)
+            work.budget.settle(hold, used)
 
     async def _chat(
         self, request: ChatRequest, stage: str, frame: Frame, stream: bool, retry: CallRetry | None
@@ -146,9 +148,7 @@ class Calls:
         def on_wait(attempt: int, delay: float, error: ModelError) -> None:
             if isinstance(error, ModelRateLimited):
                 frame.extend(delay)
-            telling.call_failed(
-                work, frame.task, frame.attempt, stage, error, index=frame.index, tries=attempt
-            )
+            telling.call_failed(work, frame.task, frame.attempt, stage, error, index=frame.index, tries=attempt)
             work.emit(
                 draft(
                     "call.retry",

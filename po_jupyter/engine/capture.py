@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any, TextIO, cast
+
+from po_jupyter.engine.descriptors import descriptors
+from po_jupyter.telemetry.logging import redactor
 
 _MAX_BYTES = 20_000_000
 _sink: ContextVar[StageLog | None] = ContextVar("po_stage_log", default=None)
@@ -14,18 +18,16 @@ _sink: ContextVar[StageLog | None] = ContextVar("po_stage_log", default=None)
 class StageLog:
     """The log of one stage, made when something is printed. As a context manager it takes what is printed."""
 
-    __slots__ = ("_file", "_room", "_token", "path")
+    __slots__ = ("_alone", "_file", "_room", "_token", "path", "used")
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, alone: bool = True) -> None:
+        """Not `alone`: of one row of many, see `descriptors`."""
         self.path = path
+        self.used = False  # something was printed
+        self._alone = alone
         self._file: IO[str] | None = None
         self._room = _MAX_BYTES
         self._token: Any = None
-
-    @property
-    def used(self) -> bool:
-        """Whether anything was printed."""
-        return self._file is not None
 
     def write(self, text: str) -> None:
         """Append; past 20 MB the rest is dropped, and the log says so."""
@@ -34,19 +36,37 @@ class StageLog:
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._file = self.path.open("a", encoding="utf-8", errors="replace", buffering=1)
+            self.used = True
+        text = redactor.text(text)
         self._room -= len(text)
         self._file.write(text if self._room > 0 else "\n[the rest of this log was dropped: it passed 20 MB]\n")
 
     def __enter__(self) -> StageLog:
         install()
+        descriptors.enter(self, self.path, alone=self._alone)
         self._token = _sink.set(self)
         return self
 
     def __exit__(self, *_: object) -> None:
         _sink.reset(self._token)
+        descriptors.leave(self)
         if self._file is not None:
             self._file.close()
-            self._room = 0  # a thread that outlived its stage writes into nothing
+        self._room = 0  # a thread that outlived its stage writes into nothing
+        if self.used or (descriptors.owned and self._alone and self.path.exists()):
+            self.used = True
+            scrub_file(self.path)
+
+
+def scrub_file(path: Path) -> None:
+    """Take keys out of a log that was written past Python, by a subprocess or a library (P10)."""
+    with suppress(OSError):
+        if path.stat().st_size > 2 * _MAX_BYTES:
+            return
+        text = path.read_text("utf-8", errors="surrogateescape")
+        clean = redactor.text(text)
+        if clean != text:
+            path.write_text(clean, "utf-8", errors="surrogateescape")
 
 
 class _Router:

@@ -40,7 +40,7 @@ def _of_task(pipeline: Pipeline, i: int, task: Task, default_model: str) -> list
     where = f"tasks[{i}]"
     if task.llm.model is not None and (problem := problem_of(task.llm.model)):
         found.append(Violation(f"{where}.llm.model", f"task {task.name!r}: {problem}"))
-    elif task.kind == "prompt" and pipeline.budget.usd is not None:
+    elif task.kind == "prompt" and (task.budget.usd is not None or pipeline.budget.usd is not None):
         model = pipeline.llm_of(task).model or default_model
         if problem_of(model) is None and not is_priced(model):
             found.append(

@@ -187,13 +187,17 @@ class TaskLlm:
         finally:
             self._open.discard(future)
 
-    async def _ask(self, request: ChatRequest, *, stream: bool = False, retry: CallRetry | None = None) -> Answer:
+    async def _ask(
+        self, request: ChatRequest, *, stream: bool = False, retry: CallRetry | None = None
+    ) -> Answer:
         from po_jupyter.errors import AnswerUnreadable
 
         checker = answer_schema(request.schema) if request.schema is not None else None
         rounds = 0
         while True:
-            response = await self._calls.chat(request, stage=self._stage, frame=self._frame, stream=stream, retry=retry)
+            response = await self._calls.chat(
+                request, stage=self._stage, frame=self._frame, stream=stream, retry=retry
+            )
             if checker is None and not request.json:
                 return Answer(response.text, None, response.usage, response.model)
             problem: AnswerUnreadable | OutputInvalid

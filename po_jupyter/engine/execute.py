@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from po_jupyter.engine import control, telling
+from po_jupyter.engine import control, snapshots, telling
 from po_jupyter.engine.decide import End, Start, decide
 from po_jupyter.engine.directives import Directives
 from po_jupyter.engine.fanout import run_map
@@ -18,7 +18,8 @@ from po_jupyter.engine.tracebacks import internal
 from po_jupyter.errors import ControlInvalid, PoError, StoreError
 from po_jupyter.model.event import draft
 from po_jupyter.model.pipeline import Task
-from po_jupyter.telemetry.logging import bind_contextvars
+from po_jupyter.telemetry import correlation
+from po_jupyter.telemetry.logging import redactor
 
 if TYPE_CHECKING:
     from po_jupyter.engine.work import Work
@@ -30,8 +31,9 @@ async def execute(work: Work, start: Start) -> None:
     if start.delay > 0:
         await work.sleep(start.delay)
     work.checkpoint()
-    bind_contextvars(task=task.name, attempt=start.attempt)  # of this asyncio task, and of no other
     work.emit(draft("task.started", task.name, attempt=start.attempt))
+    # Of this asyncio task, and of no other.
+    correlation.place.set(lambda: {"task": task.name, "attempt": start.attempt})
     began = time.monotonic()
     path = control.file_of(work.run_dir, task.name)
     asked = control.Collected(work, task) if task.kind == "python" and task.for_each is None else None
@@ -84,6 +86,7 @@ async def _attempt(work: Work, task: Task, attempt: int, asked: control.Collecte
     if task.for_each is not None:
         return await run_map(work, task, attempt)
     frame = Frame(task, attempt, control=asked)
+    correlation.place.set(frame.where)
     calls = work.calls(task, attempt)
     if task.kind == "prompt":
         # What an earlier map made, or a file of rows, is read row by row while it is rendered.
@@ -98,7 +101,7 @@ async def _attempt(work: Work, task: Task, attempt: int, asked: control.Collecte
 
     drained = False
     try:
-        return await run_stages(
+        output = await run_stages(
             stages,
             frame,
             max_refinements=task.refine.max_attempts,
@@ -106,8 +109,14 @@ async def _attempt(work: Work, task: Task, attempt: int, asked: control.Collecte
             on_stage=on_stage,
             boundary=work.checkpoint,
         )
+        return redactor.scrub(output) if task.kind == "python" else output
     except Drained:
         drained = True
+        raise
+    except (Interrupt, StoreError):
+        raise
+    except PoError as error:
+        snapshots.keep(work, frame, error)
         raise
     finally:
         # After a drain the same attempt goes on, and the journal finds these calls by itself.
@@ -119,15 +128,14 @@ async def _attempt(work: Work, task: Task, attempt: int, asked: control.Collecte
 async def _failed(work: Work, task: Task, attempt: int, error: PoError, seconds: float) -> None:
     error.details.setdefault("task", task.name)
     error.details.setdefault("attempt", attempt)
+    told = redactor.scrub(error.to_json())
     telling.task_failed(work, task, attempt, error)
     since_resume = attempt - work.state.tasks[task.name].spent
     if task.for_each is None and may_retry(error) and since_resume < task.retry.max_attempts:
         delay = round(delay_before(since_resume, task.retry), 3)
-        await work.commit(
-            draft("task.retrying", task.name, attempt=attempt, delay=delay, error=error.to_json())
-        )
+        await work.commit(draft("task.retrying", task.name, attempt=attempt, delay=delay, error=told))
         return
-    event = draft("task.failed", task.name, error=error.to_json(), seconds=round(seconds, 3))
+    event = draft("task.failed", task.name, error=told, seconds=round(seconds, 3))
     await _commit_end(work, task, [event], ())
 
 

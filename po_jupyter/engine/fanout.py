@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from po_jupyter.engine import telling
+from po_jupyter.engine import snapshots, telling
 from po_jupyter.engine.history import map_marker
 from po_jupyter.engine.interrupts import Drained, Interrupt
 from po_jupyter.engine.lifecycle import Frame, run_stages
@@ -28,6 +28,8 @@ from po_jupyter.engine.values import copied
 from po_jupyter.errors import BudgetExceeded, ModelKeyError, PoError, StoreError, ThresholdExceeded
 from po_jupyter.model.event import draft
 from po_jupyter.model.pipeline import STAGES, Task
+from po_jupyter.telemetry import correlation
+from po_jupyter.telemetry.logging import redactor
 
 if TYPE_CHECKING:
     from po_jupyter.engine.calls import Calls
@@ -207,6 +209,7 @@ class _Map:
             row_attempt += 1
             calls = work.calls(task, self.attempt * _ROW_ATTEMPTS + row_attempt, index)
             frame = Frame(task, row_attempt, copied(item) if python else item, index)
+            correlation.place.set(frame.where)
             ended = False
             try:
                 output = await run_stages(
@@ -216,6 +219,8 @@ class _Map:
                     seconds=task.timeout,
                     boundary=work.checkpoint,
                 )
+                if task.kind == "python":
+                    output = redactor.scrub(output)
                 ended = True
             except Interrupt:
                 raise
@@ -224,6 +229,7 @@ class _Map:
             except Exception as raised:
                 ended = True
                 error = internal(raised)
+                snapshots.keep(work, frame, error)
             else:
                 usage.add(calls.usage)
                 if self.looks is not None and self.looks.unknown:
@@ -271,7 +277,7 @@ class _Map:
             self._commit(row, (output,))
         else:
             self.failed += 1
-            said = error.to_json()
+            said = redactor.scrub(error.to_json())
             row["error"] = said
             self.work.files.forget(self.task.name, index)
             self._commit(row, (), draft("item.failed", self.task.name, index, error=said))

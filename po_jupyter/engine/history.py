@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from po_jupyter.engine.rows import MapOutput, RowTable
+from po_jupyter.engine.spending import Spending
 from po_jupyter.engine.state import RunState, fold
 from po_jupyter.engine.tally import Tally
 from po_jupyter.store.base import Record, Store
@@ -35,6 +36,7 @@ class History:
     reused: Counter[str] = field(default_factory=Counter)  # rows of a map that an earlier run paid for
     artifacts: dict[str, dict[int, list[Any]]] = field(default_factory=dict)  # of rows that count
     listed: list[Any] = field(default_factory=list)  # every artifact that a commit ever listed
+    spending: Spending = field(default_factory=Spending)
     n: int = 0
 
     def call(self, key: str) -> Call | None:
@@ -49,6 +51,7 @@ def read_history(store: Store, run: str) -> History:
     events: list[dict[str, Any]] = []
     for record in store.records(run):
         _take(history, record)
+        history.spending.take(record)
         offset = record["first"]
         for i, event in enumerate(record["events"]):
             if "offset" not in event:
@@ -117,7 +120,8 @@ def expand(store: Store, run: str, value: Any, rows: RowTable | None = None) -> 
     """An output as people see it: the list of `{index, ok, output, error}`, read row by row, where `value` stands
     for a map's.
 
-    `rows` are the outcomes of that map; read from the log when not given.
+    `rows` are the outcomes of that map; read from the log when not given. Ask only for the output of a map:
+    what a model answers may look the same.
     """
     task = marked(value)
     if task is None:

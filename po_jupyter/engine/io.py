@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -14,6 +16,7 @@ from po_jupyter.store.files import Tree
 # Letters of every script are fine; control signs, and what Windows refuses, are not.
 _REFUSED = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
 _DEVICES = frozenset({"con", "prn", "aux", "nul", *(f"{p}{i}" for p in ("com", "lpt") for i in range(10))})
+DATABASE = "run.db"
 As = Literal["text", "bytes", "json"]
 
 
@@ -42,13 +45,17 @@ class TaskIo:
     """`ctx.io`. Names are relative and may have directories; contents are text, bytes, or JSON values.
 
     Artifacts are shared by the tasks of a run: others see them once this task is done. Logs and scratch files
-    are of one task. Raises InvalidInput for a name that cannot be one, NotFound, StageFailed for a full disk.
+    are of one task. `append=True` adds to the end instead of replacing. Raises InvalidInput for a name that
+    cannot be one, NotFound, StageFailed for a full disk.
     """
 
-    def __init__(self, run_dir: Path, task: str, written: Written | None = None) -> None:
+    def __init__(self, run_dir: Path, task: str, written: Written | None = None, *, epoch: int = 0) -> None:
         self._artifacts = written if written is not None else Written(run_dir, task)
         self._logs = Tree(run_dir / "logs" / task)
         self._tmp = Tree(run_dir / "tmp" / task)
+        self._database = run_dir / DATABASE
+        self._task, self._epoch = task, epoch
+        self._db: sqlite3.Connection | None = None
 
     @property
     def task_dir(self) -> Path:
@@ -56,32 +63,84 @@ class TaskIo:
         self._tmp.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         return self._tmp.root
 
-    def write_artifact(self, name: str, content: str | bytes | Any) -> str:
+    def write_artifact(self, name: str, content: str | bytes | Any, *, append: bool = False) -> str:
         """Write an artifact, replacing one of that name; answers its name."""
-        return _write(self._artifacts, name, content)
+        return _write(self._artifacts, name, content, append)
 
     def read_artifact(self, name: str, as_: As | None = None) -> Any:
         """An artifact: a value when its name ends in `.json`, else text, or as asked for. NotFound."""
         return _read(self._artifacts, name, as_)
 
-    def write_log(self, name: str, content: str | bytes | Any) -> str:
+    def artifacts(self) -> list[str]:
+        """Names of the artifacts that this task can read: its own, finished tasks', and what came with the
+        seed."""
+        return self._artifacts.names()
+
+    def write_log(self, name: str, content: str | bytes | Any, *, append: bool = False) -> str:
         """Write a log of this task; answers its name."""
-        return _write(self._logs, name, content)
+        return _write(self._logs, name, content, append)
 
     def read_log(self, name: str, as_: As | None = None) -> Any:
         """A log of this task. NotFound."""
         return _read(self._logs, name, as_)
 
-    def write_tmp(self, name: str, content: str | bytes | Any) -> str:
+    def write_tmp(self, name: str, content: str | bytes | Any, *, append: bool = False) -> str:
         """Write a scratch file of this task; answers its name."""
-        return _write(self._tmp, name, content)
+        return _write(self._tmp, name, content, append)
 
     def read_tmp(self, name: str, as_: As | None = None) -> Any:
         """A scratch file of this task. NotFound."""
         return _read(self._tmp, name, as_)
 
+    def db(self) -> sqlite3.Connection:
+        """The run's own SQLite database, shared by its tasks (WAL; another writer is waited for, 30 s).
 
-def _write(where: Written | Tree, name: str, content: Any) -> str:
+        Opened when first asked for, closed when the stage ends: committed when it ended well, else rolled back.
+        """
+        if self._db is None:
+            self._database.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # Sync stages run in a thread of their own; the connection is closed from the loop's.
+            self._db = sqlite3.connect(self._database, timeout=30.0, check_same_thread=False)
+            self._db.execute("pragma journal_mode = wal")
+            self._db.execute("pragma synchronous = full")
+        return self._db
+
+    def batch(
+        self,
+        rows: Iterable[Any],
+        work: Callable[[Any], Any],
+        *,
+        name: str = "batch",
+        key: Callable[[Any], Any] | None = None,
+        max_concurrency: int = 5,
+    ) -> Any:
+        """`work(row)` for each row, each outcome durable: `[{index, ok, output, error}]` in the order of the
+        rows.
+
+        After a crash, or in a new attempt, only rows without an output are worked on. A row is known by its
+        content, or by what `key(row)` answers; equal rows are worked on each. With an async `work` this is to
+        be awaited, and `max_concurrency` rows are worked on at the same time. `name` tells the batches of one
+        task apart. A row's error is its outcome; BudgetExceeded and a missing key end the batch.
+        """
+        from po_jupyter.engine.batch import Batch, checked
+
+        given = checked(rows, max_concurrency)
+        return Batch(self.db(), self._task, self._epoch, name).run(given, work, key, max_concurrency)
+
+    def close(self, *, ok: bool = True) -> None:
+        """The stage is over."""
+        if self._db is not None:
+            db, self._db = self._db, None
+            try:
+                if ok:
+                    db.commit()
+            except sqlite3.Error as error:
+                raise StageFailed(f"what io.db() wrote could not be committed: {error}") from error
+            finally:
+                db.close()
+
+
+def _write(where: Written | Tree, name: str, content: Any, append: bool) -> str:
     checked(name)
     if isinstance(content, bytes | bytearray | memoryview):
         data = bytes(content)
@@ -90,7 +149,10 @@ def _write(where: Written | Tree, name: str, content: Any) -> str:
     else:
         data = json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False).encode("utf-8")
     try:
-        where.write(name, data)
+        if append:
+            where.append(name, data)
+        else:
+            where.write(name, data)
     except StoreUnusable as error:
         # The task's trouble, not the store's: the run fails with it and can be resumed.
         raise StageFailed(error.message, hint=error.hint, details=error.details) from error

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from po_jupyter.engine.budget import reserved
 from po_jupyter.engine.history import History
 from po_jupyter.llm.journal import CallDone, CallKey, Entry
 from po_jupyter.model.event import draft
@@ -49,6 +50,8 @@ class StoreJournal:
     async def intent(self, key: str, meta: Mapping[str, Any]) -> None:
         """See `llm.journal.Journal`."""
         record = {"key": key, "kind": "intent", "model": meta["model"], "stage": meta["stage"]}
+        if (worst := reserved.get()) is not None:
+            record["reserved"] = list(worst)
         events: tuple[dict[str, Any], ...] = ()
         if meta.get("intents"):
             place = CallKey.parse(key)

@@ -13,6 +13,7 @@ not replace the output, and neither does a stage that returns None.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -91,6 +92,10 @@ class Frame:
     deadline: Deadline | None = None
     control: Collected | None = None
 
+    def where(self) -> dict[str, Any]:
+        """What a log line says of where it was written."""
+        return {"task": self.task.name, "stage": self.stage, "attempt": self.attempt, "index": self.index}
+
     def extend(self, seconds: float) -> None:
         """Give the running stage more time: a wait for a rate limit is not the stage's."""
         if self.deadline is not None:
@@ -138,6 +143,10 @@ async def run_stages(
             if found := _violations(error, stage):
                 return found
             raise _told(error, frame, seconds) from error
+        except BaseException as error:
+            if is_ours(error):
+                raise
+            raise _told(error, frame, seconds) from error
 
     for stage in BEFORE:
         if stage in stages:
@@ -167,6 +176,18 @@ async def run_stages(
             if found:
                 raise _invalid(frame, found)
     return frame.output
+
+
+def is_ours(error: BaseException) -> bool:
+    """Whether this, no `Exception`, came from outside of the user's code: a stop, Ctrl-C where a task is tried.
+
+    What is not (`sys.exit()`, a cancellation that nobody here asked for) is a program error like any other:
+    passed on, it would take the worker along, or end the task as if somebody had cancelled it.
+    """
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is not None and task.cancelling() > 0
+    return isinstance(error, Interrupt | KeyboardInterrupt | GeneratorExit)
 
 
 class _OverTime(Exception):
@@ -244,7 +265,7 @@ def _place(frame: Frame) -> dict[str, Any]:
     return place
 
 
-def _told(error: Exception, frame: Frame, timeout: float) -> PoError:
+def _told(error: BaseException, frame: Frame, timeout: float) -> PoError:
     """`error` as one of ours that says where it happened."""
     place = _place(frame)
     if isinstance(error, PoError):

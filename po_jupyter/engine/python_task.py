@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import importlib.metadata
 import importlib.util
 import inspect
 import re
@@ -20,6 +19,7 @@ from po_jupyter.engine.context import Context, TaskLlm, Validators
 from po_jupyter.engine.control import Control
 from po_jupyter.engine.io import TaskIo
 from po_jupyter.engine.lifecycle import Frame, Stage
+from po_jupyter.engine.lookup import candidates, entry_point, is_there
 from po_jupyter.engine.rows import MapOutput
 from po_jupyter.engine.tracebacks import SOURCE, register, user_lines
 from po_jupyter.engine.values import copied
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from po_jupyter.engine.reuse import Looks
     from po_jupyter.engine.work import Work
 
-ENTRY_POINTS = "po_jupyter.tasks"
 Functions = dict[str, Callable[[Context], Any]]
 
 
@@ -66,18 +65,20 @@ def load(task: Task) -> Functions:
 
 def findable(task: Task) -> str | None:
     """What is wrong with where a task's code should be, without importing it; None when it will be found."""
-    if task.kind != "python" or task.source is not None:
+    name = module_of(task)
+    if name is None or is_there(name):
         return None
-    name = task.task or task.name
-    if _entry_point(name) is not None:
-        return None
-    for candidate in _candidates(name):
-        try:
-            if importlib.util.find_spec(candidate) is not None:
-                return None
-        except (ImportError, ValueError):
-            continue
-    return f"no module {name!r} is found for task {task.name!r}"
+    return not_found(task)
+
+
+def module_of(task: Task) -> str | None:
+    """The module or entry point that a Python task without source is; None for any other task."""
+    return (task.task or task.name) if task.kind == "python" and task.source is None else None
+
+
+def not_found(task: Task) -> str:
+    """That its module is not there, for people."""
+    return f"no module {task.task or task.name!r} is found for task {task.name!r}"
 
 
 def _members(module: Any) -> Mapping[str, Any]:
@@ -95,25 +96,25 @@ def _from_source(task: Task) -> types.ModuleType:
     sys.modules[module.__name__] = module  # dataclasses and typing look their module up by name
     try:
         exec(compile(source, filename, "exec"), module.__dict__)  # noqa: S102  # the author's own code, in a worker
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _import_failed(task, error) from error
     return module
 
 
 def _found(task: Task) -> Any:
     name = task.task or task.name
-    entry = _entry_point(name)
+    entry = entry_point(name)
     try:
         if entry is not None:
             return entry.load()
-        for candidate in _candidates(name):
+        for candidate in candidates(name):
             try:
                 if importlib.util.find_spec(candidate) is None:
                     continue
             except (ModuleNotFoundError, ValueError):
                 continue
             return importlib.import_module(candidate)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _import_failed(task, error) from error
     raise _broken(
         task,
@@ -123,15 +124,7 @@ def _found(task: Task) -> Any:
     )
 
 
-def _entry_point(name: str) -> importlib.metadata.EntryPoint | None:
-    return next(iter(importlib.metadata.entry_points(group=ENTRY_POINTS, name=name)), None)
-
-
-def _candidates(name: str) -> list[str]:
-    return list(dict.fromkeys([name, name.replace("-", "_")]))
-
-
-def _import_failed(task: Task, error: Exception) -> StageFailed:
+def _import_failed(task: Task, error: BaseException) -> StageFailed:
     failed = _broken(
         task, f"task {task.name!r}: its code cannot be loaded: {type(error).__name__}: {error}"[:1000], ""
     )
@@ -263,6 +256,12 @@ class PythonTask:
     ) -> Any:
         work, task = self._work, self._task
         llm = TaskLlm(calls, frame, stage)
+        io = TaskIo(
+            work.run_dir,
+            task.name,
+            work.files.attempt(task.name, frame.index, frame.attempt, frame),
+            epoch=work.state.tasks[task.name].cleared_at,
+        )
         if frame.control is not None:
             frame.control.begin(stage)
         ctx = _Context(
@@ -273,11 +272,7 @@ class PythonTask:
             flags=frame.flags,
             config=task.config,
             llm=llm,
-            io=TaskIo(
-                work.run_dir,
-                task.name,
-                work.files.attempt(task.name, frame.index, frame.attempt, frame),
-            ),
+            io=io,
             validators=self._validators,
             meta={
                 "run": work.run,
@@ -296,16 +291,21 @@ class PythonTask:
             index=frame.index,
         )
         name = stage if frame.index is None else f"{stage}.{frame.index}"
-        log = StageLog(work.run_dir / "logs" / task.name / f"{name}.log")
+        log = StageLog(work.run_dir / "logs" / task.name / f"{name}.log", alone=frame.index is None)
+        ok = False
         try:
             with log:
                 if inspect.iscoroutinefunction(fn):
                     if self._reads_rows:
                         await inputs.tasks.read_ahead(fn)
-                    return await fn(ctx)
-                result = await work.threads.run(fn, ctx)
-                return await result if inspect.isawaitable(result) else result
+                    result = await fn(ctx)
+                else:
+                    result = await work.threads.run(fn, ctx)
+                    result = await result if inspect.isawaitable(result) else result
+            ok = True
         finally:
             if log.used:
                 frame.log = str(log.path)
             llm.close()
+            io.close(ok=ok)
+        return result

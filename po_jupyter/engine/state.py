@@ -59,6 +59,8 @@ class RunState:
     tasks: dict[str, TaskState] = field(default_factory=dict)
     error: dict[str, Any] | None = None
     budget: dict[str, Any] = field(default_factory=dict)
+    warnings: dict[str, dict[str, Any]] = field(default_factory=dict)  # of budgets, by scope
+    request: str = ""  # the id of the request that started, or resumed, it
     cancel_requested: bool = False
     crashes: int = 0
     offset: int = 0
@@ -149,6 +151,7 @@ def view(state: RunState, seed: Mapping[str, Any], *, position: int | None = Non
         gate=gate,
         usage=state.usage,
         budget=state.budget,
+        warnings=tuple(state.warnings.values()),
         error=state.error,
         position=position,
         last_event=state.offset,
@@ -310,6 +313,7 @@ def _run_created(s: RunState, data: Data, at: str, offset: int, task_of: Callabl
     s.forked_from = data.get("forked_from")
     s.budget = dict(data.get("budget") or {})
     s.created_at = at
+    s.request = str(data.get("request") or "")
     for task in data["tasks"]:
         task_of(task["name"]).kind = task["kind"]
 
@@ -340,7 +344,12 @@ def _run_resumed(s: RunState, data: Data, at: str, offset: int, task_of: Callabl
     s.error = None
     s.cancel_requested = False
     s.crashes = 0
-    s.budget = {**s.budget, **(data.get("budget") or {})}
+    s.request = str(data.get("request") or s.request)
+    if budget := data.get("budget"):
+        tasks = {**s.budget.get("tasks", {}), **budget.get("tasks", {})}
+        s.budget = {**s.budget, **budget, **({"tasks": tasks} if tasks else {})}
+        again = {"day", *budget.get("tasks", {})} | ({"run"} if budget.keys() - {"tasks"} else set())
+        s.warnings = {scope: said for scope, said in s.warnings.items() if scope not in again}
     if "reset" in data:  # not when a gate was approved: that only goes on
         s.only = data.get("only")
     for name in _withdraw(s, data.get("reset", ())):
@@ -422,7 +431,12 @@ def _worker_crashed(s: RunState, data: Data, at: str, offset: int, task_of: Call
     s.crashes += 1
 
 
+def _budget_warning(s: RunState, data: Data, at: str, offset: int, task_of: Callable[[str], TaskState]) -> None:
+    s.warnings = {**s.warnings, data["scope"]: dict(data)}
+
+
 _RUN: dict[str, RunRule] = {
+    "budget.warning": _budget_warning,
     "run.created": _run_created,
     "run.started": _run_started,
     "run.waiting": _run_ended("waiting"),

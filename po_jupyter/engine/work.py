@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from po_jupyter.config import Settings
+from po_jupyter.engine.accounts import admit, budget_of
 from po_jupyter.engine.artifacts import RunFiles, clean
-from po_jupyter.engine.budget import Budget
 from po_jupyter.engine.calls import Calls, ModelSettings
+from po_jupyter.engine.descriptors import descriptors
 from po_jupyter.engine.effective import effective
 from po_jupyter.engine.history import History, expand, marked, read_history
 from po_jupyter.engine.interrupts import Drained, Stopped
@@ -31,7 +32,6 @@ from po_jupyter.model.event import draft
 from po_jupyter.model.pipeline import Pipeline, Task
 from po_jupyter.model.reading import check_pipeline
 from po_jupyter.model.seed import Seed, read_seed
-from po_jupyter.model.usage import Usage
 from po_jupyter.store.base import Commit, Head, Lease, Record, Ref, Store
 from po_jupyter.store.blobs import Blobs, FileRows
 from po_jupyter.store.group import CommitResult, GroupCommitter
@@ -123,16 +123,13 @@ class Work:
         self.drained = asyncio.Event()  # set with `draining`: who sleeps stops sleeping
         self.closed = False
         self.broken: BaseException | None = None
+        self.snapshots: dict[str, int] = {}  # kept of rows, by task
         self.running: set[str] = set()  # tasks that are executed here and now
         self.held: frozenset[str] = frozenset()  # tasks that a commit on its way skips: not to be started
         self.directing = (
             asyncio.Lock()
         )  # what tasks ask of the run is checked and committed one after the other
-        limits = self.state.budget
-        used = self.state.usage
-        for tally in history.uncounted.values():
-            used = used + Usage(**tally.to_json())
-        self.budget = Budget(limits, used) if limits.get("usd") or limits.get("tokens") else None
+        self.budget = budget_of(self)
         self.journal = StoreJournal(self, history)
         self.chat = JournaledChat(providers.get, self.journal, retry_after_cap=settings.retry_after_cap)
         self._committer = GroupCommitter(
@@ -305,7 +302,7 @@ class Work:
         if task is None or task.output is None:
             return None
         value = self.payload(task.output)
-        rows_of = marked(value)
+        rows_of = marked(value) if task.items is not None else None
         if rows_of is not None:
             value = expand(self.store, self.run, value, self.rows(rows_of))
         self.keep(name, value)
@@ -351,6 +348,7 @@ class Work:
         settings = self._models.get(task.name)
         if settings is None:
             settings = self._models[task.name] = ModelSettings(self, task)
+            admit(self, task)
         return Calls(self, task, settings, attempt=attempt, item=item)
 
     def prompt_task(self, task: Task) -> PromptTask:
@@ -398,7 +396,10 @@ class Work:
         if self._linger is not None:
             self._linger.cancel()
         self.threads.close()
+        descriptors.release()
         await self._committer.close()
+        if self.budget is not None:
+            await self.budget.aclose()
 
 
 def _placed(events: tuple[dict[str, Any], ...], refs: tuple[Ref, ...]) -> list[Mapping[str, Any]]:

@@ -30,10 +30,15 @@ _STARTING = {
     "limit": Option("number", "N"),
     "fresh": Option("flag"),
 }
-_PIPELINE = {"run": Option("flag"), "seed": _SEED, **_STARTING}
+_DRY = {"dry-run": Option("flag")}
+_PIPELINE = {"run": Option("flag"), "seed": _SEED, **_STARTING, **_DRY}
 _NEEDS_RUN = ("out", "limit", "fresh")
 _VERBS: dict[str, tuple[list[str], dict[str, Option]]] = {
-    "run": (["NAME"], {"seed": _SEED, **_STARTING}),
+    "run": (["NAME"], {"seed": _SEED, **_STARTING, **_DRY}),
+    "estimate": (
+        ["NAME"],
+        {"seed": _SEED, "model": Option("word", "REF"), "limit": Option("number", "N")},
+    ),
     "runs": (
         [],
         {
@@ -97,13 +102,14 @@ class PoMagics(Magics):
         """Define a pipeline in YAML, and run it with --run.
 
         %%po_pipeline NAME [--run] [--seed EXPR] [--out VAR] [--wait] [--model REF] [--budget USD] [--limit N]
-        [--fresh]
+        [--fresh] [--dry-run]
         """
         from po_jupyter.model.reading import line_finder, read_pipeline
 
         given = parse(line, "%%po_pipeline", ["NAME"], _PIPELINE)
-        runs = bool(given.get("run") or given.get("wait"))
-        stray = next((name for name in _NEEDS_RUN if given.get(name) and not runs), None)
+        dry = bool(given.get("dry-run"))
+        runs = bool(given.get("run") or given.get("wait")) and not dry
+        stray = next((name for name in _NEEDS_RUN if given.get(name) and not runs and not dry), None)
         if stray is not None:
             raise CellError(f"`--{stray}` does something only together with `--run`")
         find = line_finder(cell)
@@ -118,6 +124,9 @@ class PoMagics(Magics):
         seed = self._seed(given)
         self.session.pipelines[pipeline.name] = pipeline
         with clean(find, BODY_OFFSET):
+            if dry:
+                self._tell(pipeline, seed, given)
+                return None
             if runs:
                 return self._start(pipeline, seed, given)
             registered = self._registered(pipeline, seed)
@@ -180,6 +189,13 @@ class PoMagics(Magics):
             self.session.forget_client()
             return False
         return True
+
+    def _tell(self, pipeline: Pipeline, seed: Any, given: Given) -> None:
+        """Say what a run would cost; nothing is started."""
+        from po_jupyter.model.estimates import lines_of
+
+        for line in lines_of(self.session.client().estimate(pipeline, seed, limit=given.get("limit"))):
+            print(line)
 
     def _start(self, pipeline: Pipeline, seed: Any, given: Given) -> Run:
         run = self.session.client().submit(
@@ -245,10 +261,17 @@ class PoMagics(Magics):
         with clean():
             return getattr(self, f"_{verb}")(given)
 
-    def _run(self, given: Given) -> Run:
+    def _run(self, given: Given) -> Run | None:
         seed = self._seed(given)
         pipeline = self._prepared(self.session.definition(given.words[0]), given)
+        if given.get("dry-run"):
+            self._tell(pipeline, seed, given)
+            return None
         return self._start(pipeline, seed, given)
+
+    def _estimate(self, given: Given) -> None:
+        seed = self._seed(given)
+        self._tell(self._prepared(self.session.definition(given.words[0]), given), seed, given)
 
     def _runs(self, given: Given) -> None:
         states = given.get("state")

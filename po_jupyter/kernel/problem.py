@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from po_jupyter.errors import InvalidInput, PoError, Violation
+from po_jupyter.model.plain import plain
 
 
 class CellError(Exception):
@@ -16,7 +17,7 @@ class CellError(Exception):
 
     def _render_traceback_(self) -> list[str]:
         # IPython asks for this instead of drawing the stack.
-        return str(self).splitlines() or [type(self).__name__]
+        return plain(self).splitlines() or [type(self).__name__]
 
 
 class Detached(CellError):

@@ -14,6 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from po_jupyter.model import format as fmt
+from po_jupyter.model.plain import plain
 from po_jupyter.model.run import ENDED, RunView
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def to_text(picture: Picture) -> str:
         out.append("  " + "   ".join(steps))
     if picture.notice:
         out.append(picture.notice)
-    return "\n".join(out)
+    return plain("\n".join(out))  # a terminal prints it as it is
 
 
 def to_html(picture: Picture) -> str:
@@ -133,7 +134,7 @@ def table_text(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: s
     lines = [
         "  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in everything
     ]
-    return "\n".join(filter(None, [caption, *lines]))
+    return plain("\n".join(filter(None, [caption, *lines])))
 
 
 def _lines(run: RunView, now: float) -> list[fmt.TaskLine]:

@@ -26,6 +26,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from po_jupyter.errors import ModelUnavailable
 from po_jupyter.llm.bodies import Answer, read_whole
+from po_jupyter.telemetry.correlation import TO_MODELS, request_id
 
 CONNECT_TIMEOUT = 10.0
 STREAM_FACTOR = 10.0
@@ -137,10 +138,14 @@ class Http:
     async def _send(
         self, target: Target, pool: _Pool, body: bytes, seconds: float
     ) -> AsyncIterator[httpx.Response]:
+        headers = target.headers
+        if correlation := request_id.get():
+            headers = headers.copy()
+            headers[TO_MODELS] = correlation
         request = httpx.Request(
             "POST",
             target.url,
-            headers=target.headers,
+            headers=headers,
             content=body,
             extensions={"timeout": {"connect": CONNECT_TIMEOUT, "read": seconds, "pool": None, "write": None}},
         )

@@ -124,6 +124,18 @@ def spent(usage: Usage, budget_usd: float | None = None) -> list[str]:
     return parts
 
 
+def warned(run: RunView) -> list[str]:
+    """`["82 % of the budget used"]`: budgets that are nearly spent, of a run that may spend more."""
+    if run.state in ENDED:
+        return []
+    known = {"run": "the budget", "day": "today's budget"}
+    whose = [known.get(w["scope"], f"the budget of {w['scope']}") for w in run.warnings]
+    return [
+        f"{percent(min(float(w['fraction']), 1.0))} of {what} used"
+        for w, what in zip(run.warnings, whose, strict=True)
+    ]
+
+
 def rows(items: ItemCounts) -> str:
     """`412/1000 rows · 3 failed · 300 reused · 16 in flight`; done and failed both count as finished rows."""
     parts = [f"{items.done + items.failed}/{items.total} rows"]
@@ -155,7 +167,7 @@ def headline(run: RunView, now: float) -> list[str]:
     elapsed = span(run.created_at, run.updated_at if run.state in ENDED else None, now)
     if elapsed is not None:
         parts.append(duration(elapsed))
-    return parts + spent(run.usage, run.budget.get("usd"))
+    return parts + spent(run.usage, run.budget.get("usd")) + warned(run)
 
 
 def _state_of(run: RunView) -> str:

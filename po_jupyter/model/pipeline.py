@@ -111,6 +111,12 @@ class Budget(_Value):
     tokens: Annotated[int, Field(gt=0)] | None = None
 
 
+class RunBudget(Budget):
+    """The budget of one run, over that of its pipeline; `tasks` are limits of single tasks by name."""
+
+    tasks: dict[TaskName, Budget] = Field(default_factory=dict)
+
+
 class Refine(_Value):
     """`max_attempts` re-asks after a failed validation; `critique` is a template that sees `output`."""
 
@@ -152,7 +158,8 @@ class Task(_Value):
 
     With `prompt` it is a prompt task; otherwise its Python comes from `source` (the text of a
     module) or from the module that `task` (default: its name) finds. `timeout` is of one stage attempt
-    of one item, in seconds. `needs` of None means: the task before it.
+    of one item, in seconds. `needs` of None means: the task before it. `budget` is a limit of this task (for a
+    map: of all its rows) within that of the run.
     """
 
     name: TaskName
@@ -172,6 +179,7 @@ class Task(_Value):
     refine: Refine = Refine()
     gate: Gate | None = None
     cache: Annotated[Literal["refresh"] | bool | None, BeforeValidator(_cache_mode)] = None
+    budget: Budget = Budget()
     config: JsonObject = Field(default_factory=dict)
 
     @field_validator("needs", mode="before")

@@ -48,7 +48,9 @@ class TaskView(_View):
 class RunView(_View):
     """One run. `last_event` is the offset of the newest event that this view has seen (0: none).
 
-    `forked_from` is `{run, from_task}` of a run that took over checkpoints of another one."""
+    `forked_from` is `{run, from_task}` of a run that took over checkpoints of another one. `warnings` are
+    budgets of which 80 % are used: `{scope, used, budget, fraction}`; scope `run`, `day` or a task.
+    """
 
     id: str
     name: str
@@ -62,6 +64,7 @@ class RunView(_View):
     gate: dict[str, Any] | None = None
     usage: Usage = Usage()
     budget: dict[str, Any] = Field(default_factory=dict)
+    warnings: tuple[dict[str, Any], ...] = ()
     error: dict[str, Any] | None = None
     position: int | None = None
     last_event: int = 0

@@ -23,7 +23,7 @@ _NAMES = frozenset(
 _PREFIXES = ("LC_", "CONDA_", "XDG_", "PO_")
 _SUFFIXES = ("_API_KEY", "_BASE_URL")
 # The door's own keys are not for user code.
-_NEVER = frozenset({"PO_AUTH_TOKEN", "PO_JUPYTER_TOKEN"})
+_NEVER = frozenset({"PO_AUTH_TOKEN", "PO_JUPYTER_TOKEN", "PO_LOG_REMOTE_TOKEN"})
 
 
 def worker_environment(extra: Iterable[str] = (), environ: Mapping[str, str] | None = None) -> dict[str, str]:

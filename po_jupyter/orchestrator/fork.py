@@ -77,7 +77,7 @@ def copies(store: Store, state: RunState, names: list[str]) -> Copies:
             events.append(draft("task.skipped", name, reason=task.reason, by=task.skipped_by))
             continue
         value = store.payload(state.run, Ref(*task.output)) if task.output is not None else None
-        if isinstance(value, dict) and value.keys() == {MAP, "total"}:
+        if task.items is not None and isinstance(value, dict) and value.keys() == {MAP, "total"}:
             history = history if history is not None else read_history(store, state.run)
             value = map_marker(name, value["total"])
             outcomes = history.rows.get(name, RowTable())

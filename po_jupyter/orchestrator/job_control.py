@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from po_jupyter.engine.effective import effective
+from po_jupyter.engine.state import RunState
 from po_jupyter.errors import Conflict, InvalidInput, NotFound
 from po_jupyter.model.event import draft
 from po_jupyter.model.pipeline import Pipeline
@@ -15,6 +16,7 @@ from po_jupyter.model.reading import check_pipeline
 from po_jupyter.model.run import RunView
 from po_jupyter.model.violations import did_you_mean
 from po_jupyter.orchestrator import artifacts, fork, submission
+from po_jupyter.orchestrator.asking import Asked, ask
 from po_jupyter.orchestrator.dead_letters import letter
 from po_jupyter.orchestrator.reader import Reader
 from po_jupyter.orchestrator.registry import Registry
@@ -65,17 +67,16 @@ class JobControl(Reader):
             )
         head = await self.find(run_id, owner)
 
-        def request() -> None:
-            state = self._views.state(self._store.head(head["run"]))
+        def words(now: Head, state: RunState) -> Asked:
             todo = restart_plan(self._views.pipeline(head["run"]), state, task=task, only=only)
             gates = [draft("gate.opened", name, **gate_words(state, name)) for name in todo.ask]
             resumed = draft(
                 "run.resumed", by=owner or "admin", restart=True, from_task=task, only=task if only else None,
                 clear_usage=clear_usage, budget={}, reset=list(todo.reset), clear=list(todo.clear),
             )  # fmt: skip
-            self._store.request(head["run"], [resumed, *gates], "pending")
+            return Asked([resumed, *gates], "pending")
 
-        await self._do(request)
+        await self._do(ask, self._store, self._views, head["run"], words)
         return await self._changed(head["run"])
 
     # -- forks ----------------------------------------------------------------------------------

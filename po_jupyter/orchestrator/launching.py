@@ -57,7 +57,8 @@ class Launcher:
         self._settings = settings
         self._zygotes = zygotes
         self._common = {
-            "settings": settings.model_dump(mode="json", exclude={"auth_token"}),
+            "settings": settings.model_dump(mode="json", exclude={"auth_token", "log_remote_token"}),
+            "log_token": settings.log_remote_token.get_secret_value() if settings.log_remote_token else None,
             "address": str(address),
             "shards": shards,
         }

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import builtins
 import contextlib
+import contextvars
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import Conflict, InvalidInput, NotFound
 from po_jupyter.model.run import RunView
-from po_jupyter.orchestrator import artifacts
+from po_jupyter.orchestrator import artifacts, log_files
 from po_jupyter.orchestrator.views import Views
 from po_jupyter.orchestrator.workers import Supervisor
 from po_jupyter.store.base import Head, Store
@@ -37,7 +39,9 @@ class Reader:
 
     async def _do(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do blocking work in a thread (P9)."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args, **kwargs))
+        # In this context, so that a log line of the thread names the request.
+        call = partial(contextvars.copy_context().run, partial(work, *args, **kwargs))
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     async def find(self, run_id: str, owner: str | None) -> Head:
         """The head of a run by its id, or by a unique suffix of at least 4 characters among the newest 1,000
@@ -127,9 +131,7 @@ class Reader:
         """The content of an artifact. NotFound; InvalidInput for one larger than `max_request_bytes`."""
         head = await self.find(run_id, owner)
         directory, limit = self.settings.data_dir / "runs" / head["run"], self.settings.max_request_bytes
-        return await self._do(
-            lambda: artifacts.content(directory, self._views.state(head), name, limit=limit)
-        )
+        return await self._do(lambda: artifacts.content(directory, self._views.state(head), name, limit=limit))
 
     async def items(
         self,
@@ -146,6 +148,16 @@ class Reader:
         rows, after = await self._do(self._views.items, head, task, state, start=start, limit=limit)
         return rows, None if after is None else str(after)
 
+    async def logs(
+        self, run_id: str, owner: str | None, task: str | None = None, stage: str | None = None
+    ) -> builtins.list[dict[str, Any]]:
+        """What the stages of the run printed and logged, `{task, stage, name, bytes, text, cut}`."""
+        head = await self.find(run_id, owner)
+        return await self._do(lambda: log_files.logs(self._run_dir(head), self._views.state(head), task, stage))
+
+    def _run_dir(self, head: Head) -> Path:
+        return self.settings.data_dir / "runs" / head["run"]
+
     async def calls(
         self,
         run_id: str,
@@ -153,14 +165,15 @@ class Reader:
         task: str | None = None,
         cursor: str | None = None,
         limit: int = 1000,
+        state: str | None = None,
     ) -> tuple[builtins.list[dict[str, Any]], str | None]:
-        """The journal of calls in order, without the answers."""
+        """The journal of calls in order, without the answers; of those in one `state` (see `Views.calls`)."""
         head = await self.find(run_id, owner)
         start = _number(cursor)
 
         def read() -> builtins.list[dict[str, Any]]:
             found = []
-            for i, call in enumerate(self._views.calls(head, task)):
+            for i, call in enumerate(self._views.calls(head, task, state)):
                 if i >= start:
                     found.append(call)
                 if len(found) > limit:

@@ -137,8 +137,10 @@ class Retention:
         for entry in blobs:
             if entry.name[:64] not in used:
                 with suppress(OSError):
-                    freed += entry.stat(follow_symlinks=False).st_size
-                    os.unlink(entry.path)
+                    info = os.lstat(entry.path)  # anew: whoever submits rows touches them first
+                    if time.time() - info.st_mtime > _BLOB:
+                        os.unlink(entry.path)
+                        freed += info.st_size
         return freed
 
     def _exists(self, run: str) -> bool:

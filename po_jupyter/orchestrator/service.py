@@ -16,10 +16,11 @@ from po_jupyter.config import Settings
 from po_jupyter.engine.state import RunState, fold
 from po_jupyter.errors import Conflict, InvalidInput
 from po_jupyter.model.event import draft
-from po_jupyter.model.pipeline import Budget
+from po_jupyter.model.pipeline import RunBudget
 from po_jupyter.model.reading import check_pipeline, read_pipeline
 from po_jupyter.model.run import ENDED, RunView
 from po_jupyter.orchestrator import link, submission
+from po_jupyter.orchestrator.asking import Asked, ask
 from po_jupyter.orchestrator.audit import AuditLog
 from po_jupyter.orchestrator.feed import Feed
 from po_jupyter.orchestrator.job_control import JobControl
@@ -38,6 +39,7 @@ from po_jupyter.orchestrator.zygote import version
 from po_jupyter.orchestrator.zygotes import Zygotes
 from po_jupyter.store.base import Head, NewRun, Store
 from po_jupyter.store.blobs import Blobs
+from po_jupyter.telemetry.correlation import request_id
 
 log = structlog.get_logger("po_jupyter.orchestrator")
 
@@ -224,13 +226,11 @@ class Orchestrator(JobControl):
         Raises InvalidInput with every violation, NotFound (a registered pipeline), Forbidden, VersionMismatch,
         Conflict (the idempotency key was used with another body). Nothing is stored then.
         """
-        asked = submission.read(body, code_allowed=code_allowed)
+        asked = await self._do(submission.read, body, code_allowed=code_allowed)
         if asked.interpreter is not None:
             await self._zygotes.get(asked.interpreter)
         new, head, created = await self._do(self._create, asked, owner, code_allowed)
         if created:
-            state = fold(RunState(new.run), [{**e, "offset": i} for i, e in enumerate(new.events, 1)])
-            self._views.keep(state, brief(new.definition["seed"]))
             return await self._begin(head, new.definition), True
         return await self._view(head), False
 
@@ -256,6 +256,9 @@ class Orchestrator(JobControl):
         self.blobs.check(owner, seed.data)
         new = submission.new_run(asked, pipeline, seed, owner)
         head, created = self._store.create_run(new)
+        if created:
+            state = fold(RunState(head["run"]), [{**e, "offset": i} for i, e in enumerate(new.events, 1)])
+            self._views.keep(state, brief(new.definition["seed"]))
         return new, head, created
 
     async def validate(self, body: dict[str, Any], *, owner: str = "local") -> dict[str, Any]:
@@ -263,13 +266,29 @@ class Orchestrator(JobControl):
         InvalidPipeline, InvalidSeed."""
         return await self._do(self._validate, body, owner)
 
+    async def estimate(self, body: dict[str, Any], *, owner: str, code_allowed: bool = True) -> dict[str, Any]:
+        """What a `POST runs` body would ask of models (see `engine.estimate`); starts nothing. Raises as
+        `submit`."""
+        asked = submission.read(body, code_allowed=code_allowed)
+        return await self._do(self._estimate, asked, owner, code_allowed)
+
+    def _estimate(self, asked: submission.Submission, owner: str, code_allowed: bool) -> dict[str, Any]:
+        from po_jupyter.engine.estimate import estimate_run
+
+        pipeline, seed = submission.check(
+            asked, lambda name: self._registry.pipeline(name, owner), code_allowed=code_allowed
+        )
+        self.blobs.check(owner, seed.data)
+        data = self.blobs.with_rows(owner, seed.data)
+        return estimate_run(pipeline, seed, data, settings=self.settings, limit=asked.options.limit)
+
     def _validate(self, body: dict[str, Any], owner: str) -> dict[str, Any]:
         if set(body) - {"pipeline", "seed"}:
             raise InvalidInput("the body is {pipeline, seed?}")
         if body.get("seed") is not None:
             asked = submission.Submission(pipeline=body.get("pipeline"), seed=body["seed"])
             pipeline, seed = submission.check(
-                asked, lambda n: self._registry.pipeline(n, owner), code_allowed=True
+                asked, lambda n: self._registry.pipeline(n, owner), code_allowed=True, modules=False
             )
             self.blobs.check(owner, seed.data)
         else:
@@ -348,23 +367,25 @@ class Orchestrator(JobControl):
             from po_jupyter.model.violations import violations_of
 
             try:
-                budget = Budget.model_validate(budget).model_dump(exclude_none=True)
+                wanted = RunBudget.model_validate(budget)
+                budget = {k: v for k, v in wanted.model_dump(exclude_none=True).items() if v}
             except ValidationError as error:
-                known = tuple(Budget.model_fields)
+                known = tuple(RunBudget.model_fields)
                 raise InvalidInput(violations=violations_of(error, known=known, what="a budget")) from None
         head = await self.find(run_id, owner)
 
-        def request() -> None:
-            state = self._views.state(self._store.head(head["run"]))
+        def words(now: Head, state: RunState) -> Asked:
+            if budget:
+                submission.check_tasks(wanted, self._views.pipeline(head["run"]))
             todo = plan(self._views.pipeline(head["run"]), state, from_task=from_task, only_failed=only_failed)
             gates = [draft("gate.opened", t, **gate_words(state, t)) for t in todo.ask]
             resumed = draft(
                 "run.resumed", by=owner or "admin", from_task=from_task, only_failed=only_failed,
-                budget=budget or {}, reset=list(todo.reset), clear=list(todo.clear),
+                budget=budget or {}, reset=list(todo.reset), clear=list(todo.clear), request=request_id.get(),
             )  # fmt: skip
-            self._store.request(head["run"], [resumed, *gates], "pending")
+            return Asked([resumed, *gates], "pending")
 
-        await self._do(request)
+        await self._do(ask, self._store, self._views, head["run"], words)
         return await self._changed(head["run"])
 
     async def gate(self, run_id: str, owner: str | None, decision: str, note: str = "") -> RunView:
@@ -373,9 +394,7 @@ class Orchestrator(JobControl):
             raise InvalidInput(f"a decision is `approve` or `reject`, not {decision!r:.40}")
         head = await self.find(run_id, owner)
 
-        def request() -> None:
-            now = self._store.head(head["run"])
-            state = self._views.state(now)
+        def words(now: Head, state: RunState) -> Asked:
             task = next((t.name for t in state.tasks.values() if t.gate == "open"), None)
             if task is None or now["state"] in ENDED:
                 raise Conflict(f"run {now['run'][-6:]} has no open gate")
@@ -383,9 +402,9 @@ class Orchestrator(JobControl):
             waiting = now["state"] == "waiting" and decision == "approve"
             if waiting:
                 events.append(draft("run.resumed", by=owner or "admin"))
-            self._store.request(head["run"], events, "pending" if waiting else None)
+            return Asked(events, "pending" if waiting else None)
 
-        await self._do(request)
+        await self._do(ask, self._store, self._views, head["run"], words)
         return await self._changed(head["run"])
 
     async def delete(self, run_id: str, owner: str | None) -> None:

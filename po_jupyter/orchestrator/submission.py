@@ -12,13 +12,16 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from po_jupyter.engine.python_task import module_of
 from po_jupyter.errors import Forbidden, InvalidInput, InvalidPipeline, InvalidSeed, PoError, Violation
 from po_jupyter.model.event import draft
-from po_jupyter.model.pipeline import Budget, Pipeline
+from po_jupyter.model.pipeline import Pipeline, RunBudget
 from po_jupyter.model.reading import check_pipeline, read_pipeline
 from po_jupyter.model.seed import Seed, read_seed
-from po_jupyter.model.violations import violations_of
+from po_jupyter.model.violations import did_you_mean, violations_of
+from po_jupyter.orchestrator.interpreters import check_modules, problem_of
 from po_jupyter.store.base import NewRun
+from po_jupyter.telemetry.correlation import request_id
 
 
 class Options(BaseModel):
@@ -39,14 +42,17 @@ class Submission(BaseModel):
     seed: Any = None
     idempotency_key: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     priority: Annotated[int, Field(ge=-100, le=100)] = 0
-    budget: Budget | None = None
+    budget: RunBudget | None = None
     interpreter: Annotated[str, Field(max_length=4096)] | None = None
     cwd: Annotated[str, Field(max_length=4096)] | None = None
     options: Options = Options()
 
 
 def read(body: object, *, code_allowed: bool) -> Submission:
-    """The submission that a decoded body is. Raises InvalidInput with every violation, Forbidden."""
+    """The submission that a decoded body is. Looks at the disk: call it in a thread.
+
+    Raises InvalidInput with every violation, Forbidden.
+    """
     if not isinstance(body, dict):
         raise InvalidInput("the body is an object with `pipeline` and `seed`")
     try:
@@ -57,25 +63,22 @@ def read(body: object, *, code_allowed: bool) -> Submission:
             violations=violations_of(error, known=tuple(Submission.model_fields), what="a submission"),
         ) from None
     found: list[Violation] = []
-    if submission.interpreter is not None and not (
-        os.path.isabs(submission.interpreter) and os.access(submission.interpreter, os.X_OK)
-    ):
-        found.append(
-            Violation("interpreter", f"there is no Python at {submission.interpreter!r}; give an absolute path")
-        )
+    if submission.interpreter is not None and not code_allowed:
+        raise Forbidden("this orchestrator does not let a run choose its interpreter")
+    if submission.interpreter is not None and (problem := problem_of(submission.interpreter)) is not None:
+        found.append(Violation("interpreter", problem))
     if submission.cwd is not None and not (os.path.isabs(submission.cwd) and os.path.isdir(submission.cwd)):
         found.append(Violation("cwd", f"there is no directory {submission.cwd!r}; give an absolute path"))
     if found:
         raise InvalidInput("the run cannot be started:", violations=found)
-    if submission.interpreter is not None and not code_allowed:
-        raise Forbidden("this orchestrator does not let a run choose its interpreter")
     return submission
 
 
 def check(
-    submission: Submission, registered: Callable[[str], Pipeline], *, code_allowed: bool
+    submission: Submission, registered: Callable[[str], Pipeline], *, code_allowed: bool, modules: bool = True
 ) -> tuple[Pipeline, Seed]:
-    """Pipeline and seed, checked with everything that can be known before the run starts.
+    """Pipeline and seed, checked with everything that can be known before the run starts. With `modules` also
+    that the run's interpreter finds the modules of its Python tasks.
 
     Raises InvalidPipeline, InvalidSeed, NotFound (no such registered pipeline), Forbidden. When both
     pipeline and seed are wrong, one InvalidInput has the violations of both.
@@ -111,10 +114,33 @@ def check(
     assert seed is not None
     if not code_allowed and any(t.source is not None for t in pipeline.tasks):
         raise Forbidden("this orchestrator runs no code that comes with a pipeline (`source`)")
+    if not code_allowed and submission.cwd is not None and any(module_of(t) for t in pipeline.tasks):
+        # Whoever chooses the directory chooses what a module's name means there.
+        raise Forbidden("this orchestrator does not let a run choose the directory of its modules (`cwd`)")
     from po_jupyter.engine.check import check as check_engine
 
-    check_engine(pipeline, seed)
+    check_engine(pipeline.model_copy(update={"budget": _budget(submission, pipeline)}), seed)
+    check_tasks(submission.budget, pipeline)
+    if modules:
+        check_modules(pipeline, submission.interpreter, submission.cwd)
     return pipeline, seed
+
+
+def _budget(submission: Submission, pipeline: Pipeline) -> RunBudget:
+    given = submission.budget.model_dump(exclude_none=True) if submission.budget else {}
+    return RunBudget.model_validate({**pipeline.budget.model_dump(exclude_none=True), **given})
+
+
+def check_tasks(budget: RunBudget | None, pipeline: Pipeline) -> None:
+    """Every task that a budget names is one of the pipeline. Raises InvalidInput."""
+    names = [t.name for t in pipeline.tasks]
+    found = [
+        Violation(f"budget.tasks.{name}", f"there is no task {name!r}{did_you_mean(name, names)}")
+        for name in (budget.tasks if budget else ())
+        if name not in names
+    ]
+    if found:
+        raise InvalidInput(violations=found)
 
 
 def new_id() -> str:
@@ -124,10 +150,7 @@ def new_id() -> str:
 
 def new_run(submission: Submission, pipeline: Pipeline, seed: Seed, owner: str) -> NewRun:
     """What `create_run` makes durable."""
-    budget = {
-        **pipeline.budget.model_dump(exclude_none=True),
-        **(submission.budget.model_dump(exclude_none=True) if submission.budget else {}),
-    }
+    budget = {k: v for k, v in _budget(submission, pipeline).model_dump(exclude_none=True).items() if v}
     definition = {
         "pipeline": pipeline.to_json(),
         "seed": seed.model_dump(mode="json", exclude_none=True),
@@ -139,6 +162,7 @@ def new_run(submission: Submission, pipeline: Pipeline, seed: Seed, owner: str) 
     created = draft(
         "run.created", name=seed.name, pipeline=pipeline.name, version=pipeline.version,
         tasks=[{"name": t.name, "kind": t.kind} for t in pipeline.tasks], owner=owner, budget=budget,
+        request=request_id.get(),
     )  # fmt: skip
     return NewRun(
         run=new_id(), owner=owner, pipeline=pipeline.name, version=pipeline.version, name=seed.name,

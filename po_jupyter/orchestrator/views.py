@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from threading import Lock
 from typing import Any
@@ -96,7 +96,7 @@ class Views:
         for name, now in folded.tasks.items():
             if (task is None or name == task) and now.output is not None:
                 value = self._store.payload(head["run"], Ref(*now.output))
-                mapped = marked(value)
+                mapped = marked(value) if now.items is not None else None
                 if mapped is not None:
                     rows = self._rows.table(head, mapped)
                     value = list(expand(self._store, head["run"], value, rows))
@@ -118,16 +118,36 @@ class Views:
         wanted = {"done": DONE, "failed": FAILED}.get(state or "")
         return self._rows.page(head, task, wanted, start, limit)
 
-    def calls(self, head: Head, task: str | None = None) -> Iterator[dict[str, Any]]:
-        """The journal, in order, without the answers: `{n, key, kind, ...}`."""
-        for record in self._store.records(head["run"]):
-            for call in record["calls"]:
-                if task is None or _task_of(call, record) == task:
-                    yield {
-                        "n": record["n"],
-                        "at": record["at"],
-                        **{k: v for k, v in call.items() if k != "answer"},
-                    }
+    def calls(self, head: Head, task: str | None = None, state: str | None = None) -> Iterator[dict[str, Any]]:
+        """The journal, in order, without the answers: `{n, key, kind, state, ...}`.
+
+        A response is `done` or `failed`. An intent is `answered`; or `in_flight` while the worker that
+        wrote it has the run; or `unknown`: it was about to be sent, and nobody knows what came of it (P3).
+        """
+        calls = [
+            (record, call)
+            for record in self._store.records(head["run"])
+            for call in record["calls"]
+            if task is None or _task_of(call, record) == task
+        ]
+        answers = Counter(call["key"] for _, call in calls if call["kind"] == "response")
+        intents = Counter(call["key"] for _, call in calls if call["kind"] == "intent")
+        for record, call in calls:
+            key = call["key"]
+            if call["kind"] == "response":
+                now = "done" if call.get("ok") else "failed"
+            else:
+                # Of several intents the last is the one that was answered.
+                intents[key] -= 1
+                if intents[key] < answers[key]:
+                    now = "answered"
+                elif record["fence"] == head["fence"] and head["state"] == "running" and not intents[key]:
+                    now = "in_flight"
+                else:
+                    now = "unknown"
+            if state is None or state == now:
+                shown = {k: v for k, v in call.items() if k != "answer"}
+                yield {"n": record["n"], "at": record["at"], "state": now, **shown}
 
 
 def _task_of(call: dict[str, Any], record: Record) -> str | None:

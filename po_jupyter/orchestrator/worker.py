@@ -18,6 +18,7 @@ import structlog
 
 from po_jupyter.config import Settings
 from po_jupyter.engine import deadline
+from po_jupyter.engine.descriptors import descriptors
 from po_jupyter.engine.drive import drive
 from po_jupyter.engine.work import Work
 from po_jupyter.errors import StaleFence, StoreError
@@ -30,13 +31,15 @@ from po_jupyter.orchestrator.uplink import Uplink
 from po_jupyter.store.base import Head, Lease, Store
 from po_jupyter.store.disk import DiskStore
 from po_jupyter.telemetry import logging
+from po_jupyter.telemetry.correlation import request_id
 
 log = structlog.get_logger("po_jupyter.worker")
 
 
 def main(request: Mapping[str, Any], settings: Settings) -> int:
     """Do the run of `request` `{run, address, expect, watched, shards}`; the exit status of the process."""
-    logging.configure_worker(settings, run=request["run"])
+    logging.configure_worker(settings, run=request["run"], token=request.get("log_token"))
+    descriptors.own()  # after the log took its own: what libraries print goes to the stage that runs
     # Not `asyncio.run`: it would wait for threads in which user code still blocks. The zygote's child ends with
     # `os._exit` right after this returns.
     loop = asyncio.new_event_loop()
@@ -50,6 +53,8 @@ def main(request: Mapping[str, Any], settings: Settings) -> int:
     except StoreError as error:
         log.error("the store failed", error=error.message, hint=error.hint)
         return STORE_FAILED
+    finally:
+        logging.flush()
 
 
 async def _work(request: Mapping[str, Any], settings: Settings) -> int:
@@ -73,6 +78,7 @@ async def _work(request: Mapping[str, Any], settings: Settings) -> int:
             say=link.text, watched=lambda: link.watched, committed=link.committed,
             run_dir=settings.data_dir / "runs" / run,
         )  # fmt: skip
+        request_id.set(work.state.request)
         link.on_look = link.on_cancel = work.cancel_hint
         link.on_drain = work.drain
         loop.add_signal_handler(signal.SIGTERM, work.drain)

@@ -191,8 +191,8 @@ def become_worker(request: dict[str, Any], settings: Any) -> int:
     for fd in (null, output):
         if fd > 2:
             os.close(fd)
-    # Most of it is what the zygote has already, and what is not written does not have to be copied. Plain loops:
-    # set operations ask abstract base classes, whose first answers in a process cost a millisecond.
+    # Most of it is what the zygote has already, and what is not written does not have to be copied. In plain
+    # loops: set operations ask abstract base classes, whose first answers in a process cost a millisecond.
     env = request["env"]
     for name in [name for name in os.environ if name not in env]:
         del os.environ[name]

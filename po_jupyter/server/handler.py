@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 from collections.abc import Awaitable
 from contextlib import suppress
 from http.client import responses
 from typing import TYPE_CHECKING, Any, get_args
 from urllib.parse import quote
 
+import structlog
 from jupyter_server._tz import utcnow
 from jupyter_server.base.call_context import CallContext
 from jupyter_server.base.handlers import JupyterHandler
@@ -22,11 +24,13 @@ from po_jupyter.errors import Forbidden, InvalidInput, NotFound, PoError, Unauth
 from po_jupyter.model.violations import violations_of
 from po_jupyter.server import auth
 from po_jupyter.server.routes import Answer, Call, File, Route, Streamed, Table
+from po_jupyter.telemetry import correlation
 from po_jupyter.telemetry.logging import redactor
 
 if TYPE_CHECKING:
     from po_jupyter.server.extension import PoExtension
 
+_log = structlog.get_logger("po_jupyter.server")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _CODES = {401: Unauthenticated, 403: Forbidden, 404: NotFound}
 
@@ -61,6 +65,27 @@ class ApiHandler(JupyterHandler):
         self.set_header("Content-Type", "application/json; charset=utf-8")
         self.set_header("Cache-Control", "no-store")
         self.set_header("X-Content-Type-Options", "nosniff")
+        if not hasattr(self, "_request_id"):
+            self._request_id = correlation.accepted(self.request.headers.get(correlation.HEADER))
+            self._began = time.monotonic()
+        self.set_header(correlation.HEADER, self._request_id)
+
+    def on_finish(self) -> None:
+        """A line for each request; for those that change nothing only when DEBUG is asked for."""
+        if self._upload is not None:
+            self._upload.drop()  # nothing is left to drop when it was kept
+        super().on_finish()
+        say = _log.debug if self.request.method in ("GET", "HEAD") else _log.info
+        principal = getattr(self, "_principal", None)
+        say(
+            "request",
+            method=self.request.method,
+            path=str(self.path_kwargs.get("path") or ""),
+            status=self.get_status(),
+            seconds=round(time.monotonic() - self._began, 3),
+            owner=principal.owner if principal is not None else None,
+            request=self._request_id,
+        )
 
     def set_cors_headers(self) -> None:
         """None: no other site reads these answers."""
@@ -75,6 +100,7 @@ class ApiHandler(JupyterHandler):
     async def prepare(self) -> None:  # type: ignore[override]  # the base redirects to a login page; an API never does
         # A refusal is kept until the body has passed by (and was dropped): the web server closes the connection
         # of an answer that overtakes its request, and the caller might see a reset instead of the reason.
+        correlation.request_id.set(self._request_id)
         try:
             await self._admit()
         except Exception as error:
@@ -162,11 +188,6 @@ class ApiHandler(JupyterHandler):
         except Exception as error:
             self._refusal = error
 
-    def on_finish(self) -> None:
-        if self._upload is not None:
-            self._upload.drop()  # nothing is left to drop when it was kept
-        super().on_finish()
-
     # -- the call -------------------------------------------------------------------------------
     async def _serve(self, path: str | None = None) -> None:
         if self._refusal is not None:
@@ -199,6 +220,7 @@ class ApiHandler(JupyterHandler):
             self.set_header("Content-Type", "application/octet-stream")
             name = quote(result.name, safe="")
             self.set_header("Content-Disposition", f"attachment; filename*=UTF-8''{name}")
+            self.set_header("Content-Security-Policy", "default-src 'none'; sandbox")
             self.finish(result.content)
             return
         answer = result if isinstance(result, Answer) else Answer(result)

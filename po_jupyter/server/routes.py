@@ -24,12 +24,14 @@ from po_jupyter.server.shapes import (
     DeadQuery,
     DefinitionBody,
     EmptyBody,
+    EstimateBody,
     EventsQuery,
     ExportQuery,
     ForkBody,
     GateBody,
     ItemsQuery,
     ListRuns,
+    LogsQuery,
     OutputsQuery,
     Query,
     RequeueBody,
@@ -144,6 +146,12 @@ async def submit(call: Call) -> Any:
     body = call.body.model_dump(exclude_none=True)
     view, created = await call.orchestrator.submit(body, owner=call.owner, code_allowed=call.code_allowed)
     return Answer({"run": stream.dump(view)}, 201 if created else 200)
+
+
+async def estimate(call: Call) -> Any:
+    """What a run would cost: calls, tokens and dollars, estimated; starts nothing."""
+    body = call.body.model_dump(exclude_none=True)
+    return await call.orchestrator.estimate(body, owner=call.owner, code_allowed=call.code_allowed)
 
 
 async def receive_blob(orchestrator: Any, owner: str, path: dict[str, str]) -> Any:
@@ -276,9 +284,16 @@ async def calls(call: Call) -> Any:
     """Calls to models, from the journal."""
     query: CallsQuery = call.query
     rows, cursor = await call.orchestrator.calls(
-        call.path["id"], call.owner, query.task, cursor=query.cursor, limit=query.limit
+        call.path["id"], call.owner, query.task, cursor=query.cursor, limit=query.limit, state=query.state
     )
     return {"calls": rows, "next": cursor}
+
+
+async def logs(call: Call) -> Any:
+    """What the stages of a run printed: the end of each log."""
+    query: LogsQuery = call.query
+    found = await call.orchestrator.logs(call.path["id"], call.owner, query.task, query.stage)
+    return {"logs": found}
 
 
 async def run_events(call: Call) -> Any:
@@ -303,9 +318,7 @@ async def all_events(call: Call) -> Any:
 async def export(call: Call) -> Any:
     """Ended runs, the newest first, as lines of JSON (ndjson)."""
     query: ExportQuery = call.query
-    return Streamed(
-        stream.ended_runs(call.orchestrator, call.owner, query.state, query.pipeline), media=LINES
-    )
+    return Streamed(stream.ended_runs(call.orchestrator, call.owner, query.state, query.pipeline), media=LINES)
 
 
 async def usage(call: Call) -> Any:
@@ -324,9 +337,7 @@ async def clean(call: Call) -> Any:
 async def audit(call: Call) -> Any:
     """Who changed what, and when; the newest first."""
     query: AuditQuery = call.query
-    entries, cursor = await asyncio.to_thread(
-        call.extension.audit.read, cursor=query.cursor, limit=query.limit
-    )
+    entries, cursor = await asyncio.to_thread(call.extension.audit.read, cursor=query.cursor, limit=query.limit)
     return {"entries": entries, "next": cursor}
 
 
@@ -423,6 +434,7 @@ TABLE = Table(
         Route("GET", "blobs/{sha256}", READ, get_blob),
         Route("PUT", "blobs/{sha256}", WRITE, put_blob, success=201, receive=receive_blob),
         Route("POST", "runs", WRITE, submit, body=SubmitBody, success=201, asks_code=True),
+        Route("POST", "runs/estimate", READ, estimate, body=EstimateBody, asks_code=True),
         Route("GET", "runs", READ, list_runs, query=ListRuns),
         Route("GET", "runs/export", READ, export, query=ExportQuery, streams=True, media=LINES),
         Route("GET", "runs/{id}", READ, get_run),
@@ -437,6 +449,7 @@ TABLE = Table(
         Route("GET", "runs/{id}/artifacts/{path}", READ, artifact, media="application/octet-stream"),
         Route("GET", "runs/{id}/items", READ, items, query=ItemsQuery),
         Route("GET", "runs/{id}/calls", READ, calls, query=CallsQuery),
+        Route("GET", "runs/{id}/logs", READ, logs, query=LogsQuery),
         Route("GET", "runs/{id}/events", READ, run_events, query=EventsQuery, streams=True, media=EVENTS),
         Route("GET", "events", READ, all_events, streams=True, media=EVENTS),
         Route("GET", "usage", READ, usage),

@@ -86,8 +86,16 @@ class CallsQuery(Query):
     """Calls of a run, or of one of its tasks."""
 
     task: Name | None = None
+    state: Literal["done", "failed", "answered", "in_flight", "unknown"] | None = None
     cursor: Cursor = None
     limit: Annotated[int, Field(ge=1, le=1000)] = 200
+
+
+class LogsQuery(Query):
+    """Logs of a run, of one of its tasks, or of one stage."""
+
+    task: Name | None = None
+    stage: Name | None = None
 
 
 class EventsQuery(Query):
@@ -114,6 +122,15 @@ class SubmitBody(_Body):
     budget: dict[str, Any] | None = None
     interpreter: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
     cwd: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+    options: Options | None = None
+
+
+class EstimateBody(_Body):
+    """What POST runs takes, as far as it matters for the cost."""
+
+    pipeline: Any = None
+    seed: Any
+    budget: dict[str, Any] | None = None
     options: Options | None = None
 
 

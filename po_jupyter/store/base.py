@@ -154,8 +154,18 @@ class Store(Protocol):
     def commit(self, lease: Lease, commit: Commit) -> Head:
         """One transaction (P2). StaleFence when the lease is not the newest; then nothing was written."""
 
-    def request(self, run: str, events: Sequence[Mapping[str, Any]], state: str | None = None) -> Head:
+    def request(
+        self,
+        run: str,
+        events: Sequence[Mapping[str, Any]],
+        state: str | None = None,
+        *,
+        after: int | None = None,
+    ) -> Head:
         """Append events without holding the run: what people ask for (cancel, a gate's decision, resume).
+
+        With `after` only when record `after` is still the last one: Moved otherwise, and nothing was written.
+        So what the caller read in order to decide is what still holds.
 
         A worker sees them in the log when its next commit answers a head that went further than it wrote.
         """

@@ -79,12 +79,18 @@ class Blobs:
             try:
                 rows = self.info(owner, ref.sha256)["rows"]
             except NotFound:
-                found.append(Violation(where, f"`{where}`: the file of its rows, {ref.sha256[:12]}..., is not here"))
+                found.append(
+                    Violation(where, f"`{where}`: the file of its rows, {ref.sha256[:12]}..., is not here")
+                )
                 continue
             if rows != ref.rows:
-                found.append(Violation(where, f"`{where}`: its file has {rows} rows, and `count` says {ref.rows}"))
+                found.append(
+                    Violation(where, f"`{where}`: its file has {rows} rows, and `count` says {ref.rows}")
+                )
         if found:
-            raise InvalidSeed("the seed cannot be used:", violations=found, hint="PUT blobs/SHA256 comes first.")
+            raise InvalidSeed(
+                "the seed cannot be used:", violations=found, hint="PUT blobs/SHA256 comes first."
+            )
 
 
 class Receiver:

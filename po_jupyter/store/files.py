@@ -14,7 +14,7 @@ import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from po_jupyter.errors import InvalidInput, NotFound, StoreUnusable
 from po_jupyter.store import place
@@ -63,9 +63,7 @@ def _write(parent: int | None, where: Path, name: str, data: bytes | bytearray |
     sync(parent)
 
 
-def _rename(
-    from_fd: int | None, from_: Path, source: str, to_fd: int | None, to: Path, target: str
-) -> None:
+def _rename(from_fd: int | None, from_: Path, source: str, to_fd: int | None, to: Path, target: str) -> None:
     if from_fd is not None and to_fd is not None:
         os.replace(source, target, src_dir_fd=from_fd, dst_dir_fd=to_fd)
     else:
@@ -149,16 +147,38 @@ class Tree:
         with self._errors(name, "written"), self._parent(name, make=True) as (fd, where, last):
             _write(fd, where, last, data, mode)
 
-    def read(self, name: str, *, limit: int | None = None) -> bytes:
-        """The content of a regular file. InvalidInput when it is anything else or longer than `limit` bytes."""
+    def append(self, name: str, data: bytes, *, mode: int = 0o600) -> None:
+        """Add to the end of a file, which is made when missing. Of a crash or a full disk a part may be
+        left."""
+        with self._errors(name, "written"), self._parent(name, make=True) as (fd, where, last):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | _FILE | getattr(os, "O_NONBLOCK", 0)
+            file = os.open(last if fd is not None else where / last, flags, mode, dir_fd=fd)
+            try:
+                if not stat.S_ISREG(os.fstat(file).st_mode):
+                    raise InvalidInput(f"{name[:80]!r} is not a regular file")
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[os.write(file, rest) :]
+                os.fsync(file)
+            finally:
+                os.close(file)
+            sync(fd)
+
+    def open(self, name: str) -> BinaryIO:
+        """A regular file, open for reading: close it. InvalidInput when it is anything else."""
         with self._errors(name, "read"), self._parent(name) as (fd, where, last):
             # O_NONBLOCK: a pipe that somebody put there is refused, not waited for.
             flags = os.O_RDONLY | _FILE | getattr(os, "O_NONBLOCK", 0)
             file = os.open(last if fd is not None else where / last, flags, dir_fd=fd)
-            with os.fdopen(file, "rb") as opened:
-                if not stat.S_ISREG(os.fstat(file).st_mode):
-                    raise InvalidInput(f"{name[:80]!r} is not a regular file")
-                data = opened.read() if limit is None else opened.read(limit + 1)
+            if not stat.S_ISREG(os.fstat(file).st_mode):
+                os.close(file)
+                raise InvalidInput(f"{name[:80]!r} is not a regular file")
+            return os.fdopen(file, "rb")
+
+    def read(self, name: str, *, limit: int | None = None) -> bytes:
+        """The content of a regular file. InvalidInput when it is anything else or longer than `limit` bytes."""
+        with self._errors(name, "read"), self.open(name) as opened:
+            data = opened.read() if limit is None else opened.read(limit + 1)
         if limit is not None and len(data) > limit:
             raise InvalidInput(f"{name[:80]!r} is larger than {limit} bytes")
         return data
@@ -282,4 +302,3 @@ def sweep(directory: Path) -> int:
         with contextlib.suppress(OSError):
             os.unlink(path)
     return len(found)
-

@@ -24,7 +24,7 @@ from functools import partial
 from hashlib import sha256
 from typing import Any, TypeVar, cast
 
-from po_jupyter.errors import Conflict, InvalidInput, NotFound, StaleFence
+from po_jupyter.errors import Conflict, InvalidInput, Moved, NotFound, StaleFence
 from po_jupyter.model.event import now
 from po_jupyter.model.run import ENDED
 from po_jupyter.store import documents, index, log, payloads
@@ -239,12 +239,21 @@ class RowStore(ABC):
 
         return self._run(lease.run, work, write=True)
 
-    def request(self, run: str, events: Sequence[Mapping[str, Any]], state: str | None = None) -> Head:
-        return self._run(
-            run,
-            lambda rows: log.append(rows, log.head_of(rows, run), Commit(events=events, state=state)),
-            write=True,
-        )
+    def request(
+        self,
+        run: str,
+        events: Sequence[Mapping[str, Any]],
+        state: str | None = None,
+        *,
+        after: int | None = None,
+    ) -> Head:
+        def work(rows: Rows) -> Head:
+            head = log.head_of(rows, run)
+            if after is not None and head["n"] != after:
+                raise Moved(f"somebody else wrote to run {run} meanwhile")
+            return log.append(rows, head, Commit(events=events, state=state))
+
+        return self._run(run, work, write=True)
 
     def records(self, run: str, *, after: int = 0, limit: int | None = None) -> Iterator[Record]:
         last = self.head(run)["n"]  # here and not in the generator: NotFound is raised by the call itself

@@ -64,6 +64,20 @@ class FakeRun:
     def events(self, since: int = 0) -> list[dict[str, Any]]:
         return [e for e in self.history if e["offset"] > since]
 
+    def logs(self, task: str | None = None, stage: str | None = None) -> list[dict[str, Any]]:
+        self.asked.append(("logs", (task, stage)))
+        text = "hello \x1b[2Jthere\n"
+        return [
+            {
+                "task": task,
+                "stage": "inference",
+                "name": "inference.log",
+                "bytes": 99_999,
+                "text": text,
+                "cut": True,
+            }
+        ]
+
     def cancel(self) -> None:
         self.asked.append(("cancel", None))
 
@@ -82,6 +96,14 @@ class FakeRun:
 
     def reject(self, note: str = "") -> None:
         self.asked.append(("reject", note))
+
+
+ESTIMATE: dict[str, Any] = {
+    "estimated": True, "pipeline": "tickets", "calls": 3, "input_tokens": 120, "output_tokens_max": 300,
+    "cost": {"expected": None, "worst": 0.25}, "budget": {}, "unknown": ["the price of x"],
+    "tasks": [{"name": "label", "kind": "prompt", "model": "m", "rows": 3, "calls": 3, "calls_max": 9,
+               "input_tokens": 120, "output_tokens_max": 300, "cost": {"expected": None, "worst": 0.25}}],
+}  # fmt: skip
 
 
 class FakeClient:
@@ -123,6 +145,10 @@ class FakeClient:
 
     def pipelines(self) -> list[dict[str, Any]]:
         return [{"name": "tickets", "version": "1.0.0", "revision": "abcdef123456789", "tasks": ["label"]}]
+
+    def estimate(self, pipeline: Any, seed: Any = None, *, limit: int | None = None) -> dict[str, Any]:
+        self.estimated = (pipeline.name, seed, limit)
+        return ESTIMATE
 
     def submit(self, pipeline: Any, seed: Any = None, **options: Any) -> FakeRun:
         self.submitted.append((pipeline, seed, options))

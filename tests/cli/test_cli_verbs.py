@@ -34,7 +34,9 @@ def test_run_follows_in_plain_lines_and_ends_with_the_states_code(po: Any, clien
     pipeline, seed, options = client.submitted[0]
     assert pipeline.name == "tickets"
     assert seed == [{"text": "a"}]
-    assert options == {"limit": 3, "budget": 2.0, "fresh": True, "idempotency_key": None, "priority": None}
+    assert options == {
+        "limit": 3, "budget": {"usd": 2.0}, "fresh": True, "idempotency_key": None, "priority": None,
+    }  # fmt: skip
     assert "tickets 1.0.0 · run be7f3a" in out
     assert "label done" in out
     assert "18.2k tokens" in out
@@ -295,3 +297,46 @@ def test_models_and_pipelines_are_listed(po: Any, client: Any) -> None:
     assert {"openai", "local"} <= {m["provider"] for m in json.loads(po("models", "--json")[1])}
     assert "abcdef123456" in po("pipelines")[1]
     assert json.loads(po("pipelines", "--json")[1])[0]["name"] == "tickets"
+
+
+def test_an_estimate_starts_nothing_by_either_name(po: Any, client: Any) -> None:
+    """G1: `po estimate` and `po run --dry-run` say the same, marked as an estimate."""
+    said = []
+    for words in (["estimate", "tickets"], ["run", "tickets", "--dry-run"]):
+        code, out, _ = po(*words, "--seed", '[{"text": "a"}]', "--limit", "2")
+        assert code == 0
+        assert client.estimated == ("tickets", [{"text": "a"}], 2)
+        said.append(out)
+    assert said[0] == said[1]
+    assert "tickets (estimate, nothing was started): at least 3 calls" in said[0]
+    assert "not in these numbers: the price of x" in said[0]
+    assert client.submitted == []
+    code, out, _ = po("estimate", "tickets", "--json")
+    assert json.loads(out)["cost"]["worst"] == 0.25
+
+
+def test_budgets_of_a_run_and_of_its_tasks(po: Any, client: Any) -> None:
+    """G1."""
+    client.runs_there = [fake_run(view("failed"))]
+    po("resume", "be7f3a", "--budget", "5", "--budget", "label=0.5", "--no-follow")
+    (_, options), *_ = client.runs_there[0].asked
+    assert options["budget"] == {"usd": 5.0, "tasks": {"label": {"usd": 0.5}}}
+
+
+def test_logs_of_a_stage_are_safe_to_print(po: Any, client: Any) -> None:
+    """B5, P6."""
+    client.runs_there = [fake_run(view())]
+    code, out, _ = po("logs", "be7f3a", "--task", "label", "--stage", "inference")
+    assert code == 0
+    assert client.runs_there[0].asked == [("logs", ("label", "inference"))]
+    assert "label/inference.log (its end; 99,999 bytes)" in out
+    assert "\x1b" not in out
+    assert po("logs", "--task", "x")[0] == 2
+
+
+def test_a_budget_that_is_nearly_spent_is_said(po: Any, client: Any) -> None:
+    """G1: 80 %, in the words that the cell and the panel have too."""
+    warning = {"scope": "run", "fraction": 0.834, "used": {"usd": 1.7, "tokens": 5}, "budget": {"usd": 2.0}}
+    client.runs_there = [fake_run(view("waiting", warnings=[warning], budget={"usd": 2.0}))]
+    _, out, _ = po("status", "be7f3a")
+    assert "83 % of the budget used" in out

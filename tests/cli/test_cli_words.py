@@ -89,7 +89,7 @@ BAD: dict[str, tuple[list[str], list[str]]] = {
     "too many arguments": (["cancel", "a", "b"], ["unexpected extra argument"]),
     "a limit of zero": (["run", "x", "--limit", "0"], ["--limit", "0 is not in the range x>=1"]),
     "a limit of letters": (["runs", "--limit", "many"], ["--limit", "'many' is not a valid integer"]),
-    "a budget of nothing": (["run", "x", "--budget", "0"], ["--budget", "0.0 is not in the range x>0"]),
+    "a budget of nothing": (["run", "x", "--budget", "0"], ["--budget", "'0' is not an amount of US dollars"]),
     "a state that is none": (["runs", "--state", "runing"], ["--state", "running"]),
     "two ways to resume": (["resume", "x", "--only-failed", "--from-task", "a"], ["exclude each other"]),
     "a verb of config that is none": (["config", "shwo"], ["shwo"]),

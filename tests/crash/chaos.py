@@ -254,7 +254,7 @@ class Chaos:
 
     async def _all_ended(self) -> None:
         self._moved = time.monotonic()
-        while self.open and time.monotonic() - self._moved < STUCK:  # noqa: ASYNC110
+        while self.open and time.monotonic() - self._moved < STUCK:
             await asyncio.sleep(0.2)
         for run, made in self.open.items():
             head = self.store.head(run)

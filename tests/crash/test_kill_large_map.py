@@ -60,9 +60,7 @@ async def test_a_map_killed_in_the_middle_has_each_outcome_once(tmp_path: Path) 
     store = DiskStore(tmp_path / "store")
     outcomes = Counter(item["index"] for record in store.records(view.id) for item in record["items"])
     crashes = [e for e in store.events(view.id, limit=10**6) if e["type"] == "worker.crashed"]
-    answered = Counter(
-        c["key"] for r in store.records(view.id) for c in r["calls"] if c["kind"] == "response"
-    )
+    answered = Counter(c["key"] for r in store.records(view.id) for c in r["calls"] if c["kind"] == "response")
     store.close()
     assert outcomes == Counter(range(ROWS))
     assert len(crashes) == 2

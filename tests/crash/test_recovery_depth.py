@@ -145,7 +145,7 @@ async def test_a_suspended_machine_costs_nothing(tmp_path: Path) -> None:
     first = {**one("one", STEPS), "timeout": 2.5, "retry": {"max_attempts": 1}}
     run = server.submit(body(first, {**task("two", seconds=0.3), "timeout": 2.0}))
     store = DiskStore(tmp_path / "store")
-    while not any(e["type"] == "task.started" for e in store.events(run)):  # noqa: ASYNC110
+    while not any(e["type"] == "task.started" for e in store.events(run)):
         await asyncio.sleep(0.02)
     everybody = [server.process.pid, *processes_of(tmp_path)]
     for pid in everybody:
@@ -154,7 +154,7 @@ async def test_a_suspended_machine_costs_nothing(tmp_path: Path) -> None:
     for pid in everybody:
         os.kill(pid, signal.SIGCONT)
     async with asyncio.timeout(10):
-        while store.head(run)["state"] != "done":  # noqa: ASYNC110
+        while store.head(run)["state"] != "done":
             await asyncio.sleep(0.05)
     events = store.events(run)
     store.close()
@@ -196,7 +196,7 @@ async def test_a_stopped_server_gives_way_and_comes_back_as_the_second_one(tmp_p
         await until_task(second, view.id, "t0")
         server.process.send_signal(signal.SIGSTOP)
         async with asyncio.timeout(6):
-            while not second.meta()["orchestrator"]["holder"]:  # noqa: ASYNC110
+            while not second.meta()["orchestrator"]["holder"]:
                 await asyncio.sleep(0.05)
         server.process.send_signal(signal.SIGCONT)
         # It serves on, and pokes the new holder, which is this process: not on its loop.
@@ -247,7 +247,7 @@ async def test_a_graceful_stop_leaves_no_process_and_the_next_start_goes_on(tmp_
     plain = server.submit(body(*(task(f"t{i}", seconds=0.3) for i in range(4))))
     child = int(await appears(note))
     store = DiskStore(tmp_path / "store")
-    while not any(e.get("task") == "two" for e in store.events(blocked)):  # noqa: ASYNC110
+    while not any(e.get("task") == "two" for e in store.events(blocked)):
         await asyncio.sleep(0.02)
     store.close()
     await asyncio.to_thread(server.stop)

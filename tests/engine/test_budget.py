@@ -6,11 +6,17 @@ import asyncio
 
 import pytest
 from engine_harness import Bench
+from hypothesis import given
+from hypothesis import strategies as st
 
-from po_jupyter.engine.budget import Budget
+from po_jupyter.engine.budget import Account, Budget
 from po_jupyter.engine.check import check
+from po_jupyter.engine.drive import drive
+from po_jupyter.engine.spending import Amount
+from po_jupyter.engine.state import view
 from po_jupyter.errors import BudgetExceeded, InvalidPipeline
 from po_jupyter.llm.chat import ChatRequest, Message
+from po_jupyter.model.event import draft
 from po_jupyter.model.reading import check_pipeline
 from po_jupyter.model.seed import Seed
 from po_jupyter.model.usage import Usage
@@ -21,7 +27,7 @@ def request(chars: int = 40, answer: int = 100, model: str = "openai:gpt-4o-mini
 
 
 async def test_the_worst_case_is_set_aside_before_the_call() -> None:
-    budget = Budget({"tokens": 300}, Usage())
+    budget = Budget(Account("run", {"tokens": 300}))
     number = await budget.reserve(request())
     with_one = asyncio.ensure_future(budget.reserve(request()))
     two = asyncio.ensure_future(budget.reserve(request(answer=200)))
@@ -39,15 +45,15 @@ async def test_the_worst_case_is_set_aside_before_the_call() -> None:
 
 
 async def test_dollars_and_unknown_prices() -> None:
-    budget = Budget({"usd": 0.0001}, Usage(cost=0.00009))
+    budget = Budget(Account("run", {"usd": 0.0001}, Amount(0.00009)))
     with pytest.raises(BudgetExceeded, match="spent"):
         await budget.reserve(request())
     with pytest.raises(BudgetExceeded, match="unknown"):
-        await Budget({"usd": 1}, Usage()).reserve(request(model="openai:no-such-model"))
+        await Budget(Account("run", {"usd": 1})).reserve(request(model="openai:no-such-model"))
 
 
 async def test_local_models_are_free() -> None:
-    await Budget({"usd": 0.0001}, Usage()).reserve(request(model="fake:echo", answer=10**6))
+    await Budget(Account("run", {"usd": 0.0001})).reserve(request(model="fake:echo", answer=10**6))
 
 
 async def test_a_run_stops_at_its_budget_keeps_what_is_done_and_resumes_with_more(bench: Bench) -> None:
@@ -77,13 +83,129 @@ async def test_what_was_used_before_a_crash_counts(bench: Bench) -> None:
         llm={"model": "fake:echo", "max_tokens": 160},
     )
     assert await bench.go() == "waiting"
-    from po_jupyter.model.event import draft
-
     bench.store.request(
         bench.run, [draft("gate.decided", "b", decision="approve"), draft("run.resumed")], state="pending"
     )
     assert await bench.go() == "failed"
     assert len(bench.fake.requests) == 2
+
+
+async def test_at_80_percent_a_person_is_warned_once_and_after_a_crash_not_again(bench: Bench) -> None:
+    """G1: a warning at 80 %, in the log, the state and the view."""
+    task = {"name": "m", "prompt": "row {{ item }}", "for_each": "range(11)", "max_concurrency": 1}
+    bench.create(
+        [task | {"gate": "ok?"}, {"name": "z", "prompt": "z"}],
+        budget={"tokens": 150},
+        llm={"model": "fake:echo", "max_tokens": 20},
+    )
+    assert await bench.go() == "waiting"
+    (said,) = bench.events("budget.warning")
+    assert said["data"]["scope"] == "run"
+    assert 0.8 <= said["data"]["fraction"] <= 1
+    assert "task" not in said
+    (shown,) = view(bench.work.state, {}).warnings
+    assert shown["budget"]["tokens"] == 150
+    bench.store.request(
+        bench.run, [draft("gate.decided", "m", decision="approve"), draft("run.resumed")], state="pending"
+    )
+    await bench.go()
+    assert len(bench.events("budget.warning")) == 1
+
+
+async def test_a_task_has_a_budget_of_its_own_within_the_run(bench: Bench) -> None:
+    """G1: per map; the other branch goes on, the run is failed, a resume takes more for that task."""
+    rows = {"name": "m", "prompt": "row {{ item }}", "for_each": "range(30)", "budget": {"tokens": 300}}
+    bench.create(
+        [rows, {"name": "other", "prompt": "x", "needs": []}], llm={"model": "fake:echo", "max_tokens": 50}
+    )
+    assert await bench.go() == "failed"
+    state = bench.work.state
+    assert state.error is not None
+    assert state.error["code"] == "budget_exceeded"
+    assert "task 'm'" in state.error["message"]
+    assert "--budget m=N" in state.error["hint"]
+    assert state.tasks["other"].state == "done"
+    bench.resume("m", budget={"tasks": {"m": {"tokens": 100_000}}})
+    assert await bench.go() == "done"
+
+
+async def test_a_lost_call_stays_counted_at_its_worst_case(bench: Bench) -> None:
+    """P3: an unknown outcome is counted in the budget, also by the worker that goes on."""
+    bench.create(
+        [{"name": "a", "prompt": "a"}], budget={"tokens": 250}, llm={"model": "fake:echo", "max_tokens": 100}
+    )
+    bench.fake.hold = True
+    async with bench.worker() as work:
+        driving = asyncio.ensure_future(drive(work))
+        await bench.fake.waiting.wait()
+        driving.cancel()
+        await asyncio.gather(driving, return_exceptions=True)
+    bench.fake.hold = False
+    for lost in (1, 2):
+        async with bench.worker() as work:
+            spent = work.history.spending.of_tasks()["a"].tokens
+            assert 100 * lost < spent < 120 * lost
+            if lost == 1:
+                bench.fake.hold = True
+                bench.fake.waiting.clear()
+                driving = asyncio.ensure_future(drive(work))
+                await bench.fake.waiting.wait()
+                driving.cancel()
+                await asyncio.gather(driving, return_exceptions=True)
+                bench.fake.hold = False
+            else:
+                assert await drive(work) == "failed", "two lost calls and a third do not fit"
+    assert bench.fake.answered == []
+
+
+async def test_who_waits_is_served_in_order_and_may_give_up() -> None:
+    """A large call is not starved by small ones; one that is cancelled leaves nothing behind."""
+    budget = Budget(account := Account("run", {"tokens": 400}))
+    first = await budget.reserve(request(answer=200))
+    large = asyncio.ensure_future(budget.reserve(request(answer=300)))
+    small = asyncio.ensure_future(budget.reserve(request(answer=10)))
+    await asyncio.sleep(0)
+    assert not small.done()
+    large.cancel()
+    await asyncio.gather(large, return_exceptions=True)
+    budget.settle(first, Usage())
+    budget.settle(await small, Usage())
+    assert account.held == Amount()
+    assert account.open == 0
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 120), st.integers(0, 100), st.booleans(), st.integers(0, 3)), max_size=40
+    ),
+    st.integers(50, 2000),
+)
+def test_a_budget_is_never_exceeded_in_any_order(calls: list[tuple[int, int, bool, int]], limit: int) -> None:
+    """G1: whatever calls use up to their worst case, and in whatever order they end, the limit holds."""
+
+    async def go() -> None:
+        account = Account("run", {"tokens": limit})
+        budget = Budget(account)
+        used = 0
+
+        async def one(answer: int, percent: int, known: bool, pause: int) -> None:
+            nonlocal used
+            try:
+                hold = await budget.reserve(request(chars=4, answer=answer, model="fake:x"))
+            except BudgetExceeded:
+                return
+            assert account.used.tokens + account.held.tokens <= limit
+            for _ in range(pause):
+                await asyncio.sleep(0)
+            tokens = hold.worst.tokens * percent // 100 if known else hold.worst.tokens
+            used += tokens
+            budget.settle(hold, Usage(output_tokens=tokens, calls=1) if known else None)
+
+        await asyncio.wait_for(asyncio.gather(*(one(*call) for call in calls)), 5)
+        assert used == account.used.tokens <= limit
+        assert account.held == Amount()
+
+    asyncio.run(go())
 
 
 @pytest.mark.parametrize(

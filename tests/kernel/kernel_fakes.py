@@ -84,6 +84,14 @@ class FakeAio:
         self.calls.append(("runs", how))
         return [self.view], None
 
+    async def estimate(self, body: dict[str, Any]) -> dict[str, Any]:
+        self.estimated = body
+        cost = {"expected": 0.1, "worst": 0.25}
+        return {
+            "estimated": True, "pipeline": "p", "calls": 3, "input_tokens": 9, "output_tokens_max": 9,
+            "cost": cost, "unknown": [], "tasks": [{"name": "hello", "calls": None}],
+        }  # fmt: skip
+
     async def submit(self, body: dict[str, Any]) -> RunView:
         if self.refuse is not None:
             raise self.refuse

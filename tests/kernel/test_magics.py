@@ -416,3 +416,19 @@ def test_unload_takes_everything_away(notebook: Notebook) -> None:
     unload(notebook.shell)
     assert "po" not in notebook.shell.magics_manager.magics["line"]
     assert not hasattr(notebook.shell, "_po_jupyter")
+
+
+def test_a_dry_run_says_what_it_would_cost(notebook: Notebook) -> None:
+    """G1: `--dry-run` of a cell and of `%po run`, and `%po estimate`; nothing is started."""
+    before = len(notebook.aio.bodies)
+    for text in (
+        f"%%po_pipeline p --run --dry-run --seed {{'text': 'a'}}\n{GOOD}",
+        "%po run p --dry-run --seed {'text': 'a'}",
+        "%po estimate p --seed {'text': 'a'} --limit 2",
+    ):
+        said, value = notebook.cell(text)
+        assert value is None
+        assert "p (estimate, nothing was started): 3 calls" in said
+        assert "about $0.100 · at most $0.250" in said
+    assert notebook.aio.estimated["options"] == {"limit": 2}
+    assert len(notebook.aio.bodies) == before, "no run was started"

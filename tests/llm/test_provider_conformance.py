@@ -5,13 +5,12 @@ import asyncio
 import pytest
 import sdk_types as sdk
 
-pytest.register_assert_rewrite("po_jupyter.testing.conformance.provider")
-from po_jupyter.errors import ModelError  # noqa: E402
-from po_jupyter.llm.chat import ChatRequest, Message  # noqa: E402
-from po_jupyter.llm.http import Http  # noqa: E402
-from po_jupyter.llm.providers import Context, specs  # noqa: E402
-from po_jupyter.testing.conformance.provider import KEY, ProviderConformance, load, reply_of  # noqa: E402
-from po_jupyter.testing.model_server import ModelServer  # noqa: E402
+from po_jupyter.errors import ModelError
+from po_jupyter.llm.chat import ChatRequest, Message
+from po_jupyter.llm.http import Http
+from po_jupyter.llm.providers import Context, specs
+from po_jupyter.testing.conformance.provider import KEY, ProviderConformance, load, reply_of
+from po_jupyter.testing.model_server import ModelServer
 
 
 def opened(name, server, http, root=False):

@@ -172,3 +172,9 @@ def test_every_failure_carries_the_command_that_goes_on() -> None:
     gate = _run(state="waiting", gate={"task": "a", "message": "look"})
     assert fmt.next_steps(gate) == ["%po approve 7f3a9c", "%po reject 7f3a9c"]
     assert fmt.next_steps(_run()) == []
+
+
+def test_reused_rows_are_said() -> None:
+    """G17: what an earlier run paid for is visible, in the words of the panel."""
+    items = ItemCounts(total=1000, done=409, failed=3, in_flight=16, reused=400)
+    assert fmt.rows(items) == "412/1000 rows · 3 failed · 400 reused · 16 in flight"

@@ -170,6 +170,27 @@ def test_what_belongs_to_no_run_is_swept(shelf: Shelf) -> None:
     assert sorted(p.name for p in blobs.iterdir()) == [sha[0], sha[2]]
 
 
+def test_rows_that_are_submitted_while_the_runs_are_counted_stay(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P12: a run that was made a moment ago finds its rows."""
+    blob = shelf.settings.data_dir / "blobs" / "owner" / ("a" * 64)
+    blob.parent.mkdir(parents=True)
+    blob.write_bytes(b"x")
+    os.utime(blob, (time.time() - 2 * DAY,) * 2)
+    count = shelf.retention._used_blobs
+
+    def meanwhile() -> set[str]:
+        used = count()
+        os.utime(blob)  # what a submit does first
+        shelf.run("failed", seed={"rows": {"$rows": "a" * 64, "count": 1}})
+        return used
+
+    monkeypatch.setattr(shelf.retention, "_used_blobs", meanwhile)
+    assert shelf.retention.sweep() == 0
+    assert blob.exists()
+
+
 async def test_clean_and_usage_through_the_orchestrator(tmp_path: Path) -> None:
     """G7, B15: a dry run says the same as the deletion; others' runs are not mine to delete."""
     async with orchestrator(tmp_path / "data") as service:

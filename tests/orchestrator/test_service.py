@@ -284,3 +284,38 @@ async def test_text_is_seen_while_it_is_written(tmp_path: Path, monkeypatch: pyt
                         texts.append(note.what["text"])
             assert (await service.outputs(view.id, None))["say"] == answer
             assert "".join(texts) == answer
+
+
+async def test_rows_come_in_pages_while_the_map_goes_on_and_after_a_restart(tmp_path: Path) -> None:
+    """P8, G17: each page is one look at the log's places; a second run says what it took over."""
+    rows = {"name": "m", "prompt": "{{ item }}", "for_each": "range(25)", "max_concurrency": 4}
+    wanted = {
+        "pipeline": {"name": "pages", "llm": {"model": "fake:echo"}, "tasks": [rows]},
+        "seed": {"name": "s", "data": {}},
+    }
+    async with orchestrator(tmp_path) as service:
+        first, _ = await service.submit(wanted, owner="local")
+        assert (await until(service, first.id)).state == "done"
+        seen: list[int] = []
+        cursor: str | None = None
+        while True:
+            page, cursor = await service.items(first.id, None, "m", cursor=cursor, limit=10)
+            seen += [r["index"] for r in page]
+            assert all(r["ok"] and r["output"] == f"echo: {r['index']}" and not r["reused"] for r in page)
+            assert all(r["usage"]["calls"] == 1 for r in page)
+            if cursor is None:
+                break
+        assert seen == list(range(25))
+        again, _ = await service.submit(wanted, owner="local")
+        view = await until(service, again.id)
+        items = view.tasks[0].items
+        assert items is not None
+        assert (items.done, items.reused, view.usage.calls) == (25, 25, 0)
+        assert view.tasks[0].stage == "inference"
+        page, _ = await service.items(again.id, None, "m")
+        assert [(r["output"], r["reused"]) for r in page] == [(f"echo: {i}", True) for i in range(25)]
+        assert (await service.items(again.id, None, "m", state="failed")) == ([], None)
+        outputs = await service.outputs(again.id, None)
+        assert outputs["m"][3] == {"index": 3, "ok": True, "output": "echo: 3", "error": None}
+        fresh, _ = await service.submit({**wanted, "options": {"fresh": True}}, owner="local")
+        assert (await until(service, fresh.id)).usage.calls == 25

@@ -233,3 +233,54 @@ def test_artifacts_are_listed_and_sent_as_files_to_save(real: JupyterProcess, ht
         assert mine.artifact("report/größe.html") == b"<script>alert(1)</script>"
     finally:
         client.close()
+
+
+FILES = """
+name: files
+tasks:
+  - name: write
+    source: |
+      def integration(ctx):
+          print("from the stage")
+          ctx.io.write_artifact("page/evil é.html", "<script>alert(1)</script>")
+          ctx.io.write_artifact("big.bin", b"x" * 3_000_000)
+"""
+
+
+def test_logs_of_stages(http: httpx.Client) -> None:
+    """B5, P6: what a stage printed; an artifact is never shown by a browser, even if it is opened."""
+    run = http.post("runs", json={"pipeline": FILES, "seed": {"name": "s", "data": {}}}).json()["run"]
+    assert finished(http, run["id"])["state"] == "done"
+    page = http.get(f"runs/{run['id']}/artifacts/page/evil%20%C3%A9.html")
+    assert "sandbox" in page.headers["content-security-policy"]
+    logs = http.get(f"runs/{run['id']}/logs", params={"task": "write"}).json()["logs"]
+    assert [(log["stage"], log["text"]) for log in logs] == [("integration", "from the stage\n")]
+    assert http.get(f"runs/{run['id']}/logs", params={"task": "wrote"}).status_code == 404
+
+
+def test_an_estimate_starts_nothing(http: httpx.Client) -> None:
+    """G1."""
+    before = len(http.get("runs").json()["runs"])
+    body = {"pipeline": MAP, "seed": {"name": "s", "data": {"rows": [1, 2, 3]}}}
+    said = http.post("runs/estimate", json=body).json()
+    assert said["estimated"] is True
+    assert said["calls"] == 0
+    assert any("Python" in what for what in said["unknown"])
+    assert len(http.get("runs").json()["runs"]) == before
+    assert http.post("runs/estimate", json={"pipeline": MAP}).status_code == 400
+
+
+def test_a_request_keeps_its_id(http: httpx.Client, real: JupyterProcess) -> None:
+    """R2.4: in the answer, in the run's first event, in the log; an id that is none is replaced."""
+    headers = {"X-Request-Id": "my-cell-7"}
+    body = {"pipeline": FILES, "seed": {"name": "s", "data": {}}}
+    answer = http.post("runs", json=body, headers=headers)
+    assert answer.headers["x-request-id"] == "my-cell-7"
+    run = answer.json()["run"]["id"]
+    events = http.get(f"runs/{run}/events", headers={"Accept": "application/json"}).json()["events"]
+    assert events[0]["data"]["request"] == "my-cell-7"
+    finished(http, run)
+    log = next(Path(http.get("meta").json()["data_dir"]).glob("logs/orchestrator.log")).read_text()
+    assert '"request": "my-cell-7"' in log
+    assert http.get("health", headers={"X-Request-Id": "<b>"}).headers["x-request-id"] != "<b>"
+    assert http.get("nowhere", headers=headers).headers["x-request-id"] == "my-cell-7"

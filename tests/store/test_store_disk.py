@@ -18,13 +18,14 @@ from typing import Any
 import diskcache  # type: ignore[import-untyped]
 import pytest
 
+from po_jupyter import private_dir
 from po_jupyter.errors import CorruptRow, InvalidInput, StoreUnusable
 from po_jupyter.model.run import ENDED
-from po_jupyter.store import index, jsontext, migrations, place
+from po_jupyter.private_dir import Mount, mounts, network_type
+from po_jupyter.store import index, jsontext, migrations
 from po_jupyter.store.base import Commit, NewRun, Ref
 from po_jupyter.store.disk import DiskStore
 from po_jupyter.store.jsondisk import SETTINGS, JsonDisk, ShardCache
-from po_jupyter.store.place import Mount, network_type
 from po_jupyter.testing.conformance.store import elsewhere, event, new_run
 
 OPENER = "from po_jupyter.store.disk import DiskStore; store = DiskStore({path!r})"
@@ -507,7 +508,7 @@ def test_network_file_systems_are_known(mounted: list[Mount], expected: str | No
 
 def test_a_network_file_system_is_refused_with_a_way_out(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """P11: a plain message instead of a hang."""
-    monkeypatch.setattr(place, "mounts", lambda: [Mount("/", "nfs4")])
+    monkeypatch.setattr(private_dir, "mounts", lambda: [Mount("/", "nfs4")])
     with pytest.raises(StoreUnusable, match=r"network file system \(nfs4\)") as caught:
         DiskStore(path)
     assert "PO_DATA_DIR" in caught.value.hint
@@ -515,8 +516,8 @@ def test_a_network_file_system_is_refused_with_a_way_out(path: Path, monkeypatch
 
 
 def test_mounts_are_read_from_this_machine() -> None:
-    assert any(mount.point == "/" for mount in place.mounts()) or sys.platform == "win32"
-    assert place._unescaped("/mnt/my\\040disk") == "/mnt/my disk"
+    assert any(mount.point == "/" for mount in mounts()) or sys.platform == "win32"
+    assert private_dir._unescaped("/mnt/my\\040disk") == "/mnt/my disk"
 
 
 def test_a_newer_format_is_refused(path: Path) -> None:

@@ -99,6 +99,9 @@ def test_rows_in_flight_end_with_their_task(js: Run) -> None:
     running, failed = a_task("map", "running", items=items), a_task("map", "failed", items=items)
     assert js("format", "(m, t) => m.rows(t)", running) == "412/1000 rows · 3 failed · 16 in flight"
     assert js("format", "(m, t) => m.rows(t)", failed) == "412/1000 rows · 3 failed"
+    again = a_task("map", "running", items={**items, "reused": 400})
+    shown = "412/1000 rows · 3 failed · 400 reused · 16 in flight"
+    assert js("format", "(m, t) => m.rows(t)", again) == shown
 
 
 def test_progress_counts_tasks_and_rows(js: Run) -> None:

@@ -32,7 +32,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from po_jupyter.errors import Conflict, InvalidInput, NotFound, PoError, StaleFence
+from po_jupyter.errors import Conflict, InvalidInput, Moved, NotFound, PoError, StaleFence
 from po_jupyter.store.base import Commit, Head, NewRun, Ref, Store
 
 
@@ -370,6 +370,15 @@ class LogCases(_Cases):
         with pytest.raises(InvalidInput):
             store.commit(lease, Commit(items=[{"output": index}], payloads=["x"]))
         assert store.head(run)["n"] == 1
+
+    def test_a_request_after_a_record_is_refused_once_there_is_another(self, store: Store, run: str) -> None:
+        """P2: who decided by what was there did not decide by what is there."""
+        seen = store.head(run)["n"]
+        store.request(run, [event("asked")], after=seen)
+        before = store.head(run)
+        with pytest.raises(Moved):
+            store.request(run, [event("asked")], "done", after=seen)
+        assert store.head(run) == before
 
     def test_offsets_start_at_one_and_have_no_gaps(self, store: Store, run: str) -> None:
         """P8."""

@@ -133,6 +133,11 @@ export function spent(run: Run): string {
   if (run.usage.unknown) {
     parts.push(`${run.usage.unknown} ${run.usage.unknown === 1 ? "call" : "calls"} with unknown outcome`);
   }
+  for (const warning of hasEnded(run) ? [] : (run.warnings ?? [])) {
+    const names: Record<string, string> = { run: "the budget", day: "today's budget" };
+    const whose = names[warning.scope] ?? `the budget of ${warning.scope}`;
+    parts.push(`${Math.min(100, Math.floor(warning.fraction * 100))} % of ${whose} used`);
+  }
   return parts.join(" · ");
 }
 

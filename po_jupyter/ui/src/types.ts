@@ -50,6 +50,12 @@ export interface Gate {
   decision?: string | null;
 }
 
+/** A budget of which 80 % are used; `scope` is `run`, `day` or a task's name. */
+export interface BudgetWarning {
+  scope: string;
+  fraction: number;
+}
+
 export interface Run {
   id: string;
   name: string;
@@ -60,6 +66,7 @@ export interface Run {
   updated_at: string;
   tasks: Task[];
   gate: Gate | null;
+  warnings?: BudgetWarning[];
   usage: Usage;
   budget: { usd?: number | null; tokens?: number | null };
   error: Failure | null;

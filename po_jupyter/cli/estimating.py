@@ -1,0 +1,42 @@
+"""`po estimate`, and what `po run --dry-run` says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from po_jupyter.cli import base
+from po_jupyter.model.estimates import lines_of
+
+
+@click.command()
+@click.argument("pipeline")
+@click.option("--seed", metavar="JSON|@FILE|-", help="The seed's data; a list becomes seed.rows.")
+@click.option("--model", metavar="REF", help="The model, as provider:model.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N rows of a map.")
+@base.JSON
+def estimate(pipeline: str, seed: str | None, model: str | None, limit: int | None, as_json: bool) -> int:
+    """Say what a run would cost, before anything is spent.
+
+    Calls, tokens and dollars; all of them estimates, and what cannot be known is named.
+    """
+    from po_jupyter.cli import inputs
+
+    data = inputs.seed_data(seed)
+    if inputs.is_file(pipeline):
+        inputs.pipeline_file(pipeline)
+    client = base.connect(start=True)
+    found = inputs.with_model(inputs.find_pipeline(pipeline, client), model)
+    with inputs.located(pipeline):
+        tell(client.estimate(found, data, limit=limit), as_json)
+    return 0
+
+
+def tell(said: dict[str, Any], as_json: bool) -> None:
+    """Print an estimate."""
+    if as_json:
+        base.dump(said)
+    else:
+        for line in lines_of(said):
+            base.say(base.clean(line))

@@ -1,0 +1,141 @@
+"""`ctx.io.batch`: many small pieces of work inside one stage, each done once and kept (B4).
+
+Outcomes are rows of the run's own database. A piece is known by its content (or what `key` makes of it) and by
+the how-manieth of that content it is: two equal rows are two pieces of work, and a row that moved keeps its
+outcome.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import inspect
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, cast
+
+from po_jupyter.engine.interrupts import Interrupt
+from po_jupyter.engine.tracebacks import user_lines
+from po_jupyter.engine.values import as_json
+from po_jupyter.errors import BudgetExceeded, InvalidInput, ModelKeyError, PoError, StageFailed, StoreError
+from po_jupyter.telemetry.logging import redactor
+
+_TABLE = """create table if not exists po_batch (
+  task text, epoch integer, name text, piece text, nth integer, output text,
+  primary key (task, epoch, name, piece, nth)) without rowid"""
+
+
+class Batch:
+    """The outcomes of one batch. `epoch` changes when the task is done again from scratch: then nothing is
+    known."""
+
+    def __init__(self, db: sqlite3.Connection, task: str, epoch: int, name: str) -> None:
+        self._db = db
+        self._place = (task, epoch, name)
+        db.execute(_TABLE)
+
+    def run(
+        self,
+        rows: Sequence[Any],
+        work: Callable[[Any], Any],
+        key: Callable[[Any], Any] | None,
+        max_concurrency: int,
+    ) -> Any:
+        """See `TaskIo.batch`."""
+        pieces = self._pieces(rows, key)
+        found = self._known(pieces)
+        if inspect.iscoroutinefunction(work):
+            return self._run_async(rows, work, pieces, found, max_concurrency)
+        for index, row in enumerate(rows):
+            if found[index] is None:
+                try:
+                    found[index] = self._keep(index, pieces[index], work(row))
+                except Exception as error:
+                    found[index] = _failed(index, error)
+        return found
+
+    async def _run_async(
+        self,
+        rows: Sequence[Any],
+        work: Callable[[Any], Awaitable[Any]],
+        pieces: list[tuple[str, int]],
+        found: list[dict[str, Any] | None],
+        max_concurrency: int,
+    ) -> list[dict[str, Any]]:
+        todo = (index for index, outcome in enumerate(found) if outcome is None)
+
+        async def worker() -> None:
+            for index in todo:
+                try:
+                    found[index] = self._keep(index, pieces[index], await work(rows[index]))
+                except Exception as error:
+                    found[index] = _failed(index, error)
+
+        workers = [asyncio.ensure_future(worker()) for _ in range(min(max_concurrency, found.count(None)))]
+        try:
+            await asyncio.gather(*workers)
+        except BaseException:
+            for one in workers:
+                one.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+            raise
+        return cast("list[dict[str, Any]]", found)
+
+    def _pieces(self, rows: Sequence[Any], key: Callable[[Any], Any] | None) -> list[tuple[str, int]]:
+        seen: Counter[str] = Counter()
+        pieces = []
+        for row in rows:
+            said = as_json(row if key is None else key(row))
+            piece = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:32]
+            pieces.append((piece, seen[piece]))
+            seen[piece] += 1
+        return pieces
+
+    def _known(self, pieces: list[tuple[str, int]]) -> list[dict[str, Any] | None]:
+        query = "select piece, nth, output from po_batch where task = ? and epoch = ? and name = ?"
+        known = {(piece, nth): output for piece, nth, output in self._db.execute(query, self._place)}
+        return [
+            _done(index, json.loads(known[piece])) if piece in known else None
+            for index, piece in enumerate(pieces)
+        ]
+
+    def _keep(self, index: int, piece: tuple[str, int], output: Any) -> dict[str, Any]:
+        value = redactor.scrub(as_json(output))
+        with self._db:
+            self._db.execute(
+                "insert or replace into po_batch values (?, ?, ?, ?, ?, ?)",
+                (*self._place, *piece, json.dumps(value)),
+            )
+        return _done(index, value)
+
+
+def _done(index: int, output: Any) -> dict[str, Any]:
+    return {"index": index, "ok": True, "output": output, "error": None}
+
+
+def _failed(index: int, error: Exception) -> dict[str, Any]:
+    """The outcome of a piece that failed. What no other piece could do better with ends the batch."""
+    if isinstance(error, Interrupt | StoreError | BudgetExceeded | ModelKeyError | sqlite3.Error):
+        raise error
+    told = error if isinstance(error, PoError) else _raised(error)
+    said = redactor.scrub(told.to_json())
+    return {"index": index, "ok": False, "output": None, "error": said}
+
+
+def _raised(error: Exception) -> StageFailed:
+    text = str(error).strip()[:1000]
+    return StageFailed(
+        f"raised {type(error).__name__}" + (f": {text}" if text else ""),
+        details={"exception": type(error).__name__, "traceback": user_lines(error)},
+    )
+
+
+def checked(rows: Any, max_concurrency: int) -> list[Any]:
+    """The rows of a batch as a list. Raises InvalidInput."""
+    if isinstance(rows, str | bytes | dict) or not hasattr(rows, "__iter__"):
+        raise InvalidInput(f"io.batch takes a list of rows, not {type(rows).__name__}")
+    if not 1 <= max_concurrency <= 1000:
+        raise InvalidInput("max_concurrency of io.batch is between 1 and 1000")
+    return list(rows)

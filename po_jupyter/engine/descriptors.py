@@ -1,0 +1,115 @@
+"""What C libraries and subprocesses write to descriptors 1 and 2 goes to the log of the stage that runs (B5).
+
+Descriptors belong to the process, so this is exact only while one stage runs in it. While several do, their
+output goes to one `output.log`, which says so; what Python prints is told apart by `capture` all the same. Off
+until `own()` is called: a worker process owns its descriptors, a test or a kernel does not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import sys
+from pathlib import Path
+
+SHARED = "output.log"
+_NOTE = "[several stages ran at the same time; this is what their libraries and subprocesses wrote]\n"
+
+
+class Descriptors:
+    """Descriptors 1 and 2 of this process, aimed at the log of whoever runs. Use from one thread."""
+
+    def __init__(self) -> None:
+        self._own: tuple[int, int] | None = None
+        self._running: dict[object, tuple[Path, bool]] = {}
+        self._target: Path | None = None
+        self._libc: ctypes.CDLL | None = None
+
+    def own(self) -> None:
+        """From now on; where they lead now is where they lead while no stage runs."""
+        if self._own is None:
+            self._own = (os.dup(1), os.dup(2))
+            with contextlib.suppress(OSError, TypeError):  # no such handle on Windows
+                self._libc = ctypes.CDLL(None)
+
+    @property
+    def owned(self) -> bool:
+        """Whether `own` was called."""
+        return self._own is not None
+
+    def enter(self, who: object, log: Path, *, alone: bool) -> None:
+        """A stage begins that logs to `log`. Not `alone`: it is one of many rows, which share a file."""
+        if self._own is not None:
+            self._running[who] = (log, alone)
+            self._aim(self._wanted())
+
+    def leave(self, who: object) -> None:
+        """The stage ended."""
+        if self._own is None:
+            return
+        _, alone = self._running.pop(who, (None, True))
+        # Rows come and go thousands of times: their file stays in place until something else runs.
+        if self._running or alone:
+            self._aim(self._wanted())
+
+    def release(self) -> None:
+        """Nobody runs any more."""
+        if self._own is not None:
+            self._running.clear()
+            self._aim(None)
+
+    def _wanted(self) -> Path | None:
+        logs = list(self._running.values())
+        if not logs:
+            return None
+        if len(logs) == 1 and logs[0][1]:
+            return logs[0][0]
+        directories = {path.parent for path, _ in logs}
+        common = directories.pop() if len(directories) == 1 else logs[0][0].parent.parent
+        return common / SHARED
+
+    def _aim(self, target: Path | None) -> None:
+        if target == self._target or self._own is None:
+            return
+        self._flush()
+        before, self._target = self._target, target
+        try:
+            if target is None:
+                os.dup2(self._own[0], 1)
+                os.dup2(self._own[1], 2)
+            else:
+                target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+                fd = os.open(target, flags, 0o600)
+                try:
+                    if target.name == SHARED and os.fstat(fd).st_size == 0:
+                        os.write(fd, _NOTE.encode())
+                    os.dup2(fd, 1)
+                    os.dup2(fd, 2)
+                finally:
+                    os.close(fd)
+        except OSError:  # a full disk: the worker's own log takes it
+            self._target = None
+            os.dup2(self._own[0], 1)
+            os.dup2(self._own[1], 2)
+        if before is not None:
+            _drop_empty(before)
+
+    def _flush(self) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+        if self._libc is not None:
+            self._libc.fflush(None)  # C buffers what goes to a file: it belongs to the stage that wrote it
+
+
+def _drop_empty(path: Path) -> None:
+    """Remove a log that nothing was written to."""
+    with contextlib.suppress(OSError):
+        size = path.stat().st_size
+        if size == 0 or (path.name == SHARED and size == len(_NOTE)):
+            path.unlink()
+
+
+descriptors = Descriptors()  # those of this process

@@ -1,0 +1,216 @@
+"""What a run would ask of models, before anything is spent (G1). Every number is an estimate and is called one.
+
+Prompts are rendered with the seed, and with a sample in the place of every answer that does not exist yet. What
+cannot be known (the calls of Python tasks, rows that come from them) is in `unknown`, and then sums are of the
+rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from po_jupyter.config import Settings
+from po_jupyter.engine.prompt_task import PromptTask
+from po_jupyter.engine.templates import Rows, base_names
+from po_jupyter.errors import PoError
+from po_jupyter.llm.pricing import cost_of
+from po_jupyter.llm.sample import sample_of
+from po_jupyter.llm.tokens import CHARS_PER_TOKEN, estimate, estimate_messages
+from po_jupyter.model.pipeline import Pipeline, Task
+from po_jupyter.model.seed import Seed
+from po_jupyter.model.usage import Usage
+
+_RENDERED = 200  # rows whose prompts are rendered; the rest are taken to be like them
+_REASK = 100  # tokens of the words that ask again, beside the answer that they are about
+_WORD = "word "
+
+
+def estimate_run(
+    pipeline: Pipeline,
+    seed: Seed,
+    data: Mapping[str, Any],
+    *,
+    settings: Settings,
+    limit: int | None = None,
+) -> dict[str, Any]:
+    """`{calls, input_tokens, output_tokens_max, cost: {expected, worst}, tasks: [...], unknown: [...]}`.
+
+    `data` is the seed's, with its rows in the place of references to files of them. `expected` takes every
+    first answer to be right and as long as a sample of its schema (null without a schema, or without a price);
+    `worst` takes every answer to be as long as allowed, and every re-ask to be needed. Retries after errors are
+    in neither. `estimated` is true.
+    """
+    outputs: dict[str, Any] = {}
+    unknown: list[str] = []
+    tasks = []
+    for task in pipeline.tasks:
+        told = _Task(pipeline, task, (seed.name, data), settings, outputs, limit)
+        said = told.estimate()
+        unknown += told.unknown
+        tasks.append(said)
+    known = [t for t in tasks if t["calls"] is not None]
+    return {
+        "estimated": True,
+        "pipeline": pipeline.name,
+        "calls": sum(t["calls"] for t in known),
+        "input_tokens": sum(t["input_tokens"] for t in known),
+        "output_tokens_max": sum(t["output_tokens_max"] for t in known),
+        "cost": {
+            "expected": _total([t["cost"]["expected"] for t in known]),
+            "worst": _total([t["cost"]["worst"] for t in known]),
+        },
+        "budget": pipeline.budget.model_dump(exclude_none=True),
+        "tasks": tasks,
+        "unknown": unknown,
+    }
+
+
+class _Task:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        task: Task,
+        seed: tuple[str, Mapping[str, Any]],
+        settings: Settings,
+        outputs: dict[str, Any],
+        limit: int | None,
+    ) -> None:
+        self.task, self.settings, self.outputs, self.limit = task, settings, outputs, limit
+        llm = pipeline.llm_of(task)
+        self.model = llm.model or settings.default_model
+        self.max_tokens = llm.max_tokens or settings.default_max_tokens
+        self.unknown: list[str] = []
+        upstream = pipeline.upstream_of(task.name)
+        self.blind = sorted(n for n in upstream if n not in outputs)
+        self.names = base_names(
+            seed=seed[1],
+            seed_name=seed[0],
+            tasks={n: v for n, v in outputs.items() if n in upstream},
+            config=task.config,
+            run={
+                "id": "0" * 22, "name": seed[0], "pipeline": pipeline.name, "version": pipeline.version,
+                "attempt": 1,
+            },
+        )  # fmt: skip
+
+    def estimate(self) -> dict[str, Any]:
+        task = self.task
+        rows = self._rows() if task.for_each is not None else None
+        if task.kind == "python":
+            self.unknown.append(f"task {task.name!r} is Python: what it asks of models is known when it runs")
+            return self._said(self._count(rows), None)
+        if task.for_each is not None and rows is None:
+            return self._said(None, None)
+        given = self._given(rows)
+        sample = self._sample(rows)
+        if given is None:
+            return self._said(self._count(rows), None)
+        calls = 1 if rows is None else len(rows)
+        return self._said(self._count(rows), calls, given, sample)
+
+    @staticmethod
+    def _count(rows: Sequence[Any] | None) -> int | None:
+        return None if rows is None else len(rows)
+
+    def _rows(self) -> Sequence[Any] | None:
+        assert self.task.for_each is not None
+        try:
+            rows = Rows(self.task.for_each, task=self.task.name).evaluate(self.names)
+        except PoError:
+            self.unknown.append(
+                f"how many rows task {self.task.name!r} has: they come from "
+                + (", ".join(self.blind) or "elsewhere")
+            )
+            return None
+        return rows if self.limit is None else rows[: self.limit]
+
+    def _given(self, rows: Sequence[Any] | None) -> int | None:
+        """Input tokens of all first calls; None when the prompt needs what nobody knows yet."""
+        prompt = PromptTask(self.task)
+        schema = estimate(str(self.task.output)) if self.task.output is not None else 0
+        try:
+            if rows is None:
+                return estimate_messages(_texts(prompt, self.names)) + schema
+            step = max(1, len(rows) // _RENDERED)
+            picked = range(0, len(rows), step)
+            total = sum(
+                estimate_messages(_texts(prompt, {**self.names, "item": rows[i], "index": i})) + schema
+                for i in picked
+            )
+            return -(-total * len(rows) // len(picked)) if rows else 0
+        except PoError:
+            self.unknown.append(
+                f"the prompt of task {self.task.name!r}: it uses the output of "
+                + (", ".join(self.blind) or "a task")
+            )
+            return None
+
+    def _sample(self, rows: Sequence[Any] | None) -> int | None:
+        """Tokens of an answer as it may be expected, None without a schema; keeps a sample as the output."""
+        schema = self.task.output
+        if schema is not None:
+            answer: Any = sample_of(schema, text="text")
+            tokens = estimate(str(answer))
+        else:
+            answer, tokens = _WORD * (self.max_tokens * CHARS_PER_TOKEN // len(_WORD)), 0
+        output = answer
+        if rows is not None:
+            output = [{"index": i, "ok": True, "output": answer, "error": None} for i in range(len(rows))]
+        self.outputs[self.task.name] = output
+        return min(tokens, self.max_tokens) if schema is not None else None
+
+    def _said(
+        self, rows: int | None, calls: int | None, given: int = 0, sample: int | None = None
+    ) -> dict[str, Any]:
+        said: dict[str, Any] = {
+            "name": self.task.name,
+            "kind": self.task.kind,
+            "model": self.model if self.task.kind == "prompt" else None,
+            "rows": rows,
+            "calls": calls,
+            "calls_max": None,
+            "input_tokens": None,
+            "output_tokens_max": None,
+            "cost": {"expected": None, "worst": None},
+        }
+        if calls is None:
+            return said
+        again = self.task.refine.max_attempts if self._may_refine() else 0
+        answers = calls * self.max_tokens
+        # Each re-ask carries the conversation so far: the prompt, every answer, and what was wrong with it.
+        asked = sum(given + n * (answers + calls * _REASK) for n in range(again + 1))
+        written = answers * (again + 1)
+        critiques = calls * again if self.task.refine.critique is not None else 0
+        asked += critiques * (self.max_tokens + _REASK)
+        written += critiques * self.max_tokens
+        said |= {
+            "calls_max": calls * (again + 1) + critiques,
+            "input_tokens": given,
+            "output_tokens_max": answers,
+            "cost": {
+                "expected": None if sample is None else self._cost(given, calls * sample, calls),
+                "worst": self._cost(asked, written, calls),
+            },
+        }
+        if said["cost"]["worst"] is None:
+            self.unknown.append(f"the price of {self.model} (task {self.task.name!r})")
+        return said
+
+    def _may_refine(self) -> bool:
+        return self.task.output is not None
+
+    def _cost(self, given: int, written: int, calls: int) -> float | None:
+        # Per call, since some prices have tiers by the size of a call.
+        if not calls:
+            return 0.0
+        one = cost_of(Usage(input_tokens=-(-given // calls), output_tokens=-(-written // calls)), self.model)
+        return None if one is None else one * calls
+
+
+def _texts(prompt: PromptTask, names: Mapping[str, Any]) -> list[str]:
+    return [message.content for message in prompt.first(names)]
+
+
+def _total(costs: list[float | None]) -> float | None:
+    return None if any(c is None for c in costs) else float(sum(c for c in costs if c is not None))

@@ -1,0 +1,117 @@
+"""What the calls of a run used, as its journal says it: the one source for budgets after a crash (P3).
+
+A call with a recorded answer used what the answer says. A call that was about to be sent and has no answer may
+have been billed: it counts as the worst case that was set aside for it (`reserved` of its intent).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from po_jupyter.store.base import Record, Store
+
+
+class Amount(NamedTuple):
+    """US dollars and tokens (input and output together)."""
+
+    usd: float = 0.0
+    tokens: int = 0
+
+    def plus(self, other: Amount) -> Amount:
+        """The sum."""
+        return Amount(self.usd + other.usd, self.tokens + other.tokens)
+
+    def minus(self, other: Amount) -> Amount:
+        """The difference, never below nothing: sums of floats drift."""
+        return Amount(max(0.0, self.usd - other.usd), max(0, self.tokens - other.tokens))
+
+    def to_json(self) -> dict[str, Any]:
+        """`{usd, tokens}`."""
+        return self._asdict()
+
+
+NOTHING = Amount()
+
+
+def amount_of(usage: Mapping[str, Any] | None, otherwise: Amount | None = None) -> Amount:
+    """What a usage (JSON) comes to; `otherwise` where its cost is unknown."""
+    if not usage:
+        return Amount()
+    cost = usage.get("cost")
+    if cost is None:
+        cost = otherwise.usd if otherwise is not None else 0.0
+    return Amount(float(cost), usage.get("input_tokens", 0) + usage.get("output_tokens", 0))
+
+
+class Spending:
+    """Sums by task and by day (UTC, `2026-11-22`), fed with the records of a run in order."""
+
+    def __init__(self) -> None:
+        self._tasks: defaultdict[str, Amount] = defaultdict(Amount)
+        self._days: defaultdict[str, Amount] = defaultdict(Amount)
+        self._open: dict[str, list[tuple[str, Amount]]] = {}  # sent and not answered: (day, reserved), by key
+
+    def take(self, record: Record) -> None:
+        """Count one record."""
+        day = record["at"][:10]
+        for call in record["calls"]:
+            if call["kind"] == "intent":
+                self._open.setdefault(call["key"], []).append((day, Amount(*call.get("reserved") or ())))
+            else:
+                self._answered(call, day)
+        for event in record["events"]:
+            data = event.get("data") or {}
+            if event["type"] == "run.resumed" and data.get("clear_usage"):
+                self._forget(frozenset(data.get("reset") or ()))
+
+    def _answered(self, call: Mapping[str, Any], day: str) -> None:
+        open_ = self._open.get(call["key"])
+        _, reserved = open_.pop() if open_ else (day, Amount())
+        if open_ == []:
+            del self._open[call["key"]]
+        said = call["response"] if call["ok"] else call["error"].get("details") or {}
+        used = amount_of(said.get("usage"), reserved)
+        task = call["key"].partition("/")[0]
+        self._tasks[task] = self._tasks[task].plus(used)
+        self._days[day] = self._days[day].plus(used)
+
+    def _forget(self, tasks: frozenset[str]) -> None:
+        """Tasks start over with a clean account. What they cost that day is spent all the same."""
+        for task in tasks:
+            self._tasks.pop(task, None)
+        for key in [k for k in self._open if k.partition("/")[0] in tasks]:
+            for day, reserved in self._open.pop(key):
+                self._days[day] = self._days[day].plus(reserved)
+
+    def of_tasks(self) -> dict[str, Amount]:
+        """By task, with what may have been billed."""
+        found = dict(self._tasks)
+        for key, open_ in self._open.items():
+            task = key.partition("/")[0]
+            for _, reserved in open_:
+                found[task] = found.get(task, Amount()).plus(reserved)
+        return found
+
+    def of_day(self, day: str) -> Amount:
+        """On one day, with what may have been billed."""
+        found = self._days.get(day, Amount())
+        for open_ in self._open.values():
+            for when, reserved in open_:
+                if when == day:
+                    found = found.plus(reserved)
+        return found
+
+
+def spending_of(records: Iterable[Record]) -> Spending:
+    """The spending that a log says."""
+    spending = Spending()
+    for record in records:
+        spending.take(record)
+    return spending
+
+
+def spent_on(store: Store, run: str, day: str) -> Amount:
+    """What a run used on a day. Reads its whole log. Raises NotFound."""
+    return spending_of(store.records(run)).of_day(day)

@@ -1,0 +1,39 @@
+"""An estimate in words. Pure, like `format`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from po_jupyter.model import format as fmt
+
+
+def lines_of(said: Mapping[str, Any]) -> list[str]:
+    """The estimate in words, the same in the terminal and in a cell."""
+    more = "at least " if said["unknown"] else ""
+    parts = [
+        f"{more}{said['calls']:,} calls",
+        f"about {fmt.tokens(said['input_tokens'])} tokens in",
+        f"at most {fmt.tokens(said['output_tokens_max'])} out",
+    ]
+    cost = said["cost"]
+    if cost["expected"] is not None and cost["expected"] != cost["worst"]:
+        parts.append(f"about {fmt.money(cost['expected'])}")
+    parts.append("cost unknown" if cost["worst"] is None else f"at most {fmt.money(cost['worst'])}")
+    out = [f"{said['pipeline']} (estimate, nothing was started): " + " · ".join(parts)]
+    width = max(len(t["name"]) for t in said["tasks"])
+    for task in said["tasks"]:
+        if task["calls"] is None:
+            out.append(f"  {task['name']:<{width}}  not known before it runs")
+            continue
+        rows = f"{task['rows']:,} rows · " if task["rows"] is not None else ""
+        worst = task["cost"]["worst"]
+        price = "cost unknown" if worst is None else f"at most {fmt.money(worst)}"
+        calls = f"{task['calls']:,} {'call' if task['calls'] == 1 else 'calls'}"
+        if task["calls_max"] != task["calls"]:
+            calls += f" ({task['calls_max']:,} with every re-ask)"
+        out.append(
+            f"  {task['name']:<{width}}  {rows}{calls} · {fmt.tokens(task['input_tokens'])} in · {price}"
+        )
+    out += [f"  not in these numbers: {what}" for what in said["unknown"]]
+    return out

@@ -1,0 +1,14 @@
+"""Text that a terminal shows and does not obey: model text is untrusted (P6)."""
+
+from __future__ import annotations
+
+import re
+
+# Everything that moves a cursor, colours or renames a window: C0 without tab and newline, DEL, C1, and the
+# marks that reorder text.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def plain(text: object) -> str:
+    """`text` with a replacement character for each of these."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", str(text).replace("\r\n", "\n"))

@@ -1,0 +1,111 @@
+"""The Python that a run may use, and whether it finds the run's modules. Blocks: call it in a thread."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import structlog
+
+from po_jupyter.engine import lookup
+from po_jupyter.engine.python_task import module_of, not_found
+from po_jupyter.errors import InvalidPipeline, Violation
+from po_jupyter.model.pipeline import Pipeline
+from po_jupyter.orchestrator.environment import preload_environment
+
+log = structlog.get_logger("po_jupyter.interpreters")
+
+_PYTHON = re.compile(r"(python|pypy)[\d.]*t?(\.exe)?", re.IGNORECASE)
+_LOOK = 15.0  # s; it takes milliseconds, unless a package above a dotted name does much when it is imported
+
+
+def problem_of(path: str) -> str | None:
+    """Why a run cannot have this interpreter; None when it can.
+
+    It may have ours, one of an installed kernelspec, and a Python that nobody but this user (or root) could
+    have put there: the caller's own kernel, also where no kernelspec says so (VS Code, a plain environment).
+    """
+    if path == sys.executable:
+        return None
+    if not (os.path.isabs(path) and os.access(path, os.X_OK)) or os.path.isdir(path):
+        return f"there is no Python at {path!r}; give an absolute path"
+    strange = _strange(path)
+    if strange is None or path in set(_of_kernelspecs()):
+        return None
+    return f"{path!r} is not used for runs: {strange}, and it is of no installed kernelspec"
+
+
+def _strange(path: str) -> str | None:
+    """What speaks against a program that no kernelspec names."""
+    if not _PYTHON.fullmatch(os.path.basename(path)):
+        return "by its name it is no Python"
+    if not hasattr(os, "getuid"):
+        return None
+    # The link, what it leads to, and the directories of both: who may write there says what is run.
+    real = os.path.realpath(path)
+    for at in dict.fromkeys([path, os.path.dirname(path), real, os.path.dirname(real)]):
+        info = os.lstat(at)
+        if info.st_uid not in (0, os.getuid()):
+            return f"{at} belongs to another user"
+        if info.st_mode & stat.S_IWOTH and not stat.S_ISLNK(info.st_mode):
+            return f"everybody may write to {at}"
+    return None
+
+
+def _of_kernelspecs() -> Iterator[str]:
+    from jupyter_client.kernelspec import KernelSpecManager
+
+    try:
+        specs = KernelSpecManager().get_all_specs()
+    except Exception as error:  # the files of others
+        log.warning("the kernelspecs cannot be read", error=repr(error)[:200])
+        return
+    for found in specs.values():
+        argv = found["spec"].get("argv") or [""]
+        yield str(argv[0])
+
+
+def check_modules(pipeline: Pipeline, interpreter: str | None, cwd: str | None) -> None:
+    """Every Python task without source has its module there. Raises InvalidPipeline (P11).
+
+    What cannot be asked (the interpreter hangs, or fails) is not refused here: the worker will say more.
+    """
+    wanted = {task.name: name for task in pipeline.tasks if (name := module_of(task)) is not None}
+    if not wanted:
+        return
+    path = interpreter or sys.executable
+    missing = _missing(path, cwd, sorted(set(wanted.values())))
+    found = [
+        Violation(f"tasks[{i}]", f"{not_found(task)} (looked in {cwd or 'no directory'} and in {path})")
+        for i, task in enumerate(pipeline.tasks)
+        if wanted.get(task.name) in missing
+    ]
+    if found:
+        raise InvalidPipeline(
+            "the pipeline cannot run:" if len(found) > 1 else "",
+            violations=found,
+            hint="Define it with %%po_task, give its `source`, or name another module with `task:`.",
+        )
+
+
+def _missing(path: str, cwd: str | None, names: list[str]) -> set[str]:
+    environment = preload_environment()
+    if path == sys.executable:  # as for its zygote: our own package need not be installed
+        root = str(Path(lookup.__file__).parents[2])
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")]))
+    try:
+        asked = subprocess.run(
+            [path, "-P", lookup.__file__, *([cwd] if cwd else [])],
+            input=json.dumps(names), capture_output=True, text=True, timeout=_LOOK, check=True,
+            env=environment, cwd=cwd or "/",
+        )  # fmt: skip
+        return set(json.loads(asked.stdout))
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        log.warning("cannot ask for modules", interpreter=path, error=repr(error)[:500])
+        return set()

@@ -1,0 +1,49 @@
+"""What the stages of a run printed, by names that lead nowhere else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from po_jupyter.engine.artifacts import walk
+from po_jupyter.engine.state import RunState
+from po_jupyter.errors import NotFound
+from po_jupyter.model.violations import did_you_mean
+from po_jupyter.store.files import Tree
+from po_jupyter.telemetry.logging import redactor
+
+_TAIL = 64 * 1024  # bytes of each log that are shown
+_LOGS = 200  # logs in one answer
+
+
+def logs(run_dir: Path, state: RunState, task: str | None, stage: str | None) -> list[dict[str, Any]]:
+    """`{task, stage, name, bytes, text, cut}` of each log, or of those of a task or a stage.
+
+    `text` is the end of it, 64 KB at most, without keys; `cut` says that there is more. The worker's own log has
+    neither task nor stage. NotFound for a task that the run does not have.
+    """
+    if task is not None and task not in state.tasks:
+        known = list(state.tasks)
+        raise NotFound(f"run {state.run[-6:]} has no task {task!r}{did_you_mean(task, known)}")
+    tree = Tree(run_dir / "logs")
+    found = []
+    for path in walk(tree):
+        owner, _, name = path.partition("/")
+        owner, name = (owner, name) if name else ("", owner)
+        its_stage = name.partition(".")[0] if name.endswith((".log", ".context.json")) else None
+        if (task is None or owner == task) and (stage is None or its_stage == stage):
+            found.append(_shown(tree, path, owner or None, its_stage, name))
+    own = Tree(run_dir)
+    if task is None and stage is None and "worker.log" in own.names(""):
+        found.append(_shown(own, "worker.log", None, None, "worker.log"))
+    return found[-_LOGS:]
+
+
+def _shown(tree: Tree, path: str, task: str | None, stage: str | None, name: str) -> dict[str, Any]:
+    with tree.open(path) as opened:
+        size = opened.seek(0, 2)
+        opened.seek(max(0, size - _TAIL))
+        text = opened.read(_TAIL).decode("utf-8", "replace")
+    return {
+        "task": task, "stage": stage, "name": name, "bytes": size, "text": redactor.text(text), "cut": size > _TAIL,
+    }  # fmt: skip

@@ -1,0 +1,124 @@
+"""A private directory on a local disk: who owns it, who may read it, and what it is mounted on."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from po_jupyter.errors import StoreUnusable
+
+# SQLite's locks and its shared memory do not work, or work sometimes, across machines (sqlite.org/wal.html,
+# sqlite.org/faq.html#q5). 9p is what WSL and some containers show of the host's directories.
+# fmt: off
+NETWORK = frozenset({
+    "nfs", "nfs3", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afpfs", "afs", "ncpfs", "9p", "lustre",
+    "gpfs", "beegfs", "beegfs_nodev", "glusterfs", "ceph", "panfs", "pvfs2", "orangefs", "coda", "webdav",
+    "davfs", "davfs2",
+})
+NETWORK_FUSE = frozenset({
+    "sshfs", "glusterfs", "ceph", "ceph-fuse", "s3fs", "gcsfuse", "rclone", "goofys", "blobfuse", "blobfuse2",
+    "juicefs", "davfs", "curlftpfs", "smbnetfs", "mfs", "moosefs", "lizardfs", "seaweedfs", "mountpoint-s3",
+})
+# fmt: on
+ELSEWHERE = "Set PO_DATA_DIR to a directory on a local disk."
+
+
+class Mount(NamedTuple):
+    """One mounted file system."""
+
+    point: str
+    type: str
+    remote: bool = False  # the system says so itself (Windows)
+
+
+def mounts() -> list[Mount]:
+    """What is mounted on this machine."""
+    try:
+        text = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        import psutil
+
+        return [Mount(p.mountpoint, p.fstype, "remote" in p.opts) for p in psutil.disk_partitions(all=True)]
+    fields = (line.split(" ") for line in text.splitlines())
+    return [Mount(_unescaped(f[1]), f[2]) for f in fields if len(f) > 2]
+
+
+def _unescaped(point: str) -> str:
+    for code, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        point = point.replace(code, char)
+    return point
+
+
+def network_type(path: Path, table: Iterable[Mount]) -> str | None:
+    """The type of the network file system that `path` is on, or None when it is local."""
+    path = path.resolve()
+    best: Mount | None = None
+    for mount in table:
+        if path.is_relative_to(mount.point) and (best is None or len(mount.point) >= len(best.point)):
+            best = mount  # of two on one point, the later one covers the earlier
+    if best is None:
+        return None
+    kind = best.type.lower()
+    base, _, sub = kind.partition(".")
+    if best.remote or kind in NETWORK or (base in ("fuse", "macfuse", "osxfuse") and sub in NETWORK_FUSE):
+        return best.type
+    return None
+
+
+def make(directory: Path) -> None:
+    """Make `directory` (0700) and its parents, durably: a new name is on the disk when its parent is."""
+    missing = [at for at in (directory, *directory.parents) if not at.exists()]
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for made in missing:
+        sync(made.parent)
+
+
+def sync(directory: Path) -> None:
+    """Make the names in `directory` durable."""
+    if sys.platform == "win32":
+        return
+    fd = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def prepare(path: Path, *, allow_network: bool) -> None:
+    """Make `path` a private directory on a local disk, or raise StoreUnusable with what to do."""
+    try:
+        make(path)
+        info = path.stat()
+    except OSError as error:
+        raise StoreUnusable(
+            f"the data directory {path} cannot be made: {error.strerror}",
+            hint=ELSEWHERE,
+            details={"path": str(path)},
+        ) from None
+    if sys.platform != "win32":
+        if info.st_uid != os.geteuid():
+            raise StoreUnusable(
+                f"the data directory {path} belongs to another user (uid {info.st_uid}, not {os.geteuid()})",
+                hint="Its owner could read and change your runs. Set PO_DATA_DIR to a directory of your own.",
+                details={"path": str(path)},
+            )
+        if info.st_mode & 0o077:
+            try:
+                path.chmod(0o700)
+            except OSError as error:
+                raise StoreUnusable(
+                    f"the data directory {path} is open to other users, and cannot be closed: {error.strerror}",
+                    hint=ELSEWHERE,
+                    details={"path": str(path)},
+                ) from None
+    if not allow_network:
+        kind = network_type(path, mounts())
+        if kind is not None:
+            raise StoreUnusable(
+                f"the data directory {path} is on a network file system ({kind}), where SQLite's locks fail",
+                hint=ELSEWHERE,
+                details={"path": str(path), "type": kind},
+            )

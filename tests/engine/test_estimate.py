@@ -1,0 +1,103 @@
+"""G1: calls, tokens and dollars before anything is spent, marked as estimates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from po_jupyter.config import Settings
+from po_jupyter.engine.estimate import estimate_run
+from po_jupyter.errors import PoError
+from po_jupyter.model.estimates import lines_of
+from po_jupyter.model.reading import check_pipeline
+from po_jupyter.model.seed import Seed
+
+LABEL = {"type": "object", "required": ["label"], "properties": {"label": {"enum": ["bug", "praise"]}}}
+
+
+def estimate(*tasks: Any, data: dict[str, Any] | None = None, limit: int | None = None, **more: Any) -> Any:
+    pipeline = check_pipeline({
+        "name": "p", "llm": {"model": "openai:gpt-4o-mini", "max_tokens": 100}, "tasks": list(tasks), **more,
+    })  # fmt: skip
+    return estimate_run(pipeline, Seed(name="s", data=data or {}), data or {}, settings=Settings(), limit=limit)
+
+
+ROWS = {"rows": [{"text": "x" * 400}] * 1000}
+MAP = {"name": "label", "for_each": "{{ seed.rows }}", "prompt": "Label: {{ item.text }}", "output": LABEL}
+
+
+def test_a_map_over_rows_of_the_seed() -> None:
+    said = estimate(MAP, data=ROWS)
+    assert said["estimated"] is True
+    assert said["calls"] == 1000
+    assert said["output_tokens_max"] == 100_000
+    assert 100_000 < said["input_tokens"] < 200_000
+    (task,) = said["tasks"]
+    assert task["rows"] == 1000
+    assert task["calls_max"] == 3000, "two re-asks of each row"
+    # gpt-4o-mini: $0.15 and $0.60 for a million tokens; by hand from the tokens above
+    least = said["input_tokens"] * 0.15e-6
+    assert least < said["cost"]["expected"] < least + 100_000 * 0.6e-6 < said["cost"]["worst"]
+    assert said["unknown"] == []
+
+
+def test_a_limit_is_the_first_rows() -> None:
+    said = estimate(MAP, data=ROWS, limit=10)
+    assert said["calls"] == 10
+    assert estimate(MAP, data={"rows": []})["calls"] == 0
+
+
+def test_answers_that_do_not_exist_yet_are_samples() -> None:
+    said = estimate(
+        MAP,
+        {"name": "sum", "prompt": "{{ tasks.label | map(attribute='output.label') | join(' ') }}"},
+        {"name": "title", "prompt": "A title for: {{ tasks.sum }}"},
+        data=ROWS,
+    )
+    assert said["calls"] == 1002
+    assert said["tasks"][1]["input_tokens"] > 500
+    assert 90 < said["tasks"][2]["input_tokens"] < 130, "the answer before it at its longest"
+    assert said["cost"]["expected"] is None, "how long a free text gets is not known"
+    assert said["cost"]["worst"] is not None
+
+
+def test_what_cannot_be_known_is_said() -> None:
+    python = {"name": "load", "source": "def ingestion(ctx):\n    return [1, 2]\n"}
+    said = estimate(python, {"name": "m", "for_each": "tasks.load", "prompt": "{{ item }}"})
+    assert said["calls"] == 0
+    assert [t["calls"] for t in said["tasks"]] == [None, None]
+    assert "task 'load' is Python" in said["unknown"][0]
+    assert "how many rows task 'm' has: they come from load" in said["unknown"][1]
+    unpriced = estimate({"name": "a", "prompt": "x", "llm": {"model": "openai:no-such-model"}})
+    assert unpriced["cost"]["worst"] is None
+    assert "the price of openai:no-such-model" in unpriced["unknown"][0]
+    assert estimate({"name": "a", "prompt": "x", "llm": {"model": "fake:echo"}})["cost"]["worst"] == 0
+
+
+def test_in_words() -> None:
+    first, *rest = lines_of(
+        estimate(MAP, {"name": "x", "source": "def ingestion(ctx):\n    return 1\n"}, data=ROWS)
+    )
+    assert first.startswith("p (estimate, nothing was started): at least 1,000 calls · about ")
+    assert "1,000 rows · 1,000 calls (3,000 with every re-ask)" in rest[0]
+    assert "not in these numbers: task 'x' is Python" in rest[-1]
+
+
+async def test_it_is_asked_for_over_the_orchestrator_and_starts_nothing(tmp_path: Any) -> None:
+    """P11: a wrong seed is refused as a submit would refuse it; a right one leaves no run behind."""
+    from po_jupyter.orchestrator.service import Orchestrator
+
+    service = Orchestrator(Settings(data_dir=tmp_path, store_shards=1))
+    await service.start()
+    try:
+        body = {"pipeline": {"name": "p", "tasks": [MAP]}, "seed": {"name": "s", "data": ROWS}}
+        said = await service.estimate({**body, "options": {"limit": 3}}, owner="me")
+        assert said["calls"] == 3
+        with pytest.raises(PoError, match="has no `rows`"):
+            await service.estimate({**body, "seed": {"name": "s", "data": {}}}, owner="me")
+        with pytest.raises(PoError, match="no task 'labl'; did you mean `label`"):
+            await service.submit({**body, "budget": {"tasks": {"labl": {"usd": 1}}}}, owner="me")
+        assert (await service.list(None))[0] == []
+    finally:
+        await service.stop()

@@ -1,0 +1,77 @@
+"""Two people, or two clicks, at the same moment: one of them decides, the other is told so."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from threading import Barrier, BrokenBarrierError
+
+import pytest
+from harness import body, orchestrator, task, until
+
+from po_jupyter.errors import Conflict
+from po_jupyter.model.run import RunView
+from po_jupyter.orchestrator.service import Orchestrator
+
+
+def meet(service: Orchestrator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first two that look at a state have both seen it before either of them goes on."""
+    barrier = Barrier(2)
+    state = service._views.state
+
+    def seen(head: object) -> object:
+        found = state(head)  # type: ignore[arg-type]
+        try:
+            barrier.wait(2)
+        except BrokenBarrierError:
+            pass
+        else:
+            monkeypatch.setattr(service._views, "state", state)
+        return found
+
+    monkeypatch.setattr(service._views, "state", seen)
+
+
+async def both(*asked: Awaitable[RunView]) -> list[RunView | BaseException]:
+    return await asyncio.gather(*asked, return_exceptions=True)
+
+
+async def test_a_gate_is_decided_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DESIGN, Gates: any later decision is 409."""
+    async with orchestrator(tmp_path) as service:
+        view, _ = await service.submit(body({**task("one"), "gate": "look"}, task("two")), owner="local")
+        await until(service, view.id, ["waiting"])
+        meet(service, monkeypatch)
+        answers = await both(
+            service.gate(view.id, "local", "approve"), service.gate(view.id, "local", "reject", "no")
+        )
+        assert [type(a) for a in answers].count(Conflict) == 1, answers
+        decided = [e for e in await service.events(view.id, None) if e["type"] == "gate.decided"]
+        assert len(decided) == 1
+        ended = await until(service, view.id)
+        assert ended.state == ("done" if decided[0]["data"]["decision"] == "approve" else "cancelled")
+
+
+AGAIN: dict[str, Callable[[Orchestrator, str], Awaitable[RunView]]] = {
+    "resume": lambda service, run: service.resume(run, "local"),
+    "restart": lambda service, run: service.restart(run, "local"),
+}
+
+
+@pytest.mark.parametrize("again", AGAIN.values(), ids=AGAIN.keys())
+async def test_a_run_goes_on_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: Callable[[Orchestrator, str], Awaitable[RunView]]
+) -> None:
+    """P3, P12: a double click does not pay twice."""
+    marker = tmp_path / "marker"
+    async with orchestrator(tmp_path / "data") as service:
+        view, _ = await service.submit(body(task("one", fail=str(marker))), owner="local")
+        await until(service, view.id)
+        marker.touch()
+        meet(service, monkeypatch)
+        answers = await both(again(service, view.id), again(service, view.id))
+        assert [type(a) for a in answers].count(Conflict) == 1, answers
+        assert (await until(service, view.id)).state == "done"
+        types = [e["type"] for e in await service.events(view.id, None)]
+        assert types.count("run.resumed") == 1
