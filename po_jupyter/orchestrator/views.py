@@ -118,9 +118,7 @@ class Views:
         wanted = {"done": DONE, "failed": FAILED}.get(state or "")
         return self._rows.page(head, task, wanted, start, limit)
 
-    def calls(
-        self, head: Head, task: str | None = None, state: str | None = None
-    ) -> Iterator[dict[str, Any]]:
+    def calls(self, head: Head, task: str | None = None, state: str | None = None) -> Iterator[dict[str, Any]]:
         """The journal, in order, without the answers: `{n, key, kind, state, ...}`.
 
         A response is `done` or `failed`. An intent is `answered`; or `in_flight` while the worker that
