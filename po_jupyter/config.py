@@ -78,9 +78,7 @@ class Settings(BaseModel):
     log_remote_format: Literal["json", "otlp"] = Field(
         default="json", description="One JSON object a line, or OpenTelemetry's OTLP in JSON."
     )
-    log_remote_token: SecretStr | None = Field(
-        default=None, description="A bearer token for `log_remote_url`."
-    )
+    log_remote_token: SecretStr | None = Field(default=None, description="A bearer token for `log_remote_url`.")
     default_model: str = Field(
         default="local:smollm2-135m", description="The model of prompt tasks that name none."
     )
@@ -101,7 +99,8 @@ class Settings(BaseModel):
         default=10.0, description="How long the orchestrator's lease holds without a renewal."
     )
     orphan_timeout: Seconds = Field(
-        default=60.0, description="How long a worker goes on without an orchestrator before it checkpoints and exits."
+        default=60.0,
+        description="How long a worker goes on without an orchestrator before it checkpoints and exits.",
     )
     shutdown_timeout: Seconds = Field(
         default=2.0, description="How long a stop waits for workers to drain before it ends them."
@@ -126,7 +125,9 @@ class Settings(BaseModel):
     max_crashes: Annotated[int, Field(ge=1, le=20)] = Field(
         default=3, description="Consecutive crashes without a commit before the run is dead."
     )
-    request_timeout: Seconds = Field(default=60.0, description="Of one request to a model, where a pipeline sets none.")
+    request_timeout: Seconds = Field(
+        default=60.0, description="Of one request to a model, where a pipeline sets none."
+    )
     retry_after_cap: Seconds = Field(default=120.0, description="The longest `Retry-After` that is waited for.")
     requests_per_minute: Annotated[int, Field(ge=1)] = Field(
         default=6000, description="Requests to the orchestrator per token and minute."
@@ -139,6 +140,9 @@ class Settings(BaseModel):
     )
     daily_tokens: Annotated[int, Field(gt=0)] | None = Field(
         default=None, description="Tokens that all runs of one owner may use in a day (UTC)."
+    )
+    cli_agents: bool = Field(
+        default=False, description="Allow models that are CLI agents (claude-cli, codex-cli, opencode-cli)."
     )
     max_upload_bytes: Annotated[int, Field(ge=1024)] = Field(
         default=4 * 1024**3, description="The largest file of rows that is taken for a seed."
@@ -212,7 +216,10 @@ class Settings(BaseModel):
 
 
 def load(
-    environ: Mapping[str, str] | None = None, *, file: Path | None = None, jupyter: Mapping[str, Any] | None = None
+    environ: Mapping[str, str] | None = None,
+    *,
+    file: Path | None = None,
+    jupyter: Mapping[str, Any] | None = None,
 ) -> Settings:
     """The settings of this process.
 
@@ -256,7 +263,9 @@ def load(
             found.append(violation._replace(where=sources.get(name, ""), message=f"{violation.message}"))
     if found:
         raise InvalidSettings(
-            "the settings cannot be used:", violations=found, hint="`po config` shows every setting and its source."
+            "the settings cannot be used:",
+            violations=found,
+            hint="`po config` shows every setting and its source.",
         )
     settings._sources.update(sources)
     return settings
@@ -307,7 +316,9 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InvalidSettings(f"the settings file {path} cannot be read: {error.strerror}") from None
     except Exception as error:  # each of the three readers has errors of its own
-        raise InvalidSettings(f"the settings file {path} cannot be read: {str(error).splitlines()[0]}") from None
+        raise InvalidSettings(
+            f"the settings file {path} cannot be read: {str(error).splitlines()[0]}"
+        ) from None
     if data is None:
         return {}
     if not isinstance(data, dict):

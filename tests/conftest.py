@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+# Before anything imports them: their assertions are explained like those of any test.
+pytest.register_assert_rewrite("po_jupyter.testing.conformance")
+
 STRICT = os.environ.get("PO_TEST_STRICT") == "1"
 
 

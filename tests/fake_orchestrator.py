@@ -271,9 +271,7 @@ class FakeOrchestrator:
         page = rows[start : start + min(limit, 2)]
         return page, str(start + 2) if start + 2 < len(rows) else None
 
-    async def estimate(
-        self, body: dict[str, Any], *, owner: str, code_allowed: bool = True
-    ) -> dict[str, Any]:
+    async def estimate(self, body: dict[str, Any], *, owner: str, code_allowed: bool = True) -> dict[str, Any]:
         check_pipeline(body["pipeline"])
         cost = {"expected": None, "worst": 0.5}
         return {"estimated": True, "calls": 3, "cost": cost, "tasks": [], "unknown": []}

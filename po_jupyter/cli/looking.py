@@ -28,9 +28,7 @@ _OUTPUTS = 10  # rows of a result that are shown
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many at most.")
 @click.option("--export", metavar="FILE", help="Write every ended run as a line of JSON to FILE instead.")
 @base.JSON
-def runs(
-    state: tuple[str, ...], pipeline: str | None, limit: int, export: str | None, as_json: bool
-) -> int:
+def runs(state: tuple[str, ...], pipeline: str | None, limit: int, export: str | None, as_json: bool) -> int:
     """List runs, the newest first."""
     client = base.connect(start=False)
     if export is not None:

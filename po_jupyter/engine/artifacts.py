@@ -41,9 +41,7 @@ class Artifact(TypedDict):
 class Written:
     """What one attempt of a task or a row writes. Safe to use from the threads of sync stages."""
 
-    def __init__(
-        self, run_dir: Path, path: str, visible: Callable[[], Mapping[str, Artifact]] = dict
-    ) -> None:
+    def __init__(self, run_dir: Path, path: str, visible: Callable[[], Mapping[str, Artifact]] = dict) -> None:
         self._tree = Tree(run_dir / ARTIFACTS)
         self._given = Tree(run_dir / GIVEN)
         self._path = path

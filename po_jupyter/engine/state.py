@@ -431,9 +431,7 @@ def _worker_crashed(s: RunState, data: Data, at: str, offset: int, task_of: Call
     s.crashes += 1
 
 
-def _budget_warning(
-    s: RunState, data: Data, at: str, offset: int, task_of: Callable[[str], TaskState]
-) -> None:
+def _budget_warning(s: RunState, data: Data, at: str, offset: int, task_of: Callable[[str], TaskState]) -> None:
     s.warnings = {**s.warnings, data["scope"]: dict(data)}
 
 

@@ -11,13 +11,23 @@ from po_jupyter.model.usage import Usage
 class Tally:
     """Adds usages; `take()` answers the sum and starts over."""
 
-    __slots__ = ("cached_tokens", "calls", "cost", "input_tokens", "output_tokens", "unknown")
+    __slots__ = (
+        "cache_write_tokens",
+        "cached_tokens",
+        "calls",
+        "cost",
+        "input_tokens",
+        "output_tokens",
+        "reasoning_tokens",
+        "unknown",
+    )
 
     def __init__(self) -> None:
         self._clear()
 
     def _clear(self) -> None:
         self.input_tokens = self.output_tokens = self.cached_tokens = self.calls = self.unknown = 0
+        self.reasoning_tokens = self.cache_write_tokens = 0
         self.cost: float | None = 0.0
 
     def add(self, usage: Usage) -> None:
@@ -27,6 +37,8 @@ class Tally:
         self.cached_tokens += usage.cached_tokens
         self.calls += usage.calls
         self.unknown += usage.unknown
+        self.reasoning_tokens += usage.reasoning_tokens
+        self.cache_write_tokens += usage.cache_write_tokens
         self.cost = None if self.cost is None or usage.cost is None else self.cost + usage.cost
 
     def add_json(self, usage: Mapping[str, Any], sign: int = 1) -> None:
@@ -37,6 +49,8 @@ class Tally:
         self.cached_tokens += sign * get("cached_tokens", 0)
         self.calls += sign * get("calls", 0)
         self.unknown += sign * get("unknown", 0)
+        self.reasoning_tokens += sign * get("reasoning_tokens", 0)
+        self.cache_write_tokens += sign * get("cache_write_tokens", 0)
         cost = get("cost", 0.0)
         self.cost = None if self.cost is None or cost is None else self.cost + sign * cost
 

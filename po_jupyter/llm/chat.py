@@ -5,25 +5,50 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, TypeAlias
 
+from po_jupyter.llm.parts import Image, Tool, ToolCall
 from po_jupyter.model.usage import Usage
 
-Role: TypeAlias = Literal["system", "user", "assistant"]
+__all__ = ["Api", "ChatRequest", "ChatResponse", "Effort", "Image", "Message", "Provider", "Tool", "ToolCall"]
+
+Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
+Api: TypeAlias = Literal["responses", "chat"]
+Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 OnText: TypeAlias = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation."""
+    """One turn of a conversation.
+
+    images        of a user's turn
+    tool_calls    of an assistant's turn
+    tool_call_id  of a turn with the role `tool`: which call its content is the result of
+    carry         what a provider wants back with the turn it made (signed thinking, encrypted reasoning), as it
+                  came in `ChatResponse.carry`; only the provider that made it is sent it
+    """
 
     role: Role
     content: str
+    images: tuple[Image, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
+    carry: Mapping[str, Any] | None = None
 
-    def to_json(self) -> dict[str, str]:
-        """`{role, content}`."""
-        return {"role": self.role, "content": self.content}
+    def to_json(self) -> dict[str, Any]:
+        """`{role, content}`, and the other fields where they hold something."""
+        said: dict[str, Any] = {"role": self.role, "content": self.content}
+        if self.images:
+            said["images"] = [image.to_json() for image in self.images]
+        if self.tool_calls:
+            said["tool_calls"] = [call.to_json() for call in self.tool_calls]
+        if self.tool_call_id:
+            said["tool_call_id"] = self.tool_call_id
+        if self.carry is not None:
+            said["carry"] = dict(self.carry)
+        return said
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +65,11 @@ class ChatRequest:
     timeout      seconds for the request; None: the provider's default. A streamed answer may take longer
                  as long as it keeps coming (see `llm.http`)
     api          which of a provider's APIs to use; None: chosen by model
+    tools        that the model may ask to be called
+    tool_choice  "" (the model decides), `none`, `required`, or the name of the one tool to call
+    seed         for answers that repeat, where the provider has it (Anthropic and the Responses API do not)
+    effort       how much a model that reasons should; None: the provider's own default. Models that do not
+                 reason are not told
     """
 
     model: str
@@ -50,7 +80,11 @@ class ChatRequest:
     json: bool = False
     stop: tuple[str, ...] = ()
     timeout: float | None = None
-    api: Literal["responses", "chat"] | None = None
+    api: Api | None = None
+    tools: tuple[Tool, ...] = ()
+    tool_choice: str = ""
+    seed: int | None = None
+    effort: Effort | None = None
     _hash: str = field(default="", init=False, compare=False, repr=False)
 
     @property
@@ -93,7 +127,19 @@ class ChatRequest:
             said["timeout"] = self.timeout
         if self.api is not None:
             said["api"] = self.api
+        if self.tools:
+            said["tools"] = [tool.to_json() for tool in self.tools]
+        if self.tool_choice:
+            said["tool_choice"] = self.tool_choice
+        if self.seed is not None:
+            said["seed"] = self.seed
+        if self.effort is not None:
+            said["effort"] = self.effort
         return said
+
+    def then(self, *messages: Message) -> ChatRequest:
+        """The same request with more turns."""
+        return replace(self, messages=(*self.messages, *messages))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +149,13 @@ class ChatResponse:
     usage       as the provider counted it, or counted here when it did not (`estimated`); `cost` is None
                 until it is priced
     model       the model that the provider says it used
-    finish      why the answer ended: `stop`, or the provider's own word for it
+    finish      why the answer ended: `stop`, `tool_calls`, `length`, or the provider's own word for it
     request_id  the provider's name for the request, "" when it gave none
     seconds     from sending to the last byte
     replayed    it came from the journal: nothing was sent and nothing is to be paid
+    tool_calls  what the model wants called, in its order
+    carry       what the provider wants back with this turn; `message` has it
+    api         which of the provider's APIs answered, where it has several
     """
 
     text: str
@@ -117,6 +166,14 @@ class ChatResponse:
     seconds: float = 0.0
     estimated: bool = False
     replayed: bool = field(default=False, compare=False)
+    tool_calls: tuple[ToolCall, ...] = ()
+    carry: Mapping[str, Any] | None = None
+    api: str = ""
+
+    @property
+    def message(self) -> Message:
+        """The answer as a turn, for the request that goes on from it."""
+        return Message("assistant", self.text, tool_calls=self.tool_calls, carry=self.carry)
 
     def to_json(self) -> dict[str, Any]:
         """What the journal keeps: every field but `replayed`."""
@@ -130,6 +187,12 @@ class ChatResponse:
         }
         if self.estimated:
             said["estimated"] = True
+        if self.tool_calls:
+            said["tool_calls"] = [call.to_json() for call in self.tool_calls]
+        if self.carry is not None:
+            said["carry"] = dict(self.carry)
+        if self.api:
+            said["api"] = self.api
         return said
 
     @classmethod
@@ -144,6 +207,9 @@ class ChatResponse:
             seconds=said.get("seconds", 0.0),
             estimated=said.get("estimated", False),
             replayed=replayed,
+            tool_calls=tuple(ToolCall(**call) for call in said.get("tool_calls") or ()),
+            carry=said.get("carry"),
+            api=said.get("api", ""),
         )
 
 

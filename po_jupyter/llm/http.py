@@ -6,14 +6,13 @@ flows and a log line with the URL. None of it is wanted here, and it costs a qua
 
 Time limits: 10 s to connect; then the request's own limit for every silence of the server. A plain answer must
 also be complete within it, a streamed one within ten times that, so that a server which drips one byte a minute
-holds nobody for ever. Bodies are bounded (64 MB an answer, 64 KB an error), redirects are not followed: a key
-goes to its own base URL only.
+holds nobody for ever. Bodies are bounded (`llm.bodies`), redirects are not followed: a key goes to its own base
+URL only.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import ssl
 import urllib.request
 from collections.abc import AsyncIterator, Mapping
@@ -24,12 +23,11 @@ import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
-from po_jupyter.errors import ModelRefused, ModelUnavailable
+from po_jupyter.errors import ModelUnavailable
+from po_jupyter.llm.bodies import Answer, read_whole
 from po_jupyter.telemetry.correlation import TO_MODELS, request_id
 
 CONNECT_TIMEOUT = 10.0
-MAX_ANSWER = 64 * 1024 * 1024
-MAX_ERROR = 64 * 1024
 STREAM_FACTOR = 10.0
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -40,7 +38,13 @@ class Target:
     __slots__ = ("headers", "name", "pool", "url")
 
     def __init__(
-        self, url: str, *, key: str | None, name: str, headers: Mapping[str, str] | None = None
+        self,
+        url: str,
+        *,
+        key: str | None,
+        name: str,
+        headers: Mapping[str, str] | None = None,
+        key_header: str = "authorization",
     ) -> None:
         self.url = httpx.URL(url)
         self.name = name
@@ -52,7 +56,7 @@ class Target:
             **(headers or {}),
         }
         if key:
-            sent["authorization"] = f"Bearer {key}"
+            sent[key_header] = f"Bearer {key}" if key_header == "authorization" else key
         self.headers = httpx.Headers(sent)
         self.pool = _pool_of(url)
 
@@ -125,7 +129,13 @@ class Http:
         )
         request.headers.encoding = "ascii"  # said, so that it is not found out anew for each header
         try:
-            response = await self._transport(target.pool).handle_async_request(request)
+            transport = self._transport(target.pool)
+            try:
+                response = await transport.handle_async_request(request)
+            except httpx.HTTPError as error:
+                if not _never_sent(error):
+                    raise
+                response = await transport.handle_async_request(request)  # on another connection
             response.headers.encoding = "latin-1"
             try:
                 yield response
@@ -141,85 +151,6 @@ class Http:
             await transport.aclose()
 
 
-class Answer:
-    """A response that was read to its end. `headers` are case-insensitive."""
-
-    __slots__ = ("body", "headers", "status")
-
-    def __init__(self, status: int, headers: httpx.Headers, body: bytes) -> None:
-        self.status = status
-        self.headers = headers
-        self.body = body
-
-
-async def read_error(response: httpx.Response) -> Answer:
-    """The beginning of an error's body; what is beyond 64 KB is not read."""
-    body = b""
-    async for chunk in response.aiter_bytes():
-        body += chunk
-        if len(body) >= MAX_ERROR:
-            break
-    return Answer(response.status_code, response.headers, body[:MAX_ERROR])
-
-
-async def read_whole(response: httpx.Response) -> bytes:
-    """The body, to its end. Raises ModelRefused when it is larger than an answer may be."""
-    if response.status_code != 200:
-        return (await read_error(response)).body
-    chunks: list[bytes] = []
-    size = 0
-    pieces = response.aiter_bytes() if "content-encoding" in response.headers else response.aiter_raw()
-    async for chunk in pieces:
-        size += len(chunk)
-        if size > MAX_ANSWER:
-            raise ModelRefused(f"the answer is larger than {MAX_ANSWER // 1024**2} MB and was not read")
-        chunks.append(chunk)
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-
-async def sse(response: httpx.Response) -> AsyncIterator[str]:
-    """The `data` of each server-sent event of a response, in order (WHATWG HTML, "Server-sent events").
-
-    An event that the end of the stream cuts off is not handed over. Raises ModelRefused when the stream is
-    larger than an answer may be.
-    """
-    buffer = b""
-    data: list[str] = []
-    size = 0
-    async for chunk in response.aiter_bytes():
-        size += len(chunk)
-        if size > MAX_ANSWER:
-            raise ModelRefused(f"the answer is larger than {MAX_ANSWER // 1024**2} MB and was cut off")
-        lines, buffer = _lines(buffer + chunk if buffer else chunk)
-        for line in lines:
-            if line.startswith(b"data:"):
-                data.append(line[5:].removeprefix(b" ").decode(errors="replace"))
-            elif not line and data:
-                yield "\n".join(data)
-                data = []
-
-
-def _lines(buffer: bytes) -> tuple[list[bytes], bytes]:
-    """The complete lines of a buffer, by any of the three line ends, and what is left of it."""
-    if b"\r" not in buffer:
-        *lines, rest = buffer.split(b"\n")
-        return lines, rest
-    # A carriage return at the very end ends a line already; a line feed that follows in the next chunk must
-    # not end another one, so the line is held back, unless it is blank and closes an event anyway.
-    held = buffer.endswith(b"\r") and not buffer.endswith(b"\r\r")
-    buffer = (buffer[:-1] if held else buffer).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    *lines, rest = buffer.split(b"\n")
-    return lines, rest + b"\r" if held else rest
-
-
-def as_json(body: bytes) -> object:
-    """The decoded body, or None when it is not JSON."""
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-
-
 def _pool_of(url: str) -> tuple[bool, str | None]:
     """(TLS?, proxy) of a URL. The proxy comes from the environment, never for loopback."""
     parts = urlsplit(url)
@@ -229,6 +160,16 @@ def _pool_of(url: str) -> tuple[bool, str | None]:
     if not proxies or bypass(host, proxies):
         return parts.scheme == "https", None
     return parts.scheme == "https", proxies.get(parts.scheme) or proxies.get("all")
+
+
+def _never_sent(error: BaseException | None) -> bool:
+    """Whether a kept connection turned out to be closed before the request was written: nothing has arrived at
+    the server, so sending it again is not a second request."""
+    while error is not None:
+        if isinstance(error, ConnectionResetError) and "closing transport" in str(error):
+            return True
+        error = error.__cause__
+    return False
 
 
 def _why(error: httpx.HTTPError, target: Target) -> str:

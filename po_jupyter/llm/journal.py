@@ -25,7 +25,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from po_jupyter.errors import ModelError, from_json
@@ -224,21 +224,31 @@ class CallScope:
         loop = asyncio.get_running_loop()
         started = loop.time()
         self.in_flight += 1
+        lost: list[Usage] = []  # by attempts that broke in the middle of their answer
+
+        def waited(attempt: int, delay: float, error: ModelError) -> None:
+            if "usage" in error.details:
+                lost.append(_usage_of_error(error, request))
+            if on_wait is not None:
+                on_wait(attempt, delay, error)
+
         try:
             response = await with_retry(
                 lambda: provider.chat(request, on_text=on_text),
                 retry or CallRetry(),
-                on_wait=on_wait,
+                on_wait=waited,
                 cap=self._chat.retry_after_cap,
             )
         except ModelError as error:
-            usage = _usage_of_error(error, request)
+            usage = _with_lost(_usage_of_error(error, request), lost)
+            if lost:
+                error.details["usage"] = usage.to_json()
             done = CallDone(key, usage, request.model, loop.time() - started, False, error.code)
             await self._record(name, {"ok": False, "error": error.to_json()}, done)
             raise
-        usage = priced(response.usage, request.model, response.model)
+        usage = _with_lost(priced(response.usage, request.model, response.model), lost)
         if usage is not response.usage:
-            response = _with_usage(response, usage)
+            response = replace(response, usage=usage)
         done = CallDone(key, usage, request.model, loop.time() - started, False)
         await self._record(name, {"ok": True, "response": response.to_json()}, done)
         return response
@@ -288,16 +298,11 @@ async def _whole(write: Any) -> None:
         raise
 
 
-def _with_usage(response: ChatResponse, usage: Usage) -> ChatResponse:
-    return ChatResponse(
-        response.text,
-        usage,
-        response.model,
-        response.finish,
-        response.request_id,
-        response.seconds,
-        response.estimated,
-    )
+def _with_lost(usage: Usage, lost: list[Usage]) -> Usage:
+    """The usage of a call with that of its attempts that broke: one call all the same, and one bill."""
+    for more in lost:
+        usage = (usage + more).model_copy(update={"calls": usage.calls})
+    return usage
 
 
 def _usage_of_error(error: Exception, request: ChatRequest) -> Usage:

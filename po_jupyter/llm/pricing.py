@@ -36,6 +36,17 @@ def cost_of(usage: Usage, ref: str) -> float | None:
     return None if cost is None else cost(usage)
 
 
+def per_million(ref: str) -> dict[str, float] | None:
+    """US dollars for a million tokens, `{input, output}`, of a small call; None: unknown."""
+    cost = _pricer(ref)
+    if cost is None:
+        return None
+    asked, said = cost(Usage(input_tokens=1000)), cost(Usage(output_tokens=1000))
+    if asked is None or said is None:
+        return None
+    return {"input": round(asked * 1000, 6), "output": round(said * 1000, 6)}
+
+
 def is_priced(ref: str) -> bool:
     """Whether the price of a model is known: a budget in dollars needs it."""
     return _pricer(ref) is not None
@@ -59,6 +70,7 @@ def _pricer(ref: str) -> _Cost | None:
             input_tokens=usage.input_tokens,
             output_tokens=usage.output_tokens,
             cache_read_tokens=min(usage.cached_tokens, usage.input_tokens),
+            cache_write_tokens=min(usage.cache_write_tokens, usage.input_tokens - usage.cached_tokens),
         )
         return calc_price(counts, model, provider_id=spec.price_id)
 
@@ -67,7 +79,7 @@ def _pricer(ref: str) -> _Cost | None:
     except LookupError:
         return None
     price = found.model_price
-    rates = (price.input_mtok, price.cache_read_mtok, price.output_mtok)
+    rates = (price.input_mtok, price.cache_read_mtok, price.output_mtok, price.cache_write_mtok)
     plain = isinstance(found.model.prices, ModelPrice) and not getattr(price, "requests_kcount", None)
     # Prices that change with the date or in tiers are asked for each time; most are one number per token.
     if not plain or any(type(rate).__name__ == "TieredPrices" for rate in rates):
@@ -75,10 +87,15 @@ def _pricer(ref: str) -> _Cost | None:
     each = [float(rate) / _MILLION if rate is not None else 0.0 for rate in rates]
     per_input, per_output = each[0], each[2]
     per_cached = each[1] if rates[1] is not None else per_input
+    per_written = each[3] if rates[3] is not None else per_input
 
     def flat(usage: Usage) -> float:
         cached = min(usage.cached_tokens, usage.input_tokens)
-        fresh = usage.input_tokens - cached
-        return fresh * per_input + cached * per_cached + usage.output_tokens * per_output
+        written = min(usage.cache_write_tokens, usage.input_tokens - cached)
+        fresh = usage.input_tokens - cached - written
+        # Reasoning is billed as output, and counted in it.
+        return (
+            fresh * per_input + cached * per_cached + written * per_written + usage.output_tokens * per_output
+        )
 
     return flat

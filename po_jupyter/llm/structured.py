@@ -18,6 +18,8 @@ from po_jupyter.model.violations import did_you_mean
 
 _LANGUAGE = re.compile(r"\s{0,8}[A-Za-z0-9_+-]{0,20}\s")
 _THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
+_DOUBLED = re.compile(r"\{\s{0,8}\{")
+_TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]"]', re.DOTALL)
 _SAMPLE = 200
 _MAX_VIOLATIONS = 20
 _MAX_TRIES = 1000  # brackets that are tried as the beginning of a value
@@ -80,8 +82,8 @@ def _candidates(text: str) -> Iterator[Any]:
 def _embedded(text: str) -> Iterator[Any]:
     """Complete objects and arrays in a text, outermost first, from left to right, in linear time.
 
-    After a failure the search goes on where parsing stopped, not one character further: what lies between was
-    inside a broken value, and half of an answer must not pass for the whole.
+    What stands inside a broken value is passed over with it: half of an answer must not pass for the whole. An
+    open bracket that is never closed ends the search, since what follows may all belong to it.
     """
     at = 0
     for _ in range(_MAX_TRIES):
@@ -89,14 +91,35 @@ def _embedded(text: str) -> Iterator[Any]:
             return
         try:
             value, at = _decoder.raw_decode(text, start)
-        except json.JSONDecodeError as error:
-            if error.msg.startswith("Unterminated string"):
+        except json.JSONDecodeError:
+            if _DOUBLED.match(text, start):
+                at = (
+                    start + 1
+                )  # no JSON begins like that: the outer one is the template's, the inner the answer's
+            elif (end := _closed(text, start)) is None:
                 return
-            at = max(start + 1, error.pos)
+            else:
+                at = end
         except (ValueError, RecursionError):
             return
         else:
             yield value
+
+
+def _closed(text: str, start: int) -> int | None:
+    """Where the bracket at `start` is closed (behind it), brackets of both kinds counted; None: never."""
+    depth = 0
+    for token in _TOKENS.finditer(text, start):
+        sign = token[0]
+        if sign in "{[":
+            depth += 1
+        elif sign in "}]":
+            depth -= 1
+            if depth == 0:
+                return token.end()
+        elif sign == '"':
+            return None  # a text that never ends
+    return None
 
 
 def _next_bracket(text: str, start: int) -> int:

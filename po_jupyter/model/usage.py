@@ -14,6 +14,9 @@ class Usage(BaseModel):
     Adding two usages adds every field; a known and an unknown cost give an unknown one, because a
     sum that leaves a part out would read as the whole. `unknown` counts calls whose outcome was
     lost in a crash: the provider may have billed them.
+
+    `input_tokens` holds those read from the provider's cache (`cached_tokens`) and those written to it
+    (`cache_write_tokens`), which have prices of their own; `output_tokens` holds `reasoning_tokens`.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -24,6 +27,8 @@ class Usage(BaseModel):
     cost: float | None = 0.0
     calls: int = 0
     unknown: int = 0
+    reasoning_tokens: int = 0
+    cache_write_tokens: int = 0
 
     def __add__(self, other: Usage) -> Usage:
         cost = None if self.cost is None or other.cost is None else self.cost + other.cost
@@ -34,6 +39,8 @@ class Usage(BaseModel):
             cost=cost,
             calls=self.calls + other.calls,
             unknown=self.unknown + other.unknown,
+            reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
+            cache_write_tokens=self.cache_write_tokens + other.cache_write_tokens,
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """The files of seeds as they go through their folder: pending → current → complete, or rejected.
 
-    pending/NAME             what somebody dropped
-    current/RUN/NAME         and `definition.json` beside it: moved when the run was created, both or neither
-    complete/RUN/...         moved when the run ended
-    rejected/NAME            with NAME.reason.json beside it
+pending/NAME             what somebody dropped
+current/RUN/NAME         and `definition.json` beside it: moved when the run was created, both or neither
+complete/RUN/...         moved when the run ended
+rejected/NAME            with NAME.reason.json beside it
 """
 
 from __future__ import annotations

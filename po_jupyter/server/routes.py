@@ -318,9 +318,7 @@ async def all_events(call: Call) -> Any:
 async def export(call: Call) -> Any:
     """Ended runs, the newest first, as lines of JSON (ndjson)."""
     query: ExportQuery = call.query
-    return Streamed(
-        stream.ended_runs(call.orchestrator, call.owner, query.state, query.pipeline), media=LINES
-    )
+    return Streamed(stream.ended_runs(call.orchestrator, call.owner, query.state, query.pipeline), media=LINES)
 
 
 async def usage(call: Call) -> Any:
@@ -339,9 +337,7 @@ async def clean(call: Call) -> Any:
 async def audit(call: Call) -> Any:
     """Who changed what, and when; the newest first."""
     query: AuditQuery = call.query
-    entries, cursor = await asyncio.to_thread(
-        call.extension.audit.read, cursor=query.cursor, limit=query.limit
-    )
+    entries, cursor = await asyncio.to_thread(call.extension.audit.read, cursor=query.cursor, limit=query.limit)
     return {"entries": entries, "next": cursor}
 
 

@@ -63,9 +63,7 @@ def _write(parent: int | None, where: Path, name: str, data: bytes | bytearray |
     sync(parent)
 
 
-def _rename(
-    from_fd: int | None, from_: Path, source: str, to_fd: int | None, to: Path, target: str
-) -> None:
+def _rename(from_fd: int | None, from_: Path, source: str, to_fd: int | None, to: Path, target: str) -> None:
     if from_fd is not None and to_fd is not None:
         os.replace(source, target, src_dir_fd=from_fd, dst_dir_fd=to_fd)
     else:
@@ -304,4 +302,3 @@ def sweep(directory: Path) -> int:
         with contextlib.suppress(OSError):
             os.unlink(path)
     return len(found)
-

@@ -1,4 +1,7 @@
-"""A real loopback HTTP server that answers `POST /v1/chat/completions`, programmable and very cheap.
+"""A real loopback HTTP server that answers as models' servers do, programmable and very cheap.
+
+It speaks `/v1/chat/completions`, `/v1/responses`, `/v1/messages` and Gemini's `:generateContent` and
+`:streamGenerateContent`; `base_url` includes `/v1`, `root_url` (for Anthropic and Gemini) does not.
 
     with ModelServer(latency=0.05) as server:                  # a thread of this process
         environment = {"OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": server.key}
@@ -35,17 +38,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from po_jupyter.testing.model_apis import api_of, stream, streams, whole
 from po_jupyter.testing.model_wire import (
     Answer,
     Answering,
     Recorded,
     Reply,
-    completion,
     dumps,
     head,
     paid_twice,
     read_log,
-    stream_parts,
 )
 
 __all__ = ["Answer", "ModelServer", "Recorded", "Reply", "paid_twice", "read_log"]
@@ -135,7 +137,12 @@ class ModelServer:
     @property
     def base_url(self) -> str:
         """What `OPENAI_BASE_URL` wants: it includes `/v1`."""
-        return f"http://127.0.0.1:{self._port}/v1"
+        return f"{self.root_url}/v1"
+
+    @property
+    def root_url(self) -> str:
+        """What `ANTHROPIC_BASE_URL` and `GEMINI_BASE_URL` want."""
+        return f"http://127.0.0.1:{self._port}"
 
     # -- what tests look at -----------------------------------------------------------------------------
     @property
@@ -277,7 +284,7 @@ class ModelServer:
         os.write(self._log_fd, json.dumps(line).encode() + b"\n")
 
     def _choose(self, request: Recorded) -> Reply:
-        if self._key is not None and request.headers.get("authorization") != f"Bearer {self._key}":
+        if self._key is not None and self._key not in _keys(request.headers):
             return Reply(status=401, error="Incorrect API key provided", latency=0.0)
         with self._changed:
             answer: Answering | None = self._script.pop(0) if self._script else self.reply
@@ -336,7 +343,7 @@ class _Connection(asyncio.Protocol):
 
     def _handle(self, method: str, path: str, headers: dict[str, str], raw: bytes) -> None:
         path = path.partition("?")[0]
-        if method != "POST" or not path.endswith("/chat/completions"):
+        if method != "POST" or api_of(path) is None:
             found = {"/v1/models": {"object": "list", "data": [{"id": "fake"}]}, "/health": {}}.get(path)
             self._send(404 if found is None else 200, dumps(found or {"error": {"message": "not found"}}))
             return
@@ -344,9 +351,7 @@ class _Connection(asyncio.Protocol):
         self._current = request = server._record(path, headers, raw)
         reply = server._choose(request)
         latency = server.latency if reply.latency is None else reply.latency
-        simple = (
-            reply.status == 200 and not request.body.get("stream") and reply.cut is None and reply.body is None
-        )
+        simple = reply.status == 200 and reply.cut is None and reply.body is None and not streams(request)
         if simple and server._gate is not None and server._gate.is_set() and not reply.stall:
             if latency:
                 self._loop.call_later(latency, self._answer, request, reply)
@@ -361,7 +366,7 @@ class _Connection(asyncio.Protocol):
         if self._transport is None:
             return
         headers = {"x-request-id": f"req-{request.n}", **reply.headers}
-        self._send(200, dumps(completion(request, reply)), headers)
+        self._send(200, dumps(whole(request, reply)), headers)
         self._server._finished(request)
 
     async def _slowly(self, request: Recorded, reply: Reply, latency: float) -> None:
@@ -371,6 +376,7 @@ class _Connection(asyncio.Protocol):
             await self._server._gate.wait()
         headers = {"x-request-id": f"req-{request.n}", **reply.headers}
         if reply.body is not None:
+            headers = dict(reply.headers)  # a scripted body is scripted whole
             parts = [
                 head(reply.status, headers, len(reply.body), reply.content_type or "application/json"),
                 reply.body,
@@ -378,10 +384,10 @@ class _Connection(asyncio.Protocol):
         elif reply.status >= 300:
             body = dumps({"error": {"message": reply.error, "type": "fault", "code": None}})
             parts = [head(reply.status, headers, len(body)), body]
-        elif request.body.get("stream"):
-            parts = stream_parts(request, reply, headers)
+        elif streams(request):
+            parts = stream(request, reply, headers)
         else:
-            body = dumps(completion(request, reply))
+            body = dumps(whole(request, reply))
             parts = [head(reply.status, headers, len(body)), body]
         left = reply.cut
         for i, part in enumerate(parts):
@@ -400,6 +406,12 @@ class _Connection(asyncio.Protocol):
     def _send(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
         if self._transport is not None:
             self._transport.write(head(status, headers or {}, len(body)) + body)
+
+
+def _keys(headers: Mapping[str, str]) -> set[str | None]:
+    """The keys that a request shows, wherever an API wants them."""
+    bearer = headers.get("authorization", "").removeprefix("Bearer ")
+    return {bearer, headers.get("x-api-key"), headers.get("x-goog-api-key")}
 
 
 def _plain(reply: object) -> Any:

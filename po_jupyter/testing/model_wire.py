@@ -86,8 +86,7 @@ def completion(request: Recorded, reply: Reply) -> dict[str, Any]:
 def stream_parts(request: Recorded, reply: Reply, headers: Mapping[str, str]) -> list[bytes]:
     """The head of a streamed response, then one HTTP chunk for each server-sent event."""
     text = text_of(request, reply)
-    words = text.split(" ")
-    pieces = [word if i == 0 else f" {word}" for i, word in enumerate(words)]
+    pieces = pieces_of(text)
     base = {"id": f"chatcmpl-{request.n}", "object": "chat.completion.chunk", "created": int(request.at)}
     base["model"] = request.body.get("model", "fake")
     deltas: list[dict[str, Any]] = [{"delta": {"role": "assistant", "content": ""}, "finish_reason": None}]
@@ -97,6 +96,16 @@ def stream_parts(request: Recorded, reply: Reply, headers: Mapping[str, str]) ->
     if (request.body.get("stream_options") or {}).get("include_usage"):
         chunks.append({**base, "choices": [], "usage": _usage(request, reply, text)})
     events = [b"data: " + dumps(chunk) + b"\n\n" for chunk in chunks] + [b"data: [DONE]\n\n"]
+    return chunked(events, headers)
+
+
+def pieces_of(text: str) -> list[str]:
+    """A text in words, each with the space before it."""
+    return [word if i == 0 else f" {word}" for i, word in enumerate(text.split(" "))]
+
+
+def chunked(events: Sequence[bytes], headers: Mapping[str, str]) -> list[bytes]:
+    """The head of an event stream, then one HTTP chunk for each event."""
     opening = head(200, {**headers, "transfer-encoding": "chunked"}, None, "text/event-stream")
     framed = [f"{len(e):x}\r\n".encode() + e + b"\r\n" for e in events]
     framed[-1] += b"0\r\n\r\n"
@@ -125,9 +134,14 @@ def _usage(request: Recorded, reply: Reply, text: str) -> dict[str, Any]:
 
 
 def last_text(body: Mapping[str, Any]) -> str:
-    """The content of the last message."""
-    messages = body.get("messages") or [{}]
-    return str(messages[-1].get("content", ""))
+    """The text of the last turn, in any of the APIs' words for it."""
+    turns = body.get("messages") or body.get("input") or body.get("contents") or [{}]
+    if isinstance(turns, str):
+        return turns
+    content = turns[-1].get("content") or turns[-1].get("parts") or turns[-1].get("output") or ""
+    if isinstance(content, list):
+        return "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
+    return str(content)
 
 
 def head(

@@ -151,7 +151,16 @@ def test_a_map_becomes_a_polars_frame_when_asked(client: Client) -> None:
     run = client.submit(definition())
     frame = run.frame("label", "polars")
     assert isinstance(frame, pl.DataFrame)
-    assert frame.columns == ["index", "label", "ok", "error", "input_tokens", "output_tokens", "cost", "unknown"]
+    assert frame.columns == [
+        "index",
+        "label",
+        "ok",
+        "error",
+        "input_tokens",
+        "output_tokens",
+        "cost",
+        "unknown",
+    ]
     assert frame["label"].to_list() == ["bug", "bug", None, "bug", "bug"]
     assert frame.filter(~pl.col("ok"))["error"].to_list() == ["no label"]
     with pytest.raises(InvalidInput, match="pandas or polars"):

@@ -5,6 +5,7 @@ import socket
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
+import httpx
 import pytest
 
 from po_jupyter.errors import (
@@ -18,7 +19,7 @@ from po_jupyter.errors import (
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message
 from po_jupyter.llm.http import Http, Target
 from po_jupyter.llm.providers.faults import redacted, retry_after
-from po_jupyter.llm.providers.openai import ChatCompletions, Endpoint, body_of
+from po_jupyter.llm.providers.openai import ChatCompletions, Endpoint, OpenAI, body_of
 from po_jupyter.testing.model_server import ModelServer, Reply
 
 KEY = "sk-secret-0123456789"
@@ -86,7 +87,10 @@ async def test_a_schema_goes_out_as_a_json_schema(server, provider):
 def test_json_mode_says_the_word_that_the_api_asks_for():
     body = body_of(ask(json=True), stream=False)
     assert body["response_format"] == {"type": "json_object"}
-    assert body["messages"][0] == {"role": "system", "content": "Answer in JSON."}
+    assert body["messages"][0] == {
+        "role": "system",
+        "content": "Be short.\n\nAnswer with JSON and nothing else.",
+    }
     assert len(body_of(ask("as JSON please", json=True), stream=False)["messages"]) == 2
 
 
@@ -292,17 +296,12 @@ async def test_no_server_is_unavailable_and_names_the_place(http):
 
 
 async def test_an_answer_beyond_the_bound_is_not_read(server, provider, monkeypatch):
-    monkeypatch.setattr("po_jupyter.llm.http.MAX_ANSWER", 1000)
+    monkeypatch.setattr("po_jupyter.llm.bodies.MAX_ANSWER", 1000)
     server.script(Reply("x" * 5000), Reply("x" * 5000))
     with pytest.raises(ModelRefused, match="larger"):
         await provider.chat(ask())
     with pytest.raises(ModelRefused, match="larger"):
         await provider.chat(ask(), on_text=lambda _: None)
-
-
-async def test_the_responses_api_is_refused_plainly_for_now(provider):
-    with pytest.raises(ModelRefused, match="not there yet"):
-        await provider.chat(ask(api="responses"))
 
 
 def test_keys_are_in_no_repr():
@@ -331,3 +330,46 @@ async def test_every_failure_is_a_model_error(server, provider):
     for _ in range(3):
         with pytest.raises(ModelError):
             await provider.chat(ask())
+
+
+class StaleOnce:
+    """A transport whose kept connection is found closed at the first try."""
+
+    def __init__(self, real, cause):
+        self.real, self.cause, self.tried = real, cause, 0
+
+    async def handle_async_request(self, request):
+        self.tried += 1
+        if self.tried == 1:
+            raise httpx.ConnectTimeout("Can not write request body") from self.cause
+        return await self.real.handle_async_request(request)
+
+    async def aclose(self):
+        await self.real.aclose()
+
+
+async def test_a_kept_connection_that_was_closed_costs_no_attempt(server, provider, http):
+    """P7: the request never left, so it is sent over another connection; the server sees one."""
+    target, _ = await provider._where("gpt-4o")
+    stale = StaleOnce(http._transport(target.pool), ConnectionResetError("Cannot write to closing transport"))
+    http._transports[target.pool] = stale
+    assert (await provider.chat(ask())).text == "echo: hello there"
+    assert (stale.tried, len(server.requests)) == (2, 1)
+
+
+async def test_a_request_that_may_have_left_is_not_sent_again(server, provider, http):
+    """P7."""
+    target, _ = await provider._where("gpt-4o")
+    stale = StaleOnce(http._transport(target.pool), ConnectionResetError("Connection reset by peer"))
+    http._transports[target.pool] = stale
+    with pytest.raises(ModelUnavailable):
+        await provider.chat(ask())
+    assert stale.tried == 1
+
+
+@pytest.mark.parametrize("model", ["gpt-4o", "gpt-5-mini"])
+async def test_streams_leave_their_connection_for_the_next_call(server, http, model):
+    provider = OpenAI(Endpoint(server.base_url, KEY), http)
+    for _ in range(5):
+        await provider.chat(ask(model=f"openai:{model}"), on_text=lambda _: None)
+    assert len(server._connections) == 1

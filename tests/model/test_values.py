@@ -19,6 +19,8 @@ _usages = st.builds(
     cached_tokens=_counts,
     calls=_counts,
     unknown=_counts,
+    reasoning_tokens=_counts,
+    cache_write_tokens=_counts,
     cost=st.none() | st.integers(0, 1000).map(float),
 )
 
@@ -27,7 +29,7 @@ _usages = st.builds(
 def test_a_total_adds_every_field_and_an_unknown_cost_stays_unknown(usages: list[Usage]) -> None:
     """DESIGN section 7: costs are null when unknown, never a sum with a hole."""
     result = total(usages)
-    for name in ("input_tokens", "output_tokens", "cached_tokens", "calls", "unknown"):
+    for name in (n for n in Usage.model_fields if n != "cost"):
         assert getattr(result, name) == sum(getattr(u, name) for u in usages)
     if any(u.cost is None for u in usages):
         assert result.cost is None

@@ -9,9 +9,7 @@ import pytest
 
 from po_jupyter.store.disk import DiskStore
 from po_jupyter.store.memory import MemoryStore
-
-pytest.register_assert_rewrite("po_jupyter.testing.conformance.store")
-from po_jupyter.testing.conformance.store import StoreConformance  # noqa: E402
+from po_jupyter.testing.conformance.store import StoreConformance
 
 
 class TestMemoryStore(StoreConformance):

@@ -13,13 +13,14 @@ from functools import lru_cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from po_jupyter.errors import InvalidInput, ModelKeyError, ModelUnavailable, Violation
+from po_jupyter.errors import InvalidInput, ModelKeyError, ModelRefused, ModelUnavailable, Violation
+from po_jupyter.llm.providers.compatible import ALSO_CALLED, FAMILY, Family
 from po_jupyter.model.violations import did_you_mean
 
 if TYPE_CHECKING:
     from po_jupyter.llm.chat import Provider
     from po_jupyter.llm.http import Http
-    from po_jupyter.llm.providers.openai import Resolver
+    from po_jupyter.llm.providers.wire import Endpoint, Resolver
 
 ENTRY_POINTS = "po_jupyter.providers"
 
@@ -32,6 +33,7 @@ class Context:
     environ: Mapping[str, str] = field(repr=False)
     http: Http
     local: Resolver | None = None
+    cli_agents: bool = False
 
     @property
     def key(self) -> str | None:
@@ -43,13 +45,28 @@ class Context:
         """From the environment, else the provider's own."""
         return self.environ.get(self.spec.base_env, "").strip() or self.spec.base_url
 
+    @property
+    def endpoint(self) -> Endpoint:
+        """Base URL and key together. Raises ModelKeyError."""
+        from po_jupyter.llm.providers.wire import Endpoint
+
+        return Endpoint(self.base_url, self.key)
+
 
 Factory: TypeAlias = "Callable[[Context], Provider]"
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """One provider. `key_env` "" means that it needs no key; `price_id` is what genai-prices calls it."""
+    """One provider.
+
+    key_env       the variable that holds its key; "" when it has none
+    key_optional  it works without the key as well (a server of one's own)
+    base_env      the variable that holds another base URL than `base_url`
+    price_id      what genai-prices calls it; "" when it has no prices there
+    free          it costs nothing: it runs on the user's own machines
+    runs_code     it may run commands where it is used: who submits a run with it needs the scope `code:run`
+    """
 
     name: str
     factory: Factory
@@ -59,14 +76,62 @@ class Spec:
     price_id: str = ""
     free: bool = False
     example: str = ""
+    key_optional: bool = False
+    runs_code: bool = False
 
 
 def _openai(context: Context) -> Provider:
-    from po_jupyter.llm.providers.openai import ChatCompletions, Endpoint
+    from po_jupyter.llm.providers.openai import OpenAI
 
-    spec = context.spec
-    endpoint = Endpoint(context.base_url, context.key)
-    return ChatCompletions(endpoint, context.http, name=spec.name, key_env=spec.key_env)
+    return OpenAI(context.endpoint, context.http, name=context.spec.name, key_env=context.spec.key_env)
+
+
+def _anthropic(context: Context) -> Provider:
+    from po_jupyter.llm.providers.anthropic import Anthropic
+
+    return Anthropic(context.endpoint, context.http, name=context.spec.name, key_env=context.spec.key_env)
+
+
+def _gemini(context: Context) -> Provider:
+    from po_jupyter.llm.providers.gemini import Gemini
+
+    return Gemini(context.endpoint, context.http, name=context.spec.name, key_env=context.spec.key_env)
+
+
+def _member(family: Family) -> Spec:
+    def make(context: Context) -> Provider:
+        from po_jupyter.llm.providers.completions import ChatCompletions
+
+        return ChatCompletions(
+            context.endpoint,
+            context.http,
+            name=context.spec.name,
+            key_env=context.spec.key_env,
+            quirks=family.quirks,
+        )
+
+    return Spec(
+        family.name,
+        make,
+        key_env=family.key_env,
+        base_env=family.base_env,
+        base_url=family.base_url,
+        price_id=family.price_id,
+        free=family.own,
+        example=family.example,
+        key_optional=family.own,
+    )
+
+
+def _cli(context: Context) -> Provider:
+    from po_jupyter.llm.providers.cli_agents import CliAgent
+
+    if not context.cli_agents:
+        raise ModelRefused(
+            f"{context.spec.name} is switched off: a CLI agent may run commands on this machine",
+            hint="Set PO_CLI_AGENTS=true where the orchestrator starts.",
+        )
+    return CliAgent(context.spec.name, context.environ)
 
 
 def _local(context: Context) -> Provider:
@@ -96,18 +161,30 @@ BUILT_IN: tuple[Spec, ...] = (
         price_id="openai",
         example="openai:gpt-5-mini",
     ),
-    # Chat Completions at another address. The first system's pipelines name it.
     Spec(
-        "moonshot",
-        _openai,
-        key_env="MOONSHOT_API_KEY",
-        base_env="MOONSHOT_BASE_URL",
-        base_url="https://api.moonshot.ai/v1",
-        price_id="moonshotai",
-        example="moonshot:kimi-k2.5",
+        "anthropic",
+        _anthropic,
+        key_env="ANTHROPIC_API_KEY",
+        base_env="ANTHROPIC_BASE_URL",
+        base_url="https://api.anthropic.com",
+        price_id="anthropic",
+        example="anthropic:claude-sonnet-4-5",
     ),
+    Spec(
+        "gemini",
+        _gemini,
+        key_env="GEMINI_API_KEY",
+        base_env="GEMINI_BASE_URL",
+        base_url="https://generativelanguage.googleapis.com",
+        price_id="google",
+        example="gemini:gemini-2.5-flash",
+    ),
+    *map(_member, FAMILY),
     Spec("local", _local, free=True, example="local:smollm2-135m"),
     Spec("fake", _fake, free=True, example="fake:echo"),
+    Spec("claude-cli", _cli, example="claude-cli:sonnet", runs_code=True),
+    Spec("codex-cli", _cli, example="codex-cli:default", runs_code=True),
+    Spec("opencode-cli", _cli, example="opencode-cli:anthropic/claude-sonnet-4-5", runs_code=True),
 )
 
 
@@ -124,7 +201,7 @@ def _plugin(entry: Any) -> Factory:
     def make(context: Context) -> Provider:
         loaded = entry.load()
         if isinstance(loaded, Spec):
-            own = Context(loaded, context.environ, context.http, context.local)
+            own = Context(loaded, context.environ, context.http, context.local, context.cli_agents)
             return loaded.factory(own)
         made: Provider = loaded(context)
         return made
@@ -140,7 +217,9 @@ def problem_of(ref: str) -> str | None:
         example = f"{name}:NAME" if name in known else "openai:gpt-5-mini"
         return f"{ref!r} is not a model: write provider:model, for example {example}"
     if name not in known:
-        return f"no provider is called {name!r}{did_you_mean(name, known)} (known: {', '.join(known)})"
+        other = ALSO_CALLED.get(name.lower())
+        hint = f"; did you mean `{other}`?" if other else did_you_mean(name, known)
+        return f"no provider is called {name!r}{hint} (known: {', '.join(known)})"
     return None
 
 
@@ -157,9 +236,15 @@ def missing_key(ref: str, environ: Mapping[str, str] | None = None) -> str | Non
     """The variable that a model needs and `environ` (default: this process's) lacks; None when all is there."""
     spec = specs().get(ref.partition(":")[0])
     environ = os.environ if environ is None else environ
-    if spec is None or not spec.key_env or environ.get(spec.key_env, "").strip():
+    if spec is None or not spec.key_env or spec.key_optional or environ.get(spec.key_env, "").strip():
         return None
     return spec.key_env
+
+
+def runs_code(ref: str) -> bool:
+    """Whether a model may run commands where it is used: a run with it needs the scope `code:run`."""
+    spec = specs().get(ref.partition(":")[0])
+    return spec is not None and spec.runs_code
 
 
 def key_of(spec: Spec, environ: Mapping[str, str]) -> str | None:
@@ -170,6 +255,8 @@ def key_of(spec: Spec, environ: Mapping[str, str]) -> str | None:
     if not spec.key_env:
         return None
     key = environ.get(spec.key_env, "").strip()
+    if not key and spec.key_optional:
+        return None
     if not key:
         raise ModelKeyError(
             f"{spec.name} needs a key: {spec.key_env} is not set where the orchestrator runs",
@@ -198,9 +285,11 @@ class Providers:
         http: Http | None = None,
         local: Resolver | None = None,
         given: Mapping[str, Provider] | None = None,
+        cli_agents: bool = False,
     ) -> None:
-        """`given` are providers that are there already, by name: for tests."""
+        """`given` are providers that are there already, by name: for tests. `cli_agents` allows those."""
         self._environ = environ
+        self._cli_agents = cli_agents
         self._http = http
         self._own_http = http is None
         self._local = local
@@ -217,7 +306,8 @@ class Providers:
 
                 self._http = Http()
             spec = specs()[name]
-            provider = spec.factory(Context(spec, self._environ, self._http, self._local))
+            context = Context(spec, self._environ, self._http, self._local, self._cli_agents)
+            provider = spec.factory(context)
             self._open[name] = provider
         return provider
 

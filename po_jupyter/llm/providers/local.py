@@ -17,7 +17,8 @@ import json
 from typing import Any
 
 from po_jupyter.llm.http import Http
-from po_jupyter.llm.providers.openai import ChatCompletions, Resolver
+from po_jupyter.llm.providers.completions import ChatCompletions
+from po_jupyter.llm.providers.wire import Resolver
 
 MAX_LENGTH = 120  # characters: some 30 tokens, half a second
 MAX_ITEMS = 5
@@ -41,7 +42,7 @@ def _adapt(body: dict[str, Any]) -> None:
     if wanted is None:
         return
     told = json.dumps(wanted["schema"], ensure_ascii=False)
-    if len(told) <= MAX_TOLD and body["messages"]:
+    if len(told) <= MAX_TOLD and body["messages"] and isinstance(body["messages"][-1]["content"], str):
         body["messages"][-1]["content"] += f"\n\nAnswer with JSON that fits this JSON Schema:\n{told}"
     wanted["schema"] = bounded(wanted["schema"])
 

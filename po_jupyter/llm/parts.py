@@ -1,0 +1,116 @@
+"""What a message may hold besides its text: images, offered tools, and the calls that a model makes."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from po_jupyter.errors import InvalidInput
+
+# The smallest of the vendors' own bounds: Anthropic takes 5 MB an image ("Vision", platform.claude.com).
+MAX_IMAGE_BYTES = 5 * 1024 * 1024
+IMAGE_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp")
+_TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_MAGIC = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF8", "image/gif"),
+    (b"RIFF", "image/webp"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A picture: base64 (`data`) and its `mime` type, one of `IMAGE_TYPES`, at most 5 MB decoded.
+
+    No URLs: the provider would fetch them at a time of its own, and the same request could mean another
+    picture tomorrow.
+    """
+
+    data: str = field(repr=False)
+    mime: str
+
+    def __post_init__(self) -> None:
+        if self.mime not in IMAGE_TYPES:
+            raise InvalidInput(f"an image is one of {', '.join(IMAGE_TYPES)}, not {self.mime!r:.60}")
+        if len(self.data) > MAX_IMAGE_BYTES * 4 // 3 + 4:
+            size = len(self.data) * 3 / 4 / 1024**2
+            raise InvalidInput(
+                f"the image is {size:.1f} MB, at most {MAX_IMAGE_BYTES // 1024**2} MB are allowed",
+                hint="Make it smaller first: 1,500 pixels on the long side are as much as most models look at.",
+            )
+        try:
+            base64.b64decode(self.data, validate=True)
+        except (binascii.Error, ValueError):
+            raise InvalidInput("the image is not base64") from None
+
+    @classmethod
+    def of(cls, given: str | bytes, mime: str = "") -> Image:
+        """From bytes, a data URL (`data:image/png;base64,...`) or base64 text.
+
+        The type of bytes is seen from their beginning; base64 text needs `mime`. Raises InvalidInput.
+        """
+        if isinstance(given, bytes):
+            seen = next((kind for magic, kind in _MAGIC if given.startswith(magic)), "")
+            return cls(base64.b64encode(given).decode(), mime or seen)
+        if given.startswith("data:"):
+            head, comma, data = given.partition(",")
+            kind, *words = head.removeprefix("data:").split(";")
+            if not comma or "base64" not in words:
+                raise InvalidInput("a data URL of an image is data:MIME;base64,DATA")
+            return cls(data, kind)
+        if given.startswith(("http://", "https://")):
+            raise InvalidInput(
+                "an image is its content, not a URL",
+                hint="Read it first: the answer must not depend on a fetch.",
+            )
+        return cls(given, mime)
+
+    @property
+    def url(self) -> str:
+        """The image as a data URL."""
+        return f"data:{self.mime};base64,{self.data}"
+
+    def to_json(self) -> dict[str, str]:
+        """`{mime, data}`."""
+        return {"mime": self.mime, "data": self.data}
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that the model may ask to be called. `parameters` is the JSON Schema of its arguments."""
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=lambda: {"type": "object", "properties": {}})
+
+    def __post_init__(self) -> None:
+        if not _TOOL_NAME.fullmatch(self.name):
+            raise InvalidInput(
+                f"a tool's name is 1 to 64 letters, digits, _ or -, not {self.name!r:.80}",
+                hint="That is what every provider accepts.",
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """`{name, description, parameters}`."""
+        return {"name": self.name, "description": self.description, "parameters": dict(self.parameters)}
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """What the model wants called; the result goes back as `Message("tool", text, tool_call_id=id)`.
+
+    Name and arguments are the model's own text: check them before anything is done with them (P6).
+    """
+
+    id: str
+    name: str
+    arguments: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """`{id, name, arguments}`."""
+        return {"id": self.id, "name": self.name, "arguments": dict(self.arguments)}

@@ -1,0 +1,200 @@
+"""The model server's other APIs: Responses, Messages and generateContent, whole and streamed.
+
+The same `Reply` means the same in each; `finish` is in Chat Completions' words and `usage`, when given, in
+the API's own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from po_jupyter.llm.sample import sample_of
+from po_jupyter.testing.model_wire import (
+    Recorded,
+    Reply,
+    chunked,
+    completion,
+    dumps,
+    pieces_of,
+    stream_parts,
+)
+
+_ANTHROPIC_ENDS = {"stop": "end_turn", "length": "max_tokens", "content_filter": "refusal"}
+_GEMINI_ENDS = {"stop": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFETY"}
+
+
+def api_of(path: str) -> str | None:
+    """Which API a path belongs to; None: none of them."""
+    if path.endswith("/chat/completions"):
+        return "chat"
+    if path.endswith(("/responses", "/messages")):
+        return path.rpartition("/")[2]
+    return "gemini" if path.endswith((":generateContent", ":streamGenerateContent")) else None
+
+
+def streams(request: Recorded) -> bool:
+    """Whether the request asks for a stream."""
+    return bool(request.body.get("stream")) or request.path.endswith(":streamGenerateContent")
+
+
+def whole(request: Recorded, reply: Reply) -> dict[str, Any]:
+    """The body of an answer that is not streamed."""
+    return _WHOLE.get(api_of(request.path) or "", completion)(request, reply)
+
+
+def stream(request: Recorded, reply: Reply, headers: Mapping[str, str]) -> list[bytes]:
+    """The head of a streamed answer, then one HTTP chunk for each event."""
+    events = _EVENTS.get(api_of(request.path) or "")
+    if events is None:
+        return stream_parts(request, reply, headers)
+    return chunked([_event(data) for data in events(request, reply)], headers)
+
+
+def _event(data: Mapping[str, Any]) -> bytes:
+    name = f"event: {data['type']}\n".encode() if "type" in data else b""
+    return name + b"data: " + dumps(data) + b"\n\n"
+
+
+def _text(request: Recorded, reply: Reply, schema: Any, as_json: bool) -> str:
+    if reply.text is not None:
+        return reply.text
+    if schema is not None:
+        return json.dumps(sample_of(schema))
+    return json.dumps({"echo": request.prompt}) if as_json else f"echo: {request.prompt}"
+
+
+def _words(request: Recorded, text: str) -> tuple[int, int]:
+    return len(request.prompt.split()), len(text.split())
+
+
+# -- Responses ------------------------------------------------------------------------------------------
+def _response(request: Recorded, reply: Reply) -> dict[str, Any]:
+    wanted = (request.body.get("text") or {}).get("format") or {}
+    text = _text(request, reply, wanted.get("schema"), wanted.get("type") == "json_object")
+    asked, said = _words(request, text)
+    content = {"type": "output_text", "text": text, "annotations": []}
+    message = {
+        "type": "message",
+        "id": f"msg_{request.n}",
+        "status": "completed",
+        "role": "assistant",
+        "content": [content],
+    }
+    cut = {"length": "max_output_tokens", "content_filter": "content_filter"}.get(reply.finish)
+    return {
+        "id": f"resp_{request.n}",
+        "object": "response",
+        "created_at": int(request.at),
+        "status": "incomplete" if cut else "completed",
+        "error": None,
+        "incomplete_details": {"reason": cut} if cut else None,
+        "model": request.body.get("model", "fake"),
+        "output": [message],
+        "parallel_tool_calls": True,
+        "tool_choice": "auto",
+        "tools": [],
+        "usage": reply.usage
+        or {
+            "input_tokens": asked,
+            "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+            "output_tokens": said,
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": asked + said,
+        },
+    }
+
+
+def _response_events(request: Recorded, reply: Reply) -> list[dict[str, Any]]:
+    done = _response(request, reply)
+    (item,) = done["output"]
+    place = {"item_id": item["id"], "output_index": 0, "content_index": 0}
+    begun = {**done, "status": "in_progress", "output": [], "usage": None, "incomplete_details": None}
+    events: list[dict[str, Any]] = [{"type": "response.created", "response": begun}]
+    events += [
+        {"type": "response.output_text.delta", **place, "delta": piece, "logprobs": []}
+        for piece in pieces_of(item["content"][0]["text"])
+    ]
+    events.append({"type": f"response.{done['status']}", "response": done})
+    return [{**event, "sequence_number": n} for n, event in enumerate(events)]
+
+
+# -- Messages -------------------------------------------------------------------------------------------
+def _message(request: Recorded, reply: Reply) -> dict[str, Any]:
+    wanted = ((request.body.get("output_config") or {}).get("format") or {}).get("schema")
+    text = _text(request, reply, wanted, False)
+    asked, said = _words(request, text)
+    return {
+        "id": f"msg_{request.n}",
+        "type": "message",
+        "role": "assistant",
+        "model": request.body.get("model", "fake"),
+        "content": [{"type": "text", "text": text}],
+        "stop_reason": _ANTHROPIC_ENDS.get(reply.finish, reply.finish),
+        "stop_sequence": None,
+        "usage": reply.usage or {"input_tokens": asked, "output_tokens": said},
+    }
+
+
+def _message_events(request: Recorded, reply: Reply) -> list[dict[str, Any]]:
+    done = _message(request, reply)
+    begun = {**done, "content": [], "stop_reason": None, "usage": {**done["usage"], "output_tokens": 1}}
+    events: list[dict[str, Any]] = [
+        {"type": "message_start", "message": begun},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+    ]
+    events += [
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": piece}}
+        for piece in pieces_of(done["content"][0]["text"])
+    ]
+    ended = {"stop_reason": done["stop_reason"], "stop_sequence": None}
+    return [
+        *events,
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": ended, "usage": done["usage"]},
+        {"type": "message_stop"},
+    ]
+
+
+# -- generateContent ------------------------------------------------------------------------------------
+def _generated(request: Recorded, reply: Reply) -> dict[str, Any]:
+    config = request.body.get("generationConfig") or {}
+    as_json = config.get("responseMimeType") == "application/json"
+    text = _text(request, reply, config.get("responseJsonSchema"), as_json)
+    asked, said = _words(request, text)
+    finish = _GEMINI_ENDS.get(reply.finish, reply.finish)
+    return {
+        "candidates": [
+            {"content": {"role": "model", "parts": [{"text": text}]}, "finishReason": finish, "index": 0}
+        ],
+        "usageMetadata": reply.usage
+        or {"promptTokenCount": asked, "candidatesTokenCount": said, "totalTokenCount": asked + said},
+        "modelVersion": request.path.rpartition("/")[2].partition(":")[0],
+        "responseId": f"gen-{request.n}",
+    }
+
+
+def _generated_events(request: Recorded, reply: Reply) -> list[dict[str, Any]]:
+    done = _generated(request, reply)
+    (candidate,) = done["candidates"]
+    pieces = pieces_of(candidate["content"]["parts"][0]["text"])
+    events = []
+    for n, piece in enumerate(pieces):
+        said = {"content": {"role": "model", "parts": [{"text": piece}]}, "index": 0}
+        if n == len(pieces) - 1:
+            said["finishReason"] = candidate["finishReason"]
+        events.append({**done, "candidates": [said]})
+    return events
+
+
+_WHOLE: Mapping[str, Callable[[Recorded, Reply], dict[str, Any]]] = {
+    "responses": _response,
+    "messages": _message,
+    "gemini": _generated,
+}
+_EVENTS: Mapping[str, Callable[[Recorded, Reply], list[dict[str, Any]]]] = {
+    "responses": _response_events,
+    "messages": _message_events,
+    "gemini": _generated_events,
+}

@@ -1,0 +1,85 @@
+"""Aliases and the list of what can be used (B6)."""
+
+import json
+
+import pytest
+
+from po_jupyter.errors import InvalidInput
+from po_jupyter.llm.catalogue import MODELS, alias_of, resolve, shortcuts, usable_models
+from po_jupyter.llm.providers import specs
+
+
+@pytest.mark.parametrize(
+    ("provider", "alias", "ref"),
+    [
+        ("openai", "gpt5_mini", "openai:gpt-5-mini"),
+        ("openai", "gpt_5_mini", "openai:gpt-5-mini"),
+        ("openai", "gpt4o", "openai:gpt-4o"),
+        ("openai", "gpt5_2", "openai:gpt-5.2"),
+        ("anthropic", "claude_haiku4_5", "anthropic:claude-haiku-4-5"),
+        ("anthropic", "claude_sonnet_4_5", "anthropic:claude-sonnet-4-5"),
+        ("gemini", "gemini2_5_flash", "gemini:gemini-2.5-flash"),
+        ("moonshot", "kimi_k2_5", "moonshot:kimi-k2.5"),
+        ("openrouter", "openai_gpt5_mini", "openrouter:openai/gpt-5-mini"),
+        ("claude_cli", "sonnet", "claude-cli:sonnet"),
+        ("openai", "gpt4_turbo", "openai:gpt-4-turbo"),  # not in the catalogue, but in the price list
+    ],
+)
+def test_an_alias_means_a_model(provider, alias, ref):
+    assert resolve(provider, alias) == ref
+
+
+def test_every_model_is_found_by_its_alias_and_no_two_share_one():
+    for provider, models in MODELS.items():
+        assert provider in specs()
+        aliases = [alias_of(model) for model in models]
+        assert len(set(aliases)) == len(aliases)
+        for model, alias in zip(models, aliases, strict=True):
+            assert alias.isidentifier(), alias
+            assert resolve(provider, alias) == f"{provider}:{model}"
+
+
+def test_a_wrong_alias_is_explained():
+    """P11."""
+    with pytest.raises(InvalidInput, match="did you mean `gpt5_mini`") as caught:
+        resolve("openai", "gpt5_mni")
+    assert 'model="openai:NAME"' in str(caught.value)
+    with pytest.raises(InvalidInput, match="no provider is called"):
+        resolve("opnai", "gpt5")
+
+
+def test_shortcuts_call_chat_with_the_model():
+    def chat(prompt, **more):
+        return prompt, more
+
+    openai = shortcuts("openai", chat)
+    assert openai.gpt5_mini("Hello", temperature=0.1) == (
+        "Hello",
+        {"temperature": 0.1, "model": "openai:gpt-5-mini"},
+    )
+    assert "gpt5_mini" in dir(openai)
+    assert "gpt5_mini" in repr(openai)
+    assert not hasattr(openai, "nothing_like_it")
+    with pytest.raises(AttributeError, match="did you mean `openai`"):
+        shortcuts("openia", chat)
+    with pytest.raises(AttributeError):
+        shortcuts("__deepcopy__", chat)
+
+
+def test_the_list_says_what_can_be_used_and_why_the_rest_cannot():
+    """B6: `po models`."""
+    key = "sk-list-0123456789abcdef"
+    environ = {"OPENAI_API_KEY": key, "OLLAMA_BASE_URL": "http://127.0.0.1:11434/v1", "PATH": ""}
+    found = {one.ref: one for one in usable_models(environ, cli_agents=True)}
+    assert {one.provider for one in found.values()} == set(specs())
+    assert found["openai:gpt-5-mini"].usable
+    assert found["openai:gpt-5-mini"].price == {"input": 0.25, "output": 2.0}
+    assert found["anthropic:claude-haiku-4-5"].why == "ANTHROPIC_API_KEY is not set"
+    assert found["ollama:qwen3:4b"].usable
+    assert "VLLM_BASE_URL is not set" in found["vllm:Qwen/Qwen3-4B"].why
+    assert found["claude-cli:sonnet"].why == "`claude` is not installed"
+    assert found["alibaba:qwen-plus"].price is None
+    states = [one.usable for one in found.values()]
+    assert states == sorted(states, reverse=True)
+    assert key not in json.dumps([one.to_json() for one in found.values()])
+    assert "switched off" in {one.ref: one for one in usable_models(environ)}["codex-cli:default"].why

@@ -1,0 +1,215 @@
+"""Every provider through the same cases, requests and exchanges judged by the vendors' own SDKs (B7)."""
+
+import asyncio
+
+import pytest
+import sdk_types as sdk
+
+from po_jupyter.errors import ModelError
+from po_jupyter.llm.chat import ChatRequest, Message
+from po_jupyter.llm.http import Http
+from po_jupyter.llm.providers import Context, specs
+from po_jupyter.testing.conformance.provider import KEY, ProviderConformance, load, reply_of
+from po_jupyter.testing.model_server import ModelServer
+
+
+def opened(name, server, http, root=False):
+    spec = specs()[name]
+    environ = {spec.key_env: KEY, spec.base_env: server.root_url if root else server.base_url}
+    return spec.factory(Context(spec, environ, http))
+
+
+class TestOpenAIChat(ProviderConformance):
+    exchanges = "chat"
+    model = "openai:gpt-4o"
+    thinker = fixed = "openai:o4-mini"
+
+    def make(self, server, http):
+        return opened("openai", server, http)
+
+    def accept(self, request):
+        assert request.path == "/v1/chat/completions"
+        sdk.chat_request(request.body)
+
+
+class TestOpenAIResponses(ProviderConformance):
+    """R2.7."""
+
+    exchanges = "responses"
+    model = thinker = fixed = "openai:gpt-5-mini"
+    lacks = frozenset({"seed"})
+
+    def make(self, server, http):
+        return opened("openai", server, http)
+
+    def ask(self, text="Hello", **more):
+        more.setdefault("api", "responses" if "seed" in more else None)
+        return super().ask(text, **more)
+
+    def accept(self, request):
+        assert request.path == "/v1/responses"
+        sdk.responses_request(request.body)
+
+
+class TestAnthropic(ProviderConformance):
+    exchanges = "messages"
+    model = "anthropic:claude-sonnet-4-5"
+    thinker = "anthropic:claude-opus-4-6"
+    fixed = "anthropic:claude-opus-4-8"
+    lacks = frozenset({"seed"})
+
+    def make(self, server, http):
+        return opened("anthropic", server, http, root=True)
+
+    def accept(self, request):
+        assert request.path == "/v1/messages"
+        assert request.headers["anthropic-version"] == "2023-06-01"
+        sdk.messages_request(request.body)
+
+
+class TestAnthropicBefore46(TestAnthropic):
+    thinker = "anthropic:claude-sonnet-4-5"
+
+
+class TestAnthropicFrom5(TestAnthropic):
+    model = thinker = fixed = "anthropic:claude-opus-5"
+
+
+class TestGemini(ProviderConformance):
+    exchanges = "gemini"
+    model = thinker = "gemini:gemini-2.5-flash"
+
+    def make(self, server, http):
+        return opened("gemini", server, http, root=True)
+
+    def accept(self, request):
+        assert request.path.startswith("/v1beta/models/gemini-")
+        sdk.gemini_request(request.body)
+
+
+class TestGemini3(TestGemini):
+    model = thinker = "gemini:gemini-3.1-pro-preview"
+
+
+class Family(ProviderConformance):
+    extra = frozenset()
+
+    def make(self, server, http):
+        return opened(self.exchanges, server, http)
+
+    def accept(self, request):
+        assert request.path == "/v1/chat/completions"
+        sdk.chat_request(request.body, self.extra | {"reasoning_content"})
+
+
+class TestDeepSeek(Family):
+    exchanges = "deepseek"
+    model = "deepseek:deepseek-chat"
+    thinker = "deepseek:deepseek-v3.2"
+    extra = frozenset({"thinking"})
+    lacks = frozenset({"seed"})
+
+
+class TestMoonshot(Family):
+    exchanges = "moonshot"
+    model = thinker = fixed = "moonshot:kimi-k2.5"
+    extra = frozenset({"thinking"})
+    lacks = frozenset({"seed"})
+
+
+class TestZai(Family):
+    exchanges = "zai"
+    model = thinker = "zai:glm-4.6"
+    extra = frozenset({"thinking"})
+    lacks = frozenset({"seed", "forced tools"})
+
+
+class TestZhipu(TestZai):
+    model = thinker = "zhipu:glm-4.6"
+
+    def make(self, server, http):
+        return opened("zhipu", server, http)
+
+
+class TestAlibaba(Family):
+    exchanges = "alibaba"
+    model = thinker = "alibaba:qwen-plus"
+    extra = frozenset({"enable_thinking"})
+    lacks = frozenset({"forced tools"})
+
+
+class TestOpenRouter(Family):
+    exchanges = "openrouter"
+    model = thinker = "openrouter:openai/gpt-5-mini"
+    extra = frozenset({"reasoning", "usage"})
+
+    async def test_it_says_what_a_call_cost(self, server, provider):
+        response, _, _ = await self.play(server, provider, "plain")
+        assert response.usage.cost == 0.00014
+
+
+class TestOllama(Family):
+    exchanges = "ollama"
+    model = thinker = "ollama:qwen3:4b"
+
+
+class TestVllm(Family):
+    exchanges = "vllm"
+    model = "vllm:Qwen/Qwen3-4B"
+
+
+class TestLmStudio(Family):
+    exchanges = "lmstudio"
+    model = "lmstudio:qwen3-4b"
+
+
+class TestLlamaCpp(Family):
+    exchanges = "llamacpp"
+    model = "llamacpp:any"
+
+
+READERS = {
+    "chat": sdk.chat_text,
+    "responses": sdk.responses_text,
+    "messages": sdk.messages_text,
+    "gemini": sdk.gemini_text,
+}
+MAKERS = {
+    "chat": ("openai", "openai:gpt-4o", False),
+    "responses": ("openai", "openai:gpt-5-mini", False),
+    "messages": ("anthropic", "anthropic:claude-sonnet-4-5", True),
+    "gemini": ("gemini", "gemini:gemini-2.5-flash", True),
+}
+ANSWERED = [
+    (api, name)
+    for api in READERS
+    for name, exchange in load(api)["exchanges"].items()
+    if exchange["status"] == 200 and not name.startswith(("cut_", "error_", "doubled_", "failed_", "bad_"))
+]
+
+
+@pytest.mark.parametrize(("api", "name"), ANSWERED)
+async def test_the_sdk_reads_each_exchange_as_we_do(api, name):
+    exchange = load(api)["exchanges"][name]
+    theirs = READERS[api](exchange)
+    provider_name, model, root = MAKERS[api]
+    http = Http()
+    with ModelServer(key=KEY) as server:
+        server.script(reply_of(exchange))
+        provider = opened(provider_name, server, http, root=root)
+        on_text = (lambda piece: None) if "events" in exchange else None
+        try:
+            ours = (await provider.chat(ChatRequest(model, (Message("user", "x"),)), on_text=on_text)).text
+        except ModelError as error:
+            ours = error.details.get("sample", "")
+            assert ours == theirs[:200]
+        else:
+            assert ours == theirs
+        finally:
+            await http.aclose()
+
+
+def test_the_suite_has_its_forty_cases():
+    cases = [name for name in dir(ProviderConformance) if name.startswith("test_")]
+    assert len(cases) >= 40
+    assert asyncio.iscoroutinefunction(ProviderConformance.test_a_plain_answer)
