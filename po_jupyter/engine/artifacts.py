@@ -121,6 +121,12 @@ class RunFiles:
         """The artifacts of the run now, by name."""
         return visible(self._state())
 
+    def contents(self) -> dict[str, str]:
+        """The SHA-256 of each artifact of the run now, and of what came with the seed. Blocks on the disk."""
+        given = Tree(self.run_dir / GIVEN)
+        found = {name: sha256(given.read(name)).hexdigest() for name in walk(given)}
+        return found | {name: entry["sha256"] for name, entry in self.visible().items()}
+
 
 def walk(tree: Tree, *, most: int = 10_000) -> list[str]:
     """Names of the regular files in a tree, at most so many. No link is followed."""

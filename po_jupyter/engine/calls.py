@@ -113,9 +113,11 @@ class Calls:
         """
         work = self._work
         work.checkpoint()
-        if work.budget is None:
+        if work.budget is None or self._scope.is_recorded(request, stage=stage, round=frame.round):
+            # What was answered was paid for, and counted when the run was loaded: it needs no room.
             return await self._chat(request, stage, frame, stream, retry)
-        hold = await work.budget.reserve(request, frame.task.name)
+        with frame.waiting():
+            hold = await work.budget.reserve(request, frame.task.name)
         token = reserved.set(hold.worst)
         before = self._scope.usage
         used: Usage | None = None

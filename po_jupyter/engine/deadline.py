@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -50,7 +52,7 @@ def notice_pauses(loop: asyncio.AbstractEventLoop) -> None:
 class Deadline:
     """As `asyncio.timeout(seconds)`; the time goes on only while the process does."""
 
-    __slots__ = ("_counted", "_loop", "_timeout", "_timer", "_when")
+    __slots__ = ("_counted", "_loop", "_since", "_timeout", "_timer", "_waits", "_when")
 
     def __init__(self, seconds: float) -> None:
         self._loop = asyncio.get_running_loop()
@@ -58,6 +60,8 @@ class Deadline:
         self._counted = _clock.paused
         self._timeout = asyncio.timeout(None)
         self._timer: asyncio.TimerHandle | None = None
+        self._waits = 0
+        self._since = 0.0  # when the first of `_waits` began
 
     async def __aenter__(self) -> Deadline:
         await self._timeout.__aenter__()
@@ -75,6 +79,19 @@ class Deadline:
         """Allow so many seconds more."""
         self._when += seconds
 
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """The time goes not on in here: what is waited for is what others have to free."""
+        if not self._waits:
+            self._since = self._loop.time()
+        self._waits += 1
+        try:
+            yield
+        finally:
+            self._waits -= 1
+            if not self._waits:
+                self._when += self._loop.time() - self._since
+
     def expired(self) -> bool:
         """Whether it was this deadline that raised the TimeoutError."""
         return self._timeout.expired()
@@ -82,7 +99,9 @@ class Deadline:
     def _due(self) -> None:
         self._when += _clock.paused - self._counted
         self._counted = _clock.paused
-        if self._when > self._loop.time():
-            self._timer = self._loop.call_at(self._when, self._due)
+        now = self._loop.time()
+        when = self._when + (now - self._since if self._waits else 0.0)
+        if when > now:
+            self._timer = self._loop.call_at(when, self._due)
         else:
-            self._timeout.reschedule(self._loop.time())
+            self._timeout.reschedule(now)

@@ -49,12 +49,21 @@ class TaskIo:
     cannot be one, NotFound, StageFailed for a full disk.
     """
 
-    def __init__(self, run_dir: Path, task: str, written: Written | None = None, *, epoch: int = 0) -> None:
+    def __init__(
+        self,
+        run_dir: Path,
+        task: str,
+        written: Written | None = None,
+        *,
+        epoch: int = 0,
+        looked: Callable[[str], None] | None = None,
+    ) -> None:
         self._artifacts = written if written is not None else Written(run_dir, task)
         self._logs = Tree(run_dir / "logs" / task)
         self._tmp = Tree(run_dir / "tmp" / task)
         self._database = run_dir / DATABASE
         self._task, self._epoch = task, epoch
+        self._looked = looked or (lambda what: None)  # told what of the run is looked at, see `engine.reuse.Looks`
         self._db: sqlite3.Connection | None = None
 
     @property
@@ -69,11 +78,13 @@ class TaskIo:
 
     def read_artifact(self, name: str, as_: As | None = None) -> Any:
         """An artifact: a value when its name ends in `.json`, else text, or as asked for. NotFound."""
+        self._looked("artifacts")
         return _read(self._artifacts, name, as_)
 
     def artifacts(self) -> list[str]:
         """Names of the artifacts that this task can read: its own, finished tasks', and what came with the
         seed."""
+        self._looked("artifacts")
         return self._artifacts.names()
 
     def write_log(self, name: str, content: str | bytes | Any, *, append: bool = False) -> str:
@@ -97,6 +108,7 @@ class TaskIo:
 
         Opened when first asked for, closed when the stage ends: committed when it ended well, else rolled back.
         """
+        self._looked("run")
         if self._db is None:
             self._database.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             # Sync stages run in a thread of their own; the connection is closed from the loop's.

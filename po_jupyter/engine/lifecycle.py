@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -100,6 +101,10 @@ class Frame:
         """Give the running stage more time: a wait for a rate limit is not the stage's."""
         if self.deadline is not None:
             self.deadline.extend(seconds)
+
+    def waiting(self) -> AbstractContextManager[None]:
+        """Nor is a wait for room in a budget, however long it takes."""
+        return self.deadline.waiting() if self.deadline is not None else nullcontext()
 
 
 Stage = Callable[[Frame], Any]

@@ -261,6 +261,7 @@ class PythonTask:
             task.name,
             work.files.attempt(task.name, frame.index, frame.attempt, frame),
             epoch=work.state.tasks[task.name].cleared_at,
+            looked=inputs.looks.at if inputs.looks is not None else None,
         )
         if frame.control is not None:
             frame.control.begin(stage)

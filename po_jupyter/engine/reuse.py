@@ -113,7 +113,7 @@ class Looks:
         self._hashes: dict[str, str] = {}
 
     def at(self, name: str) -> None:
-        """`index`, `seed`, or `tasks.NAME` was looked at."""
+        """`index`, `seed`, `tasks.NAME`, `artifacts`, or `run` (what no other run has) was looked at."""
         if name not in self._seen:
             self._seen.add(name)
 
@@ -133,6 +133,10 @@ class Looks:
             kind, _, task = name.partition(".")
             if kind == "index":
                 value = "index"
+            elif kind == "run":
+                value = self._work.run
+            elif kind == "artifacts":
+                value = digest(self._work.files.contents())
             elif kind == "seed":
                 value = digest(self._work.seed.data)
             elif kind == "tasks" and task in self._outputs:

@@ -77,6 +77,10 @@ class Journal(Protocol):
 
     queues: bool
 
+    def knows(self, key: str) -> bool:
+        """Whether the answer is recorded, so that nothing would be sent."""
+        ...
+
     async def lookup(self, key: str) -> Entry | None:
         """What is known of the call; None: it was never about to be sent."""
         ...
@@ -120,6 +124,11 @@ class MemoryJournal:
     def __init__(self) -> None:
         self.records: list[dict[str, Any]] = []
         self._entries: dict[str, Entry] = {}
+
+    def knows(self, key: str) -> bool:
+        """See `Journal`."""
+        entry = self._entries.get(key)
+        return entry is not None and entry.answer is not None
 
     async def lookup(self, key: str) -> Entry | None:
         """See `Journal`."""
@@ -177,6 +186,14 @@ class CallScope:
         self.usage = Usage()
         self.in_flight = 0
 
+    def is_recorded(self, request: ChatRequest, *, stage: str = "inference", round: int = 0) -> bool:
+        """Whether `chat` with the same arguments, called now, would replay."""
+        return self._chat.journal.knows(str(self._key(request, stage, round)))
+
+    def _key(self, request: ChatRequest, stage: str, round: int) -> CallKey:
+        nth = self._seen[round, stage, request.request_hash]
+        return CallKey(self.task, self.item, self.attempt, round, stage, request.request_hash, nth)
+
     async def chat(
         self,
         request: ChatRequest,
@@ -193,10 +210,8 @@ class CallScope:
         piece, so a caller that shows text clears it on `on_wait`. A replay hands over the whole text at once.
         """
         journal = self._chat.journal
-        place = (round, stage, request.request_hash)
-        nth = self._seen[place]
-        self._seen[place] = nth + 1
-        key = CallKey(self.task, self.item, self.attempt, round, stage, request.request_hash, nth)
+        key = self._key(request, stage, round)
+        self._seen[round, stage, request.request_hash] += 1
         name = str(key)
         entry = await journal.lookup(name)
         if entry is not None and entry.answer is not None:
