@@ -63,7 +63,9 @@ class TaskIo:
         self._tmp = Tree(run_dir / "tmp" / task)
         self._database = run_dir / DATABASE
         self._task, self._epoch = task, epoch
-        self._looked = looked or (lambda what: None)  # told what of the run is looked at, see `engine.reuse.Looks`
+        self._looked = looked or (
+            lambda what: None
+        )  # told what of the run is looked at, see `engine.reuse.Looks`
         self._db: sqlite3.Connection | None = None
 
     @property
