@@ -38,7 +38,7 @@ class JupyterProcess:
         self.log = folder / "jupyter.log"
         for part in (self.runtime, self.data, folder / "config", folder / "work"):
             part.mkdir(parents=True, exist_ok=True)
-        # Off: what this very environment happens to have, which would only cost time.
+        # Off: what this very environment happens to have.
         off = (
             "jupyterlab",
             "jupyter_lsp",
@@ -46,6 +46,7 @@ class JupyterProcess:
             "notebook_shim",
             "nbclassic",
             "notebook",
+            "po_jupyter",  # enabled by its own configuration where it is installed
         )
         loaded = {**dict.fromkeys(off, False), **dict.fromkeys(extensions, True)}
         command = [

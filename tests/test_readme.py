@@ -34,7 +34,8 @@ def environ(tmp_path: Path) -> Iterator[dict[str, str]]:
     """A shell's environment with a data directory of its own and a model behind OPENAI_BASE_URL."""
 
     def answer(body: dict[str, Any], _: int) -> str:
-        return json.dumps({"label": "bug"}) if "response_format" in body else "They are short."
+        # gpt-5 speaks the Responses API, where a schema is said under `text`.
+        return json.dumps({"label": "bug"}) if "text" in body else "They are short."
 
     with ModelServer(answer) as model:
         env = {k: v for k, v in os.environ.items() if not k.startswith(("PO_", "JPY_", "JUPYTERHUB_"))}
