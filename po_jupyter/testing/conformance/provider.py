@@ -175,7 +175,7 @@ class ProviderConformance:
         """The exchange of a case; the case is skipped when the API has none."""
         said = load(self.exchanges)["exchanges"]
         if name not in said:
-            pytest.skip(f"this API has no {name}")
+            pytest.skip(f"inapplicable: this API has no {name}")
         exchange: dict[str, Any] = said[name]
         return exchange
 
@@ -335,7 +335,7 @@ class ProviderConformance:
     ) -> None:
         """R2.7."""
         if self.fixed is None:
-            pytest.skip("every model takes a temperature")
+            pytest.skip("inapplicable: every model takes a temperature")
         _, _, body = await self.play(server, provider, "plain", temperature=0.25, model=self.fixed)
         assert found(body, "temperature") == []
 
@@ -443,7 +443,7 @@ class ProviderConformance:
         self, server: ModelServer, provider: Provider, effort: Any
     ) -> None:
         if self.thinker is None:
-            pytest.skip("no model is told how much to reason")
+            pytest.skip("inapplicable: no model is told how much to reason")
         _, _, body = await self.play(
             server, provider, "plain", effort=effort, max_tokens=9000, model=self.thinker
         )

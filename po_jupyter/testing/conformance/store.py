@@ -79,7 +79,7 @@ class _Cases:
 
     @pytest.fixture
     def place(self) -> str:
-        pytest.skip("this store does not say where it is")
+        pytest.skip("inapplicable: this store does not say where it is")
 
     @pytest.fixture
     def run(self, store: Store) -> str:
@@ -90,7 +90,7 @@ class _Cases:
     def other(self, store: Store, place: str) -> Callable[[str], subprocess.Popen[str]]:
         opener = self.opener
         if opener is None:
-            pytest.skip("this store lives in one process")
+            pytest.skip("inapplicable: this store lives in one process")
         return lambda code: elsewhere(code, opener, place)
 
 
