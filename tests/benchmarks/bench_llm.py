@@ -95,7 +95,15 @@ def main(*, peers: bool = True) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
 
     def row(name: str, value: float, unit: str, aim: float | None, note: str = "") -> None:
-        rows.append({"name": name, "value": round(value, 3), "unit": unit, "aim": aim, "note": note})
+        rows.append(
+            {
+                "name": name,
+                "value": round(value, 3),
+                "unit": unit,
+                "aim": f"<= {aim:g}" if aim else None,
+                "note": note,
+            }
+        )
 
     with ModelServer(latency=LATENCY, process=True) as server:
         for width, aim in AIMS.items():
