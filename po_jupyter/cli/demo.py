@@ -54,7 +54,8 @@ def demo(model: str | None, rows: int, as_json: bool) -> int:
     if not as_json:
         base.say(f"{len(seed['rows'])} installed packages, labelled by {chosen}")
         base.say(f"orchestrator {client.url}, data in {base.clean(meta.get('data_dir'))}")
-    run = client.submit(pipeline, seed=seed, fresh=True)  # a demo shows the work, not what an earlier one paid for
+    # Fresh: a demo shows the work, not what an earlier one paid for.
+    run = client.submit(pipeline, seed=seed, fresh=True)
     view, code = live.follow(run, quiet=as_json)
     if code == 130:
         return code
