@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from po_jupyter.engine import telling
 from po_jupyter.engine.budget import reserved
-from po_jupyter.errors import ModelError, ModelRateLimited
-from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message
+from po_jupyter.engine.tools import Toolbox
+from po_jupyter.errors import InvalidInput, ModelError, ModelRateLimited
+from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText
+from po_jupyter.llm.providers import no_images
 from po_jupyter.model.event import draft
 from po_jupyter.model.pipeline import LLM, CallRetry, Task
 from po_jupyter.model.usage import Usage
@@ -21,17 +24,24 @@ _DEFAULT_RETRY = CallRetry()
 
 
 class ModelSettings:
-    """The model settings of a task, resolved once: task over pipeline over settings."""
+    """The model settings of a task, resolved once: run over task over pipeline over settings."""
 
-    __slots__ = ("api", "max_tokens", "model", "retry", "temperature", "timeout")
+    __slots__ = ("base", "retry")
 
     def __init__(self, work: Work, task: Task) -> None:
         llm: LLM = work.pipeline.llm_of(task)
-        self.model: str = work.options.get("model") or llm.model or work.settings.default_model
-        self.temperature = llm.temperature
-        self.max_tokens = llm.max_tokens or work.settings.default_max_tokens
-        self.timeout = llm.timeout or work.settings.request_timeout
-        self.api = llm.api
+        # What every request of the task begins with; it has no messages yet.
+        self.base = ChatRequest(
+            work.options.get("model") or llm.model or work.settings.default_model,
+            (),
+            temperature=llm.temperature,
+            max_tokens=llm.max_tokens or work.settings.default_max_tokens,
+            stop=tuple(llm.stop or ()),
+            timeout=llm.timeout or work.settings.request_timeout,
+            api=llm.api,
+            seed=llm.seed,
+            effort=llm.effort,
+        )
         self.retry = llm.retry or _DEFAULT_RETRY
 
 
@@ -58,45 +68,26 @@ class Calls:
         """Calls that were stopped before their answer came: unknown, once the attempt is over."""
         return self._scope.in_flight
 
-    def request(
-        self,
-        messages: tuple[Message, ...],
-        *,
-        model: str | None = None,
-        schema: Mapping[str, Any] | None = None,
-        json: bool = False,
-        temperature: float | None = None,
-        max_tokens: int | None = None,
-        stop: tuple[str, ...] = (),
-    ) -> ChatRequest:
-        """A request with what is left out filled in from the task's settings."""
-        defaults = self._settings
-        return ChatRequest(
-            model or defaults.model,
-            messages,
-            defaults.temperature if temperature is None else temperature,
-            max_tokens or defaults.max_tokens,
-            schema,
-            json,
-            stop,
-            defaults.timeout,
-            defaults.api,
+    def request(self, messages: tuple[Message, ...], **given: Any) -> ChatRequest:
+        """A request of these fields (of `ChatRequest`), the rest from the task's settings; None is left out."""
+        return replace(
+            self._settings.base,
+            messages=messages,
+            **{name: value for name, value in given.items() if value is not None},
         )
 
-    def again(self, request: ChatRequest, answer: str, words: str) -> ChatRequest:
+    def need_images(self, request: ChatRequest) -> None:
+        """The model's provider takes images. Raises InvalidInput."""
+        if (problem := no_images(request.model)) is not None:
+            raise InvalidInput(problem)
+
+    def toolbox(self, given: Sequence[Any]) -> Toolbox:
+        """These tools, functions and names of the run's MCP servers. Raises InvalidInput."""
+        return Toolbox(given, self._work.threads.run, self._work.mcp)
+
+    def again(self, request: ChatRequest, answer: ChatResponse, words: str) -> ChatRequest:
         """The request that follows an answer which did not fit."""
-        messages = (*request.messages, Message("assistant", answer), Message("user", words))
-        return ChatRequest(
-            request.model,
-            messages,
-            request.temperature,
-            request.max_tokens,
-            request.schema,
-            request.json,
-            request.stop,
-            request.timeout,
-            request.api,
-        )
+        return request.then(answer.message, Message("user", words))
 
     async def chat(
         self,
@@ -106,8 +97,11 @@ class Calls:
         frame: Frame,
         stream: bool = False,
         retry: CallRetry | None = None,
+        on_text: OnText | None = None,
     ) -> ChatResponse:
         """Ask, or replay. `retry` stands for the task's `llm.retry`.
+
+        `on_text` gets the pieces of the answer as they come, and "" where a broken one begins anew.
 
         Raises ModelError or BudgetExceeded, and an Interrupt before anything is sent.
         """
@@ -115,14 +109,14 @@ class Calls:
         work.checkpoint()
         if work.budget is None or self._scope.is_recorded(request, stage=stage, round=frame.round):
             # What was answered was paid for, and counted when the run was loaded: it needs no room.
-            return await self._chat(request, stage, frame, stream, retry)
+            return await self._chat(request, stage, frame, stream, retry, on_text)
         with frame.waiting():
             hold = await work.budget.reserve(request, frame.task.name)
         token = reserved.set(hold.worst)
         before = self._scope.usage
         used: Usage | None = None
         try:
-            response = await self._chat(request, stage, frame, stream, retry)
+            response = await self._chat(request, stage, frame, stream, retry, on_text)
             used = Usage() if response.replayed else response.usage  # a replay was counted at the loading
             return response
         except ModelError as error:
@@ -136,18 +130,28 @@ class Calls:
             work.budget.settle(hold, used)
 
     async def _chat(
-        self, request: ChatRequest, stage: str, frame: Frame, stream: bool, retry: CallRetry | None
+        self,
+        request: ChatRequest,
+        stage: str,
+        frame: Frame,
+        stream: bool,
+        retry: CallRetry | None,
+        handed: OnText | None,
     ) -> ChatResponse:
         work = self._work
         task = frame.task.name
-        on_text = None
+        on_text = handed
         # Pieces of answers that come at the same time would only mix.
         if stream and frame.index is None and not self._scope.in_flight and work.watched():
 
             def on_text(piece: str) -> None:
                 work.say({"task": task, "text": piece, "round": frame.round, "attempt": frame.attempt})
+                if handed is not None:
+                    handed(piece)
 
         def on_wait(attempt: int, delay: float, error: ModelError) -> None:
+            if handed is not None:
+                handed("")
             if isinstance(error, ModelRateLimited):
                 frame.extend(delay)
             telling.call_failed(work, frame.task, frame.attempt, stage, error, index=frame.index, tries=attempt)

@@ -54,6 +54,7 @@ class PromptTask:
         task, answer = self.task, self._answer
         asked: list[Message] = []
         text = ""
+        turn: Message | None = None
         remark = ""
 
         async def render(off_loop: OffLoop) -> None:
@@ -69,16 +70,17 @@ class PromptTask:
                 asked.extend(self.first(names))
             else:
                 words = reask(frame.violations)
-                asked.append(Message("assistant", text))
+                assert turn is not None
+                asked.append(turn)
                 asked.append(Message("user", f"{remark}\n\n{words}" if remark else words))
                 remark = ""
             return None
 
         async def inference(frame: Frame) -> Any:
-            nonlocal text
+            nonlocal text, turn
             request = calls.request(tuple(asked), schema=task.output)
             response = await calls.chat(request, stage="inference", frame=frame, stream=True)
-            text = response.text
+            text, turn = response.text, response.message
             return text
 
         def parsing(frame: Frame) -> Any:

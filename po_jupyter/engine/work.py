@@ -25,6 +25,7 @@ from po_jupyter.engine.rows import RowTable
 from po_jupyter.engine.state import RunState, fold
 from po_jupyter.engine.templates import Rows, base_names
 from po_jupyter.engine.threads import Threads
+from po_jupyter.engine.tools import Remote
 from po_jupyter.errors import StoreError
 from po_jupyter.llm.chat import Provider
 from po_jupyter.llm.journal import JournaledChat
@@ -118,6 +119,7 @@ class Work:
         self.files = RunFiles(self.run_dir, lease.fence, history, lambda: self.state)
         self.history = history
         self.threads = Threads()
+        self.mcp: Remote | None = None
         self.wake = asyncio.Event()  # something that `decide` may want to know
         self.draining = False
         self.drained = asyncio.Event()  # set with `draining`: who sleeps stops sleeping

@@ -12,10 +12,11 @@ import json
 import re
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from po_jupyter.errors import InvalidInput
 from po_jupyter.model.violations import JsonObject, did_you_mean
 
 STAGES = (
@@ -61,7 +62,9 @@ class LLM(_Value):
     """Model settings; what a task leaves out comes from its pipeline.
 
     `model` is a model ref (`openai:gpt-5-mini`). The first system's separate `provider` and `model`
-    keys are read too. `timeout` is of one request, in seconds.
+    keys are read too. `timeout` is of one request, in seconds. `stop` are texts at which an answer ends. `seed`
+    asks for answers that repeat, and `effort` says how much a model that reasons should; providers that have
+    neither are not told.
     """
 
     model: str | None = None
@@ -70,6 +73,9 @@ class LLM(_Value):
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     timeout: Seconds | None = None
     api: Literal["responses", "chat"] | None = None
+    stop: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(max_length=16)] | None = None
+    seed: int | None = None
+    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     retry: CallRetry | None = None
 
     @model_validator(mode="before")
@@ -87,6 +93,11 @@ class LLM(_Value):
                 f"`provider` {data['provider']!r:.60} without a `model`; write model: provider:model"
             )
         return data
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _one_stop(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
 
     @field_validator("model")
     @classmethod
@@ -139,11 +150,14 @@ class Gate(_Value):
 
 
 def _schema_of(value: Any) -> Any:
-    """A pydantic model or dataclass stands for its JSON Schema."""
-    if isinstance(value, type):
-        from pydantic import TypeAdapter
+    """A pydantic model, dataclass or TypedDict stands for its JSON Schema."""
+    if isinstance(value, type) or get_origin(value) is not None:
+        from po_jupyter.model.shapes import shape_of
 
-        return TypeAdapter(value).json_schema()
+        try:
+            return dict(shape_of(value).schema)
+        except InvalidInput as error:
+            raise ValueError(error.message) from None
     return value
 
 

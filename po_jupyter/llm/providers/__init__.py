@@ -66,6 +66,7 @@ class Spec:
     price_id      what genai-prices calls it; "" when it has no prices there
     free          it costs nothing: it runs on the user's own machines
     runs_code     it may run commands where it is used: who submits a run with it needs the scope `code:run`
+    images        whether any of its models takes images
     """
 
     name: str
@@ -78,6 +79,7 @@ class Spec:
     example: str = ""
     key_optional: bool = False
     runs_code: bool = False
+    images: bool = True
 
 
 def _openai(context: Context) -> Provider:
@@ -120,6 +122,7 @@ def _member(family: Family) -> Spec:
         free=family.own,
         example=family.example,
         key_optional=family.own,
+        images=family.images,
     )
 
 
@@ -180,11 +183,13 @@ BUILT_IN: tuple[Spec, ...] = (
         example="gemini:gemini-2.5-flash",
     ),
     *map(_member, FAMILY),
-    Spec("local", _local, free=True, example="local:smollm2-135m"),
+    Spec("local", _local, free=True, example="local:smollm2-135m", images=False),
     Spec("fake", _fake, free=True, example="fake:echo"),
-    Spec("claude-cli", _cli, example="claude-cli:sonnet", runs_code=True),
-    Spec("codex-cli", _cli, example="codex-cli:default", runs_code=True),
-    Spec("opencode-cli", _cli, example="opencode-cli:anthropic/claude-sonnet-4-5", runs_code=True),
+    Spec("claude-cli", _cli, example="claude-cli:sonnet", runs_code=True, images=False),
+    Spec("codex-cli", _cli, example="codex-cli:default", runs_code=True, images=False),
+    Spec(
+        "opencode-cli", _cli, example="opencode-cli:anthropic/claude-sonnet-4-5", runs_code=True, images=False
+    ),
 )
 
 
@@ -245,6 +250,15 @@ def runs_code(ref: str) -> bool:
     """Whether a model may run commands where it is used: a run with it needs the scope `code:run`."""
     spec = specs().get(ref.partition(":")[0])
     return spec is not None and spec.runs_code
+
+
+def no_images(ref: str) -> str | None:
+    """Why a model cannot be shown images, in one line; None when its provider takes them."""
+    name = ref.partition(":")[0]
+    spec = specs().get(name)
+    if spec is None or spec.images:
+        return None
+    return f"{name} takes no images, and the model is {ref}"
 
 
 def key_of(spec: Spec, environ: Mapping[str, str]) -> str | None:
