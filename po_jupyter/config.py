@@ -16,7 +16,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from platformdirs import user_cache_path, user_data_path
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 
 from po_jupyter.errors import InvalidSettings, Violation
 from po_jupyter.model.violations import did_you_mean, violations_of
@@ -40,6 +49,26 @@ def _expanded(value: Any) -> Any:
 
 
 Directory = Annotated[Path, BeforeValidator(_expanded)]
+
+
+class McpServer(BaseModel):
+    """One MCP server: `command` with its arguments (spoken to over stdin and stdout), or the `url` of one that runs
+    (streamable HTTP). `env` names variables that it inherits; `tools` those that may be used (unset: all)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    command: tuple[str, ...] | None = None
+    url: Annotated[str, Field(pattern=r"^https?://\S+$")] | None = None
+    env: tuple[str, ...] = ()
+    tools: tuple[str, ...] | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> McpServer:
+        if bool(self.command) == bool(self.url):
+            raise ValueError("a server has either a `command` (a list) or a `url`")
+        if self.url and self.env:
+            raise ValueError("`env` is of a `command`; a server behind a `url` has its own")
+        return self
 
 
 class Settings(BaseModel):
@@ -147,6 +176,11 @@ class Settings(BaseModel):
     max_upload_bytes: Annotated[int, Field(ge=1024)] = Field(
         default=4 * 1024**3, description="The largest file of rows that is taken for a seed."
     )
+    mcp_servers: dict[FolderName, McpServer] = Field(
+        default_factory=dict,
+        description="MCP servers whose tools runs may use, by name: {command: [...], env: [NAMES]} or {url}; "
+        "in PO_MCP_SERVERS as JSON.",
+    )
     worker_env: tuple[str, ...] = Field(
         default=(), description="Names of further environment variables that workers inherit."
     )
@@ -209,6 +243,11 @@ class Settings(BaseModel):
         default=1, description="Days between two cleanings."
     )
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def inherited(self) -> tuple[str, ...]:
+        """Names of variables that workers inherit because the settings say so, for MCP servers included."""
+        return (*self.worker_env, *(name for server in self.mcp_servers.values() for name in server.env))
 
     def source_of(self, name: str) -> str:
         """`default`, the file's path, the variable's name, or `jupyter`."""
@@ -327,4 +366,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _from_text(name: str, text: str) -> Any:
+    if name == "mcp_servers":
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text  # refused below, as what it is
     return [part.strip() for part in text.split(",") if part.strip()] if name == "worker_env" else text

@@ -24,7 +24,7 @@ _FOLLOW = click.option(
 )
 _LIMIT = click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N rows of a map.")
 _FRESH = click.option("--fresh", is_flag=True, help="Ask the models anew; use no cached answer.")
-_MODEL = click.option("--model", metavar="REF", help="The model, as provider:model.")
+_MODEL = click.option("--model", metavar="REF", help="The model of every task, as provider:model.")
 _BUDGET = click.option(
     "--budget", type=base.MONEY, multiple=True, metavar="USD|TASK=USD", help="Stop before more is spent."
 )
@@ -71,23 +71,25 @@ def run(
     """
     from po_jupyter.cli import inputs
 
+    inputs.check_model(model)
     data = inputs.seed_data(seed)
     if inputs.is_file(pipeline):
         # Read before the orchestrator is started: a mistake in the file should not cost that.
         inputs.pipeline_file(pipeline)
     client = base.connect(start=True)
-    found = inputs.with_model(inputs.find_pipeline(pipeline, client), model)
+    found = inputs.find_pipeline(pipeline, client)
     with inputs.located(pipeline):
         if dry_run:
             from po_jupyter.cli.estimating import tell
 
-            tell(client.estimate(found, data, limit=limit), as_json)
+            tell(client.estimate(found, data, limit=limit, model=model), as_json)
             return 0
         inputs.need_code(found)
         limits = base.budget_of(budget)
         started = _submit(
-            client, found, data, budget=limits, limit=limit, fresh=fresh, key=idempotency_key, priority=priority
-        )
+            client, found, data, budget=limits, limit=limit, fresh=fresh, key=idempotency_key, priority=priority,
+            model=model,
+        )  # fmt: skip
     return _watch(started, follow, as_json)
 
 
@@ -140,6 +142,7 @@ def _submit(
     fresh: bool,
     key: str | None,
     priority: int | None,
+    model: str | None = None,
 ) -> Run:
     return client.submit(
         pipeline,
@@ -149,6 +152,7 @@ def _submit(
         limit=limit,
         fresh=fresh,
         priority=priority,
+        model=model,
     )
 
 

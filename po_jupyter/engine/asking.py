@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from pydantic import ValidationError
 
 from po_jupyter.engine.images import Files, load_all
 from po_jupyter.engine.tools import Toolbox
 from po_jupyter.errors import AnswerUnreadable, InvalidInput, OutputInvalid, ToolLoop
-from po_jupyter.llm.chat import ChatRequest, Effort, Message, OnText, ToolCall
+from po_jupyter.llm.chat import ChatRequest, ChatResponse, Effort, Message, OnText, ToolCall
 from po_jupyter.llm.structured import answer_schema, parse_json, reask
 from po_jupyter.model.answer import Answer
 from po_jupyter.model.pipeline import LLM, CallRetry
@@ -186,25 +186,18 @@ async def ask(
         *before, last = request.messages
         images = await load_all(question.images, files)
         request = replace(request, messages=(*before, replace(last, images=(*last.images, *images))))
-    box = question.tools
-    if box is not None:
-        request = replace(request, tools=await box.offered())
     kept = request.messages
     usage = Usage()
-    rounds = asked_again = 0
+    asked_again = 0
     while True:
-        response = await calls.chat(
-            request, stage=stage, frame=frame, stream=stream, retry=retry, on_text=on_text
-        )
-        usage = usage + response.usage
-        if response.tool_calls:
-            if box is None or rounds >= question.rounds:
-                raise _loop(response.tool_calls, rounds)
-            rounds += 1
-            results = [await box.answer(call) for call in response.tool_calls]
-            request = request.then(response.message, *results)
-            kept = (*kept, response.message, *results)
-            continue
+        said = await answered(
+            calls, request, question.tools, question.rounds,
+            stage=stage, frame=frame, stream=stream, retry=retry, on_text=on_text,
+        )  # fmt: skip
+        response = said.response
+        usage = usage + said.usage
+        request = request.then(*said.turns)
+        kept = (*kept, *said.turns)
         try:
             value = read(question, response.text)
         except (AnswerUnreadable, OutputInvalid) as problem:
@@ -217,6 +210,37 @@ async def ask(
                 on_text("")
             continue
         return Answer(response.text, value, usage, response.model), (*kept, response.message)
+
+
+class Answered(NamedTuple):
+    """A response that wants no tools called, the turns that led to it, and what all of it used."""
+
+    response: ChatResponse
+    turns: tuple[Message, ...]
+    usage: Usage
+
+
+async def answered(
+    calls: Calls, request: ChatRequest, box: Toolbox | None, rounds: int, **how: Any
+) -> Answered:
+    """Ask, and call the tools that the model wants called, until it answers; `how` as in `Calls.chat`.
+
+    Raises a ModelError, ToolFailed, or ToolLoop after `rounds` of tools.
+    """
+    if box is not None:
+        request = replace(request, tools=await box.offered())
+    turns: tuple[Message, ...] = ()
+    usage = Usage()
+    for done in range(rounds + 1):
+        response = await calls.chat(request.then(*turns), **how)
+        usage = usage + response.usage
+        if not response.tool_calls:
+            return Answered(response, turns, usage)
+        if box is None or done == rounds:
+            raise _loop(response.tool_calls, done)
+        results = [await box.answer(call) for call in response.tool_calls]
+        turns = (*turns, response.message, *results)
+    raise AssertionError("the last round returns or raises")
 
 
 def read(question: Question, text: str) -> Any:

@@ -10,6 +10,7 @@ fit, the run ends with `budget_exceeded` and keeps everything.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -26,6 +27,8 @@ from po_jupyter.model.usage import Usage
 
 # The count before a call is an estimate; a tenth more keeps the bound hard for ordinary text.
 _MARGIN = 1.1
+# About what a picture of full size comes to ("Vision", platform.claude.com); an estimate like the rest.
+_IMAGE_TOKENS = 1600
 WARN_AT = 0.8
 Say = Callable[[str, Mapping[str, Any]], None]
 
@@ -203,6 +206,9 @@ class Budget:
 def worst_of(request: ChatRequest, *, priced: bool) -> Amount:
     """The most that a call may use. With `priced` in dollars too; then BudgetExceeded for an unknown price."""
     given = estimate_messages(m.content for m in request.messages)
+    given += _IMAGE_TOKENS * sum(len(m.images) for m in request.messages)
+    given += sum(estimate(json.dumps(tool.to_json())) for tool in request.tools)
+    given += sum(estimate(json.dumps(c.to_json())) for m in request.messages for c in m.tool_calls)
     if request.schema is not None:
         given += estimate(str(request.schema))
     given = int(given * _MARGIN)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from po_jupyter.engine import telling
 from po_jupyter.engine.budget import reserved
+from po_jupyter.engine.images import Files
 from po_jupyter.engine.tools import Toolbox
 from po_jupyter.errors import InvalidInput, ModelError, ModelRateLimited
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText
@@ -80,6 +81,10 @@ class Calls:
         """The model's provider takes images. Raises InvalidInput."""
         if (problem := no_images(request.model)) is not None:
             raise InvalidInput(problem)
+
+    def files(self) -> Files:
+        """The artifacts of the run as they are now, and what came with its seed."""
+        return self._work.files.now()
 
     def toolbox(self, given: Sequence[Any]) -> Toolbox:
         """These tools, functions and names of the run's MCP servers. Raises InvalidInput."""

@@ -42,6 +42,10 @@ class Usable(Protocol):
 class Remote(Protocol):
     """Where tools come from that are no functions (`engine.mcp_tools`)."""
 
+    def check(self, name: str) -> None:
+        """The tool may be used. Raises InvalidInput."""
+        ...
+
     async def find(self, name: str) -> Usable:
         """The tool `server.tool`. Raises InvalidInput, ToolFailed."""
         ...
@@ -145,7 +149,7 @@ def function_tool(fn: Callable[..., Any]) -> FunctionTool:
 class Toolbox:
     """The tools of one question. `off_loop` runs sync functions in a thread."""
 
-    def __init__(self, given: Sequence[Any], off_loop: OffLoop, remote: Remote | None = None) -> None:
+    def __init__(self, given: Sequence[Any], off_loop: OffLoop, remote: Remote) -> None:
         self._off_loop = off_loop
         self._remote = remote
         self._tools: dict[str, Usable] = {}
@@ -157,11 +161,8 @@ class Toolbox:
                 self._take(_of_function(one))
             else:
                 raise InvalidInput(f"a tool is a function or a name, not {one!r:.80}", hint=_HINT)
-        if self._names and remote is not None:
-            check = getattr(remote, "check", None)
-            for name in self._names:
-                if check is not None:
-                    check(name)
+        for name in self._names:
+            remote.check(name)
 
     def _take(self, found: Usable) -> None:
         name = found.tool.name
@@ -171,11 +172,9 @@ class Toolbox:
 
     async def offered(self) -> tuple[Tool, ...]:
         """What the model is told of. Raises InvalidInput, ToolFailed (an MCP server that does not start)."""
-        names, self._names = self._names, []
-        for name in names:
-            if self._remote is None:
-                raise InvalidInput(f"there are no tools by name here, and {name!r} is one")
-            self._take(await self._remote.find(name))
+        while self._names:
+            self._take(await self._remote.find(self._names[0]))
+            del self._names[0]
         return tuple(found.tool for found in self._tools.values())
 
     async def answer(self, call: ToolCall) -> Message:

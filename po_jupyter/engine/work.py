@@ -19,13 +19,13 @@ from po_jupyter.engine.effective import effective
 from po_jupyter.engine.history import History, expand, marked, read_history
 from po_jupyter.engine.interrupts import Drained, Stopped
 from po_jupyter.engine.journal import StoreJournal
+from po_jupyter.engine.mcp_tools import McpTools
 from po_jupyter.engine.prompt_task import PromptTask
 from po_jupyter.engine.python_task import PythonTask
 from po_jupyter.engine.rows import RowTable
 from po_jupyter.engine.state import RunState, fold
 from po_jupyter.engine.templates import Rows, base_names
 from po_jupyter.engine.threads import Threads
-from po_jupyter.engine.tools import Remote
 from po_jupyter.errors import StoreError
 from po_jupyter.llm.chat import Provider
 from po_jupyter.llm.journal import JournaledChat
@@ -119,7 +119,7 @@ class Work:
         self.files = RunFiles(self.run_dir, lease.fence, history, lambda: self.state)
         self.history = history
         self.threads = Threads()
-        self.mcp: Remote | None = None
+        self.mcp = McpTools(settings.mcp_servers)
         self.wake = asyncio.Event()  # something that `decide` may want to know
         self.draining = False
         self.drained = asyncio.Event()  # set with `draining`: who sleeps stops sleeping
@@ -399,6 +399,7 @@ class Work:
             self._linger.cancel()
         self.threads.close()
         descriptors.release()
+        await self.mcp.aclose()
         await self._committer.close()
         if self.budget is not None:
             await self.budget.aclose()

@@ -14,10 +14,19 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 from po_jupyter.errors import InvalidInput
-from po_jupyter.model.violations import JsonObject, did_you_mean
+from po_jupyter.model.violations import HIDDEN, JsonObject, did_you_mean
 
 STAGES = (
     "ingestion",
@@ -36,6 +45,7 @@ MAX_TASKS = 1000
 
 PipelineName = Annotated[str, Field(pattern=r"^[a-z0-9-]+$", max_length=100)]
 TaskName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
+ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_./-]+$", max_length=200)]
 Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
 
 
@@ -149,6 +159,25 @@ class Gate(_Value):
         return {} if data is True else data
 
 
+class Turn(_Value):
+    """One message of a prompt that is a list: `content` is a template."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+def _form(value: Any) -> str:
+    return OF_LIST if isinstance(value, list | tuple) else OF_TEXT
+
+
+# Tags of the two forms in the places of errors, where `violations_of` leaves them out.
+OF_TEXT, OF_LIST = f"{HIDDEN}text", f"{HIDDEN}list"
+PromptText = Annotated[
+    Annotated[str, Tag(OF_TEXT)] | Annotated[tuple[Turn, ...], Field(min_length=1), Tag(OF_LIST)],
+    Discriminator(_form),
+]
+
+
 def _schema_of(value: Any) -> Any:
     """A pydantic model, dataclass or TypedDict stands for its JSON Schema."""
     if isinstance(value, type) or get_origin(value) is not None:
@@ -173,7 +202,9 @@ class Task(_Value):
     With `prompt` it is a prompt task; otherwise its Python comes from `source` (the text of a
     module) or from the module that `task` (default: its name) finds. `timeout` is of one stage attempt
     of one item, in seconds. `needs` of None means: the task before it. `budget` is a limit of this task (for a
-    map: of all its rows) within that of the run.
+    map: of all its rows) within that of the run. `prompt` may also be a list of `{role, content}`. `images` are
+    templates of what is shown with its last turn: https and data: URLs, names of artifacts. `tools` are tools of
+    MCP servers, `server.tool`, called at most `max_tool_rounds` times in a row.
     """
 
     name: TaskName
@@ -182,7 +213,10 @@ class Task(_Value):
     source: str | None = None
     needs: tuple[TaskName, ...] | None = None
     system: str | None = None
-    prompt: str | None = None
+    prompt: PromptText | None = None
+    images: tuple[str, ...] = ()
+    tools: tuple[ToolName, ...] = ()
+    max_tool_rounds: Annotated[int, Field(ge=1, le=100)] = 8
     output: Annotated[JsonObject, BeforeValidator(_schema_of)] | None = None
     for_each: str | None = None
     max_concurrency: Annotated[int, Field(ge=1, le=1000)] = 5
@@ -200,6 +234,18 @@ class Task(_Value):
     @classmethod
     def _one_need(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
+
+    @field_validator("images", "tools", mode="before")
+    @classmethod
+    def _one_of_them(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("prompt")
+    @classmethod
+    def _ends_with_the_user(cls, value: str | tuple[Turn, ...] | None) -> str | tuple[Turn, ...] | None:
+        if isinstance(value, tuple) and value[-1].role != "user":
+            raise ValueError("the last message of a prompt is the user's")
+        return value
 
     @field_validator("gate", mode="before")
     @classmethod
@@ -241,7 +287,15 @@ class Task(_Value):
     def _one_kind(self) -> Task:
         if self.prompt is not None and (self.source is not None or self.task is not None):
             raise ValueError(f"task {self.name!r} has a prompt and Python code; it can be only one of the two")
+        turns = self.prompt if isinstance(self.prompt, tuple) else ()
+        if self.system is not None and any(turn.role == "system" for turn in turns):
+            raise ValueError(f"task {self.name!r} has a `system` and a system message in its prompt")
         if self.prompt is None:
+            for field in ("images", "tools"):
+                if getattr(self, field):
+                    raise ValueError(
+                        f"task {self.name!r} has `{field}` and no `prompt`; in Python: ctx.llm.chat({field}=...)"
+                    )
             for field in ("system", "output"):
                 if getattr(self, field) is not None and self.source is None and self.task is None:
                     raise ValueError(f"task {self.name!r} has `{field}` but no `prompt`")

@@ -13,8 +13,8 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from po_jupyter.errors import InvalidPipeline, Violation
-from po_jupyter.model.pipeline import LLM, Budget, CallRetry, Gate, Pipeline, Refine, Task, TaskRetry
-from po_jupyter.model.violations import dotted, violations_of
+from po_jupyter.model.pipeline import LLM, Budget, CallRetry, Gate, Pipeline, Refine, Task, TaskRetry, Turn
+from po_jupyter.model.violations import HIDDEN, dotted, violations_of
 
 Location = tuple[int | str, ...]
 Mark = tuple[int, int]
@@ -27,6 +27,7 @@ _PARTS: dict[str, tuple[type[BaseModel], str]] = {
     "budget": (Budget, "budget"),
     "refine": (Refine, "refine"),
     "gate": (Gate, "gate"),
+    "prompt": (Turn, "a message"),
 }
 
 
@@ -119,7 +120,7 @@ def _build(data: object, name: str | None, marks: Mapping[Location, Mark]) -> Pi
         for violation, item in zip(
             violations_of(error, known=known_fields, place=place), error.errors(), strict=True
         ):
-            loc = tuple(item["loc"])
+            loc = tuple(p for p in item["loc"] if not str(p).startswith(HIDDEN))
             if item["type"] == "too_short" and loc == ("tasks",) and data.get("tasks"):
                 continue  # pydantic's echo of tasks that were refused for a reason of their own
             if item["type"] == "value_error" and violation.line is not None:

@@ -96,12 +96,15 @@ def _readable(given: Any) -> Any:
     if typing.is_typeddict(given):
         extensions: Any = importlib.import_module("typing_extensions")
         hints = typing.get_type_hints(given, include_extras=True)
-        fields = {
-            name: (extensions.Required if name in given.__required_keys__ else extensions.NotRequired)[
-                _readable(_bare(hint))
-            ]
-            for name, hint in hints.items()
-        }
+        fields = {}
+        for name, hint in hints.items():
+            # Where annotations are text, `__required_keys__` has not read them.
+            said = typing.get_origin(hint)
+            if said in (typing.Required, typing.NotRequired):
+                needed, hint = said is typing.Required, typing.get_args(hint)[0]
+            else:
+                needed = name in given.__required_keys__
+            fields[name] = (extensions.Required if needed else extensions.NotRequired)[_readable(hint)]
         return extensions.TypedDict(given.__name__, fields)
     origin, inner = typing.get_origin(given), typing.get_args(given)
     if origin in (list, dict, tuple, set, frozenset) and inner:
@@ -109,10 +112,3 @@ def _readable(given: Any) -> Any:
     if origin in (typing.Union, types.UnionType):
         return typing.Union[tuple(map(_readable, inner))]  # noqa: UP007  # of types known at run time only
     return given
-
-
-def _bare(hint: Any) -> Any:
-    """A hint without Required and NotRequired, which `__required_keys__` says already."""
-    return (
-        typing.get_args(hint)[0] if typing.get_origin(hint) in (typing.Required, typing.NotRequired) else hint
-    )

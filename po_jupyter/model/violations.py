@@ -15,6 +15,7 @@ from po_jupyter.errors import Violation
 
 Place: TypeAlias = tuple[int | None, int | None]
 
+HIDDEN = "·"  # begins parts of a place that only pydantic knows, such as which form of a value was meant
 _SECRET = re.compile(r"token|secret|password|key$")  # never repeat what somebody typed there (P10)
 _WORDS = {
     "dict_type": "needs a mapping (`name: value`)",
@@ -36,6 +37,7 @@ _WORDS = {
 _PATTERNS = {
     r"^[a-z0-9-]+$": "may hold a-z, 0-9 and - only",
     r"^[A-Za-z0-9][A-Za-z0-9_-]*$": "may hold letters, digits, _ and - only, and starts with a letter or digit",
+    r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_./-]+$": "is written server.tool, as in the setting `mcp_servers`",
     r"^\d+\.\d+\.\d+$": "is written x.y.z, for example 1.0.0",
 }
 
@@ -60,7 +62,7 @@ def violations_of(
     """
     found: list[Violation] = []
     for item in error.errors(include_url=False, include_context=True, include_input=True):
-        loc = tuple(item["loc"])
+        loc = tuple(p for p in item["loc"] if not (isinstance(p, str) and p.startswith(HIDDEN)))
         where = dotted(loc)
         if item["type"] == "extra_forbidden":
             names, thing = known(loc[:-1]) if callable(known) else (known, what)

@@ -127,8 +127,9 @@ class JobControl(Reader):
         asked = submission.read(body, code_allowed=code_allowed)
         whose = owner or head["owner"]
         checked, envelope = submission.check(
-            asked, lambda name: self._registry.pipeline(name, whose), code_allowed=code_allowed
-        )
+            asked, lambda name: self._registry.pipeline(name, whose), code_allowed=code_allowed,
+            settings=self.settings,
+        )  # fmt: skip
         self.blobs.check(whose, envelope.data)
         _exists(checked, from_task, run)
         new = submission.new_run(asked, checked, envelope, whose)

@@ -93,7 +93,7 @@ class Launcher:
             "watched": watched,
             "cwd": launch.cwd,
             "log": str(self._settings.data_dir / "runs" / run / "worker.log"),
-            "env": worker_environment(self._settings.worker_env),
+            "env": worker_environment(self._settings.inherited),
         }
         spawning = asyncio.ensure_future(zygote.spawn(request, on_exit))
         try:

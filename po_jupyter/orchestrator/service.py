@@ -22,6 +22,7 @@ from po_jupyter.model.run import ENDED, RunView
 from po_jupyter.orchestrator import link, submission
 from po_jupyter.orchestrator.asking import Asked, ask
 from po_jupyter.orchestrator.audit import AuditLog
+from po_jupyter.orchestrator.environment import worker_environment
 from po_jupyter.orchestrator.feed import Feed
 from po_jupyter.orchestrator.job_control import JobControl
 from po_jupyter.orchestrator.keeping import Keeping, clean
@@ -201,6 +202,15 @@ class Orchestrator(JobControl):
             "python": sys.version.split()[0],
         }
 
+    async def models(self, *, word: str | None = None, provider: str | None = None) -> list[dict[str, Any]]:
+        """Models by name, usable ones first, as a worker started now would see them. Raises InvalidInput."""
+        from po_jupyter.llm.catalogue import listed
+
+        environ = worker_environment(self.settings.inherited)
+        return await self._do(
+            listed, environ, cli_agents=self.settings.cli_agents, word=word, provider=provider
+        )
+
     def load(self) -> dict[str, int | None]:
         """`{running, queued}`: runs that have a worker, and runs that wait for one (B14). None when another
         server knows."""
@@ -251,8 +261,9 @@ class Orchestrator(JobControl):
         self, asked: submission.Submission, owner: str, code_allowed: bool
     ) -> tuple[NewRun, Head, bool]:
         pipeline, seed = submission.check(
-            asked, lambda name: self._registry.pipeline(name, owner), code_allowed=code_allowed
-        )
+            asked, lambda name: self._registry.pipeline(name, owner), code_allowed=code_allowed,
+            settings=self.settings,
+        )  # fmt: skip
         self.blobs.check(owner, seed.data)
         new = submission.new_run(asked, pipeline, seed, owner)
         head, created = self._store.create_run(new)
@@ -276,11 +287,14 @@ class Orchestrator(JobControl):
         from po_jupyter.engine.estimate import estimate_run
 
         pipeline, seed = submission.check(
-            asked, lambda name: self._registry.pipeline(name, owner), code_allowed=code_allowed
-        )
+            asked, lambda name: self._registry.pipeline(name, owner), code_allowed=code_allowed,
+            settings=self.settings,
+        )  # fmt: skip
         self.blobs.check(owner, seed.data)
         data = self.blobs.with_rows(owner, seed.data)
-        return estimate_run(pipeline, seed, data, settings=self.settings, limit=asked.options.limit)
+        return estimate_run(
+            pipeline, seed, data, settings=self.settings, limit=asked.options.limit, model=asked.options.model
+        )
 
     def _validate(self, body: dict[str, Any], owner: str) -> dict[str, Any]:
         if set(body) - {"pipeline", "seed"}:
@@ -288,8 +302,9 @@ class Orchestrator(JobControl):
         if body.get("seed") is not None:
             asked = submission.Submission(pipeline=body.get("pipeline"), seed=body["seed"])
             pipeline, seed = submission.check(
-                asked, lambda n: self._registry.pipeline(n, owner), code_allowed=True, modules=False
-            )
+                asked, lambda n: self._registry.pipeline(n, owner), code_allowed=True, modules=False,
+                settings=self.settings,
+            )  # fmt: skip
             self.blobs.check(owner, seed.data)
         else:
             wanted = body.get("pipeline")
@@ -299,7 +314,7 @@ class Orchestrator(JobControl):
                 pipeline = check_pipeline(wanted)
             from po_jupyter.engine.check import check as check_engine
 
-            check_engine(pipeline, None)
+            check_engine(pipeline, None, servers=self.settings.mcp_servers)
         return {"ok": True, "pipeline": {**pipeline.to_json(), "revision": pipeline.revision}, "warnings": []}
 
     # -- files of rows --------------------------------------------------------------------------

@@ -10,10 +10,12 @@ import time
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from po_jupyter.config import Settings
 from po_jupyter.engine.python_task import module_of
 from po_jupyter.errors import Forbidden, InvalidInput, InvalidPipeline, InvalidSeed, PoError, Violation
+from po_jupyter.llm.providers import problem_of as model_problem
 from po_jupyter.model.event import draft
 from po_jupyter.model.pipeline import Pipeline, RunBudget
 from po_jupyter.model.reading import check_pipeline, read_pipeline
@@ -25,12 +27,21 @@ from po_jupyter.telemetry.correlation import request_id
 
 
 class Options(BaseModel):
-    """How this one run differs: `limit` takes the first rows of each map, `fresh` ignores the cache."""
+    """How this one run differs: `limit` takes the first rows of each map, `fresh` ignores the cache, `model` is
+    used in the place of those that the pipeline and its tasks name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     limit: Annotated[int, Field(ge=1)] | None = None
     fresh: bool = False
+    model: Annotated[str, Field(max_length=300)] | None = None
+
+    @field_validator("model")
+    @classmethod
+    def _is_a_model(cls, value: str | None) -> str | None:
+        if value is not None and (problem := model_problem(value)):
+            raise ValueError(problem)
+        return value
 
 
 class Submission(BaseModel):
@@ -75,7 +86,12 @@ def read(body: object, *, code_allowed: bool) -> Submission:
 
 
 def check(
-    submission: Submission, registered: Callable[[str], Pipeline], *, code_allowed: bool, modules: bool = True
+    submission: Submission,
+    registered: Callable[[str], Pipeline],
+    *,
+    code_allowed: bool,
+    modules: bool = True,
+    settings: Settings | None = None,
 ) -> tuple[Pipeline, Seed]:
     """Pipeline and seed, checked with everything that can be known before the run starts. With `modules` also
     that the run's interpreter finds the modules of its Python tasks.
@@ -119,11 +135,27 @@ def check(
         raise Forbidden("this orchestrator does not let a run choose the directory of its modules (`cwd`)")
     from po_jupyter.engine.check import check as check_engine
 
-    check_engine(pipeline.model_copy(update={"budget": _budget(submission, pipeline)}), seed)
+    wanted = _with_model(pipeline, submission.options.model)
+    check_engine(
+        wanted.model_copy(update={"budget": _budget(submission, pipeline)}),
+        seed,
+        servers=None if settings is None else settings.mcp_servers,
+    )
     check_tasks(submission.budget, pipeline)
     if modules:
         check_modules(pipeline, submission.interpreter, submission.cwd)
     return pipeline, seed
+
+
+def _with_model(pipeline: Pipeline, model: str | None) -> Pipeline:
+    """The pipeline as it runs when `model` is used everywhere."""
+    if model is None:
+        return pipeline
+    tasks = tuple(
+        t.model_copy(update={"llm": t.llm.model_copy(update={"model": model})}) for t in pipeline.tasks
+    )
+    llm = pipeline.llm.model_copy(update={"model": model})
+    return pipeline.model_copy(update={"llm": llm, "tasks": tasks})
 
 
 def _budget(submission: Submission, pipeline: Pipeline) -> RunBudget:

@@ -32,6 +32,7 @@ from po_jupyter.server.shapes import (
     ItemsQuery,
     ListRuns,
     LogsQuery,
+    ModelsQuery,
     OutputsQuery,
     Query,
     RequeueBody,
@@ -111,6 +112,11 @@ async def openapi(call: Call) -> Any:
 async def meta(call: Call) -> Any:
     """Version, user, orchestrator, limits, providers."""
     return {**call.orchestrator.meta(), "user": {"name": call.owner}}
+
+
+async def models(call: Call) -> Any:
+    """Models that can be used now, with prices, and why not the others."""
+    return {"models": await call.orchestrator.models(word=call.query.word, provider=call.query.provider)}
 
 
 async def list_pipelines(call: Call) -> Any:
@@ -426,6 +432,7 @@ TABLE = Table(
         Route("GET", "ready", READ, ready, needs_orchestrator=False),
         Route("GET", "openapi.json", READ, openapi, needs_orchestrator=False),
         Route("GET", "meta", READ, meta),
+        Route("GET", "models", READ, models, query=ModelsQuery),
         Route("GET", "pipelines", READ, list_pipelines),
         Route("POST", "pipelines/validate", READ, validate, body=ValidateBody, changes=False),
         Route("GET", "pipelines/{name}", READ, get_pipeline),

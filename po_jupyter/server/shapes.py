@@ -67,6 +67,13 @@ class AuditQuery(Query):
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
 
 
+class ModelsQuery(Query):
+    """`word` is a part of a model's name."""
+
+    word: Annotated[str, Field(max_length=200)] | None = None
+    provider: Annotated[str, Field(max_length=200)] | None = None
+
+
 class OutputsQuery(Query):
     """One task's output, or all."""
 
@@ -106,10 +113,11 @@ class EventsQuery(Query):
 
 
 class Options(_Body):
-    """`limit` rows of each map; `fresh` ignores the cache."""
+    """`limit` rows of each map; `fresh` ignores the cache; `model` in the place of all that are named."""
 
     limit: Annotated[int, Field(ge=1)] | None = None
     fresh: bool = False
+    model: Annotated[str, Field(max_length=300)] | None = None
 
 
 class SubmitBody(_Body):

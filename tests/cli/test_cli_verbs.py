@@ -91,7 +91,10 @@ def test_no_follow_returns_at_once(po: Any, client: Any) -> None:
     assert json.loads(out)["state"] == "pending"
 
 
-def test_a_model_of_the_command_line_yields_to_a_tasks_own(po: Any, client: Any, tmp_path: Path) -> None:
+def test_a_model_of_the_command_line_is_the_runs_and_leaves_the_definition(
+    po: Any, client: Any, tmp_path: Path
+) -> None:
+    """B6: the run's model wins over those of the pipeline and its tasks, which stay what they were."""
     file = tmp_path / "p.yaml"
     file.write_text(
         "name: p\nllm: {model: 'a:b', temperature: 0.1}\ntasks:\n  - {name: x, prompt: x}\n"
@@ -99,10 +102,13 @@ def test_a_model_of_the_command_line_yields_to_a_tasks_own(po: Any, client: Any,
     )
     client.runs_there = [fake_run(view())]
     assert po("run", str(file), "--model", "openai:gpt-5-mini")[0] == 0
-    pipeline = client.submitted[0][0]
-    assert pipeline.llm_of(pipeline.task("x")).model == "openai:gpt-5-mini"
-    assert pipeline.llm_of(pipeline.task("x")).temperature == 0.1
+    pipeline, how = client.submitted[0][0], client.submitted[0][-1]
+    assert how["model"] == "openai:gpt-5-mini"
+    assert pipeline.llm_of(pipeline.task("x")).model == "a:b"
     assert pipeline.llm_of(pipeline.task("y")).model == "c:d"
+    code, _, err = po("run", str(file), "--model", "gpt")
+    assert code == 2
+    assert "provider:model" in err
 
 
 @pytest.mark.parametrize(
