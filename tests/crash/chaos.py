@@ -3,7 +3,9 @@
     python tests/crash/chaos.py --seconds 600 --runs 200 [--seed N]
 
 The servers are real ones, headless Jupyter servers with our extension; runs are submitted, decided, cancelled
-and followed over HTTP with the product's client. Beside that the log is watched in the store itself. The same seed does the same to the same runs at the same instants; what the machine makes of it differs a
+and followed over HTTP with the product's client. Beside that the log is watched in the store itself.
+
+The same seed does the same to the same runs at the same instants; what the machine makes of it differs a
 little. The report says what was done and what was found.
 """
 
@@ -28,9 +30,9 @@ if __name__ == "__main__":
 
 from chaos_checks import Evidence, digest
 from chaos_host import Host, HostGone
-from chaos_stream import Followed
 from chaos_monkey import Disk, Monkey, family, script
 from chaos_plans import BAD, TIMEOUT, USED, Plan, plan
+from chaos_stream import Followed
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import Conflict, NotFound, StoreError, Unavailable
@@ -86,6 +88,7 @@ class Chaos:
         )  # fmt: skip
         self.folder = folder
         self.hosts: list[Host] = []
+        self._started: list[Host] = []
         self.followed: dict[str, Followed] = {}  # by run
         self.open: dict[str, Plan] = {}  # by run
         self.all: dict[str, Plan] = {}
@@ -141,6 +144,7 @@ class Chaos:
             host = await Host.start(self.settings, self.environ, self.folder)
             self.say(f"server {host.identity['pid']}")
             self.hosts.append(host)
+            self._started.append(host)
 
     async def _keep(self) -> None:
         """There is always one server, as a supervisor of services would have it."""
@@ -181,6 +185,8 @@ class Chaos:
             except TimeoutError:
                 self.report.problems.append("a server did not stop")
                 await host.kill()
+        for host in self._started:
+            await host.close()
         for _ in range(100):
             if not (left := family(self.data_dir)):
                 break

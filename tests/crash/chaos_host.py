@@ -59,11 +59,11 @@ class Host:
         }
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PO_", "JUPYTER", "JPY"))}
         with (logs / f"server-{number}.log").open("wb") as log:
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # noqa: ASYNC220 - a few milliseconds, and this loop serves nobody
                 [sys.executable, "-P", "-m", "po_jupyter.server", "--ready-file", str(ready)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=logs, start_new_session=True,
                 env={**inherited, **environ, **said, "PYTHONPATH": str(ROOT)},
-                preexec_fn=lambda: _libc.prctl(_DEATH_SIGNAL, signal.SIGTERM),  # noqa: PLW1509 - no thread has a lock here
+                preexec_fn=lambda: _libc.prctl(_DEATH_SIGNAL, signal.SIGTERM),
             )  # fmt: skip
         host = cls(process, ready)
         try:
@@ -136,7 +136,9 @@ class Host:
     async def _end(self) -> None:
         while self.alive:
             await asyncio.sleep(0.02)
-        client, self._client = self._client, None
-        if client is not None:
+
+    async def close(self) -> None:
+        """Close the connections. Not before everybody who asks it has heard that it is gone."""
+        if self._client is not None:
             with suppress(PoError):
-                await client.aclose()
+                await self._client.aclose()
