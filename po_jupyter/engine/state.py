@@ -290,6 +290,7 @@ _TASK: dict[str, TaskRule] = {
     "map.progress": _map_progress,
     "call.done": _add_usage,
     "call.unknown": _add_usage,
+    "call.withdrawn": _add_usage,
     "gate.opened": _gate_opened,
     "gate.decided": _gate_decided,
 }

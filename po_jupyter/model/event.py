@@ -31,6 +31,7 @@ item.failed         {error}                             (task, item)
 call.retry          {attempt, delay, error, stage}
 call.done           {usage, model, seconds, stage, cached}
 call.unknown        {stage, usage}                      an intent without a response after a crash
+call.withdrawn      {stage, usage}                      given up between two tries, nothing in flight; what those used
 budget.warning      {scope, used, budget, fraction}     80 % are used; scope `run`, `day` or a task's name
 
 Ephemeral (SSE only, no offset): text {task, item?, text, round}.

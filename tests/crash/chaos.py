@@ -320,7 +320,7 @@ class Chaos:
             numbers["events streamed"] += followed.offset
             numbers["streams lost"] += followed.lost
             numbers["calls answered"] += len(found.answered)
-            numbers["calls repeated"] += sum(found.intents.values()) - len(found.intents)
+            numbers["calls repeated"] += sum(max(0, n - 1) for n in found.intents.values())
             numbers["requests"] += sum(found.requests.values())
             numbers["rows"] += sum(len(r["items"]) for r in records)
             numbers["crashes told"] += found.types["worker.crashed"]
