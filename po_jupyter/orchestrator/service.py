@@ -226,6 +226,9 @@ class Orchestrator(JobControl):
         Raises InvalidInput with every violation, NotFound (a registered pipeline), Forbidden, VersionMismatch,
         Conflict (the idempotency key was used with another body). Nothing is stored then.
         """
+        again = await self._do(submission.redeemed, self._store, body, owner)
+        if again is not None:
+            return await self._view(again), False
         asked = await self._do(submission.read, body, code_allowed=code_allowed)
         if asked.interpreter is not None:
             await self._zygotes.get(asked.interpreter)
