@@ -13,6 +13,7 @@ run.dead            {error}
 run.resumed         {from_task?, only_failed?, budget?, by, reset, clear, restart?, only?, clear_usage?}
                     tasks of `reset` are pending again; `only`: that one runs, then the run stops
 run.cancel_requested {by}
+run.held            {reason, seconds, tries}            it waited so long because the store could not be written
 worker.crashed      {error, crashes}                    consecutive crashes without a commit
 gate.opened         {message, artifacts}                (task)
 gate.decided        {decision, note, by}                (task)

@@ -71,12 +71,19 @@ class Views:
             self._states.pop(run, None)
         self._rows.forget(run)
 
-    def view(self, head: Head, *, position: int | None = None, whole_seed: bool = False) -> RunView:
+    def view(
+        self,
+        head: Head,
+        *,
+        position: int | None = None,
+        waiting: str | None = None,
+        whole_seed: bool = False,
+    ) -> RunView:
         """The run as everybody sees it; a seed too large for lists comes only with `whole_seed`."""
         state, seed = self._state(head)
         if whole_seed and "data" not in seed:
             seed = self._store.definition(head["run"])["seed"]
-        return view(state, seed, position=position)
+        return view(state, seed, position=position, waiting=waiting)
 
     def pipeline(self, run: str) -> Pipeline:
         """The run's own snapshot of its pipeline, with what its tasks added."""
@@ -146,7 +153,9 @@ class Views:
                 now = "done" if call.get("ok") else "failed"
             elif i in closed:
                 now = closed[i]
-            elif record["fence"] == head["fence"] and head["state"] == "running" and i == open_[call["key"]][-1]:
+            elif (
+                record["fence"] == head["fence"] and head["state"] == "running" and i == open_[call["key"]][-1]
+            ):
                 now = "in_flight"
             else:
                 now = "unknown"

@@ -87,6 +87,11 @@ async def _work(request: Mapping[str, Any], settings: Settings) -> int:
         state = await drive(work)
         await work.aclose()
         await link.bye(state)
+    except StaleFence:
+        raise
+    except StoreError as error:
+        await link.failed(error.message, error.hint)
+        raise
     finally:
         await link.close()
     return IN_ORDER

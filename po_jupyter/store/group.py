@@ -212,12 +212,11 @@ class GroupCommitter:
             if group.is_full:
                 break
         outcomes, foreign = self._write_group(group, batch)
-        self._broken = self._broken or missing
+        if missing is not None:
+            self._broken = missing
         return outcomes, foreign
 
-    def _write_group(
-        self, group: _Group, batch: Sequence[_Waiting]
-    ) -> tuple[list[_Outcome], list[Record]]:
+    def _write_group(self, group: _Group, batch: Sequence[_Waiting]) -> tuple[list[_Outcome], list[Record]]:
         if not group.places:
             return group.outcomes, []
         try:
