@@ -70,7 +70,9 @@ async def _work(request: Mapping[str, Any], settings: Settings) -> int:
     link.start(lease.fence)
 
     async def endpoint(model: str) -> Endpoint:
-        answer = await link.need("local_model", waiting, model=model)
+        # The weights may have to be fetched first, or the server be started: the stage waits, it does not work.
+        with deadline.waiting():
+            answer = await link.need("local_model", waiting, model=model)
         return Endpoint(answer["base_url"], answer["key"])
 
     def waiting(reason: str) -> None:
@@ -89,6 +91,11 @@ async def _work(request: Mapping[str, Any], settings: Settings) -> int:
         state = await drive(work)
         await work.aclose()
         await link.bye(state)
+    except StaleFence:
+        raise
+    except StoreError as error:
+        await link.failed(error.message, error.hint)
+        raise
     finally:
         await link.close()
     return IN_ORDER
