@@ -26,6 +26,7 @@ from pydantic import (
 )
 
 from po_jupyter.errors import InvalidInput
+from po_jupyter.model import json_schema
 from po_jupyter.model.violations import HIDDEN, JsonObject, did_you_mean
 
 STAGES = (
@@ -256,6 +257,7 @@ class Task(_Value):
     @classmethod
     def _is_schema(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
         if value is not None:
+            json_schema.load()
             from jsonschema import Draft202012Validator, SchemaError
 
             try:

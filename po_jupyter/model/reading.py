@@ -117,12 +117,13 @@ def _build(data: object, name: str | None, marks: Mapping[Location, Mark]) -> Pi
     try:
         pipeline = Pipeline.model_validate(data)
     except ValidationError as error:
+        places = [_seen(item) for item in error.errors()]
         for violation, item in zip(
             violations_of(error, known=known_fields, place=place), error.errors(), strict=True
         ):
-            loc = tuple(p for p in item["loc"] if not str(p).startswith(HIDDEN))
-            if item["type"] == "too_short" and loc == ("tasks",) and data.get("tasks"):
-                continue  # pydantic's echo of tasks that were refused for a reason of their own
+            loc = _seen(item)
+            if item["type"] == "too_short" and any(_within(other, loc) for other in places):
+                continue  # pydantic's echo of entries that were refused for a reason of their own
             if item["type"] == "value_error" and violation.line is not None:
                 violation = violation._replace(message=violation.message.removeprefix(f"{dotted(loc)}: "))
             found.append(_nearer(violation, data, marks))
@@ -131,6 +132,15 @@ def _build(data: object, name: str | None, marks: Mapping[Location, Mark]) -> Pi
     if found:
         raise InvalidPipeline(violations=found)
     return pipeline
+
+
+def _seen(item: Mapping[str, Any]) -> Location:
+    """Where an error is, in the words of the text."""
+    return tuple(part for part in item["loc"] if not str(part).startswith(HIDDEN))
+
+
+def _within(place: Location, outer: Location) -> bool:
+    return len(place) > len(outer) and place[: len(outer)] == outer
 
 
 def _nearer(violation: Violation, data: Mapping[str, Any], marks: Mapping[Location, Mark]) -> Violation:

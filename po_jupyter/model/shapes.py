@@ -20,6 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from po_jupyter.errors import InvalidInput, OutputInvalid
+from po_jupyter.model import json_schema
 from po_jupyter.model.violations import violations_of
 
 
@@ -67,6 +68,7 @@ _NEITHER = "{!r:.80} is neither a JSON Schema nor a class (a pydantic model, a d
 @lru_cache(maxsize=256)
 def _problem(text: str) -> str | None:
     """What is wrong with a JSON Schema, in one line."""
+    json_schema.load()
     from jsonschema import Draft202012Validator, SchemaError
 
     try:
