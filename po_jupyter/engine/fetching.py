@@ -15,7 +15,7 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
-from po_jupyter.errors import InvalidInput
+from po_jupyter.errors import InvalidInput, StageFailed
 
 _SECONDS = 30.0
 _HOPS = 3
@@ -35,7 +35,10 @@ async def fetch(
     allowed: Callable[[str], bool] = is_public,
     verify: ssl.SSLContext | bool = True,
 ) -> bytes:
-    """What is at `url`, at most `limit` bytes. Raises InvalidInput that says what is in the way."""
+    """What is at `url`, at most `limit` bytes.
+
+    Raises InvalidInput that says what is in the way, StageFailed for what another attempt may find mended.
+    """
     at = url
     try:
         async with (
@@ -48,9 +51,9 @@ async def fetch(
                     return found
                 at = urljoin(at, found)
     except TimeoutError:
-        raise InvalidInput(f"{_shown(url)} did not answer within {_SECONDS:g} s") from None
+        raise StageFailed(f"{_shown(url)} did not answer within {_SECONDS:g} s") from None
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-        raise InvalidInput(f"{_shown(url)} cannot be fetched: {type(error).__name__}") from None
+        raise StageFailed(f"{_shown(url)} cannot be fetched: {type(error).__name__}") from None
     raise InvalidInput(f"{_shown(url)} is redirected more than {_HOPS} times")
 
 
@@ -79,6 +82,8 @@ async def _get(http: httpx.AsyncClient, url: str, limit: int, allowed: Callable[
     try:
         if response.has_redirect_location:
             return response.headers["location"]
+        if response.status_code >= 500:
+            raise StageFailed(f"{_shown(url)} answered {response.status_code}")
         if response.status_code != 200:
             raise InvalidInput(f"{_shown(url)} answered {response.status_code}")
         body = b""

@@ -300,7 +300,7 @@ def test_models_and_pipelines_are_listed(po: Any, client: Any) -> None:
     code, out, _ = po("models")
     assert code == 0
     assert "local:smollm2-135m" in out
-    assert "OPENAI_API_KEY" in out
+    assert "no: ANTHROPIC_API_KEY is not set" in out
     assert {"openai", "local"} <= {m["provider"] for m in json.loads(po("models", "--json")[1])}
     assert "abcdef123456" in po("pipelines")[1]
     assert json.loads(po("pipelines", "--json")[1])[0]["name"] == "tickets"

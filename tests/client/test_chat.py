@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
@@ -31,10 +32,28 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("chat")
 
 
+def calling(body: dict[str, Any], _: int) -> Reply:
+    """A model that has each tool it is offered called once, then answers."""
+    tools = body.get("tools") or []
+    done = sum(m["role"] == "tool" for m in body["messages"])
+    if done >= len(tools):
+        return Reply()
+    function = {"name": tools[done]["function"]["name"], "arguments": '{"a": 2, "b": 3}'}
+    call = {"index": 0, "id": f"c{done}", "type": "function", "function": function}
+    said = {"role": "assistant", "content": None, "tool_calls": [call]}
+    if not body.get("stream"):
+        choice = {"index": 0, "message": said, "finish_reason": "tool_calls"}
+        return Reply(body=json.dumps({"choices": [choice]}).encode(), content_type="application/json")
+    chunk = {"choices": [{"index": 0, "delta": said, "finish_reason": "tool_calls"}]}
+    return Reply(
+        body=f"data: {json.dumps(chunk)}\n\ndata: [DONE]\n\n".encode(), content_type="text/event-stream"
+    )
+
+
 @pytest.fixture(scope="module")
 def model(home: Path) -> Iterator[ModelServer]:
     """A model, and an orchestrator of this module's own that finds it."""
-    with ModelServer(key=SECRET) as server, pytest.MonkeyPatch.context() as patch:
+    with ModelServer(calling, key=SECRET) as server, pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
             if name.startswith(("PO_", "JPY_", "JUPYTERHUB_")) or name.endswith("_API_KEY"):
                 patch.delenv(name)
@@ -43,6 +62,8 @@ def model(home: Path) -> Iterator[ModelServer]:
         patch.setenv("OPENAI_BASE_URL", server.base_url)
         patch.setenv("OPENAI_API_KEY", SECRET)
         patch.setenv("PYTHONPATH", str(ROOT))
+        command = [sys.executable, str(ROOT / "tests" / "engine" / "mcp_server.py")]
+        patch.setenv("PO_MCP_SERVERS", json.dumps({"files": {"command": command, "tools": ["add"]}}))
         yield server
         subprocess.run([sys.executable, "-m", "po_jupyter", "stop"], check=True, capture_output=True)
 
@@ -158,6 +179,37 @@ def test_what_the_model_refuses_is_raised_without_the_key(model: ModelServer) ->
         po.chat("refuse me", fresh=True)
     assert caught.value.code == "model_refused"
     assert SECRET not in repr(caught.value) + str(caught.value) + json.dumps(caught.value.to_json())
+
+
+def test_tools_of_functions_and_mcp_servers_in_a_real_worker(model: ModelServer) -> None:
+    """G15, B6: by name in `po.chat`, beside a function in a task; the server's process ends with the worker."""
+    answer = po.chat("add", tools=["files.add"])
+    assert answer.text == "echo: 5"
+    assert answer.usage.calls == 2
+    assert [m["content"] for m in asked(model)["messages"] if m["role"] == "tool"] == ["5"]
+    source = """
+def times(a: int, b: int) -> int:
+    return a * b
+def ingestion(ctx):
+    chain = ctx.llm.chain(system="s")
+    answer = chain.ask("both", tools=[times, "files.add"])
+    pieces = list(ctx.llm.stream("more", model="openai:gpt-4o-mini"))
+    return [answer.text, [m["content"] for m in chain.messages if m["role"] == "tool"], "".join(pieces)]
+"""
+    pipeline = po.Pipeline(name="tools", tasks=[po.Task(name="t", source=source)])
+    run = po.connect().submit(pipeline).wait(60).raise_for_error()
+    assert run.outputs["t"] == ["echo: 5", ["6", "5"], "echo: more"]
+    left = [p.pid for p in psutil.process_iter() if "mcp_server.py" in " ".join(_words_of(p))]
+    assert left == []
+    with pytest.raises(InvalidPipeline, match="allows no tool 'die'"):
+        po.chat("x", tools=["files.die"])
+
+
+def _words_of(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
 
 
 def test_a_timeout_leaves_the_run_to_its_end(model: ModelServer) -> None:

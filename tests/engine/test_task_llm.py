@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from engine_harness import Bench
 
+from po_jupyter.engine.drive import drive
 from po_jupyter.errors import ModelUnavailable
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText, ToolCall
 from po_jupyter.model.usage import Usage
@@ -32,8 +34,13 @@ class Caller:
         self.turns = list(turns)
         self.text = text
         self.requests: list[ChatRequest] = []
+        self.hold_at: str | None = None
+        self.held = asyncio.Event()
 
     async def chat(self, request: ChatRequest, *, on_text: OnText | None = None) -> ChatResponse:
+        if request.messages[-1].content == self.hold_at:
+            self.held.set()
+            await asyncio.Event().wait()
         self.requests.append(request)
         turn = self.turns.pop(0) if self.turns else ()
         calls = tuple(ToolCall(f"c{n}", name, arguments) for n, (name, arguments) in enumerate(turn))
@@ -376,40 +383,19 @@ async def test_a_tool_that_raises_and_a_loop_without_end_are_errors_of_their_own
 async def test_answers_are_replayed_after_a_crash_and_tools_run_again(bench: Bench) -> None:
     """P3: no recorded call is sent twice; what was between them is done a second time, and comes out the same."""
     model = Caller([[("price", {"sku": "A1"})]])
-    with_model(
-        bench.create([task(TOOLS + "\nasync def parsing(ctx):\n    await ctx.llm.chat('last')\n")]), model
-    )
-    chat = model.chat
-
-    async def dies(request: ChatRequest, **how: Any) -> ChatResponse:
-        if request.messages[-1].content == "last":
-            raise RuntimeError("kill -9")
-        return await chat(request, **how)
-
-    class Killed(BaseException):
-        pass
-
-    async def killed(request: ChatRequest, **how: Any) -> ChatResponse:
-        if request.messages[-1].content == "last":
-            bench.work.closed = True
-            from po_jupyter.engine.interrupts import Stopped
-
-            raise Stopped
-        return await chat(request, **how)
-
+    with_model(bench.create([task(TOOLS + "\nasync def parsing(ctx):\n    await ctx.llm.chat('last')\n")]), model)
+    bench.fake.hold_at = "last"
     async with bench.worker() as work:
-        bench.work = work
-        model.chat = killed  # type: ignore[method-assign]  # the crash of this test
-        from po_jupyter.engine.drive import drive
-
-        with pytest.raises(BaseException):  # noqa: B017  # however it ended, it did not get through
-            async with __import__("asyncio").timeout(1):
-                await drive(work)
-    model.chat = chat  # type: ignore[method-assign]  # the server is back
-    sent = len(model.requests)
-    assert sent == 2
+        driving = asyncio.create_task(drive(work))
+        await model.held.wait()
+        work.broken = RuntimeError("the machine went down")  # nothing more is written, as after kill -9
+        work.wake.set()
+        with pytest.raises(RuntimeError):
+            await driving
+    assert [r.messages[-1].content for r in model.requests] == ["What do two A1 cost?", "2.5"]
+    model.hold_at = None
     assert (await output(bench))[0] == "the end"
-    assert [r.messages[-1].content for r in model.requests[sent:]] == ["last"]
+    assert [r.messages[-1].content for r in model.requests[2:]] == ["last"]
 
 
 # -- images ----------------------------------------------------------------------------------------------
