@@ -43,7 +43,7 @@ from po_jupyter.server.shapes import (
 )
 
 if TYPE_CHECKING:
-    from po_jupyter.server.extension import PoExtension
+    from po_jupyter.server.hosting import Hosting
 
 PREFIX = "po/api/v1"
 EVENTS, LINES = "text/event-stream", "application/x-ndjson"
@@ -80,7 +80,7 @@ class Call:
     query: Any
     body: Any
     code_allowed: bool
-    extension: PoExtension
+    extension: Hosting
     accept: str
     last_event_id: str | None
     upload: Any = None
