@@ -71,12 +71,19 @@ def advanced(entry: Mapping[str, Any] | None, records: Iterable[Record]) -> dict
                     add(days.setdefault(before[1], {}).setdefault(before[2], {}), _LOST)
                 open_[call["key"]] = [record["fence"], day, call["model"]]
             else:
-                said = call["response"] if call["ok"] else call["error"].get("details") or {}
+                said = _said(call)
                 model = before[2] if before is not None else call.get("model") or said.get("model")
-                used = _sum_of(said.get("usage") or {"calls": 1})
-                if used:
+                if used := _sum_of(said["usage"]):
                     add(days.setdefault(day, {}).setdefault(model or "unknown", {}), used)
     return {"n": n, "open": open_, "days": days}
+
+
+def _said(call: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the end of a call says of its usage, and perhaps of its model."""
+    if call["kind"] == "withdrawn":  # nothing of it was in flight
+        return {"usage": call.get("usage") or {}}
+    said = call["response"] if call["ok"] else call["error"].get("details") or {}
+    return {**said, "usage": said.get("usage") or {"calls": 1}}
 
 
 def _sum_of(usage: Mapping[str, Any]) -> Sum:

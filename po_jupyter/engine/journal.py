@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Protocol
 
 from po_jupyter.engine.budget import reserved
 from po_jupyter.engine.history import History
+from po_jupyter.errors import StoreError
 from po_jupyter.llm.journal import CallDone, CallKey, Entry
 from po_jupyter.model.event import draft
+from po_jupyter.model.usage import Usage
 
 Calls = tuple[Mapping[str, Any], ...]
 
@@ -99,3 +102,16 @@ class StoreJournal:
                 done["data"]["error"] = call.error
             events = (done,)
         self._work.commit_soon(*events, calls=(record,), payloads=payloads)
+
+    def withdrawn(self, key: str, usage: Usage) -> None:
+        """See `llm.journal.Journal`."""
+        if self._work.closed:
+            return  # the run has left this worker: not another word
+        place = CallKey.parse(key)
+        record: dict[str, Any] = {"key": key, "kind": "withdrawn"}
+        events: tuple[dict[str, Any], ...] = ()
+        if usage != Usage():
+            record["usage"] = said = usage.to_json()
+            events = (draft("call.withdrawn", place.task, place.item, stage=place.stage, usage=said),)
+        with suppress(StoreError):
+            self._work.commit_soon(*events, calls=(record,))

@@ -184,6 +184,8 @@ def _state_of(run: RunView) -> str:
         return "waiting for a decision"
     if run.state == "pending" and run.position:
         return f"queued, number {run.position}"
+    if run.waiting and run.state not in ENDED:
+        return f"{run.state}, waits for the store"
     return str(run.state)
 
 
@@ -230,6 +232,8 @@ class Problem(NamedTuple):
 def problems(run: RunView) -> Iterator[Problem]:
     """One for each failed task, one for each map with failed rows, one for a run that failed as a whole."""
     told: set[str] = set()
+    if run.waiting and run.state not in ENDED:
+        yield Problem(run.waiting, "")
     for task in run.tasks:
         if task.items is not None and task.items.failed:
             went_on = "; the run went on" if task.state == "done" else ""

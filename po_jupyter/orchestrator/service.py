@@ -174,7 +174,7 @@ class Orchestrator(JobControl):
             await listener.close()
 
     def _follow(self) -> None:
-        self._following = Following(self._store, self.feed, self._do)
+        self._following = Following(self._store, self.feed, self._do, self._address)
         self._following.start()
 
     def ready(self) -> dict[str, Any]:
@@ -204,11 +204,13 @@ class Orchestrator(JobControl):
         }
 
     def load(self) -> dict[str, int | None]:
-        """`{running, queued}`: runs that have a worker, and runs that wait for one (B14). None when another
-        server knows."""
-        if not self._ready or self._supervisor is None:
+        """`{running, queued}`: runs that have a worker, and runs that wait for one (B14). Of the server that
+        holds the store, as it said a moment ago, when this one does not; None before that."""
+        if self._ready and self._supervisor is not None:
+            return {"running": self._supervisor.busy(), "queued": len(self._supervisor.queue)}
+        if not self._ready or self._following is None:
             return {"running": None, "queued": None}
-        return {"running": self._supervisor.busy(), "queued": len(self._supervisor.queue)}
+        return {name: self._following.load[name] for name in ("running", "queued")}
 
     def live_runs(self) -> int:
         """Runs at work or queued: what keeps a server from being idle."""
@@ -228,6 +230,9 @@ class Orchestrator(JobControl):
         Raises InvalidInput with every violation, NotFound (a registered pipeline), Forbidden, VersionMismatch,
         Conflict (the idempotency key was used with another body). Nothing is stored then.
         """
+        again = await self._do(submission.redeemed, self._store, body, owner)
+        if again is not None:
+            return await self._view(again), False
         asked = await self._do(submission.read, body, code_allowed=code_allowed)
         if asked.interpreter is not None:
             await self._zygotes.get(asked.interpreter)
@@ -461,5 +466,7 @@ class Orchestrator(JobControl):
 
     async def _nudge(self, run: str) -> None:
         """Tell the holder; when it does not hear, the next one finds the run in the store."""
-        if not await link.poke(self._address, run):
+        following = self._following
+        heard = await (following.poke(run) if following is not None else link.poke(self._address, run))
+        if not heard:
             log.warning("no orchestrator answers; the run starts when one does", run=run)

@@ -86,6 +86,16 @@ class RunCases(Cases):
             store.create_run(new_run("00a2", idempotency_key="k", request_hash="other"))
         assert [head["run"] for head in store.runs().heads] == ["00a1"]
 
+    def test_a_key_says_which_run_it_made(self, store: Store) -> None:
+        """R3.3: a repeated submit is answered without being checked again."""
+        assert store.redeemed("ada", "k") is None
+        head, _ = store.create_run(new_run("00a1", owner="ada", idempotency_key="k", request_hash="h"))
+        assert store.redeemed("ada", "k") == (head, "h")
+        assert store.redeemed("bob", "k") is None
+        store.request("00a1", [], "done")
+        store.delete_run("00a1")
+        assert store.redeemed("ada", "k") is None
+
     def test_a_key_is_its_owners(self, store: Store) -> None:
         store.create_run(new_run("00a1", owner="ada", idempotency_key="k", request_hash="h"))
         head, created = store.create_run(new_run("00a2", owner="bob", idempotency_key="k", request_hash="x"))
