@@ -401,10 +401,10 @@ class Work:
             self._linger.cancel()
         self.threads.close()
         descriptors.release()
-        await self.mcp.aclose()
         await self._committer.close()
         if self.budget is not None:
             await self.budget.aclose()
+        await self.mcp.aclose()
 
 
 def _placed(events: tuple[dict[str, Any], ...], refs: tuple[Ref, ...]) -> list[Mapping[str, Any]]:

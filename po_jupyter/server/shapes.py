@@ -74,6 +74,12 @@ class ModelsQuery(Query):
     provider: Annotated[str, Field(max_length=200)] | None = None
 
 
+class UsageQuery(Query):
+    """The last `days` days (UTC), today among them."""
+
+    days: Annotated[int, Field(ge=1, le=3660)] = 30
+
+
 class OutputsQuery(Query):
     """One task's output, or all."""
 

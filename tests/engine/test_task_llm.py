@@ -383,7 +383,9 @@ async def test_a_tool_that_raises_and_a_loop_without_end_are_errors_of_their_own
 async def test_answers_are_replayed_after_a_crash_and_tools_run_again(bench: Bench) -> None:
     """P3: no recorded call is sent twice; what was between them is done a second time, and comes out the same."""
     model = Caller([[("price", {"sku": "A1"})]])
-    with_model(bench.create([task(TOOLS + "\nasync def parsing(ctx):\n    await ctx.llm.chat('last')\n")]), model)
+    with_model(
+        bench.create([task(TOOLS + "\nasync def parsing(ctx):\n    await ctx.llm.chat('last')\n")]), model
+    )
     bench.fake.hold_at = "last"
     async with bench.worker() as work:
         driving = asyncio.create_task(drive(work))
