@@ -23,7 +23,8 @@ class Stream:
 
     `text` is what came so far. A connection that breaks is tried again, and an answer that does not fit its schema
     asked for again: then the text begins anew (`text` is empty, `restarts` counts it), and so do the pieces. A call
-    that the journal knows comes as one piece. Whoever stops reading leaves the call to its end, and pays for it.
+    that the journal knows comes as one piece. Whoever stops reading leaves the call to go
+    on until the stage ends, which stops it: its outcome is then unknown, and it may be billed.
     """
 
     def __init__(self, llm: TaskLlm, start: Start) -> None:

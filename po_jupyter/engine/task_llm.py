@@ -182,6 +182,7 @@ class TaskLlm:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(_looked_at)
         return task
 
     def close(self) -> None:
@@ -191,3 +192,9 @@ class TaskLlm:
             future.cancel()
         for task in list(self._tasks):
             task.cancel()
+
+
+def _looked_at(task: asyncio.Task[Any]) -> None:
+    """Nobody may ask how it ended, and asyncio complains of errors that nobody looks at."""
+    if not task.cancelled():
+        task.exception()

@@ -222,6 +222,18 @@ async def ingestion(ctx):
     assert len(bench.fake.requests) == 1
 
 
+@pytest.mark.parametrize("way", ["sync", "async"])
+async def test_a_stream_that_nobody_reads_to_its_end_holds_nothing_up(bench: Bench, way: str) -> None:
+    code = """
+async def ingestion(ctx):
+    async for piece in ctx.llm.stream("one two three"):
+        return piece
+"""
+    bench.create([task(code if way == "async" else code.replace("async ", ""))])
+    assert await output(bench) == "echo:"
+    assert bench.work.state.usage.calls == 1
+
+
 async def test_a_chain_goes_on_from_the_messages_of_another_and_a_failure_leaves_it(bench: Bench) -> None:
     code = """
 async def ingestion(ctx):
