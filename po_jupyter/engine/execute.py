@@ -88,9 +88,7 @@ async def _done(work: Work, task: Task, output: Any, seconds: float, said: list[
     await _commit_end(work, task, events, (output,))
 
 
-async def _attempt(
-    work: Work, task: Task, attempt: int, asked: control.Collected | None, calls: Calls
-) -> Any:
+async def _attempt(work: Work, task: Task, attempt: int, asked: control.Collected | None, calls: Calls) -> Any:
     if task.for_each is not None:
         return await run_map(work, task, attempt)
     frame = Frame(task, attempt, control=asked)

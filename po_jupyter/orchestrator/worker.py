@@ -77,7 +77,8 @@ async def _work(request: Mapping[str, Any], settings: Settings) -> int:
         providers = Providers(dict(os.environ), local=endpoint)
         work = await Work.load(
             store, lease, settings=settings, providers=providers,
-            answers=answers_of(settings), base_url=providers.base_url, say=link.text, watched=lambda: link.watched, committed=link.committed,
+            answers=answers_of(settings), base_url=providers.base_url,
+            say=link.text, watched=lambda: link.watched, committed=link.committed,
             run_dir=settings.data_dir / "runs" / run,
         )  # fmt: skip
         request_id.set(work.state.request)

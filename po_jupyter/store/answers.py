@@ -14,7 +14,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import structlog
 from diskcache import Timeout
@@ -25,6 +25,7 @@ from po_jupyter.store.jsondisk import SETTINGS, ShardCache, exists, open_as
 from po_jupyter.store.jsontext import Unreadable, encode, pack
 
 T = TypeVar("T")
+_Row = tuple[str, float, int, bytes]  # key, time, mode, value
 
 _DAY = 86_400.0
 _PATIENCE = 2.0  # s that a transaction waits for another process's; then its rows are not kept
@@ -38,17 +39,26 @@ _FAILURES = (sqlite3.Error, Timeout, OSError)
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
+_FIND = "SELECT key, mode, filename, value FROM Cache WHERE raw = 1 AND store_time >= ? AND key IN (%s)"
+_COUNT = "SELECT COUNT(*) FROM Cache WHERE ? = '' OR (key >= ? AND key < ?)"
+_CLEAR = "DELETE FROM Cache WHERE ? = '' OR (key >= ? AND key < ?)"
+
+
 class _Shard(ShardCache):
-    settings = {**SETTINGS, "sqlite_synchronous": 1, "sqlite_busy_timeout": int(_PATIENCE * 1000)}
+    settings: ClassVar[Mapping[str, Any]] = {
+        **SETTINGS,
+        "sqlite_synchronous": 1,
+        "sqlite_busy_timeout": int(_PATIENCE * 1000),
+    }
     patience = _PATIENCE
 
     def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         rows: list[tuple[Any, ...]] = self._sql(statement, values).fetchall()
         return rows
 
-    def replace(self, rows: Iterable[tuple[str, float, bytes]]) -> None:
+    def replace(self, rows: Iterable[_Row]) -> None:
         self._con.executemany(
-            f"INSERT OR REPLACE INTO Cache (key, raw, store_time, mode, value) VALUES (?, 1, ?, {MODE_RAW}, ?)",
+            "INSERT OR REPLACE INTO Cache (key, raw, store_time, mode, value) VALUES (?, 1, ?, ?, ?)",
             rows,
         )
 
@@ -89,11 +99,11 @@ class AnswerCache:
     def keep(self, rows: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
         """Put all rows, in one transaction."""
         now = time.time()
-        packed: list[tuple[str, float, bytes]] = []
+        packed: list[_Row] = []
         for key, value in rows:
             blob = pack(encode(value))
             if len(blob) <= self._max_bytes * _SHARE:
-                packed.append((key, now, blob))
+                packed.append((key, now, MODE_RAW, blob))
         if packed:
             self._try(lambda: self._keep(packed))
 
@@ -118,10 +128,8 @@ class AnswerCache:
         """How many rows have a key that begins with `prefix`."""
         if not exists(self._directory):
             return 0
-        where, values = _range(prefix)
-        return (
-            self._try(lambda: int(self._open().sql(f"SELECT COUNT(*) FROM Cache{where}", *values)[0][0])) or 0
-        )
+        counted = self._try(lambda: self._open().sql(_COUNT, *_range(prefix)))
+        return int(counted[0][0]) if counted else 0
 
     # -- how ------------------------------------------------------------------------------------
     def _open(self) -> _Shard:
@@ -134,12 +142,8 @@ class AnswerCache:
             return {}
         shard = self._open()
         oldest = time.time() - self._days * _DAY if self._days else 0.0
-        sql = (
-            "SELECT key, mode, filename, value FROM Cache WHERE raw = 1 AND store_time >= ? AND key IN "
-            f"({', '.join('?' * len(keys))})"
-        )
         found = {}
-        for key, mode, filename, value in shard.sql(sql, oldest, *keys):
+        for key, mode, filename, value in shard.sql(_FIND % ", ".join("?" * len(keys)), oldest, *keys):
             try:
                 known = shard.read(mode, filename, value)
             except Unreadable as error:
@@ -149,7 +153,7 @@ class AnswerCache:
                 found[key] = known
         return found
 
-    def _keep(self, rows: list[tuple[str, float, bytes]]) -> None:
+    def _keep(self, rows: list[_Row]) -> None:
         shard = self._open()
         with shard.transact():
             shard.replace(rows)
@@ -181,9 +185,8 @@ class AnswerCache:
 
     def _clear(self, prefix: str) -> int:
         shard = self._open()
-        where, values = _range(prefix)
         with shard.transact():
-            shard.sql(f"DELETE FROM Cache{where}", *values)
+            shard.sql(_CLEAR, *_range(prefix))
             ((gone,),) = shard.sql("SELECT changes()")
         shard.sql("PRAGMA wal_checkpoint(TRUNCATE)")
         return int(gone)
@@ -236,5 +239,5 @@ class AnswerCache:
             )
 
 
-def _range(prefix: str) -> tuple[str, tuple[str, ...]]:
-    return (" WHERE key >= ? AND key < ?", (prefix, prefix + "\x7f")) if prefix else ("", ())
+def _range(prefix: str) -> tuple[str, str, str]:
+    return prefix, prefix, prefix + "\x7f"

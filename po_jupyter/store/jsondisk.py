@@ -13,7 +13,7 @@ import sqlite3
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 from diskcache import Cache, Disk
 from diskcache.core import ENOVAL, MODE_PICKLE, MODE_RAW, UNKNOWN
@@ -99,7 +99,7 @@ class ShardCache(Cache):  # type: ignore[misc]  # diskcache has no types
     then: with OFF a checkpoint that happens to fall into the opening would not reach the disk.
     """
 
-    settings: Mapping[str, Any] = SETTINGS
+    settings: ClassVar[Mapping[str, Any]] = SETTINGS
     patience = BUSY
     _opening = False
 
