@@ -26,9 +26,9 @@ from po_jupyter.llm.providers import Providers
 from po_jupyter.llm.providers.openai import Endpoint
 from po_jupyter.model.event import draft
 from po_jupyter.orchestrator import processes
+from po_jupyter.orchestrator.call_cache import cache_of
 from po_jupyter.orchestrator.link import IN_ORDER, OVERTAKEN, STORE_FAILED
 from po_jupyter.orchestrator.uplink import Uplink
-from po_jupyter.store.answers import AnswerCache
 from po_jupyter.store.base import Head, Lease, Store
 from po_jupyter.store.disk import DiskStore
 from po_jupyter.telemetry import logging
@@ -77,7 +77,7 @@ async def _work(request: Mapping[str, Any], settings: Settings) -> int:
         providers = Providers(dict(os.environ), local=endpoint)
         work = await Work.load(
             store, lease, settings=settings, providers=providers,
-            answers=answers_of(settings), base_url=providers.base_url,
+            answers=cache_of(settings), base_url=providers.base_url,
             say=link.text, watched=lambda: link.watched, committed=link.committed,
             run_dir=settings.data_dir / "runs" / run,
         )  # fmt: skip
@@ -91,15 +91,6 @@ async def _work(request: Mapping[str, Any], settings: Settings) -> int:
     finally:
         await link.close()
     return IN_ORDER
-
-
-def answers_of(settings: Settings) -> AnswerCache | None:
-    """Where the answers of models are cached; None when they are not."""
-    if not settings.cache_max_bytes:
-        return None
-    return AnswerCache(
-        settings.data_dir / "cache", max_bytes=settings.cache_max_bytes, days=settings.cache_days
-    )
 
 
 def take(store: Store, run: str, expect: int | None = None) -> Lease:

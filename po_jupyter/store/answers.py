@@ -40,7 +40,7 @@ _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 _FIND = "SELECT key, mode, filename, value FROM Cache WHERE raw = 1 AND store_time >= ? AND key IN (%s)"
-_COUNT = "SELECT COUNT(*) FROM Cache WHERE ? = '' OR (key >= ? AND key < ?)"
+_MEASURE = "SELECT COUNT(*), COALESCE(SUM(LENGTH(value)), 0) FROM Cache WHERE ? = '' OR (key >= ? AND key < ?)"
 _CLEAR = "DELETE FROM Cache WHERE ? = '' OR (key >= ? AND key < ?)"
 
 
@@ -124,12 +124,12 @@ class AnswerCache:
             return 0
         return self._mended(lambda: self._clear(prefix)) or 0
 
-    def count(self, prefix: str = "") -> int:
-        """How many rows have a key that begins with `prefix`."""
+    def measure(self, prefix: str = "") -> tuple[int, int]:
+        """How many rows have a key that begins with `prefix`, and the bytes of their values."""
         if not exists(self._directory):
-            return 0
-        counted = self._try(lambda: self._open().sql(_COUNT, *_range(prefix)))
-        return int(counted[0][0]) if counted else 0
+            return 0, 0
+        measured = self._try(lambda: self._open().sql(_MEASURE, *_range(prefix)))
+        return (int(measured[0][0]), int(measured[0][1])) if measured else (0, 0)
 
     # -- how ------------------------------------------------------------------------------------
     def _open(self) -> _Shard:
