@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from po_jupyter.llm.cache import CacheMode
+from po_jupyter.llm.chat import CacheMode
 from po_jupyter.model.pipeline import Task
 
 

@@ -9,8 +9,7 @@ from po_jupyter.engine import telling
 from po_jupyter.engine.budget import reserved
 from po_jupyter.engine.caching import cache_mode
 from po_jupyter.errors import ModelError, ModelRateLimited
-from po_jupyter.llm.cache import CacheMode
-from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText
+from po_jupyter.llm.chat import CacheMode, ChatRequest, ChatResponse, Message, OnText
 from po_jupyter.model.event import draft
 from po_jupyter.model.pipeline import LLM, CallRetry, Task
 from po_jupyter.model.usage import Usage
@@ -90,6 +89,7 @@ class Calls:
         temperature: float | None = None,
         max_tokens: int | None = None,
         stop: tuple[str, ...] = (),
+        cache: CacheMode | None = None,
     ) -> ChatRequest:
         """A request with what is left out filled in from the task's settings."""
         defaults = self._settings
@@ -103,22 +103,12 @@ class Calls:
             stop,
             defaults.timeout,
             defaults.api,
+            cache=cache,
         )
 
     def again(self, request: ChatRequest, answer: str, words: str) -> ChatRequest:
         """The request that follows an answer which did not fit."""
-        messages = (*request.messages, Message("assistant", answer), Message("user", words))
-        return ChatRequest(
-            request.model,
-            messages,
-            request.temperature,
-            request.max_tokens,
-            request.schema,
-            request.json,
-            request.stop,
-            request.timeout,
-            request.api,
-        )
+        return request.then(Message("assistant", answer), Message("user", words))
 
     async def chat(
         self,
@@ -128,15 +118,14 @@ class Calls:
         frame: Frame,
         stream: bool = False,
         retry: CallRetry | None = None,
-        cache: CacheMode | None = None,
     ) -> ChatResponse:
-        """Ask, or replay. `retry` stands for the task's `llm.retry`, `cache` for its `cache`.
+        """Ask, or replay. `retry` stands for the task's `llm.retry`, the request's `cache` for the task's.
 
         Raises ModelError or BudgetExceeded, and an Interrupt before anything is sent.
         """
         work = self._work
         work.checkpoint()
-        mode = cache_mode(frame.task, work.options, again=self._again, given=cache)
+        mode = cache_mode(frame.task, work.options, again=self._again, given=request.cache)
         call = self._scope.call(request, stage=stage, round=frame.round, cache=mode)
         on_text = self._on_text(frame) if stream else None
         known = await self._scope.recall(call, on_text=on_text)

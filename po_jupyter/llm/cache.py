@@ -18,13 +18,10 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol
 
 from po_jupyter.llm.chat import ChatRequest, ChatResponse
 from po_jupyter.model.usage import Usage
-
-# True: read and write; "refresh": only write; False: neither.
-CacheMode: TypeAlias = Literal["refresh"] | bool
 
 HIT = Usage(cached_calls=1)
 _LINGER = 0.2  # s that answers wait for others to be written with

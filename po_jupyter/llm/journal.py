@@ -30,8 +30,8 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from po_jupyter.errors import ModelError, from_json
-from po_jupyter.llm.cache import CacheMode, CallCache, Place, keepable
-from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText, Provider
+from po_jupyter.llm.cache import CallCache, Place, keepable
+from po_jupyter.llm.chat import CacheMode, ChatRequest, ChatResponse, OnText, Provider
 from po_jupyter.llm.pricing import priced
 from po_jupyter.llm.retry import RETRY_AFTER_CAP, OnWait, with_retry
 from po_jupyter.model.pipeline import CallRetry
