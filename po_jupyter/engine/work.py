@@ -139,7 +139,11 @@ class Work:
             CallCache(answers, owner=self.state.owner, run=self.run, base_url=base_url) if answers else None
         )
         self.chat = JournaledChat(
-            providers.get, self.journal, retry_after_cap=settings.retry_after_cap, cache=self.cache
+            providers.get,
+            self.journal,
+            retry_after_cap=settings.retry_after_cap,
+            cache=self.cache,
+            sleep=self.sleep,
         )
         self._committer = GroupCommitter(
             store,
