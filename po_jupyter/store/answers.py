@@ -80,7 +80,7 @@ class AnswerCache:
     """
 
     def __init__(self, directory: Path, *, max_bytes: int, days: float = 0) -> None:
-        self._directory = directory / "answers"
+        self._directory = directory
         self._max_bytes = max_bytes
         self._days = days
         self._shard: _Shard | None = None

@@ -54,7 +54,7 @@ def test_what_one_keeps_another_finds(tmp_path: Path) -> None:
     assert len(other.find(keys)) == 1200
     one.close()
     other.close()
-    for path in (tmp_path / "cache").rglob("*"):
+    for path in (tmp_path / "cache", *(tmp_path / "cache").rglob("*")):
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600)
 
 
@@ -115,7 +115,7 @@ def test_a_pickled_row_is_a_miss_and_not_executed(tmp_path: Path, logged: list[A
     trace = tmp_path / "executed"
     found = cache(tmp_path)
     found.keep([("good", {"n": 1})])
-    with diskcache.Cache(str(tmp_path / "cache" / "answers")) as attacker:
+    with diskcache.Cache(str(tmp_path / "cache")) as attacker:
         attacker["pickled"] = Bomb(trace)
         attacker[("good",)] = {"n": 2}
         attacker["raw"] = b"x" + b"{}"
@@ -135,7 +135,7 @@ def test_a_damaged_file_is_a_miss_told_once_and_made_anew(
     found = cache(tmp_path)
     found.keep([(f"{i}", {"text": os.urandom(200).hex()}) for i in range(200)])
     found.close()
-    file = tmp_path / "cache" / "answers" / "cache.db"
+    file = tmp_path / "cache" / "cache.db"
     raw = bytearray(file.read_bytes())
     raw[slice(0, 100) if where == "header" else slice(4096, len(raw))] = b"\xff" * 100
     file.write_bytes(raw)
@@ -211,7 +211,7 @@ def test_who_waits_too_long_for_another_writer_goes_on(
     monkeypatch.setitem(module._Shard.settings, "sqlite_busy_timeout", 50)  # type: ignore[arg-type]
     found = cache(tmp_path)
     found.keep([("a", {"n": 1})])
-    other = sqlite3.connect(tmp_path / "cache" / "answers" / "cache.db", isolation_level=None)
+    other = sqlite3.connect(tmp_path / "cache" / "cache.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     found.keep([("b", {"n": 1})])
     assert found.find(["a", "b"]).keys() == {"a"}, "reading goes on"
