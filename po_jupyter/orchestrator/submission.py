@@ -25,12 +25,14 @@ from po_jupyter.telemetry.correlation import request_id
 
 
 class Options(BaseModel):
-    """How this one run differs: `limit` takes the first rows of each map, `fresh` ignores the cache."""
+    """How this one run differs: `limit` takes the first rows of each map, `fresh` ignores the cache,
+    `skip_validation` starts it although its environment is not complete."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     limit: Annotated[int, Field(ge=1)] | None = None
     fresh: bool = False
+    skip_validation: bool = False
 
 
 class Submission(BaseModel):
@@ -148,8 +150,11 @@ def new_id() -> str:
     return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(5)}"
 
 
-def new_run(submission: Submission, pipeline: Pipeline, seed: Seed, owner: str) -> NewRun:
-    """What `create_run` makes durable."""
+def new_run(
+    submission: Submission, pipeline: Pipeline, seed: Seed, owner: str, *, code_allowed: bool = True
+) -> NewRun:
+    """What `create_run` makes durable. `code_allowed` is kept: models that the run's code names while it runs are
+    nobody's to check before."""
     budget = {k: v for k, v in _budget(submission, pipeline).model_dump(exclude_none=True).items() if v}
     definition = {
         "pipeline": pipeline.to_json(),
@@ -166,7 +171,7 @@ def new_run(submission: Submission, pipeline: Pipeline, seed: Seed, owner: str) 
     )  # fmt: skip
     return NewRun(
         run=new_id(), owner=owner, pipeline=pipeline.name, version=pipeline.version, name=seed.name,
-        priority=submission.priority, definition=definition, events=[created],
+        priority=submission.priority, definition={**definition, "code_allowed": code_allowed}, events=[created],
         idempotency_key=submission.idempotency_key,
         request_hash=_hash({**definition, "priority": submission.priority, "budget": budget})
         if submission.idempotency_key else "",

@@ -26,6 +26,7 @@ from po_jupyter.errors import InvalidInput, NotFound, PoError, SpawnFailed, Stor
 from po_jupyter.model.run import ENDED
 from po_jupyter.orchestrator import ending, processes
 from po_jupyter.orchestrator.feed import Feed
+from po_jupyter.orchestrator.keys import Keys
 from po_jupyter.orchestrator.launching import Launch, Launcher, launch_of, silence_of
 from po_jupyter.orchestrator.link import IN_ORDER, Channel
 from po_jupyter.orchestrator.queue import RunQueue
@@ -73,6 +74,7 @@ class Supervisor:
         *,
         address: Path,
         run_off_loop: Callable[..., Awaitable[Any]],
+        keys: Keys | None = None,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -80,7 +82,7 @@ class Supervisor:
         self._feed = feed
         self._do = run_off_loop
         shards = getattr(store, "shards", settings.store_shards)
-        self._launcher = Launcher(settings, zygotes, address, shards)
+        self._launcher = Launcher(settings, zygotes, address, shards, keys or Keys(settings.data_dir))
         self.queue = RunQueue()
         self.workers: dict[str, Worker] = {}
         self._starting: set[str] = set()
