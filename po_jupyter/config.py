@@ -154,6 +154,9 @@ class Settings(BaseModel):
     daily_tokens: Annotated[int, Field(gt=0)] | None = Field(
         default=None, description="Tokens that all runs of one owner may use in a day (UTC)."
     )
+    skip_validation: bool = Field(
+        default=False, description="Start every run although a key or the like that it needs is missing."
+    )
     prices: dict[ModelRef, Price] = Field(
         default_factory=dict,
         description="US dollars for a million tokens of a model, over the price list's: "

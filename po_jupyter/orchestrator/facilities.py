@@ -46,7 +46,8 @@ class Facilities(Reader):
         model = getattr(asked.options, "model", None)
         preflight.check_code(pipeline, self.settings, code_allowed=code_allowed, model=model)
         # Another server has the workers when this one has no supervisor, and its environment is what counts.
-        if self._supervisor is not None and not asked.options.skip_validation:
+        skip = asked.options.skip_validation or self.settings.skip_validation
+        if self._supervisor is not None and not skip:
             preflight.check(pipeline, self.settings, self._keys, model)
 
     def _warnings(self, pipeline: Pipeline, options: submission.Options | None = None) -> builtins.list[str]:

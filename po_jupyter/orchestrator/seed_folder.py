@@ -191,7 +191,8 @@ class Folder:
         try:
             self._store.head(new.run)  # a crash came in between: it runs already, whatever became of the keys
         except NotFound:
-            preflight.check(pipeline, self._settings, self._keys)
+            if not self._settings.skip_validation:
+                preflight.check(pipeline, self._settings, self._keys)
         return new
 
     def _registered(self, name: str) -> Pipeline:
