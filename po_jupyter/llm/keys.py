@@ -184,7 +184,7 @@ def keyring_backend() -> Any:
         return None
     # The chain asks several; plain files of other packages are no better than ours.
     for backend in getattr(found, "backends", None) or [found]:
-        if type(backend).__module__.startswith(_REAL) or getattr(backend, "po_jupyter_accepts", False):
+        if type(backend).__module__.startswith(_REAL):
             return backend
     return None
 
