@@ -140,7 +140,13 @@ def test_a_file_that_others_could_read_is_closed_and_a_damaged_one_refused(tmp_p
     file.chmod(0o644)
     assert Keys(tmp_path).environment()[0]["OPENAI_API_KEY"] == KEY
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    for damage in ('{"version": 1', "[]", '{"version": 99, "keys": {}}', '{"keys": {"openai": 3}, "version": 1}', "\x80"):
+    for damage in (
+        '{"version": 1',
+        "[]",
+        '{"version": 99, "keys": {}}',
+        '{"keys": {"openai": 3}, "version": 1}',
+        "\x80",
+    ):
         file.write_text(damage)
         with pytest.raises(StoreUnusable, match="stored keys") as raised:
             Keys(tmp_path).stored()
@@ -242,7 +248,9 @@ async def test_the_next_run_has_the_key_without_a_restart_and_nobody_sees_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """G16, P10: refused, stored, runs; then the key is searched for in every place that people look at."""
-    code = "import os\ndef ingestion(ctx):\n    print(os.environ['OPENAI_API_KEY'])\n    return dict(os.environ)\n"
+    code = (
+        "import os\ndef ingestion(ctx):\n    print(os.environ['OPENAI_API_KEY'])\n    return dict(os.environ)\n"
+    )
     caplog.set_level(logging.DEBUG)
     with ModelServer(lambda b, n: "hello", key=KEY) as model:
         monkeypatch.setenv("OPENAI_BASE_URL", model.base_url)
@@ -258,7 +266,11 @@ async def test_the_next_run_has_the_key_without_a_restart_and_nobody_sees_it(
             told = [await service.list_keys(), await service.doctor(online=True), state]
             for run in runs:
                 assert run.state == "done", run.error
-                told += [run.model_dump(), await service.events(run.id, None), await service.outputs(run.id, None)]
+                told += [
+                    run.model_dump(),
+                    await service.events(run.id, None),
+                    await service.outputs(run.id, None),
+                ]
                 told += [await service.logs(run.id, None), await service.calls(run.id, None)]
             commands = b"".join(p.read_bytes() for p in Path("/proc").glob("[0-9]*/cmdline") if p.exists())
             await service.remove_key("openai")
