@@ -163,6 +163,8 @@ def _inside(before: list[Finding], online: bool) -> list[Finding]:
         return [Finding("inside", "note", f"the orchestrator does not say how it is: {error.message}")]
     except PoError:
         said, whose = _alone(online), "if started here"
+    except Exception as error:  # an answer that is not one
+        return [Finding("inside", "note", f"the orchestrator does not say how it is: {type(error).__name__}")]
     known = {f.what for f in before}
     return [
         Finding(

@@ -182,14 +182,28 @@ async def _provider(
         verdict = "bad" if default or (set_up and not spec.runs_code) else "note"
         if len(errors) == 1 and problems[0].variable and not set_up:
             return finding(name, verdict, f"no key ({spec.key_env})", f"po keys set {name}" if default else "")
-        return finding(name, verdict, "; ".join([*parts, *errors]))
+        return finding(name, verdict, "; ".join([*parts, *errors]), _todo(spec, errors))
     if spec.key_optional and not environ.get(spec.base_env, "").strip() and not default:
         # A server of one's own that nobody set up: it may not be there, and nobody misses it.
         return finding(name, "note", f"{spec.base_env} is not set; it would be asked at {spec.base_url}")
     if online and spec.base_url:
         good, words = await probe(spec, environ)
-        return finding(name, "ok" if good else "bad", "; ".join([*parts, words, *notes]))
+        todo = "" if good else _todo(spec, [words])
+        return finding(name, "ok" if good else "bad", "; ".join([*parts, words, *notes]), todo)
     return finding(name, "note" if notes else "ok", "; ".join([*parts, *notes]) or "usable")
+
+
+def _todo(spec: Spec, errors: list[str]) -> str:
+    """What to type, or where to look."""
+    if spec.runs_code or spec.name == "local":
+        return ""  # the message has it
+    if any("key" in error for error in errors):
+        return f"po keys set {spec.name}"
+    return (
+        f"Set {spec.base_env} right where the orchestrator starts, then: po stop, po start"
+        if spec.base_env
+        else ""
+    )
 
 
 def _told(spec: Spec, environ: dict[str, str], state: KeyState | None) -> list[str]:

@@ -268,7 +268,7 @@ def test_the_doctor_says_what_to_do_and_no_secret(
     monkeypatch.setenv("PO_MAX_RUNING", "3")
     client.running = False
     code, out, _ = po("doctor")
-    assert "OPENAI_API_KEY set" in out
+    assert "key … from the environment" in out
     assert "sk-very" not in out
     assert "did you mean `PO_MAX_RUNNING`?" in out
     assert "`po start` starts one" in out
