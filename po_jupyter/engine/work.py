@@ -131,7 +131,9 @@ class Work:
         )  # what tasks ask of the run is checked and committed one after the other
         self.budget = budget_of(self)
         self.journal = StoreJournal(self, history)
-        self.chat = JournaledChat(providers.get, self.journal, retry_after_cap=settings.retry_after_cap)
+        self.chat = JournaledChat(
+            providers.get, self.journal, retry_after_cap=settings.retry_after_cap, sleep=self.sleep
+        )
         self._committer = GroupCommitter(
             store,
             lease,

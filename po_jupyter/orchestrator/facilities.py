@@ -39,7 +39,11 @@ class Facilities(Reader):
         """`{what, verdict, found, todo}` of everything that a run needs here; with `online` providers are asked."""
         from po_jupyter.orchestrator.examine import examine
 
-        return await examine(self.settings, self._keys, self._zygotes, self._store, self._do, online=online)
+        found = await examine(self.settings, self._keys, self._zygotes, self._store, self._do, online=online)
+        if self._supervisor is None:
+            words = "another server of this data directory has the workers, and its environment counts for keys"
+            found.insert(0, {"what": "workers of another", "verdict": "note", "found": words, "todo": ""})
+        return found
 
     def _check_models(self, asked: submission.Submission, pipeline: Pipeline, code_allowed: bool) -> None:
         """Raises Forbidden (a CLI agent without the scope for it), InvalidEnvironment."""

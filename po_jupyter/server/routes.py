@@ -40,11 +40,12 @@ from po_jupyter.server.shapes import (
     RestartBody,
     ResumeBody,
     SubmitBody,
+    UsageQuery,
     ValidateBody,
 )
 
 if TYPE_CHECKING:
-    from po_jupyter.server.extension import PoExtension
+    from po_jupyter.server.hosting import Hosting
 
 PREFIX = "po/api/v1"
 EVENTS, LINES = "text/event-stream", "application/x-ndjson"
@@ -81,7 +82,7 @@ class Call:
     query: Any
     body: Any
     code_allowed: bool
-    extension: PoExtension
+    extension: Hosting
     accept: str
     last_event_id: str | None
     upload: Any = None
@@ -334,8 +335,8 @@ async def export(call: Call) -> Any:
 
 
 async def usage(call: Call) -> Any:
-    """How much room my runs take, by state."""
-    return await call.orchestrator.usage(call.owner)
+    """What my calls used by day, and how much room my runs take."""
+    return await call.orchestrator.usage(call.owner, days=call.query.days)
 
 
 async def clean(call: Call) -> Any:
@@ -486,7 +487,7 @@ TABLE = Table(
         Route("GET", "runs/{id}/logs", READ, logs, query=LogsQuery),
         Route("GET", "runs/{id}/events", READ, run_events, query=EventsQuery, streams=True, media=EVENTS),
         Route("GET", "events", READ, all_events, streams=True, media=EVENTS),
-        Route("GET", "usage", READ, usage),
+        Route("GET", "usage", READ, usage, query=UsageQuery),
         Route("POST", "clean", WRITE, clean, body=CleanBody),
         Route("GET", "keys", ADMIN, list_keys),
         Route("PUT", "keys/{provider}", ADMIN, set_key, body=KeyBody),
