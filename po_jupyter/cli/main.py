@@ -47,6 +47,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "pipelines": ("looking", "List the registered pipelines."),
     "validate": ("checking", "Check a pipeline file without starting anything."),
     "models": ("models", "List the models that can be used now, their prices, and why not the others."),
+    "keys": ("keys", "Keep, list or remove keys of model providers."),
     "config": ("checking", "Show every setting and where it came from."),
     "doctor": ("checking", "Look for what could keep runs from working."),
     "token": ("hosting", "Print the address and the token of the orchestrator."),

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from po_jupyter.engine.images import Files, load_all
 from po_jupyter.engine.tools import Toolbox
 from po_jupyter.errors import AnswerUnreadable, InvalidInput, OutputInvalid, ToolLoop
-from po_jupyter.llm.chat import ChatRequest, ChatResponse, Effort, Message, OnText, ToolCall
+from po_jupyter.llm.chat import CacheMode, ChatRequest, ChatResponse, Effort, Message, OnText, ToolCall
 from po_jupyter.llm.structured import answer_schema, parse_json, reask
 from po_jupyter.model.answer import Answer
 from po_jupyter.model.pipeline import LLM, CallRetry
@@ -45,6 +45,7 @@ class ChatOptions(TypedDict, total=False):
     temperature, max_tokens, stop, seed, effort   as in `llm:`
     images           of the last turn: bytes, data: and https: URLs, names of artifacts, paths
     tools            Python functions, and `"server.tool"` of the setting `mcp_servers`
+    cache            whether an earlier run's answer to the same will do: True, False or "refresh", as a task's `cache`
     max_tool_rounds  how often in a row tools may be called (default 8)
     """
 
@@ -59,6 +60,7 @@ class ChatOptions(TypedDict, total=False):
     effort: Effort | None
     images: Sequence[Any] | None
     tools: Sequence[Callable[..., Any] | str] | None
+    cache: CacheMode | None
     max_tool_rounds: int
 
 
@@ -101,6 +103,9 @@ def question_of(
     rounds = MAX_TOOL_ROUNDS if rounds is None else rounds
     if type(rounds) is not int or not 1 <= rounds <= 100:
         raise InvalidInput(f"`max_tool_rounds` is a whole number from 1 to 100, not {rounds!r:.40}")
+    cache = options.get("cache")
+    if not (cache is None or isinstance(cache, bool) or cache == "refresh"):
+        raise InvalidInput(f"`cache` is True, False or 'refresh', not {cache!r:.40}")
     messages = list(messages_of(prompt))
     system = options.get("system")
     if system is not None:
@@ -119,6 +124,7 @@ def question_of(
         **{name: getattr(checked, name) for name in settings},
         schema=None if shape is None else dict(shape.schema),
         json=True if options.get("json") else None,
+        cache=cache,
     )
     if images:
         calls.need_images(request)

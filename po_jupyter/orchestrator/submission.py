@@ -8,7 +8,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -27,13 +27,16 @@ from po_jupyter.telemetry.correlation import request_id
 
 
 class Options(BaseModel):
-    """How this one run differs: `limit` takes the first rows of each map, `fresh` ignores the cache, `model` is
-    used in the place of those that the pipeline and its tasks name."""
+    """How this one run differs: `limit` takes the first rows of each map, `fresh` (or `cache` "refresh") uses no
+    earlier answer, `cache` false keeps none either; `skip_validation` starts it although its environment is not
+    complete; `model` is used in the place of those that the pipeline and its tasks name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     limit: Annotated[int, Field(ge=1)] | None = None
     fresh: bool = False
+    cache: Literal[False, "refresh"] | None = None
+    skip_validation: bool = False
     model: Annotated[str, Field(max_length=300)] | None = None
 
     @field_validator("model")
@@ -207,8 +210,11 @@ def new_id() -> str:
     return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(5)}"
 
 
-def new_run(submission: Submission, pipeline: Pipeline, seed: Seed, owner: str) -> NewRun:
-    """What `create_run` makes durable."""
+def new_run(
+    submission: Submission, pipeline: Pipeline, seed: Seed, owner: str, *, code_allowed: bool = True
+) -> NewRun:
+    """What `create_run` makes durable. `code_allowed` is kept: models that the run's code names while it runs are
+    nobody's to check before."""
     budget = {k: v for k, v in _budget(submission, pipeline).model_dump(exclude_none=True).items() if v}
     definition = {
         "pipeline": pipeline.to_json(),
@@ -217,6 +223,7 @@ def new_run(submission: Submission, pipeline: Pipeline, seed: Seed, owner: str) 
         "cwd": submission.cwd,
         "env": {},
         "options": submission.options.model_dump(exclude_defaults=True),
+        "code_allowed": code_allowed,
     }
     created = draft(
         "run.created", name=seed.name, pipeline=pipeline.name, version=pipeline.version,
