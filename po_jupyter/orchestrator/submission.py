@@ -8,7 +8,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -25,13 +25,15 @@ from po_jupyter.telemetry.correlation import request_id
 
 
 class Options(BaseModel):
-    """How this one run differs: `limit` takes the first rows of each map, `fresh` ignores the cache,
-    `skip_validation` starts it although its environment is not complete."""
+    """How this one run differs: `limit` takes the first rows of each map, `fresh` (or `cache` "refresh") uses no
+    earlier answer, `cache` false keeps none either; `skip_validation` starts it although its environment is not
+    complete."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     limit: Annotated[int, Field(ge=1)] | None = None
     fresh: bool = False
+    cache: Literal[False, "refresh"] | None = None
     skip_validation: bool = False
 
 

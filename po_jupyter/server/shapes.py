@@ -112,11 +112,12 @@ class EventsQuery(Query):
 
 
 class Options(_Body):
-    """`limit` rows of each map; `fresh` ignores the cache; `skip_validation` starts a run although a key or the
-    like that it needs is missing."""
+    """`limit` rows of each map; `fresh` uses no earlier answer; `cache` is false (keep none either) or "refresh";
+    `skip_validation` starts a run although a key or the like that it needs is missing."""
 
     limit: Annotated[int, Field(ge=1)] | None = None
     fresh: bool = False
+    cache: Literal[False, "refresh"] | None = None
     skip_validation: bool = False
 
 
@@ -205,11 +206,13 @@ class GateBody(_Body):
 
 
 class CleanBody(_Body):
-    """`older_than` is in days; without it retention's settings count. `states` to delete, by default `done`."""
+    """`older_than` is in days; without it retention's settings count. `states` to delete, by default `done`.
+    `cache`: not runs, but the cached answers of models."""
 
     dry_run: bool = False
     older_than: Annotated[float, Field(ge=0, le=36_500)] | None = None
     states: tuple[Literal["done", "failed", "cancelled", "dead"], ...] = ()
+    cache: bool = False
 
 
 class KeyBody(_Body):

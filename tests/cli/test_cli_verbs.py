@@ -36,7 +36,7 @@ def test_run_follows_in_plain_lines_and_ends_with_the_states_code(po: Any, clien
     assert seed == [{"text": "a"}]
     assert options == {
         "limit": 3, "budget": {"usd": 2.0}, "fresh": True, "idempotency_key": None, "priority": None,
-        "skip_validation": False,
+        "cache": None, "skip_validation": False,
     }  # fmt: skip
     assert "tickets 1.0.0 · run be7f3a" in out
     assert "label done" in out
