@@ -222,7 +222,6 @@ def _told(spec: Spec, environ: dict[str, str], state: KeyState | None) -> list[s
 def main() -> None:
     """Examine this machine without an orchestrator, and print the findings."""
     from po_jupyter import config
-
     from po_jupyter.telemetry.logging import configure
 
     async def look() -> list[dict[str, Any]]:
