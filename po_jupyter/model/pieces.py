@@ -15,11 +15,18 @@ _ENTRIES = 500  # of a list that are written at once
 _DEPTH = 6  # levels that are taken apart; what is below is written as it is
 _write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _write_sorted = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
+_write_strictly = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
 def pieces(value: Any, *, sort_keys: bool = False) -> Iterator[str]:
     """The compact JSON of `value`, in order; joined it is what `json.dumps` makes of it."""
     return _pieces(value, _write_sorted if sort_keys else _write, sort_keys, _DEPTH)
+
+
+def check(value: Any) -> None:
+    """Raises TypeError, ValueError (also for text that is none) or RecursionError for what is not JSON."""
+    for piece in _pieces(value, _write_strictly, False, _DEPTH):
+        piece.encode()
 
 
 def _pieces(value: Any, write: Callable[[Any], str], ordered: bool, depth: int) -> Iterator[str]:

@@ -30,7 +30,8 @@ def test_pieces_joined_are_what_python_writes(value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [[*range(1501)], [[1]] * 1000, {"a": [[{"b": [*range(600)]}]]}, [[[[[[[[[1]]]]]]]]], {1: 2}, (1, 2)]
+    "value",
+    [[*range(1501)], [[1]] * 1000, {"a": [[{"b": [*range(600)]}]]}, [[[[[[[[[1]]]]]]]]], {1: 2}, (1, 2)],
 )
 def test_long_and_deep_ones_too(value: Any) -> None:
     assert "".join(pieces(value)) == plain(value)
