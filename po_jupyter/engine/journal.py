@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from po_jupyter.engine.budget import reserved
 from po_jupyter.engine.history import History
@@ -14,8 +14,22 @@ from po_jupyter.llm.journal import CallDone, CallKey, Entry
 from po_jupyter.model.event import draft
 from po_jupyter.model.usage import Usage
 
-if TYPE_CHECKING:
-    from po_jupyter.engine.work import Work
+Calls = tuple[Mapping[str, Any], ...]
+
+
+class Log(Protocol):
+    """What the journal needs of a run that is worked on (see `engine.work.Work`)."""
+
+    closed: bool
+
+    def payload(self, ref: Iterable[int]) -> Any:
+        """The value behind a reference."""
+
+    async def commit(self, *events: dict[str, Any], calls: Calls = ()) -> Any:
+        """One durable transaction."""
+
+    def commit_soon(self, *events: dict[str, Any], calls: Calls = (), payloads: tuple[Any, ...] = ()) -> None:
+        """Queue one, in order."""
 
 
 class StoreJournal:
@@ -27,7 +41,7 @@ class StoreJournal:
 
     queues = True
 
-    def __init__(self, work: Work, history: History) -> None:
+    def __init__(self, work: Log, history: History) -> None:
         self._work = work
         self._history = history
 

@@ -51,6 +51,15 @@ def money(cost: float | None) -> str:
     return f"${cost:,.2f}"
 
 
+def bill(cost: float | None, unpriced: int = 0, unknown: int = 0) -> str:
+    """A sum with what is not in it: `$1.20 + 3 calls of unknown price + 1 call of unknown outcome`."""
+    parts = [] if cost is None and (unpriced or unknown) else [money(cost)]
+    for count, what in ((unpriced, "price"), (unknown, "outcome")):
+        if count:
+            parts.append(f"{count:,} {'call' if count == 1 else 'calls'} of unknown {what}")
+    return " + ".join(parts)
+
+
 def tokens(n: int) -> str:
     """A number of tokens: `812`, `18.2k`, `412k`, `1.23M`."""
     if n < 1000:

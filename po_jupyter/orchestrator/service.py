@@ -22,6 +22,7 @@ from po_jupyter.model.run import ENDED, RunView
 from po_jupyter.orchestrator import link, submission
 from po_jupyter.orchestrator.asking import Asked, ask
 from po_jupyter.orchestrator.audit import AuditLog
+from po_jupyter.orchestrator.daily import DailyUsage
 from po_jupyter.orchestrator.feed import Feed
 from po_jupyter.orchestrator.job_control import JobControl
 from po_jupyter.orchestrator.keeping import Keeping, clean
@@ -78,6 +79,7 @@ class Orchestrator(JobControl):
         self._zygotes = Zygotes(settings.data_dir / "logs")
         self._models = LocalModels(settings)
         self._retention = Retention(settings, self._store, self._views)
+        self._daily = DailyUsage(self._store)
         self._audit = AuditLog(settings.data_dir / "audit")
         self._keeping: Keeping | None = None
         self._supervisor: Supervisor | None = None
@@ -417,6 +419,7 @@ class Orchestrator(JobControl):
         head = await self.find(run_id, owner)
 
         def remove() -> None:
+            self._daily.count([head])
             self._store.delete_run(head["run"])
             remove_run_dir(self.settings.data_dir, head["run"])
             self._views.forget(head["run"])
@@ -447,9 +450,11 @@ class Orchestrator(JobControl):
             by=owner or "admin", owner=owner, dry_run=dry_run, patience=_PATIENCE,
         )  # fmt: skip
 
-    async def usage(self, owner: str | None) -> dict[str, Any]:
-        """The room that runs take on the disk: `{disk: ...}` as `Retention.used` says it."""
-        return {"disk": await self._do(self._retention.used, owner)}
+    async def usage(self, owner: str | None, *, days: int = 30) -> dict[str, Any]:
+        """What calls used in the last `days` days and the room that runs take: `{days, total, owners?, disk}` as
+        `DailyUsage.report` and `Retention.used` say it."""
+        used = await self._do(self._daily.report, owner, days)
+        return {**used, "disk": await self._do(self._retention.used, owner)}
 
     async def _changed(self, run: str) -> RunView:
         self.feed.changed(run)

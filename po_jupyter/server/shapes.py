@@ -67,6 +67,12 @@ class AuditQuery(Query):
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
 
 
+class UsageQuery(Query):
+    """The last `days` days (UTC), today among them."""
+
+    days: Annotated[int, Field(ge=1, le=3660)] = 30
+
+
 class OutputsQuery(Query):
     """One task's output, or all."""
 
