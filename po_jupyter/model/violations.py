@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import AfterValidator, ValidationError
 
 from po_jupyter.errors import Violation
+from po_jupyter.model import pieces
 
 Place: TypeAlias = tuple[int | None, int | None]
 
@@ -107,7 +107,7 @@ def dotted(loc: tuple[int | str, ...]) -> str:
 def _is_json(value: dict[str, Any]) -> dict[str, Any]:
     try:
         # The C encoder is several times faster than a walk; the walk is only for the words of the error.
-        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+        pieces.check(value)
     except (TypeError, ValueError, RecursionError):
         raise ValueError(_why_not_json(value)) from None
     return value

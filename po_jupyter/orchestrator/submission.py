@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import secrets
 import time
@@ -17,6 +16,7 @@ from po_jupyter.engine.python_task import module_of
 from po_jupyter.errors import Forbidden, InvalidInput, InvalidPipeline, InvalidSeed, PoError, Violation
 from po_jupyter.llm.providers import problem_of as model_problem
 from po_jupyter.model.event import draft
+from po_jupyter.model.pieces import pieces
 from po_jupyter.model.pipeline import Pipeline, RunBudget
 from po_jupyter.model.reading import check_pipeline, read_pipeline
 from po_jupyter.model.seed import Seed, read_seed
@@ -110,7 +110,12 @@ def redeemed(store: Store, body: object, owner: str) -> Head | None:
 
 def request_hash(submission: Submission) -> str:
     """What a repeat of a request has in common with it: everything that was asked for, as it was asked for."""
-    return _hash(submission.model_dump(mode="json", exclude={"idempotency_key"}))
+    large = {"pipeline": submission.pipeline, "seed": submission.seed}
+    small = submission.model_dump(mode="json", exclude={"idempotency_key", *large})
+    digest = hashlib.sha256()
+    for piece in pieces({**small, **large}, sort_keys=True):
+        digest.update(piece.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
 
 
 def check(
@@ -218,7 +223,7 @@ def new_run(
     budget = {k: v for k, v in _budget(submission, pipeline).model_dump(exclude_none=True).items() if v}
     definition = {
         "pipeline": pipeline.to_json(),
-        "seed": seed.model_dump(mode="json", exclude_none=True),
+        "seed": {name: value for name, value in seed if value is not None},  # JSON already, and perhaps large
         "interpreter": submission.interpreter,
         "cwd": submission.cwd,
         "env": {},
@@ -236,11 +241,6 @@ def new_run(
         idempotency_key=submission.idempotency_key,
         request_hash=request_hash(submission) if submission.idempotency_key else "",
     )  # fmt: skip
-
-
-def _hash(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 __all__ = ["Options", "PoError", "Submission", "check", "new_id", "new_run", "read"]

@@ -129,7 +129,7 @@ async def list_pipelines(call: Call) -> Any:
 
 async def put_pipeline(call: Call) -> Any:
     """Register a definition."""
-    definition = call.body.model_dump()
+    definition = dict(call.body)
     kept, created = await call.orchestrator.put_pipeline(call.path["name"], definition, owner=call.owner)
     return Answer({"pipeline": kept}, 201 if created else 200)
 
@@ -147,20 +147,20 @@ async def delete_pipeline(call: Call) -> Any:
 
 async def validate(call: Call) -> Any:
     """Check a pipeline (and a seed); starts nothing."""
-    return await call.orchestrator.validate(call.body.model_dump(exclude_unset=True), owner=call.owner)
+    return await call.orchestrator.validate(_given(call.body), owner=call.owner)
 
 
 async def submit(call: Call) -> Any:
     """Start a run: durable when this answers. The same idempotency key gives the same run."""
-    body = call.body.model_dump(exclude_none=True)
-    view, created = await call.orchestrator.submit(body, owner=call.owner, code_allowed=call.code_allowed)
+    view, created = await call.orchestrator.submit(
+        _given(call.body), owner=call.owner, code_allowed=call.code_allowed
+    )
     return Answer({"run": stream.dump(view)}, 201 if created else 200)
 
 
 async def estimate(call: Call) -> Any:
     """What a run would cost: calls, tokens and dollars, estimated; starts nothing."""
-    body = call.body.model_dump(exclude_none=True)
-    return await call.orchestrator.estimate(body, owner=call.owner, code_allowed=call.code_allowed)
+    return await call.orchestrator.estimate(_given(call.body), owner=call.owner, code_allowed=call.code_allowed)
 
 
 async def receive_blob(orchestrator: Any, owner: str, path: dict[str, str]) -> Any:
@@ -381,6 +381,15 @@ async def audit(call: Call) -> Any:
     query: AuditQuery = call.query
     entries, cursor = await asyncio.to_thread(call.extension.audit.read, cursor=query.cursor, limit=query.limit)
     return {"entries": entries, "next": cursor}
+
+
+def _given(body: Any) -> dict[str, Any]:
+    """What a body says. Definitions and seeds are handed on as they are: a copy of a large one takes time."""
+    return {
+        name: value.model_dump(exclude_none=True) if isinstance(value, BaseModel) else value
+        for name, value in body
+        if value is not None
+    }
 
 
 def _run(view: Any) -> dict[str, Any]:
