@@ -168,6 +168,7 @@ def test_a_map_becomes_a_polars_frame_when_asked(client: Client) -> None:
         "input_tokens",
         "output_tokens",
         "cost",
+        "cached",
         "unknown",
     ]
     assert frame["label"].to_list() == ["bug", "bug", None, "bug", "bug"]

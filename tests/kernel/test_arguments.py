@@ -75,5 +75,6 @@ def test_what_cannot(line: str, message: str) -> None:
         read(line)
     assert message in str(caught.value)
     assert str(caught.value).endswith(
-        "usage: %%po_pipeline NAME [--run] [--seed EXPR] [--out VAR] [--model REF] [--budget USD] [--limit N]"
+        "usage: %%po_pipeline NAME [--run] [--seed EXPR] [--out VAR] [--model REF] [--budget USD] [--limit N] "
+        "[--cache false|refresh]"
     )
