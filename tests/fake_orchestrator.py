@@ -292,8 +292,9 @@ class FakeOrchestrator:
     async def usage(self, owner, *, days=30):  # type: ignore[no-untyped-def]
         return {"days": [], "total": {"calls": 0}, "disk": {"runs": {"bytes": 0, "states": {}}}}
 
-    async def clean(self, owner, *, dry_run=False, older_than=None, states=()):  # type: ignore[no-untyped-def]
-        return {"runs": [], "bytes": 0, "returned": 0, "dry_run": dry_run}
+    async def clean(self, owner, *, dry_run=False, cache=False, **_):  # type: ignore[no-untyped-def]
+        gone = {"cache": {"answers": 0, "bytes": 0}} if cache else {}
+        return {"runs": [], "bytes": 0, "returned": 0, "dry_run": dry_run, **gone}
 
     async def list_keys(self) -> list[dict[str, Any]]:
         return []
