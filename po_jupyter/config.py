@@ -114,7 +114,8 @@ class Settings(BaseModel):
     )
     log_format: Literal["console", "json"] = Field(default="json", description="How log lines look.")
     log_max_bytes: Annotated[int, Field(ge=10_000)] = Field(
-        default=10 * 1024 * 1024, description="Size at which the orchestrator's log file is put aside."
+        default=10 * 1024 * 1024,
+        description="Size at which the orchestrator's log file, or that of a run's worker, is put aside.",
     )
     log_backups: Annotated[int, Field(ge=0, le=100)] = Field(
         default=3, description="Log files that are kept beside the current one."
