@@ -5,7 +5,7 @@ from __future__ import annotations
 from po_jupyter.engine.template_check import check_templates
 from po_jupyter.errors import InvalidPipeline, Violation
 from po_jupyter.llm.pricing import is_priced
-from po_jupyter.llm.providers import problem_of
+from po_jupyter.llm.providers import no_batches, problem_of
 from po_jupyter.model.pipeline import Pipeline, Task
 from po_jupyter.model.seed import Seed
 
@@ -50,6 +50,10 @@ def _of_task(pipeline: Pipeline, i: int, task: Task, default_model: str) -> list
                     "use `budget.tokens`",
                 )
             )
+    if task.mode == "batch":
+        model = pipeline.llm_of(task).model or default_model
+        if problem_of(model) is None and (problem := no_batches(model)):
+            found.append(Violation(f"{where}.mode", f"task {task.name!r}: {problem}"))
     if task.source is not None:
         try:
             # Finds what parsing alone does not, such as `return` outside of a function. Nothing is run.

@@ -37,6 +37,7 @@ from po_jupyter.store.blobs import Blobs, FileRows
 from po_jupyter.store.group import CommitResult, GroupCommitter
 
 T = TypeVar("T")
+C = TypeVar("C", bound=Calls)
 Say = Callable[[dict[str, Any]], None]
 _LINGER = 0.05  # s that an event waits for a commit to go along with; a person does not see it
 _KEPT_OUTPUTS = 64
@@ -131,6 +132,9 @@ class Work:
         )  # what tasks ask of the run is checked and committed one after the other
         self.budget = budget_of(self)
         self.journal = StoreJournal(self, history)
+        self.provider_of = providers.get
+        self.on_rest: Callable[[bool], None] = lambda resting: None
+        self._resting: set[str] = set()  # tasks that only wait for a batch
         self.chat = JournaledChat(providers.get, self.journal, retry_after_cap=settings.retry_after_cap)
         self._committer = GroupCommitter(
             store,
@@ -288,6 +292,11 @@ class Work:
             return
         raise Drained
 
+    def rest(self, task: str, resting: bool) -> None:
+        """A task only waits for somebody's answer, for hours perhaps; `on_rest` hears whether all that run do."""
+        (self._resting.add if resting else self._resting.discard)(task)
+        self.on_rest(bool(self._resting) and self.running <= self._resting)
+
     # -- what tasks read ------------------------------------------------------------------------------
     def payload(self, ref: Iterable[int]) -> Any:
         """The value behind a reference of this run."""
@@ -345,11 +354,15 @@ class Work:
 
     def calls(self, task: Task, attempt: int, item: int | None = None) -> Calls:
         """The calls of one attempt of a task or a row."""
+        return self.calls_of(Calls, task, attempt, item)
+
+    def calls_of(self, kind: type[C], task: Task, attempt: int, item: int | None = None) -> C:
+        """The same, with calls of another kind."""
         settings = self._models.get(task.name)
         if settings is None:
             settings = self._models[task.name] = ModelSettings(self, task)
             admit(self, task)
-        return Calls(self, task, settings, attempt=attempt, item=item)
+        return kind(self, task, settings, attempt=attempt, item=item)
 
     def prompt_task(self, task: Task) -> PromptTask:
         """The compiled prompt task. Raises TemplateFailed."""

@@ -105,7 +105,8 @@ class Journal(Protocol):
 class CallDone(NamedTuple):
     """A finished call, for events and sums.
 
-    `seconds` includes the waits between tries; `error` is the code of the error it ended with, or None.
+    `seconds` includes the waits between tries; `error` is the code of the error it ended with, or None. `batch` is
+    the token of the batch that the answer came with, or None.
     """
 
     key: CallKey
@@ -114,6 +115,7 @@ class CallDone(NamedTuple):
     seconds: float
     replayed: bool
     error: str | None = None
+    batch: str | None = None
 
 
 class MemoryJournal:
@@ -142,7 +144,8 @@ class MemoryJournal:
     async def response(self, key: str, answer: Mapping[str, Any], call: CallDone) -> None:
         """See `Journal`."""
         self.records.append({"key": key, "kind": "response", "answer": answer})
-        self._entries[key] = Entry(answer, self._entries[key].intents)
+        known = self._entries.get(key)
+        self._entries[key] = Entry(answer, 1 if known is None else known.intents)
 
 
 OnDone: TypeAlias = Callable[[CallDone], None]
@@ -251,6 +254,31 @@ class CallScope:
             response = replace(response, usage=usage)
         done = CallDone(key, usage, request.model, loop.time() - started, False)
         await self._record(name, {"ok": True, "response": response.to_json()}, done)
+        return response
+
+    async def keep(
+        self,
+        request: ChatRequest,
+        read: Callable[[ChatRequest], ChatResponse],
+        *,
+        stage: str,
+        round: int,
+        batch: str,
+    ) -> ChatResponse:
+        """Record an answer that came with a batch, as one that was sent by itself. `read(request)` is the answer,
+        with its cost, or raises the ModelError that the provider answered with."""
+        key = self._key(request, stage, round)
+        self._seen[round, stage, request.request_hash] += 1
+        self.in_flight += 1
+        try:
+            response = read(request)
+        except ModelError as error:
+            usage = _usage_of_error(error, request)
+            done = CallDone(key, usage, request.model, 0.0, False, error.code, batch)
+            await self._record(str(key), {"ok": False, "error": error.to_json()}, done)
+            raise
+        done = CallDone(key, response.usage, request.model, 0.0, False, None, batch)
+        await self._record(str(key), {"ok": True, "response": response.to_json()}, done)
         return response
 
     async def _record(self, name: str, answer: Mapping[str, Any], done: CallDone) -> None:

@@ -159,7 +159,8 @@ class Task(_Value):
     With `prompt` it is a prompt task; otherwise its Python comes from `source` (the text of a
     module) or from the module that `task` (default: its name) finds. `timeout` is of one stage attempt
     of one item, in seconds. `needs` of None means: the task before it. `budget` is a limit of this task (for a
-    map: of all its rows) within that of the run.
+    map: of all its rows) within that of the run. `mode: batch` hands the rows of a map over to the provider's batch
+    API: half the price, within a day.
     """
 
     name: TaskName
@@ -171,6 +172,7 @@ class Task(_Value):
     prompt: str | None = None
     output: Annotated[JsonObject, BeforeValidator(_schema_of)] | None = None
     for_each: str | None = None
+    mode: Literal["batch"] | None = None
     max_concurrency: Annotated[int, Field(ge=1, le=1000)] = 5
     failure_threshold: Annotated[float, Field(ge=0, le=1)] = 1.0
     llm: LLM = LLM()
@@ -231,6 +233,12 @@ class Task(_Value):
             for field in ("system", "output"):
                 if getattr(self, field) is not None and self.source is None and self.task is None:
                     raise ValueError(f"task {self.name!r} has `{field}` but no `prompt`")
+        if self.mode == "batch" and self.prompt is None:
+            raise ValueError(
+                f"task {self.name!r}: `mode: batch` is for prompt tasks; what Python asks of models cannot be gathered"
+            )
+        if self.mode == "batch" and self.for_each is None:
+            raise ValueError(f"task {self.name!r}: `mode: batch` is for maps; it needs `for_each`")
         return self
 
     @property

@@ -95,6 +95,9 @@ class Reception:
                 self._feed.text(worker.run, {k: v for k, v in message.items() if k != "op"})
             case "need":
                 self._supervisor.go(self._answer(worker, message), "need")
+            case "rest":
+                worker.resting = bool(message.get("on"))
+                self._supervisor.pump()
             case "bye":
                 worker.bye = str(message.get("state"))
                 self._feed.changed(worker.run)

@@ -66,6 +66,7 @@ class Spec:
     price_id      what genai-prices calls it; "" when it has no prices there
     free          it costs nothing: it runs on the user's own machines
     runs_code     it may run commands where it is used: who submits a run with it needs the scope `code:run`
+    batch         it has a batch API (`mode: batch`): its provider has `batches`, see `llm.batches.base`
     """
 
     name: str
@@ -78,6 +79,7 @@ class Spec:
     example: str = ""
     key_optional: bool = False
     runs_code: bool = False
+    batch: bool = False
 
 
 def _openai(context: Context) -> Provider:
@@ -160,6 +162,7 @@ BUILT_IN: tuple[Spec, ...] = (
         base_url="https://api.openai.com/v1",
         price_id="openai",
         example="openai:gpt-5-mini",
+        batch=True,
     ),
     Spec(
         "anthropic",
@@ -169,6 +172,7 @@ BUILT_IN: tuple[Spec, ...] = (
         base_url="https://api.anthropic.com",
         price_id="anthropic",
         example="anthropic:claude-sonnet-4-5",
+        batch=True,
     ),
     Spec(
         "gemini",
@@ -193,20 +197,23 @@ def specs() -> Mapping[str, Spec]:
     """Every known provider by name. Built-in names cannot be taken over; a broken plugin is named when used."""
     found = {spec.name: spec for spec in BUILT_IN}
     for entry in entry_points(group=ENTRY_POINTS):
-        found.setdefault(entry.name, Spec(entry.name, _plugin(entry)))
+        found.setdefault(entry.name, Spec(entry.name, _Plugin(entry)))
     return found
 
 
-def _plugin(entry: Any) -> Factory:
-    def make(context: Context) -> Provider:
-        loaded = entry.load()
+@dataclass(frozen=True, slots=True)
+class _Plugin:
+    """A factory that is loaded when it is used. What it can do is known only then."""
+
+    entry: Any
+
+    def __call__(self, context: Context) -> Provider:
+        loaded = self.entry.load()
         if isinstance(loaded, Spec):
             own = Context(loaded, context.environ, context.http, context.local, context.cli_agents)
             return loaded.factory(own)
         made: Provider = loaded(context)
         return made
-
-    return make
 
 
 def problem_of(ref: str) -> str | None:
@@ -245,6 +252,16 @@ def runs_code(ref: str) -> bool:
     """Whether a model may run commands where it is used: a run with it needs the scope `code:run`."""
     spec = specs().get(ref.partition(":")[0])
     return spec is not None and spec.runs_code
+
+
+def no_batches(ref: str) -> str | None:
+    """Why a model cannot be used with `mode: batch`, in one line; None when it can, or its provider is unknown."""
+    name = ref.partition(":")[0]
+    spec = specs().get(name)
+    if spec is None or spec.batch or isinstance(spec.factory, _Plugin):
+        return None
+    known = ", ".join(sorted(s.name for s in specs().values() if s.batch))
+    return f"`mode: batch` needs a provider with a batch API ({known}), and {name} has none here"
 
 
 def key_of(spec: Spec, environ: Mapping[str, str]) -> str | None:

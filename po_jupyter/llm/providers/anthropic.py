@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from po_jupyter.errors import ModelRefused
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText
@@ -27,6 +28,9 @@ from po_jupyter.llm.providers.reading import Reading, count, part, rows, used, w
 from po_jupyter.llm.providers.schemas import JSON_ONLY, for_anthropic, told
 from po_jupyter.llm.providers.wire import DEFAULT_TIMEOUT, Endpoint, exchange
 from po_jupyter.model.usage import Usage
+
+if TYPE_CHECKING:
+    from po_jupyter.llm.batches.anthropic import AnthropicBatches
 
 VERSION = "2023-06-01"
 MAX_TOKENS = 4096
@@ -62,6 +66,7 @@ class Anthropic:
         timeout: float = DEFAULT_TIMEOUT,
     ) -> None:
         self.name = name
+        self._endpoint = endpoint
         self._key = endpoint.key
         self._key_env = key_env
         self._http = http
@@ -73,6 +78,15 @@ class Anthropic:
             name=name,
             headers={"anthropic-version": VERSION},
             key_header="x-api-key",
+        )
+
+    @cached_property
+    def batches(self) -> AnthropicBatches:
+        """See `llm.batches.base.Batches`."""
+        from po_jupyter.llm.batches.anthropic import AnthropicBatches
+
+        return AnthropicBatches(
+            self._endpoint, self._http, name=self.name, key_env=self._key_env, timeout=self._timeout
         )
 
     async def chat(self, request: ChatRequest, *, on_text: OnText | None = None) -> ChatResponse:
