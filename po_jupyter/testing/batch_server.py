@@ -8,7 +8,7 @@
 Shapes after developers.openai.com/api/reference (Batches, Files) and platform.claude.com/docs/en/api/messages/batches,
 read 2026-11, and checked in the tests against the types of the official SDKs (openai 3.54, anthropic 2.12).
 
-A batch ends at the `looks`-th look at it, or never while it is held (`hold()`). `reply(body, custom_id)` answers a
+A batch ends at the `looks`-th look at it (a list is one), or never while it is held (`hold()`). `reply(body, custom_id)` answers a
 request as in `model_server`: a text, a `Reply` (a status other than 200 is an error of that row), or a dict that is
 answered as JSON text. What belongs to one API key is not seen with another, so a test may use as many worlds as keys.
 """
@@ -124,9 +124,9 @@ class BatchServer:
         async def serve() -> web.AppRunner:
             app = web.Application(client_max_size=512 * 1024**2)
             app.router.add_route("*", "/{tail:.*}", self._handle)
-            runner = web.AppRunner(app, access_log=None)
+            runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
             await runner.setup()
-            site = web.TCPSite(runner, "127.0.0.1", self._port, shutdown_timeout=0.1)
+            site = web.TCPSite(runner, "127.0.0.1", self._port)
             await site.start()
             self._port = runner.addresses[0][1]
             return runner
@@ -186,12 +186,16 @@ class BatchServer:
     # -- inside -----------------------------------------------------------------------------------------
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        key = request.headers.get("authorization", "").removeprefix("Bearer ") or request.headers.get("x-api-key", "")
+        key = request.headers.get("authorization", "").removeprefix("Bearer ") or request.headers.get(
+            "x-api-key", ""
+        )
         path = request.path.removeprefix("/v1")
         with self._changed:
             self.asked.append((request.method, path, key))
             self._changed.notify_all()
-            fault = next((f for f in self.faults if f.method == request.method and f.path in path and f.times), None)
+            fault = next(
+                (f for f in self.faults if f.method == request.method and f.path in path and f.times), None
+            )
             if fault is not None:
                 fault.times -= 1
             try:
@@ -294,7 +298,11 @@ class BatchServer:
         self._changed.notify_all()
 
     def _of(self, id: str, key: str) -> Made:
-        return next(made for made in self._made if made.id == id and made.key == key) if self._has(id, key) else _no(id)
+        return (
+            next(made for made in self._made if made.id == id and made.key == key)
+            if self._has(id, key)
+            else _no(id)
+        )
 
     def _has(self, id: str, key: str) -> bool:
         return any(made.id == id and made.key == key for made in self._made)
@@ -322,7 +330,11 @@ class BatchServer:
             row = int(custom_id.split("-")[1])
             if row in self.lost:
                 continue
-            result = self._result(made, n, custom_id, body) if n <= len(answered) else _unanswered(made, custom_id, how)
+            result = (
+                self._result(made, n, custom_id, body)
+                if n <= len(answered)
+                else _unanswered(made, custom_id, how)
+            )
             failed = made.vendor == "openai" and not _good(result)
             for _ in range(2 if row in self.twice else 1):
                 (made.failures if failed else made.results).append(result)
@@ -340,7 +352,9 @@ class BatchServer:
             error = {"type": "error", "error": inner, "request_id": f"req-{n}"}
             return {"custom_id": custom_id, "result": {"type": "errored", "error": error}}
         good = reply.status == 200
-        content = whole(asked, reply) if good else {"error": {"message": reply.error, "type": "fault", "code": None}}
+        content = (
+            whole(asked, reply) if good else {"error": {"message": reply.error, "type": "fault", "code": None}}
+        )
         response = {"status_code": reply.status, "request_id": f"req-{n}", "body": content}
         return {"id": f"batch_req_{n}", "custom_id": custom_id, "response": response, "error": None}
 
@@ -355,7 +369,7 @@ class BatchServer:
         if after:
             found = found[[made.id for made in found].index(after) + 1 :]
         limit = int(request.query.get("limit", "20"))
-        page = found[:limit]
+        page = [self._look(made.id, key) for made in found[:limit]]
         data = [self._openai(made) if vendor == "openai" else self._anthropic(made) for made in page]
         ends = {"first_id": page[0].id if page else None, "last_id": page[-1].id if page else None}
         said: dict[str, Any] = {"data": data, "has_more": len(found) > limit, **ends}

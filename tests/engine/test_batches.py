@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -46,7 +47,13 @@ class Batched(Bench):
     def map(self, model: str, rows: int = 5, **task: Any) -> Batched:
         options = task.pop("options", {})
         data = {"rows": [f"r{i}" for i in range(rows)]}
-        given = {"name": "m", "prompt": "row {{ item }}", "for_each": "{{ seed.rows }}", "mode": "batch", **task}
+        given = {
+            "name": "m",
+            "prompt": "row {{ item }}",
+            "for_each": "{{ seed.rows }}",
+            "mode": "batch",
+            **task,
+        }
         llm = {"model": model, "max_tokens": 100, "retry": {"initial_delay": 0.01, "max_delay": 0.02}}
         self.create([given], data, llm=llm, options=options)
         return self
@@ -215,7 +222,7 @@ async def test_a_drain_leaves_the_batch_and_the_next_worker_goes_on(
     server.hold()
     bench.map(model)
     async with bench.worker() as work:
-        going = pytest.importorskip("asyncio").create_task(drive(work))
+        going = asyncio.create_task(drive(work))
         await until(lambda: work.state.tasks["m"].waiting)
         work.drain()
         assert await going == "released"
@@ -234,7 +241,7 @@ async def test_a_cancel_ends_the_batch_and_keeps_what_is_finished(
     server.finished = 2
     bench.map(model)
     async with bench.worker() as work:
-        going = pytest.importorskip("asyncio").create_task(drive(work))
+        going = asyncio.create_task(drive(work))
         await until(lambda: work.state.tasks["m"].batches and server.batches())
         await until(lambda: work.state.tasks["m"].waiting)
         bench.store.request(RUN, [draft("run.cancel_requested", by="me")])
@@ -265,14 +272,18 @@ async def test_a_lost_answer_to_the_creation_makes_no_second_batch(
     assert bench.outputs() == [f"echo: row r{i}" for i in range(5)]
 
 
-async def test_a_creation_that_never_came_is_sent_again(bench: Batched, server: BatchServer, model: str) -> None:
+async def test_a_creation_that_never_came_is_sent_again(
+    bench: Batched, server: BatchServer, model: str
+) -> None:
     server.faults = [Fault("POST", "batches", 0), Fault("POST", "batches", 429, headers={"retry-after": "0"})]
     bench.map(model)
     assert await bench.go() == "done"
     assert len(server.batches()) == 1
 
 
-async def test_a_wrong_key_ends_the_task_and_rows_stay_open(bench: Batched, server: BatchServer, model: str) -> None:
+async def test_a_wrong_key_ends_the_task_and_rows_stay_open(
+    bench: Batched, server: BatchServer, model: str
+) -> None:
     """P11: nothing was sent, nothing failed; the error says what to mend."""
     server.faults = [Fault("POST", "", 401, times=1)]
     bench.map(model)
@@ -301,7 +312,9 @@ async def test_a_refused_file_fails_its_lines_and_sends_the_others_again(
     assert [len(made.requests) for made in server.batches()] == [5, 4]
 
 
-async def test_a_batch_that_is_refused_as_a_whole_leaves_its_rows_open(bench: Batched, server: BatchServer) -> None:
+async def test_a_batch_that_is_refused_as_a_whole_leaves_its_rows_open(
+    bench: Batched, server: BatchServer
+) -> None:
     said = "Enqueued token limit reached"
     server.refuse = [{"code": "token_limit_exceeded", "line": None, "message": said, "param": None}]
     bench.map(MODELS["chat"])
@@ -334,7 +347,9 @@ async def test_a_budget_sends_as_many_rows_as_fit(bench: Batched, server: BatchS
     assert len(sizes) > 1 and sum(sizes) == 10 and max(sizes) <= 4
 
 
-async def test_a_budget_that_is_spent_stops_and_a_larger_one_goes_on(bench: Batched, server: BatchServer) -> None:
+async def test_a_budget_that_is_spent_stops_and_a_larger_one_goes_on(
+    bench: Batched, server: BatchServer
+) -> None:
     """G1: never exceeded; what is finished is kept."""
     server.reply = lambda body, custom_id: Reply("x", usage=_used(made=server.batches()[-1].vendor))
     bench.map(MODELS["chat"], 10, budget={"tokens": 500})
@@ -359,7 +374,7 @@ async def test_a_restart_in_the_middle_keeps_the_budget(bench: Batched, server: 
     server.hold()
     bench.map(MODELS["chat"], 4, budget={"tokens": 500})
     async with bench.worker() as work:
-        going = pytest.importorskip("asyncio").create_task(drive(work))
+        going = asyncio.create_task(drive(work))
         await until(lambda: work.state.tasks["m"].waiting)
         work.drain()
         await going

@@ -69,11 +69,11 @@ class BatchMap(Map):
     def _begin(self) -> None:
         work, task = self.work, self.task
         model = work.calls(task, 0).model
-        api = batches_of(work.provider_of(model))
+        why = no_batches(model)
+        api = batches_of(work.provider_of(model)) if why is None else None
         if api is None:
             raise ModelRefused(
-                no_batches(model)
-                or f"`mode: batch` needs a provider with a batch API, and that of {model} has none",
+                why or f"`mode: batch` needs a provider with a batch API, and that of {model} has none",
                 hint="Choose another model, or leave `mode` out: rows are then asked one by one.",
             )
         self.asking = Asking(work, task, api)
