@@ -1,4 +1,4 @@
-"""`po usage`, `clean`, `audit`: the room that runs take, what goes, and who changed what."""
+"""`po usage`, `clean`, `audit`: what was used and the room it takes, what goes, and who changed what."""
 
 from __future__ import annotations
 
@@ -42,13 +42,22 @@ def size(count: float) -> str:
 
 
 @click.command()
+@click.option(
+    "--days", type=click.IntRange(1, 3660), default=30, show_default=True, metavar="N",
+    help="Of the last N days (UTC), today among them.",
+)  # fmt: skip
+@click.option("--by-model", is_flag=True, help="A line for each model of a day.")
 @base.JSON
-def usage(as_json: bool) -> int:
-    """Say how much room runs take."""
-    found = base.connect(start=False).usage()
+def usage(days: int, by_model: bool, as_json: bool) -> int:
+    """Say what was used day by day, and how much room runs take.
+
+    Deleted runs stay counted. Calls whose price or outcome nobody knows are said beside the sum.
+    """
+    found = base.connect(start=False).usage(days)
     if as_json:
         base.dump(found)
         return 0
+    _used(found, days, by_model)
     disk = found["disk"]
     states = disk["runs"]["states"]
     if states:
@@ -60,6 +69,29 @@ def usage(as_json: bool) -> int:
     free = f"   free on the disk: {size(disk['free'])}" if disk.get("free") is not None else ""
     base.say(f"on the disk: {', '.join(parts) or 'nothing'}{free}")
     return 0
+
+
+def _used(found: dict[str, Any], days: int, by_model: bool) -> None:
+    last = "today" if days == 1 else f"in the last {days} days"
+    if not found["days"]:
+        base.say(f"no model was asked {last}")
+        return
+    rows = []
+    for day in found["days"]:
+        rows.append([day["day"], *_line(day)])
+        if by_model:
+            rows += [[f"  {model}", *_line(used)] for model, used in day["by_model"].items()]
+    if len(found["days"]) > 1:
+        rows.append(["total", *_line(found["total"])])
+    owners = found.get("owners") or {}
+    if len(owners) > 1:
+        rows += [[f"  {owner}", *_line(theirs["total"])] for owner, theirs in owners.items()]
+    base.table(["day (UTC)", "calls", "tokens in", "out", "cost"], rows)
+
+
+def _line(used: dict[str, Any]) -> list[str]:
+    counts = [f"{used[name]:,}" for name in ("calls", "input_tokens", "output_tokens")]
+    return [*counts, fmt.bill(used["cost"], used["unpriced"], used["unknown"])]
 
 
 @click.command()

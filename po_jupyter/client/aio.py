@@ -259,9 +259,9 @@ class AsyncClient:
         return list(data["events"])
 
     # -- room and history -----------------------------------------------------------------------
-    async def usage(self) -> dict[str, Any]:
-        """The room that my runs take: `{disk: {runs: {bytes, states}, store, files, ...}}`, in bytes."""
-        return await self._wire.json("GET", "usage")
+    async def usage(self, days: int = 30) -> dict[str, Any]:
+        """What my calls used in the last `days` days and the room that my runs take; see `Client.usage`."""
+        return await self._wire.json("GET", "usage", params=_params(days=days))
 
     async def clean(
         self, *, dry_run: bool = False, older_than: float | None = None, states: Sequence[str] = ()

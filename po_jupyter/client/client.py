@@ -192,9 +192,15 @@ class Client:
         return [Run(self, view) for view in views]
 
     # -- room and history -----------------------------------------------------------------------
-    def usage(self) -> dict[str, Any]:
-        """The room that your runs take: `{disk: {runs: {bytes, states}, store, files, ...}}`, in bytes."""
-        return self._call(self.aio.usage())
+    def usage(self, days: int = 30) -> dict[str, Any]:
+        """What your calls used in the last `days` days (UTC), and the room that your runs take.
+
+        `{days: [{day, input_tokens, output_tokens, calls, cost, unpriced, unknown, ..., by_model}], total, disk:
+        {runs: {bytes, states}, store, files, ...}}`, the newest day first, room in bytes. `cost` is US dollars
+        without the `unpriced` calls, whose price nobody knows, and the `unknown` ones, whose outcome was lost;
+        None when that is all of them. Deleted runs stay counted. Who sees everybody's also gets `owners`.
+        """
+        return self._call(self.aio.usage(days))
 
     def clean(
         self, *, dry_run: bool = False, older_than: float | None = None, states: Sequence[str] = ()

@@ -22,10 +22,11 @@ from po_jupyter.engine.spending import NOTHING, Amount
 from po_jupyter.errors import BudgetExceeded, PoError
 from po_jupyter.llm.chat import ChatRequest
 from po_jupyter.llm.pricing import cost_of
-from po_jupyter.llm.tokens import estimate, estimate_messages
+from po_jupyter.llm.tokens import count_request, is_quick
 from po_jupyter.model.usage import Usage
 
-# The count before a call is an estimate; a tenth more keeps the bound hard for ordinary text.
+# What is estimated before a call gets a tenth more: that keeps the bound hard for ordinary text. What a
+# published encoding counts needs none.
 _MARGIN = 1.1
 WARN_AT = 0.8
 Say = Callable[[str, Mapping[str, Any]], None]
@@ -148,7 +149,14 @@ class Budget:
 
     async def reserve(self, request: ChatRequest, task: str = "") -> Hold:
         """Set the worst case of `request` aside; waits while others in flight may free it. BudgetExceeded."""
-        return await self._reserve(self.worst_of(request), task)
+        return await self._reserve(await self.worst_case(request), task)
+
+    async def worst_case(self, request: ChatRequest) -> Amount:
+        """As `worst_of`; a large request is counted in a thread."""
+        size = sum(len(m.content) for m in request.messages)
+        if is_quick(size, request.model):
+            return self.worst_of(request)
+        return await asyncio.to_thread(self.worst_of, request)
 
     async def _reserve(self, worst: Amount, task: str) -> Hold:
         accounts = self._accounts(task)
@@ -266,7 +274,7 @@ class Budget:
                 self._say("budget.warning", warning(account.name, account.used, account.limits))
 
     def worst_of(self, request: ChatRequest) -> Amount:
-        """The most that a call may use: its tokens as estimated, and a full answer. BudgetExceeded (no
+        """The most that a call may use: its tokens as counted or estimated, and a full answer. BudgetExceeded (no
         price)."""
         return worst_of(request, priced=self._priced)
 
@@ -281,10 +289,8 @@ class Budget:
 
 def worst_of(request: ChatRequest, *, priced: bool) -> Amount:
     """The most that a call may use. With `priced` in dollars too; then BudgetExceeded for an unknown price."""
-    given = estimate_messages(m.content for m in request.messages)
-    if request.schema is not None:
-        given += estimate(str(request.schema))
-    given = int(given * _MARGIN)
+    counted, estimated = count_request(request)
+    given = counted + int(estimated * _MARGIN)
     answer = request.max_tokens or 0
     if not priced:
         return Amount(0.0, given + answer)

@@ -136,7 +136,7 @@ class Calls:
             raise
         finally:
             if used is None and self._scope.usage is before and not self._scope.in_flight:
-                used = Usage()  # stopped before it was sent
+                used = self._scope.given_up()  # stopped while nothing of it was in flight
             reserved.reset(token)
             work.budget.settle(hold, used)
 

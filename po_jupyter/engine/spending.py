@@ -1,7 +1,8 @@
 """What the calls of a run used, as its journal says it: the one source for budgets after a crash (P3).
 
 A call with a recorded answer used what the answer says. A call that was about to be sent and has no answer may
-have been billed: it counts as the worst case that was set aside for it (`reserved` of its intent).
+have been billed: it counts as the worst case that was set aside for it (`reserved` of its intent). One that was
+withdrawn used what its broken tries used.
 """
 
 from __future__ import annotations
@@ -80,8 +81,11 @@ class Spending:
         for call in record["calls"]:
             if call["kind"] == "intent":
                 self._open.setdefault(call["key"], []).append((day, Amount(*call.get("reserved") or ())))
+            elif call["kind"] == "withdrawn":
+                self._closed(call, day, call.get("usage"))
             else:
-                self._answered(call, day)
+                said = call["response"] if call["ok"] else call["error"].get("details") or {}
+                self._closed(call, day, said.get("usage"))
         for event in record["events"]:
             data = event.get("data") or {}
             if event["type"] == "run.resumed" and data.get("clear_usage"):
@@ -91,7 +95,7 @@ class Spending:
             elif event["type"] in ("batch.closed", "batch.dropped"):
                 self._batches.pop(data["token"], None)
 
-    def _answered(self, call: Mapping[str, Any], day: str) -> None:
+    def _closed(self, call: Mapping[str, Any], day: str, usage: Mapping[str, Any] | None) -> None:
         open_ = self._open.get(call["key"])
         batch = self._batches.get(call.get("batch") or "")
         otherwise = Amount() if batch is None else batch.reserved.parts(1, batch.count)
@@ -100,8 +104,7 @@ class Spending:
             batch.answered += 1
         if open_ == []:
             del self._open[call["key"]]
-        said = call["response"] if call["ok"] else call["error"].get("details") or {}
-        used = amount_of(said.get("usage"), reserved)
+        used = amount_of(usage, reserved)
         task = call["key"].partition("/")[0]
         self._tasks[task] = self._tasks[task].plus(used)
         self._days[day] = self._days[day].plus(used)

@@ -140,7 +140,9 @@ def fold(state: RunState, events: Iterable[Mapping[str, Any]]) -> RunState:
     return result
 
 
-def view(state: RunState, seed: Mapping[str, Any], *, position: int | None = None) -> RunView:
+def view(
+    state: RunState, seed: Mapping[str, Any], *, position: int | None = None, waiting: str | None = None
+) -> RunView:
     """What people see of `state`."""
     gate = next(
         ({"task": t.name, **(t.gate_info or {})} for t in state.tasks.values() if t.gate == "open"),
@@ -162,6 +164,7 @@ def view(state: RunState, seed: Mapping[str, Any], *, position: int | None = Non
         warnings=tuple(state.warnings.values()),
         error=state.error,
         position=position,
+        waiting=waiting,
         last_event=state.offset,
         owner=state.owner,
         forked_from=state.forked_from,
@@ -321,6 +324,7 @@ _TASK: dict[str, TaskRule] = {
     "batch.cancelling": _batch_cancelling,
     "batch.dropped": _batch_gone,
     "batch.closed": _batch_gone,
+    "call.withdrawn": _add_usage,
     "gate.opened": _gate_opened,
     "gate.decided": _gate_decided,
 }

@@ -135,7 +135,9 @@ class Work:
         self.provider_of = providers.get
         self.on_rest: Callable[[bool], None] = lambda resting: None
         self._resting: set[str] = set()  # tasks that only wait for a batch
-        self.chat = JournaledChat(providers.get, self.journal, retry_after_cap=settings.retry_after_cap)
+        self.chat = JournaledChat(
+            providers.get, self.journal, retry_after_cap=settings.retry_after_cap, sleep=self.sleep
+        )
         self._committer = GroupCommitter(
             store,
             lease,

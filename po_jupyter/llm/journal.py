@@ -11,7 +11,9 @@ and asks anew.
 
 A call that failed is recorded like one that succeeded, so that the same attempt, gone through again, fails at
 the same place instead of paying for another try. A call that was cancelled before its answer came (a stop, a
-timeout) leaves an intent without a response, which is the truth about it.
+timeout) leaves an intent without a response, which is the truth about it. One that was stopped while nothing of it
+was in flight (a drain during the wait between two tries) is *withdrawn*: its intent is taken back, and going
+through it again asks anew without an unknown outcome.
 
 What a journal has to keep, in this order of time:
 
@@ -24,7 +26,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -101,6 +103,14 @@ class Journal(Protocol):
         """
         ...
 
+    def withdrawn(self, key: str, usage: Usage) -> None:
+        """Take the last intent back: nothing of the call is in flight, and nobody waits for it any more.
+
+        `usage` is what tries of it used that broke in the middle of their answer. Only queues, like `response`,
+        and never raises: a record that is not written leaves the outcome unknown, which is the safe side.
+        """
+        ...
+
 
 class CallDone(NamedTuple):
     """A finished call, for events and sums.
@@ -147,6 +157,11 @@ class MemoryJournal:
         known = self._entries.get(key)
         self._entries[key] = Entry(answer, 1 if known is None else known.intents)
 
+    def withdrawn(self, key: str, usage: Usage) -> None:
+        """See `Journal`."""
+        self.records.append({"key": key, "kind": "withdrawn", "usage": usage.to_json()})
+        self._entries[key] = Entry(None, self._entries[key].intents - 1)
+
 
 OnDone: TypeAlias = Callable[[CallDone], None]
 OnUnknown: TypeAlias = Callable[[CallKey], None]
@@ -158,6 +173,7 @@ class JournaledChat:
 
     `provider_of` finds the provider of a model ref (`Providers.get`). `retry_after_cap` is the longest wait in
     seconds that a server may ask for. `on_done` and `on_unknown` are told as it happens; they must be quick.
+    `sleep` is how the wait between two tries is waited: it may raise what ends the call there.
     """
 
     provider_of: Callable[[str], Provider]
@@ -165,6 +181,7 @@ class JournaledChat:
     on_done: OnDone | None = None
     on_unknown: OnUnknown | None = None
     retry_after_cap: float = RETRY_AFTER_CAP
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     def scope(self, task: str, *, item: int | None = None, attempt: int = 1) -> CallScope:
         """The calls of one attempt of a task or an item."""
@@ -178,7 +195,7 @@ class CallScope:
     sent and have no outcome: after a cancellation those are the ones that may have been billed.
     """
 
-    __slots__ = ("_chat", "_seen", "attempt", "in_flight", "item", "task", "usage")
+    __slots__ = ("_chat", "_given_up", "_seen", "attempt", "in_flight", "item", "task", "usage")
 
     def __init__(self, chat: JournaledChat, task: str, item: int | None, attempt: int) -> None:
         self._chat = chat
@@ -188,6 +205,12 @@ class CallScope:
         self.attempt = attempt
         self.usage = Usage()
         self.in_flight = 0
+        self._given_up = Usage()
+
+    def given_up(self) -> Usage:
+        """What withdrawn calls used since this was last asked; it is not in `usage`."""
+        used, self._given_up = self._given_up, Usage()
+        return used
 
     def is_recorded(self, request: ChatRequest, *, stage: str = "inference", round: int = 0) -> bool:
         """Whether `chat` with the same arguments, called now, would replay."""
@@ -228,6 +251,16 @@ class CallScope:
         started = loop.time()
         self.in_flight += 1
         lost: list[Usage] = []  # by attempts that broke in the middle of their answer
+        sent = False  # and not answered: what ends now may have been billed
+
+        async def send() -> ChatResponse:
+            nonlocal sent
+            sent = True
+            try:
+                return await provider.chat(request, on_text=on_text)
+            except ModelError:
+                sent = False
+                raise
 
         def waited(attempt: int, delay: float, error: ModelError) -> None:
             if "usage" in error.details:
@@ -237,10 +270,11 @@ class CallScope:
 
         try:
             response = await with_retry(
-                lambda: provider.chat(request, on_text=on_text),
+                send,
                 retry or CallRetry(),
                 on_wait=waited,
                 cap=self._chat.retry_after_cap,
+                sleep=self._chat.sleep,
             )
         except ModelError as error:
             usage = _with_lost(_usage_of_error(error, request), lost)
@@ -248,6 +282,13 @@ class CallScope:
                 error.details["usage"] = usage.to_json()
             done = CallDone(key, usage, request.model, loop.time() - started, False, error.code)
             await self._record(name, {"ok": False, "error": error.to_json()}, done)
+            raise
+        except BaseException:
+            if not sent:
+                self.in_flight -= 1
+                used = _with_lost(Usage(), lost)
+                self._given_up = self._given_up + used
+                journal.withdrawn(name, used)
             raise
         usage = _with_lost(priced(response.usage, request.model, response.model), lost)
         if usage is not response.usage:

@@ -13,6 +13,7 @@ run.dead            {error}
 run.resumed         {from_task?, only_failed?, budget?, by, reset, clear, restart?, only?, clear_usage?}
                     tasks of `reset` are pending again; `only`: that one runs, then the run stops
 run.cancel_requested {by}
+run.held            {reason, seconds, tries}            it waited so long because the store could not be written
 worker.crashed      {error, crashes}                    consecutive crashes without a commit
 gate.opened         {message, artifacts}                (task)
 gate.decided        {decision, note, by}                (task)
@@ -37,6 +38,7 @@ batch.submitted     {token, id, adopted}                (task) `adopted`: found 
 batch.cancelling    {token, id}                         (task)
 batch.dropped       {token, error}                      (task) it is certain that the provider does not have it
 batch.closed        {token, id, answered, state}        (task) every answer that there is was recorded
+call.withdrawn      {stage, usage}                      given up between two tries, nothing in flight; what those used
 budget.warning      {scope, used, budget, fraction}     80 % are used; scope `run`, `day` or a task's name
 
 Ephemeral (SSE only, no offset): text {task, item?, text, round}.

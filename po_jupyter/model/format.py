@@ -51,6 +51,15 @@ def money(cost: float | None) -> str:
     return f"${cost:,.2f}"
 
 
+def bill(cost: float | None, unpriced: int = 0, unknown: int = 0) -> str:
+    """A sum with what is not in it: `$1.20 + 3 calls of unknown price + 1 call of unknown outcome`."""
+    parts = [] if cost is None and (unpriced or unknown) else [money(cost)]
+    for count, what in ((unpriced, "price"), (unknown, "outcome")):
+        if count:
+            parts.append(f"{count:,} {'call' if count == 1 else 'calls'} of unknown {what}")
+    return " + ".join(parts)
+
+
 def tokens(n: int) -> str:
     """A number of tokens: `812`, `18.2k`, `412k`, `1.23M`."""
     if n < 1000:
@@ -175,6 +184,8 @@ def _state_of(run: RunView) -> str:
         return "waiting for a decision"
     if run.state == "pending" and run.position:
         return f"queued, number {run.position}"
+    if run.waiting and run.state not in ENDED:
+        return f"{run.state}, waits for the store"
     return str(run.state)
 
 
@@ -221,6 +232,8 @@ class Problem(NamedTuple):
 def problems(run: RunView) -> Iterator[Problem]:
     """One for each failed task, one for each map with failed rows, one for a run that failed as a whole."""
     told: set[str] = set()
+    if run.waiting and run.state not in ENDED:
+        yield Problem(run.waiting, "")
     for task in run.tasks:
         if task.items is not None and task.items.failed:
             went_on = "; the run went on" if task.state == "done" else ""

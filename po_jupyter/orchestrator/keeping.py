@@ -130,6 +130,8 @@ async def clean(
     doomed = await run_off_loop(partial(retention.plan, policy, owner=owner))
     gone: list[Doomed] = []
     more = False
+    if not dry_run:
+        await run_off_loop(partial(retention.count, doomed))
     for one in doomed if not dry_run else ():
         if time.monotonic() > until:
             more = True

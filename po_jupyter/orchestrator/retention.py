@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ import structlog
 from po_jupyter.config import Settings
 from po_jupyter.errors import Conflict, NotFound
 from po_jupyter.model.run import ENDED
+from po_jupyter.orchestrator.daily import DailyUsage
 from po_jupyter.orchestrator.views import Views
 from po_jupyter.store.base import Head, Store
 
@@ -66,6 +67,7 @@ class Retention:
         self._data_dir = settings.data_dir
         self._store = store
         self._views = views
+        self._daily = DailyUsage(store)
 
     def plan(self, policy: Policy, *, owner: str | None = None, at: float | None = None) -> list[Doomed]:
         """What `policy` would delete of `owner` (None: everybody's), oldest first. `at` is now, in seconds."""
@@ -109,12 +111,22 @@ class Retention:
             rows = 0
         return rows + tree_bytes(self._data_dir / "runs" / run)
 
+    def count(self, doomed: Iterable[Doomed]) -> None:
+        """Have all that these runs used counted, in few writes: `delete` would do it one by one."""
+        heads = []
+        for one in doomed:
+            with suppress(NotFound):
+                heads.append(self._store.head(one.run))
+        with suppress(Conflict):
+            self._daily.count(heads)
+
     def delete(self, doomed: Doomed) -> bool:
         """Delete the run unless it has changed since it was planned; False then."""
         try:
             head = self._store.head(doomed.run)
             if head["updated_at"] != doomed.ended_at:
                 return False
+            self._daily.count([head])
             self._store.delete_run(doomed.run)
         except (NotFound, Conflict):
             return False

@@ -22,6 +22,7 @@ from po_jupyter.model.run import ENDED, RunView
 from po_jupyter.orchestrator import link, submission
 from po_jupyter.orchestrator.asking import Asked, ask
 from po_jupyter.orchestrator.audit import AuditLog
+from po_jupyter.orchestrator.daily import DailyUsage
 from po_jupyter.orchestrator.feed import Feed
 from po_jupyter.orchestrator.job_control import JobControl
 from po_jupyter.orchestrator.keeping import Keeping, clean
@@ -78,6 +79,7 @@ class Orchestrator(JobControl):
         self._zygotes = Zygotes(settings.data_dir / "logs")
         self._models = LocalModels(settings)
         self._retention = Retention(settings, self._store, self._views)
+        self._daily = DailyUsage(self._store)
         self._audit = AuditLog(settings.data_dir / "audit")
         self._keeping: Keeping | None = None
         self._supervisor: Supervisor | None = None
@@ -172,7 +174,7 @@ class Orchestrator(JobControl):
             await listener.close()
 
     def _follow(self) -> None:
-        self._following = Following(self._store, self.feed, self._do)
+        self._following = Following(self._store, self.feed, self._do, self._address)
         self._following.start()
 
     def ready(self) -> dict[str, Any]:
@@ -202,11 +204,13 @@ class Orchestrator(JobControl):
         }
 
     def load(self) -> dict[str, int | None]:
-        """`{running, queued}`: runs that have a worker, and runs that wait for one (B14). None when another
-        server knows."""
-        if not self._ready or self._supervisor is None:
+        """`{running, queued}`: runs that have a worker, and runs that wait for one (B14). Of the server that
+        holds the store, as it said a moment ago, when this one does not; None before that."""
+        if self._ready and self._supervisor is not None:
+            return {"running": self._supervisor.busy(), "queued": len(self._supervisor.queue)}
+        if not self._ready or self._following is None:
             return {"running": None, "queued": None}
-        return {"running": self._supervisor.busy(), "queued": len(self._supervisor.queue)}
+        return {name: self._following.load[name] for name in ("running", "queued")}
 
     def live_runs(self) -> int:
         """Runs at work or queued: what keeps a server from being idle."""
@@ -226,6 +230,9 @@ class Orchestrator(JobControl):
         Raises InvalidInput with every violation, NotFound (a registered pipeline), Forbidden, VersionMismatch,
         Conflict (the idempotency key was used with another body). Nothing is stored then.
         """
+        again = await self._do(submission.redeemed, self._store, body, owner)
+        if again is not None:
+            return await self._view(again), False
         asked = await self._do(submission.read, body, code_allowed=code_allowed)
         if asked.interpreter is not None:
             await self._zygotes.get(asked.interpreter)
@@ -412,6 +419,7 @@ class Orchestrator(JobControl):
         head = await self.find(run_id, owner)
 
         def remove() -> None:
+            self._daily.count([head])
             self._store.delete_run(head["run"])
             remove_run_dir(self.settings.data_dir, head["run"])
             self._views.forget(head["run"])
@@ -442,9 +450,11 @@ class Orchestrator(JobControl):
             by=owner or "admin", owner=owner, dry_run=dry_run, patience=_PATIENCE,
         )  # fmt: skip
 
-    async def usage(self, owner: str | None) -> dict[str, Any]:
-        """The room that runs take on the disk: `{disk: ...}` as `Retention.used` says it."""
-        return {"disk": await self._do(self._retention.used, owner)}
+    async def usage(self, owner: str | None, *, days: int = 30) -> dict[str, Any]:
+        """What calls used in the last `days` days and the room that runs take: `{days, total, owners?, disk}` as
+        `DailyUsage.report` and `Retention.used` say it."""
+        used = await self._do(self._daily.report, owner, days)
+        return {**used, "disk": await self._do(self._retention.used, owner)}
 
     async def _changed(self, run: str) -> RunView:
         self.feed.changed(run)
@@ -456,5 +466,7 @@ class Orchestrator(JobControl):
 
     async def _nudge(self, run: str) -> None:
         """Tell the holder; when it does not hear, the next one finds the run in the store."""
-        if not await link.poke(self._address, run):
+        following = self._following
+        heard = await (following.poke(run) if following is not None else link.poke(self._address, run))
+        if not heard:
             log.warning("no orchestrator answers; the run starts when one does", run=run)

@@ -18,6 +18,7 @@ import structlog
 
 from po_jupyter.config import Settings
 from po_jupyter.engine import deadline
+from po_jupyter.engine.capture import gather
 from po_jupyter.engine.descriptors import descriptors
 from po_jupyter.engine.drive import drive
 from po_jupyter.engine.work import Work
@@ -39,7 +40,8 @@ log = structlog.get_logger("po_jupyter.worker")
 def main(request: Mapping[str, Any], settings: Settings) -> int:
     """Do the run of `request` `{run, address, expect, watched, shards}`; the exit status of the process."""
     logging.configure_worker(settings, run=request["run"], token=request.get("log_token"))
-    descriptors.own()  # after the log took its own: what libraries print goes to the stage that runs
+    # After the log took its own: what libraries print goes to the stage that runs.
+    descriptors.own(settings.data_dir / "runs" / request["run"])
     # Not `asyncio.run`: it would wait for threads in which user code still blocks. The zygote's child ends with
     # `os._exit` right after this returns.
     loop = asyncio.new_event_loop()
@@ -63,10 +65,14 @@ async def _work(request: Mapping[str, Any], settings: Settings) -> int:
     link = Uplink(Path(request["address"]), settings, run=run, watched=bool(request.get("watched")))
     loop = asyncio.get_running_loop()
     lease = await loop.run_in_executor(store.thread(run), take, store, run, request.get("expect"))
+    run_dir = settings.data_dir / "runs" / run
+    gather(run_dir)
     link.start(lease.fence)
 
     async def endpoint(model: str) -> Endpoint:
-        answer = await link.need("local_model", waiting, model=model)
+        # The weights may have to be fetched first, or the server be started: the stage waits, it does not work.
+        with deadline.waiting():
+            answer = await link.need("local_model", waiting, model=model)
         return Endpoint(answer["base_url"], answer["key"])
 
     def waiting(reason: str) -> None:
@@ -76,7 +82,7 @@ async def _work(request: Mapping[str, Any], settings: Settings) -> int:
         work = await Work.load(
             store, lease, settings=settings, providers=Providers(dict(os.environ), local=endpoint),
             say=link.text, watched=lambda: link.watched, committed=link.committed,
-            run_dir=settings.data_dir / "runs" / run,
+            run_dir=run_dir,
         )  # fmt: skip
         request_id.set(work.state.request)
         link.on_look = link.on_cancel = work.cancel_hint
@@ -86,6 +92,11 @@ async def _work(request: Mapping[str, Any], settings: Settings) -> int:
         state = await drive(work)
         await work.aclose()
         await link.bye(state)
+    except StaleFence:
+        raise
+    except StoreError as error:
+        await link.failed(error.message, error.hint)
+        raise
     finally:
         await link.close()
     return IN_ORDER

@@ -67,6 +67,12 @@ class AuditQuery(Query):
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
 
 
+class UsageQuery(Query):
+    """The last `days` days (UTC), today among them."""
+
+    days: Annotated[int, Field(ge=1, le=3660)] = 30
+
+
 class OutputsQuery(Query):
     """One task's output, or all."""
 
@@ -86,7 +92,7 @@ class CallsQuery(Query):
     """Calls of a run, or of one of its tasks."""
 
     task: Name | None = None
-    state: Literal["done", "failed", "answered", "in_flight", "unknown"] | None = None
+    state: Literal["done", "failed", "answered", "withdrawn", "in_flight", "unknown"] | None = None
     cursor: Cursor = None
     limit: Annotated[int, Field(ge=1, le=1000)] = 200
 

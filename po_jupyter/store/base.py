@@ -118,6 +118,9 @@ class Store(Protocol):
         Conflict when that run was asked for with another `request_hash`.
         """
 
+    def redeemed(self, owner: str, key: str) -> tuple[Head, str] | None:
+        """The run that an idempotency key made, and its `request_hash`; None when there is no such run."""
+
     def head(self, run: str) -> Head:
         """Raises NotFound."""
 

@@ -21,10 +21,10 @@ from crash_sweep import count, die_at, in_child  # noqa: E402
 from engine_harness import RUN, new_run  # noqa: E402
 
 from po_jupyter.config import Settings  # noqa: E402
+from po_jupyter.engine.batches import ending  # noqa: E402, F401
 from po_jupyter.engine.drive import drive  # noqa: E402
 from po_jupyter.engine.history import read_history  # noqa: E402
 from po_jupyter.engine.work import Work  # noqa: E402
-from po_jupyter.engine.batches import ending  # noqa: E402, F401
 from po_jupyter.llm.batches.base import batches_of  # noqa: E402
 from po_jupyter.llm.pricing import is_priced  # noqa: E402
 from po_jupyter.llm.providers import Providers  # noqa: E402

@@ -199,7 +199,7 @@ class BatchMap(Map):
         if budget is None or wave.hold is None:
             return True
         try:
-            worst = budget.worst_of(request)
+            worst = await budget.worst_case(request)
             worst = worst._replace(usd=worst.usd * PRICE)
             if await budget.widen(wave.hold, worst):
                 return True
