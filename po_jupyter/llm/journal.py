@@ -297,7 +297,7 @@ class CallScope:
         await self._record(name, {"ok": True, "response": response.to_json()}, done)
         return response
 
-    async def keep(
+    async def collected(
         self,
         request: ChatRequest,
         read: Callable[[ChatRequest], ChatResponse],

@@ -46,7 +46,7 @@ def settle(store: Store, views: Views, run: str) -> tuple[Literal["pending", "wa
         return "ended", head
     state = views.state(head)
     rejected = any(t.gate == "rejected" for t in state.tasks.values())
-    if (state.cancel_requested or rejected) and state.open_batches:
+    if (state.cancel_requested or rejected) and state.open_batches and head["state"] != "waiting":
         return "pending", head  # a worker cancels them at their provider and keeps what is finished
     if state.cancel_requested or rejected:
         step = decide(views.pipeline(run), state)[0]

@@ -9,8 +9,9 @@ Shapes after developers.openai.com/api/reference (Batches, Files) and platform.c
 read 2026-11, and checked in the tests against the types of the official SDKs (openai 3.54, anthropic 2.12).
 
 A batch ends at the `looks`-th look at it (a list is one), or never while it is held (`hold()`).
-`reply(body, custom_id)` answers a request as in `model_server`: a text, a `Reply` (a status other than 200 is an error of that row), or a dict that is
-answered as JSON text. What belongs to one API key is not seen with another, so a test may use as many worlds as keys.
+`reply(body, custom_id)` answers a request as in `model_server`: a text, a `Reply` (a status other than 200 is an error
+of that row), or a dict that is answered as JSON text. What belongs to one API key is not seen with another, so a test
+may use as many worlds as keys.
 """
 
 from __future__ import annotations

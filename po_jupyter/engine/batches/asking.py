@@ -121,9 +121,8 @@ class Asking:
         except ModelRefused as error:
             if error.details.get("status") != 404:
                 raise
-            return BatchStatus(
-                batch.id, "ended", error=f"{self.api.name} has no batch {batch.id} any more", code="gone"
-            )
+            why = f"{self.api.name} has no batch {batch.id}: it was deleted, or made with the key of another account"
+            return BatchStatus(batch.id, "ended", error=why, code="gone")
         except ModelError as error:
             if not error.transient:
                 raise

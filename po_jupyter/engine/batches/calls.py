@@ -64,7 +64,7 @@ class BatchCalls(Calls):
         self.came = None
         before = scope.usage
         try:
-            return await scope.keep(request, came.read, stage=stage, round=round_, batch=came.batch)
+            return await scope.collected(request, came.read, stage=stage, round=round_, batch=came.batch)
         finally:
             self.fresh = _difference(scope.usage, before)
 

@@ -24,7 +24,14 @@ async def wind_up(work: Work) -> None:
     """
     try:
         async with asyncio.timeout(work.settings.batch_cancel_wait):
-            await asyncio.gather(*(_one(work, name) for name in work.state.open_batches))
+            ending = [asyncio.ensure_future(_one(work, name)) for name in work.state.open_batches]
+            try:
+                await asyncio.gather(*ending)
+            except BaseException:
+                for one in ending:
+                    one.cancel()
+                await asyncio.gather(*ending, return_exceptions=True)
+                raise
     except TimeoutError:
         _log.warning("batches are left at their provider", run=work.run, tasks=work.state.open_batches)
 

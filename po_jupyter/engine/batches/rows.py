@@ -73,6 +73,7 @@ class Open:
     prepared    when it was about to be sent, in seconds since 1970
     cancelling  its end is wanted, so what was not answered stays open; `asked`: the provider was told
     landed      rows that were looked at in its results
+    silent      the last look at it was not answered
     seen        (finished, total), as the provider said last
     """
 
@@ -86,6 +87,7 @@ class Open:
     cancelling: bool = False
     asked: bool = False
     landed: int = 0
+    silent: bool = False
     seen: tuple[int, int] = (0, 0)
     members: frozenset[int] = field(init=False)
 

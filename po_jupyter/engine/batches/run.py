@@ -260,6 +260,7 @@ class BatchMap(Map):
                     batch.asked = await self.asking.cancel(batch)
                 status = await self.asking.look(batch)
                 crashpoint("batch.look.after")
+                batch.silent = status is None
                 if status is None:
                     continue
                 batch.seen = (status.done, status.total)
@@ -278,6 +279,8 @@ class BatchMap(Map):
         reason = f"{what} {'row' if rows == 1 else 'rows'} at {self.asking.api.name}: {done:,} done"
         if all(batch.cancelling for batch in self.open.values()):
             reason += ", being cancelled"
+        if any(batch.silent for batch in self.open.values()):
+            reason += " (it does not answer now)"
         if reason != self.told:
             self.told = reason
             self._progress_now()
@@ -352,10 +355,12 @@ class BatchMap(Map):
             self.work.budget.settle_part(batch.hold, batch.part, calls.fresh)
         if wanted is not None and (self.stopping or self.over is not None):
             self.used.add_json(calls.usage.to_json())  # no outcome will say it
-        if self.unflushed >= UNFLUSHED or index % _BREATH == 0:
+        self.unflushed += wanted is not None
+        if self.unflushed >= UNFLUSHED:
             self.unflushed = 0
-            self.work.checkpoint()
             await self.work.flush()
+        elif index % _BREATH == 0:
+            await asyncio.sleep(0)
         return int(calls.fresh is not None)
 
     async def _refused(self, batch: Open, status: BatchStatus) -> None:
