@@ -30,7 +30,7 @@ map.started         {total, stage}                      `stage` stands for all s
 map.progress        {done, failed, in_flight, reused, usage}    absolute; `usage` is what was added
 item.failed         {error}                             (task, item)
 call.retry          {attempt, delay, error, stage}
-call.done           {usage, model, seconds, stage, cached}
+call.done           {usage, model, seconds, stage, cached}    `cached`: an earlier run's answer, nothing was sent
 call.unknown        {stage, usage}                      an intent without a response after a crash
 batch.prepared      {token, attempt, provider, model, group, count, rows, bytes, digest, reserved}    (task)
                     about to be handed over to a provider; `rows` as `0-99,105`, `reserved` as [usd, tokens]

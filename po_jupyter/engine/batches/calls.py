@@ -1,10 +1,11 @@
-"""The calls of a row in a batch: answered by the journal and by the batch; what neither knows waits for the next."""
+"""The calls of a row in a batch: answered by the journal, the cache and the batch; what none has waits for the next."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from po_jupyter.engine.caching import cache_mode
 from po_jupyter.engine.calls import Calls
 from po_jupyter.engine.interrupts import Interrupt
 from po_jupyter.llm.chat import ChatRequest, ChatResponse
@@ -53,20 +54,26 @@ class BatchCalls(Calls):
         stream: bool = False,
         retry: CallRetry | None = None,
     ) -> ChatResponse:
-        """Answer from the journal or from the batch; Deferred when neither has it."""
+        """Answer from the journal, the cache or the batch; Deferred when none of them has it."""
         self._work.checkpoint()
-        scope, round_ = self._scope, frame.round
-        if scope.is_recorded(request, stage=stage, round=round_):
-            return await scope.chat(request, stage=stage, round=round_)
         came = self.came
-        if came is None or (came.stage is not None and (came.stage, came.round) != (stage, round_)):
-            raise Deferred(request, stage, round_)
+        if came is not None and came.stage is not None and (came.stage, came.round) != (stage, frame.round):
+            came = None
+        mode = cache_mode(frame.task, self._work.options, again=self._again, given=request.cache)
+        if came is not None and mode is True:
+            mode = "refresh"  # the answer is there: nobody else's is looked for
+        call = self._scope.call(request, stage=stage, round=frame.round, cache=mode)
+        known = await self._scope.recall(call)
+        if known is not None:
+            return known
+        if came is None:
+            raise Deferred(request, stage, frame.round)
         self.came = None
-        before = scope.usage
+        before = self._scope.usage
         try:
-            return await scope.collected(request, came.read, stage=stage, round=round_, batch=came.batch)
+            return await self._scope.collected(call, came.read, batch=came.batch)
         finally:
-            self.fresh = _difference(scope.usage, before)
+            self.fresh = _difference(self._scope.usage, before)
 
 
 def _difference(now: Usage, before: Usage) -> Usage:

@@ -398,7 +398,7 @@ class BatchMap(Map):
         item = self.rows[index]
         names = {**self.names, "item": item, "index": index}
         first = self._first(names)
-        calls = work.calls_of(BatchCalls, task, attempt * ROW_ATTEMPTS + 1, index)
+        calls = work.calls_of(BatchCalls, task, attempt * ROW_ATTEMPTS + 1, index, again=attempt > 1)
         calls.came = came
         frame = Frame(task, 1, item, index)
         correlation.place.set(frame.where)
@@ -413,10 +413,12 @@ class BatchMap(Map):
                 boundary=work.checkpoint,
             )
         except Deferred as wanted:
+            calls.drop()
             return wanted, calls
         except (Interrupt, StoreError):
             raise
         except Exception as raised:
+            calls.drop()
             error = internal(raised)
             telling.row_failed(work, task, index, 1, error)
             usage.add(calls.usage)
@@ -427,6 +429,7 @@ class BatchMap(Map):
             snapshots.keep(work, frame, error)
             self._outcome(index, self._key(item, first), usage, None, error)
         else:
+            calls.keep()
             usage.add(calls.usage)
             self._outcome(index, self._key(item, first), usage, output, None)
         return None, calls
