@@ -19,6 +19,7 @@ from po_jupyter.engine.work import Work
 from po_jupyter.llm.http import Http
 from po_jupyter.llm.providers import Providers
 from po_jupyter.model.event import draft
+from po_jupyter.store.answers import AnswerCache
 from po_jupyter.testing.batch_server import BatchServer, Fault
 from po_jupyter.testing.model_wire import Reply
 
@@ -43,6 +44,7 @@ class Batched(Bench):
 
     server: BatchServer
     more: dict[str, Any]
+    cached = False
 
     def map(self, model: str, rows: int = 5, **task: Any) -> Batched:
         options = task.pop("options", {})
@@ -67,7 +69,15 @@ class Batched(Bench):
         providers._own_http = True
         lease = self.store.claim(self.run, {"pid": 1})
         settings = Settings(data_dir=self.tmp, **{**QUICK, **self.more})
-        work = await Work.load(self.store, lease, settings=settings, providers=providers)
+        answers = AnswerCache(self.tmp / "cache", max_bytes=2**30, days=30) if self.cached else None
+        work = await Work.load(
+            self.store,
+            lease,
+            settings=settings,
+            providers=providers,
+            answers=answers,
+            base_url=lambda ref: root,
+        )
         try:
             yield work
         finally:
@@ -398,6 +408,41 @@ async def test_rows_that_an_earlier_run_paid_for_are_not_sent(bench: Batched, se
     assert [len(made.requests) for made in server.batches()] == [2, 3]
     items = bench.work.state.tasks["m"].items
     assert items is not None and items.reused == 2
+
+
+async def test_the_cache_answers_rows_and_gets_what_batches_bring(bench: Batched, server: BatchServer) -> None:
+    """G2: equal rows want answers of their own; a hit is in no batch and costs nothing."""
+    numbers = iter(range(100))
+    server.reply = lambda body, custom_id: f"answer {next(numbers)}"
+    bench.cached = True
+    words = (
+        "{{ item }}",
+        "{{  item  }}",
+        "{{item}}",
+    )  # the same messages, another definition: no row is reused
+    found = []
+    for n, (word, rows) in enumerate(zip(words, (3, 3, 4), strict=True)):
+        bench.run = RUN[:-1] + str(n)
+        bench.map(MODELS["chat"], rows, prompt=f"same {word} x")
+        assert await bench.go() == "done"
+        found.append(bench.outputs())
+    assert [len(made.requests) for made in server.batches()] == [3, 1]
+    assert found[0] == found[1] == found[2][:3] and len(set(found[2])) == 4
+    usage = bench.work.state.usage
+    assert (usage.calls, usage.cached_calls) == (1, 3)
+
+
+async def test_equal_rows_get_answers_of_their_own(bench: Batched, server: BatchServer) -> None:
+    """G2, P3."""
+    numbers = iter(range(100))
+    server.reply = lambda body, custom_id: f"answer {next(numbers)}"
+    bench.cached = True
+    for n, prompt in enumerate(("{{ 'same' }}", "{{ 'sa' ~ 'me' }}")):
+        bench.run = RUN[:-1] + str(n)
+        bench.map(MODELS["chat"], 4, prompt=prompt)
+        assert await bench.go() == "done"
+        assert sorted(bench.outputs()) == [f"answer {i}" for i in range(4)]
+    assert [len(made.requests) for made in server.batches()] == [4]
 
 
 async def test_a_provider_without_batches_says_so(bench: Bench) -> None:
