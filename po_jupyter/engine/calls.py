@@ -72,6 +72,11 @@ class Calls:
         self._scope = work.chat.scope(task.name, item=item, attempt=attempt)
 
     @property
+    def model(self) -> str:
+        """The model ref that the task asks."""
+        return self._settings.base.model
+
+    @property
     def usage(self) -> Usage:
         """What the calls used so far; a call whose outcome is lost counts as unknown."""
         lost = self._scope.in_flight

@@ -118,7 +118,7 @@ class CallDone(NamedTuple):
     """A finished call, for events and sums.
 
     `seconds` includes the waits between tries; `error` is the code of the error it ended with, or None; `cached`:
-    the answer came from the cache of calls.
+    the answer came from the cache of calls. `batch` is the token of the batch that it came with, or None.
     """
 
     key: CallKey
@@ -128,6 +128,7 @@ class CallDone(NamedTuple):
     replayed: bool
     error: str | None = None
     cached: bool = False
+    batch: str | None = None
 
 
 class MemoryJournal:
@@ -377,6 +378,25 @@ class CallScope:
         self._keep_later(call, response, said)
         self.in_flight -= 1
         await self._record(name, {"ok": True, "response": said}, done)
+        return response
+
+    async def collected(
+        self, call: Asking, read: Callable[[ChatRequest], ChatResponse], *, batch: str
+    ) -> ChatResponse:
+        """Record an answer that came with a batch, as one that was sent by itself. `read(request)` is the answer,
+        with its cost, or raises the ModelError that the provider answered with."""
+        key, request = call.key, call.request
+        try:
+            response = read(request)
+        except ModelError as error:
+            usage = _usage_of_error(error, request)
+            done = CallDone(key, usage, request.model, 0.0, False, error.code, batch=batch)
+            await self._record(str(key), {"ok": False, "error": error.to_json()}, done)
+            raise
+        done = CallDone(key, response.usage, request.model, 0.0, False, batch=batch)
+        said = response.to_json()
+        self._keep_later(call, response, said)
+        await self._record(str(key), {"ok": True, "response": said}, done)
         return response
 
     async def _record(self, name: str, answer: Mapping[str, Any], done: CallDone) -> None:

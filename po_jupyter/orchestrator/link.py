@@ -1,7 +1,8 @@
 """The wire between the orchestrator and its workers: JSON lines over a Unix socket of this user's own.
 
     worker → orchestrator   hello {run, pid, created, fence}   beat   committed {n, offset, state}   text {...}
-                            need {id, what, model}   bye {state}   failed {message, hint} (of the store)
+                            need {id, what, model}   rest {on}   bye {state}
+                            failed {message, hint} (of the store)
     orchestrator → worker   welcome {watched}   beat   look   cancel   drain   stop   watched {on}
                             progress {id, text}   answer {id, ...}
     another server          poke {run?}  →  ok {load}

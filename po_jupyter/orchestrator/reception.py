@@ -97,6 +97,9 @@ class Reception:
                 self._feed.text(worker.run, {k: v for k, v in message.items() if k != "op"})
             case "need":
                 self._supervisor.go(self._answer(worker, message), "need")
+            case "rest":
+                worker.resting = bool(message.get("on"))
+                self._supervisor.pump()
             case "failed":
                 worker.failure = (str(message.get("message"))[:500], str(message.get("hint") or "")[:500])
             case "bye":

@@ -69,6 +69,7 @@ class Uplink:
         self._head_timer: asyncio.TimerHandle | None = None
         self._heard = 0.0
         self._ended = asyncio.Event()
+        self._resting = False
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self, fence: int) -> None:
@@ -114,6 +115,13 @@ class Uplink:
         if self._channel is not None and self.watched:
             for text in texts.values():
                 self._channel.send("text", **text)
+
+    def rest(self, resting: bool) -> None:
+        """All that this worker does is to wait for a batch at a provider, or that is over."""
+        if resting != self._resting:
+            self._resting = resting
+            if self._channel is not None:
+                self._channel.send("rest", on=resting)
 
     async def need(self, what: str, progress: Callable[[str], None], **fields: Any) -> Message:
         """Ask the orchestrator for something only it has; asked again when a new one takes over.
@@ -197,6 +205,7 @@ class Uplink:
                 case "welcome":
                     self.watched = bool(message.get("watched"))
                     self._channel = channel
+                    channel.send("rest", on=self._resting)
                     self._tell_texts()
                     for need in self._needs.values():
                         channel.send("need", **need.message)
