@@ -19,6 +19,7 @@ from platformdirs import user_cache_path, user_data_path
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
 
 from po_jupyter.errors import InvalidSettings, Violation
+from po_jupyter.model.limits import RateLimit
 from po_jupyter.model.violations import did_you_mean, violations_of
 
 PREFIX = "PO_"
@@ -37,6 +38,16 @@ FolderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_le
 
 def _expanded(value: Any) -> Any:
     return Path(value).expanduser().absolute() if isinstance(value, str | Path) else value
+
+
+def _read_json(value: Any) -> Any:
+    """A mapping that came as text, from the environment or a trait."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ValueError('needs JSON, for example {"openai": {"requests": 500}}') from None
 
 
 Directory = Annotated[Path, BeforeValidator(_expanded)]
@@ -129,6 +140,14 @@ class Settings(BaseModel):
         default=60.0, description="Of one request to a model, where a pipeline sets none."
     )
     retry_after_cap: Seconds = Field(default=120.0, description="The longest `Retry-After` that is waited for.")
+    rate_limits: Annotated[Mapping[str, RateLimit], BeforeValidator(_read_json)] = Field(
+        default_factory=dict,
+        description="What a provider or a model may be asked by all runs together: {openai: {requests: 500, "
+        "tokens: 200000}}, per `rate_window`.",
+    )
+    rate_window: Seconds = Field(
+        default=60.0, description="The window that `rate_limits` and servers' own limits are counted in."
+    )
     requests_per_minute: Annotated[int, Field(ge=1)] = Field(
         default=6000, description="Requests to the orchestrator per token and minute."
     )
@@ -258,7 +277,7 @@ def load(
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
-        for violation in violations_of(error, known=known, what="the settings"):
+        for violation in violations_of(error, known=_known, what="the settings"):
             name = violation.where.split(".")[0].split("[")[0]
             found.append(violation._replace(where=sources.get(name, ""), message=f"{violation.message}"))
     if found:
@@ -269,6 +288,12 @@ def load(
         )
     settings._sources.update(sources)
     return settings
+
+
+def _known(loc: tuple[int | str, ...]) -> tuple[list[str], str]:
+    if loc[:1] == ("rate_limits",):
+        return list(RateLimit.model_fields), "a rate limit"
+    return list(Settings.model_fields), "the settings"
 
 
 def _file_of(environ: Mapping[str, str]) -> Path | None:

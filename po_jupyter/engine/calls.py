@@ -172,4 +172,5 @@ class Calls:
             retry=retry or self._settings.retry,
             on_text=on_text,
             on_wait=on_wait,
+            waiting=frame.waiting,
         )

@@ -85,3 +85,7 @@ class StoreJournal:
                 done["data"]["error"] = call.error
             events = (done,)
         self._work.commit_soon(*events, calls=(record,), payloads=payloads)
+
+    def withdraw(self, key: str) -> None:
+        """See `llm.journal.Journal`."""
+        self._work.commit_soon(calls=({"key": key, "kind": "withdrawn"},))

@@ -59,6 +59,8 @@ class Spending:
         for call in record["calls"]:
             if call["kind"] == "intent":
                 self._open.setdefault(call["key"], []).append((day, Amount(*call.get("reserved") or ())))
+            elif call["kind"] == "withdrawn":
+                self._close(call["key"])
             else:
                 self._answered(call, day)
         for event in record["events"]:
@@ -67,15 +69,20 @@ class Spending:
                 self._forget(frozenset(data.get("reset") or ()))
 
     def _answered(self, call: Mapping[str, Any], day: str) -> None:
-        open_ = self._open.get(call["key"])
-        _, reserved = open_.pop() if open_ else (day, Amount())
-        if open_ == []:
-            del self._open[call["key"]]
+        reserved = self._close(call["key"])
         said = call["response"] if call["ok"] else call["error"].get("details") or {}
         used = amount_of(said.get("usage"), reserved)
         task = call["key"].partition("/")[0]
         self._tasks[task] = self._tasks[task].plus(used)
         self._days[day] = self._days[day].plus(used)
+
+    def _close(self, key: str) -> Amount:
+        """The last intent of a call has an outcome; what was set aside for it."""
+        open_ = self._open.get(key)
+        _, reserved = open_.pop() if open_ else ("", Amount())
+        if open_ == []:
+            del self._open[key]
+        return reserved
 
     def _forget(self, tasks: frozenset[str]) -> None:
         """Tasks start over with a clean account. What they cost that day is spent all the same."""

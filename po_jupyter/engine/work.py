@@ -26,6 +26,7 @@ from po_jupyter.engine.state import RunState, fold
 from po_jupyter.engine.templates import Rows, base_names
 from po_jupyter.engine.threads import Threads
 from po_jupyter.errors import StoreError
+from po_jupyter.llm.admission import UNLIMITED, Admission
 from po_jupyter.llm.chat import Provider
 from po_jupyter.llm.journal import JournaledChat
 from po_jupyter.model.event import draft
@@ -83,6 +84,7 @@ class Work:
     say       gets ephemeral notes `{task, text, round, attempt}`: pieces of an answer as they come
     watched   answers whether somebody looks; text is streamed only then
     committed is told each new head of the run, on the loop, after it became durable
+    admission lets requests to models go (the limiter); None: at once
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class Work:
         committed: Callable[[Head], None] | None = None,
         run_dir: Path | None = None,
         worker: Mapping[str, Any] | None = None,
+        admission: Admission | None = None,
     ) -> None:
         self.store = store
         self.lease = lease
@@ -131,7 +134,12 @@ class Work:
         )  # what tasks ask of the run is checked and committed one after the other
         self.budget = budget_of(self)
         self.journal = StoreJournal(self, history)
-        self.chat = JournaledChat(providers.get, self.journal, retry_after_cap=settings.retry_after_cap)
+        self.chat = JournaledChat(
+            providers.get,
+            self.journal,
+            retry_after_cap=settings.retry_after_cap,
+            admission=admission or UNLIMITED,
+        )
         self._committer = GroupCommitter(
             store,
             lease,

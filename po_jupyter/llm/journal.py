@@ -11,7 +11,8 @@ and asks anew.
 
 A call that failed is recorded like one that succeeded, so that the same attempt, gone through again, fails at
 the same place instead of paying for another try. A call that was cancelled before its answer came (a stop, a
-timeout) leaves an intent without a response, which is the truth about it.
+timeout) leaves an intent without a response, which is the truth about it. One that was stopped while nothing
+of it was under way (between two tries, or waiting for a limit) is withdrawn: nothing came of it.
 
 What a journal has to keep, in this order of time:
 
@@ -25,10 +26,12 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from po_jupyter.errors import ModelError, from_json
+from po_jupyter.errors import ModelError, PoError, from_json
+from po_jupyter.llm.admission import UNLIMITED, Admission, Pass
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText, Provider
 from po_jupyter.llm.pricing import priced
 from po_jupyter.llm.retry import RETRY_AFTER_CAP, OnWait, with_retry
@@ -101,6 +104,10 @@ class Journal(Protocol):
         """
         ...
 
+    def withdraw(self, key: str) -> None:
+        """Queue the record that the last intent of the call came to nothing: every try of it was refused."""
+        ...
+
 
 class CallDone(NamedTuple):
     """A finished call, for events and sums.
@@ -144,9 +151,17 @@ class MemoryJournal:
         self.records.append({"key": key, "kind": "response", "answer": answer})
         self._entries[key] = Entry(answer, self._entries[key].intents)
 
+    def withdraw(self, key: str) -> None:
+        """See `Journal`."""
+        self.records.append({"key": key, "kind": "withdrawn"})
+        left = self._entries.pop(key).intents - 1
+        if left:
+            self._entries[key] = Entry(None, left)
+
 
 OnDone: TypeAlias = Callable[[CallDone], None]
 OnUnknown: TypeAlias = Callable[[CallKey], None]
+Waiting: TypeAlias = Callable[[], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +170,7 @@ class JournaledChat:
 
     `provider_of` finds the provider of a model ref (`Providers.get`). `retry_after_cap` is the longest wait in
     seconds that a server may ask for. `on_done` and `on_unknown` are told as it happens; they must be quick.
+    `admission` lets each request go.
     """
 
     provider_of: Callable[[str], Provider]
@@ -162,6 +178,7 @@ class JournaledChat:
     on_done: OnDone | None = None
     on_unknown: OnUnknown | None = None
     retry_after_cap: float = RETRY_AFTER_CAP
+    admission: Admission = UNLIMITED
 
     def scope(self, task: str, *, item: int | None = None, attempt: int = 1) -> CallScope:
         """The calls of one attempt of a task or an item."""
@@ -203,11 +220,13 @@ class CallScope:
         retry: CallRetry | None = None,
         on_text: OnText | None = None,
         on_wait: OnWait | None = None,
+        waiting: Waiting = nullcontext,
     ) -> ChatResponse:
         """Ask, or replay. Raises a ModelError, the recorded one when the call failed before.
 
         `on_text` gets the pieces as they come; a second try after a broken stream starts again from the first
         piece, so a caller that shows text clears it on `on_wait`. A replay hands over the whole text at once.
+        What a limiter makes it wait is waited for inside `waiting()`.
         """
         journal = self._chat.journal
         key = self._key(request, stage, round)
@@ -220,7 +239,13 @@ class CallScope:
         intents = 0 if entry is None else entry.intents
         if intents and self._chat.on_unknown is not None:
             self._chat.on_unknown(key)
-        await journal.intent(name, {"model": request.model, "stage": stage, "intents": intents})
+        # Before the intent: a call that is stopped while it waits was never about to be sent.
+        passes = [await self._admitted(request, waiting)]
+        try:
+            await journal.intent(name, {"model": request.model, "stage": stage, "intents": intents})
+        except BaseException:
+            passes.pop().unused()
+            raise
         loop = asyncio.get_running_loop()
         started = loop.time()
         self.in_flight += 1
@@ -232,9 +257,28 @@ class CallScope:
             if on_wait is not None:
                 on_wait(attempt, delay, error)
 
+        under_way = True
+
+        async def send() -> ChatResponse:
+            nonlocal under_way
+            under_way = False
+            admitted = passes.pop() if passes else await self._admitted(request, waiting)
+            under_way = True
+            try:
+                response = await provider.chat(request, on_text=on_text)
+            except ModelError as error:
+                under_way = False
+                admitted.failed(error)
+                raise
+            except BaseException:
+                admitted.lost()
+                raise
+            admitted.answered(response)
+            return response
+
         try:
             response = await with_retry(
-                lambda: provider.chat(request, on_text=on_text),
+                send,
                 retry or CallRetry(),
                 on_wait=waited,
                 cap=self._chat.retry_after_cap,
@@ -246,12 +290,26 @@ class CallScope:
             done = CallDone(key, usage, request.model, loop.time() - started, False, error.code)
             await self._record(name, {"ok": False, "error": error.to_json()}, done)
             raise
+        except BaseException:
+            if not under_way and not lost:
+                self.in_flight -= 1
+                with suppress(PoError):  # a log that cannot be written stops the run elsewhere
+                    journal.withdraw(name)
+            raise
         usage = _with_lost(priced(response.usage, request.model, response.model), lost)
         if usage is not response.usage:
             response = replace(response, usage=usage)
         done = CallDone(key, usage, request.model, loop.time() - started, False)
         await self._record(name, {"ok": True, "response": response.to_json()}, done)
         return response
+
+    async def _admitted(self, request: ChatRequest, waiting: Waiting) -> Pass:
+        admission = self._chat.admission
+        found = admission.enter(request, self.task)
+        if found is None:
+            with waiting():
+                found = await admission.wait(request, self.task)
+        return found
 
     async def _record(self, name: str, answer: Mapping[str, Any], done: CallDone) -> None:
         # An answer that came has been paid for: a cancellation that arrives now must not lose it. The write

@@ -122,7 +122,8 @@ class Views:
         """The journal, in order, without the answers: `{n, key, kind, state, ...}`.
 
         A response is `done` or `failed`. An intent is `answered`; or `in_flight` while the worker that
-        wrote it has the run; or `unknown`: it was about to be sent, and nobody knows what came of it (P3).
+        wrote it has the run; or `withdrawn`: every try was refused, and the run was stopped before the next; or
+        `unknown`: it was about to be sent, and nobody knows what came of it (P3).
         """
         calls = [
             (record, call)
@@ -131,11 +132,16 @@ class Views:
             if task is None or _task_of(call, record) == task
         ]
         answers = Counter(call["key"] for _, call in calls if call["kind"] == "response")
-        intents = Counter(call["key"] for _, call in calls if call["kind"] == "intent")
-        for record, call in calls:
+        void = _void([call for _, call in calls])
+        intents = Counter(c["key"] for i, (_, c) in enumerate(calls) if c["kind"] == "intent" and i not in void)
+        for i, (record, call) in enumerate(calls):
             key = call["key"]
+            if call["kind"] == "withdrawn":
+                continue
             if call["kind"] == "response":
                 now = "done" if call.get("ok") else "failed"
+            elif i in void:
+                now = "withdrawn"
             else:
                 # Of several intents the last is the one that was answered.
                 intents[key] -= 1
@@ -148,6 +154,18 @@ class Views:
             if state is None or state == now:
                 shown = {k: v for k, v in call.items() if k != "answer"}
                 yield {"n": record["n"], "at": record["at"], "state": now, **shown}
+
+
+def _void(calls: list[dict[str, Any]]) -> set[int]:
+    """The places of intents that were withdrawn."""
+    void: set[int] = set()
+    last: dict[str, int] = {}
+    for i, call in enumerate(calls):
+        if call["kind"] == "intent":
+            last[call["key"]] = i
+        elif call["kind"] == "withdrawn" and call["key"] in last:
+            void.add(last.pop(call["key"]))
+    return void
 
 
 def _task_of(call: dict[str, Any], record: Record) -> str | None:

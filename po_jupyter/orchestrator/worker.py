@@ -26,6 +26,7 @@ from po_jupyter.llm.providers import Providers
 from po_jupyter.llm.providers.openai import Endpoint
 from po_jupyter.model.event import draft
 from po_jupyter.orchestrator import processes
+from po_jupyter.orchestrator.admission import RateAdmission
 from po_jupyter.orchestrator.link import IN_ORDER, OVERTAKEN, STORE_FAILED
 from po_jupyter.orchestrator.uplink import Uplink
 from po_jupyter.store.base import Head, Lease, Store
@@ -72,16 +73,28 @@ async def _work(request: Mapping[str, Any], settings: Settings) -> int:
     def waiting(reason: str) -> None:
         work.emit(*(draft("task.waiting", task, reason=reason) for task in sorted(work.running)))
 
+    def limited(task: str, reason: str | None, seconds: float | None) -> None:
+        work.emit(draft("task.waiting", task, reason=reason, seconds=seconds, stays=True))
+
+    def drain() -> None:
+        work.drain()
+        admission.drain()
+
+    admission = RateAdmission(link, settings, say=limited)
+    link.on_welcome, link.on_rate = (
+        lambda message: admission.welcomed(message.get("rates") or {}),
+        admission.heard,
+    )
     try:
         work = await Work.load(
             store, lease, settings=settings, providers=Providers(dict(os.environ), local=endpoint),
             say=link.text, watched=lambda: link.watched, committed=link.committed,
-            run_dir=settings.data_dir / "runs" / run,
+            run_dir=settings.data_dir / "runs" / run, admission=admission,
         )  # fmt: skip
         request_id.set(work.state.request)
         link.on_look = link.on_cancel = work.cancel_hint
-        link.on_drain = work.drain
-        loop.add_signal_handler(signal.SIGTERM, work.drain)
+        link.on_drain = drain
+        loop.add_signal_handler(signal.SIGTERM, drain)
         state = await drive(work)
         await work.aclose()
         await link.bye(state)

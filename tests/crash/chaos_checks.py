@@ -78,6 +78,8 @@ class Evidence:
                     found.append(f"sent again although its answer was recorded: {key}")
                 self.intents[key] += 1
                 announced[self._prompt(key)] += 1
+            elif call["kind"] == "withdrawn":
+                self.intents[key] -= 1
             else:
                 self.answered[key] += 1
         found += [f"answered {n} times: {key}" for key, n in self.answered.items() if n > 1]
