@@ -4,8 +4,8 @@
     a ticket ──► settled with what was used, given back, or refused by the server
 
 *Turns.* Each run has its own queue. Served is the run that has had the least, measured in the largest share of
-any limit that its calls took; one that comes later starts level with the others (start-time fair queueing: Goyal,
-Vin, Cheng, 1996). So 1,000 waiting calls of one run do not hold up two of another.
+any limit that its calls took; one that comes later starts level with the others (after start-time fair queueing:
+Goyal, Vin, Cheng, 1996). So 1,000 waiting calls of one run do not hold up two of another.
 
 *Guesses.* Tokens are counted before they are known: the input as estimated, corrected by how wrong the estimate
 was for that model so far; the answer by the mean and twice the mean deviation of its answers so far, at first
@@ -18,7 +18,7 @@ because its server would refuse it again and again and make everybody wait for i
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
@@ -31,6 +31,7 @@ from po_jupyter.model.limits import RateLimit
 
 _ANSWER = 1000  # tokens of an answer nobody bounded, before one came
 _TOO_LARGE = 1.25
+_CREDIT = 0.25  # of a window's limit, that a run may be behind the others
 Flow: TypeAlias = tuple[str, str]  # (run, model)
 
 
@@ -82,8 +83,23 @@ class _Group:
     """The models of one provider: they share its key, so their runs take turns together."""
 
     flows: dict[Flow, deque[_Ask]] = field(default_factory=dict)
-    had: dict[str, float] = field(default_factory=dict)  # by run, in shares
-    level: float = 0.0  # what the run that was served last had before
+    had: dict[str, float] = field(default_factory=dict)  # by run with calls that wait or are under way, in shares
+    calls: Counter[str] = field(default_factory=Counter)  # how many those are
+
+    def come(self, run: str) -> None:
+        """A call more. A run that comes anew starts level with the others; one whose calls were all under way
+        keeps what it has to get, but not for ever."""
+        if not self.calls[run] or not any(flow[0] == run for flow in self.flows):
+            least = min((had for other, had in self.had.items() if other != run), default=0.0)
+            self.had[run] = max(self.had[run], least - _CREDIT) if self.calls[run] else least
+        self.calls[run] += 1
+
+    def leave(self, run: str) -> None:
+        """A call less."""
+        self.calls[run] -= 1
+        if self.calls[run] <= 0:
+            del self.calls[run]
+            self.had.pop(run, None)
 
 
 class Pumped(NamedTuple):
@@ -171,8 +187,7 @@ class Limiter:
                     raise _too_large(model, int(input * known.ratio), key, kind, limit)
         asked = self._asks[run, id] = _Ask(run, id, model, input, most, now)
         group = self._group(model)
-        if not any(flow[0] == run for flow in group.flows):
-            group.had[run] = max(group.had.get(run, 0.0), group.level)
+        group.come(run)
         group.flows.setdefault((run, model), deque()).append(asked)
 
     def drop(self, run: str, id: int, now: float) -> None:
@@ -180,6 +195,7 @@ class Limiter:
         asked = self._asks.pop((run, id), None)
         if asked is not None:
             asked.dropped = True
+            self._group(asked.model).leave(run)
         else:
             self._back(run, id, None, now)
 
@@ -214,8 +230,7 @@ class Limiter:
             self._tickets[run, asked.id] = (ticket, asked.input)
             for key in known.keys:
                 key.go(ticket)
-            group.level = group.had.get(run, 0.0)
-            group.had[run] = group.level + _share(known, cost.amounts)
+            group.had[run] += _share(known, cost.amounts)
             tickets.append(ticket)
 
     def _ready(self, group: _Group, stuck: set[str]) -> Flow | None:
@@ -231,9 +246,6 @@ class Limiter:
                 mine = (group.had.get(flow[0], 0.0), queue[0].since)
                 if best is None or mine < least:
                     best, least = flow, mine
-        if not group.flows and len(group.had) > 1000:
-            group.had.clear()
-            group.level = 0.0
         return best
 
     def _block(self, model: _Model, cost: Cost, now: float) -> Block | None:
@@ -253,10 +265,10 @@ class Limiter:
         model = self._model(ticket.model)
         for key in model.keys:
             key.back(ticket, used, sent_at, now)
-        if used is not None:
-            group = self._group(ticket.model)
-            if run in group.had:
-                group.had[run] += _share(model, used.amounts) - _share(model, ticket.cost.amounts)
+        group = self._group(ticket.model)
+        after = _share(model, used.amounts) if used is not None else 0.0
+        group.had[run] += after - _share(model, ticket.cost.amounts)
+        group.leave(run)
         return ticket
 
     def settle(
@@ -311,6 +323,9 @@ class Limiter:
         for id, ago, input, most in open:
             if (run, id) not in self._tickets:
                 ticket = Ticket(run, id, model, known.guess(input, most), now - ago)
+                group = self._group(model)
+                group.come(run)
+                group.had[run] += _share(known, ticket.cost.amounts)
                 self._tickets[run, id] = (ticket, input)
                 for key in known.keys:
                     key.go(ticket)
@@ -323,11 +338,8 @@ class Limiter:
         for of, id in [name for name in self._asks if name[0] == run]:
             self.drop(of, id, now)
         for name in [name for name in self._tickets if name[0] == run]:
-            ticket, _ = self._tickets.pop(name)
-            for key in self._model(ticket.model).keys:
-                key.back(ticket, ticket.cost, ticket.at, now)
-        for group in self._groups.values():
-            group.had.pop(run, None)
+            ticket = self._tickets[name][0]
+            self._back(run, name[1], ticket.cost, now, ticket.at)
 
     def waiting(self, now: float) -> list[Waiting]:
         """Who waits, and for what."""
