@@ -83,7 +83,9 @@ class _Group:
     """The models of one provider: they share its key, so their runs take turns together."""
 
     flows: dict[Flow, deque[_Ask]] = field(default_factory=dict)
-    had: dict[str, float] = field(default_factory=dict)  # by run with calls that wait or are under way, in shares
+    had: dict[str, float] = field(
+        default_factory=dict
+    )  # by run with calls that wait or are under way, in shares
     calls: Counter[str] = field(default_factory=Counter)  # how many those are
 
     def come(self, run: str) -> None:

@@ -130,7 +130,8 @@ class RateKey:
         if now < self._paused:
             return Block(self._paused, "the server asked for a pause", self.name)
         if self.in_flight >= self._most():
-            return Block(float("inf"), f"{self.in_flight} calls in flight", self.name)
+            many = f"{self.in_flight} call{'s' * (self.in_flight != 1)} in flight"
+            return Block(float("inf"), many, self.name)
         self._log.expire(now)
         block = None
         for index, (kind, amount) in enumerate(zip(KINDS, cost.amounts, strict=True)):

@@ -222,7 +222,7 @@ class RateAdmission:
             self._free = {model: log_.copy(now) for model, log_ in self._all.items()}
         for found in self._open.values():
             found.asked = False  # when a connection ends, nothing counts as under way
-        self._now_limited(rates.get("limited") or ())
+        self._now_limited(rates.get("limited") or (), also=self._limits)
         for asking in self._waiting.values():
             self._ask(asking)
 
@@ -243,11 +243,11 @@ class RateAdmission:
             case "rate.wait":
                 self._tell(message["model"], message["reason"], message["seconds"])
 
-    def _now_limited(self, keys: Iterable[str]) -> None:
+    def _now_limited(self, keys: Iterable[str], also: Iterable[str] = ()) -> None:
         self._limited = frozenset(keys)
         self._asks.clear()
         models = {*self._free, *(found.request.model for found in self._open.values() if not found.asked)}
-        self._recall(self._limits.keys() | {model for model in models if self._must_ask(model)})
+        self._recall({*also, *(model for model in models if self._must_ask(model))})
 
     def _must_ask(self, model: str) -> bool:
         return model in self._limited or model.partition(":")[0] in self._limited

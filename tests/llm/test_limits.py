@@ -308,7 +308,7 @@ def test_what_a_call_waits_for_is_said() -> None:
         found.ask("a", id, MODEL, input=1, most=1, now=0.0)
     found.pump(0.0)
     (waiting,) = found.waiting(0.0)
-    assert waiting.reason == f"{MODEL} (1 calls in flight)" and waiting.seconds is None
+    assert waiting.reason == f"{MODEL} (1 call in flight)" and waiting.seconds is None
     found.settle("a", 1, used=Cost(1, 1), now=20.0, ago=20.0)
     (waiting,) = found.waiting(20.0)
     assert waiting.reason == "openai (requests per minute)"

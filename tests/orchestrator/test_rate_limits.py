@@ -17,7 +17,7 @@ from po_jupyter.orchestrator.service import Orchestrator
 from po_jupyter.testing.model_server import ModelServer, Reply
 
 sys.path.insert(0, str(ROOT / "tests" / "llm"))
-from limit_servers import Bucket, Fixed, Sliding  # noqa: E402
+from limit_servers import Bucket, Fixed, Sliding
 
 WINDOW = 3.0  # s that stand for a minute
 REQUESTS, TOKENS = 60, 10_000
@@ -143,3 +143,132 @@ async def test_a_limit_that_only_refusals_tell(tmp_path: Path, aim: Any) -> None
     late = [at for at in enforcing.refused if at > enforcing.accepted[0][0] + 2 * WINDOW]
     assert len(late) <= 0.1 * len(enforcing.accepted), len(late)
     assert enforcing.rate() >= 0.6, enforcing.rate()
+
+
+LIMITS = {"openai:gpt-4o-mini": {"requests": 2}}
+
+
+async def waiting(service: Orchestrator, run: str, patience: float = 20.0) -> str:
+    """What the run's only task waits for, once it says so."""
+    async with service.feed.subscribe(run) as notes, asyncio.timeout(patience):
+        while not (text := (await service.get(run, None)).tasks[0].waiting):
+            await notes.get(0.5)
+    return text
+
+
+async def calls_of(service: Orchestrator, run: str) -> Counter[str]:
+    found, _ = await service.calls(run, None, limit=1000)
+    return Counter(f"{call['kind']} {call['state']}" for call in found)
+
+
+async def test_a_wait_is_visible_and_not_the_stage_s_time(tmp_path: Path, aim: Any) -> None:
+    """P7, R2.2: "waiting 3 s for openai:gpt-4o-mini (requests per 4 s)", with a stage timeout of 1 s."""
+    wanted = job("one", 5)
+    wanted["pipeline"]["tasks"][0]["timeout"] = 1.0
+    with ModelServer("fine") as server:
+        aim(server)
+        async with orchestrator(tmp_path, rate_limits=LIMITS, rate_window=4.0) as service:
+            run = (await service.submit(wanted, owner="local"))[0].id
+            text = await waiting(service, run)
+            assert text.startswith("waiting") and text.endswith("s for openai:gpt-4o-mini (requests per 4 s)")
+            view = await until(service, run)
+            assert view.state == "done" and view.tasks[0].items.failed == 0
+            assert view.tasks[0].waiting is None
+            assert await calls_of(service, run) == {"intent answered": 5, "response done": 5}
+
+
+async def test_a_cancel_ends_a_wait_and_nothing_was_sent(tmp_path: Path, aim: Any) -> None:
+    """P3, P12: the calls that waited leave no intent; what is finished is kept."""
+    with ModelServer("fine") as server:
+        aim(server)
+        async with orchestrator(tmp_path, rate_limits=LIMITS, rate_window=600) as service:
+            run = (await service.submit(job("one", 10), owner="local"))[0].id
+            await waiting(service, run)
+            begun = time.monotonic()
+            await service.cancel(run, None)
+            view = await until(service, run)
+            assert time.monotonic() - begun < 3 and view.state == "cancelled"
+            assert await calls_of(service, run) == {"intent answered": 2, "response done": 2}
+            assert view.usage.unknown == 0 and len(server.requests) == 2
+
+
+async def test_a_drain_ends_a_wait_and_the_next_server_goes_on(tmp_path: Path, aim: Any) -> None:
+    """R3.3, P3: no unknown outcome, and no orphan that waits."""
+    with ModelServer("fine") as server:
+        aim(server)
+        async with orchestrator(tmp_path, rate_limits=LIMITS, rate_window=600, shutdown_timeout=10) as service:
+            run = (await service.submit(job("one", 10), owner="local"))[0].id
+            await waiting(service, run)
+            begun = time.monotonic()
+        assert time.monotonic() - begun < 5
+        async with orchestrator(tmp_path) as service:
+            view = await until(service, run)
+            assert view.state == "done" and view.usage.unknown == 0
+            assert await calls_of(service, run) == {"intent answered": 10, "response done": 10}
+        assert server.duplicates() == {}
+
+
+async def test_a_worker_that_dies_gives_its_place_back(tmp_path: Path, aim: Any) -> None:
+    """G3: the one place there is is held by a call of a worker that is killed; another run gets it."""
+    with ModelServer("fine") as server:
+        aim(server)
+        server.hold()
+        limits = {"openai": {"concurrency": 1}}
+        async with orchestrator(tmp_path, rate_limits=limits, max_crashes=1) as service:
+            first = (await service.submit(job("one", 1), owner="local"))[0].id
+            await asyncio.to_thread(server.wait_for, 1)
+            second = (await service.submit(job("two", 1), owner="local"))[0].id
+            assert "1 call in flight" in await waiting(service, second)
+            worker = service._supervisor.workers[first]
+            worker.identity and service._supervisor._kill(worker, "a test")
+            await asyncio.to_thread(server.wait_for, 2)
+            server.release()
+            assert (await until(service, second)).state == "done"
+            assert (await until(service, first)).state == "dead"
+
+
+async def test_a_new_orchestrator_knows_what_is_under_way(tmp_path: Path, aim: Any) -> None:
+    """G3: the server is killed while a call holds the only place; the next one does not give it away."""
+    with ModelServer("fine") as server:
+        aim(server)
+        server.hold()
+        limits = {"openai": {"concurrency": 1}}
+        old = await asyncio.to_thread(Server, tmp_path, rate_limits=limits)
+        run = await asyncio.to_thread(old.submit, job("one", 3))
+        await asyncio.to_thread(server.wait_for, 1)
+        await asyncio.to_thread(old.kill)
+        async with orchestrator(tmp_path, rate_limits=limits) as service:
+            worker = (await service.get(run, None)).id
+            async with asyncio.timeout(10):
+                while not (known := service._supervisor.workers.get(worker)) or known.channel is None:
+                    await asyncio.sleep(0.05)
+            assert lives(known.pid)
+            await asyncio.sleep(1.0)  # in which nothing may happen
+            assert len(server.requests) == 1
+            server.release()
+            view = await until(service, run)
+            assert view.state == "done" and view.usage.unknown == 0
+        assert len(server.requests) == 3
+
+
+async def test_a_prompt_that_never_fits_fails_its_row_alone(tmp_path: Path, aim: Any) -> None:
+    """P11: a clear error at once, and the other rows are done."""
+    wanted = job("one", 3)
+    wanted["pipeline"]["tasks"][0]["prompt"] = "{{ 'word ' * 5000 if item == 1 else 'short' }} {{ item }}"
+    with ModelServer("fine") as server:
+        aim(server)
+        async with orchestrator(tmp_path, rate_limits={"openai": {"tokens": 1000}}) as service:
+            run = (await service.submit(wanted, owner="local"))[0].id
+            view = await until(service, run)
+            assert view.state == "done" and view.tasks[0].items.failed == 1
+            (row,) = [row for row in (await service.outputs(run, None))["ask"] if not row["ok"]]
+            assert "larger than openai allows at all: 1,000 tokens per minute" in row["error"]["message"]
+        assert len(server.requests) == 2
+
+
+async def test_a_provider_that_there_is_not(tmp_path: Path) -> None:
+    """P11: said at the start, with a suggestion; nothing is started."""
+    with pytest.raises(InvalidSettings, match="no provider 'opanai'; did you mean `openai`") as caught:
+        async with orchestrator(tmp_path, rate_limits={"opanai": {"requests": 5}, "gemini:": {"tokens": 1}}):
+            pass
+    assert "rate_limits.gemini:: a model is written `gemini:NAME`" in str(caught.value)
