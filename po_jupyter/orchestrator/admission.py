@@ -23,6 +23,7 @@ log = structlog.get_logger("po_jupyter.limits")
 _SAY = 5.0  # s between events that say what a task waits for
 _CLEAR = 1.0  # s without a waiting call after which a task waits no more
 _ASK_AGAIN = 15.0  # s: a word that was lost on the way is said again
+_LONG = 0.1  # s of a wait that is worth a line in the log
 _HISTORY = 60  # slots of the window that a new orchestrator is told about
 
 # (task, what it waits for or None, seconds until the next call may go or None)
@@ -111,6 +112,7 @@ class RateAdmission:
         self._free: dict[str, RateLog] = {}  # the part of it that no orchestrator knows
         self._limits: dict[str, Any] = {}  # what servers said last, by model
         self._tasks: Counter[str] = Counter()  # calls that wait, by task
+        self._why: dict[str, str] = {}  # what calls to a model waited for last
         self._said: dict[str, float] = {}  # when a task's wait was told last
         self._again: asyncio.TimerHandle | None = None
         self._drained = False
@@ -152,7 +154,9 @@ class RateAdmission:
             if not self._tasks[task] and task in self._said:
                 self._loop.call_later(_CLEAR, self._cleared, task)
         asking.at = self._loop.time()
-        log.debug("call waited", task=task, model=request.model, seconds=round(asking.at - since, 3))
+        if asking.at - since >= _LONG:
+            why = self._why.get(request.model)
+            log.debug("call waited", task=task, model=request.model, seconds=round(asking.at - since, 3), why=why)
         self._open[asking.id] = asking
         return asking
 
@@ -275,6 +279,7 @@ class RateAdmission:
     # -- what people see --------------------------------------------------------------------------------
     def _tell(self, model: str, reason: str, seconds: float | None) -> None:
         now = self._loop.time()
+        self._why[model] = reason
         for task in sorted({asking.task for asking in self._waiting.values() if asking.request.model == model}):
             if now - self._said.get(task, float("-inf")) >= _SAY:
                 self._said[task] = now
