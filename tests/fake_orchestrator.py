@@ -284,8 +284,8 @@ class FakeOrchestrator:
         self.find(run_id, owner)
         return [], None
 
-    async def usage(self, owner):  # type: ignore[no-untyped-def]
-        return {"disk": {"runs": {"bytes": 0, "states": {}}}}
+    async def usage(self, owner, *, days=30):  # type: ignore[no-untyped-def]
+        return {"days": [], "total": {"calls": 0}, "disk": {"runs": {"bytes": 0, "states": {}}}}
 
     async def clean(self, owner, *, dry_run=False, older_than=None, states=()):  # type: ignore[no-untyped-def]
         return {"runs": [], "bytes": 0, "returned": 0, "dry_run": dry_run}

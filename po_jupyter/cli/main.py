@@ -40,7 +40,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "dead": ("again", "List, requeue or discard runs that used up their attempts."),
     "approve": ("deciding", "Approve the gate that a run waits at."),
     "reject": ("deciding", "Reject the gate that a run waits at; the run ends."),
-    "usage": ("keeping", "Say how much room runs take."),
+    "usage": ("keeping", "Say what was used day by day, and how much room runs take."),
     "clean": ("keeping", "Delete old runs and give their room back."),
     "audit": ("keeping", "Say who changed what, the newest first."),
     "pipelines": ("looking", "List the registered pipelines."),

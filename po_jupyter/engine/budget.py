@@ -21,10 +21,11 @@ from po_jupyter.engine.spending import NOTHING, Amount
 from po_jupyter.errors import BudgetExceeded, PoError
 from po_jupyter.llm.chat import ChatRequest
 from po_jupyter.llm.pricing import cost_of
-from po_jupyter.llm.tokens import estimate, estimate_messages
+from po_jupyter.llm.tokens import count_request, is_quick
 from po_jupyter.model.usage import Usage
 
-# The count before a call is an estimate; a tenth more keeps the bound hard for ordinary text.
+# What is estimated before a call gets a tenth more: that keeps the bound hard for ordinary text. What a
+# published encoding counts needs none.
 _MARGIN = 1.1
 WARN_AT = 0.8
 Say = Callable[[str, Mapping[str, Any]], None]
@@ -132,7 +133,11 @@ class Budget:
 
     async def reserve(self, request: ChatRequest, task: str = "") -> Hold:
         """Set the worst case of `request` aside; waits while others in flight may free it. BudgetExceeded."""
-        worst = self.worst_of(request)
+        size = sum(len(m.content) for m in request.messages)
+        if is_quick(size, request.model):
+            worst = self.worst_of(request)
+        else:
+            worst = await asyncio.to_thread(self.worst_of, request)
         accounts = tuple(a for a in (self._tasks.get(task), self._run) if a is not None)
         waiting = _Waiting(asyncio.get_running_loop().create_future(), worst, accounts)
         self._queue.append(waiting)
@@ -187,7 +192,7 @@ class Budget:
         self._pump()
 
     def worst_of(self, request: ChatRequest) -> Amount:
-        """The most that a call may use: its tokens as estimated, and a full answer. BudgetExceeded (no
+        """The most that a call may use: its tokens as counted or estimated, and a full answer. BudgetExceeded (no
         price)."""
         return worst_of(request, priced=self._priced)
 
@@ -202,10 +207,8 @@ class Budget:
 
 def worst_of(request: ChatRequest, *, priced: bool) -> Amount:
     """The most that a call may use. With `priced` in dollars too; then BudgetExceeded for an unknown price."""
-    given = estimate_messages(m.content for m in request.messages)
-    if request.schema is not None:
-        given += estimate(str(request.schema))
-    given = int(given * _MARGIN)
+    counted, estimated = count_request(request)
+    given = counted + int(estimated * _MARGIN)
     answer = request.max_tokens or 0
     if not priced:
         return Amount(0.0, given + answer)

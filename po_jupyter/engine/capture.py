@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any, TextIO, cast
 
+from po_jupyter.engine import spool
 from po_jupyter.engine.descriptors import descriptors
 from po_jupyter.telemetry.logging import redactor
 
@@ -34,6 +35,7 @@ class StageLog:
         if self._room <= 0:
             return
         if self._file is None:
+            descriptors.printed(self.path)
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._file = self.path.open("a", encoding="utf-8", errors="replace", buffering=1)
             self.used = True
@@ -56,6 +58,17 @@ class StageLog:
         if self.used or (descriptors.owned and self._alone and self.path.exists()):
             self.used = True
             scrub_file(self.path)
+
+
+def gather(run_dir: Path) -> None:
+    """Put what a worker that crashed left unfinished into the logs of its stages. Raises nothing."""
+    with suppress(OSError):
+        for live, log in spool.left(run_dir):
+            if live.stat().st_size:
+                spool.move(live, log)
+                scrub_file(log)
+            else:
+                live.unlink()
 
 
 def scrub_file(path: Path) -> None:

@@ -71,8 +71,6 @@ def _take(history: History, record: Record) -> None:
             known.intents += 1
         elif call["kind"] == "withdrawn":
             known.intents -= 1
-            if not known.intents:
-                del calls[task][item][call["key"]]
         else:
             known.answer, known.response = call.get("answer"), call
     for row in record["items"]:

@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Any, Protocol
 
 from po_jupyter.engine.budget import reserved
 from po_jupyter.engine.history import History
+from po_jupyter.errors import StoreError
 from po_jupyter.llm.journal import CallDone, CallKey, Entry
 from po_jupyter.model.event import draft
+from po_jupyter.model.usage import Usage
 
-if TYPE_CHECKING:
-    from po_jupyter.engine.work import Work
+Calls = tuple[Mapping[str, Any], ...]
+
+
+class Log(Protocol):
+    """What the journal needs of a run that is worked on (see `engine.work.Work`)."""
+
+    closed: bool
+
+    def payload(self, ref: Iterable[int]) -> Any:
+        """The value behind a reference."""
+
+    async def commit(self, *events: dict[str, Any], calls: Calls = ()) -> Any:
+        """One durable transaction."""
+
+    def commit_soon(self, *events: dict[str, Any], calls: Calls = (), payloads: tuple[Any, ...] = ()) -> None:
+        """Queue one, in order."""
 
 
 class StoreJournal:
@@ -24,7 +41,7 @@ class StoreJournal:
 
     queues = True
 
-    def __init__(self, work: Work, history: History) -> None:
+    def __init__(self, work: Log, history: History) -> None:
         self._work = work
         self._history = history
 
@@ -62,6 +79,8 @@ class StoreJournal:
     async def response(self, key: str, answer: Mapping[str, Any], call: CallDone) -> None:
         """See `llm.journal.Journal`. Queued, in order: an outcome that follows cannot be durable without it."""
         record: dict[str, Any] = {"key": key, "kind": "response", "ok": answer["ok"]}
+        if call.cached:
+            record["cached"] = True
         payloads: tuple[Any, ...] = ()
         if answer["ok"]:
             said = dict(answer["response"])
@@ -79,13 +98,22 @@ class StoreJournal:
                 model=call.model,
                 seconds=round(call.seconds, 3),
                 stage=call.key.stage,
-                cached=False,
+                cached=call.cached,
             )
             if call.error:
                 done["data"]["error"] = call.error
             events = (done,)
         self._work.commit_soon(*events, calls=(record,), payloads=payloads)
 
-    def withdraw(self, key: str) -> None:
+    def withdrawn(self, key: str, usage: Usage) -> None:
         """See `llm.journal.Journal`."""
-        self._work.commit_soon(calls=({"key": key, "kind": "withdrawn"},))
+        if self._work.closed:
+            return  # the run has left this worker: not another word
+        place = CallKey.parse(key)
+        record: dict[str, Any] = {"key": key, "kind": "withdrawn"}
+        events: tuple[dict[str, Any], ...] = ()
+        if usage != Usage():
+            record["usage"] = said = usage.to_json()
+            events = (draft("call.withdrawn", place.task, place.item, stage=place.stage, usage=said),)
+        with suppress(StoreError):
+            self._work.commit_soon(*events, calls=(record,))

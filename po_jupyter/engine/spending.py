@@ -1,7 +1,8 @@
 """What the calls of a run used, as its journal says it: the one source for budgets after a crash (P3).
 
 A call with a recorded answer used what the answer says. A call that was about to be sent and has no answer may
-have been billed: it counts as the worst case that was set aside for it (`reserved` of its intent).
+have been billed: it counts as the worst case that was set aside for it (`reserved` of its intent). One that was
+withdrawn used what its broken tries used.
 """
 
 from __future__ import annotations
@@ -60,29 +61,24 @@ class Spending:
             if call["kind"] == "intent":
                 self._open.setdefault(call["key"], []).append((day, Amount(*call.get("reserved") or ())))
             elif call["kind"] == "withdrawn":
-                self._close(call["key"])
+                self._closed(call, day, call.get("usage"))
             else:
-                self._answered(call, day)
+                said = call["response"] if call["ok"] else call["error"].get("details") or {}
+                self._closed(call, day, said.get("usage"))
         for event in record["events"]:
             data = event.get("data") or {}
             if event["type"] == "run.resumed" and data.get("clear_usage"):
                 self._forget(frozenset(data.get("reset") or ()))
 
-    def _answered(self, call: Mapping[str, Any], day: str) -> None:
-        reserved = self._close(call["key"])
-        said = call["response"] if call["ok"] else call["error"].get("details") or {}
-        used = amount_of(said.get("usage"), reserved)
+    def _closed(self, call: Mapping[str, Any], day: str, usage: Mapping[str, Any] | None) -> None:
+        open_ = self._open.get(call["key"])
+        _, reserved = open_.pop() if open_ else (day, Amount())
+        if open_ == []:
+            del self._open[call["key"]]
+        used = amount_of(usage, reserved)
         task = call["key"].partition("/")[0]
         self._tasks[task] = self._tasks[task].plus(used)
         self._days[day] = self._days[day].plus(used)
-
-    def _close(self, key: str) -> Amount:
-        """The last intent of a call has an outcome; what was set aside for it."""
-        open_ = self._open.get(key)
-        _, reserved = open_.pop() if open_ else ("", Amount())
-        if open_ == []:
-            del self._open[key]
-        return reserved
 
     def _forget(self, tasks: frozenset[str]) -> None:
         """Tasks start over with a clean account. What they cost that day is spent all the same."""

@@ -133,7 +133,9 @@ def fold(state: RunState, events: Iterable[Mapping[str, Any]]) -> RunState:
     return result
 
 
-def view(state: RunState, seed: Mapping[str, Any], *, position: int | None = None) -> RunView:
+def view(
+    state: RunState, seed: Mapping[str, Any], *, position: int | None = None, waiting: str | None = None
+) -> RunView:
     """What people see of `state`."""
     gate = next(
         ({"task": t.name, **(t.gate_info or {})} for t in state.tasks.values() if t.gate == "open"),
@@ -155,6 +157,7 @@ def view(state: RunState, seed: Mapping[str, Any], *, position: int | None = Non
         warnings=tuple(state.warnings.values()),
         error=state.error,
         position=position,
+        waiting=waiting,
         last_event=state.offset,
         owner=state.owner,
         forked_from=state.forked_from,
@@ -296,6 +299,7 @@ _TASK: dict[str, TaskRule] = {
     "map.progress": _map_progress,
     "call.done": _add_usage,
     "call.unknown": _add_usage,
+    "call.withdrawn": _add_usage,
     "gate.opened": _gate_opened,
     "gate.decided": _gate_decided,
 }

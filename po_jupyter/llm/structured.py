@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any
 
 from po_jupyter.errors import AnswerUnreadable, InvalidInput
+from po_jupyter.model import json_schema
 from po_jupyter.model.violations import did_you_mean
 
 _LANGUAGE = re.compile(r"\s{0,8}[A-Za-z0-9_+-]{0,20}\s")
@@ -134,6 +135,7 @@ class AnswerSchema:
     """
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
+        json_schema.load()
         from jsonschema import Draft202012Validator
         from jsonschema.validators import validator_for
         from referencing import Registry

@@ -13,6 +13,7 @@ run.dead            {error}
 run.resumed         {from_task?, only_failed?, budget?, by, reset, clear, restart?, only?, clear_usage?}
                     tasks of `reset` are pending again; `only`: that one runs, then the run stops
 run.cancel_requested {by}
+run.held            {reason, seconds, tries}            it waited so long because the store could not be written
 worker.crashed      {error, crashes}                    consecutive crashes without a commit
 gate.opened         {message, artifacts}                (task)
 gate.decided        {decision, note, by}                (task)
@@ -30,8 +31,9 @@ map.started         {total, stage}                      `stage` stands for all s
 map.progress        {done, failed, in_flight, reused, usage}    absolute; `usage` is what was added
 item.failed         {error}                             (task, item)
 call.retry          {attempt, delay, error, stage}
-call.done           {usage, model, seconds, stage, cached}
+call.done           {usage, model, seconds, stage, cached}    `cached`: an earlier run's answer, nothing was sent
 call.unknown        {stage, usage}                      an intent without a response after a crash
+call.withdrawn      {stage, usage}                      given up between two tries, nothing in flight; what those used
 budget.warning      {scope, used, budget, fraction}     80 % are used; scope `run`, `day` or a task's name
 
 Ephemeral (SSE only, no offset): text {task, item?, text, round}.

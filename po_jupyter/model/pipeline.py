@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from po_jupyter.model import json_schema
 from po_jupyter.model.violations import JsonObject, did_you_mean
 
 STAGES = (
@@ -196,6 +197,7 @@ class Task(_Value):
     @classmethod
     def _is_schema(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
         if value is not None:
+            json_schema.load()
             from jsonschema import Draft202012Validator, SchemaError
 
             try:

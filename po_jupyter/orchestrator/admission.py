@@ -156,7 +156,9 @@ class RateAdmission:
         asking.at = self._loop.time()
         if asking.at - since >= _LONG:
             why = self._why.get(request.model)
-            log.debug("call waited", task=task, model=request.model, seconds=round(asking.at - since, 3), why=why)
+            log.debug(
+                "call waited", task=task, model=request.model, seconds=round(asking.at - since, 3), why=why
+            )
         self._open[asking.id] = asking
         return asking
 
@@ -218,8 +220,10 @@ class RateAdmission:
             self._line.tell("rate.drop", id=found.id)
 
     # -- what the orchestrator says --------------------------------------------------------------------
-    def welcomed(self, rates: Mapping[str, Any]) -> None:
-        """Connected, with what `rate_limits.RateLimits.join` said: tell what it does not know, and ask again."""
+    def welcomed(self, message: Mapping[str, Any]) -> None:
+        """Connected; `rates` is what `rate_limits.RateLimits.join` said: tell what it does not know, and ask
+        again."""
+        rates: Mapping[str, Any] = message.get("rates") or {}
         if rates.get("epoch") != self._epoch:
             self._epoch = rates.get("epoch")
             now = self._loop.time()

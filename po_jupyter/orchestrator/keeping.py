@@ -13,6 +13,7 @@ import structlog
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import PoError
+from po_jupyter.orchestrator import call_cache
 from po_jupyter.orchestrator.audit import AuditLog
 from po_jupyter.orchestrator.feed import Feed
 from po_jupyter.orchestrator.pipeline_files import PipelineFiles
@@ -105,6 +106,7 @@ class Keeping:
                 )  # fmt: skip
             except PoError as error:
                 log.error("the runs were not cleaned", error=error.message)
+            await self._do(call_cache.tend, self._settings)
             await asyncio.sleep(self._settings.retention_every * DAY)
 
 
@@ -130,6 +132,8 @@ async def clean(
     doomed = await run_off_loop(partial(retention.plan, policy, owner=owner))
     gone: list[Doomed] = []
     more = False
+    if not dry_run:
+        await run_off_loop(partial(retention.count, doomed))
     for one in doomed if not dry_run else ():
         if time.monotonic() > until:
             more = True

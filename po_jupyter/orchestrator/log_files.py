@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from po_jupyter.engine.artifacts import walk
+from po_jupyter.engine.spool import place_of
 from po_jupyter.engine.state import RunState
 from po_jupyter.errors import NotFound
 from po_jupyter.model.violations import did_you_mean
@@ -20,11 +21,16 @@ def logs(run_dir: Path, state: RunState, task: str | None, stage: str | None) ->
     """`{task, stage, name, bytes, text, cut}` of each log, or of those of a task or a stage.
 
     `text` is the end of it, 64 KB at most, without keys; `cut` says that there is more. The worker's own log has
-    neither task nor stage. NotFound for a task that the run does not have.
+    neither task nor stage. What a stage's subprocesses have written so far can stand in `STAGE.live` while it
+    runs. NotFound for a task that the run does not have.
     """
     if task is not None and task not in state.tasks:
         known = list(state.tasks)
         raise NotFound(f"run {state.run[-6:]} has no task {task!r}{did_you_mean(task, known)}")
+    own = Tree(run_dir)
+    names = own.names("")
+    # First: what becomes a log meanwhile is there twice, and not nowhere.
+    live = [shown for name in names if (shown := _live(own, name)) is not None]
     tree = Tree(run_dir / "logs")
     found = []
     for path in walk(tree):
@@ -33,10 +39,22 @@ def logs(run_dir: Path, state: RunState, task: str | None, stage: str | None) ->
         its_stage = name.partition(".")[0] if name.endswith((".log", ".context.json")) else None
         if (task is None or owner == task) and (stage is None or its_stage == stage):
             found.append(_shown(tree, path, owner or None, its_stage, name))
-    own = Tree(run_dir)
-    if task is None and stage is None and "worker.log" in own.names(""):
+    found += [log for log in live if task in (None, log["task"]) and stage in (None, log["stage"])]
+    if task is None and stage is None and "worker.log" in names:
         found.append(_shown(own, "worker.log", None, None, "worker.log"))
     return found[-_LOGS:]
+
+
+def _live(tree: Tree, name: str) -> dict[str, Any] | None:
+    """What a stage has written past Python and is not in its log yet; None when that is nothing."""
+    place = place_of(name)
+    if place is None:
+        return None
+    try:
+        shown = _shown(tree, name, *place, name.partition(".")[2])
+    except NotFound:  # now it is
+        return None
+    return shown if shown["bytes"] else None
 
 
 def _shown(tree: Tree, path: str, task: str | None, stage: str | None, name: str) -> dict[str, Any]:

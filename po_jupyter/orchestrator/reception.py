@@ -45,8 +45,9 @@ class Reception:
     async def serve(self, channel: Channel, first: Message) -> None:
         """One connection, from its first message to its end."""
         if first["op"] == "poke":
-            await self._supervisor.attend(str(first.get("run")))
-            channel.send("ok")
+            if first.get("run") is not None:
+                await self._supervisor.attend(str(first["run"]))
+            channel.send("ok", load=self._supervisor.load())
             await channel.drain()
         elif first["op"] == "hello":
             await self._worker(channel, first)
@@ -98,6 +99,7 @@ class Reception:
                 if worker.channel is not None:
                     worker.channel.send("beat")
             case "committed":
+                self._supervisor.wrote(worker.run)
                 self._feed.changed(worker.run)
             case "text":
                 self._feed.text(worker.run, {k: v for k, v in message.items() if k != "op"})
@@ -105,6 +107,8 @@ class Reception:
                 self._supervisor.go(self._answer(worker, message), "need")
             case op if op.startswith("rate."):
                 self._rates.heard(worker.run, message)
+            case "failed":
+                worker.failure = (str(message.get("message"))[:500], str(message.get("hint") or "")[:500])
             case "bye":
                 worker.bye = str(message.get("state"))
                 self._feed.changed(worker.run)

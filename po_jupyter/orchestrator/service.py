@@ -19,9 +19,10 @@ from po_jupyter.model.event import draft
 from po_jupyter.model.pipeline import RunBudget
 from po_jupyter.model.reading import check_pipeline, read_pipeline
 from po_jupyter.model.run import ENDED, RunView
-from po_jupyter.orchestrator import link, submission
+from po_jupyter.orchestrator import call_cache, link, submission
 from po_jupyter.orchestrator.asking import Asked, ask
 from po_jupyter.orchestrator.audit import AuditLog
+from po_jupyter.orchestrator.daily import DailyUsage
 from po_jupyter.orchestrator.feed import Feed
 from po_jupyter.orchestrator.job_control import JobControl
 from po_jupyter.orchestrator.keeping import Keeping, clean
@@ -80,6 +81,7 @@ class Orchestrator(JobControl):
         self._zygotes = Zygotes(settings.data_dir / "logs")
         self._models = LocalModels(settings)
         self._retention = Retention(settings, self._store, self._views)
+        self._daily = DailyUsage(self._store)
         self._audit = AuditLog(settings.data_dir / "audit")
         self._keeping: Keeping | None = None
         self._supervisor: Supervisor | None = None
@@ -157,6 +159,7 @@ class Orchestrator(JobControl):
     async def _warm_up(self) -> None:
         with contextlib.suppress(Exception):  # the first run says what is wrong with it
             await self._zygotes.get(None)
+        await self._do(call_cache.tend, self.settings)
 
     async def _lost(self) -> None:
         # The workers live on: they look for whoever holds the lease now.
@@ -182,7 +185,7 @@ class Orchestrator(JobControl):
             rates.close()
 
     def _follow(self) -> None:
-        self._following = Following(self._store, self.feed, self._do)
+        self._following = Following(self._store, self.feed, self._do, self._address)
         self._following.start()
 
     def ready(self) -> dict[str, Any]:
@@ -215,11 +218,13 @@ class Orchestrator(JobControl):
         }
 
     def load(self) -> dict[str, int | None]:
-        """`{running, queued}`: runs that have a worker, and runs that wait for one (B14). None when another
-        server knows."""
-        if not self._ready or self._supervisor is None:
+        """`{running, queued}`: runs that have a worker, and runs that wait for one (B14). Of the server that
+        holds the store, as it said a moment ago, when this one does not; None before that."""
+        if self._ready and self._supervisor is not None:
+            return {"running": self._supervisor.busy(), "queued": len(self._supervisor.queue)}
+        if not self._ready or self._following is None:
             return {"running": None, "queued": None}
-        return {"running": self._supervisor.busy(), "queued": len(self._supervisor.queue)}
+        return {name: self._following.load[name] for name in ("running", "queued")}
 
     def live_runs(self) -> int:
         """Runs at work or queued: what keeps a server from being idle."""
@@ -239,6 +244,9 @@ class Orchestrator(JobControl):
         Raises InvalidInput with every violation, NotFound (a registered pipeline), Forbidden, VersionMismatch,
         Conflict (the idempotency key was used with another body). Nothing is stored then.
         """
+        again = await self._do(submission.redeemed, self._store, body, owner)
+        if again is not None:
+            return await self._view(again), False
         asked = await self._do(submission.read, body, code_allowed=code_allowed)
         if asked.interpreter is not None:
             await self._zygotes.get(asked.interpreter)
@@ -425,6 +433,7 @@ class Orchestrator(JobControl):
         head = await self.find(run_id, owner)
 
         def remove() -> None:
+            self._daily.count([head])
             self._store.delete_run(head["run"])
             remove_run_dir(self.settings.data_dir, head["run"])
             self._views.forget(head["run"])
@@ -439,12 +448,22 @@ class Orchestrator(JobControl):
         dry_run: bool = False,
         older_than: float | None = None,
         states: Sequence[str] = (),
+        cache: bool = False,
     ) -> dict[str, Any]:
-        """Delete old runs; answers as `keeping.clean` does.
+        """Delete old runs; answers as `keeping.clean` does. With `cache` the cached answers of models instead, and
+        `cache: {answers, bytes}` says how many.
 
         With `older_than` (days): the `states` given, or else only finished ones. Without: what the settings of
         retention say. Only ended runs are ever deleted; `dry_run` deletes nothing.
         """
+        if cache:
+            if older_than is not None or states:
+                raise InvalidInput(
+                    "`cache` is about answers, `older_than` and `states` are about runs",
+                    hint="Clean one after the other.",
+                )
+            gone = await self._do(call_cache.clear, self.settings, owner, dry_run=dry_run)
+            return {**call_cache.no_runs(dry_run), "cache": gone}
         policy = policy_of(self.settings)._replace(max_bytes=0)
         if older_than is not None:
             policy = Policy(dict.fromkeys(states or ("done",), older_than))
@@ -455,9 +474,11 @@ class Orchestrator(JobControl):
             by=owner or "admin", owner=owner, dry_run=dry_run, patience=_PATIENCE,
         )  # fmt: skip
 
-    async def usage(self, owner: str | None) -> dict[str, Any]:
-        """The room that runs take on the disk: `{disk: ...}` as `Retention.used` says it."""
-        return {"disk": await self._do(self._retention.used, owner)}
+    async def usage(self, owner: str | None, *, days: int = 30) -> dict[str, Any]:
+        """What calls used in the last `days` days and the room that runs take: `{days, total, owners?, disk}` as
+        `DailyUsage.report` and `Retention.used` say it."""
+        used = await self._do(self._daily.report, owner, days)
+        return {**used, "disk": await self._do(self._retention.used, owner)}
 
     async def _changed(self, run: str) -> RunView:
         self.feed.changed(run)
@@ -469,5 +490,7 @@ class Orchestrator(JobControl):
 
     async def _nudge(self, run: str) -> None:
         """Tell the holder; when it does not hear, the next one finds the run in the store."""
-        if not await link.poke(self._address, run):
+        following = self._following
+        heard = await (following.poke(run) if following is not None else link.poke(self._address, run))
+        if not heard:
             log.warning("no orchestrator answers; the run starts when one does", run=run)

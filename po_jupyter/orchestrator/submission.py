@@ -8,7 +8,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -20,17 +20,19 @@ from po_jupyter.model.reading import check_pipeline, read_pipeline
 from po_jupyter.model.seed import Seed, read_seed
 from po_jupyter.model.violations import did_you_mean, violations_of
 from po_jupyter.orchestrator.interpreters import check_modules, problem_of
-from po_jupyter.store.base import NewRun
+from po_jupyter.store.base import Head, NewRun, Store
 from po_jupyter.telemetry.correlation import request_id
 
 
 class Options(BaseModel):
-    """How this one run differs: `limit` takes the first rows of each map, `fresh` ignores the cache."""
+    """How this one run differs: `limit` takes the first rows of each map, `fresh` (or `cache` "refresh") uses no
+    earlier answer, `cache` false keeps none either."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     limit: Annotated[int, Field(ge=1)] | None = None
     fresh: bool = False
+    cache: Literal[False, "refresh"] | None = None
 
 
 class Submission(BaseModel):
@@ -53,15 +55,7 @@ def read(body: object, *, code_allowed: bool) -> Submission:
 
     Raises InvalidInput with every violation, Forbidden.
     """
-    if not isinstance(body, dict):
-        raise InvalidInput("the body is an object with `pipeline` and `seed`")
-    try:
-        submission = Submission.model_validate(body)
-    except ValidationError as error:
-        raise InvalidInput(
-            "the run cannot be started:",
-            violations=violations_of(error, known=tuple(Submission.model_fields), what="a submission"),
-        ) from None
+    submission = parse(body)
     found: list[Violation] = []
     if submission.interpreter is not None and not code_allowed:
         raise Forbidden("this orchestrator does not let a run choose its interpreter")
@@ -72,6 +66,39 @@ def read(body: object, *, code_allowed: bool) -> Submission:
     if found:
         raise InvalidInput("the run cannot be started:", violations=found)
     return submission
+
+
+def parse(body: object) -> Submission:
+    """A body's fields; looks at nothing but the body. Raises InvalidInput."""
+    if not isinstance(body, dict):
+        raise InvalidInput("the body is an object with `pipeline` and `seed`")
+    try:
+        return Submission.model_validate(body)
+    except ValidationError as error:
+        raise InvalidInput(
+            "the run cannot be started:",
+            violations=violations_of(error, known=tuple(Submission.model_fields), what="a submission"),
+        ) from None
+
+
+def redeemed(store: Store, body: object, owner: str) -> Head | None:
+    """The run that this very body made before, by its idempotency key; None when it is none that did.
+
+    Nothing is checked again: whoever lost the answer gets it, even when the module, the registered pipeline or the
+    directory that the run was made from is gone meanwhile (R3.3). Blocks on the store.
+    """
+    key = body.get("idempotency_key") if isinstance(body, dict) else None
+    if not isinstance(key, str) or (there := store.redeemed(owner, key)) is None:
+        return None
+    try:
+        return there[0] if request_hash(parse(body)) == there[1] else None
+    except InvalidInput:
+        return None
+
+
+def request_hash(submission: Submission) -> str:
+    """What a repeat of a request has in common with it: everything that was asked for, as it was asked for."""
+    return _hash(submission.model_dump(mode="json", exclude={"idempotency_key"}))
 
 
 def check(
@@ -168,8 +195,7 @@ def new_run(submission: Submission, pipeline: Pipeline, seed: Seed, owner: str) 
         run=new_id(), owner=owner, pipeline=pipeline.name, version=pipeline.version, name=seed.name,
         priority=submission.priority, definition=definition, events=[created],
         idempotency_key=submission.idempotency_key,
-        request_hash=_hash({**definition, "priority": submission.priority, "budget": budget})
-        if submission.idempotency_key else "",
+        request_hash=request_hash(submission) if submission.idempotency_key else "",
     )  # fmt: skip
 
 

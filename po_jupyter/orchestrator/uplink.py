@@ -168,6 +168,15 @@ class Uplink:
                 async with asyncio.timeout(1.0):
                     await self._channel.drain()
 
+    async def failed(self, message: str, hint: str) -> None:
+        """The last word of a worker that cannot write: why. The exit status says the rest."""
+        self._ended.set()
+        if self._channel is not None:
+            self._channel.send("failed", message=message, hint=hint)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self._channel.drain()
+
     async def close(self) -> None:
         """Hang up."""
         for timer in (self._text_timer, self._head_timer):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Iterator
 from threading import Lock
 from typing import Any
@@ -71,12 +71,19 @@ class Views:
             self._states.pop(run, None)
         self._rows.forget(run)
 
-    def view(self, head: Head, *, position: int | None = None, whole_seed: bool = False) -> RunView:
+    def view(
+        self,
+        head: Head,
+        *,
+        position: int | None = None,
+        waiting: str | None = None,
+        whole_seed: bool = False,
+    ) -> RunView:
         """The run as everybody sees it; a seed too large for lists comes only with `whole_seed`."""
         state, seed = self._state(head)
         if whole_seed and "data" not in seed:
             seed = self._store.definition(head["run"])["seed"]
-        return view(state, seed, position=position)
+        return view(state, seed, position=position, waiting=waiting)
 
     def pipeline(self, run: str) -> Pipeline:
         """The run's own snapshot of its pipeline, with what its tasks added."""
@@ -121,9 +128,9 @@ class Views:
     def calls(self, head: Head, task: str | None = None, state: str | None = None) -> Iterator[dict[str, Any]]:
         """The journal, in order, without the answers: `{n, key, kind, state, ...}`.
 
-        A response is `done` or `failed`. An intent is `answered`; or `in_flight` while the worker that
-        wrote it has the run; or `withdrawn`: every try was refused, and the run was stopped before the next; or
-        `unknown`: it was about to be sent, and nobody knows what came of it (P3).
+        A response is `done` or `failed`. An intent is `answered`; or `withdrawn`: it was given up while nothing of
+        it was in flight; or `in_flight` while the worker that wrote it has the run; or `unknown`: it was about to
+        be sent, and nobody knows what came of it (P3).
         """
         calls = [
             (record, call)
@@ -131,41 +138,30 @@ class Views:
             for call in record["calls"]
             if task is None or _task_of(call, record) == task
         ]
-        answers = Counter(call["key"] for _, call in calls if call["kind"] == "response")
-        void = _void([call for _, call in calls])
-        intents = Counter(c["key"] for i, (_, c) in enumerate(calls) if c["kind"] == "intent" and i not in void)
+        # Whatever closes an intent closes the last one before it.
+        open_: dict[str, list[int]] = {}
+        closed: dict[int, str] = {}
+        for i, (_, call) in enumerate(calls):
+            if call["kind"] == "intent":
+                open_.setdefault(call["key"], []).append(i)
+            elif before := open_.get(call["key"]):
+                closed[before.pop()] = "answered" if call["kind"] == "response" else "withdrawn"
         for i, (record, call) in enumerate(calls):
-            key = call["key"]
             if call["kind"] == "withdrawn":
                 continue
             if call["kind"] == "response":
                 now = "done" if call.get("ok") else "failed"
-            elif i in void:
-                now = "withdrawn"
+            elif i in closed:
+                now = closed[i]
+            elif (
+                record["fence"] == head["fence"] and head["state"] == "running" and i == open_[call["key"]][-1]
+            ):
+                now = "in_flight"
             else:
-                # Of several intents the last is the one that was answered.
-                intents[key] -= 1
-                if intents[key] < answers[key]:
-                    now = "answered"
-                elif record["fence"] == head["fence"] and head["state"] == "running" and not intents[key]:
-                    now = "in_flight"
-                else:
-                    now = "unknown"
+                now = "unknown"
             if state is None or state == now:
                 shown = {k: v for k, v in call.items() if k != "answer"}
                 yield {"n": record["n"], "at": record["at"], "state": now, **shown}
-
-
-def _void(calls: list[dict[str, Any]]) -> set[int]:
-    """The places of intents that were withdrawn."""
-    void: set[int] = set()
-    last: dict[str, int] = {}
-    for i, call in enumerate(calls):
-        if call["kind"] == "intent":
-            last[call["key"]] = i
-        elif call["kind"] == "withdrawn" and call["key"] in last:
-            void.add(last.pop(call["key"]))
-    return void
 
 
 def _task_of(call: dict[str, Any], record: Record) -> str | None:

@@ -18,6 +18,7 @@ import structlog
 
 from po_jupyter.config import Settings
 from po_jupyter.engine import deadline
+from po_jupyter.engine.capture import gather
 from po_jupyter.engine.descriptors import descriptors
 from po_jupyter.engine.drive import drive
 from po_jupyter.engine.work import Work
@@ -27,6 +28,7 @@ from po_jupyter.llm.providers.openai import Endpoint
 from po_jupyter.model.event import draft
 from po_jupyter.orchestrator import processes
 from po_jupyter.orchestrator.admission import RateAdmission
+from po_jupyter.orchestrator.call_cache import cache_of
 from po_jupyter.orchestrator.link import IN_ORDER, OVERTAKEN, STORE_FAILED
 from po_jupyter.orchestrator.uplink import Uplink
 from po_jupyter.store.base import Head, Lease, Store
@@ -40,7 +42,8 @@ log = structlog.get_logger("po_jupyter.worker")
 def main(request: Mapping[str, Any], settings: Settings) -> int:
     """Do the run of `request` `{run, address, expect, watched, shards}`; the exit status of the process."""
     logging.configure_worker(settings, run=request["run"], token=request.get("log_token"))
-    descriptors.own()  # after the log took its own: what libraries print goes to the stage that runs
+    # After the log took its own: what libraries print goes to the stage that runs.
+    descriptors.own(settings.data_dir / "runs" / request["run"])
     # Not `asyncio.run`: it would wait for threads in which user code still blocks. The zygote's child ends with
     # `os._exit` right after this returns.
     loop = asyncio.new_event_loop()
@@ -64,10 +67,14 @@ async def _work(request: Mapping[str, Any], settings: Settings) -> int:
     link = Uplink(Path(request["address"]), settings, run=run, watched=bool(request.get("watched")))
     loop = asyncio.get_running_loop()
     lease = await loop.run_in_executor(store.thread(run), take, store, run, request.get("expect"))
+    run_dir = settings.data_dir / "runs" / run
+    gather(run_dir)
     link.start(lease.fence)
 
     async def endpoint(model: str) -> Endpoint:
-        answer = await link.need("local_model", waiting, model=model)
+        # The weights may have to be fetched first, or the server be started: the stage waits, it does not work.
+        with deadline.waiting():
+            answer = await link.need("local_model", waiting, model=model)
         return Endpoint(answer["base_url"], answer["key"])
 
     def waiting(reason: str) -> None:
@@ -81,15 +88,14 @@ async def _work(request: Mapping[str, Any], settings: Settings) -> int:
         admission.drain()
 
     admission = RateAdmission(link, settings, say=limited)
-    link.on_welcome, link.on_rate = (
-        lambda message: admission.welcomed(message.get("rates") or {}),
-        admission.heard,
-    )
+    link.on_welcome, link.on_rate = admission.welcomed, admission.heard
     try:
+        providers = Providers(dict(os.environ), local=endpoint)
         work = await Work.load(
-            store, lease, settings=settings, providers=Providers(dict(os.environ), local=endpoint),
+            store, lease, settings=settings, providers=providers,
+            answers=cache_of(settings), base_url=providers.base_url,
             say=link.text, watched=lambda: link.watched, committed=link.committed,
-            run_dir=settings.data_dir / "runs" / run, admission=admission,
+            run_dir=run_dir, admission=admission,
         )  # fmt: skip
         request_id.set(work.state.request)
         link.on_look = link.on_cancel = work.cancel_hint
@@ -98,6 +104,11 @@ async def _work(request: Mapping[str, Any], settings: Settings) -> int:
         state = await drive(work)
         await work.aclose()
         await link.bye(state)
+    except StaleFence:
+        raise
+    except StoreError as error:
+        await link.failed(error.message, error.hint)
+        raise
     finally:
         await link.close()
     return IN_ORDER

@@ -26,8 +26,9 @@ from po_jupyter.errors import InvalidInput, NotFound, PoError, SpawnFailed, Stor
 from po_jupyter.model.run import ENDED
 from po_jupyter.orchestrator import ending, processes
 from po_jupyter.orchestrator.feed import Feed
+from po_jupyter.orchestrator.held import HeldRuns
 from po_jupyter.orchestrator.launching import Launch, Launcher, launch_of, silence_of
-from po_jupyter.orchestrator.link import IN_ORDER, Channel
+from po_jupyter.orchestrator.link import IN_ORDER, STORE_FAILED, Channel
 from po_jupyter.orchestrator.queue import RunQueue
 from po_jupyter.orchestrator.views import Views
 from po_jupyter.orchestrator.zygotes import Zygotes
@@ -36,7 +37,8 @@ from po_jupyter.store.base import Head, Store
 log = structlog.get_logger("po_jupyter.workers")
 
 _LINGER = 3.0  # s that a worker may take to exit after its last word
-_STORE_RETRY = 2.0  # s until a run whose worker could not use the store is tried again
+_STORE_RETRY = 2.0  # s until what could not be recorded is tried again
+_TOLD = 10_000  # queued runs whose positions other servers are told
 
 
 @dataclass(slots=True)
@@ -52,6 +54,7 @@ class Worker:
     bye: str | None = None
     cancelled: bool = False
     killed: str | None = None  # why we ended it: cancel, silence, stop
+    failure: tuple[str, str] = ("", "")  # what it said of the store before it gave up: (message, hint)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -82,6 +85,7 @@ class Supervisor:
         shards = getattr(store, "shards", settings.store_shards)
         self._launcher = Launcher(settings, zygotes, address, shards)
         self.queue = RunQueue()
+        self.held = HeldRuns()
         self.workers: dict[str, Worker] = {}
         self._starting: set[str] = set()
         self._again: set[str] = set()  # runs that are attended to in a moment
@@ -110,9 +114,9 @@ class Supervisor:
                 await self._attend(run)
         except NotFound:
             self.queue.discard(run)
+            self.held.over(run)
         except StoreError as error:
-            log.error("cannot look after the run", run=run, error=error.message)
-            self._later(_STORE_RETRY, run)
+            self._hold(run, error.message, error.hint)
         except PoError as error:
             log.error("cannot look after the run", run=run, error=error.message)
 
@@ -124,6 +128,7 @@ class Supervisor:
         head: Head = await self._do(self._store.head, run)
         if head["state"] in ENDED:
             self.queue.discard(run)
+            self.held.over(run)
             return
         worker = self.workers.get(run)
         if worker is not None and worker.bye is None:
@@ -188,14 +193,18 @@ class Supervisor:
             launch = self._fresh.pop(run, None) or await self._do(self._read, run)
             if launch is None:
                 return
+            held = self.held.get(run)
+            if held is not None:
+                await self._do(ending.write_held, self._store, run, held)
+                held.trying = True
+                self._feed.held(run, None)
             await self._launch(run, launch)
         except NotFound:
             pass
         except (SpawnFailed, VersionMismatch, InvalidInput) as error:
             await self._give_up(run, error)
         except StoreError as error:
-            log.error("the store failed", run=run, error=error.message)
-            self._later(_STORE_RETRY, run)
+            self._hold(run, error.message, error.hint)
         except Exception as error:
             log.exception("unexpected while starting a worker", run=run)
             await self._give_up(run, SpawnFailed(f"no worker could be started: {error!r:.200}"))
@@ -213,9 +222,21 @@ class Supervisor:
         try:
             await self._do(ending.dead, self._store, run, error)
         except StoreError as failed:
-            log.error("cannot record that", run=run, error=failed.message)
-            self._later(_STORE_RETRY, run)
+            self._hold(run, failed.message, failed.hint)
         self._feed.changed(run)
+
+    def _hold(self, run: str, reason: str, hint: str) -> None:
+        """The store could not be used for this run: try again later, and say so meanwhile."""
+        if self._stopping:
+            return
+        delay = self.held.failed(run, reason, hint)
+        log.error("the store failed", run=run, error=reason, next_try=round(delay, 1))
+        self._feed.held(run, str(self.held.get(run)))
+        self._later(delay, run)
+
+    def wrote(self, run: str) -> None:
+        """A worker wrote to its run: it does not wait for the store any more."""
+        self.held.over(run)
 
     def _read(self, run: str) -> Launch | None:
         head = self._store.head(run)
@@ -301,10 +322,20 @@ class Supervisor:
             if status is None:
                 await self._do(processes.end_leftovers, worker.pid)
             delay = 0.0
+            if worker.bye is None and (status == STORE_FAILED or any(worker.failure)):
+                reason, hint = worker.failure
+                self._hold(run, reason or "its worker could not write", hint)
+                self.pump()
+                return
+            self.held.over(run)
             # Many runs end before they are connected: then the exit status is the last word.
             if worker.bye is None and status != IN_ORDER and not self._stopping:
                 try:
                     delay = await self._crashed(worker, status)
+                except StoreError as error:
+                    self._hold(run, error.message, error.hint)
+                    self.pump()
+                    return
                 except PoError as error:
                     log.error("cannot record a worker's end", run=run, error=error.message)
                     delay = _STORE_RETRY
@@ -392,6 +423,16 @@ class Supervisor:
             pass
 
     # -- small things ---------------------------------------------------------------------------
+
+    def load(self) -> dict[str, Any]:
+        """`{running, queued, positions, held}`: runs that have a worker, runs that wait for one, where each of
+        them stands, and what people are told of those that wait for the store."""
+        return {
+            "running": self.busy(),
+            "queued": len(self.queue),
+            "positions": self.queue.positions(_TOLD),
+            "held": self.held.words(),
+        }
 
     def _later(self, delay: float, run: str) -> None:
         async def again() -> None:

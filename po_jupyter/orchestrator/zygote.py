@@ -40,7 +40,6 @@ _PRELOAD = (
     "po_jupyter.engine.fanout",
     "po_jupyter.llm.providers",
     "po_jupyter.llm.structured",
-    "jsonschema",
     "po_jupyter.llm.pricing",
 )
 
@@ -56,6 +55,9 @@ def preload() -> None:
     """Import what workers need, and use it once where first use is slow."""
     import importlib
 
+    from po_jupyter.model import json_schema
+
+    json_schema.load()
     for name in _PRELOAD:
         with suppress(ModuleNotFoundError):
             importlib.import_module(name)

@@ -28,7 +28,7 @@ from po_jupyter.telemetry import correlation
 from po_jupyter.telemetry.logging import redactor
 
 if TYPE_CHECKING:
-    from po_jupyter.server.extension import PoExtension
+    from po_jupyter.server.hosting import Hosting
 
 _log = structlog.get_logger("po_jupyter.server")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -51,7 +51,7 @@ class TooLarge(InvalidInput):
 class ApiHandler(JupyterHandler):
     """Every request under `po/api/v1/`, unknown paths included."""
 
-    def initialize(self, extension: PoExtension, table: Table) -> None:
+    def initialize(self, extension: Hosting, table: Table) -> None:
         self._extension = extension
         self._table = table
         self._chunks: list[bytes] = []

@@ -38,11 +38,12 @@ from po_jupyter.server.shapes import (
     RestartBody,
     ResumeBody,
     SubmitBody,
+    UsageQuery,
     ValidateBody,
 )
 
 if TYPE_CHECKING:
-    from po_jupyter.server.extension import PoExtension
+    from po_jupyter.server.hosting import Hosting
 
 PREFIX = "po/api/v1"
 EVENTS, LINES = "text/event-stream", "application/x-ndjson"
@@ -79,7 +80,7 @@ class Call:
     query: Any
     body: Any
     code_allowed: bool
-    extension: PoExtension
+    extension: Hosting
     accept: str
     last_event_id: str | None
     upload: Any = None
@@ -322,15 +323,16 @@ async def export(call: Call) -> Any:
 
 
 async def usage(call: Call) -> Any:
-    """How much room my runs take, by state."""
-    return await call.orchestrator.usage(call.owner)
+    """What my calls used by day, and how much room my runs take."""
+    return await call.orchestrator.usage(call.owner, days=call.query.days)
 
 
 async def clean(call: Call) -> Any:
-    """Delete old ended runs, or say which would go; what can be resumed stays unless its state is named."""
+    """Delete old ended runs, or say which would go; what can be resumed stays unless its state is named. With
+    `cache`, my cached answers of models instead."""
     body: CleanBody = call.body
     return await call.orchestrator.clean(
-        call.owner, dry_run=body.dry_run, older_than=body.older_than, states=body.states
+        call.owner, dry_run=body.dry_run, older_than=body.older_than, states=body.states, cache=body.cache
     )
 
 
@@ -452,7 +454,7 @@ TABLE = Table(
         Route("GET", "runs/{id}/logs", READ, logs, query=LogsQuery),
         Route("GET", "runs/{id}/events", READ, run_events, query=EventsQuery, streams=True, media=EVENTS),
         Route("GET", "events", READ, all_events, streams=True, media=EVENTS),
-        Route("GET", "usage", READ, usage),
+        Route("GET", "usage", READ, usage, query=UsageQuery),
         Route("POST", "clean", WRITE, clean, body=CleanBody),
         Route("GET", "audit", ("admin",), audit, query=AuditQuery, needs_orchestrator=False),
         Route("GET", "dead-letters", READ, dead_letters, query=DeadQuery),

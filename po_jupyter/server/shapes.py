@@ -67,6 +67,12 @@ class AuditQuery(Query):
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
 
 
+class UsageQuery(Query):
+    """The last `days` days (UTC), today among them."""
+
+    days: Annotated[int, Field(ge=1, le=3660)] = 30
+
+
 class OutputsQuery(Query):
     """One task's output, or all."""
 
@@ -86,7 +92,7 @@ class CallsQuery(Query):
     """Calls of a run, or of one of its tasks."""
 
     task: Name | None = None
-    state: Literal["done", "failed", "answered", "in_flight", "unknown"] | None = None
+    state: Literal["done", "failed", "answered", "withdrawn", "in_flight", "unknown"] | None = None
     cursor: Cursor = None
     limit: Annotated[int, Field(ge=1, le=1000)] = 200
 
@@ -106,10 +112,11 @@ class EventsQuery(Query):
 
 
 class Options(_Body):
-    """`limit` rows of each map; `fresh` ignores the cache."""
+    """`limit` rows of each map; `fresh` uses no earlier answer; `cache` is false (keep none either) or "refresh"."""
 
     limit: Annotated[int, Field(ge=1)] | None = None
     fresh: bool = False
+    cache: Literal[False, "refresh"] | None = None
 
 
 class SubmitBody(_Body):
@@ -197,8 +204,10 @@ class GateBody(_Body):
 
 
 class CleanBody(_Body):
-    """`older_than` is in days; without it retention's settings count. `states` to delete, by default `done`."""
+    """`older_than` is in days; without it retention's settings count. `states` to delete, by default `done`.
+    `cache`: not runs, but the cached answers of models."""
 
     dry_run: bool = False
     older_than: Annotated[float, Field(ge=0, le=36_500)] | None = None
     states: tuple[Literal["done", "failed", "cancelled", "dead"], ...] = ()
+    cache: bool = False

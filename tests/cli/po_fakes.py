@@ -154,6 +154,18 @@ class FakeClient:
         self.submitted.append((pipeline, seed, options))
         return self.runs_there[0]
 
+    def usage(self, days: int = 30) -> dict[str, Any]:
+        used = {"calls": 1012, "input_tokens": 402_118, "output_tokens": 204, "unknown": 0}
+        total = {**used, "cost": 1.2, "unpriced": 3}
+        by_model = {"openai:gpt-5-mini": {**used, "cost": 1.2, "unpriced": 0}}
+        disk = {"runs": {"bytes": 0, "states": {}}}
+        owners = {"ada": {"total": total}, "bob": {"total": total}}
+        return {
+            "days": [{"day": "2026-11-22", **total, "by_model": by_model}],
+            "total": total,
+            "disk": disk,
+        } | ({"owners": owners} if days == 7 else {})
+
     def dead_letters(self, limit: int = 50) -> list[dict[str, Any]]:
         return self.letters[:limit]
 

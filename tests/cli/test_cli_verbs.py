@@ -340,3 +340,15 @@ def test_a_budget_that_is_nearly_spent_is_said(po: Any, client: Any) -> None:
     client.runs_there = [fake_run(view("waiting", warnings=[warning], budget={"usd": 2.0}))]
     _, out, _ = po("status", "be7f3a")
     assert "83 % of the budget used" in out
+
+
+def test_usage_says_what_is_not_in_the_sum(po: Any, client: Any) -> None:
+    """Issue "Tokens and money": unknown prices are shown as unknown, never as zero."""
+    code, out, err = po("usage")
+    assert (code, err) == (0, "")
+    assert "2026-11-22  1,012  402,118    204  $1.20 + 3 calls of unknown price" in out
+    assert "openai" not in out
+    assert "  openai:gpt-5-mini" in po("usage", "--by-model")[1]
+    assert json.loads(po("usage", "--json")[1])["total"]["unpriced"] == 3
+    out = po("usage", "--days", "7")[1]
+    assert "  ada" in out and "  bob" in out

@@ -91,7 +91,7 @@ class Evidence:
         for prompt, count in self.requests.items():
             if count > announced[prompt] + retries[prompt]:
                 found.append(f"{prompt!r} was sent {count} times, announced {announced[prompt]} times")
-        again = sum(n - 1 for n in self.intents.values())
+        again = sum(max(0, n - 1) for n in self.intents.values())
         if again > self.types["call.unknown"]:
             found.append(f"{again} calls repeated, {self.types['call.unknown']} told as unknown")
         return found

@@ -178,3 +178,19 @@ def test_reused_rows_are_said() -> None:
     """G17: what an earlier run paid for is visible, in the words of the panel."""
     items = ItemCounts(total=1000, done=409, failed=3, in_flight=16, reused=400)
     assert fmt.rows(items) == "412/1000 rows · 3 failed · 400 reused · 16 in flight"
+
+
+@pytest.mark.parametrize(
+    ("cost", "unpriced", "unknown", "text"),
+    [
+        (1.2, 0, 0, "$1.20"),
+        (1.2, 3, 0, "$1.20 + 3 calls of unknown price"),
+        (None, 1, 0, "1 call of unknown price"),
+        (None, 0, 2, "2 calls of unknown outcome"),
+        (0.0, 1, 1200, "$0 + 1 call of unknown price + 1,200 calls of unknown outcome"),
+        (0.0, 0, 0, "$0"),
+    ],
+)
+def test_a_bill_says_what_is_not_in_it(cost: float | None, unpriced: int, unknown: int, text: str) -> None:
+    """G1: unknown is shown as unknown, never as zero."""
+    assert fmt.bill(cost, unpriced, unknown) == text

@@ -52,7 +52,7 @@ class Back:
 def pair(door: RateAdmission, line: Line, settings: Settings) -> RateLimits:
     limits = RateLimits(settings)
     line.to = limits
-    door.welcomed(limits.join("run", Back(door)))
+    door.welcomed({"rates": limits.join("run", Back(door))})
     return limits
 
 

@@ -3,11 +3,14 @@ API."""
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import orchestrator, until
+from harness import held, orchestrator, until
 
 from po_jupyter.errors import NotFound
 
@@ -71,6 +74,68 @@ async def test_stages_at_the_same_time_share_what_cannot_be_told_apart(tmp_path:
         assert "[several stages ran at the same time" in shared[0]["text"]
         text = "".join(log["text"] for log in logs)
         assert text.count("child of ingestion") == text.count("c in ingestion") == 2
+
+
+DEAF = """
+import os, subprocess, time
+def ingestion(ctx):
+    if ctx.meta["attempt"] == 1 and not os.path.exists(ctx.config["again"]):
+        subprocess.run(["echo", "child of the first"], check=True)
+        time.sleep(60)
+    os.write(1, b"written by the second\\n")
+"""
+
+
+async def test_output_of_subprocesses_is_seen_while_the_stage_runs_and_survives_a_kill(tmp_path: Path) -> None:
+    """B5: nothing is buffered: a tail shows it, and `kill -9` in the middle of the stage loses none of it."""
+    again = tmp_path / "again"
+    task = {"name": "a", "source": DEAF, "config": {"again": str(again)}}
+    async with orchestrator(tmp_path / "data") as service:
+        view, _ = await service.submit(body(task), owner="me")
+        async with asyncio.timeout(20):
+            while not (logs := await service.logs(view.id, "me", "a", "ingestion")):
+                await asyncio.sleep(0.05)
+        assert [(log["name"], log["text"]) for log in logs] == [("ingestion.live", "child of the first\n")]
+        again.touch()
+        os.kill(await held(tmp_path / "data", view.id), signal.SIGKILL)
+        view = await until(service, view.id)
+        assert view.state == "done", view.error
+        logs = await service.logs(view.id, "me", "a", "ingestion")
+        said = "child of the first\nwritten by the second\n"
+        assert [(log["name"], log["text"]) for log in logs] == [("ingestion.log", said)]
+        assert not list((tmp_path / "data" / "runs" / view.id).glob("*.live"))
+
+
+async def test_a_task_that_prints_nothing_leaves_no_file(tmp_path: Path) -> None:
+    """B5: the log of a stage is there when something was written, and only then."""
+    source = "def ingestion(ctx):\n    return 1\ndef integration(ctx):\n    return 2\n"
+    async with orchestrator(tmp_path) as service:
+        view, _ = await service.submit(body({"name": "a", "source": source}), owner="me")
+        assert (await until(service, view.id)).state == "done"
+        assert [log["name"] for log in await service.logs(view.id, "me")] == ["worker.log"]
+        assert [path.name for path in (tmp_path / "runs" / view.id).iterdir()] == ["worker.log"]
+
+
+ORDER = """
+import os
+def ingestion(ctx):
+    os.system("echo 1")
+    print(2)
+    os.system("echo 3")
+    print(4)
+"""
+
+
+async def test_what_is_printed_and_what_is_written_past_python_keep_their_order(tmp_path: Path) -> None:
+    """B5: a log reads as the terminal would, in a second attempt too."""
+    async with orchestrator(tmp_path) as service:
+        fails = ORDER + '    if ctx.meta["attempt"] == 1: raise ValueError\n'
+        retry = {"initial_delay": 0.01, "max_attempts": 2}
+        view, _ = await service.submit(body({"name": "a", "source": fails, "retry": retry}), owner="me")
+        assert (await until(service, view.id)).state == "done"
+        logs = {log["name"]: log["text"] for log in await service.logs(view.id, "me", "a", "ingestion")}
+        assert set(logs) == {"ingestion.log", "ingestion.context.json"}
+        assert logs["ingestion.log"].split() == list("12341234")
 
 
 async def test_unknown_outcomes_are_shown_and_counted(tmp_path: Path) -> None:

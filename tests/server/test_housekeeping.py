@@ -106,10 +106,14 @@ def test_a_wrong_request_to_clean_deletes_nothing(http: httpx.Client, asked: dic
 
 
 def test_clean_and_usage_over_the_wire(http: httpx.Client) -> None:
-    """G7: the shapes of HTTP."""
+    """G7, issue "Tokens and money": the shapes of HTTP."""
     answer = http.post("clean", json={"dry_run": True, "older_than": 30, "states": ["done", "dead"]}).json()
     assert answer == {"runs": [], "bytes": 0, "returned": 0, "dry_run": True}
-    assert set(http.get("usage").json()) == {"disk"}
+    assert set(http.get("usage").json()) == {"days", "total", "disk"}
+    for wrong in ("0", "many", "-1", "99999"):
+        answer = http.get("usage", params={"days": wrong})
+        assert answer.status_code == 400
+        assert "days" in answer.json()["error"]["message"]
     found = http.get("openapi.json").json()["paths"]
     content = found["/po/api/v1/runs/export"]["get"]["responses"]["200"]["content"]
     assert list(content) == ["application/x-ndjson"]
