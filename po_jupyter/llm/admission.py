@@ -2,7 +2,7 @@
 
 `llm.journal` goes through it once for each request that it sends, retries included:
 
-    enter ──► a pass at once, or None ──► wait ──► a pass ──► the request ──► answered, failed, lost
+    enter ──► a pass at once, or None ──► wait ──► a pass ──► sends, the request ──► answered, failed, lost
                                                       └─────► (nothing was sent) unused
 """
 
@@ -15,7 +15,11 @@ from po_jupyter.llm.chat import ChatRequest, ChatResponse
 
 
 class Pass(Protocol):
-    """The right to send one request. Exactly one of its methods is called, once."""
+    """The right to send one request. `sends` is called right before; then, or instead, exactly one of the others."""
+
+    def sends(self) -> None:
+        """It is sent now."""
+        ...
 
     def answered(self, response: ChatResponse) -> None:
         """The answer came."""
@@ -49,6 +53,9 @@ class Admission(Protocol):
 
 class _Free:
     """A pass that nobody counts."""
+
+    def sends(self) -> None:
+        """Nothing."""
 
     def answered(self, response: ChatResponse) -> None:
         """Nothing."""

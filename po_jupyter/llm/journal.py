@@ -349,6 +349,7 @@ class CallScope:
             nonlocal sent
             admitted = passes.pop() if passes else await self._admitted(request, waiting)
             sent = True
+            admitted.sends()
             try:
                 response = await provider.chat(request, on_text=on_text)
             except ModelError as error:

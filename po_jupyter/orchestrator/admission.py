@@ -61,6 +61,10 @@ class RatePass:
         self.at = 0.0
         self.go: asyncio.Future[None] | None = None
 
+    def sends(self) -> None:
+        """See `Pass`."""
+        self.at = self._door.now()
+
     def answered(self, response: ChatResponse) -> None:
         """See `Pass`."""
         self._door.over(self, _counted(self.request, response.usage), response.limits)
@@ -110,6 +114,7 @@ class RateAdmission:
         self._epoch: str | None = None  # the orchestrator that knows what we did
         self._all: dict[str, RateLog] = {}  # what we did in the last window, by model
         self._free: dict[str, RateLog] = {}  # the part of it that no orchestrator knows
+        self.now = self._loop.time
         self._limits: dict[str, Any] = {}  # what servers said last, by model
         self._tasks: Counter[str] = Counter()  # calls that wait, by task
         self._why: dict[str, str] = {}  # what calls to a model waited for last
@@ -128,7 +133,7 @@ class RateAdmission:
         if asks:
             return None
         found = RatePass(self, next(self._ids), request, task, False)
-        found.at = self._loop.time()
+        found.at = self.now()
         self._open[found.id] = found
         return found
 

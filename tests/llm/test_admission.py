@@ -45,6 +45,9 @@ class Door:
         self.said.append("goes")
         return self
 
+    def sends(self):
+        self.said.append("sends")
+
     def answered(self, response):
         self.said.append("answered")
 
@@ -71,10 +74,11 @@ async def test_each_request_of_a_call_is_let_go_by_itself():
     answer = await chat.scope("t").chat(REQUEST, retry=QUICK)
     assert answer.text == "yes" and len(provider.requests) == 3
     assert door.said == [
-        "waits", "goes", "model_rate_limited", "waits", "goes", "model_unavailable", "waits", "goes", "answered",
+        "waits", "goes", "sends", "model_rate_limited", "waits", "goes", "sends", "model_unavailable",
+        "waits", "goes", "sends", "answered",
     ]  # fmt: skip
     again = await chat.scope("t").chat(REQUEST, retry=QUICK)
-    assert again.replayed and len(door.said) == 9, "what is recorded asks nobody"
+    assert again.replayed and len(door.said) == 12, "what is recorded asks nobody"
 
 
 async def test_a_wait_that_is_cancelled_was_never_about_to_be_sent():
