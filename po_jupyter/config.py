@@ -16,7 +16,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from platformdirs import user_cache_path, user_data_path
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 
 from po_jupyter.errors import InvalidSettings, Violation
 from po_jupyter.model.limits import RateLimit
@@ -28,11 +37,19 @@ _OTHERS = frozenset({
     "PO_CONFIG", "PO_JUPYTER_URL", "PO_JUPYTER_TOKEN", "PO_TEST_STRICT", "PO_TESTING", "PO_CRASHPOINT",
 })  # fmt: skip
 
+# What is said as JSON in a variable, with an example.
+_AS_JSON = {
+    "prices": '{"openai:my-model": {"input": 0.5, "output": 1.5}}',
+    "mcp_servers": '{"files": {"command": ["npx", "files-server"]}}',
+    "rate_limits": '{"openai": {"requests": 500, "tokens": 200000}}',
+}
 PROJECT_DATA = "pipeline-data"  # a folder of this name with a settings file in it makes its parent a project
 _KINDS = ("yaml", "toml", "json")
 
 Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
 Days = Annotated[float, Field(ge=0, le=36_500)]
+Usd = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+ModelRef = Annotated[str, Field(pattern=r"^[a-z0-9_-]+:\S+$", max_length=300)]
 FolderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
 
 
@@ -40,17 +57,38 @@ def _expanded(value: Any) -> Any:
     return Path(value).expanduser().absolute() if isinstance(value, str | Path) else value
 
 
-def _read_json(value: Any) -> Any:
-    """A mapping that came as text, from the environment or a trait."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except ValueError:
-        raise ValueError('needs JSON, for example {"openai": {"requests": 500}}') from None
-
-
 Directory = Annotated[Path, BeforeValidator(_expanded)]
+
+
+class McpServer(BaseModel):
+    """One MCP server: `command` with its arguments (spoken to over stdin and stdout), or the `url` of one that runs
+    (streamable HTTP). `env` names variables that it inherits; `tools` those that may be used (unset: all)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    command: tuple[str, ...] | None = None
+    url: Annotated[str, Field(pattern=r"^https?://\S+$")] | None = None
+    env: tuple[str, ...] = ()
+    tools: tuple[str, ...] | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> McpServer:
+        if bool(self.command) == bool(self.url):
+            raise ValueError("a server has either a `command` (a list) or a `url`")
+        if self.url and self.env:
+            raise ValueError("`env` is of a `command`; a server behind a `url` has its own")
+        return self
+
+
+class Price(BaseModel):
+    """What a model costs, in US dollars for a million tokens; `cached` and `cache_write` default to `input`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input: Usd
+    output: Usd
+    cached: Usd | None = None
+    cache_write: Usd | None = None
 
 
 class Settings(BaseModel):
@@ -78,7 +116,8 @@ class Settings(BaseModel):
     )
     log_format: Literal["console", "json"] = Field(default="json", description="How log lines look.")
     log_max_bytes: Annotated[int, Field(ge=10_000)] = Field(
-        default=10 * 1024 * 1024, description="Size at which the orchestrator's log file is put aside."
+        default=10 * 1024 * 1024,
+        description="Size at which the orchestrator's log file, or that of a run's worker, is put aside.",
     )
     log_backups: Annotated[int, Field(ge=0, le=100)] = Field(
         default=3, description="Log files that are kept beside the current one."
@@ -140,7 +179,7 @@ class Settings(BaseModel):
         default=60.0, description="Of one request to a model, where a pipeline sets none."
     )
     retry_after_cap: Seconds = Field(default=120.0, description="The longest `Retry-After` that is waited for.")
-    rate_limits: Annotated[Mapping[str, RateLimit], BeforeValidator(_read_json)] = Field(
+    rate_limits: Mapping[str, RateLimit] = Field(
         default_factory=dict,
         description="What a provider or a model may be asked by all runs together: {openai: {requests: 500, "
         "tokens: 200000}}, per `rate_window`.",
@@ -160,11 +199,24 @@ class Settings(BaseModel):
     daily_tokens: Annotated[int, Field(gt=0)] | None = Field(
         default=None, description="Tokens that all runs of one owner may use in a day (UTC)."
     )
+    skip_validation: bool = Field(
+        default=False, description="Start every run although a key or the like that it needs is missing."
+    )
+    prices: dict[ModelRef, Price] = Field(
+        default_factory=dict,
+        description="US dollars for a million tokens of a model, over the price list's: "
+        "{'openai:my-model': {input: 0.5, output: 1.5, cached: 0.1}}.",
+    )
     cli_agents: bool = Field(
         default=False, description="Allow models that are CLI agents (claude-cli, codex-cli, opencode-cli)."
     )
     max_upload_bytes: Annotated[int, Field(ge=1024)] = Field(
         default=4 * 1024**3, description="The largest file of rows that is taken for a seed."
+    )
+    mcp_servers: dict[FolderName, McpServer] = Field(
+        default_factory=dict,
+        description="MCP servers whose tools runs may use, by name: {command: [...], env: [NAMES]} or {url}; "
+        "in PO_MCP_SERVERS as JSON.",
     )
     worker_env: tuple[str, ...] = Field(
         default=(), description="Names of further environment variables that workers inherit."
@@ -236,6 +288,11 @@ class Settings(BaseModel):
     )
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)
 
+    @property
+    def inherited(self) -> tuple[str, ...]:
+        """Names of variables that workers inherit because the settings say so, for MCP servers included."""
+        return (*self.worker_env, *(name for server in self.mcp_servers.values() for name in server.env))
+
     def source_of(self, name: str) -> str:
         """`default`, the file's path, the variable's name, or `jupyter`."""
         return self._sources.get(name, "default")
@@ -276,7 +333,7 @@ def load(
         if variable.startswith(PREFIX) and variable not in _OTHERS:
             name = variable.removeprefix(PREFIX).lower()
             if name in known:
-                take(name, _from_text(name, text), variable)
+                take(name, _from_text(name, text, variable), variable)
     for name, value in (jupyter or {}).items():
         take(name, value, "jupyter")
 
@@ -358,5 +415,12 @@ def _read(path: Path) -> dict[str, Any]:
     return data
 
 
-def _from_text(name: str, text: str) -> Any:
-    return [part.strip() for part in text.split(",") if part.strip()] if name == "worker_env" else text
+def _from_text(name: str, text: str, variable: str) -> Any:
+    if name == "worker_env":
+        return [part.strip() for part in text.split(",") if part.strip()]
+    if name in _AS_JSON:
+        try:
+            return json.loads(text) if text.strip() else {}
+        except ValueError:
+            raise InvalidSettings(f"{variable} is not JSON", hint=f"For example {_AS_JSON[name]}") from None
+    return text

@@ -4,7 +4,8 @@
     ├── InvalidInput                  what somebody wrote is wrong; carries every violation at once
     │   ├── InvalidPipeline
     │   ├── InvalidSeed
-    │   └── InvalidSettings
+    │   ├── InvalidSettings
+    │   └── InvalidEnvironment        what a run needs outside of itself is missing: a key, a program
     ├── Unauthenticated               no credentials
     ├── Forbidden                     wrong credentials, or not allowed
     ├── NotFound
@@ -25,6 +26,8 @@
     │   └── AnswerUnreadable          not the JSON that was asked for (re-asked, see `refine`)
     ├── TaskError
     │   ├── StageFailed               the code of a stage raised
+    │   │   └── ToolFailed            a tool of `ctx.llm` raised, or its server did not answer
+    │   ├── ToolLoop                  a model that calls tools and never answers
     │   ├── StageTimeout
     │   ├── TemplateFailed            an undefined name, or a template that cannot be rendered
     │   ├── OutputInvalid             a validation still fails after the last refinement
@@ -119,6 +122,13 @@ class InvalidSettings(InvalidInput):
     """A setting of the wrong type or out of range, or one that does not exist."""
 
     code = "invalid_settings"
+
+
+class InvalidEnvironment(InvalidInput):
+    """A run cannot start with the keys, base URLs and programs that its orchestrator has; `details["missing"]`
+    lists variables that are not set: `{provider, variable}` each."""
+
+    code = "environment"
 
 
 class Unauthenticated(PoError):
@@ -263,6 +273,18 @@ class StageFailed(TaskError):
     """The code of a stage raised; `details` has the stage and the traceback of the user's own lines."""
 
     code = "stage_failed"
+
+
+class ToolFailed(StageFailed):
+    """A tool that a model had called raised, or an MCP server failed; `details["tool"]` is its name."""
+
+    code = "tool_failed"
+
+
+class ToolLoop(TaskError):
+    """The model went on calling tools after `max_tool_rounds`."""
+
+    code = "tool_loop"
 
 
 class StageTimeout(TaskError):

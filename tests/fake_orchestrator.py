@@ -83,6 +83,9 @@ class FakeOrchestrator:
         return sum(view.state not in ENDED for view in self.views.values())
 
     # -- pipelines
+    async def models(self, *, word: str | None = None, provider: str | None = None) -> list[dict[str, Any]]:
+        return [{"ref": "fake:echo", "usable": True}]
+
     async def list_pipelines(self, *, owner: str) -> list[dict[str, Any]]:
         return [{"name": name} for name in sorted(self.named)]
 
@@ -214,7 +217,7 @@ class FakeOrchestrator:
         return self.views[run_id]
 
     async def resume(
-        self, run_id: str, owner: str | None, from_task=None, only_failed=False, budget=None
+        self, run_id: str, owner: str | None, from_task=None, only_failed=False, budget=None, code_allowed=True
     ) -> RunView:  # type: ignore[no-untyped-def]
         run_id = self.find(run_id, owner)
         if self.views[run_id].state not in ENDED:
@@ -234,7 +237,9 @@ class FakeOrchestrator:
     async def dead_letters(self, owner: str | None, *_: Any) -> tuple[list[dict[str, Any]], None]:
         return [], None
 
-    async def requeue(self, run_id: str, owner: str | None, from_task: str | None = None) -> RunView:
+    async def requeue(
+        self, run_id: str, owner: str | None, from_task: str | None = None, *, code_allowed: bool = True
+    ) -> RunView:
         raise Conflict(f"run {self.find(run_id, owner)} is no dead letter")
 
     async def discard(self, run_id: str, owner: str | None) -> None:
@@ -287,5 +292,18 @@ class FakeOrchestrator:
     async def usage(self, owner, *, days=30):  # type: ignore[no-untyped-def]
         return {"days": [], "total": {"calls": 0}, "disk": {"runs": {"bytes": 0, "states": {}}}}
 
-    async def clean(self, owner, *, dry_run=False, older_than=None, states=()):  # type: ignore[no-untyped-def]
-        return {"runs": [], "bytes": 0, "returned": 0, "dry_run": dry_run}
+    async def clean(self, owner, *, dry_run=False, cache=False, **_):  # type: ignore[no-untyped-def]
+        gone = {"cache": {"answers": 0, "bytes": 0}} if cache else {}
+        return {"runs": [], "bytes": 0, "returned": 0, "dry_run": dry_run, **gone}
+
+    async def list_keys(self) -> list[dict[str, Any]]:
+        return []
+
+    async def set_key(self, provider: str, key: str) -> dict[str, Any]:
+        return {"provider": provider, "masked": "…"}
+
+    async def remove_key(self, provider: str) -> None:
+        raise NotFound(f"no key of {provider} is stored")
+
+    async def doctor(self, *, online: bool = False) -> list[dict[str, Any]]:
+        return [{"what": "store", "verdict": "ok", "found": "in memory", "todo": ""}]

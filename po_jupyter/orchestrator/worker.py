@@ -23,6 +23,7 @@ from po_jupyter.engine.descriptors import descriptors
 from po_jupyter.engine.drive import drive
 from po_jupyter.engine.work import Work
 from po_jupyter.errors import StaleFence, StoreError
+from po_jupyter.llm.pricing import use_prices
 from po_jupyter.llm.providers import Providers
 from po_jupyter.llm.providers.openai import Endpoint
 from po_jupyter.model.event import draft
@@ -40,8 +41,10 @@ log = structlog.get_logger("po_jupyter.worker")
 
 
 def main(request: Mapping[str, Any], settings: Settings) -> int:
-    """Do the run of `request` `{run, address, expect, watched, shards}`; the exit status of the process."""
-    logging.configure_worker(settings, run=request["run"], token=request.get("log_token"))
+    """Do the run of `request` `{run, address, expect, watched, shards, log}`; the exit status of the process."""
+    logging.configure_worker(
+        settings, run=request["run"], token=request.get("log_token"), file=Path(request["log"])
+    )
     # After the log took its own: what libraries print goes to the stage that runs.
     descriptors.own(settings.data_dir / "runs" / request["run"])
     # Not `asyncio.run`: it would wait for threads in which user code still blocks. The zygote's child ends with
@@ -89,14 +92,17 @@ async def _work(request: Mapping[str, Any], settings: Settings) -> int:
 
     admission = RateAdmission(link, settings, say=limited)
     link.on_welcome, link.on_rate = admission.welcomed, admission.heard
+    use_prices(settings.prices)
+    providers = Providers(dict(os.environ), local=endpoint)
     try:
-        providers = Providers(dict(os.environ), local=endpoint)
         work = await Work.load(
             store, lease, settings=settings, providers=providers,
             answers=cache_of(settings), base_url=providers.base_url,
             say=link.text, watched=lambda: link.watched, committed=link.committed,
             run_dir=run_dir, admission=admission,
         )  # fmt: skip
+        # Who submitted it had to be allowed to run code: what the run's code asks may name a CLI agent too.
+        providers.allow_cli_agents(settings.cli_agents, submitter=bool(work.definition.get("code_allowed")))
         request_id.set(work.state.request)
         link.on_look = link.on_cancel = work.cancel_hint
         link.on_drain = drain

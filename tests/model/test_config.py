@@ -202,7 +202,7 @@ def test_rate_limits_come_from_a_file_or_as_json(tmp_path: Path) -> None:
     ("text", "says"),
     [
         ("500", "needs a mapping"),
-        ("{openai: 500}", 'needs JSON, for example {"openai"'),
+        ("{openai: 500}", "PO_RATE_LIMITS is not JSON"),
         ('{"openai": 500}', "rate_limits.openai: needs a mapping"),
         ('{"openai": {}}', "needs at least one of requests, tokens"),
         ('{"openai": {"request": 500}}', "`request` is not a field of a rate limit; did you mean `requests`?"),
@@ -216,4 +216,29 @@ def test_rate_limits_that_are_none(text: str, says: str) -> None:
     """G3, P11."""
     with pytest.raises(InvalidSettings) as caught:
         load({"PO_RATE_LIMITS": text})
-    assert says in str(caught.value) and "PO_RATE_LIMITS: " in str(caught.value)
+    assert says in str(caught.value) and "PO_RATE_LIMITS" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "PO_MCP_SERVERS"),
+        ('{"a": {}}', "either a `command` (a list) or a `url`"),
+        ('{"a": {"command": ["x"], "url": "http://y"}}', "either a `command` (a list) or a `url`"),
+        ('{"a": {"url": "ftp://y"}}', "a.url"),
+        ('{"a.b": {"command": ["x"]}}', "letters, digits"),
+        ('{"a": {"command": "npx x"}}', "needs a list"),
+    ],
+)
+def test_wrong_mcp_servers_are_said(tmp_path: Path, text: str, words: str) -> None:
+    """G15, P11."""
+    with pytest.raises(InvalidSettings) as caught:
+        load({"PO_DATA_DIR": str(tmp_path), "PO_MCP_SERVERS": text})
+    assert words in str(caught.value)
+
+
+def test_the_environment_of_mcp_servers_is_inherited(tmp_path: Path) -> None:
+    """G15: a server gets the variables that the settings name, so workers have to have them."""
+    text = '{"files": {"command": ["x"], "env": ["FILES_TOKEN"]}}'
+    settings = load({"PO_DATA_DIR": str(tmp_path), "PO_MCP_SERVERS": text, "PO_WORKER_ENV": "A, B"})
+    assert settings.inherited == ("A", "B", "FILES_TOKEN")
