@@ -214,5 +214,5 @@ class Calls:
             )
 
         return await self._scope.ask(
-            call, retry=retry or self._settings.retry, on_text=on_text, on_wait=on_wait
+            call, retry=retry or self._settings.retry, on_text=on_text, on_wait=on_wait, waiting=frame.waiting
         )

@@ -27,6 +27,7 @@ class TaskState:
     output: list[int] | None = None
     items: ItemCounts | None = None
     waiting: str | None = None
+    waiting_stays: bool = False  # until the worker says otherwise: answers of other calls do not end it
     delay: float = 0.0
     gate: str | None = None  # open, approved, rejected
     gate_info: dict[str, Any] | None = None
@@ -215,10 +216,14 @@ def _task_stage(t: TaskState, data: Data, at: str, offset: int) -> None:
 
 
 def _task_waiting(t: TaskState, data: Data, at: str, offset: int) -> None:
-    seconds = data.get("seconds")
-    t.waiting = (
-        f"waiting {seconds:.0f} s for {data.get('reason')}" if seconds else f"waiting for {data.get('reason')}"
-    )
+    seconds, reason = data.get("seconds"), data.get("reason")
+    t.waiting_stays = bool(data.get("stays"))
+    if reason is None:
+        t.waiting = None
+    elif seconds and round(seconds):
+        t.waiting = f"waiting {seconds:.0f} s for {reason}"
+    else:
+        t.waiting = f"waiting for {reason}"
 
 
 def _task_retrying(t: TaskState, data: Data, at: str, offset: int) -> None:
@@ -274,7 +279,8 @@ def _add_usage(t: TaskState, data: Data, at: str, offset: int) -> None:
     usage = data.get("usage")
     if usage:
         t.usage = t.usage + Usage.model_construct(**usage)
-    t.waiting = None
+    if not t.waiting_stays:
+        t.waiting = None
 
 
 def _batch_prepared(t: TaskState, data: Data, at: str, offset: int) -> None:

@@ -27,6 +27,7 @@ from po_jupyter.engine.state import RunState, fold
 from po_jupyter.engine.templates import Rows, base_names
 from po_jupyter.engine.threads import Threads
 from po_jupyter.errors import StoreError
+from po_jupyter.llm.admission import UNLIMITED, Admission
 from po_jupyter.llm.cache import Answers, CallCache
 from po_jupyter.llm.chat import Provider
 from po_jupyter.llm.journal import JournaledChat
@@ -86,6 +87,7 @@ class Work:
     say       gets ephemeral notes `{task, text, round, attempt}`: pieces of an answer as they come
     watched   answers whether somebody looks; text is streamed only then
     committed is told each new head of the run, on the loop, after it became durable
+    admission lets requests to models go (the limiter); None: at once
     answers   is where the cache of calls has its rows (None: there is no cache); see `CallCache` for `base_url`
     """
 
@@ -103,6 +105,7 @@ class Work:
         committed: Callable[[Head], None] | None = None,
         run_dir: Path | None = None,
         worker: Mapping[str, Any] | None = None,
+        admission: Admission | None = None,
         answers: Answers | None = None,
         base_url: Callable[[str], str | None] = lambda ref: "",
     ) -> None:
@@ -148,6 +151,7 @@ class Work:
             providers.get,
             self.journal,
             retry_after_cap=settings.retry_after_cap,
+            admission=admission or UNLIMITED,
             cache=self.cache,
             sleep=self.sleep,
         )

@@ -19,7 +19,8 @@ gate.opened         {message, artifacts}                (task)
 gate.decided        {decision, note, by}                (task)
 task.started        {attempt}
 task.stage          {stage, round}
-task.waiting        {reason, seconds}                   a wait that a person should see
+task.waiting        {reason, seconds, stays?}           a wait that a person should see; `stays`: until a stage
+                    begins, the task ends, or one with `reason` null says that it is over
 task.retrying       {attempt, delay, error}             the attempt failed; the next one starts after `delay` s
 task.done           {output: ref, seconds}
 task.failed         {error, seconds}

@@ -2,9 +2,9 @@
 
     worker → orchestrator   hello {run, pid, created, fence}   beat   committed {n, offset, state}   text {...}
                             need {id, what, model}   rest {on}   bye {state}
-                            failed {message, hint} (of the store)
-    orchestrator → worker   welcome {watched}   beat   look   cancel   drain   stop   watched {on}
-                            progress {id, text}   answer {id, ...}
+                            failed {message, hint} (of the store)   rate.… (see `rate_limits`)
+    orchestrator → worker   welcome {watched, rates}   beat   look   cancel   drain   stop   watched {on}
+                            progress {id, text}   answer {id, ...}   rate.…
     another server          poke {run?}  →  ok {load}
 
 Everything said here is a hint (P1): the store has the truth, and a line that is lost loses nothing.
