@@ -26,6 +26,8 @@
     │   └── AnswerUnreadable          not the JSON that was asked for (re-asked, see `refine`)
     ├── TaskError
     │   ├── StageFailed               the code of a stage raised
+    │   │   └── ToolFailed            a tool of `ctx.llm` raised, or its server did not answer
+    │   ├── ToolLoop                  a model that calls tools and never answers
     │   ├── StageTimeout
     │   ├── TemplateFailed            an undefined name, or a template that cannot be rendered
     │   ├── OutputInvalid             a validation still fails after the last refinement
@@ -270,6 +272,18 @@ class StageFailed(TaskError):
     """The code of a stage raised; `details` has the stage and the traceback of the user's own lines."""
 
     code = "stage_failed"
+
+
+class ToolFailed(StageFailed):
+    """A tool that a model had called raised, or an MCP server failed; `details["tool"]` is its name."""
+
+    code = "tool_failed"
+
+
+class ToolLoop(TaskError):
+    """The model went on calling tools after `max_tool_rounds`."""
+
+    code = "tool_loop"
 
 
 class StageTimeout(TaskError):

@@ -83,6 +83,9 @@ class FakeOrchestrator:
         return sum(view.state not in ENDED for view in self.views.values())
 
     # -- pipelines
+    async def models(self, *, word: str | None = None, provider: str | None = None) -> list[dict[str, Any]]:
+        return [{"ref": "fake:echo", "usable": True}]
+
     async def list_pipelines(self, *, owner: str) -> list[dict[str, Any]]:
         return [{"name": name} for name in sorted(self.named)]
 
@@ -289,8 +292,9 @@ class FakeOrchestrator:
     async def usage(self, owner, *, days=30):  # type: ignore[no-untyped-def]
         return {"days": [], "total": {"calls": 0}, "disk": {"runs": {"bytes": 0, "states": {}}}}
 
-    async def clean(self, owner, *, dry_run=False, older_than=None, states=()):  # type: ignore[no-untyped-def]
-        return {"runs": [], "bytes": 0, "returned": 0, "dry_run": dry_run}
+    async def clean(self, owner, *, dry_run=False, cache=False, **_):  # type: ignore[no-untyped-def]
+        gone = {"cache": {"answers": 0, "bytes": 0}} if cache else {}
+        return {"runs": [], "bytes": 0, "returned": 0, "dry_run": dry_run, **gone}
 
     async def list_keys(self) -> list[dict[str, Any]]:
         return []

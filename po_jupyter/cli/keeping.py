@@ -93,6 +93,8 @@ def _used(found: dict[str, Any], days: int, by_model: bool) -> None:
 
 def _line(used: dict[str, Any]) -> list[str]:
     counts = [f"{used[name]:,}" for name in ("calls", "input_tokens", "output_tokens")]
+    if used.get("cached_calls"):
+        counts[0] += f" + {used['cached_calls']:,} cached"
     return [*counts, fmt.bill(used["cost"], used["unpriced"], used["unknown"])]
 
 

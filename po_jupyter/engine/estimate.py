@@ -34,6 +34,7 @@ def estimate_run(
     *,
     settings: Settings,
     limit: int | None = None,
+    model: str | None = None,
 ) -> dict[str, Any]:
     """`{calls, input_tokens, output_tokens_max, cost: {expected, worst}, tasks: [...], unknown: [...]}`.
 
@@ -46,7 +47,7 @@ def estimate_run(
     unknown: list[str] = []
     tasks = []
     for task in pipeline.tasks:
-        told = _Task(pipeline, task, (seed.name, data), settings, outputs, limit)
+        told = _Task(pipeline, task, (seed.name, data), settings, outputs, limit, model)
         said = told.estimate()
         unknown += told.unknown
         tasks.append(said)
@@ -76,10 +77,11 @@ class _Task:
         settings: Settings,
         outputs: dict[str, Any],
         limit: int | None,
+        model: str | None,
     ) -> None:
         self.task, self.settings, self.outputs, self.limit = task, settings, outputs, limit
         llm = pipeline.llm_of(task)
-        self.model = llm.model or settings.default_model
+        self.model = model or llm.model or settings.default_model
         self.max_tokens = llm.max_tokens or settings.default_max_tokens
         self.unknown: list[str] = []
         upstream = pipeline.upstream_of(task.name)
@@ -103,6 +105,10 @@ class _Task:
             return self._said(self._count(rows), None)
         if task.for_each is not None and rows is None:
             return self._said(None, None)
+        if task.images:
+            self.unknown.append(f"what the images of task {task.name!r} come to in tokens")
+        if task.tools:
+            self.unknown.append(f"how often task {task.name!r} calls tools: each round is one more call")
         given = self._given(rows)
         sample = self._sample(rows)
         if given is None:

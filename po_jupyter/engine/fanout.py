@@ -86,6 +86,7 @@ class Map:
         self.python: PythonTask | None = None
         self.looks: Looks | None = None
         self.definition: str | None = None
+        self.contents: dict[str, str] = {}  # what artifacts hold, where rows show them
 
     async def run(self) -> dict[str, Any]:
         work, task = self.work, self.task
@@ -126,6 +127,8 @@ class Map:
         if task.kind == "prompt":
             self.prompt = work.prompt_task(task)
             functions = None
+            if task.images:
+                self.contents = await asyncio.to_thread(work.files.contents)
         else:
             self.python = await work.python_task(task)
             functions = self.python.functions
@@ -160,13 +163,14 @@ class Map:
             if index not in self.known:
                 item = self.rows[index]
                 names = {**self.names, "item": item, "index": index}
-                wanted.setdefault(self._key(item, self._first(names)), []).append(index)
+                wanted.setdefault(self._key(item, self._first(names), names), []).append(index)
         return wanted
 
     def _taken(self, found: Found) -> None:
         index = found.row
         item = self.rows[index]
-        key = self._key(item, self._first({**self.names, "item": item, "index": index}))
+        names = {**self.names, "item": item, "index": index}
+        key = self._key(item, self._first(names), names)
         row: dict[str, Any] = {"task": self.task.name, "index": index, "ok": True, "key": key, "output": 0}
         row["reused"] = found.origin
         if self.looks is not None and (said := self.looks.said(index)):
@@ -181,6 +185,8 @@ class Map:
         if self.prompt is None:
             return None
         try:
+            if self.task.images:
+                self.prompt.images(names)
             return self.prompt.first(names)
         except PoError:
             return None
@@ -213,7 +219,7 @@ class Map:
         names = {**self.names, "item": item, "index": index}
         python = self.python is not None
         first = self._first(names)
-        key = self._key(item, first)
+        key = self._key(item, first, names)
         row_attempt = 0
         usage = Tally()
         while True:
@@ -345,10 +351,14 @@ class Map:
             )
         )
 
-    def _key(self, item: Any, first: tuple[Message, ...] | None) -> str:
+    def _key(self, item: Any, first: tuple[Message, ...] | None, names: dict[str, Any]) -> str:
         """Names a row by its content and everything that makes its outcome: equal keys, equal work."""
         if first is not None:
+            assert self.prompt is not None
             text = "".join(f"{m.role} {len(m.content)} {m.content}" for m in first)
+            if self.task.images:
+                # An artifact by what it holds; behind a URL the same picture is taken to stand.
+                text += json.dumps([self.contents.get(i.text, i.text) for i in self.prompt.images(names)])
         else:
             text = json.dumps(item, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(f"{self.definition}\n{text}".encode("utf-8", "surrogatepass")).hexdigest()[:32]

@@ -88,7 +88,7 @@ class StoreJournal:
         """See `llm.journal.Journal`. Queued, in order: an outcome that follows cannot be durable without it."""
         record: dict[str, Any] = {"key": key, "kind": "response", "ok": answer["ok"]}
         if call.cached:
-            record["cached"] = True
+            record |= {"cached": True, "model": call.model}  # there is no intent that says it
         payloads: tuple[Any, ...] = ()
         if answer["ok"]:
             said = dict(answer["response"])

@@ -19,6 +19,7 @@ from po_jupyter.engine.effective import effective
 from po_jupyter.engine.history import History, expand, marked, read_history
 from po_jupyter.engine.interrupts import Drained, Stopped
 from po_jupyter.engine.journal import StoreJournal
+from po_jupyter.engine.mcp_tools import McpTools
 from po_jupyter.engine.prompt_task import PromptTask
 from po_jupyter.engine.python_task import PythonTask
 from po_jupyter.engine.rows import RowTable
@@ -123,6 +124,7 @@ class Work:
         self.files = RunFiles(self.run_dir, lease.fence, history, lambda: self.state)
         self.history = history
         self.threads = Threads()
+        self.mcp = McpTools(settings.mcp_servers)
         self.wake = asyncio.Event()  # something that `decide` may want to know
         self.draining = False
         self.drained = asyncio.Event()  # set with `draining`: who sleeps stops sleeping
@@ -433,6 +435,7 @@ class Work:
             await self.cache.aclose()
         if self.budget is not None:
             await self.budget.aclose()
+        await self.mcp.aclose()
 
 
 def _placed(events: tuple[dict[str, Any], ...], refs: tuple[Ref, ...]) -> list[Mapping[str, Any]]:

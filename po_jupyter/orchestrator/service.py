@@ -263,8 +263,9 @@ class Orchestrator(JobControl):
         self, asked: submission.Submission, owner: str, code_allowed: bool
     ) -> tuple[NewRun, Head, bool]:
         pipeline, seed = submission.check(
-            asked, lambda name: self._registry.pipeline(name, owner), code_allowed=code_allowed
-        )
+            asked, lambda name: self._registry.pipeline(name, owner), code_allowed=code_allowed,
+            settings=self.settings,
+        )  # fmt: skip
         self.blobs.check(owner, seed.data)
         self._check_models(asked, pipeline, code_allowed)
         new = submission.new_run(asked, pipeline, seed, owner, code_allowed=code_allowed)
@@ -289,11 +290,14 @@ class Orchestrator(JobControl):
         from po_jupyter.engine.estimate import estimate_run
 
         pipeline, seed = submission.check(
-            asked, lambda name: self._registry.pipeline(name, owner), code_allowed=code_allowed
-        )
+            asked, lambda name: self._registry.pipeline(name, owner), code_allowed=code_allowed,
+            settings=self.settings,
+        )  # fmt: skip
         self.blobs.check(owner, seed.data)
         data = self.blobs.with_rows(owner, seed.data)
-        said = estimate_run(pipeline, seed, data, settings=self.settings, limit=asked.options.limit)
+        said = estimate_run(
+            pipeline, seed, data, settings=self.settings, limit=asked.options.limit, model=asked.options.model
+        )
         return {**said, "warnings": self._warnings(pipeline, asked.options)}
 
     def _validate(self, body: dict[str, Any], owner: str) -> dict[str, Any]:
@@ -302,8 +306,9 @@ class Orchestrator(JobControl):
         if body.get("seed") is not None:
             asked = submission.Submission(pipeline=body.get("pipeline"), seed=body["seed"])
             pipeline, seed = submission.check(
-                asked, lambda n: self._registry.pipeline(n, owner), code_allowed=True, modules=False
-            )
+                asked, lambda n: self._registry.pipeline(n, owner), code_allowed=True, modules=False,
+                settings=self.settings,
+            )  # fmt: skip
             self.blobs.check(owner, seed.data)
         else:
             wanted = body.get("pipeline")
@@ -313,7 +318,9 @@ class Orchestrator(JobControl):
                 pipeline = check_pipeline(wanted)
             from po_jupyter.engine.check import check as check_engine
 
-            check_engine(pipeline, None)
+            check_engine(
+                pipeline, None, default_model=self.settings.default_model, servers=self.settings.mcp_servers
+            )
         return {
             "ok": True,
             "pipeline": {**pipeline.to_json(), "revision": pipeline.revision},

@@ -40,8 +40,10 @@ log = structlog.get_logger("po_jupyter.worker")
 
 
 def main(request: Mapping[str, Any], settings: Settings) -> int:
-    """Do the run of `request` `{run, address, expect, watched, shards}`; the exit status of the process."""
-    logging.configure_worker(settings, run=request["run"], token=request.get("log_token"))
+    """Do the run of `request` `{run, address, expect, watched, shards, log}`; the exit status of the process."""
+    logging.configure_worker(
+        settings, run=request["run"], token=request.get("log_token"), file=Path(request["log"])
+    )
     # After the log took its own: what libraries print goes to the stage that runs.
     descriptors.own(settings.data_dir / "runs" / request["run"])
     # Not `asyncio.run`: it would wait for threads in which user code still blocks. The zygote's child ends with

@@ -139,7 +139,16 @@ def test_a_map_becomes_a_frame(client: Client) -> None:
     run = client.submit(definition())
     frame = run.frame("label")
     assert list(frame.index) == [0, 1, 2, 3, 4]
-    assert list(frame.columns) == ["label", "ok", "error", "input_tokens", "output_tokens", "cost", "unknown"]
+    assert list(frame.columns) == [
+        "label",
+        "ok",
+        "error",
+        "input_tokens",
+        "output_tokens",
+        "cost",
+        "cached",
+        "unknown",
+    ]
     assert not frame.loc[2, "ok"]
     assert frame.loc[2, "error"] == "no label"
     run.cancel()
@@ -159,6 +168,7 @@ def test_a_map_becomes_a_polars_frame_when_asked(client: Client) -> None:
         "input_tokens",
         "output_tokens",
         "cost",
+        "cached",
         "unknown",
     ]
     assert frame["label"].to_list() == ["bug", "bug", None, "bug", "bug"]

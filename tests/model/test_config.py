@@ -184,3 +184,28 @@ def test_settings_of_the_watch_folder_are_checked(name: str, value: str) -> None
     """R2.1, P11: each message names its variable."""
     with pytest.raises(InvalidSettings, match=name):
         load({name: value})
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "PO_MCP_SERVERS"),
+        ('{"a": {}}', "either a `command` (a list) or a `url`"),
+        ('{"a": {"command": ["x"], "url": "http://y"}}', "either a `command` (a list) or a `url`"),
+        ('{"a": {"url": "ftp://y"}}', "a.url"),
+        ('{"a.b": {"command": ["x"]}}', "letters, digits"),
+        ('{"a": {"command": "npx x"}}', "needs a list"),
+    ],
+)
+def test_wrong_mcp_servers_are_said(tmp_path: Path, text: str, words: str) -> None:
+    """G15, P11."""
+    with pytest.raises(InvalidSettings) as caught:
+        load({"PO_DATA_DIR": str(tmp_path), "PO_MCP_SERVERS": text})
+    assert words in str(caught.value)
+
+
+def test_the_environment_of_mcp_servers_is_inherited(tmp_path: Path) -> None:
+    """G15: a server gets the variables that the settings name, so workers have to have them."""
+    text = '{"files": {"command": ["x"], "env": ["FILES_TOKEN"]}}'
+    settings = load({"PO_DATA_DIR": str(tmp_path), "PO_MCP_SERVERS": text, "PO_WORKER_ENV": "A, B"})
+    assert settings.inherited == ("A", "B", "FILES_TOKEN")

@@ -150,6 +150,9 @@ def test_unknown_cost_is_said_and_local_is_free() -> None:
     assert fmt.spent(Usage(calls=1, cost=None, input_tokens=5)) == ["5 tokens", "cost unknown"]
     assert fmt.spent(Usage(calls=1, cost=0.0, output_tokens=1)) == ["1 token", "$0"]
     assert fmt.spent(Usage()) == []
+    assert fmt.spent(Usage(cached_calls=1)) == ["$0", "1 of 1 call from the cache"]
+    told = fmt.spent(Usage(calls=9, cached_calls=1200, input_tokens=5, cost=0.1))
+    assert told[1:] == ["$0.100", "1,200 of 1,209 calls from the cache"], "G2: visible hits"
     assert fmt.spent(Usage(calls=1, unknown=2, cost=0.1))[-1] == "2 calls of unknown outcome"
 
 

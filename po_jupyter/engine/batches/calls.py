@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from po_jupyter.engine.caching import cache_mode
 from po_jupyter.engine.calls import Calls
 from po_jupyter.engine.interrupts import Interrupt
-from po_jupyter.llm.chat import ChatRequest, ChatResponse
+from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
 from po_jupyter.model.pipeline import CallRetry
 from po_jupyter.model.usage import Usage
 
@@ -53,6 +53,7 @@ class BatchCalls(Calls):
         frame: Frame,
         stream: bool = False,
         retry: CallRetry | None = None,
+        on_text: OnText | None = None,
     ) -> ChatResponse:
         """Answer from the journal, the cache or the batch; Deferred when none of them has it."""
         self._work.checkpoint()

@@ -427,11 +427,11 @@ class BatchMap(Map):
                 self.used.add_json(usage.to_json())
                 return None, calls
             snapshots.keep(work, frame, error)
-            self._outcome(index, self._key(item, first), usage, None, error)
+            self._outcome(index, self._key(item, first, names), usage, None, error)
         else:
             calls.keep()
             usage.add(calls.usage)
-            self._outcome(index, self._key(item, first), usage, output, None)
+            self._outcome(index, self._key(item, first, names), usage, output, None)
         return None, calls
 
     # -- the end of a run -------------------------------------------------------------------------------

@@ -67,6 +67,7 @@ class Spec:
     free          it costs nothing: it runs on the user's own machines
     runs_code     it may run commands where it is used: who submits a run with it needs the scope `code:run`
     batch         it has a batch API (`mode: batch`): its provider has `batches`, see `llm.batches.base`
+    images        whether any of its models takes images
     """
 
     name: str
@@ -80,6 +81,7 @@ class Spec:
     key_optional: bool = False
     runs_code: bool = False
     batch: bool = False
+    images: bool = True
 
 
 def _openai(context: Context) -> Provider:
@@ -122,6 +124,7 @@ def _member(family: Family) -> Spec:
         free=family.own,
         example=family.example,
         key_optional=family.own,
+        images=family.images,
     )
 
 
@@ -184,11 +187,13 @@ BUILT_IN: tuple[Spec, ...] = (
         example="gemini:gemini-2.5-flash",
     ),
     *map(_member, FAMILY),
-    Spec("local", _local, free=True, example="local:smollm2-135m"),
+    Spec("local", _local, free=True, example="local:smollm2-135m", images=False),
     Spec("fake", _fake, free=True, example="fake:echo"),
-    Spec("claude-cli", _cli, example="claude-cli:sonnet", runs_code=True),
-    Spec("codex-cli", _cli, example="codex-cli:default", runs_code=True),
-    Spec("opencode-cli", _cli, example="opencode-cli:anthropic/claude-sonnet-4-5", runs_code=True),
+    Spec("claude-cli", _cli, example="claude-cli:sonnet", runs_code=True, images=False),
+    Spec("codex-cli", _cli, example="codex-cli:default", runs_code=True, images=False),
+    Spec(
+        "opencode-cli", _cli, example="opencode-cli:anthropic/claude-sonnet-4-5", runs_code=True, images=False
+    ),
 )
 
 
@@ -278,6 +283,15 @@ def no_batches(ref: str) -> str | None:
         return None
     known = ", ".join(sorted(s.name for s in specs().values() if s.batch))
     return f"`mode: batch` needs a provider with a batch API ({known}), and {name} has none here"
+
+
+def no_images(ref: str) -> str | None:
+    """Why a model cannot be shown images, in one line; None when its provider takes them."""
+    name = ref.partition(":")[0]
+    spec = specs().get(name)
+    if spec is None or spec.images:
+        return None
+    return f"{name} takes no images, and the model is {ref}"
 
 
 def key_of(spec: Spec, environ: Mapping[str, str]) -> str | None:
