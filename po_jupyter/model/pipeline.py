@@ -307,6 +307,10 @@ class Task(_Value):
             raise ValueError(
                 f"task {self.name!r}: `mode: batch` is for prompt tasks; what Python asks of models cannot be gathered"
             )
+        if self.mode == "batch" and self.tools:
+            raise ValueError(
+                f"task {self.name!r}: `mode: batch` and `tools` do not go together: each use would take a batch"
+            )
         if self.mode == "batch" and self.for_each is None:
             raise ValueError(f"task {self.name!r}: `mode: batch` is for maps; it needs `for_each`")
         if self.mode == "batch" and self.tools:

@@ -375,6 +375,45 @@ async def test_a_budget_that_is_spent_stops_and_a_larger_one_goes_on(
     assert sum(len(made.requests) for made in server.batches()) == 10 and 0 < sent < 10
 
 
+async def test_the_budget_of_a_day_holds_for_batches_too(bench: Batched, server: BatchServer) -> None:
+    """G1: the owner's day has the whole worst case set aside, and what was used once it is known."""
+    bench.more = {"daily_tokens": 500}
+    bench.map(MODELS["chat"], 10)
+    assert await bench.go() == "done"
+    sizes = [len(made.requests) for made in server.batches()]
+    assert sum(sizes) == 10 and max(sizes) <= 4
+    bench.run = RUN[:-1] + "0"
+    server.reply = lambda body, custom_id: Reply("x", usage=_used(made="openai"))
+    bench.map(MODELS["chat"], 10, prompt="another {{ item }}")
+    assert await bench.go() == "failed"
+    assert bench.work.state.error is not None and "a day is spent" in bench.work.state.error["message"]
+
+
+async def test_a_cancel_finds_the_batch_whose_answer_was_lost(
+    bench: Batched, server: BatchServer, model: str
+) -> None:
+    """P12, Done-when 7: cancelled while it was not known whether there is a batch."""
+    server.hold()
+    server.finished = 1
+    server.faults = [Fault("POST", "batches", 500, done=True), Fault("GET", "batches", 503, times=10**6)]
+    bench.map(model, llm={"retry": {"max_attempts": 20, "initial_delay": 0.05, "max_delay": 0.05}})
+    async with bench.worker() as work:
+        going = asyncio.create_task(drive(work))
+        await asyncio.to_thread(server.wait_for, 1)
+        await until(lambda: sum(method == "GET" for method, _, _ in server.asked) > 1)
+        bench.store.request(RUN, [draft("run.cancel_requested", by="me")])
+        work.cancel_hint()
+        await until(lambda: work.state.cancel_requested)
+        server.faults = []
+        if model.startswith("anthropic"):
+            server.release()  # which batch it is shows only once it has ended
+        assert await going == "cancelled"
+    ended = [made.ended for made in server.batches()]
+    if model.startswith("openai"):
+        assert ended == ["cancelled"] and sorted(read_history(bench.store, RUN).rows["m"].indexes()) == [0]
+    assert len(ended) == 1
+
+
 def _used(made: str) -> dict[str, int]:
     return {"prompt_tokens": 10, "completion_tokens": 90, "total_tokens": 100}
 

@@ -34,6 +34,7 @@ def pipeline(**task: Any) -> Any:
         ({"prompt": None, "source": "def inference(ctx): pass"}, "is for prompt tasks"),
         ({"prompt": None}, "is for prompt tasks"),
         ({"mode": "bulk"}, "mode"),
+        ({"tools": ["files.read"]}, "do not go together"),
         ({"mode": True}, "mode"),
         ({"mode": ["batch"]}, "mode"),
     ],
