@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from po_jupyter.engine import telling
-from po_jupyter.engine.budget import reserved
+from po_jupyter.engine.budget import Hold, reserved
+from po_jupyter.engine.spending import Amount, amount_of
 from po_jupyter.errors import ModelError, ModelRateLimited
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message
+from po_jupyter.llm.journal import OnAgain
 from po_jupyter.model.event import draft
 from po_jupyter.model.pipeline import LLM, CallRetry, Task
 from po_jupyter.model.usage import Usage
@@ -116,13 +118,27 @@ class Calls:
         if work.budget is None or self._scope.is_recorded(request, stage=stage, round=frame.round):
             # What was answered was paid for, and counted when the run was loaded: it needs no room.
             return await self._chat(request, stage, frame, stream, retry)
+        budget = work.budget
+        hold: Hold | None
         with frame.waiting():
-            hold = await work.budget.reserve(request, frame.task.name)
+            hold = await budget.reserve(request, frame.task.name)
         token = reserved.set(hold.worst)
+        tries = Amount()  # what is known of those that were settled
+
+        async def again(error: ModelError) -> None:
+            nonlocal hold, tries
+            assert hold is not None
+            said = error.details.get("usage")
+            usage = Usage.model_validate(said) if said else None
+            tries = tries.plus(amount_of(said, hold.worst))
+            over, hold = hold, None
+            with frame.waiting():
+                hold = await budget.renew(over, usage)
+
         before = self._scope.usage
         used: Usage | None = None
         try:
-            response = await self._chat(request, stage, frame, stream, retry)
+            response = await self._chat(request, stage, frame, stream, retry, again)
             used = Usage() if response.replayed else response.usage  # a replay was counted at the loading
             return response
         except ModelError as error:
@@ -133,10 +149,17 @@ class Calls:
             if used is None and self._scope.usage is before and not self._scope.in_flight:
                 used = self._scope.given_up()  # stopped while nothing of it was in flight
             reserved.reset(token)
-            work.budget.settle(hold, used)
+            if hold is not None:
+                budget.settle(hold, used, before=tries)
 
     async def _chat(
-        self, request: ChatRequest, stage: str, frame: Frame, stream: bool, retry: CallRetry | None
+        self,
+        request: ChatRequest,
+        stage: str,
+        frame: Frame,
+        stream: bool,
+        retry: CallRetry | None,
+        again: OnAgain | None = None,
     ) -> ChatResponse:
         work = self._work
         task = frame.task.name
@@ -172,4 +195,5 @@ class Calls:
             retry=retry or self._settings.retry,
             on_text=on_text,
             on_wait=on_wait,
+            on_again=again,
         )

@@ -17,7 +17,8 @@ through it again asks anew without an unknown outcome.
 
 What a journal has to keep, in this order of time:
 
-* `intent` returns when the record is durable. Then, and only then, the request is sent.
+* `intent` returns when the record is durable. Then, and only then, the request is sent. A further try has an
+  intent of its own when the one before may have been billed: it timed out, or its connection broke.
 * `response` may return before it is durable, if it is ordered: no later commit of the run (an outcome of an
   item, a checkpoint) may become durable without it. A crash in between makes the call an unknown outcome.
 """
@@ -162,6 +163,7 @@ class MemoryJournal:
 
 OnDone: TypeAlias = Callable[[CallDone], None]
 OnUnknown: TypeAlias = Callable[[CallKey], None]
+OnAgain: TypeAlias = Callable[[ModelError], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,11 +228,14 @@ class CallScope:
         retry: CallRetry | None = None,
         on_text: OnText | None = None,
         on_wait: OnWait | None = None,
+        on_again: OnAgain | None = None,
     ) -> ChatResponse:
         """Ask, or replay. Raises a ModelError, the recorded one when the call failed before.
 
         `on_text` gets the pieces as they come; a second try after a broken stream starts again from the first
         piece, so a caller that shows text clears it on `on_wait`. A replay hands over the whole text at once.
+        `on_again` is awaited before a try that follows one which was, or may have been, billed; what it raises
+        ends the call.
         """
         journal = self._chat.journal
         key = self._key(request, stage, round)
@@ -249,14 +254,24 @@ class CallScope:
         self.in_flight += 1
         lost: list[Usage] = []  # by attempts that broke in the middle of their answer
         sent = False  # and not answered: what ends now may have been billed
+        failed: ModelError | None = None  # the try before
 
         async def send() -> ChatResponse:
-            nonlocal sent
+            nonlocal sent, failed, intents
+            if failed is not None:
+                unknown, sent = failed.may_be_billed, failed.may_be_billed
+                if on_again is not None and (unknown or "usage" in failed.details):
+                    await on_again(failed)
+                if unknown:  # the try before stays an intent without an answer, and this one has its own
+                    intents += 1
+                    if self._chat.on_unknown is not None:
+                        self._chat.on_unknown(key)
+                    await journal.intent(name, {"model": request.model, "stage": stage, "intents": intents})
             sent = True
             try:
                 return await provider.chat(request, on_text=on_text)
-            except ModelError:
-                sent = False
+            except ModelError as error:
+                sent, failed = error.may_be_billed, error
                 raise
 
         def waited(attempt: int, delay: float, error: ModelError) -> None:
@@ -347,11 +362,14 @@ def _with_lost(usage: Usage, lost: list[Usage]) -> Usage:
 
 
 def _usage_of_error(error: Exception, request: ChatRequest) -> Usage:
-    """What a failed call used: a truncated answer was paid for, a refused connection was not."""
+    """What a failed call used: a truncated answer was paid for, a refused connection was not, and of a timeout
+    nobody knows."""
     details = getattr(error, "details", {})
     said = details.get("usage")
     if not isinstance(said, Mapping):
-        return Usage(calls=1)
+        if not isinstance(error, ModelError) or not error.may_be_billed:
+            return Usage(calls=1)
+        said = Usage(calls=1, unknown=1).to_json()
     usage = priced(Usage.model_validate(said), request.model, str(details.get("model") or ""))
     details["usage"] = usage.to_json()
     return usage

@@ -31,7 +31,7 @@ map.progress        {done, failed, in_flight, reused, usage}    absolute; `usage
 item.failed         {error}                             (task, item)
 call.retry          {attempt, delay, error, stage}
 call.done           {usage, model, seconds, stage, cached}
-call.unknown        {stage, usage}                      an intent without a response after a crash
+call.unknown        {stage, usage}                      sent, and the answer lost (a crash, a timeout): sent again
 call.withdrawn      {stage, usage}                      given up between two tries, nothing in flight; what those used
 budget.warning      {scope, used, budget, fraction}     80 % are used; scope `run`, `day` or a task's name
 

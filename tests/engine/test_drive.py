@@ -306,7 +306,9 @@ async def test_drain_does_not_wait_for_a_retry(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("end", ["drain", "cancel"])
-async def test_a_wait_between_tries_of_a_call_is_cut_short_and_nothing_is_unknown(bench: Bench, end: str) -> None:
+async def test_a_wait_between_tries_of_a_call_is_cut_short_and_nothing_is_unknown(
+    bench: Bench, end: str
+) -> None:
     """DESIGN 5, P3: nothing is in flight in such a wait; the call is withdrawn, not lost, and asked anew."""
     busy = ModelUnavailable("busy", details={"usage": {"input_tokens": 7, "calls": 1}})
     bench.fake = Fake([busy])
