@@ -208,6 +208,13 @@ class Settings(BaseModel):
     retention_every: Annotated[float, Field(gt=0, le=365)] = Field(
         default=1, description="Days between two cleanings."
     )
+    cache_max_bytes: Annotated[int, Field(ge=0)] = Field(
+        default=1024**3,
+        description="How large the cache of models' answers may be; then the oldest go. 0: no answer is kept or used.",
+    )
+    cache_days: Days = Field(
+        default=30, description="Days after which an answer in the cache is not used any more. 0: never."
+    )
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)
 
     def source_of(self, name: str) -> str:

@@ -65,7 +65,9 @@ def usage(days: int, by_model: bool, as_json: bool) -> int:
         base.table(["state", "runs", "room"], rows)
     else:
         base.say("no runs")
-    parts = [f"{name} {size(disk[name])}" for name in ("store", "files", "blobs", "logs") if disk.get(name)]
+    parts = [
+        f"{name} {size(disk[name])}" for name in ("store", "files", "blobs", "cache", "logs") if disk.get(name)
+    ]
     free = f"   free on the disk: {size(disk['free'])}" if disk.get("free") is not None else ""
     base.say(f"on the disk: {', '.join(parts) or 'nothing'}{free}")
     return 0
@@ -91,6 +93,8 @@ def _used(found: dict[str, Any], days: int, by_model: bool) -> None:
 
 def _line(used: dict[str, Any]) -> list[str]:
     counts = [f"{used[name]:,}" for name in ("calls", "input_tokens", "output_tokens")]
+    if used.get("cached_calls"):
+        counts[0] += f" + {used['cached_calls']:,} from the cache"
     return [*counts, fmt.bill(used["cost"], used["unpriced"], used["unknown"])]
 
 
@@ -103,9 +107,10 @@ def _line(used: dict[str, Any]) -> list[str]:
     "--state", multiple=True, type=click.Choice(_ENDED),
     help="Runs of this state (repeatable); by default only done: the others can be resumed.",
 )  # fmt: skip
+@click.option("--cache", is_flag=True, help="Forget the cached answers of models, and delete no run.")
 @click.option("--dry-run", is_flag=True, help="Say what would go, delete nothing.")
 @base.JSON
-def clean(older_than: float | None, state: tuple[str, ...], dry_run: bool, as_json: bool) -> int:
+def clean(older_than: float | None, state: tuple[str, ...], cache: bool, dry_run: bool, as_json: bool) -> int:
     """Delete old runs and give their room back.
 
     Without --older-than, what the settings retention_* say; that happens once a day by itself. Runs that have
@@ -113,9 +118,19 @@ def clean(older_than: float | None, state: tuple[str, ...], dry_run: bool, as_js
     """
     if state and older_than is None:
         raise click.UsageError("--state needs --older-than, for example --older-than 30d")
-    found = base.connect(start=not dry_run).clean(dry_run=dry_run, older_than=older_than, states=state)
+    if cache and (state or older_than is not None):
+        raise click.UsageError("--cache is about answers, --older-than and --state are about runs")
+    client = base.connect(start=not dry_run)
+    found = client.clean(dry_run=dry_run, older_than=older_than, states=state, cache=cache)
     if as_json:
         base.dump(found)
+        return 0
+    if cache:
+        gone = found["cache"]
+        word = "would be forgotten" if dry_run else "forgotten"
+        base.say(
+            f"{gone['answers']:,} cached answer{'s' if gone['answers'] != 1 else ''} {word}, {size(gone['bytes'])}"
+        )
         return 0
     runs = found["runs"]
     if runs:

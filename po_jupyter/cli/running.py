@@ -24,6 +24,10 @@ _FOLLOW = click.option(
 )
 _LIMIT = click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N rows of a map.")
 _FRESH = click.option("--fresh", is_flag=True, help="Ask the models anew; use no cached answer.")
+_CACHE = click.option(
+    "--cache", type=click.Choice(["false", "refresh"]),
+    help="false: use and keep no cached answer. refresh: use none, keep the new ones (as --fresh).",
+)  # fmt: skip
 _MODEL = click.option("--model", metavar="REF", help="The model, as provider:model.")
 _BUDGET = click.option(
     "--budget", type=base.MONEY, multiple=True, metavar="USD|TASK=USD", help="Stop before more is spent."
@@ -45,6 +49,7 @@ _KEY = click.option("--key", "idempotency_key", metavar="TEXT", help="The same k
 @_BUDGET
 @_LIMIT
 @_FRESH
+@_CACHE
 @_PRIORITY
 @_KEY
 @_DRY
@@ -57,6 +62,7 @@ def run(
     budget: tuple[tuple[str, float], ...],
     limit: int | None,
     fresh: bool,
+    cache: str | None,
     priority: int | None,
     idempotency_key: str | None,
     dry_run: bool,
@@ -86,7 +92,15 @@ def run(
         inputs.need_code(found)
         limits = base.budget_of(budget)
         started = _submit(
-            client, found, data, budget=limits, limit=limit, fresh=fresh, key=idempotency_key, priority=priority
+            client,
+            found,
+            data,
+            budget=limits,
+            limit=limit,
+            fresh=fresh,
+            cache=cache,
+            key=idempotency_key,
+            priority=priority,
         )
     return _watch(started, follow, as_json)
 
@@ -95,6 +109,7 @@ def run(
 @click.argument("seed")
 @_LIMIT
 @_FRESH
+@_CACHE
 @_PRIORITY
 @_KEY
 @_FOLLOW
@@ -103,6 +118,7 @@ def submit(
     seed: str,
     limit: int | None,
     fresh: bool,
+    cache: str | None,
     priority: int | None,
     idempotency_key: str | None,
     follow: bool,
@@ -125,7 +141,14 @@ def submit(
     with inputs.located(envelope.pipeline):
         inputs.need_code(found)
         started = _submit(
-            client, found, envelope, limit=limit, fresh=fresh, key=idempotency_key, priority=priority
+            client,
+            found,
+            envelope,
+            limit=limit,
+            fresh=fresh,
+            cache=cache,
+            key=idempotency_key,
+            priority=priority,
         )
     return _watch(started, follow, as_json)
 
@@ -138,6 +161,7 @@ def _submit(
     budget: dict[str, Any] | None = None,
     limit: int | None,
     fresh: bool,
+    cache: str | None,
     key: str | None,
     priority: int | None,
 ) -> Run:
@@ -148,6 +172,7 @@ def _submit(
         budget=budget,
         limit=limit,
         fresh=fresh,
+        cache=False if cache == "false" else "refresh" if cache else None,
         priority=priority,
     )
 

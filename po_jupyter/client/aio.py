@@ -264,10 +264,16 @@ class AsyncClient:
         return await self._wire.json("GET", "usage", params=_params(days=days))
 
     async def clean(
-        self, *, dry_run: bool = False, older_than: float | None = None, states: Sequence[str] = ()
+        self,
+        *,
+        dry_run: bool = False,
+        older_than: float | None = None,
+        states: Sequence[str] = (),
+        cache: bool = False,
     ) -> dict[str, Any]:
-        """Delete old ended runs: `{runs, bytes, returned, dry_run}`. `older_than` is in days."""
-        body = _params(dry_run=dry_run, older_than=older_than, states=list(states) or None)
+        """Delete old ended runs: `{runs, bytes, returned, dry_run}`. `older_than` is in days. With `cache` the
+        cached answers of models instead: `{..., cache: {answers, bytes}}`."""
+        body = _params(dry_run=dry_run, older_than=older_than, states=list(states) or None, cache=cache or None)
         return await self._wire.json("POST", "clean", body=body, safe=dry_run)
 
     async def audit(

@@ -10,7 +10,7 @@ import sys
 import weakref
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, Literal, TextIO, TypeVar
 
 from po_jupyter.client import loop
 from po_jupyter.client.aio import AsyncClient, Endpoint
@@ -121,6 +121,7 @@ class Client:
         idempotency_key: str | None = None,
         limit: int | None = None,
         fresh: bool = False,
+        cache: Literal[False, "refresh"] | None = None,
         budget: float | Budget | Mapping[str, Any] | None = None,
         interpreter: str | None = None,
         cwd: str | None = None,
@@ -131,7 +132,8 @@ class Client:
         `pipeline` is a `Pipeline`, its dict, YAML text or the name of a registered one. `seed` is the
         data: a dict, a list of rows, a DataFrame, or a whole `Seed`; rows of more than 1 MB travel as a file,
         once for all runs. `limit` runs only the first rows of maps;
-        `fresh` ignores the cache; `budget` is US dollars or a `Budget`. Python tasks run with `interpreter` in
+        `fresh` (or `cache="refresh"`) asks the models anew and keeps what they say for later runs, `cache=False`
+        neither uses nor keeps answers; `budget` is US dollars or a `Budget`. Python tasks run with `interpreter` in
         `cwd`; by default this process's own when the orchestrator is on this machine.
         The same `idempotency_key` with the same content gives the same run; with another one it is a Conflict.
         """
@@ -141,7 +143,8 @@ class Client:
         if interpreter is None and self.aio.endpoint.is_local and _has_code(given):
             interpreter = sys.executable
             cwd = cwd or os.getcwd()
-        options = {k: v for k, v in {"limit": limit, "fresh": fresh or None}.items() if v is not None}
+        given_options = {"limit": limit, "fresh": fresh or None, "cache": cache}
+        options = {k: v for k, v in given_options.items() if v is not None}
         extras = {
             "idempotency_key": idempotency_key,
             "budget": budget_body(budget),
@@ -203,13 +206,21 @@ class Client:
         return self._call(self.aio.usage(days))
 
     def clean(
-        self, *, dry_run: bool = False, older_than: float | None = None, states: Sequence[str] = ()
+        self,
+        *,
+        dry_run: bool = False,
+        older_than: float | None = None,
+        states: Sequence[str] = (),
+        cache: bool = False,
     ) -> dict[str, Any]:
         """Delete old ended runs with all that is theirs: `{runs, bytes, returned, dry_run}`.
 
         `older_than` is in days, of `states` (by default only `done`: the others can be resumed). Without it,
-        what retention's settings say. `dry_run` says what would go and deletes nothing.
+        what retention's settings say. `dry_run` says what would go and deletes nothing. `cache` forgets your
+        cached answers of models, and no run; `cache: {answers, bytes}` then says how many.
         """
+        if cache:
+            return self._call(self.aio.clean(dry_run=dry_run, older_than=older_than, states=states, cache=True))
         done: dict[str, Any] = {"runs": [], "bytes": 0, "returned": 0}
         more = True
         while more:  # a long cleaning is several requests

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from po_jupyter.engine import telling
 from po_jupyter.engine.budget import Hold, reserved
+from po_jupyter.engine.caching import cache_mode
 from po_jupyter.engine.spending import Amount, amount_of
 from po_jupyter.errors import ModelError, ModelRateLimited
-from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message
-from po_jupyter.llm.journal import OnAgain
+from po_jupyter.llm.chat import CacheMode, ChatRequest, ChatResponse, Message, OnText
 from po_jupyter.model.event import draft
 from po_jupyter.model.pipeline import LLM, CallRetry, Task
 from po_jupyter.model.usage import Usage
@@ -18,6 +18,7 @@ from po_jupyter.model.usage import Usage
 if TYPE_CHECKING:
     from po_jupyter.engine.lifecycle import Frame
     from po_jupyter.engine.work import Work
+    from po_jupyter.llm.journal import Asking, OnAgain
 
 _DEFAULT_RETRY = CallRetry()
 
@@ -38,14 +39,25 @@ class ModelSettings:
 
 
 class Calls:
-    """Journal, budget, retries and streamed text of one attempt."""
+    """Journal, cache, budget, retries and streamed text of one attempt.
 
-    __slots__ = ("_scope", "_settings", "_work")
+    `again`: it is not the first, so the cache answers nothing.
+    """
+
+    __slots__ = ("_again", "_scope", "_settings", "_work")
 
     def __init__(
-        self, work: Work, task: Task, settings: ModelSettings, *, attempt: int, item: int | None = None
+        self,
+        work: Work,
+        task: Task,
+        settings: ModelSettings,
+        *,
+        attempt: int,
+        item: int | None = None,
+        again: bool = False,
     ) -> None:
         self._work = work
+        self._again = again
         self._settings = settings
         self._scope = work.chat.scope(task.name, item=item, attempt=attempt)
 
@@ -60,6 +72,14 @@ class Calls:
         """Calls that were stopped before their answer came: unknown, once the attempt is over."""
         return self._scope.in_flight
 
+    def keep(self) -> None:
+        """The attempt succeeded: later runs may use its answers."""
+        self._scope.keep()
+
+    def drop(self) -> None:
+        """The attempt failed: nobody gets its answers."""
+        self._scope.drop()
+
     def request(
         self,
         messages: tuple[Message, ...],
@@ -70,6 +90,7 @@ class Calls:
         temperature: float | None = None,
         max_tokens: int | None = None,
         stop: tuple[str, ...] = (),
+        cache: CacheMode | None = None,
     ) -> ChatRequest:
         """A request with what is left out filled in from the task's settings."""
         defaults = self._settings
@@ -83,22 +104,12 @@ class Calls:
             stop,
             defaults.timeout,
             defaults.api,
+            cache=cache,
         )
 
     def again(self, request: ChatRequest, answer: str, words: str) -> ChatRequest:
         """The request that follows an answer which did not fit."""
-        messages = (*request.messages, Message("assistant", answer), Message("user", words))
-        return ChatRequest(
-            request.model,
-            messages,
-            request.temperature,
-            request.max_tokens,
-            request.schema,
-            request.json,
-            request.stop,
-            request.timeout,
-            request.api,
-        )
+        return request.then(Message("assistant", answer), Message("user", words))
 
     async def chat(
         self,
@@ -109,15 +120,22 @@ class Calls:
         stream: bool = False,
         retry: CallRetry | None = None,
     ) -> ChatResponse:
-        """Ask, or replay. `retry` stands for the task's `llm.retry`.
+        """Ask, or replay. `retry` stands for the task's `llm.retry`, the request's `cache` for the task's.
 
         Raises ModelError or BudgetExceeded, and an Interrupt before anything is sent.
         """
         work = self._work
         work.checkpoint()
-        if work.budget is None or self._scope.is_recorded(request, stage=stage, round=frame.round):
-            # What was answered was paid for, and counted when the run was loaded: it needs no room.
-            return await self._chat(request, stage, frame, stream, retry)
+        mode = cache_mode(frame.task, work.options, again=self._again, given=request.cache)
+        call = self._scope.call(request, stage=stage, round=frame.round, cache=mode)
+        on_text = self._on_text(frame) if stream else None
+        known = await self._scope.recall(call, on_text=on_text)
+        if known is not None:
+            return known  # it was paid for: it needs no room in any budget
+        if mode:
+            work.checkpoint()  # the cache took its time
+        if work.budget is None:
+            return await self._ask(call, frame, on_text, retry)
         budget = work.budget
         hold: Hold | None
         with frame.waiting():
@@ -138,8 +156,8 @@ class Calls:
         before = self._scope.usage
         used: Usage | None = None
         try:
-            response = await self._chat(request, stage, frame, stream, retry, again)
-            used = Usage() if response.replayed else response.usage  # a replay was counted at the loading
+            response = await self._ask(call, frame, on_text, retry, again)
+            used = response.usage
             return response
         except ModelError as error:
             said = error.details.get("usage")
@@ -152,23 +170,28 @@ class Calls:
             if hold is not None:
                 budget.settle(hold, used, before=tries)
 
-    async def _chat(
+    def _on_text(self, frame: Frame) -> OnText | None:
+        work = self._work
+        # Pieces of answers that come at the same time would only mix.
+        if frame.index is not None or self._scope.in_flight or not work.watched():
+            return None
+
+        def on_text(piece: str) -> None:
+            said = {"task": frame.task.name, "text": piece, "round": frame.round, "attempt": frame.attempt}
+            work.say(said)
+
+        return on_text
+
+    async def _ask(
         self,
-        request: ChatRequest,
-        stage: str,
+        call: Asking,
         frame: Frame,
-        stream: bool,
+        on_text: OnText | None,
         retry: CallRetry | None,
         again: OnAgain | None = None,
     ) -> ChatResponse:
         work = self._work
-        task = frame.task.name
-        on_text = None
-        # Pieces of answers that come at the same time would only mix.
-        if stream and frame.index is None and not self._scope.in_flight and work.watched():
-
-            def on_text(piece: str) -> None:
-                work.say({"task": task, "text": piece, "round": frame.round, "attempt": frame.attempt})
+        task, request, stage = frame.task.name, call.request, call.key.stage
 
         def on_wait(attempt: int, delay: float, error: ModelError) -> None:
             if isinstance(error, ModelRateLimited):
@@ -188,12 +211,6 @@ class Calls:
                 )
             )
 
-        return await self._scope.chat(
-            request,
-            stage=stage,
-            round=frame.round,
-            retry=retry or self._settings.retry,
-            on_text=on_text,
-            on_wait=on_wait,
-            on_again=again,
+        return await self._scope.ask(
+            call, retry=retry or self._settings.retry, on_text=on_text, on_wait=on_wait, on_again=again
         )

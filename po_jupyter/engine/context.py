@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from po_jupyter.engine.interrupts import Stopped
 from po_jupyter.engine.parallel import ask_all, retry_of
 from po_jupyter.errors import InvalidInput, OutputInvalid
-from po_jupyter.llm.chat import ChatRequest, Message
+from po_jupyter.llm.chat import CacheMode, ChatRequest, Message
 from po_jupyter.llm.structured import answer_schema, parse_json, reask
 from po_jupyter.model.pipeline import CallRetry
 from po_jupyter.model.usage import Usage
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from po_jupyter.engine.io import TaskIo
     from po_jupyter.engine.lifecycle import Flags, Frame
 
-_REQUEST = ("system", "model", "schema", "json", "temperature", "max_tokens", "stop")
+_REQUEST = ("system", "model", "schema", "json", "temperature", "max_tokens", "stop", "cache")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +85,13 @@ class TaskLlm:
         temperature: float | None = None,
         max_tokens: int | None = None,
         stop: Sequence[str] = (),
+        cache: CacheMode | None = None,
     ) -> Any:
         """An `Answer` to a prompt, or to messages `[{role, content}]`.
 
         With `schema` (or `json`) the answer's `value` is the JSON in it; an answer that does not fit is asked
-        for again, `refine.max_attempts` times. What is left out comes from the task's and pipeline's `llm`.
+        for again, `refine.max_attempts` times. What is left out comes from the task's and pipeline's `llm`. `cache`:
+        whether an earlier run's answer to the same will do, as a task's `cache`.
         Raises a ModelError, OutputInvalid or AnswerUnreadable.
         """
         request = self._request(
@@ -101,6 +103,7 @@ class TaskLlm:
             temperature=temperature,
             max_tokens=max_tokens,
             stop=stop,
+            cache=cache,
         )
         return self._here_or_there(self._ask(request, stream=True))
 
@@ -155,9 +158,12 @@ class TaskLlm:
         temperature: float | None = None,
         max_tokens: int | None = None,
         stop: Sequence[str] = (),
+        cache: CacheMode | None = None,
     ) -> ChatRequest:
         if not isinstance(prompt, Sequence):
             raise InvalidInput(f"a prompt is text or a list of messages, not {type(prompt).__name__}")
+        if not (cache is None or isinstance(cache, bool) or cache == "refresh"):
+            raise InvalidInput(f"`cache` is True, False or 'refresh', not {cache!r:.40}")
         given = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
         if system is not None:
             given.insert(0, {"role": "system", "content": system})
@@ -170,6 +176,7 @@ class TaskLlm:
             temperature=temperature,
             max_tokens=max_tokens,
             stop=tuple(stop),
+            cache=cache,
         )
 
     def _here_or_there(self, work: Coroutine[Any, Any, Any]) -> Any:

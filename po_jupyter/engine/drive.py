@@ -83,6 +83,7 @@ class _Driver:
     async def _end(self, end: End) -> str | None:
         work = self.work
         if end.state != "waiting":
+            await work.flush_cache()
             await work.commit(end_event(end), state=end.state, release=True)
             return end.state
         # A decision that was written just before `waiting` was woken nobody: look once more before letting go.

@@ -129,11 +129,11 @@ class _Map:
     async def _reuse(self) -> None:
         """Take over what earlier runs paid for; say that this run has outcomes to take, too."""
         work, task = self.work, self.task
-        if self.definition is None or task.cache is False:
+        if self.definition is None or task.cache is False or work.options.get("cache") is False:
             return
         runs = await asyncio.to_thread(announce, work.store, self.definition, work.run)
-        again = task.cache == "refresh" or work.options.get("fresh") or work.state.tasks[task.name].cleared_at
-        if again or not runs:
+        refresh = "refresh" in (task.cache, work.options.get("cache")) or work.options.get("fresh")
+        if refresh or work.state.tasks[task.name].cleared_at or not runs:
             return
         wanted = await asyncio.to_thread(self._wanted)
         chunks = find(work.store, runs, wanted, self.looks)
@@ -207,7 +207,8 @@ class _Map:
         usage = Tally()
         while True:
             row_attempt += 1
-            calls = work.calls(task, self.attempt * _ROW_ATTEMPTS + row_attempt, index)
+            again = self.attempt > 1 or row_attempt > 1
+            calls = work.calls(task, self.attempt * _ROW_ATTEMPTS + row_attempt, index, again=again)
             frame = Frame(task, row_attempt, copied(item) if python else item, index)
             correlation.place.set(frame.where)
             ended = False
@@ -235,11 +236,13 @@ class _Map:
                 if self.looks is not None and self.looks.unknown:
                     await asyncio.to_thread(self.looks.fill)
                 self._outcome(index, key, usage, output, None)
+                calls.keep()
                 break
             finally:
                 if not ended:
                     self._given_up(index, frame, calls)
             usage.add(calls.usage)
+            calls.drop()
             telling.row_failed(work, task, index, row_attempt, error)
             if isinstance(error, BudgetExceeded | ModelKeyError):
                 # Not this row's fault, and no other row would do better: it stays open for a resume.

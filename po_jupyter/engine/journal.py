@@ -79,6 +79,8 @@ class StoreJournal:
     async def response(self, key: str, answer: Mapping[str, Any], call: CallDone) -> None:
         """See `llm.journal.Journal`. Queued, in order: an outcome that follows cannot be durable without it."""
         record: dict[str, Any] = {"key": key, "kind": "response", "ok": answer["ok"]}
+        if call.cached:
+            record |= {"cached": True, "model": call.model}  # no intent says which
         payloads: tuple[Any, ...] = ()
         if answer["ok"]:
             said = dict(answer["response"])
@@ -96,7 +98,7 @@ class StoreJournal:
                 model=call.model,
                 seconds=round(call.seconds, 3),
                 stage=call.key.stage,
-                cached=False,
+                cached=call.cached,
             )
             if call.error:
                 done["data"]["error"] = call.error

@@ -26,6 +26,7 @@ from po_jupyter.engine.state import RunState, fold
 from po_jupyter.engine.templates import Rows, base_names
 from po_jupyter.engine.threads import Threads
 from po_jupyter.errors import StoreError
+from po_jupyter.llm.cache import Answers, CallCache
 from po_jupyter.llm.chat import Provider
 from po_jupyter.llm.journal import JournaledChat
 from po_jupyter.model.event import draft
@@ -83,6 +84,7 @@ class Work:
     say       gets ephemeral notes `{task, text, round, attempt}`: pieces of an answer as they come
     watched   answers whether somebody looks; text is streamed only then
     committed is told each new head of the run, on the loop, after it became durable
+    answers   is where the cache of calls has its rows (None: there is no cache); see `CallCache` for `base_url`
     """
 
     def __init__(
@@ -99,6 +101,8 @@ class Work:
         committed: Callable[[Head], None] | None = None,
         run_dir: Path | None = None,
         worker: Mapping[str, Any] | None = None,
+        answers: Answers | None = None,
+        base_url: Callable[[str], str | None] = lambda ref: "",
     ) -> None:
         self.store = store
         self.lease = lease
@@ -131,8 +135,15 @@ class Work:
         )  # what tasks ask of the run is checked and committed one after the other
         self.budget = budget_of(self)
         self.journal = StoreJournal(self, history)
+        self.cache = (
+            CallCache(answers, owner=self.state.owner, run=self.run, base_url=base_url) if answers else None
+        )
         self.chat = JournaledChat(
-            providers.get, self.journal, retry_after_cap=settings.retry_after_cap, sleep=self.sleep
+            providers.get,
+            self.journal,
+            retry_after_cap=settings.retry_after_cap,
+            cache=self.cache,
+            sleep=self.sleep,
         )
         self._committer = GroupCommitter(
             store,
@@ -216,6 +227,11 @@ class Work:
         """Wait until everything said so far is durable."""
         self._send()
         await self._committer.flush()
+
+    async def flush_cache(self) -> None:
+        """Have answers in the cache before the run is seen to end: the next one may start at once."""
+        if self.cache is not None:
+            await self.cache.flush()
 
     def _take(self, events: tuple[dict[str, Any], ...]) -> tuple[list[dict[str, Any]], str | None]:
         if self._linger is not None:
@@ -345,13 +361,14 @@ class Work:
         """The outputs that a task may use: of every task that is finished for sure when it starts."""
         return Outputs(self, task.name)
 
-    def calls(self, task: Task, attempt: int, item: int | None = None) -> Calls:
-        """The calls of one attempt of a task or a row."""
+    def calls(self, task: Task, attempt: int, item: int | None = None, *, again: bool | None = None) -> Calls:
+        """The calls of one attempt of a task or a row; `again`: it is not the first (default: by its number)."""
         settings = self._models.get(task.name)
         if settings is None:
             settings = self._models[task.name] = ModelSettings(self, task)
             admit(self, task)
-        return Calls(self, task, settings, attempt=attempt, item=item)
+        again = attempt > 1 if again is None else again
+        return Calls(self, task, settings, attempt=attempt, item=item, again=again)
 
     def prompt_task(self, task: Task) -> PromptTask:
         """The compiled prompt task. Raises TemplateFailed."""
@@ -400,6 +417,8 @@ class Work:
         self.threads.close()
         descriptors.release()
         await self._committer.close()
+        if self.cache is not None:
+            await self.cache.aclose()
         if self.budget is not None:
             await self.budget.aclose()
 

@@ -29,10 +29,11 @@ _STARTING = {
     "budget": Option("money", "USD"),
     "limit": Option("number", "N"),
     "fresh": Option("flag"),
+    "cache": Option("choice", "false|refresh"),
 }
 _DRY = {"dry-run": Option("flag")}
 _PIPELINE = {"run": Option("flag"), "seed": _SEED, **_STARTING, **_DRY}
-_NEEDS_RUN = ("out", "limit", "fresh")
+_NEEDS_RUN = ("out", "limit", "fresh", "cache")
 _VERBS: dict[str, tuple[list[str], dict[str, Option]]] = {
     "run": (["NAME"], {"seed": _SEED, **_STARTING, **_DRY}),
     "estimate": (
@@ -102,14 +103,15 @@ class PoMagics(Magics):
         """Define a pipeline in YAML, and run it with --run.
 
         %%po_pipeline NAME [--run] [--seed EXPR] [--out VAR] [--wait] [--model REF] [--budget USD] [--limit N]
-        [--fresh] [--dry-run]
+        [--fresh] [--cache false|refresh] [--dry-run]
         """
         from po_jupyter.model.reading import line_finder, read_pipeline
 
         given = parse(line, "%%po_pipeline", ["NAME"], _PIPELINE)
         dry = bool(given.get("dry-run"))
         runs = bool(given.get("run") or given.get("wait")) and not dry
-        stray = next((name for name in _NEEDS_RUN if given.get(name) and not runs and not dry), None)
+        asked = [name for name in _NEEDS_RUN if given.get(name) is not None]
+        stray = asked[0] if asked and not runs and not dry else None
         if stray is not None:
             raise CellError(f"`--{stray}` does something only together with `--run`")
         find = line_finder(cell)
@@ -199,7 +201,12 @@ class PoMagics(Magics):
 
     def _start(self, pipeline: Pipeline, seed: Any, given: Given) -> Run:
         run = self.session.client().submit(
-            pipeline, seed, limit=given.get("limit"), fresh=bool(given.get("fresh")), budget=given.get("budget")
+            pipeline,
+            seed,
+            limit=given.get("limit"),
+            fresh=bool(given.get("fresh")),
+            cache=given.get("cache"),
+            budget=given.get("budget"),
         )
         return self._follow(run, given)
 

@@ -15,6 +15,8 @@ __all__ = ["Api", "ChatRequest", "ChatResponse", "Effort", "Image", "Message", "
 
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 Api: TypeAlias = Literal["responses", "chat"]
+# True: read and write; "refresh": only write; False: neither. See `llm.cache`.
+CacheMode: TypeAlias = Literal["refresh"] | bool
 Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 OnText: TypeAlias = Callable[[str], None]
 
@@ -70,6 +72,7 @@ class ChatRequest:
     seed         for answers that repeat, where the provider has it (Anthropic and the Responses API do not)
     effort       how much a model that reasons should; None: the provider's own default. Models that do not
                  reason are not told
+    cache        how this call uses the cache of calls; None: as its task says. Like `timeout` no part of its name
     """
 
     model: str
@@ -85,6 +88,7 @@ class ChatRequest:
     tool_choice: str = ""
     seed: int | None = None
     effort: Effort | None = None
+    cache: CacheMode | None = field(default=None, compare=False)
     _hash: str = field(default="", init=False, compare=False, repr=False)
 
     @property

@@ -1,6 +1,7 @@
 """The call journal (P3): no recorded call is ever sent twice.
 
     lookup ── an answer is there ──────────────────────────────► the answer, replayed (nothing is sent)
+       ├───── nothing is there, but in the cache of calls (`llm.cache`) ──► response ──► the answer
        ├───── nothing is there ──► intent (durable) ──► send with retries ──► response ──► the answer
        └───── an intent without an answer: a crash came between. Unknown outcome: told, counted, sent again.
 
@@ -32,7 +33,8 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from po_jupyter.errors import ModelError, from_json
-from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText, Provider
+from po_jupyter.llm.cache import CallCache, Place, keepable
+from po_jupyter.llm.chat import CacheMode, ChatRequest, ChatResponse, OnText, Provider
 from po_jupyter.llm.pricing import priced
 from po_jupyter.llm.retry import RETRY_AFTER_CAP, OnWait, with_retry
 from po_jupyter.model.pipeline import CallRetry
@@ -116,7 +118,8 @@ class Journal(Protocol):
 class CallDone(NamedTuple):
     """A finished call, for events and sums.
 
-    `seconds` includes the waits between tries; `error` is the code of the error it ended with, or None.
+    `seconds` includes the waits between tries; `error` is the code of the error it ended with, or None; `cached`:
+    the answer came from the cache of calls.
     """
 
     key: CallKey
@@ -125,6 +128,7 @@ class CallDone(NamedTuple):
     seconds: float
     replayed: bool
     error: str | None = None
+    cached: bool = False
 
 
 class MemoryJournal:
@@ -153,7 +157,8 @@ class MemoryJournal:
     async def response(self, key: str, answer: Mapping[str, Any], call: CallDone) -> None:
         """See `Journal`."""
         self.records.append({"key": key, "kind": "response", "answer": answer})
-        self._entries[key] = Entry(answer, self._entries[key].intents)
+        known = self._entries.get(key)  # none of an answer that came from the cache
+        self._entries[key] = Entry(answer, known.intents if known is not None else 0)
 
     def withdrawn(self, key: str, usage: Usage) -> None:
         """See `Journal`."""
@@ -168,7 +173,7 @@ OnAgain: TypeAlias = Callable[[ModelError], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class JournaledChat:
-    """Every call of a run goes through here: journal, retries, price.
+    """Every call of a run goes through here: journal, cache, retries, price.
 
     `provider_of` finds the provider of a model ref (`Providers.get`). `retry_after_cap` is the longest wait in
     seconds that a server may ask for. `on_done` and `on_unknown` are told as it happens; they must be quick.
@@ -181,10 +186,23 @@ class JournaledChat:
     on_unknown: OnUnknown | None = None
     retry_after_cap: float = RETRY_AFTER_CAP
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    cache: CallCache | None = None
 
     def scope(self, task: str, *, item: int | None = None, attempt: int = 1) -> CallScope:
         """The calls of one attempt of a task or an item."""
         return CallScope(self, task, item, attempt)
+
+
+@dataclass(slots=True, eq=False)
+class Asking:
+    """One call on its way. `intents`: how often it was about to be sent; `place`: where the cache has its answer,
+    `reads`: and may be asked for it."""
+
+    key: CallKey
+    request: ChatRequest
+    place: Place | None = None
+    reads: bool = False
+    intents: int = 0
 
 
 class CallScope:
@@ -194,7 +212,9 @@ class CallScope:
     sent and have no outcome: after a cancellation those are the ones that may have been billed.
     """
 
-    __slots__ = ("_chat", "_given_up", "_seen", "attempt", "in_flight", "item", "task", "usage")
+    __slots__ = (
+        "_answers", "_chat", "_given_up", "_places", "_seen", "attempt", "in_flight", "item", "task", "usage",
+    )  # fmt: skip
 
     def __init__(self, chat: JournaledChat, task: str, item: int | None, attempt: int) -> None:
         self._chat = chat
@@ -204,6 +224,8 @@ class CallScope:
         self.attempt = attempt
         self.usage = Usage()
         self.in_flight = 0
+        self._places: list[Place] = []
+        self._answers: list[tuple[Place, Mapping[str, Any]]] = []  # for the cache, once the attempt succeeded
         self._given_up = Usage()
 
     def given_up(self) -> Usage:
@@ -211,13 +233,17 @@ class CallScope:
         used, self._given_up = self._given_up, Usage()
         return used
 
-    def is_recorded(self, request: ChatRequest, *, stage: str = "inference", round: int = 0) -> bool:
-        """Whether `chat` with the same arguments, called now, would replay."""
-        return self._chat.journal.knows(str(self._key(request, stage, round)))
+    def keep(self) -> None:
+        """The attempt succeeded: its answers may be used by later runs."""
+        if self._answers and self._chat.cache is not None:
+            self._chat.cache.keep(self._answers)
+        self._answers, self._places = [], []
 
-    def _key(self, request: ChatRequest, stage: str, round: int) -> CallKey:
-        nth = self._seen[round, stage, request.request_hash]
-        return CallKey(self.task, self.item, self.attempt, round, stage, request.request_hash, nth)
+    def drop(self) -> None:
+        """The attempt failed: the next one asks the same anew."""
+        if self._places and self._chat.cache is not None:
+            self._chat.cache.release(self._places)
+        self._answers, self._places = [], []
 
     async def chat(
         self,
@@ -234,21 +260,79 @@ class CallScope:
 
         `on_text` gets the pieces as they come; a second try after a broken stream starts again from the first
         piece, so a caller that shows text clears it on `on_wait`. A replay hands over the whole text at once.
+        """
+        call = self.call(request, stage=stage, round=round)
+        known = await self.recall(call, on_text=on_text)
+        if known is not None:
+            return known
+        return await self.ask(call, retry=retry, on_text=on_text, on_wait=on_wait, on_again=on_again)
+
+    def call(
+        self, request: ChatRequest, *, stage: str = "inference", round: int = 0, cache: CacheMode = False
+    ) -> Asking:
+        """The next call of that request: it has its number from now on. First `recall` it, then `ask`.
+
+        `cache`: whether the cache may answer it and gets its answer; "refresh": only the latter.
+        """
+        nth = self._seen[round, stage, request.request_hash]
+        self._seen[round, stage, request.request_hash] += 1
+        key = CallKey(self.task, self.item, self.attempt, round, stage, request.request_hash, nth)
+        place = None
+        if cache and self._chat.cache is not None:
+            place = self._chat.cache.place(request)
+        if place is not None:
+            self._places.append(place)
+        return Asking(key, request, place, reads=cache is True)
+
+    async def recall(self, call: Asking, *, on_text: OnText | None = None) -> ChatResponse | None:
+        """The answer that is known already, from the journal or the cache; None: it has to be asked for. Raises
+        the recorded ModelError."""
+        entry = await self._chat.journal.lookup(str(call.key))
+        if entry is not None and entry.answer is not None:
+            response = self._replay(call.key, call.request, entry.answer, on_text)
+            if not response.usage.cached_calls:
+                self._keep_later(call, response, entry.answer["response"])
+            return response
+        if entry is not None and entry.intents:
+            call.intents = entry.intents  # it may have been answered and billed: that is told and sent again
+        elif call.reads and call.place is not None and self._chat.cache is not None:
+            place, found = await self._chat.cache.find(call.place)
+            if place != call.place:
+                call.place = place
+                self._places.append(place)
+            if found is not None:
+                done = CallDone(call.key, found.usage, call.request.model, 0.0, False, cached=True)
+                await self._record(str(call.key), {"ok": True, "response": found.to_json()}, done)
+                if on_text is not None and found.text:
+                    on_text(found.text)
+                return found
+        return None
+
+    def _keep_later(self, call: Asking, response: ChatResponse, said: Mapping[str, Any]) -> None:
+        if call.place is not None and keepable(response):
+            self._answers.append((call.place, said))
+
+    async def ask(
+        self,
+        call: Asking,
+        *,
+        retry: CallRetry | None = None,
+        on_text: OnText | None = None,
+        on_wait: OnWait | None = None,
+        on_again: OnAgain | None = None,
+    ) -> ChatResponse:
+        """Send it, and record what came. Raises a ModelError.
+
         `on_again` is awaited before a try that follows one which was, or may have been, billed; what it raises
         ends the call.
         """
         journal = self._chat.journal
-        key = self._key(request, stage, round)
-        self._seen[round, stage, request.request_hash] += 1
+        key, request, intents = call.key, call.request, call.intents
         name = str(key)
-        entry = await journal.lookup(name)
-        if entry is not None and entry.answer is not None:
-            return self._replay(key, request, entry.answer, on_text)
         provider = self._chat.provider_of(request.model)  # a missing key is found before anything is recorded
-        intents = 0 if entry is None else entry.intents
         if intents and self._chat.on_unknown is not None:
             self._chat.on_unknown(key)
-        await journal.intent(name, {"model": request.model, "stage": stage, "intents": intents})
+        await journal.intent(name, {"model": request.model, "stage": key.stage, "intents": intents})
         loop = asyncio.get_running_loop()
         started = loop.time()
         self.in_flight += 1
@@ -266,7 +350,7 @@ class CallScope:
                     intents += 1
                     if self._chat.on_unknown is not None:
                         self._chat.on_unknown(key)
-                    await journal.intent(name, {"model": request.model, "stage": stage, "intents": intents})
+                    await journal.intent(name, {"model": request.model, "stage": key.stage, "intents": intents})
             sent = True
             try:
                 return await provider.chat(request, on_text=on_text)
@@ -293,6 +377,7 @@ class CallScope:
             if lost:
                 error.details["usage"] = usage.to_json()
             done = CallDone(key, usage, request.model, loop.time() - started, False, error.code)
+            self.in_flight -= 1
             await self._record(name, {"ok": False, "error": error.to_json()}, done)
             raise
         except BaseException:
@@ -306,13 +391,15 @@ class CallScope:
         if usage is not response.usage:
             response = replace(response, usage=usage)
         done = CallDone(key, usage, request.model, loop.time() - started, False)
-        await self._record(name, {"ok": True, "response": response.to_json()}, done)
+        said = response.to_json()
+        self._keep_later(call, response, said)
+        self.in_flight -= 1
+        await self._record(name, {"ok": True, "response": said}, done)
         return response
 
     async def _record(self, name: str, answer: Mapping[str, Any], done: CallDone) -> None:
         # An answer that came has been paid for: a cancellation that arrives now must not lose it. The write
         # goes on by itself, and the cancellation is passed on after it.
-        self.in_flight -= 1
         self.usage = self.usage + done.usage
         write = self._chat.journal.response(name, answer, done)
         if self._chat.journal.queues:

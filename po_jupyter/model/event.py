@@ -30,7 +30,7 @@ map.started         {total, stage}                      `stage` stands for all s
 map.progress        {done, failed, in_flight, reused, usage}    absolute; `usage` is what was added
 item.failed         {error}                             (task, item)
 call.retry          {attempt, delay, error, stage}
-call.done           {usage, model, seconds, stage, cached}
+call.done           {usage, model, seconds, stage, cached}    `cached`: an earlier run's answer, nothing was sent
 call.unknown        {stage, usage}                      sent, and the answer lost (a crash, a timeout): sent again
 call.withdrawn      {stage, usage}                      given up between two tries, nothing in flight; what those used
 budget.warning      {scope, used, budget, fraction}     80 % are used; scope `run`, `day` or a task's name

@@ -125,8 +125,11 @@ def spent(usage: Usage, budget_usd: float | None = None) -> list[str]:
     used = usage.input_tokens + usage.output_tokens
     if used:
         parts.append(f"{tokens(used)} {'token' if used == 1 else 'tokens'}")
-    if usage.calls or used or usage.cost:
+    if usage.calls or used or usage.cost or usage.cached_calls:
         parts.append(money(usage.cost) + (f" of {money(budget_usd)}" if budget_usd else ""))
+    if usage.cached_calls:
+        all_ = usage.calls + usage.cached_calls
+        parts.append(f"{usage.cached_calls:,} of {all_:,} {'call' if all_ == 1 else 'calls'} from the cache")
     if usage.unknown:
         calls = "1 call" if usage.unknown == 1 else f"{usage.unknown} calls"
         parts.append(f"{calls} of unknown outcome")

@@ -13,6 +13,7 @@ import structlog
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import PoError
+from po_jupyter.orchestrator import call_cache
 from po_jupyter.orchestrator.audit import AuditLog
 from po_jupyter.orchestrator.feed import Feed
 from po_jupyter.orchestrator.pipeline_files import PipelineFiles
@@ -105,6 +106,7 @@ class Keeping:
                 )  # fmt: skip
             except PoError as error:
                 log.error("the runs were not cleaned", error=error.message)
+            await self._do(call_cache.tend, self._settings)
             await asyncio.sleep(self._settings.retention_every * DAY)
 
 

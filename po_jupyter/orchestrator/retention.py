@@ -23,6 +23,7 @@ import structlog
 from po_jupyter.config import Settings
 from po_jupyter.errors import Conflict, NotFound
 from po_jupyter.model.run import ENDED
+from po_jupyter.orchestrator.call_cache import directory
 from po_jupyter.orchestrator.daily import DailyUsage
 from po_jupyter.orchestrator.views import Views
 from po_jupyter.store.base import Head, Store
@@ -181,7 +182,7 @@ class Retention:
         return max(0, before - tree_bytes(self._data_dir / "store"))
 
     def used(self, owner: str | None = None) -> dict[str, Any]:
-        """Bytes: `{runs: {bytes, states: {state: {runs, bytes}}}, store, files, blobs, logs, free}`.
+        """Bytes: `{runs: {bytes, states: {state: {runs, bytes}}}, store, files, blobs, cache, logs, free}`.
 
         `runs` are the runs of `owner` (None: everybody's) by state; the rest is of the whole data directory.
         """
@@ -202,6 +203,7 @@ class Retention:
             "store": tree_bytes(folder / "store"),
             "files": tree_bytes(folder / "runs"),
             "blobs": tree_bytes(folder / "blobs"),
+            "cache": tree_bytes(directory(folder)),
             "logs": tree_bytes(folder / "logs") + tree_bytes(folder / "audit"),
             "free": shutil.disk_usage(folder).free if folder.exists() else None,
         }

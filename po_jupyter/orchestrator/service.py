@@ -19,7 +19,7 @@ from po_jupyter.model.event import draft
 from po_jupyter.model.pipeline import RunBudget
 from po_jupyter.model.reading import check_pipeline, read_pipeline
 from po_jupyter.model.run import ENDED, RunView
-from po_jupyter.orchestrator import link, submission
+from po_jupyter.orchestrator import call_cache, link, submission
 from po_jupyter.orchestrator.asking import Asked, ask
 from po_jupyter.orchestrator.audit import AuditLog
 from po_jupyter.orchestrator.daily import DailyUsage
@@ -152,6 +152,7 @@ class Orchestrator(JobControl):
     async def _warm_up(self) -> None:
         with contextlib.suppress(Exception):  # the first run says what is wrong with it
             await self._zygotes.get(None)
+        await self._do(call_cache.tend, self.settings)
 
     async def _lost(self) -> None:
         # The workers live on: they look for whoever holds the lease now.
@@ -434,12 +435,22 @@ class Orchestrator(JobControl):
         dry_run: bool = False,
         older_than: float | None = None,
         states: Sequence[str] = (),
+        cache: bool = False,
     ) -> dict[str, Any]:
-        """Delete old runs; answers as `keeping.clean` does.
+        """Delete old runs; answers as `keeping.clean` does. With `cache` the cached answers of models instead, and
+        `cache: {answers, bytes}` says how many.
 
         With `older_than` (days): the `states` given, or else only finished ones. Without: what the settings of
         retention say. Only ended runs are ever deleted; `dry_run` deletes nothing.
         """
+        if cache:
+            if older_than is not None or states:
+                raise InvalidInput(
+                    "`cache` is about answers, `older_than` and `states` are about runs",
+                    hint="Clean one after the other.",
+                )
+            gone = await self._do(call_cache.clear, self.settings, owner, dry_run=dry_run)
+            return {**call_cache.no_runs(dry_run), "cache": gone}
         policy = policy_of(self.settings)._replace(max_bytes=0)
         if older_than is not None:
             policy = Policy(dict.fromkeys(states or ("done",), older_than))

@@ -8,7 +8,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -25,12 +25,14 @@ from po_jupyter.telemetry.correlation import request_id
 
 
 class Options(BaseModel):
-    """How this one run differs: `limit` takes the first rows of each map, `fresh` ignores the cache."""
+    """How this one run differs: `limit` takes the first rows of each map, `fresh` (or `cache` "refresh") uses no
+    earlier answer, `cache` false keeps none either."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     limit: Annotated[int, Field(ge=1)] | None = None
     fresh: bool = False
+    cache: Literal[False, "refresh"] | None = None
 
 
 class Submission(BaseModel):

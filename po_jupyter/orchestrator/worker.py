@@ -27,6 +27,7 @@ from po_jupyter.llm.providers import Providers
 from po_jupyter.llm.providers.openai import Endpoint
 from po_jupyter.model.event import draft
 from po_jupyter.orchestrator import processes
+from po_jupyter.orchestrator.call_cache import cache_of
 from po_jupyter.orchestrator.link import IN_ORDER, OVERTAKEN, STORE_FAILED
 from po_jupyter.orchestrator.uplink import Uplink
 from po_jupyter.store.base import Head, Lease, Store
@@ -79,8 +80,10 @@ async def _work(request: Mapping[str, Any], settings: Settings) -> int:
         work.emit(*(draft("task.waiting", task, reason=reason) for task in sorted(work.running)))
 
     try:
+        providers = Providers(dict(os.environ), local=endpoint)
         work = await Work.load(
-            store, lease, settings=settings, providers=Providers(dict(os.environ), local=endpoint),
+            store, lease, settings=settings, providers=providers,
+            answers=cache_of(settings), base_url=providers.base_url,
             say=link.text, watched=lambda: link.watched, committed=link.committed,
             run_dir=run_dir,
         )  # fmt: skip

@@ -328,10 +328,11 @@ async def usage(call: Call) -> Any:
 
 
 async def clean(call: Call) -> Any:
-    """Delete old ended runs, or say which would go; what can be resumed stays unless its state is named."""
+    """Delete old ended runs, or say which would go; what can be resumed stays unless its state is named. With
+    `cache`, my cached answers of models instead."""
     body: CleanBody = call.body
     return await call.orchestrator.clean(
-        call.owner, dry_run=body.dry_run, older_than=body.older_than, states=body.states
+        call.owner, dry_run=body.dry_run, older_than=body.older_than, states=body.states, cache=body.cache
     )
 
 

@@ -112,10 +112,11 @@ class EventsQuery(Query):
 
 
 class Options(_Body):
-    """`limit` rows of each map; `fresh` ignores the cache."""
+    """`limit` rows of each map; `fresh` uses no earlier answer; `cache` is false (keep none either) or "refresh"."""
 
     limit: Annotated[int, Field(ge=1)] | None = None
     fresh: bool = False
+    cache: Literal[False, "refresh"] | None = None
 
 
 class SubmitBody(_Body):
@@ -203,8 +204,10 @@ class GateBody(_Body):
 
 
 class CleanBody(_Body):
-    """`older_than` is in days; without it retention's settings count. `states` to delete, by default `done`."""
+    """`older_than` is in days; without it retention's settings count. `states` to delete, by default `done`.
+    `cache`: not runs, but the cached answers of models."""
 
     dry_run: bool = False
     older_than: Annotated[float, Field(ge=0, le=36_500)] | None = None
     states: tuple[Literal["done", "failed", "cancelled", "dead"], ...] = ()
+    cache: bool = False

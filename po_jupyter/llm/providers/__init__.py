@@ -193,20 +193,23 @@ def specs() -> Mapping[str, Spec]:
     """Every known provider by name. Built-in names cannot be taken over; a broken plugin is named when used."""
     found = {spec.name: spec for spec in BUILT_IN}
     for entry in entry_points(group=ENTRY_POINTS):
-        found.setdefault(entry.name, Spec(entry.name, _plugin(entry)))
+        found.setdefault(entry.name, Spec(entry.name, _Plugin(entry)))
     return found
 
 
-def _plugin(entry: Any) -> Factory:
-    def make(context: Context) -> Provider:
-        loaded = entry.load()
+@dataclass(frozen=True, slots=True)
+class _Plugin:
+    """A third party's factory, loaded when it is used."""
+
+    entry: Any
+
+    def __call__(self, context: Context) -> Provider:
+        loaded = self.entry.load()
         if isinstance(loaded, Spec):
             own = Context(loaded, context.environ, context.http, context.local, context.cli_agents)
             return loaded.factory(own)
         made: Provider = loaded(context)
         return made
-
-    return make
 
 
 def problem_of(ref: str) -> str | None:
@@ -310,6 +313,29 @@ class Providers:
             provider = spec.factory(context)
             self._open[name] = provider
         return provider
+
+    def base_url(self, ref: str) -> str | None:
+        """Where a model is asked, for the cache of calls: other places, other answers.
+
+        None when that cannot be said, or the provider may do more than answer.
+        """
+        name, _, model = ref.partition(":")
+        spec = specs().get(name)
+        if spec is not None and isinstance(spec.factory, _Plugin):
+            try:
+                loaded = spec.factory.entry.load()
+            except Exception:  # the call itself says what is wrong with it
+                return None
+            spec = loaded if isinstance(loaded, Spec) else None
+        if spec is None or spec.runs_code:
+            return None
+        if name == "local" and (os.sep in model or model.endswith(".gguf")):
+            try:
+                file = os.stat(os.path.expanduser(model))
+            except OSError:
+                return None
+            return f"{file.st_size}-{file.st_mtime_ns}"  # another file under the same name
+        return (self._environ.get(spec.base_env, "").strip() or spec.base_url).rstrip("/")
 
     async def aclose(self) -> None:
         """Close every provider, then the connections if they are our own."""

@@ -287,9 +287,10 @@ function TaskRow({ run, task, now, speech }: TaskProps): JSX.Element {
             )}
           </>
         )}
-        {task.usage.calls > 0 && (
+        {(task.usage.calls > 0 || (task.usage.cached_calls ?? 0) > 0) && (
           <div className="po-Task-detail">
             {format.tokens(task.usage)} · {format.money(task.usage.cost)}
+            {task.usage.cached_calls ? ` · ${format.cached(task.usage)}` : ""}
           </div>
         )}
         {task.waiting && task.state === "running" && <div className="po-Task-waiting">{task.waiting}</div>}

@@ -9,6 +9,8 @@ export interface Usage {
   /** USD; null when the price of a model is not known. */
   cost: number | null;
   calls: number;
+  /** Calls that were answered from the cache, besides `calls`: they cost nothing. */
+  cached_calls?: number;
   /** Calls whose outcome was lost in a crash: the provider may have billed them. */
   unknown: number;
 }
