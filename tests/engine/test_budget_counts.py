@@ -17,7 +17,7 @@ DENSE = "}{][)(*&^%$#@!~`<>?;:|\\" * 200  # a token for nearly each character: a
 
 
 def request(model: str, text: str = "hello", **more: object) -> ChatRequest:
-    return replace(ChatRequest(model, (Message("user", text),), max_tokens=100), **more)  # type: ignore[arg-type]  # fields by name
+    return replace(ChatRequest(model, (Message("user", text),), max_tokens=100), **more)
 
 
 @pytest.mark.parametrize("model", ["openai:gpt-5-mini", "openai:gpt-3.5-turbo", "openrouter:openai/gpt-4o"])

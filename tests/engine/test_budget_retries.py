@@ -59,7 +59,7 @@ def limited(usage: Usage) -> ModelError:
 
 
 def made(bench: Bench, vendor: Vendor, rows: int, budget: int | None, width: int = 4) -> Bench:
-    bench.fake = vendor  # type: ignore[assignment]
+    bench.fake = vendor
     task = {"name": "m", "prompt": "row {{ item }}", "for_each": f"range({rows})", "max_concurrency": width}
     more: dict[str, Any] = {} if budget is None else {"budget": {"tokens": budget}}
     return bench.create([{**task, "retry": {"max_attempts": 1}}], llm=QUICK, **more)
@@ -111,7 +111,7 @@ async def test_a_refused_try_was_not_billed_and_keeps_its_room(bench: Bench) -> 
 async def test_a_try_that_does_not_fit_is_not_made(bench: Bench) -> None:
     """One call, room for one try: the second is not sent, and what the first may have cost stays counted."""
     vendor = Vendor(timeout)
-    bench.fake = vendor  # type: ignore[assignment]
+    bench.fake = vendor
     bench.create([{"name": "a", "prompt": "x"}], llm=QUICK, budget={"tokens": 100})
     assert await bench.go() == "failed"
     assert bench.work.state.error is not None
