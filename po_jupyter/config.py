@@ -32,6 +32,8 @@ _KINDS = ("yaml", "toml", "json")
 
 Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
 Days = Annotated[float, Field(ge=0, le=36_500)]
+Usd = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+ModelRef = Annotated[str, Field(pattern=r"^[a-z0-9_-]+:\S+$", max_length=300)]
 FolderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
 
 
@@ -40,6 +42,17 @@ def _expanded(value: Any) -> Any:
 
 
 Directory = Annotated[Path, BeforeValidator(_expanded)]
+
+
+class Price(BaseModel):
+    """What a model costs, in US dollars for a million tokens; `cached` and `cache_write` default to `input`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input: Usd
+    output: Usd
+    cached: Usd | None = None
+    cache_write: Usd | None = None
 
 
 class Settings(BaseModel):
@@ -140,6 +153,14 @@ class Settings(BaseModel):
     )
     daily_tokens: Annotated[int, Field(gt=0)] | None = Field(
         default=None, description="Tokens that all runs of one owner may use in a day (UTC)."
+    )
+    skip_validation: bool = Field(
+        default=False, description="Start every run although a key or the like that it needs is missing."
+    )
+    prices: dict[ModelRef, Price] = Field(
+        default_factory=dict,
+        description="US dollars for a million tokens of a model, over the price list's: "
+        "{'openai:my-model': {input: 0.5, output: 1.5, cached: 0.1}}.",
     )
     cli_agents: bool = Field(
         default=False, description="Allow models that are CLI agents (claude-cli, codex-cli, opencode-cli)."
@@ -257,7 +278,7 @@ def load(
         if variable.startswith(PREFIX) and variable not in _OTHERS:
             name = variable.removeprefix(PREFIX).lower()
             if name in known:
-                take(name, _from_text(name, text), variable)
+                take(name, _from_text(name, text, variable), variable)
     for name, value in (jupyter or {}).items():
         take(name, value, "jupyter")
 
@@ -333,5 +354,14 @@ def _read(path: Path) -> dict[str, Any]:
     return data
 
 
-def _from_text(name: str, text: str) -> Any:
-    return [part.strip() for part in text.split(",") if part.strip()] if name == "worker_env" else text
+def _from_text(name: str, text: str, variable: str) -> Any:
+    if name == "worker_env":
+        return [part.strip() for part in text.split(",") if part.strip()]
+    if name == "prices":
+        try:
+            return json.loads(text) if text.strip() else {}
+        except ValueError:
+            raise InvalidSettings(
+                f"{variable} is not JSON", hint='For example {"openai:my-model": {"input": 0.5, "output": 1.5}}'
+            ) from None
+    return text

@@ -4,7 +4,8 @@
     ├── InvalidInput                  what somebody wrote is wrong; carries every violation at once
     │   ├── InvalidPipeline
     │   ├── InvalidSeed
-    │   └── InvalidSettings
+    │   ├── InvalidSettings
+    │   └── InvalidEnvironment        what a run needs outside of itself is missing: a key, a program
     ├── Unauthenticated               no credentials
     ├── Forbidden                     wrong credentials, or not allowed
     ├── NotFound
@@ -119,6 +120,13 @@ class InvalidSettings(InvalidInput):
     """A setting of the wrong type or out of range, or one that does not exist."""
 
     code = "invalid_settings"
+
+
+class InvalidEnvironment(InvalidInput):
+    """A run cannot start with the keys, base URLs and programs that its orchestrator has; `details["missing"]`
+    lists variables that are not set: `{provider, variable}` each."""
+
+    code = "environment"
 
 
 class Unauthenticated(PoError):

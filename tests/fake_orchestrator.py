@@ -214,7 +214,7 @@ class FakeOrchestrator:
         return self.views[run_id]
 
     async def resume(
-        self, run_id: str, owner: str | None, from_task=None, only_failed=False, budget=None
+        self, run_id: str, owner: str | None, from_task=None, only_failed=False, budget=None, code_allowed=True
     ) -> RunView:
         run_id = self.find(run_id, owner)
         if self.views[run_id].state not in ENDED:
@@ -234,7 +234,9 @@ class FakeOrchestrator:
     async def dead_letters(self, owner: str | None, *_: Any) -> tuple[list[dict[str, Any]], None]:
         return [], None
 
-    async def requeue(self, run_id: str, owner: str | None, from_task: str | None = None) -> RunView:
+    async def requeue(
+        self, run_id: str, owner: str | None, from_task: str | None = None, *, code_allowed: bool = True
+    ) -> RunView:
         raise Conflict(f"run {self.find(run_id, owner)} is no dead letter")
 
     async def discard(self, run_id: str, owner: str | None) -> None:
@@ -289,3 +291,15 @@ class FakeOrchestrator:
 
     async def clean(self, owner, *, dry_run=False, older_than=None, states=()):
         return {"runs": [], "bytes": 0, "returned": 0, "dry_run": dry_run}
+
+    async def list_keys(self) -> list[dict[str, Any]]:
+        return []
+
+    async def set_key(self, provider: str, key: str) -> dict[str, Any]:
+        return {"provider": provider, "masked": "…"}
+
+    async def remove_key(self, provider: str) -> None:
+        raise NotFound(f"no key of {provider} is stored")
+
+    async def doctor(self, *, online: bool = False) -> list[dict[str, Any]]:
+        return [{"what": "store", "verdict": "ok", "found": "in memory", "todo": ""}]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import click
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
 from po_jupyter.cli import base
 from po_jupyter.errors import Unavailable
@@ -123,6 +123,8 @@ def _shown(value: Any) -> Any:
         return "********"
     if isinstance(value, tuple):
         return list(value)
+    if isinstance(value, dict):
+        return {name: dict(one) if isinstance(one, BaseModel) else one for name, one in value.items()}
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
@@ -131,6 +133,8 @@ def _text(value: Any) -> str:
         return "unset"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(value) or "none"
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
@@ -146,15 +150,17 @@ def schema() -> int:
 
 
 @click.command()
+@click.option("--online", is_flag=True, help="Ask each provider that is set up for its list of models (5 s).")
 @base.JSON
-def doctor(as_json: bool) -> int:
+def doctor(online: bool, as_json: bool) -> int:
     """Look for what could keep runs from working.
 
-    Exit code 1 when something has to be mended. Keys are only said to be set or not.
+    Exit code 1 when something has to be mended. What a run needs is looked at where the orchestrator runs; keys are
+    masked.
     """
     from po_jupyter.cli.doctor import examine
 
-    findings = examine()
+    findings = examine(online=online)
     if as_json:
         base.dump([f._asdict() for f in findings])
     else:

@@ -46,6 +46,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "pipelines": ("looking", "List the registered pipelines."),
     "validate": ("checking", "Check a pipeline file without starting anything."),
     "models": ("checking", "List the model providers and whether their keys are set here."),
+    "keys": ("keys", "Keep, list or remove keys of model providers."),
     "config": ("checking", "Show every setting and where it came from."),
     "doctor": ("checking", "Look for what could keep runs from working."),
     "token": ("hosting", "Print the address and the token of the orchestrator."),

@@ -28,6 +28,9 @@ _CACHE = click.option(
     "--cache", type=click.Choice(["false", "refresh"]),
     help="false: use and keep no cached answer. refresh: use none, keep the new ones (as --fresh).",
 )  # fmt: skip
+_SKIP = click.option(
+    "--skip-validation", is_flag=True, help="Start although a key or the like that it needs is missing."
+)
 _MODEL = click.option("--model", metavar="REF", help="The model, as provider:model.")
 _BUDGET = click.option(
     "--budget", type=base.MONEY, multiple=True, metavar="USD|TASK=USD", help="Stop before more is spent."
@@ -50,6 +53,7 @@ _KEY = click.option("--key", "idempotency_key", metavar="TEXT", help="The same k
 @_LIMIT
 @_FRESH
 @_CACHE
+@_SKIP
 @_PRIORITY
 @_KEY
 @_DRY
@@ -63,6 +67,7 @@ def run(
     limit: int | None,
     fresh: bool,
     cache: str | None,
+    skip_validation: bool,
     priority: int | None,
     idempotency_key: str | None,
     dry_run: bool,
@@ -92,16 +97,9 @@ def run(
         inputs.need_code(found)
         limits = base.budget_of(budget)
         started = _submit(
-            client,
-            found,
-            data,
-            budget=limits,
-            limit=limit,
-            fresh=fresh,
-            cache=cache,
-            key=idempotency_key,
-            priority=priority,
-        )
+            client, found, data, budget=limits, limit=limit, fresh=fresh, cache=cache,
+            skip_validation=skip_validation, key=idempotency_key, priority=priority,
+        )  # fmt: skip
     return _watch(started, follow, as_json)
 
 
@@ -110,6 +108,7 @@ def run(
 @_LIMIT
 @_FRESH
 @_CACHE
+@_SKIP
 @_PRIORITY
 @_KEY
 @_FOLLOW
@@ -119,6 +118,7 @@ def submit(
     limit: int | None,
     fresh: bool,
     cache: str | None,
+    skip_validation: bool,
     priority: int | None,
     idempotency_key: str | None,
     follow: bool,
@@ -141,15 +141,9 @@ def submit(
     with inputs.located(envelope.pipeline):
         inputs.need_code(found)
         started = _submit(
-            client,
-            found,
-            envelope,
-            limit=limit,
-            fresh=fresh,
-            cache=cache,
-            key=idempotency_key,
-            priority=priority,
-        )
+            client, found, envelope, limit=limit, fresh=fresh, cache=cache,
+            skip_validation=skip_validation, key=idempotency_key, priority=priority,
+        )  # fmt: skip
     return _watch(started, follow, as_json)
 
 
@@ -162,6 +156,7 @@ def _submit(
     limit: int | None,
     fresh: bool,
     cache: str | None,
+    skip_validation: bool,
     key: str | None,
     priority: int | None,
 ) -> Run:
@@ -173,6 +168,7 @@ def _submit(
         limit=limit,
         fresh=fresh,
         cache=False if cache == "false" else "refresh" if cache else None,
+        skip_validation=skip_validation,
         priority=priority,
     )
 

@@ -7,6 +7,7 @@ the orchestrator raised them; when nothing answers it is `Unavailable`, which sa
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -21,6 +22,7 @@ from po_jupyter.client.wire import Endpoint, Wire, quiet_params
 from po_jupyter.errors import InvalidInput, NotFound
 from po_jupyter.model.run import ENDED, RunView
 
+_PROVIDER = re.compile(r"[a-z0-9_-]{1,30}")
 __all__ = ["AsyncClient", "Endpoint", "Text"]
 
 
@@ -282,6 +284,29 @@ class AsyncClient:
         """Who changed what, the newest first, and the cursor of the next page or None."""
         data = await self._wire.json("GET", "audit", params=_params(cursor=cursor, limit=limit))
         return list(data["entries"]), data.get("next")
+
+    # -- keys -----------------------------------------------------------------------------------
+    async def keys(self) -> list[dict[str, Any]]:
+        """What there is of each provider's key: `{provider, variable, base_url, needed, source, masked, stored,
+        note}`."""
+        return list((await self._wire.json("GET", "keys"))["keys"])
+
+    async def set_key(self, provider: str, key: str) -> dict[str, Any]:
+        """Keep a key where the orchestrator runs. InvalidInput."""
+        if not _PROVIDER.fullmatch(provider):  # a key in its place must not become a part of a URL
+            raise InvalidInput("that is not the name of a provider", hint="For example openai or anthropic.")
+        return dict((await self._wire.json("PUT", f"keys/{provider}", body={"key": key}))["key"])
+
+    async def remove_key(self, provider: str) -> None:
+        """Forget a stored key. NotFound when there is none."""
+        if not _PROVIDER.fullmatch(provider):
+            raise InvalidInput("that is not the name of a provider", hint="For example openai or anthropic.")
+        await self._wire.json("DELETE", f"keys/{provider}")
+
+    async def doctor(self, *, online: bool = False) -> list[dict[str, Any]]:
+        """What the orchestrator finds at itself: `{what, verdict, found, todo}` each."""
+        params = {"online": "true"} if online else None
+        return list((await self._wire.json("GET", "doctor", params=params))["findings"])
 
     # -- streams --------------------------------------------------------------------------------
     async def events(self, run_id: str, since: int = 0) -> AsyncGenerator[Message, None]:

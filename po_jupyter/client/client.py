@@ -122,6 +122,7 @@ class Client:
         limit: int | None = None,
         fresh: bool = False,
         cache: Literal[False, "refresh"] | None = None,
+        skip_validation: bool = False,
         budget: float | Budget | Mapping[str, Any] | None = None,
         interpreter: str | None = None,
         cwd: str | None = None,
@@ -133,8 +134,10 @@ class Client:
         data: a dict, a list of rows, a DataFrame, or a whole `Seed`; rows of more than 1 MB travel as a file,
         once for all runs. `limit` runs only the first rows of maps;
         `fresh` (or `cache="refresh"`) asks the models anew and keeps what they say for later runs, `cache=False`
-        neither uses nor keeps answers; `budget` is US dollars or a `Budget`. Python tasks run with `interpreter` in
-        `cwd`; by default this process's own when the orchestrator is on this machine.
+        neither uses nor keeps answers; `skip_validation` starts the run although a key or the like that it needs is
+        missing where the orchestrator runs, instead of raising InvalidEnvironment; `budget` is US dollars or a
+        `Budget`. Python tasks run with `interpreter` in `cwd`; by default this process's own when the orchestrator
+        is on this machine.
         The same `idempotency_key` with the same content gives the same run; with another one it is a Conflict.
         """
         given = _pipeline_body(pipeline)
@@ -143,7 +146,9 @@ class Client:
         if interpreter is None and self.aio.endpoint.is_local and _has_code(given):
             interpreter = sys.executable
             cwd = cwd or os.getcwd()
-        given_options = {"limit": limit, "fresh": fresh or None, "cache": cache}
+        given_options = {
+            "limit": limit, "fresh": fresh or None, "cache": cache, "skip_validation": skip_validation or None,
+        }  # fmt: skip
         options = {k: v for k, v in given_options.items() if v is not None}
         extras = {
             "idempotency_key": idempotency_key,
@@ -193,6 +198,33 @@ class Client:
         states = [state] if isinstance(state, str) else list(state or ())
         views = self._call(self._runs(states, pipeline, limit))
         return [Run(self, view) for view in views]
+
+    # -- keys -----------------------------------------------------------------------------------
+    def keys(self) -> list[dict[str, Any]]:
+        """What there is of each provider's key, masked; those that have one first.
+
+        `{provider, variable, base_url, needed, source, masked, stored, note}`: `source` is where the key that runs
+        get comes from (`environment`, `keyring`, `file`, or None), `base_url` where it goes. Needs the scope `admin`.
+        """
+        return self._call(self.aio.keys())
+
+    def set_key(self, provider: str, key: str) -> dict[str, Any]:
+        """Keep a provider's key where the orchestrator runs (`client.set_key("openai", getpass())`).
+
+        The next run has it. A variable of the orchestrator's environment wins over it. Raises InvalidInput.
+        """
+        return self._call(self.aio.set_key(provider, key))
+
+    def remove_key(self, provider: str) -> None:
+        """Forget a stored key. NotFound when none is stored."""
+        self._call(self.aio.remove_key(provider))
+
+    def doctor(self, *, online: bool = False) -> list[dict[str, Any]]:
+        """What could keep runs from working, as the orchestrator sees it: `{what, verdict, found, todo}` each.
+
+        `verdict` is `ok`, `note` or `bad`. With `online` each configured provider is asked for its list of models.
+        """
+        return self._call(self.aio.doctor(online=online))
 
     # -- room and history -----------------------------------------------------------------------
     def usage(self, days: int = 30) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from po_jupyter.kernel.cells import BODY_OFFSET, inline, missing_names, read_tas
 from po_jupyter.kernel.problem import CellError, Detached, RunFailed, clean
 from po_jupyter.kernel.session import Session, how_it_ended
 from po_jupyter.model.pipeline import LLM, Budget, Pipeline
+from po_jupyter.model.plain import plain
 from po_jupyter.model.violations import did_you_mean
 
 if TYPE_CHECKING:
@@ -30,10 +31,11 @@ _STARTING = {
     "limit": Option("number", "N"),
     "fresh": Option("flag"),
     "cache": Option("choice", "false|refresh"),
+    "skip-validation": Option("flag"),
 }
 _DRY = {"dry-run": Option("flag")}
 _PIPELINE = {"run": Option("flag"), "seed": _SEED, **_STARTING, **_DRY}
-_NEEDS_RUN = ("out", "limit", "fresh", "cache")
+_NEEDS_RUN = ("out", "limit", "fresh", "cache", "skip-validation")
 _VERBS: dict[str, tuple[list[str], dict[str, Option]]] = {
     "run": (["NAME"], {"seed": _SEED, **_STARTING, **_DRY}),
     "estimate": (
@@ -103,7 +105,7 @@ class PoMagics(Magics):
         """Define a pipeline in YAML, and run it with --run.
 
         %%po_pipeline NAME [--run] [--seed EXPR] [--out VAR] [--wait] [--model REF] [--budget USD] [--limit N]
-        [--fresh] [--cache false|refresh] [--dry-run]
+        [--fresh] [--cache false|refresh] [--skip-validation] [--dry-run]
         """
         from po_jupyter.model.reading import line_finder, read_pipeline
 
@@ -185,7 +187,8 @@ class PoMagics(Magics):
         if client is None:
             return False
         try:
-            client.validate(pipeline, seed)
+            for warning in client.validate(pipeline, seed).get("warnings", ()):
+                print(f"before it can run: {plain(warning)}")
             client.register(pipeline)
         except Unavailable:
             self.session.forget_client()
@@ -201,13 +204,9 @@ class PoMagics(Magics):
 
     def _start(self, pipeline: Pipeline, seed: Any, given: Given) -> Run:
         run = self.session.client().submit(
-            pipeline,
-            seed,
-            limit=given.get("limit"),
-            fresh=bool(given.get("fresh")),
-            cache=given.get("cache"),
-            budget=given.get("budget"),
-        )
+            pipeline, seed, limit=given.get("limit"), fresh=bool(given.get("fresh")), cache=given.get("cache"),
+            budget=given.get("budget"), skip_validation=bool(given.get("skip-validation")),
+        )  # fmt: skip
         return self._follow(run, given)
 
     def _follow(self, run: Run, given: Given) -> Run:

@@ -36,4 +36,5 @@ def lines_of(said: Mapping[str, Any]) -> list[str]:
             f"  {task['name']:<{width}}  {rows}{calls} · {fmt.tokens(task['input_tokens'])} in · {price}"
         )
     out += [f"  not in these numbers: {what}" for what in said["unknown"]]
+    out += [f"  before it can run: {what}" for what in said.get("warnings", ())]
     return out

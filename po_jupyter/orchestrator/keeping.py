@@ -16,6 +16,7 @@ from po_jupyter.errors import PoError
 from po_jupyter.orchestrator import call_cache
 from po_jupyter.orchestrator.audit import AuditLog
 from po_jupyter.orchestrator.feed import Feed
+from po_jupyter.orchestrator.keys import Keys
 from po_jupyter.orchestrator.pipeline_files import PipelineFiles
 from po_jupyter.orchestrator.registry import Registry
 from po_jupyter.orchestrator.retention import DAY, Doomed, Policy, Retention, policy_of
@@ -46,6 +47,7 @@ class Keeping:
         audit: AuditLog,
         run_off_loop: Callable[..., Awaitable[Any]],
         created: Callable[[NewRun, Head, bool], Awaitable[None]],
+        keys: Keys | None = None,
     ) -> None:
         self._settings = settings
         self._feed = feed
@@ -62,7 +64,7 @@ class Keeping:
             from po_jupyter.orchestrator.inbox import Inbox
             from po_jupyter.orchestrator.seed_folder import Folder
 
-            folder = Folder(settings, store, registry, owner=own_owner(), pipelines=self._pipelines)
+            folder = Folder(settings, store, registry, owner=own_owner(), pipelines=self._pipelines, keys=keys)
             self._inbox = Inbox(
                 folder, settings, feed=feed, audit=audit, run_off_loop=run_off_loop, created=created
             )

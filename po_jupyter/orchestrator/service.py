@@ -15,17 +15,19 @@ import structlog
 from po_jupyter.config import Settings
 from po_jupyter.engine.state import RunState, fold
 from po_jupyter.errors import Conflict, InvalidInput
+from po_jupyter.llm.pricing import use_prices
 from po_jupyter.model.event import draft
 from po_jupyter.model.pipeline import RunBudget
 from po_jupyter.model.reading import check_pipeline, read_pipeline
 from po_jupyter.model.run import ENDED, RunView
-from po_jupyter.orchestrator import call_cache, link, submission
+from po_jupyter.orchestrator import call_cache, link, preflight, submission
 from po_jupyter.orchestrator.asking import Asked, ask
 from po_jupyter.orchestrator.audit import AuditLog
 from po_jupyter.orchestrator.daily import DailyUsage
 from po_jupyter.orchestrator.feed import Feed
 from po_jupyter.orchestrator.job_control import JobControl
 from po_jupyter.orchestrator.keeping import Keeping, clean
+from po_jupyter.orchestrator.keys import Keys
 from po_jupyter.orchestrator.lease import OrchestratorLease
 from po_jupyter.orchestrator.local_models import LocalModels
 from po_jupyter.orchestrator.reception import Reception
@@ -60,6 +62,7 @@ class Orchestrator(JobControl):
         self.settings = settings
         self.feed = Feed()
         self.blobs = Blobs(settings.data_dir)
+        self._keys = Keys(settings.data_dir)
         self._given_store = store
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="po-orchestrator")
         self._ready = False
@@ -71,6 +74,7 @@ class Orchestrator(JobControl):
     async def start(self) -> None:
         """Open the store, take the lease when it is free, recover. Raises StoreUnusable."""
         settings = self.settings
+        use_prices(settings.prices)
         self._address = link.address_of(settings.data_dir)
         self._store = self._given_store if self._given_store is not None else await self._do(self._open)
         await self._do(self.blobs.sweep)
@@ -130,7 +134,7 @@ class Orchestrator(JobControl):
             self._following = None
         supervisor = Supervisor(
             self.settings, self._store, self._views, self.feed, self._zygotes,
-            address=self._address, run_off_loop=self._do,
+            address=self._address, run_off_loop=self._do, keys=self._keys,
         )  # fmt: skip
         self._supervisor = supervisor
         reception = Reception(supervisor, self._store, self.feed, run_off_loop=self._do, need=self._models.need)
@@ -145,7 +149,7 @@ class Orchestrator(JobControl):
         self._holding.append(asyncio.create_task(looking, name="sweep"))
         self._keeping = Keeping(
             self.settings, self._store, self._registry, self._views, self.feed,
-            audit=self._audit, run_off_loop=self._do, created=self._taken_in,
+            audit=self._audit, run_off_loop=self._do, created=self._taken_in, keys=self._keys,
         )  # fmt: skip
         await self._keeping.start()
 
@@ -262,7 +266,8 @@ class Orchestrator(JobControl):
             asked, lambda name: self._registry.pipeline(name, owner), code_allowed=code_allowed
         )
         self.blobs.check(owner, seed.data)
-        new = submission.new_run(asked, pipeline, seed, owner)
+        self._check_models(asked, pipeline, code_allowed)
+        new = submission.new_run(asked, pipeline, seed, owner, code_allowed=code_allowed)
         head, created = self._store.create_run(new)
         if created:
             state = fold(RunState(head["run"]), [{**e, "offset": i} for i, e in enumerate(new.events, 1)])
@@ -288,7 +293,8 @@ class Orchestrator(JobControl):
         )
         self.blobs.check(owner, seed.data)
         data = self.blobs.with_rows(owner, seed.data)
-        return estimate_run(pipeline, seed, data, settings=self.settings, limit=asked.options.limit)
+        said = estimate_run(pipeline, seed, data, settings=self.settings, limit=asked.options.limit)
+        return {**said, "warnings": self._warnings(pipeline, asked.options)}
 
     def _validate(self, body: dict[str, Any], owner: str) -> dict[str, Any]:
         if set(body) - {"pipeline", "seed"}:
@@ -308,7 +314,11 @@ class Orchestrator(JobControl):
             from po_jupyter.engine.check import check as check_engine
 
             check_engine(pipeline, None)
-        return {"ok": True, "pipeline": {**pipeline.to_json(), "revision": pipeline.revision}, "warnings": []}
+        return {
+            "ok": True,
+            "pipeline": {**pipeline.to_json(), "revision": pipeline.revision},
+            "warnings": self._warnings(pipeline),
+        }
 
     # -- files of rows --------------------------------------------------------------------------
 
@@ -364,6 +374,8 @@ class Orchestrator(JobControl):
         from_task: str | None = None,
         only_failed: bool = False,
         budget: dict[str, Any] | None = None,
+        *,
+        code_allowed: bool = True,
     ) -> RunView:
         """Make what failed pending again (with `from_task` that task and everything after it too) and go on.
 
@@ -383,6 +395,7 @@ class Orchestrator(JobControl):
         head = await self.find(run_id, owner)
 
         def words(now: Head, state: RunState) -> Asked:
+            preflight.check_code(self._views.pipeline(head["run"]), self.settings, code_allowed=code_allowed)
             if budget:
                 submission.check_tasks(wanted, self._views.pipeline(head["run"]))
             todo = plan(self._views.pipeline(head["run"]), state, from_task=from_task, only_failed=only_failed)

@@ -26,13 +26,15 @@ from po_jupyter.telemetry.correlation import request_id
 
 class Options(BaseModel):
     """How this one run differs: `limit` takes the first rows of each map, `fresh` (or `cache` "refresh") uses no
-    earlier answer, `cache` false keeps none either."""
+    earlier answer, `cache` false keeps none either; `skip_validation` starts it although its environment is not
+    complete."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     limit: Annotated[int, Field(ge=1)] | None = None
     fresh: bool = False
     cache: Literal[False, "refresh"] | None = None
+    skip_validation: bool = False
 
 
 class Submission(BaseModel):
@@ -175,8 +177,11 @@ def new_id() -> str:
     return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(5)}"
 
 
-def new_run(submission: Submission, pipeline: Pipeline, seed: Seed, owner: str) -> NewRun:
-    """What `create_run` makes durable."""
+def new_run(
+    submission: Submission, pipeline: Pipeline, seed: Seed, owner: str, *, code_allowed: bool = True
+) -> NewRun:
+    """What `create_run` makes durable. `code_allowed` is kept: models that the run's code names while it runs are
+    nobody's to check before."""
     budget = {k: v for k, v in _budget(submission, pipeline).model_dump(exclude_none=True).items() if v}
     definition = {
         "pipeline": pipeline.to_json(),
@@ -185,6 +190,7 @@ def new_run(submission: Submission, pipeline: Pipeline, seed: Seed, owner: str) 
         "cwd": submission.cwd,
         "env": {},
         "options": submission.options.model_dump(exclude_defaults=True),
+        "code_allowed": code_allowed,
     }
     created = draft(
         "run.created", name=seed.name, pipeline=pipeline.name, version=pipeline.version,

@@ -23,6 +23,7 @@ from po_jupyter.engine.descriptors import descriptors
 from po_jupyter.engine.drive import drive
 from po_jupyter.engine.work import Work
 from po_jupyter.errors import StaleFence, StoreError
+from po_jupyter.llm.pricing import use_prices
 from po_jupyter.llm.providers import Providers
 from po_jupyter.llm.providers.openai import Endpoint
 from po_jupyter.model.event import draft
@@ -79,14 +80,17 @@ async def _work(request: Mapping[str, Any], settings: Settings) -> int:
     def waiting(reason: str) -> None:
         work.emit(*(draft("task.waiting", task, reason=reason) for task in sorted(work.running)))
 
+    use_prices(settings.prices)
+    providers = Providers(dict(os.environ), local=endpoint)
     try:
-        providers = Providers(dict(os.environ), local=endpoint)
         work = await Work.load(
             store, lease, settings=settings, providers=providers,
             answers=cache_of(settings), base_url=providers.base_url,
             say=link.text, watched=lambda: link.watched, committed=link.committed,
             run_dir=run_dir,
         )  # fmt: skip
+        # Who submitted it had to be allowed to run code: what the run's code asks may name a CLI agent too.
+        providers.allow_cli_agents(settings.cli_agents, submitter=bool(work.definition.get("code_allowed")))
         request_id.set(work.state.request)
         link.on_look = link.on_cancel = work.cancel_hint
         link.on_drain = work.drain

@@ -27,6 +27,7 @@ from po_jupyter.model.run import ENDED
 from po_jupyter.orchestrator import ending, processes
 from po_jupyter.orchestrator.feed import Feed
 from po_jupyter.orchestrator.held import HeldRuns
+from po_jupyter.orchestrator.keys import Keys
 from po_jupyter.orchestrator.launching import Launch, Launcher, launch_of, silence_of
 from po_jupyter.orchestrator.link import IN_ORDER, STORE_FAILED, Channel
 from po_jupyter.orchestrator.queue import RunQueue
@@ -76,6 +77,7 @@ class Supervisor:
         *,
         address: Path,
         run_off_loop: Callable[..., Awaitable[Any]],
+        keys: Keys | None = None,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -83,7 +85,7 @@ class Supervisor:
         self._feed = feed
         self._do = run_off_loop
         shards = getattr(store, "shards", settings.store_shards)
-        self._launcher = Launcher(settings, zygotes, address, shards)
+        self._launcher = Launcher(settings, zygotes, address, shards, keys or Keys(settings.data_dir))
         self.queue = RunQueue()
         self.held = HeldRuns()
         self.workers: dict[str, Worker] = {}

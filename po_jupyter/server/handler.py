@@ -16,7 +16,7 @@ import structlog
 from jupyter_server._tz import utcnow
 from jupyter_server.base.call_context import CallContext
 from jupyter_server.base.handlers import JupyterHandler
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, stream_request_body
 
@@ -241,7 +241,7 @@ class ApiHandler(JupyterHandler):
             about.pop("id", None)
         asked = call.body.model_dump(exclude_unset=True) if call.body is not None else {}
         for field, given in asked.items():  # only what is small: neither definitions nor data
-            if field not in (*about, "by", "action", "at") and not isinstance(given, dict | list):
+            if field not in (*about, "by", "action", "at") and not isinstance(given, dict | list | SecretStr):
                 about[field] = given[:500] if isinstance(given, str) else given
         self._extension.audit.append(by=call.owner, action=self._route.run.__name__, **about)
 

@@ -23,6 +23,7 @@ from po_jupyter.server.shapes import (
     CleanBody,
     DeadQuery,
     DefinitionBody,
+    DoctorQuery,
     EmptyBody,
     EstimateBody,
     EventsQuery,
@@ -30,6 +31,7 @@ from po_jupyter.server.shapes import (
     ForkBody,
     GateBody,
     ItemsQuery,
+    KeyBody,
     ListRuns,
     LogsQuery,
     OutputsQuery,
@@ -205,6 +207,7 @@ async def resume(call: Call) -> Any:
             from_task=body.from_task,
             only_failed=body.only_failed,
             budget=body.budget,
+            code_allowed=call.code_allowed,
         )
     )
 
@@ -214,7 +217,12 @@ async def restart(call: Call) -> Any:
     body: RestartBody = call.body
     return _run(
         await call.orchestrator.restart(
-            call.path["id"], call.owner, body.task, only=body.only, clear_usage=body.clear_usage
+            call.path["id"],
+            call.owner,
+            body.task,
+            only=body.only,
+            clear_usage=body.clear_usage,
+            code_allowed=call.code_allowed,
         )
     )
 
@@ -242,7 +250,11 @@ async def dead_letters(call: Call) -> Any:
 
 async def requeue(call: Call) -> Any:
     """Try a dead run again."""
-    return _run(await call.orchestrator.requeue(call.path["id"], call.owner, call.body.from_task))
+    return _run(
+        await call.orchestrator.requeue(
+            call.path["id"], call.owner, call.body.from_task, code_allowed=call.code_allowed
+        )
+    )
 
 
 async def discard(call: Call) -> Any:
@@ -336,6 +348,28 @@ async def clean(call: Call) -> Any:
     )
 
 
+async def list_keys(call: Call) -> Any:
+    """Keys of providers, masked: whether there is one, where it comes from, whom it is for."""
+    return {"keys": await call.orchestrator.list_keys()}
+
+
+async def set_key(call: Call) -> Any:
+    """Keep a provider's key where the orchestrator runs; the next run has it."""
+    key = call.body.key.get_secret_value()
+    return {"key": await call.orchestrator.set_key(call.path["provider"], key)}
+
+
+async def remove_key(call: Call) -> Any:
+    """Forget the stored key of a provider."""
+    await call.orchestrator.remove_key(call.path["provider"])
+    return Answer(None, 204)
+
+
+async def doctor(call: Call) -> Any:
+    """What could keep runs from working where the orchestrator runs, each finding with what to do."""
+    return {"findings": await call.orchestrator.doctor(online=call.query.online)}
+
+
 async def audit(call: Call) -> Any:
     """Who changed what, and when; the newest first."""
     query: AuditQuery = call.query
@@ -380,7 +414,7 @@ class Route:
         return (self.run.__doc__ or "").strip().splitlines()[0]
 
 
-READ, WRITE = ("runs:read",), ("runs:write",)
+READ, WRITE, ADMIN = ("runs:read",), ("runs:write",), ("admin",)
 
 
 @dataclass(frozen=True)
@@ -442,8 +476,8 @@ TABLE = Table(
         Route("GET", "runs/{id}", READ, get_run),
         Route("DELETE", "runs/{id}", WRITE, delete_run, success=204),
         Route("POST", "runs/{id}/cancel", WRITE, cancel, body=EmptyBody),
-        Route("POST", "runs/{id}/resume", WRITE, resume, body=ResumeBody),
-        Route("POST", "runs/{id}/restart", WRITE, restart, body=RestartBody),
+        Route("POST", "runs/{id}/resume", WRITE, resume, body=ResumeBody, asks_code=True),
+        Route("POST", "runs/{id}/restart", WRITE, restart, body=RestartBody, asks_code=True),
         Route("POST", "runs/{id}/fork", WRITE, fork, body=ForkBody, success=201, asks_code=True),
         Route("POST", "runs/{id}/gate", ("gates",), gate, body=GateBody),
         Route("GET", "runs/{id}/outputs", READ, outputs, query=OutputsQuery),
@@ -456,9 +490,13 @@ TABLE = Table(
         Route("GET", "events", READ, all_events, streams=True, media=EVENTS),
         Route("GET", "usage", READ, usage, query=UsageQuery),
         Route("POST", "clean", WRITE, clean, body=CleanBody),
+        Route("GET", "keys", ADMIN, list_keys),
+        Route("PUT", "keys/{provider}", ADMIN, set_key, body=KeyBody),
+        Route("DELETE", "keys/{provider}", ADMIN, remove_key, success=204),
+        Route("GET", "doctor", ADMIN, doctor, query=DoctorQuery),
         Route("GET", "audit", ("admin",), audit, query=AuditQuery, needs_orchestrator=False),
         Route("GET", "dead-letters", READ, dead_letters, query=DeadQuery),
-        Route("POST", "dead-letters/{id}/requeue", WRITE, requeue, body=RequeueBody),
+        Route("POST", "dead-letters/{id}/requeue", WRITE, requeue, body=RequeueBody, asks_code=True),
         Route("DELETE", "dead-letters/{id}", WRITE, discard, success=204),
     )
 )

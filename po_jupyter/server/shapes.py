@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from po_jupyter.model.run import ENDED, RunStatus
 from po_jupyter.model.violations import did_you_mean
@@ -112,11 +112,13 @@ class EventsQuery(Query):
 
 
 class Options(_Body):
-    """`limit` rows of each map; `fresh` uses no earlier answer; `cache` is false (keep none either) or "refresh"."""
+    """`limit` rows of each map; `fresh` uses no earlier answer; `cache` is false (keep none either) or "refresh";
+    `skip_validation` starts a run although a key or the like that it needs is missing."""
 
     limit: Annotated[int, Field(ge=1)] | None = None
     fresh: bool = False
     cache: Literal[False, "refresh"] | None = None
+    skip_validation: bool = False
 
 
 class SubmitBody(_Body):
@@ -211,3 +213,15 @@ class CleanBody(_Body):
     older_than: Annotated[float, Field(ge=0, le=36_500)] | None = None
     states: tuple[Literal["done", "failed", "cancelled", "dead"], ...] = ()
     cache: bool = False
+
+
+class KeyBody(_Body):
+    """A key: it is kept, and never answered, logged or audited."""
+
+    key: SecretStr
+
+
+class DoctorQuery(Query):
+    """With `online` each configured provider is asked for its list of models, for 5 s at most."""
+
+    online: bool = False

@@ -185,6 +185,9 @@ class FakeClient:
             "providers": ["local"],
         }
 
+    def doctor(self, *, online: bool = False) -> list[dict[str, Any]]:
+        return [{"what": "store", "verdict": "ok", "found": "it opens", "todo": ""}]
+
     def ready(self) -> dict[str, Any]:
         return {"ready": True, "orchestrator": True, "store": "ok"}
 

@@ -36,6 +36,7 @@ def test_run_follows_in_plain_lines_and_ends_with_the_states_code(po: Any, clien
     assert seed == [{"text": "a"}]
     assert options == {
         "limit": 3, "budget": {"usd": 2.0}, "fresh": True, "idempotency_key": None, "priority": None,
+        "cache": None, "skip_validation": False,
     }  # fmt: skip
     assert "tickets 1.0.0 · run be7f3a" in out
     assert "label done" in out
@@ -267,7 +268,7 @@ def test_the_doctor_says_what_to_do_and_no_secret(
     monkeypatch.setenv("PO_MAX_RUNING", "3")
     client.running = False
     code, out, _ = po("doctor")
-    assert "OPENAI_API_KEY set" in out
+    assert "key … from the environment" in out
     assert "sk-very" not in out
     assert "did you mean `PO_MAX_RUNNING`?" in out
     assert "`po start` starts one" in out

@@ -212,6 +212,22 @@ class _Plugin:
         return made
 
 
+@lru_cache(maxsize=64)
+def described(name: str) -> Spec | None:
+    """The provider of that name with all that is said about it; None: there is none, or its plugin is broken.
+
+    A plugin's package is imported for it, which `specs()` does not do.
+    """
+    spec = specs().get(name)
+    if spec is None or spec in BUILT_IN:
+        return spec
+    try:
+        loaded = next(e for e in entry_points(group=ENTRY_POINTS) if e.name == name).load()
+    except Exception:  # whatever a stranger's module raises
+        return None
+    return loaded if isinstance(loaded, Spec) else spec
+
+
 def problem_of(ref: str) -> str | None:
     """What is wrong with a model ref as such, in one line; None when its provider is known."""
     name, colon, model = ref.partition(":")
@@ -263,13 +279,13 @@ def key_of(spec: Spec, environ: Mapping[str, str]) -> str | None:
     if not key:
         raise ModelKeyError(
             f"{spec.name} needs a key: {spec.key_env} is not set where the orchestrator runs",
-            hint=f"Set {spec.key_env} where the orchestrator starts, then start it again: po stop, po start",
+            hint=f"Store one: po keys set {spec.name}   (or set {spec.key_env} where the orchestrator starts)",
             details={"provider": spec.name, "variable": spec.key_env},
         )
     if not (key.isascii() and key.isprintable()) or " " in key:
         raise ModelKeyError(
             f"{spec.key_env} is not a key: it holds spaces, line breaks or other signs that no key has",
-            hint=f"Set {spec.key_env} again where the orchestrator starts, then: po stop, po start",
+            hint=f"Store one: po keys set {spec.name}; {spec.key_env} of the environment wins over it, so unset that.",
             details={"provider": spec.name, "variable": spec.key_env},
         )
     return key
@@ -293,10 +309,18 @@ class Providers:
         """`given` are providers that are there already, by name: for tests. `cli_agents` allows those."""
         self._environ = environ
         self._cli_agents = cli_agents
+        self._why_no_agents = ""
         self._http = http
         self._own_http = http is None
         self._local = local
         self._open: dict[str, Provider] = dict(given or {})
+
+    def allow_cli_agents(self, on: bool, *, submitter: bool = True) -> None:
+        """Whether the setting allows CLI agents, and whether whoever submitted the run may use them."""
+        self._cli_agents = on and submitter
+        self._why_no_agents = (
+            "" if submitter or not on else "whoever submitted this run lacks the scope code:run"
+        )
 
     def get(self, ref: str) -> Provider:
         """The provider of a model ref. Raises InvalidInput (unknown) or ModelKeyError (no key)."""
@@ -304,6 +328,11 @@ class Providers:
         provider = self._open.get(name)
         if provider is None:
             check_ref(ref)
+            if self._why_no_agents and runs_code(ref):
+                raise ModelRefused(
+                    f"{name} may run commands, and {self._why_no_agents}",
+                    hint="Use another model for this run.",
+                )
             if self._http is None:
                 from po_jupyter.llm.http import Http
 
