@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from po_jupyter.engine.ledger import Limits
 from po_jupyter.engine.share import DayShare
-from po_jupyter.engine.spending import NOTHING, Amount
+from po_jupyter.engine.spending import NOTHING, Amount, amount_of
 from po_jupyter.errors import BudgetExceeded, PoError
 from po_jupyter.llm.chat import ChatRequest
 from po_jupyter.llm.pricing import cost_of
@@ -159,7 +159,9 @@ class Budget:
         return await asyncio.to_thread(self.worst_of, request)
 
     async def _reserve(self, worst: Amount, task: str) -> Hold:
-        accounts = self._accounts(task)
+        return await self._granted(worst, self._accounts(task))
+
+    async def _granted(self, worst: Amount, accounts: tuple[Account, ...]) -> Hold:
         waiting = _Waiting(asyncio.get_running_loop().create_future(), worst, accounts)
         self._queue.append(waiting)
         self._pump()
@@ -253,13 +255,17 @@ class Budget:
                     future.set_result(Hold(worst, accounts, day))
             self._queue.popleft()
 
-    def settle(self, hold: Hold, used: Usage | None) -> None:
-        """The call is over and used this (None: nobody knows, so its worst case stays counted)."""
-        if used is None:
-            amount = hold.worst
-        else:
-            cost = used.cost if used.cost is not None else hold.worst.usd
-            amount = Amount(cost, used.input_tokens + used.output_tokens)
+    async def renew(self, hold: Hold, used: Usage | None) -> Hold:
+        """One try of a call is over, as in `settle`, and another follows: set its worst case aside, as `reserve`
+        does."""
+        self.settle(hold, used)
+        return await self._granted(hold.worst, hold.accounts)
+
+    def settle(self, hold: Hold, used: Usage | None, *, before: Amount = NOTHING) -> None:
+        """The call is over and used this (None: nobody knows, so its worst case stays counted).
+
+        `before` is what earlier tries of it used, as far as `used` has it too and it was settled already."""
+        amount = hold.worst if used is None else amount_of(used.to_json(), hold.worst).minus(before)
         for account in hold.accounts:
             account.settle(hold.worst, amount)
         self._warn(hold.accounts)

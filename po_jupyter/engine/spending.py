@@ -57,9 +57,12 @@ class _Batch:
 
 
 def amount_of(usage: Mapping[str, Any] | None, otherwise: Amount | None = None) -> Amount:
-    """What a usage (JSON) comes to; `otherwise` where its cost is unknown."""
+    """What a usage (JSON) comes to; `otherwise` where its cost is unknown, and in addition where its outcome is."""
     if not usage:
         return Amount()
+    if usage.get("unknown"):
+        known = amount_of({**usage, "unknown": 0})
+        return known.plus(otherwise) if otherwise is not None else known
     cost = usage.get("cost")
     if cost is None:
         cost = otherwise.usd if otherwise is not None else 0.0

@@ -140,9 +140,9 @@ async def _decoded(response: httpx.Response) -> AsyncIterator[bytes]:
                 yield inflate.decompress(left, _STEP)
                 left = inflate.unconsumed_tail
     except zlib.error:
-        raise ModelUnavailable("the compressed answer is damaged") from None
+        raise ModelUnavailable("the compressed answer is damaged", details={"outcome": "unknown"}) from None
     if not inflate.eof:
-        raise ModelUnavailable("the compressed answer broke off")
+        raise ModelUnavailable("the compressed answer broke off", details={"outcome": "unknown"})
 
 
 def as_json(body: bytes) -> object:

@@ -69,8 +69,8 @@ class Terminal:
     def popen(self, *args: str, **options: object) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-m", "po_jupyter", *args],
-            stdout=options.get("stdout", subprocess.PIPE),  # type: ignore[arg-type]
-            stderr=options.get("stderr", subprocess.PIPE),  # type: ignore[arg-type]
+            stdout=options.get("stdout", subprocess.PIPE),
+            stderr=options.get("stderr", subprocess.PIPE),
             env=self.environ,
             cwd=self.home,
             text=True,
