@@ -28,6 +28,7 @@ from pydantic import (
 )
 
 from po_jupyter.errors import InvalidSettings, Violation
+from po_jupyter.model.limits import RateLimit
 from po_jupyter.model.violations import did_you_mean, violations_of
 
 PREFIX = "PO_"
@@ -40,6 +41,7 @@ _OTHERS = frozenset({
 _AS_JSON = {
     "prices": '{"openai:my-model": {"input": 0.5, "output": 1.5}}',
     "mcp_servers": '{"files": {"command": ["npx", "files-server"]}}',
+    "rate_limits": '{"openai": {"requests": 500, "tokens": 200000}}',
 }
 PROJECT_DATA = "pipeline-data"  # a folder of this name with a settings file in it makes its parent a project
 _KINDS = ("yaml", "toml", "json")
@@ -177,6 +179,14 @@ class Settings(BaseModel):
         default=60.0, description="Of one request to a model, where a pipeline sets none."
     )
     retry_after_cap: Seconds = Field(default=120.0, description="The longest `Retry-After` that is waited for.")
+    rate_limits: Mapping[str, RateLimit] = Field(
+        default_factory=dict,
+        description="What a provider or a model may be asked by all runs together: {openai: {requests: 500, "
+        "tokens: 200000}}, per `rate_window`.",
+    )
+    rate_window: Seconds = Field(
+        default=60.0, description="The window that `rate_limits` and servers' own limits are counted in."
+    )
     requests_per_minute: Annotated[int, Field(ge=1)] = Field(
         default=6000, description="Requests to the orchestrator per token and minute."
     )
@@ -199,6 +209,19 @@ class Settings(BaseModel):
     )
     cli_agents: bool = Field(
         default=False, description="Allow models that are CLI agents (claude-cli, codex-cli, opencode-cli)."
+    )
+    batch_poll_min: Seconds = Field(
+        default=5.0,
+        description="How long after its start a batch at a provider is looked at first; then less often.",
+    )
+    batch_poll_max: Seconds = Field(default=120.0, description="The longest wait between two looks at a batch.")
+    batch_grace: Annotated[float, Field(ge=0, le=3600)] = Field(
+        default=30.0,
+        description="How long a provider may take to list a batch whose answer was lost, before it is not there.",
+    )
+    batch_cancel_wait: Seconds = Field(
+        default=660.0,
+        description="How long a cancelled run waits for what its batches have finished; OpenAI takes up to 600.",
     )
     max_upload_bytes: Annotated[int, Field(ge=1024)] = Field(
         default=4 * 1024**3, description="The largest file of rows that is taken for a seed."
@@ -331,7 +354,7 @@ def load(
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
-        for violation in violations_of(error, known=known, what="the settings"):
+        for violation in violations_of(error, known=_known, what="the settings"):
             name = violation.where.split(".")[0].split("[")[0]
             found.append(violation._replace(where=sources.get(name, ""), message=f"{violation.message}"))
     if found:
@@ -342,6 +365,12 @@ def load(
         )
     settings._sources.update(sources)
     return settings
+
+
+def _known(loc: tuple[int | str, ...]) -> tuple[list[str], str]:
+    if loc[:1] == ("rate_limits",):
+        return list(RateLimit.model_fields), "a rate limit"
+    return list(Settings.model_fields), "the settings"
 
 
 def _file_of(environ: Mapping[str, str]) -> Path | None:

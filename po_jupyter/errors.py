@@ -222,6 +222,7 @@ class ModelError(PoError):
     ) -> None:
         super().__init__(message, hint=hint, details=details)
         self.retry_after = retry_after
+        self.limits: Mapping[str, Any] | None = None  # what the answer's headers told (`llm.rate_headers`)
 
 
 class ModelUnavailable(ModelError):
@@ -371,5 +372,5 @@ def from_json(data: Mapping[str, Any]) -> PoError:
             if isinstance(v, dict) and {"where", "message"} <= set(v) <= fields
         ]
     if isinstance(error, ModelError):
-        error.retry_after = None
+        error.retry_after = error.limits = None
     return error

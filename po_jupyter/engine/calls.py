@@ -72,6 +72,11 @@ class Calls:
         self._scope = work.chat.scope(task.name, item=item, attempt=attempt)
 
     @property
+    def model(self) -> str:
+        """The model ref that the task asks."""
+        return self._settings.base.model
+
+    @property
     def usage(self) -> Usage:
         """What the calls used so far; a call whose outcome is lost counts as unknown."""
         lost = self._scope.in_flight
@@ -209,5 +214,5 @@ class Calls:
             )
 
         return await self._scope.ask(
-            call, retry=retry or self._settings.retry, on_text=on_text, on_wait=on_wait
+            call, retry=retry or self._settings.retry, on_text=on_text, on_wait=on_wait, waiting=frame.waiting
         )
