@@ -11,7 +11,7 @@ from po_jupyter.engine import daily
 from po_jupyter.model.event import now
 from po_jupyter.orchestrator.service import Orchestrator
 
-PROMPT = {"name": "p", "prompt": "hello", "llm": {"model": "fake:echo"}}
+PROMPT = {"name": "p", "prompt": "hello", "llm": {"model": "fake:echo"}, "cache": False}
 
 
 async def made(service: Orchestrator, owner: str = "me") -> str:
@@ -42,6 +42,17 @@ async def test_usage_by_day_and_model_and_owner(tmp_path: Path) -> None:
         assert everybody["total"]["calls"] == 6
         assert {o: u["total"]["calls"] for o, u in everybody["owners"].items()} == {"me": 4, "you": 2}
         assert (await service.usage("nobody"))["days"] == []
+
+
+async def test_answers_from_the_cache_are_counted_apart(tmp_path: Path) -> None:
+    """G2: by the model that was not asked; they cost nothing."""
+    async with orchestrator(tmp_path) as service:
+        for _ in range(3):
+            view, _ = await service.submit(body({**PROMPT, "cache": True}), owner="me")
+            assert (await until(service, view.id)).state == "done"
+        (today,) = (await service.usage("me"))["days"]
+        assert (today["calls"], today["cached_calls"], today["cost"]) == (1, 2, 0)
+        assert list(today["by_model"]) == ["fake:echo"]
 
 
 async def test_a_day_is_never_changed_by_what_is_deleted(tmp_path: Path) -> None:
