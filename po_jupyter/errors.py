@@ -26,6 +26,8 @@
     │   └── AnswerUnreadable          not the JSON that was asked for (re-asked, see `refine`)
     ├── TaskError
     │   ├── StageFailed               the code of a stage raised
+    │   │   └── ToolFailed            a tool of `ctx.llm` raised, or its server did not answer
+    │   ├── ToolLoop                  a model that calls tools and never answers
     │   ├── StageTimeout
     │   ├── TemplateFailed            an undefined name, or a template that cannot be rendered
     │   ├── OutputInvalid             a validation still fails after the last refinement
@@ -220,6 +222,7 @@ class ModelError(PoError):
     ) -> None:
         super().__init__(message, hint=hint, details=details)
         self.retry_after = retry_after
+        self.limits: Mapping[str, Any] | None = None  # what the answer's headers told (`llm.rate_headers`)
 
 
 class ModelUnavailable(ModelError):
@@ -270,6 +273,18 @@ class StageFailed(TaskError):
     """The code of a stage raised; `details` has the stage and the traceback of the user's own lines."""
 
     code = "stage_failed"
+
+
+class ToolFailed(StageFailed):
+    """A tool that a model had called raised, or an MCP server failed; `details["tool"]` is its name."""
+
+    code = "tool_failed"
+
+
+class ToolLoop(TaskError):
+    """The model went on calling tools after `max_tool_rounds`."""
+
+    code = "tool_loop"
 
 
 class StageTimeout(TaskError):
@@ -357,5 +372,5 @@ def from_json(data: Mapping[str, Any]) -> PoError:
             if isinstance(v, dict) and {"where", "message"} <= set(v) <= fields
         ]
     if isinstance(error, ModelError):
-        error.retry_after = None
+        error.retry_after = error.limits = None
     return error

@@ -83,6 +83,9 @@ class FakeOrchestrator:
         return sum(view.state not in ENDED for view in self.views.values())
 
     # -- pipelines
+    async def models(self, *, word: str | None = None, provider: str | None = None) -> list[dict[str, Any]]:
+        return [{"ref": "fake:echo", "usable": True}]
+
     async def list_pipelines(self, *, owner: str) -> list[dict[str, Any]]:
         return [{"name": name} for name in sorted(self.named)]
 

@@ -1,4 +1,4 @@
-"""`po validate`, `models`, `config`, `doctor`: whether it would work."""
+"""`po validate`, `config`, `doctor`: whether it would work."""
 
 from __future__ import annotations
 
@@ -41,43 +41,6 @@ def validate(file: str, seed: str | None, as_json: bool) -> int:
     base.say(f"{pipeline.name} {pipeline.version} is valid: {kinds}")
     for warning in warnings:
         base.say(f"  {base.clean(warning)}")
-    return 0
-
-
-@click.command()
-@base.JSON
-def models(as_json: bool) -> int:
-    """List the model providers and whether their keys are set here.
-
-    What counts for a run is the environment that its orchestrator was started in.
-    """
-    import os
-
-    from po_jupyter.llm.providers import specs
-
-    found = [
-        {
-            "provider": spec.name,
-            "example": spec.example or None,
-            "key": spec.key_env or None,
-            "set": bool(os.environ.get(spec.key_env, "").strip()) if spec.key_env else None,
-            "base_url": spec.base_env or None,
-        }
-        for spec in specs().values()
-    ]
-    if as_json:
-        base.dump(found)
-        return 0
-    rows = [
-        [
-            str(f["provider"]),
-            str(f["example"] or ""),
-            f"{f['key']} ({'set' if f['set'] else 'not set'} here)" if f["key"] else "needs none",
-            str(f["base_url"] or ""),
-        ]
-        for f in found
-    ]
-    base.table(["provider", "for example", "key", "another server"], rows)
     return 0
 
 

@@ -31,7 +31,7 @@ _CACHE = click.option(
 _SKIP = click.option(
     "--skip-validation", is_flag=True, help="Start although a key or the like that it needs is missing."
 )
-_MODEL = click.option("--model", metavar="REF", help="The model, as provider:model.")
+_MODEL = click.option("--model", metavar="REF", help="The model of every task, as provider:model.")
 _BUDGET = click.option(
     "--budget", type=base.MONEY, multiple=True, metavar="USD|TASK=USD", help="Stop before more is spent."
 )
@@ -82,23 +82,25 @@ def run(
     """
     from po_jupyter.cli import inputs
 
+    inputs.check_model(model)
     data = inputs.seed_data(seed)
     if inputs.is_file(pipeline):
         # Read before the orchestrator is started: a mistake in the file should not cost that.
         inputs.pipeline_file(pipeline)
     client = base.connect(start=True)
-    found = inputs.with_model(inputs.find_pipeline(pipeline, client), model)
+    found = inputs.find_pipeline(pipeline, client)
     with inputs.located(pipeline):
         if dry_run:
             from po_jupyter.cli.estimating import tell
 
-            tell(client.estimate(found, data, limit=limit), as_json)
+            tell(client.estimate(found, data, limit=limit, model=model), as_json)
             return 0
         inputs.need_code(found)
         limits = base.budget_of(budget)
         started = _submit(
             client, found, data, budget=limits, limit=limit, fresh=fresh, cache=cache,
             skip_validation=skip_validation, key=idempotency_key, priority=priority,
+            model=model,
         )  # fmt: skip
     return _watch(started, follow, as_json)
 
@@ -159,6 +161,7 @@ def _submit(
     skip_validation: bool,
     key: str | None,
     priority: int | None,
+    model: str | None = None,
 ) -> Run:
     return client.submit(
         pipeline,
@@ -170,6 +173,7 @@ def _submit(
         cache=False if cache == "false" else "refresh" if cache else None,
         skip_validation=skip_validation,
         priority=priority,
+        model=model,
     )
 
 

@@ -90,6 +90,11 @@ class AsyncClient:
         """Version, user, data directory, providers; see HTTP.md."""
         return await self._wire.json("GET", "meta")
 
+    async def models(self, *, word: str | None = None, provider: str | None = None) -> list[dict[str, Any]]:
+        """The models that the orchestrator knows, usable ones first."""
+        data = await self._wire.json("GET", "models", params=_params(word=word, provider=provider))
+        return list(data["models"])
+
     # -- pipelines ------------------------------------------------------------------------------
     async def pipelines(self) -> list[dict[str, Any]]:
         """The registered pipelines: `{name, version, revision, updated_at, tasks}` each."""

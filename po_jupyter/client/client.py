@@ -18,6 +18,7 @@ from po_jupyter.client.rowfiles import uploaded
 from po_jupyter.client.run import Outputs, Run, budget_body
 from po_jupyter.client.seeds import seed_of
 from po_jupyter.errors import InvalidInput, InvalidPipeline
+from po_jupyter.model.answer import Answer
 from po_jupyter.model.pipeline import Budget, Pipeline
 from po_jupyter.model.run import ENDED, RunView
 from po_jupyter.model.seed import Seed
@@ -91,6 +92,20 @@ class Client:
         """Version, user, data directory, limits and providers of the orchestrator."""
         return self._call(self.aio.meta())
 
+    def models(self, word: str | None = None, provider: str | None = None) -> list[dict[str, Any]]:
+        """Models by name, those that can be used now first: `{ref, provider, model, alias, usable, why, price}`.
+
+        `price` is `{input, output}` in US dollars for a million tokens, None where it is unknown. `word` is a part
+        of the name. Any other model of a provider works as well, by its ref.
+        """
+        return self._call(self.aio.models(word=word, provider=provider))
+
+    def chat(self, prompt: str | Sequence[Mapping[str, str]], **options: Any) -> Answer:
+        """One question without a pipeline; `options` as in `po.chat`."""
+        from po_jupyter.client.chat import chat
+
+        return chat(prompt, client=self, **options)
+
     # -- pipelines ------------------------------------------------------------------------------
     def validate(self, pipeline: Pipeline | Mapping[str, Any] | str, seed: Any = None) -> dict[str, Any]:
         """Check a pipeline (and a seed) with all that the orchestrator knows; starts nothing.
@@ -127,12 +142,14 @@ class Client:
         interpreter: str | None = None,
         cwd: str | None = None,
         priority: int | None = None,
+        model: str | None = None,
     ) -> Run:
         """Start a run and return at once; by then it is durable and goes on without this process.
 
         `pipeline` is a `Pipeline`, its dict, YAML text or the name of a registered one. `seed` is the
         data: a dict, a list of rows, a DataFrame, or a whole `Seed`; rows of more than 1 MB travel as a file,
         once for all runs. `limit` runs only the first rows of maps;
+        `model` is used in the place of every model that the pipeline or a task names;
         `fresh` (or `cache="refresh"`) asks the models anew and keeps what they say for later runs, `cache=False`
         neither uses nor keeps answers; `skip_validation` starts the run although a key or the like that it needs is
         missing where the orchestrator runs, instead of raising InvalidEnvironment; `budget` is US dollars or a
@@ -148,6 +165,7 @@ class Client:
             cwd = cwd or os.getcwd()
         given_options = {
             "limit": limit, "fresh": fresh or None, "cache": cache, "skip_validation": skip_validation or None,
+            "model": model,
         }  # fmt: skip
         options = {k: v for k, v in given_options.items() if v is not None}
         extras = {
@@ -166,7 +184,12 @@ class Client:
         return await self.aio.submit({**body, "seed": sent.model_dump(mode="json", exclude_none=True)})
 
     def estimate(
-        self, pipeline: Pipeline | Mapping[str, Any] | str, seed: Any = None, *, limit: int | None = None
+        self,
+        pipeline: Pipeline | Mapping[str, Any] | str,
+        seed: Any = None,
+        *,
+        limit: int | None = None,
+        model: str | None = None,
     ) -> dict[str, Any]:
         """What a run would cost, before anything is spent; every number is an estimate.
 
@@ -176,8 +199,8 @@ class Client:
         """
         given = _pipeline_body(pipeline)
         body: dict[str, Any] = {"pipeline": given}
-        if limit is not None:
-            body["options"] = {"limit": limit}
+        if options := {k: v for k, v in {"limit": limit, "model": model}.items() if v is not None}:
+            body["options"] = options
         return self._call(self._estimate(body, seed_of(seed, _name_of(given))))
 
     async def _estimate(self, body: dict[str, Any], seed: Seed) -> dict[str, Any]:

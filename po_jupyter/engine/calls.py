@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from po_jupyter.engine import telling
 from po_jupyter.engine.budget import reserved
 from po_jupyter.engine.caching import cache_mode
-from po_jupyter.errors import ModelError, ModelRateLimited
-from po_jupyter.llm.chat import CacheMode, ChatRequest, ChatResponse, Message, OnText
+from po_jupyter.engine.images import Files
+from po_jupyter.engine.tools import Toolbox
+from po_jupyter.errors import InvalidInput, ModelError, ModelRateLimited
+from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText
+from po_jupyter.llm.providers import no_images
 from po_jupyter.model.event import draft
 from po_jupyter.model.pipeline import LLM, CallRetry, Task
 from po_jupyter.model.usage import Usage
@@ -23,17 +27,24 @@ _DEFAULT_RETRY = CallRetry()
 
 
 class ModelSettings:
-    """The model settings of a task, resolved once: task over pipeline over settings."""
+    """The model settings of a task, resolved once: run over task over pipeline over settings."""
 
-    __slots__ = ("api", "max_tokens", "model", "retry", "temperature", "timeout")
+    __slots__ = ("base", "retry")
 
     def __init__(self, work: Work, task: Task) -> None:
         llm: LLM = work.pipeline.llm_of(task)
-        self.model: str = work.options.get("model") or llm.model or work.settings.default_model
-        self.temperature = llm.temperature
-        self.max_tokens = llm.max_tokens or work.settings.default_max_tokens
-        self.timeout = llm.timeout or work.settings.request_timeout
-        self.api = llm.api
+        # What every request of the task begins with; it has no messages yet.
+        self.base = ChatRequest(
+            work.options.get("model") or llm.model or work.settings.default_model,
+            (),
+            temperature=llm.temperature,
+            max_tokens=llm.max_tokens or work.settings.default_max_tokens,
+            stop=tuple(llm.stop or ()),
+            timeout=llm.timeout or work.settings.request_timeout,
+            api=llm.api,
+            seed=llm.seed,
+            effort=llm.effort,
+        )
         self.retry = llm.retry or _DEFAULT_RETRY
 
 
@@ -61,6 +72,11 @@ class Calls:
         self._scope = work.chat.scope(task.name, item=item, attempt=attempt)
 
     @property
+    def model(self) -> str:
+        """The model ref that the task asks."""
+        return self._settings.base.model
+
+    @property
     def usage(self) -> Usage:
         """What the calls used so far; a call whose outcome is lost counts as unknown."""
         lost = self._scope.in_flight
@@ -79,36 +95,30 @@ class Calls:
         """The attempt failed: nobody gets its answers."""
         self._scope.drop()
 
-    def request(
-        self,
-        messages: tuple[Message, ...],
-        *,
-        model: str | None = None,
-        schema: Mapping[str, Any] | None = None,
-        json: bool = False,
-        temperature: float | None = None,
-        max_tokens: int | None = None,
-        stop: tuple[str, ...] = (),
-        cache: CacheMode | None = None,
-    ) -> ChatRequest:
-        """A request with what is left out filled in from the task's settings."""
-        defaults = self._settings
-        return ChatRequest(
-            model or defaults.model,
-            messages,
-            defaults.temperature if temperature is None else temperature,
-            max_tokens or defaults.max_tokens,
-            schema,
-            json,
-            stop,
-            defaults.timeout,
-            defaults.api,
-            cache=cache,
+    def request(self, messages: tuple[Message, ...], **given: Any) -> ChatRequest:
+        """A request of these fields (of `ChatRequest`), the rest from the task's settings; None is left out."""
+        return replace(
+            self._settings.base,
+            messages=messages,
+            **{name: value for name, value in given.items() if value is not None},
         )
 
-    def again(self, request: ChatRequest, answer: str, words: str) -> ChatRequest:
+    def need_images(self, request: ChatRequest) -> None:
+        """The model's provider takes images. Raises InvalidInput."""
+        if (problem := no_images(request.model)) is not None:
+            raise InvalidInput(problem)
+
+    def files(self) -> Files:
+        """The artifacts of the run as they are now, and what came with its seed."""
+        return self._work.files.now()
+
+    def toolbox(self, given: Sequence[Any]) -> Toolbox:
+        """These tools, functions and names of the run's MCP servers. Raises InvalidInput."""
+        return Toolbox(given, self._work.threads.run, self._work.mcp)
+
+    def again(self, request: ChatRequest, answer: ChatResponse, words: str) -> ChatRequest:
         """The request that follows an answer which did not fit."""
-        return request.then(Message("assistant", answer), Message("user", words))
+        return request.then(answer.message, Message("user", words))
 
     async def chat(
         self,
@@ -118,30 +128,34 @@ class Calls:
         frame: Frame,
         stream: bool = False,
         retry: CallRetry | None = None,
+        on_text: OnText | None = None,
     ) -> ChatResponse:
         """Ask, or replay. `retry` stands for the task's `llm.retry`, the request's `cache` for the task's.
+
+        `on_text` gets the pieces of the answer as they come, and "" where a broken one begins anew.
 
         Raises ModelError or BudgetExceeded, and an Interrupt before anything is sent.
         """
         work = self._work
         work.checkpoint()
         mode = cache_mode(frame.task, work.options, again=self._again, given=request.cache)
+        begun_anew = on_text
         call = self._scope.call(request, stage=stage, round=frame.round, cache=mode)
-        on_text = self._on_text(frame) if stream else None
+        on_text = self._on_text(frame, on_text) if stream else on_text
         known = await self._scope.recall(call, on_text=on_text)
         if known is not None:
             return known  # it was paid for: it needs no room in any budget
         if mode:
             work.checkpoint()  # the cache took its time
         if work.budget is None:
-            return await self._ask(call, frame, on_text, retry)
+            return await self._ask(call, frame, on_text, retry, begun_anew)
         with frame.waiting():
             hold = await work.budget.reserve(request, frame.task.name)
         token = reserved.set(hold.worst)
         before = self._scope.usage
         used: Usage | None = None
         try:
-            response = await self._ask(call, frame, on_text, retry)
+            response = await self._ask(call, frame, on_text, retry, begun_anew)
             used = response.usage
             return response
         except ModelError as error:
@@ -154,25 +168,34 @@ class Calls:
             reserved.reset(token)
             work.budget.settle(hold, used)
 
-    def _on_text(self, frame: Frame) -> OnText | None:
+    def _on_text(self, frame: Frame, handed: OnText | None) -> OnText | None:
         work = self._work
         # Pieces of answers that come at the same time would only mix.
         if frame.index is not None or self._scope.in_flight or not work.watched():
-            return None
+            return handed
 
         def on_text(piece: str) -> None:
             said = {"task": frame.task.name, "text": piece, "round": frame.round, "attempt": frame.attempt}
             work.say(said)
+            if handed is not None:
+                handed(piece)
 
         return on_text
 
     async def _ask(
-        self, call: Asking, frame: Frame, on_text: OnText | None, retry: CallRetry | None
+        self,
+        call: Asking,
+        frame: Frame,
+        on_text: OnText | None,
+        retry: CallRetry | None,
+        handed: OnText | None,
     ) -> ChatResponse:
         work = self._work
         task, request, stage = frame.task.name, call.request, call.key.stage
 
         def on_wait(attempt: int, delay: float, error: ModelError) -> None:
+            if handed is not None:
+                handed("")
             if isinstance(error, ModelRateLimited):
                 frame.extend(delay)
             telling.call_failed(work, frame.task, frame.attempt, stage, error, index=frame.index, tries=attempt)
@@ -191,5 +214,5 @@ class Calls:
             )
 
         return await self._scope.ask(
-            call, retry=retry or self._settings.retry, on_text=on_text, on_wait=on_wait
+            call, retry=retry or self._settings.retry, on_text=on_text, on_wait=on_wait, waiting=frame.waiting
         )

@@ -6,6 +6,7 @@ import sys
 from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
+from threading import Lock
 from typing import IO, Any, TextIO, cast
 
 from po_jupyter.engine import spool
@@ -13,13 +14,18 @@ from po_jupyter.engine.descriptors import descriptors
 from po_jupyter.telemetry.logging import redactor
 
 _MAX_BYTES = 20_000_000
+_LONGEST_LINE = 64 * 1024  # characters of a row's line that wait for its end
+_joining = Lock()  # threads of one row may print at the same time
 _sink: ContextVar[StageLog | None] = ContextVar("po_stage_log", default=None)
 
 
 class StageLog:
-    """The log of one stage, made when something is printed. As a context manager it takes what is printed."""
+    """The log of one stage, made when something is printed. As a context manager it takes what is printed.
 
-    __slots__ = ("_alone", "_file", "_room", "_token", "path", "used")
+    That of a row is open only while a line is written: a thousand rows at once would need as many descriptors.
+    """
+
+    __slots__ = ("_alone", "_file", "_part", "_room", "_token", "path", "used")
 
     def __init__(self, path: Path, *, alone: bool = True) -> None:
         """Not `alone`: of one row of many, see `descriptors`."""
@@ -27,6 +33,7 @@ class StageLog:
         self.used = False  # something was printed
         self._alone = alone
         self._file: IO[str] | None = None
+        self._part = ""  # of a line
         self._room = _MAX_BYTES
         self._token: Any = None
 
@@ -34,14 +41,36 @@ class StageLog:
         """Append; past 20 MB the rest is dropped, and the log says so."""
         if self._room <= 0:
             return
-        if self._file is None:
-            descriptors.printed(self.path)
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._file = self.path.open("a", encoding="utf-8", errors="replace", buffering=1)
-            self.used = True
+        if self._alone:
+            if self._file is None:
+                descriptors.printed(self.path)
+                self._file = self._open()
+            self._file.write(self._counted(text))
+        elif whole := self._lines(text):
+            self._append(whole)
+
+    def _lines(self, text: str) -> str:
+        """What of a row's text is to be written now; the beginning of a line waits for its end."""
+        with _joining:
+            whole, self._part = self._part + text, ""
+            if not text.endswith("\n") and len(whole) < _LONGEST_LINE:
+                whole, self._part = "", whole
+        return whole
+
+    def _append(self, text: str) -> None:
+        with self._open() as file:
+            file.write(self._counted(text))
+
+    def _open(self) -> IO[str]:
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file = self.path.open("a", encoding="utf-8", errors="replace", buffering=1)
+        self.used = True
+        return file
+
+    def _counted(self, text: str) -> str:
         text = redactor.text(text)
         self._room -= len(text)
-        self._file.write(text if self._room > 0 else "\n[the rest of this log was dropped: it passed 20 MB]\n")
+        return text if self._room > 0 else "\n[the rest of this log was dropped: it passed 20 MB]\n"
 
     def __enter__(self) -> StageLog:
         install()
@@ -52,6 +81,9 @@ class StageLog:
     def __exit__(self, *_: object) -> None:
         _sink.reset(self._token)
         descriptors.leave(self)
+        if self._part and self._room > 0:
+            with suppress(OSError):
+                self._append(self._part)
         if self._file is not None:
             self._file.close()
         self._room = 0  # a thread that outlived its stage writes into nothing

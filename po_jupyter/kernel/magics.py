@@ -199,13 +199,16 @@ class PoMagics(Magics):
         """Say what a run would cost; nothing is started."""
         from po_jupyter.model.estimates import lines_of
 
-        for line in lines_of(self.session.client().estimate(pipeline, seed, limit=given.get("limit"))):
+        for line in lines_of(
+            self.session.client().estimate(pipeline, seed, limit=given.get("limit"), model=given.get("model"))
+        ):
             print(line)
 
     def _start(self, pipeline: Pipeline, seed: Any, given: Given) -> Run:
         run = self.session.client().submit(
             pipeline, seed, limit=given.get("limit"), fresh=bool(given.get("fresh")), cache=given.get("cache"),
             budget=given.get("budget"), skip_validation=bool(given.get("skip-validation")),
+            model=given.get("model"),
         )  # fmt: skip
         return self._follow(run, given)
 

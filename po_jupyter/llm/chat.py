@@ -160,6 +160,7 @@ class ChatResponse:
     tool_calls  what the model wants called, in its order
     carry       what the provider wants back with this turn; `message` has it
     api         which of the provider's APIs answered, where it has several
+    limits      what the answer's headers tell of the server's limits (`llm.rate_headers`); not journaled
     """
 
     text: str
@@ -173,6 +174,7 @@ class ChatResponse:
     tool_calls: tuple[ToolCall, ...] = ()
     carry: Mapping[str, Any] | None = None
     api: str = ""
+    limits: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
 
     @property
     def message(self) -> Message:
@@ -180,7 +182,7 @@ class ChatResponse:
         return Message("assistant", self.text, tool_calls=self.tool_calls, carry=self.carry)
 
     def to_json(self) -> dict[str, Any]:
-        """What the journal keeps: every field but `replayed`."""
+        """What the journal keeps: every field but `replayed` and `limits`."""
         said: dict[str, Any] = {
             "text": self.text,
             "usage": self.usage.to_json(),

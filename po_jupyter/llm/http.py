@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import urllib.request
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -134,16 +134,42 @@ class Http:
         except TimeoutError:
             raise ModelUnavailable(f"{target.name}: the answer did not end within {limit:g} s") from None
 
+    async def fetch(
+        self, target: Target, *, method: str = "GET", body: bytes | AsyncIterable[bytes] = b"", seconds: float
+    ) -> Answer:
+        """As `post`, with any method. A large body may come in pieces; the target's headers then say its size.
+
+        Raises ModelUnavailable.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                async with self._send(target, target.pool, body, seconds, method) as response:
+                    return Answer(response.status_code, response.headers, await read_whole(response))
+        except TimeoutError:
+            raise ModelUnavailable(f"{target.name}: no answer within {seconds:g} s") from None
+
+    @asynccontextmanager
+    async def download(self, target: Target, *, seconds: float) -> AsyncIterator[httpx.Response]:
+        """Get, and hand over the response while it arrives, however long that takes: `seconds` limits each
+        silence. Raises ModelUnavailable, also from inside."""
+        async with self._send(target, target.pool, b"", seconds, "GET") as response:
+            yield response
+
     @asynccontextmanager
     async def _send(
-        self, target: Target, pool: _Pool, body: bytes, seconds: float
+        self,
+        target: Target,
+        pool: _Pool,
+        body: bytes | AsyncIterable[bytes],
+        seconds: float,
+        method: str = "POST",
     ) -> AsyncIterator[httpx.Response]:
         headers = target.headers
         if correlation := request_id.get():
             headers = headers.copy()
             headers[TO_MODELS] = correlation
         request = httpx.Request(
-            "POST",
+            method,
             target.url,
             headers=headers,
             content=body,

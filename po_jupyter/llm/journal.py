@@ -13,8 +13,8 @@ and asks anew.
 A call that failed is recorded like one that succeeded, so that the same attempt, gone through again, fails at
 the same place instead of paying for another try. A call that was cancelled before its answer came (a stop, a
 timeout) leaves an intent without a response, which is the truth about it. One that was stopped while nothing of it
-was in flight (a drain during the wait between two tries) is *withdrawn*: its intent is taken back, and going
-through it again asks anew without an unknown outcome.
+was in flight (a drain during the wait between two tries, or for a limit) is *withdrawn*: its intent is taken back,
+and going through it again asks anew without an unknown outcome.
 
 What a journal has to keep, in this order of time:
 
@@ -28,10 +28,12 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from po_jupyter.errors import ModelError, from_json
+from po_jupyter.llm.admission import UNLIMITED, Admission, Pass
 from po_jupyter.llm.cache import CallCache, Place, keepable
 from po_jupyter.llm.chat import CacheMode, ChatRequest, ChatResponse, OnText, Provider
 from po_jupyter.llm.pricing import priced
@@ -118,7 +120,7 @@ class CallDone(NamedTuple):
     """A finished call, for events and sums.
 
     `seconds` includes the waits between tries; `error` is the code of the error it ended with, or None; `cached`:
-    the answer came from the cache of calls.
+    the answer came from the cache of calls. `batch` is the token of the batch that it came with, or None.
     """
 
     key: CallKey
@@ -128,6 +130,7 @@ class CallDone(NamedTuple):
     replayed: bool
     error: str | None = None
     cached: bool = False
+    batch: str | None = None
 
 
 class MemoryJournal:
@@ -167,6 +170,7 @@ class MemoryJournal:
 
 OnDone: TypeAlias = Callable[[CallDone], None]
 OnUnknown: TypeAlias = Callable[[CallKey], None]
+Waiting: TypeAlias = Callable[[], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +179,8 @@ class JournaledChat:
 
     `provider_of` finds the provider of a model ref (`Providers.get`). `retry_after_cap` is the longest wait in
     seconds that a server may ask for. `on_done` and `on_unknown` are told as it happens; they must be quick.
-    `sleep` is how the wait between two tries is waited: it may raise what ends the call there.
+    `admission` lets each request go. `sleep` is how the wait between two tries is waited: it may raise what ends
+    the call there.
     """
 
     provider_of: Callable[[str], Provider]
@@ -183,6 +188,7 @@ class JournaledChat:
     on_done: OnDone | None = None
     on_unknown: OnUnknown | None = None
     retry_after_cap: float = RETRY_AFTER_CAP
+    admission: Admission = UNLIMITED
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     cache: CallCache | None = None
 
@@ -252,6 +258,7 @@ class CallScope:
         retry: CallRetry | None = None,
         on_text: OnText | None = None,
         on_wait: OnWait | None = None,
+        waiting: Waiting = nullcontext,
     ) -> ChatResponse:
         """Ask, or replay. Raises a ModelError, the recorded one when the call failed before.
 
@@ -262,7 +269,7 @@ class CallScope:
         known = await self.recall(call, on_text=on_text)
         if known is not None:
             return known
-        return await self.ask(call, retry=retry, on_text=on_text, on_wait=on_wait)
+        return await self.ask(call, retry=retry, on_text=on_text, on_wait=on_wait, waiting=waiting)
 
     def call(
         self, request: ChatRequest, *, stage: str = "inference", round: int = 0, cache: CacheMode = False
@@ -316,15 +323,23 @@ class CallScope:
         retry: CallRetry | None = None,
         on_text: OnText | None = None,
         on_wait: OnWait | None = None,
+        waiting: Waiting = nullcontext,
     ) -> ChatResponse:
-        """Send it, and record what came. Raises a ModelError."""
+        """Send it, and record what came. What a limiter makes it wait is waited for inside `waiting()`. Raises a
+        ModelError."""
         journal = self._chat.journal
         key, request, intents = call.key, call.request, call.intents
         name = str(key)
         provider = self._chat.provider_of(request.model)  # a missing key is found before anything is recorded
         if intents and self._chat.on_unknown is not None:
             self._chat.on_unknown(key)
-        await journal.intent(name, {"model": request.model, "stage": key.stage, "intents": intents})
+        # Before the intent: a call that is stopped while it waits was never about to be sent.
+        passes = [await self._admitted(request, waiting)]
+        try:
+            await journal.intent(name, {"model": request.model, "stage": key.stage, "intents": intents})
+        except BaseException:
+            passes.pop().unused()
+            raise
         loop = asyncio.get_running_loop()
         started = loop.time()
         self.in_flight += 1
@@ -333,12 +348,20 @@ class CallScope:
 
         async def send() -> ChatResponse:
             nonlocal sent
+            admitted = passes.pop() if passes else await self._admitted(request, waiting)
             sent = True
+            admitted.sends()
             try:
-                return await provider.chat(request, on_text=on_text)
-            except ModelError:
+                response = await provider.chat(request, on_text=on_text)
+            except ModelError as error:
                 sent = False
+                admitted.failed(error)
                 raise
+            except BaseException:
+                admitted.lost()
+                raise
+            admitted.answered(response)
+            return response
 
         def waited(attempt: int, delay: float, error: ModelError) -> None:
             if "usage" in error.details:
@@ -378,6 +401,33 @@ class CallScope:
         self.in_flight -= 1
         await self._record(name, {"ok": True, "response": said}, done)
         return response
+
+    async def collected(
+        self, call: Asking, read: Callable[[ChatRequest], ChatResponse], *, batch: str
+    ) -> ChatResponse:
+        """Record an answer that came with a batch, as one that was sent by itself. `read(request)` is the answer,
+        with its cost, or raises the ModelError that the provider answered with."""
+        key, request = call.key, call.request
+        try:
+            response = read(request)
+        except ModelError as error:
+            usage = _usage_of_error(error, request)
+            done = CallDone(key, usage, request.model, 0.0, False, error.code, batch=batch)
+            await self._record(str(key), {"ok": False, "error": error.to_json()}, done)
+            raise
+        done = CallDone(key, response.usage, request.model, 0.0, False, batch=batch)
+        said = response.to_json()
+        self._keep_later(call, response, said)
+        await self._record(str(key), {"ok": True, "response": said}, done)
+        return response
+
+    async def _admitted(self, request: ChatRequest, waiting: Waiting) -> Pass:
+        admission = self._chat.admission
+        found = admission.enter(request, self.task)
+        if found is None:
+            with waiting():
+                found = await admission.wait(request, self.task)
+        return found
 
     async def _record(self, name: str, answer: Mapping[str, Any], done: CallDone) -> None:
         # An answer that came has been paid for: a cancellation that arrives now must not lose it. The write

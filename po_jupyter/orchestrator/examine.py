@@ -56,10 +56,10 @@ async def examine(
         ("prices", lambda: do(_prices, settings)),
     ):
         found.append(await _guarded(what, check))
-    environ, refused = await do(keys.environment, settings.worker_env)
+    environ, refused = await do(keys.environment, settings.inherited)
     states: dict[str, KeyState] = {}
     with contextlib.suppress(StoreError):  # said by the check of the file
-        states = {state.provider: state for state in await do(keys.states, settings.worker_env)}
+        states = {state.provider: state for state in await do(keys.states, settings.inherited)}
     looks = [
         _guarded(
             name, partial(_provider, name, settings, environ, refused.get(name, ""), states.get(name), online)
@@ -222,7 +222,6 @@ def _told(spec: Spec, environ: dict[str, str], state: KeyState | None) -> list[s
 def main() -> None:
     """Examine this machine without an orchestrator, and print the findings."""
     from po_jupyter import config
-
     from po_jupyter.telemetry.logging import configure
 
     async def look() -> list[dict[str, Any]]:

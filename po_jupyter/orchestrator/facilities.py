@@ -13,27 +13,39 @@ from po_jupyter.orchestrator.zygotes import Zygotes
 
 
 class Facilities(Reader):
-    """Keys, the check before a run, the doctor."""
+    """Keys, models, the check before a run, the doctor."""
 
     _keys: Keys
     _zygotes: Zygotes
 
     async def list_keys(self) -> builtins.list[dict[str, Any]]:
         """Every provider that takes a key, and what there is of it, masked (see `llm.keys.KeyState`)."""
-        return [state.to_json() for state in await self._do(self._keys.states, self.settings.worker_env)]
+        return [state.to_json() for state in await self._do(self._keys.states, self.settings.inherited)]
 
     async def set_key(self, provider: str, key: str) -> dict[str, Any]:
         """Keep a key; the next run has it. Raises InvalidInput, StoreUnusable."""
 
         def keep() -> dict[str, Any]:
             self._keys.put(provider, key)
-            return self._keys.state(provider, self.settings.worker_env).to_json()
+            return self._keys.state(provider, self.settings.inherited).to_json()
 
         return await self._do(keep)
 
     async def remove_key(self, provider: str) -> None:
         """Forget a stored key. NotFound, InvalidInput, StoreUnusable."""
         await self._do(self._keys.remove, provider)
+
+    async def models(
+        self, *, word: str | None = None, provider: str | None = None
+    ) -> builtins.list[dict[str, Any]]:
+        """Models by name, usable ones first, as a worker started now would see them. Raises InvalidInput."""
+        from po_jupyter.llm.catalogue import listed
+
+        def look() -> builtins.list[dict[str, Any]]:
+            environ, _ = self._keys.environment(self.settings.inherited)
+            return listed(environ, cli_agents=self.settings.cli_agents, word=word, provider=provider)
+
+        return await self._do(look)
 
     async def doctor(self, *, online: bool = False) -> builtins.list[dict[str, Any]]:
         """`{what, verdict, found, todo}` of everything that a run needs here; with `online` providers are asked."""
@@ -47,7 +59,7 @@ class Facilities(Reader):
 
     def _check_models(self, asked: submission.Submission, pipeline: Pipeline, code_allowed: bool) -> None:
         """Raises Forbidden (a CLI agent without the scope for it), InvalidEnvironment."""
-        model = getattr(asked.options, "model", None)
+        model = asked.options.model
         preflight.check_code(pipeline, self.settings, code_allowed=code_allowed, model=model)
         # Another server has the workers when this one has no supervisor, and its environment is what counts.
         skip = asked.options.skip_validation or self.settings.skip_validation
@@ -58,4 +70,6 @@ class Facilities(Reader):
         """The same in words; nothing is refused."""
         if self._supervisor is None:
             return []
-        return preflight.warnings(pipeline, self.settings, self._keys, getattr(options, "model", None))
+        return preflight.warnings(
+            pipeline, self.settings, self._keys, options.model if options is not None else None
+        )

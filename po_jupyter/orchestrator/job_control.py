@@ -131,8 +131,9 @@ class JobControl(Facilities):
         asked = submission.read(body, code_allowed=code_allowed)
         whose = owner or head["owner"]
         checked, envelope = submission.check(
-            asked, lambda name: self._registry.pipeline(name, whose), code_allowed=code_allowed
-        )
+            asked, lambda name: self._registry.pipeline(name, whose), code_allowed=code_allowed,
+            settings=self.settings,
+        )  # fmt: skip
         self.blobs.check(whose, envelope.data)
         _exists(checked, from_task, run)
         self._check_models(asked, checked, code_allowed)

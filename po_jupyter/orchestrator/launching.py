@@ -87,7 +87,7 @@ class Launcher:
 
     async def _spawn(self, run: str, launch: Launch, on_exit: Exited, watched: bool) -> processes.Identity:
         zygote = await self._zygotes.get(launch.interpreter)
-        environ, _ = await asyncio.to_thread(self._keys.environment, self._settings.worker_env)
+        environ, _ = await asyncio.to_thread(self._keys.environment, self._settings.inherited)
         request = {
             **self._common,
             "run": run,

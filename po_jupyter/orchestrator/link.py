@@ -1,9 +1,10 @@
 """The wire between the orchestrator and its workers: JSON lines over a Unix socket of this user's own.
 
     worker → orchestrator   hello {run, pid, created, fence}   beat   committed {n, offset, state}   text {...}
-                            need {id, what, model}   bye {state}   failed {message, hint} (of the store)
-    orchestrator → worker   welcome {watched}   beat   look   cancel   drain   stop   watched {on}
-                            progress {id, text}   answer {id, ...}
+                            need {id, what, model}   rest {on}   bye {state}
+                            failed {message, hint} (of the store)   rate.… (see `rate_limits`)
+    orchestrator → worker   welcome {watched, rates}   beat   look   cancel   drain   stop   watched {on}
+                            progress {id, text}   answer {id, ...}   rate.…
     another server          poke {run?}  →  ok {load}
 
 Everything said here is a hint (P1): the store has the truth, and a line that is lost loses nothing.

@@ -15,7 +15,7 @@ from po_jupyter.orchestrator.keys import Keys
 
 def found(pipeline: Pipeline, settings: Settings, keys: Keys, model: str | None = None) -> list[Problem]:
     """Everything that is wrong with the environment of a run. Blocks: call it in a thread."""
-    environ, refused = keys.environment(settings.worker_env)
+    environ, refused = keys.environment(settings.inherited)
     return problems(pipeline, environ=environ, settings=settings, model=model, refused=refused)
 
 

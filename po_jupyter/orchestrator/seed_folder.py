@@ -181,7 +181,7 @@ class Folder:
             raise InvalidSeed("the seed cannot be used:", violations=found)
         cwd = str(self._pipelines.project) if self._pipelines is not None else None
         asked = submission.Submission(seed=value, cwd=cwd)
-        pipeline, seed = submission.check(asked, self._registered, code_allowed=True)
+        pipeline, seed = submission.check(asked, self._registered, code_allowed=True, settings=self._settings)
         Blobs(self._settings.data_dir).check(self._owner, seed.data)
         key = hashlib.sha256(json.dumps([name, *stamp, content]).encode()).hexdigest()
         # Not the wall clock: after a crash the same file must be planned as the same run.

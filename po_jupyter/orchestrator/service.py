@@ -30,6 +30,7 @@ from po_jupyter.orchestrator.keeping import Keeping, clean
 from po_jupyter.orchestrator.keys import Keys
 from po_jupyter.orchestrator.lease import OrchestratorLease
 from po_jupyter.orchestrator.local_models import LocalModels
+from po_jupyter.orchestrator.rate_limits import RateLimits, check_names
 from po_jupyter.orchestrator.reception import Reception
 from po_jupyter.orchestrator.recovery import Following, recover, sweep
 from po_jupyter.orchestrator.registry import Registry
@@ -72,8 +73,9 @@ class Orchestrator(JobControl):
     # -- life -----------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Open the store, take the lease when it is free, recover. Raises StoreUnusable."""
+        """Open the store, take the lease when it is free, recover. Raises StoreUnusable, InvalidSettings."""
         settings = self.settings
+        check_names(settings)
         use_prices(settings.prices)
         self._address = link.address_of(settings.data_dir)
         self._store = self._given_store if self._given_store is not None else await self._do(self._open)
@@ -88,6 +90,7 @@ class Orchestrator(JobControl):
         self._keeping: Keeping | None = None
         self._supervisor: Supervisor | None = None
         self._listener: link.Listener | None = None
+        self._rates: RateLimits | None = None
         self._holding: list[asyncio.Task[Any]] = []
         self._following: Following | None = None
         self._lease = OrchestratorLease(
@@ -137,7 +140,11 @@ class Orchestrator(JobControl):
             address=self._address, run_off_loop=self._do, keys=self._keys,
         )  # fmt: skip
         self._supervisor = supervisor
-        reception = Reception(supervisor, self._store, self.feed, run_off_loop=self._do, need=self._models.need)
+        self._rates = RateLimits(self.settings)
+        reception = Reception(
+            supervisor, self._store, self.feed,
+            run_off_loop=self._do, need=self._models.need, rates=self._rates,
+        )  # fmt: skip
         self._listener = link.Listener(self._address, reception.serve)
         await self._listener.start()
         self._holding = [
@@ -177,6 +184,9 @@ class Orchestrator(JobControl):
         listener, self._listener = self._listener, None
         if listener is not None:
             await listener.close()
+        rates, self._rates = self._rates, None
+        if rates is not None:
+            rates.close()
 
     def _follow(self) -> None:
         self._following = Following(self._store, self.feed, self._do, self._address)
@@ -202,7 +212,10 @@ class Orchestrator(JobControl):
             },
             "data_dir": str(self.settings.data_dir),
             "inbox_dir": str(self.settings.inbox_dir) if self.settings.inbox_dir is not None else None,
-            "limits": {"running": self.settings.max_running},
+            "limits": {
+                "running": self.settings.max_running,
+                "rates": self._rates.known() if self._ready and self._rates is not None else None,
+            },
             "runs": self.load(),
             "providers": sorted(specs()),
             "python": sys.version.split()[0],
@@ -263,8 +276,9 @@ class Orchestrator(JobControl):
         self, asked: submission.Submission, owner: str, code_allowed: bool
     ) -> tuple[NewRun, Head, bool]:
         pipeline, seed = submission.check(
-            asked, lambda name: self._registry.pipeline(name, owner), code_allowed=code_allowed
-        )
+            asked, lambda name: self._registry.pipeline(name, owner), code_allowed=code_allowed,
+            settings=self.settings,
+        )  # fmt: skip
         self.blobs.check(owner, seed.data)
         self._check_models(asked, pipeline, code_allowed)
         new = submission.new_run(asked, pipeline, seed, owner, code_allowed=code_allowed)
@@ -289,11 +303,14 @@ class Orchestrator(JobControl):
         from po_jupyter.engine.estimate import estimate_run
 
         pipeline, seed = submission.check(
-            asked, lambda name: self._registry.pipeline(name, owner), code_allowed=code_allowed
-        )
+            asked, lambda name: self._registry.pipeline(name, owner), code_allowed=code_allowed,
+            settings=self.settings,
+        )  # fmt: skip
         self.blobs.check(owner, seed.data)
         data = self.blobs.with_rows(owner, seed.data)
-        said = estimate_run(pipeline, seed, data, settings=self.settings, limit=asked.options.limit)
+        said = estimate_run(
+            pipeline, seed, data, settings=self.settings, limit=asked.options.limit, model=asked.options.model
+        )
         return {**said, "warnings": self._warnings(pipeline, asked.options)}
 
     def _validate(self, body: dict[str, Any], owner: str) -> dict[str, Any]:
@@ -302,8 +319,9 @@ class Orchestrator(JobControl):
         if body.get("seed") is not None:
             asked = submission.Submission(pipeline=body.get("pipeline"), seed=body["seed"])
             pipeline, seed = submission.check(
-                asked, lambda n: self._registry.pipeline(n, owner), code_allowed=True, modules=False
-            )
+                asked, lambda n: self._registry.pipeline(n, owner), code_allowed=True, modules=False,
+                settings=self.settings,
+            )  # fmt: skip
             self.blobs.check(owner, seed.data)
         else:
             wanted = body.get("pipeline")
@@ -313,7 +331,9 @@ class Orchestrator(JobControl):
                 pipeline = check_pipeline(wanted)
             from po_jupyter.engine.check import check as check_engine
 
-            check_engine(pipeline, None)
+            check_engine(
+                pipeline, None, default_model=self.settings.default_model, servers=self.settings.mcp_servers
+            )
         return {
             "ok": True,
             "pipeline": {**pipeline.to_json(), "revision": pipeline.revision},

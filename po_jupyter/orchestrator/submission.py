@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import secrets
 import time
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from po_jupyter.config import Settings
 from po_jupyter.engine.python_task import module_of
 from po_jupyter.errors import Forbidden, InvalidInput, InvalidPipeline, InvalidSeed, PoError, Violation
+from po_jupyter.llm.providers import problem_of as model_problem
 from po_jupyter.model.event import draft
+from po_jupyter.model.pieces import pieces
 from po_jupyter.model.pipeline import Pipeline, RunBudget
 from po_jupyter.model.reading import check_pipeline, read_pipeline
 from po_jupyter.model.seed import Seed, read_seed
@@ -27,7 +29,7 @@ from po_jupyter.telemetry.correlation import request_id
 class Options(BaseModel):
     """How this one run differs: `limit` takes the first rows of each map, `fresh` (or `cache` "refresh") uses no
     earlier answer, `cache` false keeps none either; `skip_validation` starts it although its environment is not
-    complete."""
+    complete; `model` is used in the place of those that the pipeline and its tasks name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -35,6 +37,14 @@ class Options(BaseModel):
     fresh: bool = False
     cache: Literal[False, "refresh"] | None = None
     skip_validation: bool = False
+    model: Annotated[str, Field(max_length=300)] | None = None
+
+    @field_validator("model")
+    @classmethod
+    def _is_a_model(cls, value: str | None) -> str | None:
+        if value is not None and (problem := model_problem(value)):
+            raise ValueError(problem)
+        return value
 
 
 class Submission(BaseModel):
@@ -100,11 +110,21 @@ def redeemed(store: Store, body: object, owner: str) -> Head | None:
 
 def request_hash(submission: Submission) -> str:
     """What a repeat of a request has in common with it: everything that was asked for, as it was asked for."""
-    return _hash(submission.model_dump(mode="json", exclude={"idempotency_key"}))
+    large = {"pipeline": submission.pipeline, "seed": submission.seed}
+    small = submission.model_dump(mode="json", exclude={"idempotency_key", *large})
+    digest = hashlib.sha256()
+    for piece in pieces({**small, **large}, sort_keys=True):
+        digest.update(piece.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
 
 
 def check(
-    submission: Submission, registered: Callable[[str], Pipeline], *, code_allowed: bool, modules: bool = True
+    submission: Submission,
+    registered: Callable[[str], Pipeline],
+    *,
+    code_allowed: bool,
+    modules: bool = True,
+    settings: Settings | None = None,
 ) -> tuple[Pipeline, Seed]:
     """Pipeline and seed, checked with everything that can be known before the run starts. With `modules` also
     that the run's interpreter finds the modules of its Python tasks.
@@ -146,13 +166,31 @@ def check(
     if not code_allowed and submission.cwd is not None and any(module_of(t) for t in pipeline.tasks):
         # Whoever chooses the directory chooses what a module's name means there.
         raise Forbidden("this orchestrator does not let a run choose the directory of its modules (`cwd`)")
+    from po_jupyter.engine.check import DEFAULT_MODEL
     from po_jupyter.engine.check import check as check_engine
 
-    check_engine(pipeline.model_copy(update={"budget": _budget(submission, pipeline)}), seed)
+    wanted = _with_model(pipeline, submission.options.model)
+    check_engine(
+        wanted.model_copy(update={"budget": _budget(submission, pipeline)}),
+        seed,
+        default_model=DEFAULT_MODEL if settings is None else settings.default_model,
+        servers=None if settings is None else settings.mcp_servers,
+    )
     check_tasks(submission.budget, pipeline)
     if modules:
         check_modules(pipeline, submission.interpreter, submission.cwd)
     return pipeline, seed
+
+
+def _with_model(pipeline: Pipeline, model: str | None) -> Pipeline:
+    """The pipeline as it runs when `model` is used everywhere."""
+    if model is None:
+        return pipeline
+    tasks = tuple(
+        t.model_copy(update={"llm": t.llm.model_copy(update={"model": model})}) for t in pipeline.tasks
+    )
+    llm = pipeline.llm.model_copy(update={"model": model})
+    return pipeline.model_copy(update={"llm": llm, "tasks": tasks})
 
 
 def _budget(submission: Submission, pipeline: Pipeline) -> RunBudget:
@@ -185,7 +223,7 @@ def new_run(
     budget = {k: v for k, v in _budget(submission, pipeline).model_dump(exclude_none=True).items() if v}
     definition = {
         "pipeline": pipeline.to_json(),
-        "seed": seed.model_dump(mode="json", exclude_none=True),
+        "seed": {name: value for name, value in seed if value is not None},  # JSON already, and perhaps large
         "interpreter": submission.interpreter,
         "cwd": submission.cwd,
         "env": {},
@@ -203,11 +241,6 @@ def new_run(
         idempotency_key=submission.idempotency_key,
         request_hash=request_hash(submission) if submission.idempotency_key else "",
     )  # fmt: skip
-
-
-def _hash(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 __all__ = ["Options", "PoError", "Submission", "check", "new_id", "new_run", "read"]

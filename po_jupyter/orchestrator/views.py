@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict
 from collections.abc import Iterator
 from threading import Lock
@@ -13,6 +12,7 @@ from po_jupyter.engine.history import expand, marked
 from po_jupyter.engine.rows import DONE, FAILED
 from po_jupyter.engine.state import RunState, fold, view
 from po_jupyter.errors import InvalidInput, NotFound
+from po_jupyter.model.pieces import pieces
 from po_jupyter.model.pipeline import Pipeline
 from po_jupyter.model.reading import check_pipeline
 from po_jupyter.model.run import RunView
@@ -171,7 +171,7 @@ def _task_of(call: dict[str, Any], record: Record) -> str | None:
 
 def brief(seed: dict[str, Any]) -> dict[str, Any]:
     """The seed as lists carry it: large data are left out, `data_bytes` says how large."""
-    size = len(json.dumps(seed.get("data"), ensure_ascii=False))
+    size = sum(map(len, pieces(seed.get("data"))))
     if size <= _SEED_SHOWN:
         return seed
     return {**{k: v for k, v in seed.items() if k != "data"}, "data_bytes": size}

@@ -28,6 +28,7 @@ from po_jupyter.llm.providers import Providers
 from po_jupyter.llm.providers.openai import Endpoint
 from po_jupyter.model.event import draft
 from po_jupyter.orchestrator import processes
+from po_jupyter.orchestrator.admission import RateAdmission
 from po_jupyter.orchestrator.call_cache import cache_of
 from po_jupyter.orchestrator.link import IN_ORDER, OVERTAKEN, STORE_FAILED
 from po_jupyter.orchestrator.uplink import Uplink
@@ -40,8 +41,10 @@ log = structlog.get_logger("po_jupyter.worker")
 
 
 def main(request: Mapping[str, Any], settings: Settings) -> int:
-    """Do the run of `request` `{run, address, expect, watched, shards}`; the exit status of the process."""
-    logging.configure_worker(settings, run=request["run"], token=request.get("log_token"))
+    """Do the run of `request` `{run, address, expect, watched, shards, log}`; the exit status of the process."""
+    logging.configure_worker(
+        settings, run=request["run"], token=request.get("log_token"), file=Path(request["log"])
+    )
     # After the log took its own: what libraries print goes to the stage that runs.
     descriptors.own(settings.data_dir / "runs" / request["run"])
     # Not `asyncio.run`: it would wait for threads in which user code still blocks. The zygote's child ends with
@@ -80,6 +83,15 @@ async def _work(request: Mapping[str, Any], settings: Settings) -> int:
     def waiting(reason: str) -> None:
         work.emit(*(draft("task.waiting", task, reason=reason) for task in sorted(work.running)))
 
+    def limited(task: str, reason: str | None, seconds: float | None) -> None:
+        work.emit(draft("task.waiting", task, reason=reason, seconds=seconds, stays=True))
+
+    def drain() -> None:
+        work.drain()
+        admission.drain()
+
+    admission = RateAdmission(link, settings, say=limited)
+    link.on_welcome, link.on_rate = admission.welcomed, admission.heard
     use_prices(settings.prices)
     providers = Providers(dict(os.environ), local=endpoint)
     try:
@@ -87,14 +99,15 @@ async def _work(request: Mapping[str, Any], settings: Settings) -> int:
             store, lease, settings=settings, providers=providers,
             answers=cache_of(settings), base_url=providers.base_url,
             say=link.text, watched=lambda: link.watched, committed=link.committed,
-            run_dir=run_dir,
+            run_dir=run_dir, admission=admission,
         )  # fmt: skip
         # Who submitted it had to be allowed to run code: what the run's code asks may name a CLI agent too.
         providers.allow_cli_agents(settings.cli_agents, submitter=bool(work.definition.get("code_allowed")))
         request_id.set(work.state.request)
         link.on_look = link.on_cancel = work.cancel_hint
-        link.on_drain = work.drain
-        loop.add_signal_handler(signal.SIGTERM, work.drain)
+        link.on_drain = drain
+        work.on_rest = link.rest
+        loop.add_signal_handler(signal.SIGTERM, drain)
         state = await drive(work)
         await work.aclose()
         await link.bye(state)

@@ -25,6 +25,7 @@ from contextlib import suppress
 from typing import Any
 
 PROTOCOL = 1
+_FILES = 4096
 # Names of modules whose import would cost a worker milliseconds; one that is missing costs nothing here.
 _PRELOAD = (
     "asyncio",
@@ -213,8 +214,20 @@ def become_worker(request: dict[str, Any], settings: Any) -> int:
     return worker.main(request, settings)
 
 
+def allow_files() -> None:
+    """Let workers open more files than the 1,024 of many shells: a map may have 1,000 connections open."""
+    with suppress(ImportError, OSError, ValueError):  # no such module on Windows
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def main() -> None:
     """Preload, freeze, serve."""
+    allow_files()
     parent = socket.socket(fileno=int(sys.argv[1]))
     # A collection after the fork would touch every preloaded object and copy its page.
     gc.disable()

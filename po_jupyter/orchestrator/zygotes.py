@@ -23,6 +23,7 @@ from po_jupyter.orchestrator.link import LIMIT, Channel
 log = structlog.get_logger("po_jupyter.zygotes")
 
 _START_TIMEOUT = 60.0  # s; a cold import of everything from a slow disk
+_LOG_MAX = 1_000_000  # bytes; what it says are errors of its start
 _SPAWN_TIMEOUT = 15.0  # s; a fork takes milliseconds, a machine that swaps takes seconds
 Exited = Callable[[int, int | None], None]
 
@@ -171,6 +172,8 @@ async def start(interpreter: str, logs: Path, closed: asyncio.Event) -> ZygotePr
 def _open_log(path: Path) -> tuple[int, int]:
     """The log, to append to, and where its end is now."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if path.exists() and path.stat().st_size > _LOG_MAX:
+        path.replace(path.with_name(path.name + ".1"))
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     return fd, os.fstat(fd).st_size
 

@@ -34,6 +34,7 @@ from po_jupyter.server.shapes import (
     KeyBody,
     ListRuns,
     LogsQuery,
+    ModelsQuery,
     OutputsQuery,
     Query,
     RequeueBody,
@@ -116,6 +117,11 @@ async def meta(call: Call) -> Any:
     return {**call.orchestrator.meta(), "user": {"name": call.owner}}
 
 
+async def models(call: Call) -> Any:
+    """Models that can be used now, with prices, and why not the others."""
+    return {"models": await call.orchestrator.models(word=call.query.word, provider=call.query.provider)}
+
+
 async def list_pipelines(call: Call) -> Any:
     """Registered pipelines."""
     return {"pipelines": await call.orchestrator.list_pipelines(owner=call.owner)}
@@ -123,7 +129,7 @@ async def list_pipelines(call: Call) -> Any:
 
 async def put_pipeline(call: Call) -> Any:
     """Register a definition."""
-    definition = call.body.model_dump()
+    definition = dict(call.body)
     kept, created = await call.orchestrator.put_pipeline(call.path["name"], definition, owner=call.owner)
     return Answer({"pipeline": kept}, 201 if created else 200)
 
@@ -141,20 +147,20 @@ async def delete_pipeline(call: Call) -> Any:
 
 async def validate(call: Call) -> Any:
     """Check a pipeline (and a seed); starts nothing."""
-    return await call.orchestrator.validate(call.body.model_dump(exclude_unset=True), owner=call.owner)
+    return await call.orchestrator.validate(_given(call.body), owner=call.owner)
 
 
 async def submit(call: Call) -> Any:
     """Start a run: durable when this answers. The same idempotency key gives the same run."""
-    body = call.body.model_dump(exclude_none=True)
-    view, created = await call.orchestrator.submit(body, owner=call.owner, code_allowed=call.code_allowed)
+    view, created = await call.orchestrator.submit(
+        _given(call.body), owner=call.owner, code_allowed=call.code_allowed
+    )
     return Answer({"run": stream.dump(view)}, 201 if created else 200)
 
 
 async def estimate(call: Call) -> Any:
     """What a run would cost: calls, tokens and dollars, estimated; starts nothing."""
-    body = call.body.model_dump(exclude_none=True)
-    return await call.orchestrator.estimate(body, owner=call.owner, code_allowed=call.code_allowed)
+    return await call.orchestrator.estimate(_given(call.body), owner=call.owner, code_allowed=call.code_allowed)
 
 
 async def receive_blob(orchestrator: Any, owner: str, path: dict[str, str]) -> Any:
@@ -377,6 +383,15 @@ async def audit(call: Call) -> Any:
     return {"entries": entries, "next": cursor}
 
 
+def _given(body: Any) -> dict[str, Any]:
+    """What a body says. Definitions and seeds are handed on as they are: a copy of a large one takes time."""
+    return {
+        name: value.model_dump(exclude_none=True) if isinstance(value, BaseModel) else value
+        for name, value in body
+        if value is not None
+    }
+
+
 def _run(view: Any) -> dict[str, Any]:
     return {"run": stream.dump(view)}
 
@@ -462,6 +477,7 @@ TABLE = Table(
         Route("GET", "ready", READ, ready, needs_orchestrator=False),
         Route("GET", "openapi.json", READ, openapi, needs_orchestrator=False),
         Route("GET", "meta", READ, meta),
+        Route("GET", "models", READ, models, query=ModelsQuery),
         Route("GET", "pipelines", READ, list_pipelines),
         Route("POST", "pipelines/validate", READ, validate, body=ValidateBody, changes=False),
         Route("GET", "pipelines/{name}", READ, get_pipeline),

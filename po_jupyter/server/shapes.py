@@ -67,6 +67,13 @@ class AuditQuery(Query):
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
 
 
+class ModelsQuery(Query):
+    """`word` is a part of a model's name."""
+
+    word: Annotated[str, Field(max_length=200)] | None = None
+    provider: Annotated[str, Field(max_length=200)] | None = None
+
+
 class UsageQuery(Query):
     """The last `days` days (UTC), today among them."""
 
@@ -113,12 +120,14 @@ class EventsQuery(Query):
 
 class Options(_Body):
     """`limit` rows of each map; `fresh` uses no earlier answer; `cache` is false (keep none either) or "refresh";
-    `skip_validation` starts a run although a key or the like that it needs is missing."""
+    `skip_validation` starts a run although a key or the like that it needs is missing; `model` is in the place of all
+    that are named."""
 
     limit: Annotated[int, Field(ge=1)] | None = None
     fresh: bool = False
     cache: Literal[False, "refresh"] | None = None
     skip_validation: bool = False
+    model: Annotated[str, Field(max_length=300)] | None = None
 
 
 class SubmitBody(_Body):

@@ -138,8 +138,8 @@ async def all_runs(orchestrator: Any, owner: str | None) -> AsyncGenerator[bytes
 
 
 def dump(view: RunView) -> dict[str, Any]:
-    """A run as JSON."""
-    return view.model_dump(mode="json")
+    """A run as JSON. Its seed, which may be large, is JSON already and not copied."""
+    return {**view.model_dump(mode="json", exclude={"seed"}), "seed": view.seed}
 
 
 async def ended_runs(

@@ -11,12 +11,13 @@ import json
 import logging
 import os
 import re
+import shutil
 import sys
 from collections.abc import Iterable, Mapping, MutableMapping
 from contextlib import suppress
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 from structlog.contextvars import bind_contextvars, bound_contextvars
@@ -123,16 +124,21 @@ def configure(settings: Settings, *, file: Path | None = None) -> None:
     _install(settings, handler, token.get_secret_value() if token is not None else None)
 
 
-def configure_worker(settings: Settings, *, run: str, token: str | None = None) -> None:
-    """Log to the run's own log file, which is stderr in a worker; every line names the run."""
+def configure_worker(
+    settings: Settings, *, run: str, token: str | None = None, file: Path | None = None
+) -> None:
+    """Log to the run's own log file, which is stderr in a worker; every line names the run. `file` is its path,
+    for what became too long."""
     redactor.learn([*secrets_of(os.environ, settings), *([token] if token else [])])
     # A descriptor of its own: the standard one is lent to the log of the stage that runs.
     stream = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="backslashreplace", buffering=1)
     handler = logging.getLogger("po_jupyter").handlers[0] if _installed == _kind(settings) else None
-    if isinstance(handler, logging.StreamHandler):
+    if isinstance(handler, _RunLog):
         handler.setStream(stream)
     else:
-        _install(settings, logging.StreamHandler(stream), token)
+        handler = _RunLog(stream)
+        _install(settings, handler, token)
+    handler.bound(file, settings.log_max_bytes)
     structlog.contextvars.clear_contextvars()
     bind_contextvars(run=run)
 
@@ -149,7 +155,7 @@ def preconfigure(settings: Settings) -> None:
     global _installed
     if _installed == _kind(settings) or settings.log_remote_url is not None:
         return  # a remote log needs a token, which a zygote is not given
-    _install(settings, logging.StreamHandler(sys.stderr), None)
+    _install(settings, _RunLog(sys.stderr), None)
     _installed = _kind(settings)
 
 
@@ -191,6 +197,32 @@ def _install(settings: Settings, handler: logging.Handler, token: str | None) ->
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,  # a forked worker configures anew
     )
+
+
+class _RunLog(logging.StreamHandler[TextIO]):
+    """The log of one run, kept below `log_max_bytes`; as much of what was before is in `worker.log.1`.
+
+    Emptied in place: descriptors 1 and 2, and those of subprocesses, lead to the same file.
+    """
+
+    _file: Path | None = None
+    _most = 0
+
+    def bound(self, file: Path | None, most: int) -> None:
+        """From now on, and what former workers of the run left counts."""
+        self._file, self._most = file, most
+        self._keep_short()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        super().emit(record)
+        self._keep_short()
+
+    def _keep_short(self) -> None:
+        with suppress(OSError, ValueError):
+            if self._file is None or os.fstat(self.stream.fileno()).st_size <= self._most:
+                return
+            shutil.copyfile(self._file, self._file.with_name(self._file.name + ".1"))
+            os.truncate(self.stream.fileno(), 0)
 
 
 class _Lines(logging.Formatter):

@@ -146,7 +146,14 @@ class FakeClient:
     def pipelines(self) -> list[dict[str, Any]]:
         return [{"name": "tickets", "version": "1.0.0", "revision": "abcdef123456789", "tasks": ["label"]}]
 
-    def estimate(self, pipeline: Any, seed: Any = None, *, limit: int | None = None) -> dict[str, Any]:
+    def models(self, word: str | None = None, provider: str | None = None) -> list[dict[str, Any]]:
+        from po_jupyter.llm.catalogue import listed
+
+        return listed({"OPENAI_API_KEY": "sk-x"}, word=word, provider=provider)
+
+    def estimate(
+        self, pipeline: Any, seed: Any = None, *, limit: int | None = None, model: str | None = None
+    ) -> dict[str, Any]:
         self.estimated = (pipeline.name, seed, limit)
         return ESTIMATE
 

@@ -80,10 +80,8 @@ def test_a_key_as_an_argument_is_refused_and_not_repeated(
     assert code == 2
     assert kept == {}
     assert KEY not in out + err
-    if (
-        not {"--key", "--stdin"} & set(" ".join(words).replace("=", " ").split())
-        or verb == "set"
-        and "--stdin" in words
+    if not {"--key", "--stdin"} & set(" ".join(words).replace("=", " ").split()) or (
+        verb == "set" and "--stdin" in words
     ):
         assert "argument" in err
         assert "replace it with a new one" in err

@@ -36,7 +36,7 @@ def test_run_follows_in_plain_lines_and_ends_with_the_states_code(po: Any, clien
     assert seed == [{"text": "a"}]
     assert options == {
         "limit": 3, "budget": {"usd": 2.0}, "fresh": True, "idempotency_key": None, "priority": None,
-        "skip_validation": False,
+        "cache": None, "skip_validation": False, "model": None,
     }  # fmt: skip
     assert "tickets 1.0.0 · run be7f3a" in out
     assert "label done" in out
@@ -92,7 +92,10 @@ def test_no_follow_returns_at_once(po: Any, client: Any) -> None:
     assert json.loads(out)["state"] == "pending"
 
 
-def test_a_model_of_the_command_line_yields_to_a_tasks_own(po: Any, client: Any, tmp_path: Path) -> None:
+def test_a_model_of_the_command_line_is_the_runs_and_leaves_the_definition(
+    po: Any, client: Any, tmp_path: Path
+) -> None:
+    """B6: the run's model wins over those of the pipeline and its tasks, which stay what they were."""
     file = tmp_path / "p.yaml"
     file.write_text(
         "name: p\nllm: {model: 'a:b', temperature: 0.1}\ntasks:\n  - {name: x, prompt: x}\n"
@@ -100,10 +103,13 @@ def test_a_model_of_the_command_line_yields_to_a_tasks_own(po: Any, client: Any,
     )
     client.runs_there = [fake_run(view())]
     assert po("run", str(file), "--model", "openai:gpt-5-mini")[0] == 0
-    pipeline = client.submitted[0][0]
-    assert pipeline.llm_of(pipeline.task("x")).model == "openai:gpt-5-mini"
-    assert pipeline.llm_of(pipeline.task("x")).temperature == 0.1
+    pipeline, how = client.submitted[0][0], client.submitted[0][-1]
+    assert how["model"] == "openai:gpt-5-mini"
+    assert pipeline.llm_of(pipeline.task("x")).model == "a:b"
     assert pipeline.llm_of(pipeline.task("y")).model == "c:d"
+    code, _, err = po("run", str(file), "--model", "gpt")
+    assert code == 2
+    assert "provider:model" in err
 
 
 @pytest.mark.parametrize(
@@ -294,7 +300,7 @@ def test_models_and_pipelines_are_listed(po: Any, client: Any) -> None:
     code, out, _ = po("models")
     assert code == 0
     assert "local:smollm2-135m" in out
-    assert "OPENAI_API_KEY" in out
+    assert "no: ANTHROPIC_API_KEY is not set" in out
     assert {"openai", "local"} <= {m["provider"] for m in json.loads(po("models", "--json")[1])}
     assert "abcdef123456" in po("pipelines")[1]
     assert json.loads(po("pipelines", "--json")[1])[0]["name"] == "tickets"

@@ -88,7 +88,7 @@ CASES: dict[str, tuple[Any, dict[str, str], str, bool]] = {
     ),
     "gemini with /v1": ("gemini:gemini-2.5-flash", {"GEMINI_BASE_URL": "https://host/v1"}, "ends in /v1", False),
     "gemini with /v1beta": ("gemini:x", {"GEMINI_BASE_URL": "https://host/v1beta/"}, "is left out", True),
-    "a key with a line break": ("openai:gpt-5-mini", {"OPENAI_API_KEY": "sk-a\nb"}, "OPENAI_API_KEY is not a key", False),
+    "a key with a line break": ("openai:gpt-5-mini", {"OPENAI_API_KEY": "sk-a\nb"}, "is not a key", False),
     "agents switched off": ("claude-cli:sonnet", {}, "PO_CLI_AGENTS=true", False),
     "one API": ({"model": "anthropic:x", "api": "chat"}, {}, "`api: chat` is for openai", False),
 }  # fmt: skip

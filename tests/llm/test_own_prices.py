@@ -89,7 +89,7 @@ BAD: dict[str, Any] = {
 @pytest.mark.parametrize("value", BAD.values(), ids=BAD.keys())
 def test_prices_that_are_none_are_refused(value: Any) -> None:
     """P11: with the setting's name."""
-    with pytest.raises(InvalidSettings, match="prices|PO_PRICES"):
+    with pytest.raises(InvalidSettings, match=r"prices|PO_PRICES"):
         load({"PO_PRICES": json.dumps(value)})
 
 

@@ -102,10 +102,16 @@ def test_a_stored_key_goes_to_the_server_it_was_stored_for(
 
 
 BAD = {
-    "spaces": "sk-Zq7TtTb3 vRkW9xYp2", "a line break": "sk-Zq7TtTb3\nvRkW9xYp2", "letters beyond ASCII": "sk-Zq7TtTb3é…vRkW9",
-    "too short": "sk-1", "empty": "", "too long": "x" * 5000, "quotes": f'"{KEY}"', "the variable": f"OPENAI_API_KEY={KEY}",
+    "spaces": "sk-Zq7TtTb3 vRkW9xYp2",
+    "a line break": "sk-Zq7TtTb3\nvRkW9xYp2",
+    "letters beyond ASCII": "sk-Zq7TtTb3é…vRkW9",
+    "too short": "sk-1",
+    "empty": "",
+    "too long": "x" * 5000,
+    "quotes": f'"{KEY}"',
+    "the variable": f"OPENAI_API_KEY={KEY}",
     "a control character": "sk-Zq7TtTb3\x1bvRkW9xYp2",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("text", BAD.values(), ids=BAD.keys())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,3 +71,22 @@ def test_short_values_are_no_secrets() -> None:
     assert redactor.value({"prompt_tokens": 3, "api_key": "k", "list": ["a-long-secret"]}) == {
         "prompt_tokens": 3, "api_key": "********", "list": ["********"],
     }  # fmt: skip
+
+
+def test_a_runs_own_log_is_bounded(tmp_path: Path) -> None:
+    """R2.4: every log rotates; that of a run, which its subprocesses write to as well, in place."""
+    file = tmp_path / "worker.log"
+    code = (
+        "import os, sys, structlog\nfrom pathlib import Path\nfrom po_jupyter.config import Settings\n"
+        "from po_jupyter.telemetry.logging import configure_worker\n"
+        "fd = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)\nos.dup2(fd, 2)\n"
+        "settings = Settings(log_max_bytes=int(sys.argv[2]))\n"
+        "configure_worker(settings, run='r1', file=Path(sys.argv[1]))\n"
+        "log = structlog.get_logger('po_jupyter.test')\n"
+        "for i in range(300):\n    log.warning('something', i=i)\n    os.write(2, b'printed\\n')\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(file), "10000"], check=True, timeout=60)
+    assert file.stat().st_size < 11_000
+    assert (tmp_path / "worker.log.1").stat().st_size < 11_000
+    assert '"i": 299' in file.read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["worker.log", "worker.log.1"]

@@ -66,6 +66,8 @@ class Spec:
     price_id      what genai-prices calls it; "" when it has no prices there
     free          it costs nothing: it runs on the user's own machines
     runs_code     it may run commands where it is used: who submits a run with it needs the scope `code:run`
+    images        whether any of its models takes images
+    batch         it has a batch API (`mode: batch`): its provider has `batches`, see `llm.batches.base`
     """
 
     name: str
@@ -78,6 +80,8 @@ class Spec:
     example: str = ""
     key_optional: bool = False
     runs_code: bool = False
+    images: bool = True
+    batch: bool = False
 
 
 def _openai(context: Context) -> Provider:
@@ -120,6 +124,7 @@ def _member(family: Family) -> Spec:
         free=family.own,
         example=family.example,
         key_optional=family.own,
+        images=family.images,
     )
 
 
@@ -160,6 +165,7 @@ BUILT_IN: tuple[Spec, ...] = (
         base_url="https://api.openai.com/v1",
         price_id="openai",
         example="openai:gpt-5-mini",
+        batch=True,
     ),
     Spec(
         "anthropic",
@@ -169,6 +175,7 @@ BUILT_IN: tuple[Spec, ...] = (
         base_url="https://api.anthropic.com",
         price_id="anthropic",
         example="anthropic:claude-sonnet-4-5",
+        batch=True,
     ),
     Spec(
         "gemini",
@@ -180,11 +187,13 @@ BUILT_IN: tuple[Spec, ...] = (
         example="gemini:gemini-2.5-flash",
     ),
     *map(_member, FAMILY),
-    Spec("local", _local, free=True, example="local:smollm2-135m"),
+    Spec("local", _local, free=True, example="local:smollm2-135m", images=False),
     Spec("fake", _fake, free=True, example="fake:echo"),
-    Spec("claude-cli", _cli, example="claude-cli:sonnet", runs_code=True),
-    Spec("codex-cli", _cli, example="codex-cli:default", runs_code=True),
-    Spec("opencode-cli", _cli, example="opencode-cli:anthropic/claude-sonnet-4-5", runs_code=True),
+    Spec("claude-cli", _cli, example="claude-cli:sonnet", runs_code=True, images=False),
+    Spec("codex-cli", _cli, example="codex-cli:default", runs_code=True, images=False),
+    Spec(
+        "opencode-cli", _cli, example="opencode-cli:anthropic/claude-sonnet-4-5", runs_code=True, images=False
+    ),
 )
 
 
@@ -199,7 +208,7 @@ def specs() -> Mapping[str, Spec]:
 
 @dataclass(frozen=True, slots=True)
 class _Plugin:
-    """A third party's factory, loaded when it is used."""
+    """A factory that is loaded when it is used. What it can do is known only then."""
 
     entry: Any
 
@@ -264,6 +273,25 @@ def runs_code(ref: str) -> bool:
     """Whether a model may run commands where it is used: a run with it needs the scope `code:run`."""
     spec = specs().get(ref.partition(":")[0])
     return spec is not None and spec.runs_code
+
+
+def no_images(ref: str) -> str | None:
+    """Why a model cannot be shown images, in one line; None when its provider takes them."""
+    name = ref.partition(":")[0]
+    spec = specs().get(name)
+    if spec is None or spec.images:
+        return None
+    return f"{name} takes no images, and the model is {ref}"
+
+
+def no_batches(ref: str) -> str | None:
+    """Why a model cannot be used with `mode: batch`, in one line; None when it can, or its provider is unknown."""
+    name = ref.partition(":")[0]
+    spec = specs().get(name)
+    if spec is None or spec.batch or isinstance(spec.factory, _Plugin):
+        return None
+    known = ", ".join(sorted(s.name for s in specs().values() if s.batch))
+    return f"`mode: batch` needs a provider with a batch API ({known}), and {name} has none here"
 
 
 def key_of(spec: Spec, environ: Mapping[str, str]) -> str | None:

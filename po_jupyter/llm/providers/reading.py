@@ -22,6 +22,7 @@ from po_jupyter.llm.bodies import Answer, as_json
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, ToolCall
 from po_jupyter.llm.providers.faults import fault, redacted, request_id, status_of
 from po_jupyter.llm.providers.stops import StopCutter
+from po_jupyter.llm.rate_headers import told_by
 from po_jupyter.llm.tokens import estimate, estimate_messages
 from po_jupyter.model.usage import Usage
 
@@ -96,7 +97,9 @@ class Reading:
     def failed(self, answer: Answer) -> ModelError:
         """The error for a status that is not 200."""
         model = self.request.model_name
-        return fault(answer, provider=self.provider, model=model, key=self.key, key_env=self.key_env)
+        error = fault(answer, provider=self.provider, model=model, key=self.key, key_env=self.key_env)
+        error.limits = told_by(answer.headers)
+        return error
 
     def read(self, answer: Answer) -> ChatResponse:
         """The response in a whole body. Raises a ModelError."""
@@ -178,6 +181,7 @@ class Reading:
             tool_calls=calls,
             carry=self.carry,
             api=self.api,
+            limits=told_by(self.headers),
         )
 
     def mark(self, error: ModelError) -> None:
@@ -185,6 +189,8 @@ class Reading:
         details = error.details
         for name, value in self.details().items():
             details.setdefault(name, value)
+        if error.limits is None:
+            error.limits = told_by(self.headers)
         if self._pieces and "usage" not in details:
             # A stream that broke was paid for as far as it came.
             details["usage"] = self._spent("".join(self._pieces))[0].to_json()

@@ -74,6 +74,8 @@ export interface Run {
   error: Failure | null;
   /** Place in the queue, 1 is next; null when it is not queued. */
   position: number | null;
+  /** Why it waits for the store (a full disk), in words. */
+  waiting?: string | null;
   last_event: number;
 }
 
