@@ -25,9 +25,11 @@ tasks:
   - name: first
     prompt: "one {{ seed.x | default('x') }}"
     llm: {model: "fake:echo?latency=0.3"}
+    cache: false  # slow every time
   - name: second
     prompt: "The answer to {{ seed.x | default('x') }} is a long one: {{ 'very ' * 40 }}long"
     llm: {model: "fake:echo?latency=3"}
+    cache: false
 """
 HELD = """\
 name: held

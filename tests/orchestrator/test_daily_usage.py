@@ -44,6 +44,17 @@ async def test_usage_by_day_and_model_and_owner(tmp_path: Path) -> None:
         assert (await service.usage("nobody"))["days"] == []
 
 
+async def test_answers_from_the_cache_are_counted_apart(tmp_path: Path) -> None:
+    """G2: by the model that was not asked; they cost nothing."""
+    async with orchestrator(tmp_path) as service:
+        for _ in range(3):
+            view, _ = await service.submit(body({**PROMPT, "cache": True}), owner="me")
+            assert (await until(service, view.id)).state == "done"
+        (today,) = (await service.usage("me"))["days"]
+        assert (today["calls"], today["cached_calls"], today["cost"]) == (1, 2, 0)
+        assert list(today["by_model"]) == ["fake:echo"]
+
+
 async def test_a_day_is_never_changed_by_what_is_deleted(tmp_path: Path) -> None:
     """G7: retention, a person's deletion and a fork leave what was spent as it was; nothing is counted twice."""
     async with orchestrator(tmp_path) as service:
