@@ -163,6 +163,8 @@ class RateLimits:
 
 def check_names(settings: Settings) -> None:
     """Raises InvalidSettings when `rate_limits` names a provider that there is not."""
+    if not settings.rate_limits:
+        return
     from po_jupyter.llm.providers import specs
 
     known = sorted(specs())
