@@ -210,6 +210,19 @@ class Settings(BaseModel):
     cli_agents: bool = Field(
         default=False, description="Allow models that are CLI agents (claude-cli, codex-cli, opencode-cli)."
     )
+    batch_poll_min: Seconds = Field(
+        default=5.0,
+        description="How long after its start a batch at a provider is looked at first; then less often.",
+    )
+    batch_poll_max: Seconds = Field(default=120.0, description="The longest wait between two looks at a batch.")
+    batch_grace: Annotated[float, Field(ge=0, le=3600)] = Field(
+        default=30.0,
+        description="How long a provider may take to list a batch whose answer was lost, before it is not there.",
+    )
+    batch_cancel_wait: Seconds = Field(
+        default=660.0,
+        description="How long a cancelled run waits for what its batches have finished; OpenAI takes up to 600.",
+    )
     max_upload_bytes: Annotated[int, Field(ge=1024)] = Field(
         default=4 * 1024**3, description="The largest file of rows that is taken for a seed."
     )

@@ -206,11 +206,20 @@ class StoreUnusable(StoreError):
 
 
 class ModelError(PoError):
-    """A call to a model failed. `transient` errors are worth another try; `retry_after` is in seconds."""
+    """A call to a model failed. `transient` errors are worth another try; `retry_after` is in seconds.
+
+    `details["usage"]` is what it used all the same. `details["outcome"]` is `unknown` when it was sent and no answer
+    says what came of it, so that it may have been billed.
+    """
 
     code = "model_error"
     status = 502
     transient: bool = False
+
+    @property
+    def may_be_billed(self) -> bool:
+        """Whether nobody here can know what it cost."""
+        return self.details.get("outcome") == "unknown" and "usage" not in self.details
 
     def __init__(
         self,

@@ -21,7 +21,7 @@ class Notes:
     def __init__(self) -> None:
         self.queue: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
 
-    async def get(self, timeout: float) -> tuple[str, Any] | None:  # noqa: ASYNC109
+    async def get(self, timeout: float) -> tuple[str, Any] | None:  # noqa: ASYNC109 - the feed's
         try:
             return await asyncio.wait_for(self.queue.get(), timeout)
         except TimeoutError:
@@ -192,7 +192,7 @@ class FakeOrchestrator:
     async def get(self, run_id: str, owner: str | None, *, whole_seed: bool = True) -> RunView:
         return self.views[self.find(run_id, owner)]
 
-    async def list(self, owner, states, pipeline, cursor, limit):  # type: ignore[no-untyped-def]
+    async def list(self, owner, states, pipeline, cursor, limit):
         found = [
             view
             for view in sorted(self.views.values(), key=lambda v: v.id, reverse=True)
@@ -218,7 +218,7 @@ class FakeOrchestrator:
 
     async def resume(
         self, run_id: str, owner: str | None, from_task=None, only_failed=False, budget=None, code_allowed=True
-    ) -> RunView:  # type: ignore[no-untyped-def]
+    ) -> RunView:
         run_id = self.find(run_id, owner)
         if self.views[run_id].state not in ENDED:
             raise Conflict("it has not ended")
@@ -260,7 +260,7 @@ class FakeOrchestrator:
         self.find(run_id, owner)
         raise NotFound(f"there is no artifact {name!r}")
 
-    async def items(self, run_id, owner, task, state=None, cursor=None, limit=1000):  # type: ignore[no-untyped-def]
+    async def items(self, run_id, owner, task, state=None, cursor=None, limit=1000):
         self.find(run_id, owner)
         start = int(cursor or 0)
         rows = [
@@ -285,14 +285,14 @@ class FakeOrchestrator:
         self.find(run_id, owner)
         return []
 
-    async def calls(self, run_id, owner, task=None, cursor=None, limit=200, state=None):  # type: ignore[no-untyped-def]
+    async def calls(self, run_id, owner, task=None, cursor=None, limit=200, state=None):
         self.find(run_id, owner)
         return [], None
 
-    async def usage(self, owner, *, days=30):  # type: ignore[no-untyped-def]
+    async def usage(self, owner, *, days=30):
         return {"days": [], "total": {"calls": 0}, "disk": {"runs": {"bytes": 0, "states": {}}}}
 
-    async def clean(self, owner, *, dry_run=False, cache=False, **_):  # type: ignore[no-untyped-def]
+    async def clean(self, owner, *, dry_run=False, cache=False, **_):
         gone = {"cache": {"answers": 0, "bytes": 0}} if cache else {}
         return {"runs": [], "bytes": 0, "returned": 0, "dry_run": dry_run, **gone}
 

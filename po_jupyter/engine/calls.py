@@ -7,12 +7,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from po_jupyter.engine import telling
-from po_jupyter.engine.budget import reserved
+from po_jupyter.engine.budget import Hold, reserved
 from po_jupyter.engine.caching import cache_mode
 from po_jupyter.engine.images import Files
+from po_jupyter.engine.spending import Amount, amount_of
 from po_jupyter.engine.tools import Toolbox
 from po_jupyter.errors import InvalidInput, ModelError, ModelRateLimited
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText
+from po_jupyter.llm.journal import OnAgain
 from po_jupyter.llm.providers import no_images
 from po_jupyter.model.event import draft
 from po_jupyter.model.pipeline import LLM, CallRetry, Task
@@ -21,7 +23,7 @@ from po_jupyter.model.usage import Usage
 if TYPE_CHECKING:
     from po_jupyter.engine.lifecycle import Frame
     from po_jupyter.engine.work import Work
-    from po_jupyter.llm.journal import Asking
+    from po_jupyter.llm.journal import Asking, OnAgain
 
 _DEFAULT_RETRY = CallRetry()
 
@@ -70,6 +72,11 @@ class Calls:
         self._again = again
         self._settings = settings
         self._scope = work.chat.scope(task.name, item=item, attempt=attempt)
+
+    @property
+    def model(self) -> str:
+        """The model ref that the task asks."""
+        return self._settings.base.model
 
     @property
     def usage(self) -> Usage:
@@ -144,13 +151,27 @@ class Calls:
             work.checkpoint()  # the cache took its time
         if work.budget is None:
             return await self._ask(call, frame, on_text, retry, begun_anew)
+        budget = work.budget
+        hold: Hold | None
         with frame.waiting():
-            hold = await work.budget.reserve(request, frame.task.name)
+            hold = await budget.reserve(request, frame.task.name)
         token = reserved.set(hold.worst)
+        tries = Amount()  # what is known of those that were settled
+
+        async def again(error: ModelError) -> None:
+            nonlocal hold, tries
+            assert hold is not None
+            said = error.details.get("usage")
+            usage = Usage.model_validate(said) if said else None
+            tries = tries.plus(amount_of(said, hold.worst))
+            over, hold = hold, None
+            with frame.waiting():
+                hold = await budget.renew(over, usage)
+
         before = self._scope.usage
         used: Usage | None = None
         try:
-            response = await self._ask(call, frame, on_text, retry, begun_anew)
+            response = await self._ask(call, frame, on_text, retry, begun_anew, again)
             used = response.usage
             return response
         except ModelError as error:
@@ -161,7 +182,8 @@ class Calls:
             if used is None and self._scope.usage is before and not self._scope.in_flight:
                 used = self._scope.given_up()  # stopped while nothing of it was in flight
             reserved.reset(token)
-            work.budget.settle(hold, used)
+            if hold is not None:
+                budget.settle(hold, used, before=tries)
 
     def _on_text(self, frame: Frame, handed: OnText | None) -> OnText | None:
         work = self._work
@@ -184,6 +206,7 @@ class Calls:
         on_text: OnText | None,
         retry: CallRetry | None,
         handed: OnText | None,
+        again: OnAgain | None = None,
     ) -> ChatResponse:
         work = self._work
         task, request, stage = frame.task.name, call.request, call.key.stage
@@ -209,5 +232,10 @@ class Calls:
             )
 
         return await self._scope.ask(
-            call, retry=retry or self._settings.retry, on_text=on_text, on_wait=on_wait, waiting=frame.waiting
+            call,
+            retry=retry or self._settings.retry,
+            on_text=on_text,
+            on_wait=on_wait,
+            on_again=again,
+            waiting=frame.waiting,
         )

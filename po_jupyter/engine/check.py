@@ -9,7 +9,7 @@ from po_jupyter.engine.mcp_tools import problem_of as tool_problem
 from po_jupyter.engine.template_check import check_templates
 from po_jupyter.errors import InvalidPipeline, Violation
 from po_jupyter.llm.pricing import is_priced
-from po_jupyter.llm.providers import no_images, problem_of
+from po_jupyter.llm.providers import no_batches, no_images, problem_of
 from po_jupyter.model.pipeline import Pipeline, Task
 from po_jupyter.model.seed import Seed
 
@@ -67,6 +67,10 @@ def _of_task(pipeline: Pipeline, i: int, task: Task, default_model: str) -> list
             )
     if task.images and (problem := no_images(pipeline.llm_of(task).model or default_model)) is not None:
         found.append(Violation(f"{where}.images", f"task {task.name!r}: {problem}"))
+    if task.mode == "batch":
+        model = pipeline.llm_of(task).model or default_model
+        if problem_of(model) is None and (problem := no_batches(model)):
+            found.append(Violation(f"{where}.mode", f"task {task.name!r}: {problem}"))
     if task.source is not None:
         try:
             # Finds what parsing alone does not, such as `return` outside of a function. Nothing is run.

@@ -14,6 +14,7 @@ from po_jupyter.config import Settings
 from po_jupyter.engine.prompt_task import PromptTask
 from po_jupyter.engine.templates import Rows, base_names
 from po_jupyter.errors import PoError
+from po_jupyter.llm.batches.base import PRICE
 from po_jupyter.llm.pricing import cost_of
 from po_jupyter.llm.sample import sample_of
 from po_jupyter.llm.tokens import CHARS_PER_TOKEN, estimate, estimate_messages
@@ -179,6 +180,7 @@ class _Task:
             "input_tokens": None,
             "output_tokens_max": None,
             "cost": {"expected": None, "worst": None},
+            "mode": self.task.mode,
         }
         if calls is None:
             return said
@@ -211,7 +213,7 @@ class _Task:
         if not calls:
             return 0.0
         one = cost_of(Usage(input_tokens=-(-given // calls), output_tokens=-(-written // calls)), self.model)
-        return None if one is None else one * calls
+        return None if one is None else one * calls * (PRICE if self.task.mode == "batch" else 1.0)
 
 
 def _texts(prompt: PromptTask, names: Mapping[str, Any]) -> list[str]:

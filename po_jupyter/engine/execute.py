@@ -162,7 +162,7 @@ def _end_after(work: Work, task: Task, events: list[dict[str, Any]]) -> End | No
     numbered = [{**e, "offset": state.offset + i} for i, e in enumerate(events, 1)]
     commands = decide(work.pipeline, fold(state, numbered), frozenset(work.running - {task.name}))
     match commands:
-        case [End() as end] if end.state != "waiting":
+        case [End() as end] if end.state != "waiting" and not state.open_batches:
             return end
     return None
 

@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from po_jupyter.store.group import CommitResult
 
 _PROGRESS = 0.2  # s between two `map.progress`
-_UNFLUSHED = 500  # outcomes on their way to the disk before a row waits for them
+UNFLUSHED = 500  # outcomes on their way to the disk before a row waits for them
 # A call's key has one number for the attempt; a task has at most 20 row attempts (model.CallRetry).
-_ROW_ATTEMPTS = 100
+ROW_ATTEMPTS = 100
 
 
 async def run_map(work: Work, task: Task, attempt: int) -> dict[str, Any]:
@@ -54,10 +54,16 @@ async def run_map(work: Work, task: Task, attempt: int) -> dict[str, Any]:
     """
     names = work.names(task, attempt)
     rows = await work.off_loop(work.for_each, task, names)  # it may read every row of an earlier map
-    return await _Map(work, task, attempt, rows, names).run()
+    if task.mode == "batch":
+        from po_jupyter.engine.batches.run import BatchMap
+
+        return await BatchMap(work, task, attempt, rows, names).run()
+    return await Map(work, task, attempt, rows, names).run()
 
 
-class _Map:
+class Map:
+    """The rows of one task, asked one by one. `over` is set when no further row may start."""
+
     def __init__(
         self, work: Work, task: Task, attempt: int, rows: Sequence[Any], names: dict[str, Any]
     ) -> None:
@@ -91,8 +97,20 @@ class _Map:
         self._judge()
         if self.over is None and len(self.known) < self.total:
             await self._reuse()
+        try:
+            await self.rows_done()
+        finally:
+            self._progress_now()
+        if work.draining and self.done + self.failed < self.total and self.over is None:
+            raise Drained
+        if self.over is not None:
+            raise self.over
+        return map_marker(task.name, self.total)
+
+    async def rows_done(self) -> None:
+        """Every row to its outcome, or until `over` is set."""
         todo = (i for i in range(self.total) if i not in self.known)
-        window = min(task.max_concurrency, self.total - self.done - self.failed)
+        window = min(self.task.max_concurrency, self.total - self.done - self.failed)
         workers = [asyncio.ensure_future(self._worker(todo)) for _ in range(window)]
         try:
             if workers:
@@ -102,13 +120,6 @@ class _Map:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
             raise
-        finally:
-            self._progress_now()
-        if work.draining and self.done + self.failed < self.total and self.over is None:
-            raise Drained
-        if self.over is not None:
-            raise self.over
-        return map_marker(task.name, self.total)
 
     async def _prepare(self) -> str:
         """Get what makes the stages of a row; the stage that stands for all of a row's in views."""
@@ -214,7 +225,7 @@ class _Map:
         while True:
             row_attempt += 1
             again = self.attempt > 1 or row_attempt > 1
-            calls = work.calls(task, self.attempt * _ROW_ATTEMPTS + row_attempt, index, again=again)
+            calls = work.calls(task, self.attempt * ROW_ATTEMPTS + row_attempt, index, again=again)
             frame = Frame(task, row_attempt, copied(item) if python else item, index)
             correlation.place.set(frame.where)
             ended = False
@@ -259,7 +270,7 @@ class _Map:
                 self._outcome(index, key, usage, None, error)
                 break
             await work.sleep(delay_before(row_attempt, task.retry))
-        if self.unflushed >= _UNFLUSHED:
+        if self.unflushed >= UNFLUSHED:
             self.unflushed = 0
             await work.flush()
 
@@ -295,9 +306,11 @@ class _Map:
     def _commit(self, row: dict[str, Any], payloads: tuple[Any, ...], *events: dict[str, Any]) -> None:
         """Queue the outcome. The table knows at once that there is one, and where it is once it is durable."""
         index, ok = row["index"], row["ok"]
+        answers = self.work.history.calls.setdefault(self.task.name, {})
 
         def placed(result: CommitResult) -> None:
             self.known.set(index, ok, result.refs[0] if ok else None, n=result.n)
+            answers.pop(index, None)  # of a row that was in several batches
 
         self.unflushed += 1
         self.known.set(index, ok)

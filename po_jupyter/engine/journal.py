@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol
 
 from po_jupyter.engine.budget import reserved
-from po_jupyter.engine.history import History
+from po_jupyter.engine.history import Call, History
 from po_jupyter.errors import StoreError
 from po_jupyter.llm.journal import CallDone, CallKey, Entry
 from po_jupyter.model.event import draft
 from po_jupyter.model.usage import Usage
+from po_jupyter.store.group import CommitResult
 
 Calls = tuple[Mapping[str, Any], ...]
 
@@ -28,8 +30,14 @@ class Log(Protocol):
     async def commit(self, *events: dict[str, Any], calls: Calls = ()) -> Any:
         """One durable transaction."""
 
-    def commit_soon(self, *events: dict[str, Any], calls: Calls = (), payloads: tuple[Any, ...] = ()) -> None:
-        """Queue one, in order."""
+    def commit_soon(
+        self,
+        *events: dict[str, Any],
+        calls: Calls = (),
+        payloads: tuple[Any, ...] = (),
+        then: Callable[[CommitResult], None] | None = None,
+    ) -> None:
+        """Queue one, in order; `then` hears where it is."""
 
 
 class StoreJournal:
@@ -89,6 +97,10 @@ class StoreJournal:
             record["answer"] = 0
         else:
             record["error"] = answer["error"]
+        then = None
+        if call.batch is not None:
+            record["batch"] = call.batch
+            then = partial(self._remember, call.key, record)
         events: tuple[dict[str, Any], ...] = ()
         if call.key.item is None:  # rows say what they used with their outcome
             done = draft(
@@ -103,7 +115,13 @@ class StoreJournal:
             if call.error:
                 done["data"]["error"] = call.error
             events = (done,)
-        self._work.commit_soon(*events, calls=(record,), payloads=payloads)
+        self._work.commit_soon(*events, calls=(record,), payloads=payloads, then=then)
+
+    def _remember(self, key: CallKey, record: dict[str, Any], result: CommitResult) -> None:
+        """A row of a batch is left and taken up again in this very process: its answers are known then as they are
+        after a restart. They are forgotten with its outcome."""
+        calls = self._history.calls.setdefault(key.task, {}).setdefault(key.item, {})
+        calls[str(key)] = Call(1, list(result.refs[0]) if result.refs else None, record)
 
     def withdrawn(self, key: str, usage: Usage) -> None:
         """See `llm.journal.Journal`."""

@@ -35,6 +35,9 @@ class TaskState:
     cleared_at: int = 0  # offset of the resume that made earlier row outcomes void
     reason: str | None = None  # why it was skipped
     skipped_by: str | None = None  # the task that skipped it
+    batches: dict[str, dict[str, Any]] = field(
+        default_factory=dict
+    )  # at a provider, by token; never changed in place
 
 
 class Added(NamedTuple):
@@ -69,6 +72,11 @@ class RunState:
     withdrawn: dict[str, TaskState] = field(default_factory=dict)  # added tasks whose task is done again
     only: str | None = None  # the one task that a restart asked for
     forked_from: dict[str, Any] | None = None
+
+    @property
+    def open_batches(self) -> list[str]:
+        """Tasks with a batch at a provider that was not collected yet."""
+        return [task.name for task in self.tasks.values() if task.batches]
 
     @property
     def usage(self) -> Usage:
@@ -275,6 +283,24 @@ def _add_usage(t: TaskState, data: Data, at: str, offset: int) -> None:
         t.waiting = None
 
 
+def _batch_prepared(t: TaskState, data: Data, at: str, offset: int) -> None:
+    t.batches = {**t.batches, data["token"]: {**data, "at": at, "offset": offset}}
+
+
+def _batch_changed(t: TaskState, data: Data, at: str, offset: int) -> None:
+    known = t.batches.get(data["token"])
+    if known is not None:
+        t.batches = {**t.batches, data["token"]: {**known, **data}}
+
+
+def _batch_cancelling(t: TaskState, data: Data, at: str, offset: int) -> None:
+    _batch_changed(t, {**data, "cancelling": True}, at, offset)
+
+
+def _batch_gone(t: TaskState, data: Data, at: str, offset: int) -> None:
+    t.batches = {token: batch for token, batch in t.batches.items() if token != data["token"]}
+
+
 def _gate_opened(t: TaskState, data: Data, at: str, offset: int) -> None:
     t.gate = "open"
     t.gate_info = {"message": data.get("message", ""), "artifacts": data.get("artifacts", [])}
@@ -299,6 +325,11 @@ _TASK: dict[str, TaskRule] = {
     "map.progress": _map_progress,
     "call.done": _add_usage,
     "call.unknown": _add_usage,
+    "batch.prepared": _batch_prepared,
+    "batch.submitted": _batch_changed,
+    "batch.cancelling": _batch_cancelling,
+    "batch.dropped": _batch_gone,
+    "batch.closed": _batch_gone,
     "call.withdrawn": _add_usage,
     "gate.opened": _gate_opened,
     "gate.decided": _gate_decided,
@@ -309,7 +340,7 @@ _TASK: dict[str, TaskRule] = {
 # `task.started`, `task.stage` and a map's first counters are repeated by every attempt to go on after a crash.
 _PROGRESS = frozenset({
     "task.retrying", "task.done", "task.failed", "task.skipped", "task.cancelled", "call.done", "gate.opened",
-    "gate.decided",
+    "gate.decided", "batch.submitted", "batch.closed",
 })  # fmt: skip
 
 

@@ -40,6 +40,7 @@ from po_jupyter.store.blobs import Blobs, FileRows
 from po_jupyter.store.group import CommitResult, GroupCommitter
 
 T = TypeVar("T")
+C = TypeVar("C", bound=Calls)
 Say = Callable[[dict[str, Any]], None]
 _LINGER = 0.05  # s that an event waits for a commit to go along with; a person does not see it
 _KEPT_OUTPUTS = 64
@@ -140,6 +141,9 @@ class Work:
         )  # what tasks ask of the run is checked and committed one after the other
         self.budget = budget_of(self)
         self.journal = StoreJournal(self, history)
+        self.provider_of = providers.get
+        self.on_rest: Callable[[bool], None] = lambda resting: None
+        self._resting: set[str] = set()  # tasks that only wait for a batch
         self.cache = (
             CallCache(answers, owner=self.state.owner, run=self.run, base_url=base_url) if answers else None
         )
@@ -312,6 +316,11 @@ class Work:
             return
         raise Drained
 
+    def rest(self, task: str, resting: bool) -> None:
+        """A task only waits for somebody's answer, for hours perhaps; `on_rest` hears whether all that run do."""
+        (self._resting.add if resting else self._resting.discard)(task)
+        self.on_rest(bool(self._resting) and self.running <= self._resting)
+
     # -- what tasks read ------------------------------------------------------------------------------
     def payload(self, ref: Iterable[int]) -> Any:
         """The value behind a reference of this run."""
@@ -369,12 +378,15 @@ class Work:
 
     def calls(self, task: Task, attempt: int, item: int | None = None, *, again: bool | None = None) -> Calls:
         """The calls of one attempt of a task or a row; `again`: it is not the first (default: by its number)."""
+        return self.calls_of(Calls, task, attempt, item, again=attempt > 1 if again is None else again)
+
+    def calls_of(self, kind: type[C], task: Task, attempt: int, item: int | None = None, *, again: bool) -> C:
+        """The same, with calls of another kind."""
         settings = self._models.get(task.name)
         if settings is None:
             settings = self._models[task.name] = ModelSettings(self, task)
             admit(self, task)
-        again = attempt > 1 if again is None else again
-        return Calls(self, task, settings, attempt=attempt, item=item, again=again)
+        return kind(self, task, settings, attempt=attempt, item=item, again=again)
 
     def prompt_task(self, task: Task) -> PromptTask:
         """The compiled prompt task. Raises TemplateFailed."""

@@ -18,7 +18,8 @@ and going through it again asks anew without an unknown outcome.
 
 What a journal has to keep, in this order of time:
 
-* `intent` returns when the record is durable. Then, and only then, the request is sent.
+* `intent` returns when the record is durable. Then, and only then, the request is sent. A further try has an
+  intent of its own when the one before may have been billed: it timed out, or its connection broke.
 * `response` may return before it is durable, if it is ordered: no later commit of the run (an outcome of an
   item, a checkpoint) may become durable without it. A crash in between makes the call an unknown outcome.
 """
@@ -120,7 +121,7 @@ class CallDone(NamedTuple):
     """A finished call, for events and sums.
 
     `seconds` includes the waits between tries; `error` is the code of the error it ended with, or None; `cached`:
-    the answer came from the cache of calls.
+    the answer came from the cache of calls. `batch` is the token of the batch that it came with, or None.
     """
 
     key: CallKey
@@ -130,6 +131,7 @@ class CallDone(NamedTuple):
     replayed: bool
     error: str | None = None
     cached: bool = False
+    batch: str | None = None
 
 
 class MemoryJournal:
@@ -170,6 +172,7 @@ class MemoryJournal:
 OnDone: TypeAlias = Callable[[CallDone], None]
 OnUnknown: TypeAlias = Callable[[CallKey], None]
 Waiting: TypeAlias = Callable[[], AbstractContextManager[None]]
+OnAgain: TypeAlias = Callable[[ModelError], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +261,7 @@ class CallScope:
         on_text: OnText | None = None,
         on_wait: OnWait | None = None,
         waiting: Waiting = nullcontext,
+        on_again: OnAgain | None = None,
     ) -> ChatResponse:
         """Ask, or replay. Raises a ModelError, the recorded one when the call failed before.
 
@@ -268,7 +272,9 @@ class CallScope:
         known = await self.recall(call, on_text=on_text)
         if known is not None:
             return known
-        return await self.ask(call, retry=retry, on_text=on_text, on_wait=on_wait, waiting=waiting)
+        return await self.ask(
+            call, retry=retry, on_text=on_text, on_wait=on_wait, on_again=on_again, waiting=waiting
+        )
 
     def call(
         self, request: ChatRequest, *, stage: str = "inference", round: int = 0, cache: CacheMode = False
@@ -322,38 +328,45 @@ class CallScope:
         retry: CallRetry | None = None,
         on_text: OnText | None = None,
         on_wait: OnWait | None = None,
+        on_again: OnAgain | None = None,
         waiting: Waiting = nullcontext,
     ) -> ChatResponse:
-        """Send it, and record what came. What a limiter makes it wait is waited for inside `waiting()`. Raises a
-        ModelError."""
+        """Send it, and record what came. Raises a ModelError.
+
+        `on_again` is awaited before a try that follows one which was, or may have been, billed; what it raises
+        ends the call. What a limiter makes a try wait is waited for inside `waiting()`.
+        """
         journal = self._chat.journal
         key, request, intents = call.key, call.request, call.intents
         name = str(key)
         provider = self._chat.provider_of(request.model)  # a missing key is found before anything is recorded
-        if intents and self._chat.on_unknown is not None:
-            self._chat.on_unknown(key)
-        # Before the intent: a call that is stopped while it waits was never about to be sent.
-        passes = [await self._admitted(request, waiting)]
-        try:
-            await journal.intent(name, {"model": request.model, "stage": key.stage, "intents": intents})
-        except BaseException:
-            passes.pop().unused()
-            raise
+        passes = [await self._about_to_send(call, intents, waiting)]
         loop = asyncio.get_running_loop()
         started = loop.time()
         self.in_flight += 1
         lost: list[Usage] = []  # by attempts that broke in the middle of their answer
         sent = False  # and not answered: what ends now may have been billed
+        failed: ModelError | None = None  # the try before
 
         async def send() -> ChatResponse:
-            nonlocal sent
-            admitted = passes.pop() if passes else await self._admitted(request, waiting)
+            nonlocal sent, failed, intents
+            if failed is not None:
+                sent = failed.may_be_billed
+                if on_again is not None and (sent or "usage" in failed.details):
+                    await on_again(failed)
+            if passes:
+                admitted = passes.pop()
+            elif sent:  # the try before stays an intent without an answer, and this one has its own
+                intents += 1
+                admitted = await self._about_to_send(call, intents, waiting)
+            else:
+                admitted = await self._admitted(request, waiting)
             sent = True
             admitted.sends()
             try:
                 response = await provider.chat(request, on_text=on_text)
             except ModelError as error:
-                sent = False
+                sent, failed = error.may_be_billed, error
                 admitted.failed(error)
                 raise
             except BaseException:
@@ -400,6 +413,40 @@ class CallScope:
         self.in_flight -= 1
         await self._record(name, {"ok": True, "response": said}, done)
         return response
+
+    async def collected(
+        self, call: Asking, read: Callable[[ChatRequest], ChatResponse], *, batch: str
+    ) -> ChatResponse:
+        """Record an answer that came with a batch, as one that was sent by itself. `read(request)` is the answer,
+        with its cost, or raises the ModelError that the provider answered with."""
+        key, request = call.key, call.request
+        try:
+            response = read(request)
+        except ModelError as error:
+            usage = _usage_of_error(error, request)
+            done = CallDone(key, usage, request.model, 0.0, False, error.code, batch=batch)
+            await self._record(str(key), {"ok": False, "error": error.to_json()}, done)
+            raise
+        done = CallDone(key, response.usage, request.model, 0.0, False, batch=batch)
+        said = response.to_json()
+        self._keep_later(call, response, said)
+        await self._record(str(key), {"ok": True, "response": said}, done)
+        return response
+
+    async def _about_to_send(self, call: Asking, intents: int, waiting: Waiting) -> Pass:
+        """Record that the call is about to be sent, and only once it may be: one that is stopped while it waits
+        was never about to."""
+        key = call.key
+        admitted = await self._admitted(call.request, waiting)
+        try:
+            if intents and self._chat.on_unknown is not None:
+                self._chat.on_unknown(key)
+            meta = {"model": call.request.model, "stage": key.stage, "intents": intents}
+            await self._chat.journal.intent(str(key), meta)
+        except BaseException:
+            admitted.unused()
+            raise
+        return admitted
 
     async def _admitted(self, request: ChatRequest, waiting: Waiting) -> Pass:
         admission = self._chat.admission
@@ -461,11 +508,14 @@ def _with_lost(usage: Usage, lost: list[Usage]) -> Usage:
 
 
 def _usage_of_error(error: Exception, request: ChatRequest) -> Usage:
-    """What a failed call used: a truncated answer was paid for, a refused connection was not."""
+    """What a failed call used: a truncated answer was paid for, a refused connection was not, and of a timeout
+    nobody knows."""
     details = getattr(error, "details", {})
     said = details.get("usage")
     if not isinstance(said, Mapping):
-        return Usage(calls=1)
+        if not isinstance(error, ModelError) or not error.may_be_billed:
+            return Usage(calls=1)
+        said = Usage(calls=1, unknown=1).to_json()
     usage = priced(Usage.model_validate(said), request.model, str(details.get("model") or ""))
     details["usage"] = usage.to_json()
     return usage

@@ -32,7 +32,13 @@ map.progress        {done, failed, in_flight, reused, usage}    absolute; `usage
 item.failed         {error}                             (task, item)
 call.retry          {attempt, delay, error, stage}
 call.done           {usage, model, seconds, stage, cached}    `cached`: an earlier run's answer, nothing was sent
-call.unknown        {stage, usage}                      an intent without a response after a crash
+call.unknown        {stage, usage}                      sent, and the answer lost (a crash, a timeout): sent again
+batch.prepared      {token, attempt, provider, model, group, count, rows, bytes, digest, reserved}    (task)
+                    about to be handed over to a provider; `rows` as `0-99,105`, `reserved` as [usd, tokens]
+batch.submitted     {token, id, adopted}                (task) `adopted`: found there after a crash
+batch.cancelling    {token, id}                         (task)
+batch.dropped       {token, error}                      (task) it is certain that the provider does not have it
+batch.closed        {token, id, answered, state}        (task) every answer that there is was recorded
 call.withdrawn      {stage, usage}                      given up between two tries, nothing in flight; what those used
 budget.warning      {scope, used, budget, fraction}     80 % are used; scope `run`, `day` or a task's name
 

@@ -205,7 +205,8 @@ class Task(_Value):
     of one item, in seconds. `needs` of None means: the task before it. `budget` is a limit of this task (for a
     map: of all its rows) within that of the run. `prompt` may also be a list of `{role, content}`. `images` are
     templates of what is shown with its last turn: https and data: URLs, names of artifacts. `tools` are tools of
-    MCP servers, `server.tool`, called at most `max_tool_rounds` times in a row.
+    MCP servers, `server.tool`, called at most `max_tool_rounds` times in a row. `mode: batch` hands the rows of a
+    map over to the provider's batch API: half the price, within a day.
     """
 
     name: TaskName
@@ -220,6 +221,7 @@ class Task(_Value):
     max_tool_rounds: Annotated[int, Field(ge=1, le=100)] = 8
     output: Annotated[JsonObject, BeforeValidator(_schema_of)] | None = None
     for_each: str | None = None
+    mode: Literal["batch"] | None = None
     max_concurrency: Annotated[int, Field(ge=1, le=1000)] = 5
     failure_threshold: Annotated[float, Field(ge=0, le=1)] = 1.0
     llm: LLM = LLM()
@@ -301,6 +303,20 @@ class Task(_Value):
             for field in ("system", "output"):
                 if getattr(self, field) is not None and self.source is None and self.task is None:
                     raise ValueError(f"task {self.name!r} has `{field}` but no `prompt`")
+        if self.mode == "batch" and self.prompt is None:
+            raise ValueError(
+                f"task {self.name!r}: `mode: batch` is for prompt tasks; what Python asks of models cannot be gathered"
+            )
+        if self.mode == "batch" and self.tools:
+            raise ValueError(
+                f"task {self.name!r}: `mode: batch` and `tools` do not go together: each use would take a batch"
+            )
+        if self.mode == "batch" and self.for_each is None:
+            raise ValueError(f"task {self.name!r}: `mode: batch` is for maps; it needs `for_each`")
+        if self.mode == "batch" and self.tools:
+            raise ValueError(
+                f"task {self.name!r}: a batch answers within a day; it cannot use `tools` meanwhile"
+            )
         return self
 
     @property

@@ -46,6 +46,8 @@ def settle(store: Store, views: Views, run: str) -> tuple[Literal["pending", "wa
         return "ended", head
     state = views.state(head)
     rejected = any(t.gate == "rejected" for t in state.tasks.values())
+    if (state.cancel_requested or rejected) and state.open_batches and head["state"] != "waiting":
+        return "pending", head  # a worker cancels them at their provider and keeps what is finished
     if state.cancel_requested or rejected:
         step = decide(views.pipeline(run), state)[0]
         assert isinstance(step, End)
@@ -88,7 +90,7 @@ def crashed(store: Store, views: Views, run: str, end: Exit, max_crashes: int) -
         return None
     lease = store.claim(run, processes.myself())
     state = views.state(store.head(run))
-    if state.cancel_requested:
+    if state.cancel_requested and not state.open_batches:
         store.commit(lease, Commit(events=[draft("run.cancelled")], state="cancelled", release=True))
         return None
     crashes = state.crashes + 1

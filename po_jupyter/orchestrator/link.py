@@ -1,8 +1,8 @@
 """The wire between the orchestrator and its workers: JSON lines over a Unix socket of this user's own.
 
     worker → orchestrator   hello {run, pid, created, fence}   beat   committed {n, offset, state}   text {...}
-                            need {id, what, model}   bye {state}   failed {message, hint} (of the store)
-                            rate.… (see `rate_limits`)
+                            need {id, what, model}   rest {on}   bye {state}
+                            failed {message, hint} (of the store)   rate.… (see `rate_limits`)
     orchestrator → worker   welcome {watched, rates}   beat   look   cancel   drain   stop   watched {on}
                             progress {id, text}   answer {id, ...}   rate.…
     another server          poke {run?}  →  ok {load}

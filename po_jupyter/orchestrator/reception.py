@@ -105,6 +105,9 @@ class Reception:
                 self._feed.text(worker.run, {k: v for k, v in message.items() if k != "op"})
             case "need":
                 self._supervisor.go(self._answer(worker, message), "need")
+            case "rest":
+                worker.resting = bool(message.get("on"))
+                self._supervisor.pump()
             case op if op.startswith("rate."):
                 self._rates.heard(worker.run, message)
             case "failed":

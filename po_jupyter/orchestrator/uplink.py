@@ -76,6 +76,7 @@ class Uplink:
         self._head_timer: asyncio.TimerHandle | None = None
         self._heard = 0.0
         self._ended = asyncio.Event()
+        self._resting = False
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self, fence: int) -> None:
@@ -121,6 +122,13 @@ class Uplink:
         if self._channel is not None and self.watched:
             for text in texts.values():
                 self._channel.send("text", **text)
+
+    def rest(self, resting: bool) -> None:
+        """All that this worker does is to wait for a batch at a provider, or that is over."""
+        if resting != self._resting:
+            self._resting = resting
+            if self._channel is not None:
+                self._channel.send("rest", on=resting)
 
     @property
     def connected(self) -> bool:
@@ -218,6 +226,7 @@ class Uplink:
                 case "welcome":
                     self.watched = bool(message.get("watched"))
                     self._channel = channel
+                    channel.send("rest", on=self._resting)
                     self._tell_texts()
                     self.on_welcome(message)
                     for need in self._needs.values():

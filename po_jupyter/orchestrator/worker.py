@@ -106,6 +106,7 @@ async def _work(request: Mapping[str, Any], settings: Settings) -> int:
         request_id.set(work.state.request)
         link.on_look = link.on_cancel = work.cancel_hint
         link.on_drain = drain
+        work.on_rest = link.rest
         loop.add_signal_handler(signal.SIGTERM, drain)
         state = await drive(work)
         await work.aclose()

@@ -54,6 +54,7 @@ class Worker:
     heard: float = field(default_factory=time.monotonic)
     bye: str | None = None
     cancelled: bool = False
+    resting: bool = False  # it only waits for a batch at a provider, for up to a day
     killed: str | None = None  # why we ended it: cancel, silence, stop
     failure: tuple[str, str] = ("", "")  # what it said of the store before it gave up: (message, hint)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -161,7 +162,9 @@ class Supervisor:
             worker.channel.send("cancel" if state.cancel_requested else "look")
         if state.cancel_requested and not worker.cancelled:
             worker.cancelled = True
-            self.end_later(worker, self._settings.cancel_timeout, "cancel")
+            # What a batch has finished is paid for: it is waited for.
+            patience = self._settings.batch_cancel_wait if state.open_batches else 0.0
+            self.end_later(worker, self._settings.cancel_timeout + patience, "cancel")
 
     async def connected(self, worker: Worker, *, adopted: bool) -> None:
         """A worker can be heard: what it could not hear before is said now."""
@@ -188,7 +191,7 @@ class Supervisor:
 
     def busy(self) -> int:
         """Workers that are at work or about to be: what `max_running` limits."""
-        return len(self._starting) + sum(w.bye is None for w in self.workers.values())
+        return len(self._starting) + sum(w.bye is None and not w.resting for w in self.workers.values())
 
     async def _start(self, run: str) -> None:
         try:

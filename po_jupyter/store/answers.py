@@ -48,6 +48,7 @@ class _Shard(ShardCache):
     settings: ClassVar[Mapping[str, Any]] = {
         **SETTINGS,
         "sqlite_synchronous": 1,
+        "sqlite_cache_size": 1000,  # pages, 4 MB: rows are looked at once
         "sqlite_busy_timeout": int(_PATIENCE * 1000),
     }
     patience = _PATIENCE

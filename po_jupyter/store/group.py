@@ -342,7 +342,7 @@ class _Group:
     def answered(self, head: Head) -> list[_Outcome]:
         n = head["n"]
         for i, places in self.places.items():
-            refs = tuple(Ref(n, place) if type(place) is int else Ref(*place) for place in places)  # type: ignore[misc]
+            refs = tuple(place if isinstance(place, Ref) else Ref(n, place) for place in places)
             self.outcomes[i] = CommitResult(head, n, refs)
         return self.outcomes
 

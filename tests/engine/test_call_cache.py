@@ -392,9 +392,9 @@ async def test_equal_rows_stay_apart_over_a_crash(cached: Cached) -> None:
         cached.fake.hold = len(cached.fake.requests) >= 3
         return answer(*args)
 
-    cached.fake._text = three  # type: ignore[method-assign]
+    cached.fake._text = three
     assert await cached.work_off(lambda work: cached.fake.waiting.is_set()) == "killed"
-    cached.fake._text = answer  # type: ignore[method-assign]
+    cached.fake._text = answer
     cached.fake.hold = False
     cached.fake.gate.set()
     assert await cached.work_off() == "done"

@@ -69,8 +69,11 @@ def test_a_price_that_nobody_knows_is_no_zero_and_does_not_hide_what_is_known() 
 def test_a_free_or_cached_call_costs_nothing_and_that_is_known() -> None:
     assert daily.shown({"calls": 1, "input_tokens": 4})["cost"] == 0
     assert daily.shown({})["cost"] == 0
-    cached = answer(cost=0.0, input_tokens=0, output_tokens=0, calls=0)
-    assert daily.advanced(None, [record(1, cached)])["days"] == {}, "an answer from the cache is no call"
+    used = {"calls": 0, "cached_calls": 1, "cost": 0.0, "input_tokens": 0, "output_tokens": 0}
+    cached = {**answer(), "response": {"model": "m-1", "usage": used}, "cached": True, "model": "x:m"}
+    days = daily.advanced(None, [record(1, cached)])["days"]
+    assert days == {"2026-11-21": {"x:m": {"cached_calls": 1}}}, "an answer from the cache is no call"
+    assert daily.shown(days["2026-11-21"]["x:m"])["cost"] == 0
 
 
 def test_going_on_from_any_record_is_the_same_as_from_the_first() -> None:

@@ -37,10 +37,10 @@ async def test_fetching_the_weights_does_not_count_towards_the_stage(bench: Benc
     ]
     for n, task in enumerate(tasks):
         one = Bench(bench.tmp / str(n))
-        one.fake = Fetching()  # type: ignore[assignment]
+        one.fake = Fetching()
         one.create([{**task, "timeout": FETCH / 2, "retry": {"max_attempts": 1}}])
         assert await one.go() == "done", one.work.state.error
-        assert one.fake.here  # type: ignore[attr-defined]
+        assert one.fake.here
 
 
 async def test_outside_of_a_stage_nothing_waits_differently(tmp_path: Path) -> None:

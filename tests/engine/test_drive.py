@@ -421,7 +421,7 @@ async def test_a_full_disk_is_raised_and_the_run_can_go_on(
         left[0] -= 1
         if left[0] < 0:
             raise StoreUnusable("the disk is full")
-        return real(lease, said)  # type: ignore[arg-type]
+        return real(lease, said)
 
     monkeypatch.setattr(bench.store, "commit", commit)
     with pytest.raises(StoreUnusable):

@@ -11,7 +11,7 @@ from po_jupyter.engine import daily
 from po_jupyter.model.event import now
 from po_jupyter.orchestrator.service import Orchestrator
 
-PROMPT = {"name": "p", "prompt": "hello", "llm": {"model": "fake:echo"}}
+PROMPT = {"name": "p", "prompt": "hello", "llm": {"model": "fake:echo"}, "cache": False}
 
 
 async def made(service: Orchestrator, owner: str = "me") -> str:
@@ -44,6 +44,17 @@ async def test_usage_by_day_and_model_and_owner(tmp_path: Path) -> None:
         assert (await service.usage("nobody"))["days"] == []
 
 
+async def test_answers_from_the_cache_are_counted_apart(tmp_path: Path) -> None:
+    """G2: by the model that was not asked; they cost nothing."""
+    async with orchestrator(tmp_path) as service:
+        for _ in range(3):
+            view, _ = await service.submit(body({**PROMPT, "cache": True}), owner="me")
+            assert (await until(service, view.id)).state == "done"
+        (today,) = (await service.usage("me"))["days"]
+        assert (today["calls"], today["cached_calls"], today["cost"]) == (1, 2, 0)
+        assert list(today["by_model"]) == ["fake:echo"]
+
+
 async def test_a_day_is_never_changed_by_what_is_deleted(tmp_path: Path) -> None:
     """G7: retention, a person's deletion and a fork leave what was spent as it was; nothing is counted twice."""
     async with orchestrator(tmp_path) as service:
@@ -62,6 +73,18 @@ async def test_a_day_is_never_changed_by_what_is_deleted(tmp_path: Path) -> None
         assert document["runs"] == {}, "what is gone takes no room of its own"
     async with orchestrator(tmp_path) as service:
         assert await calls(service) == 7
+
+
+async def test_answers_from_the_cache_are_shown_and_are_no_calls(tmp_path: Path) -> None:
+    """G2: the second run costs nothing, and says so under the model that was asked."""
+    cached = {**PROMPT, "cache": True}
+    async with orchestrator(tmp_path) as service:
+        for _ in range(2):
+            view, _ = await service.submit(body(cached), owner="me")
+            await until(service, view.id)
+        (today,) = (await service.usage("me"))["days"]
+        assert (today["calls"], today["cached_calls"]) == (1, 1)
+        assert list(today["by_model"]) == ["fake:echo"]
 
 
 async def test_deleted_before_anybody_asked(tmp_path: Path) -> None:

@@ -211,7 +211,7 @@ async def test_the_server_that_does_not_hold_the_store_knows_its_queue(tmp_path:
 def new_run_of(asked: dict[str, Any]) -> NewRun:
     """A run that is in the store and of which nobody was told."""
     given = submission.parse(asked)
-    pipeline, seed = submission.check(given, lambda name: None, code_allowed=True)  # type: ignore[arg-type,return-value]
+    pipeline, seed = submission.check(given, lambda name: None, code_allowed=True)
     return submission.new_run(given, pipeline, seed, "a")
 
 

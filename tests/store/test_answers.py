@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import diskcache  # type: ignore[import-untyped]
+import diskcache
 import pytest
 import structlog
 
@@ -208,7 +208,7 @@ def test_who_waits_too_long_for_another_writer_goes_on(
     tmp_path: Path, logged: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """G2: nothing is told, and the next one is kept again."""
-    monkeypatch.setitem(module._Shard.settings, "sqlite_busy_timeout", 50)  # type: ignore[arg-type]
+    monkeypatch.setitem(module._Shard.settings, "sqlite_busy_timeout", 50)
     found = cache(tmp_path)
     found.keep([("a", {"n": 1})])
     other = sqlite3.connect(tmp_path / "cache" / "cache.db", isolation_level=None)

@@ -164,7 +164,7 @@ async def test_what_was_queued_behind_a_failed_transaction_fails_with_it(
         return HeldStore.commit(store, lease, commit)
 
     big = Commit(payloads=["x" * (LARGEST + 1)])  # closes its transaction
-    store.commit = once  # type: ignore[method-assign]
+    store.commit = once
     committer.commit_soon(big)
     behind = asyncio.create_task(committer.commit(Commit(events=[draft("behind")])))
     await asyncio.sleep(0)

@@ -67,6 +67,7 @@ class Spec:
     free          it costs nothing: it runs on the user's own machines
     runs_code     it may run commands where it is used: who submits a run with it needs the scope `code:run`
     images        whether any of its models takes images
+    batch         it has a batch API (`mode: batch`): its provider has `batches`, see `llm.batches.base`
     """
 
     name: str
@@ -80,6 +81,7 @@ class Spec:
     key_optional: bool = False
     runs_code: bool = False
     images: bool = True
+    batch: bool = False
 
 
 def _openai(context: Context) -> Provider:
@@ -163,6 +165,7 @@ BUILT_IN: tuple[Spec, ...] = (
         base_url="https://api.openai.com/v1",
         price_id="openai",
         example="openai:gpt-5-mini",
+        batch=True,
     ),
     Spec(
         "anthropic",
@@ -172,6 +175,7 @@ BUILT_IN: tuple[Spec, ...] = (
         base_url="https://api.anthropic.com",
         price_id="anthropic",
         example="anthropic:claude-sonnet-4-5",
+        batch=True,
     ),
     Spec(
         "gemini",
@@ -204,7 +208,7 @@ def specs() -> Mapping[str, Spec]:
 
 @dataclass(frozen=True, slots=True)
 class _Plugin:
-    """A third party's factory, loaded when it is used."""
+    """A factory that is loaded when it is used. What it can do is known only then."""
 
     entry: Any
 
@@ -278,6 +282,16 @@ def no_images(ref: str) -> str | None:
     if spec is None or spec.images:
         return None
     return f"{name} takes no images, and the model is {ref}"
+
+
+def no_batches(ref: str) -> str | None:
+    """Why a model cannot be used with `mode: batch`, in one line; None when it can, or its provider is unknown."""
+    name = ref.partition(":")[0]
+    spec = specs().get(name)
+    if spec is None or spec.batch or isinstance(spec.factory, _Plugin):
+        return None
+    known = ", ".join(sorted(s.name for s in specs().values() if s.batch))
+    return f"`mode: batch` needs a provider with a batch API ({known}), and {name} has none here"
 
 
 def key_of(spec: Spec, environ: Mapping[str, str]) -> str | None:

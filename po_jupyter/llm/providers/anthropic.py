@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from po_jupyter.errors import ModelRefused
 from po_jupyter.llm.chat import ChatRequest, Message
@@ -28,6 +28,9 @@ from po_jupyter.llm.providers.reading import Reading, count, part, rows, used, w
 from po_jupyter.llm.providers.schemas import JSON_ONLY, for_anthropic, told
 from po_jupyter.llm.providers.wire import OneServer
 from po_jupyter.model.usage import Usage
+
+if TYPE_CHECKING:
+    from po_jupyter.llm.batches.anthropic import AnthropicBatches
 
 VERSION = "2023-06-01"
 MAX_TOKENS = 4096
@@ -65,6 +68,15 @@ class Anthropic(OneServer):
             name=self.name,
             headers={"anthropic-version": VERSION},
             key_header="x-api-key",
+        )
+
+    @cached_property
+    def batches(self) -> AnthropicBatches:
+        """See `llm.batches.base.Batches`."""
+        from po_jupyter.llm.batches.anthropic import AnthropicBatches
+
+        return AnthropicBatches(
+            self._endpoint, self._http, name=self.name, key_env=self._key_env, timeout=self._timeout
         )
 
     def target(self, request: ChatRequest, *, stream: bool) -> Target:

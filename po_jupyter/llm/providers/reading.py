@@ -82,7 +82,7 @@ class Reading:
 
     def shapeless(self, what: str = "the answer has no message") -> ModelError:
         """The error for JSON that is not what the API's reference describes."""
-        return ModelUnavailable(f"{self.provider}: {what}", details=self.details())
+        return ModelUnavailable(f"{self.provider}: {what}", details={**self.details(), "outcome": "unknown"})
 
     def inside(self, error: Any, status: int | None = None) -> ModelError:
         """An error in a body whose status said 200, as proxies and streams send it."""
@@ -147,7 +147,9 @@ class Reading:
         """The response, after the last event. Raises ModelUnavailable when the stream broke off."""
         if self.finish is None and not self.ended:
             size = sum(map(len, self._pieces))
-            raise ModelUnavailable(f"{self.provider}: the stream broke off after {size} characters")
+            raise ModelUnavailable(
+                f"{self.provider}: the stream broke off after {size} characters", details={"outcome": "unknown"}
+            )
         return self.done()
 
     def done(self) -> ChatResponse:
