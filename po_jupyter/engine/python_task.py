@@ -292,7 +292,7 @@ class PythonTask:
             index=frame.index,
         )
         name = stage if frame.index is None else f"{stage}.{frame.index}"
-        log = StageLog(work.run_dir / "logs" / task.name / f"{name}.log", alone=frame.index is None)
+        log = StageLog(work.run_dir / f"logs/{task.name}/{name}.log", alone=frame.index is None)
         ok = False
         try:
             with log:
