@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from po_jupyter.client.chat import chat
     from po_jupyter.client.client import Client, Run
     from po_jupyter.client.discovery import connect
     from po_jupyter.engine.lifecycle import StageResult
     from po_jupyter.errors import PoError
+    from po_jupyter.model.answer import Answer
     from po_jupyter.model.pipeline import LLM, Budget, Gate, Pipeline, Refine, Task
     from po_jupyter.model.seed import Seed
     from po_jupyter.model.usage import Usage
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [  # noqa: RUF022 - in plain order, as the test of public names reads it
+    "Answer",
     "Budget",
     "Client",
     "Gate",
@@ -32,12 +35,14 @@ __all__ = [  # noqa: RUF022 - in plain order, as the test of public names reads 
     "Task",
     "Usage",
     "__version__",
+    "chat",
     "connect",
 ]
 
 # Imported when first used: a kernel, a worker and Jupyter itself each need only a part of it.
 _HOMES = {
     "LLM": "model.pipeline",
+    "Answer": "model.answer",
     "Budget": "model.pipeline",
     "Client": "client.client",
     "Gate": "model.pipeline",
@@ -49,6 +54,7 @@ _HOMES = {
     "StageResult": "engine.lifecycle",
     "Task": "model.pipeline",
     "Usage": "model.usage",
+    "chat": "client.chat",
     "connect": "client.discovery",
 }
 

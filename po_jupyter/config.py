@@ -16,9 +16,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from platformdirs import user_cache_path, user_data_path
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 
 from po_jupyter.errors import InvalidSettings, Violation
+from po_jupyter.model.limits import RateLimit
 from po_jupyter.model.violations import did_you_mean, violations_of
 
 PREFIX = "PO_"
@@ -27,11 +37,19 @@ _OTHERS = frozenset({
     "PO_CONFIG", "PO_JUPYTER_URL", "PO_JUPYTER_TOKEN", "PO_TEST_STRICT", "PO_TESTING", "PO_CRASHPOINT",
 })  # fmt: skip
 
+# What is said as JSON in a variable, with an example.
+_AS_JSON = {
+    "prices": '{"openai:my-model": {"input": 0.5, "output": 1.5}}',
+    "mcp_servers": '{"files": {"command": ["npx", "files-server"]}}',
+    "rate_limits": '{"openai": {"requests": 500, "tokens": 200000}}',
+}
 PROJECT_DATA = "pipeline-data"  # a folder of this name with a settings file in it makes its parent a project
 _KINDS = ("yaml", "toml", "json")
 
 Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
 Days = Annotated[float, Field(ge=0, le=36_500)]
+Usd = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+ModelRef = Annotated[str, Field(pattern=r"^[a-z0-9_-]+:\S+$", max_length=300)]
 FolderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
 
 
@@ -40,6 +58,37 @@ def _expanded(value: Any) -> Any:
 
 
 Directory = Annotated[Path, BeforeValidator(_expanded)]
+
+
+class McpServer(BaseModel):
+    """One MCP server: `command` with its arguments (spoken to over stdin and stdout), or the `url` of one that runs
+    (streamable HTTP). `env` names variables that it inherits; `tools` those that may be used (unset: all)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    command: tuple[str, ...] | None = None
+    url: Annotated[str, Field(pattern=r"^https?://\S+$")] | None = None
+    env: tuple[str, ...] = ()
+    tools: tuple[str, ...] | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> McpServer:
+        if bool(self.command) == bool(self.url):
+            raise ValueError("a server has either a `command` (a list) or a `url`")
+        if self.url and self.env:
+            raise ValueError("`env` is of a `command`; a server behind a `url` has its own")
+        return self
+
+
+class Price(BaseModel):
+    """What a model costs, in US dollars for a million tokens; `cached` and `cache_write` default to `input`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input: Usd
+    output: Usd
+    cached: Usd | None = None
+    cache_write: Usd | None = None
 
 
 class Settings(BaseModel):
@@ -130,6 +179,14 @@ class Settings(BaseModel):
         default=60.0, description="Of one request to a model, where a pipeline sets none."
     )
     retry_after_cap: Seconds = Field(default=120.0, description="The longest `Retry-After` that is waited for.")
+    rate_limits: Mapping[str, RateLimit] = Field(
+        default_factory=dict,
+        description="What a provider or a model may be asked by all runs together: {openai: {requests: 500, "
+        "tokens: 200000}}, per `rate_window`.",
+    )
+    rate_window: Seconds = Field(
+        default=60.0, description="The window that `rate_limits` and servers' own limits are counted in."
+    )
     requests_per_minute: Annotated[int, Field(ge=1)] = Field(
         default=6000, description="Requests to the orchestrator per token and minute."
     )
@@ -142,11 +199,37 @@ class Settings(BaseModel):
     daily_tokens: Annotated[int, Field(gt=0)] | None = Field(
         default=None, description="Tokens that all runs of one owner may use in a day (UTC)."
     )
+    skip_validation: bool = Field(
+        default=False, description="Start every run although a key or the like that it needs is missing."
+    )
+    prices: dict[ModelRef, Price] = Field(
+        default_factory=dict,
+        description="US dollars for a million tokens of a model, over the price list's: "
+        "{'openai:my-model': {input: 0.5, output: 1.5, cached: 0.1}}.",
+    )
     cli_agents: bool = Field(
         default=False, description="Allow models that are CLI agents (claude-cli, codex-cli, opencode-cli)."
     )
+    batch_poll_min: Seconds = Field(
+        default=5.0,
+        description="How long after its start a batch at a provider is looked at first; then less often.",
+    )
+    batch_poll_max: Seconds = Field(default=120.0, description="The longest wait between two looks at a batch.")
+    batch_grace: Annotated[float, Field(ge=0, le=3600)] = Field(
+        default=30.0,
+        description="How long a provider may take to list a batch whose answer was lost, before it is not there.",
+    )
+    batch_cancel_wait: Seconds = Field(
+        default=660.0,
+        description="How long a cancelled run waits for what its batches have finished; OpenAI takes up to 600.",
+    )
     max_upload_bytes: Annotated[int, Field(ge=1024)] = Field(
         default=4 * 1024**3, description="The largest file of rows that is taken for a seed."
+    )
+    mcp_servers: dict[FolderName, McpServer] = Field(
+        default_factory=dict,
+        description="MCP servers whose tools runs may use, by name: {command: [...], env: [NAMES]} or {url}; "
+        "in PO_MCP_SERVERS as JSON.",
     )
     worker_env: tuple[str, ...] = Field(
         default=(), description="Names of further environment variables that workers inherit."
@@ -209,7 +292,19 @@ class Settings(BaseModel):
     retention_every: Annotated[float, Field(gt=0, le=365)] = Field(
         default=1, description="Days between two cleanings."
     )
+    cache_max_bytes: Annotated[int, Field(ge=0)] = Field(
+        default=1024**3,
+        description="How large the cache of models' answers may be; then the oldest go. 0: no answer is kept or used.",
+    )
+    cache_days: Days = Field(
+        default=30, description="Days after which an answer in the cache is not used any more. 0: never."
+    )
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def inherited(self) -> tuple[str, ...]:
+        """Names of variables that workers inherit because the settings say so, for MCP servers included."""
+        return (*self.worker_env, *(name for server in self.mcp_servers.values() for name in server.env))
 
     def source_of(self, name: str) -> str:
         """`default`, the file's path, the variable's name, or `jupyter`."""
@@ -251,7 +346,7 @@ def load(
         if variable.startswith(PREFIX) and variable not in _OTHERS:
             name = variable.removeprefix(PREFIX).lower()
             if name in known:
-                take(name, _from_text(name, text), variable)
+                take(name, _from_text(name, text, variable), variable)
     for name, value in (jupyter or {}).items():
         take(name, value, "jupyter")
 
@@ -259,7 +354,7 @@ def load(
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
-        for violation in violations_of(error, known=known, what="the settings"):
+        for violation in violations_of(error, known=_known, what="the settings"):
             name = violation.where.split(".")[0].split("[")[0]
             found.append(violation._replace(where=sources.get(name, ""), message=f"{violation.message}"))
     if found:
@@ -270,6 +365,12 @@ def load(
         )
     settings._sources.update(sources)
     return settings
+
+
+def _known(loc: tuple[int | str, ...]) -> tuple[list[str], str]:
+    if loc[:1] == ("rate_limits",):
+        return list(RateLimit.model_fields), "a rate limit"
+    return list(Settings.model_fields), "the settings"
 
 
 def _file_of(environ: Mapping[str, str]) -> Path | None:
@@ -327,5 +428,12 @@ def _read(path: Path) -> dict[str, Any]:
     return data
 
 
-def _from_text(name: str, text: str) -> Any:
-    return [part.strip() for part in text.split(",") if part.strip()] if name == "worker_env" else text
+def _from_text(name: str, text: str, variable: str) -> Any:
+    if name == "worker_env":
+        return [part.strip() for part in text.split(",") if part.strip()]
+    if name in _AS_JSON:
+        try:
+            return json.loads(text) if text.strip() else {}
+        except ValueError:
+            raise InvalidSettings(f"{variable} is not JSON", hint=f"For example {_AS_JSON[name]}") from None
+    return text

@@ -4,7 +4,8 @@
     ├── InvalidInput                  what somebody wrote is wrong; carries every violation at once
     │   ├── InvalidPipeline
     │   ├── InvalidSeed
-    │   └── InvalidSettings
+    │   ├── InvalidSettings
+    │   └── InvalidEnvironment        what a run needs outside of itself is missing: a key, a program
     ├── Unauthenticated               no credentials
     ├── Forbidden                     wrong credentials, or not allowed
     ├── NotFound
@@ -25,6 +26,8 @@
     │   └── AnswerUnreadable          not the JSON that was asked for (re-asked, see `refine`)
     ├── TaskError
     │   ├── StageFailed               the code of a stage raised
+    │   │   └── ToolFailed            a tool of `ctx.llm` raised, or its server did not answer
+    │   ├── ToolLoop                  a model that calls tools and never answers
     │   ├── StageTimeout
     │   ├── TemplateFailed            an undefined name, or a template that cannot be rendered
     │   ├── OutputInvalid             a validation still fails after the last refinement
@@ -121,6 +124,13 @@ class InvalidSettings(InvalidInput):
     code = "invalid_settings"
 
 
+class InvalidEnvironment(InvalidInput):
+    """A run cannot start with the keys, base URLs and programs that its orchestrator has; `details["missing"]`
+    lists variables that are not set: `{provider, variable}` each."""
+
+    code = "environment"
+
+
 class Unauthenticated(PoError):
     """No credentials came with the request."""
 
@@ -196,11 +206,20 @@ class StoreUnusable(StoreError):
 
 
 class ModelError(PoError):
-    """A call to a model failed. `transient` errors are worth another try; `retry_after` is in seconds."""
+    """A call to a model failed. `transient` errors are worth another try; `retry_after` is in seconds.
+
+    `details["usage"]` is what it used all the same. `details["outcome"]` is `unknown` when it was sent and no answer
+    says what came of it, so that it may have been billed.
+    """
 
     code = "model_error"
     status = 502
     transient: bool = False
+
+    @property
+    def may_be_billed(self) -> bool:
+        """Whether nobody here can know what it cost."""
+        return self.details.get("outcome") == "unknown" and "usage" not in self.details
 
     def __init__(
         self,
@@ -212,6 +231,7 @@ class ModelError(PoError):
     ) -> None:
         super().__init__(message, hint=hint, details=details)
         self.retry_after = retry_after
+        self.limits: Mapping[str, Any] | None = None  # what the answer's headers told (`llm.rate_headers`)
 
 
 class ModelUnavailable(ModelError):
@@ -262,6 +282,18 @@ class StageFailed(TaskError):
     """The code of a stage raised; `details` has the stage and the traceback of the user's own lines."""
 
     code = "stage_failed"
+
+
+class ToolFailed(StageFailed):
+    """A tool that a model had called raised, or an MCP server failed; `details["tool"]` is its name."""
+
+    code = "tool_failed"
+
+
+class ToolLoop(TaskError):
+    """The model went on calling tools after `max_tool_rounds`."""
+
+    code = "tool_loop"
 
 
 class StageTimeout(TaskError):
@@ -349,5 +381,5 @@ def from_json(data: Mapping[str, Any]) -> PoError:
             if isinstance(v, dict) and {"where", "message"} <= set(v) <= fields
         ]
     if isinstance(error, ModelError):
-        error.retry_after = None
+        error.retry_after = error.limits = None
     return error

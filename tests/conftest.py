@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator
 from typing import Any
 
@@ -10,6 +11,11 @@ import pytest
 
 # Before anything imports them: their assertions are explained like those of any test.
 pytest.register_assert_rewrite("po_jupyter.testing.conformance")
+
+# A shell starts what it puts into the background with interrupts ignored, and everything that tests start inherits
+# that. Tests of interrupts mean what a person gets in the foreground.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 STRICT = os.environ.get("PO_TEST_STRICT") == "1"
 

@@ -21,7 +21,7 @@ class Notes:
     def __init__(self) -> None:
         self.queue: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
 
-    async def get(self, timeout: float) -> tuple[str, Any] | None:  # noqa: ASYNC109
+    async def get(self, timeout: float) -> tuple[str, Any] | None:  # noqa: ASYNC109 - the feed's
         try:
             return await asyncio.wait_for(self.queue.get(), timeout)
         except TimeoutError:
@@ -83,6 +83,9 @@ class FakeOrchestrator:
         return sum(view.state not in ENDED for view in self.views.values())
 
     # -- pipelines
+    async def models(self, *, word: str | None = None, provider: str | None = None) -> list[dict[str, Any]]:
+        return [{"ref": "fake:echo", "usable": True}]
+
     async def list_pipelines(self, *, owner: str) -> list[dict[str, Any]]:
         return [{"name": name} for name in sorted(self.named)]
 
@@ -189,7 +192,7 @@ class FakeOrchestrator:
     async def get(self, run_id: str, owner: str | None, *, whole_seed: bool = True) -> RunView:
         return self.views[self.find(run_id, owner)]
 
-    async def list(self, owner, states, pipeline, cursor, limit):  # type: ignore[no-untyped-def]
+    async def list(self, owner, states, pipeline, cursor, limit):
         found = [
             view
             for view in sorted(self.views.values(), key=lambda v: v.id, reverse=True)
@@ -214,8 +217,8 @@ class FakeOrchestrator:
         return self.views[run_id]
 
     async def resume(
-        self, run_id: str, owner: str | None, from_task=None, only_failed=False, budget=None
-    ) -> RunView:  # type: ignore[no-untyped-def]
+        self, run_id: str, owner: str | None, from_task=None, only_failed=False, budget=None, code_allowed=True
+    ) -> RunView:
         run_id = self.find(run_id, owner)
         if self.views[run_id].state not in ENDED:
             raise Conflict("it has not ended")
@@ -234,7 +237,9 @@ class FakeOrchestrator:
     async def dead_letters(self, owner: str | None, *_: Any) -> tuple[list[dict[str, Any]], None]:
         return [], None
 
-    async def requeue(self, run_id: str, owner: str | None, from_task: str | None = None) -> RunView:
+    async def requeue(
+        self, run_id: str, owner: str | None, from_task: str | None = None, *, code_allowed: bool = True
+    ) -> RunView:
         raise Conflict(f"run {self.find(run_id, owner)} is no dead letter")
 
     async def discard(self, run_id: str, owner: str | None) -> None:
@@ -255,7 +260,7 @@ class FakeOrchestrator:
         self.find(run_id, owner)
         raise NotFound(f"there is no artifact {name!r}")
 
-    async def items(self, run_id, owner, task, state=None, cursor=None, limit=1000):  # type: ignore[no-untyped-def]
+    async def items(self, run_id, owner, task, state=None, cursor=None, limit=1000):
         self.find(run_id, owner)
         start = int(cursor or 0)
         rows = [
@@ -280,12 +285,25 @@ class FakeOrchestrator:
         self.find(run_id, owner)
         return []
 
-    async def calls(self, run_id, owner, task=None, cursor=None, limit=200, state=None):  # type: ignore[no-untyped-def]
+    async def calls(self, run_id, owner, task=None, cursor=None, limit=200, state=None):
         self.find(run_id, owner)
         return [], None
 
-    async def usage(self, owner):  # type: ignore[no-untyped-def]
-        return {"disk": {"runs": {"bytes": 0, "states": {}}}}
+    async def usage(self, owner, *, days=30):
+        return {"days": [], "total": {"calls": 0}, "disk": {"runs": {"bytes": 0, "states": {}}}}
 
-    async def clean(self, owner, *, dry_run=False, older_than=None, states=()):  # type: ignore[no-untyped-def]
-        return {"runs": [], "bytes": 0, "returned": 0, "dry_run": dry_run}
+    async def clean(self, owner, *, dry_run=False, cache=False, **_):
+        gone = {"cache": {"answers": 0, "bytes": 0}} if cache else {}
+        return {"runs": [], "bytes": 0, "returned": 0, "dry_run": dry_run, **gone}
+
+    async def list_keys(self) -> list[dict[str, Any]]:
+        return []
+
+    async def set_key(self, provider: str, key: str) -> dict[str, Any]:
+        return {"provider": provider, "masked": "…"}
+
+    async def remove_key(self, provider: str) -> None:
+        raise NotFound(f"no key of {provider} is stored")
+
+    async def doctor(self, *, online: bool = False) -> list[dict[str, Any]]:
+        return [{"what": "store", "verdict": "ok", "found": "in memory", "todo": ""}]

@@ -99,7 +99,7 @@ def test_the_verbs_and_options_named_exist() -> None:
         for name in VERBS
         for p in po.get_command(context, name).params
         for opt in (*p.opts, *p.secondary_opts)
-    }  # type: ignore[union-attr]  # every verb is there
+    }
     assert options - known == set()
     for word in re.findall(r"`po ([a-z]+)", README):
         assert word in VERBS

@@ -1,11 +1,11 @@
-"""`po validate`, `models`, `config`, `doctor`: whether it would work."""
+"""`po validate`, `config`, `doctor`: whether it would work."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import click
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
 from po_jupyter.cli import base
 from po_jupyter.errors import Unavailable
@@ -41,43 +41,6 @@ def validate(file: str, seed: str | None, as_json: bool) -> int:
     base.say(f"{pipeline.name} {pipeline.version} is valid: {kinds}")
     for warning in warnings:
         base.say(f"  {base.clean(warning)}")
-    return 0
-
-
-@click.command()
-@base.JSON
-def models(as_json: bool) -> int:
-    """List the model providers and whether their keys are set here.
-
-    What counts for a run is the environment that its orchestrator was started in.
-    """
-    import os
-
-    from po_jupyter.llm.providers import specs
-
-    found = [
-        {
-            "provider": spec.name,
-            "example": spec.example or None,
-            "key": spec.key_env or None,
-            "set": bool(os.environ.get(spec.key_env, "").strip()) if spec.key_env else None,
-            "base_url": spec.base_env or None,
-        }
-        for spec in specs().values()
-    ]
-    if as_json:
-        base.dump(found)
-        return 0
-    rows = [
-        [
-            str(f["provider"]),
-            str(f["example"] or ""),
-            f"{f['key']} ({'set' if f['set'] else 'not set'} here)" if f["key"] else "needs none",
-            str(f["base_url"] or ""),
-        ]
-        for f in found
-    ]
-    base.table(["provider", "for example", "key", "another server"], rows)
     return 0
 
 
@@ -123,6 +86,8 @@ def _shown(value: Any) -> Any:
         return "********"
     if isinstance(value, tuple):
         return list(value)
+    if isinstance(value, dict):
+        return {name: dict(one) if isinstance(one, BaseModel) else one for name, one in value.items()}
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
@@ -131,6 +96,8 @@ def _text(value: Any) -> str:
         return "unset"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(value) or "none"
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
@@ -146,15 +113,17 @@ def schema() -> int:
 
 
 @click.command()
+@click.option("--online", is_flag=True, help="Ask each provider that is set up for its list of models (5 s).")
 @base.JSON
-def doctor(as_json: bool) -> int:
+def doctor(online: bool, as_json: bool) -> int:
     """Look for what could keep runs from working.
 
-    Exit code 1 when something has to be mended. Keys are only said to be set or not.
+    Exit code 1 when something has to be mended. What a run needs is looked at where the orchestrator runs; keys are
+    masked.
     """
     from po_jupyter.cli.doctor import examine
 
-    findings = examine()
+    findings = examine(online=online)
     if as_json:
         base.dump([f._asdict() for f in findings])
     else:

@@ -14,9 +14,9 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from po_jupyter.errors import NotFound, PoError, StoreError
+from po_jupyter.errors import Forbidden, NotFound, PoError, StoreError
 
 if TYPE_CHECKING:
     from po_jupyter.config import Settings
@@ -34,8 +34,11 @@ class Finding(NamedTuple):
     todo: str = ""
 
 
-def examine() -> list[Finding]:
-    """Every check, in the order in which a failure would explain the later ones. Never raises."""
+def examine(*, online: bool = False) -> list[Finding]:
+    """Every check, in the order in which a failure would explain the later ones. Never raises.
+
+    With `online` providers are asked over the network.
+    """
     from po_jupyter import config
 
     findings = [_python()]
@@ -50,7 +53,6 @@ def examine() -> list[Finding]:
         ("orchestrator", _orchestrator),
         ("local model", _local_model),
         ("weights", _weights),
-        ("provider keys", _keys),
         ("kernels", _kernels),
         ("server extension", _server_extension),
         ("side panel", _side_panel),
@@ -60,7 +62,7 @@ def examine() -> list[Finding]:
             findings.append(check(settings))
         except Exception as error:  # a check that fails is a finding, and the others still run
             findings.append(Finding(what, "bad", f"this check failed: {type(error).__name__}: {error}"))
-    return findings
+    return [*findings, *_inside(findings, online)]
 
 
 def _python() -> Finding:
@@ -148,15 +150,47 @@ def _weights(settings: Settings) -> Finding:
     return Finding("weights", "note", f"not fetched yet: {_WEIGHTS} MB at first use, to {settings.models_dir}")
 
 
-def _keys(settings: Settings) -> Finding:
-    from po_jupyter.llm.providers import specs
+def _inside(before: list[Finding], online: bool) -> list[Finding]:
+    """What the orchestrator finds at itself: its environment is what runs get. Without one it is looked at in a
+    process of its own, with the environment that one started here would have."""
+    from po_jupyter.cli import base
 
-    known = {s.key_env for s in specs().values() if s.key_env}
-    words = [f"{name} {'set' if os.environ.get(name, '').strip() else 'unset'}" for name in sorted(known)]
-    todo = "" if any(os.environ.get(name, "").strip() for name in known) else (
-        "Only local models can be used. An orchestrator sees the keys of the environment it was started in."
-    )  # fmt: skip
-    return Finding("provider keys", "note" if todo else "ok", ", ".join(words), todo)
+    try:
+        client = base.connect(start=False)
+        said = client.doctor(online=online)
+        whose = "orchestrator"
+    except (Forbidden, NotFound) as error:  # not ours to see, or an older version
+        return [Finding("inside", "note", f"the orchestrator does not say how it is: {error.message}")]
+    except PoError:
+        said, whose = _alone(online), "if started here"
+    except Exception as error:  # an answer that is not one
+        return [Finding("inside", "note", f"the orchestrator does not say how it is: {type(error).__name__}")]
+    known = {f.what for f in before}
+    return [
+        Finding(
+            f"{f['what']} ({whose})" if f["what"] in known else f["what"], f["verdict"], f["found"], f["todo"]
+        )
+        for f in said
+    ]
+
+
+def _alone(online: bool) -> list[dict[str, Any]]:
+    command = [sys.executable, "-m", "po_jupyter.orchestrator.examine", *(["--online"] if online else [])]
+    failed = {"what": "inside", "verdict": "bad", "todo": ""}
+    root = str(Path(__file__).parents[2])
+    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=90, check=False, stdin=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": path},
+        )  # fmt: skip
+        found: list[dict[str, Any]] = json.loads(done.stdout)
+    except subprocess.TimeoutExpired:
+        return [{**failed, "found": "what a run needs could not be looked at within 90 s"}]
+    except ValueError:
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        return [{**failed, "found": f"what a run needs could not be looked at: {last[:300]}"}]
+    return found
 
 
 def _kernels(settings: Settings) -> Finding:

@@ -13,7 +13,7 @@ from po_jupyter.model.estimates import lines_of
 @click.command()
 @click.argument("pipeline")
 @click.option("--seed", metavar="JSON|@FILE|-", help="The seed's data; a list becomes seed.rows.")
-@click.option("--model", metavar="REF", help="The model, as provider:model.")
+@click.option("--model", metavar="REF", help="The model of every task, as provider:model.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N rows of a map.")
 @base.JSON
 def estimate(pipeline: str, seed: str | None, model: str | None, limit: int | None, as_json: bool) -> int:
@@ -23,13 +23,14 @@ def estimate(pipeline: str, seed: str | None, model: str | None, limit: int | No
     """
     from po_jupyter.cli import inputs
 
+    inputs.check_model(model)
     data = inputs.seed_data(seed)
     if inputs.is_file(pipeline):
         inputs.pipeline_file(pipeline)
     client = base.connect(start=True)
-    found = inputs.with_model(inputs.find_pipeline(pipeline, client), model)
+    found = inputs.find_pipeline(pipeline, client)
     with inputs.located(pipeline):
-        tell(client.estimate(found, data, limit=limit), as_json)
+        tell(client.estimate(found, data, limit=limit, model=model), as_json)
     return 0
 
 

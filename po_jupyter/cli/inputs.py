@@ -104,6 +104,12 @@ def find_pipeline(name: str, client: Client) -> Pipeline:
     return check_pipeline({k: v for k, v in found.items() if k in Pipeline.model_fields})
 
 
+def check_model(model: str | None) -> None:
+    """`--model` is a model ref. Raises InvalidPipeline."""
+    if model is not None:
+        check_pipeline({**_ANY, "llm": {"model": model}})
+
+
 def with_model(pipeline: Pipeline, model: str | None) -> Pipeline:
     """`pipeline` with `--model`; a task that names a model of its own keeps it. Raises InvalidPipeline."""
     if model is None:

@@ -1,4 +1,4 @@
-"""`po usage`, `clean`, `audit`: the room that runs take, what goes, and who changed what."""
+"""`po usage`, `clean`, `audit`: what was used and the room it takes, what goes, and who changed what."""
 
 from __future__ import annotations
 
@@ -42,13 +42,22 @@ def size(count: float) -> str:
 
 
 @click.command()
+@click.option(
+    "--days", type=click.IntRange(1, 3660), default=30, show_default=True, metavar="N",
+    help="Of the last N days (UTC), today among them.",
+)  # fmt: skip
+@click.option("--by-model", is_flag=True, help="A line for each model of a day.")
 @base.JSON
-def usage(as_json: bool) -> int:
-    """Say how much room runs take."""
-    found = base.connect(start=False).usage()
+def usage(days: int, by_model: bool, as_json: bool) -> int:
+    """Say what was used day by day, and how much room runs take.
+
+    Deleted runs stay counted. Calls whose price or outcome nobody knows are said beside the sum.
+    """
+    found = base.connect(start=False).usage(days)
     if as_json:
         base.dump(found)
         return 0
+    _used(found, days, by_model)
     disk = found["disk"]
     states = disk["runs"]["states"]
     if states:
@@ -56,10 +65,37 @@ def usage(as_json: bool) -> int:
         base.table(["state", "runs", "room"], rows)
     else:
         base.say("no runs")
-    parts = [f"{name} {size(disk[name])}" for name in ("store", "files", "blobs", "logs") if disk.get(name)]
+    parts = [
+        f"{name} {size(disk[name])}" for name in ("store", "files", "blobs", "cache", "logs") if disk.get(name)
+    ]
     free = f"   free on the disk: {size(disk['free'])}" if disk.get("free") is not None else ""
     base.say(f"on the disk: {', '.join(parts) or 'nothing'}{free}")
     return 0
+
+
+def _used(found: dict[str, Any], days: int, by_model: bool) -> None:
+    last = "today" if days == 1 else f"in the last {days} days"
+    if not found["days"]:
+        base.say(f"no model was asked {last}")
+        return
+    rows = []
+    for day in found["days"]:
+        rows.append([day["day"], *_line(day)])
+        if by_model:
+            rows += [[f"  {model}", *_line(used)] for model, used in day["by_model"].items()]
+    if len(found["days"]) > 1:
+        rows.append(["total", *_line(found["total"])])
+    owners = found.get("owners") or {}
+    if len(owners) > 1:
+        rows += [[f"  {owner}", *_line(theirs["total"])] for owner, theirs in owners.items()]
+    base.table(["day (UTC)", "calls", "tokens in", "out", "cost"], rows)
+
+
+def _line(used: dict[str, Any]) -> list[str]:
+    counts = [f"{used[name]:,}" for name in ("calls", "input_tokens", "output_tokens")]
+    if used.get("cached_calls"):
+        counts[0] += f" + {used['cached_calls']:,} cached"
+    return [*counts, fmt.bill(used["cost"], used["unpriced"], used["unknown"])]
 
 
 @click.command()
@@ -71,9 +107,10 @@ def usage(as_json: bool) -> int:
     "--state", multiple=True, type=click.Choice(_ENDED),
     help="Runs of this state (repeatable); by default only done: the others can be resumed.",
 )  # fmt: skip
+@click.option("--cache", is_flag=True, help="Forget the cached answers of models, and delete no run.")
 @click.option("--dry-run", is_flag=True, help="Say what would go, delete nothing.")
 @base.JSON
-def clean(older_than: float | None, state: tuple[str, ...], dry_run: bool, as_json: bool) -> int:
+def clean(older_than: float | None, state: tuple[str, ...], cache: bool, dry_run: bool, as_json: bool) -> int:
     """Delete old runs and give their room back.
 
     Without --older-than, what the settings retention_* say; that happens once a day by itself. Runs that have
@@ -81,9 +118,19 @@ def clean(older_than: float | None, state: tuple[str, ...], dry_run: bool, as_js
     """
     if state and older_than is None:
         raise click.UsageError("--state needs --older-than, for example --older-than 30d")
-    found = base.connect(start=not dry_run).clean(dry_run=dry_run, older_than=older_than, states=state)
+    if cache and (state or older_than is not None):
+        raise click.UsageError("--cache is about answers, --older-than and --state are about runs")
+    client = base.connect(start=not dry_run)
+    found = client.clean(dry_run=dry_run, older_than=older_than, states=state, cache=cache)
     if as_json:
         base.dump(found)
+        return 0
+    if cache:
+        gone = found["cache"]
+        word = "would be forgotten" if dry_run else "forgotten"
+        base.say(
+            f"{gone['answers']:,} cached answer{'s' if gone['answers'] != 1 else ''} {word}, {size(gone['bytes'])}"
+        )
         return 0
     runs = found["runs"]
     if runs:

@@ -24,7 +24,14 @@ _FOLLOW = click.option(
 )
 _LIMIT = click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N rows of a map.")
 _FRESH = click.option("--fresh", is_flag=True, help="Ask the models anew; use no cached answer.")
-_MODEL = click.option("--model", metavar="REF", help="The model, as provider:model.")
+_CACHE = click.option(
+    "--cache", type=click.Choice(["false", "refresh"]),
+    help="false: use and keep no cached answer. refresh: use none, keep the new ones (as --fresh).",
+)  # fmt: skip
+_SKIP = click.option(
+    "--skip-validation", is_flag=True, help="Start although a key or the like that it needs is missing."
+)
+_MODEL = click.option("--model", metavar="REF", help="The model of every task, as provider:model.")
 _BUDGET = click.option(
     "--budget", type=base.MONEY, multiple=True, metavar="USD|TASK=USD", help="Stop before more is spent."
 )
@@ -45,6 +52,8 @@ _KEY = click.option("--key", "idempotency_key", metavar="TEXT", help="The same k
 @_BUDGET
 @_LIMIT
 @_FRESH
+@_CACHE
+@_SKIP
 @_PRIORITY
 @_KEY
 @_DRY
@@ -57,6 +66,8 @@ def run(
     budget: tuple[tuple[str, float], ...],
     limit: int | None,
     fresh: bool,
+    cache: str | None,
+    skip_validation: bool,
     priority: int | None,
     idempotency_key: str | None,
     dry_run: bool,
@@ -71,23 +82,26 @@ def run(
     """
     from po_jupyter.cli import inputs
 
+    inputs.check_model(model)
     data = inputs.seed_data(seed)
     if inputs.is_file(pipeline):
         # Read before the orchestrator is started: a mistake in the file should not cost that.
         inputs.pipeline_file(pipeline)
     client = base.connect(start=True)
-    found = inputs.with_model(inputs.find_pipeline(pipeline, client), model)
+    found = inputs.find_pipeline(pipeline, client)
     with inputs.located(pipeline):
         if dry_run:
             from po_jupyter.cli.estimating import tell
 
-            tell(client.estimate(found, data, limit=limit), as_json)
+            tell(client.estimate(found, data, limit=limit, model=model), as_json)
             return 0
         inputs.need_code(found)
         limits = base.budget_of(budget)
         started = _submit(
-            client, found, data, budget=limits, limit=limit, fresh=fresh, key=idempotency_key, priority=priority
-        )
+            client, found, data, budget=limits, limit=limit, fresh=fresh, cache=cache,
+            skip_validation=skip_validation, key=idempotency_key, priority=priority,
+            model=model,
+        )  # fmt: skip
     return _watch(started, follow, as_json)
 
 
@@ -95,6 +109,8 @@ def run(
 @click.argument("seed")
 @_LIMIT
 @_FRESH
+@_CACHE
+@_SKIP
 @_PRIORITY
 @_KEY
 @_FOLLOW
@@ -103,6 +119,8 @@ def submit(
     seed: str,
     limit: int | None,
     fresh: bool,
+    cache: str | None,
+    skip_validation: bool,
     priority: int | None,
     idempotency_key: str | None,
     follow: bool,
@@ -125,8 +143,9 @@ def submit(
     with inputs.located(envelope.pipeline):
         inputs.need_code(found)
         started = _submit(
-            client, found, envelope, limit=limit, fresh=fresh, key=idempotency_key, priority=priority
-        )
+            client, found, envelope, limit=limit, fresh=fresh, cache=cache,
+            skip_validation=skip_validation, key=idempotency_key, priority=priority,
+        )  # fmt: skip
     return _watch(started, follow, as_json)
 
 
@@ -138,8 +157,11 @@ def _submit(
     budget: dict[str, Any] | None = None,
     limit: int | None,
     fresh: bool,
+    cache: str | None,
+    skip_validation: bool,
     key: str | None,
     priority: int | None,
+    model: str | None = None,
 ) -> Run:
     return client.submit(
         pipeline,
@@ -148,7 +170,10 @@ def _submit(
         budget=budget,
         limit=limit,
         fresh=fresh,
+        cache=False if cache == "false" else "refresh" if cache else None,
+        skip_validation=skip_validation,
         priority=priority,
+        model=model,
     )
 
 

@@ -7,6 +7,7 @@ the orchestrator raised them; when nothing answers it is `Unavailable`, which sa
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -21,6 +22,7 @@ from po_jupyter.client.wire import Endpoint, Wire, quiet_params
 from po_jupyter.errors import InvalidInput, NotFound
 from po_jupyter.model.run import ENDED, RunView
 
+_PROVIDER = re.compile(r"[a-z0-9_-]{1,30}")
 __all__ = ["AsyncClient", "Endpoint", "Text"]
 
 
@@ -87,6 +89,11 @@ class AsyncClient:
     async def meta(self) -> dict[str, Any]:
         """Version, user, data directory, providers; see HTTP.md."""
         return await self._wire.json("GET", "meta")
+
+    async def models(self, *, word: str | None = None, provider: str | None = None) -> list[dict[str, Any]]:
+        """The models that the orchestrator knows, usable ones first."""
+        data = await self._wire.json("GET", "models", params=_params(word=word, provider=provider))
+        return list(data["models"])
 
     # -- pipelines ------------------------------------------------------------------------------
     async def pipelines(self) -> list[dict[str, Any]]:
@@ -259,15 +266,21 @@ class AsyncClient:
         return list(data["events"])
 
     # -- room and history -----------------------------------------------------------------------
-    async def usage(self) -> dict[str, Any]:
-        """The room that my runs take: `{disk: {runs: {bytes, states}, store, files, ...}}`, in bytes."""
-        return await self._wire.json("GET", "usage")
+    async def usage(self, days: int = 30) -> dict[str, Any]:
+        """What my calls used in the last `days` days and the room that my runs take; see `Client.usage`."""
+        return await self._wire.json("GET", "usage", params=_params(days=days))
 
     async def clean(
-        self, *, dry_run: bool = False, older_than: float | None = None, states: Sequence[str] = ()
+        self,
+        *,
+        dry_run: bool = False,
+        older_than: float | None = None,
+        states: Sequence[str] = (),
+        cache: bool = False,
     ) -> dict[str, Any]:
-        """Delete old ended runs: `{runs, bytes, returned, dry_run}`. `older_than` is in days."""
-        body = _params(dry_run=dry_run, older_than=older_than, states=list(states) or None)
+        """Delete old ended runs: `{runs, bytes, returned, dry_run}`. `older_than` is in days. With `cache` the
+        cached answers of models instead: `{..., cache: {answers, bytes}}`."""
+        body = _params(dry_run=dry_run, older_than=older_than, states=list(states) or None, cache=cache or None)
         return await self._wire.json("POST", "clean", body=body, safe=dry_run)
 
     async def audit(
@@ -276,6 +289,29 @@ class AsyncClient:
         """Who changed what, the newest first, and the cursor of the next page or None."""
         data = await self._wire.json("GET", "audit", params=_params(cursor=cursor, limit=limit))
         return list(data["entries"]), data.get("next")
+
+    # -- keys -----------------------------------------------------------------------------------
+    async def keys(self) -> list[dict[str, Any]]:
+        """What there is of each provider's key: `{provider, variable, base_url, needed, source, masked, stored,
+        note}`."""
+        return list((await self._wire.json("GET", "keys"))["keys"])
+
+    async def set_key(self, provider: str, key: str) -> dict[str, Any]:
+        """Keep a key where the orchestrator runs. InvalidInput."""
+        if not _PROVIDER.fullmatch(provider):  # a key in its place must not become a part of a URL
+            raise InvalidInput("that is not the name of a provider", hint="For example openai or anthropic.")
+        return dict((await self._wire.json("PUT", f"keys/{provider}", body={"key": key}))["key"])
+
+    async def remove_key(self, provider: str) -> None:
+        """Forget a stored key. NotFound when there is none."""
+        if not _PROVIDER.fullmatch(provider):
+            raise InvalidInput("that is not the name of a provider", hint="For example openai or anthropic.")
+        await self._wire.json("DELETE", f"keys/{provider}")
+
+    async def doctor(self, *, online: bool = False) -> list[dict[str, Any]]:
+        """What the orchestrator finds at itself: `{what, verdict, found, todo}` each."""
+        params = {"online": "true"} if online else None
+        return list((await self._wire.json("GET", "doctor", params=params))["findings"])
 
     # -- streams --------------------------------------------------------------------------------
     async def events(self, run_id: str, since: int = 0) -> AsyncGenerator[Message, None]:

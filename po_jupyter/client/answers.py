@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from po_jupyter.client.noticing import noticed
 from po_jupyter.errors import (
     Conflict,
     Forbidden,
@@ -31,7 +32,7 @@ def read_answer(url: str, answer: httpx.Response) -> dict[str, Any]:
     if answer.is_success and isinstance(data, dict):
         return data
     if isinstance(data, dict) and isinstance(data.get("error"), dict) and "code" in data["error"]:
-        raise from_json(data["error"])
+        raise noticed(from_json(data["error"]))
     raise _foreign(url, answer.status_code)
 
 

@@ -10,7 +10,7 @@ import sys
 import weakref
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, Literal, TextIO, TypeVar
 
 from po_jupyter.client import loop
 from po_jupyter.client.aio import AsyncClient, Endpoint
@@ -18,6 +18,7 @@ from po_jupyter.client.rowfiles import uploaded
 from po_jupyter.client.run import Outputs, Run, budget_body
 from po_jupyter.client.seeds import seed_of
 from po_jupyter.errors import InvalidInput, InvalidPipeline
+from po_jupyter.model.answer import Answer
 from po_jupyter.model.pipeline import Budget, Pipeline
 from po_jupyter.model.run import ENDED, RunView
 from po_jupyter.model.seed import Seed
@@ -91,6 +92,20 @@ class Client:
         """Version, user, data directory, limits and providers of the orchestrator."""
         return self._call(self.aio.meta())
 
+    def models(self, word: str | None = None, provider: str | None = None) -> list[dict[str, Any]]:
+        """Models by name, those that can be used now first: `{ref, provider, model, alias, usable, why, price}`.
+
+        `price` is `{input, output}` in US dollars for a million tokens, None where it is unknown. `word` is a part
+        of the name. Any other model of a provider works as well, by its ref.
+        """
+        return self._call(self.aio.models(word=word, provider=provider))
+
+    def chat(self, prompt: str | Sequence[Mapping[str, str]], **options: Any) -> Answer:
+        """One question without a pipeline; `options` as in `po.chat`."""
+        from po_jupyter.client.chat import chat
+
+        return chat(prompt, client=self, **options)
+
     # -- pipelines ------------------------------------------------------------------------------
     def validate(self, pipeline: Pipeline | Mapping[str, Any] | str, seed: Any = None) -> dict[str, Any]:
         """Check a pipeline (and a seed) with all that the orchestrator knows; starts nothing.
@@ -121,18 +136,25 @@ class Client:
         idempotency_key: str | None = None,
         limit: int | None = None,
         fresh: bool = False,
+        cache: Literal[False, "refresh"] | None = None,
+        skip_validation: bool = False,
         budget: float | Budget | Mapping[str, Any] | None = None,
         interpreter: str | None = None,
         cwd: str | None = None,
         priority: int | None = None,
+        model: str | None = None,
     ) -> Run:
         """Start a run and return at once; by then it is durable and goes on without this process.
 
         `pipeline` is a `Pipeline`, its dict, YAML text or the name of a registered one. `seed` is the
         data: a dict, a list of rows, a DataFrame, or a whole `Seed`; rows of more than 1 MB travel as a file,
         once for all runs. `limit` runs only the first rows of maps;
-        `fresh` ignores the cache; `budget` is US dollars or a `Budget`. Python tasks run with `interpreter` in
-        `cwd`; by default this process's own when the orchestrator is on this machine.
+        `model` is used in the place of every model that the pipeline or a task names;
+        `fresh` (or `cache="refresh"`) asks the models anew and keeps what they say for later runs, `cache=False`
+        neither uses nor keeps answers; `skip_validation` starts the run although a key or the like that it needs is
+        missing where the orchestrator runs, instead of raising InvalidEnvironment; `budget` is US dollars or a
+        `Budget`. Python tasks run with `interpreter` in `cwd`; by default this process's own when the orchestrator
+        is on this machine.
         The same `idempotency_key` with the same content gives the same run; with another one it is a Conflict.
         """
         given = _pipeline_body(pipeline)
@@ -141,7 +163,11 @@ class Client:
         if interpreter is None and self.aio.endpoint.is_local and _has_code(given):
             interpreter = sys.executable
             cwd = cwd or os.getcwd()
-        options = {k: v for k, v in {"limit": limit, "fresh": fresh or None}.items() if v is not None}
+        given_options = {
+            "limit": limit, "fresh": fresh or None, "cache": cache, "skip_validation": skip_validation or None,
+            "model": model,
+        }  # fmt: skip
+        options = {k: v for k, v in given_options.items() if v is not None}
         extras = {
             "idempotency_key": idempotency_key,
             "budget": budget_body(budget),
@@ -158,7 +184,12 @@ class Client:
         return await self.aio.submit({**body, "seed": sent.model_dump(mode="json", exclude_none=True)})
 
     def estimate(
-        self, pipeline: Pipeline | Mapping[str, Any] | str, seed: Any = None, *, limit: int | None = None
+        self,
+        pipeline: Pipeline | Mapping[str, Any] | str,
+        seed: Any = None,
+        *,
+        limit: int | None = None,
+        model: str | None = None,
     ) -> dict[str, Any]:
         """What a run would cost, before anything is spent; every number is an estimate.
 
@@ -168,8 +199,8 @@ class Client:
         """
         given = _pipeline_body(pipeline)
         body: dict[str, Any] = {"pipeline": given}
-        if limit is not None:
-            body["options"] = {"limit": limit}
+        if options := {k: v for k, v in {"limit": limit, "model": model}.items() if v is not None}:
+            body["options"] = options
         return self._call(self._estimate(body, seed_of(seed, _name_of(given))))
 
     async def _estimate(self, body: dict[str, Any], seed: Seed) -> dict[str, Any]:
@@ -191,19 +222,60 @@ class Client:
         views = self._call(self._runs(states, pipeline, limit))
         return [Run(self, view) for view in views]
 
+    # -- keys -----------------------------------------------------------------------------------
+    def keys(self) -> list[dict[str, Any]]:
+        """What there is of each provider's key, masked; those that have one first.
+
+        `{provider, variable, base_url, needed, source, masked, stored, note}`: `source` is where the key that runs
+        get comes from (`environment`, `keyring`, `file`, or None), `base_url` where it goes. Needs the scope `admin`.
+        """
+        return self._call(self.aio.keys())
+
+    def set_key(self, provider: str, key: str) -> dict[str, Any]:
+        """Keep a provider's key where the orchestrator runs (`client.set_key("openai", getpass())`).
+
+        The next run has it. A variable of the orchestrator's environment wins over it. Raises InvalidInput.
+        """
+        return self._call(self.aio.set_key(provider, key))
+
+    def remove_key(self, provider: str) -> None:
+        """Forget a stored key. NotFound when none is stored."""
+        self._call(self.aio.remove_key(provider))
+
+    def doctor(self, *, online: bool = False) -> list[dict[str, Any]]:
+        """What could keep runs from working, as the orchestrator sees it: `{what, verdict, found, todo}` each.
+
+        `verdict` is `ok`, `note` or `bad`. With `online` each configured provider is asked for its list of models.
+        """
+        return self._call(self.aio.doctor(online=online))
+
     # -- room and history -----------------------------------------------------------------------
-    def usage(self) -> dict[str, Any]:
-        """The room that your runs take: `{disk: {runs: {bytes, states}, store, files, ...}}`, in bytes."""
-        return self._call(self.aio.usage())
+    def usage(self, days: int = 30) -> dict[str, Any]:
+        """What your calls used in the last `days` days (UTC), and the room that your runs take.
+
+        `{days: [{day, input_tokens, output_tokens, calls, cost, unpriced, unknown, ..., by_model}], total, disk:
+        {runs: {bytes, states}, store, files, ...}}`, the newest day first, room in bytes. `cost` is US dollars
+        without the `unpriced` calls, whose price nobody knows, and the `unknown` ones, whose outcome was lost;
+        None when that is all of them. Deleted runs stay counted. Who sees everybody's also gets `owners`.
+        """
+        return self._call(self.aio.usage(days))
 
     def clean(
-        self, *, dry_run: bool = False, older_than: float | None = None, states: Sequence[str] = ()
+        self,
+        *,
+        dry_run: bool = False,
+        older_than: float | None = None,
+        states: Sequence[str] = (),
+        cache: bool = False,
     ) -> dict[str, Any]:
         """Delete old ended runs with all that is theirs: `{runs, bytes, returned, dry_run}`.
 
         `older_than` is in days, of `states` (by default only `done`: the others can be resumed). Without it,
-        what retention's settings say. `dry_run` says what would go and deletes nothing.
+        what retention's settings say. `dry_run` says what would go and deletes nothing. `cache` forgets your
+        cached answers of models, and no run; `cache: {answers, bytes}` then says how many.
         """
+        if cache:
+            return self._call(self.aio.clean(dry_run=dry_run, older_than=older_than, states=states, cache=True))
         done: dict[str, Any] = {"runs": [], "bytes": 0, "returned": 0}
         more = True
         while more:  # a long cleaning is several requests

@@ -233,7 +233,7 @@ class Run:
 
     def frame(self, task: str, library: Literal["pandas", "polars"] = "pandas") -> Any:
         """The rows of a map so far as a DataFrame, at any moment: the fields of an object output as columns, then `ok`,
-        `error`, tokens, `cost` and `unknown` (calls whose outcome was lost).
+        `error`, tokens, `cost`, `cached` (calls answered from the cache) and `unknown` (calls whose outcome was lost).
 
         It is indexed by row (polars: has a column `index`), so `df.join(run.frame("label"))` puts the answers beside a
         table with the default index that was the seed. A row that an earlier run paid for costs nothing here. Raises
@@ -258,7 +258,7 @@ class Run:
         return table.select("index", frames.exclude("index"))
 
 
-_TAIL = ("index", "ok", "error", "input_tokens", "output_tokens", "cost", "unknown")
+_TAIL = ("index", "ok", "error", "input_tokens", "output_tokens", "cost", "cached", "unknown")
 
 
 def _frame_row(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -271,6 +271,7 @@ def _frame_row(row: Mapping[str, Any]) -> dict[str, Any]:
         "input_tokens": usage.get("input_tokens", 0),
         "output_tokens": usage.get("output_tokens", 0),
         "cost": usage.get("cost"),
+        "cached": usage.get("cached_calls", 0),
         "unknown": usage.get("unknown", 0),
     }
     # An output field called like one of ours keeps its place under a name of its own.

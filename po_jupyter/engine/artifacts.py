@@ -106,6 +106,10 @@ class RunFiles:
         self._open[task, index] = (frame, written)
         return written
 
+    def now(self) -> Written:
+        """The artifacts of the run as no attempt's own, for reading."""
+        return Written(self.run_dir, "", self.visible)
+
     def said(self, task: str, index: int | None = None) -> dict[str, Any]:
         """`{artifacts: [...]}` for the commit that ends the attempt well; {} when it wrote none.
 

@@ -13,18 +13,20 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from po_jupyter.engine.ledger import Limits
 from po_jupyter.engine.share import DayShare
-from po_jupyter.engine.spending import NOTHING, Amount
+from po_jupyter.engine.spending import NOTHING, Amount, amount_of
 from po_jupyter.errors import BudgetExceeded, PoError
 from po_jupyter.llm.chat import ChatRequest
 from po_jupyter.llm.pricing import cost_of
-from po_jupyter.llm.tokens import estimate, estimate_messages
+from po_jupyter.llm.tokens import count_request, is_quick
 from po_jupyter.model.usage import Usage
 
-# The count before a call is an estimate; a tenth more keeps the bound hard for ordinary text.
+# What is estimated before a call gets a tenth more: that keeps the bound hard for ordinary text. What a
+# published encoding counts needs none.
 _MARGIN = 1.1
 WARN_AT = 0.8
 Say = Callable[[str, Mapping[str, Any]], None]
@@ -56,6 +58,11 @@ class Account:
         """Set it aside."""
         self.held = self.held.plus(worst)
         self.open += 1
+
+    def shift(self, worst: Amount, used: Amount) -> None:
+        """Of what is set aside for a batch, `worst` is free (below nothing: more is set aside); `used` was used."""
+        self.held = Amount(max(0.0, self.held.usd - worst.usd), max(0, self.held.tokens - worst.tokens))
+        self.used = self.used.plus(used)
 
     def settle(self, worst: Amount, used: Amount) -> None:
         """Free what was set aside and count what was used."""
@@ -96,6 +103,16 @@ class Hold(NamedTuple):
     day: str | None = None
 
 
+@dataclass(slots=True)
+class BatchHold:
+    """What is set aside for a batch: it grows and shrinks row by row."""
+
+    accounts: tuple[Account, ...]
+    day: str | None = None
+    left: Amount = NOTHING
+    begun: bool = False
+
+
 class _Waiting(NamedTuple):
     future: asyncio.Future[Hold]
     worst: Amount
@@ -132,8 +149,19 @@ class Budget:
 
     async def reserve(self, request: ChatRequest, task: str = "") -> Hold:
         """Set the worst case of `request` aside; waits while others in flight may free it. BudgetExceeded."""
-        worst = self.worst_of(request)
-        accounts = tuple(a for a in (self._tasks.get(task), self._run) if a is not None)
+        return await self._reserve(await self.worst_case(request), task)
+
+    async def worst_case(self, request: ChatRequest) -> Amount:
+        """As `worst_of`; a large request is counted in a thread."""
+        size = sum(len(m.content) for m in request.messages)
+        if is_quick(size, request.model):
+            return self.worst_of(request)
+        return await asyncio.to_thread(self.worst_of, request)
+
+    async def _reserve(self, worst: Amount, task: str) -> Hold:
+        return await self._granted(worst, self._accounts(task))
+
+    async def _granted(self, worst: Amount, accounts: tuple[Account, ...]) -> Hold:
         waiting = _Waiting(asyncio.get_running_loop().create_future(), worst, accounts)
         self._queue.append(waiting)
         self._pump()
@@ -146,6 +174,63 @@ class Budget:
                 waiting.future.cancel()
                 self._pump()
             raise
+
+    def _accounts(self, task: str) -> tuple[Account, ...]:
+        return tuple(a for a in (self._tasks.get(task), self._run) if a is not None)
+
+    # -- batches: many calls, set aside together, settled one by one ---------------------------------
+    def hold_for(self, task: str) -> BatchHold:
+        """An empty hold on the accounts of a task."""
+        return BatchHold(self._accounts(task))
+
+    async def widen(self, hold: BatchHold, worst: Amount) -> bool:
+        """Set that much more aside; False when it does not fit now. Waits for nobody but the ledger of the day."""
+        if self._day is not None and not self._day.fits(worst) and not await self._day.reach(worst):
+            return False
+        if not all(account.fits(worst) for account in hold.accounts):
+            return False
+        if not hold.begun:
+            hold.begun = True
+            for account in hold.accounts:
+                account.hold(worst)
+            hold.day = self._day.hold(worst) if self._day is not None else None
+        else:
+            self._shift(hold, Amount(-worst.usd, -worst.tokens), NOTHING)
+        hold.left = hold.left.plus(worst)
+        return True
+
+    async def begin(self, worst: Amount, task: str) -> BatchHold:
+        """As `reserve`: waits while calls in flight may free that much. Raises BudgetExceeded."""
+        held = await self._reserve(worst, task)
+        return BatchHold(held.accounts, held.day, worst, begun=True)
+
+    def adopt(self, task: str, left: Amount) -> BatchHold:
+        """The hold of a batch from before a restart: the log has it among what was used."""
+        hold = BatchHold(self._accounts(task), None, left, begun=True)
+        for account in hold.accounts:
+            account.used = account.used.minus(left)
+            account.hold(left)
+        return hold
+
+    def settle_part(self, hold: BatchHold, part: Amount, used: Usage) -> None:
+        """One answer of the batch came; `part` was set aside for it."""
+        cost = used.cost if used.cost is not None else part.usd
+        self._shift(hold, part, Amount(cost, used.input_tokens + used.output_tokens))
+        hold.left = hold.left.minus(part)
+        self._warn(hold.accounts)
+        self._pump()
+
+    def release(self, hold: BatchHold) -> None:
+        """The batch is over: nothing of what is left was used."""
+        if hold.begun:
+            hold.begun = False
+            self.settle(Hold(hold.left, hold.accounts, hold.day), Usage())
+
+    def _shift(self, hold: BatchHold, worst: Amount, used: Amount) -> None:
+        for account in hold.accounts:
+            account.shift(worst, used)
+        if self._day is not None and hold.day is not None:
+            self._day.shift(hold.day, worst, used)
 
     def _pump(self) -> None:
         """Serve who waits, in order: the first that has to go on waiting holds the others up, or it would
@@ -170,24 +255,32 @@ class Budget:
                     future.set_result(Hold(worst, accounts, day))
             self._queue.popleft()
 
-    def settle(self, hold: Hold, used: Usage | None) -> None:
-        """The call is over and used this (None: nobody knows, so its worst case stays counted)."""
-        if used is None:
-            amount = hold.worst
-        else:
-            cost = used.cost if used.cost is not None else hold.worst.usd
-            amount = Amount(cost, used.input_tokens + used.output_tokens)
+    async def renew(self, hold: Hold, used: Usage | None) -> Hold:
+        """One try of a call is over, as in `settle`, and another follows: set its worst case aside, as `reserve`
+        does."""
+        self.settle(hold, used)
+        return await self._granted(hold.worst, hold.accounts)
+
+    def settle(self, hold: Hold, used: Usage | None, *, before: Amount = NOTHING) -> None:
+        """The call is over and used this (None: nobody knows, so its worst case stays counted).
+
+        `before` is what earlier tries of it used, as far as `used` has it too and it was settled already."""
+        amount = hold.worst if used is None else amount_of(used.to_json(), hold.worst).minus(before)
         for account in hold.accounts:
             account.settle(hold.worst, amount)
-            if not account.said and account.limits.fraction(account.used) >= WARN_AT:
-                account.said = True
-                self._say("budget.warning", warning(account.name, account.used, account.limits))
+        self._warn(hold.accounts)
         if self._day is not None and hold.day is not None:
             self._day.settle(hold.day, hold.worst, amount)
         self._pump()
 
+    def _warn(self, accounts: tuple[Account, ...]) -> None:
+        for account in accounts:
+            if not account.said and account.limits.fraction(account.used) >= WARN_AT:
+                account.said = True
+                self._say("budget.warning", warning(account.name, account.used, account.limits))
+
     def worst_of(self, request: ChatRequest) -> Amount:
-        """The most that a call may use: its tokens as estimated, and a full answer. BudgetExceeded (no
+        """The most that a call may use: its tokens as counted or estimated, and a full answer. BudgetExceeded (no
         price)."""
         return worst_of(request, priced=self._priced)
 
@@ -202,10 +295,8 @@ class Budget:
 
 def worst_of(request: ChatRequest, *, priced: bool) -> Amount:
     """The most that a call may use. With `priced` in dollars too; then BudgetExceeded for an unknown price."""
-    given = estimate_messages(m.content for m in request.messages)
-    if request.schema is not None:
-        given += estimate(str(request.schema))
-    given = int(given * _MARGIN)
+    counted, estimated = count_request(request)
+    given = counted + int(estimated * _MARGIN)
     answer = request.max_tokens or 0
     if not priced:
         return Amount(0.0, given + answer)

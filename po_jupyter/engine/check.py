@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from po_jupyter.config import McpServer
+from po_jupyter.engine.mcp_tools import problem_of as tool_problem
 from po_jupyter.engine.template_check import check_templates
 from po_jupyter.errors import InvalidPipeline, Violation
 from po_jupyter.llm.pricing import is_priced
-from po_jupyter.llm.providers import problem_of
+from po_jupyter.llm.providers import no_batches, no_images, problem_of
 from po_jupyter.model.pipeline import Pipeline, Task
 from po_jupyter.model.seed import Seed
 
 DEFAULT_MODEL = "local:smollm2-135m"
 
 
-def check(pipeline: Pipeline, seed: Seed | None = None, *, default_model: str = DEFAULT_MODEL) -> None:
+def check(
+    pipeline: Pipeline,
+    seed: Seed | None = None,
+    *,
+    default_model: str = DEFAULT_MODEL,
+    servers: Mapping[str, McpServer] | None = None,
+) -> None:
     """Providers, templates, `for_each`, budgets. Raises InvalidPipeline with every violation.
+
+    `servers` are those of the setting `mcp_servers`; without them the names of tools are not looked at.
 
     Whether a task's module exists is asked in the interpreter that will run it: `python_task.findable`.
     """
     found = violations(pipeline, seed, default_model=default_model)
+    for i, task in enumerate(pipeline.tasks if servers is not None else ()):
+        problems = [problem for name in task.tools if (problem := tool_problem(name, servers or {}))]
+        found += [Violation(f"tasks[{i}].tools", f"task {task.name!r}: {problem}") for problem in problems]
     if found:
         raise InvalidPipeline("the pipeline cannot run:" if len(found) > 1 else "", violations=found)
 
@@ -50,6 +65,12 @@ def _of_task(pipeline: Pipeline, i: int, task: Task, default_model: str) -> list
                     "use `budget.tokens`",
                 )
             )
+    if task.images and (problem := no_images(pipeline.llm_of(task).model or default_model)) is not None:
+        found.append(Violation(f"{where}.images", f"task {task.name!r}: {problem}"))
+    if task.mode == "batch":
+        model = pipeline.llm_of(task).model or default_model
+        if problem_of(model) is None and (problem := no_batches(model)):
+            found.append(Violation(f"{where}.mode", f"task {task.name!r}: {problem}"))
     if task.source is not None:
         try:
             # Finds what parsing alone does not, such as `return` outside of a function. Nothing is run.

@@ -11,7 +11,8 @@ import asyncio
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any
 
@@ -49,10 +50,19 @@ def notice_pauses(loop: asyncio.AbstractEventLoop) -> None:
         _clock.start(loop)
 
 
+_current: ContextVar[Deadline | None] = ContextVar("po_deadline", default=None)
+
+
+def waiting() -> AbstractContextManager[None]:
+    """Whatever stage this is done for: its time goes not on in here (`Deadline.waiting`)."""
+    deadline = _current.get()
+    return deadline.waiting() if deadline is not None else nullcontext()
+
+
 class Deadline:
     """As `asyncio.timeout(seconds)`; the time goes on only while the process does."""
 
-    __slots__ = ("_counted", "_loop", "_since", "_timeout", "_timer", "_waits", "_when")
+    __slots__ = ("_counted", "_loop", "_since", "_timeout", "_timer", "_token", "_waits", "_when")
 
     def __init__(self, seconds: float) -> None:
         self._loop = asyncio.get_running_loop()
@@ -60,12 +70,14 @@ class Deadline:
         self._counted = _clock.paused
         self._timeout = asyncio.timeout(None)
         self._timer: asyncio.TimerHandle | None = None
+        self._token: Token[Deadline | None] | None = None
         self._waits = 0
         self._since = 0.0  # when the first of `_waits` began
 
     async def __aenter__(self) -> Deadline:
         await self._timeout.__aenter__()
         self._timer = self._loop.call_at(self._when, self._due)
+        self._token = _current.set(self)
         return self
 
     async def __aexit__(
@@ -73,6 +85,8 @@ class Deadline:
     ) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        if self._token is not None:
+            _current.reset(self._token)
         await self._timeout.__aexit__(kind, error, trace)
 
     def extend(self, seconds: float) -> None:

@@ -71,6 +71,7 @@ class _Driver:
 
     def _start(self, start: Start) -> None:
         self.work.running.add(start.task)
+        self.work.rest(start.task, False)
         self.tasks[start.task] = asyncio.get_running_loop().create_task(
             execute(self.work, start), name=f"po {start.task}"
         )
@@ -82,7 +83,15 @@ class _Driver:
 
     async def _end(self, end: End) -> str | None:
         work = self.work
+        if end.state == "cancelled" and work.state.open_batches:
+            from po_jupyter.engine.batches.ending import wind_up
+
+            try:
+                await wind_up(work)
+            except Drained:
+                return None
         if end.state != "waiting":
+            await work.flush_cache()
             await work.commit(end_event(end), state=end.state, release=True)
             return end.state
         # A decision that was written just before `waiting` was woken nobody: look once more before letting go.
@@ -142,7 +151,8 @@ class _Driver:
     def _gone(self, name: str, *, cancelled: bool) -> None:
         self.work.running.discard(name)
         self.stopping.discard(name)
-        if cancelled and self.work.state.tasks[name].state == "running":
+        task = self.work.state.tasks[name]
+        if cancelled and task.state == "running" and not task.batches:  # else it ends once they are collected
             self.work.emit(draft("task.cancelled", name))
 
     async def _abandon(self) -> None:

@@ -14,6 +14,7 @@ from po_jupyter.config import Settings
 from po_jupyter.engine.prompt_task import PromptTask
 from po_jupyter.engine.templates import Rows, base_names
 from po_jupyter.errors import PoError
+from po_jupyter.llm.batches.base import PRICE
 from po_jupyter.llm.pricing import cost_of
 from po_jupyter.llm.sample import sample_of
 from po_jupyter.llm.tokens import CHARS_PER_TOKEN, estimate, estimate_messages
@@ -33,6 +34,7 @@ def estimate_run(
     *,
     settings: Settings,
     limit: int | None = None,
+    model: str | None = None,
 ) -> dict[str, Any]:
     """`{calls, input_tokens, output_tokens_max, cost: {expected, worst}, tasks: [...], unknown: [...]}`.
 
@@ -45,7 +47,7 @@ def estimate_run(
     unknown: list[str] = []
     tasks = []
     for task in pipeline.tasks:
-        told = _Task(pipeline, task, (seed.name, data), settings, outputs, limit)
+        told = _Task(pipeline, task, (seed.name, data), settings, outputs, limit, model)
         said = told.estimate()
         unknown += told.unknown
         tasks.append(said)
@@ -75,10 +77,11 @@ class _Task:
         settings: Settings,
         outputs: dict[str, Any],
         limit: int | None,
+        model: str | None,
     ) -> None:
         self.task, self.settings, self.outputs, self.limit = task, settings, outputs, limit
         llm = pipeline.llm_of(task)
-        self.model = llm.model or settings.default_model
+        self.model = model or llm.model or settings.default_model
         self.max_tokens = llm.max_tokens or settings.default_max_tokens
         self.unknown: list[str] = []
         upstream = pipeline.upstream_of(task.name)
@@ -102,6 +105,10 @@ class _Task:
             return self._said(self._count(rows), None)
         if task.for_each is not None and rows is None:
             return self._said(None, None)
+        if task.images:
+            self.unknown.append(f"what the images of task {task.name!r} come to in tokens")
+        if task.tools:
+            self.unknown.append(f"how often task {task.name!r} calls tools: each round is one more call")
         given = self._given(rows)
         sample = self._sample(rows)
         if given is None:
@@ -173,6 +180,7 @@ class _Task:
             "input_tokens": None,
             "output_tokens_max": None,
             "cost": {"expected": None, "worst": None},
+            "mode": self.task.mode,
         }
         if calls is None:
             return said
@@ -205,7 +213,7 @@ class _Task:
         if not calls:
             return 0.0
         one = cost_of(Usage(input_tokens=-(-given // calls), output_tokens=-(-written // calls)), self.model)
-        return None if one is None else one * calls
+        return None if one is None else one * calls * (PRICE if self.task.mode == "batch" else 1.0)
 
 
 def _texts(prompt: PromptTask, names: Mapping[str, Any]) -> list[str]:

@@ -22,6 +22,7 @@ from po_jupyter.telemetry import correlation
 from po_jupyter.telemetry.logging import redactor
 
 if TYPE_CHECKING:
+    from po_jupyter.engine.calls import Calls
     from po_jupyter.engine.work import Work
 
 
@@ -36,11 +37,12 @@ async def execute(work: Work, start: Start) -> None:
     correlation.place.set(lambda: {"task": task.name, "attempt": start.attempt})
     began = time.monotonic()
     path = control.file_of(work.run_dir, task.name)
+    calls = work.calls(task, start.attempt)
     asked = control.Collected(work, task) if task.kind == "python" and task.for_each is None else None
     try:
         wanted: list[tuple[str, Directives]] = []
         control.drop_file(path)  # of an attempt that did not get through
-        output = await _attempt(work, task, start.attempt, asked)
+        output = await _attempt(work, task, start.attempt, asked, calls)
         if asked is not None:
             wanted += asked.finish()
         if task.kind == "python":
@@ -48,19 +50,23 @@ async def execute(work: Work, start: Start) -> None:
     except (Interrupt, StoreError):
         raise
     except Exception as error:
+        calls.drop()
         await _failed(work, task, start.attempt, internal(error), time.monotonic() - began)
         return
     seconds = round(time.monotonic() - began, 3)
     if not wanted:
+        calls.keep()
         await _done(work, task, output, seconds, [])
         return
     async with work.directing:
         try:
             said = control.events(work, task, wanted)
         except ControlInvalid as error:
+            calls.drop()
             await _failed(work, task, start.attempt, error, seconds)
             return
         work.held = control.names_in(said)
+        calls.keep()
         try:
             await _done(work, task, output, seconds, said)
         finally:
@@ -82,12 +88,11 @@ async def _done(work: Work, task: Task, output: Any, seconds: float, said: list[
     await _commit_end(work, task, events, (output,))
 
 
-async def _attempt(work: Work, task: Task, attempt: int, asked: control.Collected | None) -> Any:
+async def _attempt(work: Work, task: Task, attempt: int, asked: control.Collected | None, calls: Calls) -> Any:
     if task.for_each is not None:
         return await run_map(work, task, attempt)
     frame = Frame(task, attempt, control=asked)
     correlation.place.set(frame.where)
-    calls = work.calls(task, attempt)
     if task.kind == "prompt":
         # What an earlier map made, or a file of rows, is read row by row while it is rendered.
         off_loop = work.off_loop if work.reads_rows(task) else None
@@ -145,6 +150,7 @@ async def _commit_end(work: Work, task: Task, events: list[dict[str, Any]], payl
     if end is None:
         await work.commit(*events, payloads=payloads)
     else:
+        await work.flush_cache()
         await work.commit(*events, end_event(end), payloads=payloads, state=end.state, release=True)
 
 
@@ -156,7 +162,7 @@ def _end_after(work: Work, task: Task, events: list[dict[str, Any]]) -> End | No
     numbered = [{**e, "offset": state.offset + i} for i, e in enumerate(events, 1)]
     commands = decide(work.pipeline, fold(state, numbered), frozenset(work.running - {task.name}))
     match commands:
-        case [End() as end] if end.state != "waiting":
+        case [End() as end] if end.state != "waiting" and not state.open_batches:
             return end
     return None
 

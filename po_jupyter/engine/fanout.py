@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from po_jupyter.store.group import CommitResult
 
 _PROGRESS = 0.2  # s between two `map.progress`
-_UNFLUSHED = 500  # outcomes on their way to the disk before a row waits for them
+UNFLUSHED = 500  # outcomes on their way to the disk before a row waits for them
 # A call's key has one number for the attempt; a task has at most 20 row attempts (model.CallRetry).
-_ROW_ATTEMPTS = 100
+ROW_ATTEMPTS = 100
 
 
 async def run_map(work: Work, task: Task, attempt: int) -> dict[str, Any]:
@@ -54,10 +54,16 @@ async def run_map(work: Work, task: Task, attempt: int) -> dict[str, Any]:
     """
     names = work.names(task, attempt)
     rows = await work.off_loop(work.for_each, task, names)  # it may read every row of an earlier map
-    return await _Map(work, task, attempt, rows, names).run()
+    if task.mode == "batch":
+        from po_jupyter.engine.batches.run import BatchMap
+
+        return await BatchMap(work, task, attempt, rows, names).run()
+    return await Map(work, task, attempt, rows, names).run()
 
 
-class _Map:
+class Map:
+    """The rows of one task, asked one by one. `over` is set when no further row may start."""
+
     def __init__(
         self, work: Work, task: Task, attempt: int, rows: Sequence[Any], names: dict[str, Any]
     ) -> None:
@@ -80,6 +86,7 @@ class _Map:
         self.python: PythonTask | None = None
         self.looks: Looks | None = None
         self.definition: str | None = None
+        self.contents: dict[str, str] = {}  # what artifacts hold, where rows show them
 
     async def run(self) -> dict[str, Any]:
         work, task = self.work, self.task
@@ -90,8 +97,20 @@ class _Map:
         self._judge()
         if self.over is None and len(self.known) < self.total:
             await self._reuse()
+        try:
+            await self.rows_done()
+        finally:
+            self._progress_now()
+        if work.draining and self.done + self.failed < self.total and self.over is None:
+            raise Drained
+        if self.over is not None:
+            raise self.over
+        return map_marker(task.name, self.total)
+
+    async def rows_done(self) -> None:
+        """Every row to its outcome, or until `over` is set."""
         todo = (i for i in range(self.total) if i not in self.known)
-        window = min(task.max_concurrency, self.total - self.done - self.failed)
+        window = min(self.task.max_concurrency, self.total - self.done - self.failed)
         workers = [asyncio.ensure_future(self._worker(todo)) for _ in range(window)]
         try:
             if workers:
@@ -101,13 +120,6 @@ class _Map:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
             raise
-        finally:
-            self._progress_now()
-        if work.draining and self.done + self.failed < self.total and self.over is None:
-            raise Drained
-        if self.over is not None:
-            raise self.over
-        return map_marker(task.name, self.total)
 
     async def _prepare(self) -> str:
         """Get what makes the stages of a row; the stage that stands for all of a row's in views."""
@@ -115,6 +127,8 @@ class _Map:
         if task.kind == "prompt":
             self.prompt = work.prompt_task(task)
             functions = None
+            if task.images:
+                self.contents = await asyncio.to_thread(work.files.contents)
         else:
             self.python = await work.python_task(task)
             functions = self.python.functions
@@ -129,11 +143,11 @@ class _Map:
     async def _reuse(self) -> None:
         """Take over what earlier runs paid for; say that this run has outcomes to take, too."""
         work, task = self.work, self.task
-        if self.definition is None or task.cache is False:
+        if self.definition is None or task.cache is False or work.options.get("cache") is False:
             return
         runs = await asyncio.to_thread(announce, work.store, self.definition, work.run)
-        again = task.cache == "refresh" or work.options.get("fresh") or work.state.tasks[task.name].cleared_at
-        if again or not runs:
+        refresh = "refresh" in (task.cache, work.options.get("cache")) or work.options.get("fresh")
+        if refresh or work.state.tasks[task.name].cleared_at or not runs:
             return
         wanted = await asyncio.to_thread(self._wanted)
         chunks = find(work.store, runs, wanted, self.looks)
@@ -149,13 +163,14 @@ class _Map:
             if index not in self.known:
                 item = self.rows[index]
                 names = {**self.names, "item": item, "index": index}
-                wanted.setdefault(self._key(item, self._first(names)), []).append(index)
+                wanted.setdefault(self._key(item, self._first(names), names), []).append(index)
         return wanted
 
     def _taken(self, found: Found) -> None:
         index = found.row
         item = self.rows[index]
-        key = self._key(item, self._first({**self.names, "item": item, "index": index}))
+        names = {**self.names, "item": item, "index": index}
+        key = self._key(item, self._first(names), names)
         row: dict[str, Any] = {"task": self.task.name, "index": index, "ok": True, "key": key, "output": 0}
         row["reused"] = found.origin
         if self.looks is not None and (said := self.looks.said(index)):
@@ -170,6 +185,8 @@ class _Map:
         if self.prompt is None:
             return None
         try:
+            if self.task.images:
+                self.prompt.images(names)
             return self.prompt.first(names)
         except PoError:
             return None
@@ -202,12 +219,13 @@ class _Map:
         names = {**self.names, "item": item, "index": index}
         python = self.python is not None
         first = self._first(names)
-        key = self._key(item, first)
+        key = self._key(item, first, names)
         row_attempt = 0
         usage = Tally()
         while True:
             row_attempt += 1
-            calls = work.calls(task, self.attempt * _ROW_ATTEMPTS + row_attempt, index)
+            again = self.attempt > 1 or row_attempt > 1
+            calls = work.calls(task, self.attempt * ROW_ATTEMPTS + row_attempt, index, again=again)
             frame = Frame(task, row_attempt, copied(item) if python else item, index)
             correlation.place.set(frame.where)
             ended = False
@@ -235,11 +253,13 @@ class _Map:
                 if self.looks is not None and self.looks.unknown:
                     await asyncio.to_thread(self.looks.fill)
                 self._outcome(index, key, usage, output, None)
+                calls.keep()
                 break
             finally:
                 if not ended:
                     self._given_up(index, frame, calls)
             usage.add(calls.usage)
+            calls.drop()
             telling.row_failed(work, task, index, row_attempt, error)
             if isinstance(error, BudgetExceeded | ModelKeyError):
                 # Not this row's fault, and no other row would do better: it stays open for a resume.
@@ -250,7 +270,7 @@ class _Map:
                 self._outcome(index, key, usage, None, error)
                 break
             await work.sleep(delay_before(row_attempt, task.retry))
-        if self.unflushed >= _UNFLUSHED:
+        if self.unflushed >= UNFLUSHED:
             self.unflushed = 0
             await work.flush()
 
@@ -286,9 +306,11 @@ class _Map:
     def _commit(self, row: dict[str, Any], payloads: tuple[Any, ...], *events: dict[str, Any]) -> None:
         """Queue the outcome. The table knows at once that there is one, and where it is once it is durable."""
         index, ok = row["index"], row["ok"]
+        answers = self.work.history.calls.setdefault(self.task.name, {})
 
         def placed(result: CommitResult) -> None:
             self.known.set(index, ok, result.refs[0] if ok else None, n=result.n)
+            answers.pop(index, None)  # of a row that was in several batches
 
         self.unflushed += 1
         self.known.set(index, ok)
@@ -329,10 +351,14 @@ class _Map:
             )
         )
 
-    def _key(self, item: Any, first: tuple[Message, ...] | None) -> str:
+    def _key(self, item: Any, first: tuple[Message, ...] | None, names: dict[str, Any]) -> str:
         """Names a row by its content and everything that makes its outcome: equal keys, equal work."""
         if first is not None:
+            assert self.prompt is not None
             text = "".join(f"{m.role} {len(m.content)} {m.content}" for m in first)
+            if self.task.images:
+                # An artifact by what it holds; behind a URL the same picture is taken to stand.
+                text += json.dumps([self.contents.get(i.text, i.text) for i in self.prompt.images(names)])
         else:
             text = json.dumps(item, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(f"{self.definition}\n{text}".encode("utf-8", "surrogatepass")).hexdigest()[:32]

@@ -69,6 +69,8 @@ def _take(history: History, record: Record) -> None:
         known = calls.setdefault(task, {}).setdefault(item, {}).setdefault(call["key"], Call())
         if call["kind"] == "intent":
             known.intents += 1
+        elif call["kind"] == "withdrawn":
+            known.intents -= 1
         else:
             known.answer, known.response = call.get("answer"), call
     for row in record["items"]:

@@ -3,16 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Any, Protocol
 
 from po_jupyter.engine.budget import reserved
-from po_jupyter.engine.history import History
+from po_jupyter.engine.history import Call, History
+from po_jupyter.errors import StoreError
 from po_jupyter.llm.journal import CallDone, CallKey, Entry
 from po_jupyter.model.event import draft
+from po_jupyter.model.usage import Usage
+from po_jupyter.store.group import CommitResult
 
-if TYPE_CHECKING:
-    from po_jupyter.engine.work import Work
+Calls = tuple[Mapping[str, Any], ...]
+
+
+class Log(Protocol):
+    """What the journal needs of a run that is worked on (see `engine.work.Work`)."""
+
+    closed: bool
+
+    def payload(self, ref: Iterable[int]) -> Any:
+        """The value behind a reference."""
+
+    async def commit(self, *events: dict[str, Any], calls: Calls = ()) -> Any:
+        """One durable transaction."""
+
+    def commit_soon(
+        self,
+        *events: dict[str, Any],
+        calls: Calls = (),
+        payloads: tuple[Any, ...] = (),
+        then: Callable[[CommitResult], None] | None = None,
+    ) -> None:
+        """Queue one, in order; `then` hears where it is."""
 
 
 class StoreJournal:
@@ -24,7 +49,7 @@ class StoreJournal:
 
     queues = True
 
-    def __init__(self, work: Work, history: History) -> None:
+    def __init__(self, work: Log, history: History) -> None:
         self._work = work
         self._history = history
 
@@ -62,6 +87,8 @@ class StoreJournal:
     async def response(self, key: str, answer: Mapping[str, Any], call: CallDone) -> None:
         """See `llm.journal.Journal`. Queued, in order: an outcome that follows cannot be durable without it."""
         record: dict[str, Any] = {"key": key, "kind": "response", "ok": answer["ok"]}
+        if call.cached:
+            record |= {"cached": True, "model": call.model}  # there is no intent that says it
         payloads: tuple[Any, ...] = ()
         if answer["ok"]:
             said = dict(answer["response"])
@@ -70,6 +97,10 @@ class StoreJournal:
             record["answer"] = 0
         else:
             record["error"] = answer["error"]
+        then = None
+        if call.batch is not None:
+            record |= {"batch": call.batch, "model": call.model}
+            then = partial(self._remember, call.key, record)
         events: tuple[dict[str, Any], ...] = ()
         if call.key.item is None:  # rows say what they used with their outcome
             done = draft(
@@ -79,9 +110,28 @@ class StoreJournal:
                 model=call.model,
                 seconds=round(call.seconds, 3),
                 stage=call.key.stage,
-                cached=False,
+                cached=call.cached,
             )
             if call.error:
                 done["data"]["error"] = call.error
             events = (done,)
-        self._work.commit_soon(*events, calls=(record,), payloads=payloads)
+        self._work.commit_soon(*events, calls=(record,), payloads=payloads, then=then)
+
+    def _remember(self, key: CallKey, record: dict[str, Any], result: CommitResult) -> None:
+        """A row of a batch is left and taken up again in this very process: its answers are known then as they are
+        after a restart. They are forgotten with its outcome."""
+        calls = self._history.calls.setdefault(key.task, {}).setdefault(key.item, {})
+        calls[str(key)] = Call(1, list(result.refs[0]) if result.refs else None, record)
+
+    def withdrawn(self, key: str, usage: Usage) -> None:
+        """See `llm.journal.Journal`."""
+        if self._work.closed:
+            return  # the run has left this worker: not another word
+        place = CallKey.parse(key)
+        record: dict[str, Any] = {"key": key, "kind": "withdrawn"}
+        events: tuple[dict[str, Any], ...] = ()
+        if usage != Usage():
+            record["usage"] = said = usage.to_json()
+            events = (draft("call.withdrawn", place.task, place.item, stage=place.stage, usage=said),)
+        with suppress(StoreError):
+            self._work.commit_soon(*events, calls=(record,))

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, overload
 
 from pydantic import ValidationError
+from pydantic_core import to_jsonable_python
 
 from po_jupyter.engine.interrupts import Interrupt
 from po_jupyter.engine.tracebacks import internal
@@ -23,12 +24,10 @@ from po_jupyter.errors import (
     StoreError,
     ThresholdExceeded,
 )
+from po_jupyter.model.answer import Answer
 from po_jupyter.model.pipeline import CallRetry
 from po_jupyter.model.usage import Usage
 from po_jupyter.model.violations import violations_of
-
-if TYPE_CHECKING:
-    from po_jupyter.engine.context import Answer
 
 MOST = 1000  # at the same time, as `max_concurrency` of a map
 
@@ -54,9 +53,10 @@ class Result:
         return self.answer.text if self.answer.value is None else self.answer.value
 
     def to_json(self) -> dict[str, Any]:
-        """`{index, ok, output, error}`, like a row of a map."""
+        """`{index, ok, output, error}`, like a row of a map; instances of a class become JSON."""
         error = self.error.to_json() if self.error is not None else None
-        return {"index": self.index, "ok": self.ok, "output": self.output, "error": error}
+        output = to_jsonable_python(self.output)
+        return {"index": self.index, "ok": self.ok, "output": output, "error": error}
 
 
 class Results(Sequence[Result]):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from po_jupyter.engine.asking import answered
+from po_jupyter.engine.images import Named, load_all
 from po_jupyter.engine.lifecycle import Frame, Stage
 from po_jupyter.engine.templates import Prompt
 from po_jupyter.errors import AnswerUnreadable, OutputInvalid
@@ -23,8 +26,18 @@ class PromptTask:
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        self._prompt = Prompt(task.prompt or "", task=task.name)
-        self._system = Prompt(task.system, task=task.name, field="system") if task.system is not None else None
+        turns = [] if task.system is None else [("system", Prompt(task.system, task=task.name, field="system"))]
+        if isinstance(task.prompt, tuple):
+            turns += [
+                (turn.role, Prompt(turn.content, task=task.name, field=f"prompt[{i}].content"))
+                for i, turn in enumerate(task.prompt)
+            ]
+        else:
+            turns.append(("user", Prompt(task.prompt or "", task=task.name)))
+        self._turns: list[tuple[Any, Prompt]] = turns
+        self._images = [
+            Prompt(text, task=task.name, field=f"images[{i}]") for i, text in enumerate(task.images)
+        ]
         critique = task.refine.critique
         self._critique = (
             Prompt(critique, task=task.name, field="refine.critique") if critique is not None else None
@@ -35,8 +48,12 @@ class PromptTask:
 
     def first(self, names: Mapping[str, Any]) -> tuple[Message, ...]:
         """The messages of the first request. Raises TemplateFailed."""
-        user = Message("user", self._prompt.render(names))
-        return (user,) if self._system is None else (Message("system", self._system.render(names)), user)
+        return tuple([Message(role, prompt.render(names)) for role, prompt in self._turns])
+
+    def images(self, names: Mapping[str, Any]) -> tuple[Named, ...]:
+        """What is shown with the last turn, by URL or name; empty texts are left out. Raises TemplateFailed."""
+        rendered = [template.render(names).strip() for template in self._images]
+        return tuple([Named(text) for text in rendered if text])
 
     def stages(
         self,
@@ -54,31 +71,47 @@ class PromptTask:
         task, answer = self.task, self._answer
         asked: list[Message] = []
         text = ""
+        turn: Message | None = None
         remark = ""
 
-        async def render(off_loop: OffLoop) -> None:
-            asked.extend(await off_loop(self.first, names))
+        async def render() -> None:
+            if first is not None:
+                asked.extend(first)
+            elif off_loop is not None:
+                asked.extend(await off_loop(self.first, names))
+            else:
+                asked.extend(self.first(names))
+            if self._images and (named := self.images(names)):
+                calls.need_images(calls.request(tuple(asked)))
+                asked[-1] = replace(asked[-1], images=await load_all(named, calls.files()))
 
         def prompt_templating(frame: Frame) -> Any:
             nonlocal remark
-            if frame.round == 0 and first is not None:
-                asked.extend(first)
-            elif frame.round == 0:
-                if off_loop is not None:
-                    return render(off_loop)
-                asked.extend(self.first(names))
+            if frame.round == 0 and (self._images or (first is None and off_loop is not None)):
+                return render()
+            if frame.round == 0:
+                asked.extend(self.first(names) if first is None else first)
             else:
                 words = reask(frame.violations)
-                asked.append(Message("assistant", text))
+                assert turn is not None
+                asked.append(turn)
                 asked.append(Message("user", f"{remark}\n\n{words}" if remark else words))
                 remark = ""
             return None
 
         async def inference(frame: Frame) -> Any:
-            nonlocal text
+            nonlocal text, turn
             request = calls.request(tuple(asked), schema=task.output)
-            response = await calls.chat(request, stage="inference", frame=frame, stream=True)
-            text = response.text
+            if not task.tools:
+                response = await calls.chat(request, stage="inference", frame=frame, stream=True)
+            else:
+                said = await answered(
+                    calls, request, calls.toolbox(task.tools), task.max_tool_rounds,
+                    stage="inference", frame=frame, stream=True,
+                )  # fmt: skip
+                response = said.response
+                asked.extend(said.turns)
+            text, turn = response.text, response.message
             return text
 
         def parsing(frame: Frame) -> Any:

@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from po_jupyter.engine.capture import StageLog
-from po_jupyter.engine.context import Context, TaskLlm, Validators
+from po_jupyter.engine.context import Context, Validators
 from po_jupyter.engine.control import Control
+from po_jupyter.engine.images import Looked
 from po_jupyter.engine.io import TaskIo
 from po_jupyter.engine.lifecycle import Frame, Stage
 from po_jupyter.engine.lookup import candidates, entry_point, is_there
 from po_jupyter.engine.rows import MapOutput
+from po_jupyter.engine.task_llm import TaskLlm
 from po_jupyter.engine.tracebacks import SOURCE, register, user_lines
 from po_jupyter.engine.values import copied
 from po_jupyter.errors import StageFailed
@@ -280,11 +282,12 @@ class PythonTask:
         inputs: Inputs,
     ) -> Any:
         work, task = self._work, self._task
-        llm = TaskLlm(calls, frame, stage)
+        files = work.files.attempt(task.name, frame.index, frame.attempt, frame)
+        llm = TaskLlm(calls, frame, stage, files if inputs.looks is None else Looked(files, inputs.looks.at))
         io = TaskIo(
             work.run_dir,
             task.name,
-            work.files.attempt(task.name, frame.index, frame.attempt, frame),
+            files,
             epoch=work.state.tasks[task.name].cleared_at,
             looked=inputs.looks.at if inputs.looks is not None else None,
         )

@@ -66,7 +66,18 @@ def definition_of(work: Work, task: Task, functions: Functions | None = None) ->
     said = task.model_dump(
         mode="json",
         exclude_defaults=True,
-        include={"task", "source", "system", "prompt", "output", "refine", "config"},
+        include={
+            "task",
+            "source",
+            "system",
+            "prompt",
+            "output",
+            "refine",
+            "config",
+            "images",
+            "tools",
+            "max_tool_rounds",
+        },
     )
     llm = work.pipeline.llm_of(task)
     said["llm"] = llm.model_dump(mode="json", exclude_none=True, exclude={"retry", "timeout"})

@@ -87,6 +87,22 @@ class DayShare:
         self._used = self._used.plus(used)
         self._active = True
 
+    def shift(self, day: str, worst: Amount, used: Amount) -> None:
+        """Of what is set aside for a batch, `worst` is free (below nothing: more is set aside)."""
+        if day != self._day:
+            return
+        held = self._held
+        self._held = Amount(max(0.0, held.usd - worst.usd), max(0, held.tokens - worst.tokens))
+        self._used = self._used.plus(used)
+        self._active = True
+
+    async def reach(self, worst: Amount) -> bool:
+        """Get room for that much from the ledger; whether there is some now."""
+        try:
+            return await self._grow(worst) is None and self.refused is None and self.fits(worst)
+        except StoreError:
+            return False
+
     # -- from the ledger --------------------------------------------------------------------------
     def ask(self, worst: Amount, *, waiting: Callable[[], None] = lambda: None) -> None:
         """Get room for a call of that size, then `wake`. `refused` says why there is none."""

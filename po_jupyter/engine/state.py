@@ -27,6 +27,7 @@ class TaskState:
     output: list[int] | None = None
     items: ItemCounts | None = None
     waiting: str | None = None
+    waiting_stays: bool = False  # until the worker says otherwise: answers of other calls do not end it
     delay: float = 0.0
     gate: str | None = None  # open, approved, rejected
     gate_info: dict[str, Any] | None = None
@@ -34,6 +35,9 @@ class TaskState:
     cleared_at: int = 0  # offset of the resume that made earlier row outcomes void
     reason: str | None = None  # why it was skipped
     skipped_by: str | None = None  # the task that skipped it
+    batches: dict[str, dict[str, Any]] = field(
+        default_factory=dict
+    )  # at a provider, by token; never changed in place
 
 
 class Added(NamedTuple):
@@ -68,6 +72,11 @@ class RunState:
     withdrawn: dict[str, TaskState] = field(default_factory=dict)  # added tasks whose task is done again
     only: str | None = None  # the one task that a restart asked for
     forked_from: dict[str, Any] | None = None
+
+    @property
+    def open_batches(self) -> list[str]:
+        """Tasks with a batch at a provider that was not collected yet."""
+        return [task.name for task in self.tasks.values() if task.batches]
 
     @property
     def usage(self) -> Usage:
@@ -132,7 +141,9 @@ def fold(state: RunState, events: Iterable[Mapping[str, Any]]) -> RunState:
     return result
 
 
-def view(state: RunState, seed: Mapping[str, Any], *, position: int | None = None) -> RunView:
+def view(
+    state: RunState, seed: Mapping[str, Any], *, position: int | None = None, waiting: str | None = None
+) -> RunView:
     """What people see of `state`."""
     gate = next(
         ({"task": t.name, **(t.gate_info or {})} for t in state.tasks.values() if t.gate == "open"),
@@ -154,6 +165,7 @@ def view(state: RunState, seed: Mapping[str, Any], *, position: int | None = Non
         warnings=tuple(state.warnings.values()),
         error=state.error,
         position=position,
+        waiting=waiting,
         last_event=state.offset,
         owner=state.owner,
         forked_from=state.forked_from,
@@ -204,10 +216,14 @@ def _task_stage(t: TaskState, data: Data, at: str, offset: int) -> None:
 
 
 def _task_waiting(t: TaskState, data: Data, at: str, offset: int) -> None:
-    seconds = data.get("seconds")
-    t.waiting = (
-        f"waiting {seconds:.0f} s for {data.get('reason')}" if seconds else f"waiting for {data.get('reason')}"
-    )
+    seconds, reason = data.get("seconds"), data.get("reason")
+    t.waiting_stays = bool(data.get("stays"))
+    if reason is None:
+        t.waiting = None
+    elif seconds and round(seconds):
+        t.waiting = f"waiting {seconds:.0f} s for {reason}"
+    else:
+        t.waiting = f"waiting for {reason}"
 
 
 def _task_retrying(t: TaskState, data: Data, at: str, offset: int) -> None:
@@ -263,7 +279,26 @@ def _add_usage(t: TaskState, data: Data, at: str, offset: int) -> None:
     usage = data.get("usage")
     if usage:
         t.usage = t.usage + Usage.model_construct(**usage)
-    t.waiting = None
+    if not t.waiting_stays:
+        t.waiting = None
+
+
+def _batch_prepared(t: TaskState, data: Data, at: str, offset: int) -> None:
+    t.batches = {**t.batches, data["token"]: {**data, "at": at, "offset": offset}}
+
+
+def _batch_changed(t: TaskState, data: Data, at: str, offset: int) -> None:
+    known = t.batches.get(data["token"])
+    if known is not None:
+        t.batches = {**t.batches, data["token"]: {**known, **data}}
+
+
+def _batch_cancelling(t: TaskState, data: Data, at: str, offset: int) -> None:
+    _batch_changed(t, {**data, "cancelling": True}, at, offset)
+
+
+def _batch_gone(t: TaskState, data: Data, at: str, offset: int) -> None:
+    t.batches = {token: batch for token, batch in t.batches.items() if token != data["token"]}
 
 
 def _gate_opened(t: TaskState, data: Data, at: str, offset: int) -> None:
@@ -290,6 +325,12 @@ _TASK: dict[str, TaskRule] = {
     "map.progress": _map_progress,
     "call.done": _add_usage,
     "call.unknown": _add_usage,
+    "batch.prepared": _batch_prepared,
+    "batch.submitted": _batch_changed,
+    "batch.cancelling": _batch_cancelling,
+    "batch.dropped": _batch_gone,
+    "batch.closed": _batch_gone,
+    "call.withdrawn": _add_usage,
     "gate.opened": _gate_opened,
     "gate.decided": _gate_decided,
 }
@@ -299,7 +340,7 @@ _TASK: dict[str, TaskRule] = {
 # `task.started`, `task.stage` and a map's first counters are repeated by every attempt to go on after a crash.
 _PROGRESS = frozenset({
     "task.retrying", "task.done", "task.failed", "task.skipped", "task.cancelled", "call.done", "gate.opened",
-    "gate.decided",
+    "gate.decided", "batch.submitted", "batch.closed",
 })  # fmt: skip
 
 

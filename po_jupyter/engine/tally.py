@@ -13,6 +13,7 @@ class Tally:
 
     __slots__ = (
         "cache_write_tokens",
+        "cached_calls",
         "cached_tokens",
         "calls",
         "cost",
@@ -27,7 +28,7 @@ class Tally:
 
     def _clear(self) -> None:
         self.input_tokens = self.output_tokens = self.cached_tokens = self.calls = self.unknown = 0
-        self.reasoning_tokens = self.cache_write_tokens = 0
+        self.reasoning_tokens = self.cache_write_tokens = self.cached_calls = 0
         self.cost: float | None = 0.0
 
     def add(self, usage: Usage) -> None:
@@ -39,6 +40,7 @@ class Tally:
         self.unknown += usage.unknown
         self.reasoning_tokens += usage.reasoning_tokens
         self.cache_write_tokens += usage.cache_write_tokens
+        self.cached_calls += usage.cached_calls
         self.cost = None if self.cost is None or usage.cost is None else self.cost + usage.cost
 
     def add_json(self, usage: Mapping[str, Any], sign: int = 1) -> None:
@@ -51,11 +53,13 @@ class Tally:
         self.unknown += sign * get("unknown", 0)
         self.reasoning_tokens += sign * get("reasoning_tokens", 0)
         self.cache_write_tokens += sign * get("cache_write_tokens", 0)
+        self.cached_calls += sign * get("cached_calls", 0)
         cost = get("cost", 0.0)
         self.cost = None if self.cost is None or cost is None else self.cost + sign * cost
 
     def __bool__(self) -> bool:
-        return bool(self.calls or self.unknown or self.input_tokens or self.output_tokens or self.cost)
+        used = self.input_tokens or self.output_tokens or self.cost
+        return bool(self.calls or self.unknown or self.cached_calls or used)
 
     def to_json(self) -> dict[str, Any]:
         """The sum in the shape of `Usage.to_json`."""

@@ -18,10 +18,16 @@ _METHODS = frozenset({"get", "items", "keys", "values"})
 
 def templates_of(task: Task) -> Iterator[tuple[str, str]]:
     """(field, text) of every template of a task; `for_each` is an expression, not a text."""
-    for field in ("system", "prompt", "for_each"):
-        text = getattr(task, field)
-        if text is not None:
-            yield field, text
+    if task.system is not None:
+        yield "system", task.system
+    if isinstance(task.prompt, str):
+        yield "prompt", task.prompt
+    for i, turn in enumerate(task.prompt or () if not isinstance(task.prompt, str) else ()):
+        yield f"prompt[{i}].content", turn.content
+    for i, image in enumerate(task.images):
+        yield f"images[{i}]", image
+    if task.for_each is not None:
+        yield "for_each", task.for_each
     if task.refine.critique is not None:
         yield "refine.critique", task.refine.critique
 

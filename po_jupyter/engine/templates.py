@@ -164,7 +164,7 @@ class Prompt:
         if self._text is not None:
             return self._text
         try:
-            context = self._template.new_context(names, shared=True)  # type: ignore[arg-type]
+            context = self._template.new_context(names, shared=True)  # type: ignore[arg-type]  # it is only read
             pieces = list(self._root(context))
             text = "".join(pieces)
         except Exception as error:

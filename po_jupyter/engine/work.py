@@ -19,6 +19,7 @@ from po_jupyter.engine.effective import effective
 from po_jupyter.engine.history import History, expand, marked, read_history
 from po_jupyter.engine.interrupts import Drained, Stopped
 from po_jupyter.engine.journal import StoreJournal
+from po_jupyter.engine.mcp_tools import McpTools
 from po_jupyter.engine.prompt_task import PromptTask
 from po_jupyter.engine.python_task import PythonTask
 from po_jupyter.engine.rows import RowTable
@@ -26,6 +27,8 @@ from po_jupyter.engine.state import RunState, fold
 from po_jupyter.engine.templates import Rows, base_names
 from po_jupyter.engine.threads import Threads
 from po_jupyter.errors import StoreError
+from po_jupyter.llm.admission import UNLIMITED, Admission
+from po_jupyter.llm.cache import Answers, CallCache
 from po_jupyter.llm.chat import Provider
 from po_jupyter.llm.journal import JournaledChat
 from po_jupyter.model.event import draft
@@ -37,6 +40,7 @@ from po_jupyter.store.blobs import Blobs, FileRows
 from po_jupyter.store.group import CommitResult, GroupCommitter
 
 T = TypeVar("T")
+C = TypeVar("C", bound=Calls)
 Say = Callable[[dict[str, Any]], None]
 _LINGER = 0.05  # s that an event waits for a commit to go along with; a person does not see it
 _KEPT_OUTPUTS = 64
@@ -83,6 +87,8 @@ class Work:
     say       gets ephemeral notes `{task, text, round, attempt}`: pieces of an answer as they come
     watched   answers whether somebody looks; text is streamed only then
     committed is told each new head of the run, on the loop, after it became durable
+    admission lets requests to models go (the limiter); None: at once
+    answers   is where the cache of calls has its rows (None: there is no cache); see `CallCache` for `base_url`
     """
 
     def __init__(
@@ -99,6 +105,9 @@ class Work:
         committed: Callable[[Head], None] | None = None,
         run_dir: Path | None = None,
         worker: Mapping[str, Any] | None = None,
+        admission: Admission | None = None,
+        answers: Answers | None = None,
+        base_url: Callable[[str], str | None] = lambda ref: "",
     ) -> None:
         self.store = store
         self.lease = lease
@@ -118,6 +127,7 @@ class Work:
         self.files = RunFiles(self.run_dir, lease.fence, history, lambda: self.state)
         self.history = history
         self.threads = Threads()
+        self.mcp = McpTools(settings.mcp_servers)
         self.wake = asyncio.Event()  # something that `decide` may want to know
         self.draining = False
         self.drained = asyncio.Event()  # set with `draining`: who sleeps stops sleeping
@@ -131,7 +141,20 @@ class Work:
         )  # what tasks ask of the run is checked and committed one after the other
         self.budget = budget_of(self)
         self.journal = StoreJournal(self, history)
-        self.chat = JournaledChat(providers.get, self.journal, retry_after_cap=settings.retry_after_cap)
+        self.provider_of = providers.get
+        self.on_rest: Callable[[bool], None] = lambda resting: None
+        self._resting: set[str] = set()  # tasks that only wait for a batch
+        self.cache = (
+            CallCache(answers, owner=self.state.owner, run=self.run, base_url=base_url) if answers else None
+        )
+        self.chat = JournaledChat(
+            providers.get,
+            self.journal,
+            retry_after_cap=settings.retry_after_cap,
+            admission=admission or UNLIMITED,
+            cache=self.cache,
+            sleep=self.sleep,
+        )
         self._committer = GroupCommitter(
             store,
             lease,
@@ -215,6 +238,11 @@ class Work:
         self._send()
         await self._committer.flush()
 
+    async def flush_cache(self) -> None:
+        """Have answers in the cache before the run is seen to end: the next one may start at once."""
+        if self.cache is not None:
+            await self.cache.flush()
+
     def _take(self, events: tuple[dict[str, Any], ...]) -> tuple[list[dict[str, Any]], str | None]:
         if self._linger is not None:
             self._linger.cancel()
@@ -288,6 +316,11 @@ class Work:
             return
         raise Drained
 
+    def rest(self, task: str, resting: bool) -> None:
+        """A task only waits for somebody's answer, for hours perhaps; `on_rest` hears whether all that run do."""
+        (self._resting.add if resting else self._resting.discard)(task)
+        self.on_rest(bool(self._resting) and self.running <= self._resting)
+
     # -- what tasks read ------------------------------------------------------------------------------
     def payload(self, ref: Iterable[int]) -> Any:
         """The value behind a reference of this run."""
@@ -343,13 +376,17 @@ class Work:
         """The outputs that a task may use: of every task that is finished for sure when it starts."""
         return Outputs(self, task.name)
 
-    def calls(self, task: Task, attempt: int, item: int | None = None) -> Calls:
-        """The calls of one attempt of a task or a row."""
+    def calls(self, task: Task, attempt: int, item: int | None = None, *, again: bool | None = None) -> Calls:
+        """The calls of one attempt of a task or a row; `again`: it is not the first (default: by its number)."""
+        return self.calls_of(Calls, task, attempt, item, again=attempt > 1 if again is None else again)
+
+    def calls_of(self, kind: type[C], task: Task, attempt: int, item: int | None = None, *, again: bool) -> C:
+        """The same, with calls of another kind."""
         settings = self._models.get(task.name)
         if settings is None:
             settings = self._models[task.name] = ModelSettings(self, task)
             admit(self, task)
-        return Calls(self, task, settings, attempt=attempt, item=item)
+        return kind(self, task, settings, attempt=attempt, item=item, again=again)
 
     def prompt_task(self, task: Task) -> PromptTask:
         """The compiled prompt task. Raises TemplateFailed."""
@@ -397,8 +434,11 @@ class Work:
         self.threads.close()
         descriptors.release()
         await self._committer.close()
+        if self.cache is not None:
+            await self.cache.aclose()
         if self.budget is not None:
             await self.budget.aclose()
+        await self.mcp.aclose()
 
 
 def _placed(events: tuple[dict[str, Any], ...], refs: tuple[Ref, ...]) -> list[Mapping[str, Any]]:

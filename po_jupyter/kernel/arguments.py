@@ -19,7 +19,8 @@ _OPEN, _CLOSE = "([{", ")]}"
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """`kind`: flag, word, expression, number (at least 1), money (above 0) or name (a Python variable)."""
+    """`kind`: flag, word, expression, number (at least 1), money (above 0), name (a Python variable) or choice (of
+    what `metavar` lists; `false` is False)."""
 
     kind: str
     metavar: str = ""
@@ -120,6 +121,10 @@ def _value(name: str, option: Option, text: str, how: str) -> Any:
         if not 0 < amount < float("inf"):
             raise CellError(f"`--{name}` is an amount in USD above 0, not `{text}`\n{how}")
         return amount
+    if option.kind == "choice":
+        if text not in option.metavar.split("|"):
+            raise CellError(f"`--{name}` is {option.metavar.replace('|', ' or ')}, not `{text}`\n{how}")
+        return False if text == "false" else text
     if option.kind == "name" and not text.isidentifier():
         raise CellError(f"`--{name}` is the name of a variable, not `{text}`\n{how}")
     return text

@@ -14,6 +14,7 @@ from po_jupyter.kernel.cells import BODY_OFFSET, inline, missing_names, read_tas
 from po_jupyter.kernel.problem import CellError, Detached, RunFailed, clean
 from po_jupyter.kernel.session import Session, how_it_ended
 from po_jupyter.model.pipeline import LLM, Budget, Pipeline
+from po_jupyter.model.plain import plain
 from po_jupyter.model.violations import did_you_mean
 
 if TYPE_CHECKING:
@@ -29,10 +30,12 @@ _STARTING = {
     "budget": Option("money", "USD"),
     "limit": Option("number", "N"),
     "fresh": Option("flag"),
+    "cache": Option("choice", "false|refresh"),
+    "skip-validation": Option("flag"),
 }
 _DRY = {"dry-run": Option("flag")}
 _PIPELINE = {"run": Option("flag"), "seed": _SEED, **_STARTING, **_DRY}
-_NEEDS_RUN = ("out", "limit", "fresh")
+_NEEDS_RUN = ("out", "limit", "fresh", "cache", "skip-validation")
 _VERBS: dict[str, tuple[list[str], dict[str, Option]]] = {
     "run": (["NAME"], {"seed": _SEED, **_STARTING, **_DRY}),
     "estimate": (
@@ -102,14 +105,15 @@ class PoMagics(Magics):
         """Define a pipeline in YAML, and run it with --run.
 
         %%po_pipeline NAME [--run] [--seed EXPR] [--out VAR] [--wait] [--model REF] [--budget USD] [--limit N]
-        [--fresh] [--dry-run]
+        [--fresh] [--cache false|refresh] [--skip-validation] [--dry-run]
         """
         from po_jupyter.model.reading import line_finder, read_pipeline
 
         given = parse(line, "%%po_pipeline", ["NAME"], _PIPELINE)
         dry = bool(given.get("dry-run"))
         runs = bool(given.get("run") or given.get("wait")) and not dry
-        stray = next((name for name in _NEEDS_RUN if given.get(name) and not runs and not dry), None)
+        asked = [name for name in _NEEDS_RUN if given.get(name) is not None]
+        stray = asked[0] if asked and not runs and not dry else None
         if stray is not None:
             raise CellError(f"`--{stray}` does something only together with `--run`")
         find = line_finder(cell)
@@ -183,7 +187,8 @@ class PoMagics(Magics):
         if client is None:
             return False
         try:
-            client.validate(pipeline, seed)
+            for warning in client.validate(pipeline, seed).get("warnings", ()):
+                print(f"before it can run: {plain(warning)}")
             client.register(pipeline)
         except Unavailable:
             self.session.forget_client()
@@ -194,13 +199,17 @@ class PoMagics(Magics):
         """Say what a run would cost; nothing is started."""
         from po_jupyter.model.estimates import lines_of
 
-        for line in lines_of(self.session.client().estimate(pipeline, seed, limit=given.get("limit"))):
+        for line in lines_of(
+            self.session.client().estimate(pipeline, seed, limit=given.get("limit"), model=given.get("model"))
+        ):
             print(line)
 
     def _start(self, pipeline: Pipeline, seed: Any, given: Given) -> Run:
         run = self.session.client().submit(
-            pipeline, seed, limit=given.get("limit"), fresh=bool(given.get("fresh")), budget=given.get("budget")
-        )
+            pipeline, seed, limit=given.get("limit"), fresh=bool(given.get("fresh")), cache=given.get("cache"),
+            budget=given.get("budget"), skip_validation=bool(given.get("skip-validation")),
+            model=given.get("model"),
+        )  # fmt: skip
         return self._follow(run, given)
 
     def _follow(self, run: Run, given: Given) -> Run:

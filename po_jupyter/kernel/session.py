@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from po_jupyter.client.noticing import words_of
 from po_jupyter.errors import InvalidInput, PoError, Unavailable
 from po_jupyter.kernel.cells import TaskCell
 from po_jupyter.kernel.problem import CellError
@@ -174,6 +175,9 @@ def how_it_ended(run: RunView) -> str:
     lines = [f"run {fmt.short(run.id)} of {run.pipeline} ended {run.state}"]
     for problem in fmt.problems(run):
         lines += [problem.text, *(f"  {line}" for line in problem.hint.splitlines())]
+    for task in run.tasks:
+        lines += words_of((task.error or {}).get("details") or {})
+    lines = list(dict.fromkeys(lines))
     steps = fmt.next_steps(run)
     if steps:
         lines.append("   ".join(steps))

@@ -91,6 +91,25 @@ async def sse(response: httpx.Response) -> AsyncIterator[bytes]:
                 data, name = [], b""
 
 
+async def lines(response: httpx.Response) -> AsyncIterator[bytes]:
+    """The lines of a body of JSON lines, without their ends, however many there are. Raises ModelRefused for one
+    that is larger than an answer may be."""
+    held: list[bytes] = []
+    size = 0
+    async for piece in _decoded(response):
+        *complete, rest = piece.split(b"\n")
+        for line in complete:
+            yield b"".join([*held, line]) if held else line
+            held, size = [], 0
+        size += len(rest)
+        if size > MAX_ANSWER:
+            raise ModelRefused(f"a line of the answer is larger than {MAX_ANSWER // 1024**2} MB")
+        if rest:
+            held.append(rest)
+    if held:
+        yield b"".join(held)
+
+
 def _lines(buffer: bytes) -> tuple[list[bytes], bytes]:
     """The complete lines of a buffer, by any of the three line ends, and what is left of it."""
     if b"\r" not in buffer:
@@ -121,9 +140,9 @@ async def _decoded(response: httpx.Response) -> AsyncIterator[bytes]:
                 yield inflate.decompress(left, _STEP)
                 left = inflate.unconsumed_tail
     except zlib.error:
-        raise ModelUnavailable("the compressed answer is damaged") from None
+        raise ModelUnavailable("the compressed answer is damaged", details={"outcome": "unknown"}) from None
     if not inflate.eof:
-        raise ModelUnavailable("the compressed answer broke off")
+        raise ModelUnavailable("the compressed answer broke off", details={"outcome": "unknown"})
 
 
 def as_json(body: bytes) -> object:

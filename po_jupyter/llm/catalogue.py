@@ -17,6 +17,7 @@ from typing import Any
 
 from po_jupyter.errors import InvalidInput
 from po_jupyter.llm.providers import missing_key, problem_of, specs
+from po_jupyter.llm.providers.compatible import ALSO_CALLED
 from po_jupyter.model.violations import did_you_mean
 
 MODELS: Mapping[str, tuple[str, ...]] = {
@@ -142,6 +143,26 @@ def usable_models(
             price = per_million(ref) if prices else None
             found.append(Usable(ref, name, model, alias_of(model), not why, why, price))
     return sorted(found, key=lambda one: not one.usable)
+
+
+def listed(
+    environ: Mapping[str, str] | None = None,
+    *,
+    cli_agents: bool = False,
+    word: str | None = None,
+    provider: str | None = None,
+) -> list[dict[str, Any]]:
+    """`usable_models` as JSON: those of a provider, with `word` in their name or alias. Raises InvalidInput."""
+    if provider is not None and provider not in specs():
+        known = ALSO_CALLED.get(provider.lower())
+        guess = f"; did you mean `{known}`?" if known else did_you_mean(provider, sorted(specs()))
+        raise InvalidInput(f"no provider is called {provider!r:.60}{guess}")
+    wanted = (word or "").lower()
+    return [
+        one.to_json()
+        for one in usable_models(environ, cli_agents=cli_agents)
+        if provider in (None, one.provider) and (wanted in one.ref.lower() or wanted in one.alias)
+    ]
 
 
 def _why_not(name: str, environ: Mapping[str, str], cli_agents: bool) -> str:

@@ -15,6 +15,8 @@ __all__ = ["Api", "ChatRequest", "ChatResponse", "Effort", "Image", "Message", "
 
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 Api: TypeAlias = Literal["responses", "chat"]
+# True: read and write; "refresh": only write; False: neither. See `llm.cache`.
+CacheMode: TypeAlias = Literal["refresh"] | bool
 Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 OnText: TypeAlias = Callable[[str], None]
 
@@ -70,6 +72,7 @@ class ChatRequest:
     seed         for answers that repeat, where the provider has it (Anthropic and the Responses API do not)
     effort       how much a model that reasons should; None: the provider's own default. Models that do not
                  reason are not told
+    cache        how this call uses the cache of calls; None: as its task says. Like `timeout` no part of its name
     """
 
     model: str
@@ -85,6 +88,7 @@ class ChatRequest:
     tool_choice: str = ""
     seed: int | None = None
     effort: Effort | None = None
+    cache: CacheMode | None = field(default=None, compare=False)
     _hash: str = field(default="", init=False, compare=False, repr=False)
 
     @property
@@ -156,6 +160,7 @@ class ChatResponse:
     tool_calls  what the model wants called, in its order
     carry       what the provider wants back with this turn; `message` has it
     api         which of the provider's APIs answered, where it has several
+    limits      what the answer's headers tell of the server's limits (`llm.rate_headers`); not journaled
     """
 
     text: str
@@ -169,6 +174,7 @@ class ChatResponse:
     tool_calls: tuple[ToolCall, ...] = ()
     carry: Mapping[str, Any] | None = None
     api: str = ""
+    limits: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
 
     @property
     def message(self) -> Message:
@@ -176,7 +182,7 @@ class ChatResponse:
         return Message("assistant", self.text, tool_calls=self.tool_calls, carry=self.carry)
 
     def to_json(self) -> dict[str, Any]:
-        """What the journal keeps: every field but `replayed`."""
+        """What the journal keeps: every field but `replayed` and `limits`."""
         said: dict[str, Any] = {
             "text": self.text,
             "usage": self.usage.to_json(),

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import urllib.request
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -119,7 +119,7 @@ class Http:
                 async with self._send(target, target.pool, body, seconds) as response:
                     return Answer(response.status_code, response.headers, await read_whole(response))
         except TimeoutError:
-            raise ModelUnavailable(f"{target.name}: no answer within {seconds:g} s") from None
+            raise _unknown(f"{target.name}: no answer within {seconds:g} s") from None
 
     @asynccontextmanager
     async def stream(self, target: Target, body: bytes, *, seconds: float) -> AsyncIterator[httpx.Response]:
@@ -132,18 +132,44 @@ class Http:
             ):
                 yield response
         except TimeoutError:
-            raise ModelUnavailable(f"{target.name}: the answer did not end within {limit:g} s") from None
+            raise _unknown(f"{target.name}: the answer did not end within {limit:g} s") from None
+
+    async def fetch(
+        self, target: Target, *, method: str = "GET", body: bytes | AsyncIterable[bytes] = b"", seconds: float
+    ) -> Answer:
+        """As `post`, with any method. A large body may come in pieces; the target's headers then say its size.
+
+        Raises ModelUnavailable.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                async with self._send(target, target.pool, body, seconds, method) as response:
+                    return Answer(response.status_code, response.headers, await read_whole(response))
+        except TimeoutError:
+            raise ModelUnavailable(f"{target.name}: no answer within {seconds:g} s") from None
+
+    @asynccontextmanager
+    async def download(self, target: Target, *, seconds: float) -> AsyncIterator[httpx.Response]:
+        """Get, and hand over the response while it arrives, however long that takes: `seconds` limits each
+        silence. Raises ModelUnavailable, also from inside."""
+        async with self._send(target, target.pool, b"", seconds, "GET") as response:
+            yield response
 
     @asynccontextmanager
     async def _send(
-        self, target: Target, pool: _Pool, body: bytes, seconds: float
+        self,
+        target: Target,
+        pool: _Pool,
+        body: bytes | AsyncIterable[bytes],
+        seconds: float,
+        method: str = "POST",
     ) -> AsyncIterator[httpx.Response]:
         headers = target.headers
         if correlation := request_id.get():
             headers = headers.copy()
             headers[TO_MODELS] = correlation
         request = httpx.Request(
-            "POST",
+            method,
             target.url,
             headers=headers,
             content=body,
@@ -164,13 +190,30 @@ class Http:
             finally:
                 await response.aclose()
         except httpx.HTTPError as error:
-            raise ModelUnavailable(f"{target.name}: {_why(error, target)}") from error
+            text = f"{target.name}: {_why(error, target)}"
+            if _never_connected(error) or _never_sent(error):
+                raise ModelUnavailable(text) from error
+            raise _unknown(text) from error
 
     async def aclose(self) -> None:
         """Close every connection."""
         transports, self._transports = list(self._transports.values()), {}
         for transport in transports:
             await transport.aclose()
+
+
+def _never_connected(error: httpx.HTTPError) -> bool:
+    """Whether there was no connection. The transport's own classes do not say: to it a server that hangs up is a
+    timeout of connecting."""
+    cause = error.__cause__
+    if cause is None:
+        return isinstance(error, httpx.ConnectTimeout)
+    return isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+
+
+def _unknown(text: str) -> ModelUnavailable:
+    """The error of a request that was sent: what came of it at the server nobody knows."""
+    return ModelUnavailable(text, details={"outcome": "unknown"})
 
 
 def _pool_of(url: str) -> tuple[bool, str | None]:

@@ -52,17 +52,18 @@ class Image:
     def of(cls, given: str | bytes, mime: str = "") -> Image:
         """From bytes, a data URL (`data:image/png;base64,...`) or base64 text.
 
-        The type of bytes is seen from their beginning; base64 text needs `mime`. Raises InvalidInput.
+        The type of bytes, and of a data URL without one, is seen from their beginning; base64 text needs `mime`.
+        Raises InvalidInput.
         """
         if isinstance(given, bytes):
-            seen = next((kind for magic, kind in _MAGIC if given.startswith(magic)), "")
-            return cls(base64.b64encode(given).decode(), mime or seen)
+            data = base64.b64encode(given).decode()
+            return cls(data, mime or _seen(data))
         if given.startswith("data:"):
             head, comma, data = given.partition(",")
             kind, *words = head.removeprefix("data:").split(";")
             if not comma or "base64" not in words:
                 raise InvalidInput("a data URL of an image is data:MIME;base64,DATA")
-            return cls(data, kind)
+            return cls(data, kind or _seen(data))
         if given.startswith(("http://", "https://")):
             raise InvalidInput(
                 "an image is its content, not a URL",
@@ -78,6 +79,15 @@ class Image:
     def to_json(self) -> dict[str, str]:
         """`{mime, data}`."""
         return {"mime": self.mime, "data": self.data}
+
+
+def _seen(data: str) -> str:
+    """The type of an image by its first bytes; "" when it is none that we know, or no base64."""
+    try:
+        first = base64.b64decode(data[:16], validate=True)
+    except (binascii.Error, ValueError):
+        return ""
+    return next((kind for magic, kind in _MAGIC if first.startswith(magic)), "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,16 @@ fetched). Other makers do not: for theirs it is an estimate, and called one.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from importlib.machinery import PathFinder
 from importlib.util import find_spec, module_from_spec
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from po_jupyter.llm.chat import ChatRequest
 
 # OpenAI's rule of thumb for English ("What are tokens and how to count them?").
 CHARS_PER_TOKEN = 4
@@ -25,6 +29,17 @@ _ENCODINGS: tuple[tuple[str, str], ...] = (
 )
 
 
+# The most that one image takes. OpenAI bills at most 85 + 8 x 170 for gpt-4o, 2,833 + 8 x 5,667 for gpt-4o-mini and
+# 1,536 patches x 2.46 for the smallest ("Images and vision"), Anthropic at most 4,784 ("Vision"), Gemini 258 a
+# tile ("Image understanding"); as of 2026-11.
+_IMAGE = 5000
+_LARGE_IMAGES = ("openai:gpt-4o-mini", 48_200)
+_QUICK = 100_000  # characters
+_ready: set[str] = set()  # encodings whose tables are made
+# What Anthropic adds before tools: 313 to 530 tokens ("Tool use", pricing); the others add less.
+_WITH_TOOLS = 530
+
+
 class Count(NamedTuple):
     """A number of tokens, and whether it is exact."""
 
@@ -32,6 +47,7 @@ class Count(NamedTuple):
     exact: bool
 
 
+@lru_cache(maxsize=1024)
 def encoding_of(ref: str) -> str | None:
     """The name of a model's published encoding; None: it has none that we know."""
     provider, _, model = ref.partition(":")
@@ -47,7 +63,25 @@ def count(text: str, ref: str) -> Count:
     name = encoding_of(ref)
     if name is None:
         return Count(estimate(text), False)
-    return Count(_encoding(name).count(text.encode("utf-8", "replace").decode()), True)
+    encoding = _encoding(name)
+    tokens = sum(encoding.count(part.encode("utf-8", "replace").decode()) for part in _parts(text))
+    return Count(tokens, True)
+
+
+def _parts(text: str) -> Iterator[str]:
+    """`text` cut where no token can lie: before a space between two words. Counting holds Python's lock, so a long
+    text is counted in steps; where it has no words at all, a cut may add a token."""
+    start = 0
+    while len(text) - start > _QUICK:
+        end = start + _QUICK
+        while (end := text.rfind(" ", start + _QUICK // 2, end)) > 0:
+            if text[end - 1].isalpha() and text[end + 1].isalpha():
+                break
+        else:
+            end = start + _QUICK
+        yield text[start:end]
+        start = end
+    yield text[start:]
 
 
 def count_messages(contents: Iterable[str], ref: str) -> Count:
@@ -55,6 +89,31 @@ def count_messages(contents: Iterable[str], ref: str) -> Count:
     counted = [count(content, ref) for content in contents]
     tokens = sum(c.tokens + _PER_MESSAGE for c in counted) + _PER_REPLY
     return Count(tokens, all(c.exact for c in counted))
+
+
+def count_request(request: ChatRequest) -> tuple[int, int]:
+    """(counted, estimated) input tokens of a request: what the model's published encoding says of its text, and
+    about how many everything else is. Without such an encoding nothing is counted."""
+    given = count_messages((m.content for m in request.messages), request.model)
+    besides = [*(c.arguments for m in request.messages for c in m.tool_calls)]
+    besides += [m.carry for m in request.messages if m.carry is not None]
+    besides += [tool.to_json() for tool in request.tools]
+    if request.schema is not None:
+        besides.append(request.schema)
+    estimated = sum(estimate(json.dumps(part, ensure_ascii=False, default=str)) for part in besides)
+    if request.tools:
+        estimated += _WITH_TOOLS
+    if images := sum(len(m.images) for m in request.messages):
+        prefix, most = _LARGE_IMAGES
+        estimated += images * (most if request.model.startswith(prefix) else _IMAGE)
+    return (given.tokens, estimated) if given.exact else (0, given.tokens + estimated)
+
+
+def is_quick(size: int, ref: str) -> bool:
+    """Whether counting that many characters holds nobody up: 100,000 take 3 ms, and the first of an encoding 0.3
+    s. What is not quick belongs into a thread."""
+    name = encoding_of(ref)
+    return name is None or (name in _ready and size <= _QUICK)
 
 
 def estimate(text: str) -> int:
@@ -70,7 +129,10 @@ def estimate_messages(contents: Iterable[str]) -> int:
 
 @lru_cache(maxsize=4)
 def _encoding(name: str) -> Any:
-    return _bindings().tokenizer_for_encoding(name)
+    found = _bindings().tokenizer_for_encoding(name)
+    found.count("warm")  # the tables are made when they are first used
+    _ready.add(name)
+    return found
 
 
 @lru_cache(maxsize=1)

@@ -32,8 +32,10 @@ def lines_of(said: Mapping[str, Any]) -> list[str]:
         calls = f"{task['calls']:,} {'call' if task['calls'] == 1 else 'calls'}"
         if task["calls_max"] != task["calls"]:
             calls += f" ({task['calls_max']:,} with every re-ask)"
+        half = " · half price, within a day" if task.get("mode") == "batch" else ""
         out.append(
-            f"  {task['name']:<{width}}  {rows}{calls} · {fmt.tokens(task['input_tokens'])} in · {price}"
+            f"  {task['name']:<{width}}  {rows}{calls} · {fmt.tokens(task['input_tokens'])} in · {price}{half}"
         )
     out += [f"  not in these numbers: {what}" for what in said["unknown"]]
+    out += [f"  before it can run: {what}" for what in said.get("warnings", ())]
     return out

@@ -13,12 +13,14 @@ run.dead            {error}
 run.resumed         {from_task?, only_failed?, budget?, by, reset, clear, restart?, only?, clear_usage?}
                     tasks of `reset` are pending again; `only`: that one runs, then the run stops
 run.cancel_requested {by}
+run.held            {reason, seconds, tries}            it waited so long because the store could not be written
 worker.crashed      {error, crashes}                    consecutive crashes without a commit
 gate.opened         {message, artifacts}                (task)
 gate.decided        {decision, note, by}                (task)
 task.started        {attempt}
 task.stage          {stage, round}
-task.waiting        {reason, seconds}                   a wait that a person should see
+task.waiting        {reason, seconds, stays?}           a wait that a person should see; `stays`: until a stage
+                    begins, the task ends, or one with `reason` null says that it is over
 task.retrying       {attempt, delay, error}             the attempt failed; the next one starts after `delay` s
 task.done           {output: ref, seconds}
 task.failed         {error, seconds}
@@ -29,8 +31,15 @@ map.started         {total, stage}                      `stage` stands for all s
 map.progress        {done, failed, in_flight, reused, usage}    absolute; `usage` is what was added
 item.failed         {error}                             (task, item)
 call.retry          {attempt, delay, error, stage}
-call.done           {usage, model, seconds, stage, cached}
-call.unknown        {stage, usage}                      an intent without a response after a crash
+call.done           {usage, model, seconds, stage, cached}    `cached`: an earlier run's answer, nothing was sent
+call.unknown        {stage, usage}                      sent, and the answer lost (a crash, a timeout): sent again
+batch.prepared      {token, attempt, provider, model, group, count, rows, bytes, digest, reserved}    (task)
+                    about to be handed over to a provider; `rows` as `0-99,105`, `reserved` as [usd, tokens]
+batch.submitted     {token, id, adopted}                (task) `adopted`: found there after a crash
+batch.cancelling    {token, id}                         (task)
+batch.dropped       {token, error}                      (task) it is certain that the provider does not have it
+batch.closed        {token, id, answered, state}        (task) every answer that there is was recorded
+call.withdrawn      {stage, usage}                      given up between two tries, nothing in flight; what those used
 budget.warning      {scope, used, budget, fraction}     80 % are used; scope `run`, `day` or a task's name
 
 Ephemeral (SSE only, no offset): text {task, item?, text, round}.

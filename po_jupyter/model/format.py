@@ -51,6 +51,15 @@ def money(cost: float | None) -> str:
     return f"${cost:,.2f}"
 
 
+def bill(cost: float | None, unpriced: int = 0, unknown: int = 0) -> str:
+    """A sum with what is not in it: `$1.20 + 3 calls of unknown price + 1 call of unknown outcome`."""
+    parts = [] if cost is None and (unpriced or unknown) else [money(cost)]
+    for count, what in ((unpriced, "price"), (unknown, "outcome")):
+        if count:
+            parts.append(f"{count:,} {'call' if count == 1 else 'calls'} of unknown {what}")
+    return " + ".join(parts)
+
+
 def tokens(n: int) -> str:
     """A number of tokens: `812`, `18.2k`, `412k`, `1.23M`."""
     if n < 1000:
@@ -116,8 +125,11 @@ def spent(usage: Usage, budget_usd: float | None = None) -> list[str]:
     used = usage.input_tokens + usage.output_tokens
     if used:
         parts.append(f"{tokens(used)} {'token' if used == 1 else 'tokens'}")
-    if usage.calls or used or usage.cost:
+    if usage.calls or used or usage.cost or usage.cached_calls:
         parts.append(money(usage.cost) + (f" of {money(budget_usd)}" if budget_usd else ""))
+    if usage.cached_calls:
+        all_ = usage.calls + usage.cached_calls
+        parts.append(f"{usage.cached_calls:,} of {all_:,} {'call' if all_ == 1 else 'calls'} from the cache")
     if usage.unknown:
         calls = "1 call" if usage.unknown == 1 else f"{usage.unknown} calls"
         parts.append(f"{calls} of unknown outcome")
@@ -175,6 +187,8 @@ def _state_of(run: RunView) -> str:
         return "waiting for a decision"
     if run.state == "pending" and run.position:
         return f"queued, number {run.position}"
+    if run.waiting and run.state not in ENDED:
+        return f"{run.state}, waits for the store"
     return str(run.state)
 
 
@@ -221,6 +235,8 @@ class Problem(NamedTuple):
 def problems(run: RunView) -> Iterator[Problem]:
     """One for each failed task, one for each map with failed rows, one for a run that failed as a whole."""
     told: set[str] = set()
+    if run.waiting and run.state not in ENDED:
+        yield Problem(run.waiting, "")
     for task in run.tasks:
         if task.items is not None and task.items.failed:
             went_on = "; the run went on" if task.state == "done" else ""

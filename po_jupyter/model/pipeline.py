@@ -12,12 +12,22 @@ import json
 import re
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
+from po_jupyter.errors import InvalidInput
 from po_jupyter.model import json_schema
-from po_jupyter.model.violations import JsonObject, did_you_mean
+from po_jupyter.model.violations import HIDDEN, JsonObject, did_you_mean
 
 STAGES = (
     "ingestion",
@@ -36,6 +46,7 @@ MAX_TASKS = 1000
 
 PipelineName = Annotated[str, Field(pattern=r"^[a-z0-9-]+$", max_length=100)]
 TaskName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
+ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_./-]+$", max_length=200)]
 Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
 
 
@@ -62,7 +73,9 @@ class LLM(_Value):
     """Model settings; what a task leaves out comes from its pipeline.
 
     `model` is a model ref (`openai:gpt-5-mini`). The first system's separate `provider` and `model`
-    keys are read too. `timeout` is of one request, in seconds.
+    keys are read too. `timeout` is of one request, in seconds. `stop` are texts at which an answer ends. `seed`
+    asks for answers that repeat, and `effort` says how much a model that reasons should; providers that have
+    neither are not told.
     """
 
     model: str | None = None
@@ -71,6 +84,9 @@ class LLM(_Value):
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     timeout: Seconds | None = None
     api: Literal["responses", "chat"] | None = None
+    stop: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(max_length=16)] | None = None
+    seed: int | None = None
+    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     retry: CallRetry | None = None
 
     @model_validator(mode="before")
@@ -88,6 +104,11 @@ class LLM(_Value):
                 f"`provider` {data['provider']!r:.60} without a `model`; write model: provider:model"
             )
         return data
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _one_stop(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
 
     @field_validator("model")
     @classmethod
@@ -139,12 +160,34 @@ class Gate(_Value):
         return {} if data is True else data
 
 
-def _schema_of(value: Any) -> Any:
-    """A pydantic model or dataclass stands for its JSON Schema."""
-    if isinstance(value, type):
-        from pydantic import TypeAdapter
+class Turn(_Value):
+    """One message of a prompt that is a list: `content` is a template."""
 
-        return TypeAdapter(value).json_schema()
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+def _form(value: Any) -> str:
+    return OF_LIST if isinstance(value, list | tuple) else OF_TEXT
+
+
+# Tags of the two forms in the places of errors, where `violations_of` leaves them out.
+OF_TEXT, OF_LIST = f"{HIDDEN}text", f"{HIDDEN}list"
+PromptText = Annotated[
+    Annotated[str, Tag(OF_TEXT)] | Annotated[tuple[Turn, ...], Field(min_length=1), Tag(OF_LIST)],
+    Discriminator(_form),
+]
+
+
+def _schema_of(value: Any) -> Any:
+    """A pydantic model, dataclass or TypedDict stands for its JSON Schema."""
+    if isinstance(value, type) or get_origin(value) is not None:
+        from po_jupyter.model.shapes import shape_of
+
+        try:
+            return dict(shape_of(value).schema)
+        except InvalidInput as error:
+            raise ValueError(error.message) from None
     return value
 
 
@@ -160,7 +203,10 @@ class Task(_Value):
     With `prompt` it is a prompt task; otherwise its Python comes from `source` (the text of a
     module) or from the module that `task` (default: its name) finds. `timeout` is of one stage attempt
     of one item, in seconds. `needs` of None means: the task before it. `budget` is a limit of this task (for a
-    map: of all its rows) within that of the run.
+    map: of all its rows) within that of the run. `prompt` may also be a list of `{role, content}`. `images` are
+    templates of what is shown with its last turn: https and data: URLs, names of artifacts. `tools` are tools of
+    MCP servers, `server.tool`, called at most `max_tool_rounds` times in a row. `mode: batch` hands the rows of a
+    map over to the provider's batch API: half the price, within a day.
     """
 
     name: TaskName
@@ -169,9 +215,13 @@ class Task(_Value):
     source: str | None = None
     needs: tuple[TaskName, ...] | None = None
     system: str | None = None
-    prompt: str | None = None
+    prompt: PromptText | None = None
+    images: tuple[str, ...] = ()
+    tools: tuple[ToolName, ...] = ()
+    max_tool_rounds: Annotated[int, Field(ge=1, le=100)] = 8
     output: Annotated[JsonObject, BeforeValidator(_schema_of)] | None = None
     for_each: str | None = None
+    mode: Literal["batch"] | None = None
     max_concurrency: Annotated[int, Field(ge=1, le=1000)] = 5
     failure_threshold: Annotated[float, Field(ge=0, le=1)] = 1.0
     llm: LLM = LLM()
@@ -187,6 +237,18 @@ class Task(_Value):
     @classmethod
     def _one_need(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
+
+    @field_validator("images", "tools", mode="before")
+    @classmethod
+    def _one_of_them(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("prompt")
+    @classmethod
+    def _ends_with_the_user(cls, value: str | tuple[Turn, ...] | None) -> str | tuple[Turn, ...] | None:
+        if isinstance(value, tuple) and value[-1].role != "user":
+            raise ValueError("the last message of a prompt is the user's")
+        return value
 
     @field_validator("gate", mode="before")
     @classmethod
@@ -229,10 +291,32 @@ class Task(_Value):
     def _one_kind(self) -> Task:
         if self.prompt is not None and (self.source is not None or self.task is not None):
             raise ValueError(f"task {self.name!r} has a prompt and Python code; it can be only one of the two")
+        turns = self.prompt if isinstance(self.prompt, tuple) else ()
+        if self.system is not None and any(turn.role == "system" for turn in turns):
+            raise ValueError(f"task {self.name!r} has a `system` and a system message in its prompt")
         if self.prompt is None:
+            for field in ("images", "tools"):
+                if getattr(self, field):
+                    raise ValueError(
+                        f"task {self.name!r} has `{field}` and no `prompt`; in Python: ctx.llm.chat({field}=...)"
+                    )
             for field in ("system", "output"):
                 if getattr(self, field) is not None and self.source is None and self.task is None:
                     raise ValueError(f"task {self.name!r} has `{field}` but no `prompt`")
+        if self.mode == "batch" and self.prompt is None:
+            raise ValueError(
+                f"task {self.name!r}: `mode: batch` is for prompt tasks; what Python asks of models cannot be gathered"
+            )
+        if self.mode == "batch" and self.tools:
+            raise ValueError(
+                f"task {self.name!r}: `mode: batch` and `tools` do not go together: each use would take a batch"
+            )
+        if self.mode == "batch" and self.for_each is None:
+            raise ValueError(f"task {self.name!r}: `mode: batch` is for maps; it needs `for_each`")
+        if self.mode == "batch" and self.tools:
+            raise ValueError(
+                f"task {self.name!r}: a batch answers within a day; it cannot use `tools` meanwhile"
+            )
         return self
 
     @property

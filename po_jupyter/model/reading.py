@@ -13,8 +13,8 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from po_jupyter.errors import InvalidPipeline, Violation
-from po_jupyter.model.pipeline import LLM, Budget, CallRetry, Gate, Pipeline, Refine, Task, TaskRetry
-from po_jupyter.model.violations import dotted, violations_of
+from po_jupyter.model.pipeline import LLM, Budget, CallRetry, Gate, Pipeline, Refine, Task, TaskRetry, Turn
+from po_jupyter.model.violations import HIDDEN, dotted, violations_of
 
 Location = tuple[int | str, ...]
 Mark = tuple[int, int]
@@ -27,6 +27,7 @@ _PARTS: dict[str, tuple[type[BaseModel], str]] = {
     "budget": (Budget, "budget"),
     "refine": (Refine, "refine"),
     "gate": (Gate, "gate"),
+    "prompt": (Turn, "a message"),
 }
 
 
@@ -116,12 +117,13 @@ def _build(data: object, name: str | None, marks: Mapping[Location, Mark]) -> Pi
     try:
         pipeline = Pipeline.model_validate(data)
     except ValidationError as error:
+        places = [_seen(item) for item in error.errors()]
         for violation, item in zip(
             violations_of(error, known=known_fields, place=place), error.errors(), strict=True
         ):
-            loc = tuple(item["loc"])
-            if item["type"] == "too_short" and loc == ("tasks",) and data.get("tasks"):
-                continue  # pydantic's echo of tasks that were refused for a reason of their own
+            loc = _seen(item)
+            if item["type"] == "too_short" and any(_within(other, loc) for other in places):
+                continue  # pydantic's echo of entries that were refused for a reason of their own
             if item["type"] == "value_error" and violation.line is not None:
                 violation = violation._replace(message=violation.message.removeprefix(f"{dotted(loc)}: "))
             found.append(_nearer(violation, data, marks))
@@ -130,6 +132,15 @@ def _build(data: object, name: str | None, marks: Mapping[Location, Mark]) -> Pi
     if found:
         raise InvalidPipeline(violations=found)
     return pipeline
+
+
+def _seen(item: Mapping[str, Any]) -> Location:
+    """Where an error is, in the words of the text."""
+    return tuple(part for part in item["loc"] if not str(part).startswith(HIDDEN))
+
+
+def _within(place: Location, outer: Location) -> bool:
+    return len(place) > len(outer) and place[: len(outer)] == outer
 
 
 def _nearer(violation: Violation, data: Mapping[str, Any], marks: Mapping[Location, Mark]) -> Violation:

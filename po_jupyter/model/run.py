@@ -48,6 +48,7 @@ class TaskView(_View):
 class RunView(_View):
     """One run. `last_event` is the offset of the newest event that this view has seen (0: none).
 
+    `position` is its place in the queue; `waiting` says why it waits for the store (a full disk), in words.
     `forked_from` is `{run, from_task}` of a run that took over checkpoints of another one. `warnings` are
     budgets of which 80 % are used: `{scope, used, budget, fraction}`; scope `run`, `day` or a task.
     """
@@ -67,6 +68,7 @@ class RunView(_View):
     warnings: tuple[dict[str, Any], ...] = ()
     error: dict[str, Any] | None = None
     position: int | None = None
+    waiting: str | None = None
     last_event: int = 0
     owner: str = ""
     forked_from: dict[str, Any] | None = None

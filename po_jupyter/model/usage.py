@@ -15,6 +15,9 @@ class Usage(BaseModel):
     sum that leaves a part out would read as the whole. `unknown` counts calls whose outcome was
     lost in a crash: the provider may have billed them.
 
+    `cached_calls` were answered from the cache of an earlier run's answers; they are not in `calls` and used
+    nothing.
+
     `input_tokens` holds those read from the provider's cache (`cached_tokens`) and those written to it
     (`cache_write_tokens`), which have prices of their own; `output_tokens` holds `reasoning_tokens`.
     """
@@ -29,6 +32,7 @@ class Usage(BaseModel):
     unknown: int = 0
     reasoning_tokens: int = 0
     cache_write_tokens: int = 0
+    cached_calls: int = 0
 
     def __add__(self, other: Usage) -> Usage:
         cost = None if self.cost is None or other.cost is None else self.cost + other.cost
@@ -41,6 +45,7 @@ class Usage(BaseModel):
             unknown=self.unknown + other.unknown,
             reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
             cache_write_tokens=self.cache_write_tokens + other.cache_write_tokens,
+            cached_calls=self.cached_calls + other.cached_calls,
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -12,9 +11,11 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import AfterValidator, ValidationError
 
 from po_jupyter.errors import Violation
+from po_jupyter.model import pieces
 
 Place: TypeAlias = tuple[int | None, int | None]
 
+HIDDEN = "·"  # begins parts of a place that only pydantic knows, such as which form of a value was meant
 _SECRET = re.compile(r"token|secret|password|key$")  # never repeat what somebody typed there (P10)
 _WORDS = {
     "dict_type": "needs a mapping (`name: value`)",
@@ -36,6 +37,7 @@ _WORDS = {
 _PATTERNS = {
     r"^[a-z0-9-]+$": "may hold a-z, 0-9 and - only",
     r"^[A-Za-z0-9][A-Za-z0-9_-]*$": "may hold letters, digits, _ and - only, and starts with a letter or digit",
+    r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_./-]+$": "is written server.tool, as in the setting `mcp_servers`",
     r"^\d+\.\d+\.\d+$": "is written x.y.z, for example 1.0.0",
 }
 
@@ -60,7 +62,7 @@ def violations_of(
     """
     found: list[Violation] = []
     for item in error.errors(include_url=False, include_context=True, include_input=True):
-        loc = tuple(item["loc"])
+        loc = tuple(p for p in item["loc"] if not (isinstance(p, str) and p.startswith(HIDDEN)))
         where = dotted(loc)
         if item["type"] == "extra_forbidden":
             names, thing = known(loc[:-1]) if callable(known) else (known, what)
@@ -105,7 +107,7 @@ def dotted(loc: tuple[int | str, ...]) -> str:
 def _is_json(value: dict[str, Any]) -> dict[str, Any]:
     try:
         # The C encoder is several times faster than a walk; the walk is only for the words of the error.
-        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+        pieces.check(value)
     except (TypeError, ValueError, RecursionError):
         raise ValueError(_why_not_json(value)) from None
     return value

@@ -7,17 +7,19 @@ is not as dead as it looked is fenced out.
 from __future__ import annotations
 
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import structlog
 
 from po_jupyter.engine.decide import End, decide
-from po_jupyter.errors import PoError, WorkerCrashed
+from po_jupyter.errors import Moved, PoError, WorkerCrashed
 from po_jupyter.model.event import draft
 from po_jupyter.model.run import ENDED
 from po_jupyter.orchestrator import processes
-from po_jupyter.orchestrator.link import OVERTAKEN, STORE_FAILED
+from po_jupyter.orchestrator.held import Held
+from po_jupyter.orchestrator.link import OVERTAKEN
 from po_jupyter.orchestrator.views import Views
 from po_jupyter.store.base import Commit, Head, Store
 from po_jupyter.telemetry.logging import redactor
@@ -44,6 +46,8 @@ def settle(store: Store, views: Views, run: str) -> tuple[Literal["pending", "wa
         return "ended", head
     state = views.state(head)
     rejected = any(t.gate == "rejected" for t in state.tasks.values())
+    if (state.cancel_requested or rejected) and state.open_batches and head["state"] != "waiting":
+        return "pending", head  # a worker cancels them at their provider and keeps what is finished
     if state.cancel_requested or rejected:
         step = decide(views.pipeline(run), state)[0]
         assert isinstance(step, End)
@@ -84,12 +88,9 @@ def crashed(store: Store, views: Views, run: str, end: Exit, max_crashes: int) -
         return None
     if end.status == OVERTAKEN:
         return None
-    if end.status == STORE_FAILED:
-        log.error("the worker could not use the store", run=run, pid=end.identity["pid"])
-        return 2  # as after a second crash: wait a little, and count nothing
     lease = store.claim(run, processes.myself())
     state = views.state(store.head(run))
-    if state.cancel_requested:
+    if state.cancel_requested and not state.open_batches:
         store.commit(lease, Commit(events=[draft("run.cancelled")], state="cancelled", release=True))
         return None
     crashes = state.crashes + 1
@@ -114,6 +115,16 @@ def crashed(store: Store, views: Views, run: str, end: Exit, max_crashes: int) -
     else:
         store.commit(lease, Commit(events=events, release=True))
     return crashes
+
+
+def write_held(store: Store, run: str, held: Held) -> None:
+    """Say in the log that the run had to wait for the store. Raises StoreError when it still has to."""
+    head = store.head(run)
+    if head["state"] in ENDED:
+        return
+    said = draft("run.held", reason=held.reason, seconds=round(held.seconds, 1), tries=held.tries)
+    with suppress(Moved):  # somebody else wrote to it: it can be written
+        store.request(run, [said], after=head["n"])
 
 
 def words(end: Exit) -> str:

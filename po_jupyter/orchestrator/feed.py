@@ -16,7 +16,7 @@ _MAX_TEXTS = 256  # pieces of text that wait for one subscriber; the oldest go f
 
 
 class Note(NamedTuple):
-    """`("changed", run id)` or `("text", {run, task, item?, text, round})`."""
+    """`("changed", run id)`, `("text", {run, task, item?, text, round})` or `("held", {run, reason})`."""
 
     kind: str
     what: Any
@@ -28,14 +28,14 @@ class Subscription:
     def __init__(self, run: str | None) -> None:
         self.run = run
         self._changed: OrderedDict[str, None] = OrderedDict()
-        self._texts: list[dict[str, Any]] = []
+        self._texts: list[Note] = []
         self._ready = asyncio.Event()
 
     def _put(self, note: Note) -> None:
         if note.kind == "changed":
             self._changed[note.what] = None
         else:
-            self._texts.append(note.what)
+            self._texts.append(note)
             if len(self._texts) > _MAX_TEXTS:
                 del self._texts[0]
         self._ready.set()
@@ -48,11 +48,7 @@ class Subscription:
                     await self._ready.wait()
             except TimeoutError:
                 return None
-        note = (
-            Note("text", self._texts.pop(0))
-            if self._texts
-            else Note("changed", self._changed.popitem(last=False)[0])
-        )
+        note = self._texts.pop(0) if self._texts else Note("changed", self._changed.popitem(last=False)[0])
         if not self._texts and not self._changed:
             self._ready.clear()
         return note
@@ -96,6 +92,10 @@ class Feed:
     def text(self, run: str, note: dict[str, Any]) -> None:
         """A piece of a model's answer."""
         self._tell(run, Note("text", {"run": run, **note}))
+
+    def held(self, run: str, reason: str | None) -> None:
+        """The run waits for the store (None: it goes on), which its log cannot say."""
+        self._tell(run, Note("held", {"run": run, "reason": reason}))
 
     def _tell(self, run: str, note: Note) -> None:
         for subscription in self._subscriptions:

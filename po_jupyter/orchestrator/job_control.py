@@ -15,17 +15,17 @@ from po_jupyter.model.pipeline import Pipeline
 from po_jupyter.model.reading import check_pipeline
 from po_jupyter.model.run import RunView
 from po_jupyter.model.violations import did_you_mean
-from po_jupyter.orchestrator import artifacts, fork, submission
+from po_jupyter.orchestrator import artifacts, fork, preflight, submission
 from po_jupyter.orchestrator.asking import Asked, ask
 from po_jupyter.orchestrator.dead_letters import letter
-from po_jupyter.orchestrator.reader import Reader
+from po_jupyter.orchestrator.facilities import Facilities
 from po_jupyter.orchestrator.registry import Registry
 from po_jupyter.orchestrator.resume import gate_words, restart_plan
 from po_jupyter.store.base import Head, NewRun
 from po_jupyter.store.blobs import Blobs
 
 
-class JobControl(Reader):
+class JobControl(Facilities):
     """Restart, fork, dead letters. The rest of the orchestrator gives it a registry and wakes the workers."""
 
     _registry: Registry
@@ -37,7 +37,9 @@ class JobControl(Reader):
     async def _begin(self, head: Head, definition: Mapping[str, Any]) -> RunView:
         raise NotImplementedError
 
-    async def resume(self, run_id: str, owner: str | None, from_task: str | None = None) -> RunView:
+    async def resume(
+        self, run_id: str, owner: str | None, from_task: str | None = None, *, code_allowed: bool = True
+    ) -> RunView:
         raise NotImplementedError
 
     async def delete(self, run_id: str, owner: str | None) -> None:
@@ -53,6 +55,7 @@ class JobControl(Reader):
         *,
         only: bool = False,
         clear_usage: bool = False,
+        code_allowed: bool = True,
     ) -> RunView:
         """Do the ended run again as new attempts: all of it, `task` and what follows, or with `only` that task
         alone.
@@ -68,6 +71,7 @@ class JobControl(Reader):
         head = await self.find(run_id, owner)
 
         def words(now: Head, state: RunState) -> Asked:
+            preflight.check_code(self._views.pipeline(head["run"]), self.settings, code_allowed=code_allowed)
             todo = restart_plan(self._views.pipeline(head["run"]), state, task=task, only=only)
             gates = [draft("gate.opened", name, **gate_words(state, name)) for name in todo.ask]
             resumed = draft(
@@ -127,11 +131,13 @@ class JobControl(Reader):
         asked = submission.read(body, code_allowed=code_allowed)
         whose = owner or head["owner"]
         checked, envelope = submission.check(
-            asked, lambda name: self._registry.pipeline(name, whose), code_allowed=code_allowed
-        )
+            asked, lambda name: self._registry.pipeline(name, whose), code_allowed=code_allowed,
+            settings=self.settings,
+        )  # fmt: skip
         self.blobs.check(whose, envelope.data)
         _exists(checked, from_task, run)
-        new = submission.new_run(asked, checked, envelope, whose)
+        self._check_models(asked, checked, code_allowed)
+        new = submission.new_run(asked, checked, envelope, whose, code_allowed=code_allowed)
         kept = fork.kept(checked, state, from_task)
         copied = fork.copies(self._store, state, kept)
         directory = self.settings.data_dir / "runs"
@@ -163,11 +169,13 @@ class JobControl(Reader):
 
         return await self._do(read)
 
-    async def requeue(self, run_id: str, owner: str | None, from_task: str | None = None) -> RunView:
+    async def requeue(
+        self, run_id: str, owner: str | None, from_task: str | None = None, *, code_allowed: bool = True
+    ) -> RunView:
         """Try a dead run again, from `from_task` on if given; its finished work is kept. Conflict when it is
         not dead."""
         head = await self._dead(run_id, owner)
-        return await self.resume(head["run"], owner, from_task=from_task)
+        return await self.resume(head["run"], owner, from_task=from_task, code_allowed=code_allowed)
 
     async def discard(self, run_id: str, owner: str | None) -> None:
         """Remove a dead run with all that is its own. Conflict when it is not dead."""

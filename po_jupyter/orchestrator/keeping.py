@@ -13,8 +13,10 @@ import structlog
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import PoError
+from po_jupyter.orchestrator import call_cache
 from po_jupyter.orchestrator.audit import AuditLog
 from po_jupyter.orchestrator.feed import Feed
+from po_jupyter.orchestrator.keys import Keys
 from po_jupyter.orchestrator.pipeline_files import PipelineFiles
 from po_jupyter.orchestrator.registry import Registry
 from po_jupyter.orchestrator.retention import DAY, Doomed, Policy, Retention, policy_of
@@ -45,6 +47,7 @@ class Keeping:
         audit: AuditLog,
         run_off_loop: Callable[..., Awaitable[Any]],
         created: Callable[[NewRun, Head, bool], Awaitable[None]],
+        keys: Keys | None = None,
     ) -> None:
         self._settings = settings
         self._feed = feed
@@ -61,7 +64,7 @@ class Keeping:
             from po_jupyter.orchestrator.inbox import Inbox
             from po_jupyter.orchestrator.seed_folder import Folder
 
-            folder = Folder(settings, store, registry, owner=own_owner(), pipelines=self._pipelines)
+            folder = Folder(settings, store, registry, owner=own_owner(), pipelines=self._pipelines, keys=keys)
             self._inbox = Inbox(
                 folder, settings, feed=feed, audit=audit, run_off_loop=run_off_loop, created=created
             )
@@ -105,6 +108,7 @@ class Keeping:
                 )  # fmt: skip
             except PoError as error:
                 log.error("the runs were not cleaned", error=error.message)
+            await self._do(call_cache.tend, self._settings)
             await asyncio.sleep(self._settings.retention_every * DAY)
 
 
@@ -130,6 +134,8 @@ async def clean(
     doomed = await run_off_loop(partial(retention.plan, policy, owner=owner))
     gone: list[Doomed] = []
     more = False
+    if not dry_run:
+        await run_off_loop(partial(retention.count, doomed))
     for one in doomed if not dry_run else ():
         if time.monotonic() > until:
             more = True

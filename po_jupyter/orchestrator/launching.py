@@ -20,7 +20,7 @@ from tenacity import (
 from po_jupyter.config import Settings
 from po_jupyter.errors import SpawnFailed, VersionMismatch
 from po_jupyter.orchestrator import processes
-from po_jupyter.orchestrator.environment import worker_environment
+from po_jupyter.orchestrator.keys import Keys
 from po_jupyter.orchestrator.zygotes import Exited, Zygotes
 from po_jupyter.store.base import Head
 
@@ -53,8 +53,9 @@ def silence_of(definition: Mapping[str, Any], settings: Settings) -> float:
 class Launcher:
     """Starts workers for one supervisor. `shards` is the store's number of them."""
 
-    def __init__(self, settings: Settings, zygotes: Zygotes, address: Path, shards: int) -> None:
+    def __init__(self, settings: Settings, zygotes: Zygotes, address: Path, shards: int, keys: Keys) -> None:
         self._settings = settings
+        self._keys = keys
         self._zygotes = zygotes
         self._common = {
             "settings": settings.model_dump(mode="json", exclude={"auth_token", "log_remote_token"}),
@@ -86,6 +87,7 @@ class Launcher:
 
     async def _spawn(self, run: str, launch: Launch, on_exit: Exited, watched: bool) -> processes.Identity:
         zygote = await self._zygotes.get(launch.interpreter)
+        environ, _ = await asyncio.to_thread(self._keys.environment, self._settings.inherited)
         request = {
             **self._common,
             "run": run,
@@ -93,7 +95,7 @@ class Launcher:
             "watched": watched,
             "cwd": launch.cwd,
             "log": str(self._settings.data_dir / "runs" / run / "worker.log"),
-            "env": worker_environment(self._settings.worker_env),
+            "env": environ,
         }
         spawning = asyncio.ensure_future(zygote.spawn(request, on_exit))
         try:

@@ -1,10 +1,11 @@
 """The wire between the orchestrator and its workers: JSON lines over a Unix socket of this user's own.
 
     worker → orchestrator   hello {run, pid, created, fence}   beat   committed {n, offset, state}   text {...}
-                            need {id, what, model}   bye {state}
-    orchestrator → worker   welcome {watched}   beat   look   cancel   drain   stop   watched {on}
-                            progress {id, text}   answer {id, ...}
-    another server          poke {run}  →  ok
+                            need {id, what, model}   rest {on}   bye {state}
+                            failed {message, hint} (of the store)   rate.… (see `rate_limits`)
+    orchestrator → worker   welcome {watched, rates}   beat   look   cancel   drain   stop   watched {on}
+                            progress {id, text}   answer {id, ...}   rate.…
+    another server          poke {run?}  →  ok {load}
 
 Everything said here is a hint (P1): the store has the truth, and a line that is lost loses nothing.
 """
@@ -108,18 +109,19 @@ async def connect(address: Path) -> Channel:
     return Channel(reader, writer)
 
 
-async def poke(address: Path, run: str, patience: float = 2.0) -> bool:
-    """Ask the orchestrator that holds the store to look at a run; False when nobody answered."""
+async def poke(address: Path, run: str | None, patience: float = 2.0) -> Message | None:
+    """Ask the orchestrator that holds the store to look at a run, and what it has to do (`Supervisor.load`);
+    None when nobody answered."""
     try:
         async with asyncio.timeout(patience):
             channel = await connect(address)
             try:
                 channel.send("poke", run=run)
-                return await channel.receive() is not None
+                return await channel.receive()
             finally:
                 await channel.close()
     except (OSError, TimeoutError):
-        return False
+        return None
 
 
 class Listener:

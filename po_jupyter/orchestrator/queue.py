@@ -39,6 +39,10 @@ class RunQueue:
         self._positions = {}
         return run
 
+    def positions(self, most: int) -> dict[str, int]:
+        """The places of the first so many runs."""
+        return {run: place for place, run in enumerate(self._sorted()[:most], 1)}
+
     def position(self, run: str) -> int | None:
         """The place of a queued run, 1 is next."""
         if run not in self._keys:

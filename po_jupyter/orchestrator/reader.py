@@ -17,6 +17,7 @@ from po_jupyter.config import Settings
 from po_jupyter.errors import Conflict, InvalidInput, NotFound
 from po_jupyter.model.run import RunView
 from po_jupyter.orchestrator import artifacts, log_files
+from po_jupyter.orchestrator.recovery import Following
 from po_jupyter.orchestrator.views import Views
 from po_jupyter.orchestrator.workers import Supervisor
 from po_jupyter.store.base import Head, Store
@@ -34,6 +35,7 @@ class Reader:
     _store: Store
     _views: Views
     _supervisor: Supervisor | None
+    _following: Following | None
 
     _threads: ThreadPoolExecutor
 
@@ -81,11 +83,20 @@ class Reader:
 
     async def _view(self, head: Head, *, whole_seed: bool = True) -> RunView:
         return await self._do(
-            self._views.view, head, position=self._position(head["run"]), whole_seed=whole_seed
-        )
+            self._views.view, head, position=self._position(head["run"]), waiting=self._held(head["run"]),
+            whole_seed=whole_seed,
+        )  # fmt: skip
 
     def _position(self, run: str) -> int | None:
-        return self._supervisor.queue.position(run) if self._supervisor is not None else None
+        if self._supervisor is not None:
+            return self._supervisor.queue.position(run)
+        return self._following.load["positions"].get(run) if self._following is not None else None
+
+    def _held(self, run: str) -> str | None:
+        if self._supervisor is not None:
+            held = self._supervisor.held.get(run)
+            return str(held) if held is not None and not held.trying else None
+        return self._following.load["held"].get(run) if self._following is not None else None
 
     async def list(
         self,
@@ -104,7 +115,8 @@ class Reader:
             views = []
             for head in page.heads:
                 with contextlib.suppress(NotFound):  # deleted since
-                    views.append(self._views.view(head, position=self._position(head["run"])))
+                    run = head["run"]
+                    views.append(self._views.view(head, position=self._position(run), waiting=self._held(run)))
             return views, page.next
 
         return await self._do(read)

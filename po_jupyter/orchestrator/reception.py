@@ -11,6 +11,7 @@ import structlog
 from po_jupyter.errors import PoError
 from po_jupyter.orchestrator.feed import Feed
 from po_jupyter.orchestrator.link import Channel, Message
+from po_jupyter.orchestrator.rate_limits import RateLimits
 from po_jupyter.orchestrator.workers import Supervisor, Worker
 from po_jupyter.store.base import Head, Store
 
@@ -20,7 +21,8 @@ _LINGER = 3.0  # s that a worker may take to exit after its last word
 
 
 class Reception:
-    """Talks to the workers of one supervisor. `need` answers what a worker asks for."""
+    """Talks to the workers of one supervisor. `need` answers what a worker asks for, `rates` lets its calls
+    go."""
 
     def __init__(
         self,
@@ -30,19 +32,22 @@ class Reception:
         *,
         run_off_loop: Callable[..., Awaitable[Any]],
         need: Callable[[Message, Callable[[str], None]], Awaitable[Message]],
+        rates: RateLimits,
     ) -> None:
         self._supervisor = supervisor
         self._store = store
         self._feed = feed
         self._do = run_off_loop
         self._need = need
+        self._rates = rates
         feed.on_interest = self._tell_interest
 
     async def serve(self, channel: Channel, first: Message) -> None:
         """One connection, from its first message to its end."""
         if first["op"] == "poke":
-            await self._supervisor.attend(str(first.get("run")))
-            channel.send("ok")
+            if first.get("run") is not None:
+                await self._supervisor.attend(str(first["run"]))
+            channel.send("ok", load=self._supervisor.load())
             await channel.drain()
         elif first["op"] == "hello":
             await self._worker(channel, first)
@@ -56,10 +61,14 @@ class Reception:
         adopted = worker.channel is None and not worker.ours
         worker.channel = channel
         worker.heard = time.monotonic()
-        channel.send("welcome", watched=self._feed.watched(worker.run))
+        rates = self._rates.join(worker.run, channel)
+        channel.send("welcome", watched=self._feed.watched(worker.run), rates=rates)
         self._supervisor.go(self._supervisor.connected(worker, adopted=adopted), f"connected {worker.run}")
-        while (message := await channel.receive()) is not None:
-            self._heard(worker, message)
+        try:
+            while (message := await channel.receive()) is not None:
+                self._heard(worker, message)
+        finally:
+            self._rates.leave(worker.run, channel)
         if worker.channel is channel:
             worker.channel = None
 
@@ -90,11 +99,19 @@ class Reception:
                 if worker.channel is not None:
                     worker.channel.send("beat")
             case "committed":
+                self._supervisor.wrote(worker.run)
                 self._feed.changed(worker.run)
             case "text":
                 self._feed.text(worker.run, {k: v for k, v in message.items() if k != "op"})
             case "need":
                 self._supervisor.go(self._answer(worker, message), "need")
+            case "rest":
+                worker.resting = bool(message.get("on"))
+                self._supervisor.pump()
+            case op if op.startswith("rate."):
+                self._rates.heard(worker.run, message)
+            case "failed":
+                worker.failure = (str(message.get("message"))[:500], str(message.get("hint") or "")[:500])
             case "bye":
                 worker.bye = str(message.get("state"))
                 self._feed.changed(worker.run)

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import structlog
 
 from po_jupyter.errors import NotFound, PoError, StoreError
+from po_jupyter.orchestrator import link
 from po_jupyter.orchestrator.feed import Feed
+from po_jupyter.orchestrator.queue import RunQueue
 from po_jupyter.orchestrator.workers import Supervisor
 from po_jupyter.store.base import Head, Store
 
@@ -18,6 +21,7 @@ log = structlog.get_logger("po_jupyter.recovery")
 
 _LOOK = 0.25  # s between looks at the heads while somebody listens
 _COUNT = 5.0  # s between counts of live runs
+_ASK = 1.0  # s between questions to the holder: what it has to do
 
 
 async def recover(store: Store, supervisor: Supervisor, run_off_loop: Callable[..., Awaitable[Any]]) -> int:
@@ -60,10 +64,18 @@ async def sweep(
 
 
 class Following:
-    """The eyes of a server that does not hold the store: looks at the heads while somebody listens."""
+    """The eyes of a server that does not hold the store: looks at the heads while somebody listens, and asks the
+    holder what it has to do.
 
-    def __init__(self, store: Store, feed: Feed, run_off_loop: Callable[..., Awaitable[Any]]) -> None:
+    `load` is what `Supervisor.load` said there a moment ago; what the store says of it while nobody answers.
+    """
+
+    def __init__(
+        self, store: Store, feed: Feed, run_off_loop: Callable[..., Awaitable[Any]], address: Path
+    ) -> None:
         self.live = 0
+        self.load: dict[str, Any] = {"running": None, "queued": None, "positions": {}, "held": {}}
+        self._address = address
         self._store = store
         self._feed = feed
         self._do = run_off_loop
@@ -80,12 +92,38 @@ class Following:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
+    async def poke(self, run: str | None) -> bool:
+        """Have the holder look at a run; whether somebody answered. What it says of its load is kept."""
+        answer = await link.poke(self._address, run)
+        load = (answer or {}).get("load")
+        if isinstance(load, dict) and load.keys() >= self.load.keys():
+            held = self.load["held"]
+            self.load = load
+            for name in held.keys() ^ load["held"].keys():
+                self._feed.held(name, load["held"].get(name))
+                self._feed.changed(name)
+        return answer is not None
+
+    async def _ask(self) -> None:
+        if await self.poke(None):
+            return
+        heads: list[Head] = await self._do(self._store.active)
+        queue = RunQueue()
+        for head in heads:
+            if head["state"] == "pending" or (head["state"] == "running" and head["holder"] is None):
+                queue.add(head)
+        running = sum(h["state"] == "running" and h["holder"] is not None for h in heads)
+        self.load = {"running": running, "queued": len(queue), "positions": queue.positions(1000), "held": {}}
+
     async def _look(self) -> None:
         loop = asyncio.get_running_loop()
-        counted = -_COUNT
+        counted, asked = -_COUNT, -_ASK
         while True:
             interests = self._feed.interests()
             try:
+                if loop.time() - asked >= _ASK:
+                    await self._ask()
+                    asked = loop.time()
                 if loop.time() - counted >= _COUNT:
                     heads: list[Head] = await self._do(self._store.active)
                     self.live = sum(h["state"] != "waiting" for h in heads)

@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +23,8 @@ import structlog
 from po_jupyter.config import Settings
 from po_jupyter.errors import Conflict, NotFound
 from po_jupyter.model.run import ENDED
+from po_jupyter.orchestrator.call_cache import directory
+from po_jupyter.orchestrator.daily import DailyUsage
 from po_jupyter.orchestrator.views import Views
 from po_jupyter.store.base import Head, Store
 
@@ -66,6 +68,7 @@ class Retention:
         self._data_dir = settings.data_dir
         self._store = store
         self._views = views
+        self._daily = DailyUsage(store)
 
     def plan(self, policy: Policy, *, owner: str | None = None, at: float | None = None) -> list[Doomed]:
         """What `policy` would delete of `owner` (None: everybody's), oldest first. `at` is now, in seconds."""
@@ -109,12 +112,22 @@ class Retention:
             rows = 0
         return rows + tree_bytes(self._data_dir / "runs" / run)
 
+    def count(self, doomed: Iterable[Doomed]) -> None:
+        """Have all that these runs used counted, in few writes: `delete` would do it one by one."""
+        heads = []
+        for one in doomed:
+            with suppress(NotFound):
+                heads.append(self._store.head(one.run))
+        with suppress(Conflict):
+            self._daily.count(heads)
+
     def delete(self, doomed: Doomed) -> bool:
         """Delete the run unless it has changed since it was planned; False then."""
         try:
             head = self._store.head(doomed.run)
             if head["updated_at"] != doomed.ended_at:
                 return False
+            self._daily.count([head])
             self._store.delete_run(doomed.run)
         except (NotFound, Conflict):
             return False
@@ -169,7 +182,7 @@ class Retention:
         return max(0, before - tree_bytes(self._data_dir / "store"))
 
     def used(self, owner: str | None = None) -> dict[str, Any]:
-        """Bytes: `{runs: {bytes, states: {state: {runs, bytes}}}, store, files, blobs, logs, free}`.
+        """Bytes: `{runs: {bytes, states: {state: {runs, bytes}}}, store, files, blobs, cache, logs, free}`.
 
         `runs` are the runs of `owner` (None: everybody's) by state; the rest is of the whole data directory.
         """
@@ -190,6 +203,7 @@ class Retention:
             "store": tree_bytes(folder / "store"),
             "files": tree_bytes(folder / "runs"),
             "blobs": tree_bytes(folder / "blobs"),
+            "cache": tree_bytes(directory(folder)),
             "logs": tree_bytes(folder / "logs") + tree_bytes(folder / "audit"),
             "free": shutil.disk_usage(folder).free if folder.exists() else None,
         }

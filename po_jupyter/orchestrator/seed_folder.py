@@ -19,7 +19,8 @@ from po_jupyter.errors import InvalidSeed, NotFound, PoError, StoreError, Unavai
 from po_jupyter.model.event import now
 from po_jupyter.model.pipeline import Pipeline
 from po_jupyter.model.run import ENDED
-from po_jupyter.orchestrator import intake, seedfile, submission
+from po_jupyter.orchestrator import intake, preflight, seedfile, submission
+from po_jupyter.orchestrator.keys import Keys
 from po_jupyter.orchestrator.pipeline_files import PipelineFiles
 from po_jupyter.orchestrator.registry import Registry
 from po_jupyter.orchestrator.seedzip import SeedZip
@@ -50,8 +51,9 @@ class Folder:
 
     def __init__(
         self, settings: Settings, store: Store, registry: Registry, *, owner: str,
-        pipelines: PipelineFiles | None = None,
+        pipelines: PipelineFiles | None = None, keys: Keys | None = None,
     ) -> None:  # fmt: skip
+        self._keys = keys or Keys(settings.data_dir)
         assert settings.inbox_dir is not None
         self.root = settings.inbox_dir
         self.places = intake.Places(
@@ -179,13 +181,19 @@ class Folder:
             raise InvalidSeed("the seed cannot be used:", violations=found)
         cwd = str(self._pipelines.project) if self._pipelines is not None else None
         asked = submission.Submission(seed=value, cwd=cwd)
-        pipeline, seed = submission.check(asked, self._registered, code_allowed=True)
+        pipeline, seed = submission.check(asked, self._registered, code_allowed=True, settings=self._settings)
         Blobs(self._settings.data_dir).check(self._owner, seed.data)
         key = hashlib.sha256(json.dumps([name, *stamp, content]).encode()).hexdigest()
         # Not the wall clock: after a crash the same file must be planned as the same run.
         at = min(changed // 1_000_000, time.time_ns() // 1_000_000)
         new = submission.new_run(asked, pipeline, seed, self._owner)
-        return new._replace(run=f"{at:012x}{key[:10]}", idempotency_key=f"inbox:{key}", request_hash=key)
+        new = new._replace(run=f"{at:012x}{key[:10]}", idempotency_key=f"inbox:{key}", request_hash=key)
+        try:
+            self._store.head(new.run)  # a crash came in between: it runs already, whatever became of the keys
+        except NotFound:
+            if not self._settings.skip_validation:
+                preflight.check(pipeline, self._settings, self._keys)
+        return new
 
     def _registered(self, name: str) -> Pipeline:
         try:

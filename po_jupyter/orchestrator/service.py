@@ -15,18 +15,22 @@ import structlog
 from po_jupyter.config import Settings
 from po_jupyter.engine.state import RunState, fold
 from po_jupyter.errors import Conflict, InvalidInput
+from po_jupyter.llm.pricing import use_prices
 from po_jupyter.model.event import draft
 from po_jupyter.model.pipeline import RunBudget
 from po_jupyter.model.reading import check_pipeline, read_pipeline
 from po_jupyter.model.run import ENDED, RunView
-from po_jupyter.orchestrator import link, submission
+from po_jupyter.orchestrator import call_cache, link, preflight, submission
 from po_jupyter.orchestrator.asking import Asked, ask
 from po_jupyter.orchestrator.audit import AuditLog
+from po_jupyter.orchestrator.daily import DailyUsage
 from po_jupyter.orchestrator.feed import Feed
 from po_jupyter.orchestrator.job_control import JobControl
 from po_jupyter.orchestrator.keeping import Keeping, clean
+from po_jupyter.orchestrator.keys import Keys
 from po_jupyter.orchestrator.lease import OrchestratorLease
 from po_jupyter.orchestrator.local_models import LocalModels
+from po_jupyter.orchestrator.rate_limits import RateLimits, check_names
 from po_jupyter.orchestrator.reception import Reception
 from po_jupyter.orchestrator.recovery import Following, recover, sweep
 from po_jupyter.orchestrator.registry import Registry
@@ -59,6 +63,7 @@ class Orchestrator(JobControl):
         self.settings = settings
         self.feed = Feed()
         self.blobs = Blobs(settings.data_dir)
+        self._keys = Keys(settings.data_dir)
         self._given_store = store
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="po-orchestrator")
         self._ready = False
@@ -68,8 +73,10 @@ class Orchestrator(JobControl):
     # -- life -----------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Open the store, take the lease when it is free, recover. Raises StoreUnusable."""
+        """Open the store, take the lease when it is free, recover. Raises StoreUnusable, InvalidSettings."""
         settings = self.settings
+        check_names(settings)
+        use_prices(settings.prices)
         self._address = link.address_of(settings.data_dir)
         self._store = self._given_store if self._given_store is not None else await self._do(self._open)
         await self._do(self.blobs.sweep)
@@ -78,10 +85,12 @@ class Orchestrator(JobControl):
         self._zygotes = Zygotes(settings.data_dir / "logs")
         self._models = LocalModels(settings)
         self._retention = Retention(settings, self._store, self._views)
+        self._daily = DailyUsage(self._store)
         self._audit = AuditLog(settings.data_dir / "audit")
         self._keeping: Keeping | None = None
         self._supervisor: Supervisor | None = None
         self._listener: link.Listener | None = None
+        self._rates: RateLimits | None = None
         self._holding: list[asyncio.Task[Any]] = []
         self._following: Following | None = None
         self._lease = OrchestratorLease(
@@ -128,10 +137,14 @@ class Orchestrator(JobControl):
             self._following = None
         supervisor = Supervisor(
             self.settings, self._store, self._views, self.feed, self._zygotes,
-            address=self._address, run_off_loop=self._do,
+            address=self._address, run_off_loop=self._do, keys=self._keys,
         )  # fmt: skip
         self._supervisor = supervisor
-        reception = Reception(supervisor, self._store, self.feed, run_off_loop=self._do, need=self._models.need)
+        self._rates = RateLimits(self.settings)
+        reception = Reception(
+            supervisor, self._store, self.feed,
+            run_off_loop=self._do, need=self._models.need, rates=self._rates,
+        )  # fmt: skip
         self._listener = link.Listener(self._address, reception.serve)
         await self._listener.start()
         self._holding = [
@@ -143,13 +156,14 @@ class Orchestrator(JobControl):
         self._holding.append(asyncio.create_task(looking, name="sweep"))
         self._keeping = Keeping(
             self.settings, self._store, self._registry, self._views, self.feed,
-            audit=self._audit, run_off_loop=self._do, created=self._taken_in,
+            audit=self._audit, run_off_loop=self._do, created=self._taken_in, keys=self._keys,
         )  # fmt: skip
         await self._keeping.start()
 
     async def _warm_up(self) -> None:
         with contextlib.suppress(Exception):  # the first run says what is wrong with it
             await self._zygotes.get(None)
+        await self._do(call_cache.tend, self.settings)
 
     async def _lost(self) -> None:
         # The workers live on: they look for whoever holds the lease now.
@@ -170,9 +184,12 @@ class Orchestrator(JobControl):
         listener, self._listener = self._listener, None
         if listener is not None:
             await listener.close()
+        rates, self._rates = self._rates, None
+        if rates is not None:
+            rates.close()
 
     def _follow(self) -> None:
-        self._following = Following(self._store, self.feed, self._do)
+        self._following = Following(self._store, self.feed, self._do, self._address)
         self._following.start()
 
     def ready(self) -> dict[str, Any]:
@@ -195,18 +212,23 @@ class Orchestrator(JobControl):
             },
             "data_dir": str(self.settings.data_dir),
             "inbox_dir": str(self.settings.inbox_dir) if self.settings.inbox_dir is not None else None,
-            "limits": {"running": self.settings.max_running},
+            "limits": {
+                "running": self.settings.max_running,
+                "rates": self._rates.known() if self._ready and self._rates is not None else None,
+            },
             "runs": self.load(),
             "providers": sorted(specs()),
             "python": sys.version.split()[0],
         }
 
     def load(self) -> dict[str, int | None]:
-        """`{running, queued}`: runs that have a worker, and runs that wait for one (B14). None when another
-        server knows."""
-        if not self._ready or self._supervisor is None:
+        """`{running, queued}`: runs that have a worker, and runs that wait for one (B14). Of the server that
+        holds the store, as it said a moment ago, when this one does not; None before that."""
+        if self._ready and self._supervisor is not None:
+            return {"running": self._supervisor.busy(), "queued": len(self._supervisor.queue)}
+        if not self._ready or self._following is None:
             return {"running": None, "queued": None}
-        return {"running": self._supervisor.busy(), "queued": len(self._supervisor.queue)}
+        return {name: self._following.load[name] for name in ("running", "queued")}
 
     def live_runs(self) -> int:
         """Runs at work or queued: what keeps a server from being idle."""
@@ -226,6 +248,9 @@ class Orchestrator(JobControl):
         Raises InvalidInput with every violation, NotFound (a registered pipeline), Forbidden, VersionMismatch,
         Conflict (the idempotency key was used with another body). Nothing is stored then.
         """
+        again = await self._do(submission.redeemed, self._store, body, owner)
+        if again is not None:
+            return await self._view(again), False
         asked = await self._do(submission.read, body, code_allowed=code_allowed)
         if asked.interpreter is not None:
             await self._zygotes.get(asked.interpreter)
@@ -251,10 +276,12 @@ class Orchestrator(JobControl):
         self, asked: submission.Submission, owner: str, code_allowed: bool
     ) -> tuple[NewRun, Head, bool]:
         pipeline, seed = submission.check(
-            asked, lambda name: self._registry.pipeline(name, owner), code_allowed=code_allowed
-        )
+            asked, lambda name: self._registry.pipeline(name, owner), code_allowed=code_allowed,
+            settings=self.settings,
+        )  # fmt: skip
         self.blobs.check(owner, seed.data)
-        new = submission.new_run(asked, pipeline, seed, owner)
+        self._check_models(asked, pipeline, code_allowed)
+        new = submission.new_run(asked, pipeline, seed, owner, code_allowed=code_allowed)
         head, created = self._store.create_run(new)
         if created:
             state = fold(RunState(head["run"]), [{**e, "offset": i} for i, e in enumerate(new.events, 1)])
@@ -276,11 +303,15 @@ class Orchestrator(JobControl):
         from po_jupyter.engine.estimate import estimate_run
 
         pipeline, seed = submission.check(
-            asked, lambda name: self._registry.pipeline(name, owner), code_allowed=code_allowed
-        )
+            asked, lambda name: self._registry.pipeline(name, owner), code_allowed=code_allowed,
+            settings=self.settings,
+        )  # fmt: skip
         self.blobs.check(owner, seed.data)
         data = self.blobs.with_rows(owner, seed.data)
-        return estimate_run(pipeline, seed, data, settings=self.settings, limit=asked.options.limit)
+        said = estimate_run(
+            pipeline, seed, data, settings=self.settings, limit=asked.options.limit, model=asked.options.model
+        )
+        return {**said, "warnings": self._warnings(pipeline, asked.options)}
 
     def _validate(self, body: dict[str, Any], owner: str) -> dict[str, Any]:
         if set(body) - {"pipeline", "seed"}:
@@ -288,8 +319,9 @@ class Orchestrator(JobControl):
         if body.get("seed") is not None:
             asked = submission.Submission(pipeline=body.get("pipeline"), seed=body["seed"])
             pipeline, seed = submission.check(
-                asked, lambda n: self._registry.pipeline(n, owner), code_allowed=True, modules=False
-            )
+                asked, lambda n: self._registry.pipeline(n, owner), code_allowed=True, modules=False,
+                settings=self.settings,
+            )  # fmt: skip
             self.blobs.check(owner, seed.data)
         else:
             wanted = body.get("pipeline")
@@ -299,8 +331,14 @@ class Orchestrator(JobControl):
                 pipeline = check_pipeline(wanted)
             from po_jupyter.engine.check import check as check_engine
 
-            check_engine(pipeline, None)
-        return {"ok": True, "pipeline": {**pipeline.to_json(), "revision": pipeline.revision}, "warnings": []}
+            check_engine(
+                pipeline, None, default_model=self.settings.default_model, servers=self.settings.mcp_servers
+            )
+        return {
+            "ok": True,
+            "pipeline": {**pipeline.to_json(), "revision": pipeline.revision},
+            "warnings": self._warnings(pipeline),
+        }
 
     # -- files of rows --------------------------------------------------------------------------
 
@@ -356,6 +394,8 @@ class Orchestrator(JobControl):
         from_task: str | None = None,
         only_failed: bool = False,
         budget: dict[str, Any] | None = None,
+        *,
+        code_allowed: bool = True,
     ) -> RunView:
         """Make what failed pending again (with `from_task` that task and everything after it too) and go on.
 
@@ -375,6 +415,7 @@ class Orchestrator(JobControl):
         head = await self.find(run_id, owner)
 
         def words(now: Head, state: RunState) -> Asked:
+            preflight.check_code(self._views.pipeline(head["run"]), self.settings, code_allowed=code_allowed)
             if budget:
                 submission.check_tasks(wanted, self._views.pipeline(head["run"]))
             todo = plan(self._views.pipeline(head["run"]), state, from_task=from_task, only_failed=only_failed)
@@ -412,6 +453,7 @@ class Orchestrator(JobControl):
         head = await self.find(run_id, owner)
 
         def remove() -> None:
+            self._daily.count([head])
             self._store.delete_run(head["run"])
             remove_run_dir(self.settings.data_dir, head["run"])
             self._views.forget(head["run"])
@@ -426,12 +468,22 @@ class Orchestrator(JobControl):
         dry_run: bool = False,
         older_than: float | None = None,
         states: Sequence[str] = (),
+        cache: bool = False,
     ) -> dict[str, Any]:
-        """Delete old runs; answers as `keeping.clean` does.
+        """Delete old runs; answers as `keeping.clean` does. With `cache` the cached answers of models instead, and
+        `cache: {answers, bytes}` says how many.
 
         With `older_than` (days): the `states` given, or else only finished ones. Without: what the settings of
         retention say. Only ended runs are ever deleted; `dry_run` deletes nothing.
         """
+        if cache:
+            if older_than is not None or states:
+                raise InvalidInput(
+                    "`cache` is about answers, `older_than` and `states` are about runs",
+                    hint="Clean one after the other.",
+                )
+            gone = await self._do(call_cache.clear, self.settings, owner, dry_run=dry_run)
+            return {**call_cache.no_runs(dry_run), "cache": gone}
         policy = policy_of(self.settings)._replace(max_bytes=0)
         if older_than is not None:
             policy = Policy(dict.fromkeys(states or ("done",), older_than))
@@ -442,9 +494,11 @@ class Orchestrator(JobControl):
             by=owner or "admin", owner=owner, dry_run=dry_run, patience=_PATIENCE,
         )  # fmt: skip
 
-    async def usage(self, owner: str | None) -> dict[str, Any]:
-        """The room that runs take on the disk: `{disk: ...}` as `Retention.used` says it."""
-        return {"disk": await self._do(self._retention.used, owner)}
+    async def usage(self, owner: str | None, *, days: int = 30) -> dict[str, Any]:
+        """What calls used in the last `days` days and the room that runs take: `{days, total, owners?, disk}` as
+        `DailyUsage.report` and `Retention.used` say it."""
+        used = await self._do(self._daily.report, owner, days)
+        return {**used, "disk": await self._do(self._retention.used, owner)}
 
     async def _changed(self, run: str) -> RunView:
         self.feed.changed(run)
@@ -456,5 +510,7 @@ class Orchestrator(JobControl):
 
     async def _nudge(self, run: str) -> None:
         """Tell the holder; when it does not hear, the next one finds the run in the store."""
-        if not await link.poke(self._address, run):
+        following = self._following
+        heard = await (following.poke(run) if following is not None else link.poke(self._address, run))
+        if not heard:
             log.warning("no orchestrator answers; the run starts when one does", run=run)

@@ -3,34 +3,48 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import secrets
 import time
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from po_jupyter.config import Settings
 from po_jupyter.engine.python_task import module_of
 from po_jupyter.errors import Forbidden, InvalidInput, InvalidPipeline, InvalidSeed, PoError, Violation
+from po_jupyter.llm.providers import problem_of as model_problem
 from po_jupyter.model.event import draft
+from po_jupyter.model.pieces import pieces
 from po_jupyter.model.pipeline import Pipeline, RunBudget
 from po_jupyter.model.reading import check_pipeline, read_pipeline
 from po_jupyter.model.seed import Seed, read_seed
 from po_jupyter.model.violations import did_you_mean, violations_of
 from po_jupyter.orchestrator.interpreters import check_modules, problem_of
-from po_jupyter.store.base import NewRun
+from po_jupyter.store.base import Head, NewRun, Store
 from po_jupyter.telemetry.correlation import request_id
 
 
 class Options(BaseModel):
-    """How this one run differs: `limit` takes the first rows of each map, `fresh` ignores the cache."""
+    """How this one run differs: `limit` takes the first rows of each map, `fresh` (or `cache` "refresh") uses no
+    earlier answer, `cache` false keeps none either; `skip_validation` starts it although its environment is not
+    complete; `model` is used in the place of those that the pipeline and its tasks name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     limit: Annotated[int, Field(ge=1)] | None = None
     fresh: bool = False
+    cache: Literal[False, "refresh"] | None = None
+    skip_validation: bool = False
+    model: Annotated[str, Field(max_length=300)] | None = None
+
+    @field_validator("model")
+    @classmethod
+    def _is_a_model(cls, value: str | None) -> str | None:
+        if value is not None and (problem := model_problem(value)):
+            raise ValueError(problem)
+        return value
 
 
 class Submission(BaseModel):
@@ -53,15 +67,7 @@ def read(body: object, *, code_allowed: bool) -> Submission:
 
     Raises InvalidInput with every violation, Forbidden.
     """
-    if not isinstance(body, dict):
-        raise InvalidInput("the body is an object with `pipeline` and `seed`")
-    try:
-        submission = Submission.model_validate(body)
-    except ValidationError as error:
-        raise InvalidInput(
-            "the run cannot be started:",
-            violations=violations_of(error, known=tuple(Submission.model_fields), what="a submission"),
-        ) from None
+    submission = parse(body)
     found: list[Violation] = []
     if submission.interpreter is not None and not code_allowed:
         raise Forbidden("this orchestrator does not let a run choose its interpreter")
@@ -74,8 +80,51 @@ def read(body: object, *, code_allowed: bool) -> Submission:
     return submission
 
 
+def parse(body: object) -> Submission:
+    """A body's fields; looks at nothing but the body. Raises InvalidInput."""
+    if not isinstance(body, dict):
+        raise InvalidInput("the body is an object with `pipeline` and `seed`")
+    try:
+        return Submission.model_validate(body)
+    except ValidationError as error:
+        raise InvalidInput(
+            "the run cannot be started:",
+            violations=violations_of(error, known=tuple(Submission.model_fields), what="a submission"),
+        ) from None
+
+
+def redeemed(store: Store, body: object, owner: str) -> Head | None:
+    """The run that this very body made before, by its idempotency key; None when it is none that did.
+
+    Nothing is checked again: whoever lost the answer gets it, even when the module, the registered pipeline or the
+    directory that the run was made from is gone meanwhile (R3.3). Blocks on the store.
+    """
+    key = body.get("idempotency_key") if isinstance(body, dict) else None
+    if not isinstance(key, str) or (there := store.redeemed(owner, key)) is None:
+        return None
+    try:
+        return there[0] if request_hash(parse(body)) == there[1] else None
+    except InvalidInput:
+        return None
+
+
+def request_hash(submission: Submission) -> str:
+    """What a repeat of a request has in common with it: everything that was asked for, as it was asked for."""
+    large = {"pipeline": submission.pipeline, "seed": submission.seed}
+    small = submission.model_dump(mode="json", exclude={"idempotency_key", *large})
+    digest = hashlib.sha256()
+    for piece in pieces({**small, **large}, sort_keys=True):
+        digest.update(piece.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
 def check(
-    submission: Submission, registered: Callable[[str], Pipeline], *, code_allowed: bool, modules: bool = True
+    submission: Submission,
+    registered: Callable[[str], Pipeline],
+    *,
+    code_allowed: bool,
+    modules: bool = True,
+    settings: Settings | None = None,
 ) -> tuple[Pipeline, Seed]:
     """Pipeline and seed, checked with everything that can be known before the run starts. With `modules` also
     that the run's interpreter finds the modules of its Python tasks.
@@ -117,13 +166,31 @@ def check(
     if not code_allowed and submission.cwd is not None and any(module_of(t) for t in pipeline.tasks):
         # Whoever chooses the directory chooses what a module's name means there.
         raise Forbidden("this orchestrator does not let a run choose the directory of its modules (`cwd`)")
+    from po_jupyter.engine.check import DEFAULT_MODEL
     from po_jupyter.engine.check import check as check_engine
 
-    check_engine(pipeline.model_copy(update={"budget": _budget(submission, pipeline)}), seed)
+    wanted = _with_model(pipeline, submission.options.model)
+    check_engine(
+        wanted.model_copy(update={"budget": _budget(submission, pipeline)}),
+        seed,
+        default_model=DEFAULT_MODEL if settings is None else settings.default_model,
+        servers=None if settings is None else settings.mcp_servers,
+    )
     check_tasks(submission.budget, pipeline)
     if modules:
         check_modules(pipeline, submission.interpreter, submission.cwd)
     return pipeline, seed
+
+
+def _with_model(pipeline: Pipeline, model: str | None) -> Pipeline:
+    """The pipeline as it runs when `model` is used everywhere."""
+    if model is None:
+        return pipeline
+    tasks = tuple(
+        t.model_copy(update={"llm": t.llm.model_copy(update={"model": model})}) for t in pipeline.tasks
+    )
+    llm = pipeline.llm.model_copy(update={"model": model})
+    return pipeline.model_copy(update={"llm": llm, "tasks": tasks})
 
 
 def _budget(submission: Submission, pipeline: Pipeline) -> RunBudget:
@@ -148,16 +215,20 @@ def new_id() -> str:
     return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(5)}"
 
 
-def new_run(submission: Submission, pipeline: Pipeline, seed: Seed, owner: str) -> NewRun:
-    """What `create_run` makes durable."""
+def new_run(
+    submission: Submission, pipeline: Pipeline, seed: Seed, owner: str, *, code_allowed: bool = True
+) -> NewRun:
+    """What `create_run` makes durable. `code_allowed` is kept: models that the run's code names while it runs are
+    nobody's to check before."""
     budget = {k: v for k, v in _budget(submission, pipeline).model_dump(exclude_none=True).items() if v}
     definition = {
         "pipeline": pipeline.to_json(),
-        "seed": seed.model_dump(mode="json", exclude_none=True),
+        "seed": {name: value for name, value in seed if value is not None},  # JSON already, and perhaps large
         "interpreter": submission.interpreter,
         "cwd": submission.cwd,
         "env": {},
         "options": submission.options.model_dump(exclude_defaults=True),
+        "code_allowed": code_allowed,
     }
     created = draft(
         "run.created", name=seed.name, pipeline=pipeline.name, version=pipeline.version,
@@ -168,14 +239,8 @@ def new_run(submission: Submission, pipeline: Pipeline, seed: Seed, owner: str) 
         run=new_id(), owner=owner, pipeline=pipeline.name, version=pipeline.version, name=seed.name,
         priority=submission.priority, definition=definition, events=[created],
         idempotency_key=submission.idempotency_key,
-        request_hash=_hash({**definition, "priority": submission.priority, "budget": budget})
-        if submission.idempotency_key else "",
+        request_hash=request_hash(submission) if submission.idempotency_key else "",
     )  # fmt: skip
-
-
-def _hash(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 __all__ = ["Options", "PoError", "Submission", "check", "new_id", "new_run", "read"]

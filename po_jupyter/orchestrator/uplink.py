@@ -32,6 +32,10 @@ def _nothing() -> None:
     return None
 
 
+def _unheard(message: Message) -> None:
+    return None
+
+
 class _Need(NamedTuple):
     message: Message
     answer: asyncio.Future[Message]
@@ -42,7 +46,8 @@ class Uplink:
     """The connection of one worker.
 
     `on_look` is called when the log should be read again, `on_cancel` and `on_drain` when this is asked for,
-    `on_stop` when somebody else has the run.
+    `on_stop` when somebody else has the run, `on_welcome` with each new connection's first message, `on_rate` with
+    a word about limits (`rate_limits`).
     """
 
     def __init__(self, address: Path, settings: Settings, *, run: str, watched: bool = False) -> None:
@@ -54,6 +59,8 @@ class Uplink:
         self.on_cancel: Callable[[], Any] = _nothing
         self.on_drain: Callable[[], Any] = _nothing
         self.on_stop: Callable[[], Any] = lambda: os._exit(OVERTAKEN)
+        self.on_welcome: Callable[[Message], Any] = _unheard
+        self.on_rate: Callable[[Message], Any] = _unheard
         self._address = address
         self._settings = settings
         self._run = run
@@ -69,6 +76,7 @@ class Uplink:
         self._head_timer: asyncio.TimerHandle | None = None
         self._heard = 0.0
         self._ended = asyncio.Event()
+        self._resting = False
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self, fence: int) -> None:
@@ -115,6 +123,27 @@ class Uplink:
             for text in texts.values():
                 self._channel.send("text", **text)
 
+    def rest(self, resting: bool) -> None:
+        """All that this worker does is to wait for a batch at a provider, or that is over."""
+        if resting != self._resting:
+            self._resting = resting
+            if self._channel is not None:
+                self._channel.send("rest", on=resting)
+
+    @property
+    def connected(self) -> bool:
+        """Whether an orchestrator hears."""
+        return self._channel is not None
+
+    def tell(self, op: str, **fields: Any) -> None:
+        """Say something that is worth nothing when nobody hears it."""
+        if self._channel is not None:
+            self._channel.send(op, **fields)
+
+    def hurry(self) -> None:
+        """Connect now: somebody waits for the orchestrator."""
+        self._hurry.set()
+
     async def need(self, what: str, progress: Callable[[str], None], **fields: Any) -> Message:
         """Ask the orchestrator for something only it has; asked again when a new one takes over.
 
@@ -143,6 +172,15 @@ class Uplink:
         self._tell_texts()
         if self._channel is not None:
             self._channel.send("bye", state=state)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self._channel.drain()
+
+    async def failed(self, message: str, hint: str) -> None:
+        """The last word of a worker that cannot write: why. The exit status says the rest."""
+        self._ended.set()
+        if self._channel is not None:
+            self._channel.send("failed", message=message, hint=hint)
             with suppress(TimeoutError):
                 async with asyncio.timeout(1.0):
                     await self._channel.drain()
@@ -188,7 +226,9 @@ class Uplink:
                 case "welcome":
                     self.watched = bool(message.get("watched"))
                     self._channel = channel
+                    channel.send("rest", on=self._resting)
                     self._tell_texts()
+                    self.on_welcome(message)
                     for need in self._needs.values():
                         channel.send("need", **need.message)
                 case "watched":
@@ -205,6 +245,8 @@ class Uplink:
                     waiting = self._needs.get(message.get("id", 0))
                     if waiting is not None and not waiting.answer.done():
                         waiting.answer.set_result(message)
+                case "rate.go" | "rate.no" | "rate.wait" | "rate.limited":
+                    self.on_rate(message)
                 case "progress":
                     waiting = self._needs.get(message.get("id", 0))
                     if waiting is not None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Iterator
 from threading import Lock
 from typing import Any
@@ -13,6 +12,7 @@ from po_jupyter.engine.history import expand, marked
 from po_jupyter.engine.rows import DONE, FAILED
 from po_jupyter.engine.state import RunState, fold, view
 from po_jupyter.errors import InvalidInput, NotFound
+from po_jupyter.model.pieces import pieces
 from po_jupyter.model.pipeline import Pipeline
 from po_jupyter.model.reading import check_pipeline
 from po_jupyter.model.run import RunView
@@ -71,12 +71,19 @@ class Views:
             self._states.pop(run, None)
         self._rows.forget(run)
 
-    def view(self, head: Head, *, position: int | None = None, whole_seed: bool = False) -> RunView:
+    def view(
+        self,
+        head: Head,
+        *,
+        position: int | None = None,
+        waiting: str | None = None,
+        whole_seed: bool = False,
+    ) -> RunView:
         """The run as everybody sees it; a seed too large for lists comes only with `whole_seed`."""
         state, seed = self._state(head)
         if whole_seed and "data" not in seed:
             seed = self._store.definition(head["run"])["seed"]
-        return view(state, seed, position=position)
+        return view(state, seed, position=position, waiting=waiting)
 
     def pipeline(self, run: str) -> Pipeline:
         """The run's own snapshot of its pipeline, with what its tasks added."""
@@ -121,8 +128,9 @@ class Views:
     def calls(self, head: Head, task: str | None = None, state: str | None = None) -> Iterator[dict[str, Any]]:
         """The journal, in order, without the answers: `{n, key, kind, state, ...}`.
 
-        A response is `done` or `failed`. An intent is `answered`; or `in_flight` while the worker that
-        wrote it has the run; or `unknown`: it was about to be sent, and nobody knows what came of it (P3).
+        A response is `done` or `failed`. An intent is `answered`; or `withdrawn`: it was given up while nothing of
+        it was in flight; or `in_flight` while the worker that wrote it has the run; or `unknown`: it was about to
+        be sent, and nobody knows what came of it (P3).
         """
         calls = [
             (record, call)
@@ -130,21 +138,27 @@ class Views:
             for call in record["calls"]
             if task is None or _task_of(call, record) == task
         ]
-        answers = Counter(call["key"] for _, call in calls if call["kind"] == "response")
-        intents = Counter(call["key"] for _, call in calls if call["kind"] == "intent")
-        for record, call in calls:
-            key = call["key"]
+        # Whatever closes an intent closes the last one before it.
+        open_: dict[str, list[int]] = {}
+        closed: dict[int, str] = {}
+        for i, (_, call) in enumerate(calls):
+            if call["kind"] == "intent":
+                open_.setdefault(call["key"], []).append(i)
+            elif before := open_.get(call["key"]):
+                closed[before.pop()] = "answered" if call["kind"] == "response" else "withdrawn"
+        for i, (record, call) in enumerate(calls):
+            if call["kind"] == "withdrawn":
+                continue
             if call["kind"] == "response":
                 now = "done" if call.get("ok") else "failed"
+            elif i in closed:
+                now = closed[i]
+            elif (
+                record["fence"] == head["fence"] and head["state"] == "running" and i == open_[call["key"]][-1]
+            ):
+                now = "in_flight"
             else:
-                # Of several intents the last is the one that was answered.
-                intents[key] -= 1
-                if intents[key] < answers[key]:
-                    now = "answered"
-                elif record["fence"] == head["fence"] and head["state"] == "running" and not intents[key]:
-                    now = "in_flight"
-                else:
-                    now = "unknown"
+                now = "unknown"
             if state is None or state == now:
                 shown = {k: v for k, v in call.items() if k != "answer"}
                 yield {"n": record["n"], "at": record["at"], "state": now, **shown}
@@ -157,7 +171,7 @@ def _task_of(call: dict[str, Any], record: Record) -> str | None:
 
 def brief(seed: dict[str, Any]) -> dict[str, Any]:
     """The seed as lists carry it: large data are left out, `data_bytes` says how large."""
-    size = len(json.dumps(seed.get("data"), ensure_ascii=False))
+    size = sum(map(len, pieces(seed.get("data"))))
     if size <= _SEED_SHOWN:
         return seed
     return {**{k: v for k, v in seed.items() if k != "data"}, "data_bytes": size}

@@ -23,10 +23,13 @@ from po_jupyter.engine.descriptors import descriptors
 from po_jupyter.engine.drive import drive
 from po_jupyter.engine.work import Work
 from po_jupyter.errors import StaleFence, StoreError
+from po_jupyter.llm.pricing import use_prices
 from po_jupyter.llm.providers import Providers
 from po_jupyter.llm.providers.openai import Endpoint
 from po_jupyter.model.event import draft
 from po_jupyter.orchestrator import processes
+from po_jupyter.orchestrator.admission import RateAdmission
+from po_jupyter.orchestrator.call_cache import cache_of
 from po_jupyter.orchestrator.link import IN_ORDER, OVERTAKEN, STORE_FAILED
 from po_jupyter.orchestrator.uplink import Uplink
 from po_jupyter.store.base import Head, Lease, Store
@@ -72,25 +75,47 @@ async def _work(request: Mapping[str, Any], settings: Settings) -> int:
     link.start(lease.fence)
 
     async def endpoint(model: str) -> Endpoint:
-        answer = await link.need("local_model", waiting, model=model)
+        # The weights may have to be fetched first, or the server be started: the stage waits, it does not work.
+        with deadline.waiting():
+            answer = await link.need("local_model", waiting, model=model)
         return Endpoint(answer["base_url"], answer["key"])
 
     def waiting(reason: str) -> None:
         work.emit(*(draft("task.waiting", task, reason=reason) for task in sorted(work.running)))
 
+    def limited(task: str, reason: str | None, seconds: float | None) -> None:
+        work.emit(draft("task.waiting", task, reason=reason, seconds=seconds, stays=True))
+
+    def drain() -> None:
+        work.drain()
+        admission.drain()
+
+    admission = RateAdmission(link, settings, say=limited)
+    link.on_welcome, link.on_rate = admission.welcomed, admission.heard
+    use_prices(settings.prices)
+    providers = Providers(dict(os.environ), local=endpoint)
     try:
         work = await Work.load(
-            store, lease, settings=settings, providers=Providers(dict(os.environ), local=endpoint),
+            store, lease, settings=settings, providers=providers,
+            answers=cache_of(settings), base_url=providers.base_url,
             say=link.text, watched=lambda: link.watched, committed=link.committed,
-            run_dir=run_dir,
+            run_dir=run_dir, admission=admission,
         )  # fmt: skip
+        # Who submitted it had to be allowed to run code: what the run's code asks may name a CLI agent too.
+        providers.allow_cli_agents(settings.cli_agents, submitter=bool(work.definition.get("code_allowed")))
         request_id.set(work.state.request)
         link.on_look = link.on_cancel = work.cancel_hint
-        link.on_drain = work.drain
-        loop.add_signal_handler(signal.SIGTERM, work.drain)
+        link.on_drain = drain
+        work.on_rest = link.rest
+        loop.add_signal_handler(signal.SIGTERM, drain)
         state = await drive(work)
         await work.aclose()
         await link.bye(state)
+    except StaleFence:
+        raise
+    except StoreError as error:
+        await link.failed(error.message, error.hint)
+        raise
     finally:
         await link.close()
     return IN_ORDER

@@ -26,8 +26,10 @@ from po_jupyter.errors import InvalidInput, NotFound, PoError, SpawnFailed, Stor
 from po_jupyter.model.run import ENDED
 from po_jupyter.orchestrator import ending, processes
 from po_jupyter.orchestrator.feed import Feed
+from po_jupyter.orchestrator.held import HeldRuns
+from po_jupyter.orchestrator.keys import Keys
 from po_jupyter.orchestrator.launching import Launch, Launcher, launch_of, silence_of
-from po_jupyter.orchestrator.link import IN_ORDER, Channel
+from po_jupyter.orchestrator.link import IN_ORDER, STORE_FAILED, Channel
 from po_jupyter.orchestrator.queue import RunQueue
 from po_jupyter.orchestrator.views import Views
 from po_jupyter.orchestrator.zygotes import Zygotes
@@ -36,7 +38,8 @@ from po_jupyter.store.base import Head, Store
 log = structlog.get_logger("po_jupyter.workers")
 
 _LINGER = 3.0  # s that a worker may take to exit after its last word
-_STORE_RETRY = 2.0  # s until a run whose worker could not use the store is tried again
+_STORE_RETRY = 2.0  # s until what could not be recorded is tried again
+_TOLD = 10_000  # queued runs whose positions other servers are told
 
 
 @dataclass(slots=True)
@@ -51,7 +54,9 @@ class Worker:
     heard: float = field(default_factory=time.monotonic)
     bye: str | None = None
     cancelled: bool = False
+    resting: bool = False  # it only waits for a batch at a provider, for up to a day
     killed: str | None = None  # why we ended it: cancel, silence, stop
+    failure: tuple[str, str] = ("", "")  # what it said of the store before it gave up: (message, hint)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -73,6 +78,7 @@ class Supervisor:
         *,
         address: Path,
         run_off_loop: Callable[..., Awaitable[Any]],
+        keys: Keys | None = None,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -80,8 +86,9 @@ class Supervisor:
         self._feed = feed
         self._do = run_off_loop
         shards = getattr(store, "shards", settings.store_shards)
-        self._launcher = Launcher(settings, zygotes, address, shards)
+        self._launcher = Launcher(settings, zygotes, address, shards, keys or Keys(settings.data_dir))
         self.queue = RunQueue()
+        self.held = HeldRuns()
         self.workers: dict[str, Worker] = {}
         self._starting: set[str] = set()
         self._again: set[str] = set()  # runs that are attended to in a moment
@@ -110,9 +117,9 @@ class Supervisor:
                 await self._attend(run)
         except NotFound:
             self.queue.discard(run)
+            self.held.over(run)
         except StoreError as error:
-            log.error("cannot look after the run", run=run, error=error.message)
-            self._later(_STORE_RETRY, run)
+            self._hold(run, error.message, error.hint)
         except PoError as error:
             log.error("cannot look after the run", run=run, error=error.message)
 
@@ -124,6 +131,7 @@ class Supervisor:
         head: Head = await self._do(self._store.head, run)
         if head["state"] in ENDED:
             self.queue.discard(run)
+            self.held.over(run)
             return
         worker = self.workers.get(run)
         if worker is not None and worker.bye is None:
@@ -154,7 +162,9 @@ class Supervisor:
             worker.channel.send("cancel" if state.cancel_requested else "look")
         if state.cancel_requested and not worker.cancelled:
             worker.cancelled = True
-            self.end_later(worker, self._settings.cancel_timeout, "cancel")
+            # What a batch has finished is paid for: it is waited for.
+            patience = self._settings.batch_cancel_wait if state.open_batches else 0.0
+            self.end_later(worker, self._settings.cancel_timeout + patience, "cancel")
 
     async def connected(self, worker: Worker, *, adopted: bool) -> None:
         """A worker can be heard: what it could not hear before is said now."""
@@ -181,21 +191,25 @@ class Supervisor:
 
     def busy(self) -> int:
         """Workers that are at work or about to be: what `max_running` limits."""
-        return len(self._starting) + sum(w.bye is None for w in self.workers.values())
+        return len(self._starting) + sum(w.bye is None and not w.resting for w in self.workers.values())
 
     async def _start(self, run: str) -> None:
         try:
             launch = self._fresh.pop(run, None) or await self._do(self._read, run)
             if launch is None:
                 return
+            held = self.held.get(run)
+            if held is not None:
+                await self._do(ending.write_held, self._store, run, held)
+                held.trying = True
+                self._feed.held(run, None)
             await self._launch(run, launch)
         except NotFound:
             pass
         except (SpawnFailed, VersionMismatch, InvalidInput) as error:
             await self._give_up(run, error)
         except StoreError as error:
-            log.error("the store failed", run=run, error=error.message)
-            self._later(_STORE_RETRY, run)
+            self._hold(run, error.message, error.hint)
         except Exception as error:
             log.exception("unexpected while starting a worker", run=run)
             await self._give_up(run, SpawnFailed(f"no worker could be started: {error!r:.200}"))
@@ -213,9 +227,21 @@ class Supervisor:
         try:
             await self._do(ending.dead, self._store, run, error)
         except StoreError as failed:
-            log.error("cannot record that", run=run, error=failed.message)
-            self._later(_STORE_RETRY, run)
+            self._hold(run, failed.message, failed.hint)
         self._feed.changed(run)
+
+    def _hold(self, run: str, reason: str, hint: str) -> None:
+        """The store could not be used for this run: try again later, and say so meanwhile."""
+        if self._stopping:
+            return
+        delay = self.held.failed(run, reason, hint)
+        log.error("the store failed", run=run, error=reason, next_try=round(delay, 1))
+        self._feed.held(run, str(self.held.get(run)))
+        self._later(delay, run)
+
+    def wrote(self, run: str) -> None:
+        """A worker wrote to its run: it does not wait for the store any more."""
+        self.held.over(run)
 
     def _read(self, run: str) -> Launch | None:
         head = self._store.head(run)
@@ -301,10 +327,20 @@ class Supervisor:
             if status is None:
                 await self._do(processes.end_leftovers, worker.pid)
             delay = 0.0
+            if worker.bye is None and (status == STORE_FAILED or any(worker.failure)):
+                reason, hint = worker.failure
+                self._hold(run, reason or "its worker could not write", hint)
+                self.pump()
+                return
+            self.held.over(run)
             # Many runs end before they are connected: then the exit status is the last word.
             if worker.bye is None and status != IN_ORDER and not self._stopping:
                 try:
                     delay = await self._crashed(worker, status)
+                except StoreError as error:
+                    self._hold(run, error.message, error.hint)
+                    self.pump()
+                    return
                 except PoError as error:
                     log.error("cannot record a worker's end", run=run, error=error.message)
                     delay = _STORE_RETRY
@@ -392,6 +428,16 @@ class Supervisor:
             pass
 
     # -- small things ---------------------------------------------------------------------------
+
+    def load(self) -> dict[str, Any]:
+        """`{running, queued, positions, held}`: runs that have a worker, runs that wait for one, where each of
+        them stands, and what people are told of those that wait for the store."""
+        return {
+            "running": self.busy(),
+            "queued": len(self.queue),
+            "positions": self.queue.positions(_TOLD),
+            "held": self.held.words(),
+        }
 
     def _later(self, delay: float, run: str) -> None:
         async def again() -> None:

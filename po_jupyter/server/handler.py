@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import time
 from collections.abc import Awaitable
 from contextlib import suppress
@@ -16,22 +15,21 @@ import structlog
 from jupyter_server._tz import utcnow
 from jupyter_server.base.call_context import CallContext
 from jupyter_server.base.handlers import JupyterHandler
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, stream_request_body
 
 from po_jupyter.errors import Forbidden, InvalidInput, NotFound, PoError, Unauthenticated
 from po_jupyter.model.violations import violations_of
-from po_jupyter.server import auth
+from po_jupyter.server import auth, bodies
 from po_jupyter.server.routes import Answer, Call, File, Route, Streamed, Table
 from po_jupyter.telemetry import correlation
 from po_jupyter.telemetry.logging import redactor
 
 if TYPE_CHECKING:
-    from po_jupyter.server.extension import PoExtension
+    from po_jupyter.server.hosting import Hosting
 
 _log = structlog.get_logger("po_jupyter.server")
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _CODES = {401: Unauthenticated, 403: Forbidden, 404: NotFound}
 
 
@@ -51,7 +49,7 @@ class TooLarge(InvalidInput):
 class ApiHandler(JupyterHandler):
     """Every request under `po/api/v1/`, unknown paths included."""
 
-    def initialize(self, extension: PoExtension, table: Table) -> None:
+    def initialize(self, extension: Hosting, table: Table) -> None:
         self._extension = extension
         self._table = table
         self._chunks: list[bytes] = []
@@ -195,7 +193,7 @@ class ApiHandler(JupyterHandler):
         route = self._route
         self._check_size(self._size)
         query = _check(route.query, self._arguments(), "the query")
-        body = _check(route.body, self._json(), "the request") if route.body else None
+        body = _check(route.body, await self._json(), "the request") if route.body else None
         orchestrator = await self._extension.host.ready() if route.needs_orchestrator else None
         code = "code:run" if route.asks_code else None
         call = Call(
@@ -229,7 +227,7 @@ class ApiHandler(JupyterHandler):
             self.clear_header("Content-Type")
             self.finish()
         else:
-            self.finish(_dumps(answer.value))
+            self.finish(await bodies.write(answer.value))
 
     def _audit(self, call: Call, result: Any) -> None:
         """A line about the change that was just made: who, what, on which thing, as what was asked."""
@@ -239,9 +237,11 @@ class ApiHandler(JupyterHandler):
             run = value["run"]
             about.update(run=run["id"], pipeline=run["pipeline"], name=run["name"], state=run["state"])
             about.pop("id", None)
-        asked = call.body.model_dump(exclude_unset=True) if call.body is not None else {}
-        for field, given in asked.items():  # only what is small: neither definitions nor data
-            if field not in (*about, "by", "action", "at") and not isinstance(given, dict | list):
+        asked = call.body.model_fields_set if call.body is not None else ()
+        for field, given in ((name, getattr(call.body, name)) for name in asked):
+            # Only what is small and no secret: neither definitions nor data.
+            left_out = isinstance(given, dict | list | BaseModel | SecretStr)
+            if field not in (*about, "by", "action", "at") and not left_out:
                 about[field] = given[:500] if isinstance(given, str) else given
         self._extension.audit.append(by=call.owner, action=self._route.run.__name__, **about)
 
@@ -254,26 +254,10 @@ class ApiHandler(JupyterHandler):
             name: values[-1].decode("utf-8", "replace") for name, values in self.request.query_arguments.items()
         }
 
-    def _json(self) -> Any:
+    async def _json(self) -> dict[str, Any]:
         text = b"".join(self._chunks)
         self._chunks.clear()
-        if not text.strip():
-            return {}
-        try:
-            value = json.loads(text, parse_constant=_no_constant)
-            if _SURROGATE.search(text):
-                json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is no text
-        except RecursionError:
-            raise InvalidInput("the body is nested too deeply") from None
-        except json.JSONDecodeError as error:
-            raise InvalidInput(
-                f"the body is not JSON: {error.msg}", hint=f"Look at line {error.lineno}, column {error.colno}."
-            ) from None
-        except ValueError as error:
-            raise InvalidInput(f"the body is not JSON: {str(error)[:200]}") from None
-        if not isinstance(value, dict):
-            raise InvalidInput(f"the body must be a JSON object, not {type(value).__name__}")
-        return value
+        return await bodies.read(text)
 
     # -- streams --------------------------------------------------------------------------------
     async def _stream(self, streamed: Streamed) -> None:
@@ -374,7 +358,3 @@ def _fields(model: type[BaseModel], place: tuple[int | str, ...], what: str) -> 
 
 def _dumps(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
-
-
-def _no_constant(text: str) -> Any:
-    raise ValueError(f"{text} is not JSON")

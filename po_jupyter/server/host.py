@@ -10,7 +10,7 @@ from logging import Logger
 from typing import Any
 
 from po_jupyter.config import Settings
-from po_jupyter.errors import PoError, Unavailable
+from po_jupyter.errors import PoError, StoreError, Unavailable
 
 START_PATIENCE = 15.0  # seconds that a request waits for a starting orchestrator
 RETRY_AFTER = 5.0  # seconds before a failed start is tried again
@@ -27,10 +27,14 @@ class Host:
         self._orchestrator: Any = None
         self._starting: asyncio.Task[None] | None = None
         self._failed: tuple[float, PoError] | None = None
+        self._again: asyncio.TimerHandle | None = None
         self._stopped = False
 
     def begin(self) -> None:
         """Start it in the background."""
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
         self._failed = None
         self._starting = asyncio.create_task(self._start())
 
@@ -47,6 +51,9 @@ class Host:
         except PoError as error:
             self._log.error("po_jupyter: the orchestrator did not start: %s", error)
             self._failed = (time.monotonic(), error)
+            if isinstance(error, StoreError) and not self._stopped:
+                # A full disk, for now: the runs in the store wait for a start, whether or not somebody asks.
+                self._again = asyncio.get_running_loop().call_later(RETRY_AFTER, self.begin)
         except Exception as error:
             self._log.exception("po_jupyter: the orchestrator did not start")
             message = f"the orchestrator did not start: {type(error).__name__}"
@@ -84,6 +91,8 @@ class Host:
     async def stop(self) -> None:
         """Drain and stop it; one that is still starting is waited for, so that nothing of it is left."""
         self._stopped = True
+        if self._again is not None:
+            self._again.cancel()
         if self._starting is not None:
             await asyncio.wait({self._starting}, timeout=START_PATIENCE)
         if self._orchestrator is not None:

@@ -23,6 +23,7 @@ from po_jupyter.server.shapes import (
     CleanBody,
     DeadQuery,
     DefinitionBody,
+    DoctorQuery,
     EmptyBody,
     EstimateBody,
     EventsQuery,
@@ -30,19 +31,22 @@ from po_jupyter.server.shapes import (
     ForkBody,
     GateBody,
     ItemsQuery,
+    KeyBody,
     ListRuns,
     LogsQuery,
+    ModelsQuery,
     OutputsQuery,
     Query,
     RequeueBody,
     RestartBody,
     ResumeBody,
     SubmitBody,
+    UsageQuery,
     ValidateBody,
 )
 
 if TYPE_CHECKING:
-    from po_jupyter.server.extension import PoExtension
+    from po_jupyter.server.hosting import Hosting
 
 PREFIX = "po/api/v1"
 EVENTS, LINES = "text/event-stream", "application/x-ndjson"
@@ -79,7 +83,7 @@ class Call:
     query: Any
     body: Any
     code_allowed: bool
-    extension: PoExtension
+    extension: Hosting
     accept: str
     last_event_id: str | None
     upload: Any = None
@@ -113,6 +117,11 @@ async def meta(call: Call) -> Any:
     return {**call.orchestrator.meta(), "user": {"name": call.owner}}
 
 
+async def models(call: Call) -> Any:
+    """Models that can be used now, with prices, and why not the others."""
+    return {"models": await call.orchestrator.models(word=call.query.word, provider=call.query.provider)}
+
+
 async def list_pipelines(call: Call) -> Any:
     """Registered pipelines."""
     return {"pipelines": await call.orchestrator.list_pipelines(owner=call.owner)}
@@ -120,7 +129,7 @@ async def list_pipelines(call: Call) -> Any:
 
 async def put_pipeline(call: Call) -> Any:
     """Register a definition."""
-    definition = call.body.model_dump()
+    definition = dict(call.body)
     kept, created = await call.orchestrator.put_pipeline(call.path["name"], definition, owner=call.owner)
     return Answer({"pipeline": kept}, 201 if created else 200)
 
@@ -138,20 +147,20 @@ async def delete_pipeline(call: Call) -> Any:
 
 async def validate(call: Call) -> Any:
     """Check a pipeline (and a seed); starts nothing."""
-    return await call.orchestrator.validate(call.body.model_dump(exclude_unset=True), owner=call.owner)
+    return await call.orchestrator.validate(_given(call.body), owner=call.owner)
 
 
 async def submit(call: Call) -> Any:
     """Start a run: durable when this answers. The same idempotency key gives the same run."""
-    body = call.body.model_dump(exclude_none=True)
-    view, created = await call.orchestrator.submit(body, owner=call.owner, code_allowed=call.code_allowed)
+    view, created = await call.orchestrator.submit(
+        _given(call.body), owner=call.owner, code_allowed=call.code_allowed
+    )
     return Answer({"run": stream.dump(view)}, 201 if created else 200)
 
 
 async def estimate(call: Call) -> Any:
     """What a run would cost: calls, tokens and dollars, estimated; starts nothing."""
-    body = call.body.model_dump(exclude_none=True)
-    return await call.orchestrator.estimate(body, owner=call.owner, code_allowed=call.code_allowed)
+    return await call.orchestrator.estimate(_given(call.body), owner=call.owner, code_allowed=call.code_allowed)
 
 
 async def receive_blob(orchestrator: Any, owner: str, path: dict[str, str]) -> Any:
@@ -204,6 +213,7 @@ async def resume(call: Call) -> Any:
             from_task=body.from_task,
             only_failed=body.only_failed,
             budget=body.budget,
+            code_allowed=call.code_allowed,
         )
     )
 
@@ -213,7 +223,12 @@ async def restart(call: Call) -> Any:
     body: RestartBody = call.body
     return _run(
         await call.orchestrator.restart(
-            call.path["id"], call.owner, body.task, only=body.only, clear_usage=body.clear_usage
+            call.path["id"],
+            call.owner,
+            body.task,
+            only=body.only,
+            clear_usage=body.clear_usage,
+            code_allowed=call.code_allowed,
         )
     )
 
@@ -241,7 +256,11 @@ async def dead_letters(call: Call) -> Any:
 
 async def requeue(call: Call) -> Any:
     """Try a dead run again."""
-    return _run(await call.orchestrator.requeue(call.path["id"], call.owner, call.body.from_task))
+    return _run(
+        await call.orchestrator.requeue(
+            call.path["id"], call.owner, call.body.from_task, code_allowed=call.code_allowed
+        )
+    )
 
 
 async def discard(call: Call) -> Any:
@@ -322,16 +341,39 @@ async def export(call: Call) -> Any:
 
 
 async def usage(call: Call) -> Any:
-    """How much room my runs take, by state."""
-    return await call.orchestrator.usage(call.owner)
+    """What my calls used by day, and how much room my runs take."""
+    return await call.orchestrator.usage(call.owner, days=call.query.days)
 
 
 async def clean(call: Call) -> Any:
-    """Delete old ended runs, or say which would go; what can be resumed stays unless its state is named."""
+    """Delete old ended runs, or say which would go; what can be resumed stays unless its state is named. With
+    `cache`, my cached answers of models instead."""
     body: CleanBody = call.body
     return await call.orchestrator.clean(
-        call.owner, dry_run=body.dry_run, older_than=body.older_than, states=body.states
+        call.owner, dry_run=body.dry_run, older_than=body.older_than, states=body.states, cache=body.cache
     )
+
+
+async def list_keys(call: Call) -> Any:
+    """Keys of providers, masked: whether there is one, where it comes from, whom it is for."""
+    return {"keys": await call.orchestrator.list_keys()}
+
+
+async def set_key(call: Call) -> Any:
+    """Keep a provider's key where the orchestrator runs; the next run has it."""
+    key = call.body.key.get_secret_value()
+    return {"key": await call.orchestrator.set_key(call.path["provider"], key)}
+
+
+async def remove_key(call: Call) -> Any:
+    """Forget the stored key of a provider."""
+    await call.orchestrator.remove_key(call.path["provider"])
+    return Answer(None, 204)
+
+
+async def doctor(call: Call) -> Any:
+    """What could keep runs from working where the orchestrator runs, each finding with what to do."""
+    return {"findings": await call.orchestrator.doctor(online=call.query.online)}
 
 
 async def audit(call: Call) -> Any:
@@ -339,6 +381,15 @@ async def audit(call: Call) -> Any:
     query: AuditQuery = call.query
     entries, cursor = await asyncio.to_thread(call.extension.audit.read, cursor=query.cursor, limit=query.limit)
     return {"entries": entries, "next": cursor}
+
+
+def _given(body: Any) -> dict[str, Any]:
+    """What a body says. Definitions and seeds are handed on as they are: a copy of a large one takes time."""
+    return {
+        name: value.model_dump(exclude_none=True) if isinstance(value, BaseModel) else value
+        for name, value in body
+        if value is not None
+    }
 
 
 def _run(view: Any) -> dict[str, Any]:
@@ -378,7 +429,7 @@ class Route:
         return (self.run.__doc__ or "").strip().splitlines()[0]
 
 
-READ, WRITE = ("runs:read",), ("runs:write",)
+READ, WRITE, ADMIN = ("runs:read",), ("runs:write",), ("admin",)
 
 
 @dataclass(frozen=True)
@@ -426,6 +477,7 @@ TABLE = Table(
         Route("GET", "ready", READ, ready, needs_orchestrator=False),
         Route("GET", "openapi.json", READ, openapi, needs_orchestrator=False),
         Route("GET", "meta", READ, meta),
+        Route("GET", "models", READ, models, query=ModelsQuery),
         Route("GET", "pipelines", READ, list_pipelines),
         Route("POST", "pipelines/validate", READ, validate, body=ValidateBody, changes=False),
         Route("GET", "pipelines/{name}", READ, get_pipeline),
@@ -440,8 +492,8 @@ TABLE = Table(
         Route("GET", "runs/{id}", READ, get_run),
         Route("DELETE", "runs/{id}", WRITE, delete_run, success=204),
         Route("POST", "runs/{id}/cancel", WRITE, cancel, body=EmptyBody),
-        Route("POST", "runs/{id}/resume", WRITE, resume, body=ResumeBody),
-        Route("POST", "runs/{id}/restart", WRITE, restart, body=RestartBody),
+        Route("POST", "runs/{id}/resume", WRITE, resume, body=ResumeBody, asks_code=True),
+        Route("POST", "runs/{id}/restart", WRITE, restart, body=RestartBody, asks_code=True),
         Route("POST", "runs/{id}/fork", WRITE, fork, body=ForkBody, success=201, asks_code=True),
         Route("POST", "runs/{id}/gate", ("gates",), gate, body=GateBody),
         Route("GET", "runs/{id}/outputs", READ, outputs, query=OutputsQuery),
@@ -452,11 +504,15 @@ TABLE = Table(
         Route("GET", "runs/{id}/logs", READ, logs, query=LogsQuery),
         Route("GET", "runs/{id}/events", READ, run_events, query=EventsQuery, streams=True, media=EVENTS),
         Route("GET", "events", READ, all_events, streams=True, media=EVENTS),
-        Route("GET", "usage", READ, usage),
+        Route("GET", "usage", READ, usage, query=UsageQuery),
         Route("POST", "clean", WRITE, clean, body=CleanBody),
+        Route("GET", "keys", ADMIN, list_keys),
+        Route("PUT", "keys/{provider}", ADMIN, set_key, body=KeyBody),
+        Route("DELETE", "keys/{provider}", ADMIN, remove_key, success=204),
+        Route("GET", "doctor", ADMIN, doctor, query=DoctorQuery),
         Route("GET", "audit", ("admin",), audit, query=AuditQuery, needs_orchestrator=False),
         Route("GET", "dead-letters", READ, dead_letters, query=DeadQuery),
-        Route("POST", "dead-letters/{id}/requeue", WRITE, requeue, body=RequeueBody),
+        Route("POST", "dead-letters/{id}/requeue", WRITE, requeue, body=RequeueBody, asks_code=True),
         Route("DELETE", "dead-letters/{id}", WRITE, discard, success=204),
     )
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from po_jupyter.model.run import ENDED, RunStatus
 from po_jupyter.model.violations import did_you_mean
@@ -67,6 +67,19 @@ class AuditQuery(Query):
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
 
 
+class ModelsQuery(Query):
+    """`word` is a part of a model's name."""
+
+    word: Annotated[str, Field(max_length=200)] | None = None
+    provider: Annotated[str, Field(max_length=200)] | None = None
+
+
+class UsageQuery(Query):
+    """The last `days` days (UTC), today among them."""
+
+    days: Annotated[int, Field(ge=1, le=3660)] = 30
+
+
 class OutputsQuery(Query):
     """One task's output, or all."""
 
@@ -86,7 +99,7 @@ class CallsQuery(Query):
     """Calls of a run, or of one of its tasks."""
 
     task: Name | None = None
-    state: Literal["done", "failed", "answered", "in_flight", "unknown"] | None = None
+    state: Literal["done", "failed", "answered", "withdrawn", "in_flight", "unknown"] | None = None
     cursor: Cursor = None
     limit: Annotated[int, Field(ge=1, le=1000)] = 200
 
@@ -106,10 +119,15 @@ class EventsQuery(Query):
 
 
 class Options(_Body):
-    """`limit` rows of each map; `fresh` ignores the cache."""
+    """`limit` rows of each map; `fresh` uses no earlier answer; `cache` is false (keep none either) or "refresh";
+    `skip_validation` starts a run although a key or the like that it needs is missing; `model` is in the place of all
+    that are named."""
 
     limit: Annotated[int, Field(ge=1)] | None = None
     fresh: bool = False
+    cache: Literal[False, "refresh"] | None = None
+    skip_validation: bool = False
+    model: Annotated[str, Field(max_length=300)] | None = None
 
 
 class SubmitBody(_Body):
@@ -197,8 +215,22 @@ class GateBody(_Body):
 
 
 class CleanBody(_Body):
-    """`older_than` is in days; without it retention's settings count. `states` to delete, by default `done`."""
+    """`older_than` is in days; without it retention's settings count. `states` to delete, by default `done`.
+    `cache`: not runs, but the cached answers of models."""
 
     dry_run: bool = False
     older_than: Annotated[float, Field(ge=0, le=36_500)] | None = None
     states: tuple[Literal["done", "failed", "cancelled", "dead"], ...] = ()
+    cache: bool = False
+
+
+class KeyBody(_Body):
+    """A key: it is kept, and never answered, logged or audited."""
+
+    key: SecretStr
+
+
+class DoctorQuery(Query):
+    """With `online` each configured provider is asked for its list of models, for 5 s at most."""
+
+    online: bool = False

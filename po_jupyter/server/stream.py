@@ -24,10 +24,11 @@ _ABSENT = 10_000  # runs of others whose notes are known to be none of ours
 
 
 class Subscription(Protocol):
-    """What the orchestrator's feed hands out."""
+    """What the orchestrator's feed hands out. A note is ("changed", run id), ("text", {run, task, ...}) or ("held",
+    {run, reason}): it waits for the store, which its log cannot say."""
 
     async def get(self, timeout: float) -> tuple[str, Any] | None:  # noqa: ASYNC109 - the feed's
-        """The next note, ("changed", run id) or ("text", {run, task, ...}); None after `timeout` seconds."""
+        """The next note; None after `timeout` seconds."""
 
 
 def frame(event: str, data: Any, offset: int | None = None) -> bytes:
@@ -78,9 +79,9 @@ async def run_events(
                     yield _PING
                     spoke = time.monotonic()
                     break  # look at the store all the same: a hint may have been lost
-                if note[0] != "text":
+                if note[0] == "changed":
                     break
-                yield frame("text", note[1])
+                yield frame(*note)
                 spoke = time.monotonic()
 
 
@@ -124,7 +125,8 @@ async def all_runs(orchestrator: Any, owner: str | None) -> AsyncGenerator[bytes
                     spoke = time.monotonic()
                 continue
             kind, what = note
-            if kind == "changed":
+            if kind in ("changed", "held"):
+                what = what["run"] if kind == "held" else what
                 if known.get(what) is not False:
                     due.setdefault(what, max(now, sent.get(what, 0.0) + RUN_EVERY))
             elif kind == "text":
@@ -136,8 +138,8 @@ async def all_runs(orchestrator: Any, owner: str | None) -> AsyncGenerator[bytes
 
 
 def dump(view: RunView) -> dict[str, Any]:
-    """A run as JSON."""
-    return view.model_dump(mode="json")
+    """A run as JSON. Its seed, which may be large, is JSON already and not copied."""
+    return {**view.model_dump(mode="json", exclude={"seed"}), "seed": view.seed}
 
 
 async def ended_runs(

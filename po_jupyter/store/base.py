@@ -68,8 +68,8 @@ class Commit(NamedTuple):
     """What one transaction says.
 
     `events` are drafts (no offset yet); `items` are `{task, index, ok, key, usage, output|error}` and `calls`
-    `{key, kind: "intent"|"response", ...}`, where an `output` or `answer` is the index of a payload in this
-    very commit (an int) or a `[n, index]` reference to an earlier one. `state` is the run's new state, or None
+    `{key, kind: "intent"|"response"|"withdrawn", ...}`, where an `output` or `answer` is the index of a payload in
+    this very commit (an int) or a `[n, index]` reference to an earlier one. `state` is the run's new state, or None
     to keep it. `release` gives the lease back.
     """
 
@@ -117,6 +117,9 @@ class Store(Protocol):
         With a known `(owner, idempotency_key)` it changes nothing and answers (that run's head, False);
         Conflict when that run was asked for with another `request_hash`.
         """
+
+    def redeemed(self, owner: str, key: str) -> tuple[Head, str] | None:
+        """The run that an idempotency key made, and its `request_hash`; None when there is no such run."""
 
     def head(self, run: str) -> Head:
         """Raises NotFound."""

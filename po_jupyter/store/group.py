@@ -50,9 +50,11 @@ class GroupCommitter:
     records, before the commits that came after them are answered. `on_head` is told the run's head after each
     transaction of ours, in the same way.
 
-    The order of commits is kept, and each is wholly in one transaction. After a StaleFence nothing is
-    written any more and everybody gets it. Any other error goes to those whose transaction it was, and
-    what comes later is tried again; nobody waits for ever.
+    The order of commits is kept, and each is wholly in one transaction. After a transaction that failed (a full
+    disk, a StaleFence), or a queued commit that cannot be written, nothing is written any more and everybody
+    gets that error: what comes later may rest on what is missing (an outcome on the answer behind it), so it
+    must not become durable without it, not even when the disk has room again. Whoever takes the run next
+    starts from what the log says. A commit that is not JSON and is waited for fails alone.
     """
 
     def __init__(
@@ -75,8 +77,8 @@ class GroupCommitter:
         # Of our own only where the store has none: each change of threads costs more than a small commit.
         self._own_thread: ThreadPoolExecutor | None = None
         self._known: OrderedDict[bytes, Ref] = OrderedDict()
-        self._stale: StaleFence | None = None
-        self._unheard: BaseException | None = None  # of a commit that nobody waited for
+        self._broken: Exception | None = None  # why nothing is written any more
+        self._told = False  # somebody was told so
 
     async def __aenter__(self) -> GroupCommitter:
         return self
@@ -96,12 +98,12 @@ class GroupCommitter:
         return result
 
     def commit_soon(self, commit: Commit, then: Callable[[CommitResult], None] | None = None) -> None:
-        """Queue it and go on. Should it fail, the next `commit` or `flush` raises that and writes nothing.
+        """Queue it and go on. Should it fail, whatever comes after it raises that and writes nothing.
 
         `then` is called on the loop with what became of it, before anybody who waits for a later commit goes on.
         It must be quick and not raise.
         """
-        self._raise_unheard()
+        self._raise_broken()
         self._pending.append(_Waiting(commit, None, then))
         self._kick()
 
@@ -120,9 +122,9 @@ class GroupCommitter:
         return head
 
     async def close(self) -> None:
-        """Flush, and end the thread. The first error of a commit that nobody waited for is raised."""
+        """Flush, and end the thread. An error that nobody was told of is raised."""
         try:
-            if self._stale is None:
+            if self._broken is None or not self._told:
                 await self.flush()
         finally:
             if self._own_thread is not None:
@@ -137,18 +139,16 @@ class GroupCommitter:
         return self._own_thread
 
     def _queue(self, commit: Commit | None) -> asyncio.Future[CommitResult | None]:
-        self._raise_unheard()
+        self._raise_broken()
         future: asyncio.Future[CommitResult | None] = asyncio.get_running_loop().create_future()
         self._pending.append(_Waiting(commit, future))
         self._kick()
         return future
 
-    def _raise_unheard(self) -> None:
-        if self._stale is not None:
-            raise self._stale
-        if self._unheard is not None:
-            error, self._unheard = self._unheard, None
-            raise error
+    def _raise_broken(self) -> None:
+        if self._broken is not None:
+            self._told = True
+            raise self._broken
 
     def _kick(self) -> None:
         if self._working is None:
@@ -162,6 +162,7 @@ class GroupCommitter:
                 try:
                     outcomes, foreign = await loop.run_in_executor(self._thread(), self._write, batch)
                 except Exception as error:  # ours; still, nobody is left waiting
+                    self._broken = self._broken or error
                     outcomes, foreign = [error] * len(batch), []
                 del self._pending[: len(outcomes)]
                 self._tell(outcomes, foreign)
@@ -186,12 +187,9 @@ class GroupCommitter:
         if waiting.then is not None and isinstance(outcome, CommitResult):
             waiting.then(outcome)
         if waiting.future is None or waiting.future.done():  # done: its owner was cancelled and went away
-            if isinstance(outcome, BaseException) and self._unheard is None:
-                self._unheard = outcome
-        elif waiting.commit is None and self._unheard is not None:
-            error, self._unheard = self._unheard, None
-            waiting.future.set_exception(error)
-        elif isinstance(outcome, BaseException):
+            return
+        if isinstance(outcome, BaseException):
+            self._told = self._told or outcome is self._broken
             waiting.future.set_exception(outcome)
         else:
             waiting.future.set_result(outcome)
@@ -199,31 +197,41 @@ class GroupCommitter:
     # -- in the thread --------------------------------------------------------------------------
     def _write(self, batch: Sequence[_Waiting]) -> tuple[list[_Outcome], list[Record]]:
         """Outcomes of the first commits of `batch`, as many as went into one transaction."""
-        if self._stale is not None:
-            return [self._stale] * len(batch), []
+        if self._broken is not None:
+            return [self._broken] * len(batch), []
         group = _Group(self._known)
+        missing: Exception | None = None
         for waiting in batch:
             if waiting.commit is not None:
-                group.add(waiting.commit)
+                error = group.add(waiting.commit)
+                if error is not None and waiting.future is None:
+                    missing = error  # nobody who hears of it could stop what follows: that is done here
+                    break
             else:
                 group.outcomes.append(None)
             if group.is_full:
                 break
+        outcomes, foreign = self._write_group(group, batch)
+        if missing is not None:
+            self._broken = missing
+        return outcomes, foreign
+
+    def _write_group(self, group: _Group, batch: Sequence[_Waiting]) -> tuple[list[_Outcome], list[Record]]:
         if not group.places:
             return group.outcomes, []
         try:
             if self._seen is None:
                 self._seen = self._store.head(self._lease.run)["n"]
             head = self._store.commit(self._lease, group.merged())
-        except StaleFence as error:
-            self._stale = error
-            return [error] * len(batch), []
         except InvalidInput as error:
-            if len(group.places) == 1:
-                return group.failed(error), []
-            return self._one_by_one(batch[: len(group.outcomes)])
-        except Exception as error:
+            if len(group.places) > 1:
+                return self._one_by_one(batch[: len(group.outcomes)])
+            if batch[next(iter(group.places))].future is None:
+                self._broken = error
             return group.failed(error), []
+        except Exception as error:
+            self._broken = error
+            return [error] * len(batch), []
         self._own.add(head["n"])
         self._remember(group, head["n"])
         return group.answered(head), self._foreign(head["n"])
@@ -241,8 +249,9 @@ class GroupCommitter:
     def _look(self) -> tuple[Head, list[Record]]:
         head = self._store.head(self._lease.run)
         if head["fence"] != self._lease.fence:
-            self._stale = StaleFence(f"run {self._lease.run} was taken over by a later lease ({head['fence']})")
-            raise self._stale
+            stale = StaleFence(f"run {self._lease.run} was taken over by a later lease ({head['fence']})")
+            self._broken = self._broken or stale
+            raise stale
         if self._seen is None:
             self._seen = head["n"]
         return head, self._foreign(head["n"])
@@ -285,7 +294,8 @@ class _Group:
         self._bytes = 0
         self._release = False
 
-    def add(self, commit: Commit) -> None:
+    def add(self, commit: Commit) -> Exception | None:
+        """Take it in, or answer why it cannot be."""
         count = len(self.payloads)
         try:
             texts = [encode(value) for value in commit.payloads]
@@ -297,7 +307,7 @@ class _Group:
         except Exception as error:
             self._undo(count)
             self.outcomes.append(error)
-            return
+            return error
         self.items.extend(items)
         self.calls.extend(calls)
         self.events.extend(events)
@@ -306,6 +316,7 @@ class _Group:
         self.outcomes.append(None)
         self._release = commit.release
         self.is_full = commit.release or self._bytes > LARGEST
+        return None
 
     def _place(self, text: JsonText) -> int | Ref:
         if len(text) >= SMALLEST_SHARED:
@@ -331,7 +342,7 @@ class _Group:
     def answered(self, head: Head) -> list[_Outcome]:
         n = head["n"]
         for i, places in self.places.items():
-            refs = tuple(Ref(n, place) if type(place) is int else Ref(*place) for place in places)  # type: ignore[misc]
+            refs = tuple(place if isinstance(place, Ref) else Ref(n, place) for place in places)
             self.outcomes[i] = CommitResult(head, n, refs)
         return self.outcomes
 

@@ -11,8 +11,9 @@ import errno
 import os
 import sqlite3
 import threading
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 from diskcache import Cache, Disk
 from diskcache.core import ENOVAL, MODE_PICKLE, MODE_RAW, UNKNOWN
@@ -98,11 +99,13 @@ class ShardCache(Cache):  # type: ignore[misc]  # diskcache has no types
     then: with OFF a checkpoint that happens to fall into the opening would not reach the disk.
     """
 
+    settings: ClassVar[Mapping[str, Any]] = SETTINGS
+    patience = BUSY
     _opening = False
 
     def __init__(self, directory: Path) -> None:
         self._directory = str(directory)
-        self._timeout = BUSY
+        self._timeout = self.patience
         self._local = threading.local()
         self._txn_id = None
         try:
@@ -114,17 +117,17 @@ class ShardCache(Cache):  # type: ignore[misc]  # diskcache has no types
     def _open(self) -> None:
         if self._is_whole():
             self._disk = JsonDisk(self._directory, **_of_disk)
-            for name, value in SETTINGS.items():
+            for name, value in self.settings.items():
                 setattr(self, name, value)
             return
         self.close()
         self._opening = True
-        super().__init__(self._directory, timeout=BUSY, disk=JsonDisk, **SETTINGS)
+        super().__init__(self._directory, timeout=self.patience, disk=JsonDisk, **self.settings)
         for unneeded in _UNNEEDED:
             self._sql(f"DROP {unneeded}")
         self._sql("INSERT OR REPLACE INTO Settings VALUES (?, 1)", (_WHOLE,))
         self._opening = False
-        self.reset("sqlite_synchronous", SETTINGS["sqlite_synchronous"], update=False)
+        self.reset("sqlite_synchronous", self.settings["sqlite_synchronous"], update=False)
 
     def _is_whole(self) -> bool:
         try:
@@ -133,7 +136,7 @@ class ShardCache(Cache):  # type: ignore[misc]  # diskcache has no types
             if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:  # that one: there is no such table yet
                 raise
             return False
-        return _WHOLE in found and SETTINGS.items() <= found.items()
+        return _WHOLE in found and self.settings.items() <= found.items()
 
     def put(self, key: str, value: Any) -> None:
         """`set` in one statement instead of two, for use inside a transaction only."""
@@ -163,8 +166,16 @@ class ShardCache(Cache):  # type: ignore[misc]  # diskcache has no types
         return Path(self.directory) / "cache.db"
 
 
+C = TypeVar("C", bound=ShardCache)
+
+
 def open_shard(directory: Path) -> ShardCache:
     """The shard in `directory`, made when it is not there (0700, its files 0600)."""
+    return open_as(ShardCache, directory)
+
+
+def open_as(kind: type[C], directory: Path) -> C:
+    """The same with the settings of another kind of shard."""
     if not directory.is_dir():
         make(directory)
     # SQLite gives its journal files the mode of the database, so it is enough to make that one ourselves. No
@@ -176,7 +187,7 @@ def open_shard(directory: Path) -> ShardCache:
         os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
         _writable(file)
-    return ShardCache(directory)
+    return kind(directory)
 
 
 def _writable(file: Path) -> None:

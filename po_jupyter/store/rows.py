@@ -76,7 +76,7 @@ class RowStore(ABC):
         if new.idempotency_key is not None:
             # The reservation is durable before the run is, and it already says which run the key will mean.
             # A crash in between leaves a key without its run; whoever comes next with that key creates it.
-            reservation = "i/" + sha256(f"{new.owner}\0{new.idempotency_key}".encode()).hexdigest()
+            reservation = _reservation(new.owner, new.idempotency_key)
             run = self._at(DOCUMENTS, partial(_reserve, new=new, key=reservation), write=True)
         definition = encode({"definition": dict(new.definition), "idempotency": reservation})
 
@@ -111,6 +111,15 @@ class RowStore(ABC):
             return log.append(rows, head, first, values), True
 
         return self._at(self._shard(run), work, write=True)
+
+    def redeemed(self, owner: str, key: str) -> tuple[Head, str] | None:
+        row = self._at(DOCUMENTS, lambda rows: rows.read(_reservation(owner, key)))
+        if row is None:
+            return None
+        try:
+            return self.head(row["run"]), str(row["request_hash"])
+        except NotFound:  # reserved only: a crash came before the run was there
+            return None
 
     def head(self, run: str) -> Head:
         return self._run(run, partial(log.head_of, run=run))
@@ -344,6 +353,10 @@ def _older_heads(rows: Rows, than: str | None, limit: int) -> tuple[list[Head], 
     ids = index.older(rows, than, limit)
     heads = [head for run in ids if (head := rows.read(f"head/{run}")) is not None]
     return heads, ids[-1] if len(ids) == limit else None
+
+
+def _reservation(owner: str, key: str) -> str:
+    return "i/" + sha256(f"{owner}\0{key}".encode()).hexdigest()
 
 
 def _reserve(rows: Rows, *, new: NewRun, key: str) -> str:

@@ -146,13 +146,32 @@ class FakeClient:
     def pipelines(self) -> list[dict[str, Any]]:
         return [{"name": "tickets", "version": "1.0.0", "revision": "abcdef123456789", "tasks": ["label"]}]
 
-    def estimate(self, pipeline: Any, seed: Any = None, *, limit: int | None = None) -> dict[str, Any]:
+    def models(self, word: str | None = None, provider: str | None = None) -> list[dict[str, Any]]:
+        from po_jupyter.llm.catalogue import listed
+
+        return listed({"OPENAI_API_KEY": "sk-x"}, word=word, provider=provider)
+
+    def estimate(
+        self, pipeline: Any, seed: Any = None, *, limit: int | None = None, model: str | None = None
+    ) -> dict[str, Any]:
         self.estimated = (pipeline.name, seed, limit)
         return ESTIMATE
 
     def submit(self, pipeline: Any, seed: Any = None, **options: Any) -> FakeRun:
         self.submitted.append((pipeline, seed, options))
         return self.runs_there[0]
+
+    def usage(self, days: int = 30) -> dict[str, Any]:
+        used = {"calls": 1012, "input_tokens": 402_118, "output_tokens": 204, "unknown": 0}
+        total = {**used, "cost": 1.2, "unpriced": 3}
+        by_model = {"openai:gpt-5-mini": {**used, "cost": 1.2, "unpriced": 0}}
+        disk = {"runs": {"bytes": 0, "states": {}}}
+        owners = {"ada": {"total": total}, "bob": {"total": total}}
+        return {
+            "days": [{"day": "2026-11-22", **total, "by_model": by_model}],
+            "total": total,
+            "disk": disk,
+        } | ({"owners": owners} if days == 7 else {})
 
     def dead_letters(self, limit: int = 50) -> list[dict[str, Any]]:
         return self.letters[:limit]
@@ -172,6 +191,9 @@ class FakeClient:
             "data_dir": "/data",
             "providers": ["local"],
         }
+
+    def doctor(self, *, online: bool = False) -> list[dict[str, Any]]:
+        return [{"what": "store", "verdict": "ok", "found": "it opens", "todo": ""}]
 
     def ready(self) -> dict[str, Any]:
         return {"ready": True, "orchestrator": True, "store": "ok"}

@@ -73,13 +73,24 @@ def test_a_project_from_its_beginning_to_its_cleaning(sh: Terminal) -> None:
 
     usage: Any = sh.json("usage")
     assert usage["disk"]["runs"]["states"]["done"]["runs"] == 1
-    assert "done   1" in sh("usage")
+    assert usage["total"]["calls"] == 1
+    said = str(sh("usage", "--days", "3", "--by-model"))
+    assert "fake:echo" in said
+    assert "done   1" in said
     assert "0 runs would be deleted" in sh("clean", "--dry-run")
     assert "1 run would be deleted" in sh("clean", "--dry-run", "--older-than", "0")
     assert "1 run deleted" in sh("clean", "--older-than", "0")
     assert _list(sh.json("runs")) == []
+    assert "cache " in sh("usage")
+    assert "1 cached answer would be forgotten" in sh("clean", "--cache", "--dry-run")
+    forgotten: Any = sh.json("clean", "--cache")
+    assert forgotten["cache"]["answers"] == 1
+    assert "0 cached answers forgotten" in sh("clean", "--cache")
+    kept: Any = sh.json("usage")
+    assert kept["days"] == usage["days"], "what was spent stays"
     said: Any = sh.json("audit")
-    assert [e["action"] for e in said] == ["clean", "delete_run", "clean", "clean", "reject_seed", "submit"]
+    cache, runs = ["clean"] * 3, ["clean", "delete_run", "clean", "clean"]
+    assert [e["action"] for e in said] == [*cache, *runs, "reject_seed", "submit"]
     assert "reject_seed" in sh("audit", "--limit", "10")
 
 
@@ -109,8 +120,12 @@ def _list(value: Any) -> list[dict[str, Any]]:
         (("clean", "--older-than", "-3d"), "-3d"),
         (("clean", "--older-than", "9999y"), "is not an age"),
         (("clean", "--state", "done"), "--state needs --older-than"),
+        (("clean", "--cache", "--older-than", "1d"), "--cache is about answers"),
+        (("run", "x.yaml", "--cache", "off"), "'off' is not one of 'false', 'refresh'"),
         (("clean", "--state", "running", "--older-than", "1d"), "'running' is not one of"),
         (("audit", "--limit", "0"), "0 is not in the range"),
+        (("usage", "--days", "0"), "0 is not in the range"),
+        (("usage", "--days", "week"), "'week' is not a valid integer"),
         (("init", "/dev/null/x"), "cannot be made"),
         (("runs", "--exprot", "x"), "No such option"),
     ],

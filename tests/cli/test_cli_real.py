@@ -25,9 +25,11 @@ tasks:
   - name: first
     prompt: "one {{ seed.x | default('x') }}"
     llm: {model: "fake:echo?latency=0.3"}
+    cache: false  # slow every time
   - name: second
     prompt: "The answer to {{ seed.x | default('x') }} is a long one: {{ 'very ' * 40 }}long"
     llm: {model: "fake:echo?latency=3"}
+    cache: false
 """
 HELD = """\
 name: held
@@ -69,8 +71,8 @@ class Terminal:
     def popen(self, *args: str, **options: object) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-m", "po_jupyter", *args],
-            stdout=options.get("stdout", subprocess.PIPE),  # type: ignore[arg-type]
-            stderr=options.get("stderr", subprocess.PIPE),  # type: ignore[arg-type]
+            stdout=options.get("stdout", subprocess.PIPE),
+            stderr=options.get("stderr", subprocess.PIPE),
             env=self.environ,
             cwd=self.home,
             text=True,

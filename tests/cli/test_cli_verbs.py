@@ -36,6 +36,7 @@ def test_run_follows_in_plain_lines_and_ends_with_the_states_code(po: Any, clien
     assert seed == [{"text": "a"}]
     assert options == {
         "limit": 3, "budget": {"usd": 2.0}, "fresh": True, "idempotency_key": None, "priority": None,
+        "cache": None, "skip_validation": False, "model": None,
     }  # fmt: skip
     assert "tickets 1.0.0 · run be7f3a" in out
     assert "label done" in out
@@ -91,7 +92,10 @@ def test_no_follow_returns_at_once(po: Any, client: Any) -> None:
     assert json.loads(out)["state"] == "pending"
 
 
-def test_a_model_of_the_command_line_yields_to_a_tasks_own(po: Any, client: Any, tmp_path: Path) -> None:
+def test_a_model_of_the_command_line_is_the_runs_and_leaves_the_definition(
+    po: Any, client: Any, tmp_path: Path
+) -> None:
+    """B6: the run's model wins over those of the pipeline and its tasks, which stay what they were."""
     file = tmp_path / "p.yaml"
     file.write_text(
         "name: p\nllm: {model: 'a:b', temperature: 0.1}\ntasks:\n  - {name: x, prompt: x}\n"
@@ -99,10 +103,13 @@ def test_a_model_of_the_command_line_yields_to_a_tasks_own(po: Any, client: Any,
     )
     client.runs_there = [fake_run(view())]
     assert po("run", str(file), "--model", "openai:gpt-5-mini")[0] == 0
-    pipeline = client.submitted[0][0]
-    assert pipeline.llm_of(pipeline.task("x")).model == "openai:gpt-5-mini"
-    assert pipeline.llm_of(pipeline.task("x")).temperature == 0.1
+    pipeline, how = client.submitted[0][0], client.submitted[0][-1]
+    assert how["model"] == "openai:gpt-5-mini"
+    assert pipeline.llm_of(pipeline.task("x")).model == "a:b"
     assert pipeline.llm_of(pipeline.task("y")).model == "c:d"
+    code, _, err = po("run", str(file), "--model", "gpt")
+    assert code == 2
+    assert "provider:model" in err
 
 
 @pytest.mark.parametrize(
@@ -267,7 +274,7 @@ def test_the_doctor_says_what_to_do_and_no_secret(
     monkeypatch.setenv("PO_MAX_RUNING", "3")
     client.running = False
     code, out, _ = po("doctor")
-    assert "OPENAI_API_KEY set" in out
+    assert "key … from the environment" in out
     assert "sk-very" not in out
     assert "did you mean `PO_MAX_RUNNING`?" in out
     assert "`po start` starts one" in out
@@ -293,7 +300,7 @@ def test_models_and_pipelines_are_listed(po: Any, client: Any) -> None:
     code, out, _ = po("models")
     assert code == 0
     assert "local:smollm2-135m" in out
-    assert "OPENAI_API_KEY" in out
+    assert "no: ANTHROPIC_API_KEY is not set" in out
     assert {"openai", "local"} <= {m["provider"] for m in json.loads(po("models", "--json")[1])}
     assert "abcdef123456" in po("pipelines")[1]
     assert json.loads(po("pipelines", "--json")[1])[0]["name"] == "tickets"
@@ -340,3 +347,15 @@ def test_a_budget_that_is_nearly_spent_is_said(po: Any, client: Any) -> None:
     client.runs_there = [fake_run(view("waiting", warnings=[warning], budget={"usd": 2.0}))]
     _, out, _ = po("status", "be7f3a")
     assert "83 % of the budget used" in out
+
+
+def test_usage_says_what_is_not_in_the_sum(po: Any, client: Any) -> None:
+    """Issue "Tokens and money": unknown prices are shown as unknown, never as zero."""
+    code, out, err = po("usage")
+    assert (code, err) == (0, "")
+    assert "2026-11-22  1,012  402,118    204  $1.20 + 3 calls of unknown price" in out
+    assert "openai" not in out
+    assert "  openai:gpt-5-mini" in po("usage", "--by-model")[1]
+    assert json.loads(po("usage", "--json")[1])["total"]["unpriced"] == 3
+    out = po("usage", "--days", "7")[1]
+    assert "  ada" in out and "  bob" in out

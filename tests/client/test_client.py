@@ -62,7 +62,7 @@ def test_a_run_in_five_lines(client: Client) -> None:
 )
 def test_a_pipeline_may_be_a_value_a_dict_or_yaml(client: Client, pipeline: object) -> None:
     """ARCH: `Pipeline | str | dict`."""
-    run = client.submit(pipeline, seed=pd.DataFrame({"a": [1]}))  # type: ignore[arg-type]
+    run = client.submit(pipeline, seed=pd.DataFrame({"a": [1]}))
     assert (run.view.pipeline, run.view.name) == ("tickets", "tickets")
     run.cancel()
 
@@ -85,7 +85,7 @@ def test_mistakes_are_told_before_anything_is_sent_or_by_the_server(client: Clie
         client.submit({"name": "t", "tasks": []})
     assert remote.value.violations
     with pytest.raises(InvalidPipeline, match="not int"):
-        client.submit(3)  # type: ignore[arg-type]
+        client.submit(3)
     with pytest.raises(InvalidSeed, match="refused"):
         client.submit(definition(), seed={"refuse": True})
     with pytest.raises(NotFound):
@@ -139,7 +139,16 @@ def test_a_map_becomes_a_frame(client: Client) -> None:
     run = client.submit(definition())
     frame = run.frame("label")
     assert list(frame.index) == [0, 1, 2, 3, 4]
-    assert list(frame.columns) == ["label", "ok", "error", "input_tokens", "output_tokens", "cost", "unknown"]
+    assert list(frame.columns) == [
+        "label",
+        "ok",
+        "error",
+        "input_tokens",
+        "output_tokens",
+        "cost",
+        "cached",
+        "unknown",
+    ]
     assert not frame.loc[2, "ok"]
     assert frame.loc[2, "error"] == "no label"
     run.cancel()
@@ -147,7 +156,8 @@ def test_a_map_becomes_a_frame(client: Client) -> None:
 
 def test_a_map_becomes_a_polars_frame_when_asked(client: Client) -> None:
     """The same columns, with the index as one of them."""
-    pl = pytest.importorskip("polars")
+    import polars as pl
+
     run = client.submit(definition())
     frame = run.frame("label", "polars")
     assert isinstance(frame, pl.DataFrame)
@@ -159,12 +169,13 @@ def test_a_map_becomes_a_polars_frame_when_asked(client: Client) -> None:
         "input_tokens",
         "output_tokens",
         "cost",
+        "cached",
         "unknown",
     ]
     assert frame["label"].to_list() == ["bug", "bug", None, "bug", "bug"]
     assert frame.filter(~pl.col("ok"))["error"].to_list() == ["no label"]
     with pytest.raises(InvalidInput, match="pandas or polars"):
-        run.frame("label", "excel")  # type: ignore[arg-type]
+        run.frame("label", "excel")
     run.cancel()
 
 

@@ -95,7 +95,8 @@ def test_other_values_are_refused_with_an_example(value: Any) -> None:
 
 
 def test_frames_of_polars() -> None:
-    pl = pytest.importorskip("polars")
+    import polars as pl
+
     frame = pl.DataFrame({"a": [1, None], "d": [dt.date(2026, 1, 2), None], "f": [1.5, float("nan")]})
     rows = [{"a": 1, "d": "2026-01-02", "f": 1.5}, {"a": None, "d": None, "f": None}]
     assert seed_of(frame, "t").data == {"rows": rows}
@@ -104,7 +105,8 @@ def test_frames_of_polars() -> None:
 
 def test_values_of_numpy_and_their_kin() -> None:
     """NaN, NaT and NA say that there is no value; what has a plain form gets it."""
-    np = pytest.importorskip("numpy")
+    import numpy as np
+
     uid = uuid.uuid4()
     given = {
         "f": np.float32(1.5),

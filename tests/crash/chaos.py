@@ -2,6 +2,9 @@
 
     python tests/crash/chaos.py --seconds 600 --runs 200 [--seed N]
 
+The servers are real ones, headless Jupyter servers with our extension; runs are submitted, decided, cancelled
+and followed over HTTP with the product's client. Beside that the log is watched in the store itself.
+
 The same seed does the same to the same runs at the same instants; what the machine makes of it differs a
 little. The report says what was done and what was found.
 """
@@ -29,6 +32,7 @@ from chaos_checks import Evidence, digest
 from chaos_host import Host, HostGone
 from chaos_monkey import Disk, Monkey, family, script
 from chaos_plans import BAD, TIMEOUT, USED, Plan, plan
+from chaos_stream import Followed
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import Conflict, NotFound, StoreError, Unavailable
@@ -38,6 +42,7 @@ from po_jupyter.store.disk import DiskStore
 from po_jupyter.testing.model_server import ModelServer, Reply
 
 GRACE = 2.0
+END_PATIENCE = 90.0  # s that a follower may need to hear of an end: a stopped server is noticed after 45 s
 STUCK = 60.0  # s without a new record anywhere, after the monkey has gone: what is open then is lost
 
 
@@ -79,9 +84,12 @@ class Chaos:
         self.settings = Settings(
             data_dir=self.data_dir, heartbeat=0.3, lease_ttl=self.lease_ttl, store_shards=4, max_running=8,
             orphan_timeout=8.0, silence_grace=GRACE, max_crashes=20, spawn_attempts=10, spawn_delay=0.2,
-            cancel_timeout=4.0,
+            cancel_timeout=4.0, requests_per_minute=1_000_000, shutdown_timeout=2.0,
         )  # fmt: skip
+        self.folder = folder
         self.hosts: list[Host] = []
+        self._started: list[Host] = []
+        self.followed: dict[str, Followed] = {}  # by run
         self.open: dict[str, Plan] = {}  # by run
         self.all: dict[str, Plan] = {}
         self.seen: dict[str, list[str]] = {}
@@ -133,9 +141,10 @@ class Chaos:
     # -- servers --------------------------------------------------------------------------------
     async def add_host(self) -> None:
         async with self._starting:
-            host = await Host.start(self.settings, self.environ)
+            host = await Host.start(self.settings, self.environ, self.folder)
             self.say(f"server {host.identity['pid']}")
             self.hosts.append(host)
+            self._started.append(host)
 
     async def _keep(self) -> None:
         """There is always one server, as a supervisor of services would have it."""
@@ -161,13 +170,23 @@ class Chaos:
                         raise
             await asyncio.sleep(0.2)
 
+    def endpoint(self) -> Any:
+        """Where a server is now, for a client that lost its own; None when there is none."""
+        hosts = [h for h in self.hosts if h.alive]
+        self._turn += 1
+        return hosts[self._turn % len(hosts)].endpoint if hosts else None
+
     async def _leave(self) -> None:
+        for followed in self.followed.values():
+            await followed.close()
         for host in self.hosts:
             try:
                 await host.stop()
             except TimeoutError:
                 self.report.problems.append("a server did not stop")
                 await host.kill()
+        for host in self._started:
+            await host.close()
         for _ in range(100):
             if not (left := family(self.data_dir)):
                 break
@@ -190,13 +209,15 @@ class Chaos:
             self.report.problems.append(f"{run} answers two submits")
         self.seen[run] = []
         self.all[run] = self.open[run] = made
+        decide = made.decision and (lambda: self._decide(run, made))
+        self.followed[run] = Followed(run, self.endpoint, self.say, on_gate=decide or None)
         if made.cancel_after is not None:
             await asyncio.sleep(made.cancel_after)
             with suppress(Conflict):
                 await self.ask("cancel", run=run)
 
     async def _watch(self) -> None:
-        """Look at the log as people do, remember what it said, and decide gates."""
+        """Look at the log in the store, and remember what it said."""
         while True:
             for run in list(self.open):
                 try:
@@ -216,17 +237,18 @@ class Chaos:
         if head["state"] in ENDED:
             del self.open[run]
             self.say(f"run {made.key} {head['state']}")
-        elif made.decision and head["state"] == "waiting" and run not in self._deciding:
-            self._deciding.add(run)
-            self._loop.call_soon_threadsafe(self._decide, run, made.decision)
 
-    def _decide(self, run: str, decision: str) -> None:
+    def _decide(self, run: str, made: Plan) -> None:
+        """The stream said that a gate is open: decide it, at once or when the run waits already."""
+
         async def decide() -> None:
+            await asyncio.sleep(made.decide_after)
             with suppress(Conflict):  # of a decision whose answer was lost
-                await self.ask("gate", run=run, decision=decision)
+                await self.ask("gate", run=run, decision=made.decision)
 
-        task = asyncio.create_task(decide())
-        self._asked.add(task)
+        if run not in self._deciding:
+            self._deciding.add(run)
+            self._asked.add(asyncio.create_task(decide()))
 
     async def steal(self, run: str) -> bool:
         def take() -> bool:
@@ -259,6 +281,12 @@ class Chaos:
         for run, made in self.open.items():
             head = self.store.head(run)
             self.report.problems.append(f"{made.key} ({made.kind}): lost: {head}")
+        until = time.monotonic() + END_PATIENCE
+        for run, followed in self.followed.items():
+            if run not in self.open and not await followed.ended(until - time.monotonic()):
+                self.report.problems.append(
+                    f"{self.all[run].key}: whoever followed {run} never heard of its end"
+                )
 
     # -- the end --------------------------------------------------------------------------------
     async def _check(self) -> None:
@@ -269,6 +297,9 @@ class Chaos:
         stored = {h["run"] for h in self.store.runs(limit=100_000).heads}
         if stored != set(self.all):
             report.problems.append(f"runs that nobody asked for, or that are gone: {stored ^ set(self.all)}")
+        listed = await self.ask("list")
+        if sorted(listed) != sorted(self.all):
+            report.problems.append(f"the list says something else: {set(listed) ^ set(self.all)}")
         numbers: Counter[str] = Counter()
         for run, made in self.all.items():
             if run in self.open:
@@ -280,13 +311,16 @@ class Chaos:
                 report.problems.append(f"{made.key}: acknowledged, and not found")
                 continue
             found = Evidence(made, records, view, outputs, requests.get(made.key, Counter()), self.seen[run])
-            problems = found.problems()
+            followed = self.followed[run]
+            problems = [*found.problems(), *followed.problems(made.key, records)]
             report.problems += [f"{line} [{run}]" for line in problems]
             report.ended[view["state"]] += 1
             numbers["records"] += len(records)
             numbers["records watched"] += len(self.seen[run])
+            numbers["events streamed"] += followed.offset
+            numbers["streams lost"] += followed.lost
             numbers["calls answered"] += len(found.answered)
-            numbers["calls repeated"] += sum(found.intents.values()) - len(found.intents)
+            numbers["calls repeated"] += sum(max(0, n - 1) for n in found.intents.values())
             numbers["requests"] += sum(found.requests.values())
             numbers["rows"] += sum(len(r["items"]) for r in records)
             numbers["crashes told"] += found.types["worker.crashed"]
@@ -294,12 +328,7 @@ class Chaos:
         numbers["seconds"] = round(time.monotonic() - self._began)
         report.numbers, report.done = dict(numbers), self.monkey.done
 
-    @property
-    def _loop(self) -> asyncio.AbstractEventLoop:
-        return self._running
-
     async def __aenter__(self) -> Chaos:
-        self._running = asyncio.get_running_loop()
         return self
 
     async def __aexit__(self, *exc: object) -> None:

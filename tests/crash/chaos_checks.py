@@ -78,6 +78,8 @@ class Evidence:
                     found.append(f"sent again although its answer was recorded: {key}")
                 self.intents[key] += 1
                 announced[self._prompt(key)] += 1
+            elif call["kind"] == "withdrawn":
+                self.intents[key] -= 1
             else:
                 self.answered[key] += 1
         found += [f"answered {n} times: {key}" for key, n in self.answered.items() if n > 1]
@@ -89,7 +91,7 @@ class Evidence:
         for prompt, count in self.requests.items():
             if count > announced[prompt] + retries[prompt]:
                 found.append(f"{prompt!r} was sent {count} times, announced {announced[prompt]} times")
-        again = sum(n - 1 for n in self.intents.values())
+        again = sum(max(0, n - 1) for n in self.intents.values())
         if again > self.types["call.unknown"]:
             found.append(f"{again} calls repeated, {self.types['call.unknown']} told as unknown")
         return found

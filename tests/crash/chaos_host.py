@@ -1,23 +1,34 @@
-"""A server of the chaos: an orchestrator in a process of its own, asked over its standard input and output."""
+"""A server of the chaos: a headless Jupyter server with our extension, asked over HTTP by the product's client.
+
+It is what `po start` starts (`python -m po_jupyter.server`), with a ready file of its own, so that two of them
+may serve one store.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import itertools
 import json
-import logging
 import os
+import signal
+import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from po_jupyter.client.aio import AsyncClient, Endpoint
 from po_jupyter.config import Settings
-from po_jupyter.errors import PoError, from_json
+from po_jupyter.errors import PoError
 from po_jupyter.orchestrator import processes
-from po_jupyter.orchestrator.service import Orchestrator
 
 ROOT = Path(__file__).parents[2]
+START = 60.0  # s that a server may take to say where it is, on a machine full of chaos
+_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
+_libc = ctypes.CDLL(None)
+_numbers = itertools.count(1)
 
 
 class HostGone(Exception):
@@ -27,65 +38,88 @@ class HostGone(Exception):
 class Host:
     """One server process, from the outside."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], ready: Path) -> None:
         self.identity = processes.identity_of(process.pid)
+        self.endpoint = Endpoint("http://127.0.0.1:9/")  # nobody's, until it said where it is
         self._process = process
-        self._ids = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[Any]] = {}
-        self._reader = asyncio.create_task(self._read())
+        self._ready = ready
+        self._client: AsyncClient | None = None
 
     @classmethod
-    async def start(cls, settings: Settings, environ: dict[str, str]) -> Host:
-        """Start one and wait until it is ready. Raises HostGone when it ends instead."""
-        config = settings.model_dump(mode="json", exclude={"auth_token"})
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, __file__, json.dumps(config),
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, cwd=ROOT,
-            env={**os.environ, **environ, "PYTHONPATH": str(ROOT)}, start_new_session=True,
-        )  # fmt: skip
-        host = cls(process)
+    async def start(cls, settings: Settings, environ: dict[str, str], logs: Path) -> Host:
+        """Start one and wait until it says where it is. Raises HostGone when it ends instead.
+
+        Whether it can use the store is another question: on a full disk it answers and says so.
+        """
+        number = next(_numbers)
+        ready = settings.data_dir / "runtime" / f"{number}.json"
+        said = {
+            f"PO_{name.upper()}": str(value)
+            for name, value in settings.model_dump(mode="json", exclude_unset=True).items()
+        }
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PO_", "JUPYTER", "JPY"))}
+        with (logs / f"server-{number}.log").open("wb") as log:
+            process = subprocess.Popen(  # noqa: ASYNC220 - a few milliseconds, and this loop serves nobody
+                [sys.executable, "-P", "-m", "po_jupyter.server", "--ready-file", str(ready)],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=logs, start_new_session=True,
+                env={**inherited, **environ, **said, "PYTHONPATH": str(ROOT)},
+                preexec_fn=lambda: _libc.prctl(_DEATH_SIGNAL, signal.SIGTERM),
+            )  # fmt: skip
+        host = cls(process, ready)
         try:
-            await host.ask("ready", patience=60)
+            await host._found()
         except BaseException:
             await host.kill()
             raise
         return host
 
+    async def _found(self) -> None:
+        until = time.monotonic() + START
+        while self.alive and time.monotonic() < until:
+            with suppress(OSError, ValueError):
+                said = json.loads(self._ready.read_text("utf-8"))
+                if said["pid"] == self.identity["pid"]:
+                    self.endpoint = Endpoint(said["url"], said["token"])
+                    self._client = AsyncClient(self.endpoint, timeout=10.0)
+                    return
+            await asyncio.sleep(0.05)
+        raise HostGone
+
     @property
     def alive(self) -> bool:
         """Has it not ended yet? A stopped one has not."""
-        return self._process.returncode is None
+        return self._process.poll() is None
 
     async def ask(self, op: str, *, patience: float = 20.0, **fields: Any) -> Any:
         """Raises the PoError that it answers with, HostGone, TimeoutError."""
-        number = next(self._ids)
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = answer
-        try:
-            assert self._process.stdin is not None
-            if self._reader.done():
-                raise HostGone
-            self._process.stdin.write(json.dumps({"id": number, "op": op, **fields}).encode() + b"\n")
-            async with asyncio.timeout(patience):
-                said = await answer
-        except OSError:
-            raise HostGone from None
-        finally:
-            self._waiting.pop(number, None)
-        if said.get("error"):
-            raise from_json(said["error"])
-        return said.get("value")
+        if self._client is None or not self.alive:
+            raise HostGone
+        client, run = self._client, fields.get("run", "")
+        async with asyncio.timeout(patience):
+            match op:
+                case "submit":
+                    return {"run": (await client.submit(fields["body"])).id}
+                case "gate":
+                    return (await client.gate(run, fields["decision"], fields.get("note", ""))).state
+                case "cancel":
+                    return (await client.cancel(run)).state
+                case "view":
+                    return (await client.run(run, quiet=True)).model_dump(mode="json")
+                case "outputs":
+                    return await client.outputs(run)
+                case "list":
+                    return await self._all(client)
+        raise ValueError(op)
 
-    async def _read(self) -> None:
-        assert self._process.stdout is not None
-        while line := await self._process.stdout.readline():
-            said = json.loads(line)
-            waiting = self._waiting.get(said["id"])
-            if waiting is not None and not waiting.done():
-                waiting.set_result(said)
-        for waiting in self._waiting.values():
-            if not waiting.done():
-                waiting.set_exception(HostGone())
+    @staticmethod
+    async def _all(client: AsyncClient) -> list[str]:
+        found: list[str] = []
+        cursor: str | None = None
+        while True:
+            page, cursor = await client.runs(cursor=cursor, limit=200)
+            found += [view.id for view in page]
+            if cursor is None:
+                return found
 
     async def kill(self) -> None:
         """kill -9, of the server alone."""
@@ -94,59 +128,17 @@ class Host:
         await self._end()
 
     async def stop(self, patience: float = 30.0) -> None:
-        """A graceful stop. Raises TimeoutError."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
+        """A graceful stop, as `po stop` asks for it. Raises TimeoutError."""
+        self._process.terminate()
         async with asyncio.timeout(patience):
             await self._end()
 
     async def _end(self) -> None:
-        await self._process.wait()
-        await self._reader
+        while self.alive:
+            await asyncio.sleep(0.02)
 
-
-async def _serve(config: dict[str, Any]) -> None:
-    service = Orchestrator(Settings.model_validate(config))
-    await service.start()
-    asked: set[asyncio.Task[None]] = set()
-    while line := await asyncio.to_thread(sys.stdin.readline):
-        task = asyncio.create_task(_answer(service, json.loads(line)))
-        asked.add(task)
-        task.add_done_callback(asked.discard)
-    await service.stop()
-
-
-async def _answer(service: Orchestrator, asked: dict[str, Any]) -> None:
-    said: dict[str, Any] = {"id": asked["id"]}
-    run = asked.get("run", "")
-    try:
-        match asked["op"]:
-            case "ready":
-                said["value"] = service.ready()
-            case "submit":
-                view, new = await service.submit(asked["body"], owner="local")
-                said["value"] = {"run": view.id, "new": new}
-            case "gate":
-                said["value"] = (await service.gate(run, None, asked["decision"])).state
-            case "cancel":
-                said["value"] = (await service.cancel(run, None)).state
-            case "view":
-                said["value"] = (await service.get(run, None)).model_dump(mode="json")
-            case "outputs":
-                said["value"] = await service.outputs(run, None)
-    except PoError as error:
-        said["error"] = error.to_json()
-    with suppress(OSError):
-        os.write(1, json.dumps(said).encode() + b"\n")
-
-
-if __name__ == "__main__":
-    from po_jupyter.telemetry.logging import configure
-
-    logging.raiseExceptions = False  # a full disk takes log lines too
-    given = json.loads(sys.argv[1])
-    configure(Settings.model_validate(given), file=Path(given["data_dir"]) / "logs" / "orchestrator.log")
-    try:
-        asyncio.run(_serve(given))
-    except PoError as error:  # no room to start in: whoever started us tries again
-        sys.exit(error.message)
+    async def close(self) -> None:
+        """Close the connections. Not before everybody who asks it has heard that it is gone."""
+        if self._client is not None:
+            with suppress(PoError):
+                await self._client.aclose()

@@ -48,6 +48,7 @@ class Plan:
     rows: dict[str, list[bool | None]] = field(default_factory=dict)
     budget: int | None = None
     decision: str | None = None
+    decide_after: float = 0.0  # s after the stream said that the gate is open
     cancel_after: float | None = None  # s after the submit; it may come too late
 
     def body(self) -> dict[str, Any]:
@@ -134,7 +135,7 @@ def _map(made: Plan, dice: random.Random) -> None:
 def _gate(made: Plan, dice: random.Random) -> None:
     made.ask("draft", gate={"message": "look"})
     made.ask("send")
-    made.decision = "approve"
+    made.decision, made.decide_after = "approve", dice.choice([0.0, 0.5, 2.0])
 
 
 def _rejected(made: Plan, dice: random.Random) -> None:
@@ -142,6 +143,7 @@ def _rejected(made: Plan, dice: random.Random) -> None:
     made.ask("send")
     del made.outputs["send"]
     made.decision, made.state, made.error = "reject", "cancelled", "gate_rejected"
+    made.decide_after = dice.choice([0.0, 0.5, 2.0])
 
 
 def _code(made: Plan, dice: random.Random) -> None:

@@ -414,7 +414,7 @@ class _Run(Scenario):
 
     def bench(self, at: Path) -> Bench:
         bench = Bench(at, opened(at))
-        bench.fake = Logged(at / "asked.log")  # type: ignore[assignment]
+        bench.fake = Logged(at / "asked.log")
         return bench
 
     def setup(self, at: Path) -> None:
@@ -432,7 +432,7 @@ class _Run(Scenario):
 
     def check(self, at: Path) -> str:
         bench = self.bench(at)
-        sound(bench.store)  # type: ignore[arg-type]
+        sound(bench.store)
         history = read_history(bench.store, RUN)
         state = bench.store.head(RUN)["state"]
         if state in ENDED:
@@ -462,7 +462,7 @@ class _Run(Scenario):
         again = (at / "asked.log").read_text().split()[len(asked) :] if (at / "asked.log").exists() else []
         assert not set(again) & set(recorded), "a recorded call was sent again (P3)"
         assert all(n <= 2 for n in Counter([*asked, *again]).values())
-        sound(bench.store)  # type: ignore[arg-type]
+        sound(bench.store)
         self.check_state(bench)
         self.check_end(bench)
         bench.store.close()
@@ -543,32 +543,26 @@ class Gate(_Run):
         assert (types["gate.opened"], types["gate.decided"]) == (1, 1)
 
 
-try:
-    import po_jupyter.engine.control  # noqa: F401
-except ModuleNotFoundError:
-    pass
-else:
+class Control(_Run):
+    """B11: what a task asks of its run is applied with its completion, once."""
 
-    class Control(_Run):
-        """B11: what a task asks of its run is applied with its completion, once."""
+    name = "control"
+    states = frozenset({"pending", "running", "done"})
+    tasks: ClassVar[list[dict[str, Any]]] = [
+        _python(
+            "plan",
+            "ctx.control.add({'name': 'extra', 'prompt': 'extra'}); ctx.control.skip('never', 'why')",
+        ),
+        {"name": "never", "prompt": "never"},
+        {"name": "last", "prompt": "last"},
+    ]
 
-        name = "control"
-        states = frozenset({"pending", "running", "done"})
-        tasks: ClassVar[list[dict[str, Any]]] = [
-            _python(
-                "plan",
-                "ctx.control.add({'name': 'extra', 'prompt': 'extra'}); ctx.control.skip('never', 'why')",
-            ),
-            {"name": "never", "prompt": "never"},
-            {"name": "last", "prompt": "last"},
-        ]
-
-        def check_state(self, bench: Bench) -> None:
-            types = Counter(bench.types())
-            state = read_history(bench.store, RUN).state
-            planned = state.tasks["plan"].state == "done"
-            assert ("extra" in state.tasks) == planned == (state.tasks["never"].state == "skipped")
-            assert (types["tasks.added"], types["task.skipped"]) == (planned, planned)
+    def check_state(self, bench: Bench) -> None:
+        types = Counter(bench.types())
+        state = read_history(bench.store, RUN).state
+        planned = state.tasks["plan"].state == "done"
+        assert ("extra" in state.tasks) == planned == (state.tasks["never"].state == "skipped")
+        assert (types["tasks.added"], types["task.skipped"]) == (planned, planned)
 
 
 # -- the watch folder ------------------------------------------------------------------------------------

@@ -20,10 +20,10 @@ from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "engine")]
 
-from crash_scenarios import SCENARIOS, Scenario  # noqa: E402
+from crash_scenarios import SCENARIOS, Scenario  # noqa: E402 - its folder is put on the path above
 
-from po_jupyter.engine import work  # noqa: E402
-from po_jupyter.testing import crashpoints  # noqa: E402
+from po_jupyter.engine import work  # noqa: E402 - after it, as the order of imports wants
+from po_jupyter.testing import crashpoints  # noqa: E402 - the same
 
 _LIMIT = 60  # s for one child
 # How many commits a run makes depends a little on time. This many more than were counted are looked for.

@@ -178,7 +178,7 @@ async def test_an_artifact_that_does_not_fit_fails_its_task_and_nothing_else(dis
 async def test_a_run_whose_disk_fills_up_goes_on_when_there_is_space(disk: SmallDisk, tmp_path: Path) -> None:
     """P3, P12: the worker ends with a clear error; the next one does what is left and asks nothing twice."""
     bench = Bench(disk.path, DiskStore(disk.path / "store", shards=1))
-    bench.fake = Logged(tmp_path / "asked.log")  # type: ignore[assignment]
+    bench.fake = Logged(tmp_path / "asked.log")
     text = os.urandom(40_000).hex()
     tasks = [{"name": f"t{i}", "prompt": f"{i}-{{{{ seed.text }}}}"} for i in range(12)]
     bench.create(tasks, {"text": text})
@@ -186,7 +186,7 @@ async def test_a_run_whose_disk_fills_up_goes_on_when_there_is_space(disk: Small
     with pytest.raises(StoreUnusable) as caught:
         await bench.go()
     said(caught.value, "full", "disk answers with an error")
-    sound(bench.store)  # type: ignore[arg-type]
+    sound(bench.store)
     recorded = sum(call["kind"] == "response" for record in bench.records() for call in record["calls"])
     asked = len((tmp_path / "asked.log").read_text().split()) if (tmp_path / "asked.log").exists() else 0
     disk.free()
@@ -194,5 +194,5 @@ async def test_a_run_whose_disk_fills_up_goes_on_when_there_is_space(disk: Small
     prompts = (tmp_path / "asked.log").read_text().split()
     assert len(prompts) <= 12 + (asked - recorded)
     assert {p.partition("-")[0] for p in prompts} == {str(i) for i in range(12)}
-    sound(bench.store)  # type: ignore[arg-type]
+    sound(bench.store)
     bench.store.close()

@@ -175,8 +175,8 @@ async def test_a_stopped_worker_that_wakes_up_late_is_fenced_out(tmp_path: Path)
     async with orchestrator(tmp_path, silence_grace=60) as service:
         lease = await asyncio.to_thread(service._store.claim, run, {"pid": 0, "host": "another machine"})
         await asyncio.to_thread(service._store.commit, lease, Commit(release=True))
-        del service._supervisor.workers[run]  # type: ignore[union-attr]
-        await service._supervisor.attend(run)  # type: ignore[union-attr]
+        del service._supervisor.workers[run]
+        await service._supervisor.attend(run)
         other = await held(tmp_path, run)
         assert other != pid
         os.kill(pid, signal.SIGCONT)

@@ -91,6 +91,7 @@ class Bench:
         self.said: list[dict[str, Any]] = []
         self.watched = False
         self.run = RUN
+        self.settings: dict[str, Any] = {}
 
     def create(self, tasks: Sequence[Any], data: Mapping[str, Any] | None = None, **more: Any) -> Bench:
         options = more.pop("options", {})
@@ -104,7 +105,7 @@ class Bench:
         work = await Work.load(
             self.store,
             lease,
-            settings=Settings(data_dir=self.tmp),
+            settings=Settings(data_dir=self.tmp, **self.settings),
             providers=Providers({}, given={"fake": self.fake}),
             say=self.said.append,
             watched=lambda: self.watched,

@@ -24,7 +24,7 @@ async def test_an_answer_that_was_paid_for_needs_no_room_in_the_budget(
     response = StoreJournal.response
 
     async def recorded(self: StoreJournal, *args: object) -> None:
-        await response(self, *args)  # type: ignore[arg-type]
+        await response(self, *args)
         await self._work.flush()
         raise StaleFence("this process is dead")
 
@@ -50,8 +50,8 @@ async def test_waiting_for_the_budget_is_not_the_stages_time(tmp_path: Path) -> 
 
     async def slow(*args: object, **named: object) -> object:
         await asyncio.sleep(0.3)
-        return await chat(*args, **named)  # type: ignore[arg-type]
+        return await chat(*args, **named)
 
-    bench.fake.chat = slow  # type: ignore[method-assign, assignment]
+    bench.fake.chat = slow
     assert await bench.go() == "done", bench.work.state.error
     assert [row["ok"] for row in bench.work.output("m")] == [True, True, True]

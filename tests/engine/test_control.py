@@ -140,7 +140,7 @@ async def test_a_swallowed_error_still_fails_the_task(bench: Bench) -> None:
     body = "try:\n    ctx.control.skip('a', 'me')\nexcept Exception:\n    pass\nreturn 1"
     bench.create([python("a", body)])
     assert await bench.go() == "failed"
-    assert "only later ones can be meant" in bench.work.state.tasks["a"].error["message"]  # type: ignore[index]
+    assert "only later ones can be meant" in bench.work.state.tasks["a"].error["message"]
 
 
 async def test_a_refinement_takes_the_stages_words_back(bench: Bench) -> None:

@@ -75,7 +75,7 @@ class Runs(RuleBasedStateMachine):
             if gated:
                 task["gate"] = "look"
             tasks.append(task)
-        self.pipeline = Pipeline(name="p", tasks=tasks)  # type: ignore[arg-type]
+        self.pipeline = Pipeline(name="p", tasks=tasks)
         self.asks = {f"t{i}": ask for i, (*_, ask) in enumerate(shape)}  # the same in each attempt
         self.fence = 0
         self.log: list[Event] = []

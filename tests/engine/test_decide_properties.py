@@ -28,7 +28,7 @@ def pipelines(pick: Any) -> Pipeline:
         if pick(st.integers(0, 4)) == 0:
             task["gate"] = "look"
         tasks.append(task)
-    return Pipeline(name="p", tasks=tasks)  # type: ignore[arg-type]
+    return Pipeline(name="p", tasks=tasks)
 
 
 class World:
@@ -189,7 +189,7 @@ def test_a_resume_runs_what_was_reset_and_what_follows(pipeline: Pipeline, seed:
 
 def test_unknown_events_move_the_offset_only() -> None:
     """A newer version's log is read as far as it is understood."""
-    world = World(Pipeline(name="p", tasks=[{"name": "a", "prompt": "x"}]), 1, frozenset())  # type: ignore[list-item]
+    world = World(Pipeline(name="p", tasks=[{"name": "a", "prompt": "x"}]), 1, frozenset())
     before = world.state()
     world.say(draft("task.dreamed", "a"), draft("run.dreamed"))
     after = world.state()
@@ -197,7 +197,7 @@ def test_unknown_events_move_the_offset_only() -> None:
 
 
 def test_the_end_says_why() -> None:
-    world = World(Pipeline(name="p", tasks=[{"name": "a", "prompt": "x"}]), 1, frozenset({"a"}))  # type: ignore[list-item]
+    world = World(Pipeline(name="p", tasks=[{"name": "a", "prompt": "x"}]), 1, frozenset({"a"}))
     assert world.drive([]) == "failed"
     assert world.state().error == {"code": "x"}
     assert [type(c) for c in decide(world.pipeline, world.state())] == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from engine_harness import RUN, Bench, until
+from engine_harness import RUN, Bench, Fake, until
 
 from po_jupyter.engine.drive import drive
 from po_jupyter.engine.history import read_history
@@ -305,6 +305,50 @@ async def test_drain_does_not_wait_for_a_retry(bench: Bench) -> None:
         assert await asyncio.wait_for(driving, 2) == "released"
 
 
+@pytest.mark.parametrize("end", ["drain", "cancel"])
+async def test_a_wait_between_tries_of_a_call_is_cut_short_and_nothing_is_unknown(
+    bench: Bench, end: str
+) -> None:
+    """DESIGN 5, P3: nothing is in flight in such a wait; the call is withdrawn, not lost, and asked anew."""
+    busy = ModelUnavailable("busy", details={"usage": {"input_tokens": 7, "calls": 1}})
+    bench.fake = Fake([busy])
+    retry = {"max_attempts": 5, "initial_delay": 600, "max_delay": 600}
+    bench.create([{"name": "a", "prompt": "hello"}], llm={"model": "fake:echo", "retry": retry})
+    async with bench.worker() as work:
+        driving = asyncio.ensure_future(drive(work))
+        await until(lambda: bench.events("call.retry"))
+        if end == "drain":
+            work.drain()
+            assert await asyncio.wait_for(driving, 2) == "released"
+        else:
+            bench.store.request(RUN, [draft("run.cancel_requested", by="me")])
+            work.cancel_hint()
+            assert await asyncio.wait_for(driving, 2) == "cancelled"
+    calls = [call for record in bench.records() for call in record["calls"]]
+    assert [call["kind"] for call in calls] == ["intent", "withdrawn"]
+    if end == "cancel":
+        bench.resume("a")
+    assert await bench.go() == "done"
+    assert bench.fake.prompts == ["hello", "hello"]
+    assert bench.events("call.unknown") == []
+    usage = bench.work.state.usage
+    assert (usage.calls, usage.unknown) == (1, 0)
+    assert usage.input_tokens > 7  # what the broken try used is on the bill
+
+
+async def test_a_call_in_flight_that_is_stopped_stays_unknown(bench: Bench) -> None:
+    """P3: only a wait is withdrawn; what was sent may have been billed."""
+    bench.create([{"name": "a", "prompt": "hello"}])
+    bench.fake.hold = True
+    async with bench.worker() as work:
+        driving = asyncio.ensure_future(drive(work))
+        await bench.fake.waiting.wait()
+        bench.store.request(RUN, [draft("run.cancel_requested", by="me")])
+        work.cancel_hint()
+        assert await driving == "cancelled"
+    assert [call["kind"] for record in bench.records() for call in record["calls"]] == ["intent"]
+
+
 async def test_a_taken_over_worker_stops_without_another_word(bench: Bench) -> None:
     """P2: the late writer is refused."""
     bench.create([{"name": "a", "prompt": "a"}])
@@ -377,7 +421,7 @@ async def test_a_full_disk_is_raised_and_the_run_can_go_on(
         left[0] -= 1
         if left[0] < 0:
             raise StoreUnusable("the disk is full")
-        return real(lease, said)  # type: ignore[arg-type]
+        return real(lease, said)
 
     monkeypatch.setattr(bench.store, "commit", commit)
     with pytest.raises(StoreUnusable):

@@ -117,7 +117,7 @@ async def test_the_window_is_as_wide_as_asked(bench: Bench) -> None:
         finally:
             now -= 1
 
-    bench.fake.chat = counting  # type: ignore[method-assign]
+    bench.fake.chat = counting
     assert await bench.go() == "done"
     assert most == 7
 
@@ -211,7 +211,7 @@ async def test_cancel_in_the_middle_keeps_finished_rows(bench: Bench) -> None:
             bench.fake.hold = True
         return await real(request, **more)
 
-    bench.fake.chat = some  # type: ignore[method-assign]
+    bench.fake.chat = some
     async with bench.worker() as work:
         driving = asyncio.ensure_future(drive(work))
         await bench.fake.waiting.wait()
@@ -222,7 +222,7 @@ async def test_cancel_in_the_middle_keeps_finished_rows(bench: Bench) -> None:
     rows = [r["index"] for rec in bench.records() for r in rec["items"]]
     assert len(rows) >= 4
     bench.fake.hold = False
-    bench.fake.chat = real  # type: ignore[method-assign]
+    bench.fake.chat = real
     bench.resume("m")
     assert await bench.go() == "done"
     done = [r["index"] for rec in bench.records() for r in rec["items"]]

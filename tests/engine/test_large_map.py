@@ -67,7 +67,7 @@ async def watch(most: list[int]) -> None:
 async def test_50_000_rows_in_little_memory_and_only_the_failed_again(tmp_path: Path) -> None:
     """P12, R2.6: one in a hundred fails, the others are done; a resume asks for exactly those."""
     bench = Bench(tmp_path, DiskStore(tmp_path / "store"))
-    model = bench.fake = Instant()  # type: ignore[assignment]
+    model = bench.fake = Instant()
     task = {
         "name": "m",
         "prompt": "Label {{ item.text }} {{ item.i }}",

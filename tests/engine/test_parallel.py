@@ -160,7 +160,7 @@ async def test_the_window_is_bounded(bench: Bench) -> None:
         finally:
             now -= 1
 
-    bench.fake.chat = counting  # type: ignore[method-assign]
+    bench.fake.chat = counting
     assert await bench.go() == "done"
     assert most == 4
 

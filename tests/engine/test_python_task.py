@@ -136,7 +136,7 @@ async def inference(ctx):
 
 
 async def test_calls_from_sync_and_async_stages(bench: Bench) -> None:
-    """B6; the schema's answer is a value, and asked for again when it does not fit."""
+    """B6; the schema's answer is a value, and asked for again when it does not fit: its usage is of all three calls."""
     source = """
 SCHEMA = {"type": "object", "required": ["label"], "properties": {"label": {"enum": ["a", "b"]}}}
 def ingestion(ctx):
@@ -149,7 +149,7 @@ async def inference(ctx):
     bench.fake._replies = ["nonsense", '{"label": "c"}']
     bench.create([task(source)])
     assert await bench.go() == "done"
-    assert bench.work.output("t") == [[{"label": "a"}, 1, "echo"], "echo: two"]
+    assert bench.work.output("t") == [[{"label": "a"}, 3, "echo"], "echo: two"]
     assert [r.messages[0].role for r in bench.fake.requests] == ["system"] * 3 + ["user"]
     assert bench.fake.requests[-1].max_tokens == 7
     assert "not one of" in bench.fake.requests[2].messages[-1].content

@@ -120,7 +120,7 @@ class FakeAio:
 
     def client(self) -> Client:
         client = Client(self.endpoint)
-        client._bound = (loop.get_loop(), self)  # type: ignore[assignment]  # the seam of these tests
+        client._bound = (loop.get_loop(), self)
         return client
 
     async def outputs(self, run_id: str, task: str | None = None) -> dict[str, Any]:

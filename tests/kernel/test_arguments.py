@@ -14,6 +14,7 @@ OPTIONS = {
     "model": Option("word", "REF"),
     "budget": Option("money", "USD"),
     "limit": Option("number", "N"),
+    "cache": Option("choice", "false|refresh"),
 }
 
 
@@ -37,6 +38,8 @@ def read(line: str) -> tuple[list[str], dict[str, object]]:
         ("tickets --seed a if b else c --run", {"seed": "a if b else c", "run": True}),
         ("""tickets --seed {"a": 'it\\'s'}""", {"seed": """{"a": 'it\\'s'}"""}),
         ("--run tickets", {"run": True}),
+        ("tickets --cache false", {"cache": False}),
+        ("tickets --cache=refresh", {"cache": "refresh"}),
         ("tickets --seed=x --budget=$2.50", {"seed": "x", "budget": 2.5}),
         ("tickets --model openai:gpt-5-mini", {"model": "openai:gpt-5-mini"}),
         ("tickets --seed 'a' + 'b'", {"seed": "'a' + 'b'"}),
@@ -58,6 +61,7 @@ def test_what_can_be_written(line: str, options: dict[str, object]) -> None:
         ("tickets --run --run", "`--run` stands here twice"),
         ("tickets --limit ten", "`--limit` is a whole number from 1 on, not `ten`"),
         ("tickets --limit 0", "from 1 on, not `0`"),
+        ("tickets --cache off", "`--cache` is false or refresh, not `off`"),
         ("tickets --budget cheap", "`--budget` is an amount in USD above 0, not `cheap`"),
         ("tickets --budget nan", "above 0, not `nan`"),
         ("tickets --out a.b", "`--out` is the name of a variable, not `a.b`"),
@@ -71,5 +75,6 @@ def test_what_cannot(line: str, message: str) -> None:
         read(line)
     assert message in str(caught.value)
     assert str(caught.value).endswith(
-        "usage: %%po_pipeline NAME [--run] [--seed EXPR] [--out VAR] [--model REF] [--budget USD] [--limit N]"
+        "usage: %%po_pipeline NAME [--run] [--seed EXPR] [--out VAR] [--model REF] [--budget USD] [--limit N] "
+        "[--cache false|refresh]"
     )

@@ -109,7 +109,7 @@ def test_a_definition_needs_no_orchestrator(notebook: Notebook) -> None:
 def test_run_returns_at_once_with_a_live_view(notebook: Notebook) -> None:
     """C3: a `Run` in `_` and in VAR."""
     text, value = notebook.cell(
-        """%%po_pipeline tickets --run --seed {"text": "{x} $y"} --out r --limit 2 --fresh"""
+        """%%po_pipeline tickets --run --seed {"text": "{x} $y"} --out r --limit 2 --fresh --cache false"""
         + " --budget 1.5 --model fake:echo\n"
         + GOOD
     )
@@ -120,7 +120,7 @@ def test_run_returns_at_once_with_a_live_view(notebook: Notebook) -> None:
     assert text.count("run 7f3a9c · running") == 1
     (body,) = notebook.aio.bodies
     assert body["seed"] == {"name": "tickets", "data": {"text": "{x} $y"}}
-    assert body["options"] == {"limit": 2, "fresh": True}
+    assert body["options"] == {"limit": 2, "fresh": True, "cache": False, "model": "fake:echo"}
     assert body["budget"] == {"usd": 1.5}
     assert body["pipeline"]["llm"] == {"model": "fake:echo"}
     assert "interpreter" not in body

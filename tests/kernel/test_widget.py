@@ -51,7 +51,7 @@ def until(true: Callable[[], bool], seconds: float = 5.0) -> None:
 
 
 def shown(aio: FakeAio, page: Page | None = None, **how: Any) -> RunWidget:
-    widget = RunWidget(aio, aio.view, page or Page(), **how)  # type: ignore[arg-type]
+    widget = RunWidget(aio, aio.view, page or Page(), **how)
     widget.show()
     if aio.view.state not in ("done", "failed", "cancelled"):
         assert aio.following.wait(5)

@@ -487,3 +487,56 @@ async def test_no_connection_is_left_open_by_a_fault(server):
     connector = transport.client.connector
     assert not connector._acquired
     await http.aclose()
+
+
+LOST = {
+    "silence": Reply("late", latency=30),
+    "nothing at all": Reply(cut=0),
+    "a cut body": Reply("many words of an answer", cut=180),
+    "a gateway's timeout": Reply(status=504, body=b"upstream timed out"),
+    "garbage": Reply(body=b"{not json", content_type="application/json"),
+}
+REFUSED = {
+    "429": Reply(status=429, body=error_body()),
+    "500": Reply(status=500, body=error_body()),
+    "529": Reply(status=529, body=error_body()),
+}
+
+
+@pytest.mark.parametrize("fault", LOST)
+async def test_a_request_whose_answer_is_lost_may_be_billed_and_the_next_try_has_its_own_intent(
+    server, providers, model, fault
+):
+    """P3, G1: sent, and nobody knows what came of it."""
+    server.script(LOST[fault])
+    journal, unknown = MemoryJournal(), []
+    chat = JournaledChat(providers.get, journal, on_unknown=unknown.append)
+    retry = CallRetry(initial_delay=0.001, max_delay=0.002)
+    response = await chat.scope("t").chat(ask(model, timeout=0.3), retry=retry)
+    assert response.usage.unknown == 0
+    assert [r["kind"] for r in journal.records] == ["intent", "intent", "response"]
+    assert len(unknown) == 1
+    server.script(LOST[fault])
+    with pytest.raises(ModelError) as caught:
+        await chat.scope("t", attempt=2).chat(ask(model, timeout=0.3), retry=CallRetry(max_attempts=1))
+    assert caught.value.details["usage"]["unknown"] == 1
+    assert caught.value.details["outcome"] == "unknown"
+
+
+@pytest.mark.parametrize("fault", REFUSED)
+async def test_a_request_that_was_refused_is_not_billed(server, providers, model, fault):
+    """G1: an error status is an answer."""
+    server.script(REFUSED[fault])
+    journal = MemoryJournal()
+    chat = JournaledChat(providers.get, journal, retry_after_cap=0.01)
+    await chat.scope("t").chat(ask(model), retry=CallRetry(initial_delay=0.001, max_delay=0.002))
+    assert [r["kind"] for r in journal.records] == ["intent", "response"]
+
+
+async def test_a_connection_that_was_never_made_is_not_billed(unused_tcp_port):
+    """G1: nothing was sent."""
+    opened = Providers({"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": f"http://127.0.0.1:{unused_tcp_port}/v1"})
+    with pytest.raises(ModelUnavailable) as caught:
+        await opened.get("openai:gpt-4o").chat(ask("openai:gpt-4o"))
+    assert not caught.value.may_be_billed
+    await opened.aclose()

@@ -46,7 +46,7 @@ def test_a_missing_key_names_the_variable_and_the_command():
     assert missing_key("fake:echo", {}) is None
     with pytest.raises(ModelKeyError) as caught:
         Providers({"OPENAI_API_KEY": "  "}).get("openai:gpt-4o")
-    assert "OPENAI_API_KEY" in str(caught.value) and "po start" in str(caught.value)
+    assert "OPENAI_API_KEY" in str(caught.value) and "po keys set openai" in str(caught.value)
 
 
 @pytest.mark.parametrize("key", ["two words", "line\nbreak", "späte"])

@@ -184,3 +184,61 @@ def test_settings_of_the_watch_folder_are_checked(name: str, value: str) -> None
     """R2.1, P11: each message names its variable."""
     with pytest.raises(InvalidSettings, match=name):
         load({name: value})
+
+
+def test_rate_limits_come_from_a_file_or_as_json(tmp_path: Path) -> None:
+    """G3."""
+    (tmp_path / "po.yaml").write_text("rate_limits:\n  openai: {requests: 500, tokens: 200000}\n")
+    environ = {"PO_DATA_DIR": str(tmp_path)}
+    assert load(environ).rate_limits["openai"].tokens == 200_000
+    settings = load({**environ, "PO_RATE_LIMITS": '{"openai:gpt-5-mini": {"concurrency": 4}}'})
+    assert settings.rate_limits["openai:gpt-5-mini"].concurrency == 4
+    assert settings.source_of("rate_limits") == "PO_RATE_LIMITS"
+    again = Settings.model_validate(settings.model_dump(mode="json", exclude={"auth_token"}))
+    assert again.rate_limits == settings.rate_limits, "as a worker gets them"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("500", "needs a mapping"),
+        ("{openai: 500}", "PO_RATE_LIMITS is not JSON"),
+        ('{"openai": 500}', "rate_limits.openai: needs a mapping"),
+        ('{"openai": {}}', "needs at least one of requests, tokens"),
+        ('{"openai": {"request": 500}}', "`request` is not a field of a rate limit; did you mean `requests`?"),
+        ('{"openai": {"requests": 0}}', "greater than or equal to 1"),
+        ('{"openai": {"requests": "500"}}', "rate_limits.openai.requests"),
+        ('{"openai": {"requests": 1.5}}', "rate_limits.openai.requests: needs a whole number"),
+        ('{"openai": {"requests": true}}', "rate_limits.openai.requests"),
+    ],
+)
+def test_rate_limits_that_are_none(text: str, says: str) -> None:
+    """G3, P11."""
+    with pytest.raises(InvalidSettings) as caught:
+        load({"PO_RATE_LIMITS": text})
+    assert says in str(caught.value) and "PO_RATE_LIMITS" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "PO_MCP_SERVERS"),
+        ('{"a": {}}', "either a `command` (a list) or a `url`"),
+        ('{"a": {"command": ["x"], "url": "http://y"}}', "either a `command` (a list) or a `url`"),
+        ('{"a": {"url": "ftp://y"}}', "a.url"),
+        ('{"a.b": {"command": ["x"]}}', "letters, digits"),
+        ('{"a": {"command": "npx x"}}', "needs a list"),
+    ],
+)
+def test_wrong_mcp_servers_are_said(tmp_path: Path, text: str, words: str) -> None:
+    """G15, P11."""
+    with pytest.raises(InvalidSettings) as caught:
+        load({"PO_DATA_DIR": str(tmp_path), "PO_MCP_SERVERS": text})
+    assert words in str(caught.value)
+
+
+def test_the_environment_of_mcp_servers_is_inherited(tmp_path: Path) -> None:
+    """G15: a server gets the variables that the settings name, so workers have to have them."""
+    text = '{"files": {"command": ["x"], "env": ["FILES_TOKEN"]}}'
+    settings = load({"PO_DATA_DIR": str(tmp_path), "PO_MCP_SERVERS": text, "PO_WORKER_ENV": "A, B"})
+    assert settings.inherited == ("A", "B", "FILES_TOKEN")

@@ -150,6 +150,9 @@ def test_unknown_cost_is_said_and_local_is_free() -> None:
     assert fmt.spent(Usage(calls=1, cost=None, input_tokens=5)) == ["5 tokens", "cost unknown"]
     assert fmt.spent(Usage(calls=1, cost=0.0, output_tokens=1)) == ["1 token", "$0"]
     assert fmt.spent(Usage()) == []
+    assert fmt.spent(Usage(cached_calls=1)) == ["$0", "1 of 1 call from the cache"]
+    told = fmt.spent(Usage(calls=9, cached_calls=1200, input_tokens=5, cost=0.1))
+    assert told[1:] == ["$0.100", "1,200 of 1,209 calls from the cache"], "G2: visible hits"
     assert fmt.spent(Usage(calls=1, unknown=2, cost=0.1))[-1] == "2 calls of unknown outcome"
 
 
@@ -178,3 +181,19 @@ def test_reused_rows_are_said() -> None:
     """G17: what an earlier run paid for is visible, in the words of the panel."""
     items = ItemCounts(total=1000, done=409, failed=3, in_flight=16, reused=400)
     assert fmt.rows(items) == "412/1000 rows · 3 failed · 400 reused · 16 in flight"
+
+
+@pytest.mark.parametrize(
+    ("cost", "unpriced", "unknown", "text"),
+    [
+        (1.2, 0, 0, "$1.20"),
+        (1.2, 3, 0, "$1.20 + 3 calls of unknown price"),
+        (None, 1, 0, "1 call of unknown price"),
+        (None, 0, 2, "2 calls of unknown outcome"),
+        (0.0, 1, 1200, "$0 + 1 call of unknown price + 1,200 calls of unknown outcome"),
+        (0.0, 0, 0, "$0"),
+    ],
+)
+def test_a_bill_says_what_is_not_in_it(cost: float | None, unpriced: int, unknown: int, text: str) -> None:
+    """G1: unknown is shown as unknown, never as zero."""
+    assert fmt.bill(cost, unpriced, unknown) == text

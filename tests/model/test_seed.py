@@ -101,4 +101,4 @@ def test_a_name_is_for_people(name: str) -> None:
 def test_a_seed_cannot_be_changed() -> None:
     seed = Seed(name="a", data={})
     with pytest.raises(ValueError, match="frozen"):
-        seed.name = "b"  # type: ignore[misc]
+        seed.name = "b"

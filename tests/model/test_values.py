@@ -65,7 +65,7 @@ class Label(BaseModel):
 
 def test_an_output_may_be_a_pydantic_model() -> None:
     """G17: pipelines in plain Python."""
-    pipeline = Pipeline(name="tickets", tasks=(Task(name="label", prompt="x", output=Label),))  # type: ignore[arg-type]
+    pipeline = Pipeline(name="tickets", tasks=(Task(name="label", prompt="x", output=Label),))
     assert pipeline.tasks[0].output == Label.model_json_schema()
     assert Pipeline.model_validate(pipeline.to_json()) == pipeline
 

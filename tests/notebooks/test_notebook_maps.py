@@ -17,11 +17,11 @@ NOTEBOOK = TESTS.parent / "notebooks" / "02-maps-over-a-dataframe.ipynb"
 sys.path[:0] = [str(TESTS), str(Path(__file__).parent)]
 
 from jupyter_process import JupyterProcess  # noqa: E402 - tests/ has helpers and is no package
-from test_notebook_quickstart import Kernel, text_of  # noqa: E402
+from test_notebook_quickstart import Kernel, text_of  # noqa: E402 - the same
 
 
 def cells() -> list[Any]:
-    found = nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]  # nbformat has no types
+    found = nbformat.read(NOTEBOOK, as_version=4)
     return list(found.cells)
 
 

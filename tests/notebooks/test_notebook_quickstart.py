@@ -24,7 +24,7 @@ from jupyter_process import JupyterProcess  # noqa: E402 - tests/ has helpers an
 
 
 def notebook() -> Any:
-    return nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]  # nbformat has no types
+    return nbformat.read(NOTEBOOK, as_version=4)
 
 
 def cells() -> list[str]:

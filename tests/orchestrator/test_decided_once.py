@@ -21,7 +21,7 @@ def meet(service: Orchestrator, monkeypatch: pytest.MonkeyPatch) -> None:
     state = service._views.state
 
     def seen(head: object) -> object:
-        found = state(head)  # type: ignore[arg-type]
+        found = state(head)
         try:
             barrier.wait(2)
         except BrokenBarrierError:

@@ -102,7 +102,7 @@ def test_the_queue_serves_the_higher_priority_and_then_the_older_run() -> None:
     """B14."""
     queue = RunQueue()
     for run, priority, at in (("a", 0, "1"), ("b", 0, "2"), ("c", 9, "3"), ("a", 0, "1")):
-        queue.add({"run": run, "priority": priority, "created_at": at})  # type: ignore[typeddict-item]
+        queue.add({"run": run, "priority": priority, "created_at": at})
     assert [queue.position(r) for r in "cab"] == [1, 2, 3]
     assert queue.pop() == "c"
     queue.discard("a")

@@ -51,8 +51,9 @@ async def there(path: Path, patience: float = 15.0) -> Path:
     return path
 
 
-async def test_the_first_systems_files_work_unchanged(tmp_path: Path) -> None:
+async def test_the_first_systems_files_work_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """B9, B10, R1.1: its seed, its pipeline with `llm: {provider, model}`, and five Python tasks."""
+    monkeypatch.setenv("MOONSHOT_API_KEY", "sk-of-the-first-system")  # its pipeline names moonshot
     project, inbox = tmp_path / "project", tmp_path / "project" / "pipeline-data"
     (project / "pipelines" / "content-generation").mkdir(parents=True)
     shutil.copy(FIRST / "pipeline.json", project / "pipelines" / "content-generation" / "pipeline.json")

@@ -23,8 +23,9 @@ from harness import (
     until_task,
 )
 
+from po_jupyter.orchestrator import submission
 from po_jupyter.orchestrator.service import Orchestrator
-from po_jupyter.store.base import Commit
+from po_jupyter.store.base import Commit, NewRun
 from po_jupyter.store.disk import DiskStore
 
 
@@ -170,6 +171,48 @@ async def test_two_servers_share_one_store_and_the_second_takes_over(tmp_path: P
                 await asyncio.sleep(0.05)
         assert (await until(second, view.id)).state == "done"
         assert "worker.crashed" not in await types_of(second, view.id)
+
+
+async def test_the_server_that_does_not_hold_the_store_knows_its_queue(tmp_path: Path) -> None:
+    """B14: load and queue positions are the holder's, whichever server is asked; the store's when it is silent."""
+    server = Server(tmp_path, max_running=1, lease_ttl=60.0)
+    async with orchestrator(tmp_path, max_running=1, lease_ttl=60.0) as other:
+
+        async def load_is(running: int, queued: int) -> None:
+            async with asyncio.timeout(10):
+                while other.meta()["runs"] != {"running": running, "queued": queued}:
+                    await asyncio.sleep(0.05)
+
+        assert not other.meta()["orchestrator"]["holder"]
+        runs = [(await other.submit(body(task("one", seconds=60)), owner="a"))[0].id for _ in range(3)]
+        await until_task(other, runs[0], "one")
+        assert {v.id: v.position for v in (await other.list("a"))[0]} == {runs[0]: None, runs[1]: 1, runs[2]: 2}
+        last, _ = await other.submit(body(task("one"), priority=9), owner="a")
+        assert last.position == 1
+        assert (await other.get(runs[1], "a")).position == 2
+        await load_is(1, 3)
+        for run in (last.id, *runs[1:]):
+            await other.cancel(run, "a")
+        await load_is(1, 0)
+        os.kill(server.process.pid, signal.SIGSTOP)  # its lease goes on, and it answers nobody
+        try:
+            new = new_run_of(body(task("one")))
+            await asyncio.to_thread(other._store.create_run, new)
+            await load_is(1, 1)
+            assert (await other.get(new.run, None)).position == 1
+        finally:
+            os.kill(server.process.pid, signal.SIGCONT)
+        await other.cancel(new.run, None)
+        await other.cancel(runs[0], "a")
+        assert (await until(other, runs[0])).state == "cancelled"
+    server.kill()
+
+
+def new_run_of(asked: dict[str, Any]) -> NewRun:
+    """A run that is in the store and of which nobody was told."""
+    given = submission.parse(asked)
+    pipeline, seed = submission.check(given, lambda name: None, code_allowed=True)
+    return submission.new_run(given, pipeline, seed, "a")
 
 
 async def test_a_graceful_stop_hands_over_at_once(tmp_path: Path) -> None:

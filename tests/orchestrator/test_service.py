@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -149,6 +150,41 @@ async def test_a_gate_waits_and_a_decision_is_final(tmp_path: Path) -> None:
         assert (await until(service, view.id)).state == "done"
         starts = [e["task"] for e in await service.events(view.id, None) if e["type"] == "task.started"]
         assert starts == ["one", "two"], "the task before the gate was paid for once"
+
+
+async def test_a_repeat_is_answered_although_it_could_not_be_submitted_any_more(tmp_path: Path) -> None:
+    """R3.3: whoever lost the answer asks again, and gets the run, whatever became of what it was made from."""
+    place = tmp_path / "work"
+    place.mkdir()
+    (place / "gone_soon.py").write_text("def integration(ctx):\n    return 1\n")
+    by_module = body({"name": "gone_soon"}, cwd=str(place), idempotency_key="module")
+    by_name = {"pipeline": "kept", "seed": {"name": "s", "data": {}}, "idempotency_key": "name"}
+    async with orchestrator(tmp_path) as service:
+        await service.put_pipeline("kept", body(task("one"), name="kept")["pipeline"], owner="a")
+        made = [(await service.submit(asked, owner="a"))[0].id for asked in (by_module, by_name)]
+        for run in made:
+            await until(service, run)
+        (place / "gone_soon.py").unlink()
+        await service.delete_pipeline("kept", owner="a")
+        for asked, run in zip((by_module, by_name), made, strict=True):
+            view, created = await service.submit(asked, owner="a")
+            assert (view.id, created) == (run, False)
+        shutil.rmtree(place)
+        view, created = await service.submit(by_module, owner="a")
+        assert (view.id, created) == (made[0], False)
+        with pytest.raises(InvalidInput, match="cannot be started"):  # another body is looked at as ever
+            await service.submit({**by_module, "priority": 3}, owner="a")
+        with pytest.raises(NotFound):
+            await service.submit(by_name, owner="b")
+        await service.put_pipeline("kept", body(task("two"), name="kept")["pipeline"], owner="a")
+        with pytest.raises(Conflict):
+            await service.submit({**by_name, "priority": 3}, owner="a")
+        view, created = await service.submit(by_name, owner="a")
+        assert (view.id, created) == (made[1], False), "the same words mean the same run"
+        await service.delete(made[1], "a")
+        view, created = await service.submit(by_name, owner="a")
+        assert created
+        await until(service, view.id)
 
 
 async def test_an_idempotency_key_makes_one_run(tmp_path: Path) -> None:

@@ -60,7 +60,8 @@ def put(http: httpx.Client, data: bytes, name: str | None = None) -> httpx.Respo
 
 def test_a_large_dataframe_is_a_map(real: JupyterProcess) -> None:
     """G17, DESIGN 7: what is larger than a request may be goes as a file, and the rest does not notice."""
-    pd = pytest.importorskip("pandas")
+    import pandas as pd
+
     frame = pd.DataFrame({"i": range(3000), "text": ["word " * 100] * 3000, "none": [float("nan")] * 3000})
     client = Client(Endpoint(real.url, real.token))
     run = client.submit(PIPELINE, frame, limit=20).wait()

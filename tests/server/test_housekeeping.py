@@ -96,6 +96,7 @@ def test_ended_runs_are_exported_as_lines(http: httpx.Client) -> None:
         ({"states": ["running"]}, "states[0]"),
         ({"states": "done"}, "needs a list"),
         ({"dryrun": True}, "did you mean `dry_run`?"),
+        ({"cache": "all"}, "cache"),
     ],
 )
 def test_a_wrong_request_to_clean_deletes_nothing(http: httpx.Client, asked: dict[str, Any], said: str) -> None:
@@ -106,10 +107,17 @@ def test_a_wrong_request_to_clean_deletes_nothing(http: httpx.Client, asked: dic
 
 
 def test_clean_and_usage_over_the_wire(http: httpx.Client) -> None:
-    """G7: the shapes of HTTP."""
+    """G7, issue "Tokens and money": the shapes of HTTP."""
     answer = http.post("clean", json={"dry_run": True, "older_than": 30, "states": ["done", "dead"]}).json()
     assert answer == {"runs": [], "bytes": 0, "returned": 0, "dry_run": True}
-    assert set(http.get("usage").json()) == {"disk"}
+    forgotten = http.post("clean", json={"cache": True}).json()
+    assert forgotten["cache"].keys() == {"answers", "bytes"}
+    assert forgotten["runs"] == []
+    assert set(http.get("usage").json()) == {"days", "total", "disk"}
+    for wrong in ("0", "many", "-1", "99999"):
+        answer = http.get("usage", params={"days": wrong})
+        assert answer.status_code == 400
+        assert "days" in answer.json()["error"]["message"]
     found = http.get("openapi.json").json()["paths"]
     content = found["/po/api/v1/runs/export"]["get"]["responses"]["200"]["content"]
     assert list(content) == ["application/x-ndjson"]

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import diskcache  # type: ignore[import-untyped]
+import diskcache
 import pytest
 
 from po_jupyter import private_dir

@@ -15,7 +15,7 @@ from po_jupyter.errors import InvalidInput, NotFound, StaleFence, StoreUnusable
 from po_jupyter.model.event import draft
 from po_jupyter.store.base import Commit, Head, Lease, NewRun, Record, Ref
 from po_jupyter.store.disk import DiskStore
-from po_jupyter.store.group import GroupCommitter
+from po_jupyter.store.group import LARGEST, GroupCommitter
 from po_jupyter.store.memory import MemoryStore
 
 RUN = "00a1"
@@ -53,7 +53,7 @@ async def committer(store: HeldStore) -> AsyncIterator[GroupCommitter]:
     yield committer
     store.gate.set()
     store.error = None
-    with contextlib.suppress(StaleFence):
+    with contextlib.suppress(StaleFence, StoreUnusable, InvalidInput):
         await committer.close()
 
 
@@ -123,17 +123,74 @@ async def test_equal_payloads_are_stored_once(store: HeldStore, committer: Group
     assert store.payload(RUN, two.refs[1]) == big
 
 
-async def test_a_failed_transaction_is_no_source_of_references(
+async def test_after_a_failed_transaction_nothing_later_is_written(
     store: HeldStore, committer: GroupCommitter
 ) -> None:
-    """A payload that never reached the disk must be written by the next commit that has it."""
-    big = "z" * 1000
+    """P2, P3: an outcome that was queued behind a response must not become durable without it, although the disk
+    has room again. The worker ends with the error, and the next one starts from what the log says."""
+    first = await held(store, committer)
+    committer.commit_soon(Commit(calls=[{"key": "a", "kind": "response"}]))
+    waiter = asyncio.create_task(committer.commit(Commit(events=[draft("other")])))
+    await asyncio.sleep(0)
     store.error = StoreUnusable("the disk is full")
-    with pytest.raises(StoreUnusable):
-        await committer.commit(Commit(payloads=[big]))
+    store.gate.set()
+    for result in await asyncio.gather(first, waiter, return_exceptions=True):
+        assert isinstance(result, StoreUnusable)
     store.error = None
-    result = await committer.commit(Commit(payloads=[big]))
-    assert store.payload(RUN, result.refs[0]) == big
+    for _ in range(2):
+        with pytest.raises(StoreUnusable, match="the disk is full"):
+            await committer.commit(Commit(items=[{"task": "t", "index": 0, "ok": True}]))
+        with pytest.raises(StoreUnusable):
+            committer.commit_soon(Commit(events=[draft("later")]))
+        with pytest.raises(StoreUnusable):
+            await committer.flush()
+    assert store.head(RUN)["n"] == 1
+    lease = store.claim(RUN, {"pid": 2})
+    async with GroupCommitter(store, lease, n=1) as fresh:
+        assert (await fresh.commit(Commit(events=[draft("again")]))).n == 2
+
+
+async def test_what_was_queued_behind_a_failed_transaction_fails_with_it(
+    store: HeldStore, committer: GroupCommitter
+) -> None:
+    """P3: also what was pending already when the transaction failed, and did not fit into it."""
+    first = await held(store, committer)
+    failing = [store.commit]
+
+    def once(lease: Lease, commit: Commit) -> Head:
+        if failing:
+            failing.pop()
+            raise StoreUnusable("the disk is full")
+        return HeldStore.commit(store, lease, commit)
+
+    big = Commit(payloads=["x" * (LARGEST + 1)])  # closes its transaction
+    store.commit = once
+    committer.commit_soon(big)
+    behind = asyncio.create_task(committer.commit(Commit(events=[draft("behind")])))
+    await asyncio.sleep(0)
+    store.gate.set()
+    assert (await first).n == 2
+    with pytest.raises(StoreUnusable):
+        await behind
+    assert store.head(RUN)["n"] == 2
+
+
+async def test_a_queued_commit_that_is_not_json_stops_what_comes_after_it(
+    store: HeldStore, committer: GroupCommitter
+) -> None:
+    """P3: nobody waits for it, so nobody could keep what follows from it out of the log."""
+    first = await held(store, committer)
+    before = asyncio.create_task(committer.commit(Commit(events=[draft("before")])))
+    await asyncio.sleep(0)
+    committer.commit_soon(Commit(payloads=[object()]))
+    after = asyncio.create_task(committer.commit(Commit(events=[draft("after")])))
+    await asyncio.sleep(0)
+    store.gate.set()
+    await first
+    assert (await before).n == 3
+    with pytest.raises(InvalidInput):
+        await after
+    assert [e["type"] for e in store.events(RUN, since=2)] == ["before"]
 
 
 async def test_a_stale_fence_reaches_everybody_and_everything_after(
@@ -178,16 +235,12 @@ async def test_only_the_commit_that_is_not_json_fails(store: HeldStore, committe
     assert [store.payload(RUN, result.refs[0]) for result in good] == [1, 2, 3]
 
 
-async def test_a_full_disk_reaches_the_waiters_and_later_commits_are_tried_again(
-    store: HeldStore, committer: GroupCommitter
-) -> None:
+async def test_a_full_disk_reaches_all_waiters(store: HeldStore, committer: GroupCommitter) -> None:
     """P12: nobody waits for ever."""
     store.error = StoreUnusable("the disk is full")
     waiters = [asyncio.create_task(committer.commit(Commit(events=[draft("x")]))) for _ in range(3)]
     results = await asyncio.wait_for(asyncio.gather(*waiters, return_exceptions=True), 10)
     assert all(isinstance(result, StoreUnusable) for result in results)
-    store.error = None
-    assert (await committer.commit(Commit(events=[draft("y")]))).n == 2
 
 
 async def test_commit_soon_keeps_its_order_and_flush_waits(store: HeldStore, committer: GroupCommitter) -> None:
@@ -200,22 +253,21 @@ async def test_commit_soon_keeps_its_order_and_flush_waits(store: HeldStore, com
     assert result.n <= store.head(RUN)["n"]
 
 
-async def test_an_error_that_nobody_waited_for_is_raised_before_anything_else_is_written(
+async def test_an_error_that_nobody_waited_for_is_raised_by_what_comes_next(
     store: HeldStore, committer: GroupCommitter
 ) -> None:
-    """P3: an intent that could not be recorded stops what comes after it."""
+    """P3: an intent that could not be recorded stops what comes after it; at the latest the closing says so."""
     store.error = StoreUnusable("the disk is full")
-    committer.commit_soon(Commit(events=[draft("lost")]))
-    with pytest.raises(StoreUnusable):
-        await committer.flush()
     committer.commit_soon(Commit(events=[draft("lost")]))
     assert committer._working is not None
     await committer._working
     store.error = None
     with pytest.raises(StoreUnusable):
+        await committer.close()
+    await committer.close()  # it was told
+    with pytest.raises(StoreUnusable):
         await committer.commit(Commit(events=[draft("after")]))
     assert store.head(RUN)["n"] == 1
-    assert (await committer.commit(Commit(events=[draft("again")]))).n == 2
 
 
 async def test_a_release_ends_its_transaction(store: HeldStore, committer: GroupCommitter) -> None:

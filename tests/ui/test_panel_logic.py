@@ -91,6 +91,8 @@ def test_numbers_read_like_the_cell(js: Run) -> None:
     run = a_run(usage=usage(18200, 0.043, unknown=1), budget={"usd": 2})
     said = "18.2k tokens · $0.043 of $2.00 · 1 call with unknown outcome"
     assert js("format", "(m, run) => m.spent(run)", run) == said
+    hits = a_run(usage={**usage(0, 0.0), "calls": 0, "cached_calls": 3})
+    assert js("format", "(m, run) => m.spent(run)", hits).endswith("3 of 3 calls from the cache")
 
 
 def test_rows_in_flight_end_with_their_task(js: Run) -> None:

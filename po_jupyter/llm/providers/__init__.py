@@ -66,6 +66,8 @@ class Spec:
     price_id      what genai-prices calls it; "" when it has no prices there
     free          it costs nothing: it runs on the user's own machines
     runs_code     it may run commands where it is used: who submits a run with it needs the scope `code:run`
+    images        whether any of its models takes images
+    batch         it has a batch API (`mode: batch`): its provider has `batches`, see `llm.batches.base`
     """
 
     name: str
@@ -78,6 +80,8 @@ class Spec:
     example: str = ""
     key_optional: bool = False
     runs_code: bool = False
+    images: bool = True
+    batch: bool = False
 
 
 def _openai(context: Context) -> Provider:
@@ -120,6 +124,7 @@ def _member(family: Family) -> Spec:
         free=family.own,
         example=family.example,
         key_optional=family.own,
+        images=family.images,
     )
 
 
@@ -160,6 +165,7 @@ BUILT_IN: tuple[Spec, ...] = (
         base_url="https://api.openai.com/v1",
         price_id="openai",
         example="openai:gpt-5-mini",
+        batch=True,
     ),
     Spec(
         "anthropic",
@@ -169,6 +175,7 @@ BUILT_IN: tuple[Spec, ...] = (
         base_url="https://api.anthropic.com",
         price_id="anthropic",
         example="anthropic:claude-sonnet-4-5",
+        batch=True,
     ),
     Spec(
         "gemini",
@@ -180,11 +187,13 @@ BUILT_IN: tuple[Spec, ...] = (
         example="gemini:gemini-2.5-flash",
     ),
     *map(_member, FAMILY),
-    Spec("local", _local, free=True, example="local:smollm2-135m"),
+    Spec("local", _local, free=True, example="local:smollm2-135m", images=False),
     Spec("fake", _fake, free=True, example="fake:echo"),
-    Spec("claude-cli", _cli, example="claude-cli:sonnet", runs_code=True),
-    Spec("codex-cli", _cli, example="codex-cli:default", runs_code=True),
-    Spec("opencode-cli", _cli, example="opencode-cli:anthropic/claude-sonnet-4-5", runs_code=True),
+    Spec("claude-cli", _cli, example="claude-cli:sonnet", runs_code=True, images=False),
+    Spec("codex-cli", _cli, example="codex-cli:default", runs_code=True, images=False),
+    Spec(
+        "opencode-cli", _cli, example="opencode-cli:anthropic/claude-sonnet-4-5", runs_code=True, images=False
+    ),
 )
 
 
@@ -193,20 +202,39 @@ def specs() -> Mapping[str, Spec]:
     """Every known provider by name. Built-in names cannot be taken over; a broken plugin is named when used."""
     found = {spec.name: spec for spec in BUILT_IN}
     for entry in entry_points(group=ENTRY_POINTS):
-        found.setdefault(entry.name, Spec(entry.name, _plugin(entry)))
+        found.setdefault(entry.name, Spec(entry.name, _Plugin(entry)))
     return found
 
 
-def _plugin(entry: Any) -> Factory:
-    def make(context: Context) -> Provider:
-        loaded = entry.load()
+@dataclass(frozen=True, slots=True)
+class _Plugin:
+    """A factory that is loaded when it is used. What it can do is known only then."""
+
+    entry: Any
+
+    def __call__(self, context: Context) -> Provider:
+        loaded = self.entry.load()
         if isinstance(loaded, Spec):
             own = Context(loaded, context.environ, context.http, context.local, context.cli_agents)
             return loaded.factory(own)
         made: Provider = loaded(context)
         return made
 
-    return make
+
+@lru_cache(maxsize=64)
+def described(name: str) -> Spec | None:
+    """The provider of that name with all that is said about it; None: there is none, or its plugin is broken.
+
+    A plugin's package is imported for it, which `specs()` does not do.
+    """
+    spec = specs().get(name)
+    if spec is None or spec in BUILT_IN:
+        return spec
+    try:
+        loaded = next(e for e in entry_points(group=ENTRY_POINTS) if e.name == name).load()
+    except Exception:  # whatever a stranger's module raises
+        return None
+    return loaded if isinstance(loaded, Spec) else spec
 
 
 def problem_of(ref: str) -> str | None:
@@ -247,6 +275,25 @@ def runs_code(ref: str) -> bool:
     return spec is not None and spec.runs_code
 
 
+def no_images(ref: str) -> str | None:
+    """Why a model cannot be shown images, in one line; None when its provider takes them."""
+    name = ref.partition(":")[0]
+    spec = specs().get(name)
+    if spec is None or spec.images:
+        return None
+    return f"{name} takes no images, and the model is {ref}"
+
+
+def no_batches(ref: str) -> str | None:
+    """Why a model cannot be used with `mode: batch`, in one line; None when it can, or its provider is unknown."""
+    name = ref.partition(":")[0]
+    spec = specs().get(name)
+    if spec is None or spec.batch or isinstance(spec.factory, _Plugin):
+        return None
+    known = ", ".join(sorted(s.name for s in specs().values() if s.batch))
+    return f"`mode: batch` needs a provider with a batch API ({known}), and {name} has none here"
+
+
 def key_of(spec: Spec, environ: Mapping[str, str]) -> str | None:
     """The key of a provider, or None when it needs none.
 
@@ -260,13 +307,13 @@ def key_of(spec: Spec, environ: Mapping[str, str]) -> str | None:
     if not key:
         raise ModelKeyError(
             f"{spec.name} needs a key: {spec.key_env} is not set where the orchestrator runs",
-            hint=f"Set {spec.key_env} where the orchestrator starts, then start it again: po stop, po start",
+            hint=f"Store one: po keys set {spec.name}   (or set {spec.key_env} where the orchestrator starts)",
             details={"provider": spec.name, "variable": spec.key_env},
         )
     if not (key.isascii() and key.isprintable()) or " " in key:
         raise ModelKeyError(
             f"{spec.key_env} is not a key: it holds spaces, line breaks or other signs that no key has",
-            hint=f"Set {spec.key_env} again where the orchestrator starts, then: po stop, po start",
+            hint=f"Store one: po keys set {spec.name}; {spec.key_env} of the environment wins over it, so unset that.",
             details={"provider": spec.name, "variable": spec.key_env},
         )
     return key
@@ -290,10 +337,18 @@ class Providers:
         """`given` are providers that are there already, by name: for tests. `cli_agents` allows those."""
         self._environ = environ
         self._cli_agents = cli_agents
+        self._why_no_agents = ""
         self._http = http
         self._own_http = http is None
         self._local = local
         self._open: dict[str, Provider] = dict(given or {})
+
+    def allow_cli_agents(self, on: bool, *, submitter: bool = True) -> None:
+        """Whether the setting allows CLI agents, and whether whoever submitted the run may use them."""
+        self._cli_agents = on and submitter
+        self._why_no_agents = (
+            "" if submitter or not on else "whoever submitted this run lacks the scope code:run"
+        )
 
     def get(self, ref: str) -> Provider:
         """The provider of a model ref. Raises InvalidInput (unknown) or ModelKeyError (no key)."""
@@ -301,6 +356,11 @@ class Providers:
         provider = self._open.get(name)
         if provider is None:
             check_ref(ref)
+            if self._why_no_agents and runs_code(ref):
+                raise ModelRefused(
+                    f"{name} may run commands, and {self._why_no_agents}",
+                    hint="Use another model for this run.",
+                )
             if self._http is None:
                 from po_jupyter.llm.http import Http
 
@@ -310,6 +370,29 @@ class Providers:
             provider = spec.factory(context)
             self._open[name] = provider
         return provider
+
+    def base_url(self, ref: str) -> str | None:
+        """Where a model is asked, for the cache of calls: other places, other answers.
+
+        None when that cannot be said, or the provider may do more than answer.
+        """
+        name, _, model = ref.partition(":")
+        spec = specs().get(name)
+        if spec is not None and isinstance(spec.factory, _Plugin):
+            try:
+                loaded = spec.factory.entry.load()
+            except Exception:  # the call itself says what is wrong with it
+                return None
+            spec = loaded if isinstance(loaded, Spec) else None
+        if spec is None or spec.runs_code:
+            return None
+        if name == "local" and (os.sep in model or model.endswith(".gguf")):
+            try:
+                file = os.stat(os.path.expanduser(model))
+            except OSError:
+                return None
+            return f"{file.st_size}-{file.st_mtime_ns}"  # another file under the same name
+        return (self._environ.get(spec.base_env, "").strip() or spec.base_url).rstrip("/")
 
     async def aclose(self) -> None:
         """Close every provider, then the connections if they are our own."""

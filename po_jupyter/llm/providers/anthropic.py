@@ -18,15 +18,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from po_jupyter.errors import ModelRefused
-from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText
-from po_jupyter.llm.http import Http, Target
+from po_jupyter.llm.chat import ChatRequest, Message
+from po_jupyter.llm.http import Target
 from po_jupyter.llm.providers.reading import Reading, count, part, rows, used, word
 from po_jupyter.llm.providers.schemas import JSON_ONLY, for_anthropic, told
-from po_jupyter.llm.providers.wire import DEFAULT_TIMEOUT, Endpoint, exchange
+from po_jupyter.llm.providers.wire import OneServer
 from po_jupyter.model.usage import Usage
+
+if TYPE_CHECKING:
+    from po_jupyter.llm.batches.anthropic import AnthropicBatches
 
 VERSION = "2023-06-01"
 MAX_TOKENS = 4096
@@ -49,41 +53,43 @@ def version_of(model: str) -> tuple[int, int]:
     return (int(found[1]), int(found[2] or 0)) if found else (3, 0)
 
 
-class Anthropic:
+class Anthropic(OneServer):
     """A provider for Anthropic, or another server with its Messages API."""
 
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        http: Http,
-        *,
-        name: str = "anthropic",
-        key_env: str = "ANTHROPIC_API_KEY",
-        timeout: float = DEFAULT_TIMEOUT,
-    ) -> None:
-        self.name = name
-        self._key = endpoint.key
-        self._key_env = key_env
-        self._http = http
-        self._timeout = timeout
-        base = endpoint.base_url.rstrip("/").removesuffix("/v1")
-        self._target = Target(
+    name = "anthropic"
+    key_env = "ANTHROPIC_API_KEY"
+
+    @cached_property
+    def _target(self) -> Target:
+        base = self._endpoint.base_url.rstrip("/").removesuffix("/v1")
+        return Target(
             f"{base}/v1/messages",
-            key=endpoint.key,
-            name=name,
+            key=self._endpoint.key,
+            name=self.name,
             headers={"anthropic-version": VERSION},
             key_header="x-api-key",
         )
 
-    async def chat(self, request: ChatRequest, *, on_text: OnText | None = None) -> ChatResponse:
-        """See `llm.chat.Provider`."""
-        body = body_of(request, stream=on_text is not None, provider=self.name)
-        reading = MessagesReading(self.name, request, self._key, self._key_env)
-        seconds = request.timeout or self._timeout
-        return await exchange(self._http, self._target, body, reading, seconds=seconds, on_text=on_text)
+    @cached_property
+    def batches(self) -> AnthropicBatches:
+        """See `llm.batches.base.Batches`."""
+        from po_jupyter.llm.batches.anthropic import AnthropicBatches
 
-    async def aclose(self) -> None:
-        """Nothing: the connections belong to `Http`."""
+        return AnthropicBatches(
+            self._endpoint, self._http, name=self.name, key_env=self._key_env, timeout=self._timeout
+        )
+
+    def target(self, request: ChatRequest, *, stream: bool) -> Target:
+        """See `OneServer`."""
+        return self._target
+
+    def body(self, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
+        """See `OneServer`."""
+        return body_of(request, stream=stream, provider=self.name)
+
+    def reading(self, request: ChatRequest) -> Reading:
+        """See `OneServer`."""
+        return MessagesReading(self.name, request, self._endpoint.key, self._key_env)
 
 
 def body_of(request: ChatRequest, *, stream: bool, provider: str = "anthropic") -> dict[str, Any]:

@@ -79,6 +79,7 @@ class Family:
     quirks: Quirks
     price_id: str = ""
     own: bool = False
+    images: bool = True
 
 
 FAMILY: tuple[Family, ...] = (
@@ -92,6 +93,7 @@ FAMILY: tuple[Family, ...] = (
             ends={"insufficient_system_resource": "failed"},
         ),
         price_id="deepseek",
+        images=False,
     ),
     Family(
         "moonshot", "https://api.moonshot.ai/v1", "MOONSHOT_API_KEY", "MOONSHOT_BASE_URL",

@@ -9,6 +9,9 @@ The table, from the vendors' references ("Error codes", OpenAI; "Errors", Anthro
     408, 409, 425, 5xx (529 is Anthropic's "overloaded")    ModelUnavailable
     `x-should-retry: true` or `false`                       wins over the status: OpenAI and Anthropic send it
     everything else                                         ModelRefused
+
+An error status is an answer, and nothing is billed for it. 502, 504 and Cloudflare's 52x come from something in
+between: what became of the request behind it is unknown.
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ _KEYS = re.compile(
     r"\b(?:sk|pk|rk|key|xai|gsk)[-_][A-Za-z0-9_\-*.]{8,}|\bAIza[A-Za-z0-9_\-]{8,}"
     r"|(?i:bearer|x-api-key:?|x-goog-api-key:?)\s+[A-Za-z0-9_\-.=]{8,}"
 )
+_BETWEEN = frozenset({502, 504, *range(520, 526)})
 _TRANSIENT = frozenset({408, 409, 425, 500, 502, 503, 504, 529})
 # A 429 that waiting does not cure: the account is empty. By OpenAI, Moonshot and Z.ai, in this order.
 _EMPTY = frozenset(
@@ -129,6 +133,8 @@ def fault(answer: Answer, *, provider: str, model: str, key: str | None, key_env
     details: dict[str, Any] = {"status": status, "provider": provider, "model": model}
     if found := request_id(answer.headers) or said.request_id:
         details["request_id"] = found
+    if status in _BETWEEN:
+        details["outcome"] = "unknown"
     reason = said.code or said.kind
     if reason:
         details["reason"] = reason

@@ -15,14 +15,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, ClassVar
 
 from po_jupyter.errors import ModelRefused
-from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText
-from po_jupyter.llm.http import Http, Target
+from po_jupyter.llm.chat import ChatRequest, Message
+from po_jupyter.llm.http import Target
 from po_jupyter.llm.providers.reading import Reading, count, part, rows, used, word
 from po_jupyter.llm.providers.schemas import JSON_ONLY, for_gemini, told
-from po_jupyter.llm.providers.wire import DEFAULT_TIMEOUT, Endpoint, exchange
+from po_jupyter.llm.providers.wire import OneServer
 from po_jupyter.model.usage import Usage
 
 _NAME = re.compile(r"(?:models/|tunedModels/)?[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -46,35 +47,19 @@ _REFUSED = frozenset(
 _FAILED = frozenset({"MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "MALFORMED_RESPONSE", "OTHER"})
 
 
-class Gemini:
+class Gemini(OneServer):
     """A provider for the Gemini API."""
 
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        http: Http,
-        *,
-        name: str = "gemini",
-        key_env: str = "GEMINI_API_KEY",
-        timeout: float = DEFAULT_TIMEOUT,
-    ) -> None:
-        self.name = name
-        self._endpoint = endpoint
-        self._key_env = key_env
-        self._http = http
-        self._timeout = timeout
-        self._targets: dict[tuple[str, bool], Target] = {}
+    name = "gemini"
+    key_env = "GEMINI_API_KEY"
 
-    async def chat(self, request: ChatRequest, *, on_text: OnText | None = None) -> ChatResponse:
-        """See `llm.chat.Provider`."""
-        stream = on_text is not None
-        target = self._target(request.model_name, stream)
-        body = body_of(request, provider=self.name)
-        reading = GeminiReading(self.name, request, self._endpoint.key, self._key_env)
-        seconds = request.timeout or self._timeout
-        return await exchange(self._http, target, body, reading, seconds=seconds, on_text=on_text)
+    @cached_property
+    def _targets(self) -> dict[tuple[str, bool], Target]:
+        return {}
 
-    def _target(self, model: str, stream: bool) -> Target:
+    def target(self, request: ChatRequest, *, stream: bool) -> Target:
+        """See `OneServer`."""
+        model = request.model_name
         target = self._targets.get((model, stream))
         if target is None:
             if not _NAME.fullmatch(model):  # it becomes a part of the URL
@@ -91,8 +76,13 @@ class Gemini:
             self._targets[(model, stream)] = target
         return target
 
-    async def aclose(self) -> None:
-        """Nothing: the connections belong to `Http`."""
+    def body(self, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
+        """See `OneServer`."""
+        return body_of(request, provider=self.name)
+
+    def reading(self, request: ChatRequest) -> Reading:
+        """See `OneServer`."""
+        return GeminiReading(self.name, request, self._endpoint.key, self._key_env)
 
 
 def body_of(request: ChatRequest, *, provider: str = "gemini") -> dict[str, Any]:

@@ -13,7 +13,8 @@ attempt follows at once. With `llm.api: responses` there is no fallback: it was 
 from __future__ import annotations
 
 import re
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -23,6 +24,9 @@ from po_jupyter.llm.http import Http
 from po_jupyter.llm.providers.completions import ChatCompletions, body_of, usage_of
 from po_jupyter.llm.providers.responses import Responses
 from po_jupyter.llm.providers.wire import DEFAULT_TIMEOUT, Endpoint, Resolver
+
+if TYPE_CHECKING:
+    from po_jupyter.llm.batches.openai import OpenAIBatches
 
 __all__ = ["ChatCompletions", "Endpoint", "OpenAI", "Resolver", "api_for", "body_of", "usage_of"]
 
@@ -62,17 +66,34 @@ class OpenAI:
         timeout: float = DEFAULT_TIMEOUT,
     ) -> None:
         self.name = name
+        self._where = (endpoint, http)
+        self._key_env = key_env
+        self._timeout = timeout
         self._chat = ChatCompletions(endpoint, http, name=name, key_env=key_env, timeout=timeout)
         self._responses = Responses(endpoint, http, name=name, key_env=key_env, timeout=timeout)
         self._chat_only: dict[str, str] = {}  # model -> why
         self._said: set[tuple[str, str]] = set()
 
+    @cached_property
+    def batches(self) -> OpenAIBatches:
+        """See `llm.batches.base.Batches`."""
+        from po_jupyter.llm.batches.openai import OpenAIBatches
+
+        def api_of(request: ChatRequest) -> str:
+            return self._api_of(request)[0]
+
+        return OpenAIBatches(*self._where, api_of, name=self.name, key_env=self._key_env, timeout=self._timeout)
+
+    def _api_of(self, request: ChatRequest) -> tuple[Api, str]:
+        api, why = api_for(request)
+        if request.api is None and api == "responses" and request.model_name in self._chat_only:
+            return "chat", self._chat_only[request.model_name]
+        return api, why
+
     async def chat(self, request: ChatRequest, *, on_text: OnText | None = None) -> ChatResponse:
         """See `llm.chat.Provider`."""
-        api, why = api_for(request)
+        api, why = self._api_of(request)
         model = request.model_name
-        if request.api is None and api == "responses" and model in self._chat_only:
-            api, why = "chat", self._chat_only[model]
         if (model, api) not in self._said:
             self._said.add((model, api))
             log.info("api chosen", provider=self.name, model=model, api=api, reason=why)

@@ -22,6 +22,7 @@ from po_jupyter.llm.bodies import Answer, as_json
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, ToolCall
 from po_jupyter.llm.providers.faults import fault, redacted, request_id, status_of
 from po_jupyter.llm.providers.stops import StopCutter
+from po_jupyter.llm.rate_headers import told_by
 from po_jupyter.llm.tokens import estimate, estimate_messages
 from po_jupyter.model.usage import Usage
 
@@ -81,7 +82,7 @@ class Reading:
 
     def shapeless(self, what: str = "the answer has no message") -> ModelError:
         """The error for JSON that is not what the API's reference describes."""
-        return ModelUnavailable(f"{self.provider}: {what}", details=self.details())
+        return ModelUnavailable(f"{self.provider}: {what}", details={**self.details(), "outcome": "unknown"})
 
     def inside(self, error: Any, status: int | None = None) -> ModelError:
         """An error in a body whose status said 200, as proxies and streams send it."""
@@ -96,7 +97,9 @@ class Reading:
     def failed(self, answer: Answer) -> ModelError:
         """The error for a status that is not 200."""
         model = self.request.model_name
-        return fault(answer, provider=self.provider, model=model, key=self.key, key_env=self.key_env)
+        error = fault(answer, provider=self.provider, model=model, key=self.key, key_env=self.key_env)
+        error.limits = told_by(answer.headers)
+        return error
 
     def read(self, answer: Answer) -> ChatResponse:
         """The response in a whole body. Raises a ModelError."""
@@ -144,7 +147,9 @@ class Reading:
         """The response, after the last event. Raises ModelUnavailable when the stream broke off."""
         if self.finish is None and not self.ended:
             size = sum(map(len, self._pieces))
-            raise ModelUnavailable(f"{self.provider}: the stream broke off after {size} characters")
+            raise ModelUnavailable(
+                f"{self.provider}: the stream broke off after {size} characters", details={"outcome": "unknown"}
+            )
         return self.done()
 
     def done(self) -> ChatResponse:
@@ -178,6 +183,7 @@ class Reading:
             tool_calls=calls,
             carry=self.carry,
             api=self.api,
+            limits=told_by(self.headers),
         )
 
     def mark(self, error: ModelError) -> None:
@@ -185,6 +191,8 @@ class Reading:
         details = error.details
         for name, value in self.details().items():
             details.setdefault(name, value)
+        if error.limits is None:
+            error.limits = told_by(self.headers)
         if self._pieces and "usage" not in details:
             # A stream that broke was paid for as far as it came.
             details["usage"] = self._spent("".join(self._pieces))[0].to_json()

@@ -17,15 +17,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, ClassVar
 
-from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText
-from po_jupyter.llm.http import Http, Target
+from po_jupyter.llm.chat import ChatRequest, Message
+from po_jupyter.llm.http import Target
 from po_jupyter.llm.providers.compatible import OPENAI_REASONING
 from po_jupyter.llm.providers.reading import Reading, count, part, rows, used, word
 from po_jupyter.llm.providers.schemas import JSON_ONLY, instructed
 from po_jupyter.llm.providers.stops import StopCutter
-from po_jupyter.llm.providers.wire import DEFAULT_TIMEOUT, Endpoint, exchange
+from po_jupyter.llm.providers.wire import OneServer
 from po_jupyter.model.usage import Usage
 
 _REASONING = re.compile(OPENAI_REASONING)
@@ -33,34 +34,28 @@ _ENDS = {"response.completed", "response.incomplete", "response.failed"}
 _WHY_INCOMPLETE = {"max_output_tokens": "length", "content_filter": "refused"}
 
 
-class Responses:
+class Responses(OneServer):
     """A provider for one server's `/responses`."""
 
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        http: Http,
-        *,
-        name: str = "openai",
-        key_env: str = "OPENAI_API_KEY",
-        timeout: float = DEFAULT_TIMEOUT,
-    ) -> None:
-        self.name = name
-        self._key = endpoint.key
-        self._key_env = key_env
-        self._http = http
-        self._timeout = timeout
-        self._target = Target(endpoint.base_url.rstrip("/") + "/responses", key=endpoint.key, name=name)
+    name = "openai"
+    key_env = "OPENAI_API_KEY"
 
-    async def chat(self, request: ChatRequest, *, on_text: OnText | None = None) -> ChatResponse:
-        """See `llm.chat.Provider`."""
-        body = body_of(request, stream=on_text is not None, provider=self.name)
-        reading = ResponsesReading(self.name, request, self._key, self._key_env)
-        seconds = request.timeout or self._timeout
-        return await exchange(self._http, self._target, body, reading, seconds=seconds, on_text=on_text)
+    @cached_property
+    def _target(self) -> Target:
+        url = self._endpoint.base_url.rstrip("/") + "/responses"
+        return Target(url, key=self._endpoint.key, name=self.name)
 
-    async def aclose(self) -> None:
-        """Nothing: the connections belong to `Http`."""
+    def target(self, request: ChatRequest, *, stream: bool) -> Target:
+        """See `OneServer`."""
+        return self._target
+
+    def body(self, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
+        """See `OneServer`."""
+        return body_of(request, stream=stream, provider=self.name)
+
+    def reading(self, request: ChatRequest) -> Reading:
+        """See `OneServer`."""
+        return ResponsesReading(self.name, request, self._endpoint.key, self._key_env)
 
 
 def body_of(request: ChatRequest, *, stream: bool, provider: str = "openai") -> dict[str, Any]:

@@ -7,11 +7,11 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from po_jupyter.errors import ModelError
 from po_jupyter.llm.bodies import Answer, read_error, read_whole, sse
-from po_jupyter.llm.chat import ChatResponse, OnText
+from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
 from po_jupyter.llm.http import Http, Target
 from po_jupyter.llm.providers.reading import Reading
 
@@ -61,6 +61,57 @@ async def exchange(
     except ModelError as error:
         reading.mark(error)
         raise
+
+
+class OneServer:
+    """A provider for one server that speaks one API. A subclass says where a request goes, what is in it, and how
+    the answer is read."""
+
+    name: str
+    key_env: ClassVar[str]  # the variable that messages name, unless told otherwise
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        http: Http,
+        *,
+        name: str | None = None,
+        key_env: str | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+    ) -> None:
+        if name is not None:
+            self.name = name
+        self._key_env = self.key_env if key_env is None else key_env
+        self._endpoint = endpoint
+        self._http = http
+        self._timeout = timeout
+
+    def target(self, request: ChatRequest, *, stream: bool) -> Target:
+        """Where it goes."""
+        raise NotImplementedError
+
+    def body(self, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
+        """What is sent. Raises ModelRefused for what the API cannot take."""
+        raise NotImplementedError
+
+    def reading(self, request: ChatRequest) -> Reading:
+        """What reads the answer."""
+        raise NotImplementedError
+
+    async def chat(self, request: ChatRequest, *, on_text: OnText | None = None) -> ChatResponse:
+        """See `llm.chat.Provider`."""
+        stream = on_text is not None
+        return await exchange(
+            self._http,
+            self.target(request, stream=stream),
+            self.body(request, stream=stream),
+            self.reading(request),
+            seconds=request.timeout or self._timeout,
+            on_text=on_text,
+        )
+
+    async def aclose(self) -> None:
+        """Nothing: the connections belong to `Http`."""
 
 
 async def _drain(events: AsyncIterator[bytes]) -> None:

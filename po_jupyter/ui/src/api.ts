@@ -31,8 +31,28 @@ export class Api {
     return this.post(id, "gate", note ? { decision, note } : { decision });
   }
 
-  private async post(id: string, verb: string, body: object): Promise<Run> {
-    const response = await this.send(`runs/${encodeURIComponent(id)}/${verb}`, {
+  /** All of it anew. */
+  restart(id: string): Promise<Run> {
+    return this.post(id, "restart", {});
+  }
+
+  /** A new run, with the checkpoints of the tasks before `task`. */
+  fork(id: string, task: string): Promise<Run> {
+    return this.post(id, "fork", { from_task: task });
+  }
+
+  /** Try a dead run again, where it died. */
+  requeue(id: string): Promise<Run> {
+    return this.post(id, "requeue", {}, "dead-letters");
+  }
+
+  /** Remove a dead run for good. */
+  async discard(id: string): Promise<void> {
+    await this.send(`dead-letters/${encodeURIComponent(id)}`, { method: "DELETE" });
+  }
+
+  private async post(id: string, verb: string, body: object, of: "runs" | "dead-letters" = "runs"): Promise<Run> {
+    const response = await this.send(`${of}/${encodeURIComponent(id)}/${verb}`, {
       method: "POST",
       body: JSON.stringify(body)
     });

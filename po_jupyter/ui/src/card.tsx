@@ -24,6 +24,10 @@ export interface Verbs {
   cancel(run: Run): void;
   resume(run: Run): void;
   retryFailed(run: Run): void;
+  restart(run: Run): void;
+  fork(run: Run): void;
+  requeue(run: Run): void;
+  discard(run: Run): void;
   decide(run: Run, decision: "approve" | "reject", note: string): void;
 }
 
@@ -63,8 +67,9 @@ export const Card = React.memo(
         {run.state !== "pending" && <Bar share={format.progress(run)} label={`Progress of ${run.name}`} />}
         <div className="po-Run-foot">
           <span className="po-Run-spent">{format.spent(run)}</span>
-          <Buttons run={run} busy={busy} verbs={verbs} />
+          <Buttons run={run} open={open} busy={busy} verbs={verbs} />
         </div>
+        {run.waiting && !hasEnded(run) && <Problem failure={{ code: "held", message: run.waiting }} />}
         {run.error && <Problem failure={run.error} />}
         {problem && <Problem failure={problem} />}
         {run.state === "waiting" && run.gate && !run.gate.decision && (
@@ -143,7 +148,15 @@ function Bar({ share, label }: { share: number; label: string }): JSX.Element {
   );
 }
 
-function Buttons({ run, busy, verbs }: { run: Run; busy: string | undefined; verbs: Verbs }): JSX.Element {
+interface ButtonsProps {
+  run: Run;
+  /** What is wanted seldom is there only while the card is open. */
+  open: boolean;
+  busy: string | undefined;
+  verbs: Verbs;
+}
+
+function Buttons({ run, open, busy, verbs }: ButtonsProps): JSX.Element {
   const failedRows = run.state === "done" || run.state === "failed" ? format.failedRows(run) : 0;
   return (
     <span className="po-Buttons">
@@ -166,7 +179,37 @@ function Buttons({ run, busy, verbs }: { run: Run; busy: string | undefined; ver
           onClick={() => verbs.cancel(run)}
         />
       )}
-      {hasEnded(run) && run.state !== "done" && (
+      {open && run.state === "dead" && (
+        <Button
+          label="Discard…"
+          title="Remove this run and all that it made, for good."
+          doing={busy === "discard" ? "Discarding…" : null}
+          disabled={!!busy}
+          of={run}
+          onClick={() => verbs.discard(run)}
+        />
+      )}
+      {open && hasEnded(run) && (
+        <>
+          <Button
+            label="Fork…"
+            title="A new run that takes over what is finished before a task. This one stays as it is."
+            doing={busy === "fork" ? "Forking…" : null}
+            disabled={!!busy}
+            of={run}
+            onClick={() => verbs.fork(run)}
+          />
+          <Button
+            label="Restart…"
+            title="Do all of it again. What is finished is paid again."
+            doing={busy === "restart" ? "Restarting…" : null}
+            disabled={!!busy}
+            of={run}
+            onClick={() => verbs.restart(run)}
+          />
+        </>
+      )}
+      {hasEnded(run) && run.state !== "done" && run.state !== "dead" && (
         <Button
           label="Resume"
           title="Go on from where this run ended. What is finished is not paid again."
@@ -174,6 +217,16 @@ function Buttons({ run, busy, verbs }: { run: Run; busy: string | undefined; ver
           disabled={!!busy}
           of={run}
           onClick={() => verbs.resume(run)}
+        />
+      )}
+      {run.state === "dead" && (
+        <Button
+          label="Requeue"
+          title="Try this run again, from where it died. What is finished is not paid again."
+          doing={busy === "requeue" ? "Requeueing…" : null}
+          disabled={!!busy}
+          of={run}
+          onClick={() => verbs.requeue(run)}
         />
       )}
     </span>
@@ -287,9 +340,10 @@ function TaskRow({ run, task, now, speech }: TaskProps): JSX.Element {
             )}
           </>
         )}
-        {task.usage.calls > 0 && (
+        {(task.usage.calls > 0 || (task.usage.cached_calls ?? 0) > 0) && (
           <div className="po-Task-detail">
             {format.tokens(task.usage)} · {format.money(task.usage.cost)}
+            {task.usage.cached_calls ? ` · ${format.cached(task.usage)}` : ""}
           </div>
         )}
         {task.waiting && task.state === "running" && <div className="po-Task-waiting">{task.waiting}</div>}

@@ -124,11 +124,20 @@ export function failedRows(run: Run): number {
   return run.tasks.reduce((sum, task) => sum + (task.items?.failed ?? 0), 0);
 }
 
+/** "3 of 12 calls from the cache". */
+export function cached(usage: Usage): string {
+  const calls = usage.calls + (usage.cached_calls ?? 0);
+  return `${usage.cached_calls ?? 0} of ${calls} ${calls === 1 ? "call" : "calls"} from the cache`;
+}
+
 /** What was used, as one line: tokens, money and, when there is one, the limit. */
 export function spent(run: Run): string {
   const parts = [tokens(run.usage), money(run.usage.cost)];
   if (run.budget.usd) {
     parts[1] += ` of ${money(run.budget.usd)}`;
+  }
+  if (run.usage.cached_calls) {
+    parts.push(cached(run.usage));
   }
   if (run.usage.unknown) {
     parts.push(`${run.usage.unknown} ${run.usage.unknown === 1 ? "call" : "calls"} with unknown outcome`);

@@ -1,7 +1,7 @@
 /** The side panel as a widget of JupyterLab: connected while somebody can see it, and only then. */
 
 import * as React from "react";
-import { InputDialog, ReactWidget } from "@jupyterlab/apputils";
+import { Dialog, InputDialog, ReactWidget, showDialog } from "@jupyterlab/apputils";
 import type { IStateDB } from "@jupyterlab/statedb";
 import type { Message } from "@lumino/messaging";
 import { ApiError } from "./api.js";
@@ -121,10 +121,56 @@ export class RunsPanel extends ReactWidget {
     }
   }
 
+  private async restart(run: Run): Promise<void> {
+    const sure = await sureOf({
+      title: `Restart ${run.name}?`,
+      body: "All of its tasks are done again, and their calls to models are paid again.",
+      word: "Restart"
+    });
+    if (sure) {
+      await this.act(run, "restart", () => this.api.restart(run.id));
+    }
+  }
+
+  private async fork(run: Run): Promise<void> {
+    const answer = await InputDialog.getItem({
+      title: `Fork ${run.name}`,
+      label: "From which task on? What is finished before it is taken over, and not paid again.",
+      items: run.tasks.map(task => task.name),
+      okLabel: "Fork"
+    });
+    const task = answer.value;
+    if (answer.button.accept && task !== null) {
+      await this.act(run, "fork", () => this.api.fork(run.id, task));
+    }
+  }
+
+  private async discard(run: Run): Promise<void> {
+    const sure = await sureOf({
+      title: `Discard ${run.name}?`,
+      body: "The run, its outputs and its files are removed for good.",
+      word: "Discard"
+    });
+    if (!sure) {
+      return;
+    }
+    this.store.dispatch({ type: "busy", id: run.id, verb: "discard" });
+    try {
+      await this.api.discard(run.id);
+      this.store.dispatch({ type: "gone", id: run.id });
+    } catch (error) {
+      this.store.dispatch({ type: "answered", id: run.id, problem: explain(error) });
+    }
+  }
+
   private readonly verbs: Verbs = {
     toggle: run => this.store.dispatch({ type: "toggle", id: run.id }),
     cancel: run => void this.act(run, "cancel", () => this.api.cancel(run.id)),
     resume: run => void this.resume(run),
+    restart: run => void this.restart(run),
+    fork: run => void this.fork(run),
+    requeue: run => void this.act(run, "requeue", () => this.api.requeue(run.id)),
+    discard: run => void this.discard(run),
     retryFailed: run => void this.act(run, "retry", () => this.api.resume(run.id, { only_failed: true })),
     decide: (run, decision, note) =>
       void this.act(run, decision, () => this.api.decide(run.id, decision, note))
@@ -134,6 +180,17 @@ export class RunsPanel extends ReactWidget {
   private readonly feed = new Feed(signal => this.api.events(signal), this.store.dispatch, explain);
   private restored: Promise<void> | null = null;
   private lastSaved: Readonly<Record<string, boolean>> | null = null;
+}
+
+/** Ask before something that costs or cannot be taken back. */
+async function sureOf({ title, body, word }: { title: string; body: string; word: string }): Promise<boolean> {
+  const answer = await showDialog({
+    title,
+    body,
+    buttons: [Dialog.cancelButton(), Dialog.warnButton({ label: word })],
+    defaultButton: 0
+  });
+  return answer.button.accept;
 }
 
 function explain(error: unknown): Failure {

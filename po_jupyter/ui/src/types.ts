@@ -9,6 +9,8 @@ export interface Usage {
   /** USD; null when the price of a model is not known. */
   cost: number | null;
   calls: number;
+  /** Calls that were answered from the cache, besides `calls`: they cost nothing. */
+  cached_calls?: number;
   /** Calls whose outcome was lost in a crash: the provider may have billed them. */
   unknown: number;
 }
@@ -72,6 +74,8 @@ export interface Run {
   error: Failure | null;
   /** Place in the queue, 1 is next; null when it is not queued. */
   position: number | null;
+  /** Why it waits for the store (a full disk), in words. */
+  waiting?: string | null;
   last_event: number;
 }
 

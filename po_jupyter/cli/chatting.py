@@ -1,0 +1,87 @@
+"""`po chat`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from po_jupyter.cli import base
+from po_jupyter.errors import InvalidInput
+
+
+@click.command()
+@click.argument("prompt")
+@click.option("--model", metavar="REF", help="The model, as provider:model.")
+@click.option("--system", metavar="TEXT", help="The system message.")
+@click.option("--schema", metavar="JSON|@FILE", help="A JSON Schema: the answer is JSON that fits it.")
+@click.option(
+    "--image", "images", multiple=True, metavar="FILE|URL", help="Shown with the prompt (repeatable)."
+)
+@click.option("--tool", "tools", multiple=True, metavar="SERVER.TOOL", help="Of the setting mcp_servers.")
+@click.option("--temperature", type=click.FloatRange(0, 2), metavar="N", help="How much is left to chance.")
+@click.option("--max-tokens", type=click.IntRange(1), metavar="N", help="Bound of the answer.")
+@click.option("--budget", type=base.MONEY, metavar="USD", help="Refuse to spend more.")
+@click.option("--fresh", is_flag=True, help="Ask anew; use no cached answer.")
+@base.JSON
+def chat(
+    prompt: str,
+    model: str | None,
+    system: str | None,
+    schema: str | None,
+    images: tuple[str, ...],
+    tools: tuple[str, ...],
+    temperature: float | None,
+    max_tokens: int | None,
+    budget: tuple[str, float] | None,
+    fresh: bool,
+    as_json: bool,
+) -> int:
+    """Ask a model one question, without a pipeline.
+
+    PROMPT is text, or - for what comes from stdin. It is a run of its own: keys, limits, budgets and the journal
+    apply, `po runs` lists it, and an interrupt leaves it to its end.
+    """
+    from po_jupyter.client.chat import chat as ask
+    from po_jupyter.model import format as fmt
+
+    text = sys.stdin.read() if prompt == "-" else prompt
+    if not text.strip():
+        raise InvalidInput("the prompt is empty")
+    if budget is not None and budget[0]:
+        raise InvalidInput("a chat has one task: --budget USD")
+    answer = ask(
+        text,
+        model=model,
+        system=system,
+        schema=_schema(schema),
+        images=images,
+        tools=tools,
+        temperature=temperature,
+        max_tokens=max_tokens,
+        budget=None if budget is None else budget[1],
+        fresh=fresh,
+        client=base.connect(start=True),
+    )
+    if as_json:
+        base.dump({
+            "text": answer.text, "value": answer.value, "model": answer.model, "usage": answer.usage.to_json(),
+            "run": answer.run.id,
+        })  # fmt: skip
+        return 0
+    base.say(base.clean(answer.text))
+    spent = " · ".join([answer.model, *fmt.spent(answer.usage), f"run {answer.run.short}"])
+    base.say(click.style(spent, dim=True), err=True)
+    return 0
+
+
+def _schema(text: str | None) -> object:
+    if text is None:
+        return None
+    if text.startswith("@"):
+        from pathlib import Path
+
+        from po_jupyter.cli.inputs import read_text
+
+        return base.parse_json(read_text(Path(text[1:])), text[1:])
+    return base.parse_json(text, "the schema")

@@ -1,0 +1,277 @@
+"""One question to a model, from what somebody wrote to the answer: images read, tools called, JSON checked.
+
+    prompt + options ──► Question (checked, nothing sent) ──► request ──► answer
+                                                                ▲  │ tool calls: call them, send the results
+                                                                └──┘ JSON that does not fit: say what is wrong
+
+Every request on the way is a call of its own in the journal. After a crash the same way is gone again: recorded
+calls answer from the journal, and tools in between run a second time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+
+from pydantic import ValidationError
+
+from po_jupyter.engine.images import Files, load_all
+from po_jupyter.engine.tools import Toolbox
+from po_jupyter.errors import AnswerUnreadable, InvalidInput, OutputInvalid, ToolLoop
+from po_jupyter.llm.chat import CacheMode, ChatRequest, ChatResponse, Effort, Message, OnText, ToolCall
+from po_jupyter.llm.structured import answer_schema, parse_json, reask
+from po_jupyter.model.answer import Answer
+from po_jupyter.model.pipeline import LLM, CallRetry
+from po_jupyter.model.shapes import Shape, shape_of
+from po_jupyter.model.usage import Usage
+from po_jupyter.model.violations import did_you_mean, violations_of
+
+if TYPE_CHECKING:
+    from po_jupyter.engine.calls import Calls
+    from po_jupyter.engine.lifecycle import Frame
+
+MAX_TOOL_ROUNDS = 8
+
+
+class ChatOptions(TypedDict, total=False):
+    """What may be said beside the prompt. What is left out, or None, comes from the task's and pipeline's `llm`.
+
+    system           the system message
+    model            a model ref; it wins over the run's `--model`, which wins over the task and the pipeline
+    schema           a JSON Schema, pydantic model, dataclass or TypedDict: the answer's `value` fits it, and is an
+                     instance where a class was given
+    json             any JSON: it is the answer's `value`
+    temperature, max_tokens, stop, seed, effort   as in `llm:`
+    images           of the last turn: bytes, data: and https: URLs, names of artifacts, paths
+    tools            Python functions, and `"server.tool"` of the setting `mcp_servers`
+    cache            whether an earlier run's answer to the same will do: True, False or "refresh", as a task's `cache`
+    max_tool_rounds  how often in a row tools may be called (default 8)
+    """
+
+    system: str | None
+    model: str | None
+    schema: Any
+    json: bool
+    temperature: float | None
+    max_tokens: int | None
+    stop: Sequence[str] | str | None
+    seed: int | None
+    effort: Effort | None
+    images: Sequence[Any] | None
+    tools: Sequence[Callable[..., Any] | str] | None
+    cache: CacheMode | None
+    max_tool_rounds: int
+
+
+_NAMES = tuple(ChatOptions.__annotations__)
+_SETTINGS = ("model", "temperature", "max_tokens", "stop", "seed", "effort")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A checked question; nothing of it was read, called or sent yet."""
+
+    request: ChatRequest
+    shape: Shape | None = None
+    images: tuple[Any, ...] = ()
+    tools: Toolbox | None = None
+    rounds: int = MAX_TOOL_ROUNDS
+
+
+def check_names(options: Mapping[str, Any]) -> None:
+    """Every option is one. Raises InvalidInput with a suggestion."""
+    for name in options:
+        if name not in _NAMES:
+            raise InvalidInput(
+                f"`{name}` is not a field of a request{did_you_mean(name, _NAMES)}",
+                hint=f"Fields: prompt or messages, {', '.join(_NAMES)}.",
+            )
+
+
+def question_of(
+    calls: Calls, prompt: str | Sequence[Mapping[str, Any]], options: Mapping[str, Any]
+) -> Question:
+    """The question that `chat(prompt, **options)` asks. Raises InvalidInput."""
+    check_names(options)
+    settings = {k: v for k in _SETTINGS if (v := options.get(k)) is not None}
+    try:
+        checked = LLM.model_validate(settings)
+    except ValidationError as error:
+        raise InvalidInput(violations=violations_of(error, known=_NAMES, what="a request")) from None
+    rounds = options.get("max_tool_rounds")
+    rounds = MAX_TOOL_ROUNDS if rounds is None else rounds
+    if type(rounds) is not int or not 1 <= rounds <= 100:
+        raise InvalidInput(f"`max_tool_rounds` is a whole number from 1 to 100, not {rounds!r:.40}")
+    cache = options.get("cache")
+    if not (cache is None or isinstance(cache, bool) or cache == "refresh"):
+        raise InvalidInput(f"`cache` is True, False or 'refresh', not {cache!r:.40}")
+    messages = list(messages_of(prompt))
+    system = options.get("system")
+    if system is not None:
+        if not isinstance(system, str):
+            raise InvalidInput(f"`system` is text, not {type(system).__name__}")
+        messages.insert(0, Message("system", system))
+    schema, images, tools = options.get("schema"), options.get("images"), options.get("tools")
+    for name, value in (("images", images), ("tools", tools)):
+        if value is not None and (isinstance(value, str | bytes | Mapping) or not isinstance(value, Sequence)):
+            raise InvalidInput(f"`{name}` is a list, not {type(value).__name__}")
+    if images and messages[-1].role != "user":
+        raise InvalidInput("`images` belong to the user's turn, and the last message is none")
+    shape = None if schema is None else shape_of(schema)
+    request = calls.request(
+        tuple(messages),
+        **{name: getattr(checked, name) for name in settings},
+        schema=None if shape is None else dict(shape.schema),
+        json=True if options.get("json") else None,
+        cache=cache,
+    )
+    if images:
+        calls.need_images(request)
+    box = calls.toolbox(tools) if tools else None
+    return Question(request, shape, tuple(images or ()), box, rounds)
+
+
+def messages_of(prompt: Any) -> tuple[Message, ...]:
+    """The turns of a prompt: one of the user's, or those of a list. Raises InvalidInput."""
+    if isinstance(prompt, str):
+        return (Message("user", prompt),)
+    if not isinstance(prompt, list | tuple) or not prompt:
+        what = "an empty list" if isinstance(prompt, list | tuple) else type(prompt).__name__
+        raise InvalidInput(f"a prompt is text or a list of messages, not {what}")
+    return tuple(map(_message, prompt))
+
+
+def _message(given: Any) -> Message:
+    if not isinstance(given, Mapping):
+        raise InvalidInput(f"a message is {{role, content}}, not {type(given).__name__}")
+    role, content = given.get("role"), given.get("content")
+    if role not in ("system", "user", "assistant", "tool") or not isinstance(content, str):
+        raise InvalidInput(
+            "a message is {role, content} with role system, user or assistant; "
+            f"this one is {dict(given)!r:.120}"
+        )
+    try:
+        from po_jupyter.llm.parts import Image
+
+        return Message(
+            role,
+            content,
+            images=tuple(Image(i["data"], i["mime"]) for i in given.get("images") or ()),
+            tool_calls=tuple(
+                ToolCall(c["id"], c["name"], c["arguments"]) for c in given.get("tool_calls") or ()
+            ),
+            tool_call_id=str(given.get("tool_call_id") or ""),
+            carry=given.get("carry"),
+        )
+    except (KeyError, TypeError):
+        raise InvalidInput(
+            f"this message is not one that a chain remembered: {dict(given)!r:.120}",
+            hint="`images` are [{mime, data}], `tool_calls` are [{id, name, arguments}].",
+        ) from None
+
+
+async def ask(
+    calls: Calls,
+    question: Question,
+    *,
+    stage: str,
+    frame: Frame,
+    files: Files,
+    stream: bool = False,
+    retry: CallRetry | None = None,
+    on_text: OnText | None = None,
+) -> tuple[Answer, tuple[Message, ...]]:
+    """The answer, and the turns of the whole conversation, without those that did not fit and were asked again.
+
+    `on_text` gets the text as it comes, and "" where it begins anew. Raises a ModelError, OutputInvalid,
+    AnswerUnreadable, ToolFailed, or ToolLoop when `max_tool_rounds` are used up.
+    """
+    request = question.request
+    if question.images:
+        *before, last = request.messages
+        images = await load_all(question.images, files)
+        request = replace(request, messages=(*before, replace(last, images=(*last.images, *images))))
+    kept = request.messages
+    usage = Usage()
+    asked_again = 0
+    while True:
+        said = await answered(
+            calls, request, question.tools, question.rounds,
+            stage=stage, frame=frame, stream=stream, retry=retry, on_text=on_text,
+        )  # fmt: skip
+        response = said.response
+        usage = usage + said.usage
+        request = request.then(*said.turns)
+        kept = (*kept, *said.turns)
+        try:
+            value = read(question, response.text)
+        except (AnswerUnreadable, OutputInvalid) as problem:
+            if asked_again >= frame.task.refine.max_attempts:
+                raise
+            asked_again += 1
+            found = problem.details.get("violations") or [problem.message]
+            request = calls.again(request, response, reask(found))
+            if on_text is not None:
+                on_text("")
+            continue
+        return Answer(response.text, value, usage, response.model), (*kept, response.message)
+
+
+class Answered(NamedTuple):
+    """A response that wants no tools called, the turns that led to it, and what all of it used."""
+
+    response: ChatResponse
+    turns: tuple[Message, ...]
+    usage: Usage
+
+
+async def answered(
+    calls: Calls, request: ChatRequest, box: Toolbox | None, rounds: int, **how: Any
+) -> Answered:
+    """Ask, and call the tools that the model wants called, until it answers; `how` as in `Calls.chat`.
+
+    Raises a ModelError, ToolFailed, or ToolLoop after `rounds` of tools.
+    """
+    if box is not None:
+        request = replace(request, tools=await box.offered())
+    turns: tuple[Message, ...] = ()
+    usage = Usage()
+    for done in range(rounds + 1):
+        response = await calls.chat(request.then(*turns), **how)
+        usage = usage + response.usage
+        if not response.tool_calls:
+            return Answered(response, turns, usage)
+        if box is None or done == rounds:
+            raise _loop(response.tool_calls, done)
+        results = [await box.answer(call) for call in response.tool_calls]
+        turns = (*turns, response.message, *results)
+    raise AssertionError("the last round returns or raises")
+
+
+def read(question: Question, text: str) -> Any:
+    """The value in an answer; None where no JSON was asked for. Raises AnswerUnreadable, OutputInvalid."""
+    if question.shape is None:
+        return parse_json(text) if question.request.json else None
+    checker = answer_schema(question.shape.schema)
+    try:
+        value = checker.read(text)
+    except AnswerUnreadable:
+        if question.shape.schema.get("type") != "string":
+            raise
+        value = text
+    found = checker.violations(value)
+    if found:
+        raise OutputInvalid(found[0], details={"violations": found})
+    return question.shape.typed(value)
+
+
+def _loop(wanted: Sequence[ToolCall], rounds: int) -> ToolLoop:
+    names = ", ".join(dict.fromkeys(f"{call.name:.64}" for call in wanted))
+    if not rounds:
+        return ToolLoop(f"the model wants tools called ({names}), and none were offered")
+    return ToolLoop(
+        f"the model wants tools called ({names}) after {rounds} rounds of them, and gave no answer",
+        hint="Give it a larger `max_tool_rounds`, or say in the prompt when to stop.",
+        details={"rounds": rounds},
+    )

@@ -1,0 +1,103 @@
+"""Images of a question, from where they are to their bytes.
+
+Code may name bytes, `data:` and `https:` URLs, artifacts of the run, and paths. A template may name all of
+these but paths: what it is filled with is data, and data opens no file of the machine (P6).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from po_jupyter.errors import InvalidInput, NotFound
+from po_jupyter.llm.parts import MAX_IMAGE_BYTES, Image
+
+
+class Files(Protocol):
+    """Artifacts as an attempt sees them (`artifacts.Written`)."""
+
+    def read(self, name: str) -> bytes:
+        """The content of an artifact. Blocks. Raises NotFound."""
+        ...
+
+    def names(self) -> list[str]:
+        """Their names. Blocks."""
+        ...
+
+
+class Looked:
+    """Files that note when they are looked at: what a row of a map looked at decides who may reuse its outcome."""
+
+    def __init__(self, files: Files, look: Callable[[str], None]) -> None:
+        self._files = files
+        self._look = look
+
+    def read(self, name: str) -> bytes:
+        """See `Files`."""
+        self._look("artifacts")
+        return self._files.read(name)
+
+    def names(self) -> list[str]:
+        """See `Files`."""
+        self._look("artifacts")
+        return self._files.names()
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What a template said: an artifact or a URL, and never a path."""
+
+    text: str
+
+
+async def load_all(sources: Sequence[Any], files: Files) -> tuple[Image, ...]:
+    """The images, in their order. Raises InvalidInput that names the one that cannot be used."""
+    return tuple([await _load(source, n, files) for n, source in enumerate(sources)])
+
+
+async def _load(source: Any, n: int, files: Files) -> Image:
+    try:
+        if isinstance(source, Image):
+            return source
+        if isinstance(source, bytes | bytearray):
+            return Image.of(bytes(source))
+        if isinstance(source, Path):
+            return Image.of(await asyncio.to_thread(_of_path, source))
+        text = source.text if isinstance(source, Named) else source
+        if not isinstance(text, str) or not text.strip():
+            raise InvalidInput(f"an image is bytes, a URL, an artifact's name or a path, not {text!r:.40}")
+        if text.startswith("data:"):
+            return Image.of(text)
+        if text.startswith(("http://", "https://")):
+            from po_jupyter.engine.fetching import fetch
+
+            return Image.of(await fetch(text, limit=MAX_IMAGE_BYTES))
+        return Image.of(await asyncio.to_thread(_of_name, text, files, not isinstance(source, Named)))
+    except InvalidInput as error:
+        raise InvalidInput(f"image {n}: {error.message}", hint=error.hint) from None
+
+
+def _of_name(name: str, files: Files, paths: bool) -> bytes:
+    try:
+        return files.read(name)
+    except (NotFound, InvalidInput):
+        if paths and Path(name).is_file():
+            return _of_path(Path(name))
+        known = files.names()
+    has = f"the run has {', '.join(known[:8])}" if known else "the run has none"
+    also = "" if paths else "; a template names no paths"
+    raise InvalidInput(f"there is no artifact {name!r:.120} ({has}){also}")
+
+
+def _of_path(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > 2 * MAX_IMAGE_BYTES:
+            raise InvalidInput(
+                f"{path} has {path.stat().st_size:,} bytes; an image has at most {MAX_IMAGE_BYTES:,}"
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}") from None

@@ -1,0 +1,233 @@
+"""Tools of MCP servers (G15), through the official SDK: only of servers that the setting `mcp_servers` names.
+
+A server is started, or connected to, when a tool of it is first offered to a model, and closed when the worker
+lets go of the run. Its tools are for that worker alone; a resumed run starts its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Any
+
+from po_jupyter.config import McpServer
+from po_jupyter.engine.tools import OffLoop, Refused
+from po_jupyter.errors import InvalidInput, ToolFailed
+from po_jupyter.llm.chat import Tool
+from po_jupyter.llm.structured import answer_schema
+from po_jupyter.model.violations import did_you_mean
+
+_START = 30.0  # s until a server has answered
+_CALL = 120.0  # s of one call; the stage's own timeout may be shorter
+_STOP = 10.0
+_LOST = (-32000, -32001)  # the SDK's own codes: connection closed, no answer in time
+
+
+def problem_of(name: str, servers: Mapping[str, McpServer]) -> str | None:
+    """Why a tool `server.tool` may not be used, in one line; None when its server is one of ours."""
+    server, dot, tool = name.partition(".")
+    if not dot or not tool:
+        return f"{name!r:.120} is not a tool: write server.tool, as in the setting `mcp_servers`"
+    if server not in servers:
+        known = f"there are: {', '.join(sorted(servers))}" if servers else "there are none"
+        return (
+            f"no MCP server is called {server!r}{did_you_mean(server, list(servers))} "
+            f"(the setting `mcp_servers` allows them; {known})"
+        )
+    allowed = servers[server].tools
+    if allowed is not None and tool not in allowed:
+        return f"the setting `mcp_servers` allows no tool {tool!r} of {server}{did_you_mean(tool, allowed)}"
+    return None
+
+
+class McpTools:
+    """The servers of one worker. `environ` is where the variables are that a server's `env` names."""
+
+    def __init__(self, servers: Mapping[str, McpServer], environ: Mapping[str, str] | None = None) -> None:
+        self._servers = servers
+        self._environ = os.environ if environ is None else environ
+        self._open: dict[str, asyncio.Future[_Server]] = {}
+        self._lost: list[_Server] = []
+
+    def check(self, name: str) -> None:
+        """The settings allow the tool. Raises InvalidInput."""
+        if (problem := problem_of(name, self._servers)) is not None:
+            raise InvalidInput(problem)
+
+    async def find(self, name: str) -> McpTool:
+        """The tool, its server started. Raises InvalidInput, ToolFailed."""
+        self.check(name)
+        label, _, wanted = name.partition(".")
+        server = await self._server(label)
+        found = server.tools.get(wanted)
+        if found is None:
+            raise InvalidInput(
+                f"the MCP server {label} has no tool {wanted!r}{did_you_mean(wanted, list(server.tools))}",
+                hint=f"It has: {', '.join(server.tools)}.",
+            )
+        return McpTool(name, found, server)
+
+    async def _server(self, label: str) -> _Server:
+        """The server, started once however many ask at the same time; one that failed is tried again."""
+        known = self._open.get(label)
+        if known is not None:
+            broken = known.done() and (known.exception() is not None or not known.result().alive)
+            if not broken:
+                return await asyncio.shield(known)
+            if known.exception() is None:
+                self._lost.append(known.result())
+        opening = asyncio.ensure_future(_Server.start(label, self._servers[label], self._environ))
+        self._open[label] = opening
+        return await asyncio.shield(opening)
+
+    async def aclose(self) -> None:
+        """End every server that was started."""
+        lost, self._lost = self._lost, []
+        for server in lost:
+            await server.stop()
+        opened, self._open = list(self._open.values()), {}
+        for future in opened:
+            try:
+                await (await future).stop()
+            except ToolFailed:
+                continue  # it never started
+
+
+class _Server:
+    """One connection. It is opened and closed by the same asyncio task, as the SDK's cancel scopes demand."""
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self.tools: dict[str, Any] = {}
+        self.client: Any = None
+        self._end = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can still be asked."""
+        return self._task is not None and not self._task.done() and not self._end.is_set()
+
+    @classmethod
+    async def start(cls, label: str, settings: McpServer, environ: Mapping[str, str]) -> _Server:
+        """Start it and read which tools it has. Raises ToolFailed."""
+        if find_spec("mcp") is None:
+            raise ToolFailed(
+                "tools of MCP servers need the package `mcp` where the run works",
+                hint='pip install "po_jupyter[mcp]"',
+                details={"tool": label, "permanent": True},
+            )
+        server = cls(label)
+        ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        server._task = asyncio.create_task(server._serve(settings, environ, ready), name=f"mcp {label}")
+        done, _ = await asyncio.wait({ready, server._task}, timeout=_START, return_when=asyncio.FIRST_COMPLETED)
+        if ready.done() and not ready.cancelled():
+            return server
+        reason = "it did not answer" if not done else _reason(server._task.exception())
+        await server.stop()
+        raise ToolFailed(
+            f"the MCP server {label} did not start: {reason}",
+            hint="What it says of itself is in the run's worker.log.",
+            details={"tool": label},
+        )
+
+    async def _serve(
+        self, settings: McpServer, environ: Mapping[str, str], ready: asyncio.Future[None]
+    ) -> None:
+        from mcp import Client, StdioServerParameters
+
+        target: Any = settings.url
+        if settings.command:
+            env = {name: environ[name] for name in settings.env if name in environ}
+            program, *arguments = settings.command
+            target = StdioServerParameters(command=program, args=arguments, env=env)
+        async with Client(target, read_timeout_seconds=_CALL) as client:
+            cursor: str | None = None
+            while True:
+                page = await client.list_tools(cursor=cursor)
+                self.tools |= {tool.name: tool for tool in page.tools}
+                cursor = page.next_cursor
+                if not cursor:
+                    break
+            self.client = client
+            if not ready.done():
+                ready.set_result(None)
+            await self._end.wait()
+
+    def lost(self) -> None:
+        """Nothing more is to be had of it: whoever asks next starts it anew."""
+        self._end.set()
+
+    async def stop(self) -> None:
+        """Close the connection; a server of ours ends."""
+        self._end.set()
+        task = self._task
+        if task is not None:
+            await asyncio.wait({task}, timeout=_STOP)
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task}, timeout=_STOP)
+            if task.done() and not task.cancelled():
+                task.exception()  # looked at, or asyncio complains
+
+
+class McpTool:
+    """One tool, as a model is offered it: `server_tool`, since names have no dots there."""
+
+    def __init__(self, name: str, found: Any, server: _Server) -> None:
+        self._name = name
+        self._remote = found.name
+        self._server = server
+        self._schema = dict(found.input_schema)
+        self.tool = Tool(re.sub(r"[^A-Za-z0-9_-]", "_", name)[:64], found.description or "", self._schema)
+
+    async def call(self, arguments: dict[str, Any], off_loop: OffLoop) -> str:
+        """See `tools.Usable`."""
+        wrong = answer_schema(self._schema).violations(arguments)
+        if wrong:
+            raise Refused("; ".join(line.replace("answer", "arguments", 1) for line in wrong))
+        from mcp import MCPError
+
+        try:
+            result = await self._server.client.call_tool(self._remote, arguments)
+        except MCPError as error:
+            if error.code in _LOST:
+                self._server.lost()
+                raise self._failed(error) from None
+            raise Refused(error.message) from None
+        except Exception as error:  # the transports raise what they like
+            self._server.lost()
+            raise self._failed(error) from error
+        text = "\n".join(map(_text, result.content))
+        if not text and result.structured_content is not None:
+            from pydantic_core import to_json
+
+            text = to_json(result.structured_content).decode()
+        if result.is_error:
+            raise Refused(text or "the tool failed")
+        return text
+
+    def _failed(self, error: BaseException) -> ToolFailed:
+        return ToolFailed(f"the tool {self._name} failed: {_reason(error)}", details={"tool": self._name})
+
+
+def _text(block: Any) -> str:
+    """A block of a result as text; what is no text is named, since a tool's turn holds text only."""
+    text = getattr(block, "text", None)
+    if isinstance(text, str):
+        return text
+    inner = getattr(getattr(block, "resource", None), "text", None)
+    return inner if isinstance(inner, str) else f"[{getattr(block, 'type', 'something that is no text')}]"
+
+
+def _reason(error: BaseException | None) -> str:
+    """The first real reason in what may be a group of errors."""
+    while isinstance(error, BaseExceptionGroup) and error.exceptions:
+        error = error.exceptions[0]
+    if error is None:
+        return "it ended"
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}"[:300] if text else type(error).__name__

@@ -1,0 +1,200 @@
+"""`ctx.llm`: models, as the code of a task asks them."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import threading
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+
+from po_jupyter.engine.asking import ChatOptions, Question, ask, check_names, question_of
+from po_jupyter.engine.images import Files
+from po_jupyter.engine.interrupts import Stopped
+from po_jupyter.engine.parallel import ask_all, retry_of
+from po_jupyter.engine.talks import Chain, Stream
+from po_jupyter.errors import InvalidInput
+from po_jupyter.llm.chat import Message, OnText
+from po_jupyter.model.answer import Answer
+from po_jupyter.model.pipeline import CallRetry
+
+if TYPE_CHECKING:
+    from po_jupyter.engine.calls import Calls
+    from po_jupyter.engine.lifecycle import Frame
+    from po_jupyter.llm.catalogue import Shortcuts
+
+T = TypeVar("T")
+Prompt = str | Sequence[Mapping[str, Any]]
+
+
+class TaskLlm:
+    """`ctx.llm`: calls are journaled, so that what was answered is never paid again after a crash.
+
+    `await ctx.llm.chat(...)` in an async stage, `ctx.llm.chat(...)` in a sync one; likewise `complete`,
+    `parallel` and `chain.ask`. `ctx.llm.openai.gpt5_mini(...)` is `chat` with that model.
+
+    The model of a call: `model=` in the code, else the run's `--model`, else the task's `llm`, the pipeline's,
+    and the setting `default_model`.
+    """
+
+    def __init__(self, calls: Calls, frame: Frame, stage: str, files: Files) -> None:
+        self._calls = calls
+        self._frame = frame
+        self._stage = stage
+        self._files = files
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+        self._open: set[concurrent.futures.Future[Any]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._closed = False
+
+    def chat(self, prompt: Prompt, **options: Unpack[ChatOptions]) -> Any:
+        """An `Answer` to a prompt, or to messages `[{role, content}]`; see `ChatOptions` for what else may be said.
+
+        With `schema` (or `json`) the answer's `value` is the JSON in it; an answer that does not fit is asked
+        for again, `refine.max_attempts` times. With `tools` the model may have them called first. Raises a
+        ModelError, OutputInvalid, AnswerUnreadable, ToolFailed or ToolLoop; InvalidInput before anything is sent.
+        """
+        question = question_of(self._calls, prompt, options)
+        return self._here_or_there(self._answer(question, stream=True))
+
+    def complete(self, prompt: Prompt, **options: Unpack[ChatOptions]) -> Any:
+        """The text of the answer, nothing else."""
+        question = question_of(self._calls, prompt, options)
+        return self._here_or_there(self._text(question))
+
+    def stream(self, prompt: Prompt, **options: Unpack[ChatOptions]) -> Stream:
+        """The answer piece by piece: `for text in ctx.llm.stream(...)`, `async for` in an async stage.
+
+        `.answer` is the whole, once it was read. See `Stream` for what happens when a connection breaks.
+        """
+        question = question_of(self._calls, prompt, options)
+        return Stream(self, partial(self._answer, question, stream=True))
+
+    def chain(self, *, messages: Sequence[Mapping[str, Any]] = (), **options: Unpack[ChatOptions]) -> Chain:
+        """A conversation that remembers its turns: `chain.ask(...)`, `chain.messages`.
+
+        `messages` goes on from those of an earlier one; `options` are those of each of its questions.
+        """
+        check_names(options)
+        return Chain(self, messages, options)
+
+    def parallel(
+        self,
+        requests: Iterable[Prompt | Mapping[str, Any]],
+        *,
+        max_concurrency: int = 5,
+        failure_threshold: float = 1.0,
+        retry: CallRetry | Mapping[str, Any] | int | None = None,
+    ) -> Any:
+        """Many calls, at most `max_concurrency` at a time: `Results`, one for each request and in their order.
+
+        A request is a prompt, messages, or a dict of what `chat` takes (`{"prompt": ..., "schema": ...}`). One that
+        fails is a result with an `error`; only those are tried again, as `retry` says (a number of attempts, or the
+        fields of `llm.retry`, which it stands for).
+        When more than `failure_threshold` of them failed no new one is sent: ThresholdExceeded, whose `results` has
+        what was answered. BudgetExceeded and ModelKeyError stop all of them likewise.
+        Raises InvalidInput, naming the request, before anything is sent.
+        """
+        tries = retry_of(retry)
+        made = [self._question_at(given, i) for i, given in enumerate(requests)]
+        work = ask_all(
+            [partial(self._answer, question, retry=tries) for question in made],
+            max_concurrency=max_concurrency,
+            failure_threshold=failure_threshold,
+        )
+        return self._here_or_there(work)
+
+    def __getattr__(self, name: str) -> Shortcuts:
+        from po_jupyter.llm.catalogue import shortcuts
+
+        return shortcuts(name, self.chat)
+
+    # -- how ------------------------------------------------------------------------------------------
+    def _question_at(self, given: Any, index: int) -> Question:
+        try:
+            if not isinstance(given, Mapping):
+                return question_of(self._calls, given, {})
+            fields = dict(given)
+            prompt = fields.pop("prompt", None) or fields.pop("messages", None)
+            check_names(fields)
+            if prompt is None:
+                raise InvalidInput("it has no `prompt`")
+            return question_of(self._calls, prompt, fields)
+        except InvalidInput as error:
+            raise InvalidInput(f"request {index}: {error.message}", hint=error.hint) from None
+
+    async def _converse(
+        self,
+        question: Question,
+        *,
+        stream: bool = False,
+        retry: CallRetry | None = None,
+        on_text: OnText | None = None,
+    ) -> tuple[Answer, tuple[Message, ...]]:
+        return await ask(
+            self._calls, question, stage=self._stage, frame=self._frame, files=self._files,
+            stream=stream, retry=retry, on_text=on_text,
+        )  # fmt: skip
+
+    async def _answer(
+        self,
+        question: Question,
+        *,
+        stream: bool = False,
+        retry: CallRetry | None = None,
+        on_text: OnText | None = None,
+    ) -> Answer:
+        answer, _ = await self._converse(question, stream=stream, retry=retry, on_text=on_text)
+        return answer
+
+    async def _text(self, question: Question) -> str:
+        return (await self._answer(question, stream=True)).text
+
+    @property
+    def _on_loop(self) -> bool:
+        """Whether this is an async stage."""
+        return threading.get_ident() == self._thread
+
+    def _here_or_there(self, work: Coroutine[Any, Any, T]) -> Any:
+        return work if self._on_loop else self._wait(self._submit(work))
+
+    def _submit(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        """Start `work` on the loop, from the thread of a sync stage."""
+        if self._closed:
+            work.close()
+            raise Stopped
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        self._open.add(future)
+        return future
+
+    def _wait(self, future: concurrent.futures.Future[T]) -> T:
+        try:
+            return future.result()
+        except concurrent.futures.CancelledError:
+            raise Stopped from None
+        finally:
+            self._open.discard(future)
+
+    def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Start `work` beside an async stage."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(_looked_at)
+        return task
+
+    def close(self) -> None:
+        """The stage is over: calls that it left behind are stopped."""
+        self._closed = True
+        for future in list(self._open):
+            future.cancel()
+        for task in list(self._tasks):
+            task.cancel()
+
+
+def _looked_at(task: asyncio.Task[Any]) -> None:
+    """Nobody may ask how it ended, and asyncio complains of errors that nobody looks at."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,199 @@
+"""Tools that a model may ask to be called: Python functions, and tools of MCP servers that the settings allow.
+
+What the model wrote is checked before anything runs (P6): a name that was not offered, or arguments that do not
+fit, go back to the model as the tool's error. What a function raises fails the stage (ToolFailed): a bug must
+not end as a line in a conversation. What the model should hear of, a function returns.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import typing
+from collections.abc import Awaitable, Callable, Sequence
+from functools import lru_cache
+from typing import Annotated, Any, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic.errors import PydanticUserError
+from pydantic_core import PydanticSerializationError, to_json
+
+from po_jupyter.engine.tracebacks import user_lines
+from po_jupyter.errors import InvalidInput, PoError, ToolFailed
+from po_jupyter.llm.chat import Message, Tool, ToolCall
+from po_jupyter.model.violations import did_you_mean, violations_of
+
+_ARGS = re.compile(r"^(?:Args|Arguments|Parameters):?[ \t]*\n(?:-+\n)?", re.M)
+_ARG = re.compile(r"^[ \t]+\*{0,2}(\w+)[ \t]*(?:\([^)]*\))?:[ \t]*(.+)$", re.M)
+
+OffLoop = Callable[..., Awaitable[Any]]
+
+
+class Usable(Protocol):
+    """A tool as a Toolbox holds it."""
+
+    tool: Tool
+
+    async def call(self, arguments: dict[str, Any], off_loop: OffLoop) -> str:
+        """The result as text. Raises Refused for what goes back to the model, ToolFailed."""
+        ...
+
+
+class Remote(Protocol):
+    """Where tools come from that are no functions (`engine.mcp_tools`)."""
+
+    def check(self, name: str) -> None:
+        """The tool may be used. Raises InvalidInput."""
+        ...
+
+    async def find(self, name: str) -> Usable:
+        """The tool `server.tool`. Raises InvalidInput, ToolFailed."""
+        ...
+
+
+class Refused(Exception):
+    """What the model hears instead of a result."""
+
+
+class FunctionTool:
+    """A Python function, with what its signature and docstring say to the model."""
+
+    def __init__(self, fn: Callable[..., Any]) -> None:
+        self.fn = fn
+        name = getattr(fn, "__name__", type(fn).__name__)
+        try:
+            self._parameters = inspect.signature(fn).parameters
+            hints = typing.get_type_hints(inspect.unwrap(fn), include_extras=True)
+        except (TypeError, ValueError, NameError) as error:
+            raise InvalidInput(f"{name!r} cannot be a tool: {error}", hint=_HINT) from None
+        text = inspect.getdoc(fn) or ""
+        described = dict(_ARG.findall(text[found.end() :])) if (found := _ARGS.search(text)) else {}
+        fields: dict[str, Any] = {}
+        for i, (argument, parameter) in enumerate(self._parameters.items()):
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                raise InvalidInput(f"the tool {name!r} takes *{argument}; name its arguments", hint=_HINT)
+            default = ... if parameter.default is parameter.empty else parameter.default
+            extra = {"description": described[argument]} if argument in described else {}
+            # Under names of our own: an argument may be called like a method of pydantic's.
+            fields[f"a{i}"] = (Annotated[hints.get(argument, Any), Field(alias=argument, **extra)], default)
+        try:
+            self._model: type[BaseModel] = create_model(
+                "arguments", __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=False), **fields
+            )
+            schema = self._model.model_json_schema()
+        except (PydanticUserError, TypeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise InvalidInput(f"the arguments of the tool {name!r} are not JSON: {reason:.200}") from None
+        for part in (schema, *schema.get("properties", {}).values()):
+            part.pop("title", None)
+        about = (text[: found.start()] if found else text).strip()
+        self.tool = Tool(name, about, {"properties": {}, **schema})
+
+    async def call(self, arguments: dict[str, Any], off_loop: OffLoop) -> str:
+        """See `Usable`."""
+        try:
+            given = self._model.model_validate(arguments)
+        except ValidationError as error:
+            found = violations_of(error, known=tuple(self._parameters), what=f"the tool {self.tool.name}")
+            raise Refused("; ".join(v.message for v in found[:20])) from None
+        places: list[Any] = []
+        named: dict[str, Any] = {}
+        for i, (argument, parameter) in enumerate(self._parameters.items()):
+            value = getattr(given, f"a{i}")
+            if parameter.kind is parameter.POSITIONAL_ONLY:
+                places.append(value)
+            else:
+                named[argument] = value
+        try:
+            if inspect.iscoroutinefunction(self.fn):
+                result = await self.fn(*places, **named)
+            else:
+                result = await off_loop(lambda: self.fn(*places, **named))
+                result = await result if inspect.isawaitable(result) else result
+        except PoError:
+            raise
+        except Exception as error:
+            text = str(error).strip()
+            raise ToolFailed(
+                f"the tool {self.tool.name!r} raised {type(error).__name__}"
+                + (f": {text[:500]}" if text else ""),
+                hint="What the model should hear of, a tool returns; what it raises fails the stage.",
+                details={
+                    "tool": self.tool.name,
+                    "exception": type(error).__name__,
+                    "traceback": user_lines(error),
+                },
+            ) from error
+        if isinstance(result, str):
+            return result
+        try:
+            return to_json(result).decode()
+        except (PydanticSerializationError, ValueError) as error:
+            raise ToolFailed(
+                f"the tool {self.tool.name!r} returned something that is not JSON: {error!s:.200}",
+                details={"tool": self.tool.name, "permanent": True},
+            ) from None
+
+
+_HINT = (
+    "A tool is a function whose arguments have names and types: def price(sku: str, pieces: int = 1) -> float"
+)
+
+
+@lru_cache(maxsize=256)
+def function_tool(fn: Callable[..., Any]) -> FunctionTool:
+    """The tool that a function is. Raises InvalidInput."""
+    return FunctionTool(fn)
+
+
+class Toolbox:
+    """The tools of one question. `off_loop` runs sync functions in a thread."""
+
+    def __init__(self, given: Sequence[Any], off_loop: OffLoop, remote: Remote) -> None:
+        self._off_loop = off_loop
+        self._remote = remote
+        self._tools: dict[str, Usable] = {}
+        self._names: list[str] = []
+        for one in given:
+            if isinstance(one, str):
+                self._names.append(one)
+            elif callable(one):
+                self._take(_of_function(one))
+            else:
+                raise InvalidInput(f"a tool is a function or a name, not {one!r:.80}", hint=_HINT)
+        for name in self._names:
+            remote.check(name)
+
+    def _take(self, found: Usable) -> None:
+        name = found.tool.name
+        if name in self._tools:
+            raise InvalidInput(f"two tools are called {name!r}: the model could not tell them apart")
+        self._tools[name] = found
+
+    async def offered(self) -> tuple[Tool, ...]:
+        """What the model is told of. Raises InvalidInput, ToolFailed (an MCP server that does not start)."""
+        while self._names:
+            self._take(await self._remote.find(self._names[0]))
+            del self._names[0]
+        return tuple(found.tool for found in self._tools.values())
+
+    async def answer(self, call: ToolCall) -> Message:
+        """The turn that answers a call of the model's. Raises ToolFailed."""
+        found = self._tools.get(call.name)
+        try:
+            if found is None:
+                known = list(self._tools)
+                raise Refused(
+                    f"there is no tool {call.name:.64}{did_you_mean(call.name, known)} (there are: {', '.join(known)})"
+                )
+            text = await found.call(dict(call.arguments), self._off_loop)
+        except Refused as error:
+            text = f"error: {error}"
+        return Message("tool", text, tool_call_id=call.id)
+
+
+def _of_function(fn: Callable[..., Any]) -> FunctionTool:
+    try:
+        return function_tool(fn)
+    except TypeError:  # a callable that cannot be hashed
+        return FunctionTool(fn)

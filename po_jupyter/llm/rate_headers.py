@@ -1,0 +1,92 @@
+"""What a server says of its limits in the headers of an answer, in one shape for all of them.
+
+    x-ratelimit-limit-requests: 500        x-ratelimit-remaining-requests: 499     x-ratelimit-reset-requests: 120ms
+    anthropic-ratelimit-input-tokens-limit: 50000   ...-remaining: 49000   ...-reset: 2026-11-22T12:00:30Z
+
+References, 2026-11: "Rate limits", OpenAI (Groq, Together, Moonshot and gateways send the same names; `reset` is the
+time until nothing counts any more: `1s`, `6m0s`, `120ms`, or seconds); "Rate limits", Anthropic (`reset` is a time
+in RFC 3339, taken relative to the answer's `date`, so that our clock need not be right).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TypeAlias
+
+from po_jupyter.llm.rate_log import KINDS
+
+# By kind: (limit, remaining, seconds until it is whole again), each None when it is not said. JSON holds it.
+Told: TypeAlias = dict[str, tuple[int | None, int | None, float | None]]
+
+_MOST = 10**12
+_NAME = re.compile(
+    r"(?:x-ratelimit-(?P<a>limit|remaining|reset)-(?P<ak>requests|tokens|input-tokens|output-tokens)"
+    r"|anthropic-ratelimit-(?P<bk>requests|tokens|input-tokens|output-tokens)-(?P<b>limit|remaining|reset))\Z"
+)
+_SPAN = re.compile(
+    r"(?=\d)(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m(?!s))?"
+    r"(?:(\d{1,9}(?:\.\d{1,9})?)s)?(?:(\d{1,9}(?:\.\d{1,9})?)ms)?\Z"
+)
+_UNITS = (86400.0, 3600.0, 60.0, 1.0, 0.001)
+
+
+def told_by(headers: Mapping[str, str]) -> Told | None:
+    """The limits that an answer's headers tell; None: none. What cannot be read is left out."""
+    found: dict[str, dict[str, str]] = {}
+    for name in _named(headers):
+        matched = _NAME.match(name)
+        if matched is not None:
+            kind = (matched["ak"] or matched["bk"]).replace("-", "_")
+            found.setdefault(kind, {})[matched["a"] or matched["b"]] = headers[name].strip()
+    if not found:
+        return None
+    told: Told = {}
+    for kind in KINDS:
+        said = found.get(kind, {})
+        limit, remaining = _count(said.get("limit")), _count(said.get("remaining"))
+        if limit:  # a limit of nothing says that there is none
+            told[kind] = (limit, remaining, _seconds(said.get("reset"), headers))
+    return told or None
+
+
+def _named(headers: Mapping[str, str]) -> Iterable[str]:
+    # Done for every answer, and nearly none has them: httpx's own way through the names takes ten times as long.
+    raw = getattr(headers, "raw", None)
+    if raw is None:
+        return [name.lower() for name in headers if "ratelimit-" in name.lower()]
+    return {name.decode("latin-1").lower() for name, _ in raw if b"atelimit-" in name.lower()}
+
+
+def _count(text: str | None) -> int | None:
+    if text is None or not text.isascii() or not text.isdigit() or len(text) > 13:
+        return None
+    return min(int(text), _MOST)
+
+
+def _seconds(text: str | None, headers: Mapping[str, str]) -> float | None:
+    if not text:
+        return None
+    if matched := _SPAN.match(text):
+        parts = [float(part) * unit for part, unit in zip(matched.groups(), _UNITS, strict=True) if part]
+        return sum(parts)
+    try:
+        return max(0.0, min(float(text), 1e9)) if float(text) == float(text) else None
+    except ValueError:
+        pass
+    try:
+        then = datetime.fromisoformat(text)
+        then = then if then.tzinfo else then.replace(tzinfo=UTC)
+        return max(0.0, (then - _date(headers)).total_seconds())
+    except (ValueError, OverflowError):
+        return None
+
+
+def _date(headers: Mapping[str, str]) -> datetime:
+    try:
+        said = parsedate_to_datetime(headers["date"])
+        return said if said.tzinfo else said.replace(tzinfo=UTC)
+    except (KeyError, ValueError):
+        return datetime.now(UTC)

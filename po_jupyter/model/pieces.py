@@ -1,0 +1,95 @@
+"""Large JSON without holding everybody else up.
+
+Python's own reader and writer of JSON keep the interpreter to themselves for as long as a value takes: 0.3 s for
+25 MB, in a thread too, and a server's event loop stands still meanwhile (P9). So a large value is written in
+pieces of a few hundred entries, and read with a hook; between two of them other threads have their turn.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+_ENTRIES = 500  # of a list that are written at once
+_DEPTH = 6  # levels that are taken apart; what is below is written as it is
+_write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_write_sorted = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
+_write_strictly = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
+def pieces(value: Any, *, sort_keys: bool = False) -> Iterator[str]:
+    """The compact JSON of `value`, in order; joined it is what `json.dumps` makes of it."""
+    return _pieces(value, _write_sorted if sort_keys else _write, sort_keys, _DEPTH)
+
+
+def check(value: Any) -> None:
+    """Raises TypeError, ValueError (also for text that is none) or RecursionError for what is not JSON."""
+    for piece in _pieces(value, _write_strictly, False, _DEPTH):
+        piece.encode()
+
+
+def _pieces(value: Any, write: Callable[[Any], str], ordered: bool, depth: int) -> Iterator[str]:
+    if depth and type(value) is dict and all(type(key) is str for key in value):
+        lead = "{"
+        for key, inner in sorted(value.items()) if ordered else value.items():
+            if isinstance(inner, dict | list):
+                yield f"{lead}{write(key)}:"
+                yield from _pieces(inner, write, ordered, depth - 1)
+            else:
+                yield f"{lead}{write(key)}:{write(inner)}"
+            lead = ","
+        yield "}" if value else "{}"
+    elif depth and type(value) is list and len(value) > _ENTRIES:
+        for at in range(0, len(value), _ENTRIES):
+            yield ("," if at else "[") + write(value[at : at + _ENTRIES])[1:-1]
+        yield "]"
+    elif depth and type(value) is list and any(isinstance(inner, dict | list) for inner in value):
+        lead = "["
+        for inner in value:
+            yield lead
+            yield from _pieces(inner, write, ordered, depth - 1)
+            lead = ","
+        yield "]"
+    else:
+        yield write(value)
+
+
+def read(text: bytes, parse_constant: Callable[[str], Any]) -> Any:
+    """As `json.loads`; other threads have their turn at each object and each number."""
+    return json.loads(
+        text, parse_constant=parse_constant, object_hook=_same, parse_int=_integer, parse_float=_float
+    )
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _integer(text: str) -> int:
+    return int(text)
+
+
+def _float(text: str) -> float:
+    return float(text)
+
+
+def larger_than(value: Any, bound: int) -> bool:
+    """Whether the JSON of `value` has more than about `bound` characters; looks no further than it must."""
+    left = bound
+    todo = [value]
+    while todo and left > 0:
+        now = todo.pop()
+        if isinstance(now, str):
+            left -= len(now)
+        elif isinstance(now, dict):
+            left -= 4 * len(now)
+            if left > 0:
+                todo += now.values()
+        elif isinstance(now, list | tuple):
+            left -= len(now)
+            if left > 0:
+                todo += now
+        else:
+            left -= 4
+    return left <= 0

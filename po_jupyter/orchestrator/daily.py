@@ -1,0 +1,107 @@
+"""Usage by owner and day, kept in step with the logs of the runs (see `engine.daily`).
+
+A document lags behind the logs until somebody asks, or until a run is deleted: then its log is read first. So
+it is never the truth about a run that exists, and the only one about those that are gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from po_jupyter.engine import daily
+from po_jupyter.errors import Conflict, NotFound
+from po_jupyter.store.base import Head, Store
+
+_TRIES = 50  # of a swap: each lost one means that somebody else got through
+_AT_ONCE = 200  # runs between two writes: what was read is not read again after a crash
+
+
+class DailyUsage:
+    """Every method blocks on the store: call them in a thread."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def report(self, owner: str | None, days: int) -> dict[str, Any]:
+        """`{days, total}` as `engine.daily.report` says it, of the last `days` days; of everybody, and with
+        `owners` for each, when `owner` is None. Reads what runs wrote since it was last asked."""
+        since = (datetime.now(UTC) - timedelta(days=days - 1)).strftime("%Y-%m-%d")
+        heads = self._heads(owner)
+        if owner is not None:
+            return daily.report(self._days(owner, heads.get(owner[:400], {})), since)
+        everybody = daily.Days()
+        owners: dict[str, Any] = {}
+        known = {daily.owner_of(name) for name in self._store.names(daily.KIND)}
+        for one in sorted(known | heads.keys()):
+            theirs = self._days(one, heads.get(one, {}))
+            daily.add_days(everybody, theirs)
+            found = daily.report(theirs, since)
+            if found["days"]:
+                owners[one] = found
+        return {**daily.report(everybody, since), "owners": owners}
+
+    def _heads(self, owner: str | None) -> dict[str, dict[str, Head]]:
+        found: dict[str, dict[str, Head]] = {}
+        cursor: str | None = None
+        while True:
+            page = self._store.runs(owner=owner, cursor=cursor, limit=200)
+            for head in page.heads:
+                found.setdefault(head["owner"][:400], {})[head["run"]] = head
+            cursor = page.next
+            if cursor is None:
+                return found
+
+    def _days(self, owner: str, heads: Mapping[str, Head]) -> daily.Days:
+        document = self._advance(owner, heads, gone=True)
+        days = daily.Days()
+        daily.add_days(days, document["days"])
+        for run, entry in document["runs"].items():
+            daily.add_days(days, daily.settled(entry, heads.get(run)))
+        return days
+
+    def count(self, heads: Iterable[Head]) -> None:
+        """Have counted all that these runs used: needed before they are deleted. Raises Conflict or StoreError;
+        then they must not be."""
+        owners: dict[str, dict[str, Head]] = {}
+        for head in heads:
+            owners.setdefault(head["owner"], {})[head["run"]] = head
+        for owner, theirs in owners.items():
+            runs = list(theirs)
+            for at in range(0, len(runs), _AT_ONCE):
+                self._advance(owner, {run: theirs[run] for run in runs[at : at + _AT_ONCE]})
+
+    def _advance(self, owner: str, heads: Mapping[str, Head], *, gone: bool = False) -> daily.Document:
+        """Bring the entries of these runs up to date; with `gone` move those that are no more."""
+        name = daily.name_of(owner)
+        for _ in range(_TRIES):
+            old = self._store.get(daily.KIND, name)
+            new = old if old is not None else daily.empty()
+            runs = dict(new["runs"])
+            for run, head in heads.items():
+                known = runs.get(run)
+                if known is not None and known["n"] >= head["n"]:
+                    continue
+                try:
+                    after = known["n"] if known is not None else 0
+                    entry = daily.advanced(known, self._store.records(run, after=after))
+                except NotFound:  # deleted just now
+                    continue
+                runs[run] = entry
+            if runs != new["runs"]:
+                new = {**new, "runs": runs}
+            if gone and (lost := [run for run in runs if run not in heads and self._is_gone(run)]):
+                new = daily.without(new, lost)
+            if new is old or (old is None and not new["runs"]):
+                return new
+            if self._store.swap(daily.KIND, name, old, new):
+                return new
+        raise Conflict("the usage by day is being written by too many at once", hint="Ask again.")
+
+    def _is_gone(self, run: str) -> bool:
+        try:
+            self._store.head(run)
+        except NotFound:
+            return True
+        return False

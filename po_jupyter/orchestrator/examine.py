@@ -1,0 +1,248 @@
+"""The doctor, where the orchestrator runs: everything that a run needs, each finding with what to do about it.
+
+python -m po_jupyter.orchestrator.examine [--online]     the findings as JSON, when no orchestrator runs
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.metadata
+import json
+import shutil
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from po_jupyter import private_dir
+from po_jupyter.config import Settings
+from po_jupyter.errors import PoError, StoreError
+from po_jupyter.llm.environment import of_provider
+from po_jupyter.llm.keys import KeyState, base_url_of, shown_url
+from po_jupyter.llm.pricing import is_priced, use_prices
+from po_jupyter.llm.probe import probe
+from po_jupyter.llm.providers import Spec, described, problem_of, specs
+from po_jupyter.orchestrator.keys import Keys
+from po_jupyter.orchestrator.zygote import version
+from po_jupyter.orchestrator.zygotes import Zygotes
+from po_jupyter.store.base import Store
+
+Do = Callable[..., Awaitable[Any]]
+_LITTLE = 1024**3  # bytes; below this the disk is called nearly full
+_PACKAGES = ("httpx", "aiohttp", "diskcache", "jupyter-server", "genai-prices", "keyring", "xllamacpp")
+
+
+def finding(what: str, verdict: str, found: str, todo: str = "") -> dict[str, Any]:
+    """`verdict`: `ok`, `note` (runs work without it), `bad` (to be mended)."""
+    return {"what": what, "verdict": verdict, "found": found, "todo": todo}
+
+
+async def examine(
+    settings: Settings, keys: Keys, zygotes: Zygotes, store: Store | None, do: Do, *, online: bool = False
+) -> list[dict[str, Any]]:
+    """Every check. Never raises: a check that fails is a finding, and the others still run.
+
+    `store` None: it is opened for this, when there is one. `do` runs what blocks in a thread.
+    """
+    found = [_python()]
+    for what, check in (
+        ("data directory", lambda: do(_data_dir, settings)),
+        ("store", lambda: do(_store, settings, store)),
+        ("workers", lambda: _workers(zygotes)),
+        ("keys", lambda: do(_key_file, settings, keys)),
+        ("prices", lambda: do(_prices, settings)),
+    ):
+        found.append(await _guarded(what, check))
+    environ, refused = await do(keys.environment, settings.inherited)
+    states: dict[str, KeyState] = {}
+    with contextlib.suppress(StoreError):  # said by the check of the file
+        states = {state.provider: state for state in await do(keys.states, settings.inherited)}
+    looks = [
+        _guarded(
+            name, partial(_provider, name, settings, environ, refused.get(name, ""), states.get(name), online)
+        )
+        for name in specs()
+    ]
+    return [*found, *await asyncio.gather(*looks)]
+
+
+async def _guarded(what: str, check: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+    try:
+        return await check()
+    except PoError as error:
+        return finding(what, "bad", error.message, error.hint)
+    except Exception as error:
+        return finding(what, "bad", f"this check failed: {type(error).__name__}")
+
+
+def _python() -> dict[str, Any]:
+    packages = []
+    for name in _PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            packages.append(f"{name} {importlib.metadata.version(name)}")
+    python = ".".join(map(str, sys.version_info[:3]))
+    return finding(
+        "versions", "ok", f"po_jupyter {version()}, Python {python} ({sys.executable}), {', '.join(packages)}"
+    )
+
+
+def _data_dir(settings: Settings) -> dict[str, Any]:
+    path = settings.data_dir
+    private_dir.prepare(path, allow_network=settings.allow_network_store)
+    free = shutil.disk_usage(path).free
+    said = f"{path}, {_file_system(path)}, {free / 1024**3:.1f} GB free"
+    if free < _LITTLE:
+        return finding("data directory", "bad", said, "Free some space, or set PO_DATA_DIR to another disk.")
+    return finding("data directory", "ok", said)
+
+
+def _file_system(path: Path) -> str:
+    path, best = path.resolve(), None
+    for mount in private_dir.mounts():
+        if path.is_relative_to(mount.point) and (best is None or len(mount.point) >= len(best.point)):
+            best = mount
+    return best.type if best is not None else "an unknown file system"
+
+
+def _store(settings: Settings, store: Store | None) -> dict[str, Any]:
+    started, opened = time.monotonic(), None
+    if store is None:
+        if not (settings.data_dir / "store").is_dir():
+            return finding("store", "note", "none yet: the first start makes it")
+        from po_jupyter.store.disk import DiskStore
+
+        store = opened = DiskStore(
+            settings.data_dir / "store",
+            shards=settings.store_shards,
+            allow_network=settings.allow_network_store,
+        )
+    try:
+        some = store.runs(limit=200)
+    finally:
+        if opened is not None:
+            opened.close()
+    count = f"{len(some.heads)}{' or more' if some.next else ''} runs"
+    return finding(
+        "store", "ok", f"it opens and answers, {count}, {(time.monotonic() - started) * 1000:.0f} ms"
+    )
+
+
+async def _workers(zygotes: Zygotes) -> dict[str, Any]:
+    started = time.monotonic()
+    zygote = await zygotes.get(None)
+    took = time.monotonic() - started
+    how = f"started in {took:.1f} s" if took > 0.2 else "at hand"
+    return finding("workers", "ok", f"Python {zygote.hello.get('python')}, {how}")
+
+
+def _key_file(settings: Settings, keys: Keys) -> dict[str, Any]:
+    from po_jupyter.llm.keys import keyring_backend
+
+    stored = keys.stored()
+    backend = keyring_backend()
+    place = f"the system's keyring ({type(backend).__module__})" if backend is not None else "a file, 0600"
+    lost = [key for key in stored.values() if key.key is None]
+    if lost:
+        words = "; ".join(f"{key.provider}: {key.problem}" for key in lost)
+        return finding("keys", "bad", words, f"po keys set {lost[0].provider}")
+    return finding("keys", "ok", f"{len(stored)} stored; `po keys set` keeps them in {place}")
+
+
+def _prices(settings: Settings) -> dict[str, Any]:
+    if strangers := [ref for ref in settings.prices if problem_of(ref) is not None]:
+        words = "; ".join(str(problem_of(ref)) for ref in strangers)
+        return finding("prices", "note", words, "The setting `prices` names models as provider:model.")
+    if settings.daily_usd is not None and not is_priced(settings.default_model):
+        return finding(
+            "prices", "bad", f"daily_usd is set, and the price of {settings.default_model} (default_model) is unknown",
+            "Give it in the setting `prices`, or use daily_tokens.",
+        )  # fmt: skip
+    return finding("prices", "ok", f"{len(settings.prices)} of your own over the list's")
+
+
+async def _provider(
+    name: str, settings: Settings, environ: dict[str, str], refused: str, state: KeyState | None, online: bool
+) -> dict[str, Any]:
+    """Usable or why not. It is `bad` when runs would use it: it was set up, or is the default."""
+    spec = await asyncio.to_thread(described, name)
+    if spec is None:
+        return finding(name, "bad", "its plugin cannot be loaded", "Install its package again, or remove it.")
+    problems = await asyncio.to_thread(lambda: list(of_provider(spec, environ, settings, refused=refused)))
+    default = settings.default_model.partition(":")[0] == name
+    parts = _told(spec, environ, state)
+    errors = [p.message for p in problems if not p.warning]
+    notes = [p.message for p in problems if p.warning]
+    if errors:
+        set_up = bool(
+            environ.get(spec.base_env, "").strip() or environ.get(spec.key_env, "").strip() or refused
+        )
+        verdict = "bad" if default or (set_up and not spec.runs_code) else "note"
+        if len(errors) == 1 and problems[0].variable and not set_up:
+            return finding(name, verdict, f"no key ({spec.key_env})", f"po keys set {name}" if default else "")
+        return finding(name, verdict, "; ".join([*parts, *errors]), _todo(spec, errors))
+    if spec.key_optional and not environ.get(spec.base_env, "").strip() and not default:
+        # A server of one's own that nobody set up: it may not be there, and nobody misses it.
+        return finding(name, "note", f"{spec.base_env} is not set; it would be asked at {spec.base_url}")
+    if online and spec.base_url:
+        good, words = await probe(spec, environ)
+        todo = "" if good else _todo(spec, [words])
+        return finding(name, "ok" if good else "bad", "; ".join([*parts, words, *notes]), todo)
+    return finding(name, "note" if notes else "ok", "; ".join([*parts, *notes]) or "usable")
+
+
+def _todo(spec: Spec, errors: list[str]) -> str:
+    """What to type, or where to look."""
+    if spec.runs_code or spec.name == "local":
+        return ""  # the message has it
+    if any("key" in error for error in errors):
+        return f"po keys set {spec.name}"
+    return (
+        f"Set {spec.base_env} right where the orchestrator starts, then: po stop, po start"
+        if spec.base_env
+        else ""
+    )
+
+
+def _told(spec: Spec, environ: dict[str, str], state: KeyState | None) -> list[str]:
+    parts = []
+    if state is not None and state.source is not None:
+        parts.append(f"key {state.masked} from the {state.source}")
+        if state.note:
+            parts.append(state.note)
+    if spec.base_env:
+        base = base_url_of(spec, environ)
+        own = f" ({spec.base_env})" if base != spec.base_url else ""
+        parts.append(f"{shown_url(base)}{own}")
+    return parts
+
+
+def main() -> None:
+    """Examine this machine without an orchestrator, and print the findings."""
+    from po_jupyter import config
+    from po_jupyter.telemetry.logging import configure
+
+    async def look() -> list[dict[str, Any]]:
+        settings = config.load()
+        configure(settings)  # to stderr: stdout is for the findings
+        use_prices(settings.prices)
+        zygotes = Zygotes(settings.data_dir / "logs")
+        try:
+            return await examine(
+                settings,
+                Keys(settings.data_dir),
+                zygotes,
+                None,
+                asyncio.to_thread,
+                online="--online" in sys.argv,
+            )
+        finally:
+            await zygotes.close()
+
+    print(json.dumps(asyncio.run(look())))
+
+
+if __name__ == "__main__":
+    main()

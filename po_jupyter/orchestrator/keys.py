@@ -1,0 +1,184 @@
+"""The stored keys of one data directory, as an orchestrator keeps them. What they mean: `llm.keys`.
+
+Every method blocks (files, perhaps the keyring): call it in a thread. Several servers of one data directory share
+the file; it is looked at anew whenever it changed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from po_jupyter.errors import InvalidInput, NotFound, StoreError
+from po_jupyter.llm import keys
+from po_jupyter.llm.keys import KeyState, StoredKey
+from po_jupyter.llm.providers import Spec, described, specs
+from po_jupyter.model.event import now
+from po_jupyter.model.violations import did_you_mean
+from po_jupyter.orchestrator.environment import worker_environment
+from po_jupyter.store import place
+from po_jupyter.store.files import write_atomic
+from po_jupyter.telemetry.logging import redactor
+
+log = structlog.get_logger("po_jupyter.keys")
+
+
+class Keys:
+    """Reads and changes stored keys. A key that was read is known to the redactor from then on (P10)."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+        self._path = data_dir / keys.FILE
+        self._lock = threading.RLock()
+        self._seen: tuple[int, ...] | None = None
+        self._known: dict[str, StoredKey] = {}
+
+    def __repr__(self) -> str:
+        return f"Keys({str(self._path)!r})"
+
+    def stored(self) -> dict[str, StoredKey]:
+        """The stored keys by provider. Raises StoreUnusable."""
+        with self._lock:
+            stamp: tuple[int, ...] = ()
+            with suppress(FileNotFoundError):
+                info = os.lstat(self._path)
+                stamp = (info.st_mtime_ns, info.st_ino, info.st_size, info.st_mode)
+            # A keyring that was locked may be open now: what could not be read is asked for again.
+            if stamp != self._seen or any(key.key is None for key in self._known.values()):
+                self._known = keys.read(self._data_dir) if stamp else {}
+                self._seen = stamp
+                redactor.learn(key.key for key in self._known.values() if key.key is not None)
+            return dict(self._known)
+
+    def environment(self, extra: Iterable[str] = ()) -> tuple[dict[str, str], dict[str, str]]:
+        """What a worker gets: its variables, stored keys among them; and why a provider's stored key is not.
+
+        A file that cannot be used is told for every provider without a key, and keeps nobody from starting.
+        """
+        environ = worker_environment(extra)
+        try:
+            stored = self.stored()
+        except StoreError as error:
+            log.error("the stored keys are not used", error=error.message)
+            return environ, {
+                name: error.message
+                for name, spec in specs().items()
+                if spec.key_env and not spec.key_optional and not environ.get(spec.key_env, "").strip()
+            }
+        if not stored:
+            return environ, {}
+        return keys.with_stored(environ, stored), keys.refused(environ, stored)
+
+    def states(self, extra: Iterable[str] = ()) -> list[KeyState]:
+        """What there is for every provider that takes a key. Raises StoreUnusable."""
+        return keys.states(worker_environment(extra), self.stored())
+
+    def state(self, provider: str, extra: Iterable[str] = ()) -> KeyState:
+        """The same for one. Raises InvalidInput, StoreUnusable."""
+        _spec(provider)
+        return next(state for state in self.states(extra) if state.provider == provider)
+
+    def put(self, provider: str, key: str) -> None:
+        """Keep a key: in the system's keyring when there is one, else in the file. InvalidInput, StoreUnusable."""
+        spec = _spec(provider)
+        key = key.strip()
+        if (problem := keys.problem_of_key(key, spec.key_env)) is not None:
+            raise InvalidInput(f"that is not a key of {provider}: {problem}", hint=f"po keys set {provider}")
+        base = keys.base_url_of(spec, worker_environment())
+        origin = keys.origin_of(base)
+        if not origin:
+            raise InvalidInput(
+                f"{spec.base_env} is not a URL, so it is not known whom the key is for",
+                hint="Set it right where the orchestrator starts, or unset it.",
+            )
+        redactor.learn([key])
+        entry: dict[str, Any] = {"for": origin, "at": now()}
+        with self._changing() as entries:
+            if self._to_keyring(provider, key):
+                entry["in"] = "keyring"
+            else:
+                entry["key"] = key
+                if entries.get(provider, {}).get("in") == "keyring":
+                    self._from_keyring(provider)
+            entries[provider] = entry
+
+    def remove(self, provider: str) -> None:
+        """Forget a stored key. NotFound when none is stored; InvalidInput, StoreUnusable."""
+        with self._changing() as entries:
+            if provider not in entries:
+                spec = _spec(provider)
+                hint = ""
+                if os.environ.get(spec.key_env, "").strip():
+                    hint = f"{spec.key_env} is set where the orchestrator starts; it is unset there."
+                raise NotFound(f"no key of {provider} is stored", hint=hint)
+            if entries.pop(provider).get("in") == "keyring":
+                self._from_keyring(provider)
+
+    def _to_keyring(self, provider: str, key: str) -> bool:
+        backend = keys.keyring_backend()
+        if backend is None:
+            return False
+        name = keys.service(self._data_dir)
+        try:
+            keys.within(5.0, lambda: backend.set_password(name, provider, key))
+            return bool(keys.within(5.0, lambda: backend.get_password(name, provider)) == key)
+        except Exception as error:  # every backend has errors of its own; their texts may have anything in them
+            log.warning("the system's keyring is not used", error=type(error).__name__)
+            return False
+
+    def _from_keyring(self, provider: str) -> None:
+        backend = keys.keyring_backend()
+        if backend is not None:
+            with suppress(Exception):
+                keys.within(5.0, lambda: backend.delete_password(keys.service(self._data_dir), provider))
+
+    @contextmanager
+    def _changing(self) -> Iterator[dict[str, dict[str, Any]]]:
+        """The entries, written back at the end when nothing was raised; one process at a time."""
+        with self._lock, _locked(self._data_dir):
+            entries = keys.entries(self._data_dir)
+            before = json.dumps(entries, sort_keys=True)
+            yield entries
+            text = json.dumps(entries, sort_keys=True)
+            if text != before:
+                write_atomic(
+                    self._path, json.dumps({"version": keys.VERSION, "keys": entries}).encode() + b"\n"
+                )
+            self._seen = None
+
+
+def _spec(provider: str) -> Spec:
+    """A provider that takes a key. Raises InvalidInput, which does not repeat a word that may be a key."""
+    spec = described(provider)
+    takers = sorted(name for name, spec in specs().items() if spec.key_env or name == provider)
+    if spec is None:
+        said = f" called {provider!r}" if len(provider) <= 20 else ""
+        raise InvalidInput(
+            f"there is no provider{said}{did_you_mean(provider, takers)}", hint=f"Known: {', '.join(takers)}"
+        )
+    if not spec.key_env:
+        raise InvalidInput(f"{provider} takes no key", hint=f"Those that do: {', '.join(takers)}")
+    return spec
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    try:
+        import fcntl
+    except ModuleNotFoundError:  # Windows: two servers that change keys at the same moment are nobody's habit
+        yield
+        return
+    place.make(directory)
+    fd = os.open(directory / f".{keys.FILE}.lock", os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)

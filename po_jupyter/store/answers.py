@@ -1,0 +1,244 @@
+"""Answers of models that are kept for later runs: a cache, so here losing a row loses nothing.
+
+One diskcache of JSON in a directory of its own, under the rules of `jsondisk` (no pickle, private, all in SQLite)
+but two: a commit does not wait for the disk, and the oldest rows are deleted when there are too many. A row is
+written whole or not at all and never changed in place, so that row ids are in the order of time.
+
+Whoever asks never sees an error. A cache that cannot be used knows nothing and keeps nothing; the log says so once.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import structlog
+from diskcache import Timeout
+from diskcache.core import MODE_RAW
+
+from po_jupyter.store import place
+from po_jupyter.store.jsondisk import SETTINGS, ShardCache, exists, open_as
+from po_jupyter.store.jsontext import Unreadable, encode, pack
+
+T = TypeVar("T")
+_Row = tuple[str, float, int, bytes]  # key, time, mode, value
+
+_DAY = 86_400.0
+_PATIENCE = 2.0  # s that a transaction waits for another process's; then its rows are not kept
+_PAUSE = 60.0  # s until a cache that could not be used is tried again
+_AT_ONCE = 500  # keys of one SELECT, rows of one DELETE
+_ROOM = 0.9  # of the bound, that is left once rows had to go
+_SHARE = 0.1  # of the bound, that one answer may take
+
+_log = structlog.get_logger("po_jupyter.cache")
+_FAILURES = (sqlite3.Error, Timeout, OSError)
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+_FIND = "SELECT key, mode, filename, value FROM Cache WHERE raw = 1 AND store_time >= ? AND key IN (%s)"
+_MEASURE = "SELECT COUNT(*), COALESCE(SUM(LENGTH(value)), 0) FROM Cache WHERE ? = '' OR (key >= ? AND key < ?)"
+_CLEAR = "DELETE FROM Cache WHERE ? = '' OR (key >= ? AND key < ?)"
+
+
+class _Shard(ShardCache):
+    settings: ClassVar[Mapping[str, Any]] = {
+        **SETTINGS,
+        "sqlite_synchronous": 1,
+        "sqlite_cache_size": 1000,  # pages, 4 MB: rows are looked at once
+        "sqlite_busy_timeout": int(_PATIENCE * 1000),
+    }
+    patience = _PATIENCE
+
+    def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        rows: list[tuple[Any, ...]] = self._sql(statement, values).fetchall()
+        return rows
+
+    def replace(self, rows: Iterable[_Row]) -> None:
+        self._con.executemany(
+            "INSERT OR REPLACE INTO Cache (key, raw, store_time, mode, value) VALUES (?, 1, ?, ?, ?)",
+            rows,
+        )
+
+    def read(self, mode: Any, filename: Any, value: Any) -> Any:
+        return self._disk.fetch(mode, filename, value, False)
+
+    @property
+    def bytes(self) -> int:
+        ((pages,),) = self.sql("PRAGMA page_count")
+        ((size,),) = self.sql("PRAGMA page_size")
+        return int(pages) * int(size)
+
+
+class AnswerCache:
+    """The cache in `directory`, at most `max_bytes` large; rows older than `days` (0: any age) are not found.
+
+    It blocks. An instance belongs to one thread, which also closes it; any number of processes may share the
+    directory. Values are JSON objects.
+    """
+
+    def __init__(self, directory: Path, *, max_bytes: int, days: float = 0) -> None:
+        self._directory = directory
+        self._max_bytes = max_bytes
+        self._days = days
+        self._shard: _Shard | None = None
+        self._pause_until = 0.0
+        self._told = False
+
+    # -- for workers ----------------------------------------------------------------------------
+    def find(self, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """What is there, by key."""
+        found: dict[str, dict[str, Any]] = {}
+        for i in range(0, len(keys), _AT_ONCE):
+            some = keys[i : i + _AT_ONCE]
+            found.update(self._try(lambda: self._find(some)) or {})  # noqa: B023  # called at once
+        return found
+
+    def keep(self, rows: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+        """Put all rows, in one transaction."""
+        now = time.time()
+        packed: list[_Row] = []
+        for key, value in rows:
+            blob = pack(encode(value))
+            if len(blob) <= self._max_bytes * _SHARE:
+                packed.append((key, now, MODE_RAW, blob))
+        if packed:
+            self._try(lambda: self._keep(packed))
+
+    def close(self) -> None:
+        """Hang up; the next use connects again."""
+        shard, self._shard = self._shard, None
+        if shard is not None:
+            shard.close()
+
+    # -- for who looks after it -----------------------------------------------------------------
+    def prepare(self) -> None:
+        """Make the cache when it is not there, or is damaged; delete what is too old or too much."""
+        self._mended(lambda: self._trim(self._open()))
+
+    def clear(self, prefix: str = "") -> int:
+        """Delete every row whose key begins with `prefix`; how many that were."""
+        if not exists(self._directory):
+            return 0
+        return self._mended(lambda: self._clear(prefix)) or 0
+
+    def measure(self, prefix: str = "") -> tuple[int, int]:
+        """How many rows have a key that begins with `prefix`, and the bytes of their values."""
+        if not exists(self._directory):
+            return 0, 0
+        measured = self._try(lambda: self._open().sql(_MEASURE, *_range(prefix)))
+        return (int(measured[0][0]), int(measured[0][1])) if measured else (0, 0)
+
+    # -- how ------------------------------------------------------------------------------------
+    def _open(self) -> _Shard:
+        if self._shard is None:
+            self._shard = open_as(_Shard, self._directory)
+        return self._shard
+
+    def _find(self, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
+        if self._shard is None and not exists(self._directory):
+            return {}
+        shard = self._open()
+        oldest = time.time() - self._days * _DAY if self._days else 0.0
+        found = {}
+        for key, mode, filename, value in shard.sql(_FIND % ", ".join("?" * len(keys)), oldest, *keys):
+            try:
+                known = shard.read(mode, filename, value)
+            except Unreadable as error:
+                self._tell(f"a row {error}")
+                continue
+            if type(known) is dict:
+                found[key] = known
+        return found
+
+    def _keep(self, rows: list[_Row]) -> None:
+        shard = self._open()
+        with shard.transact():
+            shard.replace(rows)
+        if shard.bytes > self._max_bytes:
+            self._trim(shard)
+
+    def _trim(self, shard: _Shard) -> None:
+        if self._days:
+            oldest = time.time() - self._days * _DAY
+            first = shard.sql("SELECT rowid FROM Cache WHERE store_time >= ? ORDER BY rowid LIMIT 1", oldest)
+            end = first[0][0] if first else 2**62
+            while self._delete(shard, f"WHERE rowid < {int(end)} ORDER BY rowid", _AT_ONCE):
+                pass
+        used = shard.bytes
+        if used <= self._max_bytes:
+            return
+        ((count,),) = shard.sql("SELECT COUNT(*) FROM Cache")
+        share = 1 - self._max_bytes * _ROOM / used
+        too_many = int(count * share) + 1
+        while too_many > 0 and self._delete(shard, "ORDER BY rowid", min(_AT_ONCE, too_many)):
+            too_many -= _AT_ONCE
+
+    def _delete(self, shard: _Shard, which: str, most: int) -> bool:
+        """Delete up to `most` rows; whether there were any. A transaction of its own: others write meanwhile."""
+        with shard.transact():
+            shard.sql(f"DELETE FROM Cache WHERE rowid IN (SELECT rowid FROM Cache {which} LIMIT ?)", most)  # noqa: S608
+            ((gone,),) = shard.sql("SELECT changes()")
+        return bool(gone)
+
+    def _clear(self, prefix: str) -> int:
+        shard = self._open()
+        with shard.transact():
+            shard.sql(_CLEAR, *_range(prefix))
+            ((gone,),) = shard.sql("SELECT changes()")
+        shard.sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        return int(gone)
+
+    def _mended(self, work: Callable[[], T]) -> T | None:
+        """`work()`; when the file is damaged, once more with a new one. Hangs up at the end."""
+        try:
+            return work()
+        except _FAILURES as error:
+            found = place.cause(error)
+            if found is None or found.sqlite_errorcode & 0xFF not in _DAMAGED:
+                self._failed(error)
+                return None
+            self.close()
+            _log.warning("the cache of answers was damaged and is made anew", path=str(self._directory))
+            shutil.rmtree(self._directory, ignore_errors=True)
+            return self._try(work)
+        finally:
+            self.close()
+
+    def _try(self, work: Callable[[], T]) -> T | None:
+        if time.monotonic() < self._pause_until:
+            return None
+        try:
+            return work()
+        except _FAILURES as error:
+            self._failed(error)
+            return None
+
+    def _failed(self, error: Exception) -> None:
+        self.close()
+        if isinstance(error, OSError):
+            reason = error.strerror or str(error)
+        elif place.is_busy(error):
+            _log.debug("the cache of answers is busy", path=str(self._directory))
+            return  # somebody else writes: this time nothing was kept
+        else:
+            reason = place.unusable(error, self._directory).message.partition("used: ")[2]
+        self._pause_until = time.monotonic() + _PAUSE
+        self._tell(reason)
+
+    def _tell(self, reason: str) -> None:
+        if not self._told:
+            self._told = True
+            _log.warning(
+                "answers of models are not cached",
+                reason=reason,
+                path=str(self._directory),
+                hint="Calls are made as if there were no cache. `po clean --cache` empties it, or makes it anew.",
+            )
+
+
+def _range(prefix: str) -> tuple[str, str, str]:
+    return prefix, prefix, prefix + "\x7f"

@@ -1,0 +1,452 @@
+"""A real loopback server with the batch APIs of OpenAI and Anthropic: beside `model_server`, and as programmable.
+
+    with BatchServer() as server:
+        environment = {"OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": "any"}      # Anthropic: server.root_url
+        ...
+        assert len(server.batches()) == 1
+
+Shapes after developers.openai.com/api/reference (Batches, Files) and platform.claude.com/docs/en/api/messages/batches,
+read 2026-11, and checked in the tests against the types of the official SDKs (openai 3.54, anthropic 2.12).
+
+A batch ends at the `looks`-th look at it (a list is one), or never while it is held (`hold()`).
+`reply(body, custom_id)` answers a request as in `model_server`: a text, a `Reply` (a status other than 200 is an error
+of that row), or a dict that is answered as JSON text. What belongs to one API key is not seen with another, so a test
+may use as many worlds as keys.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email import message_from_bytes
+from types import TracebackType
+from typing import Any, TypeAlias
+
+from aiohttp import web
+
+from po_jupyter.testing.model_apis import whole
+from po_jupyter.testing.model_wire import Answer, Recorded, Reply
+
+Replying: TypeAlias = Callable[[dict[str, Any], str], Answer]
+_DAY = timedelta(hours=24)
+
+
+@dataclass(slots=True)
+class Made:
+    """One batch: `requests` in their order, as they came (`{custom_id, body}`)."""
+
+    id: str
+    key: str
+    vendor: str
+    requests: list[tuple[str, dict[str, Any]]]
+    endpoint: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    input_file: str = ""
+    model: str = ""
+    at: float = field(default_factory=time.time)
+    looks: int = 0
+    cancelled_at: float | None = None
+    ended: str = ""  # completed, cancelled, expired, failed
+    errors: list[dict[str, Any]] = field(default_factory=list)
+    results: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[dict[str, Any]] = field(default_factory=list)  # OpenAI's second file
+
+
+@dataclass(slots=True)
+class Fault:
+    """What happens instead of, or after, the next requests whose method and path fit.
+
+    `done` means that the server has done what was asked before it fails. `status` 0 closes the connection.
+    """
+
+    method: str
+    path: str
+    status: int = 500
+    times: int = 1
+    done: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class BatchServer:
+    """See the module.
+
+    finished   rows that are answered when a held batch is cancelled or expires
+    lost       custom ids' row numbers (their second part) without a result; `twice`: with two
+    shuffle    results come in the reverse order
+    refuse     errors with which the next batch of OpenAI's kind is refused as a whole
+    results_at another origin that Anthropic's `results_url` names, to see that nothing is asked there
+    """
+
+    def __init__(self, reply: Replying | None = None, *, looks: int = 1, port: int = 0) -> None:
+        self.reply = reply
+        self.looks = looks
+        self.finished = 0
+        self.lost: set[int] = set()
+        self.twice: set[int] = set()
+        self.shuffle = False
+        self.refuse: list[dict[str, Any]] = []
+        self.results_at = ""
+        self.faults: list[Fault] = []
+        self.asked: list[tuple[str, str, str]] = []  # (method, path, key)
+        self._held = False
+        self._expire = False
+        self._files: dict[str, tuple[str, bytes]] = {}
+        self._made: list[Made] = []
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._port = port
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    # -- life ---------------------------------------------------------------------------------------
+    def __enter__(self) -> BatchServer:
+        started = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(started,), name="batch-server", daemon=True)
+        self._thread.start()
+        if not started.wait(10) or self._loop is None:
+            raise RuntimeError("the batch server did not start")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        if self._loop is not None and self._thread is not None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(10)
+
+    def _run(self, started: threading.Event) -> None:
+        loop = asyncio.new_event_loop()
+
+        async def serve() -> web.AppRunner:
+            app = web.Application(client_max_size=512 * 1024**2)
+            app.router.add_route("*", "/{tail:.*}", self._handle)
+            runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+            await runner.setup()
+            site = web.TCPSite(runner, "127.0.0.1", self._port)
+            await site.start()
+            self._port = runner.addresses[0][1]
+            return runner
+
+        try:
+            runner = loop.run_until_complete(serve())
+            self._loop = loop
+            started.set()
+            loop.run_forever()
+            loop.run_until_complete(runner.cleanup())
+        finally:
+            started.set()
+            loop.close()
+
+    @property
+    def root_url(self) -> str:
+        """What `ANTHROPIC_BASE_URL` wants."""
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def base_url(self) -> str:
+        """What `OPENAI_BASE_URL` wants: it includes `/v1`."""
+        return f"{self.root_url}/v1"
+
+    # -- what tests look at and change ----------------------------------------------------------------
+    def batches(self, key: str | None = None) -> list[Made]:
+        """Every batch so far, in the order of their making."""
+        with self._lock:
+            return [made for made in self._made if key in (None, made.key)]
+
+    def wait_for(self, count: int, *, asked: str = "", timeout: float = 10.0) -> None:
+        """Block until so many batches were made, or so many requests came whose path holds `asked`."""
+
+        def enough() -> bool:
+            found = sum(asked in path for _, path, _ in self.asked) if asked else len(self._made)
+            return found >= count
+
+        with self._changed:
+            if not self._changed.wait_for(enough, timeout):
+                raise TimeoutError(f"{len(self._made)} batches, {len(self.asked)} requests after {timeout} s")
+
+    def hold(self) -> None:
+        """No batch ends from now on, unless it is cancelled."""
+        with self._lock:
+            self._held = True
+
+    def release(self) -> None:
+        """Batches end again."""
+        with self._lock:
+            self._held = False
+
+    def expire(self) -> None:
+        """Every batch that has not ended does so at its next look: 24 hours are over."""
+        with self._lock:
+            self._expire = True
+
+    # -- inside -----------------------------------------------------------------------------------------
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        body = await request.read()
+        key = request.headers.get("authorization", "").removeprefix("Bearer ") or request.headers.get(
+            "x-api-key", ""
+        )
+        path = request.path.removeprefix("/v1")
+        with self._changed:
+            self.asked.append((request.method, path, key))
+            self._changed.notify_all()
+            fault = next(
+                (f for f in self.faults if f.method == request.method and f.path in path and f.times), None
+            )
+            if fault is not None:
+                fault.times -= 1
+            try:
+                answer = self._answer(request, path, key, body) if fault is None or fault.done else None
+            except LookupError as error:
+                return self._error(404, f"no such object: {error}")
+        if fault is not None:
+            if not fault.status:
+                assert request.transport is not None
+                request.transport.abort()
+                return web.Response()
+            return self._error(fault.status, "scripted fault", fault.headers)
+        assert answer is not None
+        if isinstance(answer, bytes):
+            return web.Response(body=answer, content_type="application/octet-stream")
+        return web.json_response(answer, headers={"x-request-id": f"req-{len(self.asked)}"})
+
+    def _error(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> web.Response:
+        return web.json_response(
+            {"type": "error", "error": {"type": "fault", "message": message, "code": None}},
+            status=status,
+            headers=dict(headers or {}),
+        )
+
+    def _answer(self, request: web.Request, path: str, key: str, body: bytes) -> dict[str, Any] | bytes:
+        parts = path.strip("/").split("/")
+        match (request.method, *parts):
+            case ("POST", "files"):
+                return self._upload(request.headers["content-type"], key, body)
+            case ("GET", "files", file, "content"):
+                return self._content(file, key)
+            case ("POST", "batches"):
+                return self._create_openai(key, json.loads(body))
+            case ("GET", "batches"):
+                return self._list(request, "openai", key)
+            case ("GET", "batches", id):
+                return self._openai(self._look(id, key))
+            case ("POST", "batches", id, "cancel"):
+                return self._openai(self._cancel(id, key))
+            case ("POST", "messages", "batches"):
+                return self._create_anthropic(key, json.loads(body))
+            case ("GET", "messages", "batches"):
+                return self._list(request, "anthropic", key)
+            case ("GET", "messages", "batches", id):
+                return self._anthropic(self._look(id, key))
+            case ("POST", "messages", "batches", id, "cancel"):
+                return self._anthropic(self._cancel(id, key))
+            case ("GET", "messages", "batches", id, "results"):
+                return _lines(self._of(id, key).results)
+        raise LookupError(path)
+
+    def _upload(self, kind: str, key: str, body: bytes) -> dict[str, Any]:
+        form = message_from_bytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + body)
+        fields: dict[str, bytes] = {}
+        for piece in form.get_payload():
+            name = piece.get_param("name", header="content-disposition")  # type: ignore[union-attr]
+            fields[str(name)] = piece.get_payload(decode=True)  # type: ignore[union-attr,assignment]
+        assert fields["purpose"].strip() == b"batch", "the purpose of the file"
+        file = f"file-{len(self._files) + 1}"
+        self._files[file] = (key, fields["file"])
+        return {
+            "id": file,
+            "object": "file",
+            "bytes": len(fields["file"]),
+            "created_at": int(time.time()),
+            "filename": "batch.jsonl",
+            "purpose": "batch",
+            "status": "processed",
+        }
+
+    def _create_openai(self, key: str, body: dict[str, Any]) -> dict[str, Any]:
+        owner, text = self._files[body["input_file_id"]]
+        if owner != key:
+            raise LookupError(body["input_file_id"])
+        rows = [json.loads(line) for line in text.splitlines()]
+        assert all(row["url"] == body["endpoint"] and row["method"] == "POST" for row in rows)
+        requests = [(row["custom_id"], row["body"]) for row in rows]
+        id = f"batch_{len(self._made) + 1}"
+        made = Made(
+            id, key, "openai", requests, body["endpoint"], body.get("metadata") or {}, body["input_file_id"]
+        )
+        made.model = requests[0][1]["model"]
+        self._add(made)
+        if self.refuse:
+            made.errors, self.refuse = self.refuse, []
+            made.ended = "failed"
+        return self._openai(made)
+
+    def _create_anthropic(self, key: str, body: dict[str, Any]) -> dict[str, Any]:
+        requests = [(row["custom_id"], row["params"]) for row in body["requests"]]
+        made = Made(f"msgbatch_{len(self._made) + 1}", key, "anthropic", requests, "/v1/messages")
+        self._add(made)
+        return self._anthropic(made)
+
+    def _add(self, made: Made) -> None:
+        ids = [custom_id for custom_id, _ in made.requests]
+        assert len(set(ids)) == len(ids), "custom ids are unique"
+        assert all(0 < len(id) <= 64 for id in ids)
+        self._made.append(made)
+        self._changed.notify_all()
+
+    def _of(self, id: str, key: str) -> Made:
+        return (
+            next(made for made in self._made if made.id == id and made.key == key)
+            if self._has(id, key)
+            else _no(id)
+        )
+
+    def _has(self, id: str, key: str) -> bool:
+        return any(made.id == id and made.key == key for made in self._made)
+
+    def _look(self, id: str, key: str) -> Made:
+        made = self._of(id, key)
+        made.looks += 1
+        if not made.ended and made.cancelled_at is not None:
+            self._end(made, "cancelled", made.requests[: self.finished])
+        elif not made.ended and self._expire:
+            self._end(made, "expired", made.requests[: self.finished])
+        elif not made.ended and not self._held and made.looks >= self.looks:
+            self._end(made, "completed", made.requests)
+        return made
+
+    def _cancel(self, id: str, key: str) -> Made:
+        made = self._of(id, key)
+        if not made.ended:
+            made.cancelled_at = made.cancelled_at or time.time()
+        return made
+
+    def _end(self, made: Made, how: str, answered: list[tuple[str, dict[str, Any]]]) -> None:
+        made.ended = how
+        for n, (custom_id, body) in enumerate(made.requests, 1):
+            row = int(custom_id.split("-")[1])
+            if row in self.lost:
+                continue
+            result = (
+                self._result(made, n, custom_id, body)
+                if n <= len(answered)
+                else _unanswered(made, custom_id, how)
+            )
+            failed = made.vendor == "openai" and not _good(result)
+            for _ in range(2 if row in self.twice else 1):
+                (made.failures if failed else made.results).append(result)
+        if self.shuffle:
+            made.results.reverse()
+
+    def _result(self, made: Made, n: int, custom_id: str, body: dict[str, Any]) -> dict[str, Any]:
+        said = self.reply(body, custom_id) if self.reply is not None else Reply()
+        reply = said if isinstance(said, Reply) else Reply(said if isinstance(said, str) else json.dumps(said))
+        asked = Recorded(n, made.at, made.endpoint, {}, body, "")
+        if made.vendor == "anthropic":
+            if reply.status == 200:
+                return {"custom_id": custom_id, "result": {"type": "succeeded", "message": whole(asked, reply)}}
+            inner = {"type": _ANTHROPIC_ERRORS.get(reply.status, "api_error"), "message": reply.error}
+            error = {"type": "error", "error": inner, "request_id": f"req-{n}"}
+            return {"custom_id": custom_id, "result": {"type": "errored", "error": error}}
+        good = reply.status == 200
+        content = (
+            whole(asked, reply) if good else {"error": {"message": reply.error, "type": "fault", "code": None}}
+        )
+        response = {"status_code": reply.status, "request_id": f"req-{n}", "body": content}
+        return {"id": f"batch_req_{n}", "custom_id": custom_id, "response": response, "error": None}
+
+    def _content(self, file: str, key: str) -> bytes:
+        kind, _, id = file.partition("-of-")
+        made = self._of(id, key)
+        return _lines(made.results if kind == "output" else made.failures)
+
+    def _list(self, request: web.Request, vendor: str, key: str) -> dict[str, Any]:
+        found = [made for made in reversed(self._made) if made.vendor == vendor and made.key == key]
+        after = request.query.get("after") or request.query.get("after_id")
+        if after:
+            found = found[[made.id for made in found].index(after) + 1 :]
+        limit = int(request.query.get("limit", "20"))
+        page = [self._look(made.id, key) for made in found[:limit]]
+        data = [self._openai(made) if vendor == "openai" else self._anthropic(made) for made in page]
+        ends = {"first_id": page[0].id if page else None, "last_id": page[-1].id if page else None}
+        said: dict[str, Any] = {"data": data, "has_more": len(found) > limit, **ends}
+        return {"object": "list", **said} if vendor == "openai" else said
+
+    def _openai(self, made: Made) -> dict[str, Any]:
+        at = int(made.at)
+        status = made.ended or ("cancelling" if made.cancelled_at else "in_progress")
+        said: dict[str, Any] = {
+            "id": made.id,
+            "object": "batch",
+            "endpoint": made.endpoint,
+            "model": made.model,
+            "errors": {"object": "list", "data": made.errors} if made.errors else None,
+            "input_file_id": made.input_file,
+            "completion_window": "24h",
+            "status": status,
+            "output_file_id": f"output-of-{made.id}" if made.ended and made.results else None,
+            "error_file_id": f"errors-of-{made.id}" if made.ended and made.failures else None,
+            "created_at": at,
+            "expires_at": at + 86_400,
+            "request_counts": {
+                "total": len(made.requests),
+                "completed": len(made.results),
+                "failed": len(made.failures),
+            },
+            "metadata": dict(made.metadata),
+        }
+        return said
+
+    def _anthropic(self, made: Made) -> dict[str, Any]:
+        counts = dict.fromkeys(("processing", "succeeded", "errored", "canceled", "expired"), 0)
+        if made.ended:
+            kinds = {r["custom_id"]: r["result"]["type"] for r in made.results}
+            for custom_id, _ in made.requests:
+                counts[kinds.get(custom_id, "succeeded")] += 1
+        else:
+            counts["processing"] = len(made.requests)
+        at = datetime.fromtimestamp(made.at, UTC)
+        where = self.results_at or self.root_url
+        return {
+            "id": made.id,
+            "type": "message_batch",
+            "processing_status": "ended" if made.ended else "canceling" if made.cancelled_at else "in_progress",
+            "request_counts": counts,
+            "created_at": at.isoformat(),
+            "expires_at": (at + _DAY).isoformat(),
+            "ended_at": datetime.now(UTC).isoformat() if made.ended else None,
+            "archived_at": None,
+            "cancel_initiated_at": at.isoformat() if made.cancelled_at else None,
+            "results_url": f"{where}/v1/messages/batches/{made.id}/results" if made.ended else None,
+        }
+
+
+_ANTHROPIC_ERRORS = {400: "invalid_request_error", 429: "rate_limit_error", 529: "overloaded_error"}
+_OPENAI_WORDS = {
+    "cancelled": ("batch_cancelled", "This request was cancelled."),
+    "expired": ("batch_expired", "This request could not be executed before the completion window expired."),
+}
+
+
+def _unanswered(made: Made, custom_id: str, how: str) -> dict[str, Any]:
+    if made.vendor == "anthropic":
+        return {"custom_id": custom_id, "result": {"type": "canceled" if how == "cancelled" else "expired"}}
+    code, message = _OPENAI_WORDS[how]
+    error = {"code": code, "message": message}
+    return {"id": f"batch_req_{custom_id}", "custom_id": custom_id, "response": None, "error": error}
+
+
+def _good(result: Mapping[str, Any]) -> bool:
+    return bool(result.get("response")) and result["response"]["status_code"] == 200
+
+
+def _lines(rows: list[dict[str, Any]]) -> bytes:
+    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+
+
+def _no(id: str) -> Made:
+    raise LookupError(id)

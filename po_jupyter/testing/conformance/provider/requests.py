@@ -1,0 +1,187 @@
+"""What is sent: messages, settings, schemas, images, tools."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from po_jupyter.errors import AnswerUnreadable
+from po_jupyter.llm.chat import ChatResponse, Message, Provider
+from po_jupyter.llm.structured import AnswerSchema, parse_json
+from po_jupyter.testing.conformance.provider.stage import (
+    CLOCK,
+    EFFORTS,
+    LIMITS,
+    PIXEL,
+    RICH_SCHEMA,
+    SCHEMA,
+    SHAPES,
+    STOPS,
+    WEATHER,
+    Stage,
+    found,
+    words,
+)
+from po_jupyter.testing.model_server import ModelServer
+
+
+class RequestCases(Stage):
+    """See the module."""
+
+    # -- what is sent -----------------------------------------------------------------------------------
+    async def test_system_messages_are_sent(self, server: ModelServer, provider: Provider) -> None:
+        _, _, body = await self.play(server, provider, "plain", system="Be short.")
+        assert "Be short." in words(body)
+
+    async def test_several_system_messages_are_sent(self, server: ModelServer, provider: Provider) -> None:
+        turns = (
+            Message("system", "First rule."),
+            Message("user", "Hi"),
+            Message("system", "Second rule."),
+            Message("user", "Go on"),
+        )
+        _, _, body = await self.play(server, provider, "plain", messages=turns)
+        assert "First rule." in words(body)
+        assert "Second rule." in words(body)
+
+    async def test_turns_keep_their_order(self, server: ModelServer, provider: Provider) -> None:
+        turns = (Message("user", "turn one"), Message("assistant", "turn two"), Message("user", "turn three"))
+        _, _, body = await self.play(server, provider, "plain", messages=turns)
+        text = words(body)
+        assert text.index("turn one") < text.index("turn two") < text.index("turn three")
+
+    async def test_only_what_was_asked_for_is_sent(self, server: ModelServer, provider: Provider) -> None:
+        """R2.7: one default of the temperature, which is to send none; the same for everything else."""
+        _, _, body = await self.play(server, provider, "plain")
+        assert not found(
+            body, "temperature", "top_p", "seed", "tools", "tool_choice", *STOPS, *EFFORTS, *SHAPES[:1]
+        )
+
+    async def test_the_limit_is_sent(self, server: ModelServer, provider: Provider) -> None:
+        _, _, body = await self.play(server, provider, "plain", max_tokens=321)
+        assert found(body, *LIMITS) == [321]
+
+    async def test_the_temperature_is_sent(self, server: ModelServer, provider: Provider) -> None:
+        _, _, body = await self.play(server, provider, "plain", temperature=0.25)
+        assert found(body, "temperature") == [] if self.fixed == self.model else [0.25]
+
+    async def test_no_temperature_goes_to_a_model_that_refuses_it(
+        self, server: ModelServer, provider: Provider
+    ) -> None:
+        """R2.7."""
+        if self.fixed is None:
+            pytest.skip("inapplicable: every model takes a temperature")
+        _, _, body = await self.play(server, provider, "plain", temperature=0.25, model=self.fixed)
+        assert found(body, "temperature") == []
+
+    async def test_stop_sequences_end_the_answer(self, server: ModelServer, provider: Provider) -> None:
+        response, _, body = await self.play(server, provider, "stopped", stop=("END",))
+        assert response.text.rstrip() == "One, two", "sent, or cut here"
+        assert response.finish == "stop"
+        if "END" in words(self.exchange("stopped")["body"]):
+            assert found(body, *STOPS) == []
+        else:
+            assert found(body, *STOPS) == [["END"]]
+
+    async def test_a_seed_is_sent_or_left_out(self, server: ModelServer, provider: Provider) -> None:
+        _, _, body = await self.play(server, provider, "plain", seed=7)
+        assert found(body, "seed") == ([] if "seed" in self.lacks else [7])
+
+    async def test_json_mode(self, server: ModelServer, provider: Provider) -> None:
+        response, _, body = await self.play(server, provider, "json", json=True)
+        assert parse_json(response.text) == {"label": "bug", "score": 3}
+        assert found(body, *SHAPES[:1], "format", "responseMimeType") or "JSON" in words(body)
+
+    async def test_a_schema_is_enforced_or_told(self, server: ModelServer, provider: Provider) -> None:
+        response, _, body = await self.play(server, provider, "json", schema=SCHEMA)
+        assert AnswerSchema(SCHEMA).violations(parse_json(response.text)) == []
+        assert "praise" in words(body)
+
+    async def test_a_schema_with_a_stream(self, server: ModelServer, provider: Provider) -> None:
+        response, pieces, _ = await self.play(server, provider, "json_stream", schema=SCHEMA)
+        assert parse_json(response.text) == {"label": "bug", "score": 3}
+        assert "".join(pieces) == response.text
+
+    async def test_what_of_a_schema_cannot_be_enforced_is_told(
+        self, server: ModelServer, provider: Provider
+    ) -> None:
+        before = json.dumps(RICH_SCHEMA)
+        _, _, body = await self.play(server, provider, "json", schema=RICH_SCHEMA)
+        assert "^[a-z]+$" in words(body)
+        assert "exclusiveMinimum" in words(body)
+        assert json.dumps(RICH_SCHEMA) == before, "the caller's schema is not touched"
+
+    async def test_images_are_sent(self, server: ModelServer, provider: Provider) -> None:
+        """G15."""
+        turns = (Message("user", "What is this?", images=(PIXEL,)),)
+        _, _, body = await self.play(server, provider, "plain", messages=turns)
+        assert PIXEL.data in words(body)
+        assert "image/png" in words(body)
+        assert "What is this?" in words(body)
+
+    # -- tools ------------------------------------------------------------------------------------------
+    @pytest.mark.parametrize("stream", ["", "_stream"])
+    async def test_a_tool_call(self, server: ModelServer, provider: Provider, stream: str) -> None:
+        """G15."""
+        response, _, body = await self.play(server, provider, f"tool{stream}", tools=(WEATHER, CLOCK))
+        (call,) = response.tool_calls
+        assert (call.name, dict(call.arguments)) == ("get_weather", {"city": "Berlin"})
+        assert call.id
+        assert response.finish == "tool_calls"
+        assert "get_time" in words(body)
+
+    async def test_two_tool_calls_in_their_order(self, server: ModelServer, provider: Provider) -> None:
+        response, _, _ = await self.play(server, provider, "two_tools", tools=(WEATHER, CLOCK))
+        assert [call.name for call in response.tool_calls] == ["get_weather", "get_time"]
+        assert len({call.id for call in response.tool_calls}) == 2
+        assert dict(response.tool_calls[1].arguments) == {}
+
+    @pytest.mark.parametrize("choice", ["none", "required", "get_weather"])
+    async def test_the_choice_of_a_tool_is_sent(
+        self, server: ModelServer, provider: Provider, choice: str
+    ) -> None:
+        _, _, body = await self.play(server, provider, "tool", tools=(WEATHER,), tool_choice=choice)
+        (said,) = found(body, "tool_choice", "functionCallingConfig")
+        if choice == "get_weather" and "forced tools" not in self.lacks:
+            assert choice in words(said)
+
+    @pytest.mark.parametrize("name", ["tool", "thought_tool", "thought_tool_stream"])
+    async def test_results_of_tools_go_back_with_what_the_provider_wants_back(
+        self, server: ModelServer, provider: Provider, name: str
+    ) -> None:
+        request = self.ask(
+            "Weather in Berlin?", tools=(WEATHER,), model=self.thinker if "thought" in name else None
+        )
+        response, _, _ = await self.play(server, provider, name, request)
+        again = ChatResponse.from_json(json.loads(json.dumps(response.to_json())))  # as a crash leaves it
+        (call,) = again.tool_calls
+        result = Message("tool", "18 degrees", tool_call_id=call.id)
+        _, _, body = await self.play(server, provider, "plain", request.then(again.message, result))
+        text = words(body)
+        assert "18 degrees" in text
+        assert call.name in text
+        assert "Berlin" in text
+        for secret in ("signature", "thoughtSignature", "encrypted_content", "reasoning_content"):
+            for given in found(self.exchange(name), secret):
+                if given and "thought" in name and not name.endswith("_stream"):
+                    assert given in text, f"{secret} goes back"
+
+    async def test_arguments_that_are_not_json_are_unreadable(
+        self, server: ModelServer, provider: Provider
+    ) -> None:
+        error = await self.fails(server, provider, "bad_tool", AnswerUnreadable, tools=(WEATHER,))
+        assert "Ber" in error.details["sample"]
+
+    # -- reasoning --------------------------------------------------------------------------------------
+    @pytest.mark.parametrize("effort", ["none", "minimal", "low", "medium", "high", "xhigh", "max"])
+    async def test_an_effort_is_sent_to_models_that_reason(
+        self, server: ModelServer, provider: Provider, effort: Any
+    ) -> None:
+        if self.thinker is None:
+            pytest.skip("inapplicable: no model is told how much to reason")
+        _, _, body = await self.play(
+            server, provider, "plain", effort=effort, max_tokens=9000, model=self.thinker
+        )
+        assert effort == "none" or found(body, *EFFORTS)

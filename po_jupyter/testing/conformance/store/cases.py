@@ -1,0 +1,74 @@
+"""What the cases of every subject share: runs and events to begin with, another process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from po_jupyter.store.base import NewRun, Store
+
+
+def new_run(run: str, **changes: Any) -> NewRun:
+    """A run to create; the id is what the caller says."""
+    fields: dict[str, Any] = {
+        "run": run,
+        "owner": "ada",
+        "pipeline": "tickets",
+        "version": "1.0.0",
+        "name": "first",
+        "priority": 0,
+        "definition": {"pipeline": {"name": "tickets"}, "seed": {"name": "first", "data": {}}},
+        "events": [event("run.created", name="first")],
+    }
+    return NewRun(**(fields | changes))
+
+
+def event(type: str, task: str | None = None, **data: Any) -> dict[str, Any]:
+    """A draft of an event, with a fixed time."""
+    draft: dict[str, Any] = {"at": "2026-11-22T12:00:00.000Z", "type": type, "data": data}
+    return draft if task is None else draft | {"task": task}
+
+
+def elsewhere(code: str, opener: str, place: str) -> subprocess.Popen[str]:
+    """`code` in another process, with `store` opened there."""
+    text = opener.format(path=place) + "\n" + textwrap.dedent(code)
+    root = str(Path(__file__).parents[4])
+    return subprocess.Popen(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {root!r})\n{text}"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+class Cases:
+    """What the cases of every subject share. `opener`: see the package."""
+
+    opener: ClassVar[str | None] = None
+
+    @pytest.fixture
+    def store(self) -> Store:
+        raise NotImplementedError("override the fixture `store`")
+
+    @pytest.fixture
+    def place(self) -> str:
+        pytest.skip("inapplicable: this store does not say where it is")
+
+    @pytest.fixture
+    def run(self, store: Store) -> str:
+        store.create_run(new_run("00a1"))
+        return "00a1"
+
+    @pytest.fixture
+    def other(self, store: Store, place: str) -> Callable[[str], subprocess.Popen[str]]:
+        opener = self.opener
+        if opener is None:
+            pytest.skip("inapplicable: this store lives in one process")
+        return lambda code: elsewhere(code, opener, place)

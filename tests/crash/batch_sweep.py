@@ -1,0 +1,117 @@
+"""A process that kills a map in batches at each of its crash points, goes on, and says what it found.
+
+    python batch_sweep.py ROOT_URL MODEL DIRECTORY      one JSON line for each point
+
+Every point has an API key of its own, so that the server can say what was made for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "engine")]
+
+from crash_sweep import count, die_at, in_child  # noqa: E402
+from engine_harness import RUN, new_run  # noqa: E402
+
+from po_jupyter.config import Settings  # noqa: E402
+from po_jupyter.engine.batches import ending  # noqa: E402, F401
+from po_jupyter.engine.drive import drive  # noqa: E402
+from po_jupyter.engine.history import read_history  # noqa: E402
+from po_jupyter.engine.work import Work  # noqa: E402
+from po_jupyter.llm.batches.base import batches_of  # noqa: E402
+from po_jupyter.llm.pricing import is_priced  # noqa: E402
+from po_jupyter.llm.providers import Providers  # noqa: E402
+from po_jupyter.llm.structured import answer_schema  # noqa: E402
+from po_jupyter.llm.tokens import estimate  # noqa: E402
+from po_jupyter.store.disk import DiskStore  # noqa: E402
+
+ROWS = 4
+SCHEMA = {"type": "object", "required": ["label"], "properties": {"label": {"enum": ["good"]}}}
+TASK = {
+    "name": "m", "prompt": "row {{ item }}", "for_each": "{{ seed.rows }}", "mode": "batch", "output": SCHEMA,
+    "budget": {"tokens": 100_000},
+}  # fmt: skip
+QUICK = {"batch_poll_min": 0.01, "batch_poll_max": 0.02, "batch_grace": 0.03}
+
+
+def opened(at: Path) -> DiskStore:
+    return DiskStore(at / "store", shards=1)
+
+
+def setup(at: Path, model: str) -> None:
+    shutil.rmtree(at, ignore_errors=True)
+    at.mkdir(parents=True)
+    store = opened(at)
+    pipeline = {"name": "p", "llm": {"model": model, "max_tokens": 50}, "tasks": [TASK]}
+    new_run(store, pipeline, {"rows": list(range(ROWS))})
+    store.close()
+
+
+async def _go(at: Path, root: str, key: str) -> str:
+    store = opened(at)
+    environ = {"OPENAI_BASE_URL": f"{root}/v1", "OPENAI_API_KEY": key}
+    environ |= {"ANTHROPIC_BASE_URL": root, "ANTHROPIC_API_KEY": key}
+    providers = Providers(environ)
+    lease = store.claim(RUN, {"pid": 1})
+    work = await Work.load(store, lease, settings=Settings(data_dir=at, **QUICK), providers=providers)
+    state = await drive(work)
+    await work.aclose()
+    await providers.aclose()
+    store.close()
+    return state
+
+
+def go(at: Path, root: str, key: str) -> str:
+    return asyncio.run(_go(at, root, key))
+
+
+def found(at: Path) -> dict[str, Any]:
+    """What the log says at the end."""
+    store = opened(at)
+    history = read_history(store, RUN)
+    records = list(store.records(RUN))
+    task = history.state.tasks["m"]
+    answers = Counter(c["key"] for r in records for c in r["calls"] if c["kind"] == "response")
+    items = Counter(i["index"] for r in records for i in r["items"])
+    offsets = [e["offset"] for e in store.events(RUN, limit=10_000)]
+    assert offsets == list(range(1, len(offsets) + 1))
+    outputs = [store.payload(RUN, row.output) for _, row in sorted(history.rows["m"].items())]  # type: ignore[arg-type]
+    assert history.calls.get("m", {}) == {}
+    spent = history.spending.of_tasks()["m"]
+    assert spent.tokens == task.usage.input_tokens + task.usage.output_tokens, (spent, task.usage)
+    store.close()
+    return {
+        "outputs": outputs, "items": items, "calls": len(answers), "most": max(answers.values()),
+        "usage": task.usage.calls, "unknown": task.usage.unknown, "open": sorted(task.batches),
+    }  # fmt: skip
+
+
+def main(root: str, model: str, directory: str) -> None:
+    at = Path(directory)
+    # What a worker imports when it first needs it: once here instead of in each child.
+    provider = Providers({"OPENAI_API_KEY": "x", "ANTHROPIC_API_KEY": "x"}).get(model)
+    assert batches_of(provider) is not None
+    is_priced(model)
+    answer_schema(SCHEMA).violations({})
+    estimate("x")
+    in_child(lambda: setup(at, model))
+    points = count(lambda: go(at, root, "count"))
+    for n, point in enumerate(points):
+        key = f"key-{n}"
+        in_child(lambda: setup(at, model))
+        said: dict[str, Any] = {"point": f"{point[0]}:{point[1]}", "key": key}
+        said["killed"] = die_at(point, lambda key=key: go(at, root, key))  # type: ignore[misc]
+        said["state"] = in_child(lambda key=key: go(at, root, key))[1]  # type: ignore[misc]
+        said |= in_child(lambda: found(at))[1]
+        print(json.dumps(said), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,92 @@
+"""A run whose worker meets a full or read-only disk waits for it, visibly, and is nobody's crash (R1.2, R2.3, P12)."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from harness import body, orchestrator, task, until, until_task
+from test_disk_full import SmallDisk, disk
+
+from po_jupyter.model import format as fmt
+from po_jupyter.orchestrator.held import LONGEST, HeldRuns
+from po_jupyter.orchestrator.service import Orchestrator
+
+__all__ = ["disk"]  # a fixture
+
+
+async def waits(service: Orchestrator, run: str, tries: int = 1) -> str:
+    """What people are told of the run, once it was tried so often."""
+    async with asyncio.timeout(20):
+        while True:
+            view = await service.get(run, None)
+            held = service._supervisor.held.get(run) if service._supervisor else None
+            if view.waiting is not None and held is not None and held.tries >= tries:
+                return view.waiting
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.timeout(90)
+async def test_a_worker_that_meets_a_full_disk_waits_and_goes_on(disk: SmallDisk) -> None:
+    """Not counted as a crash, although one crash would be the end; told with its reason; the log says it later."""
+    async with orchestrator(disk.path / "data", max_crashes=1, store_shards=1) as service:
+        view, _ = await service.submit(
+            body(task("one"), task("two", seconds=1.0), task("three")), owner="local"
+        )
+        await until_task(service, view.id, "two")
+        with disk.full():
+            said = await waits(service, view.id, tries=2)
+            now = await service.get(view.id, None)
+            assert "full" in said
+            assert "2 tries" in said
+            assert now.state == "running"
+            assert "waits for the store" in fmt.headline(now, 0.0)[2]
+            assert [p.text for p in fmt.problems(now)] == [now.waiting]
+        view = await until(service, view.id, patience=30)
+        assert view.state == "done"
+        assert view.waiting is None
+        events = await service.events(view.id, None)
+        assert not [e for e in events if e["type"] == "worker.crashed"]
+        (*_, held) = [e for e in events if e["type"] == "run.held"]
+        assert held["data"]["tries"] >= 2
+        assert "full" in held["data"]["reason"]
+        assert sum(e["type"] == "task.done" and e["task"] == "one" for e in events) == 1
+
+
+@pytest.mark.timeout(90)
+async def test_whoever_watches_hears_that_a_run_waits(disk: SmallDisk) -> None:
+    """P7: a wait is visible; the stream says it without an offset, for the log cannot."""
+    from po_jupyter.server import stream
+
+    async with orchestrator(disk.path / "data", store_shards=1) as service:
+        view, _ = await service.submit(body(task("one", seconds=1.0)), owner="local")
+        await until_task(service, view.id, "one")
+        heard: list[bytes] = []
+
+        async def listen() -> None:
+            async for part in stream.run_events(service, view, "local", 0):
+                heard.append(part)
+
+        listening = asyncio.create_task(listen())
+        with disk.full():
+            await waits(service, view.id)
+        await until(service, view.id, patience=30)
+        await asyncio.wait_for(listening, 20)
+        held = [part for part in heard if part.startswith(b"event: held")]
+        assert b"full" in held[0]
+        assert b'"reason":null' in held[-1]
+
+
+def test_the_pauses_grow_to_ten_seconds_and_start_anew() -> None:
+    held = HeldRuns()
+    pauses = [held.failed("r", "the disk is full") for _ in range(12)]
+    assert pauses[0] < 0.7 < 0.75 < pauses[1] < 1.3
+    assert max(pauses) <= 1.2 * LONGEST
+    assert "12 tries" in held.words()["r"]
+    found = held.get("r")
+    assert found is not None
+    found.trying = True
+    assert held.words() == {}
+    assert held.over("r")
+    assert not held.over("r")
+    assert held.failed("r", "full") < 0.7

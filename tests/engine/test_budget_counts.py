@@ -1,0 +1,79 @@
+"""G1: what a budget sets aside is counted where a published encoding says it, and estimated, with a tenth more,
+everywhere else."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from po_jupyter.engine.budget import Account, Budget, worst_of
+from po_jupyter.llm.chat import ChatRequest, Image, Message, Tool, ToolCall
+from po_jupyter.llm.tokens import _encoding, count_messages, estimate_messages, is_quick
+from po_jupyter.model.usage import Usage
+
+DENSE = "}{][)(*&^%$#@!~`<>?;:|\\" * 200  # a token for nearly each character: an estimate by length is far off
+
+
+def request(model: str, text: str = "hello", **more: object) -> ChatRequest:
+    return replace(ChatRequest(model, (Message("user", text),), max_tokens=100), **more)
+
+
+@pytest.mark.parametrize("model", ["openai:gpt-5-mini", "openai:gpt-3.5-turbo", "openrouter:openai/gpt-4o"])
+def test_a_published_encoding_counts_and_needs_no_margin(model: str) -> None:
+    given = count_messages([DENSE], model)
+    assert given.exact
+    assert worst_of(request(model, DENSE), priced=False).tokens == given.tokens + 100
+    assert given.tokens > 1.1 * estimate_messages([DENSE]), "an estimate would not have been a bound"
+
+
+@pytest.mark.parametrize(
+    "text", ["The export button does nothing. " * 20_000, "Straße — 東京 naïve 42 \n\n" * 30_000]
+)
+def test_a_long_text_counted_in_steps_is_counted_exactly(text: str) -> None:
+    whole = _encoding("o200k_base").count(text)
+    assert count_messages([text], "openai:gpt-5").tokens == whole + 7
+    assert 25_000 <= count_messages(["a" * 200_000], "openai:gpt-5").tokens < 25_020, "no place to cut"
+
+
+@pytest.mark.parametrize("model", ["anthropic:claude-haiku-4-5", "gemini:gemini-2.5-flash", "ollama:llama3.2"])
+def test_an_estimate_gets_a_tenth_more(model: str) -> None:
+    text = "The export button does nothing. " * 100
+    assert worst_of(request(model, text), priced=False).tokens == int(estimate_messages([text]) * 1.1) + 100
+
+
+@pytest.mark.parametrize("model", ["openai:gpt-5-mini", "anthropic:claude-haiku-4-5"])
+def test_what_is_no_text_is_in_the_bound(model: str) -> None:
+    """Schemas, tools and their calls, signed thinking and images are billed as input too."""
+    bare = worst_of(request(model), priced=False).tokens
+    user, call = Message("user", "hello"), ToolCall("1", "look", {"where": "x" * 4000})
+    longer = [
+        (request(model, schema={"type": "object", "description": "x" * 4000}), 1000),
+        (request(model, tools=(Tool("look", "x" * 4000),)), 1500),
+        (request(model, messages=(user, Message("assistant", "", tool_calls=(call,)))), 1000),
+        (request(model, messages=(replace(user, carry={"thinking": "x" * 4000}),)), 1000),
+        (request(model, messages=(replace(user, images=(Image("aGk=", "image/png"),)),)), 5000),
+    ]
+    for asked, most in longer:
+        assert most <= worst_of(asked, priced=False).tokens - bare < 1.3 * most + 20
+    small = request("openai:gpt-4o-mini", messages=(replace(user, images=(Image("aGk=", "image/png"),)),))
+    assert worst_of(small, priced=False).tokens > 48_000, "for this model alone an image takes that much"
+
+
+async def test_counting_a_long_prompt_holds_nobody_up() -> None:
+    """P9: 20 MB of text are counted in a thread, in steps. (Loading the tables, once in a process, is one step.)"""
+    _encoding("o200k_base")
+    budget = Budget(Account("run", {"tokens": 10**9}))
+    text = "The export button does nothing. " * 600_000
+    counting = asyncio.ensure_future(budget.reserve(request("openai:gpt-5-mini", text)))
+    loop = asyncio.get_running_loop()
+    worst, ticks = 0.0, 0
+    while not counting.done():
+        before = loop.time()
+        await asyncio.sleep(0)
+        worst, ticks = max(worst, loop.time() - before), ticks + 1
+    budget.settle(await counting, Usage())
+    assert ticks > 10
+    assert worst < 0.2
+    assert is_quick(1000, "openai:gpt-5-mini")

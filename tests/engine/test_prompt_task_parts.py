@@ -1,0 +1,254 @@
+"""Prompt tasks with more than a text: messages, images, tools of MCP servers (G11, G15)."""
+
+from __future__ import annotations
+
+import base64
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from engine_harness import Bench
+from test_task_llm import ONCE, PNG, Caller, error, output, task, with_model
+
+from po_jupyter.config import McpServer, Settings
+from po_jupyter.engine.check import violations
+from po_jupyter.engine.estimate import estimate_run
+from po_jupyter.engine.mcp_tools import McpTools
+from po_jupyter.engine.template_check import check_templates
+from po_jupyter.errors import InvalidInput, InvalidPipeline, ToolFailed
+from po_jupyter.model.pipeline import Pipeline
+from po_jupyter.model.reading import check_pipeline, read_pipeline
+from po_jupyter.model.seed import Seed
+
+SERVER = str(Path(__file__).with_name("mcp_server.py"))
+DATA_URL = "data:image/png;base64," + base64.b64encode(PNG).decode()
+
+
+def prompt(text: Any, **more: Any) -> dict[str, Any]:
+    return {"name": "t", "prompt": text, "retry": ONCE, **more}
+
+
+def pipeline_of(*tasks: dict[str, Any], **more: Any) -> Pipeline:
+    return check_pipeline({"name": "p", "llm": {"model": "fake:echo"}, "tasks": list(tasks), **more})
+
+
+# -- messages --------------------------------------------------------------------------------------------
+FEW_SHOT = [
+    {"role": "user", "content": "Label: {{ seed.example }}"},
+    {"role": "assistant", "content": "bug"},
+    {"role": "user", "content": "Label: {{ seed.text }}"},
+]
+
+
+async def test_a_prompt_may_be_a_conversation(bench: Bench) -> None:
+    """B6: few-shot, each turn a template; a re-ask goes on from it."""
+    bench.fake._replies = ["no"]
+    output_schema = {"type": "object", "required": ["a"], "properties": {"a": {"const": 1}}}
+    bench.create([prompt(FEW_SHOT, system="Be brief.", output=output_schema)], {"example": "e", "text": "t"})
+    assert await output(bench) == {"a": 1}
+    said = [(m.role, m.content) for m in bench.fake.requests[0].messages]
+    assert said == [("system", "Be brief."), ("user", "Label: e"), ("assistant", "bug"), ("user", "Label: t")]
+    assert len(bench.fake.requests[1].messages) == 6
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ([], "tasks[0].prompt: needs at least 1"),
+        (5, "tasks[0].prompt: needs text"),
+        ([{"role": "robot", "content": "x"}], "tasks[0].prompt[0].role"),
+        (
+            [{"role": "user", "contents": "x"}],
+            "`contents` is not a field of a message; did you mean `content`?",
+        ),
+        ([{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}], "the last message"),
+    ],
+)
+def test_a_wrong_conversation_is_said_where_it_stands(given: Any, words: str) -> None:
+    """P11."""
+    with pytest.raises(InvalidPipeline) as caught:
+        pipeline_of(prompt(given))
+    assert any(words in v.message for v in caught.value.violations), caught.value.violations
+    assert not any("·" in str(v) for v in caught.value.violations)
+
+
+def test_the_line_of_a_message_is_found() -> None:
+    """P11: the line in the cell, not somewhere in the task."""
+    text = "name: p\ntasks:\n  - name: t\n    prompt:\n"
+    text += "      - {role: user, content: a}\n      - {rol: user, content: b}\n"
+    with pytest.raises(InvalidPipeline) as caught:
+        read_pipeline(text)
+    assert {v.line for v in caught.value.violations} == {6}
+
+
+def test_templates_of_messages_and_images_are_checked_and_estimated() -> None:
+    """P11, G1."""
+    pipeline = pipeline_of(prompt(FEW_SHOT, images=["{{ seed.foto }}"]))
+    seed = Seed(name="s", data={"example": "e", "photo": DATA_URL})
+    found = check_templates(pipeline, seed.data)
+    assert [v.where for v in found] == ["tasks[0].prompt[2].content", "tasks[0].images[0]"]
+    assert "did you mean `photo`?" in found[1].message
+    data = {"example": "e", "text": "t", "foto": DATA_URL}
+    told = estimate_run(pipeline, Seed(name="s", data=data), data, settings=Settings())
+    assert told["calls"] == 1 and told["input_tokens"] > 0
+    assert any("images" in u for u in told["unknown"])
+
+
+# -- images ----------------------------------------------------------------------------------------------
+async def test_a_prompt_shows_images_by_data_url_and_by_the_name_of_an_artifact(bench: Bench) -> None:
+    first = {"name": "draw", "source": f"def ingestion(ctx):\n    ctx.io.write_artifact('a.png', {PNG!r})\n"}
+    images = ["{{ seed.photo }}", "a.png", "{{ seed.none }}"]
+    bench.create([first, prompt("What is it?", images=images)], {"photo": DATA_URL, "none": ""})
+    await output(bench)
+    (request,) = bench.fake.requests
+    assert [i.mime for i in request.messages[-1].images] == ["image/png", "image/png"]
+
+
+@pytest.mark.parametrize(
+    "name", ["/etc/hostname", "../../secret.png", "file:///etc/hostname", "https://10.0.0.1/a"]
+)
+async def test_a_template_opens_no_file_of_the_machine_and_no_door_of_the_network(
+    bench: Bench, name: str
+) -> None:
+    """P6: what fills a template is data, perhaps a model's."""
+    bench.create([prompt("x", images=["{{ seed.photo }}"])], {"photo": name})
+    found = await error(bench)
+    assert "image 0: " in found["message"]
+    assert "no artifact" in found["message"] or "no address of the internet" in found["message"]
+    assert bench.fake.requests == []
+
+
+async def test_rows_are_reused_by_what_their_images_hold(bench: Bench) -> None:
+    """G17: another picture under the same name is another row."""
+    source = "def ingestion(ctx):\n    ctx.io.write_artifact('a.png', ctx.seed['png'].encode('latin-1'))\n"
+    rows = prompt("What?", for_each="{{ seed.rows }}", images=["{{ item }}"])
+    asked = []
+    for n, png in enumerate([PNG, PNG, PNG + b"x"]):
+        bench.run = f"0193f0000000000000000{n}"
+        data = {"rows": ["a.png"], "png": png.decode("latin-1")}
+        bench.create([{"name": "draw", "source": source}, rows], data)
+        before = len(bench.fake.requests)
+        assert await bench.go() == "done"
+        asked.append(len(bench.fake.requests) - before)
+    assert asked == [1, 0, 1]
+
+
+def test_a_model_without_eyes_is_refused_before_the_run() -> None:
+    """P11, G11."""
+    found = violations(pipeline_of(prompt("x", images=["a.png"], llm={"model": "deepseek:deepseek-chat"})))
+    assert [v.message for v in found] == [
+        "task 't': deepseek takes no images, and the model is deepseek:deepseek-chat"
+    ]
+    with pytest.raises(InvalidPipeline, match=r"ctx.llm.chat\(images=...\)"):
+        pipeline_of({"name": "t", "source": "def ingestion(ctx): ...", "images": ["a"]})
+
+
+# -- MCP -------------------------------------------------------------------------------------------------
+@pytest.fixture
+def stdio(monkeypatch: pytest.MonkeyPatch) -> dict[str, McpServer]:
+    pytest.importorskip("mcp")
+    monkeypatch.setenv("FILES_TOKEN", "named")
+    monkeypatch.setenv("OTHER_TOKEN", "not named")
+    return {"files": McpServer(command=(sys.executable, SERVER), env=("FILES_TOKEN",))}
+
+
+@pytest.fixture
+def over_http() -> Iterator[dict[str, McpServer]]:
+    pytest.importorskip("mcp")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen([sys.executable, SERVER, str(port)], stderr=subprocess.DEVNULL)
+    try:
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                time.sleep(0.05)
+        yield {"remote": McpServer(url=f"http://127.0.0.1:{port}/mcp")}
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+async def test_a_prompt_uses_the_tools_of_an_mcp_server(bench: Bench, stdio: dict[str, McpServer]) -> None:
+    """G15: a real server of the official SDK over stdio, ended with the worker; its environment is allow-listed."""
+    turns = [[("files_add", {"a": 2, "b": 3}), ("files_environ", {"name": "FILES_TOKEN"})],
+             [("files_environ", {"name": "OTHER_TOKEN"}), ("files_broken", {}), ("files_add", {"a": "x"})]]  # fmt: skip
+    model = Caller(turns)
+    with_model(bench, model)
+    bench.settings = {"mcp_servers": stdio}
+    tools = ["files.add", "files.environ", "files.broken"]
+    bench.create([prompt("What is 2 + 3?", tools=tools)])
+    assert await output(bench) == "the end"
+    heard = model.heard
+    assert heard[:3] == ["5", "named", "unset"]
+    assert heard[3].startswith("error: ") and "no such file" in heard[3]
+    assert heard[4].startswith("error: ") and 'no "b"' in heard[4]
+    assert [t.name for t in model.requests[0].tools] == ["files_add", "files_environ", "files_broken"]
+    assert model.requests[0].tools[0].description == "Add two numbers."
+    assert bench.work.mcp._open == {}
+
+
+async def test_ctx_llm_uses_functions_and_mcp_tools_together(bench: Bench, stdio: dict[str, McpServer]) -> None:
+    code = """
+def double(n: int) -> int:
+    return 2 * n
+def ingestion(ctx):
+    return ctx.llm.chat("x", tools=[double, "files.add"]).text
+"""
+    model = Caller([[("double", {"n": 4}), ("files_add", {"a": 1, "b": 1})]])
+    with_model(bench, model)
+    bench.settings = {"mcp_servers": stdio}
+    bench.create([task(code)])
+    await output(bench)
+    assert model.heard == ["8", "2"]
+
+
+async def test_an_mcp_server_over_http(over_http: dict[str, McpServer]) -> None:
+    """G15: streamable HTTP."""
+    tools = McpTools(over_http)
+    try:
+        found = await tools.find("remote.add")
+        assert await found.call({"a": 1, "b": 2}, None) == "3"  # type: ignore[arg-type]  # nothing to run here
+    finally:
+        await tools.aclose()
+
+
+async def test_a_server_that_dies_or_never_starts_is_one_clear_error(stdio: dict[str, McpServer]) -> None:
+    """G15, P11: and the next call starts it again."""
+    tools = McpTools({**stdio, "none": McpServer(command=("/nonexistent/program",))})
+    try:
+        with pytest.raises(ToolFailed, match="the MCP server none did not start"):
+            await tools.find("none.x")
+        died = await tools.find("files.die")
+        with pytest.raises(ToolFailed, match=r"the tool files\.die failed"):
+            await died.call({}, None)  # type: ignore[arg-type]  # nothing to run here
+        again = await tools.find("files.add")
+        assert await again.call({"a": 1, "b": 2}, None) == "3"  # type: ignore[arg-type]  # likewise
+    finally:
+        await tools.aclose()
+
+
+async def test_only_what_the_settings_allow(stdio: dict[str, McpServer]) -> None:
+    """G15: an allow-list of servers, and of tools where it says so; asked before anything is started."""
+    only = {"files": stdio["files"].model_copy(update={"tools": ("add",)})}
+    tools = McpTools(only)
+    for name, words in [("file.add", "did you mean `files`?"), ("files.die", "allows no tool 'die'")]:
+        with pytest.raises(InvalidInput, match="mcp_servers") as caught:
+            tools.check(name)
+        assert words in caught.value.message
+    pipeline = pipeline_of(prompt("x", tools=["file.add"]))
+    from po_jupyter.engine.check import check
+
+    with pytest.raises(InvalidPipeline, match="mcp_servers"):
+        check(pipeline, servers=only)
+    with pytest.raises(InvalidPipeline, match=r"is written server\.tool"):
+        pipeline_of(prompt("x", tools=["add"]))

@@ -1,0 +1,70 @@
+"""An orchestrator that cannot start yet: tried again by itself, and everybody is told why meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from po_jupyter.config import Settings
+from po_jupyter.errors import InvalidSettings, StoreUnusable
+from po_jupyter.server import host as hosting
+from po_jupyter.server.host import Host
+
+
+class Full:
+    """An orchestrator whose disk is full for the first two starts."""
+
+    starts = 0
+
+    def __init__(self, settings: Settings) -> None:
+        self.stopped = False
+
+    async def start(self) -> None:
+        type(self).starts += 1
+        if self.starts <= 2:
+            raise StoreUnusable("the disk is full", hint="Make room.")
+
+    def ready(self) -> dict[str, Any]:
+        return {"ready": True}
+
+    async def stop(self) -> None:
+        self.stopped = True
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hosting, "RETRY_AFTER", 0.05)
+    monkeypatch.setattr(hosting, "_log_to_file", lambda settings: None)
+    Full.starts = 0
+
+
+async def test_runs_go_on_when_the_disk_has_room_again_although_nobody_asks(tmp_path: Path) -> None:
+    """R1.2: incomplete runs are found at every start, so a start that fails is tried again."""
+    host = Host(Settings(data_dir=tmp_path), Full, logging.getLogger("test"))
+    host.begin()
+    async with asyncio.timeout(5):
+        while "full" not in str(host.readiness()["store"]):
+            await asyncio.sleep(0.005)
+        while not host.readiness()["ready"]:
+            await asyncio.sleep(0.005)
+    assert Full.starts == 3
+    await host.stop()
+
+
+async def test_settings_that_cannot_be_used_and_a_stopped_server_are_not_tried_again(tmp_path: Path) -> None:
+    broken = Host(Settings(data_dir=tmp_path), Full, logging.getLogger("test"), InvalidSettings("no"))
+    broken.begin()
+    stopped = Host(Settings(data_dir=tmp_path), Full, logging.getLogger("test"))
+    stopped.begin()
+    async with asyncio.timeout(5):
+        while Full.starts < 1:
+            await asyncio.sleep(0.005)
+    await stopped.stop()
+    await asyncio.sleep(0.2)
+    assert Full.starts <= 2
+    assert not broken.readiness()["ready"]
+    await broken.stop()
