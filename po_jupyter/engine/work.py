@@ -395,12 +395,11 @@ class Work:
         return self._prompts[task.name]
 
     async def python_task(self, task: Task) -> PythonTask:
-        """The task's code, loaded once and in a thread. Raises StageFailed."""
-        from po_jupyter.engine.python_task import load
+        """The task's code, loaded once, and in a thread where that can take long. Raises StageFailed."""
+        from po_jupyter.engine.python_task import load, only_defines
 
         if task.name not in self._python:
-            loading = self.threads.run(partial(load, task))
-            functions = await loading
+            functions = load(task) if only_defines(task) else await self.threads.run(partial(load, task))
             future = asyncio.get_running_loop().create_future()
             future.set_result(PythonTask(self, task, functions))
             self._python.setdefault(task.name, future)

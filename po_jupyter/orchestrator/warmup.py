@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from po_jupyter.config import Settings
+from po_jupyter.engine.descriptors import descriptors
 from po_jupyter.engine.drive import drive
 from po_jupyter.engine.work import Work
 from po_jupyter.llm.providers import Providers
@@ -59,6 +60,7 @@ async def _run(folder: Path) -> None:
         store.create_run(NewRun(run, "", "warm-up", "1.0.0", "warm-up", 0, definition, events))
         lease = store.claim(run, myself())
         providers = Providers({})
+        descriptors.own(folder)
         work = await Work.load(
             store, lease, settings=Settings(data_dir=folder), providers=providers, committed=lambda head: None
         )
@@ -66,4 +68,5 @@ async def _run(folder: Path) -> None:
         await work.aclose()
         await providers.aclose()
     finally:
+        descriptors.disown()
         store.close()
