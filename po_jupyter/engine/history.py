@@ -15,11 +15,14 @@ from po_jupyter.store.base import Record, Store
 
 @dataclass(slots=True)
 class Call:
-    """A call of the journal. `answer` None: nothing but intents. `response` is the record of the answer."""
+    """A call of the journal. `answer` None: nothing but intents. `response` is the record of the answer. `told`: of
+    how many intents a `call.unknown` was said; it came with the intent after them, and stays when that is withdrawn.
+    """
 
     intents: int = 0
     answer: list[int] | None = None
     response: dict[str, Any] | None = None
+    told: int = 0
 
 
 @dataclass(slots=True)
@@ -68,6 +71,7 @@ def _take(history: History, record: Record) -> None:
         task, item = _place(call["key"])
         known = calls.setdefault(task, {}).setdefault(item, {}).setdefault(call["key"], Call())
         if call["kind"] == "intent":
+            known.told = max(known.told, known.intents)
             known.intents += 1
         elif call["kind"] == "withdrawn":
             known.intents -= 1

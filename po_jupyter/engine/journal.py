@@ -78,7 +78,8 @@ class StoreJournal:
         if (worst := reserved.get()) is not None:
             record["reserved"] = list(worst)
         events: tuple[dict[str, Any], ...] = ()
-        if meta.get("intents"):
+        known = self._history.call(key)
+        if meta.get("intents", 0) > (known.told if known is not None else 0):
             place = CallKey.parse(key)
             usage = {"calls": 1, "unknown": 1}
             events = (draft("call.unknown", place.task, place.item, stage=meta["stage"], usage=usage),)
