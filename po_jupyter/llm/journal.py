@@ -443,8 +443,10 @@ class CallScope:
                 self._chat.on_unknown(key)
             meta = {"model": call.request.model, "stage": key.stage, "intents": intents}
             await self._chat.journal.intent(str(key), meta)
-        except BaseException:
+        except BaseException as error:
             admitted.unused()
+            if isinstance(error, asyncio.CancelledError):  # the record is on its way all the same
+                self._chat.journal.withdrawn(str(key), Usage())
             raise
         return admitted
 
