@@ -89,7 +89,8 @@ class StoreJournal:
         """See `llm.journal.Journal`. Queued, in order: an outcome that follows cannot be durable without it."""
         record: dict[str, Any] = {"key": key, "kind": "response", "ok": answer["ok"]}
         if call.cached:
-            record |= {"cached": True, "model": call.model}  # there is no intent that says it
+            # There is no intent that says the model. The place: nobody else in this run gets that answer.
+            record |= {"cached": True, "model": call.model, "place": call.place}
         payloads: tuple[Any, ...] = ()
         if answer["ok"]:
             said = dict(answer["response"])
