@@ -145,7 +145,9 @@ class Work:
         self.on_rest: Callable[[bool], None] = lambda resting: None
         self._resting: set[str] = set()  # tasks that only wait for a batch
         self.cache = (
-            CallCache(answers, owner=self.state.owner, run=self.run, base_url=base_url) if answers else None
+            CallCache(answers, owner=self.state.owner, run=self.run, base_url=base_url, had=history.hits)
+            if answers
+            else None
         )
         self.chat = JournaledChat(
             providers.get,

@@ -121,7 +121,8 @@ class CallDone(NamedTuple):
     """A finished call, for events and sums.
 
     `seconds` includes the waits between tries; `error` is the code of the error it ended with, or None; `cached`:
-    the answer came from the cache of calls. `batch` is the token of the batch that it came with, or None.
+    the answer came from the cache of calls, where it is number `place` of its kind. `batch` is the token of the
+    batch that it came with, or None.
     """
 
     key: CallKey
@@ -132,6 +133,7 @@ class CallDone(NamedTuple):
     error: str | None = None
     cached: bool = False
     batch: str | None = None
+    place: int = 0
 
 
 class MemoryJournal:
@@ -310,7 +312,8 @@ class CallScope:
                 call.place = place
                 self._places.append(place)
             if found is not None:
-                done = CallDone(call.key, found.usage, call.request.model, 0.0, False, cached=True)
+                model, nth = call.request.model, place.nth
+                done = CallDone(call.key, found.usage, model, 0.0, False, cached=True, place=nth)
                 await self._record(str(call.key), {"ok": True, "response": found.to_json()}, done)
                 if on_text is not None and found.text:
                     on_text(found.text)
@@ -443,8 +446,10 @@ class CallScope:
                 self._chat.on_unknown(key)
             meta = {"model": call.request.model, "stage": key.stage, "intents": intents}
             await self._chat.journal.intent(str(key), meta)
-        except BaseException:
+        except BaseException as error:
             admitted.unused()
+            if isinstance(error, asyncio.CancelledError):  # the record is on its way all the same
+                self._chat.journal.withdrawn(str(key), Usage())
             raise
         return admitted
 

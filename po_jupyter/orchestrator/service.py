@@ -20,7 +20,7 @@ from po_jupyter.model.event import draft
 from po_jupyter.model.pipeline import RunBudget
 from po_jupyter.model.reading import check_pipeline, read_pipeline
 from po_jupyter.model.run import ENDED, RunView
-from po_jupyter.orchestrator import call_cache, link, preflight, submission
+from po_jupyter.orchestrator import call_cache, link, submission
 from po_jupyter.orchestrator.asking import Asked, ask
 from po_jupyter.orchestrator.audit import AuditLog
 from po_jupyter.orchestrator.daily import DailyUsage
@@ -296,7 +296,7 @@ class Orchestrator(JobControl):
     async def estimate(self, body: dict[str, Any], *, owner: str, code_allowed: bool = True) -> dict[str, Any]:
         """What a `POST runs` body would ask of models (see `engine.estimate`); starts nothing. Raises as
         `submit`."""
-        asked = submission.read(body, code_allowed=code_allowed)
+        asked = await self._do(submission.read, body, code_allowed=code_allowed)
         return await self._do(self._estimate, asked, owner, code_allowed)
 
     def _estimate(self, asked: submission.Submission, owner: str, code_allowed: bool) -> dict[str, Any]:
@@ -415,7 +415,7 @@ class Orchestrator(JobControl):
         head = await self.find(run_id, owner)
 
         def words(now: Head, state: RunState) -> Asked:
-            preflight.check_code(self._views.pipeline(head["run"]), self.settings, code_allowed=code_allowed)
+            self._check_agents(head["run"], code_allowed)
             if budget:
                 submission.check_tasks(wanted, self._views.pipeline(head["run"]))
             todo = plan(self._views.pipeline(head["run"]), state, from_task=from_task, only_failed=only_failed)
