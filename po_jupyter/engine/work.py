@@ -30,7 +30,7 @@ from po_jupyter.errors import StoreError
 from po_jupyter.llm.admission import UNLIMITED, Admission
 from po_jupyter.llm.cache import Answers, CallCache
 from po_jupyter.llm.chat import Provider
-from po_jupyter.llm.journal import JournaledChat
+from po_jupyter.llm.journaled import JournaledChat
 from po_jupyter.model.event import draft
 from po_jupyter.model.pipeline import Pipeline, Task
 from po_jupyter.model.reading import check_pipeline
