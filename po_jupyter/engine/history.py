@@ -6,9 +6,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from po_jupyter.engine.fold import fold
 from po_jupyter.engine.rows import MapOutput, RowTable
 from po_jupyter.engine.spending import Spending
-from po_jupyter.engine.state import RunState, fold
+from po_jupyter.engine.state import RunState
 from po_jupyter.engine.tally import Tally
 from po_jupyter.store.base import Record, Store
 

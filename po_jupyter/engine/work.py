@@ -16,6 +16,7 @@ from po_jupyter.engine.artifacts import RunFiles, clean
 from po_jupyter.engine.calls import Calls, ModelSettings
 from po_jupyter.engine.descriptors import descriptors
 from po_jupyter.engine.effective import effective
+from po_jupyter.engine.fold import fold
 from po_jupyter.engine.history import History, expand, marked, read_history
 from po_jupyter.engine.interrupts import Drained, Stopped
 from po_jupyter.engine.journal import StoreJournal
@@ -23,7 +24,7 @@ from po_jupyter.engine.mcp_tools import McpTools
 from po_jupyter.engine.prompt_task import PromptTask
 from po_jupyter.engine.python_task import PythonTask
 from po_jupyter.engine.rows import RowTable
-from po_jupyter.engine.state import RunState, fold
+from po_jupyter.engine.state import RunState
 from po_jupyter.engine.templates import Rows, base_names
 from po_jupyter.engine.threads import Threads
 from po_jupyter.errors import StoreError

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from po_jupyter.engine.state import RunState, fold
+from po_jupyter.engine.fold import fold
+from po_jupyter.engine.state import RunState
 from po_jupyter.errors import InvalidInput
 from po_jupyter.model.reading import check_pipeline, read_pipeline
 from po_jupyter.model.run import RunView
