@@ -87,8 +87,18 @@ def _shown(value: Any) -> Any:
     if isinstance(value, tuple):
         return list(value)
     if isinstance(value, dict):
-        return {name: dict(one) if isinstance(one, BaseModel) else one for name, one in value.items()}
+        return {name: _fields(one) if isinstance(one, BaseModel) else one for name, one in value.items()}
     return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def _fields(value: BaseModel) -> dict[str, Any]:
+    """Of a setting with fields; a URL without what may be secret in it (P10)."""
+    from po_jupyter.llm.keys import shown_url
+
+    fields = dict(value)
+    if isinstance(url := fields.get("url"), str):
+        fields["url"] = shown_url(url)
+    return fields
 
 
 def _text(value: Any) -> str:

@@ -277,7 +277,7 @@ class Control:
 
 def file_of(run_dir: Path, task: str) -> Path:
     """Where a task leaves its `control.json`: in its own directory, `ctx.io.task_dir`."""
-    return run_dir / "tmp" / task / FILE
+    return run_dir / f"tmp/{task}/{FILE}"
 
 
 def drop_file(path: Path) -> None:

@@ -21,10 +21,23 @@ _SECONDS = 30.0
 _HOPS = 3
 
 
+# What a gateway makes an IPv4 address of: NAT64 (RFC 6052, RFC 8215), 6to4 (RFC 3056); and two that are out of use,
+# IPv4-compatible and site-local ones (RFC 4291).
+_TRANSLATED = ((ipaddress.IPv6Network("64:ff9b::/96"), 0), (ipaddress.IPv6Network("2002::/16"), 80))
+_NEVER = tuple(map(ipaddress.IPv6Network, ("64:ff9b:1::/48", "::/96", "fec0::/10")))
+
+
 def is_public(address: str) -> bool:
     """Whether an IP address is one of the internet: not of this machine, of a private network or of a cloud's
-    inside."""
+    inside, also where it is one of these in the clothes of IPv6."""
     ip = ipaddress.ip_address(address)
+    if isinstance(ip, ipaddress.IPv6Address):
+        if any(ip in network for network in _NEVER):
+            return False
+        for network, shift in _TRANSLATED:
+            if ip in network:
+                inner = ipaddress.IPv4Address(int(ip) >> shift & 0xFFFFFFFF)
+                return inner.is_global and not inner.is_multicast
     return ip.is_global and not ip.is_multicast
 
 
@@ -52,8 +65,10 @@ async def fetch(
                 at = urljoin(at, found)
     except TimeoutError:
         raise StageFailed(f"{_shown(url)} did not answer within {_SECONDS:g} s") from None
-    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+    except (httpx.HTTPError, OSError) as error:
         raise StageFailed(f"{_shown(url)} cannot be fetched: {type(error).__name__}") from None
+    except (httpx.InvalidURL, ValueError):  # a port or a host that is none
+        raise InvalidInput(f"{_shown(at)} is not fetched: it is no URL") from None
     raise InvalidInput(f"{_shown(url)} is redirected more than {_HOPS} times")
 
 
@@ -98,5 +113,8 @@ async def _get(http: httpx.AsyncClient, url: str, limit: int, allowed: Callable[
 
 def _shown(url: str) -> str:
     """A URL without what may be secret in it (P10)."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "a URL"
     return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"[:120]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,18 +17,22 @@ from po_jupyter.store.base import Record, Store
 
 @dataclass(slots=True)
 class Call:
-    """A call of the journal. `answer` None: nothing but intents. `response` is the record of the answer."""
+    """A call of the journal. `answer` None: nothing but intents. `response` is the record of the answer. `told`: of
+    how many intents a `call.unknown` was said; it came with the intent after them, and stays when that is withdrawn.
+    """
 
     intents: int = 0
     answer: list[int] | None = None
     response: dict[str, Any] | None = None
+    told: int = 0
 
 
 @dataclass(slots=True)
 class History:
     """State, row outcomes that count (by task and index), calls that may have to answer again, and `n`.
 
-    `uncounted` is what rows used that no `map.progress` has said yet: a crash came between.
+    `uncounted` is what rows used that no `map.progress` has said yet: a crash came between. `hits` is, by request
+    hash, how many answers of the cache are gone: calls that are not gone through again have them.
     """
 
     state: RunState
@@ -36,6 +41,7 @@ class History:
     uncounted: dict[str, Tally] = field(default_factory=dict)
     reused: Counter[str] = field(default_factory=Counter)  # rows of a map that an earlier run paid for
     artifacts: dict[str, dict[int, list[Any]]] = field(default_factory=dict)  # of rows that count
+    hits: dict[str, int] = field(default_factory=dict)
     listed: list[Any] = field(default_factory=list)  # every artifact that a commit ever listed
     spending: Spending = field(default_factory=Spending)
     n: int = 0
@@ -69,6 +75,7 @@ def _take(history: History, record: Record) -> None:
         task, item = _place(call["key"])
         known = calls.setdefault(task, {}).setdefault(item, {}).setdefault(call["key"], Call())
         if call["kind"] == "intent":
+            known.told = max(known.told, known.intents)
             known.intents += 1
         elif call["kind"] == "withdrawn":
             known.intents -= 1
@@ -87,11 +94,17 @@ def _take(history: History, record: Record) -> None:
             history.listed += wrote
         if usage := row.get("usage"):
             history.uncounted.setdefault(task, Tally()).add_json(usage)
-        calls.get(task, {}).pop(index, None)  # a row with an outcome is not gone through again
+        gone = calls.get(task, {}).pop(index, None)  # a row with an outcome is not gone through again
+        if row["ok"]:
+            _over(history, gone)
     for event in record["events"]:
         kind, data = event["type"], event.get("data") or {}
         if kind in ("task.done", "task.failed", "task.retrying", "task.cancelled"):
-            calls.pop(event.get("task") or "", None)  # another attempt asks anew
+            ended = calls.pop(
+                event.get("task") or "", {}
+            )  # another attempt asks anew, and replaces what it had
+            if kind == "task.done":
+                _over(history, ended.get(None))
             history.listed += data.get("artifacts") or ()
         elif kind == "map.progress" and data.get("usage"):
             history.uncounted.setdefault(event["task"], Tally()).add_json(data["usage"], -1)
@@ -104,6 +117,13 @@ def _take(history: History, record: Record) -> None:
                 calls.pop(task, None)
                 if task in history.rows:
                     history.rows[task].drop_failed()
+
+
+def _over(history: History, calls: Mapping[str, Call] | None) -> None:
+    for key, call in (calls or {}).items():
+        if call.response is not None and (place := call.response.get("place")) is not None:
+            digest = key.split("/")[-2]
+            history.hits[digest] = max(history.hits.get(digest, 0), place + 1)
 
 
 def _place(key: str) -> tuple[str, int | None]:

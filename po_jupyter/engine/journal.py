@@ -78,7 +78,8 @@ class StoreJournal:
         if (worst := reserved.get()) is not None:
             record["reserved"] = list(worst)
         events: tuple[dict[str, Any], ...] = ()
-        if meta.get("intents"):
+        known = self._history.call(key)
+        if meta.get("intents", 0) > (known.told if known is not None else 0):
             place = CallKey.parse(key)
             usage = {"calls": 1, "unknown": 1}
             events = (draft("call.unknown", place.task, place.item, stage=meta["stage"], usage=usage),)
@@ -88,7 +89,8 @@ class StoreJournal:
         """See `llm.journal.Journal`. Queued, in order: an outcome that follows cannot be durable without it."""
         record: dict[str, Any] = {"key": key, "kind": "response", "ok": answer["ok"]}
         if call.cached:
-            record |= {"cached": True, "model": call.model}  # there is no intent that says it
+            # There is no intent that says the model. The place: nobody else in this run gets that answer.
+            record |= {"cached": True, "model": call.model, "place": call.place}
         payloads: tuple[Any, ...] = ()
         if answer["ok"]:
             said = dict(answer["response"])
@@ -99,7 +101,7 @@ class StoreJournal:
             record["error"] = answer["error"]
         then = None
         if call.batch is not None:
-            record["batch"] = call.batch
+            record |= {"batch": call.batch, "model": call.model}
             then = partial(self._remember, call.key, record)
         events: tuple[dict[str, Any], ...] = ()
         if call.key.item is None:  # rows say what they used with their outcome

@@ -136,7 +136,9 @@ class Work(RunLog):
         self.on_rest: Callable[[bool], None] = lambda resting: None
         self._resting: set[str] = set()  # tasks that only wait for a batch
         self.cache = (
-            CallCache(answers, owner=self.state.owner, run=self.run, base_url=base_url) if answers else None
+            CallCache(answers, owner=self.state.owner, run=self.run, base_url=base_url, had=history.hits)
+            if answers
+            else None
         )
         self.chat = JournaledChat(
             providers.get,
@@ -284,12 +286,11 @@ class Work(RunLog):
         return self._prompts[task.name]
 
     async def python_task(self, task: Task) -> PythonTask:
-        """The task's code, loaded once and in a thread. Raises StageFailed."""
-        from po_jupyter.engine.python_task import load
+        """The task's code, loaded once, and in a thread where that can take long. Raises StageFailed."""
+        from po_jupyter.engine.python_task import load, only_defines
 
         if task.name not in self._python:
-            loading = self.threads.run(partial(load, task))
-            functions = await loading
+            functions = load(task) if only_defines(task) else await self.threads.run(partial(load, task))
             future = asyncio.get_running_loop().create_future()
             future.set_result(PythonTask(self, task, functions))
             self._python.setdefault(task.name, future)

@@ -62,12 +62,20 @@ def owner_prefix(owner: str) -> str:
 class CallCache:
     """The cache as one run sees it. Lookups and writes go to `answers` in batches, in one thread.
 
-    `base_url` says where a model ref is asked; None: calls of it are never cached.
+    `base_url` says where a model ref is asked; None: calls of it are never cached. `had` are the occurrences, by
+    request hash, that the run used up before this worker had it.
     """
 
     def __init__(
-        self, answers: Answers, *, owner: str, run: str, base_url: Callable[[str], str | None]
+        self,
+        answers: Answers,
+        *,
+        owner: str,
+        run: str,
+        base_url: Callable[[str], str | None],
+        had: Mapping[str, int] | None = None,
     ) -> None:
+        self._had = had or {}
         self._answers = answers
         self._prefix = owner_prefix(owner)
         self._run = run
@@ -89,7 +97,10 @@ class CallCache:
         url = self._urls[model]
         if url is None:
             return None
-        return self._next(hashlib.sha256(f"{url}\n{request.request_hash}".encode()).hexdigest()[:32])
+        digest = hashlib.sha256(f"{url}\n{request.request_hash}".encode()).hexdigest()[:32]
+        if had := self._had.get(request.request_hash):
+            self._taken.setdefault(int(digest[:15], 16), had)
+        return self._next(digest)
 
     def _next(self, digest: str) -> Place:
         number = int(digest[:15], 16)

@@ -110,7 +110,8 @@ class CallDone(NamedTuple):
     """A finished call, for events and sums.
 
     `seconds` includes the waits between tries; `error` is the code of the error it ended with, or None; `cached`:
-    the answer came from the cache of calls. `batch` is the token of the batch that it came with, or None.
+    the answer came from the cache of calls, where it is number `place` of its kind. `batch` is the token of the
+    batch that it came with, or None.
     """
 
     key: CallKey
@@ -121,6 +122,7 @@ class CallDone(NamedTuple):
     error: str | None = None
     cached: bool = False
     batch: str | None = None
+    place: int = 0
 
 
 class MemoryJournal:

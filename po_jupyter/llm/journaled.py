@@ -160,7 +160,8 @@ class CallScope:
                 call.place = place
                 self._places.append(place)
             if found is not None:
-                done = CallDone(call.key, found.usage, call.request.model, 0.0, False, cached=True)
+                model, nth = call.request.model, place.nth
+                done = CallDone(call.key, found.usage, model, 0.0, False, cached=True, place=nth)
                 await self._record(str(call.key), {"ok": True, "response": found.to_json()}, done)
                 if on_text is not None and found.text:
                     on_text(found.text)
@@ -293,8 +294,10 @@ class CallScope:
                 self._chat.on_unknown(key)
             meta = {"model": call.request.model, "stage": key.stage, "intents": intents}
             await self._chat.journal.intent(str(key), meta)
-        except BaseException:
+        except BaseException as error:
             admitted.unused()
+            if isinstance(error, asyncio.CancelledError):  # the record is on its way all the same
+                self._chat.journal.withdrawn(str(key), Usage())
             raise
         return admitted
 

@@ -9,7 +9,7 @@ from po_jupyter.errors import Conflict, InvalidInput
 from po_jupyter.model.event import draft
 from po_jupyter.model.pipeline import RunBudget
 from po_jupyter.model.run import ENDED, RunView
-from po_jupyter.orchestrator import preflight, submission
+from po_jupyter.orchestrator import submission
 from po_jupyter.orchestrator.asking import Asked, ask
 from po_jupyter.orchestrator.daily import DailyUsage
 from po_jupyter.orchestrator.resume import gate_words, plan
@@ -67,7 +67,7 @@ class Directing(Submitting):
         head = await self.find(run_id, owner)
 
         def words(now: Head, state: RunState) -> Asked:
-            preflight.check_code(self._views.pipeline(head["run"]), self.settings, code_allowed=code_allowed)
+            self._check_agents(head["run"], code_allowed)
             if budget:
                 submission.check_tasks(wanted, self._views.pipeline(head["run"]))
             todo = plan(self._views.pipeline(head["run"]), state, from_task=from_task, only_failed=only_failed)

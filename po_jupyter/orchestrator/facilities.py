@@ -66,6 +66,11 @@ class Facilities(Reader):
         if self._supervisor is not None and not skip:
             preflight.check(pipeline, self.settings, self._keys, model)
 
+    def _check_agents(self, run: str, code_allowed: bool) -> None:
+        """Raises Forbidden when who goes on with a run may not use what it asks. Blocks."""
+        model = (self._store.definition(run).get("options") or {}).get("model")
+        preflight.check_code(self._views.pipeline(run), self.settings, code_allowed=code_allowed, model=model)
+
     def _warnings(self, pipeline: Pipeline, options: submission.Options | None = None) -> builtins.list[str]:
         """The same in words; nothing is refused."""
         if self._supervisor is None:

@@ -14,7 +14,7 @@ from po_jupyter.model.pipeline import Pipeline
 from po_jupyter.model.reading import check_pipeline
 from po_jupyter.model.run import RunView
 from po_jupyter.model.violations import did_you_mean
-from po_jupyter.orchestrator import artifacts, fork, preflight, submission
+from po_jupyter.orchestrator import artifacts, fork, submission
 from po_jupyter.orchestrator.asking import Asked, ask
 from po_jupyter.orchestrator.dead_letters import letter
 from po_jupyter.orchestrator.directing import Directing
@@ -51,7 +51,7 @@ class JobControl(Directing):
         head = await self.find(run_id, owner)
 
         def words(now: Head, state: RunState) -> Asked:
-            preflight.check_code(self._views.pipeline(head["run"]), self.settings, code_allowed=code_allowed)
+            self._check_agents(head["run"], code_allowed)
             todo = restart_plan(self._views.pipeline(head["run"]), state, task=task, only=only)
             gates = [draft("gate.opened", name, **gate_words(state, name)) for name in todo.ask]
             resumed = draft(

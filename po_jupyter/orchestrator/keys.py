@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,6 +30,9 @@ from po_jupyter.telemetry.logging import redactor
 
 log = structlog.get_logger("po_jupyter.keys")
 
+_PAUSE = 10  # times as long as it took, until a keyring without an answer is asked again
+_MOST_PAUSE = 60.0  # s
+
 
 class Keys:
     """Reads and changes stored keys. A key that was read is known to the redactor from then on (P10)."""
@@ -39,6 +43,7 @@ class Keys:
         self._lock = threading.RLock()
         self._seen: tuple[int, ...] | None = None
         self._known: dict[str, StoredKey] = {}
+        self._ask_again = 0.0  # when a keyring that did not answer may be asked again
 
     def __repr__(self) -> str:
         return f"Keys({str(self._path)!r})"
@@ -50,9 +55,14 @@ class Keys:
             with suppress(FileNotFoundError):
                 info = os.lstat(self._path)
                 stamp = (info.st_mtime_ns, info.st_ino, info.st_size, info.st_mode)
-            # A keyring that was locked may be open now: what could not be read is asked for again.
-            if stamp != self._seen or any(key.key is None for key in self._known.values()):
+            # A keyring that was locked may be open now: what could not be read is asked for again. Not at once
+            # where that took long: every submission waits here, and every start of a worker.
+            began = time.monotonic()
+            lost = any(key.key is None for key in self._known.values())
+            if stamp != self._seen or (lost and began >= self._ask_again):
                 self._known = keys.read(self._data_dir) if stamp else {}
+                ended = time.monotonic()
+                self._ask_again = ended + min(_MOST_PAUSE, _PAUSE * (ended - began))
                 self._seen = stamp
                 redactor.learn(key.key for key in self._known.values() if key.key is not None)
             return dict(self._known)

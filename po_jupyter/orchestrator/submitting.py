@@ -69,7 +69,7 @@ class Submitting(Waking):
     async def estimate(self, body: dict[str, Any], *, owner: str, code_allowed: bool = True) -> dict[str, Any]:
         """What a `POST runs` body would ask of models (see `engine.estimate`); starts nothing. Raises as
         `submit`."""
-        asked = submission.read(body, code_allowed=code_allowed)
+        asked = await self._do(submission.read, body, code_allowed=code_allowed)
         return await self._do(self._estimate, asked, owner, code_allowed)
 
     def _estimate(self, asked: submission.Submission, owner: str, code_allowed: bool) -> dict[str, Any]:

@@ -247,6 +247,15 @@ def test_validate_says_what_it_could_not_check(po: Any, client: Any, tmp_path: P
     assert "were not checked" in json.loads(out)["warnings"][0]
 
 
+def test_config_shows_no_secret_of_a_url(po: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """P10: servers of tools are often reached with a token in their address."""
+    servers = {"x": {"url": "https://me:hush@tools.test/mcp?token=hush"}}
+    monkeypatch.setenv("PO_MCP_SERVERS", json.dumps(servers))
+    for args in (["config"], ["config", "--json"]):
+        assert "hush" not in po(*args)[1]
+    assert json.loads(po("config", "--json")[1])["mcp_servers"]["value"]["x"]["url"] == "https://tools.test/mcp"
+
+
 def test_config_says_each_value_and_its_source(po: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """R2.1; P10: secrets are stars."""
     monkeypatch.setenv("PO_AUTH_TOKEN", "hunter2hunter2")

@@ -13,12 +13,14 @@ from engine_harness import Bench, Fake, new_run
 from po_jupyter.config import Settings
 from po_jupyter.engine.drive import drive
 from po_jupyter.engine.work import Work
-from po_jupyter.errors import ModelRefused, ModelUnavailable
+from po_jupyter.errors import ModelRefused, ModelUnavailable, StaleFence
 from po_jupyter.llm.chat import ChatRequest, ChatResponse
 from po_jupyter.llm.providers import Providers
 from po_jupyter.model.event import draft
 from po_jupyter.model.usage import Usage
 from po_jupyter.store.answers import AnswerCache
+from po_jupyter.store.base import Commit, Lease
+from po_jupyter.store.memory import MemoryStore
 
 SCHEMA = {"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}}
 ONE = {"name": "a", "prompt": "Say {{ seed.word }}"}
@@ -442,3 +444,40 @@ async def test_skipped_rows_and_a_resume_still_end(cached: Cached) -> None:
     cached.store.request(cached.run, [draft("run.resumed", reset=["m"], clear=["m"], by="me")], state="pending")
     assert await cached.work_off() == "done"
     assert cached.calls == 40
+
+
+class Dying(MemoryStore):
+    """Dies like a killed worker: after `left` more commits none is written."""
+
+    left = 10**9
+
+    def commit(self, lease: Lease, commit: Commit) -> Any:
+        if self.left <= 0:
+            raise StaleFence("this process is dead")
+        self.left -= 1
+        return super().commit(lease, commit)
+
+
+@pytest.mark.parametrize("rows", [False, True])
+async def test_after_a_crash_no_call_gets_what_another_call_of_the_run_had(tmp_path: Path, rows: bool) -> None:
+    """G2: who asks the same three times wants three answers, also of two workers, one after the other."""
+    store = Dying()
+    cached = Cached(tmp_path, store)
+    cached.fake._replies = [counting()] * 100
+    same = {"prompt": "Say hi"}
+    chain = [{"name": name, **same} for name in ("a", "b", "c")]
+    await cached.run_it(*chain)
+    tasks = [{"name": "m", **same, "for_each": "range(3)", "max_concurrency": 1, "retry": {"max_attempts": 1}}]
+    for left in range(1, 12):
+        store.left = left
+        try:
+            await cached.run_it(*(tasks if rows else chain))
+        except StaleFence:
+            store.left = 10**9
+            assert await cached.work_off() == "done"
+        said = [cached.work.output(task["name"]) for task in (tasks if rows else chain)]
+        texts = [row["output"] for row in said[0]] if rows else said
+        assert sorted(texts) == ["answer 0", "answer 1", "answer 2"], left
+        assert cached.calls == 3
+        if rows:  # rows of another definition are not reused, so that each of these asks the cache
+            tasks[0]["config"] = {"n": left}

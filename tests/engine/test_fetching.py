@@ -123,7 +123,8 @@ async def test_a_certificate_that_nobody_signed_is_refused(site: tuple[str, ssl.
 @pytest.mark.parametrize(
     "address",
     ["127.0.0.1", "10.1.2.3", "169.254.169.254", "192.168.0.1", "0.0.0.0", "::1", "fe80::1", "fc00::1",
-     "::ffff:127.0.0.1", "100.64.0.1", "224.0.0.1"],
+     "::ffff:127.0.0.1", "100.64.0.1", "224.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::a00:1",
+     "2002:7f00:1::", "2002:a9fe:a9fe::1", "::127.0.0.1", "fec0::1"],
 )  # fmt: skip
 def test_addresses_inside_are_not_public(address: str) -> None:
     """P6: data opens no door of the network."""
@@ -133,3 +134,16 @@ def test_addresses_inside_are_not_public(address: str) -> None:
 def test_addresses_of_the_internet_are() -> None:
     assert is_public("93.184.215.14")
     assert is_public("2606:2800:21f:cb07:6820:80da:af6b:8b2c")
+    assert is_public("64:ff9b::5db8:d70e")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://h:abc/x?k=secret", "https://h:99999/x", "https://[::1/x?k=secret", f"https://{'a' * 70}.com/", "https://a..b/"],
+)  # fmt: skip
+async def test_what_is_no_url_is_one_clear_error(url: str) -> None:
+    """P11: a row's data may be anything; it is no defect of ours."""
+    with pytest.raises(InvalidInput) as caught:
+        await fetch(url, limit=10)
+    assert "is no URL" in caught.value.message
+    assert "secret" not in caught.value.message

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_harness import RUN, Bench
+from engine_harness import RUN, Bench, until
 
+from po_jupyter.engine import daily
 from po_jupyter.engine.drive import drive
 from po_jupyter.engine.history import read_history
-from po_jupyter.errors import StaleFence
+from po_jupyter.engine.spending import Amount
+from po_jupyter.errors import ModelRateLimited, StaleFence
 from po_jupyter.store.base import Commit, Lease
 from po_jupyter.store.memory import MemoryStore
 
@@ -190,8 +193,6 @@ async def test_an_output_that_is_an_answer_is_stored_once(bench: Bench) -> None:
 
 async def test_load_of_a_long_history_is_quick(tmp_path: Path) -> None:
     """R3.3: a run with 999 finished tasks goes on within 300 ms."""
-    import time
-
     from po_jupyter.store.disk import DiskStore
 
     store = DiskStore(tmp_path / "store")
@@ -212,3 +213,53 @@ async def test_load_of_a_long_history_is_quick(tmp_path: Path) -> None:
     print(f"load of 999 tasks: {took * 1000:.0f} ms")
     assert took < 1.5  # 300 ms on a quiet machine; this one is shared
     store.close()
+
+
+class SlowIntents(MemoryStore):
+    """A disk on which the record of an intent takes its time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slow = True
+
+    def commit(self, lease: Lease, commit: Commit) -> Any:
+        if self.slow and any(call["kind"] == "intent" for call in commit.calls):
+            time.sleep(0.4)
+        return super().commit(lease, commit)
+
+
+async def test_a_call_stopped_while_its_intent_is_written_was_never_sent(tmp_path: Path) -> None:
+    """P3: no unknown outcome is counted, in the log or in a budget, for what nobody was asked."""
+    store = SlowIntents()
+    bench = Bench(tmp_path, store)
+    bench.create(
+        [{"name": "a", "prompt": "x", "timeout": 0.1, "retry": {"max_attempts": 1}}], budget={"tokens": 9000}
+    )
+    assert await bench.go() == "failed"
+    assert bench.fake.prompts == []
+    assert [c["kind"] for r in bench.records() for c in r["calls"]] == ["intent", "withdrawn"]
+    assert read_history(store, RUN).spending.of_tasks() == {"a": Amount()}
+    shown = daily.settled(daily.advanced(None, bench.records()), store.head(RUN))
+    assert daily.report(shown, "")["total"]["unknown"] == 0 == bench.work.state.usage.unknown
+
+
+async def test_an_unknown_outcome_is_told_once_though_its_repetition_was_withdrawn(tmp_path: Path) -> None:
+    """P3: once for each crash; a drain between two tries takes back the new intent, and not what was told."""
+    bench = Bench(tmp_path, None, [ModelRateLimited("slowly", retry_after=30.0)])
+    bench.create([{"name": "a", "prompt": "x"}])
+    bench.fake.hold = True
+    async with bench.worker() as work:
+        driving = asyncio.ensure_future(drive(work))
+        await bench.fake.waiting.wait()
+        work.closed = True  # a process that is gone says nothing
+        driving.cancel()
+        await asyncio.wait([driving])
+    bench.fake.hold = False
+    async with bench.worker() as work:
+        driving = asyncio.ensure_future(drive(work))
+        await until(lambda: bench.events("call.retry"))
+        work.drain()
+        await driving
+    assert await bench.go() == "done"
+    assert len(bench.events("call.unknown")) == 1
+    assert (bench.work.state.usage.unknown, bench.work.state.usage.calls) == (1, 2)

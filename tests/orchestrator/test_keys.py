@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import stat
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +225,34 @@ def test_the_systems_keyring_has_it_when_there_is_one(tmp_path: Path, monkeypatc
         keys.remove("openai")
         assert not backend.kept
     finally:
+        keyring.set_keyring(before)
+
+
+def test_a_keyring_that_never_answers_holds_nobody_up_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P9: it opened a window that nobody sees. Submissions and starts of workers all look at the keys."""
+    monkeypatch.undo()
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    monkeypatch.setattr(llm_keys, "_PATIENCE", 0.2)
+    before, backend, asked = keyring.get_keyring(), InMemory(), []
+    closed = threading.Event()
+    keyring.set_keyring(backend)
+    try:
+        Keys(tmp_path).put("openai", KEY)
+        monkeypatch.setattr(
+            InMemory, "get_password", lambda self, service, name: asked.append(name) or closed.wait(10)
+        )
+        keys = Keys(tmp_path)
+        for _ in range(5):
+            assert "cannot be read (TimeoutError)" in keys.environment()[1]["openai"]
+        assert len(asked) == 1
+        keys._ask_again = 0.0
+        keys.environment()
+        assert len(asked) == 2, "it may be open now"
+    finally:
+        closed.set()
         keyring.set_keyring(before)
 
 

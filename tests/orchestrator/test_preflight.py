@@ -192,6 +192,19 @@ async def test_an_agent_needs_the_scope_at_every_door(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("agent")
+async def test_an_agent_that_only_the_run_names_needs_the_scope_too(tmp_path: Path) -> None:
+    """DESIGN, Doors: `--model` of the run stands for what its pipeline names, whoever goes on with it."""
+    asked = body(prompt("ask", "fake:echo"), options={"model": "claude-cli:sonnet"})
+    async with orchestrator(tmp_path / "data", cli_agents=True) as service:
+        view, _ = await service.submit(asked, owner="local")
+        assert (await until(service, view.id)).state == "done"
+        with pytest.raises(Forbidden, match="code:run"):
+            await service.restart(view.id, "local", code_allowed=False)
+        with pytest.raises(Forbidden, match="code:run"):
+            await service.resume(view.id, "local", from_task="ask", code_allowed=False)
+
+
+@pytest.mark.usefixtures("agent")
 async def test_an_agent_that_code_names_is_refused_when_the_submitter_had_no_scope(tmp_path: Path) -> None:
     """DESIGN, Doors: kept with the run, since what code asks is known only when it asks."""
     (tmp_path / "mine.py").write_text(BY_CODE)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
 from harness import appears, body, gone, lives, orchestrator, processes_of, settings, task, until, until_task
 
 from po_jupyter.errors import Conflict, Forbidden, InvalidInput, InvalidPipeline, InvalidSeed, NotFound
+from po_jupyter.orchestrator import submission
 from po_jupyter.orchestrator.service import Orchestrator
 from po_jupyter.testing.model_server import ModelServer, Reply
 
@@ -44,6 +46,23 @@ async def test_a_stopped_orchestrator_leaves_no_process_and_the_next_one_goes_on
         events = await service.events(view.id, None)
         assert sum(e["type"] == "task.done" and e["task"] == "one" for e in events) == 1
         assert not any(e["type"] == "worker.crashed" for e in events), "a stop is nobody's crash"
+
+
+async def test_what_is_asked_of_the_disk_is_asked_in_a_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P9: whether `cwd` is there may take as long as a network file system likes."""
+    asked: list[int] = []
+
+    def look(path: str) -> bool:
+        asked.append(threading.get_ident())
+        return True
+
+    async with orchestrator(tmp_path) as service:
+        monkeypatch.setattr(submission.os.path, "isdir", look)
+        await service.estimate({**body(task("one")), "cwd": str(tmp_path)}, owner="local")
+    assert asked
+    assert threading.get_ident() not in asked
 
 
 async def test_cancel_keeps_what_is_finished(tmp_path: Path) -> None:
