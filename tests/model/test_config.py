@@ -73,7 +73,7 @@ def test_a_bad_value_names_its_variable(variable: str, value: str, says: str) ->
         ('{"openai:x": {"input": 1}}', "prices.openai:x needs `output`"),
         (
             '{"openai:x": {"input": 1, "outptu": 2, "output": 3}}',
-            "`outptu` is not a field of prices.openai:x; did you mean",
+            "`outptu` is not a field of prices.openai:x; did",
         ),
         ('{"x": {"input": 1, "output": 2}}', "is written provider:model (given: 'x')"),
     ],
