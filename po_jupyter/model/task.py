@@ -307,10 +307,6 @@ class Task(Value):
             )
         if self.mode == "batch" and self.for_each is None:
             raise ValueError(f"task {self.name!r}: `mode: batch` is for maps; it needs `for_each`")
-        if self.mode == "batch" and self.tools:
-            raise ValueError(
-                f"task {self.name!r}: a batch answers within a day; it cannot use `tools` meanwhile"
-            )
         return self
 
     @property
