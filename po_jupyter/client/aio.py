@@ -6,37 +6,24 @@ the orchestrator raised them; when nothing answers it is `Unavailable`, which sa
 
 from __future__ import annotations
 
-import asyncio
 import re
 import secrets
-import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
-from typing import IO, Any, NamedTuple
-from urllib.parse import quote
+from typing import IO, Any
 
 from po_jupyter.client.answers import read_answer
-from po_jupyter.client.sse import Message
-from po_jupyter.client.wire import Endpoint, Wire, quiet_params
+from po_jupyter.client.following import Following, Text, run_of
+from po_jupyter.client.wire import Endpoint, Wire, part, quiet_params
 from po_jupyter.errors import InvalidInput, NotFound
-from po_jupyter.model.run import ENDED, RunView
+from po_jupyter.model.run import RunView
 
 _PROVIDER = re.compile(r"[a-z0-9_-]{1,30}")
 __all__ = ["AsyncClient", "Endpoint", "Text"]
 
 
-class Text(NamedTuple):
-    """A piece of an answer while it is being written. `round` counts re-asks; nothing of this is stored."""
-
-    run: str
-    task: str
-    item: int | None
-    text: str
-    round: int
-
-
-class AsyncClient:
+class AsyncClient(Following):
     """One orchestrator.
 
     `timeout` is of one request, in seconds, and how long a lost stream is looked for. `relocate` as in `Wire`.
@@ -103,17 +90,17 @@ class AsyncClient:
 
     async def pipeline(self, name: str) -> dict[str, Any]:
         """A registered definition. NotFound."""
-        data = await self._wire.json("GET", f"pipelines/{_part(name)}")
+        data = await self._wire.json("GET", f"pipelines/{part(name)}")
         return dict(data["pipeline"])
 
     async def put_pipeline(self, name: str, definition: Mapping[str, Any]) -> dict[str, Any]:
         """Register a definition; the same content again changes nothing. InvalidPipeline."""
-        data = await self._wire.json("PUT", f"pipelines/{_part(name)}", body=dict(definition))
+        data = await self._wire.json("PUT", f"pipelines/{part(name)}", body=dict(definition))
         return dict(data["pipeline"])
 
     async def delete_pipeline(self, name: str) -> None:
         """Forget a registered pipeline; its runs keep their copy. NotFound."""
-        await self._wire.json("DELETE", f"pipelines/{_part(name)}")
+        await self._wire.json("DELETE", f"pipelines/{part(name)}")
 
     async def validate(self, pipeline: Any, seed: Any = None) -> dict[str, Any]:
         """Check without starting anything: `{ok, pipeline, warnings}`. InvalidPipeline, InvalidSeed."""
@@ -128,9 +115,9 @@ class AsyncClient:
     async def put_rows(self, file: IO[bytes], sha256: str) -> dict[str, Any]:
         """Keep a file of rows (JSON lines) under its SHA-256: `{sha256, bytes, rows}`. It travels once."""
         with suppress(NotFound):
-            data = await self._wire.json("GET", f"blobs/{_part(sha256)}")
+            data = await self._wire.json("GET", f"blobs/{part(sha256)}")
             return dict(data["blob"])
-        data = await self._wire.json("PUT", f"blobs/{_part(sha256)}", file=file, safe=True)
+        data = await self._wire.json("PUT", f"blobs/{part(sha256)}", file=file, safe=True)
         return dict(data["blob"])
 
     # -- runs -----------------------------------------------------------------------------------
@@ -141,11 +128,7 @@ class AsyncClient:
         without starting the run twice.
         """
         body = {"idempotency_key": f"auto-{secrets.token_hex(12)}", **body}
-        return _run(await self._wire.json("POST", "runs", body=body, safe=True))
-
-    async def run(self, run_id: str, *, quiet: bool = False) -> RunView:
-        """One run, by its id or a unique part of it. `quiet` requests do not count as the user's activity."""
-        return _run(await self._wire.json("GET", f"runs/{_part(run_id)}", params=quiet_params(quiet)))
+        return run_of(await self._wire.json("POST", "runs", body=body, safe=True))
 
     async def runs(
         self,
@@ -162,11 +145,11 @@ class AsyncClient:
 
     async def delete(self, run_id: str) -> None:
         """Remove an ended run. Conflict while it has not ended."""
-        await self._wire.json("DELETE", f"runs/{_part(run_id)}")
+        await self._wire.json("DELETE", f"runs/{part(run_id)}")
 
     async def cancel(self, run_id: str) -> RunView:
         """Ask the run to stop; what is finished is kept."""
-        return _run(await self._wire.json("POST", f"runs/{_part(run_id)}/cancel", body={}, safe=True))
+        return run_of(await self._wire.json("POST", f"runs/{part(run_id)}/cancel", body={}, safe=True))
 
     async def resume(
         self,
@@ -178,19 +161,19 @@ class AsyncClient:
     ) -> RunView:
         """Go on with an ended run. Conflict when there is nothing to go on with."""
         body = _params(from_task=from_task, only_failed=only_failed or None, budget=budget and dict(budget))
-        return _run(await self._wire.json("POST", f"runs/{_part(run_id)}/resume", body=body))
+        return run_of(await self._wire.json("POST", f"runs/{part(run_id)}/resume", body=body))
 
     async def restart(
         self, run_id: str, task: str | None = None, *, only: bool = False, clear_usage: bool = False
     ) -> RunView:
         """Do an ended run again. Conflict while it has not ended."""
         body = _params(task=task, only=only or None, clear_usage=clear_usage or None)
-        return _run(await self._wire.json("POST", f"runs/{_part(run_id)}/restart", body=body))
+        return run_of(await self._wire.json("POST", f"runs/{part(run_id)}/restart", body=body))
 
     async def fork(self, run_id: str, from_task: str, *, seed: Any = None, pipeline: Any = None) -> RunView:
         """A new run with the checkpoints of the tasks before `from_task`; `seed` is an envelope."""
         body = _params(from_task=from_task, seed=seed, pipeline=pipeline)
-        return _run(await self._wire.json("POST", f"runs/{_part(run_id)}/fork", body=body))
+        return run_of(await self._wire.json("POST", f"runs/{part(run_id)}/fork", body=body))
 
     async def dead_letters(
         self, *, cursor: str | None = None, limit: int = 50
@@ -202,29 +185,29 @@ class AsyncClient:
     async def requeue(self, run_id: str, from_task: str | None = None) -> RunView:
         """Try a dead run again. Conflict when it is not dead."""
         body = _params(from_task=from_task)
-        return _run(await self._wire.json("POST", f"dead-letters/{_part(run_id)}/requeue", body=body))
+        return run_of(await self._wire.json("POST", f"dead-letters/{part(run_id)}/requeue", body=body))
 
     async def discard(self, run_id: str) -> None:
         """Remove a dead run. Conflict when it is not dead."""
-        await self._wire.json("DELETE", f"dead-letters/{_part(run_id)}")
+        await self._wire.json("DELETE", f"dead-letters/{part(run_id)}")
 
     async def gate(self, run_id: str, decision: str, note: str = "") -> RunView:
         """Decide the open gate: `approve` or `reject`. Conflict when it was decided before."""
         body = {"decision": decision, **({"note": note} if note else {})}
-        return _run(await self._wire.json("POST", f"runs/{_part(run_id)}/gate", body=body))
+        return run_of(await self._wire.json("POST", f"runs/{part(run_id)}/gate", body=body))
 
     async def outputs(self, run_id: str, task: str | None = None) -> dict[str, Any]:
         """Outputs of the finished tasks, or of one."""
-        data = await self._wire.json("GET", f"runs/{_part(run_id)}/outputs", params=_params(task=task))
+        data = await self._wire.json("GET", f"runs/{part(run_id)}/outputs", params=_params(task=task))
         return dict(data["outputs"])
 
     async def artifacts(self, run_id: str) -> list[dict[str, Any]]:
         """The run's artifacts: `{name, task, bytes, sha256, path}` each; `path` on the orchestrator's machine."""
-        return list((await self._wire.json("GET", f"runs/{_part(run_id)}/artifacts"))["artifacts"])
+        return list((await self._wire.json("GET", f"runs/{part(run_id)}/artifacts"))["artifacts"])
 
     async def artifact(self, run_id: str, name: str) -> bytes:
         """The content of an artifact. NotFound."""
-        answer = await self._wire.send("GET", f"runs/{_part(run_id)}/artifacts/{_part(name)}")
+        answer = await self._wire.send("GET", f"runs/{part(run_id)}/artifacts/{part(name)}")
         if answer.is_success:
             return answer.content
         read_answer(self._wire.endpoint.url, answer)
@@ -235,7 +218,7 @@ class AsyncClient:
     ) -> tuple[list[dict[str, Any]], str | None]:
         """Rows of a map: `{index, ok, output, error, usage}` each; `state` is `done` or `failed`."""
         params = _params(task=task, state=state, cursor=cursor, limit=limit)
-        data = await self._wire.json("GET", f"runs/{_part(run_id)}/items", params=params)
+        data = await self._wire.json("GET", f"runs/{part(run_id)}/items", params=params)
         return list(data["items"]), data.get("next")
 
     async def calls(
@@ -249,7 +232,7 @@ class AsyncClient:
     ) -> tuple[list[dict[str, Any]], str | None]:
         """Calls to models, from the journal; `state` `unknown` are those whose outcome was lost."""
         params = _params(task=task, state=state, cursor=cursor, limit=limit)
-        data = await self._wire.json("GET", f"runs/{_part(run_id)}/calls", params=params)
+        data = await self._wire.json("GET", f"runs/{part(run_id)}/calls", params=params)
         return list(data["calls"]), data.get("next")
 
     async def logs(
@@ -257,12 +240,12 @@ class AsyncClient:
     ) -> list[dict[str, Any]]:
         """What stages printed: `{task, stage, name, bytes, text, cut}` of each log, `text` its last 64 KB."""
         params = _params(task=task, stage=stage)
-        return list((await self._wire.json("GET", f"runs/{_part(run_id)}/logs", params=params))["logs"])
+        return list((await self._wire.json("GET", f"runs/{part(run_id)}/logs", params=params))["logs"])
 
     async def history(self, run_id: str, since: int = 0, limit: int = 1000) -> list[dict[str, Any]]:
         """Stored events with an offset above `since`, at most `limit`."""
         params = {**_params(since=since, limit=limit), **quiet_params(True)}
-        data = await self._wire.json("GET", f"runs/{_part(run_id)}/events", params=params)
+        data = await self._wire.json("GET", f"runs/{part(run_id)}/events", params=params)
         return list(data["events"])
 
     # -- room and history -----------------------------------------------------------------------
@@ -313,122 +296,6 @@ class AsyncClient:
         params = {"online": "true"} if online else None
         return list((await self._wire.json("GET", "doctor", params=params))["findings"])
 
-    # -- streams --------------------------------------------------------------------------------
-    async def events(self, run_id: str, since: int = 0) -> AsyncGenerator[Message, None]:
-        """Every event of a run with an offset above `since`, in order and without gaps, then `end`.
-
-        A lost connection is made again from the last offset seen. Texts come in between.
-        """
-        offset = since
-
-        def params() -> dict[str, Any]:
-            return {"since": offset}
-
-        async with aclosing(self._wire.stream(f"runs/{_part(run_id)}/events", params)) as messages:
-            async for message in messages:
-                if message.id is not None:
-                    if message.id <= offset:
-                        continue
-                    offset = message.id
-                yield message
-                if message.event in ("end", "gone"):
-                    return
-
-    async def follow_all(self) -> AsyncGenerator[Message, None]:
-        """All my runs: `snapshot`, then `run`, `gone`, `text`; a `snapshot` again after a reconnect."""
-        async with aclosing(self._wire.stream("events", dict)) as messages:
-            async for message in messages:
-                yield message
-
-    async def follow(self, run_id: str, *, every: float = 0.15) -> AsyncGenerator[RunView | Text, None]:
-        """The run now and after each change, at most once in `every` seconds, with texts in between.
-
-        The last value is the ended run. Raises NotFound when the run is deleted meanwhile.
-        """
-        view = await self.run(run_id, quiet=True)
-        yield view
-        if view.state in ENDED:
-            return
-        arrived: asyncio.Queue[Message | Exception] = asyncio.Queue(1000)
-
-        async def read(start: int) -> None:
-            try:
-                async with aclosing(self.events(view.id, start)) as messages:
-                    async for message in messages:
-                        await arrived.put(message)
-            except Exception as error:  # handed to the reader below, who raises it
-                await arrived.put(error)
-
-        reader = asyncio.get_running_loop().create_task(read(view.last_event))
-        try:
-            stale, over, shown = False, False, time.monotonic()
-            while True:
-                wait = shown + every - time.monotonic() if stale else None
-                if wait is not None and wait <= 0:
-                    view = await self.run(view.id, quiet=True)
-                    stale, shown = False, time.monotonic()
-                    yield view
-                    if view.state in ENDED:
-                        return
-                    if over:  # resumed between the end of the stream and our question
-                        over = False
-                        reader = asyncio.get_running_loop().create_task(read(view.last_event))
-                    continue
-                try:
-                    # Not `wait_for`: on 3.11 it can swallow a cancellation that comes with a message.
-                    async with asyncio.timeout(wait):
-                        message = await arrived.get()
-                except TimeoutError:
-                    continue
-                if isinstance(message, Exception):
-                    raise message
-                if message.event == "gone":
-                    raise NotFound(f"run {view.id} was deleted while it was followed")
-                if message.event == "text":
-                    yield _text(view.id, message.data)
-                    continue
-                stale = True
-                if message.event == "end":
-                    over, shown = True, 0.0  # the last word is not held back
-        finally:
-            reader.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await reader
-
-    async def wait_end(self, run_id: str) -> RunView:
-        """The run after it ended. A waiting gate keeps it waiting."""
-        while True:
-            view = await self.run(run_id, quiet=True)
-            if view.state in ENDED:
-                return view
-            async with aclosing(self.events(view.id, view.last_event)) as messages:
-                async for message in messages:
-                    if message.event == "gone":
-                        raise NotFound(f"run {view.id} was deleted while it was waited for")
-
-
-def _part(text: str) -> str:
-    if not text or text in (".", ".."):
-        raise InvalidInput(
-            f"{text!r} is not a name", hint="Run ids and pipeline names are never empty or dots."
-        )
-    return quote(text, safe="")
-
 
 def _params(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
-
-
-def _run(data: Mapping[str, Any]) -> RunView:
-    return RunView.model_validate(data["run"])
-
-
-def _text(run: str, data: Mapping[str, Any]) -> Text:
-    item = data.get("item")
-    return Text(
-        run=str(data.get("run", run)),
-        task=str(data.get("task", "")),
-        item=item if isinstance(item, int) else None,
-        text=str(data.get("text", "")),
-        round=int(data.get("round") or 0),
-    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import secrets
 import sys
 import weakref
@@ -14,10 +13,11 @@ from typing import Any, Literal, TextIO, TypeVar
 
 from po_jupyter.client import loop
 from po_jupyter.client.aio import AsyncClient, Endpoint
+from po_jupyter.client.definitions import has_code, name_of, pipeline_body
 from po_jupyter.client.rowfiles import uploaded
 from po_jupyter.client.run import Outputs, Run, budget_body
 from po_jupyter.client.seeds import seed_of
-from po_jupyter.errors import InvalidInput, InvalidPipeline
+from po_jupyter.errors import InvalidInput
 from po_jupyter.model.answer import Answer
 from po_jupyter.model.pipeline import Budget, Pipeline
 from po_jupyter.model.run import ENDED, RunView
@@ -26,7 +26,6 @@ from po_jupyter.model.seed import Seed
 __all__ = ["Client", "Outputs", "Run"]
 
 T = TypeVar("T")
-_NAME = re.compile(r"[a-z0-9-]+")
 
 
 class Client:
@@ -112,16 +111,16 @@ class Client:
 
         Raises InvalidPipeline or InvalidSeed with every violation.
         """
-        given = _pipeline_body(pipeline)
-        envelope = None if seed is None else seed_of(seed, _name_of(given)).model_dump(mode="json")
+        given = pipeline_body(pipeline)
+        envelope = None if seed is None else seed_of(seed, name_of(given)).model_dump(mode="json")
         return self._call(self.aio.validate(given, envelope))
 
     def register(self, pipeline: Pipeline | Mapping[str, Any] | str) -> dict[str, Any]:
         """Keep the definition under its name, so that runs can be started by name."""
-        given = _pipeline_body(pipeline)
+        given = pipeline_body(pipeline)
         if isinstance(given, str):
             raise InvalidInput(f"{given!r} is a name, not a definition")
-        return self._call(self.aio.put_pipeline(_name_of(given), given))
+        return self._call(self.aio.put_pipeline(name_of(given), given))
 
     def pipelines(self) -> list[dict[str, Any]]:
         """The registered pipelines."""
@@ -157,10 +156,10 @@ class Client:
         is on this machine.
         The same `idempotency_key` with the same content gives the same run; with another one it is a Conflict.
         """
-        given = _pipeline_body(pipeline)
-        envelope = seed_of(seed, _name_of(given))
+        given = pipeline_body(pipeline)
+        envelope = seed_of(seed, name_of(given))
         body: dict[str, Any] = {"pipeline": given}
-        if interpreter is None and self.aio.endpoint.is_local and _has_code(given):
+        if interpreter is None and self.aio.endpoint.is_local and has_code(given):
             interpreter = sys.executable
             cwd = cwd or os.getcwd()
         given_options = {
@@ -197,11 +196,11 @@ class Client:
         dollars, null where unknown; `unknown` says what the numbers leave out. Raises InvalidPipeline,
         InvalidSeed.
         """
-        given = _pipeline_body(pipeline)
+        given = pipeline_body(pipeline)
         body: dict[str, Any] = {"pipeline": given}
         if options := {k: v for k, v in {"limit": limit, "model": model}.items() if v is not None}:
             body["options"] = options
-        return self._call(self._estimate(body, seed_of(seed, _name_of(given))))
+        return self._call(self._estimate(body, seed_of(seed, name_of(given))))
 
     async def _estimate(self, body: dict[str, Any], seed: Seed) -> dict[str, Any]:
         sent = await uploaded(self.aio, seed)
@@ -376,33 +375,3 @@ class Client:
 def _drop(owner: asyncio.AbstractEventLoop, aio: AsyncClient) -> None:
     if owner is loop.get_loop():
         asyncio.run_coroutine_threadsafe(aio.aclose(), owner)
-
-
-def _pipeline_body(pipeline: Pipeline | Mapping[str, Any] | str) -> dict[str, Any] | str:
-    if isinstance(pipeline, Pipeline):
-        return pipeline.to_json()
-    if isinstance(pipeline, Mapping):
-        return dict(pipeline)
-    if isinstance(pipeline, str):
-        if _NAME.fullmatch(pipeline.strip()):
-            return pipeline.strip()
-        from po_jupyter.model.reading import read_pipeline  # YAML is slow to import, and few need it here
-
-        return read_pipeline(pipeline).to_json()
-    raise InvalidPipeline(
-        f"a pipeline is a Pipeline, a dict, YAML text or a registered name, not {type(pipeline).__name__}"
-    )
-
-
-def _name_of(pipeline: Mapping[str, Any] | str) -> str:
-    name = pipeline if isinstance(pipeline, str) else pipeline.get("name")
-    return name[:100] if isinstance(name, str) and name else "seed"
-
-
-def _has_code(pipeline: Mapping[str, Any] | str) -> bool:
-    if isinstance(pipeline, str):
-        return False
-    tasks = pipeline.get("tasks")
-    return isinstance(tasks, list | tuple) and any(
-        not isinstance(task, Mapping) or task.get("prompt") is None for task in tasks
-    )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from po_jupyter.client import loop
 from po_jupyter.client.aio import Text
+from po_jupyter.client.definitions import pipeline_body
 from po_jupyter.client.seeds import seed_of
 from po_jupyter.client.sse import Message
 from po_jupyter.errors import InvalidInput, PoError, from_json
@@ -167,12 +168,10 @@ class Run:
     ) -> Run:
         """A new run that takes over the checkpoints of the tasks before `from_task` and goes on from there,
         with another seed (data, rows or a `Seed`) or pipeline if given. This run stays as it is."""
-        from po_jupyter.client.client import _pipeline_body  # it imports this module
-
         envelope = (
             None if seed is None else seed_of(seed, self._view.name).model_dump(mode="json", exclude_none=True)
         )
-        given = None if pipeline is None else _pipeline_body(pipeline)
+        given = None if pipeline is None else pipeline_body(pipeline)
         coro = self._client.aio.fork(self.id, from_task, seed=envelope, pipeline=given)
         return Run(self._client, self._client._call(coro))
 

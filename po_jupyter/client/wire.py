@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import IO, Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx
 
@@ -225,3 +225,12 @@ def _seconds(text: str | None) -> float:
         return float(text or 0)
     except ValueError:
         return 0.0
+
+
+def part(text: str) -> str:
+    """A part of a path. InvalidInput."""
+    if not text or text in (".", ".."):
+        raise InvalidInput(
+            f"{text!r} is not a name", hint="Run ids and pipeline names are never empty or dots."
+        )
+    return quote(text, safe="")

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from threading import Lock
@@ -42,12 +43,19 @@ class Written:
     """What one attempt of a task or a row writes. Safe to use from the threads of sync stages."""
 
     def __init__(self, run_dir: Path, path: str, visible: Callable[[], Mapping[str, Artifact]] = dict) -> None:
-        self._tree = Tree(run_dir / ARTIFACTS)
-        self._given = Tree(run_dir / GIVEN)
+        self._run_dir = run_dir
         self._path = path
         self._visible = visible
         self._lock = Lock()
         self.entries: dict[str, Artifact] = {}
+
+    @cached_property
+    def _tree(self) -> Tree:
+        return Tree(self._run_dir / ARTIFACTS)
+
+    @cached_property
+    def _given(self) -> Tree:
+        return Tree(self._run_dir / GIVEN)
 
     def write(self, name: str, data: bytes) -> None:
         """Write or replace an artifact. Raises StoreUnusable."""

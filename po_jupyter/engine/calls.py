@@ -14,7 +14,7 @@ from po_jupyter.engine.spending import Amount, amount_of
 from po_jupyter.engine.tools import Toolbox
 from po_jupyter.errors import InvalidInput, ModelError, ModelRateLimited
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText
-from po_jupyter.llm.journal import OnAgain
+from po_jupyter.llm.journaled import OnAgain
 from po_jupyter.llm.providers import no_images
 from po_jupyter.model.event import draft
 from po_jupyter.model.pipeline import LLM, CallRetry, Task
@@ -23,7 +23,7 @@ from po_jupyter.model.usage import Usage
 if TYPE_CHECKING:
     from po_jupyter.engine.lifecycle import Frame
     from po_jupyter.engine.work import Work
-    from po_jupyter.llm.journal import Asking, OnAgain
+    from po_jupyter.llm.journaled import Asking, OnAgain
 
 _DEFAULT_RETRY = CallRetry()
 

@@ -23,7 +23,8 @@ from po_jupyter.engine.directives import (
     read_task,
 )
 from po_jupyter.engine.effective import effective
-from po_jupyter.engine.state import RunState, fold, place
+from po_jupyter.engine.fold import fold, place
+from po_jupyter.engine.state import RunState
 from po_jupyter.errors import ControlInvalid, InvalidInput, Violation
 from po_jupyter.model.event import draft
 from po_jupyter.model.pipeline import Pipeline, Task
@@ -276,7 +277,7 @@ class Control:
 
 def file_of(run_dir: Path, task: str) -> Path:
     """Where a task leaves its `control.json`: in its own directory, `ctx.io.task_dir`."""
-    return run_dir / "tmp" / task / FILE
+    return run_dir / f"tmp/{task}/{FILE}"
 
 
 def drop_file(path: Path) -> None:

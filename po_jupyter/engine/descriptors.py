@@ -38,6 +38,14 @@ class Descriptors:
             self._own = (os.dup(1), os.dup(2))
             self._spool = Spool(run_dir)
 
+    def disown(self) -> None:
+        """Give them back: not any more."""
+        self.release()
+        if self._own is not None:
+            for fd in self._own:
+                os.close(fd)
+        self._own = self._spool = None
+
     @property
     def owned(self) -> bool:
         """Whether `own` was called."""

@@ -9,11 +9,11 @@ from po_jupyter.engine import control, snapshots, telling
 from po_jupyter.engine.decide import End, Start, decide
 from po_jupyter.engine.directives import Directives
 from po_jupyter.engine.fanout import run_map
+from po_jupyter.engine.fold import fold
 from po_jupyter.engine.interrupts import Drained, Interrupt
 from po_jupyter.engine.lifecycle import Frame, run_stages
 from po_jupyter.engine.python_task import Inputs
 from po_jupyter.engine.retries import delay_before, may_retry
-from po_jupyter.engine.state import fold
 from po_jupyter.engine.tracebacks import internal
 from po_jupyter.errors import ControlInvalid, PoError, StoreError
 from po_jupyter.model.event import draft

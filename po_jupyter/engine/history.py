@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from po_jupyter.engine.fold import fold
 from po_jupyter.engine.rows import MapOutput, RowTable
 from po_jupyter.engine.spending import Spending
-from po_jupyter.engine.state import RunState, fold
+from po_jupyter.engine.state import RunState
 from po_jupyter.engine.tally import Tally
 from po_jupyter.store.base import Record, Store
 

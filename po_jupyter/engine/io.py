@@ -6,6 +6,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -59,14 +60,21 @@ class TaskIo:
         looked: Callable[[str], None] | None = None,
     ) -> None:
         self._artifacts = written if written is not None else Written(run_dir, task)
-        self._logs = Tree(run_dir / "logs" / task)
-        self._tmp = Tree(run_dir / "tmp" / task)
-        self._database = run_dir / DATABASE
+        self._run_dir = run_dir
         self._task, self._epoch = task, epoch
         self._looked = looked or (
             lambda what: None
         )  # told what of the run is looked at, see `engine.reuse.Looks`
         self._db: sqlite3.Connection | None = None
+
+    # One of these objects is made for each stage, and hardly any stage writes files.
+    @cached_property
+    def _logs(self) -> Tree:
+        return Tree(self._run_dir / "logs" / self._task)
+
+    @cached_property
+    def _tmp(self) -> Tree:
+        return Tree(self._run_dir / "tmp" / self._task)
 
     @property
     def task_dir(self) -> Path:
@@ -112,9 +120,9 @@ class TaskIo:
         """
         self._looked("run")
         if self._db is None:
-            self._database.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
             # Sync stages run in a thread of their own; the connection is closed from the loop's.
-            self._db = sqlite3.connect(self._database, timeout=30.0, check_same_thread=False)
+            self._db = sqlite3.connect(self._run_dir / DATABASE, timeout=30.0, check_same_thread=False)
             self._db.execute("pragma journal_mode = wal")
             self._db.execute("pragma synchronous = full")
         return self._db

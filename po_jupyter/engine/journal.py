@@ -101,7 +101,7 @@ class StoreJournal:
             record["error"] = answer["error"]
         then = None
         if call.batch is not None:
-            record["batch"] = call.batch
+            record |= {"batch": call.batch, "model": call.model}
             then = partial(self._remember, call.key, record)
         events: tuple[dict[str, Any], ...] = ()
         if call.key.item is None:  # rows say what they used with their outcome

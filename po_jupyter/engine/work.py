@@ -23,26 +23,23 @@ from po_jupyter.engine.mcp_tools import McpTools
 from po_jupyter.engine.prompt_task import PromptTask
 from po_jupyter.engine.python_task import PythonTask
 from po_jupyter.engine.rows import RowTable
-from po_jupyter.engine.state import RunState, fold
+from po_jupyter.engine.runlog import RunLog
 from po_jupyter.engine.templates import Rows, base_names
 from po_jupyter.engine.threads import Threads
-from po_jupyter.errors import StoreError
 from po_jupyter.llm.admission import UNLIMITED, Admission
 from po_jupyter.llm.cache import Answers, CallCache
 from po_jupyter.llm.chat import Provider
-from po_jupyter.llm.journal import JournaledChat
+from po_jupyter.llm.journaled import JournaledChat
 from po_jupyter.model.event import draft
 from po_jupyter.model.pipeline import Pipeline, Task
 from po_jupyter.model.reading import check_pipeline
 from po_jupyter.model.seed import Seed, read_seed
-from po_jupyter.store.base import Commit, Head, Lease, Record, Ref, Store
+from po_jupyter.store.base import Head, Lease, Ref, Store
 from po_jupyter.store.blobs import Blobs, FileRows
-from po_jupyter.store.group import CommitResult, GroupCommitter
 
 T = TypeVar("T")
 C = TypeVar("C", bound=Calls)
 Say = Callable[[dict[str, Any]], None]
-_LINGER = 0.05  # s that an event waits for a commit to go along with; a person does not see it
 _KEPT_OUTPUTS = 64
 
 
@@ -81,7 +78,7 @@ class Outputs(Mapping[str, Any]):
         return len(self._names)
 
 
-class Work:
+class Work(RunLog):
     """One run under a lease. Made by `load`; `engine.drive.drive` works it off; `aclose` ends it.
 
     say       gets ephemeral notes `{task, text, round, attempt}`: pieces of an answer as they come
@@ -109,9 +106,7 @@ class Work:
         answers: Answers | None = None,
         base_url: Callable[[str], str | None] = lambda ref: "",
     ) -> None:
-        self.store = store
-        self.lease = lease
-        self.run = lease.run
+        super().__init__(store, lease, history, committed)
         self.settings = settings
         self.definition = definition
         self.options: Mapping[str, Any] = definition.get("options") or {}
@@ -123,16 +118,12 @@ class Work:
         self.watched: Callable[[], bool] = watched or (lambda: False)
         self.run_dir = run_dir or settings.data_dir / "runs" / self.run
         self.worker = {"pid": os.getpid(), "fence": lease.fence, **(worker or {})}
-        self.state: RunState = history.state
         self.files = RunFiles(self.run_dir, lease.fence, history, lambda: self.state)
         self.history = history
         self.threads = Threads()
         self.mcp = McpTools(settings.mcp_servers)
-        self.wake = asyncio.Event()  # something that `decide` may want to know
         self.draining = False
         self.drained = asyncio.Event()  # set with `draining`: who sleeps stops sleeping
-        self.closed = False
-        self.broken: BaseException | None = None
         self.snapshots: dict[str, int] = {}  # kept of rows, by task
         self.running: set[str] = set()  # tasks that are executed here and now
         self.held: frozenset[str] = frozenset()  # tasks that a commit on its way skips: not to be started
@@ -157,16 +148,6 @@ class Work:
             cache=self.cache,
             sleep=self.sleep,
         )
-        self._committer = GroupCommitter(
-            store,
-            lease,
-            n=history.n,
-            on_foreign=self._foreign,
-            on_head=committed,
-        )
-        self._pending: list[dict[str, Any]] = []
-        self._pending_state: str | None = None
-        self._linger: asyncio.TimerHandle | None = None
         self._outputs: OrderedDict[str, Any] = OrderedDict()
         self._models: dict[str, ModelSettings] = {}
         self._prompts: dict[str, PromptTask] = {}
@@ -194,90 +175,6 @@ class Work:
         """The pipeline as it is now: with what tasks added."""
         return effective(self.definition_pipeline, self.state)
 
-    # -- the log ------------------------------------------------------------------------------------
-    def emit(self, *events: dict[str, Any], state: str | None = None) -> None:
-        """Events that need not be durable at once: they go along with the next commit, or 50 ms later."""
-        self._pending.extend(events)
-        self._pending_state = state or self._pending_state
-        self._apply(events)
-        if self._linger is None:
-            self._linger = asyncio.get_running_loop().call_later(_LINGER, self._send)
-
-    def commit_soon(
-        self,
-        *events: dict[str, Any],
-        items: tuple[Mapping[str, Any], ...] = (),
-        calls: tuple[Mapping[str, Any], ...] = (),
-        payloads: tuple[Any, ...] = (),
-        then: Callable[[CommitResult], None] | None = None,
-    ) -> None:
-        """Queue a commit, in order; a failure is raised by a later one. `then` hears where it is, once it is."""
-        said, state = self._take(events)
-        self._committer.commit_soon(Commit(said, items, calls, payloads, state), then)
-        if events:
-            self._apply(events)
-
-    async def commit(
-        self,
-        *events: dict[str, Any],
-        items: tuple[Mapping[str, Any], ...] = (),
-        calls: tuple[Mapping[str, Any], ...] = (),
-        payloads: tuple[Any, ...] = (),
-        state: str | None = None,
-        release: bool = False,
-    ) -> CommitResult:
-        """One durable transaction with everything that was emitted before it. Raises StoreError."""
-        if self.closed:
-            raise Stopped
-        said, waiting = self._take(events)
-        result = await self._committer.commit(Commit(said, items, calls, payloads, state or waiting, release))
-        if events:
-            self._apply(_placed(events, result.refs))
-        return result
-
-    async def flush(self) -> None:
-        """Wait until everything said so far is durable."""
-        self._send()
-        await self._committer.flush()
-
-    async def flush_cache(self) -> None:
-        """Have answers in the cache before the run is seen to end: the next one may start at once."""
-        if self.cache is not None:
-            await self.cache.flush()
-
-    def _take(self, events: tuple[dict[str, Any], ...]) -> tuple[list[dict[str, Any]], str | None]:
-        if self._linger is not None:
-            self._linger.cancel()
-            self._linger = None
-        pending, self._pending = self._pending, []
-        state, self._pending_state = self._pending_state, None
-        pending.extend(events)
-        return pending, state
-
-    def _send(self) -> None:
-        if self._pending:
-            said, state = self._take(())
-            try:
-                self._committer.commit_soon(Commit(said, state=state))
-            except StoreError as error:
-                self.fail(error)
-
-    def fail(self, error: BaseException) -> None:
-        """The log cannot be written: `drive` stops everything and raises this."""
-        self.broken = self.broken or error
-        self.wake.set()
-
-    def _apply(self, events: Iterable[Mapping[str, Any]]) -> None:
-        """Fold our own events. Offsets are counted here: number and order per task are what matters."""
-        offset = self.state.offset
-        self.state = fold(self.state, [{**e, "offset": offset + i} for i, e in enumerate(events, 1)])
-
-    def _foreign(self, records: list[Record]) -> None:
-        """Somebody asked for something: a cancellation, a gate's decision."""
-        for record in records:
-            self._apply(record["events"])
-        self.wake.set()
-
     def starting(self) -> None:
         """Say that this worker has the run; goes along with the first commit."""
         self.emit(draft("run.started", **self.worker), state="running")
@@ -286,14 +183,6 @@ class Work:
     def cancel_hint(self) -> None:
         """Somebody wrote to the run: look at the log now. Safe to call from the loop at any time."""
         self._looking = asyncio.get_running_loop().create_task(self.look())
-
-    async def look(self) -> None:
-        """Take over what others wrote to the log."""
-        try:
-            await self._committer.refresh()
-        except StoreError as error:
-            self.fail(error)
-        self.wake.set()
 
     def drain(self) -> None:
         """Finish the calls in flight, start nothing new, give the run back."""
@@ -397,12 +286,11 @@ class Work:
         return self._prompts[task.name]
 
     async def python_task(self, task: Task) -> PythonTask:
-        """The task's code, loaded once and in a thread. Raises StageFailed."""
-        from po_jupyter.engine.python_task import load
+        """The task's code, loaded once, and in a thread where that can take long. Raises StageFailed."""
+        from po_jupyter.engine.python_task import load, only_defines
 
         if task.name not in self._python:
-            loading = self.threads.run(partial(load, task))
-            functions = await loading
+            functions = load(task) if only_defines(task) else await self.threads.run(partial(load, task))
             future = asyncio.get_running_loop().create_future()
             future.set_result(PythonTask(self, task, functions))
             self._python.setdefault(task.name, future)
@@ -427,6 +315,11 @@ class Work:
             rows.open()
         return rows
 
+    async def flush_cache(self) -> None:
+        """Have answers in the cache before the run is seen to end: the next one may start at once."""
+        if self.cache is not None:
+            await self.cache.flush()
+
     async def aclose(self) -> None:
         """Flush what was emitted and let go of threads; the store stays open."""
         if not self.closed:
@@ -442,14 +335,3 @@ class Work:
         if self.budget is not None:
             await self.budget.aclose()
         await self.mcp.aclose()
-
-
-def _placed(events: tuple[dict[str, Any], ...], refs: tuple[Ref, ...]) -> list[Mapping[str, Any]]:
-    """Events as they are in the log: an index of a payload has become a reference."""
-    placed: list[Mapping[str, Any]] = []
-    for event in events:
-        at = event["data"].get("output")
-        if type(at) is int and event["type"] == "task.done":
-            event = {**event, "data": {**event["data"], "output": list(refs[at])}}
-        placed.append(event)
-    return placed

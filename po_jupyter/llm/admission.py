@@ -1,6 +1,6 @@
 """The door before every request of a call: where a limiter, if there is one, has its say.
 
-`llm.journal` goes through it once for each request that it sends, retries included:
+`llm.journaled` goes through it once for each request that it sends, retries included:
 
     enter ──► a pass at once, or None ──► wait ──► a pass ──► sends, the request ──► answered, failed, lost
                                                       └─────► (nothing was sent) unused

@@ -16,7 +16,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 from po_jupyter.errors import InvalidInput
-from po_jupyter.llm.providers import missing_key, problem_of, specs
+from po_jupyter.llm.providers import described, missing_key, problem_of, specs
 from po_jupyter.llm.providers.compatible import ALSO_CALLED
 from po_jupyter.model.violations import did_you_mean
 
@@ -66,7 +66,7 @@ def resolve(provider: str, alias: str) -> str:
     listed = _priced(name)
     if wanted in listed:
         return f"{name}:{listed[wanted]}"
-    ours = [alias_of(model) for model in MODELS.get(name, ())]
+    ours = [alias_of(model) for model in _models_of(name)]
     raise InvalidInput(
         f"{name} has no model with the alias {alias!r}{did_you_mean(alias, ours)}",
         hint=f'Known: {", ".join(ours)}. Any other: ctx.llm.chat(..., model="{name}:NAME").',
@@ -92,7 +92,7 @@ class Shortcuts:
 
     def __dir__(self) -> list[str]:
         name = self._provider if self._provider in specs() else self._provider.replace("_", "-")
-        return [alias_of(model) for model in MODELS.get(name, ())]
+        return [alias_of(model) for model in _models_of(name)]
 
     def __repr__(self) -> str:
         return f"<models of {self._provider}: {', '.join(dir(self))}>"
@@ -134,11 +134,9 @@ def usable_models(
 
     environ = os.environ if environ is None else environ
     found = []
-    for name, spec in specs().items():
-        example = spec.example.partition(":")[2]
-        models = MODELS.get(name) or ((example,) if example else ("NAME",))
+    for name in specs():
         why = _why_not(name, environ, cli_agents)
-        for model in models:
+        for model in _models_of(name) or ("NAME",):
             ref = f"{name}:{model}"
             price = per_million(ref) if prices else None
             found.append(Usable(ref, name, model, alias_of(model), not why, why, price))
@@ -167,7 +165,9 @@ def listed(
 
 def _why_not(name: str, environ: Mapping[str, str], cli_agents: bool) -> str:
     """Why a provider cannot be used, in words; "" when it can."""
-    spec = specs()[name]
+    spec = described(name)
+    if spec is None:
+        return "its plugin cannot be loaded"
     if spec.runs_code:
         program = _PROGRAMS.get(name, name)
         if not cli_agents:
@@ -184,13 +184,22 @@ def _why_not(name: str, environ: Mapping[str, str], cli_agents: bool) -> str:
     return ""
 
 
+def _models_of(provider: str) -> tuple[str, ...]:
+    """The models that are listed of a provider: those here, else the one that it gives as its example."""
+    if provider in MODELS:
+        return MODELS[provider]
+    spec = described(provider)
+    example = spec.example.partition(":")[2] if spec is not None else ""
+    return (example,) if example else ()
+
+
 def _squeezed(alias: str) -> str:
     return re.sub(r"[^a-z0-9]", "", alias.lower())
 
 
 @lru_cache(maxsize=64)
 def _aliases(provider: str) -> Mapping[str, str]:
-    return {_squeezed(model): model for model in MODELS.get(provider, ())}
+    return {_squeezed(model): model for model in _models_of(provider)}
 
 
 @lru_cache(maxsize=64)

@@ -8,6 +8,7 @@ provider itself says of a call's cost weighs more still.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -18,6 +19,11 @@ from po_jupyter.model.usage import Usage
 _MILLION = 1_000_000
 _Cost = Callable[[Usage], float | None]
 _own: Mapping[str, Price] = {}  # of the settings; one process works with one set of them
+
+
+def _now() -> datetime:
+    """Some prices depend on the hour."""
+    return datetime.now(UTC)
 
 
 def use_prices(prices: Mapping[str, Price]) -> None:
@@ -87,7 +93,7 @@ def _pricer(ref: str) -> _Cost | None:
             cache_read_tokens=min(usage.cached_tokens, usage.input_tokens),
             cache_write_tokens=min(usage.cache_write_tokens, usage.input_tokens - usage.cached_tokens),
         )
-        return calc_price(counts, model, provider_id=spec.price_id)
+        return calc_price(counts, model, provider_id=spec.price_id, genai_request_timestamp=_now())
 
     try:
         found = ask(Usage(input_tokens=1, output_tokens=1))

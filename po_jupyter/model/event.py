@@ -1,6 +1,6 @@
 """One line of a run's history, and the list of types it can have.
 
-Offsets start at 1 and have no gaps. The state of a run is the fold of its events (`engine.state`), so
+Offsets start at 1 and have no gaps. The state of a run is the fold of its events (`engine.fold`), so
 an event carries everything that the state needs.
 
 run.created         {name, pipeline, version, tasks: [{name, kind}], owner, budget, forked_from?}

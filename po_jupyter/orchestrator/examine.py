@@ -19,13 +19,14 @@ from typing import Any
 
 from po_jupyter import private_dir
 from po_jupyter.config import Settings
-from po_jupyter.errors import PoError, StoreError
+from po_jupyter.errors import InvalidSettings, PoError, StoreError
 from po_jupyter.llm.environment import of_provider
 from po_jupyter.llm.keys import KeyState, base_url_of, shown_url
 from po_jupyter.llm.pricing import is_priced, use_prices
 from po_jupyter.llm.probe import probe
 from po_jupyter.llm.providers import Spec, described, problem_of, specs
 from po_jupyter.orchestrator.keys import Keys
+from po_jupyter.orchestrator.rate_limits import check_names
 from po_jupyter.orchestrator.zygote import version
 from po_jupyter.orchestrator.zygotes import Zygotes
 from po_jupyter.store.base import Store
@@ -54,6 +55,7 @@ async def examine(
         ("workers", lambda: _workers(zygotes)),
         ("keys", lambda: do(_key_file, settings, keys)),
         ("prices", lambda: do(_prices, settings)),
+        ("rate limits", lambda: do(_limits, settings)),
     ):
         found.append(await _guarded(what, check))
     environ, refused = await do(keys.environment, settings.inherited)
@@ -161,6 +163,17 @@ def _prices(settings: Settings) -> dict[str, Any]:
             "Give it in the setting `prices`, or use daily_tokens.",
         )  # fmt: skip
     return finding("prices", "ok", f"{len(settings.prices)} of your own over the list's")
+
+
+def _limits(settings: Settings) -> dict[str, Any]:
+    try:
+        check_names(settings)
+    except InvalidSettings as error:
+        words = "; ".join(violation.message for violation in error.violations)
+        return finding("rate limits", "bad", words, error.hint)
+    if not settings.rate_limits:
+        return finding("rate limits", "ok", "none set; learned from what servers say")
+    return finding("rate limits", "ok", ", ".join(settings.rate_limits))
 
 
 async def _provider(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import contextlib
-from collections.abc import Mapping
 from typing import Any
 
 from po_jupyter.engine.effective import effective
@@ -18,32 +17,13 @@ from po_jupyter.model.violations import did_you_mean
 from po_jupyter.orchestrator import artifacts, fork, submission
 from po_jupyter.orchestrator.asking import Asked, ask
 from po_jupyter.orchestrator.dead_letters import letter
-from po_jupyter.orchestrator.facilities import Facilities
-from po_jupyter.orchestrator.registry import Registry
+from po_jupyter.orchestrator.directing import Directing
 from po_jupyter.orchestrator.resume import gate_words, restart_plan
 from po_jupyter.store.base import Head, NewRun
-from po_jupyter.store.blobs import Blobs
 
 
-class JobControl(Facilities):
-    """Restart, fork, dead letters. The rest of the orchestrator gives it a registry and wakes the workers."""
-
-    _registry: Registry
-    blobs: Blobs
-
-    async def _changed(self, run: str) -> RunView:
-        raise NotImplementedError
-
-    async def _begin(self, head: Head, definition: Mapping[str, Any]) -> RunView:
-        raise NotImplementedError
-
-    async def resume(
-        self, run_id: str, owner: str | None, from_task: str | None = None, *, code_allowed: bool = True
-    ) -> RunView:
-        raise NotImplementedError
-
-    async def delete(self, run_id: str, owner: str | None) -> None:
-        raise NotImplementedError
+class JobControl(Directing):
+    """Restart, fork, dead letters."""
 
     # -- again ----------------------------------------------------------------------------------
 

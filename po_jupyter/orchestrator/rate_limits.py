@@ -71,7 +71,15 @@ class RateLimits:
         return self._limiter.known()
 
     def heard(self, run: str, message: dict[str, Any]) -> None:
-        """A worker's word about its calls."""
+        """A worker's word about its calls. User code lives there: what is no such word is logged and changes
+        little."""
+        try:
+            self._heard(run, message)
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            log.warning("not understood", run=run, op=message["op"], error=repr(error)[:200])
+        self._pump_soon()
+
+    def _heard(self, run: str, message: dict[str, Any]) -> None:
         limiter, now = self._limiter, self._loop.time()
         id = message.get("id", 0)
         match message["op"]:
@@ -80,8 +88,9 @@ class RateLimits:
             case "rate.drop":
                 limiter.drop(run, id, now)
             case "rate.used":
-                used = Cost(message["input"], message["output"]) if "input" in message else None
-                limiter.settle(run, id, used=used, now=now, ago=message["ago"], told=message.get("limits"))
+                used = Cost(int(message["input"]), int(message["output"])) if "input" in message else None
+                ago = float(message["ago"])
+                limiter.settle(run, id, used=used, now=now, ago=ago, told=message.get("limits"))
             case "rate.refused":
                 after = message.get("after")
                 after = None if after is None else min(float(after), self._cap)
@@ -97,12 +106,13 @@ class RateLimits:
                         told=said.get("limits"),
                         now=now,
                     )
-        self._pump_soon()
 
     def _asked(self, run: str, message: dict[str, Any], now: float) -> None:
-        id, model = message["id"], str(message["model"])
+        id, model = int(message["id"]), str(message["model"])
+        input, most = max(0, int(message["input"])), message["most"]
+        most = None if most is None else max(0, int(most))
         try:
-            self._limiter.ask(run, id, model, input=message["input"], most=message["most"], now=now)
+            self._limiter.ask(run, id, model, input=input, most=most, now=now)
         except PoError as error:
             self._peers[run].send("rate.no", id=id, error=error.to_json())
 
@@ -163,6 +173,8 @@ class RateLimits:
 
 def check_names(settings: Settings) -> None:
     """Raises InvalidSettings when `rate_limits` names a provider that there is not."""
+    if not settings.rate_limits:
+        return
     from po_jupyter.llm.providers import specs
 
     known = sorted(specs())

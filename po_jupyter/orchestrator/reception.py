@@ -12,7 +12,8 @@ from po_jupyter.errors import PoError
 from po_jupyter.orchestrator.feed import Feed
 from po_jupyter.orchestrator.link import Channel, Message
 from po_jupyter.orchestrator.rate_limits import RateLimits
-from po_jupyter.orchestrator.workers import Supervisor, Worker
+from po_jupyter.orchestrator.worker_ends import Worker
+from po_jupyter.orchestrator.workers import Supervisor
 from po_jupyter.store.base import Head, Store
 
 log = structlog.get_logger("po_jupyter.reception")

@@ -6,22 +6,14 @@ import asyncio
 import contextlib
 import secrets
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import structlog
-
 from po_jupyter.config import Settings
-from po_jupyter.engine.state import RunState, fold
-from po_jupyter.errors import Conflict, InvalidInput
+from po_jupyter.errors import InvalidInput
 from po_jupyter.llm.pricing import use_prices
-from po_jupyter.model.event import draft
-from po_jupyter.model.pipeline import RunBudget
-from po_jupyter.model.reading import check_pipeline, read_pipeline
-from po_jupyter.model.run import ENDED, RunView
-from po_jupyter.orchestrator import call_cache, link, submission
-from po_jupyter.orchestrator.asking import Asked, ask
+from po_jupyter.orchestrator import call_cache, link
 from po_jupyter.orchestrator.audit import AuditLog
 from po_jupyter.orchestrator.daily import DailyUsage
 from po_jupyter.orchestrator.feed import Feed
@@ -34,18 +26,13 @@ from po_jupyter.orchestrator.rate_limits import RateLimits, check_names
 from po_jupyter.orchestrator.reception import Reception
 from po_jupyter.orchestrator.recovery import Following, recover, sweep
 from po_jupyter.orchestrator.registry import Registry
-from po_jupyter.orchestrator.resume import gate_words, plan
-from po_jupyter.orchestrator.retention import Policy, Retention, policy_of, remove_run_dir
-from po_jupyter.orchestrator.uploads import Upload
-from po_jupyter.orchestrator.views import Views, brief
+from po_jupyter.orchestrator.retention import Policy, Retention, policy_of
+from po_jupyter.orchestrator.views import Views
 from po_jupyter.orchestrator.workers import Supervisor
 from po_jupyter.orchestrator.zygote import version
 from po_jupyter.orchestrator.zygotes import Zygotes
 from po_jupyter.store.base import Head, NewRun, Store
 from po_jupyter.store.blobs import Blobs
-from po_jupyter.telemetry.correlation import request_id
-
-log = structlog.get_logger("po_jupyter.orchestrator")
 
 _PATIENCE = 10.0  # s that one request to clean may take; its caller asks again
 _THREADS = 6  # that wait for the store; it has a thread for each of its shards itself
@@ -238,228 +225,11 @@ class Orchestrator(JobControl):
             return self._supervisor.live()
         return self._following.live if self._following is not None else 0
 
-    # -- submitting -----------------------------------------------------------------------------
-
-    async def submit(
-        self, body: dict[str, Any], *, owner: str, code_allowed: bool = True
-    ) -> tuple[RunView, bool]:
-        """Make a run of a `POST runs` body durable and start it; (the run, was it new).
-
-        Raises InvalidInput with every violation, NotFound (a registered pipeline), Forbidden, VersionMismatch,
-        Conflict (the idempotency key was used with another body). Nothing is stored then.
-        """
-        again = await self._do(submission.redeemed, self._store, body, owner)
-        if again is not None:
-            return await self._view(again), False
-        asked = await self._do(submission.read, body, code_allowed=code_allowed)
-        if asked.interpreter is not None:
-            await self._zygotes.get(asked.interpreter)
-        new, head, created = await self._do(self._create, asked, owner, code_allowed)
-        if created:
-            return await self._begin(head, new.definition), True
-        return await self._view(head), False
-
-    async def _begin(self, head: Head, definition: Mapping[str, Any]) -> RunView:
-        """Have a run that was made right now worked off."""
-        self.feed.changed(head["run"])
-        if self._supervisor is not None:
-            self._supervisor.submitted(head, definition)
-        else:
-            await self._nudge(head["run"])
-        return await self._view(head)
-
     async def _taken_in(self, new: NewRun, head: Head, fresh: bool) -> None:
         """A file became a run, now (`fresh`) or before something failed on the way."""
         await (self._begin(head, new.definition) if fresh else self._changed(head["run"]))
 
-    def _create(
-        self, asked: submission.Submission, owner: str, code_allowed: bool
-    ) -> tuple[NewRun, Head, bool]:
-        pipeline, seed = submission.check(
-            asked, lambda name: self._registry.pipeline(name, owner), code_allowed=code_allowed,
-            settings=self.settings,
-        )  # fmt: skip
-        self.blobs.check(owner, seed.data)
-        self._check_models(asked, pipeline, code_allowed)
-        new = submission.new_run(asked, pipeline, seed, owner, code_allowed=code_allowed)
-        head, created = self._store.create_run(new)
-        if created:
-            state = fold(RunState(head["run"]), [{**e, "offset": i} for i, e in enumerate(new.events, 1)])
-            self._views.keep(state, brief(new.definition["seed"]))
-        return new, head, created
-
-    async def validate(self, body: dict[str, Any], *, owner: str = "local") -> dict[str, Any]:
-        """Check a pipeline (and a seed) as `submit` would: `{ok, pipeline, warnings}`. Raises
-        InvalidPipeline, InvalidSeed."""
-        return await self._do(self._validate, body, owner)
-
-    async def estimate(self, body: dict[str, Any], *, owner: str, code_allowed: bool = True) -> dict[str, Any]:
-        """What a `POST runs` body would ask of models (see `engine.estimate`); starts nothing. Raises as
-        `submit`."""
-        asked = await self._do(submission.read, body, code_allowed=code_allowed)
-        return await self._do(self._estimate, asked, owner, code_allowed)
-
-    def _estimate(self, asked: submission.Submission, owner: str, code_allowed: bool) -> dict[str, Any]:
-        from po_jupyter.engine.estimate import estimate_run
-
-        pipeline, seed = submission.check(
-            asked, lambda name: self._registry.pipeline(name, owner), code_allowed=code_allowed,
-            settings=self.settings,
-        )  # fmt: skip
-        self.blobs.check(owner, seed.data)
-        data = self.blobs.with_rows(owner, seed.data)
-        said = estimate_run(
-            pipeline, seed, data, settings=self.settings, limit=asked.options.limit, model=asked.options.model
-        )
-        return {**said, "warnings": self._warnings(pipeline, asked.options)}
-
-    def _validate(self, body: dict[str, Any], owner: str) -> dict[str, Any]:
-        if set(body) - {"pipeline", "seed"}:
-            raise InvalidInput("the body is {pipeline, seed?}")
-        if body.get("seed") is not None:
-            asked = submission.Submission(pipeline=body.get("pipeline"), seed=body["seed"])
-            pipeline, seed = submission.check(
-                asked, lambda n: self._registry.pipeline(n, owner), code_allowed=True, modules=False,
-                settings=self.settings,
-            )  # fmt: skip
-            self.blobs.check(owner, seed.data)
-        else:
-            wanted = body.get("pipeline")
-            if isinstance(wanted, str):
-                pipeline = read_pipeline(wanted) if "\n" in wanted else self._registry.pipeline(wanted, owner)
-            else:
-                pipeline = check_pipeline(wanted)
-            from po_jupyter.engine.check import check as check_engine
-
-            check_engine(
-                pipeline, None, default_model=self.settings.default_model, servers=self.settings.mcp_servers
-            )
-        return {
-            "ok": True,
-            "pipeline": {**pipeline.to_json(), "revision": pipeline.revision},
-            "warnings": self._warnings(pipeline),
-        }
-
-    # -- files of rows --------------------------------------------------------------------------
-
-    async def receive_blob(self, digest: str, owner: str) -> Upload:
-        """Where the bytes of a file of rows go; `digest` is its SHA-256. InvalidInput, StoreUnusable."""
-        return Upload(await self._do(self.blobs.receive, owner, digest), self._do)
-
-    async def blob(self, digest: str, owner: str) -> dict[str, Any]:
-        """`{sha256, bytes, rows}` of a file of rows. NotFound."""
-        return await self._do(self.blobs.info, owner, digest)
-
-    # -- registered pipelines -------------------------------------------------------------------
-
-    async def put_pipeline(self, name: str, definition: Any, *, owner: str) -> tuple[dict[str, Any], bool]:
-        """Register a definition; (as stored with `revision` and `updated_at`, was the name new).
-        InvalidPipeline."""
-        pipeline = check_pipeline(definition, name=name)
-        return await self._do(self._registry.put, pipeline, owner)
-
-    async def get_pipeline(self, name: str, *, owner: str) -> dict[str, Any]:
-        """A registered definition. NotFound."""
-        return await self._do(self._registry.get, name, owner)
-
-    async def list_pipelines(self, *, owner: str) -> list[dict[str, Any]]:
-        """`{name, version, revision, updated_at, tasks}` of each."""
-        return await self._do(self._registry.all, owner)
-
-    async def delete_pipeline(self, name: str, *, owner: str) -> None:
-        """Forget a registered pipeline; its runs keep their snapshots. NotFound."""
-        await self._do(self._registry.delete, name, owner)
-
-    # -- changing -------------------------------------------------------------------------------
-
-    async def cancel(self, run_id: str, owner: str | None) -> RunView:
-        """Stop the run; what is finished is kept. The request is durable when this returns. Conflict when it
-        ended in another way already; cancelling twice is one cancel."""
-        head = await self.find(run_id, owner)
-        if head["state"] == "cancelled":
-            return await self._view(head)
-        if head["state"] in ENDED:
-            raise Conflict(f"run {head['run'][-6:]} is {head['state']} already")
-        state = await self._do(self._views.state, head)
-        if not state.cancel_requested:
-            await self._do(
-                self._store.request, head["run"], [draft("run.cancel_requested", by=owner or "admin")]
-            )
-        return await self._changed(head["run"])
-
-    async def resume(
-        self,
-        run_id: str,
-        owner: str | None,
-        from_task: str | None = None,
-        only_failed: bool = False,
-        budget: dict[str, Any] | None = None,
-        *,
-        code_allowed: bool = True,
-    ) -> RunView:
-        """Make what failed pending again (with `from_task` that task and everything after it too) and go on.
-
-        Conflict unless the run is failed, cancelled or dead (or done, with `only_failed`).
-        """
-        if budget is not None:
-            from pydantic import ValidationError
-
-            from po_jupyter.model.violations import violations_of
-
-            try:
-                wanted = RunBudget.model_validate(budget)
-                budget = {k: v for k, v in wanted.model_dump(exclude_none=True).items() if v}
-            except ValidationError as error:
-                known = tuple(RunBudget.model_fields)
-                raise InvalidInput(violations=violations_of(error, known=known, what="a budget")) from None
-        head = await self.find(run_id, owner)
-
-        def words(now: Head, state: RunState) -> Asked:
-            self._check_agents(head["run"], code_allowed)
-            if budget:
-                submission.check_tasks(wanted, self._views.pipeline(head["run"]))
-            todo = plan(self._views.pipeline(head["run"]), state, from_task=from_task, only_failed=only_failed)
-            gates = [draft("gate.opened", t, **gate_words(state, t)) for t in todo.ask]
-            resumed = draft(
-                "run.resumed", by=owner or "admin", from_task=from_task, only_failed=only_failed,
-                budget=budget or {}, reset=list(todo.reset), clear=list(todo.clear), request=request_id.get(),
-            )  # fmt: skip
-            return Asked([resumed, *gates], "pending")
-
-        await self._do(ask, self._store, self._views, head["run"], words)
-        return await self._changed(head["run"])
-
-    async def gate(self, run_id: str, owner: str | None, decision: str, note: str = "") -> RunView:
-        """Decide the open gate: `approve` or `reject`. Conflict when none is open (any more)."""
-        if decision not in ("approve", "reject"):
-            raise InvalidInput(f"a decision is `approve` or `reject`, not {decision!r:.40}")
-        head = await self.find(run_id, owner)
-
-        def words(now: Head, state: RunState) -> Asked:
-            task = next((t.name for t in state.tasks.values() if t.gate == "open"), None)
-            if task is None or now["state"] in ENDED:
-                raise Conflict(f"run {now['run'][-6:]} has no open gate")
-            events = [draft("gate.decided", task, decision=decision, note=note, by=owner or "admin")]
-            waiting = now["state"] == "waiting" and decision == "approve"
-            if waiting:
-                events.append(draft("run.resumed", by=owner or "admin"))
-            return Asked(events, "pending" if waiting else None)
-
-        await self._do(ask, self._store, self._views, head["run"], words)
-        return await self._changed(head["run"])
-
-    async def delete(self, run_id: str, owner: str | None) -> None:
-        """Remove an ended run with its files. Conflict when it has not ended."""
-        head = await self.find(run_id, owner)
-
-        def remove() -> None:
-            self._daily.count([head])
-            self._store.delete_run(head["run"])
-            remove_run_dir(self.settings.data_dir, head["run"])
-            self._views.forget(head["run"])
-
-        await self._do(remove)
-        self.feed.changed(head["run"])
+    # -- room -----------------------------------------------------------------------------------
 
     async def clean(
         self,
@@ -499,18 +269,3 @@ class Orchestrator(JobControl):
         `DailyUsage.report` and `Retention.used` say it."""
         used = await self._do(self._daily.report, owner, days)
         return {**used, "disk": await self._do(self._retention.used, owner)}
-
-    async def _changed(self, run: str) -> RunView:
-        self.feed.changed(run)
-        if self._supervisor is not None:
-            await self._supervisor.attend(run)
-        else:
-            await self._nudge(run)
-        return await self._view(await self._do(self._store.head, run))
-
-    async def _nudge(self, run: str) -> None:
-        """Tell the holder; when it does not hear, the next one finds the run in the store."""
-        following = self._following
-        heard = await (following.poke(run) if following is not None else link.poke(self._address, run))
-        if not heard:
-            log.warning("no orchestrator answers; the run starts when one does", run=run)

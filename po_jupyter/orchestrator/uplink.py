@@ -21,7 +21,6 @@ from po_jupyter.store.base import Head
 log = structlog.get_logger("po_jupyter.uplink")
 
 _FIRST = 0.05  # s until the first connection, unless somebody watches: many runs are over by then
-_FIRST = 0.05  # s until the first connection, unless somebody watches: many runs are over by then
 _RECONNECT = 0.25  # s between looks for a new orchestrator
 _TEXT_RATE = 0.05  # s between messages with text: 20 a second read as live
 _TEXT_MAX = 100_000  # characters kept until the next of them

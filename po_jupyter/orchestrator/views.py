@@ -8,9 +8,10 @@ from threading import Lock
 from typing import Any
 
 from po_jupyter.engine.effective import effective
+from po_jupyter.engine.fold import fold
 from po_jupyter.engine.history import expand, marked
 from po_jupyter.engine.rows import DONE, FAILED
-from po_jupyter.engine.state import RunState, fold, view
+from po_jupyter.engine.state import RunState, view
 from po_jupyter.errors import InvalidInput, NotFound
 from po_jupyter.model.pieces import pieces
 from po_jupyter.model.pipeline import Pipeline

@@ -14,16 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from po_jupyter.config import Settings
-from po_jupyter.engine.drive import drive
-from po_jupyter.engine.work import Work
-from po_jupyter.llm.providers import Providers
+from po_jupyter.engine.descriptors import descriptors
 from po_jupyter.model.event import draft
-from po_jupyter.orchestrator.processes import myself
+from po_jupyter.orchestrator import worker
 from po_jupyter.store.base import NewRun
 from po_jupyter.store.disk import DiskStore
 from po_jupyter.telemetry import logging
 
 _TASKS = 12  # a line of bytecode is specialised after some eight passes
+_PATIENCE = 20.0  # s; it takes 0.1
 _SOURCE = (
     "def ingestion(ctx):\n    return {'seed': ctx.seed}\n\nasync def integration(ctx):\n    return ctx.output\n"
 )
@@ -57,13 +56,11 @@ async def _run(folder: Path) -> None:
         }
         run = "0" * 22
         store.create_run(NewRun(run, "", "warm-up", "1.0.0", "warm-up", 0, definition, events))
-        lease = store.claim(run, myself())
-        providers = Providers({})
-        work = await Work.load(
-            store, lease, settings=Settings(data_dir=folder), providers=providers, committed=lambda head: None
-        )
-        await drive(work)
-        await work.aclose()
-        await providers.aclose()
+        (folder / "runs" / run).mkdir(parents=True)
+        descriptors.own(folder / "runs" / run)
+        request = {"run": run, "address": str(folder / "nobody"), "expect": 0}
+        async with asyncio.timeout(_PATIENCE):
+            await worker.work_off(request, Settings(data_dir=folder), store)
     finally:
+        descriptors.disown()
         store.close()

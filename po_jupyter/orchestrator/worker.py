@@ -52,8 +52,9 @@ def main(request: Mapping[str, Any], settings: Settings) -> int:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     deadline.notice_pauses(loop)
+    store = DiskStore(settings.data_dir / "store", shards=request["shards"], checked=True)
     try:
-        return loop.run_until_complete(_work(request, settings))
+        return loop.run_until_complete(work_off(request, settings, store))
     except StaleFence as error:
         log.warning("overtaken", reason=error.message)
         return OVERTAKEN
@@ -64,9 +65,9 @@ def main(request: Mapping[str, Any], settings: Settings) -> int:
         logging.flush()
 
 
-async def _work(request: Mapping[str, Any], settings: Settings) -> int:
+async def work_off(request: Mapping[str, Any], settings: Settings, store: DiskStore) -> int:
+    """Claim the run and drive it to where it leaves this process. Raises StoreError, StaleFence among them."""
     run: str = request["run"]
-    store = DiskStore(settings.data_dir / "store", shards=request["shards"], checked=True)
     link = Uplink(Path(request["address"]), settings, run=run, watched=bool(request.get("watched")))
     loop = asyncio.get_running_loop()
     lease = await loop.run_in_executor(store.thread(run), take, store, run, request.get("expect"))

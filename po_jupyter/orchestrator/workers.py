@@ -12,10 +12,8 @@ import math
 import os
 import random
 import signal
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,43 +27,20 @@ from po_jupyter.orchestrator.feed import Feed
 from po_jupyter.orchestrator.held import HeldRuns
 from po_jupyter.orchestrator.keys import Keys
 from po_jupyter.orchestrator.launching import Launch, Launcher, launch_of, silence_of
-from po_jupyter.orchestrator.link import IN_ORDER, STORE_FAILED, Channel
+from po_jupyter.orchestrator.link import IN_ORDER, STORE_FAILED
 from po_jupyter.orchestrator.queue import RunQueue
 from po_jupyter.orchestrator.views import Views
+from po_jupyter.orchestrator.worker_ends import Worker, WorkerEnds
 from po_jupyter.orchestrator.zygotes import Zygotes
 from po_jupyter.store.base import Head, Store
 
 log = structlog.get_logger("po_jupyter.workers")
 
-_LINGER = 3.0  # s that a worker may take to exit after its last word
 _STORE_RETRY = 2.0  # s until what could not be recorded is tried again
 _TOLD = 10_000  # queued runs whose positions other servers are told
 
 
-@dataclass(slots=True)
-class Worker:
-    """One worker process, ours or adopted."""
-
-    run: str
-    identity: processes.Identity
-    silence: float  # s without a word after which it is taken for hung
-    ours: bool = True  # or adopted
-    channel: Channel | None = None
-    heard: float = field(default_factory=time.monotonic)
-    bye: str | None = None
-    cancelled: bool = False
-    resting: bool = False  # it only waits for a batch at a provider, for up to a day
-    killed: str | None = None  # why we ended it: cancel, silence, stop
-    failure: tuple[str, str] = ("", "")  # what it said of the store before it gave up: (message, hint)
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def pid(self) -> int:
-        """Of the process, which leads its group."""
-        return int(self.identity["pid"])
-
-
-class Supervisor:
+class Supervisor(WorkerEnds):
     """Owns the workers of the orchestrator that holds the store."""
 
     def __init__(
@@ -80,7 +55,7 @@ class Supervisor:
         run_off_loop: Callable[..., Awaitable[Any]],
         keys: Keys | None = None,
     ) -> None:
-        self._settings = settings
+        super().__init__(settings)
         self._store = store
         self._views = views
         self._feed = feed
@@ -89,13 +64,11 @@ class Supervisor:
         self._launcher = Launcher(settings, zygotes, address, shards, keys or Keys(settings.data_dir))
         self.queue = RunQueue()
         self.held = HeldRuns()
-        self.workers: dict[str, Worker] = {}
         self._starting: set[str] = set()
         self._again: set[str] = set()  # runs that are attended to in a moment
         self._fresh: dict[str, Launch] = {}  # how to start runs that nobody has touched since they were made
         self._missed: set[str] = set()  # runs that were told something before their worker could hear it
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
         self._stopping = False
 
     # -- the one way in -------------------------------------------------------------------------
@@ -282,42 +255,7 @@ class Supervisor:
         self.go(measure(), f"measure {run}")
         return worker
 
-    def _watch(self, worker: Worker) -> None:
-        async def watch() -> None:
-            await processes.gone(worker.identity)
-            await asyncio.sleep(0.05)  # its last words may still be on the way
-            self._exited(worker, None)
-
-        self.go(watch(), f"watch {worker.run}")
-
     # -- ending ---------------------------------------------------------------------------------
-
-    def end_later(self, worker: Worker, delay: float, why: str) -> None:
-        """End the worker unless it has ended by itself `delay` seconds from now."""
-
-        async def kill() -> None:
-            try:
-                async with asyncio.timeout(delay):
-                    await worker.ended.wait()
-            except TimeoutError:
-                self._kill(worker, why)
-
-        self.go(kill(), f"end {worker.run}")
-
-    def _kill(self, worker: Worker, why: str) -> None:
-        if not worker.ended.is_set():
-            log.warning("ending a worker", run=worker.run, pid=worker.pid, why=why)
-            worker.killed = worker.killed or why
-            processes.end_group(worker.identity)
-
-    def _exited(self, worker: Worker, status: int | None) -> None:
-        if worker.ended.is_set():
-            return
-        if status is None and processes.alive(worker.identity):
-            self._watch(worker)  # its zygote ended, not the worker
-            return
-        worker.ended.set()
-        self.go(self._after(worker, status), f"after {worker.run}")
 
     async def _after(self, worker: Worker, status: int | None) -> None:
         run = worker.run
@@ -363,36 +301,6 @@ class Supervisor:
             return 0.0
         return 0.0 if crashes <= 1 else min(30.0, 2.0 ** (crashes - 2)) * random.uniform(0.5, 1.5)
 
-    async def _finished(self, worker: Worker) -> None:
-        """Wait for a worker that said its last word to be gone."""
-        try:
-            async with asyncio.timeout(_LINGER + 1):
-                await worker.ended.wait()
-        except TimeoutError:
-            self._kill(worker, "lingers")
-        self.workers.pop(worker.run, None)
-
-    async def watch_silence(self) -> None:
-        """End workers that said nothing for longer than any of their stages may take. Runs until cancelled.
-
-        Time passes here in short steps that count for at most twice their length: a suspended laptop adds
-        nothing.
-        """
-        step = self._settings.heartbeat
-        silent: dict[int, float] = {}
-        while True:
-            before = time.monotonic()
-            await asyncio.sleep(step)
-            passed = min(time.monotonic() - before, 2 * step)
-            for worker in list(self.workers.values()):
-                key = id(worker)
-                if worker.heard >= before or worker.bye is not None:
-                    silent.pop(key, None)
-                    continue
-                silent[key] = silent.get(key, 0.0) + passed
-                if silent[key] > worker.silence:
-                    self._kill(worker, "silence")
-
     async def stop(self, *, drain: bool = True) -> None:
         """Drain every worker, wait `shutdown_timeout`, end what is left. With `drain` false: let them go on."""
         self._stopping = True
@@ -419,14 +327,6 @@ class Supervisor:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _all_ended(self, workers: list[Worker], patience: float) -> None:
-        try:
-            async with asyncio.timeout(patience):
-                for worker in workers:
-                    await worker.ended.wait()
-        except TimeoutError:
-            pass
-
     # -- small things ---------------------------------------------------------------------------
 
     def load(self) -> dict[str, Any]:
@@ -447,17 +347,6 @@ class Supervisor:
 
         self._again.add(run)
         self.go(again(), f"again {run}")
-
-    def go(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        """Do it beside; it ends with the supervisor."""
-        task = asyncio.get_running_loop().create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._gone)
-
-    def _gone(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("unexpected", task=task.get_name(), exc_info=error)
 
     @asynccontextmanager
     async def _locked(self, run: str) -> AsyncIterator[None]:

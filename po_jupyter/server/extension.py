@@ -100,7 +100,8 @@ class PoExtension(ExtensionApp):
     def initialize_handlers(self) -> None:
         """One handler for the whole prefix, unknown paths included."""
         from po_jupyter.server.handler import ApiHandler
-        from po_jupyter.server.routes import PREFIX, TABLE
+        from po_jupyter.server.routes import TABLE
+        from po_jupyter.server.table import PREFIX
 
         kwargs = {"extension": self, "table": TABLE}
         self.handlers.append((rf"/{PREFIX}(?:/(?P<path>.*))?", ApiHandler, kwargs))

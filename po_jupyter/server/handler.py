@@ -22,7 +22,8 @@ from tornado.web import HTTPError, stream_request_body
 from po_jupyter.errors import Forbidden, InvalidInput, NotFound, PoError, Unauthenticated
 from po_jupyter.model.violations import violations_of
 from po_jupyter.server import auth, bodies
-from po_jupyter.server.routes import Answer, Call, File, Route, Streamed, Table
+from po_jupyter.server.call import Answer, Call, File, Streamed
+from po_jupyter.server.table import Route, Table
 from po_jupyter.telemetry import correlation
 from po_jupyter.telemetry.logging import redactor
 

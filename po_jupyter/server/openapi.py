@@ -7,7 +7,7 @@ from typing import Any
 
 from po_jupyter import __version__
 from po_jupyter.model.run import RunView
-from po_jupyter.server.routes import PREFIX, Route, Table
+from po_jupyter.server.table import PREFIX, Route, Table
 
 _REF = "#/components/schemas/{model}"
 

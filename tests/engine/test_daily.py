@@ -9,7 +9,7 @@ from engine_harness import Bench
 
 from po_jupyter.engine import daily
 from po_jupyter.engine.drive import drive
-from po_jupyter.engine.state import fold
+from po_jupyter.engine.fold import fold
 from po_jupyter.store.base import Head, Record
 
 KEY = "a/-/1/0/inference/0000/0"

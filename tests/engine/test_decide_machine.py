@@ -26,7 +26,8 @@ from po_jupyter.engine.control import directed
 from po_jupyter.engine.decide import End, Start, Stop, decide
 from po_jupyter.engine.directives import read_directives
 from po_jupyter.engine.effective import effective
-from po_jupyter.engine.state import RunState, fold
+from po_jupyter.engine.fold import fold
+from po_jupyter.engine.state import RunState
 from po_jupyter.errors import Conflict, ControlInvalid
 from po_jupyter.model.event import draft
 from po_jupyter.model.pipeline import Pipeline

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from po_jupyter.engine.decide import End, Start, Stop, decide
-from po_jupyter.engine.state import RunState, fold
+from po_jupyter.engine.fold import fold
+from po_jupyter.engine.state import RunState
 from po_jupyter.model.event import draft
 from po_jupyter.model.pipeline import Pipeline
 from po_jupyter.model.run import ENDED

@@ -10,7 +10,7 @@ import pytest
 from engine_harness import RUN, Bench
 
 from po_jupyter.engine.artifacts import visible
-from po_jupyter.engine.python_task import findable
+from po_jupyter.engine.python_task import findable, only_defines
 from po_jupyter.model.pipeline import Task
 
 
@@ -303,3 +303,33 @@ def inference(ctx):
     assert bench.work.output("t") == {"k": [2, "changed"]}
     assert bench.work.output("u") == "echo: kept 1"
     assert bench.work.output("m")[0]["output"] == 2
+
+
+@pytest.mark.parametrize(
+    ("source", "plain"),
+    [
+        ("def ingestion(ctx):\n    return 1\n", True),
+        ('"""What it does."""\nLIMIT = 3\nasync def ingestion(ctx, n=2, *, m="x"):\n    return LIMIT\n', True),
+        ("import pandas\ndef ingestion(ctx): ...\n", False),
+        ("from time import sleep\ndef ingestion(ctx): ...\n", False),
+        ("X = [1 for _ in range(10**9)]\ndef ingestion(ctx): ...\n", False),
+        ("X = Y = input()\ndef ingestion(ctx): ...\n", False),
+        ("def ingestion(ctx, n=load()): ...\n", False),
+        ("def ingestion(ctx, *, n=load()): ...\n", False),
+        ("def ingestion(ctx: load()): ...\n", False),
+        ("def ingestion(*ctx: load()): ...\n", False),
+        ("def ingestion(ctx) -> load(): ...\n", False),
+        ("@load()\ndef ingestion(ctx): ...\n", False),
+        ("class Label(load()): ...\n", False),
+        ("f'{load()}'\n", False),
+        ("def ingestion(ctx): ...\nwhile True: pass\n", False),
+        ("X.y = 1\n", False),
+        ("def ingestion(ctx):\n    return" + " (" * 300, False),
+        ("def broken(:", False),
+        ("# long\n" * 2000 + "def ingestion(ctx): ...\n", False),
+    ],
+)
+def test_only_definitions_are_loaded_on_the_loop(source: str, plain: bool) -> None:
+    """R3.3: code that can take long runs in a thread; the worker's heartbeat goes on meanwhile."""
+    task = Task.model_construct(name="a", source=source)
+    assert only_defines(task) is plain

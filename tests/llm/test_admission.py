@@ -9,7 +9,8 @@ import pytest
 
 from po_jupyter.errors import ModelRateLimited, ModelRefused, ModelUnavailable
 from po_jupyter.llm.chat import ChatRequest, Message
-from po_jupyter.llm.journal import JournaledChat, MemoryJournal
+from po_jupyter.llm.journal import MemoryJournal
+from po_jupyter.llm.journaled import JournaledChat
 from po_jupyter.llm.providers import Providers
 from po_jupyter.llm.providers.fake import FakeProvider
 from po_jupyter.model.pipeline import CallRetry

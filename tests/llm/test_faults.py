@@ -14,7 +14,8 @@ from po_jupyter.errors import ModelError, ModelKeyError, ModelRateLimited, Model
 from po_jupyter.llm import bodies
 from po_jupyter.llm.chat import ChatRequest, Message
 from po_jupyter.llm.http import Http
-from po_jupyter.llm.journal import JournaledChat, MemoryJournal
+from po_jupyter.llm.journal import MemoryJournal
+from po_jupyter.llm.journaled import JournaledChat
 from po_jupyter.llm.providers import Providers
 from po_jupyter.llm.providers.openai import unknown_to_responses
 from po_jupyter.model.pipeline import CallRetry

@@ -6,7 +6,8 @@ import pytest
 
 from po_jupyter.errors import AnswerTruncated, ModelKeyError, ModelUnavailable
 from po_jupyter.llm.chat import ChatRequest, Message
-from po_jupyter.llm.journal import CallKey, JournaledChat, MemoryJournal
+from po_jupyter.llm.journal import CallKey, MemoryJournal
+from po_jupyter.llm.journaled import JournaledChat
 from po_jupyter.llm.providers import Providers
 from po_jupyter.llm.providers.fake import FakeProvider
 from po_jupyter.model.pipeline import CallRetry

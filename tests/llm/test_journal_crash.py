@@ -11,7 +11,8 @@ import pytest
 
 import po_jupyter.llm
 from po_jupyter.llm.chat import ChatRequest, Message
-from po_jupyter.llm.journal import CallKey, JournaledChat, MemoryJournal
+from po_jupyter.llm.journal import CallKey, MemoryJournal
+from po_jupyter.llm.journaled import JournaledChat
 from po_jupyter.llm.providers import Providers
 from po_jupyter.testing.model_server import ModelServer
 

@@ -17,7 +17,8 @@ from po_jupyter.errors import (
     StoreError,
 )
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message
-from po_jupyter.llm.journal import JournaledChat, MemoryJournal
+from po_jupyter.llm.journal import MemoryJournal
+from po_jupyter.llm.journaled import JournaledChat
 from po_jupyter.model.pipeline import CallRetry
 from po_jupyter.model.usage import Usage
 

@@ -3,11 +3,13 @@
 import gzip
 import hashlib
 import importlib.metadata
+from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from po_jupyter.llm import pricing
 from po_jupyter.llm.pricing import cost_of, is_priced, per_million, priced
 from po_jupyter.llm.tokens import count, count_messages, encoding_of, estimate
 from po_jupyter.model.usage import Usage
@@ -118,9 +120,15 @@ HAND = [
 ]  # fmt: skip
 
 
+def at_noon(monkeypatch, hour=12):
+    """A moment of which the prices are known, whenever the test runs."""
+    monkeypatch.setattr(pricing, "_now", lambda: datetime(2026, 11, 20, hour, tzinfo=UTC))
+
+
 @pytest.mark.parametrize(("ref", "written", "dollars"), HAND)
-def test_a_call_costs_what_the_price_list_says(ref, written, dollars):
+def test_a_call_costs_what_the_price_list_says(ref, written, dollars, monkeypatch):
     """Done when 6: cached, written and reasoning tokens, each at its price, none twice."""
+    at_noon(monkeypatch)
     usage = Usage(
         input_tokens=10_000,
         cached_tokens=4_000,
@@ -132,6 +140,14 @@ def test_a_call_costs_what_the_price_list_says(ref, written, dollars):
     )
     assert cost_of(usage, ref) == pytest.approx(dollars, rel=1e-9)
     assert priced(usage, ref).cost == pytest.approx(dollars, rel=1e-9)
+
+
+def test_a_price_that_depends_on_the_hour_is_asked_for_each_time(monkeypatch):
+    """DeepSeek's list has half the price from 16:30 to 00:30 UTC."""
+    at_noon(monkeypatch)
+    assert cost_of(Usage(input_tokens=1_000_000), "deepseek:deepseek-chat") == pytest.approx(0.27)
+    at_noon(monkeypatch, hour=20)
+    assert cost_of(Usage(input_tokens=1_000_000), "deepseek:deepseek-chat") == pytest.approx(0.135)
 
 
 def test_a_price_in_tiers_is_asked_for_each_time():

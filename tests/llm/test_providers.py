@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from po_jupyter.errors import InvalidInput, ModelKeyError, ModelRefused, ModelUnavailable
-from po_jupyter.llm import providers
+from po_jupyter.llm import catalogue, providers
 from po_jupyter.llm.chat import ChatRequest, Message
 from po_jupyter.llm.pricing import cost_of, is_priced, priced
 from po_jupyter.llm.providers import Providers, Spec, check_ref, key_of, missing_key, problem_of, specs
@@ -93,6 +93,31 @@ async def test_a_third_party_adds_a_provider_by_entry_point(monkeypatch):
         assert problem_of("mine:x") is None
     finally:
         specs.cache_clear()
+
+
+def test_a_third_partys_provider_is_listed_as_it_describes_itself(monkeypatch):
+    """B6: `po models` says that its key is missing, and `ctx.llm.mine.model_1` means its example."""
+    spec = Spec("mine", third_party, key_env="MINE_KEY", example="mine:model-1")
+    monkeypatch.setattr(sys.modules[third_party.__module__], "THIRD_PARTY", spec)
+    entries = [
+        EntryPoint("mine", f"{__name__}:THIRD_PARTY", "po_jupyter.providers"),
+        EntryPoint("broken", "no_such_module:x", "po_jupyter.providers"),
+    ]
+    monkeypatch.setitem(sys.modules, __name__, sys.modules[third_party.__module__])
+    monkeypatch.setattr(providers, "entry_points", lambda group: entries)
+    caches = (specs.cache_clear, providers.described.cache_clear, catalogue._aliases.cache_clear)
+    for clear in caches:
+        clear()
+    try:
+        (mine,) = catalogue.listed({}, provider="mine")
+        assert (mine["ref"], mine["usable"], mine["why"]) == ("mine:model-1", False, "MINE_KEY is not set")
+        assert catalogue.listed({"MINE_KEY": "k"}, provider="mine")[0]["usable"]
+        assert catalogue.resolve("mine", mine["alias"]) == "mine:model-1"
+        (broken,) = catalogue.listed({}, provider="broken")
+        assert not broken["usable"] and "cannot be loaded" in broken["why"]
+    finally:
+        for clear in caches:
+            clear()
 
 
 async def test_a_local_model_without_anybody_to_run_it_says_so():

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from po_jupyter.engine.state import RunState, fold
+from po_jupyter.engine.fold import fold
+from po_jupyter.engine.state import RunState
 from po_jupyter.errors import Conflict, NotFound
 from po_jupyter.model.pipeline import Pipeline
 from po_jupyter.model.reading import check_pipeline

@@ -204,3 +204,27 @@ async def test_anthropic_counts_no_tokens_of_its_cache() -> None:
     (await ask(door, request)).answered(ChatResponse("hi", usage))
     assert line.said[-1][1]["input"] == 10
     limits.close()
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"op": "rate.ask"},
+        {"op": "rate.ask", "id": 1, "model": MODEL, "input": "many", "most": None},
+        {"op": "rate.used", "id": [], "ago": 1},
+        {"op": "rate.refused", "id": 1, "after": "soon"},
+        {"op": "rate.recall", "models": []},
+        {"op": "rate.recall", "models": {MODEL: {"past": [[1]], "open": []}}},
+        {"op": "rate.what"},
+    ],
+)
+async def test_nonsense_of_a_worker_hurts_nobody_else(message: dict[str, Any]) -> None:
+    """User code lives in workers."""
+    line = Line()
+    settings = Settings(rate_limits={"openai": {"concurrency": 1}})
+    door = RateAdmission(line, settings)
+    limits = pair(door, line, settings)
+    limits.heard("other", message)
+    (await ask(door)).answered(ANSWER)
+    (await ask(door)).answered(ANSWER)
+    limits.close()

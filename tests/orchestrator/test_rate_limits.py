@@ -139,7 +139,7 @@ async def test_a_limit_that_only_refusals_tell(tmp_path: Path, aim: Any) -> None
     enforcing = Enforcing(Fixed(REQUESTS, 10**9, WINDOW))
     with ModelServer(enforcing, latency=0.1) as server:
         aim(server)
-        await play(tmp_path, 110)
+        await play(tmp_path, 160)
     late = [at for at in enforcing.refused if at > enforcing.accepted[0][0] + 2 * WINDOW]
     assert len(late) <= 0.1 * len(enforcing.accepted), len(late)
     assert enforcing.rate() >= 0.6, enforcing.rate()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from po_jupyter.engine.caching import cache_mode
 from po_jupyter.engine.calls import Calls
 from po_jupyter.engine.interrupts import Interrupt
+from po_jupyter.errors import ModelError
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
 from po_jupyter.model.pipeline import CallRetry
 from po_jupyter.model.usage import Usage
@@ -34,6 +35,15 @@ class Came(NamedTuple):
     stage: str | None
     round: int
     read: Callable[[ChatRequest], ChatResponse]
+
+
+def raising(error: ModelError) -> Callable[[ChatRequest], ChatResponse]:
+    """What reads an answer that is an error; for `Came`."""
+
+    def read(request: ChatRequest) -> ChatResponse:
+        raise error
+
+    return read
 
 
 class BatchCalls(Calls):

@@ -262,7 +262,7 @@ def check_ref(ref: str) -> tuple[str, str]:
 
 def missing_key(ref: str, environ: Mapping[str, str] | None = None) -> str | None:
     """The variable that a model needs and `environ` (default: this process's) lacks; None when all is there."""
-    spec = specs().get(ref.partition(":")[0])
+    spec = described(ref.partition(":")[0])
     environ = os.environ if environ is None else environ
     if spec is None or not spec.key_env or spec.key_optional or environ.get(spec.key_env, "").strip():
         return None

@@ -1,0 +1,169 @@
+"""Every setting, in one frozen value (`settings.py`), read in one place: here.
+
+Weight grows from left to right: defaults < file < `PO_*` environment < traitlets at the Jupyter edge.
+The file is `PO_CONFIG`, else `po.yaml`, `po.toml` or `po.json` in the data directory; a path in it is relative
+to it. The data directory is `PO_DATA_DIR`, else that of the project (`po init`) that the current directory is in,
+else the user's. An environment variable is the setting's name in capitals behind `PO_` (`PO_MAX_RUNNING=8`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_data_path
+from pydantic import ValidationError
+
+from po_jupyter.config.settings import McpServer, Price, Settings
+from po_jupyter.errors import InvalidSettings, Violation
+from po_jupyter.model.limits import RateLimit
+from po_jupyter.model.violations import did_you_mean, violations_of
+
+__all__ = ["McpServer", "Price", "Settings", "load", "project_data"]
+
+PREFIX = "PO_"
+# Read by clients and by tests, or set for a worker; not settings of the orchestrator.
+_OTHERS = frozenset({
+    "PO_CONFIG", "PO_JUPYTER_URL", "PO_JUPYTER_TOKEN", "PO_TEST_STRICT", "PO_TESTING", "PO_CRASHPOINT",
+})  # fmt: skip
+
+# What is said as JSON in a variable, with an example.
+_AS_JSON = {
+    "prices": '{"openai:my-model": {"input": 0.5, "output": 1.5}}',
+    "mcp_servers": '{"files": {"command": ["npx", "files-server"]}}',
+    "rate_limits": '{"openai": {"requests": 500, "tokens": 200000}}',
+}
+PROJECT_DATA = "pipeline-data"  # a folder of this name with a settings file in it makes its parent a project
+_KINDS = ("yaml", "toml", "json")
+
+
+def load(
+    environ: Mapping[str, str] | None = None,
+    *,
+    file: Path | None = None,
+    jupyter: Mapping[str, Any] | None = None,
+) -> Settings:
+    """The settings of this process.
+
+    Raises InvalidSettings with every violation, each naming the file or the variable it came from.
+    """
+    environ = os.environ if environ is None else environ
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    strangers: list[Violation] = []
+    known = list(Settings.model_fields)
+
+    def take(name: str, value: Any, source: str) -> None:
+        if name in known:
+            values[name] = value
+            sources[name] = source
+        else:
+            strangers.append(Violation(source, f"`{name}` is not a setting{did_you_mean(name, known)}"))
+
+    told = file or environ.get("PO_CONFIG") or environ.get("PO_DATA_DIR")
+    project = None if told else project_data(Path.cwd())
+    path = file or (_file_in(project) if project is not None else _file_of(environ))
+    if path is not None:
+        if project is not None:
+            take("data_dir", str(project), str(path))
+        for name, value in _read(path).items():
+            take(name, _beside(path, name, value), str(path))
+    for variable, text in environ.items():
+        if variable.startswith(PREFIX) and variable not in _OTHERS:
+            name = variable.removeprefix(PREFIX).lower()
+            if name in known:
+                take(name, _from_text(name, text, variable), variable)
+    for name, value in (jupyter or {}).items():
+        take(name, value, "jupyter")
+
+    found: list[Violation] = strangers
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        for violation in violations_of(error, known=_known, what="the settings"):
+            name = violation.where.split(".")[0].split("[")[0]
+            found.append(violation._replace(where=sources.get(name, ""), message=f"{violation.message}"))
+    if found:
+        raise InvalidSettings(
+            "the settings cannot be used:",
+            violations=found,
+            hint="`po config` shows every setting and its source.",
+        )
+    settings._sources.update(sources)
+    return settings
+
+
+def _known(loc: tuple[int | str, ...]) -> tuple[list[str], str]:
+    if loc[:1] == ("rate_limits",):
+        return list(RateLimit.model_fields), "a rate limit"
+    return list(Settings.model_fields), "the settings"
+
+
+def _file_of(environ: Mapping[str, str]) -> Path | None:
+    if environ.get("PO_CONFIG"):
+        return Path(environ["PO_CONFIG"]).expanduser()
+    data_dir = environ.get("PO_DATA_DIR")
+    return _file_in(Path(data_dir).expanduser() if data_dir else user_data_path("po_jupyter", appauthor=False))
+
+
+def _file_in(directory: Path) -> Path | None:
+    return next((p for p in (directory / f"po.{kind}" for kind in _KINDS) if p.is_file()), None)
+
+
+def project_data(start: Path) -> Path | None:
+    """The data directory of the project that `start` is in: `pipeline-data` with a settings file, or None.
+
+    One that belongs to somebody else is not taken: its settings would say what this user's orchestrator does.
+    """
+    for at in (start, *start.parents):
+        directory = at / PROJECT_DATA
+        if _file_in(directory) is not None:
+            mine = not hasattr(os, "geteuid") or directory.stat().st_uid == os.geteuid()
+            return directory if mine else None
+    return None
+
+
+def _beside(path: Path, name: str, value: Any) -> Any:
+    """A path in a settings file is relative to the file, wherever the process was started."""
+    if not isinstance(value, str) or not name.endswith("_dir") or value.startswith("~"):
+        return value
+    return os.path.normpath(path.absolute().parent / value)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text("utf-8")
+        if path.suffix == ".toml":
+            data: Any = tomllib.loads(text)
+        elif path.suffix == ".json":
+            data = json.loads(text)
+        else:
+            from ruamel.yaml import YAML
+
+            data = YAML(typ="safe", pure=True).load(text)
+    except OSError as error:
+        raise InvalidSettings(f"the settings file {path} cannot be read: {error.strerror}") from None
+    except Exception as error:  # each of the three readers has errors of its own
+        raise InvalidSettings(
+            f"the settings file {path} cannot be read: {str(error).splitlines()[0]}"
+        ) from None
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise InvalidSettings(f"the settings file {path} must hold a mapping of settings")
+    return data
+
+
+def _from_text(name: str, text: str, variable: str) -> Any:
+    if name == "worker_env":
+        return [part.strip() for part in text.split(",") if part.strip()]
+    if name in _AS_JSON:
+        try:
+            return json.loads(text) if text.strip() else {}
+        except ValueError:
+            raise InvalidSettings(f"{variable} is not JSON", hint=f"For example {_AS_JSON[name]}") from None
+    return text

@@ -1,0 +1,142 @@
+"""The log of a run in the hands of the one who works on it: what is added, and the state that it makes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from po_jupyter.engine.fold import fold
+from po_jupyter.engine.history import History
+from po_jupyter.engine.interrupts import Stopped
+from po_jupyter.engine.state import RunState
+from po_jupyter.errors import StoreError
+from po_jupyter.store.base import Commit, Head, Lease, Record, Ref, Store
+from po_jupyter.store.group import CommitResult, GroupCommitter
+
+_LINGER = 0.05  # s that an event waits for a commit to go along with; a person does not see it
+
+
+class RunLog:
+    """`state` is what the log says, with all that was said here and is on its way to it.
+
+    `committed` is told each new head of the run, on the loop, after it became durable.
+    """
+
+    def __init__(
+        self, store: Store, lease: Lease, history: History, committed: Callable[[Head], None] | None = None
+    ) -> None:
+        self.store = store
+        self.lease = lease
+        self.run = lease.run
+        self.state: RunState = history.state
+        self.wake = asyncio.Event()  # something that `decide` may want to know
+        self.closed = False
+        self.broken: BaseException | None = None
+        self._committer = GroupCommitter(
+            store,
+            lease,
+            n=history.n,
+            on_foreign=self._foreign,
+            on_head=committed,
+        )
+        self._pending: list[dict[str, Any]] = []
+        self._pending_state: str | None = None
+        self._linger: asyncio.TimerHandle | None = None
+
+    def emit(self, *events: dict[str, Any], state: str | None = None) -> None:
+        """Events that need not be durable at once: they go along with the next commit, or 50 ms later."""
+        self._pending.extend(events)
+        self._pending_state = state or self._pending_state
+        self._apply(events)
+        if self._linger is None:
+            self._linger = asyncio.get_running_loop().call_later(_LINGER, self._send)
+
+    def commit_soon(
+        self,
+        *events: dict[str, Any],
+        items: tuple[Mapping[str, Any], ...] = (),
+        calls: tuple[Mapping[str, Any], ...] = (),
+        payloads: tuple[Any, ...] = (),
+        then: Callable[[CommitResult], None] | None = None,
+    ) -> None:
+        """Queue a commit, in order; a failure is raised by a later one. `then` hears where it is, once it is."""
+        said, state = self._take(events)
+        self._committer.commit_soon(Commit(said, items, calls, payloads, state), then)
+        if events:
+            self._apply(events)
+
+    async def commit(
+        self,
+        *events: dict[str, Any],
+        items: tuple[Mapping[str, Any], ...] = (),
+        calls: tuple[Mapping[str, Any], ...] = (),
+        payloads: tuple[Any, ...] = (),
+        state: str | None = None,
+        release: bool = False,
+    ) -> CommitResult:
+        """One durable transaction with everything that was emitted before it. Raises StoreError."""
+        if self.closed:
+            raise Stopped
+        said, waiting = self._take(events)
+        result = await self._committer.commit(Commit(said, items, calls, payloads, state or waiting, release))
+        if events:
+            self._apply(_placed(events, result.refs))
+        return result
+
+    async def flush(self) -> None:
+        """Wait until everything said so far is durable."""
+        self._send()
+        await self._committer.flush()
+
+    def _take(self, events: tuple[dict[str, Any], ...]) -> tuple[list[dict[str, Any]], str | None]:
+        if self._linger is not None:
+            self._linger.cancel()
+            self._linger = None
+        pending, self._pending = self._pending, []
+        state, self._pending_state = self._pending_state, None
+        pending.extend(events)
+        return pending, state
+
+    def _send(self) -> None:
+        if self._pending:
+            said, state = self._take(())
+            try:
+                self._committer.commit_soon(Commit(said, state=state))
+            except StoreError as error:
+                self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """The log cannot be written: `drive` stops everything and raises this."""
+        self.broken = self.broken or error
+        self.wake.set()
+
+    def _apply(self, events: Iterable[Mapping[str, Any]]) -> None:
+        """Fold our own events. Offsets are counted here: number and order per task are what matters."""
+        offset = self.state.offset
+        self.state = fold(self.state, [{**e, "offset": offset + i} for i, e in enumerate(events, 1)])
+
+    def _foreign(self, records: list[Record]) -> None:
+        """Somebody asked for something: a cancellation, a gate's decision."""
+        for record in records:
+            self._apply(record["events"])
+        self.wake.set()
+
+    async def look(self) -> None:
+        """Take over what others wrote to the log."""
+        try:
+            await self._committer.refresh()
+        except StoreError as error:
+            self.fail(error)
+        self.wake.set()
+
+
+def _placed(events: tuple[dict[str, Any], ...], refs: tuple[Ref, ...]) -> list[Mapping[str, Any]]:
+    """Events as they are in the log: an index of a payload has become a reference."""
+    placed: list[Mapping[str, Any]] = []
+    for event in events:
+        at = event["data"].get("output")
+        if type(at) is int and event["type"] == "task.done":
+            event = {**event, "data": {**event["data"], "output": list(refs[at])}}
+        placed.append(event)
+    return placed

@@ -1,0 +1,1 @@
+"""What the routes do, by subject. Which action belongs to which path is said in `server.routes`."""
