@@ -28,6 +28,7 @@ _COLOURS = {
     "pending": "bright_black",
     "skipped": "bright_black",
 }
+_EXAMPLES = {"--seed": '{"text": "hello"}', "--schema": '{"type": "object"}'}
 clean = plain  # what every verb calls it
 
 
@@ -127,14 +128,28 @@ def complain(error: PoError, *, as_json: bool = False) -> None:
         say(clean(error.hint), err=True)
 
 
-def parse_json(text: str, what: str) -> Any:
-    """Decoded JSON. Raises InvalidInput naming `what` and the place."""
+def read_stdin(limit: int = -1) -> str:
+    """The text on stdin, at most `limit` bytes of it. Raises InvalidInput, which repeats none of it.
+
+    The bytes are decoded here: which ones Python's own stream refuses, and how, depends on the locale.
+    """
+    stream = getattr(sys.stdin, "buffer", None)
+    if stream is None:  # a notebook's, or a test's
+        return sys.stdin.read(limit)
+    try:
+        return str(stream.read(limit), "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"what came from stdin is not UTF-8 text: byte {error.start}") from None
+
+
+def parse_json(text: str, what: str, option: str = "--seed") -> Any:
+    """Decoded JSON. Raises InvalidInput naming `what` and the place; `option` is where it can be given."""
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise InvalidInput(
             f"{what} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}",
-            hint='In a shell, quote it: --seed \'{"text": "hello"}\'; a file is written @FILE.',
+            hint=f"In a shell, quote it: {option} '{_EXAMPLES[option]}'; a file is written @FILE.",
         ) from None
     except RecursionError:
         raise InvalidInput(f"{what} is nested too deeply") from None

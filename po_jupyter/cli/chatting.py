@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from po_jupyter.cli import base
@@ -45,7 +43,7 @@ def chat(
     from po_jupyter.client.chat import chat as ask
     from po_jupyter.model import format as fmt
 
-    text = sys.stdin.read() if prompt == "-" else prompt
+    text = base.read_stdin() if prompt == "-" else prompt
     if not text.strip():
         raise InvalidInput("the prompt is empty")
     if budget is not None and budget[0]:
@@ -83,5 +81,5 @@ def _schema(text: str | None) -> object:
 
         from po_jupyter.cli.inputs import read_text
 
-        return base.parse_json(read_text(Path(text[1:])), text[1:])
-    return base.parse_json(text, "the schema")
+        return base.parse_json(read_text(Path(text[1:])), text[1:], "--schema")
+    return base.parse_json(text, "the schema", "--schema")

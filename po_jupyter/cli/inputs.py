@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from po_jupyter.cli.base import parse_json
+from po_jupyter.cli.base import parse_json, read_stdin
 from po_jupyter.errors import InvalidInput, InvalidPipeline, NotFound, Violation
 from po_jupyter.model.pipeline import Pipeline
 from po_jupyter.model.reading import check_pipeline, line_finder, read_pipeline
@@ -129,7 +129,7 @@ def seed_data(text: str | None) -> Any:
     if text is None:
         return {}
     if text == "-":
-        return parse_json(sys.stdin.read(), "what came from stdin")
+        return parse_json(read_stdin(), "what came from stdin")
     if text.startswith("@"):
         return _rows_or_json(Path(text[1:]))
     value = parse_json(text, "the seed")
@@ -146,7 +146,7 @@ def seed_envelope(text: str) -> Seed:
     if text.lstrip().startswith("{"):
         return read_seed(parse_json(text, "the seed"))
     if text == "-":
-        return read_seed(parse_json(sys.stdin.read(), "what came from stdin"))
+        return read_seed(parse_json(read_stdin(), "what came from stdin"))
     path = Path(text.removeprefix("@"))
     return read_seed(parse_json(read_text(path), str(path)))
 

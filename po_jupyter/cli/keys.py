@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import sys
 import warnings
 from typing import Any
 
@@ -99,7 +98,7 @@ def _safe(word: str, known: list[str]) -> str:
 
 
 def _from_stdin() -> str:
-    text = sys.stdin.read(100_000)
+    text = base.read_stdin(100_000)
     if not text.strip():
         raise InvalidInput("nothing came from stdin", hint="For example: po keys set openai --stdin < key.txt")
     return text.strip()

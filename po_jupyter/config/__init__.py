@@ -91,7 +91,7 @@ def load(
         raise InvalidSettings(
             "the settings cannot be used:",
             violations=found,
-            hint="`po config` shows every setting and its source.",
+            hint="Correct it there, or remove it: then the default holds.",
         )
     settings._sources.update(sources)
     return settings
@@ -100,6 +100,9 @@ def load(
 def _known(loc: tuple[int | str, ...]) -> tuple[list[str], str]:
     if loc[:1] == ("rate_limits",):
         return list(RateLimit.model_fields), "a rate limit"
+    for setting, fields in (("prices", Price.model_fields), ("mcp_servers", McpServer.model_fields)):
+        if loc[:1] == (setting,):
+            return list(fields), ".".join(map(str, loc))
     return list(Settings.model_fields), "the settings"
 
 

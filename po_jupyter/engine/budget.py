@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from po_jupyter.engine.ledger import Limits
 from po_jupyter.engine.share import DayShare
-from po_jupyter.engine.spending import NOTHING, Amount, amount_of
+from po_jupyter.engine.spending import NOTHING, Amount, amount_of, dollars
 from po_jupyter.errors import BudgetExceeded, PoError
 from po_jupyter.llm.chat import ChatRequest
 from po_jupyter.llm.pricing import cost_of
@@ -75,8 +75,8 @@ class Account:
         whose = "the budget" if self.name == "run" else f"the budget of task {self.name!r}"
         if self.limits.usd is not None and self.used.usd + worst.usd > self.limits.usd:
             message = (
-                f"{whose} of ${self.limits.usd:.6g} is spent: ${self.used.usd:.6g} used, "
-                f"and the next call could cost ${worst.usd:.6g}"
+                f"{whose} of {dollars(self.limits.usd)} is spent: {dollars(self.used.usd)} used, "
+                f"and the next call could cost {dollars(worst.usd)}"
             )
         else:
             message = (

@@ -13,7 +13,7 @@ import structlog
 
 from po_jupyter.engine import ledger
 from po_jupyter.engine.ledger import Entry, Limits
-from po_jupyter.engine.spending import Amount, spent_on
+from po_jupyter.engine.spending import Amount, dollars, spent_on
 from po_jupyter.errors import BudgetExceeded, NotFound, StoreError
 from po_jupyter.store.base import Store
 
@@ -263,9 +263,9 @@ class DayShare:
 
     def _exceeded(self, taken: Amount, worst: Amount) -> BudgetExceeded:
         if self.limits.usd is not None and taken.usd + worst.usd > self.limits.usd:
-            said = f"${self.limits.usd:.6g} a day is spent: ${taken.usd:.6g} used today by all of "
+            said = f"{dollars(self.limits.usd)} a day is spent: {dollars(taken.usd)} used today by all of "
             said += f"{self._owner}'s runs"
-            said += f", and the next call could cost ${worst.usd:.6g}"
+            said += f", and the next call could cost {dollars(worst.usd)}"
         else:
             said = f"{self.limits.tokens:,} tokens a day is spent: {taken.tokens:,} used today by all of "
             said += f"{self._owner}'s runs, and the next call could take {worst.tokens:,}"

@@ -9,9 +9,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from po_jupyter.store.base import Record, Store
+
+
+def dollars(usd: float) -> str:
+    """An exact sum as people write it: a tiny one without an exponent."""
+    return f"${Decimal(f'{usd:.6g}'):f}"
 
 
 class Amount(NamedTuple):

@@ -188,7 +188,7 @@ def _schema_of(value: Any) -> Any:
 def _cache_mode(value: Any) -> Any:
     if value is None or isinstance(value, bool) or value == "refresh":
         return value
-    raise ValueError("needs true, false or refresh")
+    raise ValueError("`cache` is true, false or refresh")
 
 
 class Task(Value):

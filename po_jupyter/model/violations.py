@@ -38,6 +38,7 @@ _PATTERNS = {
     r"^[a-z0-9-]+$": "may hold a-z, 0-9 and - only",
     r"^[A-Za-z0-9][A-Za-z0-9_-]*$": "may hold letters, digits, _ and - only, and starts with a letter or digit",
     r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_./-]+$": "is written server.tool, as in the setting `mcp_servers`",
+    r"^[a-z0-9_-]+:\S+$": "is written provider:model",
     r"^\d+\.\d+\.\d+$": "is written x.y.z, for example 1.0.0",
 }
 

@@ -167,7 +167,7 @@ class Keys:
 def _spec(provider: str) -> Spec:
     """A provider that takes a key. Raises InvalidInput, which does not repeat a word that may be a key."""
     spec = described(provider)
-    takers = sorted(name for name, spec in specs().items() if spec.key_env or name == provider)
+    takers = sorted(name for name, spec in specs().items() if spec.key_env)
     if spec is None:
         said = f" called {provider!r}" if len(provider) <= 20 else ""
         raise InvalidInput(

@@ -67,6 +67,32 @@ def test_a_bad_value_names_its_variable(variable: str, value: str, says: str) ->
     assert str(caught.value).splitlines()[1].startswith(f"{variable}: ")
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{"openai:x": {"input": 1}}', "prices.openai:x needs `output`"),
+        (
+            '{"openai:x": {"input": 1, "outptu": 2, "output": 3}}',
+            "`outptu` is not a field of prices.openai:x; did",
+        ),
+        ('{"x": {"input": 1, "output": 2}}', "is written provider:model (given: 'x')"),
+    ],
+)
+def test_prices_that_are_none(text: str, says: str) -> None:
+    """P11: which price it is, and what is wrong with it."""
+    with pytest.raises(InvalidSettings) as caught:
+        load({"PO_PRICES": text})
+    assert says in str(caught.value)
+
+
+def test_the_hint_of_wrong_settings_is_no_circle(tmp_path: Path) -> None:
+    """P11: `po config` cannot show settings that cannot be read."""
+    (tmp_path / "po.yaml").write_text("max_running: lots\n")
+    with pytest.raises(InvalidSettings) as caught:
+        load({"PO_DATA_DIR": str(tmp_path)})
+    assert "po config" not in caught.value.hint and "Correct it there" in caught.value.hint
+
+
 def test_all_violations_of_a_file_come_at_once(tmp_path: Path) -> None:
     file = tmp_path / "po.yaml"
     file.write_text("max_runing: 3\nheartbeat: fast\nlease_ttl: 0\n")

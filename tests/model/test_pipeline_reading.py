@@ -134,7 +134,7 @@ MALFORMED: dict[str, tuple[str, str, int | None]] = {
     "a timeout below zero": (one("{name: a, timeout: -1}"), "greater than 0", 3),
     "a timeout of letters": (one("{name: a, timeout: soon}"), "needs a number", 3),
     "no attempts": (one("{name: a, retry: {max_attempts: 0}}"), "greater than or equal to 1", 3),
-    "cache of another word": (one("{name: a, cache: maybe}"), "true, false or refresh", 3),
+    "cache of another word": (one("{name: a, cache: maybe}"), "`cache` is true, false or refresh", 3),
     "a prompt that is a list of numbers": (one("{name: a, prompt: [1]}"), "needs a mapping", 3),
     "a prompt that is an empty list": (one("{name: a, prompt: []}"), "needs at least 1", 3),
     "a prompt that is a number": (one("{name: a, prompt: 1}"), "needs text", 3),

@@ -132,8 +132,9 @@ def test_a_provider_that_is_none_or_takes_no_key(tmp_path: Path) -> None:
     keys = Keys(tmp_path)
     with pytest.raises(InvalidInput, match="did you mean `openai`"):
         keys.put("opnai", KEY)
-    with pytest.raises(InvalidInput, match="takes no key"):
+    with pytest.raises(InvalidInput, match="takes no key") as refused:
         keys.put("local", KEY)
+    assert "openai" in refused.value.hint and "local" not in refused.value.hint, "not among those that do"
     with pytest.raises(InvalidInput) as raised:
         keys.put(KEY, KEY)
     assert KEY not in str(raised.value)
