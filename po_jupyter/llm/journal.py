@@ -82,7 +82,8 @@ class Journal(Protocol):
         ...
 
     async def intent(self, key: str, meta: Mapping[str, Any]) -> None:
-        """Record that the call is about to be sent; return when that is durable.
+        """Record that the call is about to be sent; return when that is durable. A wait that is cancelled does not
+        take it back.
 
         `meta` is `{model, stage, intents}`; `intents` counts the earlier ones. When it is not 0 this is a call
         whose outcome is unknown and which is sent again: the event that tells so (`call.unknown`) belongs into

@@ -52,13 +52,14 @@ class JournaledChat:
 @dataclass(slots=True, eq=False)
 class Asking:
     """One call on its way. `intents`: how often it was about to be sent; `place`: where the cache has its answer,
-    `reads`: and may be asked for it."""
+    `reads`: and may be asked for it; `unsent`: it was stopped while its last intent was written."""
 
     key: CallKey
     request: ChatRequest
     place: Place | None = None
     reads: bool = False
     intents: int = 0
+    unsent: bool = False
 
 
 class CallScope:
@@ -191,7 +192,12 @@ class CallScope:
         key, request, intents = call.key, call.request, call.intents
         name = str(key)
         provider = self._chat.provider_of(request.model)  # a missing key is found before anything is recorded
-        passes = [await self._about_to_send(call, intents, waiting)]
+        try:
+            passes = [await self._about_to_send(call, intents, waiting)]
+        except BaseException:
+            if call.unsent:
+                journal.withdrawn(name, Usage())
+            raise
         loop = asyncio.get_running_loop()
         started = loop.time()
         self.in_flight += 1
@@ -249,7 +255,7 @@ class CallScope:
             await self._record(name, {"ok": False, "error": error.to_json()}, done)
             raise
         except BaseException:
-            if not sent:
+            if not sent or call.unsent:
                 self.in_flight -= 1
                 used = _with_lost(Usage(), lost)
                 self._given_up = self._given_up + used
@@ -296,8 +302,7 @@ class CallScope:
             await self._chat.journal.intent(str(key), meta)
         except BaseException as error:
             admitted.unused()
-            if isinstance(error, asyncio.CancelledError):  # the record is on its way all the same
-                self._chat.journal.withdrawn(str(key), Usage())
+            call.unsent = isinstance(error, asyncio.CancelledError)  # the record is on its way all the same
             raise
         return admitted
 

@@ -192,6 +192,10 @@ class Limiter:
         group.come(run)
         group.flows.setdefault((run, model), deque()).append(asked)
 
+    def let_go(self, run: str, id: int) -> bool:
+        """Whether the call was let go, and is not over."""
+        return (run, id) in self._tickets
+
     def drop(self, run: str, id: int, now: float) -> None:
         """The call does not want to go any more; if it was let go, it was not sent."""
         asked = self._asks.pop((run, id), None)

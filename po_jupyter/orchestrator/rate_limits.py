@@ -111,6 +111,9 @@ class RateLimits:
         id, model = int(message["id"]), str(message["model"])
         input, most = max(0, int(message["input"])), message["most"]
         most = None if most is None else max(0, int(most))
+        if self._limiter.let_go(run, id):
+            self._peers[run].send("rate.go", id=id)  # that word was lost
+            return
         try:
             self._limiter.ask(run, id, model, input=input, most=most, now=now)
         except PoError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from po_jupyter.config import Settings
 from po_jupyter.engine.interrupts import Drained
 from po_jupyter.errors import ModelRateLimited, ModelRefused
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message
+from po_jupyter.model.limits import RateLimit
 from po_jupyter.model.usage import Usage
 from po_jupyter.orchestrator.admission import RateAdmission
 from po_jupyter.orchestrator.rate_limits import RateLimits
@@ -228,3 +230,21 @@ async def test_nonsense_of_a_worker_hurts_nobody_else(message: dict[str, Any]) -
     (await ask(door)).answered(ANSWER)
     (await ask(door)).answered(ANSWER)
     limits.close()
+
+
+async def test_a_word_that_was_lost_is_said_again(tmp_path: Path) -> None:
+    """G3: a full channel drops words (`link.Channel.send`); a worker asks again, and does not wait for ever."""
+    said: list[str] = []
+
+    class Peer:
+        def send(self, op: str, **fields: Any) -> None:
+            said.append(f"{op} {fields['id']}")
+
+    rates = RateLimits(Settings(data_dir=tmp_path, rate_limits={"openai": RateLimit(requests=1)}))
+    rates.join("run", Peer())
+    for id in (1, 1, 2):
+        rates.heard("run", {"op": "rate.ask", "id": id, "model": MODEL, "input": 1, "most": 1})
+        for _ in range(3):
+            await asyncio.sleep(0)
+    assert said == ["rate.go 1", "rate.go 1"], "the other call waits"
+    rates.close()
