@@ -7,6 +7,7 @@ import zlib
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
+import httpx
 import pytest
 import structlog
 
@@ -16,7 +17,7 @@ from po_jupyter.llm.chat import ChatRequest, Message
 from po_jupyter.llm.http import Http
 from po_jupyter.llm.journal import MemoryJournal
 from po_jupyter.llm.journaled import JournaledChat
-from po_jupyter.llm.providers import Providers
+from po_jupyter.llm.providers import Providers, faults
 from po_jupyter.llm.providers.openai import unknown_to_responses
 from po_jupyter.model.pipeline import CallRetry
 from po_jupyter.testing.model_server import ModelServer, Reply
@@ -541,3 +542,12 @@ async def test_a_connection_that_was_never_made_is_not_billed(unused_tcp_port):
         await opened.get("openai:gpt-4o").chat(ask("openai:gpt-4o"))
     assert not caught.value.may_be_billed
     await opened.aclose()
+
+
+def test_a_refused_key_sends_to_the_store_of_keys():
+    """P11, G16: a stored key is replaced without a restart, and the hint says so."""
+    answer = bodies.Answer(401, httpx.Headers(), b'{"error": {"message": "no"}}')
+    refused = faults.fault(answer, provider="openai", model="m", key="k", key_env="OPENAI_API_KEY")
+    assert "po keys set openai" in refused.hint and "OPENAI_API_KEY" in refused.hint
+    assert "po stop" not in refused.hint
+    assert faults.fault(answer, provider="local", model="m", key=None).hint == ""

@@ -142,7 +142,12 @@ def fault(answer: Answer, *, provider: str, model: str, key: str | None, key_env
     wait = retry_after(answer.headers)
     wait = said.wait if wait is None else wait
     if status in (401, 403) or said.key_refused:
-        hint = f"Check {key_env} where the orchestrator starts; then: po stop, po start" if key_env else ""
+        # A stored key is taken by the next run; only one of the environment needs another start.
+        hint = (
+            f"po keys list says which key it was. Store another: po keys set {provider}; {key_env} of the environment "
+            "wins over it, and is read where the orchestrator starts."
+        )
+        hint = hint if key_env else ""
         return ModelKeyError(text, hint=hint, details=details)
     if status == 402 or {said.code, said.kind} & _EMPTY:
         return ModelRefused(
