@@ -8,7 +8,8 @@ the SDK's `anthropic.types.messages.MessageBatch` and `batch_create_params` (2.1
 * A batch carries nothing of ours but the custom ids, and those are seen in its results only, once it has ended. So
   the batch of a request whose answer was lost is looked for among the newest ones by age and number of requests; one
   that fits is awaited, and known by the token in its custom ids.
-* Results are kept for 29 days, at `results_url`: asked for only where that is on the base URL's own origin.
+* Results are kept for 29 days. While `results_url` says so they are asked for at their documented place below our
+  own base URL, wherever that URL leads: a key goes nowhere else, and a gateway may hand on its vendor's address.
 """
 
 from __future__ import annotations
@@ -139,13 +140,13 @@ class AnthropicBatches:
             raise self._api.shapeless("the batch has no id")
         state, counts = word(said.get("processing_status")), part(said, "request_counts")
         done = sum(count(counts.get(name)) for name in _ENDS)
-        url = said.get("results_url")
+        there = bool(word(said.get("results_url")))
         return BatchStatus(
             id=word(said["id"]),
             state="ended" if state == "ended" else "cancelling" if state == "canceling" else "working",
             total=done + count(counts.get("processing")),
             done=done,
-            results=(url,) if isinstance(url, str) and url else (),
+            results=(f"{_PATH}/{quote(word(said['id']), safe='')}/results",) if there else (),
             expired=count(counts.get("expired")) > 0,
         )
 

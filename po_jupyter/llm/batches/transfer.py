@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from po_jupyter.errors import ModelRefused, ModelUnavailable
+from po_jupyter.errors import ModelUnavailable
 from po_jupyter.llm.bodies import Answer, lines, read_error
 from po_jupyter.llm.http import Http, Target
 from po_jupyter.llm.providers.faults import fault, redacted
@@ -59,29 +58,14 @@ class Api:
         self._key_header = key_header
         self._timeout = timeout
 
-    def _target(self, url: str, headers: Mapping[str, str] | None = None) -> Target:
+    def _target(self, path: str, headers: Mapping[str, str] | None = None) -> Target:
         return Target(
-            url,
+            self._base + path,
             key=self.key,
             name=self.name,
             headers={**self._headers, **(headers or {})},
             key_header=self._key_header,
         )
-
-    def url(self, given: str) -> str:
-        """A path below the base URL as a URL; a whole URL only when it is on the base URL's own origin: the key goes
-        with it. Raises ModelRefused."""
-        if given.startswith("/"):
-            return self._base + given
-        here, there = urlsplit(self._base), urlsplit(given)
-        if (here.scheme, here.netloc) != (there.scheme, there.netloc):
-            raise ModelRefused(
-                f"{self.name}: the results are said to be at {there.scheme}://{there.netloc[:100]}, "
-                f"which is not {here.scheme}://{here.netloc}",
-                hint="A key goes to its own base URL only: nothing was asked there.",
-                details={"provider": self.name},
-            )
-        return given
 
     async def ask(
         self, method: str, path: str, body: bytes | FileBody = b"", headers: Mapping[str, str] | None = None
@@ -91,7 +75,7 @@ class Api:
         more = dict(headers or {})
         if isinstance(body, FileBody):
             more["content-length"] = str(size)
-        target = self._target(self.url(path), more)
+        target = self._target(path, more)
         answer = await self.http.fetch(
             target, method=method, body=body, seconds=self._timeout + size / _SLOWEST
         )
@@ -104,7 +88,7 @@ class Api:
         file = await asyncio.to_thread(to.open, "wb")
         with file:
             for path in paths:
-                target = self._target(self.url(path))
+                target = self._target(path)
                 async with self.http.download(target, seconds=self._timeout) as response:
                     if response.status_code != 200:
                         raise self.fault(await read_error(response))
@@ -120,7 +104,7 @@ class Api:
 
     async def first_line(self, path: str) -> bytes:
         """The first line found at a path, b"" when there is none. Raises a ModelError."""
-        target = self._target(self.url(path))
+        target = self._target(path)
         async with self.http.download(target, seconds=self._timeout) as response:
             if response.status_code != 200:
                 raise self.fault(await read_error(response))
