@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from typing import TYPE_CHECKING
+
 import click
 
 from po_jupyter.cli import base
 from po_jupyter.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from po_jupyter.model.run import RunView
+
+_EVERY = 10.0  # seconds between two lines about what is waited for
 
 
 @click.command()
@@ -21,6 +29,9 @@ from po_jupyter.errors import InvalidInput
 @click.option("--max-tokens", type=click.IntRange(1), metavar="N", help="Bound of the answer.")
 @click.option("--budget", type=base.MONEY, metavar="USD", help="Refuse to spend more.")
 @click.option("--fresh", is_flag=True, help="Ask anew; use no cached answer.")
+@click.option(
+    "--skip-validation", is_flag=True, help="Ask although a key or the like that it needs is missing."
+)
 @base.JSON
 def chat(
     prompt: str,
@@ -33,6 +44,7 @@ def chat(
     max_tokens: int | None,
     budget: tuple[str, float] | None,
     fresh: bool,
+    skip_validation: bool,
     as_json: bool,
 ) -> int:
     """Ask a model one question, without a pipeline.
@@ -59,6 +71,8 @@ def chat(
         max_tokens=max_tokens,
         budget=None if budget is None else budget[1],
         fresh=fresh,
+        skip_validation=skip_validation,
+        watch=None if as_json else _Waits(),
         client=base.connect(start=True),
     )
     if as_json:
@@ -71,6 +85,23 @@ def chat(
     spent = " · ".join([answer.model, *fmt.spent(answer.usage), f"run {answer.run.short}"])
     base.say(click.style(spent, dim=True), err=True)
     return 0
+
+
+class _Waits:
+    """Says on stderr what the run waits for: an answer may be a minute away, and silence looks like a fault."""
+
+    def __init__(self) -> None:
+        self._said, self._at = "", float("-inf")
+
+    def __call__(self, view: RunView) -> None:
+        from po_jupyter.model.run import ENDED
+
+        task = view.tasks[0] if view.tasks else None
+        said = view.waiting or (task.waiting if task else None) or ""
+        if view.state in ENDED or not said or said == self._said or time.monotonic() - self._at < _EVERY:
+            return
+        self._said, self._at = said, time.monotonic()
+        base.say(click.style(base.clean(said), dim=True), err=True)
 
 
 def _schema(text: str | None) -> object:

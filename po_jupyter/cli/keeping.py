@@ -158,7 +158,7 @@ def audit(limit: int, as_json: bool) -> int:
     if not entries:
         base.say("nothing was changed yet")
         return 0
-    known = ("at", "by", "action", "run")
+    known = ("at", "by", "action", "run", "idempotency_key")  # a name for a request; the log shows stars for it
     rows = []
     for entry in entries:
         run = str(entry.get("run", ""))

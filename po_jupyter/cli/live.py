@@ -153,6 +153,11 @@ class _Lines:
         for task in view.tasks:
             for line in self._news(task, now):
                 say(clean(line))
+        if view.waiting and view.state not in ENDED and "waits" not in self._said:
+            say(clean(f"   {view.waiting}"))  # once: the number of tries in it changes all the time
+            self._said["waits"] = True
+        elif not view.waiting:
+            self._said.pop("waits", None)
         if view.state != self._state or (view.state in ENDED and "end" not in self._said):
             self._state = view.state
             if view.state in ENDED:

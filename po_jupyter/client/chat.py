@@ -9,13 +9,14 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from po_jupyter.errors import InvalidInput, PoError
 from po_jupyter.model.answer import Answer
 from po_jupyter.model.pipeline import Budget
+from po_jupyter.model.run import RunView
 from po_jupyter.model.shapes import shape_of
 
 if TYPE_CHECKING:
@@ -42,7 +43,9 @@ def chat(
     tools: Sequence[str] = (),
     budget: float | Budget | Mapping[str, Any] | None = None,
     fresh: bool = False,
+    skip_validation: bool = False,
     timeout: float | None = None,
+    watch: Callable[[RunView], None] | None = None,
     client: Client | None = None,
 ) -> Answer:
     """The `Answer` of a model to a prompt, or to messages `[{role, content}]`. Blocks until it is there.
@@ -50,7 +53,8 @@ def chat(
     `schema` is a JSON Schema, pydantic model, dataclass or TypedDict: `answer.value` fits it, and is an instance
     where a class was given (`text` is then its JSON). `images` are paths, bytes, `https:` and `data:` URLs. `tools`
     are names of the setting `mcp_servers`; functions are for tasks (`ctx.llm.chat`). `fresh` asks anew although the
-    same was asked before. `answer.run` is the run.
+    same was asked before; `skip_validation` although a key or the like is missing. `answer.run` is the run.
+    `watch` is called with its view after each change, to say what it waits for.
 
     An interrupt, or `timeout` seconds, ends the waiting, not the run. Raises InvalidInput before anything is asked,
     the run's error when it fails, TimeoutError.
@@ -65,7 +69,13 @@ def chat(
         task["tools"] = _named(tools)
     said = {k: v for k, v in {**llm, "effort": effort}.items() if v is not None}
     pipeline = check_pipeline({"name": NAME, "llm": said, "tasks": [task]})
-    run = (client or _client()).submit(pipeline, seed=data, budget=budget, fresh=fresh)
+    run = (client or _client()).submit(
+        pipeline, seed=data, budget=budget, fresh=fresh, skip_validation=skip_validation
+    )
+    if watch is not None:
+        for update in run.follow():
+            if isinstance(update, RunView):
+                watch(update)
     run.wait(timeout)
     return _answer(run, shape)
 

@@ -126,7 +126,7 @@ def _store(settings: Settings, store: Store | None) -> dict[str, Any]:
     finally:
         if opened is not None:
             opened.close()
-    count = f"{len(some.heads)}{' or more' if some.next else ''} runs"
+    count = f"{len(some.heads)}{' or more' if some.next else ''} {'run' if len(some.heads) == 1 else 'runs'}"
     return finding(
         "store", "ok", f"it opens and answers, {count}, {(time.monotonic() - started) * 1000:.0f} ms"
     )

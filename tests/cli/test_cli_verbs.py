@@ -22,6 +22,26 @@ FAILED = {"code": "stage_failed", "message": "it broke\nin two lines", "hint": "
 GATE = {"task": "extract", "message": "Look before we send"}
 
 
+def test_the_audit_shows_no_stars_that_tell_nothing(po: Any, client: Any) -> None:
+    """G7: a client's own name for a request is masked in the log, so a column of it is only noise."""
+    entry = {"at": "2026-11-22T17:00:00Z", "by": "local", "action": "submit", "run": "0192f0deadbe7f3a"}
+    client.audit = lambda limit: [{**entry, "pipeline": "tickets", "idempotency_key": "********"}]
+    _, out, _ = po("audit")
+    assert "pipeline=tickets" in out and "***" not in out
+    assert "idempotency_key" in po("audit", "--json")[1]
+
+
+def test_plain_lines_say_once_that_the_store_is_waited_for(po: Any, client: Any) -> None:
+    """P11, R1.7: on a full disk a run of `po run` in a pipe is not silent."""
+    full = [view("running", waiting=f"the run waits: the disk is full (try {n})") for n in (1, 2)]
+    client.runs_there = [FakeRun([*full, view("running"), full[0], view()])]
+    code, out, _ = po("show", "7f3a")
+    assert code == 0
+    assert [line.strip() for line in out.splitlines() if "the disk is full" in line] == [
+        "the run waits: the disk is full (try 1)"
+    ] * 2
+
+
 def test_run_follows_in_plain_lines_and_ends_with_the_states_code(po: Any, client: Any) -> None:
     client.runs_there = [
         fake_run(view("pending"), view("running"), Text("r", "label", 2, "hel", 0), view("done"))

@@ -238,6 +238,26 @@ def test_the_terminal_asks_the_same(model: ModelServer, home: Path) -> None:
     assert (empty.returncode, "the prompt is empty" in empty.stderr) == (2, True)
 
 
+def test_the_terminal_says_what_an_answer_waits_for(model: ModelServer) -> None:
+    """G3: a minute without a word looks like a fault; with --json there is none."""
+    for more in ((), ("--json",)):
+        model.script(Reply(status=429, headers={"retry-after": "2"}))
+        said = terminal("chat", "are you busy?", "--fresh", *more)
+        assert said.returncode == 0, said.stderr
+        assert ("waiting" in said.stderr and "openai" in said.stderr.split("waiting")[1]) is not bool(more)
+        assert "waiting" not in said.stdout
+
+
+def test_the_hint_of_a_chat_that_cannot_start_is_true_of_it(model: ModelServer) -> None:
+    """P11: it says --skip-validation, so `po chat` and `po.chat` know it."""
+    refused = terminal("chat", "x", "--model", "mistyped-provider:x")
+    assert refused.returncode == 2
+    refused = terminal("chat", "x", "--model", "anthropic:claude-haiku-4-5")
+    assert refused.returncode == 2 and "--skip-validation" in refused.stderr
+    tried = terminal("chat", "x", "--model", "anthropic:claude-haiku-4-5", "--skip-validation")
+    assert tried.returncode == 1 and "anthropic needs a key" in tried.stderr
+
+
 def test_the_notebooks_line_asks_the_same(model: ModelServer, capsys: pytest.CaptureFixture[str]) -> None:
     """C3: `%po chat` and `%po models`."""
     shell = InteractiveShell()
