@@ -38,7 +38,7 @@ def official(tmp_path_factory):
 def corpus():
     """Text that every machine has: descriptions of installed packages; and what is hard to split."""
     for package in list(importlib.metadata.distributions())[:60]:
-        text = package.metadata.get_payload()
+        text = package.read_text("METADATA")
         if isinstance(text, str) and text:
             yield text[:20_000]
     yield Path(__file__).read_text()

@@ -351,3 +351,10 @@ async def _end(process: asyncio.subprocess.Process) -> None:
                     await process.wait()
     if process.returncode is None:
         await process.wait()
+    # asyncio lets go of a process and its pipes only once they were read to their ends.
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_GRACE):
+            for stream in (process.stdout, process.stderr):
+                while stream is not None and await stream.read(65536):
+                    pass
+            await asyncio.sleep(0)
