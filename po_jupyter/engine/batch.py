@@ -7,7 +7,6 @@ outcome.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import inspect
 import json
@@ -17,6 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
 from po_jupyter.engine.interrupts import Interrupt
+from po_jupyter.engine.together import together
 from po_jupyter.engine.tracebacks import user_lines
 from po_jupyter.engine.values import as_json
 from po_jupyter.errors import BudgetExceeded, InvalidInput, ModelKeyError, PoError, StageFailed, StoreError
@@ -73,14 +73,7 @@ class Batch:
                 except Exception as error:
                     found[index] = _failed(index, error)
 
-        workers = [asyncio.ensure_future(worker()) for _ in range(min(max_concurrency, found.count(None)))]
-        try:
-            await asyncio.gather(*workers)
-        except BaseException:
-            for one in workers:
-                one.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
-            raise
+        await together(worker() for _ in range(min(max_concurrency, found.count(None))))
         return cast("list[dict[str, Any]]", found)
 
     def _pieces(self, rows: Sequence[Any], key: Callable[[Any], Any] | None) -> list[tuple[str, int]]:

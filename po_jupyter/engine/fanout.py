@@ -23,6 +23,7 @@ from po_jupyter.engine.retries import delay_before, may_retry
 from po_jupyter.engine.reuse import Found, Looks, announce, definition_of, find
 from po_jupyter.engine.rows import DONE, FAILED
 from po_jupyter.engine.tally import Tally
+from po_jupyter.engine.together import together
 from po_jupyter.engine.tracebacks import internal
 from po_jupyter.engine.values import copied
 from po_jupyter.errors import BudgetExceeded, ModelKeyError, PoError, StoreError, ThresholdExceeded
@@ -111,15 +112,7 @@ class Map:
         """Every row to its outcome, or until `over` is set."""
         todo = (i for i in range(self.total) if i not in self.known)
         window = min(self.task.max_concurrency, self.total - self.done - self.failed)
-        workers = [asyncio.ensure_future(self._worker(todo)) for _ in range(window)]
-        try:
-            if workers:
-                await asyncio.gather(*workers)
-        except BaseException:
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
-            raise
+        await together(self._worker(todo) for _ in range(window))
 
     async def _prepare(self) -> str:
         """Get what makes the stages of a row; the stage that stands for all of a row's in views."""

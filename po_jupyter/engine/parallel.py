@@ -6,7 +6,6 @@ stop new calls and keep what was answered. Nothing is swallowed and there is no 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
@@ -15,6 +14,7 @@ from pydantic import ValidationError
 from pydantic_core import to_jsonable_python
 
 from po_jupyter.engine.interrupts import Interrupt
+from po_jupyter.engine.together import together
 from po_jupyter.engine.tracebacks import internal
 from po_jupyter.errors import (
     BudgetExceeded,
@@ -160,15 +160,7 @@ class _Window:
 
     async def run(self, width: int) -> Results:
         todo = iter(range(len(self.asks)))
-        workers = [asyncio.ensure_future(self._worker(todo)) for _ in range(min(width, len(self.asks)))]
-        try:
-            if workers:
-                await asyncio.gather(*workers)
-        except BaseException:
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
-            raise
+        await together(self._worker(todo) for _ in range(min(width, len(self.asks))))
         if self.stop is not None:
             raise self.stop
         results = Results([r or Result(i, error=self._unasked()) for i, r in enumerate(self.results)])

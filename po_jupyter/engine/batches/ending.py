@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from po_jupyter.engine.batches.run import BatchMap
+from po_jupyter.engine.together import together
 from po_jupyter.errors import PoError, StoreError
 
 if TYPE_CHECKING:
@@ -24,14 +25,7 @@ async def wind_up(work: Work) -> None:
     """
     try:
         async with asyncio.timeout(work.settings.batch_cancel_wait):
-            ending = [asyncio.ensure_future(_one(work, name)) for name in work.state.open_batches]
-            try:
-                await asyncio.gather(*ending)
-            except BaseException:
-                for one in ending:
-                    one.cancel()
-                await asyncio.gather(*ending, return_exceptions=True)
-                raise
+            await together(_one(work, name) for name in work.state.open_batches)
     except TimeoutError:
         _log.warning("batches are left at their provider", run=work.run, tasks=work.state.open_batches)
 
