@@ -15,7 +15,12 @@ TIMEOUT = 5.0  # s, of everything together
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
-async def probe(spec: Spec, environ: Mapping[str, str], *, timeout: float = TIMEOUT) -> tuple[bool, str]:  # noqa: ASYNC109
+async def probe(
+    spec: Spec,
+    environ: Mapping[str, str],
+    *,
+    timeout: float = TIMEOUT,  # noqa: ASYNC109 - httpx's own
+) -> tuple[bool, str]:
     """(all is well, what was found in words). Neither the key nor a word of the answer is in them."""
     if spec not in BUILT_IN or not spec.base_url:
         return True, "not asked: it is not known what it can be asked"

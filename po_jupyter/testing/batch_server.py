@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from aiohttp import web
 
@@ -251,9 +251,10 @@ class BatchServer:
     def _upload(self, kind: str, key: str, body: bytes) -> dict[str, Any]:
         form = message_from_bytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + body)
         fields: dict[str, bytes] = {}
-        for piece in form.get_payload():
-            name = piece.get_param("name", header="content-disposition")  # type: ignore[union-attr]
-            fields[str(name)] = piece.get_payload(decode=True)  # type: ignore[union-attr,assignment]
+        for piece in form.walk():
+            if not piece.is_multipart():
+                name = piece.get_param("name", header="content-disposition")
+                fields[str(name)] = cast("bytes", piece.get_payload(decode=True))
         assert fields["purpose"].strip() == b"batch", "the purpose of the file"
         file = f"file-{len(self._files) + 1}"
         self._files[file] = (key, fields["file"])

@@ -17,20 +17,20 @@ from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "engine")]
 
-from crash_sweep import count, die_at, in_child  # noqa: E402
-from engine_harness import RUN, new_run  # noqa: E402
+from crash_sweep import count, die_at, in_child  # noqa: E402 - after the path
+from engine_harness import RUN, new_run  # noqa: E402 - after the path
 
-from po_jupyter.config import Settings  # noqa: E402
-from po_jupyter.engine.batches import ending  # noqa: E402, F401
-from po_jupyter.engine.drive import drive  # noqa: E402
-from po_jupyter.engine.history import read_history  # noqa: E402
-from po_jupyter.engine.work import Work  # noqa: E402
-from po_jupyter.llm.batches.base import batches_of  # noqa: E402
-from po_jupyter.llm.pricing import is_priced  # noqa: E402
-from po_jupyter.llm.providers import Providers  # noqa: E402
-from po_jupyter.llm.structured import answer_schema  # noqa: E402
-from po_jupyter.llm.tokens import estimate  # noqa: E402
-from po_jupyter.store.disk import DiskStore  # noqa: E402
+from po_jupyter.config import Settings  # noqa: E402 - after the path
+from po_jupyter.engine.batches import ending  # noqa: E402, F401 - loaded before the fork, as in a worker
+from po_jupyter.engine.drive import drive  # noqa: E402 - after the path
+from po_jupyter.engine.history import read_history  # noqa: E402 - after the path
+from po_jupyter.engine.work import Work  # noqa: E402 - after the path
+from po_jupyter.llm.batches.base import batches_of  # noqa: E402 - after the path
+from po_jupyter.llm.pricing import is_priced  # noqa: E402 - after the path
+from po_jupyter.llm.providers import Providers  # noqa: E402 - after the path
+from po_jupyter.llm.structured import answer_schema  # noqa: E402 - after the path
+from po_jupyter.llm.tokens import estimate  # noqa: E402 - after the path
+from po_jupyter.store.disk import DiskStore  # noqa: E402 - after the path
 
 ROWS = 4
 SCHEMA = {"type": "object", "required": ["label"], "properties": {"label": {"enum": ["good"]}}}
@@ -82,7 +82,7 @@ def found(at: Path) -> dict[str, Any]:
     items = Counter(i["index"] for r in records for i in r["items"])
     offsets = [e["offset"] for e in store.events(RUN, limit=10_000)]
     assert offsets == list(range(1, len(offsets) + 1))
-    outputs = [store.payload(RUN, row.output) for _, row in sorted(history.rows["m"].items())]  # type: ignore[arg-type]
+    outputs = [store.payload(RUN, row.output) for _, row in sorted(history.rows["m"].items())]
     assert history.calls.get("m", {}) == {}
     spent = history.spending.of_tasks()["m"]
     assert spent.tokens == task.usage.input_tokens + task.usage.output_tokens, (spent, task.usage)
@@ -107,8 +107,8 @@ def main(root: str, model: str, directory: str) -> None:
         key = f"key-{n}"
         in_child(lambda: setup(at, model))
         said: dict[str, Any] = {"point": f"{point[0]}:{point[1]}", "key": key}
-        said["killed"] = die_at(point, lambda key=key: go(at, root, key))  # type: ignore[misc]
-        said["state"] = in_child(lambda key=key: go(at, root, key))[1]  # type: ignore[misc]
+        said["killed"] = die_at(point, lambda key=key: go(at, root, key))
+        said["state"] = in_child(lambda key=key: go(at, root, key))[1]
         said |= in_child(lambda: found(at))[1]
         print(json.dumps(said), flush=True)
 

@@ -45,7 +45,6 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[tuple[str, ssl.SSLContext]]:
     """(`https://localhost:PORT`, what trusts it)."""
-    pytest.importorskip("cryptography")
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec

@@ -151,7 +151,6 @@ def test_a_model_without_eyes_is_refused_before_the_run() -> None:
 # -- MCP -------------------------------------------------------------------------------------------------
 @pytest.fixture
 def stdio(monkeypatch: pytest.MonkeyPatch) -> dict[str, McpServer]:
-    pytest.importorskip("mcp")
     monkeypatch.setenv("FILES_TOKEN", "named")
     monkeypatch.setenv("OTHER_TOKEN", "not named")
     return {"files": McpServer(command=(sys.executable, SERVER), env=("FILES_TOKEN",))}
@@ -159,7 +158,6 @@ def stdio(monkeypatch: pytest.MonkeyPatch) -> dict[str, McpServer]:
 
 @pytest.fixture
 def over_http() -> Iterator[dict[str, McpServer]]:
-    pytest.importorskip("mcp")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

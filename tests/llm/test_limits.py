@@ -278,7 +278,7 @@ def test_a_server_with_few_places_at_a_time() -> None:
         server.busy -= 1
         answered(*args)
 
-    world.answered = finished  # type: ignore[method-assign]
+    world.answered = finished
     world.play(20 * MINUTE)
     ideal = 5 / 1.5 * MINUTE
     assert world.rate(5 * MINUTE, 19 * MINUTE)[0] >= 0.4 * ideal

@@ -61,12 +61,14 @@ def test_1000_rows_that_print_at_once_hold_no_descriptors(tmp_path: Path) -> Non
     assert done.stdout.split("\n")[-3:-1] == ["done 1000 None", "1000"], done.stdout[-2000:]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="platform: no ulimit")
 async def test_the_soft_limit_is_raised_for_workers_only(tmp_path: Path) -> None:
     """B4: a map may have 1,000 connections open, also where a shell's limit is 1,024."""
     source = (
         "import resource\ndef ingestion(ctx):\n    return list(resource.getrlimit(resource.RLIMIT_NOFILE))\n"
     )
-    resource = pytest.importorskip("resource")
+    import resource
+
     before = _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, hard), hard))
     try:
