@@ -22,39 +22,16 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from types import TracebackType
 from typing import Any, TypeAlias, cast
 
 from aiohttp import web
 
-from po_jupyter.testing.model_apis import whole
-from po_jupyter.testing.model_wire import Answer, Recorded, Reply
+from po_jupyter.testing.batch_shapes import Made, answered, as_anthropic, as_openai, good, lines, unanswered
+from po_jupyter.testing.model_wire import Answer, Reply
 
 Replying: TypeAlias = Callable[[dict[str, Any], str], Answer]
-_DAY = timedelta(hours=24)
-
-
-@dataclass(slots=True)
-class Made:
-    """One batch: `requests` in their order, as they came (`{custom_id, body}`)."""
-
-    id: str
-    key: str
-    vendor: str
-    requests: list[tuple[str, dict[str, Any]]]
-    endpoint: str = ""
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    input_file: str = ""
-    model: str = ""
-    at: float = field(default_factory=time.time)
-    looks: int = 0
-    cancelled_at: float | None = None
-    ended: str = ""  # completed, cancelled, expired, failed
-    errors: list[dict[str, Any]] = field(default_factory=list)
-    results: list[dict[str, Any]] = field(default_factory=list)
-    failures: list[dict[str, Any]] = field(default_factory=list)  # OpenAI's second file
 
 
 @dataclass(slots=True)
@@ -233,19 +210,19 @@ class BatchServer:
             case ("GET", "batches"):
                 return self._list(request, "openai", key)
             case ("GET", "batches", id):
-                return self._openai(self._look(id, key))
+                return self._said(self._look(id, key))
             case ("POST", "batches", id, "cancel"):
-                return self._openai(self._cancel(id, key))
+                return self._said(self._cancel(id, key))
             case ("POST", "messages", "batches"):
                 return self._create_anthropic(key, json.loads(body))
             case ("GET", "messages", "batches"):
                 return self._list(request, "anthropic", key)
             case ("GET", "messages", "batches", id):
-                return self._anthropic(self._look(id, key))
+                return self._said(self._look(id, key))
             case ("POST", "messages", "batches", id, "cancel"):
-                return self._anthropic(self._cancel(id, key))
+                return self._said(self._cancel(id, key))
             case ("GET", "messages", "batches", id, "results"):
-                return _lines(self._of(id, key).results)
+                return lines(self._of(id, key).results)
         raise LookupError(path)
 
     def _upload(self, kind: str, key: str, body: bytes) -> dict[str, Any]:
@@ -284,13 +261,13 @@ class BatchServer:
         if self.refuse:
             made.errors, self.refuse = self.refuse, []
             made.ended = "failed"
-        return self._openai(made)
+        return self._said(made)
 
     def _create_anthropic(self, key: str, body: dict[str, Any]) -> dict[str, Any]:
         requests = [(row["custom_id"], row["params"]) for row in body["requests"]]
         made = Made(f"msgbatch_{len(self._made) + 1}", key, "anthropic", requests, "/v1/messages")
         self._add(made)
-        return self._anthropic(made)
+        return self._said(made)
 
     def _add(self, made: Made) -> None:
         ids = [custom_id for custom_id, _ in made.requests]
@@ -300,14 +277,15 @@ class BatchServer:
         self._changed.notify_all()
 
     def _of(self, id: str, key: str) -> Made:
-        return (
-            next(made for made in self._made if made.id == id and made.key == key)
-            if self._has(id, key)
-            else _no(id)
-        )
+        for made in self._made:
+            if made.id == id and made.key == key:
+                return made
+        raise LookupError(id)
 
-    def _has(self, id: str, key: str) -> bool:
-        return any(made.id == id and made.key == key for made in self._made)
+    def _said(self, made: Made) -> dict[str, Any]:
+        return (
+            as_openai(made) if made.vendor == "openai" else as_anthropic(made, self.results_at or self.root_url)
+        )
 
     def _look(self, id: str, key: str) -> Made:
         made = self._of(id, key)
@@ -326,44 +304,30 @@ class BatchServer:
             made.cancelled_at = made.cancelled_at or time.time()
         return made
 
-    def _end(self, made: Made, how: str, answered: list[tuple[str, dict[str, Any]]]) -> None:
+    def _reply(self, body: dict[str, Any], custom_id: str) -> Answer:
+        return self.reply(body, custom_id) if self.reply is not None else Reply()
+
+    def _end(self, made: Made, how: str, done: list[tuple[str, dict[str, Any]]]) -> None:
         made.ended = how
         for n, (custom_id, body) in enumerate(made.requests, 1):
             row = int(custom_id.split("-")[1])
             if row in self.lost:
                 continue
             result = (
-                self._result(made, n, custom_id, body)
-                if n <= len(answered)
-                else _unanswered(made, custom_id, how)
+                answered(made, n, custom_id, body, self._reply(body, custom_id))
+                if n <= len(done)
+                else unanswered(made, custom_id, how)
             )
-            failed = made.vendor == "openai" and not _good(result)
+            failed = made.vendor == "openai" and not good(result)
             for _ in range(2 if row in self.twice else 1):
                 (made.failures if failed else made.results).append(result)
         if self.shuffle:
             made.results.reverse()
 
-    def _result(self, made: Made, n: int, custom_id: str, body: dict[str, Any]) -> dict[str, Any]:
-        said = self.reply(body, custom_id) if self.reply is not None else Reply()
-        reply = said if isinstance(said, Reply) else Reply(said if isinstance(said, str) else json.dumps(said))
-        asked = Recorded(n, made.at, made.endpoint, {}, body, "")
-        if made.vendor == "anthropic":
-            if reply.status == 200:
-                return {"custom_id": custom_id, "result": {"type": "succeeded", "message": whole(asked, reply)}}
-            inner = {"type": _ANTHROPIC_ERRORS.get(reply.status, "api_error"), "message": reply.error}
-            error = {"type": "error", "error": inner, "request_id": f"req-{n}"}
-            return {"custom_id": custom_id, "result": {"type": "errored", "error": error}}
-        good = reply.status == 200
-        content = (
-            whole(asked, reply) if good else {"error": {"message": reply.error, "type": "fault", "code": None}}
-        )
-        response = {"status_code": reply.status, "request_id": f"req-{n}", "body": content}
-        return {"id": f"batch_req_{n}", "custom_id": custom_id, "response": response, "error": None}
-
     def _content(self, file: str, key: str) -> bytes:
         kind, _, id = file.partition("-of-")
         made = self._of(id, key)
-        return _lines(made.results if kind == "output" else made.failures)
+        return lines(made.results if kind == "output" else made.failures)
 
     def _list(self, request: web.Request, vendor: str, key: str) -> dict[str, Any]:
         found = [made for made in reversed(self._made) if made.vendor == vendor and made.key == key]
@@ -372,82 +336,7 @@ class BatchServer:
             found = found[[made.id for made in found].index(after) + 1 :]
         limit = int(request.query.get("limit", "20"))
         page = [self._look(made.id, key) for made in found[:limit]]
-        data = [self._openai(made) if vendor == "openai" else self._anthropic(made) for made in page]
+        data = [self._said(made) for made in page]
         ends = {"first_id": page[0].id if page else None, "last_id": page[-1].id if page else None}
         said: dict[str, Any] = {"data": data, "has_more": len(found) > limit, **ends}
         return {"object": "list", **said} if vendor == "openai" else said
-
-    def _openai(self, made: Made) -> dict[str, Any]:
-        at = int(made.at)
-        status = made.ended or ("cancelling" if made.cancelled_at else "in_progress")
-        said: dict[str, Any] = {
-            "id": made.id,
-            "object": "batch",
-            "endpoint": made.endpoint,
-            "model": made.model,
-            "errors": {"object": "list", "data": made.errors} if made.errors else None,
-            "input_file_id": made.input_file,
-            "completion_window": "24h",
-            "status": status,
-            "output_file_id": f"output-of-{made.id}" if made.ended and made.results else None,
-            "error_file_id": f"errors-of-{made.id}" if made.ended and made.failures else None,
-            "created_at": at,
-            "expires_at": at + 86_400,
-            "request_counts": {
-                "total": len(made.requests),
-                "completed": len(made.results),
-                "failed": len(made.failures),
-            },
-            "metadata": dict(made.metadata),
-        }
-        return said
-
-    def _anthropic(self, made: Made) -> dict[str, Any]:
-        counts = dict.fromkeys(("processing", "succeeded", "errored", "canceled", "expired"), 0)
-        if made.ended:
-            kinds = {r["custom_id"]: r["result"]["type"] for r in made.results}
-            for custom_id, _ in made.requests:
-                counts[kinds.get(custom_id, "succeeded")] += 1
-        else:
-            counts["processing"] = len(made.requests)
-        at = datetime.fromtimestamp(made.at, UTC)
-        where = self.results_at or self.root_url
-        return {
-            "id": made.id,
-            "type": "message_batch",
-            "processing_status": "ended" if made.ended else "canceling" if made.cancelled_at else "in_progress",
-            "request_counts": counts,
-            "created_at": at.isoformat(),
-            "expires_at": (at + _DAY).isoformat(),
-            "ended_at": datetime.now(UTC).isoformat() if made.ended else None,
-            "archived_at": None,
-            "cancel_initiated_at": at.isoformat() if made.cancelled_at else None,
-            "results_url": f"{where}/v1/messages/batches/{made.id}/results" if made.ended else None,
-        }
-
-
-_ANTHROPIC_ERRORS = {400: "invalid_request_error", 429: "rate_limit_error", 529: "overloaded_error"}
-_OPENAI_WORDS = {
-    "cancelled": ("batch_cancelled", "This request was cancelled."),
-    "expired": ("batch_expired", "This request could not be executed before the completion window expired."),
-}
-
-
-def _unanswered(made: Made, custom_id: str, how: str) -> dict[str, Any]:
-    if made.vendor == "anthropic":
-        return {"custom_id": custom_id, "result": {"type": "canceled" if how == "cancelled" else "expired"}}
-    code, message = _OPENAI_WORDS[how]
-    error = {"code": code, "message": message}
-    return {"id": f"batch_req_{custom_id}", "custom_id": custom_id, "response": None, "error": error}
-
-
-def _good(result: Mapping[str, Any]) -> bool:
-    return bool(result.get("response")) and result["response"]["status_code"] == 200
-
-
-def _lines(rows: list[dict[str, Any]]) -> bytes:
-    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
-
-
-def _no(id: str) -> Made:
-    raise LookupError(id)
