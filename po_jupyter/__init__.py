@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from po_jupyter.client.chat import chat
     from po_jupyter.client.client import Client, Run
     from po_jupyter.client.discovery import connect
-    from po_jupyter.engine.lifecycle import StageResult
+    from po_jupyter.engine.lifecycle.stages import StageResult
     from po_jupyter.errors import PoError
-    from po_jupyter.model.answer import Answer
-    from po_jupyter.model.pipeline import LLM, Budget, Gate, Pipeline, Refine, Task
-    from po_jupyter.model.seed import Seed
-    from po_jupyter.model.usage import Usage
+    from po_jupyter.model.pipeline.pipeline import LLM, Budget, Gate, Pipeline, Refine, Task
+    from po_jupyter.model.run.answer import Answer
+    from po_jupyter.model.run.seed import Seed
+    from po_jupyter.model.run.usage import Usage
 
 __version__ = "0.1.0"
 

@@ -11,10 +11,10 @@ import time
 from typing import Any
 
 from po_jupyter.errors import Conflict, Forbidden, InvalidSeed, NotFound
-from po_jupyter.model.event import now
-from po_jupyter.model.reading import check_pipeline
-from po_jupyter.model.run import ENDED, RunView, TaskView
-from po_jupyter.model.seed import read_seed
+from po_jupyter.model.pipeline.parsing import check_pipeline
+from po_jupyter.model.run.events import now
+from po_jupyter.model.run.seed import read_seed
+from po_jupyter.model.run.view import ENDED, RunView, TaskView
 
 
 class Notes:

@@ -17,7 +17,7 @@ import pytest
 
 from po_jupyter.cli.main import VERBS, po
 from po_jupyter.config import Settings, load
-from po_jupyter.model.reading import read_pipeline
+from po_jupyter.model.pipeline.parsing import read_pipeline
 from po_jupyter.testing.model_server import ModelServer
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from po_jupyter.cli import base
-from po_jupyter.cli.deciding import FOLLOW, afterwards
+from po_jupyter.cli.control import FOLLOW, afterwards
 
 if TYPE_CHECKING:
     from po_jupyter.client.client import Client

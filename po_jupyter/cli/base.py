@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from po_jupyter.errors import InvalidInput, PoError
-from po_jupyter.model.plain import plain
+from po_jupyter.presentation.terminal_text import plain
 
 if TYPE_CHECKING:
     from po_jupyter.client.client import Client, Run

@@ -11,7 +11,7 @@ from po_jupyter.cli import base
 from po_jupyter.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from po_jupyter.model.run import RunView
+    from po_jupyter.model.run.view import RunView
 
 _EVERY = 10.0  # seconds between two lines about what is waited for
 
@@ -53,7 +53,7 @@ def chat(
     apply, `po runs` lists it, and an interrupt leaves it to its end.
     """
     from po_jupyter.client.chat import chat as ask
-    from po_jupyter.model import format as fmt
+    from po_jupyter.presentation import format as fmt
 
     text = base.read_stdin() if prompt == "-" else prompt
     if not text.strip():
@@ -94,7 +94,7 @@ class _Waits:
         self._said, self._at = "", float("-inf")
 
     def __call__(self, view: RunView) -> None:
-        from po_jupyter.model.run import ENDED
+        from po_jupyter.model.run.view import ENDED
 
         task = view.tasks[0] if view.tasks else None
         said = view.waiting or (task.waiting if task else None) or ""

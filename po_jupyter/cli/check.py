@@ -93,7 +93,7 @@ def _shown(value: Any) -> Any:
 
 def _fields(value: BaseModel) -> dict[str, Any]:
     """Of a setting with fields; a URL without what may be secret in it (P10)."""
-    from po_jupyter.llm.keys import shown_url
+    from po_jupyter.llm.credentials.keys import shown_url
 
     fields = dict(value)
     if isinstance(url := fields.get("url"), str):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from po_jupyter.cli import base
-from po_jupyter.model import format as fmt
+from po_jupyter.presentation import format as fmt
 
 if TYPE_CHECKING:
     from po_jupyter.client.client import Run

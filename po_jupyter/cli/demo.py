@@ -13,11 +13,11 @@ import click
 
 from po_jupyter.cli import base
 from po_jupyter.errors import Unavailable
-from po_jupyter.model import format as fmt
+from po_jupyter.presentation import format as fmt
 
 if TYPE_CHECKING:
     from po_jupyter.client.client import Run
-    from po_jupyter.model.run import RunView
+    from po_jupyter.model.run.view import RunView
 
 PIPELINE = Path(__file__).with_name("demo_pipeline.yaml")
 # Packages that this one brings along, so that the same rows are found everywhere.

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from po_jupyter.errors import Forbidden, NotFound, PoError, StoreError
+from po_jupyter.platform.source_root import SOURCE_ROOT
 
 if TYPE_CHECKING:
     from po_jupyter.config import Settings
@@ -71,11 +72,11 @@ def _python() -> Finding:
 
 
 def _settings(settings: Settings) -> Finding:
-    from po_jupyter.config import _OTHERS, PREFIX, Settings
-    from po_jupyter.model.violations import did_you_mean
+    from po_jupyter.config import OTHER_VARIABLES, PREFIX, Settings
+    from po_jupyter.model.pipeline.violations import did_you_mean
 
     known = [PREFIX + name.upper() for name in Settings.model_fields]
-    strangers = [n for n in os.environ if n.startswith(PREFIX) and n not in known and n not in _OTHERS]
+    strangers = [n for n in os.environ if n.startswith(PREFIX) and n not in known and n not in OTHER_VARIABLES]
     if strangers:
         words = "; ".join(f"{n} is not one of them{did_you_mean(n, known)}" for n in sorted(strangers))
         return Finding("settings", "note", words, "`po config` shows every setting.")
@@ -84,7 +85,7 @@ def _settings(settings: Settings) -> Finding:
 
 
 def _data_dir(settings: Settings) -> Finding:
-    from po_jupyter import private_dir
+    from po_jupyter.platform import private_dir
 
     path = settings.data_dir
     try:
@@ -175,10 +176,9 @@ def _inside(before: list[Finding], online: bool) -> list[Finding]:
 
 
 def _alone(online: bool) -> list[dict[str, Any]]:
-    command = [sys.executable, "-m", "po_jupyter.orchestrator.examine", *(["--online"] if online else [])]
+    command = [sys.executable, "-m", "po_jupyter.orchestrator.doctor", *(["--online"] if online else [])]
     failed = {"what": "inside", "verdict": "bad", "todo": ""}
-    root = str(Path(__file__).parents[2])
-    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    path = os.pathsep.join(filter(None, [SOURCE_ROOT, os.environ.get("PYTHONPATH")]))
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=90, check=False, stdin=subprocess.DEVNULL,

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from po_jupyter.cli import base
-from po_jupyter.model.estimates import lines_of
+from po_jupyter.presentation.estimates import lines_of
 
 
 @click.command()

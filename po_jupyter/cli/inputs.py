@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from po_jupyter.cli.base import parse_json, read_stdin
 from po_jupyter.errors import InvalidInput, InvalidPipeline, NotFound, Violation
-from po_jupyter.model.pipeline import Pipeline
-from po_jupyter.model.reading import check_pipeline, line_finder, read_pipeline
-from po_jupyter.model.seed import Seed, read_seed
-from po_jupyter.model.violations import did_you_mean
+from po_jupyter.model.pipeline.parsing import check_pipeline, line_finder, read_pipeline
+from po_jupyter.model.pipeline.pipeline import Pipeline
+from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.run.seed import Seed, read_seed
 
 if TYPE_CHECKING:
     from po_jupyter.client.client import Client
@@ -49,7 +49,7 @@ def need_code(pipeline: Pipeline) -> None:
 
     Raises InvalidPipeline.
     """
-    from po_jupyter.engine.python_task import findable
+    from po_jupyter.engine.python.python_task import findable
 
     here = str(Path.cwd())
     if here not in sys.path:
@@ -84,7 +84,7 @@ def located(name: str) -> Iterator[None]:
 
 def find_pipeline(name: str, client: Client) -> Pipeline:
     """The pipeline in the file `name`, else the registered one of that name. Raises NotFound."""
-    from po_jupyter.client import loop
+    from po_jupyter.client import background_loop as loop
 
     if is_file(name):
         return pipeline_file(name)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from po_jupyter.cli.base import clean, coloured, say
 from po_jupyter.cli.main import FAILED, INTERRUPTED, OK, TERMINATED, WAITING
-from po_jupyter.model import format as fmt
-from po_jupyter.model.run import ENDED, RunView, TaskView
+from po_jupyter.model.run.view import ENDED, RunView, TaskView
+from po_jupyter.presentation import format as fmt
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -72,7 +72,7 @@ class Verbs(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         word = args[0]
         if word not in VERBS and not word.startswith("-"):
-            from po_jupyter.model.violations import did_you_mean  # pydantic: not for `po --help`
+            from po_jupyter.model.pipeline.violations import did_you_mean  # pydantic: not for `po --help`
 
             raise click.UsageError(f"`{word}` is not a verb of po{did_you_mean(word, list(VERBS))}", ctx)
         return super().resolve_command(ctx, args)

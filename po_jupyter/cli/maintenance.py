@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from po_jupyter.cli import base
-from po_jupyter.model import format as fmt
+from po_jupyter.presentation import format as fmt
 
 if TYPE_CHECKING:
     _Type = click.ParamType[float]

@@ -28,7 +28,7 @@ def models(word: str | None, provider: str | None, usable: bool, as_json: bool) 
         found = base.connect(start=False).models(word=word, provider=provider)
     except Unavailable:
         from po_jupyter import config
-        from po_jupyter.llm.catalogue import listed
+        from po_jupyter.llm.providers.catalogue import listed
 
         found = listed(os.environ, cli_agents=config.load().cli_agents, word=word, provider=provider)
         where = "no orchestrator is running: this is what one started here would see"

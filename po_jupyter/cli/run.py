@@ -8,12 +8,12 @@ import click
 
 from po_jupyter.cli import base
 from po_jupyter.errors import InvalidInput
-from po_jupyter.model import format as fmt
+from po_jupyter.presentation import format as fmt
 
 if TYPE_CHECKING:
     from po_jupyter.client.client import Client, Run
-    from po_jupyter.model.pipeline import Pipeline
-    from po_jupyter.model.seed import Seed
+    from po_jupyter.model.pipeline.pipeline import Pipeline
+    from po_jupyter.model.run.seed import Seed
 
 _FOLLOW = click.option(
     "--follow/--no-follow",
@@ -91,7 +91,7 @@ def run(
     found = inputs.find_pipeline(pipeline, client)
     with inputs.located(pipeline):
         if dry_run:
-            from po_jupyter.cli.estimating import tell
+            from po_jupyter.cli.estimate import tell
 
             tell(client.estimate(found, data, limit=limit, model=model), as_json)
             return 0
@@ -190,7 +190,7 @@ def _watch(started: Run, follow: bool, as_json: bool) -> int:
     if as_json:
         base.dump({**view.model_dump(mode="json"), "outputs": dict(started.outputs) if code == 0 else {}})
     elif code == 0:
-        from po_jupyter.cli.looking import results
+        from po_jupyter.cli.show import results
 
         results(started, view)
     return code

@@ -10,8 +10,8 @@ import click
 
 from po_jupyter.cli import base
 from po_jupyter.errors import InvalidInput, Unavailable
-from po_jupyter.model import format as fmt
-from po_jupyter.model.run import ENDED, RunView
+from po_jupyter.model.run.view import ENDED, RunView
+from po_jupyter.presentation import format as fmt
 
 if TYPE_CHECKING:
     from po_jupyter.client.client import Run
@@ -137,7 +137,7 @@ def show(run_id: str, failed: bool, output: str | None, follow: bool, as_json: b
     view = run.view
     if output is not None:
         if output not in {t.name for t in view.tasks}:
-            from po_jupyter.model.violations import did_you_mean
+            from po_jupyter.model.pipeline.violations import did_you_mean
 
             raise InvalidInput(
                 f"run {run.short} has no task {output!r}{did_you_mean(output, [t.name for t in view.tasks])}"

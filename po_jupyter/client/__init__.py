@@ -1,0 +1,1 @@
+"""One typed HTTP client of an orchestrator, async inside and blocking outside."""

@@ -13,11 +13,11 @@ from contextlib import suppress
 from types import TracebackType
 from typing import IO, Any
 
-from po_jupyter.client.answers import read_answer
-from po_jupyter.client.following import Following, Text, run_of
-from po_jupyter.client.wire import Endpoint, Wire, part, quiet_params
+from po_jupyter.client.follow import Following, Text, run_of
+from po_jupyter.client.http.responses import read_answer
+from po_jupyter.client.http.transport import Endpoint, Wire, part, quiet_params
 from po_jupyter.errors import InvalidInput, NotFound
-from po_jupyter.model.run import RunView
+from po_jupyter.model.run.view import RunView
 
 _PROVIDER = re.compile(r"[a-z0-9_-]{1,30}")
 __all__ = ["AsyncClient", "Endpoint", "Text"]

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from po_jupyter.errors import InvalidInput, PoError
-from po_jupyter.model.answer import Answer
-from po_jupyter.model.pipeline import Budget
-from po_jupyter.model.run import RunView
-from po_jupyter.model.shapes import shape_of
+from po_jupyter.model.pipeline.answer_schema import shape_of
+from po_jupyter.model.pipeline.pipeline import Budget
+from po_jupyter.model.run.answer import Answer
+from po_jupyter.model.run.view import RunView
 
 if TYPE_CHECKING:
     from po_jupyter.client.client import Client
@@ -59,7 +59,7 @@ def chat(
     An interrupt, or `timeout` seconds, ends the waiting, not the run. Raises InvalidInput before anything is asked,
     the run's error when it fails, TimeoutError.
     """
-    from po_jupyter.model.reading import check_pipeline  # it brings YAML, which is slow to import
+    from po_jupyter.model.pipeline.parsing import check_pipeline  # it brings YAML, which is slow to import
 
     shape = None if schema is None else shape_of(schema)
     definition, data = _asked(prompt, system, images)

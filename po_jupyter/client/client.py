@@ -11,17 +11,17 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TextIO, TypeVar
 
-from po_jupyter.client import loop
-from po_jupyter.client.aio import AsyncClient, Endpoint
-from po_jupyter.client.definitions import has_code, name_of, pipeline_body
-from po_jupyter.client.rowfiles import uploaded
+from po_jupyter.client import background_loop as loop
+from po_jupyter.client.async_client import AsyncClient, Endpoint
+from po_jupyter.client.inputs.pipelines import has_code, name_of, pipeline_body
+from po_jupyter.client.inputs.seeds import seed_of
+from po_jupyter.client.row_uploads import uploaded
 from po_jupyter.client.run import Outputs, Run, budget_body
-from po_jupyter.client.seeds import seed_of
 from po_jupyter.errors import InvalidInput
-from po_jupyter.model.answer import Answer
-from po_jupyter.model.pipeline import Budget, Pipeline
-from po_jupyter.model.run import ENDED, RunView
-from po_jupyter.model.seed import Seed
+from po_jupyter.model.pipeline.pipeline import Budget, Pipeline
+from po_jupyter.model.run.answer import Answer
+from po_jupyter.model.run.seed import Seed
+from po_jupyter.model.run.view import ENDED, RunView
 
 __all__ = ["Client", "Outputs", "Run"]
 

@@ -21,11 +21,12 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from po_jupyter import config
-from po_jupyter.client import loop
-from po_jupyter.client.aio import AsyncClient, Endpoint
-from po_jupyter.client.answers import START_HINT
+from po_jupyter.client import background_loop as loop
+from po_jupyter.client.async_client import AsyncClient, Endpoint
 from po_jupyter.client.client import Client
+from po_jupyter.client.http.responses import START_HINT
 from po_jupyter.errors import Forbidden, NotFound, PoError, Unauthenticated, Unavailable
+from po_jupyter.platform.source_root import SOURCE_ROOT
 
 START_DEADLINE = 30.0  # seconds; a cold start on a busy machine needs a tenth of it
 _PROBE = 5.0  # seconds that a server may take to answer
@@ -231,10 +232,9 @@ def _launch(
 ) -> subprocess.Popen[bytes]:
     env = {name: value for name, value in environ.items() if not name.startswith(_NOT_INHERITED)}
     env["PO_DATA_DIR"] = str(settings.data_dir)
-    root = str(Path(__file__).resolve().parents[2])
-    if root not in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
+    if SOURCE_ROOT not in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
         # A checkout that is not installed: -P below leaves the current directory out of the path.
-        env["PYTHONPATH"] = os.pathsep.join(filter(None, [root, env.get("PYTHONPATH")]))
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, [SOURCE_ROOT, env.get("PYTHONPATH")]))
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         process = subprocess.Popen(

@@ -8,10 +8,10 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
 from typing import Any, NamedTuple
 
-from po_jupyter.client.sse import Message
-from po_jupyter.client.wire import Wire, part, quiet_params
+from po_jupyter.client.http.sse import Message
+from po_jupyter.client.http.transport import Wire, part, quiet_params
 from po_jupyter.errors import NotFound
-from po_jupyter.model.run import ENDED, RunView
+from po_jupyter.model.run.view import ENDED, RunView
 
 
 class Text(NamedTuple):

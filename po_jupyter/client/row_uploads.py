@@ -9,9 +9,9 @@ import tempfile
 from contextlib import AsyncExitStack
 from typing import IO, Any, NamedTuple
 
-from po_jupyter.client.aio import AsyncClient
-from po_jupyter.model.rowsref import RowsRef
-from po_jupyter.model.seed import Seed
+from po_jupyter.client.async_client import AsyncClient
+from po_jupyter.model.run.row_file_ref import RowsRef
+from po_jupyter.model.run.seed import Seed
 
 INLINE = 2**20  # bytes of JSON up to which a list stays in the request
 _SURELY_SMALL = 1000  # values of a list of numbers and short texts; nothing is written for those

@@ -8,16 +8,16 @@ from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from po_jupyter.client import loop
-from po_jupyter.client.aio import Text
-from po_jupyter.client.definitions import pipeline_body
-from po_jupyter.client.seeds import seed_of
-from po_jupyter.client.sse import Message
+from po_jupyter.client import background_loop as loop
+from po_jupyter.client.async_client import Text
+from po_jupyter.client.http.sse import Message
+from po_jupyter.client.inputs.pipelines import pipeline_body
+from po_jupyter.client.inputs.seeds import seed_of
 from po_jupyter.errors import InvalidInput, PoError, from_json
-from po_jupyter.model.pipeline import Budget, Pipeline
-from po_jupyter.model.run import RunView
-from po_jupyter.model.usage import Usage
-from po_jupyter.model.violations import did_you_mean
+from po_jupyter.model.pipeline.pipeline import Budget, Pipeline
+from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.run.usage import Usage
+from po_jupyter.model.run.view import RunView
 
 if TYPE_CHECKING:
     from po_jupyter.client.client import Client

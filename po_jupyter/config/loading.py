@@ -20,14 +20,14 @@ from pydantic import ValidationError
 
 from po_jupyter.config.settings import McpServer, Price, Settings
 from po_jupyter.errors import InvalidSettings, Violation
-from po_jupyter.model.limits import RateLimit
-from po_jupyter.model.violations import did_you_mean, violations_of
+from po_jupyter.model.pipeline.violations import did_you_mean, violations_of
+from po_jupyter.model.run.rate_limit import RateLimit
 
 __all__ = ["McpServer", "Price", "Settings", "load", "project_data"]
 
 PREFIX = "PO_"
 # Read by clients and by tests, or set for a worker; not settings of the orchestrator.
-_OTHERS = frozenset({
+OTHER_VARIABLES = frozenset({
     "PO_CONFIG", "PO_JUPYTER_URL", "PO_JUPYTER_TOKEN", "PO_TEST_STRICT", "PO_TESTING", "PO_CRASHPOINT",
 })  # fmt: skip
 
@@ -73,7 +73,7 @@ def load(
         for name, value in _read(path).items():
             take(name, _beside(path, name, value), str(path))
     for variable, text in environ.items():
-        if variable.startswith(PREFIX) and variable not in _OTHERS:
+        if variable.startswith(PREFIX) and variable not in OTHER_VARIABLES:
             name = variable.removeprefix(PREFIX).lower()
             if name in known:
                 take(name, _from_text(name, text, variable), variable)

@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from po_jupyter.model.limits import RateLimit
+from po_jupyter.model.run.rate_limit import RateLimit
 
 Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
 Days = Annotated[float, Field(ge=0, le=36_500)]

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from po_jupyter.kernel.problem import CellError
-from po_jupyter.model.violations import did_you_mean
+from po_jupyter.kernel.errors import CellError
+from po_jupyter.model.pipeline.violations import did_you_mean
 
 _OPEN, _CLOSE = "([{", ")]}"
 

@@ -9,9 +9,9 @@ import symtable
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 
-from po_jupyter.kernel.problem import CellError
-from po_jupyter.model.pipeline import STAGES, Pipeline, Task
-from po_jupyter.model.violations import did_you_mean
+from po_jupyter.kernel.errors import CellError
+from po_jupyter.model.pipeline.pipeline import STAGES, Pipeline, Task
+from po_jupyter.model.pipeline.violations import did_you_mean
 
 BODY_OFFSET = 1  # the line of the magic itself stands before a cell's body
 _MODULE_NAMES = frozenset({"__name__", "__file__", "__doc__", "__builtins__", "__annotations__", "__spec__"})

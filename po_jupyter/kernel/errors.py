@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from po_jupyter.errors import InvalidInput, PoError, Violation
-from po_jupyter.model.plain import plain
+from po_jupyter.presentation.terminal_text import plain
 
 
 class CellError(Exception):

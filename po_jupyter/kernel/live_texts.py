@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import TypeAlias
 
-from po_jupyter.kernel.view import Speech
+from po_jupyter.kernel.run_view import Speech
 
 _Key: TypeAlias = tuple[str, int | None]
 _KEPT = 2000  # characters of each text; the view shows fewer

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
 from po_jupyter.errors import Unavailable, Violation
-from po_jupyter.kernel import report
+from po_jupyter.kernel import static_view as report
 from po_jupyter.kernel.arguments import Given, Option, parse
 from po_jupyter.kernel.cells import BODY_OFFSET, inline, missing_names, read_task
-from po_jupyter.kernel.problem import CellError, Detached, RunFailed, clean
+from po_jupyter.kernel.errors import CellError, Detached, RunFailed, clean
 from po_jupyter.kernel.session import Session, how_it_ended
-from po_jupyter.model.pipeline import LLM, Budget, Pipeline
-from po_jupyter.model.plain import plain
-from po_jupyter.model.violations import did_you_mean
+from po_jupyter.model.pipeline.pipeline import LLM, Budget, Pipeline
+from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.presentation.terminal_text import plain
 
 if TYPE_CHECKING:
     import click
@@ -107,7 +107,7 @@ class PoMagics(Magics):
         %%po_pipeline NAME [--run] [--seed EXPR] [--out VAR] [--wait] [--model REF] [--budget USD] [--limit N]
         [--fresh] [--cache false|refresh] [--skip-validation] [--dry-run]
         """
-        from po_jupyter.model.reading import line_finder, read_pipeline
+        from po_jupyter.model.pipeline.parsing import line_finder, read_pipeline
 
         given = parse(line, "%%po_pipeline", ["NAME"], _PIPELINE)
         dry = bool(given.get("dry-run"))
@@ -158,7 +158,7 @@ class PoMagics(Magics):
 
     def _need_code(self, pipeline: Pipeline, find: Callable[[Violation], int | None] | None) -> None:
         """Python tasks run with this kernel's interpreter: what it cannot find, the worker will not either."""
-        from po_jupyter.engine.python_task import findable
+        from po_jupyter.engine.python.python_task import findable
 
         missing = []
         for i, task in enumerate(pipeline.tasks):
@@ -197,7 +197,7 @@ class PoMagics(Magics):
 
     def _tell(self, pipeline: Pipeline, seed: Any, given: Given) -> None:
         """Say what a run would cost; nothing is started."""
-        from po_jupyter.model.estimates import lines_of
+        from po_jupyter.presentation.estimates import lines_of
 
         for line in lines_of(
             self.session.client().estimate(pipeline, seed, limit=given.get("limit"), model=given.get("model"))
@@ -248,7 +248,7 @@ class PoMagics(Magics):
         if given.get("try") is None:
             print(f"task {name}: {', '.join(task.stages)}")
             return
-        from po_jupyter.kernel.trying import try_task
+        from po_jupyter.kernel.try_task import try_task
 
         seed = self.session.value_of("try", given.get("try"))
         with clean():
@@ -376,7 +376,7 @@ class PoMagics(Magics):
 def _check_task_name(name: str) -> None:
     from pydantic import TypeAdapter, ValidationError
 
-    from po_jupyter.model.pipeline import TaskName
+    from po_jupyter.model.pipeline.pipeline import TaskName
 
     try:
         TypeAdapter(TaskName).validate_python(name)

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from po_jupyter.model import format as fmt
-from po_jupyter.model.plain import plain
-from po_jupyter.model.run import ENDED, RunView
+from po_jupyter.model.run.view import ENDED, RunView
+from po_jupyter.presentation import format as fmt
+from po_jupyter.presentation.terminal_text import plain
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template

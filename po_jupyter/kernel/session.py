@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from po_jupyter.client.noticing import words_of
+from po_jupyter.client.inputs.kernel_keys import words_of
 from po_jupyter.errors import InvalidInput, PoError, Unavailable
 from po_jupyter.kernel.cells import TaskCell
-from po_jupyter.kernel.problem import CellError
-from po_jupyter.model import format as fmt
-from po_jupyter.model.pipeline import Pipeline
-from po_jupyter.model.run import ENDED, RunView
-from po_jupyter.model.violations import did_you_mean
+from po_jupyter.kernel.errors import CellError
+from po_jupyter.model.pipeline.pipeline import Pipeline
+from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.run.view import ENDED, RunView
+from po_jupyter.presentation import format as fmt
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -151,9 +151,9 @@ class Session:
 
     def definition(self, name: str) -> Pipeline:
         """A pipeline by its name: one of this notebook's cells, else a registered one. Raises PoError."""
-        from po_jupyter.client import loop
+        from po_jupyter.client import background_loop as loop
         from po_jupyter.errors import NotFound
-        from po_jupyter.model.reading import check_pipeline
+        from po_jupyter.model.pipeline.parsing import check_pipeline
 
         if name in self.pipelines:
             return self.pipelines[name]

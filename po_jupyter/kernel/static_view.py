@@ -7,13 +7,13 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from po_jupyter.kernel.view import table_html, table_text
-from po_jupyter.model import format as fmt
-from po_jupyter.model.pipeline import Pipeline, Task
-from po_jupyter.model.run import ENDED, RunView
+from po_jupyter.kernel.run_view import table_html, table_text
+from po_jupyter.model.pipeline.pipeline import Pipeline, Task
+from po_jupyter.model.run.view import ENDED, RunView
+from po_jupyter.presentation import format as fmt
 
 if TYPE_CHECKING:
-    from po_jupyter.kernel.trying import Trial
+    from po_jupyter.kernel.try_task import Trial
 
 Bundle = dict[str, str]
 

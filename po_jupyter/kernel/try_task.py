@@ -19,15 +19,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from po_jupyter.client.seeds import seed_of
-from po_jupyter.engine.context import Context, Validators
-from po_jupyter.engine.control import Control, Rehearsal
-from po_jupyter.engine.io import TaskIo
-from po_jupyter.engine.lifecycle import Frame, run_stages
-from po_jupyter.engine.python_task import load
+from po_jupyter.client.inputs.seeds import seed_of
+from po_jupyter.engine.control.control import Control, Rehearsal
+from po_jupyter.engine.files.task_io import TaskIo
+from po_jupyter.engine.lifecycle.stages import Frame, run_stages
+from po_jupyter.engine.python.context import Context, Validators
+from po_jupyter.engine.python.python_task import load
 from po_jupyter.errors import PoError
 from po_jupyter.kernel.cells import TaskCell
-from po_jupyter.model.pipeline import Task
+from po_jupyter.model.pipeline.pipeline import Task
 
 # nest_asyncio replaces the task class; from 3.14 on `asyncio.current_task` does not see its tasks any more.
 _CAN_NEST = sys.version_info < (3, 14)

@@ -15,14 +15,14 @@ from collections.abc import Callable, Coroutine
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any
 
-from po_jupyter.client import loop
+from po_jupyter.client import background_loop as loop
 from po_jupyter.errors import NotFound, PoError
-from po_jupyter.kernel.view import Picture, to_html, to_text
-from po_jupyter.kernel.voices import Voices
-from po_jupyter.model.run import ENDED, RunView
+from po_jupyter.kernel.live_texts import Voices
+from po_jupyter.kernel.run_view import Picture, to_html, to_text
+from po_jupyter.model.run.view import ENDED, RunView
 
 if TYPE_CHECKING:
-    from po_jupyter.client.aio import AsyncClient
+    from po_jupyter.client.async_client import AsyncClient
 
 EVERY = 0.125  # seconds between two updates at least: 8 a second is what an eye and a browser can use
 _VIEW_EVERY = 0.25  # seconds between two questions for the run's state

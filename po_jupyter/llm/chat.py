@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, TypeAlias
 
-from po_jupyter.llm.parts import Image, Tool, ToolCall
-from po_jupyter.model.usage import Usage
+from po_jupyter.llm.messages import Image, Tool, ToolCall
+from po_jupyter.model.run.usage import Usage
 
 __all__ = ["Api", "ChatRequest", "ChatResponse", "Effort", "Image", "Message", "Provider", "Tool", "ToolCall"]
 

@@ -1,0 +1,1 @@
+"""Values that every room speaks of: pipelines, runs, events, seeds. No I/O."""

@@ -1,6 +1,6 @@
 """The doctor, where the orchestrator runs: everything that a run needs, each finding with what to do about it.
 
-python -m po_jupyter.orchestrator.examine [--online]     the findings as JSON, when no orchestrator runs
+python -m po_jupyter.orchestrator.doctor [--online]     the findings as JSON, when no orchestrator runs
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from po_jupyter import private_dir
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidSettings, PoError, StoreError
-from po_jupyter.llm.environment import of_provider
-from po_jupyter.llm.keys import KeyState, base_url_of, shown_url
-from po_jupyter.llm.pricing import is_priced, use_prices
-from po_jupyter.llm.probe import probe
-from po_jupyter.llm.providers import Spec, described, problem_of, specs
-from po_jupyter.orchestrator.keys import Keys
-from po_jupyter.orchestrator.rate_limits import check_names
-from po_jupyter.orchestrator.zygote import version
-from po_jupyter.orchestrator.zygotes import Zygotes
-from po_jupyter.store.base import Store
+from po_jupyter.llm.credentials.availability import of_provider
+from po_jupyter.llm.credentials.keys import KeyState, base_url_of, shown_url
+from po_jupyter.llm.credentials.probe import probe
+from po_jupyter.llm.money.pricing import is_priced, use_prices
+from po_jupyter.llm.providers.registry import Spec, described, problem_of, specs
+from po_jupyter.orchestrator.environment.key_store import Keys
+from po_jupyter.orchestrator.workers.rate_limit_server import check_names
+from po_jupyter.orchestrator.workers.zygote_pool import Zygotes
+from po_jupyter.platform import private_dir
+from po_jupyter.store.protocol import Store
+from po_jupyter.worker.zygote import version
 
 Do = Callable[..., Awaitable[Any]]
 _LITTLE = 1024**3  # bytes; below this the disk is called nearly full
@@ -114,7 +114,7 @@ def _store(settings: Settings, store: Store | None) -> dict[str, Any]:
     if store is None:
         if not (settings.data_dir / "store").is_dir():
             return finding("store", "note", "none yet: the first start makes it")
-        from po_jupyter.store.disk import DiskStore
+        from po_jupyter.store.disk.store import DiskStore
 
         store = opened = DiskStore(
             settings.data_dir / "store",
@@ -141,7 +141,7 @@ async def _workers(zygotes: Zygotes) -> dict[str, Any]:
 
 
 def _key_file(settings: Settings, keys: Keys) -> dict[str, Any]:
-    from po_jupyter.llm.keys import keyring_backend
+    from po_jupyter.llm.credentials.keys import keyring_backend
 
     stored = keys.stored()
     backend = keyring_backend()

@@ -12,27 +12,28 @@ from typing import Any
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidInput
-from po_jupyter.llm.pricing import use_prices
-from po_jupyter.orchestrator import call_cache, link
-from po_jupyter.orchestrator.audit import AuditLog
-from po_jupyter.orchestrator.daily import DailyUsage
-from po_jupyter.orchestrator.feed import Feed
-from po_jupyter.orchestrator.job_control import JobControl
-from po_jupyter.orchestrator.keeping import Keeping, clean
-from po_jupyter.orchestrator.keys import Keys
-from po_jupyter.orchestrator.lease import OrchestratorLease
-from po_jupyter.orchestrator.local_models import LocalModels
-from po_jupyter.orchestrator.rate_limits import RateLimits, check_names
-from po_jupyter.orchestrator.reception import Reception
-from po_jupyter.orchestrator.recovery import Following, recover, sweep
-from po_jupyter.orchestrator.registry import Registry
-from po_jupyter.orchestrator.retention import Policy, Retention, policy_of
-from po_jupyter.orchestrator.views import Views
-from po_jupyter.orchestrator.workers import Supervisor
-from po_jupyter.orchestrator.zygote import version
-from po_jupyter.orchestrator.zygotes import Zygotes
-from po_jupyter.store.base import Head, NewRun, Store
-from po_jupyter.store.blobs import Blobs
+from po_jupyter.ipc import channel as link
+from po_jupyter.llm.money.pricing import use_prices
+from po_jupyter.orchestrator.control.job_control import JobControl
+from po_jupyter.orchestrator.dispatch.follower import Following, recover, sweep
+from po_jupyter.orchestrator.dispatch.lease import OrchestratorLease
+from po_jupyter.orchestrator.environment.key_store import Keys
+from po_jupyter.orchestrator.environment.local_models import LocalModels
+from po_jupyter.orchestrator.events.audit_log import AuditLog
+from po_jupyter.orchestrator.events.change_feed import Feed
+from po_jupyter.orchestrator.maintenance import call_cache
+from po_jupyter.orchestrator.maintenance.retention import Policy, Retention, policy_of
+from po_jupyter.orchestrator.maintenance.service import Keeping, clean
+from po_jupyter.orchestrator.submission.pipelines import Registry
+from po_jupyter.orchestrator.views.daily_usage import DailyUsage
+from po_jupyter.orchestrator.views.projections import Views
+from po_jupyter.orchestrator.workers.gateway import Reception
+from po_jupyter.orchestrator.workers.rate_limit_server import RateLimits, check_names
+from po_jupyter.orchestrator.workers.supervisor import Supervisor
+from po_jupyter.orchestrator.workers.zygote_pool import Zygotes
+from po_jupyter.store.files.row_files import Blobs
+from po_jupyter.store.protocol import Head, NewRun, Store
+from po_jupyter.worker.zygote import version
 
 _PATIENCE = 10.0  # s that one request to clean may take; its caller asks again
 _THREADS = 6  # that wait for the store; it has a thread for each of its shards itself
@@ -90,7 +91,7 @@ class Orchestrator(JobControl):
         self._ready = True
 
     def _open(self) -> Store:
-        from po_jupyter.store.disk import DiskStore
+        from po_jupyter.store.disk.store import DiskStore
 
         settings = self.settings
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -187,7 +188,7 @@ class Orchestrator(JobControl):
 
     def meta(self) -> dict[str, Any]:
         """What this orchestrator is, for `GET meta`."""
-        from po_jupyter.llm.providers import specs
+        from po_jupyter.llm.providers.registry import specs
 
         document = (self._lease.document if self._ready else None) or {}
         return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from po_jupyter.model import format as fmt
+from po_jupyter.presentation import format as fmt
 
 
 def lines_of(said: Mapping[str, Any]) -> list[str]:

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from po_jupyter.model.run import ENDED, ItemCounts, RunView, TaskView
-from po_jupyter.model.usage import Usage
+from po_jupyter.model.run.usage import Usage
+from po_jupyter.model.run.view import ENDED, ItemCounts, RunView, TaskView
 
 _ICONS = {
     "pending": "○",

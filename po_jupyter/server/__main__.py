@@ -23,7 +23,7 @@ from traitlets.config import Config
 from po_jupyter import config
 from po_jupyter.client import discovery
 from po_jupyter.errors import PoError
-from po_jupyter.orchestrator.rate_limits import check_names
+from po_jupyter.orchestrator.workers.rate_limit_server import check_names
 
 
 class HeadlessApp(ServerApp):

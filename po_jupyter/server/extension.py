@@ -16,10 +16,10 @@ from po_jupyter import config
 from po_jupyter.errors import InvalidSettings, PoError
 from po_jupyter.server.activity import report
 from po_jupyter.server.auth import Limiter
-from po_jupyter.server.host import Host
+from po_jupyter.server.lifecycle import Host
 
 if TYPE_CHECKING:
-    from po_jupyter.orchestrator.audit import AuditLog
+    from po_jupyter.orchestrator.events.audit_log import AuditLog
 
 _FORWARDED = {
     "po_data_dir": "data_dir",  # Jupyter's own applications have a data_dir, for kernelspecs and the like
@@ -93,7 +93,7 @@ class PoExtension(ExtensionApp):
     @property
     def audit(self) -> AuditLog:
         """Where the changes are told of; imported with the first of them, not at the server's start."""
-        from po_jupyter.orchestrator.audit import AuditLog
+        from po_jupyter.orchestrator.events.audit_log import AuditLog
 
         return AuditLog(self.po_settings.data_dir / "audit")
 
@@ -101,7 +101,7 @@ class PoExtension(ExtensionApp):
         """One handler for the whole prefix, unknown paths included."""
         from po_jupyter.server.handler import ApiHandler
         from po_jupyter.server.routes import TABLE
-        from po_jupyter.server.table import PREFIX
+        from po_jupyter.server.routing.table import PREFIX
 
         kwargs = {"extension": self, "table": TABLE}
         self.handlers.append((rf"/{PREFIX}(?:/(?P<path>.*))?", ApiHandler, kwargs))

@@ -20,15 +20,16 @@ from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, stream_request_body
 
 from po_jupyter.errors import Forbidden, InvalidInput, NotFound, PoError, Unauthenticated
-from po_jupyter.model.violations import violations_of
-from po_jupyter.server import auth, bodies
-from po_jupyter.server.call import Answer, Call, File, Streamed
-from po_jupyter.server.table import Route, Table
+from po_jupyter.model.pipeline.violations import violations_of
+from po_jupyter.server import auth
+from po_jupyter.server import json_bodies as bodies
+from po_jupyter.server.routing.request import Answer, Call, File, Streamed
+from po_jupyter.server.routing.table import Route, Table
 from po_jupyter.telemetry import correlation
 from po_jupyter.telemetry.logging import redactor
 
 if TYPE_CHECKING:
-    from po_jupyter.server.hosting import Hosting
+    from po_jupyter.server.routing.context import Hosting
 
 _log = structlog.get_logger("po_jupyter.server")
 _CODES = {401: Unauthenticated, 403: Forbidden, 404: NotFound}

@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from po_jupyter.errors import InvalidInput
-from po_jupyter.model import pieces
+from po_jupyter.model.values import chunked_json as pieces
 
 LARGE = 256 * 1024  # bytes; up to there it is a matter of 3 ms
 # An escaped half of a surrogate pair without its other half. (A backslash that is itself escaped is looked at

@@ -6,8 +6,8 @@ import re
 from typing import Any
 
 from po_jupyter import __version__
-from po_jupyter.model.run import RunView
-from po_jupyter.server.table import PREFIX, Route, Table
+from po_jupyter.model.run.view import RunView
+from po_jupyter.server.routing.table import PREFIX, Route, Table
 
 _REF = "#/components/schemas/{model}"
 

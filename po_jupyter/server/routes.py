@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from po_jupyter.server.actions import about, blobs, housekeeping, keys, pipelines, results, runs, streams
-from po_jupyter.server.call import EVENTS, LINES, Call
-from po_jupyter.server.shapes import (
+from po_jupyter.server.actions import keys, pipelines, results, runs, streams
+from po_jupyter.server.actions import maintenance as housekeeping
+from po_jupyter.server.actions import row_files as blobs
+from po_jupyter.server.actions import server as about
+from po_jupyter.server.routing.request import EVENTS, LINES, Call
+from po_jupyter.server.routing.shapes import (
     AuditQuery,
     CallsQuery,
     CleanBody,
@@ -36,7 +39,7 @@ from po_jupyter.server.shapes import (
     UsageQuery,
     ValidateBody,
 )
-from po_jupyter.server.table import Route, Table
+from po_jupyter.server.routing.table import Route, Table
 
 READ, WRITE, ADMIN = ("runs:read",), ("runs:write",), ("admin",)
 

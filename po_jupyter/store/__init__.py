@@ -1,0 +1,1 @@
+"""Durable state: three Protocols (runs, log, documents), group commit, and the backends."""

@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 
 from po_jupyter.errors import StoreError, StoreUnusable
-from po_jupyter.private_dir import ELSEWHERE, make, prepare, sync
+from po_jupyter.platform.private_dir import ELSEWHERE, make, prepare, sync
 
 _REASONS = {
     sqlite3.SQLITE_FULL: (

@@ -15,8 +15,8 @@ from hashlib import sha256
 from typing import Any, NamedTuple, TypeAlias
 
 from po_jupyter.errors import InvalidInput, StaleFence
-from po_jupyter.store.base import Commit, Head, Lease, Record, Ref, Store
-from po_jupyter.store.jsontext import JsonText, encode
+from po_jupyter.store.json_codec import JsonText, encode
+from po_jupyter.store.protocol import Commit, Head, Lease, Record, Ref, Store
 
 MOST = 1000  # commits in one transaction
 LARGEST = 4 * 2**20  # bytes of payloads after which a transaction is closed

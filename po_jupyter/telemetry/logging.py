@@ -24,7 +24,7 @@ from structlog.contextvars import bind_contextvars, bound_contextvars
 
 from po_jupyter.config import Settings
 from po_jupyter.telemetry import correlation
-from po_jupyter.telemetry.remote import RemoteHandler
+from po_jupyter.telemetry.exporters.http_logs import RemoteHandler
 
 __all__ = ["Redactor", "bind_contextvars", "bound_contextvars", "configure", "configure_worker", "redactor"]
 

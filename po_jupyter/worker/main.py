@@ -17,25 +17,25 @@ from typing import Any
 import structlog
 
 from po_jupyter.config import Settings
-from po_jupyter.engine import deadline
-from po_jupyter.engine.capture import gather
-from po_jupyter.engine.descriptors import descriptors
-from po_jupyter.engine.drive import drive
-from po_jupyter.engine.work import Work
+from po_jupyter.engine.base import deadline
+from po_jupyter.engine.run.executor import drive
+from po_jupyter.engine.run.session import Work
+from po_jupyter.engine.stage_logs.capture import gather
+from po_jupyter.engine.stage_logs.fd_redirect import descriptors
 from po_jupyter.errors import StaleFence, StoreError
-from po_jupyter.llm.pricing import use_prices
-from po_jupyter.llm.providers import Providers
-from po_jupyter.llm.providers.openai import Endpoint
-from po_jupyter.model.event import draft
-from po_jupyter.orchestrator import processes
-from po_jupyter.orchestrator.admission import RateAdmission
-from po_jupyter.orchestrator.call_cache import cache_of
-from po_jupyter.orchestrator.link import IN_ORDER, OVERTAKEN, STORE_FAILED
-from po_jupyter.orchestrator.uplink import Uplink
-from po_jupyter.store.base import Head, Lease, Store
-from po_jupyter.store.disk import DiskStore
+from po_jupyter.ipc.channel import IN_ORDER, OVERTAKEN, STORE_FAILED
+from po_jupyter.llm.money.pricing import use_prices
+from po_jupyter.llm.providers.openai.client import Endpoint
+from po_jupyter.llm.providers.registry import Providers
+from po_jupyter.model.run.events import draft
+from po_jupyter.orchestrator.maintenance.call_cache import cache_of
+from po_jupyter.platform import processes
+from po_jupyter.store.disk.store import DiskStore
+from po_jupyter.store.protocol import Head, Lease, Store
 from po_jupyter.telemetry import logging
 from po_jupyter.telemetry.correlation import request_id
+from po_jupyter.worker.orchestrator_link import Uplink
+from po_jupyter.worker.rate_limit_client import RateAdmission
 
 log = structlog.get_logger("po_jupyter.worker")
 

@@ -14,9 +14,9 @@ import structlog
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import Unavailable, from_json
-from po_jupyter.orchestrator import processes
-from po_jupyter.orchestrator.link import OVERTAKEN, Channel, Message, connect
-from po_jupyter.store.base import Head
+from po_jupyter.ipc.channel import OVERTAKEN, Channel, Message, connect
+from po_jupyter.platform import processes
+from po_jupyter.store.protocol import Head
 
 log = structlog.get_logger("po_jupyter.uplink")
 

@@ -11,12 +11,12 @@ from typing import Any, Protocol
 import structlog
 
 from po_jupyter.config import Settings
-from po_jupyter.engine.interrupts import Drained
+from po_jupyter.engine.base.interrupts import Drained
 from po_jupyter.errors import ModelError, ModelRateLimited, from_json
 from po_jupyter.llm.chat import ChatRequest, ChatResponse
-from po_jupyter.llm.rate_log import Cost, RateLog
-from po_jupyter.llm.tokens import estimate, estimate_messages
-from po_jupyter.model.usage import Usage
+from po_jupyter.llm.money.tokens import estimate, estimate_messages
+from po_jupyter.llm.rate_limits.sliding_window import Cost, RateLog
+from po_jupyter.model.run.usage import Usage
 
 log = structlog.get_logger("po_jupyter.limits")
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from po_jupyter.config import Settings
-from po_jupyter.engine.descriptors import descriptors
-from po_jupyter.model.event import draft
-from po_jupyter.orchestrator import worker
-from po_jupyter.store.base import NewRun
-from po_jupyter.store.disk import DiskStore
+from po_jupyter.engine.stage_logs.fd_redirect import descriptors
+from po_jupyter.model.run.events import draft
+from po_jupyter.store.disk.store import DiskStore
+from po_jupyter.store.protocol import NewRun
 from po_jupyter.telemetry import logging
+from po_jupyter.worker import main as worker
 
 _TASKS = 12  # a line of bytecode is specialised after some eight passes
 _PATIENCE = 20.0  # s; it takes 0.1

@@ -1,4 +1,4 @@
-"""The process that workers are forked from: `INTERPRETER -P -m po_jupyter.orchestrator.zygote FD`.
+"""The process that workers are forked from: `INTERPRETER -P -m po_jupyter.worker.zygote FD`.
 
 One per Python interpreter. It imports everything that a worker needs once, then forks on demand, so that a run
 starts in milliseconds and still in a process of its own. It has one thread and one socket (`FD`, inherited;
@@ -31,17 +31,17 @@ _PRELOAD = (
     "asyncio",
     "concurrent.futures.thread",
     "structlog",
-    "po_jupyter.orchestrator.worker",
-    "po_jupyter.store.disk",
-    "po_jupyter.store.group",
-    "po_jupyter.engine.drive",
-    "po_jupyter.engine.work",
-    "po_jupyter.engine.python_task",
-    "po_jupyter.engine.prompt_task",
-    "po_jupyter.engine.fanout",
-    "po_jupyter.llm.providers",
-    "po_jupyter.llm.structured",
-    "po_jupyter.llm.pricing",
+    "po_jupyter.worker.main",
+    "po_jupyter.store.disk.store",
+    "po_jupyter.store.group_commit",
+    "po_jupyter.engine.run.executor",
+    "po_jupyter.engine.run.session",
+    "po_jupyter.engine.python.python_task",
+    "po_jupyter.engine.prompts.prompt_task",
+    "po_jupyter.engine.maps.map",
+    "po_jupyter.llm.providers.registry",
+    "po_jupyter.llm.structured.parsing",
+    "po_jupyter.llm.money.pricing",
 )
 
 
@@ -56,13 +56,13 @@ def preload() -> None:
     """Import what workers need, and use it once where first use is slow."""
     import importlib
 
-    from po_jupyter.model import json_schema
+    from po_jupyter.model.pipeline import json_schema
 
     json_schema.load()
     for name in _PRELOAD:
         with suppress(ModuleNotFoundError):
             importlib.import_module(name)
-    from po_jupyter.orchestrator.warmup import warm_up
+    from po_jupyter.worker.warmup import warm_up
 
     warm_up()
 
@@ -120,7 +120,7 @@ class Zygote:
 
     def _spawn(self, message: dict[str, Any]) -> None:
         from po_jupyter.config import Settings
-        from po_jupyter.orchestrator.processes import created
+        from po_jupyter.platform.processes import created
         from po_jupyter.telemetry import logging
 
         request = message["request"]
@@ -209,7 +209,7 @@ def become_worker(request: dict[str, Any], settings: Any) -> int:
     if request.get("cwd"):
         os.chdir(request["cwd"])
         sys.path.insert(0, request["cwd"])
-    from po_jupyter.orchestrator import worker
+    from po_jupyter.worker import main as worker
 
     return worker.main(request, settings)
 

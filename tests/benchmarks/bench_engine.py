@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from po_jupyter.config import Settings
-from po_jupyter.engine.drive import drive
-from po_jupyter.engine.templates import Prompt, base_names
-from po_jupyter.engine.work import Work
+from po_jupyter.engine.prompts.templates import Prompt, base_names
+from po_jupyter.engine.run.executor import drive
+from po_jupyter.engine.run.session import Work
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
-from po_jupyter.llm.providers import Providers
-from po_jupyter.model.event import draft
-from po_jupyter.model.reading import check_pipeline
-from po_jupyter.model.usage import Usage
-from po_jupyter.store.base import NewRun, Store
-from po_jupyter.store.disk import DiskStore
+from po_jupyter.llm.providers.registry import Providers
+from po_jupyter.model.pipeline.parsing import check_pipeline
+from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.usage import Usage
+from po_jupyter.store.disk.store import DiskStore
+from po_jupyter.store.protocol import NewRun, Store
 
 ROWS = 20_000
 LARGE = 50_000

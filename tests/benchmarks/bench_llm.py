@@ -24,10 +24,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from po_jupyter.llm.calls.journal import MemoryJournal
+from po_jupyter.llm.calls.journaled_chat import JournaledChat
 from po_jupyter.llm.chat import ChatRequest, Message
-from po_jupyter.llm.journal import MemoryJournal
-from po_jupyter.llm.journaled import JournaledChat
-from po_jupyter.llm.providers import Providers
+from po_jupyter.llm.providers.registry import Providers
 from po_jupyter.testing.model_server import ModelServer
 
 CALLS = 2000

@@ -21,11 +21,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from po_jupyter.model.event import draft
-from po_jupyter.model.usage import Usage
-from po_jupyter.store.base import Commit, NewRun, Ref
-from po_jupyter.store.disk import DiskStore
-from po_jupyter.store.group import GroupCommitter
+from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.usage import Usage
+from po_jupyter.store.disk.store import DiskStore
+from po_jupyter.store.group_commit import GroupCommitter
+from po_jupyter.store.protocol import Commit, NewRun, Ref
 
 CHECKPOINTS = 300
 OUTPUT = 1024  # bytes of JSON

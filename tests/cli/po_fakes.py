@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from po_jupyter.client.aio import Text
+from po_jupyter.client.async_client import Text
 from po_jupyter.errors import NotFound, Unavailable
-from po_jupyter.model.run import RunView
+from po_jupyter.model.run.view import RunView
 
 RUN_ID = "0192f0c3a1b2" + "deadbe7f3a"
 
@@ -147,7 +147,7 @@ class FakeClient:
         return [{"name": "tickets", "version": "1.0.0", "revision": "abcdef123456789", "tasks": ["label"]}]
 
     def models(self, word: str | None = None, provider: str | None = None) -> list[dict[str, Any]]:
-        from po_jupyter.llm.catalogue import listed
+        from po_jupyter.llm.providers.catalogue import listed
 
         return listed({"OPENAI_API_KEY": "sk-x"}, word=word, provider=provider)
 

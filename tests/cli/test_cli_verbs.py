@@ -10,8 +10,8 @@ import pytest
 from po_fakes import FakeRun
 from po_fakes import make_view as view
 
-from po_jupyter.client.aio import Text
-from po_jupyter.model.seed import Seed
+from po_jupyter.client.async_client import Text
+from po_jupyter.model.run.seed import Seed
 
 
 def fake_run(*updates: Any) -> FakeRun:

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from jupyter_process import JupyterProcess, definition
 
-from po_jupyter.client.aio import AsyncClient, Endpoint, Text
+from po_jupyter.client.async_client import AsyncClient, Endpoint, Text
 from po_jupyter.client.client import Client, Run
 from po_jupyter.errors import (
     Conflict,
@@ -28,8 +28,8 @@ from po_jupyter.errors import (
     Unauthenticated,
     Unavailable,
 )
-from po_jupyter.model.pipeline import Pipeline, Task
-from po_jupyter.model.run import RunView
+from po_jupyter.model.pipeline.pipeline import Pipeline, Task
+from po_jupyter.model.run.view import RunView
 
 
 @pytest.fixture
@@ -239,7 +239,7 @@ def test_an_interrupted_await_in_a_kernel_detaches(jupyter: JupyterProcess) -> N
     code = f"""
 import asyncio, os, signal, threading
 from po_jupyter.client.client import Client
-from po_jupyter.client.aio import Endpoint
+from po_jupyter.client.async_client import Endpoint
 client = Client(Endpoint({jupyter.url!r}, {jupyter.token!r}))
 run = client.submit({definition()!r})
 threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from jupyter_process import JupyterProcess
 
-from po_jupyter.client.aio import Endpoint
+from po_jupyter.client.async_client import Endpoint
 from po_jupyter.client.client import Client
 from po_jupyter.errors import Conflict, NotFound
-from po_jupyter.model.pipeline import Pipeline, Task
+from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 
 CODE = """
 import os, signal

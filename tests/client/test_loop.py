@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from po_jupyter.client import loop
+from po_jupyter.client import background_loop as loop
 
 
 async def double(value: int) -> int:
@@ -136,7 +136,7 @@ def test_a_forked_child_gets_a_loop_of_its_own() -> None:
     code = """
 import asyncio, os, warnings
 warnings.simplefilter("ignore")
-from po_jupyter.client import loop
+from po_jupyter.client import background_loop as loop
 async def f(): return 5
 assert loop.run(f()) == 5
 pid = os.fork()

@@ -8,8 +8,8 @@ import types
 import httpx
 import pytest
 
-from po_jupyter.client.answers import read_answer
-from po_jupyter.client.noticing import noticed, words_of
+from po_jupyter.client.http.responses import read_answer
+from po_jupyter.client.inputs.kernel_keys import noticed, words_of
 from po_jupyter.errors import InvalidEnvironment, ModelKeyError, NotFound, Violation
 
 SECRET = "sk-only-in-this-kernel-0123456789"

@@ -15,11 +15,11 @@ import pandas as pd
 import pytest
 from pydantic import BaseModel
 
-from po_jupyter.client.rowfiles import write
-from po_jupyter.client.seeds import seed_of
+from po_jupyter.client.inputs.seeds import seed_of
+from po_jupyter.client.row_uploads import write
 from po_jupyter.errors import InvalidSeed
-from po_jupyter.model.rowsref import RowsRef
-from po_jupyter.model.seed import Seed
+from po_jupyter.model.run.row_file_ref import RowsRef
+from po_jupyter.model.run.seed import Seed
 
 
 class Model(BaseModel):

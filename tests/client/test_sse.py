@@ -7,8 +7,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from po_jupyter.client.sse import Message, Parser
-from po_jupyter.server.stream import frame
+from po_jupyter.client.http.sse import Message, Parser
+from po_jupyter.server.sse.streams import frame
 
 WIRE = (
     b": ping\n\n"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from po_jupyter.client.aio import AsyncClient, Endpoint
+from po_jupyter.client.async_client import AsyncClient, Endpoint
 from po_jupyter.errors import Forbidden, InvalidInput, NotFound, RateLimited, Unauthenticated, Unavailable
 
 RUN = {

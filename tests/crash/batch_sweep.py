@@ -21,16 +21,16 @@ from crash_sweep import count, die_at, in_child  # noqa: E402 - after the path
 from engine_harness import RUN, new_run  # noqa: E402 - after the path
 
 from po_jupyter.config import Settings  # noqa: E402 - after the path
-from po_jupyter.engine.batches import ending  # noqa: E402, F401 - loaded before the fork, as in a worker
-from po_jupyter.engine.drive import drive  # noqa: E402 - after the path
-from po_jupyter.engine.history import read_history  # noqa: E402 - after the path
-from po_jupyter.engine.work import Work  # noqa: E402 - after the path
-from po_jupyter.llm.batches.base import batches_of  # noqa: E402 - after the path
-from po_jupyter.llm.pricing import is_priced  # noqa: E402 - after the path
-from po_jupyter.llm.providers import Providers  # noqa: E402 - after the path
-from po_jupyter.llm.structured import answer_schema  # noqa: E402 - after the path
-from po_jupyter.llm.tokens import estimate  # noqa: E402 - after the path
-from po_jupyter.store.disk import DiskStore  # noqa: E402 - after the path
+from po_jupyter.engine.maps.batches import cancel as ending  # noqa: E402, F401 - loaded before the fork, as in a worker
+from po_jupyter.engine.replay.history import read_history  # noqa: E402 - after the path
+from po_jupyter.engine.run.executor import drive  # noqa: E402 - after the path
+from po_jupyter.engine.run.session import Work  # noqa: E402 - after the path
+from po_jupyter.llm.batches.protocol import batches_of  # noqa: E402 - after the path
+from po_jupyter.llm.money.pricing import is_priced  # noqa: E402 - after the path
+from po_jupyter.llm.money.tokens import estimate  # noqa: E402 - after the path
+from po_jupyter.llm.providers.registry import Providers  # noqa: E402 - after the path
+from po_jupyter.llm.structured.parsing import answer_schema  # noqa: E402 - after the path
+from po_jupyter.store.disk.store import DiskStore  # noqa: E402 - after the path
 
 ROWS = 4
 SCHEMA = {"type": "object", "required": ["label"], "properties": {"label": {"enum": ["good"]}}}

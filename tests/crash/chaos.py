@@ -36,9 +36,9 @@ from chaos_stream import Followed
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import Conflict, NotFound, StoreError, Unavailable
-from po_jupyter.model.run import ENDED
-from po_jupyter.store.base import Commit
-from po_jupyter.store.disk import DiskStore
+from po_jupyter.model.run.view import ENDED
+from po_jupyter.store.disk.store import DiskStore
+from po_jupyter.store.protocol import Commit
 from po_jupyter.testing.model_server import ModelServer, Reply
 
 GRACE = 2.0

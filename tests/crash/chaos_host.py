@@ -19,10 +19,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from po_jupyter.client.aio import AsyncClient, Endpoint
+from po_jupyter.client.async_client import AsyncClient, Endpoint
 from po_jupyter.config import Settings
 from po_jupyter.errors import PoError
-from po_jupyter.orchestrator import processes
+from po_jupyter.platform import processes
 
 ROOT = Path(__file__).parents[2]
 START = 60.0  # s that a server may take to say where it is, on a machine full of chaos

@@ -17,7 +17,7 @@ from typing import NamedTuple, Protocol
 
 from chaos_host import Host, HostGone
 
-from po_jupyter.orchestrator import processes
+from po_jupyter.platform import processes
 
 # What is done, and how often in proportion.
 ACTIONS = {

@@ -9,7 +9,7 @@ from typing import Any
 
 from chaos_checks import digest
 
-from po_jupyter.client.aio import AsyncClient, Endpoint
+from po_jupyter.client.async_client import AsyncClient, Endpoint
 from po_jupyter.errors import PoError
 
 

@@ -16,21 +16,21 @@ import structlog
 from engine_harness import RUN, Bench
 
 from po_jupyter.config import Settings
-from po_jupyter.engine.artifacts import visible
-from po_jupyter.engine.history import read_history
+from po_jupyter.engine.files.artifacts import visible
+from po_jupyter.engine.replay.history import read_history
 from po_jupyter.errors import NotFound
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
 from po_jupyter.llm.providers.fake import FakeProvider
-from po_jupyter.model.event import draft
-from po_jupyter.model.reading import check_pipeline
-from po_jupyter.model.run import ENDED
-from po_jupyter.orchestrator import intake
-from po_jupyter.orchestrator.registry import Registry
-from po_jupyter.orchestrator.seed_folder import Folder
-from po_jupyter.store import migrations
-from po_jupyter.store.base import Commit, Head, NewRun, Ref, Store
-from po_jupyter.store.disk import DiskStore
-from po_jupyter.store.intents import LOG
+from po_jupyter.model.pipeline.parsing import check_pipeline
+from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.view import ENDED
+from po_jupyter.orchestrator.inbox import transitions as intake
+from po_jupyter.orchestrator.inbox.folder import Folder
+from po_jupyter.orchestrator.submission.pipelines import Registry
+from po_jupyter.store.disk import migrations
+from po_jupyter.store.disk.store import DiskStore
+from po_jupyter.store.files.intent_log import LOG
+from po_jupyter.store.protocol import Commit, Head, NewRun, Ref, Store
 
 SCENARIOS: dict[str, Scenario] = {}
 
@@ -163,7 +163,7 @@ class OneCommit(_OnStore):
         store.close()
 
     def act(self, at: Path) -> None:
-        from po_jupyter.store.base import Lease
+        from po_jupyter.store.protocol import Lease
 
         store = opened(at)
         store.commit(Lease(RUN, 1), COMMIT)

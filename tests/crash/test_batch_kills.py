@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from po_jupyter.testing.batch_server import BatchServer
+from po_jupyter.testing.model_server.batches import BatchServer
 
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="platform: no fork")

@@ -13,12 +13,12 @@ import pytest
 from crash_scenarios import Logged, _tree, dump, new, sound
 from engine_harness import RUN, Bench
 
-from po_jupyter.engine.artifacts import visible
+from po_jupyter.engine.files.artifacts import visible
 from po_jupyter.errors import StoreUnusable
-from po_jupyter.model.event import draft
-from po_jupyter.orchestrator import intake
-from po_jupyter.store.base import Commit
-from po_jupyter.store.disk import DiskStore
+from po_jupyter.model.run.events import draft
+from po_jupyter.orchestrator.inbox import transitions as intake
+from po_jupyter.store.disk.store import DiskStore
+from po_jupyter.store.protocol import Commit
 
 SIZE = 4 * 2**20
 

@@ -8,9 +8,9 @@ import pytest
 from harness import body, orchestrator, task, until, until_task
 from test_disk_full import SmallDisk, disk
 
-from po_jupyter.model import format as fmt
-from po_jupyter.orchestrator.held import LONGEST, HeldRuns
 from po_jupyter.orchestrator.service import Orchestrator
+from po_jupyter.orchestrator.workers.store_backoff import LONGEST, HeldRuns
+from po_jupyter.presentation import format as fmt
 
 __all__ = ["disk"]  # a fixture
 
@@ -56,7 +56,7 @@ async def test_a_worker_that_meets_a_full_disk_waits_and_goes_on(disk: SmallDisk
 @pytest.mark.timeout(90)
 async def test_whoever_watches_hears_that_a_run_waits(disk: SmallDisk) -> None:
     """P7: a wait is visible; the stream says it without an offset, for the log cannot."""
-    from po_jupyter.server import stream
+    from po_jupyter.server.sse import streams as stream
 
     async with orchestrator(disk.path / "data", store_shards=1) as service:
         view, _ = await service.submit(body(task("one", seconds=1.0)), owner="local")

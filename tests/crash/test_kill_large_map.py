@@ -12,10 +12,10 @@ from pathlib import Path
 
 from harness import held, orchestrator, settings, until
 
-from po_jupyter.model.rowsref import RowsRef
+from po_jupyter.model.run.row_file_ref import RowsRef
 from po_jupyter.orchestrator.service import Orchestrator
-from po_jupyter.store.blobs import Blobs
-from po_jupyter.store.disk import DiskStore
+from po_jupyter.store.disk.store import DiskStore
+from po_jupyter.store.files.row_files import Blobs
 
 ROWS = 50_000
 

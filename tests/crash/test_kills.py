@@ -17,7 +17,7 @@ import pytest
 from harness import Server, gone, orchestrator, processes_of, until
 
 from po_jupyter.orchestrator.service import Orchestrator
-from po_jupyter.store.disk import DiskStore
+from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.testing.model_server import ModelServer
 
 ROWS = 12

@@ -28,15 +28,15 @@ from harness import (
     until_task,
 )
 
-from po_jupyter.model.pipeline import Pipeline
-from po_jupyter.model.seed import Seed
-from po_jupyter.orchestrator import link
-from po_jupyter.orchestrator.lease import OrchestratorLease
+from po_jupyter.ipc import channel as link
+from po_jupyter.model.pipeline.pipeline import Pipeline
+from po_jupyter.model.run.seed import Seed
+from po_jupyter.orchestrator.dispatch.lease import OrchestratorLease
 from po_jupyter.orchestrator.service import Orchestrator
-from po_jupyter.orchestrator.submission import Submission, new_run
-from po_jupyter.store.base import Commit
-from po_jupyter.store.disk import DiskStore
-from po_jupyter.store.memory import MemoryStore
+from po_jupyter.orchestrator.submission.request import Submission, new_run
+from po_jupyter.store.disk.store import DiskStore
+from po_jupyter.store.keyed.memory import MemoryStore
+from po_jupyter.store.protocol import Commit
 from po_jupyter.testing.model_server import ModelServer
 
 HOLDS = """

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from po_jupyter.config import Settings
-from po_jupyter.engine.drive import drive
-from po_jupyter.engine.work import Work
+from po_jupyter.engine.run.executor import drive
+from po_jupyter.engine.run.session import Work
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
-from po_jupyter.llm.providers import Providers
 from po_jupyter.llm.providers.fake import FakeProvider, Scripted
-from po_jupyter.model.event import draft
-from po_jupyter.model.pipeline import Pipeline
-from po_jupyter.model.reading import check_pipeline
-from po_jupyter.store.base import NewRun, Store
-from po_jupyter.store.memory import MemoryStore
+from po_jupyter.llm.providers.registry import Providers
+from po_jupyter.model.pipeline.parsing import check_pipeline
+from po_jupyter.model.pipeline.pipeline import Pipeline
+from po_jupyter.model.run.events import draft
+from po_jupyter.store.keyed.memory import MemoryStore
+from po_jupyter.store.protocol import NewRun, Store
 
 RUN = "0193f00000000000abcdef"
 

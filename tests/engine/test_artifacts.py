@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from engine_harness import RUN, Bench
 
-from po_jupyter.engine.artifacts import visible
-from po_jupyter.engine.history import read_history
+from po_jupyter.engine.files.artifacts import visible
+from po_jupyter.engine.replay.history import read_history
 
 
 def python(name: str, source: str, **more: Any) -> dict[str, Any]:

@@ -13,15 +13,15 @@ import pytest
 from engine_harness import RUN, Bench, until
 
 from po_jupyter.config import Settings
-from po_jupyter.engine.drive import drive
-from po_jupyter.engine.history import read_history
-from po_jupyter.engine.work import Work
-from po_jupyter.llm.http import Http
-from po_jupyter.llm.providers import Providers
-from po_jupyter.model.event import draft
-from po_jupyter.store.answers import AnswerCache
-from po_jupyter.testing.batch_server import BatchServer, Fault
-from po_jupyter.testing.model_wire import Reply
+from po_jupyter.engine.replay.history import read_history
+from po_jupyter.engine.run.executor import drive
+from po_jupyter.engine.run.session import Work
+from po_jupyter.llm.providers.registry import Providers
+from po_jupyter.llm.wire.http import Http
+from po_jupyter.model.run.events import draft
+from po_jupyter.store.disk.call_cache import AnswerCache
+from po_jupyter.testing.model_server.batches import BatchServer, Fault
+from po_jupyter.testing.model_server.wire import Reply
 
 KEY = "sk-batch-0123456789abcdef"
 MODELS = {"chat": "openai:gpt-4o", "responses": "openai:gpt-5-mini", "anthropic": "anthropic:claude-haiku-4-5"}
@@ -101,7 +101,7 @@ def bench(tmp_path: Path, server: BatchServer) -> Batched:
 
 async def test_rows_go_in_one_batch_at_half_the_price(bench: Batched, server: BatchServer, model: str) -> None:
     """G4: one batch, outputs in row order, each answer a call of the journal, and half of the list price."""
-    from po_jupyter.llm.pricing import cost_of
+    from po_jupyter.llm.money.pricing import cost_of
 
     server.shuffle = True
     bench.map(model)
@@ -212,8 +212,8 @@ async def test_the_threshold_is_judged_at_collection(bench: Batched, server: Bat
 
 async def test_a_large_map_is_split(bench: Batched, server: BatchServer, model: str, monkeypatch: Any) -> None:
     """G4: by number, and by size."""
-    from po_jupyter.llm.batches.anthropic import AnthropicBatches
-    from po_jupyter.llm.batches.openai import OpenAIBatches
+    from po_jupyter.llm.providers.anthropic.batches import AnthropicBatches
+    from po_jupyter.llm.providers.openai.batches import OpenAIBatches
 
     for kind in (OpenAIBatches, AnthropicBatches):
         monkeypatch.setattr(kind, "max_requests", 4)

@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from po_jupyter.config import Settings
-from po_jupyter.engine.batches.rows import Place, custom_id, of_spans, place_of, spans
-from po_jupyter.engine.check import violations
-from po_jupyter.engine.estimate import estimate_run
-from po_jupyter.engine.spending import Spending
+from po_jupyter.engine.maps.batches.custom_ids import Place, custom_id, of_spans, place_of, spans
+from po_jupyter.engine.planning.check import violations
+from po_jupyter.engine.planning.estimate import estimate_run
+from po_jupyter.engine.replay.spending import Spending
 from po_jupyter.errors import InvalidPipeline
-from po_jupyter.model.estimates import lines_of
-from po_jupyter.model.reading import check_pipeline, read_pipeline
-from po_jupyter.model.seed import Seed
+from po_jupyter.model.pipeline.parsing import check_pipeline, read_pipeline
+from po_jupyter.model.run.seed import Seed
+from po_jupyter.presentation.estimates import lines_of
 
 TOKEN = "po0123456789abcdef"
 

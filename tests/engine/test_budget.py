@@ -9,17 +9,17 @@ from engine_harness import Bench
 from hypothesis import given
 from hypothesis import strategies as st
 
-from po_jupyter.engine.budget import Account, Budget
-from po_jupyter.engine.check import check
-from po_jupyter.engine.drive import drive
-from po_jupyter.engine.spending import Amount
-from po_jupyter.engine.state import view
+from po_jupyter.engine.budgets.budget import Account, Budget
+from po_jupyter.engine.planning.check import check
+from po_jupyter.engine.replay.spending import Amount
+from po_jupyter.engine.run.executor import drive
+from po_jupyter.engine.state.run_state import view
 from po_jupyter.errors import BudgetExceeded, InvalidPipeline
 from po_jupyter.llm.chat import ChatRequest, Message
-from po_jupyter.model.event import draft
-from po_jupyter.model.reading import check_pipeline
-from po_jupyter.model.seed import Seed
-from po_jupyter.model.usage import Usage
+from po_jupyter.model.pipeline.parsing import check_pipeline
+from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.seed import Seed
+from po_jupyter.model.run.usage import Usage
 
 
 def request(chars: int = 40, answer: int = 100, model: str = "openai:gpt-4o-mini") -> ChatRequest:

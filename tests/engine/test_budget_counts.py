@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from po_jupyter.engine.budget import Account, Budget, worst_of
+from po_jupyter.engine.budgets.budget import Account, Budget, worst_of
 from po_jupyter.llm.chat import ChatRequest, Image, Message, Tool, ToolCall
-from po_jupyter.llm.tokens import _encoding, count_messages, estimate_messages, is_quick
-from po_jupyter.model.usage import Usage
+from po_jupyter.llm.money.tokens import _encoding, count_messages, estimate_messages, is_quick
+from po_jupyter.model.run.usage import Usage
 
 DENSE = "}{][)(*&^%$#@!~`<>?;:|\\" * 200  # a token for nearly each character: an estimate by length is far off
 

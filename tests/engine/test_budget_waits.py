@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from engine_harness import Bench
 
-from po_jupyter.engine.drive import drive
-from po_jupyter.engine.journal import StoreJournal
+from po_jupyter.engine.calls.journal import StoreJournal
+from po_jupyter.engine.run.executor import drive
 from po_jupyter.errors import StaleFence
 
 CALLS = "async def ingestion(ctx):\n    answer = await ctx.llm.chat('one')\n    return answer.text\n"

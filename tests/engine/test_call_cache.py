@@ -11,16 +11,16 @@ import pytest
 from engine_harness import Bench, Fake, new_run
 
 from po_jupyter.config import Settings
-from po_jupyter.engine.drive import drive
-from po_jupyter.engine.work import Work
+from po_jupyter.engine.run.executor import drive
+from po_jupyter.engine.run.session import Work
 from po_jupyter.errors import ModelRefused, ModelUnavailable, StaleFence
 from po_jupyter.llm.chat import ChatRequest, ChatResponse
-from po_jupyter.llm.providers import Providers
-from po_jupyter.model.event import draft
-from po_jupyter.model.usage import Usage
-from po_jupyter.store.answers import AnswerCache
-from po_jupyter.store.base import Commit, Lease
-from po_jupyter.store.memory import MemoryStore
+from po_jupyter.llm.providers.registry import Providers
+from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.usage import Usage
+from po_jupyter.store.disk.call_cache import AnswerCache
+from po_jupyter.store.keyed.memory import MemoryStore
+from po_jupyter.store.protocol import Commit, Lease
 
 SCHEMA = {"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}}
 ONE = {"name": "a", "prompt": "Say {{ seed.word }}"}
@@ -65,7 +65,7 @@ class Cached(Bench):
         )
         assert work.cache is not None
         if self.owner != "me":
-            from po_jupyter.llm.cache import owner_prefix
+            from po_jupyter.llm.calls.cache import owner_prefix
 
             work.cache._prefix = owner_prefix(self.owner)
         if until is None:

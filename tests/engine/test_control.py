@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from engine_harness import RUN, Bench
 
-from po_jupyter.engine.directives import MAX_ADDED, MAX_FILE, parse_directives
+from po_jupyter.engine.control.directives import MAX_ADDED, MAX_FILE, parse_directives
 from po_jupyter.errors import ControlInvalid
-from po_jupyter.model.pipeline import Task
+from po_jupyter.model.pipeline.pipeline import Task
 
 ONE = "def integration(ctx):\n    return ctx.meta['task']\n"
 
@@ -219,7 +219,7 @@ async def test_a_gate_of_the_moment_wins_over_the_declared_one(bench: Bench) -> 
 
 def test_tasks_are_definitions_names_or_values() -> None:
     """G17: plain Python values are as good as mappings."""
-    from po_jupyter.engine.directives import read_directives
+    from po_jupyter.engine.control.directives import read_directives
 
     said = read_directives({"patch": {"add": ["a", {"name": "b"}, Task(name="c", prompt="hi")]}})
     assert said.patch is not None

@@ -7,10 +7,10 @@ from typing import Any
 
 from engine_harness import Bench
 
-from po_jupyter.engine import daily
-from po_jupyter.engine.drive import drive
-from po_jupyter.engine.fold import fold
-from po_jupyter.store.base import Head, Record
+from po_jupyter.engine.budgets import daily_usage as daily
+from po_jupyter.engine.run.executor import drive
+from po_jupyter.engine.state.fold import fold
+from po_jupyter.store.protocol import Head, Record
 
 KEY = "a/-/1/0/inference/0000/0"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engine_harness import Bench
 
-from po_jupyter.engine import deadline
+from po_jupyter.engine.base import deadline
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
 from po_jupyter.llm.providers.fake import FakeProvider
 

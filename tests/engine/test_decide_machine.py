@@ -22,17 +22,17 @@ from hypothesis.stateful import (
     rule,
 )
 
-from po_jupyter.engine.control import directed
-from po_jupyter.engine.decide import End, Start, Stop, decide
-from po_jupyter.engine.directives import read_directives
-from po_jupyter.engine.effective import effective
-from po_jupyter.engine.fold import fold
-from po_jupyter.engine.state import RunState
+from po_jupyter.engine.control.control import directed
+from po_jupyter.engine.control.directives import read_directives
+from po_jupyter.engine.state.decide import End, Start, Stop, decide
+from po_jupyter.engine.state.effective_pipeline import effective
+from po_jupyter.engine.state.fold import fold
+from po_jupyter.engine.state.resume import gate_words, plan, restart_plan
+from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import Conflict, ControlInvalid
-from po_jupyter.model.event import draft
-from po_jupyter.model.pipeline import Pipeline
-from po_jupyter.model.run import ENDED
-from po_jupyter.orchestrator.resume import gate_words, plan, restart_plan
+from po_jupyter.model.pipeline.pipeline import Pipeline
+from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.view import ENDED
 
 Event = dict[str, Any]
 

@@ -9,13 +9,13 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from po_jupyter.engine.decide import End, Start, Stop, decide
-from po_jupyter.engine.fold import fold
-from po_jupyter.engine.state import RunState
-from po_jupyter.model.event import draft
-from po_jupyter.model.pipeline import Pipeline
-from po_jupyter.model.run import ENDED
-from po_jupyter.model.usage import Usage
+from po_jupyter.engine.state.decide import End, Start, Stop, decide
+from po_jupyter.engine.state.fold import fold
+from po_jupyter.engine.state.run_state import RunState
+from po_jupyter.model.pipeline.pipeline import Pipeline
+from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.usage import Usage
+from po_jupyter.model.run.view import ENDED
 
 
 @st.composite

@@ -7,11 +7,11 @@ import asyncio
 import pytest
 from engine_harness import RUN, Bench, Fake, until
 
-from po_jupyter.engine.drive import drive
-from po_jupyter.engine.history import read_history
+from po_jupyter.engine.replay.history import read_history
+from po_jupyter.engine.run.executor import drive
 from po_jupyter.errors import ModelKeyError, ModelRefused, ModelUnavailable, StaleFence
-from po_jupyter.model.event import draft
-from po_jupyter.store.base import Commit
+from po_jupyter.model.run.events import draft
+from po_jupyter.store.protocol import Commit
 
 EMPTY = "def integration(ctx):\n    return 1\n"
 
@@ -199,7 +199,7 @@ def integration(ctx):
 async def test_user_code_cannot_swallow_a_cancellation(
     bench: Bench, body: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("po_jupyter.engine.drive._ASK_AGAIN", 0.05)
+    monkeypatch.setattr("po_jupyter.engine.run.executor._ASK_AGAIN", 0.05)
     bench.create([python("a", body)])
     async with bench.worker() as work:
         driving = asyncio.ensure_future(drive(work))
@@ -376,7 +376,7 @@ async def test_a_fault_of_ours_fails_the_task_with_code_internal(
     def broken(*_: object) -> None:
         raise KeyError("oops")
 
-    monkeypatch.setattr("po_jupyter.engine.prompt_task.PromptTask.stages", broken)
+    monkeypatch.setattr("po_jupyter.engine.prompts.prompt_task.PromptTask.stages", broken)
     bench.create([{"name": "a", "prompt": "a"}])
     assert await bench.go() == "failed"
     error = bench.work.state.error
@@ -446,8 +446,8 @@ async def test_a_worker_that_was_taken_over_notices_when_told_to_look(bench: Ben
 async def test_each_new_head_is_told(bench: Bench) -> None:
     """P1: a hint for whoever watches; the store has the truth."""
     from po_jupyter.config import Settings
-    from po_jupyter.engine.work import Work
-    from po_jupyter.llm.providers import Providers
+    from po_jupyter.engine.run.session import Work
+    from po_jupyter.llm.providers.registry import Providers
 
     heads = []
     bench.create([{"name": "a", "prompt": "a"}])

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from po_jupyter.config import Settings
-from po_jupyter.engine.estimate import estimate_run
+from po_jupyter.engine.planning.estimate import estimate_run
 from po_jupyter.errors import PoError
-from po_jupyter.model.estimates import lines_of
-from po_jupyter.model.reading import check_pipeline
-from po_jupyter.model.seed import Seed
+from po_jupyter.model.pipeline.parsing import check_pipeline
+from po_jupyter.model.run.seed import Seed
+from po_jupyter.presentation.estimates import lines_of
 
 LABEL = {"type": "object", "required": ["label"], "properties": {"label": {"enum": ["bug", "praise"]}}}
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from engine_harness import RUN, Bench
 
-from po_jupyter.engine.drive import drive
+from po_jupyter.engine.run.executor import drive
 from po_jupyter.errors import ModelKeyError, ModelRefused
 from po_jupyter.llm.chat import ChatRequest
-from po_jupyter.model.event import draft
+from po_jupyter.model.run.events import draft
 
 ODD = """
 def inference(ctx):

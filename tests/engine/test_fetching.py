@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from po_jupyter.engine.fetching import fetch, is_public
+from po_jupyter.engine.files.fetch import fetch, is_public
 from po_jupyter.errors import InvalidInput, StageFailed
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from engine_harness import Bench
 
-from po_jupyter.engine.artifacts import visible
+from po_jupyter.engine.files.artifacts import visible
 from po_jupyter.telemetry.logging import STARS, Redactor, redactor
 
 KEY = "sk-planted-0123456789abcdef"

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from engine_harness import RUN, Bench, until
 
-from po_jupyter.engine import daily
-from po_jupyter.engine.drive import drive
-from po_jupyter.engine.history import read_history
-from po_jupyter.engine.spending import Amount
+from po_jupyter.engine.budgets import daily_usage as daily
+from po_jupyter.engine.replay.history import read_history
+from po_jupyter.engine.replay.spending import Amount
+from po_jupyter.engine.run.executor import drive
 from po_jupyter.errors import ModelRateLimited, StaleFence
-from po_jupyter.store.base import Commit, Lease
-from po_jupyter.store.memory import MemoryStore
+from po_jupyter.store.keyed.memory import MemoryStore
+from po_jupyter.store.protocol import Commit, Lease
 
 THREE_CALLS = """
 async def ingestion(ctx):
@@ -193,7 +193,7 @@ async def test_an_output_that_is_an_answer_is_stored_once(bench: Bench) -> None:
 
 async def test_load_of_a_long_history_is_quick(tmp_path: Path) -> None:
     """R3.3: a run with 999 finished tasks goes on within 300 ms."""
-    from po_jupyter.store.disk import DiskStore
+    from po_jupyter.store.disk.store import DiskStore
 
     store = DiskStore(tmp_path / "store")
     bench = Bench(tmp_path, store)

@@ -14,13 +14,13 @@ from typing import Any
 import psutil
 from engine_harness import RUN, Bench
 
-from po_jupyter.engine.drive import drive
+from po_jupyter.engine.run.executor import drive
 from po_jupyter.errors import ModelRefused
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
-from po_jupyter.model.rowsref import RowsRef
-from po_jupyter.model.usage import Usage
-from po_jupyter.store.blobs import Blobs
-from po_jupyter.store.disk import DiskStore
+from po_jupyter.model.run.row_file_ref import RowsRef
+from po_jupyter.model.run.usage import Usage
+from po_jupyter.store.disk.store import DiskStore
+from po_jupyter.store.files.row_files import Blobs
 
 ROWS = 50_000
 SCHEMA = {"type": "object", "required": ["label"], "properties": {"label": {"enum": ["bug", "praise"]}}}

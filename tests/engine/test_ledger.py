@@ -11,20 +11,20 @@ from engine_harness import RUN, Bench, new_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from po_jupyter.engine import ledger
-from po_jupyter.engine.budget import Budget
-from po_jupyter.engine.drive import drive
-from po_jupyter.engine.ledger import Entry, Limits
-from po_jupyter.engine.share import DayShare
-from po_jupyter.engine.spending import Amount
-from po_jupyter.engine.work import Work
+from po_jupyter.engine.budgets import daily_ledger as ledger
+from po_jupyter.engine.budgets.budget import Budget
+from po_jupyter.engine.budgets.daily_ledger import Entry, Limits
+from po_jupyter.engine.budgets.daily_share import DayShare
+from po_jupyter.engine.replay.spending import Amount
+from po_jupyter.engine.run.executor import drive
+from po_jupyter.engine.run.session import Work
 from po_jupyter.errors import BudgetExceeded
 from po_jupyter.llm.chat import ChatRequest, Message
-from po_jupyter.llm.providers import Providers
-from po_jupyter.model.event import draft
-from po_jupyter.model.usage import Usage
-from po_jupyter.store.base import Commit
-from po_jupyter.store.memory import MemoryStore
+from po_jupyter.llm.providers.registry import Providers
+from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.usage import Usage
+from po_jupyter.store.keyed.memory import MemoryStore
+from po_jupyter.store.protocol import Commit
 
 OTHER = RUN[:-1] + "0"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from po_jupyter.engine.lifecycle import Flags, Frame, StageResult, run_stages
+from po_jupyter.engine.lifecycle.stages import Flags, Frame, StageResult, run_stages
 from po_jupyter.errors import (
     AnswerUnreadable,
     ModelRefused,
@@ -17,7 +17,7 @@ from po_jupyter.errors import (
     StageFailed,
     StageTimeout,
 )
-from po_jupyter.model.pipeline import STAGES, Task
+from po_jupyter.model.pipeline.pipeline import STAGES, Task
 
 TASK = Task(name="t", source="x = 1")
 
@@ -281,7 +281,7 @@ async def test_a_flag_of_another_type_fails_the_stage() -> None:
 
 
 async def test_a_stop_is_not_an_error_of_the_stage() -> None:
-    from po_jupyter.engine.interrupts import Drained
+    from po_jupyter.engine.base.interrupts import Drained
 
     frame = Frame(TASK)
 

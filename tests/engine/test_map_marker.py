@@ -7,8 +7,8 @@ from pathlib import Path
 
 from engine_harness import RUN, Bench
 
-from po_jupyter.orchestrator import fork
-from po_jupyter.orchestrator.views import Views
+from po_jupyter.orchestrator.control import fork
+from po_jupyter.orchestrator.views.projections import Views
 
 LOOKALIKE = {"$map": "a", "total": 3}
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from engine_harness import Bench
 
-from po_jupyter.engine.drive import drive
+from po_jupyter.engine.run.executor import drive
 from po_jupyter.errors import ModelKeyError, ModelRefused, ModelUnavailable
 
 ASYNC = """

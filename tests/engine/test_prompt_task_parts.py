@@ -16,14 +16,14 @@ from engine_harness import Bench
 from test_task_llm import ONCE, PNG, Caller, error, output, task, with_model
 
 from po_jupyter.config import McpServer, Settings
-from po_jupyter.engine.check import violations
-from po_jupyter.engine.estimate import estimate_run
-from po_jupyter.engine.mcp_tools import McpTools
-from po_jupyter.engine.template_check import check_templates
+from po_jupyter.engine.planning.check import violations
+from po_jupyter.engine.planning.estimate import estimate_run
+from po_jupyter.engine.prompts.template_check import check_templates
+from po_jupyter.engine.tools.mcp import McpTools
 from po_jupyter.errors import InvalidInput, InvalidPipeline, ToolFailed
-from po_jupyter.model.pipeline import Pipeline
-from po_jupyter.model.reading import check_pipeline, read_pipeline
-from po_jupyter.model.seed import Seed
+from po_jupyter.model.pipeline.parsing import check_pipeline, read_pipeline
+from po_jupyter.model.pipeline.pipeline import Pipeline
+from po_jupyter.model.run.seed import Seed
 
 SERVER = str(Path(__file__).with_name("mcp_server.py"))
 DATA_URL = "data:image/png;base64," + base64.b64encode(PNG).decode()
@@ -244,7 +244,7 @@ async def test_only_what_the_settings_allow(stdio: dict[str, McpServer]) -> None
             tools.check(name)
         assert words in caught.value.message
     pipeline = pipeline_of(prompt("x", tools=["file.add"]))
-    from po_jupyter.engine.check import check
+    from po_jupyter.engine.planning.check import check
 
     with pytest.raises(InvalidPipeline, match="mcp_servers"):
         check(pipeline, servers=only)

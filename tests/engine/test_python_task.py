@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from engine_harness import RUN, Bench
 
-from po_jupyter.engine.artifacts import visible
-from po_jupyter.engine.python_task import findable, only_defines
-from po_jupyter.model.pipeline import Task
+from po_jupyter.engine.files.artifacts import visible
+from po_jupyter.engine.python.python_task import findable, only_defines
+from po_jupyter.model.pipeline.pipeline import Task
 
 
 def task(source: str, **more: Any) -> dict[str, Any]:

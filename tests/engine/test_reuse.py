@@ -10,9 +10,9 @@ import pytest
 from engine_harness import Bench, new_run
 
 from po_jupyter.errors import ModelRefused
-from po_jupyter.model.run import ENDED
-from po_jupyter.store.disk import DiskStore
-from po_jupyter.store.memory import MemoryStore
+from po_jupyter.model.run.view import ENDED
+from po_jupyter.store.disk.store import DiskStore
+from po_jupyter.store.keyed.memory import MemoryStore
 
 ROWS = {"rows": [{"text": f"row {i}"} for i in range(8)], "words": "be kind"}
 PROMPT = {"name": "m", "prompt": "Label: {{ item.text }}", "for_each": "{{ seed.rows }}"}
@@ -247,7 +247,7 @@ async def test_a_crash_in_the_middle_of_reuse_takes_the_rest(tmp_path: Path) -> 
     pipeline = {"name": "p", "llm": {"model": "fake:echo"}, "tasks": [PROMPT]}
     new_run(store, pipeline, ROWS, again.run)
     lease = store.claim(again.run, {"pid": 1})
-    from po_jupyter.store.base import Commit
+    from po_jupyter.store.protocol import Commit
 
     copied = next(i for r in store.records(f"0193f000000{1:011x}") for i in r["items"])
     row = {**copied, "reused": "x", "output": 0}

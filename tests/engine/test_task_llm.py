@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from engine_harness import Bench
 
-from po_jupyter.engine.drive import drive
+from po_jupyter.engine.run.executor import drive
 from po_jupyter.errors import ModelUnavailable
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText, ToolCall
-from po_jupyter.model.usage import Usage
+from po_jupyter.model.run.usage import Usage
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from po_jupyter.engine.template_check import check_templates
-from po_jupyter.engine.templates import Prompt, Rows, base_names
+from po_jupyter.engine.prompts.template_check import check_templates
+from po_jupyter.engine.prompts.templates import Prompt, Rows, base_names
 from po_jupyter.errors import TemplateFailed
-from po_jupyter.model.reading import check_pipeline
+from po_jupyter.model.pipeline.parsing import check_pipeline
 
 SEED = {
     "text": "hi",

@@ -7,11 +7,11 @@ import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
-from po_jupyter.client import loop
-from po_jupyter.client.aio import Endpoint, Text
+from po_jupyter.client import background_loop as loop
+from po_jupyter.client.async_client import Endpoint, Text
 from po_jupyter.client.client import Client
 from po_jupyter.errors import NotFound
-from po_jupyter.model.run import ENDED, RunView, TaskView
+from po_jupyter.model.run.view import ENDED, RunView, TaskView
 
 
 def run_view(**changes: Any) -> RunView:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from po_jupyter.kernel.arguments import Option, parse
-from po_jupyter.kernel.problem import CellError
+from po_jupyter.kernel.errors import CellError
 
 OPTIONS = {
     "run": Option("flag"),

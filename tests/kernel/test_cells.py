@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from po_jupyter.kernel.cells import inline, missing_names, read_task
-from po_jupyter.kernel.problem import CellError
-from po_jupyter.model.reading import read_pipeline
+from po_jupyter.kernel.errors import CellError
+from po_jupyter.model.pipeline.parsing import read_pipeline
 
 
 def test_stages_come_in_their_order() -> None:

@@ -17,7 +17,7 @@ from kernel_fakes import FakeAio, run_view
 from po_jupyter.client.client import Run
 from po_jupyter.errors import InvalidPipeline, Unavailable, Violation
 from po_jupyter.kernel import load, unload
-from po_jupyter.model.run import ItemCounts, TaskView
+from po_jupyter.model.run.view import ItemCounts, TaskView
 
 GOOD = "tasks:\n  - name: hello\n    prompt: hi {{ seed.text }}\n"
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from po_jupyter.errors import StageFailed
-from po_jupyter.kernel.problem import CellError, told
-from po_jupyter.kernel.view import Picture, Speech, table_text, to_text
-from po_jupyter.model import format as fmt
-from po_jupyter.model.run import RunView
+from po_jupyter.kernel.errors import CellError, told
+from po_jupyter.kernel.run_view import Picture, Speech, table_text, to_text
+from po_jupyter.model.run.view import RunView
+from po_jupyter.presentation import format as fmt
 
 COMMANDS = "\x1b]0;gone\x07\x1b[2J\x9b1A\r\u202eevil"
 

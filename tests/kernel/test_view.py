@@ -8,10 +8,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from po_jupyter.kernel.view import Picture, Speech, table_html, table_text, to_html, to_text
-from po_jupyter.model import format as fmt
-from po_jupyter.model.run import ItemCounts, RunView, TaskView
-from po_jupyter.model.usage import Usage
+from po_jupyter.kernel.run_view import Picture, Speech, table_html, table_text, to_html, to_text
+from po_jupyter.model.run.usage import Usage
+from po_jupyter.model.run.view import ItemCounts, RunView, TaskView
+from po_jupyter.presentation import format as fmt
 
 NOW = fmt.at("2026-11-22T12:00:41.500Z")
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'"

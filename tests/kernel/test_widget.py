@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from kernel_fakes import FakeAio, run_view
 
-from po_jupyter.client import loop
+from po_jupyter.client import background_loop as loop
 from po_jupyter.errors import Conflict, NotFound, Unavailable
 from po_jupyter.kernel import widget as module
-from po_jupyter.kernel.voices import Voices
+from po_jupyter.kernel.live_texts import Voices
 from po_jupyter.kernel.widget import RunWidget
-from po_jupyter.model.run import ItemCounts, TaskView
+from po_jupyter.model.run.view import ItemCounts, TaskView
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 import pytest
 
 from po_jupyter.errors import ModelRateLimited, ModelRefused, ModelUnavailable
+from po_jupyter.llm.calls.journal import MemoryJournal
+from po_jupyter.llm.calls.journaled_chat import JournaledChat
 from po_jupyter.llm.chat import ChatRequest, Message
-from po_jupyter.llm.journal import MemoryJournal
-from po_jupyter.llm.journaled import JournaledChat
-from po_jupyter.llm.providers import Providers
 from po_jupyter.llm.providers.fake import FakeProvider
-from po_jupyter.model.pipeline import CallRetry
+from po_jupyter.llm.providers.registry import Providers
+from po_jupyter.model.pipeline.pipeline import CallRetry
 
 REQUEST = ChatRequest("fake:echo", (Message("user", "hi"),))
 QUICK = CallRetry(max_attempts=3, initial_delay=0.001, max_delay=0.001)

@@ -16,12 +16,12 @@ import pytest
 import sdk_types as sdk
 
 from po_jupyter.errors import AnswerTruncated, ModelError, ModelKeyError, ModelRefused, ModelUnavailable
-from po_jupyter.llm.batches.base import Batches, BatchStatus, Found, batches_of
+from po_jupyter.llm.batches.protocol import Batches, BatchStatus, Found, batches_of
 from po_jupyter.llm.chat import ChatRequest, Message
-from po_jupyter.llm.http import Http
-from po_jupyter.llm.providers import Providers, no_batches
-from po_jupyter.testing.batch_server import BatchServer, Fault
-from po_jupyter.testing.model_wire import Reply
+from po_jupyter.llm.providers.registry import Providers, no_batches
+from po_jupyter.llm.wire.http import Http
+from po_jupyter.testing.model_server.batches import BatchServer, Fault
+from po_jupyter.testing.model_server.wire import Reply
 
 KEY = "sk-wire-0123456789abcdef"
 TOKEN = "po0123456789abcdef"
@@ -110,7 +110,7 @@ async def test_a_batch_from_its_making_to_its_answers(
 
 async def test_it_costs_half(api: Batches, model: str, tmp_path: Path) -> None:
     """Done when 6 of the third issue, for batches."""
-    from po_jupyter.llm.pricing import cost_of
+    from po_jupyter.llm.money.pricing import cost_of
 
     id = await made(api, tmp_path, ask(model))
     _, (line,) = await results(api, id, tmp_path / "out")

@@ -11,7 +11,7 @@ import json
 import pytest
 
 from po_jupyter.errors import AnswerUnreadable
-from po_jupyter.llm.structured import parse_json, reask
+from po_jupyter.llm.structured.parsing import parse_json, reask
 
 A = {"a": 1, "b": [2, 3]}
 T = '{"a": 1, "b": [2, 3]}'

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from po_jupyter.errors import InvalidInput
-from po_jupyter.llm.catalogue import MODELS, alias_of, resolve, shortcuts, usable_models
-from po_jupyter.llm.providers import specs
+from po_jupyter.llm.providers.catalogue import MODELS, alias_of, resolve, shortcuts, usable_models
+from po_jupyter.llm.providers.registry import specs
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import pytest
 
 from po_jupyter.errors import ModelKeyError, ModelRateLimited, ModelRefused, ModelUnavailable
 from po_jupyter.llm.chat import ChatRequest, Image, Message, Tool
-from po_jupyter.llm.providers import Providers, runs_code
 from po_jupyter.llm.providers.cli_agents import CliAgent
+from po_jupyter.llm.providers.registry import Providers, runs_code
 
 USAGE = {"input_tokens": 5, "output_tokens": 7, "cache_read_input_tokens": 20, "cache_creation_input_tokens": 3}
 CLAUDE = {

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from po_jupyter.config import Settings
-from po_jupyter.llm.environment import Problem, problems, uses
-from po_jupyter.model.reading import check_pipeline
+from po_jupyter.llm.credentials.availability import Problem, problems, uses
+from po_jupyter.model.pipeline.parsing import check_pipeline
 
 ALL = {
     "OPENAI_API_KEY": "sk-of-openai-1",

@@ -12,14 +12,15 @@ import pytest
 import structlog
 
 from po_jupyter.errors import ModelError, ModelKeyError, ModelRateLimited, ModelRefused, ModelUnavailable
-from po_jupyter.llm import bodies
+from po_jupyter.llm.calls.journal import MemoryJournal
+from po_jupyter.llm.calls.journaled_chat import JournaledChat
 from po_jupyter.llm.chat import ChatRequest, Message
-from po_jupyter.llm.http import Http
-from po_jupyter.llm.journal import MemoryJournal
-from po_jupyter.llm.journaled import JournaledChat
-from po_jupyter.llm.providers import Providers, faults
-from po_jupyter.llm.providers.openai import unknown_to_responses
-from po_jupyter.model.pipeline import CallRetry
+from po_jupyter.llm.providers.openai.client import unknown_to_responses
+from po_jupyter.llm.providers.registry import Providers
+from po_jupyter.llm.wire import bodies
+from po_jupyter.llm.wire import errors as faults
+from po_jupyter.llm.wire.http import Http
+from po_jupyter.model.pipeline.pipeline import CallRetry
 from po_jupyter.testing.model_server import ModelServer, Reply
 
 KEY = "sk-fault-0a1b2c3d4e5f6a7b8c9d"
@@ -277,7 +278,7 @@ async def test_a_gzip_that_is_none_of_these_is_read(server, providers, model, on
         plain.reply = lambda body, n: seen.append(body) or Reply()
         await called(other, model, on_text=on_text)
         await other.aclose()
-    from po_jupyter.testing.model_apis import stream, streams, whole
+    from po_jupyter.testing.model_server.apis import stream, streams, whole
 
     def answer(body, n):
         request = server.requests[-1]

@@ -5,12 +5,12 @@ import asyncio
 import pytest
 
 from po_jupyter.errors import AnswerTruncated, ModelKeyError, ModelUnavailable
+from po_jupyter.llm.calls.journal import CallKey, MemoryJournal
+from po_jupyter.llm.calls.journaled_chat import JournaledChat
 from po_jupyter.llm.chat import ChatRequest, Message
-from po_jupyter.llm.journal import CallKey, MemoryJournal
-from po_jupyter.llm.journaled import JournaledChat
-from po_jupyter.llm.providers import Providers
 from po_jupyter.llm.providers.fake import FakeProvider
-from po_jupyter.model.pipeline import CallRetry
+from po_jupyter.llm.providers.registry import Providers
+from po_jupyter.model.pipeline.pipeline import CallRetry
 
 REQUEST = ChatRequest("fake:echo", (Message("user", "hi"),))
 ONCE = CallRetry(max_attempts=1)

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 import po_jupyter.llm
+from po_jupyter.llm.calls.journal import CallKey, MemoryJournal
+from po_jupyter.llm.calls.journaled_chat import JournaledChat
 from po_jupyter.llm.chat import ChatRequest, Message
-from po_jupyter.llm.journal import CallKey, MemoryJournal
-from po_jupyter.llm.journaled import JournaledChat
-from po_jupyter.llm.providers import Providers
+from po_jupyter.llm.providers.registry import Providers
 from po_jupyter.testing.model_server import ModelServer
 
 ROWS, WIDTH = 60, 6
@@ -32,7 +32,7 @@ class FileJournal(MemoryJournal):
             old = self._entries.get(record["key"])
             answer = record.get("answer") or (old and old.answer)
             intents = (old.intents if old else 0) + (record["kind"] == "intent")
-            self._entries[record["key"]] = po_jupyter.llm.journal.Entry(answer, intents)
+            self._entries[record["key"]] = po_jupyter.llm.calls.journal.Entry(answer, intents)
 
     def _write(self):
         self._file.write(json.dumps(self.records[-1]) + "\n")

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from po_jupyter.engine.interrupts import Drained
+from po_jupyter.engine.base.interrupts import Drained
 from po_jupyter.errors import (
     BudgetExceeded,
     ModelError,
@@ -16,11 +16,11 @@ from po_jupyter.errors import (
     ModelUnavailable,
     StoreError,
 )
+from po_jupyter.llm.calls.journal import MemoryJournal
+from po_jupyter.llm.calls.journaled_chat import JournaledChat
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message
-from po_jupyter.llm.journal import MemoryJournal
-from po_jupyter.llm.journaled import JournaledChat
-from po_jupyter.model.pipeline import CallRetry
-from po_jupyter.model.usage import Usage
+from po_jupyter.model.pipeline.pipeline import CallRetry
+from po_jupyter.model.run.usage import Usage
 
 REQUEST = ChatRequest("fake:echo", (Message("user", "hi"),))
 TRIES = {

@@ -13,9 +13,9 @@ import pytest
 from limit_servers import Bucket, Fixed, Sliding
 
 from po_jupyter.errors import ModelRefused
-from po_jupyter.llm.limits import Limiter
-from po_jupyter.llm.rate_log import Cost
-from po_jupyter.model.limits import RateLimit
+from po_jupyter.llm.rate_limits.limiter import Limiter
+from po_jupyter.llm.rate_limits.sliding_window import Cost
+from po_jupyter.model.run.rate_limit import RateLimit
 
 MODEL = "openai:gpt-5-mini"
 MINUTE = 60.0

@@ -14,12 +14,12 @@ import httpx
 import pytest
 
 from po_jupyter.errors import ModelRefused, ModelUnavailable
-from po_jupyter.llm import weights
 from po_jupyter.llm.chat import ChatRequest, Message
-from po_jupyter.llm.local_server import LocalServer, LocalServers, _environment
-from po_jupyter.llm.providers import Providers
-from po_jupyter.llm.structured import AnswerSchema
-from po_jupyter.llm.weights import KNOWN, fetch, find
+from po_jupyter.llm.local import weights
+from po_jupyter.llm.local.server import LocalServer, LocalServers, _environment
+from po_jupyter.llm.local.weights import KNOWN, fetch, find
+from po_jupyter.llm.providers.registry import Providers
+from po_jupyter.llm.structured.parsing import AnswerSchema
 
 HERE = importlib.util.find_spec("xllamacpp") is not None
 STRICT = bool(os.environ.get("PO_TEST_STRICT"))
@@ -113,7 +113,7 @@ async def test_a_file_that_is_no_model_is_refused(tmp_path):
 async def test_a_server_that_dies_at_once_is_not_started_for_ever(tmp_path, monkeypatch):
     file = tmp_path / "x.gguf"
     file.write_bytes(b"GGUF")
-    monkeypatch.setattr("po_jupyter.llm.local_server.sys.executable", "/bin/false")
+    monkeypatch.setattr("po_jupyter.llm.local.server.sys.executable", "/bin/false")
     server = LocalServer(str(file))
     for _ in range(5):
         with pytest.raises(ModelUnavailable, match="did not start"):

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from po_jupyter.llm import pricing
-from po_jupyter.llm.pricing import cost_of, is_priced, per_million, priced
-from po_jupyter.llm.tokens import count, count_messages, encoding_of, estimate
-from po_jupyter.model.usage import Usage
+from po_jupyter.llm.money import pricing
+from po_jupyter.llm.money.pricing import cost_of, is_priced, per_million, priced
+from po_jupyter.llm.money.tokens import count, count_messages, encoding_of, estimate
+from po_jupyter.model.run.usage import Usage
 
 URL = "https://openaipublic.blob.core.windows.net/encodings/{}.tiktoken"
 MODELS = {"o200k_base": "openai:gpt-5-mini", "cl100k_base": "openai:gpt-4"}

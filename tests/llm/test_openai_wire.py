@@ -17,9 +17,9 @@ from po_jupyter.errors import (
     ModelUnavailable,
 )
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message
-from po_jupyter.llm.http import Http, Target
-from po_jupyter.llm.providers.faults import redacted, retry_after
-from po_jupyter.llm.providers.openai import ChatCompletions, Endpoint, OpenAI, body_of
+from po_jupyter.llm.providers.openai.client import ChatCompletions, Endpoint, OpenAI, body_of
+from po_jupyter.llm.wire.errors import redacted, retry_after
+from po_jupyter.llm.wire.http import Http, Target
 from po_jupyter.testing.model_server import ModelServer, Reply
 
 KEY = "sk-secret-0123456789"
@@ -296,7 +296,7 @@ async def test_no_server_is_unavailable_and_names_the_place(http):
 
 
 async def test_an_answer_beyond_the_bound_is_not_read(server, provider, monkeypatch):
-    monkeypatch.setattr("po_jupyter.llm.bodies.MAX_ANSWER", 1000)
+    monkeypatch.setattr("po_jupyter.llm.wire.bodies.MAX_ANSWER", 1000)
     server.script(Reply("x" * 5000), Reply("x" * 5000))
     with pytest.raises(ModelRefused, match="larger"):
         await provider.chat(ask())
@@ -370,7 +370,7 @@ async def test_a_request_that_may_have_left_is_not_sent_again(server, provider, 
 @pytest.mark.parametrize("model", ["gpt-4o", "gpt-5-mini"])
 async def test_streams_leave_their_connection_for_the_next_call(server, http, model, monkeypatch):
     """Over the net; on this machine each stream has its own, because llama.cpp closes it without a word."""
-    monkeypatch.setattr("po_jupyter.llm.http._LOOPBACK", frozenset())
+    monkeypatch.setattr("po_jupyter.llm.wire.http._LOOPBACK", frozenset())
     provider = OpenAI(Endpoint(server.base_url, KEY), http)
     for _ in range(5):
         await provider.chat(ask(model=f"openai:{model}"), on_text=lambda _: None)

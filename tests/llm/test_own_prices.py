@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from po_jupyter.config import Price, load
-from po_jupyter.engine.budget import worst_of
-from po_jupyter.engine.check import check
-from po_jupyter.engine.estimate import estimate_run
+from po_jupyter.engine.budgets.budget import worst_of
+from po_jupyter.engine.planning.check import check
+from po_jupyter.engine.planning.estimate import estimate_run
 from po_jupyter.errors import InvalidSettings
 from po_jupyter.llm.chat import ChatRequest, Message
-from po_jupyter.llm.pricing import cost_of, is_priced, per_million, priced, use_prices
-from po_jupyter.model.reading import check_pipeline
-from po_jupyter.model.seed import Seed
-from po_jupyter.model.usage import Usage
+from po_jupyter.llm.money.pricing import cost_of, is_priced, per_million, priced, use_prices
+from po_jupyter.model.pipeline.parsing import check_pipeline
+from po_jupyter.model.run.seed import Seed
+from po_jupyter.model.run.usage import Usage
 
 MINE = {
     "openai:my-model": Price(input=0.5, output=1.5, cached=0.1),

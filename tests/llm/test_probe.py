@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from po_jupyter.llm.probe import probe
-from po_jupyter.llm.providers import described
+from po_jupyter.llm.credentials.probe import probe
+from po_jupyter.llm.providers.registry import described
 
 KEY = "sk-probe-0123456789abcdef"
 

@@ -7,8 +7,8 @@ import sdk_types as sdk
 
 from po_jupyter.errors import ModelError
 from po_jupyter.llm.chat import ChatRequest, Message
-from po_jupyter.llm.http import Http
-from po_jupyter.llm.providers import Context, specs
+from po_jupyter.llm.providers.registry import Context, specs
+from po_jupyter.llm.wire.http import Http
 from po_jupyter.testing.conformance.provider import KEY, ProviderConformance, load, reply_of
 from po_jupyter.testing.model_server import ModelServer
 

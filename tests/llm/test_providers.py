@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 
 from po_jupyter.errors import InvalidInput, ModelKeyError, ModelRefused, ModelUnavailable
-from po_jupyter.llm import catalogue, providers
 from po_jupyter.llm.chat import ChatRequest, Message
-from po_jupyter.llm.pricing import cost_of, is_priced, priced
-from po_jupyter.llm.providers import Providers, Spec, check_ref, key_of, missing_key, problem_of, specs
+from po_jupyter.llm.money.pricing import cost_of, is_priced, priced
+from po_jupyter.llm.money.tokens import estimate
+from po_jupyter.llm.providers import catalogue
+from po_jupyter.llm.providers import registry as providers
 from po_jupyter.llm.providers.fake import FakeProvider
 from po_jupyter.llm.providers.local import MAX_ITEMS, MAX_LENGTH, bounded
-from po_jupyter.llm.tokens import estimate
-from po_jupyter.model.usage import Usage
+from po_jupyter.llm.providers.registry import Providers, Spec, check_ref, key_of, missing_key, problem_of, specs
+from po_jupyter.model.run.usage import Usage
 from po_jupyter.testing.model_server import ModelServer
 
 
@@ -212,7 +213,7 @@ def test_estimates_are_near_a_token_for_four_characters():
 
 
 def test_naming_providers_needs_neither_http_nor_prices():
-    code = "import sys; from po_jupyter.llm.providers import problem_of; problem_of('openai:x')\n"
+    code = "import sys; from po_jupyter.llm.providers.registry import problem_of; problem_of('openai:x')\n"
     code += "print([m for m in ('httpx', 'aiohttp', 'genai_prices', 'jsonschema') if m in sys.modules])"
     root = str(Path(providers.__file__).parents[3])
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)

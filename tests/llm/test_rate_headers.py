@@ -7,9 +7,9 @@ import pytest
 
 from po_jupyter.errors import ModelRateLimited
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message
-from po_jupyter.llm.http import Http
-from po_jupyter.llm.providers import Providers
-from po_jupyter.llm.rate_headers import told_by
+from po_jupyter.llm.providers.registry import Providers
+from po_jupyter.llm.rate_limits.headers import told_by
+from po_jupyter.llm.wire.http import Http
 from po_jupyter.testing.model_server import ModelServer, Reply
 
 OPENAI = {

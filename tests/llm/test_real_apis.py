@@ -12,15 +12,15 @@ import pytest_asyncio
 
 from po_jupyter.errors import AnswerTruncated, ModelKeyError, ModelRefused
 from po_jupyter.llm.chat import ChatRequest, Message
-from po_jupyter.llm.http import Http
-from po_jupyter.llm.local_server import LocalServers
-from po_jupyter.llm.providers.anthropic import Anthropic
-from po_jupyter.llm.providers.compatible import Quirks
-from po_jupyter.llm.providers.completions import ChatCompletions
-from po_jupyter.llm.providers.responses import Responses
-from po_jupyter.llm.providers.wire import Endpoint
-from po_jupyter.llm.structured import AnswerSchema, parse_json
-from po_jupyter.llm.weights import fetch
+from po_jupyter.llm.local.server import LocalServers
+from po_jupyter.llm.local.weights import fetch
+from po_jupyter.llm.providers.anthropic.messages import Anthropic
+from po_jupyter.llm.providers.compatible.chat_completions import ChatCompletions
+from po_jupyter.llm.providers.compatible.family import Quirks
+from po_jupyter.llm.providers.openai.responses import Responses
+from po_jupyter.llm.structured.parsing import AnswerSchema, parse_json
+from po_jupyter.llm.wire.exchange import Endpoint
+from po_jupyter.llm.wire.http import Http
 
 HERE = importlib.util.find_spec("xllamacpp") is not None
 STRICT = bool(os.environ.get("PO_TEST_STRICT"))

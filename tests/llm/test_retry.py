@@ -3,11 +3,11 @@
 import pytest
 
 from po_jupyter.errors import ModelRateLimited, ModelRefused, ModelUnavailable
+from po_jupyter.llm.calls.retry import delay_after, with_retry
 from po_jupyter.llm.chat import ChatRequest, Message
-from po_jupyter.llm.http import Http
-from po_jupyter.llm.providers.openai import ChatCompletions, Endpoint
-from po_jupyter.llm.retry import delay_after, with_retry
-from po_jupyter.model.pipeline import CallRetry
+from po_jupyter.llm.providers.openai.client import ChatCompletions, Endpoint
+from po_jupyter.llm.wire.http import Http
+from po_jupyter.model.pipeline.pipeline import CallRetry
 from po_jupyter.testing.model_server import ModelServer, Reply
 
 QUICK = CallRetry(max_attempts=3, initial_delay=0.001, max_delay=0.002)

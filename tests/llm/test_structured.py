@@ -5,8 +5,8 @@ import json
 import pytest
 
 from po_jupyter.errors import AnswerUnreadable, InvalidInput
-from po_jupyter.llm.sample import sample_of
-from po_jupyter.llm.structured import AnswerSchema, answer_schema, parse_json, reask
+from po_jupyter.llm.structured.parsing import AnswerSchema, answer_schema, parse_json, reask
+from po_jupyter.llm.structured.sample import sample_of
 
 A = {"a": 1}
 FOUND = [

@@ -154,7 +154,7 @@ def test_variables_that_clients_read_are_not_settings() -> None:
     assert (
         load({"PO_JUPYTER_URL": "http://x", "PO_JUPYTER_TOKEN": "y", "PO_TEST_STRICT": "1"}).max_running == 16
     )
-    assert "PO_JUPYTER_TOKEN" in config._OTHERS
+    assert "PO_JUPYTER_TOKEN" in config.OTHER_VARIABLES
 
 
 def project(root: Path, text: str = "inbox_dir: .\npipelines_dir: ../pipelines\nmax_running: 3\n") -> Path:

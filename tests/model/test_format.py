@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from po_jupyter.model import format as fmt
-from po_jupyter.model.run import ItemCounts, RunView, TaskView
-from po_jupyter.model.usage import Usage
+from po_jupyter.model.run.usage import Usage
+from po_jupyter.model.run.view import ItemCounts, RunView, TaskView
+from po_jupyter.presentation import format as fmt
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from po_jupyter.errors import Violation
-from po_jupyter.model.reading import line_finder
+from po_jupyter.model.pipeline.parsing import line_finder
 
 TEXT = """llm: {model: "fake:echo"}
 tasks:

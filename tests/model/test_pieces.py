@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from po_jupyter.model.pieces import larger_than, pieces, read
+from po_jupyter.model.values.chunked_json import larger_than, pieces, read
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from po_jupyter.errors import InvalidPipeline, PoError
-from po_jupyter.model.reading import check_pipeline, read_pipeline
+from po_jupyter.model.pipeline.parsing import check_pipeline, read_pipeline
 
 FIRST_SYSTEM = {
     "name": "content-generation",

@@ -3,7 +3,7 @@
 import pytest
 
 from po_jupyter.errors import InvalidSeed
-from po_jupyter.model.seed import Seed, read_seed
+from po_jupyter.model.run.seed import Seed, read_seed
 
 FIRST_SYSTEM = {
     "name": "Market Analysis about Renewable Energy Storage",

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from po_jupyter.model.event import Event, draft, now
-from po_jupyter.model.pipeline import LLM, Pipeline, Task
-from po_jupyter.model.run import ENDED, RunView
-from po_jupyter.model.usage import Usage, total
+from po_jupyter.model.pipeline.pipeline import LLM, Pipeline, Task
+from po_jupyter.model.run.events import Event, draft, now
+from po_jupyter.model.run.usage import Usage, total
+from po_jupyter.model.run.view import ENDED, RunView
 
 _counts = st.integers(0, 10**9)
 _usages = st.builds(

@@ -12,8 +12,8 @@ import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 
 from po_jupyter.cli.demo import PIPELINE
-from po_jupyter.model.pipeline import Pipeline
-from po_jupyter.model.reading import read_pipeline
+from po_jupyter.model.pipeline.parsing import read_pipeline
+from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.testing.model_server import ModelServer
 
 TESTS = Path(__file__).resolve().parents[1]

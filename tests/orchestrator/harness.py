@@ -16,9 +16,9 @@ from typing import Any
 import psutil
 
 from po_jupyter.config import Settings
-from po_jupyter.model.run import ENDED, RunView
+from po_jupyter.model.run.view import ENDED, RunView
 from po_jupyter.orchestrator.service import Orchestrator
-from po_jupyter.store.disk import DiskStore
+from po_jupyter.store.disk.store import DiskStore
 
 ROOT = Path(__file__).parents[2]
 

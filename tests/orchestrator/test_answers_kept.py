@@ -12,7 +12,7 @@ import pytest
 from harness import orchestrator, until
 
 from po_jupyter.errors import InvalidInput
-from po_jupyter.model.run import RunView
+from po_jupyter.model.run.view import RunView
 from po_jupyter.orchestrator.service import Orchestrator
 from po_jupyter.testing.model_server import ModelServer, Reply
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from harness import body, orchestrator, until
 
-from po_jupyter.engine import daily
-from po_jupyter.model.event import now
+from po_jupyter.engine.budgets import daily_usage as daily
+from po_jupyter.model.run.events import now
 from po_jupyter.orchestrator.service import Orchestrator
 
 PROMPT = {"name": "p", "prompt": "hello", "llm": {"model": "fake:echo"}, "cache": False}

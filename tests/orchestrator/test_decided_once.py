@@ -11,7 +11,7 @@ import pytest
 from harness import body, orchestrator, task, until
 
 from po_jupyter.errors import Conflict
-from po_jupyter.model.run import RunView
+from po_jupyter.model.run.view import RunView
 from po_jupyter.orchestrator.service import Orchestrator
 
 

@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from po_jupyter.engine.fold import fold
-from po_jupyter.engine.state import RunState
+from po_jupyter.engine.state.fold import fold
+from po_jupyter.engine.state.resume import plan
+from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import Conflict, NotFound
-from po_jupyter.model.pipeline import Pipeline
-from po_jupyter.model.reading import check_pipeline
-from po_jupyter.orchestrator import link
-from po_jupyter.orchestrator.environment import preload_environment, worker_environment
-from po_jupyter.orchestrator.feed import Feed
-from po_jupyter.orchestrator.queue import RunQueue
-from po_jupyter.orchestrator.resume import plan
-from po_jupyter.orchestrator.views import brief
+from po_jupyter.ipc import channel as link
+from po_jupyter.model.pipeline.parsing import check_pipeline
+from po_jupyter.model.pipeline.pipeline import Pipeline
+from po_jupyter.orchestrator.environment.variables import preload_environment, worker_environment
+from po_jupyter.orchestrator.events.change_feed import Feed
+from po_jupyter.orchestrator.views.projections import brief
+from po_jupyter.orchestrator.workers.queue import RunQueue
 
 DIAMOND = check_pipeline({
     "name": "diamond",

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 from harness import orchestrator, settings, until
 
-from po_jupyter.model.reading import check_pipeline
-from po_jupyter.model.run import RunView
-from po_jupyter.orchestrator.registry import Registry
-from po_jupyter.orchestrator.seed_folder import Folder
+from po_jupyter.model.pipeline.parsing import check_pipeline
+from po_jupyter.model.run.view import RunView
+from po_jupyter.orchestrator.inbox.folder import Folder
 from po_jupyter.orchestrator.service import Orchestrator
-from po_jupyter.store.disk import DiskStore
+from po_jupyter.orchestrator.submission.pipelines import Registry
+from po_jupyter.store.disk.store import DiskStore
 
 FIRST = Path(__file__).parents[1] / "data" / "first_system"
 GREET = {"name": "greet", "tasks": [{"name": "say", "prompt": "Hello {{ seed.who }}", "llm": "fake:echo"}]}

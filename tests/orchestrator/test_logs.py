@@ -140,7 +140,7 @@ async def test_what_is_printed_and_what_is_written_past_python_keep_their_order(
 
 async def test_unknown_outcomes_are_shown_and_counted(tmp_path: Path) -> None:
     """P3: a call that was about to be sent and has no answer is `unknown` in the list of calls."""
-    from po_jupyter.store.base import Commit
+    from po_jupyter.store.protocol import Commit
 
     prompt = {"name": "a", "prompt": "x", "llm": {"model": "fake:echo"}}
     async with orchestrator(tmp_path) as service:

@@ -13,11 +13,11 @@ import pytest
 from harness import body, orchestrator, settings, task, until
 
 from po_jupyter.errors import Forbidden, InvalidEnvironment, ModelRefused, from_json
-from po_jupyter.llm import keys as llm_keys
-from po_jupyter.llm.providers import Providers
-from po_jupyter.model.run import RunView
+from po_jupyter.llm.credentials import keys as llm_keys
+from po_jupyter.llm.providers.registry import Providers
+from po_jupyter.model.run.view import RunView
 from po_jupyter.orchestrator.service import Orchestrator
-from po_jupyter.store.disk import DiskStore
+from po_jupyter.store.disk.store import DiskStore
 
 KEY = "sk-Zq7TtTb3vRkW9xYp2LmN8cJh5sDf"
 
@@ -266,7 +266,7 @@ async def test_a_run_of_somebody_without_the_scope_asks_no_agent(
 
 def test_the_scope_does_not_change_what_an_idempotency_key_means() -> None:
     """DESIGN, Identity: the same key with the same body is the same run."""
-    from po_jupyter.orchestrator.submission import check, new_run, read
+    from po_jupyter.orchestrator.submission.request import check, new_run, read
 
     asked = read({**body(prompt("a", "fake:echo")), "idempotency_key": "k"}, code_allowed=True)
     pipeline, seed = check(asked, lambda name: pytest.fail(name), code_allowed=True)

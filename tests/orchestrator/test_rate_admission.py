@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from po_jupyter.config import Settings
-from po_jupyter.engine.interrupts import Drained
+from po_jupyter.engine.base.interrupts import Drained
 from po_jupyter.errors import ModelRateLimited, ModelRefused
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message
-from po_jupyter.model.limits import RateLimit
-from po_jupyter.model.usage import Usage
-from po_jupyter.orchestrator.admission import RateAdmission
-from po_jupyter.orchestrator.rate_limits import RateLimits
+from po_jupyter.model.run.rate_limit import RateLimit
+from po_jupyter.model.run.usage import Usage
+from po_jupyter.orchestrator.workers.rate_limit_server import RateLimits
+from po_jupyter.worker.rate_limit_client import RateAdmission
 
 MODEL = "openai:gpt-4o-mini"
 REQUEST = ChatRequest(MODEL, (Message("user", "hello there"),), max_tokens=9)
@@ -169,7 +169,7 @@ async def test_a_wait_goes_on_with_the_next_orchestrator() -> None:
 
 
 async def test_an_answer_that_went_astray_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("po_jupyter.orchestrator.admission._ASK_AGAIN", 0.05)
+    monkeypatch.setattr("po_jupyter.worker.rate_limit_client._ASK_AGAIN", 0.05)
     line = Line()
     settings = Settings(rate_limits={"openai": {"concurrency": 1}})
     door = RateAdmission(line, settings)

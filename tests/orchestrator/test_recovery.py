@@ -23,10 +23,10 @@ from harness import (
     until_task,
 )
 
-from po_jupyter.orchestrator import submission
 from po_jupyter.orchestrator.service import Orchestrator
-from po_jupyter.store.base import Commit, NewRun
-from po_jupyter.store.disk import DiskStore
+from po_jupyter.orchestrator.submission import request as submission
+from po_jupyter.store.disk.store import DiskStore
+from po_jupyter.store.protocol import Commit, NewRun
 
 
 def five(seconds: float = 0.4) -> dict[str, Any]:

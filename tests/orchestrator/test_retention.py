@@ -17,13 +17,13 @@ from harness import body, orchestrator, task, until
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidInput, NotFound
-from po_jupyter.model.event import draft
-from po_jupyter.orchestrator.audit import AuditLog
-from po_jupyter.orchestrator.retention import DAY, Policy, Retention, policy_of, tree_bytes
-from po_jupyter.orchestrator.submission import new_id
-from po_jupyter.orchestrator.views import Views
-from po_jupyter.store.base import Commit, NewRun
-from po_jupyter.store.disk import DiskStore
+from po_jupyter.model.run.events import draft
+from po_jupyter.orchestrator.events.audit_log import AuditLog
+from po_jupyter.orchestrator.maintenance.retention import DAY, Policy, Retention, policy_of, tree_bytes
+from po_jupyter.orchestrator.submission.request import new_id
+from po_jupyter.orchestrator.views.projections import Views
+from po_jupyter.store.disk.store import DiskStore
+from po_jupyter.store.protocol import Commit, NewRun
 
 EVERY = ("pending", "running", "waiting", "done", "failed", "cancelled", "dead")
 
@@ -275,7 +275,7 @@ def test_the_audit_log_is_read_backwards_in_pages(tmp_path: Path) -> None:
 
 def test_a_full_log_gives_way_to_a_new_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """B15: rotated by size, nothing is lost."""
-    monkeypatch.setattr("po_jupyter.orchestrator.audit._ROTATE", 2000)
+    monkeypatch.setattr("po_jupyter.orchestrator.events.audit_log._ROTATE", 2000)
     log = AuditLog(tmp_path)
     for i in range(100):
         log.append(by="me", action="submit", run=f"r{i}")
@@ -286,7 +286,7 @@ def test_a_full_log_gives_way_to_a_new_one(tmp_path: Path, monkeypatch: pytest.M
 def test_several_processes_write_one_log(tmp_path: Path) -> None:
     """B15, DESIGN section 5: servers that share a data directory share the log; no line is torn or lost."""
     code = (
-        "import sys; from pathlib import Path; from po_jupyter.orchestrator.audit import AuditLog\n"
+        "import sys; from pathlib import Path; from po_jupyter.orchestrator.events.audit_log import AuditLog\n"
         "log = AuditLog(Path(sys.argv[1]))\n"
         "for i in range(100): log.append(by=sys.argv[2], action='x', n=i, note='y' * 300)"
     )

@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 
 from po_jupyter.config import Settings
-from po_jupyter.model.reading import check_pipeline
-from po_jupyter.orchestrator.registry import Registry
-from po_jupyter.orchestrator.seed_folder import Folder
-from po_jupyter.store.memory import MemoryStore
+from po_jupyter.model.pipeline.parsing import check_pipeline
+from po_jupyter.orchestrator.inbox.folder import Folder
+from po_jupyter.orchestrator.submission.pipelines import Registry
+from po_jupyter.store.keyed.memory import MemoryStore
 
 GREET = {"name": "greet", "tasks": [{"name": "say", "prompt": "Hello {{ seed.who }}", "llm": "fake:echo"}]}
 GOOD = {"name": "first", "pipeline": "greet", "data": {"who": "you"}}

@@ -10,8 +10,8 @@ import pytest
 from harness import appears, body, gone, lives, orchestrator, processes_of, settings, task, until, until_task
 
 from po_jupyter.errors import Conflict, Forbidden, InvalidInput, InvalidPipeline, InvalidSeed, NotFound
-from po_jupyter.orchestrator import submission
 from po_jupyter.orchestrator.service import Orchestrator
+from po_jupyter.orchestrator.submission import request as submission
 from po_jupyter.testing.model_server import ModelServer, Reply
 
 

@@ -10,8 +10,9 @@ from harness import ROOT
 CODE = """
 import asyncio, os, signal, tempfile, threading
 from pathlib import Path
-from po_jupyter.orchestrator import warmup, zygote
-from po_jupyter.store.disk import DiskStore
+from po_jupyter.worker import warmup
+from po_jupyter.worker import zygote
+from po_jupyter.store.disk.store import DiskStore
 
 zygote.preload()
 before = sorted(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else []

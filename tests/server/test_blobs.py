@@ -12,7 +12,7 @@ import pytest
 from jupyter_process import JupyterProcess
 
 from po_jupyter.client.client import Client
-from po_jupyter.client.wire import Endpoint
+from po_jupyter.client.http.transport import Endpoint
 
 LIMIT = 8_000_000
 PIPELINE = """

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from po_jupyter.errors import InvalidInput
-from po_jupyter.server import bodies
+from po_jupyter.server import json_bodies as bodies
 
 LARGE = "x" * bodies.LARGE
 

@@ -12,8 +12,8 @@ import pytest
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidSettings, StoreUnusable
 from po_jupyter.server import __main__ as headless
-from po_jupyter.server import host as hosting
-from po_jupyter.server.host import Host
+from po_jupyter.server import lifecycle as hosting
+from po_jupyter.server.lifecycle import Host
 
 
 class Full:

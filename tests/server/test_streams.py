@@ -15,9 +15,10 @@ import pytest
 from fake_orchestrator import FakeOrchestrator
 from jupyter_process import JupyterProcess, body
 
-from po_jupyter.client.sse import Message, Parser
-from po_jupyter.model.run import RunView
-from po_jupyter.server import activity, stream
+from po_jupyter.client.http.sse import Message, Parser
+from po_jupyter.model.run.view import RunView
+from po_jupyter.server import activity
+from po_jupyter.server.sse import streams as stream
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from jupyter_process import JupyterProcess
 
-from po_jupyter.client.sse import Parser
+from po_jupyter.client.http.sse import Parser
 
 MAP = """
 name: tickets

@@ -16,8 +16,8 @@ import diskcache
 import pytest
 import structlog
 
-from po_jupyter.store import answers as module
-from po_jupyter.store.answers import AnswerCache
+from po_jupyter.store.disk import call_cache as module
+from po_jupyter.store.disk.call_cache import AnswerCache
 
 ROOT = Path(__file__).parents[2]
 BIG = 2**30
@@ -225,7 +225,7 @@ def test_who_waits_too_long_for_another_writer_goes_on(
 WRITER = """
 import sys
 from pathlib import Path
-from po_jupyter.store.answers import AnswerCache
+from po_jupyter.store.disk.call_cache import AnswerCache
 cache = AnswerCache(Path(sys.argv[1]), max_bytes=2**30, days=30)
 for i in range(50):
     cache.keep([(f"{sys.argv[2]}/{i}/{j}", {"n": j}) for j in range(20)])

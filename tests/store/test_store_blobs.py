@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from po_jupyter.errors import InvalidInput, InvalidSeed, NotFound
-from po_jupyter.model.rowsref import RowsRef, refs_in
-from po_jupyter.store.blobs import Blobs, FileRows
+from po_jupyter.model.run.row_file_ref import RowsRef, refs_in
+from po_jupyter.store.files.row_files import Blobs, FileRows
 
 TEXT = b'{"a":1}\n"\xc3\xa9"\n[]\n'
 

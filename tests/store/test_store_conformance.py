@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from po_jupyter.store.disk import DiskStore
-from po_jupyter.store.memory import MemoryStore
+from po_jupyter.store.disk.store import DiskStore
+from po_jupyter.store.keyed.memory import MemoryStore
 from po_jupyter.testing.conformance.store import StoreConformance
 
 
@@ -23,7 +23,7 @@ class TestMemoryStore(StoreConformance):
 
 
 class TestDiskStore(StoreConformance):
-    opener = "from po_jupyter.store.disk import DiskStore; store = DiskStore({path!r})"
+    opener = "from po_jupyter.store.disk.store import DiskStore; store = DiskStore({path!r})"
 
     @pytest.fixture
     def place(self, tmp_path: Path) -> str:

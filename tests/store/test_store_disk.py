@@ -18,17 +18,19 @@ from typing import Any
 import diskcache
 import pytest
 
-from po_jupyter import private_dir
 from po_jupyter.errors import CorruptRow, InvalidInput, StoreUnusable
-from po_jupyter.model.run import ENDED
-from po_jupyter.private_dir import Mount, mounts, network_type
-from po_jupyter.store import index, jsontext, migrations
-from po_jupyter.store.base import Commit, NewRun, Ref
-from po_jupyter.store.disk import DiskStore
-from po_jupyter.store.jsondisk import SETTINGS, JsonDisk, ShardCache
+from po_jupyter.model.run.view import ENDED
+from po_jupyter.platform import private_dir
+from po_jupyter.platform.private_dir import Mount, mounts, network_type
+from po_jupyter.store import json_codec as jsontext
+from po_jupyter.store.disk import migrations
+from po_jupyter.store.disk.json_disk import SETTINGS, JsonDisk, ShardCache
+from po_jupyter.store.disk.store import DiskStore
+from po_jupyter.store.keyed import run_index as index
+from po_jupyter.store.protocol import Commit, NewRun, Ref
 from po_jupyter.testing.conformance.store import elsewhere, event, new_run
 
-OPENER = "from po_jupyter.store.disk import DiskStore; store = DiskStore({path!r})"
+OPENER = "from po_jupyter.store.disk.store import DiskStore; store = DiskStore({path!r})"
 RUN = "00a1"
 
 
@@ -361,7 +363,7 @@ def _target(fd: str) -> str:
 def test_kill_9_loses_no_acknowledged_commit_and_leaves_none_half(path: Path) -> None:
     """P2; issue 1, done when 4."""
     code = f"""
-        from po_jupyter.store.base import Commit
+        from po_jupyter.store.protocol import Commit
         lease = store.claim({RUN!r}, {{"pid": 1}})
         i = 0
         while True:
@@ -398,7 +400,7 @@ def test_a_closed_store_works_in_a_forked_child(path: Path) -> None:
     """DESIGN 5: workers are forked; the parent closes first and goes on afterwards."""
     code = """
         import os, sys
-        from po_jupyter.store.base import Commit, NewRun
+        from po_jupyter.store.protocol import Commit, NewRun
         for i in range(4):
             store.create_run(NewRun(f"00a{i}", "ada", "p", "1.0.0", "n", 0, {}, []))
         store.close()
@@ -427,7 +429,7 @@ def test_a_closed_store_works_in_a_forked_child(path: Path) -> None:
 def test_a_child_of_a_parent_that_forgot_to_close_connects_anew(path: Path) -> None:
     code = """
         import os
-        from po_jupyter.store.base import NewRun
+        from po_jupyter.store.protocol import NewRun
         store.create_run(NewRun("00a1", "ada", "p", "1.0.0", "n", 0, {}, []))
         child = os.fork()
         if child == 0:
@@ -635,7 +637,7 @@ def test_a_read_only_directory_is_said_at_once(path: Path) -> None:
         import os, tempfile
         from pathlib import Path
         from po_jupyter.errors import StoreUnusable
-        from po_jupyter.store.disk import DiskStore
+        from po_jupyter.store.disk.store import DiskStore
         store.close()
         if os.geteuid() == 0:
             os.setgid(65534)

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from po_jupyter.errors import InvalidInput, NotFound, StoreUnusable
-from po_jupyter.store import files
-from po_jupyter.store.files import TEMPORARY, Tree, sweep, write_atomic
+from po_jupyter.store.files import tree as files
+from po_jupyter.store.files.tree import TEMPORARY, Tree, sweep, write_atomic
 
 
 def leftovers(directory: Path) -> list[str]:

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from po_jupyter.errors import InvalidInput, NotFound, StaleFence, StoreUnusable
-from po_jupyter.model.event import draft
-from po_jupyter.store.base import Commit, Head, Lease, NewRun, Record, Ref
-from po_jupyter.store.disk import DiskStore
-from po_jupyter.store.group import LARGEST, GroupCommitter
-from po_jupyter.store.memory import MemoryStore
+from po_jupyter.model.run.events import draft
+from po_jupyter.store.disk.store import DiskStore
+from po_jupyter.store.group_commit import LARGEST, GroupCommitter
+from po_jupyter.store.keyed.memory import MemoryStore
+from po_jupyter.store.protocol import Commit, Head, Lease, NewRun, Record, Ref
 
 RUN = "00a1"
 

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from po_jupyter.errors import CorruptRow
-from po_jupyter.store import index, payloads
-from po_jupyter.store.jsontext import JsonText, decode, encode, pack, unpack
-from po_jupyter.store.memory import _Overlay
+from po_jupyter.store.json_codec import JsonText, decode, encode, pack, unpack
+from po_jupyter.store.keyed import payloads
+from po_jupyter.store.keyed import run_index as index
+from po_jupyter.store.keyed.memory import _Overlay
 
 ids = st.integers(0, 60).map(lambda i: f"{i:04x}")
 json_values = st.recursive(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from po_jupyter.errors import Conflict, InvalidInput, NotFound, StoreUnusable
-from po_jupyter.store.intents import LOG, Intents, Move, Remove, Write
+from po_jupyter.store.files.intent_log import LOG, Intents, Move, Remove, Write
 
 
 @pytest.fixture

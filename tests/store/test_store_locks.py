@@ -18,13 +18,13 @@ from pathlib import Path
 import pytest
 
 from po_jupyter.errors import StoreUnusable
-from po_jupyter.store import jsondisk
-from po_jupyter.store.disk import DiskStore
+from po_jupyter.store.disk import json_disk as jsondisk
+from po_jupyter.store.disk.store import DiskStore
 
 ROOT = Path(__file__).parents[2]
 VISIT = """
 import json, sys
-from po_jupyter.store.disk import DiskStore
+from po_jupyter.store.disk.store import DiskStore
 store = DiskStore(sys.argv[1])
 store.put("visits", sys.argv[2], 1)
 print(json.dumps(store.names("notes")))

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import po_jupyter
-from po_jupyter.testing import crashpoints
-from po_jupyter.testing.crashpoints import arm_from, crashpoint, disarm, passing
+from po_jupyter.platform import crashpoints
+from po_jupyter.platform.crashpoints import arm_from, crashpoint, disarm, passing
 
 PACKAGE = Path(po_jupyter.__file__).parent
 
@@ -24,7 +24,7 @@ def died(code: str, **environ: str) -> int:
     return subprocess.run([sys.executable, "-c", code], env=environment, timeout=30, check=False).returncode
 
 
-CODE = "from po_jupyter.testing.crashpoints import crashpoint as c; c('a'); c('b'); c('a'); c('a')"
+CODE = "from po_jupyter.platform.crashpoints import crashpoint as c; c('a'); c('b'); c('a'); c('a')"
 KILLED = -signal.SIGKILL if sys.platform != "win32" else crashpoints.STATUS
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from po_jupyter.client.noticing import noticed
+from po_jupyter.client.inputs.kernel_keys import noticed
 from po_jupyter.errors import (
     Conflict,
     Forbidden,

@@ -15,8 +15,8 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
-from po_jupyter.client.answers import START_HINT, read_answer
-from po_jupyter.client.sse import Message, Parser
+from po_jupyter.client.http.responses import START_HINT, read_answer
+from po_jupyter.client.http.sse import Message, Parser
 from po_jupyter.errors import InvalidInput, Unavailable
 
 PREFIX = "po/api/v1/"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from po_jupyter.errors import InvalidPipeline
-from po_jupyter.model.pipeline import Pipeline
+from po_jupyter.model.pipeline.pipeline import Pipeline
 
 _NAME = re.compile(r"[a-z0-9-]+")
 
@@ -21,7 +21,9 @@ def pipeline_body(pipeline: Pipeline | Mapping[str, Any] | str) -> dict[str, Any
     if isinstance(pipeline, str):
         if _NAME.fullmatch(pipeline.strip()):
             return pipeline.strip()
-        from po_jupyter.model.reading import read_pipeline  # YAML is slow to import, and few need it here
+        from po_jupyter.model.pipeline.parsing import (
+            read_pipeline,  # YAML is slow to import, and few need it here
+        )
 
         return read_pipeline(pipeline).to_json()
     raise InvalidPipeline(

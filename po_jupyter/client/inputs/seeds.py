@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from po_jupyter.errors import InvalidSeed, Violation
-from po_jupyter.model.seed import Seed
+from po_jupyter.model.run.seed import Seed
 
 _MAX_SHOWN = 10
 

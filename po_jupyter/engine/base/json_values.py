@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from po_jupyter.model.lazy import LazyList
+from po_jupyter.model.values.lazy_list import LazyList
 
 _PLAIN = frozenset({str, int, bool, type(None)})
 _MAX_DEPTH = 100  # deeper than any answer of a model; keeps the walk clear of Python's recursion limit

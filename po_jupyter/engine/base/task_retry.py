@@ -13,7 +13,7 @@ from po_jupyter.errors import (
     StageFailed,
     StageTimeout,
 )
-from po_jupyter.model.pipeline import CallRetry
+from po_jupyter.model.pipeline.pipeline import CallRetry
 
 
 def may_retry(error: PoError) -> bool:

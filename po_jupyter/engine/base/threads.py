@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from po_jupyter.engine.interrupts import Stopped
+from po_jupyter.engine.base.interrupts import Stopped
 
 T = TypeVar("T")
 _MAX_THREADS = 1024  # as many as `max_concurrency` allows rows; a thread exists only once it was needed

@@ -8,8 +8,9 @@ import traceback
 from pathlib import Path
 
 from po_jupyter.errors import PoError, TaskError
+from po_jupyter.platform.source_root import SOURCE_ROOT
 
-_OURS = str(Path(__file__).resolve().parent.parent)
+_OURS = str(Path(SOURCE_ROOT) / "po_jupyter")
 _LIBRARIES = tuple(
     {path for key in ("stdlib", "platstdlib", "purelib", "platlib") if (path := sysconfig.get_paths().get(key))}
 )

@@ -16,14 +16,14 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from po_jupyter.engine.ledger import Limits
-from po_jupyter.engine.share import DayShare
-from po_jupyter.engine.spending import NOTHING, Amount, amount_of, dollars
+from po_jupyter.engine.budgets.daily_ledger import Limits
+from po_jupyter.engine.budgets.daily_share import DayShare
+from po_jupyter.engine.replay.spending import NOTHING, Amount, amount_of, dollars
 from po_jupyter.errors import BudgetExceeded, PoError
 from po_jupyter.llm.chat import ChatRequest
-from po_jupyter.llm.pricing import cost_of
-from po_jupyter.llm.tokens import count_request, is_quick
-from po_jupyter.model.usage import Usage
+from po_jupyter.llm.money.pricing import cost_of
+from po_jupyter.llm.money.tokens import count_request, is_quick
+from po_jupyter.model.run.usage import Usage
 
 # What is estimated before a call gets a tenth more: that keeps the bound hard for ordinary text. What a
 # published encoding counts needs none.

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from po_jupyter.engine.budget import Account, Budget, warning
-from po_jupyter.engine.ledger import Limits
-from po_jupyter.engine.share import DayShare
-from po_jupyter.engine.spending import Amount
-from po_jupyter.model.event import draft
-from po_jupyter.model.pipeline import Task
+from po_jupyter.engine.budgets.budget import Account, Budget, warning
+from po_jupyter.engine.budgets.daily_ledger import Limits
+from po_jupyter.engine.budgets.daily_share import DayShare
+from po_jupyter.engine.replay.spending import Amount
+from po_jupyter.model.pipeline.pipeline import Task
+from po_jupyter.model.run.events import draft
 
 if TYPE_CHECKING:
-    from po_jupyter.engine.work import Work
+    from po_jupyter.engine.run.session import Work
 
 _CALM = 60.0  # s beyond what one call may take that a share of the day holds without a word
 

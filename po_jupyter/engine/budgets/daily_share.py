@@ -11,11 +11,11 @@ from typing import Any
 
 import structlog
 
-from po_jupyter.engine import ledger
-from po_jupyter.engine.ledger import Entry, Limits
-from po_jupyter.engine.spending import Amount, dollars, spent_on
+from po_jupyter.engine.budgets import daily_ledger as ledger
+from po_jupyter.engine.budgets.daily_ledger import Entry, Limits
+from po_jupyter.engine.replay.spending import Amount, dollars, spent_on
 from po_jupyter.errors import BudgetExceeded, NotFound, StoreError
-from po_jupyter.store.base import Store
+from po_jupyter.store.protocol import Store
 
 _log = structlog.get_logger("po_jupyter.engine")
 _AHEAD = 32  # calls that a share covers beyond those in flight

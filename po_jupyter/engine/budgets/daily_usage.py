@@ -16,8 +16,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
-from po_jupyter.model.usage import Usage
-from po_jupyter.store.base import Head, Record
+from po_jupyter.model.run.usage import Usage
+from po_jupyter.store.protocol import Head, Record
 
 KIND = "daily-usage"
 Document: TypeAlias = Mapping[str, Any]

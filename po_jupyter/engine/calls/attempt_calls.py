@@ -6,24 +6,24 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from po_jupyter.engine import telling
-from po_jupyter.engine.budget import Hold, reserved
-from po_jupyter.engine.caching import cache_mode
-from po_jupyter.engine.images import Files
-from po_jupyter.engine.spending import Amount, amount_of
-from po_jupyter.engine.tools import Toolbox
+from po_jupyter.engine.budgets.budget import Hold, reserved
+from po_jupyter.engine.calls.cache_policy import cache_mode
+from po_jupyter.engine.files.images import Files
+from po_jupyter.engine.lifecycle import failure_log as telling
+from po_jupyter.engine.replay.spending import Amount, amount_of
+from po_jupyter.engine.tools.toolbox import Toolbox
 from po_jupyter.errors import InvalidInput, ModelError, ModelRateLimited
+from po_jupyter.llm.calls.journaled_chat import OnAgain
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText
-from po_jupyter.llm.journaled import OnAgain
-from po_jupyter.llm.providers import no_images
-from po_jupyter.model.event import draft
-from po_jupyter.model.pipeline import LLM, CallRetry, Task
-from po_jupyter.model.usage import Usage
+from po_jupyter.llm.providers.registry import no_images
+from po_jupyter.model.pipeline.pipeline import LLM, CallRetry, Task
+from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.usage import Usage
 
 if TYPE_CHECKING:
-    from po_jupyter.engine.lifecycle import Frame
-    from po_jupyter.engine.work import Work
-    from po_jupyter.llm.journaled import Asking, OnAgain
+    from po_jupyter.engine.lifecycle.stages import Frame
+    from po_jupyter.engine.run.session import Work
+    from po_jupyter.llm.calls.journaled_chat import Asking, OnAgain
 
 _DEFAULT_RETRY = CallRetry()
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from po_jupyter.llm.chat import CacheMode
-from po_jupyter.model.pipeline import Task
+from po_jupyter.model.pipeline.pipeline import Task
 
 
 def cache_mode(

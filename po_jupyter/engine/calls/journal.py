@@ -8,13 +8,13 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
 
-from po_jupyter.engine.budget import reserved
-from po_jupyter.engine.history import Call, History
+from po_jupyter.engine.budgets.budget import reserved
+from po_jupyter.engine.replay.history import Call, History
 from po_jupyter.errors import StoreError
-from po_jupyter.llm.journal import CallDone, CallKey, Entry
-from po_jupyter.model.event import draft
-from po_jupyter.model.usage import Usage
-from po_jupyter.store.group import CommitResult
+from po_jupyter.llm.calls.journal import CallDone, CallKey, Entry
+from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.usage import Usage
+from po_jupyter.store.group_commit import CommitResult
 
 Calls = tuple[Mapping[str, Any], ...]
 

@@ -13,9 +13,8 @@ from typing import Any, overload
 from pydantic import ValidationError
 from pydantic_core import to_jsonable_python
 
-from po_jupyter.engine.interrupts import Interrupt
-from po_jupyter.engine.together import together
-from po_jupyter.engine.tracebacks import internal
+from po_jupyter.engine.base.interrupts import Interrupt
+from po_jupyter.engine.base.tracebacks import internal
 from po_jupyter.errors import (
     BudgetExceeded,
     InvalidInput,
@@ -24,10 +23,11 @@ from po_jupyter.errors import (
     StoreError,
     ThresholdExceeded,
 )
-from po_jupyter.model.answer import Answer
-from po_jupyter.model.pipeline import CallRetry
-from po_jupyter.model.usage import Usage
-from po_jupyter.model.violations import violations_of
+from po_jupyter.model.pipeline.pipeline import CallRetry
+from po_jupyter.model.pipeline.violations import violations_of
+from po_jupyter.model.run.answer import Answer
+from po_jupyter.model.run.usage import Usage
+from po_jupyter.platform.concurrency import together
 
 MOST = 1000  # at the same time, as `max_concurrency` of a map
 

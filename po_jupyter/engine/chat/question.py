@@ -16,20 +16,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from pydantic import ValidationError
 
-from po_jupyter.engine.images import Files, load_all
-from po_jupyter.engine.tools import Toolbox
+from po_jupyter.engine.files.images import Files, load_all
+from po_jupyter.engine.tools.toolbox import Toolbox
 from po_jupyter.errors import AnswerUnreadable, InvalidInput, OutputInvalid, ToolLoop
 from po_jupyter.llm.chat import CacheMode, ChatRequest, ChatResponse, Effort, Message, OnText, ToolCall
-from po_jupyter.llm.structured import answer_schema, parse_json, reask
-from po_jupyter.model.answer import Answer
-from po_jupyter.model.pipeline import LLM, CallRetry
-from po_jupyter.model.shapes import Shape, shape_of
-from po_jupyter.model.usage import Usage
-from po_jupyter.model.violations import did_you_mean, violations_of
+from po_jupyter.llm.structured.parsing import answer_schema, parse_json, reask
+from po_jupyter.model.pipeline.answer_schema import Shape, shape_of
+from po_jupyter.model.pipeline.pipeline import LLM, CallRetry
+from po_jupyter.model.pipeline.violations import did_you_mean, violations_of
+from po_jupyter.model.run.answer import Answer
+from po_jupyter.model.run.usage import Usage
 
 if TYPE_CHECKING:
-    from po_jupyter.engine.calls import Calls
-    from po_jupyter.engine.lifecycle import Frame
+    from po_jupyter.engine.calls.attempt_calls import Calls
+    from po_jupyter.engine.lifecycle.stages import Frame
 
 MAX_TOOL_ROUNDS = 8
 
@@ -152,7 +152,7 @@ def _message(given: Any) -> Message:
             f"this one is {dict(given)!r:.120}"
         )
     try:
-        from po_jupyter.llm.parts import Image
+        from po_jupyter.llm.messages import Image
 
         return Message(
             role,

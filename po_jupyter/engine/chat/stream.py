@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Itera
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Unpack
 
-from po_jupyter.engine.asking import ChatOptions, Question, check_names, messages_of, question_of
+from po_jupyter.engine.chat.question import ChatOptions, Question, check_names, messages_of, question_of
 from po_jupyter.errors import InvalidInput
 from po_jupyter.llm.chat import Message
-from po_jupyter.model.answer import Answer
+from po_jupyter.model.run.answer import Answer
 
 if TYPE_CHECKING:
-    from po_jupyter.engine.task_llm import TaskLlm
+    from po_jupyter.engine.chat.task_llm import TaskLlm
 
 Start = Callable[..., Coroutine[Any, Any, Answer]]
 

@@ -9,20 +9,20 @@ from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
-from po_jupyter.engine.asking import ChatOptions, Question, ask, check_names, question_of
-from po_jupyter.engine.images import Files
-from po_jupyter.engine.interrupts import Stopped
-from po_jupyter.engine.parallel import ask_all, retry_of
-from po_jupyter.engine.talks import Chain, Stream
+from po_jupyter.engine.base.interrupts import Stopped
+from po_jupyter.engine.chat.parallel import ask_all, retry_of
+from po_jupyter.engine.chat.question import ChatOptions, Question, ask, check_names, question_of
+from po_jupyter.engine.chat.stream import Chain, Stream
+from po_jupyter.engine.files.images import Files
 from po_jupyter.errors import InvalidInput
 from po_jupyter.llm.chat import Message, OnText
-from po_jupyter.model.answer import Answer
-from po_jupyter.model.pipeline import CallRetry
+from po_jupyter.model.pipeline.pipeline import CallRetry
+from po_jupyter.model.run.answer import Answer
 
 if TYPE_CHECKING:
-    from po_jupyter.engine.calls import Calls
-    from po_jupyter.engine.lifecycle import Frame
-    from po_jupyter.llm.catalogue import Shortcuts
+    from po_jupyter.engine.calls.attempt_calls import Calls
+    from po_jupyter.engine.lifecycle.stages import Frame
+    from po_jupyter.llm.providers.catalogue import Shortcuts
 
 T = TypeVar("T")
 Prompt = str | Sequence[Mapping[str, Any]]
@@ -107,7 +107,7 @@ class TaskLlm:
         return self._here_or_there(work)
 
     def __getattr__(self, name: str) -> Shortcuts:
-        from po_jupyter.llm.catalogue import shortcuts
+        from po_jupyter.llm.providers.catalogue import shortcuts
 
         return shortcuts(name, self.chat)
 

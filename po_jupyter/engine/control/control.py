@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import ValidationError
 
-from po_jupyter.engine.directives import (
+from po_jupyter.engine.control.directives import (
     MAX_ADDED,
     Directives,
     Skip,
@@ -22,16 +22,16 @@ from po_jupyter.engine.directives import (
     read_directives,
     read_task,
 )
-from po_jupyter.engine.effective import effective
-from po_jupyter.engine.fold import fold, place
-from po_jupyter.engine.state import RunState
+from po_jupyter.engine.state.effective_pipeline import effective
+from po_jupyter.engine.state.fold import fold, place
+from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import ControlInvalid, InvalidInput, Violation
-from po_jupyter.model.event import draft
-from po_jupyter.model.pipeline import Pipeline, Task
-from po_jupyter.model.violations import did_you_mean
+from po_jupyter.model.pipeline.pipeline import Pipeline, Task
+from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.run.events import draft
 
 if TYPE_CHECKING:
-    from po_jupyter.engine.work import Work
+    from po_jupyter.engine.run.session import Work
 
 FILE = "control.json"
 Problems = Callable[[Pipeline, frozenset[str]], list[Violation]]
@@ -298,8 +298,8 @@ def read_file(path: Path) -> list[tuple[str, Directives]]:
 
 def events(work: Work, task: Task, wanted: Sequence[tuple[str, Directives]]) -> list[dict[str, Any]]:
     """`directed` for the run in the hands of a worker. Raises ControlInvalid."""
-    from po_jupyter.engine.check import violations
-    from po_jupyter.engine.python_task import findable
+    from po_jupyter.engine.planning.check import violations
+    from po_jupyter.engine.python.python_task import findable
 
     def problems(pipeline: Pipeline, added: frozenset[str]) -> list[Violation]:
         found = violations(pipeline, work.seed, default_model=work.settings.default_model)

@@ -15,11 +15,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from po_jupyter.engine.io import checked
+from po_jupyter.engine.files.task_io import checked
 from po_jupyter.errors import ControlInvalid, PoError, Violation
-from po_jupyter.model.pipeline import Task, TaskName
-from po_jupyter.model.reading import known_fields
-from po_jupyter.model.violations import did_you_mean, violations_of
+from po_jupyter.model.pipeline.parsing import known_fields
+from po_jupyter.model.pipeline.pipeline import Task, TaskName
+from po_jupyter.model.pipeline.violations import did_you_mean, violations_of
 
 # A task that adds a task that adds a task would go on for ever, and spend for ever. The first system's number.
 MAX_ADDED = 64

@@ -21,11 +21,11 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from po_jupyter.errors import NotFound
-from po_jupyter.store.files import TEMPORARY, Tree
+from po_jupyter.store.files.tree import TEMPORARY, Tree
 
 if TYPE_CHECKING:
-    from po_jupyter.engine.history import History
-    from po_jupyter.engine.state import RunState
+    from po_jupyter.engine.replay.history import History
+    from po_jupyter.engine.state.run_state import RunState
 
 ARTIFACTS, GIVEN = "artifacts", "given"
 

@@ -15,11 +15,11 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
-from po_jupyter.engine.interrupts import Interrupt
-from po_jupyter.engine.together import together
-from po_jupyter.engine.tracebacks import user_lines
-from po_jupyter.engine.values import as_json
+from po_jupyter.engine.base.interrupts import Interrupt
+from po_jupyter.engine.base.json_values import as_json
+from po_jupyter.engine.base.tracebacks import user_lines
 from po_jupyter.errors import BudgetExceeded, InvalidInput, ModelKeyError, PoError, StageFailed, StoreError
+from po_jupyter.platform.concurrency import together
 from po_jupyter.telemetry.logging import redactor
 
 _TABLE = """create table if not exists po_batch (

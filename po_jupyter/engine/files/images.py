@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from po_jupyter.errors import InvalidInput, NotFound
-from po_jupyter.llm.parts import MAX_IMAGE_BYTES, Image
+from po_jupyter.llm.messages import MAX_IMAGE_BYTES, Image
 
 
 class Files(Protocol):
@@ -72,7 +72,7 @@ async def _load(source: Any, n: int, files: Files) -> Image:
         if text.startswith("data:"):
             return Image.of(text)
         if text.startswith(("http://", "https://")):
-            from po_jupyter.engine.fetching import fetch
+            from po_jupyter.engine.files.fetch import fetch
 
             return Image.of(await fetch(text, limit=MAX_IMAGE_BYTES))
         return Image.of(await asyncio.to_thread(_of_name, text, files, not isinstance(source, Named)))

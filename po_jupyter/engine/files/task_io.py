@@ -10,9 +10,9 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from po_jupyter.engine.artifacts import Written
+from po_jupyter.engine.files.artifacts import Written
 from po_jupyter.errors import InvalidInput, NotFound, StageFailed, StoreUnusable
-from po_jupyter.store.files import Tree
+from po_jupyter.store.files.tree import Tree
 
 # Letters of every script are fine; control signs, and what Windows refuses, are not.
 _REFUSED = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
@@ -144,7 +144,7 @@ class TaskIo:
         be awaited, and `max_concurrency` rows are worked on at the same time. `name` tells the batches of one
         task apart. A row's error is its outcome; BudgetExceeded and a missing key end the batch.
         """
-        from po_jupyter.engine.batch import Batch, checked
+        from po_jupyter.engine.files.durable_batch import Batch, checked
 
         given = checked(rows, max_concurrency)
         return Batch(self.db(), self._task, self._epoch, name).run(given, work, key, max_concurrency)

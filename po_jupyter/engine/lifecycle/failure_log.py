@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from po_jupyter.errors import PoError
-from po_jupyter.model.pipeline import Task
+from po_jupyter.model.pipeline.pipeline import Task
 
 if TYPE_CHECKING:
-    from po_jupyter.engine.work import Work
+    from po_jupyter.engine.run.session import Work
 
 _log = structlog.get_logger("po_jupyter.engine")
 

@@ -9,8 +9,8 @@ from po_jupyter.errors import PoError
 from po_jupyter.telemetry.logging import redactor
 
 if TYPE_CHECKING:
-    from po_jupyter.engine.lifecycle import Frame
-    from po_jupyter.engine.work import Work
+    from po_jupyter.engine.lifecycle.stages import Frame
+    from po_jupyter.engine.run.session import Work
 
 _MAX = 256 * 1024  # characters of one value
 _ROWS = 20  # rows of a map that get one: they tend to fail alike

@@ -20,15 +20,15 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from po_jupyter.engine.deadline import Deadline
-from po_jupyter.engine.interrupts import Interrupt
-from po_jupyter.engine.tracebacks import user_lines
-from po_jupyter.engine.values import NotJson, as_json
+from po_jupyter.engine.base.deadline import Deadline
+from po_jupyter.engine.base.interrupts import Interrupt
+from po_jupyter.engine.base.json_values import NotJson, as_json
+from po_jupyter.engine.base.tracebacks import user_lines
 from po_jupyter.errors import AnswerUnreadable, OutputInvalid, PoError, StageFailed, StageTimeout, StoreError
-from po_jupyter.model.pipeline import Task
+from po_jupyter.model.pipeline.pipeline import Task
 
 if TYPE_CHECKING:
-    from po_jupyter.engine.control import Collected
+    from po_jupyter.engine.control.control import Collected
 
 BEFORE = ("ingestion", "pre_processing")
 ROUND = ("prompt_templating", "inference", "parsing", "validate_structure", "validate_quality")

@@ -14,32 +14,33 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from po_jupyter.engine import snapshots, telling
-from po_jupyter.engine.history import map_marker
-from po_jupyter.engine.interrupts import Drained, Interrupt
-from po_jupyter.engine.lifecycle import Frame, run_stages
-from po_jupyter.engine.python_task import Inputs
-from po_jupyter.engine.retries import delay_before, may_retry
-from po_jupyter.engine.reuse import Found, Looks, announce, definition_of, find
-from po_jupyter.engine.rows import DONE, FAILED
-from po_jupyter.engine.tally import Tally
-from po_jupyter.engine.together import together
-from po_jupyter.engine.tracebacks import internal
-from po_jupyter.engine.values import copied
+from po_jupyter.engine.base.interrupts import Drained, Interrupt
+from po_jupyter.engine.base.json_values import copied
+from po_jupyter.engine.base.task_retry import delay_before, may_retry
+from po_jupyter.engine.base.tracebacks import internal
+from po_jupyter.engine.base.usage_sum import Tally
+from po_jupyter.engine.lifecycle import failure_log as telling
+from po_jupyter.engine.lifecycle import snapshots
+from po_jupyter.engine.lifecycle.stages import Frame, run_stages
+from po_jupyter.engine.maps.reuse import Found, Looks, announce, definition_of, find
+from po_jupyter.engine.python.python_task import Inputs
+from po_jupyter.engine.replay.history import map_marker
+from po_jupyter.engine.replay.row_table import DONE, FAILED
 from po_jupyter.errors import BudgetExceeded, ModelKeyError, PoError, StoreError, ThresholdExceeded
-from po_jupyter.model.event import draft
-from po_jupyter.model.pipeline import STAGES, Task
+from po_jupyter.model.pipeline.pipeline import STAGES, Task
+from po_jupyter.model.run.events import draft
+from po_jupyter.platform.concurrency import together
 from po_jupyter.telemetry import correlation
 from po_jupyter.telemetry.logging import redactor
 
 if TYPE_CHECKING:
-    from po_jupyter.engine.calls import Calls
-    from po_jupyter.engine.lifecycle import Stage
-    from po_jupyter.engine.prompt_task import PromptTask
-    from po_jupyter.engine.python_task import PythonTask
-    from po_jupyter.engine.work import Work
+    from po_jupyter.engine.calls.attempt_calls import Calls
+    from po_jupyter.engine.lifecycle.stages import Stage
+    from po_jupyter.engine.prompts.prompt_task import PromptTask
+    from po_jupyter.engine.python.python_task import PythonTask
+    from po_jupyter.engine.run.session import Work
     from po_jupyter.llm.chat import Message
-    from po_jupyter.store.group import CommitResult
+    from po_jupyter.store.group_commit import CommitResult
 
 _PROGRESS = 0.2  # s between two `map.progress`
 UNFLUSHED = 500  # outcomes on their way to the disk before a row waits for them
@@ -56,7 +57,7 @@ async def run_map(work: Work, task: Task, attempt: int) -> dict[str, Any]:
     names = work.names(task, attempt)
     rows = await work.off_loop(work.for_each, task, names)  # it may read every row of an earlier map
     if task.mode == "batch":
-        from po_jupyter.engine.batches.run import BatchMap
+        from po_jupyter.engine.maps.batches.batch_map import BatchMap
 
         return await BatchMap(work, task, attempt, rows, names).run()
     return await Map(work, task, attempt, rows, names).run()

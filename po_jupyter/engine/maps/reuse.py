@@ -25,14 +25,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import structlog
 from jinja2 import meta
 
-from po_jupyter.engine.templates import ENVIRONMENT
+from po_jupyter.engine.prompts.templates import ENVIRONMENT
 from po_jupyter.errors import NotFound, StoreError
-from po_jupyter.store.base import Ref, Store
+from po_jupyter.store.protocol import Ref, Store
 
 if TYPE_CHECKING:
-    from po_jupyter.engine.python_task import Functions
-    from po_jupyter.engine.work import Work
-    from po_jupyter.model.pipeline import Task
+    from po_jupyter.engine.python.python_task import Functions
+    from po_jupyter.engine.run.session import Work
+    from po_jupyter.model.pipeline.pipeline import Task
 
 _log = structlog.get_logger("po_jupyter.engine")
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from po_jupyter.config import McpServer
-from po_jupyter.engine.mcp_tools import problem_of as tool_problem
-from po_jupyter.engine.template_check import check_templates
+from po_jupyter.engine.prompts.template_check import check_templates
+from po_jupyter.engine.tools.mcp import problem_of as tool_problem
 from po_jupyter.errors import InvalidPipeline, Violation
-from po_jupyter.llm.pricing import is_priced
-from po_jupyter.llm.providers import no_batches, no_images, problem_of
-from po_jupyter.model.pipeline import Pipeline, Task
-from po_jupyter.model.seed import Seed
+from po_jupyter.llm.money.pricing import is_priced
+from po_jupyter.llm.providers.registry import no_batches, no_images, problem_of
+from po_jupyter.model.pipeline.pipeline import Pipeline, Task
+from po_jupyter.model.run.seed import Seed
 
 DEFAULT_MODEL = "local:smollm2-135m"
 

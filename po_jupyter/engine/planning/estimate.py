@@ -11,16 +11,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from po_jupyter.config import Settings
-from po_jupyter.engine.prompt_task import PromptTask
-from po_jupyter.engine.templates import Rows, base_names
+from po_jupyter.engine.prompts.prompt_task import PromptTask
+from po_jupyter.engine.prompts.templates import Rows, base_names
 from po_jupyter.errors import PoError
-from po_jupyter.llm.batches.base import PRICE
-from po_jupyter.llm.pricing import cost_of
-from po_jupyter.llm.sample import sample_of
-from po_jupyter.llm.tokens import CHARS_PER_TOKEN, estimate, estimate_messages
-from po_jupyter.model.pipeline import Pipeline, Task
-from po_jupyter.model.seed import Seed
-from po_jupyter.model.usage import Usage
+from po_jupyter.llm.batches.protocol import PRICE
+from po_jupyter.llm.money.pricing import cost_of
+from po_jupyter.llm.money.tokens import CHARS_PER_TOKEN, estimate, estimate_messages
+from po_jupyter.llm.structured.sample import sample_of
+from po_jupyter.model.pipeline.pipeline import Pipeline, Task
+from po_jupyter.model.run.seed import Seed
+from po_jupyter.model.run.usage import Usage
 
 _RENDERED = 200  # rows whose prompts are rendered; the rest are taken to be like them
 _REASK = 100  # tokens of the words that ask again, beside the answer that they are about

@@ -6,17 +6,17 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from po_jupyter.engine.asking import answered
-from po_jupyter.engine.images import Named, load_all
-from po_jupyter.engine.lifecycle import Frame, Stage
-from po_jupyter.engine.templates import Prompt
+from po_jupyter.engine.chat.question import answered
+from po_jupyter.engine.files.images import Named, load_all
+from po_jupyter.engine.lifecycle.stages import Frame, Stage
+from po_jupyter.engine.prompts.templates import Prompt
 from po_jupyter.errors import AnswerUnreadable, OutputInvalid
 from po_jupyter.llm.chat import ChatRequest, Message
-from po_jupyter.llm.structured import answer_schema, reask
-from po_jupyter.model.pipeline import Task
+from po_jupyter.llm.structured.parsing import answer_schema, reask
+from po_jupyter.model.pipeline.pipeline import Task
 
 if TYPE_CHECKING:
-    from po_jupyter.engine.calls import Calls
+    from po_jupyter.engine.calls.attempt_calls import Calls
 
 OffLoop = Callable[..., Awaitable[Any]]
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from jinja2 import TemplateSyntaxError, nodes
 
-from po_jupyter.engine.templates import ENVIRONMENT, GLOBALS, expression_of
+from po_jupyter.engine.prompts.templates import ENVIRONMENT, GLOBALS, expression_of
 from po_jupyter.errors import TemplateFailed, Violation
-from po_jupyter.model.pipeline import Pipeline, Task
-from po_jupyter.model.violations import did_you_mean
+from po_jupyter.model.pipeline.pipeline import Pipeline, Task
+from po_jupyter.model.pipeline.violations import did_you_mean
 
 _ALWAYS = ("seed", "seed_name", "tasks", "config", "run")
 _METHODS = frozenset({"get", "items", "keys", "values"})

@@ -23,7 +23,7 @@ from jinja2.runtime import Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from po_jupyter.errors import PoError, TemplateFailed
-from po_jupyter.model.violations import did_you_mean
+from po_jupyter.model.pipeline.violations import did_you_mean
 
 MAX_RENDERED = 10_000_000  # characters; ten times the longest context window sold
 MAX_ROWS = 5_000_000

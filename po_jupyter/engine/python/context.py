@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from po_jupyter.engine.task_llm import TaskLlm
+from po_jupyter.engine.chat.task_llm import TaskLlm
 from po_jupyter.errors import OutputInvalid
-from po_jupyter.llm.structured import answer_schema, parse_json
+from po_jupyter.llm.structured.parsing import answer_schema, parse_json
 
 if TYPE_CHECKING:
-    from po_jupyter.engine.control import Control
-    from po_jupyter.engine.io import TaskIo
-    from po_jupyter.engine.lifecycle import Flags
+    from po_jupyter.engine.control.control import Control
+    from po_jupyter.engine.files.task_io import TaskIo
+    from po_jupyter.engine.lifecycle.stages import Flags
 
 
 class Validators:

@@ -15,25 +15,25 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from po_jupyter.engine.capture import StageLog
-from po_jupyter.engine.context import Context, Validators
-from po_jupyter.engine.control import Control
-from po_jupyter.engine.images import Looked
-from po_jupyter.engine.io import TaskIo
-from po_jupyter.engine.lifecycle import Frame, Stage
-from po_jupyter.engine.lookup import candidates, entry_point, is_there
-from po_jupyter.engine.rows import MapOutput
-from po_jupyter.engine.task_llm import TaskLlm
-from po_jupyter.engine.tracebacks import SOURCE, register, user_lines
-from po_jupyter.engine.values import copied
+from po_jupyter.engine.base.json_values import copied
+from po_jupyter.engine.base.tracebacks import SOURCE, register, user_lines
+from po_jupyter.engine.chat.task_llm import TaskLlm
+from po_jupyter.engine.control.control import Control
+from po_jupyter.engine.files.images import Looked
+from po_jupyter.engine.files.task_io import TaskIo
+from po_jupyter.engine.lifecycle.stages import Frame, Stage
+from po_jupyter.engine.python.context import Context, Validators
+from po_jupyter.engine.python.lookup import candidates, entry_point, is_there
+from po_jupyter.engine.replay.row_table import MapOutput
+from po_jupyter.engine.stage_logs.capture import StageLog
 from po_jupyter.errors import StageFailed
-from po_jupyter.model.pipeline import STAGES, Task
-from po_jupyter.model.violations import did_you_mean
+from po_jupyter.model.pipeline.pipeline import STAGES, Task
+from po_jupyter.model.pipeline.violations import did_you_mean
 
 if TYPE_CHECKING:
-    from po_jupyter.engine.calls import Calls
-    from po_jupyter.engine.reuse import Looks
-    from po_jupyter.engine.work import Work
+    from po_jupyter.engine.calls.attempt_calls import Calls
+    from po_jupyter.engine.maps.reuse import Looks
+    from po_jupyter.engine.run.session import Work
 
 _SHORT = 10_000  # characters of source that are compiled in well under 10 ms
 Functions = dict[str, Callable[[Context], Any]]

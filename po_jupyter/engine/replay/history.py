@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from po_jupyter.engine.fold import fold
-from po_jupyter.engine.rows import MapOutput, RowTable
-from po_jupyter.engine.spending import Spending
-from po_jupyter.engine.state import RunState
-from po_jupyter.engine.tally import Tally
-from po_jupyter.store.base import Record, Store
+from po_jupyter.engine.base.usage_sum import Tally
+from po_jupyter.engine.replay.row_table import MapOutput, RowTable
+from po_jupyter.engine.replay.spending import Spending
+from po_jupyter.engine.state.fold import fold
+from po_jupyter.engine.state.run_state import RunState
+from po_jupyter.store.protocol import Record, Store
 
 
 @dataclass(slots=True)

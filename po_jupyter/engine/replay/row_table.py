@@ -11,8 +11,8 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from po_jupyter.model.lazy import LazyList
-from po_jupyter.store.base import Ref, Store
+from po_jupyter.model.values.lazy_list import LazyList
+from po_jupyter.store.protocol import Ref, Store
 
 DONE, FAILED = 1, 2
 _RECORDS = 4  # records of failed rows kept while rows are read in order

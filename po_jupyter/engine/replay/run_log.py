@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from po_jupyter.engine.fold import fold
-from po_jupyter.engine.history import History
-from po_jupyter.engine.interrupts import Stopped
-from po_jupyter.engine.state import RunState
+from po_jupyter.engine.base.interrupts import Stopped
+from po_jupyter.engine.replay.history import History
+from po_jupyter.engine.state.fold import fold
+from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import StoreError
-from po_jupyter.store.base import Commit, Head, Lease, Record, Ref, Store
-from po_jupyter.store.group import CommitResult, GroupCommitter
+from po_jupyter.store.group_commit import CommitResult, GroupCommitter
+from po_jupyter.store.protocol import Commit, Head, Lease, Record, Ref, Store
 
 _LINGER = 0.05  # s that an event waits for a commit to go along with; a person does not see it
 

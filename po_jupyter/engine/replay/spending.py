@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from po_jupyter.store.base import Record, Store
+from po_jupyter.store.protocol import Record, Store
 
 
 def dollars(usd: float) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from po_jupyter.engine.decide import End, Start, Stop, decide
-from po_jupyter.engine.execute import end_event, execute
-from po_jupyter.engine.interrupts import Drained, Stopped
-from po_jupyter.model.event import draft
-from po_jupyter.model.run import ENDED
+from po_jupyter.engine.base.interrupts import Drained, Stopped
+from po_jupyter.engine.run.task_attempt import end_event, execute
+from po_jupyter.engine.state.decide import End, Start, Stop, decide
+from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.view import ENDED
 
 if TYPE_CHECKING:
-    from po_jupyter.engine.work import Work
+    from po_jupyter.engine.run.session import Work
 
 # A task that swallows its cancellation is asked again; then it is left behind, and the process ends with it.
 _ASK_AGAIN = 1.0
@@ -84,7 +84,7 @@ class _Driver:
     async def _end(self, end: End) -> str | None:
         work = self.work
         if end.state == "cancelled" and work.state.open_batches:
-            from po_jupyter.engine.batches.ending import wind_up
+            from po_jupyter.engine.maps.batches.cancel import wind_up
 
             try:
                 await wind_up(work)

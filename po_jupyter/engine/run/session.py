@@ -11,31 +11,31 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from po_jupyter.config import Settings
-from po_jupyter.engine.accounts import admit, budget_of
-from po_jupyter.engine.artifacts import RunFiles, clean
-from po_jupyter.engine.calls import Calls, ModelSettings
-from po_jupyter.engine.descriptors import descriptors
-from po_jupyter.engine.effective import effective
-from po_jupyter.engine.history import History, expand, marked, read_history
-from po_jupyter.engine.interrupts import Drained, Stopped
-from po_jupyter.engine.journal import StoreJournal
-from po_jupyter.engine.mcp_tools import McpTools
-from po_jupyter.engine.prompt_task import PromptTask
-from po_jupyter.engine.python_task import PythonTask
-from po_jupyter.engine.rows import RowTable
-from po_jupyter.engine.runlog import RunLog
-from po_jupyter.engine.templates import Rows, base_names
-from po_jupyter.engine.threads import Threads
-from po_jupyter.llm.admission import UNLIMITED, Admission
-from po_jupyter.llm.cache import Answers, CallCache
+from po_jupyter.engine.base.interrupts import Drained, Stopped
+from po_jupyter.engine.base.threads import Threads
+from po_jupyter.engine.budgets.build import admit, budget_of
+from po_jupyter.engine.calls.attempt_calls import Calls, ModelSettings
+from po_jupyter.engine.calls.journal import StoreJournal
+from po_jupyter.engine.files.artifacts import RunFiles, clean
+from po_jupyter.engine.prompts.prompt_task import PromptTask
+from po_jupyter.engine.prompts.templates import Rows, base_names
+from po_jupyter.engine.python.python_task import PythonTask
+from po_jupyter.engine.replay.history import History, expand, marked, read_history
+from po_jupyter.engine.replay.row_table import RowTable
+from po_jupyter.engine.replay.run_log import RunLog
+from po_jupyter.engine.stage_logs.fd_redirect import descriptors
+from po_jupyter.engine.state.effective_pipeline import effective
+from po_jupyter.engine.tools.mcp import McpTools
+from po_jupyter.llm.calls.admission import UNLIMITED, Admission
+from po_jupyter.llm.calls.cache import Answers, CallCache
+from po_jupyter.llm.calls.journaled_chat import JournaledChat
 from po_jupyter.llm.chat import Provider
-from po_jupyter.llm.journaled import JournaledChat
-from po_jupyter.model.event import draft
-from po_jupyter.model.pipeline import Pipeline, Task
-from po_jupyter.model.reading import check_pipeline
-from po_jupyter.model.seed import Seed, read_seed
-from po_jupyter.store.base import Head, Lease, Ref, Store
-from po_jupyter.store.blobs import Blobs, FileRows
+from po_jupyter.model.pipeline.parsing import check_pipeline
+from po_jupyter.model.pipeline.pipeline import Pipeline, Task
+from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.seed import Seed, read_seed
+from po_jupyter.store.files.row_files import Blobs, FileRows
+from po_jupyter.store.protocol import Head, Lease, Ref, Store
 
 T = TypeVar("T")
 C = TypeVar("C", bound=Calls)
@@ -287,7 +287,7 @@ class Work(RunLog):
 
     async def python_task(self, task: Task) -> PythonTask:
         """The task's code, loaded once, and in a thread where that can take long. Raises StageFailed."""
-        from po_jupyter.engine.python_task import load, only_defines
+        from po_jupyter.engine.python.python_task import load, only_defines
 
         if task.name not in self._python:
             functions = load(task) if only_defines(task) else await self.threads.run(partial(load, task))

@@ -5,25 +5,27 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from po_jupyter.engine import control, snapshots, telling
-from po_jupyter.engine.decide import End, Start, decide
-from po_jupyter.engine.directives import Directives
-from po_jupyter.engine.fanout import run_map
-from po_jupyter.engine.fold import fold
-from po_jupyter.engine.interrupts import Drained, Interrupt
-from po_jupyter.engine.lifecycle import Frame, run_stages
-from po_jupyter.engine.python_task import Inputs
-from po_jupyter.engine.retries import delay_before, may_retry
-from po_jupyter.engine.tracebacks import internal
+from po_jupyter.engine.base.interrupts import Drained, Interrupt
+from po_jupyter.engine.base.task_retry import delay_before, may_retry
+from po_jupyter.engine.base.tracebacks import internal
+from po_jupyter.engine.control import control
+from po_jupyter.engine.control.directives import Directives
+from po_jupyter.engine.lifecycle import failure_log as telling
+from po_jupyter.engine.lifecycle import snapshots
+from po_jupyter.engine.lifecycle.stages import Frame, run_stages
+from po_jupyter.engine.maps.map import run_map
+from po_jupyter.engine.python.python_task import Inputs
+from po_jupyter.engine.state.decide import End, Start, decide
+from po_jupyter.engine.state.fold import fold
 from po_jupyter.errors import ControlInvalid, PoError, StoreError
-from po_jupyter.model.event import draft
-from po_jupyter.model.pipeline import Task
+from po_jupyter.model.pipeline.pipeline import Task
+from po_jupyter.model.run.events import draft
 from po_jupyter.telemetry import correlation
 from po_jupyter.telemetry.logging import redactor
 
 if TYPE_CHECKING:
-    from po_jupyter.engine.calls import Calls
-    from po_jupyter.engine.work import Work
+    from po_jupyter.engine.calls.attempt_calls import Calls
+    from po_jupyter.engine.run.session import Work
 
 
 async def execute(work: Work, start: Start) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 from threading import Lock
 from typing import IO, Any, TextIO, cast
 
-from po_jupyter.engine import spool
-from po_jupyter.engine.descriptors import descriptors
+from po_jupyter.engine.stage_logs import live_file as spool
+from po_jupyter.engine.stage_logs.fd_redirect import descriptors
 from po_jupyter.telemetry.logging import redactor
 
 _MAX_BYTES = 20_000_000

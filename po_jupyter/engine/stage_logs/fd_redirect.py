@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from threading import Lock
 
-from po_jupyter.engine.spool import Spool
+from po_jupyter.engine.stage_logs.live_file import Spool
 
 SHARED = "output.log"
 _NOTE = "[several stages ran at the same time; this is what their libraries and subprocesses wrote]\n"

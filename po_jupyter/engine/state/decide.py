@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from po_jupyter.engine.effective import effective
-from po_jupyter.engine.state import RunState, TaskState
-from po_jupyter.model.pipeline import Pipeline
-from po_jupyter.model.run import ENDED, RunStatus
+from po_jupyter.engine.state.effective_pipeline import effective
+from po_jupyter.engine.state.run_state import RunState, TaskState
+from po_jupyter.model.pipeline.pipeline import Pipeline
+from po_jupyter.model.run.view import ENDED, RunStatus
 
 
 @dataclass(frozen=True, slots=True)

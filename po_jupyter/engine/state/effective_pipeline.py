@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from po_jupyter.engine.state import Added, RunState
-from po_jupyter.model.pipeline import Pipeline, Task
+from po_jupyter.engine.state.run_state import Added, RunState
+from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 
 # The last answer. A worker asks with each decision and the additions hardly ever change.
 _last: tuple[Pipeline, dict[str, Added], Pipeline] | None = None

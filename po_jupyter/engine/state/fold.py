@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from po_jupyter.engine.state import Added, RunState, TaskState
-from po_jupyter.model.run import ItemCounts, RunStatus, TaskStatus
-from po_jupyter.model.usage import Usage
+from po_jupyter.engine.state.run_state import Added, RunState, TaskState
+from po_jupyter.model.run.usage import Usage
+from po_jupyter.model.run.view import ItemCounts, RunStatus, TaskStatus
 
 S = TypeVar("S", TaskState, RunState)
 

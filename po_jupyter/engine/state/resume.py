@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from po_jupyter.engine.state import RunState
+from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import Conflict, NotFound
-from po_jupyter.model.pipeline import Pipeline
-from po_jupyter.model.violations import did_you_mean
+from po_jupyter.model.pipeline.pipeline import Pipeline
+from po_jupyter.model.pipeline.violations import did_you_mean
 
 
 class Plan(NamedTuple):

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from po_jupyter.model.run import ItemCounts, RunStatus, RunView, TaskStatus, TaskView
-from po_jupyter.model.usage import Usage
+from po_jupyter.model.run.usage import Usage
+from po_jupyter.model.run.view import ItemCounts, RunStatus, RunView, TaskStatus, TaskView
 
 
 @dataclass(slots=True)

@@ -14,11 +14,11 @@ from importlib.util import find_spec
 from typing import Any
 
 from po_jupyter.config import McpServer
-from po_jupyter.engine.tools import OffLoop, Refused
+from po_jupyter.engine.tools.toolbox import OffLoop, Refused
 from po_jupyter.errors import InvalidInput, ToolFailed
 from po_jupyter.llm.chat import Tool
-from po_jupyter.llm.structured import answer_schema
-from po_jupyter.model.violations import did_you_mean
+from po_jupyter.llm.structured.parsing import answer_schema
+from po_jupyter.model.pipeline.violations import did_you_mean
 
 _START = 30.0  # s until a server has answered
 _CALL = 120.0  # s of one call; the stage's own timeout may be shorter

@@ -18,10 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.errors import PydanticUserError
 from pydantic_core import PydanticSerializationError, to_json
 
-from po_jupyter.engine.tracebacks import user_lines
+from po_jupyter.engine.base.tracebacks import user_lines
 from po_jupyter.errors import InvalidInput, PoError, ToolFailed
 from po_jupyter.llm.chat import Message, Tool, ToolCall
-from po_jupyter.model.violations import did_you_mean, violations_of
+from po_jupyter.model.pipeline.violations import did_you_mean, violations_of
 
 _ARGS = re.compile(r"^(?:Args|Arguments|Parameters):?[ \t]*\n(?:-+\n)?", re.M)
 _ARG = re.compile(r"^[ \t]+\*{0,2}(\w+)[ \t]*(?:\([^)]*\))?:[ \t]*(.+)$", re.M)

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 from po_jupyter.llm.chat import ChatRequest, ChatResponse
-from po_jupyter.llm.pricing import priced
-from po_jupyter.model.usage import Usage
+from po_jupyter.llm.money.pricing import priced
+from po_jupyter.model.run.usage import Usage
 
 # What a call in a batch costs of the list price. OpenAI: "50% cost discount compared to synchronous APIs"
 # (developers.openai.com/api/docs/guides/batch); Anthropic: "charged at 50% of the standard API prices"

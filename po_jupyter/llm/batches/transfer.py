@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 from po_jupyter.errors import ModelUnavailable
-from po_jupyter.llm.bodies import Answer, lines, read_error
-from po_jupyter.llm.http import Http, Target
-from po_jupyter.llm.providers.faults import fault, redacted
-from po_jupyter.llm.providers.wire import Endpoint
+from po_jupyter.llm.wire.bodies import Answer, lines, read_error
+from po_jupyter.llm.wire.errors import fault, redacted
+from po_jupyter.llm.wire.exchange import Endpoint
+from po_jupyter.llm.wire.http import Http, Target
 
 _PIECE = 1 << 20
 _SLOWEST = 250_000  # bytes a second: a larger file may take longer

@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
 from po_jupyter.llm.chat import ChatRequest, ChatResponse
-from po_jupyter.model.usage import Usage
+from po_jupyter.model.run.usage import Usage
 
 HIT = Usage(cached_calls=1)
 _LINGER = 0.2  # s that answers wait for others to be written with

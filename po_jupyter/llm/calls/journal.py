@@ -29,7 +29,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
-from po_jupyter.model.usage import Usage
+from po_jupyter.model.run.usage import Usage
 
 
 class CallKey(NamedTuple):

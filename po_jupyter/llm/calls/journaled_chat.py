@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from po_jupyter.errors import ModelError, from_json
-from po_jupyter.llm.admission import UNLIMITED, Admission, Pass
-from po_jupyter.llm.cache import CallCache, Place, keepable
+from po_jupyter.llm.calls.admission import UNLIMITED, Admission, Pass
+from po_jupyter.llm.calls.cache import CallCache, Place, keepable
+from po_jupyter.llm.calls.journal import CallDone, CallKey, Journal
+from po_jupyter.llm.calls.retry import RETRY_AFTER_CAP, OnWait, with_retry
 from po_jupyter.llm.chat import CacheMode, ChatRequest, ChatResponse, OnText, Provider
-from po_jupyter.llm.journal import CallDone, CallKey, Journal
-from po_jupyter.llm.pricing import priced
-from po_jupyter.llm.retry import RETRY_AFTER_CAP, OnWait, with_retry
-from po_jupyter.model.pipeline import CallRetry
-from po_jupyter.model.usage import Usage
+from po_jupyter.llm.money.pricing import priced
+from po_jupyter.model.pipeline.pipeline import CallRetry
+from po_jupyter.model.run.usage import Usage
 
 OnDone: TypeAlias = Callable[[CallDone], None]
 OnUnknown: TypeAlias = Callable[[CallKey], None]

@@ -10,7 +10,7 @@ from typing import TypeAlias, TypeVar
 import tenacity
 
 from po_jupyter.errors import ModelError
-from po_jupyter.model.pipeline import CallRetry
+from po_jupyter.model.pipeline.pipeline import CallRetry
 
 T = TypeVar("T")
 OnWait: TypeAlias = Callable[[int, float, ModelError], None]

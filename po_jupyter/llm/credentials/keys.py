@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from po_jupyter.errors import StoreUnusable
-from po_jupyter.llm.providers import Spec, described, specs
+from po_jupyter.llm.providers.registry import Spec, described, specs
 
 T = TypeVar("T")
 log = structlog.get_logger("po_jupyter.keys")

@@ -1,6 +1,6 @@
 """The embedded model's server: a process of its own, and who looks after it.
 
-    python -m po_jupyter.llm.local_server --model smollm2-135m
+    python -m po_jupyter.llm.local.server --model smollm2-135m
 
 opens llama.cpp's OpenAI-compatible server (package `xllamacpp`) on a free loopback port behind a random key,
 prints one line of JSON `{"base_url", "key", "model", "pid"}` (or `{"error": {...}}`) when it is ready, and ends
@@ -26,8 +26,9 @@ from pathlib import Path
 from typing import Any
 
 from po_jupyter.errors import ModelError, ModelRefused, ModelUnavailable, from_json
-from po_jupyter.llm.providers.openai import Endpoint
-from po_jupyter.llm.weights import Progress, fetch
+from po_jupyter.llm.local.weights import Progress, fetch
+from po_jupyter.llm.providers.openai.client import Endpoint
+from po_jupyter.platform.source_root import SOURCE_ROOT
 
 SLOTS = 4  # answers written at the same time
 SLOT_CONTEXT = 2048  # tokens of a prompt and its answer together
@@ -132,7 +133,7 @@ class LocalServer:
         self._process = process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "po_jupyter.llm.local_server",
+            "po_jupyter.llm.local.server",
             "--model",
             str(path),
             "--name",
@@ -215,7 +216,7 @@ class LocalServers:
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
     """What the child gets: no keys, and the place where this package is, so that a checkout works too."""
     kept = {k: v for k, v in environ.items() if k in _KEPT or k.startswith(_KEPT_PREFIXES)}
-    return {**kept, "PYTHONPATH": str(Path(__file__).parents[2])}
+    return {**kept, "PYTHONPATH": SOURCE_ROOT}
 
 
 def _serve(path: Path, name: str, *, threads: int, parallel: int, context: int) -> tuple[Any, dict[str, Any]]:

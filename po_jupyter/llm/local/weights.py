@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from po_jupyter.errors import ModelRefused, ModelUnavailable
-from po_jupyter.model.violations import did_you_mean
+from po_jupyter.model.pipeline.violations import did_you_mean
 
 Progress: TypeAlias = Callable[[int, int], None]
 """`(bytes so far, bytes in all)`, a few times a second."""

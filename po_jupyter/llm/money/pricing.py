@@ -13,8 +13,8 @@ from functools import lru_cache
 from typing import Any
 
 from po_jupyter.config import Price
-from po_jupyter.llm.providers import specs
-from po_jupyter.model.usage import Usage
+from po_jupyter.llm.providers.registry import specs
+from po_jupyter.model.run.usage import Usage
 
 _MILLION = 1_000_000
 _Cost = Callable[[Usage], float | None]

@@ -16,9 +16,9 @@ from functools import lru_cache, partial
 from typing import Any
 
 from po_jupyter.errors import InvalidInput
-from po_jupyter.llm.providers import described, missing_key, problem_of, specs
-from po_jupyter.llm.providers.compatible import ALSO_CALLED
-from po_jupyter.model.violations import did_you_mean
+from po_jupyter.llm.providers.compatible.family import ALSO_CALLED
+from po_jupyter.llm.providers.registry import described, missing_key, problem_of, specs
+from po_jupyter.model.pipeline.violations import did_you_mean
 
 MODELS: Mapping[str, tuple[str, ...]] = {
     "openai": (
@@ -130,7 +130,7 @@ def usable_models(
     `environ` is what the orchestrator sees (default: this process). A server of one's own counts as usable when
     its base URL is set: whether it listens is found out by using it.
     """
-    from po_jupyter.llm.pricing import per_million
+    from po_jupyter.llm.money.pricing import per_million
 
     environ = os.environ if environ is None else environ
     found = []

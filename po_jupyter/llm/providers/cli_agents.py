@@ -27,15 +27,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from po_jupyter.errors import ModelError, ModelKeyError, ModelRateLimited, ModelRefused, ModelUnavailable
-from po_jupyter.llm.bodies import MAX_ANSWER, as_json
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
-from po_jupyter.llm.providers import anthropic
-from po_jupyter.llm.providers.faults import redacted
-from po_jupyter.llm.providers.reading import count, part, used, word
-from po_jupyter.llm.providers.schemas import JSON_ONLY, told
-from po_jupyter.llm.providers.stops import StopCutter
-from po_jupyter.llm.tokens import estimate
-from po_jupyter.model.usage import Usage
+from po_jupyter.llm.money.tokens import estimate
+from po_jupyter.llm.providers.anthropic import messages as anthropic
+from po_jupyter.llm.structured.dialects import JSON_ONLY, told
+from po_jupyter.llm.wire.bodies import MAX_ANSWER, as_json
+from po_jupyter.llm.wire.errors import redacted
+from po_jupyter.llm.wire.response_reader import count, part, used, word
+from po_jupyter.llm.wire.stop_sequences import StopCutter
+from po_jupyter.model.run.usage import Usage
 
 TIMEOUT = 600.0  # seconds: an agent thinks in several steps
 _MAX_STDERR = 64 * 1024

@@ -15,9 +15,9 @@ from urllib.parse import parse_qsl
 
 from po_jupyter.errors import ModelError, ModelRefused, ModelUnavailable
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
-from po_jupyter.llm.sample import sample_of
-from po_jupyter.llm.tokens import estimate, estimate_messages
-from po_jupyter.model.usage import Usage
+from po_jupyter.llm.money.tokens import estimate, estimate_messages
+from po_jupyter.llm.structured.sample import sample_of
+from po_jupyter.model.run.usage import Usage
 
 Scripted: TypeAlias = "str | ModelError | Callable[[ChatRequest], str]"
 

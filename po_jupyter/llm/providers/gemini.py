@@ -20,11 +20,11 @@ from typing import Any, ClassVar
 
 from po_jupyter.errors import ModelRefused
 from po_jupyter.llm.chat import ChatRequest, Message
-from po_jupyter.llm.http import Target
-from po_jupyter.llm.providers.reading import Reading, count, part, rows, used, word
-from po_jupyter.llm.providers.schemas import JSON_ONLY, for_gemini, told
-from po_jupyter.llm.providers.wire import OneServer
-from po_jupyter.model.usage import Usage
+from po_jupyter.llm.structured.dialects import JSON_ONLY, for_gemini, told
+from po_jupyter.llm.wire.exchange import OneServer
+from po_jupyter.llm.wire.http import Target
+from po_jupyter.llm.wire.response_reader import Reading, count, part, rows, used, word
+from po_jupyter.model.run.usage import Usage
 
 _NAME = re.compile(r"(?:models/|tunedModels/)?[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _VERSION = re.compile(r"gemini-(\d{1,2})(?:\.(\d{1,2}))?")

@@ -16,9 +16,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from po_jupyter.llm.http import Http
-from po_jupyter.llm.providers.completions import ChatCompletions
-from po_jupyter.llm.providers.wire import Resolver
+from po_jupyter.llm.providers.compatible.chat_completions import ChatCompletions
+from po_jupyter.llm.wire.exchange import Resolver
+from po_jupyter.llm.wire.http import Http
 
 MAX_LENGTH = 120  # characters: some 30 tokens, half a second
 MAX_ITEMS = 5

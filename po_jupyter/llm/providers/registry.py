@@ -14,13 +14,13 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from po_jupyter.errors import InvalidInput, ModelKeyError, ModelRefused, ModelUnavailable, Violation
-from po_jupyter.llm.providers.compatible import ALSO_CALLED, FAMILY, Family
-from po_jupyter.model.violations import did_you_mean
+from po_jupyter.llm.providers.compatible.family import ALSO_CALLED, FAMILY, Family
+from po_jupyter.model.pipeline.violations import did_you_mean
 
 if TYPE_CHECKING:
     from po_jupyter.llm.chat import Provider
-    from po_jupyter.llm.http import Http
-    from po_jupyter.llm.providers.wire import Endpoint, Resolver
+    from po_jupyter.llm.wire.exchange import Endpoint, Resolver
+    from po_jupyter.llm.wire.http import Http
 
 ENTRY_POINTS = "po_jupyter.providers"
 
@@ -48,7 +48,7 @@ class Context:
     @property
     def endpoint(self) -> Endpoint:
         """Base URL and key together. Raises ModelKeyError."""
-        from po_jupyter.llm.providers.wire import Endpoint
+        from po_jupyter.llm.wire.exchange import Endpoint
 
         return Endpoint(self.base_url, self.key)
 
@@ -85,13 +85,13 @@ class Spec:
 
 
 def _openai(context: Context) -> Provider:
-    from po_jupyter.llm.providers.openai import OpenAI
+    from po_jupyter.llm.providers.openai.client import OpenAI
 
     return OpenAI(context.endpoint, context.http, name=context.spec.name, key_env=context.spec.key_env)
 
 
 def _anthropic(context: Context) -> Provider:
-    from po_jupyter.llm.providers.anthropic import Anthropic
+    from po_jupyter.llm.providers.anthropic.messages import Anthropic
 
     return Anthropic(context.endpoint, context.http, name=context.spec.name, key_env=context.spec.key_env)
 
@@ -104,7 +104,7 @@ def _gemini(context: Context) -> Provider:
 
 def _member(family: Family) -> Spec:
     def make(context: Context) -> Provider:
-        from po_jupyter.llm.providers.completions import ChatCompletions
+        from po_jupyter.llm.providers.compatible.chat_completions import ChatCompletions
 
         return ChatCompletions(
             context.endpoint,
@@ -362,7 +362,7 @@ class Providers:
                     hint="Use another model for this run.",
                 )
             if self._http is None:
-                from po_jupyter.llm.http import Http
+                from po_jupyter.llm.wire.http import Http
 
                 self._http = Http()
             spec = specs()[name]

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeAlias
 
-from po_jupyter.llm.rate_log import KINDS
+from po_jupyter.llm.rate_limits.sliding_window import KINDS
 
 # By kind: (limit, remaining, seconds until it is whole again), each None when it is not said. JSON holds it.
 Told: TypeAlias = dict[str, tuple[int | None, int | None, float | None]]

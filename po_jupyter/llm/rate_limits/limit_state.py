@@ -20,9 +20,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from po_jupyter.llm.rate_headers import Told
-from po_jupyter.llm.rate_log import KINDS, Amounts, Cost, RateLog
-from po_jupyter.model.limits import RateLimit
+from po_jupyter.llm.rate_limits.headers import Told
+from po_jupyter.llm.rate_limits.sliding_window import KINDS, Amounts, Cost, RateLog
+from po_jupyter.model.run.rate_limit import RateLimit
 
 _LEAST_SCALE = 0.2
 _PAUSES = 5  # doublings of a pause whose length no server said

@@ -24,10 +24,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from po_jupyter.errors import ModelRefused
-from po_jupyter.llm.rate_headers import Told
-from po_jupyter.llm.rate_key import Block, RateKey, Ticket, span
-from po_jupyter.llm.rate_log import Amounts, Cost
-from po_jupyter.model.limits import RateLimit
+from po_jupyter.llm.rate_limits.headers import Told
+from po_jupyter.llm.rate_limits.limit_state import Block, RateKey, Ticket, span
+from po_jupyter.llm.rate_limits.sliding_window import Amounts, Cost
+from po_jupyter.model.run.rate_limit import RateLimit
 
 _ANSWER = 1000  # tokens of an answer nobody bounded, before one came
 _TOO_LARGE = 1.25

@@ -14,8 +14,8 @@ from itertools import islice
 from typing import Any
 
 from po_jupyter.errors import AnswerUnreadable, InvalidInput
-from po_jupyter.model import json_schema
-from po_jupyter.model.violations import did_you_mean
+from po_jupyter.model.pipeline import json_schema
+from po_jupyter.model.pipeline.violations import did_you_mean
 
 _LANGUAGE = re.compile(r"\s{0,8}[A-Za-z0-9_+-]{0,20}\s")
 _THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)

@@ -31,7 +31,7 @@ from po_jupyter.errors import (
     ModelRefused,
     ModelUnavailable,
 )
-from po_jupyter.llm.bodies import Answer, as_json
+from po_jupyter.llm.wire.bodies import Answer, as_json
 
 _SHOWN = 500
 _KEYS = re.compile(

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
 from po_jupyter.errors import ModelError
-from po_jupyter.llm.bodies import Answer, read_error, read_whole, sse
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
-from po_jupyter.llm.http import Http, Target
-from po_jupyter.llm.providers.reading import Reading
+from po_jupyter.llm.wire.bodies import Answer, read_error, read_whole, sse
+from po_jupyter.llm.wire.http import Http, Target
+from po_jupyter.llm.wire.response_reader import Reading
 
 DEFAULT_TIMEOUT = 60.0
 _END_OF_STREAM = 0.2  # seconds

@@ -25,7 +25,7 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from po_jupyter.errors import ModelUnavailable
-from po_jupyter.llm.bodies import Answer, read_whole
+from po_jupyter.llm.wire.bodies import Answer, read_whole
 from po_jupyter.telemetry.correlation import TO_MODELS, request_id
 
 CONNECT_TIMEOUT = 10.0

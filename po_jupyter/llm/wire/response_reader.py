@@ -18,13 +18,13 @@ from po_jupyter.errors import (
     ModelRefused,
     ModelUnavailable,
 )
-from po_jupyter.llm.bodies import Answer, as_json
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, ToolCall
-from po_jupyter.llm.providers.faults import fault, redacted, request_id, status_of
-from po_jupyter.llm.providers.stops import StopCutter
-from po_jupyter.llm.rate_headers import told_by
-from po_jupyter.llm.tokens import estimate, estimate_messages
-from po_jupyter.model.usage import Usage
+from po_jupyter.llm.money.tokens import estimate, estimate_messages
+from po_jupyter.llm.rate_limits.headers import told_by
+from po_jupyter.llm.wire.bodies import Answer, as_json
+from po_jupyter.llm.wire.errors import fault, redacted, request_id, status_of
+from po_jupyter.llm.wire.stop_sequences import StopCutter
+from po_jupyter.model.run.usage import Usage
 
 
 class Reading:

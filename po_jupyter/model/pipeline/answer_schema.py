@@ -20,8 +20,8 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from po_jupyter.errors import InvalidInput, OutputInvalid
-from po_jupyter.model import json_schema
-from po_jupyter.model.violations import violations_of
+from po_jupyter.model.pipeline import json_schema
+from po_jupyter.model.pipeline.violations import violations_of
 
 
 @dataclass(frozen=True, slots=True)

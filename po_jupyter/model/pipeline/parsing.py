@@ -13,8 +13,18 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from po_jupyter.errors import InvalidPipeline, Violation
-from po_jupyter.model.pipeline import LLM, Budget, CallRetry, Gate, Pipeline, Refine, Task, TaskRetry, Turn
-from po_jupyter.model.violations import HIDDEN, dotted, violations_of
+from po_jupyter.model.pipeline.pipeline import (
+    LLM,
+    Budget,
+    CallRetry,
+    Gate,
+    Pipeline,
+    Refine,
+    Task,
+    TaskRetry,
+    Turn,
+)
+from po_jupyter.model.pipeline.violations import HIDDEN, dotted, violations_of
 
 Location = tuple[int | str, ...]
 Mark = tuple[int, int]

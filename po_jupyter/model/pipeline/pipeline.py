@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from po_jupyter.model.task import (
+from po_jupyter.model.pipeline.task import (
     LLM,
     STAGES,
     Budget,
@@ -31,7 +31,7 @@ from po_jupyter.model.task import (
     Turn,
     Value,
 )
-from po_jupyter.model.violations import JsonObject, did_you_mean
+from po_jupyter.model.pipeline.violations import JsonObject, did_you_mean
 
 # A definition is imported from here, its tasks and their parts too.
 __all__ = [

@@ -20,8 +20,8 @@ from pydantic import (
 )
 
 from po_jupyter.errors import InvalidInput
-from po_jupyter.model import json_schema
-from po_jupyter.model.violations import HIDDEN, JsonObject
+from po_jupyter.model.pipeline import json_schema
+from po_jupyter.model.pipeline.violations import HIDDEN, JsonObject
 
 STAGES = (
     "ingestion",
@@ -176,7 +176,7 @@ PromptText = Annotated[
 def _schema_of(value: Any) -> Any:
     """A pydantic model, dataclass or TypedDict stands for its JSON Schema."""
     if isinstance(value, type) or get_origin(value) is not None:
-        from po_jupyter.model.shapes import shape_of
+        from po_jupyter.model.pipeline.answer_schema import shape_of
 
         try:
             return dict(shape_of(value).schema)

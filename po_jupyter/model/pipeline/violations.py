@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import AfterValidator, ValidationError
 
 from po_jupyter.errors import Violation
-from po_jupyter.model import pieces
+from po_jupyter.model.values import chunked_json as pieces
 
 Place: TypeAlias = tuple[int | None, int | None]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from po_jupyter.model.usage import Usage
+from po_jupyter.model.run.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)

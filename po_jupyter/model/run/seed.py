@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from po_jupyter.errors import InvalidSeed
-from po_jupyter.model.violations import JsonObject, violations_of
+from po_jupyter.model.pipeline.violations import JsonObject, violations_of
 
 
 class Seed(BaseModel):

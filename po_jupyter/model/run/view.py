@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from po_jupyter.model.usage import Usage
+from po_jupyter.model.run.usage import Usage
 
 RunStatus = Literal["pending", "running", "waiting", "done", "failed", "cancelled", "dead"]
 TaskStatus = Literal["pending", "running", "done", "failed", "skipped", "cancelled"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from po_jupyter.engine.state import RunState
+from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import Moved
-from po_jupyter.orchestrator.views import Views
-from po_jupyter.store.base import Head, Store
+from po_jupyter.orchestrator.views.projections import Views
+from po_jupyter.store.protocol import Head, Store
 
 _TRIES = 100  # a worker that commits all the time leaves milliseconds between two records
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from po_jupyter.engine.effective import with_tasks
-from po_jupyter.engine.history import MAP, map_marker, read_history
-from po_jupyter.engine.rows import RowTable
-from po_jupyter.engine.state import RunState
+from po_jupyter.engine.replay.history import MAP, map_marker, read_history
+from po_jupyter.engine.replay.row_table import RowTable
+from po_jupyter.engine.state.effective_pipeline import with_tasks
+from po_jupyter.engine.state.resume import gate_words
+from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import NotFound
-from po_jupyter.model.event import draft
-from po_jupyter.model.pipeline import Pipeline
-from po_jupyter.model.reading import check_pipeline
-from po_jupyter.model.violations import did_you_mean
-from po_jupyter.orchestrator.resume import gate_words
-from po_jupyter.store.base import Ref, Store
+from po_jupyter.model.pipeline.parsing import check_pipeline
+from po_jupyter.model.pipeline.pipeline import Pipeline
+from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.run.events import draft
+from po_jupyter.store.protocol import Ref, Store
 
 
 class Copies(NamedTuple):

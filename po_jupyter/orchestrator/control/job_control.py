@@ -6,20 +6,22 @@ import builtins
 import contextlib
 from typing import Any
 
-from po_jupyter.engine.effective import effective
-from po_jupyter.engine.state import RunState
+from po_jupyter.engine.state.effective_pipeline import effective
+from po_jupyter.engine.state.resume import gate_words, restart_plan
+from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import Conflict, InvalidInput, NotFound
-from po_jupyter.model.event import draft
-from po_jupyter.model.pipeline import Pipeline
-from po_jupyter.model.reading import check_pipeline
-from po_jupyter.model.run import RunView
-from po_jupyter.model.violations import did_you_mean
-from po_jupyter.orchestrator import artifacts, fork, submission
-from po_jupyter.orchestrator.asking import Asked, ask
-from po_jupyter.orchestrator.dead_letters import letter
-from po_jupyter.orchestrator.directing import Directing
-from po_jupyter.orchestrator.resume import gate_words, restart_plan
-from po_jupyter.store.base import Head, NewRun
+from po_jupyter.model.pipeline.parsing import check_pipeline
+from po_jupyter.model.pipeline.pipeline import Pipeline
+from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.view import RunView
+from po_jupyter.orchestrator.control import fork
+from po_jupyter.orchestrator.control.conditional_append import Asked, ask
+from po_jupyter.orchestrator.control.run_control import Directing
+from po_jupyter.orchestrator.submission import request as submission
+from po_jupyter.orchestrator.views import artifacts
+from po_jupyter.orchestrator.views.dead_letters import letter
+from po_jupyter.store.protocol import Head, NewRun
 
 
 class JobControl(Directing):

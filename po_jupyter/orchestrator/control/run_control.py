@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from po_jupyter.engine.state import RunState
+from po_jupyter.engine.state.resume import gate_words, plan
+from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import Conflict, InvalidInput
-from po_jupyter.model.event import draft
-from po_jupyter.model.pipeline import RunBudget
-from po_jupyter.model.run import ENDED, RunView
-from po_jupyter.orchestrator import submission
-from po_jupyter.orchestrator.asking import Asked, ask
-from po_jupyter.orchestrator.daily import DailyUsage
-from po_jupyter.orchestrator.resume import gate_words, plan
-from po_jupyter.orchestrator.retention import remove_run_dir
-from po_jupyter.orchestrator.submitting import Submitting
-from po_jupyter.store.base import Head
+from po_jupyter.model.pipeline.pipeline import RunBudget
+from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.view import ENDED, RunView
+from po_jupyter.orchestrator.control.conditional_append import Asked, ask
+from po_jupyter.orchestrator.maintenance.retention import remove_run_dir
+from po_jupyter.orchestrator.submission import request as submission
+from po_jupyter.orchestrator.submission.service import Submitting
+from po_jupyter.orchestrator.views.daily_usage import DailyUsage
+from po_jupyter.store.protocol import Head
 from po_jupyter.telemetry.correlation import request_id
 
 
@@ -56,7 +56,7 @@ class Directing(Submitting):
         if budget is not None:
             from pydantic import ValidationError
 
-            from po_jupyter.model.violations import violations_of
+            from po_jupyter.model.pipeline.violations import violations_of
 
             try:
                 wanted = RunBudget.model_validate(budget)

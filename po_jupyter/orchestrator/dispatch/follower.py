@@ -11,11 +11,11 @@ from typing import Any
 import structlog
 
 from po_jupyter.errors import NotFound, PoError, StoreError
-from po_jupyter.orchestrator import link
-from po_jupyter.orchestrator.feed import Feed
-from po_jupyter.orchestrator.queue import RunQueue
-from po_jupyter.orchestrator.workers import Supervisor
-from po_jupyter.store.base import Head, Store
+from po_jupyter.ipc import channel as link
+from po_jupyter.orchestrator.events.change_feed import Feed
+from po_jupyter.orchestrator.workers.queue import RunQueue
+from po_jupyter.orchestrator.workers.supervisor import Supervisor
+from po_jupyter.store.protocol import Head, Store
 
 log = structlog.get_logger("po_jupyter.recovery")
 

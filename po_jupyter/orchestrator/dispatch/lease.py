@@ -15,9 +15,9 @@ from typing import Any
 import structlog
 
 from po_jupyter.errors import StoreError
-from po_jupyter.model.event import now
-from po_jupyter.orchestrator import processes
-from po_jupyter.store.base import Store
+from po_jupyter.model.run.events import now
+from po_jupyter.platform import processes
+from po_jupyter.store.protocol import Store
 
 log = structlog.get_logger("po_jupyter.lease")
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import structlog
 
-from po_jupyter.model.run import RunView
-from po_jupyter.orchestrator import link
-from po_jupyter.orchestrator.facilities import Facilities
-from po_jupyter.orchestrator.feed import Feed
-from po_jupyter.store.base import Head
+from po_jupyter.ipc import channel as link
+from po_jupyter.model.run.view import RunView
+from po_jupyter.orchestrator.environment.service import Facilities
+from po_jupyter.orchestrator.events.change_feed import Feed
+from po_jupyter.store.protocol import Head
 
 log = structlog.get_logger("po_jupyter.orchestrator")
 

@@ -9,15 +9,15 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import structlog
 
-from po_jupyter.engine import lookup
-from po_jupyter.engine.python_task import module_of, not_found
+from po_jupyter.engine.python import lookup
+from po_jupyter.engine.python.python_task import module_of, not_found
 from po_jupyter.errors import InvalidPipeline, Violation
-from po_jupyter.model.pipeline import Pipeline
-from po_jupyter.orchestrator.environment import preload_environment
+from po_jupyter.model.pipeline.pipeline import Pipeline
+from po_jupyter.orchestrator.environment.variables import preload_environment
+from po_jupyter.platform.source_root import SOURCE_ROOT
 
 log = structlog.get_logger("po_jupyter.interpreters")
 
@@ -97,8 +97,7 @@ def check_modules(pipeline: Pipeline, interpreter: str | None, cwd: str | None) 
 def _missing(path: str, cwd: str | None, names: list[str]) -> set[str]:
     environment = preload_environment()
     if path == sys.executable:  # as for its zygote: our own package need not be installed
-        root = str(Path(lookup.__file__).parents[2])
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")]))
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [SOURCE_ROOT, environment.get("PYTHONPATH")]))
     try:
         asked = subprocess.run(
             [path, "-P", lookup.__file__, *([cwd] if cwd else [])],

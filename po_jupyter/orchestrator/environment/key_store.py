@@ -18,14 +18,14 @@ from typing import Any
 import structlog
 
 from po_jupyter.errors import InvalidInput, NotFound, StoreError
-from po_jupyter.llm import keys
-from po_jupyter.llm.keys import KeyState, StoredKey
-from po_jupyter.llm.providers import Spec, described, specs
-from po_jupyter.model.event import now
-from po_jupyter.model.violations import did_you_mean
-from po_jupyter.orchestrator.environment import worker_environment
-from po_jupyter.store import place
-from po_jupyter.store.files import write_atomic
+from po_jupyter.llm.credentials import keys
+from po_jupyter.llm.credentials.keys import KeyState, StoredKey
+from po_jupyter.llm.providers.registry import Spec, described, specs
+from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.run.events import now
+from po_jupyter.orchestrator.environment.variables import worker_environment
+from po_jupyter.store import diagnosis as place
+from po_jupyter.store.files.tree import write_atomic
 from po_jupyter.telemetry.logging import redactor
 
 log = structlog.get_logger("po_jupyter.keys")

@@ -12,8 +12,8 @@ import structlog
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import PoError, Unavailable
-from po_jupyter.llm.local_server import LocalServer
-from po_jupyter.orchestrator.link import Message
+from po_jupyter.ipc.channel import Message
+from po_jupyter.llm.local.server import LocalServer
 
 log = structlog.get_logger("po_jupyter.local_models")
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import Forbidden, InvalidEnvironment
-from po_jupyter.llm.environment import Problem, problems, uses
-from po_jupyter.llm.providers import runs_code
-from po_jupyter.model.pipeline import Pipeline
-from po_jupyter.orchestrator.keys import Keys
+from po_jupyter.llm.credentials.availability import Problem, problems, uses
+from po_jupyter.llm.providers.registry import runs_code
+from po_jupyter.model.pipeline.pipeline import Pipeline
+from po_jupyter.orchestrator.environment.key_store import Keys
 
 
 def found(pipeline: Pipeline, settings: Settings, keys: Keys, model: str | None = None) -> list[Problem]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import builtins
 from typing import Any
 
-from po_jupyter.model.pipeline import Pipeline
-from po_jupyter.orchestrator import preflight, submission
-from po_jupyter.orchestrator.keys import Keys
-from po_jupyter.orchestrator.reader import Reader
-from po_jupyter.orchestrator.zygotes import Zygotes
+from po_jupyter.model.pipeline.pipeline import Pipeline
+from po_jupyter.orchestrator.environment import preflight
+from po_jupyter.orchestrator.environment.key_store import Keys
+from po_jupyter.orchestrator.submission import request as submission
+from po_jupyter.orchestrator.views.queries import Reader
+from po_jupyter.orchestrator.workers.zygote_pool import Zygotes
 
 
 class Facilities(Reader):
@@ -39,7 +40,7 @@ class Facilities(Reader):
         self, *, word: str | None = None, provider: str | None = None
     ) -> builtins.list[dict[str, Any]]:
         """Models by name, usable ones first, as a worker started now would see them. Raises InvalidInput."""
-        from po_jupyter.llm.catalogue import listed
+        from po_jupyter.llm.providers.catalogue import listed
 
         def look() -> builtins.list[dict[str, Any]]:
             environ, _ = self._keys.environment(self.settings.inherited)
@@ -49,7 +50,7 @@ class Facilities(Reader):
 
     async def doctor(self, *, online: bool = False) -> builtins.list[dict[str, Any]]:
         """`{what, verdict, found, todo}` of everything that a run needs here; with `online` providers are asked."""
-        from po_jupyter.orchestrator.examine import examine
+        from po_jupyter.orchestrator.doctor import examine
 
         found = await examine(self.settings, self._keys, self._zygotes, self._store, self._do, online=online)
         if self._supervisor is None:

@@ -19,8 +19,8 @@ from typing import Any
 import structlog
 
 from po_jupyter.errors import InvalidInput
-from po_jupyter.model.event import now
-from po_jupyter.store import place
+from po_jupyter.model.run.events import now
+from po_jupyter.store import diagnosis as place
 from po_jupyter.telemetry.logging import redactor
 
 log = structlog.get_logger("po_jupyter.audit")

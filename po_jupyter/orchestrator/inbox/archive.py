@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from po_jupyter.config import Settings
-from po_jupyter.engine.artifacts import GIVEN
-from po_jupyter.engine.io import checked
+from po_jupyter.engine.files.artifacts import GIVEN
+from po_jupyter.engine.files.task_io import checked
 from po_jupyter.errors import InvalidInput, InvalidSeed, Violation
-from po_jupyter.orchestrator.seedfile import read_json
-from po_jupyter.store.files import Tree
+from po_jupyter.orchestrator.inbox.seed_file import read_json
+from po_jupyter.store.files.tree import Tree
 
 SEED, ARTIFACTS = "seed.json", "artifacts/"
 _RATIO_FROM = 2**20  # bytes; below this any text of one letter is packed a thousandfold and harms nobody

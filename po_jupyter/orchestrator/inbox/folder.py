@@ -14,20 +14,23 @@ from typing import Any, NamedTuple
 import structlog
 
 from po_jupyter.config import Settings
-from po_jupyter.engine.artifacts import GIVEN
+from po_jupyter.engine.files.artifacts import GIVEN
 from po_jupyter.errors import InvalidSeed, NotFound, PoError, StoreError, Unavailable, Violation
-from po_jupyter.model.event import now
-from po_jupyter.model.pipeline import Pipeline
-from po_jupyter.model.run import ENDED
-from po_jupyter.orchestrator import intake, preflight, seedfile, submission
-from po_jupyter.orchestrator.keys import Keys
-from po_jupyter.orchestrator.pipeline_files import PipelineFiles
-from po_jupyter.orchestrator.registry import Registry
-from po_jupyter.orchestrator.seedzip import SeedZip
-from po_jupyter.store import place
-from po_jupyter.store.base import Head, NewRun, Store
-from po_jupyter.store.blobs import Blobs
-from po_jupyter.testing.crashpoints import crashpoint
+from po_jupyter.model.pipeline.pipeline import Pipeline
+from po_jupyter.model.run.events import now
+from po_jupyter.model.run.view import ENDED
+from po_jupyter.orchestrator.environment import preflight
+from po_jupyter.orchestrator.environment.key_store import Keys
+from po_jupyter.orchestrator.inbox import seed_file as seedfile
+from po_jupyter.orchestrator.inbox import transitions as intake
+from po_jupyter.orchestrator.inbox.archive import SeedZip
+from po_jupyter.orchestrator.submission import request as submission
+from po_jupyter.orchestrator.submission.pipeline_files import PipelineFiles
+from po_jupyter.orchestrator.submission.pipelines import Registry
+from po_jupyter.platform.crashpoints import crashpoint
+from po_jupyter.store import diagnosis as place
+from po_jupyter.store.files.row_files import Blobs
+from po_jupyter.store.protocol import Head, NewRun, Store
 
 log = structlog.get_logger("po_jupyter.inbox")
 

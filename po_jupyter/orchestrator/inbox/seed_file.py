@@ -16,8 +16,8 @@ from typing import Any, BinaryIO
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidSeed, NotFound, Violation
-from po_jupyter.model.pipeline import Pipeline
-from po_jupyter.model.seed import read_seed
+from po_jupyter.model.pipeline.pipeline import Pipeline
+from po_jupyter.model.run.seed import read_seed
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 _CHUNK = 2**20

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from po_jupyter.errors import Conflict
-from po_jupyter.store.base import Head, NewRun, Store
-from po_jupyter.store.intents import Intent, Intents, Move, Op, Write, decided_by_run
+from po_jupyter.store.files.intent_log import Intent, Intents, Move, Op, Write, decided_by_run
+from po_jupyter.store.protocol import Head, NewRun, Store
 
 DEFINITION, RESULT, REASON = "definition.json", "result.json", ".reason.json"
 _NAMES = 1000  # tries to find a free name for a rejected file

@@ -19,10 +19,10 @@ import structlog
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import PoError, StoreError
-from po_jupyter.orchestrator.audit import AuditLog
-from po_jupyter.orchestrator.feed import Feed
-from po_jupyter.orchestrator.seed_folder import Folder, Taken, shown
-from po_jupyter.store.base import Head, NewRun
+from po_jupyter.orchestrator.events.audit_log import AuditLog
+from po_jupyter.orchestrator.events.change_feed import Feed
+from po_jupyter.orchestrator.inbox.folder import Folder, Taken, shown
+from po_jupyter.store.protocol import Head, NewRun
 
 log = structlog.get_logger("po_jupyter.inbox")
 

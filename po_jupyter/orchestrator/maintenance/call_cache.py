@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from po_jupyter.config import Settings
-from po_jupyter.llm.cache import owner_prefix
-from po_jupyter.store.answers import AnswerCache
+from po_jupyter.llm.calls.cache import owner_prefix
+from po_jupyter.store.disk.call_cache import AnswerCache
 
 
 def directory(data_dir: Path) -> Path:

@@ -22,11 +22,11 @@ import structlog
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import Conflict, NotFound
-from po_jupyter.model.run import ENDED
-from po_jupyter.orchestrator.call_cache import directory
-from po_jupyter.orchestrator.daily import DailyUsage
-from po_jupyter.orchestrator.views import Views
-from po_jupyter.store.base import Head, Store
+from po_jupyter.model.run.view import ENDED
+from po_jupyter.orchestrator.maintenance.call_cache import directory
+from po_jupyter.orchestrator.views.daily_usage import DailyUsage
+from po_jupyter.orchestrator.views.projections import Views
+from po_jupyter.store.protocol import Head, Store
 
 log = structlog.get_logger("po_jupyter.retention")
 

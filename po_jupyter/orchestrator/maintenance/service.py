@@ -13,15 +13,15 @@ import structlog
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import PoError
-from po_jupyter.orchestrator import call_cache
-from po_jupyter.orchestrator.audit import AuditLog
-from po_jupyter.orchestrator.feed import Feed
-from po_jupyter.orchestrator.keys import Keys
-from po_jupyter.orchestrator.pipeline_files import PipelineFiles
-from po_jupyter.orchestrator.registry import Registry
-from po_jupyter.orchestrator.retention import DAY, Doomed, Policy, Retention, policy_of
-from po_jupyter.orchestrator.views import Views
-from po_jupyter.store.base import Head, NewRun, Store
+from po_jupyter.orchestrator.environment.key_store import Keys
+from po_jupyter.orchestrator.events.audit_log import AuditLog
+from po_jupyter.orchestrator.events.change_feed import Feed
+from po_jupyter.orchestrator.maintenance import call_cache
+from po_jupyter.orchestrator.maintenance.retention import DAY, Doomed, Policy, Retention, policy_of
+from po_jupyter.orchestrator.submission.pipeline_files import PipelineFiles
+from po_jupyter.orchestrator.submission.pipelines import Registry
+from po_jupyter.orchestrator.views.projections import Views
+from po_jupyter.store.protocol import Head, NewRun, Store
 
 log = structlog.get_logger("po_jupyter.keeping")
 
@@ -61,8 +61,8 @@ class Keeping:
         )
         self._inbox = None
         if settings.inbox_dir is not None:
-            from po_jupyter.orchestrator.inbox import Inbox
-            from po_jupyter.orchestrator.seed_folder import Folder
+            from po_jupyter.orchestrator.inbox.folder import Folder
+            from po_jupyter.orchestrator.inbox.watcher import Inbox
 
             folder = Folder(settings, store, registry, owner=own_owner(), pipelines=self._pipelines, keys=keys)
             self._inbox = Inbox(

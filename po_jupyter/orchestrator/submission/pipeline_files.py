@@ -14,9 +14,9 @@ from pathlib import Path
 import structlog
 
 from po_jupyter.errors import InvalidPipeline, PoError
-from po_jupyter.model.pipeline import Pipeline
-from po_jupyter.model.reading import read_pipeline
-from po_jupyter.orchestrator.registry import Registry
+from po_jupyter.model.pipeline.parsing import read_pipeline
+from po_jupyter.model.pipeline.pipeline import Pipeline
+from po_jupyter.orchestrator.submission.pipelines import Registry
 
 log = structlog.get_logger("po_jupyter.pipelines")
 

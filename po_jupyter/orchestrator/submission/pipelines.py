@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from po_jupyter.errors import NotFound
-from po_jupyter.model.event import now
-from po_jupyter.model.pipeline import Pipeline
-from po_jupyter.model.reading import check_pipeline
-from po_jupyter.model.violations import did_you_mean
-from po_jupyter.store.base import Store
+from po_jupyter.model.pipeline.parsing import check_pipeline
+from po_jupyter.model.pipeline.pipeline import Pipeline
+from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.run.events import now
+from po_jupyter.store.protocol import Store
 
 KIND = "pipeline"
 

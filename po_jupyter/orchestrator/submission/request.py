@@ -12,17 +12,17 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from po_jupyter.config import Settings
-from po_jupyter.engine.python_task import module_of
+from po_jupyter.engine.python.python_task import module_of
 from po_jupyter.errors import Forbidden, InvalidInput, InvalidPipeline, InvalidSeed, PoError, Violation
-from po_jupyter.llm.providers import problem_of as model_problem
-from po_jupyter.model.event import draft
-from po_jupyter.model.pieces import pieces
-from po_jupyter.model.pipeline import Pipeline, RunBudget
-from po_jupyter.model.reading import check_pipeline, read_pipeline
-from po_jupyter.model.seed import Seed, read_seed
-from po_jupyter.model.violations import did_you_mean, violations_of
-from po_jupyter.orchestrator.interpreters import check_modules, problem_of
-from po_jupyter.store.base import Head, NewRun, Store
+from po_jupyter.llm.providers.registry import problem_of as model_problem
+from po_jupyter.model.pipeline.parsing import check_pipeline, read_pipeline
+from po_jupyter.model.pipeline.pipeline import Pipeline, RunBudget
+from po_jupyter.model.pipeline.violations import did_you_mean, violations_of
+from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.seed import Seed, read_seed
+from po_jupyter.model.values.chunked_json import pieces
+from po_jupyter.orchestrator.environment.interpreters import check_modules, problem_of
+from po_jupyter.store.protocol import Head, NewRun, Store
 from po_jupyter.telemetry.correlation import request_id
 
 
@@ -166,8 +166,8 @@ def check(
     if not code_allowed and submission.cwd is not None and any(module_of(t) for t in pipeline.tasks):
         # Whoever chooses the directory chooses what a module's name means there.
         raise Forbidden("this orchestrator does not let a run choose the directory of its modules (`cwd`)")
-    from po_jupyter.engine.check import DEFAULT_MODEL
-    from po_jupyter.engine.check import check as check_engine
+    from po_jupyter.engine.planning.check import DEFAULT_MODEL
+    from po_jupyter.engine.planning.check import check as check_engine
 
     wanted = _with_model(pipeline, submission.options.model)
     check_engine(

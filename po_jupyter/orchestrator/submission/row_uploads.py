@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from po_jupyter.store.blobs import Receiver
+from po_jupyter.store.files.row_files import Receiver
 
 
 class Upload:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from po_jupyter.engine.fold import fold
-from po_jupyter.engine.state import RunState
+from po_jupyter.engine.state.fold import fold
+from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import InvalidInput
-from po_jupyter.model.reading import check_pipeline, read_pipeline
-from po_jupyter.model.run import RunView
-from po_jupyter.orchestrator import submission
-from po_jupyter.orchestrator.registry import Registry
-from po_jupyter.orchestrator.uploads import Upload
-from po_jupyter.orchestrator.views import brief
-from po_jupyter.orchestrator.waking import Waking
-from po_jupyter.store.base import Head, NewRun
-from po_jupyter.store.blobs import Blobs
+from po_jupyter.model.pipeline.parsing import check_pipeline, read_pipeline
+from po_jupyter.model.run.view import RunView
+from po_jupyter.orchestrator.dispatch.protocol import Waking
+from po_jupyter.orchestrator.submission import request as submission
+from po_jupyter.orchestrator.submission.pipelines import Registry
+from po_jupyter.orchestrator.submission.row_uploads import Upload
+from po_jupyter.orchestrator.views.projections import brief
+from po_jupyter.store.files.row_files import Blobs
+from po_jupyter.store.protocol import Head, NewRun
 
 
 class Submitting(Waking):
@@ -73,7 +73,7 @@ class Submitting(Waking):
         return await self._do(self._estimate, asked, owner, code_allowed)
 
     def _estimate(self, asked: submission.Submission, owner: str, code_allowed: bool) -> dict[str, Any]:
-        from po_jupyter.engine.estimate import estimate_run
+        from po_jupyter.engine.planning.estimate import estimate_run
 
         pipeline, seed = submission.check(
             asked, lambda name: self._registry.pipeline(name, owner), code_allowed=code_allowed,
@@ -102,7 +102,7 @@ class Submitting(Waking):
                 pipeline = read_pipeline(wanted) if "\n" in wanted else self._registry.pipeline(wanted, owner)
             else:
                 pipeline = check_pipeline(wanted)
-            from po_jupyter.engine.check import check as check_engine
+            from po_jupyter.engine.planning.check import check as check_engine
 
             check_engine(
                 pipeline, None, default_model=self.settings.default_model, servers=self.settings.mcp_servers

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from po_jupyter.engine.artifacts import ARTIFACTS, GIVEN, visible
-from po_jupyter.engine.state import RunState, TaskState
+from po_jupyter.engine.files.artifacts import ARTIFACTS, GIVEN, visible
+from po_jupyter.engine.state.run_state import RunState, TaskState
 from po_jupyter.errors import InvalidInput, NotFound
-from po_jupyter.model.violations import did_you_mean
-from po_jupyter.store.files import Tree
+from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.store.files.tree import Tree
 
 
 def listed(run_dir: Path, state: RunState) -> list[dict[str, Any]]:

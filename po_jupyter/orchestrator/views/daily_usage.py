@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from po_jupyter.engine import daily
+from po_jupyter.engine.budgets import daily_usage as daily
 from po_jupyter.errors import Conflict, NotFound
-from po_jupyter.store.base import Head, Store
+from po_jupyter.store.protocol import Head, Store
 
 _TRIES = 50  # of a swap: each lost one means that somebody else got through
 _AT_ONCE = 200  # runs between two writes: what was read is not read again after a crash

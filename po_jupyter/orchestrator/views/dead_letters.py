@@ -6,9 +6,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from po_jupyter.engine.decide import Start, decide
-from po_jupyter.engine.state import RunState
-from po_jupyter.model.pipeline import Pipeline
+from po_jupyter.engine.state.decide import Start, decide
+from po_jupyter.engine.state.run_state import RunState
+from po_jupyter.model.pipeline.pipeline import Pipeline
 
 
 def letter(state: RunState, pipeline: Pipeline) -> dict[str, Any]:

@@ -7,19 +7,19 @@ from collections.abc import Iterator
 from threading import Lock
 from typing import Any
 
-from po_jupyter.engine.effective import effective
-from po_jupyter.engine.fold import fold
-from po_jupyter.engine.history import expand, marked
-from po_jupyter.engine.rows import DONE, FAILED
-from po_jupyter.engine.state import RunState, view
+from po_jupyter.engine.replay.history import expand, marked
+from po_jupyter.engine.replay.row_table import DONE, FAILED
+from po_jupyter.engine.state.effective_pipeline import effective
+from po_jupyter.engine.state.fold import fold
+from po_jupyter.engine.state.run_state import RunState, view
 from po_jupyter.errors import InvalidInput, NotFound
-from po_jupyter.model.pieces import pieces
-from po_jupyter.model.pipeline import Pipeline
-from po_jupyter.model.reading import check_pipeline
-from po_jupyter.model.run import RunView
-from po_jupyter.model.violations import did_you_mean
-from po_jupyter.orchestrator.rowpages import RowPages
-from po_jupyter.store.base import Head, Record, Ref, Store
+from po_jupyter.model.pipeline.parsing import check_pipeline
+from po_jupyter.model.pipeline.pipeline import Pipeline
+from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.run.view import RunView
+from po_jupyter.model.values.chunked_json import pieces
+from po_jupyter.orchestrator.views.row_pages import RowPages
+from po_jupyter.store.protocol import Head, Record, Ref, Store
 
 _KEPT = 500  # runs whose state is kept in memory
 _PAGE = 2000  # events read at once

@@ -15,12 +15,13 @@ from typing import Any, ParamSpec, TypeVar
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import Conflict, InvalidInput, NotFound
-from po_jupyter.model.run import RunView
-from po_jupyter.orchestrator import artifacts, log_files
-from po_jupyter.orchestrator.recovery import Following
-from po_jupyter.orchestrator.views import Views
-from po_jupyter.orchestrator.workers import Supervisor
-from po_jupyter.store.base import Head, Store
+from po_jupyter.model.run.view import RunView
+from po_jupyter.orchestrator.dispatch.follower import Following
+from po_jupyter.orchestrator.views import artifacts
+from po_jupyter.orchestrator.views import stage_logs as log_files
+from po_jupyter.orchestrator.views.projections import Views
+from po_jupyter.orchestrator.workers.supervisor import Supervisor
+from po_jupyter.store.protocol import Head, Store
 
 T = TypeVar("T")
 P = ParamSpec("P")

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from threading import Lock
 from typing import Any
 
-from po_jupyter.engine.rows import RowTable
-from po_jupyter.store.base import Head, Ref, Store
+from po_jupyter.engine.replay.row_table import RowTable
+from po_jupyter.store.protocol import Head, Ref, Store
 
 _KEPT = 16  # runs
 

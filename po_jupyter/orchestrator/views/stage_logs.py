@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from po_jupyter.engine.artifacts import walk
-from po_jupyter.engine.spool import place_of
-from po_jupyter.engine.state import RunState
+from po_jupyter.engine.files.artifacts import walk
+from po_jupyter.engine.stage_logs.live_file import place_of
+from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import NotFound
-from po_jupyter.model.violations import did_you_mean
-from po_jupyter.store.files import Tree
+from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.store.files.tree import Tree
 from po_jupyter.telemetry.logging import redactor
 
 _TAIL = 64 * 1024  # bytes of each log that are shown

@@ -9,12 +9,12 @@ from typing import Any
 import structlog
 
 from po_jupyter.errors import PoError
-from po_jupyter.orchestrator.feed import Feed
-from po_jupyter.orchestrator.link import Channel, Message
-from po_jupyter.orchestrator.rate_limits import RateLimits
-from po_jupyter.orchestrator.worker_ends import Worker
-from po_jupyter.orchestrator.workers import Supervisor
-from po_jupyter.store.base import Head, Store
+from po_jupyter.ipc.channel import Channel, Message
+from po_jupyter.orchestrator.events.change_feed import Feed
+from po_jupyter.orchestrator.workers.processes import Worker
+from po_jupyter.orchestrator.workers.rate_limit_server import RateLimits
+from po_jupyter.orchestrator.workers.supervisor import Supervisor
+from po_jupyter.store.protocol import Head, Store
 
 log = structlog.get_logger("po_jupyter.reception")
 

@@ -19,10 +19,10 @@ from tenacity import (
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import SpawnFailed, VersionMismatch
-from po_jupyter.orchestrator import processes
-from po_jupyter.orchestrator.keys import Keys
-from po_jupyter.orchestrator.zygotes import Exited, Zygotes
-from po_jupyter.store.base import Head
+from po_jupyter.orchestrator.environment.key_store import Keys
+from po_jupyter.orchestrator.workers.zygote_pool import Exited, Zygotes
+from po_jupyter.platform import processes
+from po_jupyter.store.protocol import Head
 
 log = structlog.get_logger("po_jupyter.launching")
 

@@ -13,15 +13,15 @@ from typing import Any, Literal, NamedTuple
 
 import structlog
 
-from po_jupyter.engine.decide import End, decide
+from po_jupyter.engine.state.decide import End, decide
 from po_jupyter.errors import Moved, PoError, WorkerCrashed
-from po_jupyter.model.event import draft
-from po_jupyter.model.run import ENDED
-from po_jupyter.orchestrator import processes
-from po_jupyter.orchestrator.held import Held
-from po_jupyter.orchestrator.link import OVERTAKEN
-from po_jupyter.orchestrator.views import Views
-from po_jupyter.store.base import Commit, Head, Store
+from po_jupyter.ipc.channel import OVERTAKEN
+from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.view import ENDED
+from po_jupyter.orchestrator.views.projections import Views
+from po_jupyter.orchestrator.workers.store_backoff import Held
+from po_jupyter.platform import processes
+from po_jupyter.store.protocol import Commit, Head, Store
 from po_jupyter.telemetry.logging import redactor
 
 log = structlog.get_logger("po_jupyter.ending")

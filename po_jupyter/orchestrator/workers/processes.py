@@ -14,8 +14,8 @@ from typing import Any
 import structlog
 
 from po_jupyter.config import Settings
-from po_jupyter.orchestrator import processes
-from po_jupyter.orchestrator.link import Channel
+from po_jupyter.ipc.channel import Channel
+from po_jupyter.platform import processes
 
 log = structlog.get_logger("po_jupyter.workers")
 

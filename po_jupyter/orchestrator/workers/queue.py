@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from po_jupyter.store.base import Head
+from po_jupyter.store.protocol import Head
 
 
 class RunQueue:

@@ -21,9 +21,9 @@ import structlog
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidSettings, PoError, Violation
-from po_jupyter.llm.limits import Limiter
-from po_jupyter.llm.rate_log import Cost
-from po_jupyter.model.violations import did_you_mean
+from po_jupyter.llm.rate_limits.limiter import Limiter
+from po_jupyter.llm.rate_limits.sliding_window import Cost
+from po_jupyter.model.pipeline.violations import did_you_mean
 
 log = structlog.get_logger("po_jupyter.limits")
 
@@ -178,7 +178,7 @@ def check_names(settings: Settings) -> None:
     """Raises InvalidSettings when `rate_limits` names a provider that there is not."""
     if not settings.rate_limits:
         return
-    from po_jupyter.llm.providers import specs
+    from po_jupyter.llm.providers.registry import specs
 
     known = sorted(specs())
     source = settings.source_of("rate_limits")

@@ -21,18 +21,19 @@ import structlog
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidInput, NotFound, PoError, SpawnFailed, StoreError, VersionMismatch
-from po_jupyter.model.run import ENDED
-from po_jupyter.orchestrator import ending, processes
-from po_jupyter.orchestrator.feed import Feed
-from po_jupyter.orchestrator.held import HeldRuns
-from po_jupyter.orchestrator.keys import Keys
-from po_jupyter.orchestrator.launching import Launch, Launcher, launch_of, silence_of
-from po_jupyter.orchestrator.link import IN_ORDER, STORE_FAILED
-from po_jupyter.orchestrator.queue import RunQueue
-from po_jupyter.orchestrator.views import Views
-from po_jupyter.orchestrator.worker_ends import Worker, WorkerEnds
-from po_jupyter.orchestrator.zygotes import Zygotes
-from po_jupyter.store.base import Head, Store
+from po_jupyter.ipc.channel import IN_ORDER, STORE_FAILED
+from po_jupyter.model.run.view import ENDED
+from po_jupyter.orchestrator.environment.key_store import Keys
+from po_jupyter.orchestrator.events.change_feed import Feed
+from po_jupyter.orchestrator.views.projections import Views
+from po_jupyter.orchestrator.workers import outcomes as ending
+from po_jupyter.orchestrator.workers.launcher import Launch, Launcher, launch_of, silence_of
+from po_jupyter.orchestrator.workers.processes import Worker, WorkerEnds
+from po_jupyter.orchestrator.workers.queue import RunQueue
+from po_jupyter.orchestrator.workers.store_backoff import HeldRuns
+from po_jupyter.orchestrator.workers.zygote_pool import Zygotes
+from po_jupyter.platform import processes
+from po_jupyter.store.protocol import Head, Store
 
 log = structlog.get_logger("po_jupyter.workers")
 

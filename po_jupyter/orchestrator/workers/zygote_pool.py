@@ -16,9 +16,11 @@ from typing import Any
 import structlog
 
 from po_jupyter.errors import InvalidInput, SpawnFailed, VersionMismatch
-from po_jupyter.orchestrator import processes, zygote
-from po_jupyter.orchestrator.environment import preload_environment
-from po_jupyter.orchestrator.link import LIMIT, Channel
+from po_jupyter.ipc.channel import LIMIT, Channel
+from po_jupyter.orchestrator.environment.variables import preload_environment
+from po_jupyter.platform import processes
+from po_jupyter.platform.source_root import SOURCE_ROOT
+from po_jupyter.worker import zygote
 
 log = structlog.get_logger("po_jupyter.zygotes")
 
@@ -125,11 +127,10 @@ async def start(interpreter: str, logs: Path, closed: asyncio.Event) -> ZygotePr
     env = preload_environment()
     if interpreter == sys.executable:
         # Our own interpreter finds our own package, also when it was not installed but stands on the path.
-        root = str(Path(zygote.__file__).parents[2])
-        env["PYTHONPATH"] = os.pathsep.join(filter(None, [root, env.get("PYTHONPATH")]))
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, [SOURCE_ROOT, env.get("PYTHONPATH")]))
     try:
         process = await asyncio.create_subprocess_exec(
-            interpreter, "-P", "-m", "po_jupyter.orchestrator.zygote", str(theirs.fileno()),
+            interpreter, "-P", "-m", "po_jupyter.worker.zygote", str(theirs.fileno()),
             pass_fds=[theirs.fileno()], stdin=asyncio.subprocess.DEVNULL, stdout=errors, stderr=errors,
             env=env, cwd="/", start_new_session=True,
         )  # fmt: skip

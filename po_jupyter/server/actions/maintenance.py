@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from po_jupyter.server.call import Call
-from po_jupyter.server.shapes import AuditQuery, CleanBody
+from po_jupyter.server.routing.request import Call
+from po_jupyter.server.routing.shapes import AuditQuery, CleanBody
 
 
 async def usage(call: Call) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from po_jupyter.server.call import Answer, Call, given
+from po_jupyter.server.routing.request import Answer, Call, given
 
 
 async def list_pipelines(call: Call) -> Any:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from po_jupyter.server.call import Call, File
-from po_jupyter.server.shapes import CallsQuery, ItemsQuery, LogsQuery
+from po_jupyter.server.routing.request import Call, File
+from po_jupyter.server.routing.shapes import CallsQuery, ItemsQuery, LogsQuery
 
 
 async def outputs(call: Call) -> Any:

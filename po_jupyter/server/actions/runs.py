@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from po_jupyter.server import stream
-from po_jupyter.server.call import Answer, Call, given
-from po_jupyter.server.shapes import DeadQuery, ForkBody, ListRuns, RestartBody, ResumeBody
+from po_jupyter.server.routing.request import Answer, Call, given
+from po_jupyter.server.routing.shapes import DeadQuery, ForkBody, ListRuns, RestartBody, ResumeBody
+from po_jupyter.server.sse import streams as stream
 
 
 async def submit(call: Call) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from po_jupyter.server.call import Answer, Call
+from po_jupyter.server.routing.request import Answer, Call
 
 
 async def health(call: Call) -> Any:

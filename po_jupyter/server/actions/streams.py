@@ -6,9 +6,9 @@ import re
 from typing import Any
 
 from po_jupyter.errors import InvalidInput
-from po_jupyter.server import stream
-from po_jupyter.server.call import LINES, Call, Streamed
-from po_jupyter.server.shapes import ExportQuery
+from po_jupyter.server.routing.request import LINES, Call, Streamed
+from po_jupyter.server.routing.shapes import ExportQuery
+from po_jupyter.server.sse import streams as stream
 
 
 async def run_events(call: Call) -> Any:

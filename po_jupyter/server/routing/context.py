@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from po_jupyter.config import Settings
-    from po_jupyter.orchestrator.audit import AuditLog
+    from po_jupyter.orchestrator.events.audit_log import AuditLog
     from po_jupyter.server.auth import Limiter
-    from po_jupyter.server.host import Host
+    from po_jupyter.server.lifecycle import Host
 
 
 class Hosting(Protocol):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import BaseModel
 
 if TYPE_CHECKING:
-    from po_jupyter.server.hosting import Hosting
+    from po_jupyter.server.routing.context import Hosting
 
 EVENTS, LINES = "text/event-stream", "application/x-ndjson"
 

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
-from po_jupyter.model.run import ENDED, RunStatus
-from po_jupyter.model.violations import did_you_mean
+from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.run.view import ENDED, RunStatus
 
 
 class Query(BaseModel):

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel
 
-from po_jupyter.model.violations import did_you_mean
-from po_jupyter.server.call import Receive, Run
-from po_jupyter.server.shapes import Query
+from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.server.routing.request import Receive, Run
+from po_jupyter.server.routing.shapes import Query
 
 PREFIX = "po/api/v1"
 

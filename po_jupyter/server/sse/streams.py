@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator
 from typing import Any, Protocol
 
 from po_jupyter.errors import NotFound
-from po_jupyter.model.run import ENDED, RunView
+from po_jupyter.model.run.view import ENDED, RunView
 
 PING_EVERY = 15.0  # seconds; below the idle limits of the usual proxies
 RUN_EVERY = 0.2  # seconds between two views of one run

@@ -20,9 +20,9 @@ import structlog
 from diskcache import Timeout
 from diskcache.core import MODE_RAW
 
-from po_jupyter.store import place
-from po_jupyter.store.jsondisk import SETTINGS, ShardCache, exists, open_as
-from po_jupyter.store.jsontext import Unreadable, encode, pack
+from po_jupyter.store import diagnosis as place
+from po_jupyter.store.disk.json_disk import SETTINGS, ShardCache, exists, open_as
+from po_jupyter.store.json_codec import Unreadable, encode, pack
 
 T = TypeVar("T")
 _Row = tuple[str, float, int, bytes]  # key, time, mode, value

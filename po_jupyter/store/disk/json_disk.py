@@ -18,8 +18,8 @@ from typing import Any, ClassVar, NoReturn, TypeVar
 from diskcache import Cache, Disk
 from diskcache.core import ENOVAL, MODE_PICKLE, MODE_RAW, UNKNOWN
 
-from po_jupyter.store.jsontext import Unreadable, decode, encode, pack, unpack
-from po_jupyter.store.place import make
+from po_jupyter.store.diagnosis import make
+from po_jupyter.store.json_codec import Unreadable, decode, encode, pack, unpack
 
 BUSY = 30.0  # seconds that a transaction waits for another process's
 

@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from po_jupyter.errors import StoreUnusable
-from po_jupyter.store.index import Rows
+from po_jupyter.store.keyed.run_index import Rows
 
 if TYPE_CHECKING:
-    from po_jupyter.store.rows import RowStore
+    from po_jupyter.store.keyed.store import RowStore
 
 FORMAT = 1  # grows when an older program must not touch the store any more
 ROW = "format"  # where, in the documents' shard: {version, shards, migrations: [names]}

@@ -23,12 +23,13 @@ from typing import Any, TypeVar
 from diskcache import Timeout
 
 from po_jupyter.errors import CorruptRow
-from po_jupyter.store import migrations, place
-from po_jupyter.store.index import Rows
-from po_jupyter.store.jsondisk import BUSY, SETTINGS, ShardCache, exists, open_shard
-from po_jupyter.store.jsontext import Unreadable
-from po_jupyter.store.rows import DOCUMENTS, RowStore
-from po_jupyter.testing.crashpoints import crashpoint
+from po_jupyter.platform.crashpoints import crashpoint
+from po_jupyter.store import diagnosis as place
+from po_jupyter.store.disk import migrations
+from po_jupyter.store.disk.json_disk import BUSY, SETTINGS, ShardCache, exists, open_shard
+from po_jupyter.store.json_codec import Unreadable
+from po_jupyter.store.keyed.run_index import Rows
+from po_jupyter.store.keyed.store import DOCUMENTS, RowStore
 
 T = TypeVar("T")
 _inherited: list[object] = []  # what a forked child got from its parent and must neither use nor close

@@ -23,9 +23,9 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 from po_jupyter.errors import Conflict, InvalidInput, NotFound, PoError, StoreError
-from po_jupyter.model.event import now
-from po_jupyter.store.files import TEMPORARY, Tree, parts_of, same
-from po_jupyter.testing.crashpoints import crashpoint
+from po_jupyter.model.run.events import now
+from po_jupyter.platform.crashpoints import crashpoint
+from po_jupyter.store.files.tree import TEMPORARY, Tree, parts_of, same
 
 LOG = ".po-intents"  # the directory below the root; the same file system, so that renames work
 _LARGEST = 2**20  # bytes of one intent; the contents of files are beside it

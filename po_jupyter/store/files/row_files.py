@@ -21,12 +21,12 @@ from threading import Lock
 from typing import Any
 
 from po_jupyter.errors import InvalidInput, InvalidSeed, NotFound, Violation
-from po_jupyter.model.lazy import LazyList
-from po_jupyter.model.rowsref import RowsRef, checked_hash, refs_in
-from po_jupyter.store import place
-from po_jupyter.store.files import TEMPORARY
-from po_jupyter.store.jsontext import Unreadable, decode
-from po_jupyter.testing.crashpoints import crashpoint
+from po_jupyter.model.run.row_file_ref import RowsRef, checked_hash, refs_in
+from po_jupyter.model.values.lazy_list import LazyList
+from po_jupyter.platform.crashpoints import crashpoint
+from po_jupyter.store import diagnosis as place
+from po_jupyter.store.files.tree import TEMPORARY
+from po_jupyter.store.json_codec import Unreadable, decode
 
 LONGEST_ROW = 16 * 2**20  # bytes
 _ABANDONED = 24 * 3600  # s after which nobody writes to a temporary file any more

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from po_jupyter.errors import InvalidInput, NotFound, StoreUnusable
-from po_jupyter.store import place
-from po_jupyter.testing.crashpoints import crashpoint
+from po_jupyter.platform.crashpoints import crashpoint
+from po_jupyter.store import diagnosis as place
 
 TEMPORARY = ".po-"  # how the name of a file begins that is being written; a crash leaves it behind
 # Windows has no directory descriptors: there a path is checked step by step and then used as a whole.

@@ -7,8 +7,8 @@ from bisect import insort
 from typing import Any
 
 from po_jupyter.errors import InvalidInput
-from po_jupyter.store.index import Rows
-from po_jupyter.store.jsontext import decode, encode
+from po_jupyter.store.json_codec import decode, encode
+from po_jupyter.store.keyed.run_index import Rows
 
 _KIND = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 LONGEST_NAME = 500

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from threading import RLock
 from typing import Any, TypeVar
 
-from po_jupyter.store.index import Rows
-from po_jupyter.store.jsontext import decode, encode
-from po_jupyter.store.rows import RowStore
+from po_jupyter.store.json_codec import decode, encode
+from po_jupyter.store.keyed.run_index import Rows
+from po_jupyter.store.keyed.store import RowStore
 
 T = TypeVar("T")
 

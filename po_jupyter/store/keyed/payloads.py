@@ -13,7 +13,7 @@ from threading import Lock
 from typing import Any
 
 from po_jupyter.errors import CorruptRow, InvalidInput
-from po_jupyter.store.jsontext import JsonText, Unreadable, decode, encode
+from po_jupyter.store.json_codec import JsonText, Unreadable, decode, encode
 
 MISSING = object()
 _KEEP = 8 * 2**20  # bytes of rows kept for the next reader

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from po_jupyter.errors import CorruptRow, InvalidInput, NotFound
-from po_jupyter.model.event import now
-from po_jupyter.model.run import ENDED
-from po_jupyter.store import index
-from po_jupyter.store.base import Commit, Head, Record
-from po_jupyter.store.index import Rows
-from po_jupyter.testing.crashpoints import crashpoint
+from po_jupyter.model.run.events import now
+from po_jupyter.model.run.view import ENDED
+from po_jupyter.platform.crashpoints import crashpoint
+from po_jupyter.store.keyed import run_index as index
+from po_jupyter.store.keyed.run_index import Rows
+from po_jupyter.store.protocol import Commit, Head, Record
 
 
 def key_of(kind: str, run: str, n: int) -> str:

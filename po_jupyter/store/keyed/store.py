@@ -25,12 +25,14 @@ from hashlib import sha256
 from typing import Any, TypeVar, cast
 
 from po_jupyter.errors import Conflict, InvalidInput, Moved, NotFound, StaleFence
-from po_jupyter.model.event import now
-from po_jupyter.model.run import ENDED
-from po_jupyter.store import documents, index, log, payloads
-from po_jupyter.store.base import Commit, Head, Lease, NewRun, Page, Record, Ref
-from po_jupyter.store.index import Rows
-from po_jupyter.store.jsontext import encode
+from po_jupyter.model.run.events import now
+from po_jupyter.model.run.view import ENDED
+from po_jupyter.store.json_codec import encode
+from po_jupyter.store.keyed import documents, payloads
+from po_jupyter.store.keyed import run_index as index
+from po_jupyter.store.keyed import run_log as log
+from po_jupyter.store.keyed.run_index import Rows
+from po_jupyter.store.protocol import Commit, Head, Lease, NewRun, Page, Record, Ref
 
 T = TypeVar("T")
 DOCUMENTS = -1  # the number of the documents' shard

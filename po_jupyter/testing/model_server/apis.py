@@ -10,8 +10,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from po_jupyter.llm.sample import sample_of
-from po_jupyter.testing.model_wire import (
+from po_jupyter.llm.structured.sample import sample_of
+from po_jupyter.testing.model_server.wire import (
     Recorded,
     Reply,
     chunked,

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from po_jupyter.testing.model_apis import whole
-from po_jupyter.testing.model_wire import Answer, Recorded, Reply
+from po_jupyter.testing.model_server.apis import whole
+from po_jupyter.testing.model_server.wire import Answer, Recorded, Reply
 
 _DAY = timedelta(hours=24)
 _ANTHROPIC_ERRORS = {400: "invalid_request_error", 429: "rate_limit_error", 529: "overloaded_error"}

@@ -28,8 +28,16 @@ from typing import Any, TypeAlias, cast
 
 from aiohttp import web
 
-from po_jupyter.testing.batch_shapes import Made, answered, as_anthropic, as_openai, good, lines, unanswered
-from po_jupyter.testing.model_wire import Answer, Reply
+from po_jupyter.testing.model_server.batch_shapes import (
+    Made,
+    answered,
+    as_anthropic,
+    as_openai,
+    good,
+    lines,
+    unanswered,
+)
+from po_jupyter.testing.model_server.wire import Answer, Reply
 
 Replying: TypeAlias = Callable[[dict[str, Any], str], Answer]
 

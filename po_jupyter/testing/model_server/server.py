@@ -38,8 +38,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from po_jupyter.testing.model_apis import api_of, stream, streams, whole
-from po_jupyter.testing.model_wire import (
+from po_jupyter.platform.source_root import SOURCE_ROOT
+from po_jupyter.testing.model_server.apis import api_of, stream, streams, whole
+from po_jupyter.testing.model_server.wire import (
     Answer,
     Answering,
     Recorded,
@@ -241,8 +242,7 @@ class ModelServer:
                 self.reply if isinstance(self.reply, str) else json.dumps(_plain(self.reply)),
             ]
         # The child finds the package where this process found it, also from a checkout and another directory.
-        root = str(Path(__file__).parents[2])
-        path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
+        path = os.pathsep.join(filter(None, [SOURCE_ROOT, os.environ.get("PYTHONPATH", "")]))
         self._child = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -435,7 +435,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(json.dumps({"port": server.port, "base_url": server.base_url}), flush=True)
         sys.stdin.read()
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from po_jupyter.llm.sample import sample_of
+from po_jupyter.llm.structured.sample import sample_of
 
 
 @dataclass(slots=True)

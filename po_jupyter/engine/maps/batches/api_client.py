@@ -8,16 +8,16 @@ from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from po_jupyter.engine.batches.rows import Open
+from po_jupyter.engine.maps.batches.custom_ids import Open
 from po_jupyter.errors import ModelError, ModelRateLimited, ModelRefused
-from po_jupyter.llm.batches.base import Batches, BatchStatus
-from po_jupyter.llm.retry import delay_after, with_retry
-from po_jupyter.model.event import draft
-from po_jupyter.model.pipeline import CallRetry, Task
-from po_jupyter.testing.crashpoints import crashpoint
+from po_jupyter.llm.batches.protocol import Batches, BatchStatus
+from po_jupyter.llm.calls.retry import delay_after, with_retry
+from po_jupyter.model.pipeline.pipeline import CallRetry, Task
+from po_jupyter.model.run.events import draft
+from po_jupyter.platform.crashpoints import crashpoint
 
 if TYPE_CHECKING:
-    from po_jupyter.engine.work import Work
+    from po_jupyter.engine.run.session import Work
 
 T = TypeVar("T")
 _GROWTH = 1.5  # of the wait between two looks

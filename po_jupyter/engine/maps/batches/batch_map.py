@@ -6,15 +6,15 @@ import asyncio
 import shutil
 from datetime import datetime
 
-from po_jupyter.engine.batches.asking import Asking, pauses
-from po_jupyter.engine.batches.collecting import Collecting
-from po_jupyter.engine.batches.rows import Open, opened
-from po_jupyter.engine.batches.sending import Sending
+from po_jupyter.engine.maps.batches.api_client import Asking, pauses
+from po_jupyter.engine.maps.batches.collector import Collecting
+from po_jupyter.engine.maps.batches.custom_ids import Open, opened
+from po_jupyter.engine.maps.batches.sender import Sending
 from po_jupyter.errors import ModelRefused
-from po_jupyter.llm.batches.base import batches_of
-from po_jupyter.llm.providers import no_batches
-from po_jupyter.model.event import draft
-from po_jupyter.testing.crashpoints import crashpoint
+from po_jupyter.llm.batches.protocol import batches_of
+from po_jupyter.llm.providers.registry import no_batches
+from po_jupyter.model.run.events import draft
+from po_jupyter.platform.crashpoints import crashpoint
 
 
 class BatchMap(Sending, Collecting):

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from po_jupyter.engine.batches.run import BatchMap
-from po_jupyter.engine.together import together
+from po_jupyter.engine.maps.batches.batch_map import BatchMap
 from po_jupyter.errors import PoError, StoreError
+from po_jupyter.platform.concurrency import together
 
 if TYPE_CHECKING:
-    from po_jupyter.engine.work import Work
+    from po_jupyter.engine.run.session import Work
 
 _log = structlog.get_logger("po_jupyter.engine")
 

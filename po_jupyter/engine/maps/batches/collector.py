@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from po_jupyter.engine.batches.at_provider import BREATH, AtProvider
-from po_jupyter.engine.batches.calls import Came, raising
-from po_jupyter.engine.batches.rows import Open, place_of
-from po_jupyter.engine.batches.wave import cannot
-from po_jupyter.engine.fanout import UNFLUSHED
+from po_jupyter.engine.maps.batches.batch_file import cannot
+from po_jupyter.engine.maps.batches.custom_ids import Open, place_of
+from po_jupyter.engine.maps.batches.open_batches import BREATH, AtProvider
+from po_jupyter.engine.maps.batches.row_calls import Came, raising
+from po_jupyter.engine.maps.map import UNFLUSHED
 from po_jupyter.errors import ModelRefused, ModelUnavailable
-from po_jupyter.llm.batches.base import BatchLine, BatchStatus
+from po_jupyter.llm.batches.protocol import BatchLine, BatchStatus
 from po_jupyter.llm.chat import ChatRequest, ChatResponse
-from po_jupyter.testing.crashpoints import crashpoint
+from po_jupyter.platform.crashpoints import crashpoint
 
 _LINES = 500  # lines of results read at once
 _CROWDED = frozenset({"token_limit_exceeded"})  # the account has too much in batches already

@@ -5,19 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from po_jupyter.engine import snapshots, telling
-from po_jupyter.engine.batches.asking import Asking
-from po_jupyter.engine.batches.calls import BatchCalls, Came, Deferred
-from po_jupyter.engine.batches.rows import Open
-from po_jupyter.engine.fanout import ROW_ATTEMPTS, Map
-from po_jupyter.engine.interrupts import Interrupt
-from po_jupyter.engine.lifecycle import Frame, run_stages
-from po_jupyter.engine.tally import Tally
-from po_jupyter.engine.tracebacks import internal
+from po_jupyter.engine.base.interrupts import Interrupt
+from po_jupyter.engine.base.tracebacks import internal
+from po_jupyter.engine.base.usage_sum import Tally
+from po_jupyter.engine.lifecycle import failure_log as telling
+from po_jupyter.engine.lifecycle import snapshots
+from po_jupyter.engine.lifecycle.stages import Frame, run_stages
+from po_jupyter.engine.maps.batches.api_client import Asking
+from po_jupyter.engine.maps.batches.custom_ids import Open
+from po_jupyter.engine.maps.batches.row_calls import BatchCalls, Came, Deferred
+from po_jupyter.engine.maps.map import ROW_ATTEMPTS, Map
 from po_jupyter.errors import BudgetExceeded, ModelError, ModelKeyError, StoreError
-from po_jupyter.model.event import draft
+from po_jupyter.model.run.events import draft
+from po_jupyter.platform.crashpoints import crashpoint
 from po_jupyter.telemetry import correlation
-from po_jupyter.testing.crashpoints import crashpoint
 
 BREATH = 50  # rows after which others on the loop get their turn
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from po_jupyter.engine.caching import cache_mode
-from po_jupyter.engine.calls import Calls
-from po_jupyter.engine.interrupts import Interrupt
+from po_jupyter.engine.base.interrupts import Interrupt
+from po_jupyter.engine.calls.attempt_calls import Calls
+from po_jupyter.engine.calls.cache_policy import cache_mode
 from po_jupyter.errors import ModelError
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
-from po_jupyter.model.pipeline import CallRetry
-from po_jupyter.model.usage import Usage
+from po_jupyter.model.pipeline.pipeline import CallRetry
+from po_jupyter.model.run.usage import Usage
 
 if TYPE_CHECKING:
-    from po_jupyter.engine.lifecycle import Frame
+    from po_jupyter.engine.lifecycle.stages import Frame
 
 
 class Deferred(Interrupt):

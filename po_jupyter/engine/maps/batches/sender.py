@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 
-from po_jupyter.engine.batches.at_provider import BREATH, AtProvider
-from po_jupyter.engine.batches.calls import Came, raising
-from po_jupyter.engine.batches.rows import Open, Place, custom_id, spans
-from po_jupyter.engine.batches.wave import Wave
-from po_jupyter.engine.spending import NOTHING
+from po_jupyter.engine.maps.batches.batch_file import Wave
+from po_jupyter.engine.maps.batches.custom_ids import Open, Place, custom_id, spans
+from po_jupyter.engine.maps.batches.open_batches import BREATH, AtProvider
+from po_jupyter.engine.maps.batches.row_calls import Came, raising
+from po_jupyter.engine.replay.spending import NOTHING
 from po_jupyter.errors import BudgetExceeded, ModelError, ModelRefused
-from po_jupyter.llm.batches.base import PRICE
+from po_jupyter.llm.batches.protocol import PRICE
 from po_jupyter.llm.chat import ChatRequest
-from po_jupyter.model.event import draft
-from po_jupyter.testing.crashpoints import crashpoint
+from po_jupyter.model.run.events import draft
+from po_jupyter.platform.crashpoints import crashpoint
 
 
 class Sending(AtProvider):

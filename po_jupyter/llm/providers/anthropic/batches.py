@@ -22,16 +22,16 @@ from typing import Any
 from urllib.parse import quote
 
 from po_jupyter.errors import ModelError, ModelRefused, ModelUnavailable
-from po_jupyter.llm.batches.base import CLOCKS, BatchLine, BatchStatus, Found
-from po_jupyter.llm.batches.openai import plain, read_priced
+from po_jupyter.llm.batches.protocol import CLOCKS, BatchLine, BatchStatus, Found
 from po_jupyter.llm.batches.transfer import Api, FileBody
-from po_jupyter.llm.bodies import Answer, as_json
 from po_jupyter.llm.chat import ChatRequest, ChatResponse
-from po_jupyter.llm.http import Http
-from po_jupyter.llm.providers.anthropic import VERSION, MessagesReading, body_of
-from po_jupyter.llm.providers.faults import status_of
-from po_jupyter.llm.providers.reading import count, part, rows, word
-from po_jupyter.llm.providers.wire import Endpoint, encode
+from po_jupyter.llm.providers.anthropic.messages import VERSION, MessagesReading, body_of
+from po_jupyter.llm.providers.openai.batches import plain, read_priced
+from po_jupyter.llm.wire.bodies import Answer, as_json
+from po_jupyter.llm.wire.errors import status_of
+from po_jupyter.llm.wire.exchange import Endpoint, encode
+from po_jupyter.llm.wire.http import Http
+from po_jupyter.llm.wire.response_reader import count, part, rows, word
 
 _PAGE = 100
 _MOST_PAGES = 200

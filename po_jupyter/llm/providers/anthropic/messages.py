@@ -23,14 +23,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from po_jupyter.errors import ModelRefused
 from po_jupyter.llm.chat import ChatRequest, Message
-from po_jupyter.llm.http import Target
-from po_jupyter.llm.providers.reading import Reading, count, part, rows, used, word
-from po_jupyter.llm.providers.schemas import JSON_ONLY, for_anthropic, told
-from po_jupyter.llm.providers.wire import OneServer
-from po_jupyter.model.usage import Usage
+from po_jupyter.llm.structured.dialects import JSON_ONLY, for_anthropic, told
+from po_jupyter.llm.wire.exchange import OneServer
+from po_jupyter.llm.wire.http import Target
+from po_jupyter.llm.wire.response_reader import Reading, count, part, rows, used, word
+from po_jupyter.model.run.usage import Usage
 
 if TYPE_CHECKING:
-    from po_jupyter.llm.batches.anthropic import AnthropicBatches
+    from po_jupyter.llm.providers.anthropic.batches import AnthropicBatches
 
 VERSION = "2023-06-01"
 MAX_TOKENS = 4096
@@ -73,7 +73,7 @@ class Anthropic(OneServer):
     @cached_property
     def batches(self) -> AnthropicBatches:
         """See `llm.batches.base.Batches`."""
-        from po_jupyter.llm.batches.anthropic import AnthropicBatches
+        from po_jupyter.llm.providers.anthropic.batches import AnthropicBatches
 
         return AnthropicBatches(
             self._endpoint, self._http, name=self.name, key_env=self._key_env, timeout=self._timeout

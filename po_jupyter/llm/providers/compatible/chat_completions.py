@@ -22,13 +22,13 @@ from typing import Any, ClassVar
 
 from po_jupyter.errors import ModelKeyError, ModelUnavailable
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText
-from po_jupyter.llm.http import Http, Target
-from po_jupyter.llm.providers.compatible import OPENAI, Quirks
-from po_jupyter.llm.providers.reading import Reading, count, part, rows, used, word
-from po_jupyter.llm.providers.schemas import JSON_ONLY, instructed, told
-from po_jupyter.llm.providers.stops import StopCutter
-from po_jupyter.llm.providers.wire import DEFAULT_TIMEOUT, Endpoint, Resolver, exchange
-from po_jupyter.model.usage import Usage
+from po_jupyter.llm.providers.compatible.family import OPENAI, Quirks
+from po_jupyter.llm.structured.dialects import JSON_ONLY, instructed, told
+from po_jupyter.llm.wire.exchange import DEFAULT_TIMEOUT, Endpoint, Resolver, exchange
+from po_jupyter.llm.wire.http import Http, Target
+from po_jupyter.llm.wire.response_reader import Reading, count, part, rows, used, word
+from po_jupyter.llm.wire.stop_sequences import StopCutter
+from po_jupyter.model.run.usage import Usage
 
 
 class ChatCompletions:

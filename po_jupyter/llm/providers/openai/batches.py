@@ -20,19 +20,19 @@ from typing import Any
 from urllib.parse import quote
 
 from po_jupyter.errors import ModelError, ModelRefused, ModelUnavailable
-from po_jupyter.llm.batches.base import CLOCKS, BatchLine, BatchStatus, Found, discounted
+from po_jupyter.llm.batches.protocol import CLOCKS, BatchLine, BatchStatus, Found, discounted
 from po_jupyter.llm.batches.transfer import Api, FileBody
-from po_jupyter.llm.bodies import Answer, as_json
 from po_jupyter.llm.chat import ChatRequest, ChatResponse
-from po_jupyter.llm.http import Http
-from po_jupyter.llm.providers.compatible import OPENAI
-from po_jupyter.llm.providers.completions import ChatReading
-from po_jupyter.llm.providers.completions import body_of as chat_body
-from po_jupyter.llm.providers.reading import Reading, count, part, rows, word
-from po_jupyter.llm.providers.responses import ResponsesReading
-from po_jupyter.llm.providers.responses import body_of as responses_body
-from po_jupyter.llm.providers.wire import Endpoint, encode
-from po_jupyter.model.usage import Usage
+from po_jupyter.llm.providers.compatible.chat_completions import ChatReading
+from po_jupyter.llm.providers.compatible.chat_completions import body_of as chat_body
+from po_jupyter.llm.providers.compatible.family import OPENAI
+from po_jupyter.llm.providers.openai.responses import ResponsesReading
+from po_jupyter.llm.providers.openai.responses import body_of as responses_body
+from po_jupyter.llm.wire.bodies import Answer, as_json
+from po_jupyter.llm.wire.exchange import Endpoint, encode
+from po_jupyter.llm.wire.http import Http
+from po_jupyter.llm.wire.response_reader import Reading, count, part, rows, word
+from po_jupyter.model.run.usage import Usage
 
 _PAGE = 100
 _MOST_PAGES = 200

@@ -20,13 +20,13 @@ import structlog
 
 from po_jupyter.errors import ModelError, ModelRefused, ModelUnavailable
 from po_jupyter.llm.chat import Api, ChatRequest, ChatResponse, OnText
-from po_jupyter.llm.http import Http
-from po_jupyter.llm.providers.completions import ChatCompletions, body_of, usage_of
-from po_jupyter.llm.providers.responses import Responses
-from po_jupyter.llm.providers.wire import DEFAULT_TIMEOUT, Endpoint, Resolver
+from po_jupyter.llm.providers.compatible.chat_completions import ChatCompletions, body_of, usage_of
+from po_jupyter.llm.providers.openai.responses import Responses
+from po_jupyter.llm.wire.exchange import DEFAULT_TIMEOUT, Endpoint, Resolver
+from po_jupyter.llm.wire.http import Http
 
 if TYPE_CHECKING:
-    from po_jupyter.llm.batches.openai import OpenAIBatches
+    from po_jupyter.llm.providers.openai.batches import OpenAIBatches
 
 __all__ = ["ChatCompletions", "Endpoint", "OpenAI", "Resolver", "api_for", "body_of", "usage_of"]
 
@@ -77,7 +77,7 @@ class OpenAI:
     @cached_property
     def batches(self) -> OpenAIBatches:
         """See `llm.batches.base.Batches`."""
-        from po_jupyter.llm.batches.openai import OpenAIBatches
+        from po_jupyter.llm.providers.openai.batches import OpenAIBatches
 
         def api_of(request: ChatRequest) -> str:
             return self._api_of(request)[0]

@@ -21,13 +21,13 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from po_jupyter.llm.chat import ChatRequest, Message
-from po_jupyter.llm.http import Target
-from po_jupyter.llm.providers.compatible import OPENAI_REASONING
-from po_jupyter.llm.providers.reading import Reading, count, part, rows, used, word
-from po_jupyter.llm.providers.schemas import JSON_ONLY, instructed
-from po_jupyter.llm.providers.stops import StopCutter
-from po_jupyter.llm.providers.wire import OneServer
-from po_jupyter.model.usage import Usage
+from po_jupyter.llm.providers.compatible.family import OPENAI_REASONING
+from po_jupyter.llm.structured.dialects import JSON_ONLY, instructed
+from po_jupyter.llm.wire.exchange import OneServer
+from po_jupyter.llm.wire.http import Target
+from po_jupyter.llm.wire.response_reader import Reading, count, part, rows, used, word
+from po_jupyter.llm.wire.stop_sequences import StopCutter
+from po_jupyter.model.run.usage import Usage
 
 _REASONING = re.compile(OPENAI_REASONING)
 _ENDS = {"response.completed", "response.incomplete", "response.failed"}

@@ -9,7 +9,7 @@ import pytest
 
 from po_jupyter.errors import AnswerUnreadable
 from po_jupyter.llm.chat import ChatResponse, Message, Provider
-from po_jupyter.llm.structured import AnswerSchema, parse_json
+from po_jupyter.llm.structured.parsing import AnswerSchema, parse_json
 from po_jupyter.testing.conformance.provider.stage import (
     CLOCK,
     EFFORTS,

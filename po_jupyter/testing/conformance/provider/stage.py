@@ -11,7 +11,7 @@ import pytest
 
 from po_jupyter.errors import ModelError
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Image, Message, Provider, Tool
-from po_jupyter.llm.http import Http
+from po_jupyter.llm.wire.http import Http
 from po_jupyter.testing.model_server import ModelServer, Recorded, Reply
 
 KEY = "sk-conf-4f9a8b7c6d5e4f3a2b1c"

@@ -6,12 +6,12 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
-from po_jupyter.store.base import NewRun, Store
+from po_jupyter.platform.source_root import SOURCE_ROOT
+from po_jupyter.store.protocol import NewRun, Store
 
 
 def new_run(run: str, **changes: Any) -> NewRun:
@@ -38,9 +38,8 @@ def event(type: str, task: str | None = None, **data: Any) -> dict[str, Any]:
 def elsewhere(code: str, opener: str, place: str) -> subprocess.Popen[str]:
     """`code` in another process, with `store` opened there."""
     text = opener.format(path=place) + "\n" + textwrap.dedent(code)
-    root = str(Path(__file__).parents[4])
     return subprocess.Popen(
-        [sys.executable, "-c", f"import sys; sys.path.insert(0, {root!r})\n{text}"],
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {SOURCE_ROOT!r})\n{text}"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

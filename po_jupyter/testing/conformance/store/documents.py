@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from po_jupyter.errors import InvalidInput, PoError
-from po_jupyter.store.base import Store
+from po_jupyter.store.protocol import Store
 from po_jupyter.testing.conformance.store.cases import Cases
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from po_jupyter.errors import InvalidInput, Moved, NotFound, StaleFence
-from po_jupyter.store.base import Commit, Ref, Store
+from po_jupyter.store.protocol import Commit, Ref, Store
 from po_jupyter.testing.conformance.store.cases import Cases, event
 
 
@@ -229,7 +229,7 @@ class LogCases(Cases):
         """P1."""
         child = other(
             f"""
-            from po_jupyter.store.base import Commit
+            from po_jupyter.store.protocol import Commit
             lease = store.claim({run!r}, {{"pid": 1}})
             for i in range(20):
                 store.commit(lease, Commit(events=[{{"type": "x", "data": {{"i": i}}}}], payloads=[i]))

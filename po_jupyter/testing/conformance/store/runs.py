@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from po_jupyter.errors import Conflict, InvalidInput, NotFound
-from po_jupyter.store.base import Commit, Head, Ref, Store
+from po_jupyter.store.protocol import Commit, Head, Ref, Store
 from po_jupyter.testing.conformance.store.cases import Cases, event, new_run
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from po_jupyter.errors import InvalidInput
-from po_jupyter.store.base import Commit, Ref, Store
+from po_jupyter.store.protocol import Commit, Ref, Store
 from po_jupyter.testing.conformance.store.cases import Cases, event
 
 

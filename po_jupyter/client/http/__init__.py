@@ -1,0 +1,1 @@
+"""The wire below the client: requests, answers, errors and event streams over HTTP."""

@@ -1,0 +1,6 @@
+"""Settings, read in one place: defaults, files, `PO_*` variables."""
+
+from po_jupyter.config.loading import OTHER_VARIABLES, PREFIX, PROJECT_DATA, load, project_data
+from po_jupyter.config.settings import McpServer, Price, Settings
+
+__all__ = ["OTHER_VARIABLES", "PREFIX", "PROJECT_DATA", "McpServer", "Price", "Settings", "load", "project_data"]

@@ -1,0 +1,1 @@
+"""Small parts below every other of the engine: JSON values, deadlines, threads, interrupts, usage sums."""

@@ -1,0 +1,1 @@
+"""The calls of one attempt of a task or a row: settings, journal, cache policy."""

@@ -1,0 +1,1 @@
+"""`ctx.llm`: chats, streams, chains, tool loops and parallel calls of Python tasks."""

@@ -1,0 +1,1 @@
+"""Files of a run: artifacts, fetched files, images, and `ctx.io`."""

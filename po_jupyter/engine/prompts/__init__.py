@@ -1,0 +1,1 @@
+"""Prompt tasks: sandboxed templates, and the stages that ask a model."""

@@ -1,0 +1,1 @@
+"""The log of a run, read again and added to: history, outcomes of rows, money spent."""

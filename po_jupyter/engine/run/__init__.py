@@ -1,0 +1,1 @@
+"""The roof of the engine: a session holds the parts of a run, an executor works it off."""

@@ -1,0 +1,1 @@
+"""Pure: events are folded into the state of a run, and from it is decided what is next. No I/O."""

@@ -1,0 +1,1 @@
+"""One call made durable: intent, request, retries, response; the cache of answers; admission."""

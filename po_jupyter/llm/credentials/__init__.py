@@ -1,0 +1,1 @@
+"""API keys of providers: kept, found, checked, and never shown."""

@@ -1,0 +1,1 @@
+"""Services that speak OpenAI's Chat Completions, each described by data."""

@@ -1,0 +1,1 @@
+"""OpenAI: Responses, Chat Completions and the Batch API."""

@@ -1,0 +1,1 @@
+"""Rate limits of providers: learned from settings, headers and refusals; requests are let go accordingly."""

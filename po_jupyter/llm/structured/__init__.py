@@ -1,0 +1,1 @@
+"""Answers that fit a JSON Schema: what to ask of a vendor, how to read and judge what comes."""

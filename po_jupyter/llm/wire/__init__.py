@@ -1,0 +1,1 @@
+"""HTTP to a vendor: the client, bounded bodies, errors, streams, readers of responses."""

@@ -1,0 +1,1 @@
+"""Large JSON values handled in pieces."""

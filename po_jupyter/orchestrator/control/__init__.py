@@ -1,0 +1,1 @@
+"""What people do to runs: cancel, resume, restart, fork, decide a gate, delete."""

@@ -1,0 +1,1 @@
+"""Where runs run: interpreters, variables, keys, local models, checks before a start."""

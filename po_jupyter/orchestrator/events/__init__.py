@@ -1,0 +1,1 @@
+"""What changed: the change feed that wakes streams, and the audit log."""

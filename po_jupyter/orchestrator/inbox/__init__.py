@@ -1,0 +1,1 @@
+"""The watch folder: files dropped there become runs."""

@@ -1,0 +1,1 @@
+"""What goes on by itself: retention, disk room, the cache of calls."""

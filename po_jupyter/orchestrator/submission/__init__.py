@@ -1,0 +1,1 @@
+"""Runs come in: requests are read, checked and made durable; registered pipelines."""

@@ -1,0 +1,1 @@
+"""What people and programs read of runs: projections, pages of rows, artifacts, logs, usage."""

@@ -1,0 +1,1 @@
+"""Numbers and sentences that people read, the same in every face. Pure."""

@@ -1,0 +1,1 @@
+"""Server-sent events: streams that resume from an offset."""

@@ -1,0 +1,1 @@
+"""Files beside the store: trees of runs, files of rows, written atomically under an intent log."""

@@ -1,0 +1,1 @@
+"""A store's meaning over keyed records, whatever keeps the records."""
