@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import po_jupyter
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parent.parent
 UI = ROOT / "po_jupyter" / "ui"
 
 

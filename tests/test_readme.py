@@ -19,8 +19,8 @@ from po_jupyter.cli.main import VERBS, po
 from po_jupyter.config import Settings, load
 from po_jupyter.model.pipeline.parsing import read_pipeline
 from po_jupyter.testing.model_server import ModelServer
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010806000000"

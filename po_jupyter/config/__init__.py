@@ -3,4 +3,13 @@
 from po_jupyter.config.loading import OTHER_VARIABLES, PREFIX, PROJECT_DATA, load, project_data
 from po_jupyter.config.settings import McpServer, Price, Settings
 
-__all__ = ["OTHER_VARIABLES", "PREFIX", "PROJECT_DATA", "McpServer", "Price", "Settings", "load", "project_data"]
+__all__ = [
+    "OTHER_VARIABLES",
+    "PREFIX",
+    "PROJECT_DATA",
+    "McpServer",
+    "Price",
+    "Settings",
+    "load",
+    "project_data",
+]

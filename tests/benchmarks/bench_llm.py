@@ -19,10 +19,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from importlib.metadata import version
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from po_jupyter.llm.calls.journal import MemoryJournal
 from po_jupyter.llm.calls.journaled_chat import JournaledChat

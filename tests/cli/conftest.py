@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
-from po_fakes import FakeClient
 
 from po_jupyter.cli import base
+from tests.support.cli import FakeClient
 
 
 @pytest.fixture

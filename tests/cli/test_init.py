@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_cli_real import Terminal
+
+from tests.cli.test_real_commands import Terminal
 
 
 @pytest.fixture(scope="module")

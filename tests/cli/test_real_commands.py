@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from po_jupyter.testing.model_server import ModelServer
+from tests.support.paths import ROOT
 
 SLOW = """\
 name: slow
@@ -65,8 +66,7 @@ class Terminal:
         for name in list(self.environ):
             if name.startswith(("JPY_", "JUPYTERHUB_", "PO_JUPYTER")):
                 del self.environ[name]
-        root = str(Path(__file__).resolve().parents[2])
-        self.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, self.environ.get("PYTHONPATH")]))
+        self.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), self.environ.get("PYTHONPATH")]))
 
     def popen(self, *args: str, **options: object) -> subprocess.Popen[str]:
         return subprocess.Popen(

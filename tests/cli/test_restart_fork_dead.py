@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from po_fakes import FakeRun, make_view
+
+from tests.support.cli import FakeRun, make_view
 
 LETTER = {
     "id": make_view().id,

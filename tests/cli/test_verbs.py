@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from po_fakes import FakeRun
-from po_fakes import make_view as view
 
 from po_jupyter.client.async_client import Text
 from po_jupyter.model.run.seed import Seed
+from tests.support.cli import FakeRun
+from tests.support.cli import make_view as view
 
 
 def fake_run(*updates: Any) -> FakeRun:

@@ -13,11 +13,11 @@ from typing import Any
 
 import click
 import pytest
-from po_fakes import FakeRun, make_view
 
 import po_jupyter
 from po_jupyter.cli.main import VERBS
 from po_jupyter.cli.main import po as group
+from tests.support.cli import FakeRun, make_view
 
 
 def commands() -> list[tuple[str, click.Command]]:

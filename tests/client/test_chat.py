@@ -19,8 +19,8 @@ from IPython.core.interactiveshell import InteractiveShell
 import po_jupyter as po
 from po_jupyter.errors import InvalidInput, InvalidPipeline, PoError
 from po_jupyter.testing.model_server import ModelServer, Reply
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
@@ -62,7 +62,7 @@ def model(home: Path) -> Iterator[ModelServer]:
         patch.setenv("OPENAI_BASE_URL", server.base_url)
         patch.setenv("OPENAI_API_KEY", SECRET)
         patch.setenv("PYTHONPATH", str(ROOT))
-        command = [sys.executable, str(ROOT / "tests" / "engine" / "mcp_server.py")]
+        command = [sys.executable, str(ROOT / "tests" / "support" / "mcp_server.py")]
         patch.setenv("PO_MCP_SERVERS", json.dumps({"files": {"command": command, "tools": ["add"]}}))
         yield server
         subprocess.run([sys.executable, "-m", "po_jupyter", "stop"], check=True, capture_output=True)

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 
 import pandas as pd
 import pytest
-from jupyter_process import JupyterProcess, definition
 
 from po_jupyter.client.async_client import AsyncClient, Endpoint, Text
 from po_jupyter.client.client import Client, Run
@@ -30,6 +29,7 @@ from po_jupyter.errors import (
 )
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from po_jupyter.model.run.view import RunView
+from tests.support.jupyter_process import JupyterProcess, definition
 
 
 @pytest.fixture

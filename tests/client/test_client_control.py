@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from jupyter_process import JupyterProcess
 
 from po_jupyter.client.async_client import Endpoint
 from po_jupyter.client.client import Client
 from po_jupyter.errors import Conflict, NotFound
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
+from tests.support.jupyter_process import JupyterProcess
 
 CODE = """
 import os, signal

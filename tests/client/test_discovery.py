@@ -16,12 +16,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from jupyter_process import JupyterProcess, definition
 
 from po_jupyter import config
 from po_jupyter.client import discovery
 from po_jupyter.client.client import Client
 from po_jupyter.errors import Unavailable
+from tests.support.jupyter_process import JupyterProcess, definition
 
 
 @pytest.fixture

@@ -15,22 +15,18 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "engine")]
-
-from crash_sweep import count, die_at, in_child  # noqa: E402 - after the path
-from engine_harness import RUN, new_run  # noqa: E402 - after the path
-
-from po_jupyter.config import Settings  # noqa: E402 - after the path
-from po_jupyter.engine.maps.batches import cancel as ending  # noqa: E402, F401 - loaded before the fork, as in a worker
-from po_jupyter.engine.replay.history import read_history  # noqa: E402 - after the path
-from po_jupyter.engine.run.executor import drive  # noqa: E402 - after the path
-from po_jupyter.engine.run.session import Work  # noqa: E402 - after the path
-from po_jupyter.llm.batches.protocol import batches_of  # noqa: E402 - after the path
-from po_jupyter.llm.money.pricing import is_priced  # noqa: E402 - after the path
-from po_jupyter.llm.money.tokens import estimate  # noqa: E402 - after the path
-from po_jupyter.llm.providers.registry import Providers  # noqa: E402 - after the path
-from po_jupyter.llm.structured.parsing import answer_schema  # noqa: E402 - after the path
-from po_jupyter.store.disk.store import DiskStore  # noqa: E402 - after the path
+from po_jupyter.config import Settings
+from po_jupyter.engine.replay.history import read_history
+from po_jupyter.engine.run.executor import drive
+from po_jupyter.engine.run.session import Work
+from po_jupyter.llm.batches.protocol import batches_of
+from po_jupyter.llm.money.pricing import is_priced
+from po_jupyter.llm.money.tokens import estimate
+from po_jupyter.llm.providers.registry import Providers
+from po_jupyter.llm.structured.parsing import answer_schema
+from po_jupyter.store.disk.store import DiskStore
+from tests.crash.crash_sweep import count, die_at, in_child
+from tests.support.engine import RUN, new_run
 
 ROWS = 4
 SCHEMA = {"type": "object", "required": ["label"], "properties": {"label": {"enum": ["good"]}}}

@@ -1,6 +1,6 @@
 """Chaos: many runs while a monkey kills, stops and suspends processes and fills the disk.
 
-    python tests/crash/chaos.py --seconds 600 --runs 200 [--seed N]
+    python -m tests.crash.chaos --seconds 600 --runs 200 [--seed N]
 
 The servers are real ones, headless Jupyter servers with our extension; runs are submitted, decided, cancelled
 and followed over HTTP with the product's client. Beside that the log is watched in the store itself.
@@ -25,21 +25,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[2]))
-
-from chaos_checks import Evidence, digest
-from chaos_host import Host, HostGone
-from chaos_monkey import Disk, Monkey, family, script
-from chaos_plans import BAD, TIMEOUT, USED, Plan, plan
-from chaos_stream import Followed
-
 from po_jupyter.config import Settings
 from po_jupyter.errors import Conflict, NotFound, StoreError, Unavailable
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.store.protocol import Commit
 from po_jupyter.testing.model_server import ModelServer, Reply
+from tests.crash.chaos_checks import Evidence, digest
+from tests.crash.chaos_host import Host, HostGone
+from tests.crash.chaos_monkey import Disk, Monkey, family, script
+from tests.crash.chaos_plans import BAD, TIMEOUT, USED, Plan, plan
+from tests.crash.chaos_stream import Followed
 
 GRACE = 2.0
 END_PATIENCE = 90.0  # s that a follower may need to hear of an end: a stopped server is noticed after 45 s

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from chaos_plans import MAX_TOKENS, USED, Plan
+from tests.crash.chaos_plans import MAX_TOKENS, USED, Plan
 
 TOKENS = sum(USED.values())
 WORST = 40 + MAX_TOKENS  # tokens: more than any call here may take

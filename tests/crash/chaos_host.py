@@ -23,8 +23,8 @@ from po_jupyter.client.async_client import AsyncClient, Endpoint
 from po_jupyter.config import Settings
 from po_jupyter.errors import PoError
 from po_jupyter.platform import processes
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 START = 60.0  # s that a server may take to say where it is, on a machine full of chaos
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 _libc = ctypes.CDLL(None)

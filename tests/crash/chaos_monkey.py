@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from chaos_host import Host, HostGone
-
 from po_jupyter.platform import processes
+from tests.crash.chaos_host import Host, HostGone
 
 # What is done, and how often in proportion.
 ACTIONS = {

@@ -7,10 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from chaos_checks import digest
-
 from po_jupyter.client.async_client import AsyncClient, Endpoint
 from po_jupyter.errors import PoError
+from tests.crash.chaos_checks import digest
 
 
 class Followed:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import structlog
-from engine_harness import RUN, Bench
 
 from po_jupyter.config import Settings
 from po_jupyter.engine.files.artifacts import visible
@@ -31,6 +30,7 @@ from po_jupyter.store.disk import migrations
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.store.files.intent_log import LOG
 from po_jupyter.store.protocol import Commit, Head, NewRun, Ref, Store
+from tests.support.engine import RUN, Bench
 
 SCENARIOS: dict[str, Scenario] = {}
 

@@ -18,13 +18,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "engine")]
-
-from crash_scenarios import SCENARIOS, Scenario  # noqa: E402 - its folder is put on the path above
-
-from po_jupyter.engine.run import session as work  # noqa: E402 - after it, as the order of imports wants
-from po_jupyter.platform import crashpoints  # noqa: E402 - the same
-from po_jupyter.store import group_commit as group  # noqa: E402 - the same
+from po_jupyter.engine.run import session as work
+from po_jupyter.platform import crashpoints
+from po_jupyter.store import group_commit as group
+from tests.crash.crash_scenarios import SCENARIOS, Scenario
 
 _LIMIT = 60  # s for one child
 # How many commits a run makes depends a little on time. This many more than were counted are looked for.

@@ -8,14 +8,14 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from po_jupyter.testing.model_server.batches import BatchServer
+from tests.support.paths import ROOT, TESTS
 
-HERE = Path(__file__).parent
+HERE = TESTS / "crash"
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="platform: no fork")
 NAMES = {
     "batch.prepare.before", "batch.prepare.after", "batch.upload.after", "batch.create.after", "batch.submitted.after",
@@ -36,7 +36,7 @@ def test_no_kill_makes_a_second_batch(model: str) -> None:
         sweep = subprocess.run(
             [sys.executable, str(HERE / "batch_sweep.py"), server.root_url, model, f"{base}/at"],
             capture_output=True, text=True, timeout=110, check=False,
-            env={**os.environ, "PYTHONPATH": str(HERE.parents[1])},
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
         found = [json.loads(line) for line in sweep.stdout.splitlines()]
         assert sweep.returncode == 0, f"{sweep.stderr[-3000:]} after {found[-1:]}"

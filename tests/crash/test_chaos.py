@@ -13,14 +13,16 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import chaos
 import pytest
-from chaos_checks import Evidence, digest
-from chaos_monkey import script
-from chaos_plans import USED, Plan, plan
+
+from tests.crash import chaos
+from tests.crash.chaos_checks import Evidence, digest
+from tests.crash.chaos_monkey import script
+from tests.crash.chaos_plans import USED, Plan, plan
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="platform: the monkey reads /proc")
-KEPT = Path(__file__).parents[2] / "test-artifacts"
+KEPT = ROOT / "test-artifacts"
 
 
 async def play(folder: Path, seconds: float, runs: int) -> None:

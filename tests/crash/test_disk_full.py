@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crash_scenarios import Logged, _tree, dump, new, sound
-from engine_harness import RUN, Bench
 
 from po_jupyter.engine.files.artifacts import visible
 from po_jupyter.errors import StoreUnusable
@@ -19,6 +17,8 @@ from po_jupyter.model.run.events import draft
 from po_jupyter.orchestrator.inbox import transitions as intake
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.store.protocol import Commit
+from tests.crash.crash_scenarios import Logged, _tree, dump, new, sound
+from tests.support.engine import RUN, Bench
 
 SIZE = 4 * 2**20
 

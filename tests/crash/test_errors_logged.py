@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import ROOT, body, orchestrator, settings, task, until
 
 from po_jupyter.telemetry.logging import configure
 from po_jupyter.testing.model_server import ModelServer, Reply
+from tests.support.orchestrator import ROOT, body, orchestrator, settings, task, until
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from harness import body, orchestrator, task, until, until_task
-from test_disk_full import SmallDisk, disk
 
 from po_jupyter.orchestrator.service import Orchestrator
 from po_jupyter.orchestrator.workers.store_backoff import LONGEST, HeldRuns
 from po_jupyter.presentation import format as fmt
+from tests.crash.test_disk_full import SmallDisk, disk
+from tests.support.orchestrator import body, orchestrator, task, until, until_task
 
 __all__ = ["disk"]  # a fixture
 

@@ -10,12 +10,11 @@ import signal
 from collections import Counter
 from pathlib import Path
 
-from harness import held, orchestrator, settings, until
-
 from po_jupyter.model.run.row_file_ref import RowsRef
 from po_jupyter.orchestrator.service import Orchestrator
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.store.files.row_files import Blobs
+from tests.support.orchestrator import held, orchestrator, settings, until
 
 ROWS = 50_000
 

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Server, gone, orchestrator, processes_of, until
 
 from po_jupyter.orchestrator.service import Orchestrator
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.testing.model_server import ModelServer
+from tests.support.orchestrator import Server, gone, orchestrator, processes_of, until
 
 ROWS = 12
 

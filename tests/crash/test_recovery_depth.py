@@ -12,7 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import (
+
+from po_jupyter.ipc import channel as link
+from po_jupyter.model.pipeline.pipeline import Pipeline
+from po_jupyter.model.run.seed import Seed
+from po_jupyter.orchestrator.dispatch.lease import OrchestratorLease
+from po_jupyter.orchestrator.service import Orchestrator
+from po_jupyter.orchestrator.submission.request import Submission, new_run
+from po_jupyter.store.disk.store import DiskStore
+from po_jupyter.store.keyed.memory import MemoryStore
+from po_jupyter.store.protocol import Commit
+from po_jupyter.testing.model_server import ModelServer
+from tests.support.orchestrator import (
     ROOT,
     Server,
     appears,
@@ -27,17 +38,6 @@ from harness import (
     until,
     until_task,
 )
-
-from po_jupyter.ipc import channel as link
-from po_jupyter.model.pipeline.pipeline import Pipeline
-from po_jupyter.model.run.seed import Seed
-from po_jupyter.orchestrator.dispatch.lease import OrchestratorLease
-from po_jupyter.orchestrator.service import Orchestrator
-from po_jupyter.orchestrator.submission.request import Submission, new_run
-from po_jupyter.store.disk.store import DiskStore
-from po_jupyter.store.keyed.memory import MemoryStore
-from po_jupyter.store.protocol import Commit
-from po_jupyter.testing.model_server import ModelServer
 
 HOLDS = """
 import ctypes, re

@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from crash_scenarios import SCENARIOS
 
-HERE = Path(__file__).parent
+from tests.crash.crash_scenarios import SCENARIOS
+from tests.support.paths import ROOT, TESTS
+
+HERE = TESTS / "crash"
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="platform: no fork")
 
 # What each scenario passes at least: a sweep that finds nothing to kill has shown nothing.
@@ -35,7 +37,7 @@ def place(tmp_path: Path) -> Iterator[Path]:
 
 
 def run(name: str, place: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(
         [sys.executable, str(HERE / "crash_sweep.py"), name, str(place)],
         capture_output=True, text=True, timeout=110, env=environment, check=False,

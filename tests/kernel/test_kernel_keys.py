@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.manager import KernelManager
-from jupyter_process import JupyterProcess
+
+from tests.support.jupyter_process import JupyterProcess
 
 KEY = "sk-Zq7TtTb3vRkW9xYp2LmN8cJh5sDf"
 ONLY_HERE = "sk-ant-only-in-this-kernel-0123456789"

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.manager import KernelManager
-from jupyter_process import JupyterProcess
+
+from tests.support.jupyter_process import JupyterProcess
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 CELL = """%%po_pipeline five --run

@@ -12,12 +12,12 @@ import click
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
-from kernel_fakes import FakeAio, run_view
 
 from po_jupyter.client.client import Run
 from po_jupyter.errors import InvalidPipeline, Unavailable, Violation
 from po_jupyter.kernel import load, unload
 from po_jupyter.model.run.view import ItemCounts, TaskView
+from tests.support.kernel import FakeAio, run_view
 
 GOOD = "tasks:\n  - name: hello\n    prompt: hi {{ seed.text }}\n"
 

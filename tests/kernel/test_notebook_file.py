@@ -11,10 +11,11 @@ from typing import Any
 
 import nbformat
 import pytest
-from jupyter_process import JupyterProcess
 from nbclient import NotebookClient
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.jupyter_process import JupyterProcess
+from tests.support.paths import ROOT
+
 WIDGET = "application/vnd.jupyter.widget-view+json"
 TRIED = """%%po_task look --try {}
 import asyncio, sys

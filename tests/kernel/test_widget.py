@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from kernel_fakes import FakeAio, run_view
 
 from po_jupyter.client import background_loop as loop
 from po_jupyter.errors import Conflict, NotFound, Unavailable
@@ -17,6 +16,7 @@ from po_jupyter.kernel import widget as module
 from po_jupyter.kernel.live_texts import Voices
 from po_jupyter.kernel.widget import RunWidget
 from po_jupyter.model.run.view import ItemCounts, TaskView
+from tests.support.kernel import FakeAio, run_view
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import nbformat
 
-TESTS = Path(__file__).resolve().parents[1]
-NOTEBOOK = TESTS.parent / "notebooks" / "03-gates-and-recovery.ipynb"
-sys.path[:0] = [str(TESTS), str(Path(__file__).parent)]
+from tests.notebooks.test_notebook_quickstart import Kernel, text_of
+from tests.support.jupyter_process import JupyterProcess
+from tests.support.paths import TESTS
 
-from jupyter_process import JupyterProcess  # noqa: E402 - tests/ has helpers and is no package
-from test_notebook_quickstart import Kernel, text_of  # noqa: E402 - the same
+NOTEBOOK = TESTS.parent / "notebooks" / "03-gates-and-recovery.ipynb"
 
 
 def cells() -> list[Any]:

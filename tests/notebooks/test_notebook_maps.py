@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,11 @@ import nbformat
 import pytest
 
 from po_jupyter.testing.model_server import ModelServer
+from tests.notebooks.test_notebook_quickstart import Kernel, text_of
+from tests.support.jupyter_process import JupyterProcess
+from tests.support.paths import TESTS
 
-TESTS = Path(__file__).resolve().parents[1]
 NOTEBOOK = TESTS.parent / "notebooks" / "02-maps-over-a-dataframe.ipynb"
-sys.path[:0] = [str(TESTS), str(Path(__file__).parent)]
-
-from jupyter_process import JupyterProcess  # noqa: E402 - tests/ has helpers and is no package
-from test_notebook_quickstart import Kernel, text_of  # noqa: E402 - the same
 
 
 def cells() -> list[Any]:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
 
-TESTS = Path(__file__).resolve().parents[1]
+from tests.notebooks.test_notebook_quickstart import Kernel, text_of
+from tests.support.jupyter_process import JupyterProcess
+from tests.support.paths import TESTS
+
 NOTEBOOK = TESTS.parent / "notebooks" / "04-models-and-money.ipynb"
 README = TESTS.parent / "README.md"
-sys.path[:0] = [str(TESTS), str(Path(__file__).parent)]
-
-from jupyter_process import JupyterProcess  # noqa: E402 - tests/ has helpers and is no package
-from test_notebook_quickstart import Kernel, text_of  # noqa: E402 - the same
 
 
 def cells() -> list[Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,10 @@ from po_jupyter.cli.demo import PIPELINE
 from po_jupyter.model.pipeline.parsing import read_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.testing.model_server import ModelServer
+from tests.support.jupyter_process import JupyterProcess
+from tests.support.paths import TESTS
 
-TESTS = Path(__file__).resolve().parents[1]
 NOTEBOOK = TESTS.parent / "notebooks" / "01-quickstart.ipynb"
-sys.path.insert(0, str(TESTS))
-
-from jupyter_process import JupyterProcess  # noqa: E402 - tests/ has helpers and is no package
 
 
 def notebook() -> Any:

@@ -7,12 +7,23 @@ import threading
 from pathlib import Path
 
 import pytest
-from harness import appears, body, gone, lives, orchestrator, processes_of, settings, task, until, until_task
 
 from po_jupyter.errors import Conflict, Forbidden, InvalidInput, InvalidPipeline, InvalidSeed, NotFound
 from po_jupyter.orchestrator.service import Orchestrator
 from po_jupyter.orchestrator.submission import request as submission
 from po_jupyter.testing.model_server import ModelServer, Reply
+from tests.support.orchestrator import (
+    appears,
+    body,
+    gone,
+    lives,
+    orchestrator,
+    processes_of,
+    settings,
+    task,
+    until,
+    until_task,
+)
 
 
 async def test_a_run_of_five_tasks_is_done_in_a_process_of_its_own(tmp_path: Path) -> None:

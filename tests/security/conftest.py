@@ -3,7 +3,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from jupyter_process import JupyterProcess
+
+from tests.support.jupyter_process import JupyterProcess
 
 
 @pytest.fixture(scope="session")

@@ -12,10 +12,11 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from test_open_doors import doors, open_doors
 
 from po_jupyter import config
 from po_jupyter.client import discovery
+from tests.security.test_open_doors import doors, open_doors
+from tests.support.paths import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +82,7 @@ def test_a_second_one_says_that_there_is_one(
 ) -> None:
     """P11: `python -m po_jupyter.server` by hand does not take the first one's place."""
     settings, running = headless
-    env = {**os.environ, "PO_DATA_DIR": str(settings.data_dir), "PYTHONPATH": str(Path(__file__).parents[2])}
+    env = {**os.environ, "PO_DATA_DIR": str(settings.data_dir), "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-m", "po_jupyter.server"],
         env=env, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False,

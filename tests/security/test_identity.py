@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from jupyter_server.auth import User
 from jupyter_server.auth.identity import IdentityProvider, LegacyIdentityProvider, PasswordIdentityProvider
-from two_people import Named
 
 from po_jupyter.errors import RateLimited
 from po_jupyter.server.auth import Limiter, owner_of
+from tests.support.two_people import Named
 
 RANDOM = User(username="5f0e3a", name="Anonymous Callisto")
 

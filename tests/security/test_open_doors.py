@@ -8,10 +8,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from jupyter_process import API, JupyterProcess
 
 from po_jupyter.server.auth import SCOPES
 from po_jupyter.server.routes import TABLE
+from tests.support.jupyter_process import API, JupyterProcess
 
 UNKNOWN = [("GET", ""), ("GET", "nope"), ("POST", "runs/x/y/z"), ("GET", "runs/%ff%fe"), ("GET", "../v1/nope/")]
 
@@ -42,7 +42,7 @@ def test_every_route_and_every_unknown_path_refuses_the_anonymous(jupyter: Jupyt
 
 def test_the_walk_finds_a_door_that_somebody_left_open(tmp_path: Path) -> None:
     """P5: the check can fail."""
-    process = JupyterProcess(tmp_path, extensions=("open_door", "po_jupyter"), strict=False)
+    process = JupyterProcess(tmp_path, extensions=("tests.support.open_door", "po_jupyter"), strict=False)
     try:
         found = open_doors(process.url, doors(extra=[("GET", "left-open")]))
     finally:

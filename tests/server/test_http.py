@@ -9,7 +9,8 @@ from typing import Any
 
 import httpx
 import pytest
-from jupyter_process import JupyterProcess, body, definition
+
+from tests.support.jupyter_process import JupyterProcess, body, definition
 
 
 @pytest.fixture
@@ -221,8 +222,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterProcess]
         tmp_path_factory.mktemp("shared"),
         token="token-of-alice",
         args=(
-            "--ServerApp.identity_provider_class=two_people.Named",
-            "--ServerApp.authorizer_class=two_people.Rules",
+            "--ServerApp.identity_provider_class=tests.support.two_people.Named",
+            "--ServerApp.authorizer_class=tests.support.two_people.Rules",
         ),
     )
     yield process

@@ -12,8 +12,9 @@ from typing import Any
 
 import httpx
 
-TESTS = Path(__file__).resolve().parent
-FAKE = "fake_orchestrator.FakeOrchestrator"
+from tests.support.paths import ROOT
+
+FAKE = "tests.support.fake_orchestrator.FakeOrchestrator"
 API = "po/api/v1/"
 
 
@@ -59,7 +60,7 @@ class JupyterProcess:
             command.append(f"--PoExtension.orchestrator_class={orchestrator}")
         self.env = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("JUPYTER", "JPY", "PO_"))},
-            "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)]),
+            "PYTHONPATH": str(ROOT),
             "JUPYTER_RUNTIME_DIR": str(self.runtime),
             "JUPYTER_CONFIG_DIR": str(folder / "config"),
             "PO_DATA_DIR": str(self.data),

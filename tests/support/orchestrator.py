@@ -19,8 +19,7 @@ from po_jupyter.config import Settings
 from po_jupyter.model.run.view import ENDED, RunView
 from po_jupyter.orchestrator.service import Orchestrator
 from po_jupyter.store.disk.store import DiskStore
-
-ROOT = Path(__file__).parents[2]
+from tests.support.paths import ROOT
 
 # What a task does is in its config, so that every test uses the same few lines of code.
 SOURCE = """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from fake_orchestrator import FakeOrchestrator
+from tests.support.fake_orchestrator import FakeOrchestrator
 
 
 class Slow(FakeOrchestrator):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.server
 import json
 import logging
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +13,6 @@ from typing import Any
 import pytest
 import structlog
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "orchestrator"))
-
-from harness import orchestrator, until
-
 from po_jupyter.config import Settings
 from po_jupyter.config import load as load_settings
 from po_jupyter.errors import InvalidSettings
@@ -25,6 +20,7 @@ from po_jupyter.telemetry import correlation
 from po_jupyter.telemetry.correlation import request_id
 from po_jupyter.telemetry.logging import configure, flush, redactor
 from po_jupyter.testing.model_server import ModelServer
+from tests.support.orchestrator import orchestrator, until
 
 KEY = "sk-planted-for-the-logs-0123456789"
 PIPELINE = {

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import nbformat
 import pytest
-from jupyter_process import JupyterProcess
+
+from tests.support.jupyter_process import JupyterProcess
+from tests.support.paths import ROOT
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
-ROOT = Path(__file__).resolve().parents[2]
 SHOTS = ROOT / "test-artifacts"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 SECOND = 1000  # Playwright counts in milliseconds

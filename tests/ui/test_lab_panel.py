@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from jupyter_process import JupyterProcess
-from test_lab_notebook import SECOND, SHOTS, panels
+
+from tests.support.jupyter_process import JupyterProcess
+from tests.ui.test_lab_notebook import SECOND, SHOTS, panels
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page

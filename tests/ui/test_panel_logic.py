@@ -6,12 +6,13 @@ import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-UI = Path(__file__).parents[2] / "po_jupyter" / "ui"
+from tests.support.paths import ROOT
+
+UI = ROOT / "po_jupyter" / "ui"
 Run = Callable[..., Any]
 
 

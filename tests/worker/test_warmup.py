@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from harness import ROOT
+from tests.support.orchestrator import ROOT
 
 CODE = """
 import asyncio, os, signal, tempfile, threading

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from engine_harness import Bench
-
 from po_jupyter.engine.base import deadline
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
 from po_jupyter.llm.providers.fake import FakeProvider
+from tests.support.engine import Bench
 
 FETCH = 0.6  # s; longer than the stages below may take
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from engine_harness import Bench
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +19,7 @@ from po_jupyter.model.pipeline.parsing import check_pipeline
 from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.run.usage import Usage
+from tests.support.engine import Bench
 
 
 def request(chars: int = 40, answer: int = 100, model: str = "openai:gpt-4o-mini") -> ChatRequest:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from engine_harness import Bench
 
 from po_jupyter.engine.budgets import daily_usage as daily
 from po_jupyter.engine.replay.spending import Amount
@@ -16,6 +15,7 @@ from po_jupyter.errors import ModelError, ModelRateLimited, ModelUnavailable
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
 from po_jupyter.llm.money.tokens import estimate_messages
 from po_jupyter.model.run.usage import Usage
+from tests.support.engine import Bench
 
 ANSWER = 50
 QUICK = {"model": "fake:echo", "max_tokens": ANSWER, "retry": {"max_attempts": 3, "initial_delay": 0}}

@@ -6,11 +6,11 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from engine_harness import Bench
 
 from po_jupyter.engine.calls.journal import StoreJournal
 from po_jupyter.engine.run.executor import drive
 from po_jupyter.errors import StaleFence
+from tests.support.engine import Bench
 
 CALLS = "async def ingestion(ctx):\n    answer = await ctx.llm.chat('one')\n    return answer.text\n"
 MODEL = {"model": "fake:echo", "max_tokens": 60}

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from engine_harness import RUN, Bench, new_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +24,7 @@ from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.store.keyed.memory import MemoryStore
 from po_jupyter.store.protocol import Commit
+from tests.support.engine import RUN, Bench, new_run
 
 OTHER = RUN[:-1] + "0"
 

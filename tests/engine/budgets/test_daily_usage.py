@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from engine_harness import Bench
-
 from po_jupyter.engine.budgets import daily_usage as daily
 from po_jupyter.engine.run.executor import drive
 from po_jupyter.engine.state.fold import fold
 from po_jupyter.store.protocol import Head, Record
+from tests.support.engine import Bench
 
 KEY = "a/-/1/0/inference/0000/0"
 

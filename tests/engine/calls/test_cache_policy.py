@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_harness import Bench, Fake, new_run
 
 from po_jupyter.config import Settings
 from po_jupyter.engine.run.executor import drive
@@ -21,6 +20,7 @@ from po_jupyter.model.run.usage import Usage
 from po_jupyter.store.disk.call_cache import AnswerCache
 from po_jupyter.store.keyed.memory import MemoryStore
 from po_jupyter.store.protocol import Commit, Lease
+from tests.support.engine import Bench, Fake, new_run
 
 SCHEMA = {"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}}
 ONE = {"name": "a", "prompt": "Say {{ seed.word }}"}

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_harness import RUN, Bench, until
 
 from po_jupyter.engine.budgets import daily_usage as daily
 from po_jupyter.engine.replay.history import read_history
@@ -17,6 +16,7 @@ from po_jupyter.engine.run.executor import drive
 from po_jupyter.errors import ModelRateLimited, StaleFence
 from po_jupyter.store.keyed.memory import MemoryStore
 from po_jupyter.store.protocol import Commit, Lease
+from tests.support.engine import RUN, Bench, until
 
 THREE_CALLS = """
 async def ingestion(ctx):

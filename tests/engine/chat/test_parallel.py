@@ -6,10 +6,10 @@ import asyncio
 from typing import Any
 
 import pytest
-from engine_harness import Bench
 
 from po_jupyter.engine.run.executor import drive
 from po_jupyter.errors import ModelKeyError, ModelRefused, ModelUnavailable
+from tests.support.engine import Bench
 
 ASYNC = """
 async def inference(ctx):

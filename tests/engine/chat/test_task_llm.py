@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from engine_harness import Bench
 
 from po_jupyter.engine.run.executor import drive
 from po_jupyter.errors import ModelUnavailable
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText, ToolCall
 from po_jupyter.model.run.usage import Usage
+from tests.support.engine import Bench
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="

@@ -6,11 +6,11 @@ import json
 from typing import Any
 
 import pytest
-from engine_harness import RUN, Bench
 
 from po_jupyter.engine.control.directives import MAX_ADDED, MAX_FILE, parse_directives
 from po_jupyter.errors import ControlInvalid
 from po_jupyter.model.pipeline.pipeline import Task
+from tests.support.engine import RUN, Bench
 
 ONE = "def integration(ctx):\n    return ctx.meta['task']\n"
 

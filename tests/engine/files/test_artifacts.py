@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_harness import RUN, Bench
 
 from po_jupyter.engine.files.artifacts import visible
 from po_jupyter.engine.replay.history import read_history
+from tests.support.engine import RUN, Bench
 
 
 def python(name: str, source: str, **more: Any) -> dict[str, Any]:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_harness import Bench
 
 from po_jupyter.engine.files.artifacts import visible
 from po_jupyter.telemetry.logging import STARS, Redactor, redactor
+from tests.support.engine import Bench
 
 KEY = "sk-planted-0123456789abcdef"
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from engine_harness import Bench
+
+from tests.support.engine import Bench
 
 LEAVE = {
     "its own cancellation": "import asyncio\nasync def ingestion(ctx):\n    raise asyncio.CancelledError\n",

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from engine_harness import RUN, Bench
 
 from po_jupyter.engine.run.executor import drive
 from po_jupyter.errors import ModelRefused
@@ -21,6 +20,7 @@ from po_jupyter.model.run.row_file_ref import RowsRef
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.store.files.row_files import Blobs
+from tests.support.engine import RUN, Bench
 
 ROWS = 50_000
 SCHEMA = {"type": "object", "required": ["label"], "properties": {"label": {"enum": ["bug", "praise"]}}}

@@ -6,12 +6,12 @@ import asyncio
 from typing import Any
 
 import pytest
-from engine_harness import RUN, Bench
 
 from po_jupyter.engine.run.executor import drive
 from po_jupyter.errors import ModelKeyError, ModelRefused
 from po_jupyter.llm.chat import ChatRequest
 from po_jupyter.model.run.events import draft
+from tests.support.engine import RUN, Bench
 
 ODD = """
 def inference(ctx):

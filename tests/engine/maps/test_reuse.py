@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_harness import Bench, new_run
 
 from po_jupyter.errors import ModelRefused
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.store.keyed.memory import MemoryStore
+from tests.support.engine import Bench, new_run
 
 ROWS = {"rows": [{"text": f"row {i}"} for i in range(8)], "words": "be kind"}
 PROMPT = {"name": "m", "prompt": "Label: {{ item.text }}", "for_each": "{{ seed.rows }}"}

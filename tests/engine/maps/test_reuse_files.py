@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_harness import Bench, new_run
+
+from tests.support.engine import Bench, new_run
 
 BEFORE = "def integration(ctx):\n    ctx.io.write_artifact('words.txt', ctx.seed['words'])\n"
 READS = "def inference(ctx):\n    return ctx.io.read_artifact('words.txt') + ' ' + ctx.item\n"

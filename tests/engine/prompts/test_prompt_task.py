@@ -8,12 +8,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_harness import Bench
-from test_task_llm import ONCE, PNG, Caller, error, output, task, with_model
 
 from po_jupyter.config import McpServer, Settings
 from po_jupyter.engine.planning.check import violations
@@ -24,8 +21,11 @@ from po_jupyter.errors import InvalidInput, InvalidPipeline, ToolFailed
 from po_jupyter.model.pipeline.parsing import check_pipeline, read_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.seed import Seed
+from tests.engine.chat.test_task_llm import ONCE, PNG, Caller, error, output, task, with_model
+from tests.support.engine import Bench
+from tests.support.paths import TESTS
 
-SERVER = str(Path(__file__).with_name("mcp_server.py"))
+SERVER = str(TESTS / "support" / "mcp_server.py")
 DATA_URL = "data:image/png;base64," + base64.b64encode(PNG).decode()
 
 

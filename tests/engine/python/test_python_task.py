@@ -7,11 +7,11 @@ import sys
 from typing import Any
 
 import pytest
-from engine_harness import RUN, Bench
 
 from po_jupyter.engine.files.artifacts import visible
 from po_jupyter.engine.python.python_task import findable, only_defines
 from po_jupyter.model.pipeline.pipeline import Task
+from tests.support.engine import RUN, Bench
 
 
 def task(source: str, **more: Any) -> dict[str, Any]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from engine_harness import RUN, Bench
-
 from po_jupyter.orchestrator.control import fork
 from po_jupyter.orchestrator.views.projections import Views
+from tests.support.engine import RUN, Bench
 
 LOOKALIKE = {"$map": "a", "total": 3}
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from engine_harness import RUN, Bench, Fake, until
 
 from po_jupyter.engine.replay.history import read_history
 from po_jupyter.engine.run.executor import drive
 from po_jupyter.errors import ModelKeyError, ModelRefused, ModelUnavailable, StaleFence
 from po_jupyter.model.run.events import draft
 from po_jupyter.store.protocol import Commit
+from tests.support.engine import RUN, Bench, Fake, until
 
 EMPTY = "def integration(ctx):\n    return 1\n"
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sdk_types as sdk
 
 from po_jupyter.errors import AnswerTruncated, ModelError, ModelKeyError, ModelRefused, ModelUnavailable
 from po_jupyter.llm.batches.protocol import Batches, BatchStatus, Found, batches_of
@@ -22,6 +21,7 @@ from po_jupyter.llm.providers.registry import Providers, no_batches
 from po_jupyter.llm.wire.http import Http
 from po_jupyter.testing.model_server.batches import BatchServer, Fault
 from po_jupyter.testing.model_server.wire import Reply
+from tests.support import sdk_types as sdk
 
 KEY = "sk-wire-0123456789abcdef"
 TOKEN = "po0123456789abcdef"

@@ -5,19 +5,17 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-import po_jupyter.llm
-from po_jupyter.llm.calls.journal import CallKey, MemoryJournal
+from po_jupyter.llm.calls.journal import CallKey, Entry, MemoryJournal
 from po_jupyter.llm.calls.journaled_chat import JournaledChat
 from po_jupyter.llm.chat import ChatRequest, Message
 from po_jupyter.llm.providers.registry import Providers
 from po_jupyter.testing.model_server import ModelServer
+from tests.support.paths import ROOT
 
 ROWS, WIDTH = 60, 6
-ROOT = str(Path(po_jupyter.llm.__file__).parents[2])
 
 
 class FileJournal(MemoryJournal):
@@ -32,7 +30,7 @@ class FileJournal(MemoryJournal):
             old = self._entries.get(record["key"])
             answer = record.get("answer") or (old and old.answer)
             intents = (old.intents if old else 0) + (record["kind"] == "intent")
-            self._entries[record["key"]] = po_jupyter.llm.calls.journal.Entry(answer, intents)
+            self._entries[record["key"]] = Entry(answer, intents)
 
     def _write(self):
         self._file.write(json.dumps(self.records[-1]) + "\n")
@@ -65,11 +63,10 @@ async def run(path, url):
 
 
 def start(path, url):
-    code = "import asyncio, pathlib, sys; from test_journal_crash import run\n"
+    code = "import asyncio, pathlib, sys; from tests.llm.calls.test_journal_crash import run\n"
     code += "asyncio.run(run(pathlib.Path(sys.argv[1]), sys.argv[2]))"
-    where = os.pathsep.join([ROOT, str(Path(__file__).parent)])
     return subprocess.Popen(
-        [sys.executable, "-c", code, str(path), url], env={**os.environ, "PYTHONPATH": where}
+        [sys.executable, "-c", code, str(path), url], env={**os.environ, "PYTHONPATH": str(ROOT)}
     )
 
 

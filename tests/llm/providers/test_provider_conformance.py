@@ -3,7 +3,6 @@
 import asyncio
 
 import pytest
-import sdk_types as sdk
 
 from po_jupyter.errors import ModelError
 from po_jupyter.llm.chat import ChatRequest, Message
@@ -11,6 +10,7 @@ from po_jupyter.llm.providers.registry import Context, specs
 from po_jupyter.llm.wire.http import Http
 from po_jupyter.testing.conformance.provider import KEY, ProviderConformance, load, reply_of
 from po_jupyter.testing.model_server import ModelServer
+from tests.support import sdk_types as sdk
 
 
 def opened(name, server, http, root=False):

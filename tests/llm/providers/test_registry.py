@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
-from pathlib import Path
 
 import pytest
 
@@ -18,6 +17,7 @@ from po_jupyter.llm.providers.fake import FakeProvider
 from po_jupyter.llm.providers.local import MAX_ITEMS, MAX_LENGTH, bounded
 from po_jupyter.llm.providers.registry import Providers, Spec, check_ref, key_of, missing_key, problem_of, specs
 from po_jupyter.model.run.usage import Usage
+from po_jupyter.platform.source_root import SOURCE_ROOT
 from po_jupyter.testing.model_server import ModelServer
 
 
@@ -215,6 +215,7 @@ def test_estimates_are_near_a_token_for_four_characters():
 def test_naming_providers_needs_neither_http_nor_prices():
     code = "import sys; from po_jupyter.llm.providers.registry import problem_of; problem_of('openai:x')\n"
     code += "print([m for m in ('httpx', 'aiohttp', 'genai_prices', 'jsonschema') if m in sys.modules])"
-    root = str(Path(providers.__file__).parents[3])
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=SOURCE_ROOT, check=True
+    )
     assert ran.stdout.strip() == "[]"

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from limit_servers import Bucket, Fixed, Sliding
 
 from po_jupyter.errors import ModelRefused
 from po_jupyter.llm.rate_limits.limiter import Limiter
 from po_jupyter.llm.rate_limits.sliding_window import Cost
 from po_jupyter.model.run.rate_limit import RateLimit
+from tests.support.limit_servers import Bucket, Fixed, Sliding
 
 MODEL = "openai:gpt-5-mini"
 MINUTE = 60.0

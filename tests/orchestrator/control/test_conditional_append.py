@@ -8,11 +8,11 @@ from pathlib import Path
 from threading import Barrier, BrokenBarrierError
 
 import pytest
-from harness import body, orchestrator, task, until
 
 from po_jupyter.errors import Conflict
 from po_jupyter.model.run.view import RunView
 from po_jupyter.orchestrator.service import Orchestrator
+from tests.support.orchestrator import body, orchestrator, task, until
 
 
 def meet(service: Orchestrator, monkeypatch: pytest.MonkeyPatch) -> None:

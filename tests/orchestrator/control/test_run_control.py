@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import body, orchestrator, task, until
 
 from po_jupyter.errors import Conflict, InvalidInput, NotFound
 from po_jupyter.orchestrator.service import Orchestrator
+from tests.support.orchestrator import body, orchestrator, task, until
 
 COUNT = """
 import json, pathlib

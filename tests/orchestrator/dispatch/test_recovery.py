@@ -8,7 +8,11 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from harness import (
+from po_jupyter.orchestrator.service import Orchestrator
+from po_jupyter.orchestrator.submission import request as submission
+from po_jupyter.store.disk.store import DiskStore
+from po_jupyter.store.protocol import Commit, NewRun
+from tests.support.orchestrator import (
     Server,
     appears,
     body,
@@ -22,11 +26,6 @@ from harness import (
     until,
     until_task,
 )
-
-from po_jupyter.orchestrator.service import Orchestrator
-from po_jupyter.orchestrator.submission import request as submission
-from po_jupyter.store.disk.store import DiskStore
-from po_jupyter.store.protocol import Commit, NewRun
 
 
 def five(seconds: float = 0.4) -> dict[str, Any]:

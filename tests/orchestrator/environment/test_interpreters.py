@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import ROOT, body, orchestrator, processes_of, task, until, until_task
 
 from po_jupyter.errors import SpawnFailed, VersionMismatch
+from tests.support.orchestrator import ROOT, body, orchestrator, processes_of, task, until, until_task
 
 
 def make_venv(folder: Path, *paths: str | Path) -> str:

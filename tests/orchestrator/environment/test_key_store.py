@@ -12,7 +12,6 @@ from typing import Any
 
 import keyring
 import pytest
-from harness import body, orchestrator, until
 from keyring.backend import KeyringBackend
 
 from po_jupyter.errors import InvalidEnvironment, InvalidInput, NotFound, PoError, StoreUnusable
@@ -20,6 +19,7 @@ from po_jupyter.llm.credentials import keys as llm_keys
 from po_jupyter.orchestrator.environment.key_store import Keys
 from po_jupyter.telemetry.logging import redactor
 from po_jupyter.testing.model_server import ModelServer
+from tests.support.orchestrator import body, orchestrator, until
 
 KEY = "sk-Zq7TtTb3vRkW9xYp2LmN8cJh5sDf"
 OTHER = "sk-Aa1Bb2Cc3Dd4Ee5Ff6Gg7Hh8Ii9J"

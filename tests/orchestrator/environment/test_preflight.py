@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import body, orchestrator, settings, task, until
 
 from po_jupyter.errors import Forbidden, InvalidEnvironment, ModelRefused, from_json
 from po_jupyter.llm.credentials import keys as llm_keys
@@ -18,6 +17,7 @@ from po_jupyter.llm.providers.registry import Providers
 from po_jupyter.model.run.view import RunView
 from po_jupyter.orchestrator.service import Orchestrator
 from po_jupyter.store.disk.store import DiskStore
+from tests.support.orchestrator import body, orchestrator, settings, task, until
 
 KEY = "sk-Zq7TtTb3vRkW9xYp2LmN8cJh5sDf"
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import orchestrator, settings, until
 
 from po_jupyter.model.pipeline.parsing import check_pipeline
 from po_jupyter.model.run.view import RunView
@@ -21,8 +20,10 @@ from po_jupyter.orchestrator.inbox.folder import Folder
 from po_jupyter.orchestrator.service import Orchestrator
 from po_jupyter.orchestrator.submission.pipelines import Registry
 from po_jupyter.store.disk.store import DiskStore
+from tests.support.orchestrator import orchestrator, settings, until
+from tests.support.paths import DATA
 
-FIRST = Path(__file__).parents[1] / "data" / "first_system"
+FIRST = DATA / "first_system"
 GREET = {"name": "greet", "tasks": [{"name": "say", "prompt": "Hello {{ seed.who }}", "llm": "fake:echo"}]}
 READER = """
 def ingestion(ctx):

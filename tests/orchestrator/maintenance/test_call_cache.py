@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import orchestrator, until
 
 from po_jupyter.errors import InvalidInput
 from po_jupyter.model.run.view import RunView
 from po_jupyter.orchestrator.service import Orchestrator
 from po_jupyter.testing.model_server import ModelServer, Reply
+from tests.support.orchestrator import orchestrator, until
 
 LABEL = {"type": "object", "required": ["label"], "properties": {"label": {"enum": ["bug", "praise"]}}}
 ONE = {"name": "say", "prompt": "Say {{ seed.word }}"}

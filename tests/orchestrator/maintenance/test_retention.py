@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import body, orchestrator, task, until
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidInput, NotFound
@@ -24,6 +23,7 @@ from po_jupyter.orchestrator.submission.request import new_id
 from po_jupyter.orchestrator.views.projections import Views
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.store.protocol import Commit, NewRun
+from tests.support.orchestrator import body, orchestrator, task, until
 
 EVERY = ("pending", "running", "waiting", "done", "failed", "cancelled", "dead")
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import body, orchestrator, task
 
 from po_jupyter.errors import Forbidden, InvalidInput, InvalidPipeline
 from po_jupyter.orchestrator.environment.interpreters import check_modules, problem_of
 from po_jupyter.orchestrator.submission.request import Submission, check, read
 from po_jupyter.orchestrator.workers.zygote_pool import Zygotes
+from tests.support.orchestrator import body, orchestrator, task
 
 
 def program(path: Path) -> str:

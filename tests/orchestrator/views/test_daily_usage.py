@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from harness import body, orchestrator, until
-
 from po_jupyter.engine.budgets import daily_usage as daily
 from po_jupyter.model.run.events import now
 from po_jupyter.orchestrator.service import Orchestrator
+from tests.support.orchestrator import body, orchestrator, until
 
 PROMPT = {"name": "p", "prompt": "hello", "llm": {"model": "fake:echo"}, "cache": False}
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import held, orchestrator, until
 
 from po_jupyter.errors import NotFound
+from tests.support.orchestrator import held, orchestrator, until
 
 LOUD = """
 import ctypes, os, subprocess, sys, asyncio

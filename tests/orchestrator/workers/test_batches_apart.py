@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import body, held, orchestrator, task, until
 
 from po_jupyter.testing.model_server.batches import BatchServer
+from tests.support.orchestrator import body, held, orchestrator, task, until
 
 QUICK = {"batch_poll_min": 0.05, "batch_poll_max": 0.1, "batch_grace": 0.1}
 ROWS = 6

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from harness import ROOT, body, orchestrator, until
+
+from tests.support.orchestrator import ROOT, body, orchestrator, until
 
 ROWS = """
 import asyncio
@@ -25,9 +26,8 @@ async def ingestion(ctx):
 MAIN = """
 import asyncio, sys
 from pathlib import Path
-sys.path[:0] = ["tests/orchestrator"]
-from harness import body, orchestrator, until
-from test_many_files import ROWS
+from tests.support.orchestrator import body, orchestrator, until
+from tests.orchestrator.workers.test_many_files import ROWS
 
 async def main(folder):
     rows = {"name": "rows", "for_each": "{{ seed.rows }}", "max_concurrency": 1000, "source": ROWS, "timeout": 60}

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import ROOT, Server, lives, orchestrator, until
 
 from po_jupyter.errors import InvalidSettings
 from po_jupyter.orchestrator.service import Orchestrator
 from po_jupyter.testing.model_server import ModelServer, Reply
-
-sys.path.insert(0, str(ROOT / "tests" / "llm"))
-from limit_servers import Bucket, Fixed, Sliding
+from tests.support.limit_servers import Bucket, Fixed, Sliding
+from tests.support.orchestrator import Server, lives, orchestrator, until
 
 WINDOW = 3.5  # s that stand for a minute
 REQUESTS, TOKENS = 60, 10_000

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jupyter_process import JupyterProcess
+
+from tests.support.jupyter_process import JupyterProcess
 
 KEY = "sk-Zq7TtTb3vRkW9xYp2LmN8cJh5sDf"
 QUIET = {"PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring", "OPENAI_API_KEY": "", "GEMINI_API_KEY": ""}
@@ -95,7 +96,10 @@ def test_only_who_may_administer_sees_and_changes_keys(tmp_path: Path) -> None:
     """P5: scope `admin`; and CLI agents need `code:run` (bob has no code, carol only reads)."""
     process = JupyterProcess(
         tmp_path, orchestrator=None, token="",
-        args=("--ServerApp.identity_provider_class=two_people.Named", "--ServerApp.authorizer_class=two_people.Rules"),
+        args=(
+            "--ServerApp.identity_provider_class=tests.support.two_people.Named",
+            "--ServerApp.authorizer_class=tests.support.two_people.Rules",
+        ),
         env={**QUIET, "PO_CLI_AGENTS": "true"},
     )  # fmt: skip
     agent = {"name": "p", "tasks": [{"name": "a", "prompt": "x", "llm": "claude-cli:sonnet"}]}

@@ -9,9 +9,9 @@ from typing import Any
 
 import httpx
 import pytest
-from jupyter_process import JupyterProcess, body, definition
 
 from po_jupyter.server.routes import TABLE
+from tests.support.jupyter_process import JupyterProcess, body, definition
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ from typing import Any
 
 import httpx
 import pytest
-from jupyter_process import JupyterProcess
 
 from po_jupyter.client.client import Client
 from po_jupyter.client.http.transport import Endpoint
+from tests.support.jupyter_process import JupyterProcess
 
 LIMIT = 8_000_000
 PIPELINE = """

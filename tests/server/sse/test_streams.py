@@ -12,13 +12,13 @@ from typing import Any
 
 import httpx
 import pytest
-from fake_orchestrator import FakeOrchestrator
-from jupyter_process import JupyterProcess, body
 
 from po_jupyter.client.http.sse import Message, Parser
 from po_jupyter.model.run.view import RunView
 from po_jupyter.server import activity
 from po_jupyter.server.sse import streams as stream
+from tests.support.fake_orchestrator import FakeOrchestrator
+from tests.support.jupyter_process import JupyterProcess, body
 
 
 @pytest.fixture

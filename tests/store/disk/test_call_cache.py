@@ -18,8 +18,8 @@ import structlog
 
 from po_jupyter.store.disk import call_cache as module
 from po_jupyter.store.disk.call_cache import AnswerCache
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 BIG = 2**30
 
 

@@ -20,8 +20,8 @@ import pytest
 from po_jupyter.errors import StoreUnusable
 from po_jupyter.store.disk import json_disk as jsondisk
 from po_jupyter.store.disk.store import DiskStore
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 VISIT = """
 import json, sys
 from po_jupyter.store.disk.store import DiskStore

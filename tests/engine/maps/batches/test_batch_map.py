@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_harness import RUN, Bench, until
 
 from po_jupyter.config import Settings
 from po_jupyter.engine.replay.history import read_history
@@ -22,6 +21,7 @@ from po_jupyter.model.run.events import draft
 from po_jupyter.store.disk.call_cache import AnswerCache
 from po_jupyter.testing.model_server.batches import BatchServer, Fault
 from po_jupyter.testing.model_server.wire import Reply
+from tests.support.engine import RUN, Bench, until
 
 KEY = "sk-batch-0123456789abcdef"
 MODELS = {"chat": "openai:gpt-4o", "responses": "openai:gpt-5-mini", "anthropic": "anthropic:claude-haiku-4-5"}
