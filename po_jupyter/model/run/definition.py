@@ -1,0 +1,89 @@
+"""The definition of a run: what was submitted, kept by the store as JSON and read once where it is used.
+
+The JSON is `{pipeline, seed, interpreter, cwd, env, options, code_allowed, forked_from?}`; versions before 0.1.0 wrote
+the same. A field that is missing has the default below, so every older definition is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How one run differs from its pipeline.
+
+    limit            only the first rows of each map
+    fresh            no earlier answer is used; the same as `cache="refresh"`
+    cache            False: no answer is used or kept; "refresh": none is used, new ones are kept
+    skip_validation  the run starts although its environment is not complete
+    model            a model ref used in the place of those that the pipeline and its tasks name
+    """
+
+    limit: int | None = None
+    fresh: bool = False
+    cache: Literal[False, "refresh"] | None = None
+    skip_validation: bool = False
+    model: str | None = None
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any] | None) -> Self:
+        """The options as the store has them; fields of a later version are passed over."""
+        known = cls.__dataclass_fields__
+        return cls(**{name: v for name, v in (value or {}).items() if name in known})
+
+    def to_json(self) -> dict[str, Any]:
+        """What differs from the defaults."""
+        return {
+            name: value
+            for name, known in self.__dataclass_fields__.items()
+            if (value := getattr(self, name)) != known.default
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class RunDefinition:
+    """What a run was submitted with.
+
+    `pipeline` and `seed` are JSON as submitted (a seed may be large): they are parsed by `parse_pipeline` and
+    `read_seed` where they are used. `interpreter` and `cwd` are absolute paths on the orchestrator's machine, None for
+    its own. `code_allowed`: the submitter had the scope `code:run`. `forked_from`: `{run, from_task}` of the origin.
+    """
+
+    pipeline: Mapping[str, Any]
+    seed: Mapping[str, Any]
+    interpreter: str | None = None
+    cwd: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    options: RunOptions = RunOptions()
+    code_allowed: bool = False
+    forked_from: Mapping[str, Any] | None = None
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """The definition as the store has it."""
+        return cls(
+            pipeline=value["pipeline"],
+            seed=value["seed"],
+            interpreter=value.get("interpreter"),
+            cwd=value.get("cwd"),
+            env=value.get("env") or {},
+            options=RunOptions.from_json(value.get("options")),
+            code_allowed=bool(value.get("code_allowed")),
+            forked_from=value.get("forked_from"),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """What the store keeps."""
+        kept = {
+            "pipeline": self.pipeline,
+            "seed": self.seed,
+            "interpreter": self.interpreter,
+            "cwd": self.cwd,
+            "env": dict(self.env),
+            "options": self.options.to_json(),
+            "code_allowed": self.code_allowed,
+        }
+        return kept if self.forked_from is None else {**kept, "forked_from": self.forked_from}
