@@ -9,7 +9,7 @@ import structlog
 
 from po_jupyter.engine.maps.batches.batch_map import BatchMap
 from po_jupyter.errors import PoError, StoreError
-from po_jupyter.platform.concurrency import together
+from po_jupyter.platform.concurrency import gather_or_cancel
 
 if TYPE_CHECKING:
     from po_jupyter.engine.run.session import Work
@@ -25,7 +25,7 @@ async def wind_up(work: Work) -> None:
     """
     try:
         async with asyncio.timeout(work.settings.batch_cancel_wait):
-            await together(_one(work, name) for name in work.state.open_batches)
+            await gather_or_cancel(_one(work, name) for name in work.state.open_batches)
     except TimeoutError:
         _log.warning("batches are left at their provider", run=work.run, tasks=work.state.open_batches)
 
