@@ -43,6 +43,6 @@ class Waking(Facilities):
     async def _nudge(self, run: str) -> None:
         """Tell the holder; when it does not hear, the next one finds the run in the store."""
         following = self._following
-        heard = await (following.poke(run) if following is not None else link.poke(self._address, run))
-        if not heard:
+        reply = await (following.poke(run) if following is not None else link.notify(self._address, run))
+        if not reply:
             log.warning("no orchestrator answers; the run starts when one does", run=run)

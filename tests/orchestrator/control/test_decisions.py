@@ -147,7 +147,7 @@ def test_the_socket_has_a_short_path_of_this_users_own(tmp_path: Path) -> None:
     address = link.address_of(deep)
     assert len(str(address)) < 108
     assert address == link.address_of(deep)
-    link.prepare(address)
+    link.make_socket_directory(address)
     assert address.parent.stat().st_mode & 0o777 == 0o700
     assert link.address_of(Path("/short")) == Path("/short/orchestrator.sock")
 
