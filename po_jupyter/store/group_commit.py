@@ -15,6 +15,7 @@ from hashlib import sha256
 from typing import Any, NamedTuple, TypeAlias
 
 from po_jupyter.errors import InvalidInput, StaleFence
+from po_jupyter.model.run.events import EventDraft
 from po_jupyter.store.json_codec import JsonText, encode
 from po_jupyter.store.protocol import Commit, Head, Lease, Record, Ref, Store
 
@@ -283,7 +284,7 @@ class _Group:
     def __init__(self, known: Mapping[bytes, Ref]) -> None:
         self.known = known
         self.new: dict[bytes, int] = {}  # digests of payloads of this group → index
-        self.events: list[Mapping[str, Any]] = []
+        self.events: list[EventDraft] = []
         self.items: list[Mapping[str, Any]] = []
         self.calls: list[Mapping[str, Any]] = []
         self.payloads: list[JsonText] = []
@@ -364,10 +365,10 @@ def _moved(
     return moved
 
 
-def _moved_events(events: Iterable[Mapping[str, Any]], places: Sequence[int | Ref]) -> list[Mapping[str, Any]]:
-    moved = []
+def _moved_events(events: Iterable[EventDraft], places: Sequence[int | Ref]) -> list[EventDraft]:
+    moved: list[EventDraft] = []
     for event in events:
         if places and event["type"] == "task.done":
-            event = {**event, "data": _moved([event["data"]], "output", places)[0]}
+            event = {**event, "data": dict(_moved([event["data"]], "output", places)[0])}
         moved.append(event)
     return moved

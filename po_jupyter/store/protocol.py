@@ -19,6 +19,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, NamedTuple, Protocol, TypedDict
 
+from po_jupyter.model.run.events import EventDraft, EventRecord
+
 
 class Ref(NamedTuple):
     """Where a payload is: record number and index in it. In JSON: `[n, index]`."""
@@ -59,7 +61,7 @@ class Record(TypedDict):
     at: str
     fence: int
     first: int
-    events: list[dict[str, Any]]
+    events: list[EventDraft]
     items: list[dict[str, Any]]
     calls: list[dict[str, Any]]
 
@@ -73,7 +75,7 @@ class Commit(NamedTuple):
     to keep it. `release` gives the lease back.
     """
 
-    events: Sequence[Mapping[str, Any]] = ()
+    events: Sequence[EventDraft] = ()
     items: Sequence[Mapping[str, Any]] = ()
     calls: Sequence[Mapping[str, Any]] = ()
     payloads: Sequence[Any] = ()
@@ -93,7 +95,7 @@ class NewRun(NamedTuple):
     name: str
     priority: int
     definition: Mapping[str, Any]
-    events: Sequence[Mapping[str, Any]]
+    events: Sequence[EventDraft]
     idempotency_key: str | None = None
     request_hash: str = ""
     items: Sequence[Mapping[str, Any]] = ()
@@ -160,7 +162,7 @@ class Store(Protocol):
     def request(
         self,
         run: str,
-        events: Sequence[Mapping[str, Any]],
+        events: Sequence[EventDraft],
         state: str | None = None,
         *,
         after: int | None = None,
@@ -176,7 +178,7 @@ class Store(Protocol):
     def records(self, run: str, *, after: int = 0, limit: int | None = None) -> Iterator[Record]:
         """Records with `n > after`, in order. Raises NotFound."""
 
-    def events(self, run: str, *, since: int = 0, limit: int = 1000) -> list[dict[str, Any]]:
+    def events(self, run: str, *, since: int = 0, limit: int = 1000) -> list[EventRecord]:
         """Events with `offset > since`, in order: `{offset, at, type, run, task?, item?, data}`."""
 
     def payload(self, run: str, ref: Ref) -> Any:

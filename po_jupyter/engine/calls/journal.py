@@ -12,7 +12,7 @@ from po_jupyter.engine.budgets.budget import reserved
 from po_jupyter.engine.replay.history import Call, History
 from po_jupyter.errors import StoreError
 from po_jupyter.llm.calls.journal import CallDone, CallKey, Entry
-from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.events import EventDraft, draft
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.store.group_commit import CommitResult
 
@@ -27,12 +27,12 @@ class Log(Protocol):
     def payload(self, ref: Iterable[int]) -> Any:
         """The value behind a reference."""
 
-    async def commit(self, *events: dict[str, Any], calls: Calls = ()) -> Any:
+    async def commit(self, *events: EventDraft, calls: Calls = ()) -> Any:
         """One durable transaction."""
 
     def commit_soon(
         self,
-        *events: dict[str, Any],
+        *events: EventDraft,
         calls: Calls = (),
         payloads: tuple[Any, ...] = (),
         then: Callable[[CommitResult], None] | None = None,
@@ -77,7 +77,7 @@ class StoreJournal:
         record = {"key": key, "kind": "intent", "model": meta["model"], "stage": meta["stage"]}
         if (worst := reserved.get()) is not None:
             record["reserved"] = list(worst)
-        events: tuple[dict[str, Any], ...] = ()
+        events: tuple[EventDraft, ...] = ()
         known = self._history.call(key)
         if meta.get("intents", 0) > (known.told if known is not None else 0):
             place = CallKey.parse(key)
@@ -103,7 +103,7 @@ class StoreJournal:
         if call.batch is not None:
             record |= {"batch": call.batch, "model": call.model}
             then = partial(self._remember, call.key, record)
-        events: tuple[dict[str, Any], ...] = ()
+        events: tuple[EventDraft, ...] = ()
         if call.key.item is None:  # rows say what they used with their outcome
             done = draft(
                 "call.done",
@@ -131,7 +131,7 @@ class StoreJournal:
             return  # the run has left this worker: not another word
         place = CallKey.parse(key)
         record: dict[str, Any] = {"key": key, "kind": "withdrawn"}
-        events: tuple[dict[str, Any], ...] = ()
+        events: tuple[EventDraft, ...] = ()
         if usage != Usage():
             record["usage"] = said = usage.to_json()
             events = (draft("call.withdrawn", place.task, place.item, stage=place.stage, usage=said),)

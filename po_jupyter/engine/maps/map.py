@@ -28,7 +28,7 @@ from po_jupyter.engine.replay.history import map_marker
 from po_jupyter.engine.replay.row_table import DONE, FAILED
 from po_jupyter.errors import BudgetExceeded, ModelKeyError, PoError, StoreError, ThresholdExceeded
 from po_jupyter.model.pipeline.pipeline import STAGES, Task
-from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.events import EventDraft, draft
 from po_jupyter.platform.concurrency import together
 from po_jupyter.telemetry import correlation
 from po_jupyter.telemetry.logging import redactor
@@ -297,7 +297,7 @@ class Map:
             self._commit(row, (), draft("item.failed", self.task.name, index, error=said))
             self._judge()
 
-    def _commit(self, row: dict[str, Any], payloads: tuple[Any, ...], *events: dict[str, Any]) -> None:
+    def _commit(self, row: dict[str, Any], payloads: tuple[Any, ...], *events: EventDraft) -> None:
         """Queue the outcome. The table knows at once that there is one, and where it is once it is durable."""
         index, ok = row["index"], row["ok"]
         answers = self.work.history.calls.setdefault(self.task.name, {})

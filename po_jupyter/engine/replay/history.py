@@ -12,6 +12,7 @@ from po_jupyter.engine.replay.row_table import MapOutput, RowTable
 from po_jupyter.engine.replay.spending import Spending
 from po_jupyter.engine.state.fold import fold
 from po_jupyter.engine.state.run_state import RunState
+from po_jupyter.model.run.events import NumberedEvent
 from po_jupyter.store.protocol import Record, Store
 
 
@@ -55,15 +56,13 @@ class History:
 def read_history(store: Store, run: str) -> History:
     """Fold the log of a run. Raises NotFound."""
     history = History(RunState(run))
-    events: list[dict[str, Any]] = []
+    events: list[NumberedEvent] = []
     for record in store.records(run):
         _take(history, record)
         history.spending.take(record)
         offset = record["first"]
         for i, event in enumerate(record["events"]):
-            if "offset" not in event:
-                event = {**event, "offset": offset + i}
-            events.append(event)
+            events.append({**event, "offset": offset + i})
         history.n = record["n"]
     history.state = fold(history.state, events)
     return history

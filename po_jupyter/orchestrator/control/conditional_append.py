@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import Moved
+from po_jupyter.model.run.events import EventDraft
 from po_jupyter.orchestrator.views.projections import Views
 from po_jupyter.store.protocol import Head, Store
 
@@ -16,7 +17,7 @@ _TRIES = 100  # a worker that commits all the time leaves milliseconds between t
 class Asked(NamedTuple):
     """Events, and the state that the run is in with them (None: as it is)."""
 
-    events: Sequence[Mapping[str, Any]]
+    events: Sequence[EventDraft]
     state: str | None = None
 
 

@@ -13,14 +13,14 @@ from po_jupyter.errors import NotFound
 from po_jupyter.model.pipeline.parsing import check_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
-from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.events import EventDraft, draft
 from po_jupyter.store.protocol import Ref, Store
 
 
 class Copies(NamedTuple):
     """What goes into the first record of the new run."""
 
-    events: list[dict[str, Any]]
+    events: list[EventDraft]
     items: list[dict[str, Any]]
     payloads: list[Any]
 
@@ -67,7 +67,7 @@ def kept(pipeline: Pipeline, state: RunState, from_task: str) -> list[str]:
 
 def copies(store: Store, state: RunState, names: list[str]) -> Copies:
     """The checkpoints of `names`, read from the old run. Blocks on the store."""
-    events: list[dict[str, Any]] = []
+    events: list[EventDraft] = []
     items: list[dict[str, Any]] = []
     payloads: list[Any] = []
     history = None
@@ -103,7 +103,7 @@ def copies(store: Store, state: RunState, names: list[str]) -> Copies:
     return Copies(events, items, payloads)
 
 
-def _gate(state: RunState, name: str) -> list[dict[str, Any]]:
+def _gate(state: RunState, name: str) -> list[EventDraft]:
     """A decision that was made holds in the fork; one that was not, or was a rejection, is asked for again."""
     task = state.tasks[name]
     if task.gate is None:

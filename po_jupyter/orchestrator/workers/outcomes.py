@@ -16,7 +16,7 @@ import structlog
 from po_jupyter.engine.state.decide import End, decide
 from po_jupyter.errors import Moved, PoError, WorkerCrashed
 from po_jupyter.ipc.channel import OVERTAKEN
-from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.events import draft, event_draft
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.orchestrator.views.projections import Views
 from po_jupyter.orchestrator.workers.store_backoff import Held
@@ -62,7 +62,7 @@ def settle(store: Store, views: Views, run: str) -> tuple[Literal["pending", "wa
 
 def _end(store: Store, run: str, event: str, state: str, error: dict[str, Any] | None) -> Head:
     lease = store.claim(run, processes.myself())
-    said = draft(event, error=error) if error else draft(event)
+    said = event_draft(event, None, None, {"error": error} if error else {})
     return store.commit(lease, Commit(events=[said], state=state, release=True))
 
 

@@ -25,7 +25,7 @@ from hashlib import sha256
 from typing import Any, TypeVar, cast
 
 from po_jupyter.errors import Conflict, InvalidInput, Moved, NotFound, StaleFence
-from po_jupyter.model.run.events import now
+from po_jupyter.model.run.events import EventDraft, EventRecord, now
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.store.json_codec import encode
 from po_jupyter.store.keyed import documents, payloads
@@ -253,7 +253,7 @@ class RowStore(ABC):
     def request(
         self,
         run: str,
-        events: Sequence[Mapping[str, Any]],
+        events: Sequence[EventDraft],
         state: str | None = None,
         *,
         after: int | None = None,
@@ -278,7 +278,7 @@ class RowStore(ABC):
                 run, partial(log.read, run=run, first=start, last=min(start + CHUNK - 1, last))
             )
 
-    def events(self, run: str, *, since: int = 0, limit: int = 1000) -> list[dict[str, Any]]:
+    def events(self, run: str, *, since: int = 0, limit: int = 1000) -> list[EventRecord]:
         hint = self._hints.get(run)
 
         def find(rows: Rows) -> tuple[int, int]:
@@ -288,7 +288,7 @@ class RowStore(ABC):
             return log.find(rows, run, since + 1, head["n"], hint), head["n"]
 
         start, last = self._run(run, find)
-        found: list[dict[str, Any]] = []
+        found: list[EventRecord] = []
         if not last:
             return found
         for record in self._read_on(run, start, last):
@@ -296,8 +296,9 @@ class RowStore(ABC):
                 if offset > since:
                     if len(found) >= limit:
                         return found
-                    event["offset"], event["run"] = offset, run
-                    found.append(event)
+                    numbered = cast("EventRecord", event)  # read for this call: nobody else has it
+                    numbered["offset"], numbered["run"] = offset, run
+                    found.append(numbered)
             if len(self._hints) > 1000:
                 self._hints.clear()
             self._hints[run] = record["n"], record["first"]

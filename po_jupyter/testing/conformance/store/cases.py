@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from po_jupyter.model.run.events import EventDraft
 from po_jupyter.platform.source_root import SOURCE_ROOT
 from po_jupyter.store.protocol import NewRun, Store
 
@@ -29,10 +30,12 @@ def new_run(run: str, **changes: Any) -> NewRun:
     return NewRun(**(fields | changes))
 
 
-def event(type: str, task: str | None = None, **data: Any) -> dict[str, Any]:
+def event(type: str, task: str | None = None, **data: Any) -> EventDraft:
     """A draft of an event, with a fixed time."""
-    draft: dict[str, Any] = {"at": "2026-11-22T12:00:00.000Z", "type": type, "data": data}
-    return draft if task is None else draft | {"task": task}
+    draft: EventDraft = {"at": "2026-11-22T12:00:00.000Z", "type": type, "data": data}
+    if task is not None:
+        draft["task"] = task
+    return draft
 
 
 def elsewhere(code: str, opener: str, place: str) -> subprocess.Popen[str]:
