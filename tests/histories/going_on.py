@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from . import opening
+from tests.histories import opening
 
 OWNER = "local"
 KEY = "key"  # of the providers: nothing more than a word

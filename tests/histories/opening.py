@@ -15,17 +15,17 @@ from typing import Any
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import NotFound
-from po_jupyter.model.pieces import pieces
-from po_jupyter.model.rowsref import RowsRef
-from po_jupyter.orchestrator import artifacts
+from po_jupyter.model.run.row_file_ref import RowsRef
+from po_jupyter.model.values.chunked_json import pieces
 from po_jupyter.orchestrator.service import Orchestrator
-from po_jupyter.orchestrator.views import Views
-from po_jupyter.store.answers import AnswerCache
-from po_jupyter.store.disk import DiskStore
-from po_jupyter.testing.batch_server import BatchServer
-from po_jupyter.testing.batch_shapes import Made
+from po_jupyter.orchestrator.views import artifacts
+from po_jupyter.orchestrator.views.projections import Views
+from po_jupyter.store.disk.call_cache import AnswerCache
+from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.testing.model_server import ModelServer
-from po_jupyter.testing.model_wire import Reply, last_text
+from po_jupyter.testing.model_server.batch_shapes import Made
+from po_jupyter.testing.model_server.batches import BatchServer
+from po_jupyter.testing.model_server.wire import Reply, last_text
 
 __all__ = ["BatchServer", "ModelServer", "Orchestrator", "Reply", "last_text"]
 

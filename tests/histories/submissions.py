@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from . import opening
+from tests.histories import opening
 
 LLM = {"model": "openai:gpt-4o-mini", "max_tokens": 50, "retry": {"max_attempts": 2, "initial_delay": 0.05}}
 RETRY = {"max_attempts": 2, "initial_delay": 0.05, "max_delay": 0.1}
