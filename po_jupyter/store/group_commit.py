@@ -12,12 +12,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from hashlib import sha256
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
 from po_jupyter.errors import InvalidInput, StaleFence
 from po_jupyter.model.run.events import EventDraft
 from po_jupyter.store.json_codec import JsonText, encode
-from po_jupyter.store.protocol import Commit, Head, Lease, Record, Ref, Store
+from po_jupyter.store.protocol import CallDraft, Commit, Head, ItemDraft, Lease, LogStore, Record, Ref
 
 MOST = 1000  # commits in one transaction
 LARGEST = 4 * 2**20  # bytes of payloads after which a transaction is closed
@@ -40,6 +40,7 @@ class _Waiting(NamedTuple):
     then: Callable[[CommitResult], None] | None = None
 
 
+E = TypeVar("E", bound=Mapping[str, Any])
 _Outcome: TypeAlias = "CommitResult | BaseException | None"
 
 
@@ -60,7 +61,7 @@ class GroupCommitter:
 
     def __init__(
         self,
-        store: Store,
+        store: LogStore,
         lease: Lease,
         *,
         n: int | None = None,
@@ -285,8 +286,8 @@ class _Group:
         self.known = known
         self.new: dict[bytes, int] = {}  # digests of payloads of this group → index
         self.events: list[EventDraft] = []
-        self.items: list[Mapping[str, Any]] = []
-        self.calls: list[Mapping[str, Any]] = []
+        self.items: list[ItemDraft] = []
+        self.calls: list[CallDraft] = []
         self.payloads: list[JsonText] = []
         self.state: str | None = None
         self.is_full = False
@@ -348,19 +349,17 @@ class _Group:
         return self.outcomes
 
 
-def _moved(
-    said: Iterable[Mapping[str, Any]], field: str, places: Sequence[int | Ref]
-) -> list[Mapping[str, Any]]:
-    """`said` with each index into the commit's own payloads replaced by where that payload is."""
-    moved = []
-    for entry in said:
+def _moved(entries: Iterable[E], field: str, places: Sequence[int | Ref]) -> list[E]:
+    """`entries` with each index into the commit's own payloads replaced by the place of that payload."""
+    moved: list[E] = []
+    for entry in entries:
         at = entry.get(field)
         if type(at) is int:
             if not 0 <= at < len(places):
                 raise InvalidInput(f"`{field}` points at payload {at}, but the commit carries {len(places)}")
             place = places[at]
             if place != at:
-                entry = {**entry, field: place}
+                entry = cast("E", {**entry, field: place})
         moved.append(entry)
     return moved
 
@@ -369,6 +368,6 @@ def _moved_events(events: Iterable[EventDraft], places: Sequence[int | Ref]) -> 
     moved: list[EventDraft] = []
     for event in events:
         if places and event["type"] == "task.done":
-            event = {**event, "data": dict(_moved([event["data"]], "output", places)[0])}
+            event = {**event, "data": _moved([event["data"]], "output", places)[0]}
         moved.append(event)
     return moved

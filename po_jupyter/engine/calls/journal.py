@@ -15,8 +15,9 @@ from po_jupyter.llm.calls.journal import CallDone, CallKey, Entry
 from po_jupyter.model.run.events import EventDraft, draft
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.store.group_commit import CommitResult
+from po_jupyter.store.protocol import CallDraft, CallIntent, CallResponseDraft, CallWithdrawn
 
-Calls = tuple[Mapping[str, Any], ...]
+Calls = tuple[CallDraft, ...]
 
 
 class Log(Protocol):
@@ -74,7 +75,7 @@ class StoreJournal:
 
     async def intent(self, key: str, meta: Mapping[str, Any]) -> None:
         """See `llm.journal.Journal`."""
-        record = {"key": key, "kind": "intent", "model": meta["model"], "stage": meta["stage"]}
+        record: CallIntent = {"key": key, "kind": "intent", "model": meta["model"], "stage": meta["stage"]}
         if (worst := reserved.get()) is not None:
             record["reserved"] = list(worst)
         events: tuple[EventDraft, ...] = ()
@@ -87,7 +88,7 @@ class StoreJournal:
 
     async def response(self, key: str, answer: Mapping[str, Any], call: CallDone) -> None:
         """See `llm.journal.Journal`. Queued, in order: an outcome that follows cannot be durable without it."""
-        record: dict[str, Any] = {"key": key, "kind": "response", "ok": answer["ok"]}
+        record: CallResponseDraft = {"key": key, "kind": "response", "ok": answer["ok"]}
         if call.cached:
             # There is no intent that says the model. The place: nobody else in this run gets that answer.
             record |= {"cached": True, "model": call.model, "place": call.place}
@@ -119,7 +120,7 @@ class StoreJournal:
             events = (done,)
         self._work.commit_soon(*events, calls=(record,), payloads=payloads, then=then)
 
-    def _remember(self, key: CallKey, record: dict[str, Any], result: CommitResult) -> None:
+    def _remember(self, key: CallKey, record: CallResponseDraft, result: CommitResult) -> None:
         """A row of a batch is left and taken up again in this very process: its answers are known then as they are
         after a restart. They are forgotten with its outcome."""
         calls = self._history.calls.setdefault(key.task, {}).setdefault(key.item, {})
@@ -130,7 +131,7 @@ class StoreJournal:
         if self._work.closed:
             return  # the run has left this worker: not another word
         place = CallKey.parse(key)
-        record: dict[str, Any] = {"key": key, "kind": "withdrawn"}
+        record: CallWithdrawn = {"key": key, "kind": "withdrawn"}
         events: tuple[EventDraft, ...] = ()
         if usage != Usage():
             record["usage"] = said = usage.to_json()

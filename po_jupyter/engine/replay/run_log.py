@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from po_jupyter.engine.base.interrupts import Stopped
@@ -13,7 +13,7 @@ from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import StoreError
 from po_jupyter.model.run.events import EventDraft
 from po_jupyter.store.group_commit import CommitResult, GroupCommitter
-from po_jupyter.store.protocol import Commit, Head, Lease, Record, Ref, Store
+from po_jupyter.store.protocol import CallDraft, Commit, Head, ItemDraft, Lease, Record, Ref, Store
 
 _LINGER = 0.05  # s that an event waits for a commit to go along with; a person does not see it
 
@@ -56,8 +56,8 @@ class RunLog:
     def commit_soon(
         self,
         *events: EventDraft,
-        items: tuple[Mapping[str, Any], ...] = (),
-        calls: tuple[Mapping[str, Any], ...] = (),
+        items: tuple[ItemDraft, ...] = (),
+        calls: tuple[CallDraft, ...] = (),
         payloads: tuple[Any, ...] = (),
         then: Callable[[CommitResult], None] | None = None,
     ) -> None:
@@ -70,8 +70,8 @@ class RunLog:
     async def commit(
         self,
         *events: EventDraft,
-        items: tuple[Mapping[str, Any], ...] = (),
-        calls: tuple[Mapping[str, Any], ...] = (),
+        items: tuple[ItemDraft, ...] = (),
+        calls: tuple[CallDraft, ...] = (),
         payloads: tuple[Any, ...] = (),
         state: str | None = None,
         release: bool = False,

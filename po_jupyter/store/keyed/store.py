@@ -18,7 +18,7 @@ import heapq
 import re
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from hashlib import sha256
@@ -27,6 +27,7 @@ from typing import Any, TypeVar, cast
 from po_jupyter.errors import Conflict, InvalidInput, Moved, NotFound, StaleFence
 from po_jupyter.model.run.events import EventDraft, EventRecord, now
 from po_jupyter.model.run.view import ENDED
+from po_jupyter.platform.processes import Identity
 from po_jupyter.store.json_codec import encode
 from po_jupyter.store.keyed import documents, payloads
 from po_jupyter.store.keyed import run_index as index
@@ -224,11 +225,11 @@ class RowStore(ABC):
             self._at(shard, lambda rows: rows.reclaim())
 
     # -- the log --------------------------------------------------------------------------------
-    def claim(self, run: str, holder: Mapping[str, Any]) -> Lease:
+    def claim(self, run: str, holder: Identity) -> Lease:
         def work(rows: Rows) -> Lease:
             head = log.head_of(rows, run)
             head["fence"] += 1
-            head["holder"] = dict(holder)
+            head["holder"] = holder.copy()
             rows.write(f"head/{run}", head)
             return Lease(run, head["fence"])
 

@@ -6,13 +6,14 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import pytest
 
 from po_jupyter.model.run.events import EventDraft
+from po_jupyter.platform.processes import Identity
 from po_jupyter.platform.source_root import SOURCE_ROOT
-from po_jupyter.store.protocol import NewRun, Store
+from po_jupyter.store.protocol import CallDraft, ItemDraft, NewRun, Store
 
 
 def new_run(run: str, **changes: Any) -> NewRun:
@@ -36,6 +37,21 @@ def event(type: str, task: str | None = None, **data: Any) -> EventDraft:
     if task is not None:
         draft["task"] = task
     return draft
+
+
+def holder(pid: int) -> Identity:
+    """The process that claims a run, as far as a store cares."""
+    return cast("Identity", {"pid": pid})
+
+
+def item(**fields: Any) -> ItemDraft:
+    """An item with these fields only: a store keeps whatever there is."""
+    return cast("ItemDraft", fields)
+
+
+def call(**fields: Any) -> CallDraft:
+    """A call with these fields only."""
+    return cast("CallDraft", fields)
 
 
 def elsewhere(code: str, opener: str, place: str) -> subprocess.Popen[str]:
