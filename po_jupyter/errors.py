@@ -60,6 +60,7 @@ class DetailField(Generic[T]):
     """
 
     def __init__(self, name: str, kind: type | tuple[type, ...], default: T) -> None:
+        """See the class."""
         self._name, self._kind, self._default = name, kind, default
 
     @overload
@@ -69,12 +70,14 @@ class DetailField(Generic[T]):
     def __get__(self, error: PoError, owner: type[PoError]) -> T: ...
 
     def __get__(self, error: PoError | None, owner: type[PoError]) -> T | DetailField[T]:
+        """The value in the details of `error`."""
         if error is None:
             return self
         value = error.details.get(self._name)
         return cast(T, value) if isinstance(value, self._kind) else self._default
 
     def __set__(self, error: PoError, value: T) -> None:
+        """Write it to the details of `error`."""
         if value is None:
             error.details.pop(self._name, None)
         else:
@@ -88,12 +91,14 @@ class PoError(Exception):
     status: ClassVar[int] = 500  # the HTTP status a server answers with
 
     def __init__(self, message: str, *, hint: str = "", details: Mapping[str, Any] | None = None) -> None:
+        """`details` is JSON."""
         super().__init__(message)
         self.message = message
         self.hint = hint
         self.details: dict[str, Any] = dict(details or {})
 
     def __str__(self) -> str:
+        """Message and hint, one line each."""
         return f"{self.message}\n{self.hint}" if self.hint else self.message
 
     def to_json(self) -> dict[str, Any]:
@@ -110,6 +115,7 @@ class Violation(NamedTuple):
     column: int | None = None  # 1-based
 
     def __str__(self) -> str:
+        """One line, with the place once."""
         if self.line:
             return f"line {self.line}: {self.message}"
         # Messages about a value begin with its path already.
@@ -130,6 +136,7 @@ class InvalidInput(PoError):
         hint: str = "",
         details: Mapping[str, Any] | None = None,
     ) -> None:
+        """The text is `message` and every violation, one line each."""
         self.violations = list(violations)
         text = "\n".join(filter(None, [message, *map(str, self.violations)])) or "invalid input"
         merged = dict(details or {})
@@ -271,6 +278,7 @@ class ModelError(PoError):
         outcome: Literal["unknown"] | None = None,
         at_once: bool = False,
     ) -> None:
+        """`outcome` and `at_once` go to the details."""
         super().__init__(message, hint=hint, details=details)
         self.retry_after = retry_after
         self.limits: Mapping[str, Any] | None = None
@@ -337,6 +345,7 @@ class TaskError(PoError):
         details: Mapping[str, Any] | None = None,
         permanent: bool = False,
     ) -> None:
+        """`permanent` goes to the details."""
         super().__init__(message, hint=hint, details=details)
         if permanent:
             self.permanent = True

@@ -34,7 +34,7 @@ class CommitResult(NamedTuple):
     refs: tuple[Ref, ...]
 
 
-class _Waiting(NamedTuple):
+class _PendingCommit(NamedTuple):
     commit: Commit | None  # None: only waits for those before it
     future: asyncio.Future[CommitResult | None] | None
     then: Callable[[CommitResult], None] | None = None
@@ -68,13 +68,14 @@ class GroupCommitter:
         on_foreign: Callable[[list[Record]], None] | None = None,
         on_head: Callable[[Head], None] | None = None,
     ) -> None:
+        """See the class."""
         self._store = store
         self._lease = lease
         self._seen = n
         self._own: set[int] = set()  # records of ours after `_seen`
         self._on_foreign = on_foreign
         self._on_head = on_head
-        self._pending: list[_Waiting] = []
+        self._pending: list[_PendingCommit] = []
         self._working: asyncio.Task[None] | None = None
         # Of our own only where the store has none: each change of threads costs more than a small commit.
         self._own_thread: ThreadPoolExecutor | None = None
@@ -83,9 +84,11 @@ class GroupCommitter:
         self._told = False  # somebody was told so
 
     async def __aenter__(self) -> GroupCommitter:
+        """Itself."""
         return self
 
     async def __aexit__(self, *exc: object) -> None:
+        """Close."""
         await self.close()
 
     # -- on the loop ----------------------------------------------------------------------------
@@ -106,7 +109,7 @@ class GroupCommitter:
         It must be quick and not raise.
         """
         self._raise_broken()
-        self._pending.append(_Waiting(commit, None, then))
+        self._pending.append(_PendingCommit(commit, None, then))
         self._kick()
 
     async def flush(self) -> None:
@@ -143,7 +146,7 @@ class GroupCommitter:
     def _queue(self, commit: Commit | None) -> asyncio.Future[CommitResult | None]:
         self._raise_broken()
         future: asyncio.Future[CommitResult | None] = asyncio.get_running_loop().create_future()
-        self._pending.append(_Waiting(commit, future))
+        self._pending.append(_PendingCommit(commit, future))
         self._kick()
         return future
 
@@ -185,7 +188,7 @@ class GroupCommitter:
                 {"message": "on_foreign or on_head of a GroupCommitter failed", "exception": error}
             )
 
-    def _answer(self, waiting: _Waiting, outcome: _Outcome) -> None:
+    def _answer(self, waiting: _PendingCommit, outcome: _Outcome) -> None:
         if waiting.then is not None and isinstance(outcome, CommitResult):
             waiting.then(outcome)
         if waiting.future is None or waiting.future.done():  # done: its owner was cancelled and went away
@@ -197,11 +200,11 @@ class GroupCommitter:
             waiting.future.set_result(outcome)
 
     # -- in the thread --------------------------------------------------------------------------
-    def _write(self, batch: Sequence[_Waiting]) -> tuple[list[_Outcome], list[Record]]:
+    def _write(self, batch: Sequence[_PendingCommit]) -> tuple[list[_Outcome], list[Record]]:
         """Outcomes of the first commits of `batch`, as many as went into one transaction."""
         if self._broken is not None:
             return [self._broken] * len(batch), []
-        group = _Group(self._known)
+        group = _Transaction(self._known)
         missing: Exception | None = None
         for waiting in batch:
             if waiting.commit is not None:
@@ -218,7 +221,9 @@ class GroupCommitter:
             self._broken = missing
         return outcomes, foreign
 
-    def _write_group(self, group: _Group, batch: Sequence[_Waiting]) -> tuple[list[_Outcome], list[Record]]:
+    def _write_group(
+        self, group: _Transaction, batch: Sequence[_PendingCommit]
+    ) -> tuple[list[_Outcome], list[Record]]:
         if not group.places:
             return group.outcomes, []
         try:
@@ -238,7 +243,7 @@ class GroupCommitter:
         self._remember(group, head["n"])
         return group.answered(head), self._foreign(head["n"])
 
-    def _one_by_one(self, batch: Sequence[_Waiting]) -> tuple[list[_Outcome], list[Record]]:
+    def _one_by_one(self, batch: Sequence[_PendingCommit]) -> tuple[list[_Outcome], list[Record]]:
         """One commit of the group is not JSON: it alone fails, the others are written each by itself."""
         outcomes: list[_Outcome] = []
         records: list[Record] = []
@@ -272,14 +277,14 @@ class GroupCommitter:
         self._own.clear()
         return foreign
 
-    def _remember(self, group: _Group, n: int) -> None:
+    def _remember(self, group: _Transaction, n: int) -> None:
         for digest, at in group.new.items():
             self._known[digest] = Ref(n, at)
         while len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
 
 
-class _Group:
+class _Transaction:
     """Commits that become one."""
 
     def __init__(self, known: Mapping[bytes, Ref]) -> None:

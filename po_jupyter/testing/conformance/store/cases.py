@@ -73,19 +73,23 @@ class Cases:
 
     @pytest.fixture
     def store(self) -> Store:
+        """The store under test. Override it."""
         raise NotImplementedError("override the fixture `store`")
 
     @pytest.fixture
     def place(self) -> str:
+        """The path or address of the store, for `opener`."""
         pytest.skip("inapplicable: this store does not say where it is")
 
     @pytest.fixture
     def run(self, store: Store) -> str:
+        """The id of a run that was created."""
         store.create_run(new_run("00a1"))
         return "00a1"
 
     @pytest.fixture
     def other(self, store: Store, place: str) -> Callable[[str], subprocess.Popen[str]]:
+        """Starts code in another process, with `store` opened there."""
         opener = self.opener
         if opener is None:
             pytest.skip("inapplicable: this store lives in one process")
