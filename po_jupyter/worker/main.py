@@ -28,7 +28,7 @@ from po_jupyter.llm.providers.registry import Providers
 from po_jupyter.model.run.events import draft
 from po_jupyter.platform import processes
 from po_jupyter.store.disk.store import DiskStore
-from po_jupyter.store.protocol import Head, Lease, Store
+from po_jupyter.store.protocol import Head, Lease, LogStore
 from po_jupyter.telemetry import logging
 from po_jupyter.telemetry.correlation import request_id
 from po_jupyter.worker.call_cache import open_call_cache
@@ -148,7 +148,7 @@ class WorkerProcess:
         self._session.emit(draft("task.waiting", task, reason=reason, seconds=seconds, stays=True))
 
 
-def claim_run(store: Store, run: str, expect: int | None = None) -> Lease:
+def claim_run(store: LogStore, run: str, expect: int | None = None) -> Lease:
     """Claim the run for this process.
 
     `expect` is the fence that the orchestrator saw: a higher one means that another process took the run meanwhile.

@@ -132,8 +132,8 @@ class WorkerGateway:
                 return None
             # Looked up again: the answer of the zygote may have come in meanwhile.
             if workers.get(run) is None:
-                holder = head["holder"] or {}
-                if head["fence"] != hello.fence or holder.get("pid") != hello.pid:
+                holder = head["holder"]
+                if holder is None or head["fence"] != hello.fence or holder["pid"] != hello.pid:
                     return None
                 return self._supervisor.adopt(head)
         worker = workers.get(run)

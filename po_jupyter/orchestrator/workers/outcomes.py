@@ -16,12 +16,12 @@ import structlog
 from po_jupyter.engine.state.decide import End, decide
 from po_jupyter.errors import Moved, PoError, WorkerCrashed
 from po_jupyter.ipc.exit_status import ExitStatus
-from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.events import draft, event_draft
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.orchestrator.views.projections import Views
 from po_jupyter.orchestrator.workers.store_backoff import StoreWait
 from po_jupyter.platform import processes
-from po_jupyter.store.protocol import Commit, Head, Store
+from po_jupyter.store.protocol import Commit, Head, LogStore
 from po_jupyter.telemetry.logging import redactor
 
 log = structlog.get_logger(__name__)
@@ -39,7 +39,7 @@ class WorkerExit(NamedTuple):
     run_dir: Path
 
 
-def settle(store: Store, views: Views, run: str) -> tuple[Literal["pending", "waiting", "ended"], Head]:
+def settle(store: LogStore, views: Views, run: str) -> tuple[Literal["pending", "waiting", "ended"], Head]:
     """What becomes of a run without a worker: `pending` (it needs one), `waiting` (for a person), or `ended`. A run
     of which nothing but its end is left (a cancel, a rejected gate) is ended here."""
     head = store.head(run)
@@ -61,19 +61,19 @@ def settle(store: Store, views: Views, run: str) -> tuple[Literal["pending", "wa
     return "pending", head
 
 
-def _end(store: Store, run: str, event: str, state: str, error: dict[str, Any] | None) -> Head:
+def _end(store: LogStore, run: str, event: str, state: str, error: dict[str, Any] | None) -> Head:
     lease = store.claim(run, processes.myself())
-    end = draft(event, error=error) if error else draft(event)
+    end = event_draft(event, None, None, {"error": error} if error else {})
     return store.commit(lease, Commit(events=[end], state=state, release=True))
 
 
-def end_as_dead(store: Store, run: str, error: PoError) -> None:
+def end_as_dead(store: LogStore, run: str, error: PoError) -> None:
     """End the run as dead, whatever it was doing."""
     if store.head(run)["state"] not in ENDED:
         _end(store, run, "run.dead", "dead", error.to_json())
 
 
-def record_crash(store: Store, views: Views, run: str, end: WorkerExit, max_crashes: int) -> int | None:
+def record_crash(store: LogStore, views: Views, run: str, end: WorkerExit, max_crashes: int) -> int | None:
     """Record that the worker of this run ended without a last message.
 
     Returns the number of crashes in a row, or None when there was none: the run had left it already,
@@ -120,7 +120,7 @@ def _is_crash(head: Head, end: WorkerExit) -> bool:
     return holder["pid"] == end.identity["pid"] or not processes.alive(holder)
 
 
-def record_store_wait(store: Store, run: str, wait: StoreWait) -> None:
+def record_store_wait(store: LogStore, run: str, wait: StoreWait) -> None:
     """Write into the log that the run had to wait for the store. Raises StoreError when it still has to."""
     head = store.head(run)
     if head["state"] in ENDED:

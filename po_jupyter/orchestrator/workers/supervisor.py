@@ -273,7 +273,7 @@ class Supervisor:
         """Look after a worker that an earlier orchestrator started."""
         run, holder = head["run"], head["holder"]
         assert holder is not None
-        worker = WorkerHandle(run, dict(holder), math.inf, ours=False)
+        worker = WorkerHandle(run, holder.copy(), math.inf, ours=False)
         self.processes.add(worker)
         self.queue.discard(run)
         log.info("worker adopted", run=run, pid=worker.pid)
