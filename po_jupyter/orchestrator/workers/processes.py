@@ -51,7 +51,7 @@ class WorkerHandle:
     @property
     def pid(self) -> int:
         """Of the process, which leads its group."""
-        return int(self.identity["pid"])
+        return self.identity["pid"]
 
     @property
     def finished(self) -> bool:
