@@ -31,9 +31,10 @@ def names_in(source: str) -> Iterator[str]:
         for argument in call.args
     }
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in loggers:
-            if NAME.fullmatch(node.value) and node.value not in GROUPS:
-                yield node.value
+        if not isinstance(node, ast.Constant) or not isinstance(node.value, str) or id(node) in loggers:
+            continue
+        if NAME.fullmatch(node.value) and node.value not in GROUPS:
+            yield node.value
 
 
 def exists(name: str) -> bool:
@@ -67,7 +68,12 @@ def test_a_moved_module_would_be_seen() -> None:
     assert list(names_in(source)) == ["po_jupyter.moved"]
     assert not exists("po_jupyter.moved")
     assert not exists("po_jupyter.errors:moved")
-    assert {"po_jupyter.server", "po_jupyter.worker.main", zygote_pool.MODULE, zygote_pool.FORMER_MODULE} <= set(NAMED)
+    assert {
+        "po_jupyter.server",
+        "po_jupyter.worker.main",
+        zygote_pool.MODULE,
+        zygote_pool.FORMER_MODULE,
+    } <= set(NAMED)
 
 
 @pytest.mark.parametrize("name", zygote.PRELOAD)

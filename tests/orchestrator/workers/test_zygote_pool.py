@@ -29,7 +29,7 @@ def interpreter(folder: Path, modules: dict[str, str]) -> str:
         path.write_text(source)
         (path.parent / "__init__.py").touch()
     program = folder / "python"
-    program.write_text(f"#!/bin/sh\nPYTHONPATH={folder / 'site'} exec {sys.executable} -S \"$@\"\n")
+    program.write_text(f'#!/bin/sh\nPYTHONPATH={folder / "site"} exec {sys.executable} -S "$@"\n')
     program.chmod(0o755)
     return str(program)
 
@@ -54,10 +54,14 @@ async def test_one_zygote_serves_everybody_and_a_dead_one_is_replaced(pool: Zygo
     assert (await pool.get(None)).pid != first.pid
 
 
-async def test_an_older_package_says_its_version_under_the_former_name(pool: ZygotePool, tmp_path: Path) -> None:
+async def test_an_older_package_says_its_version_under_the_former_name(
+    pool: ZygotePool, tmp_path: Path
+) -> None:
     """Version 0.1.0 and before have no `po_jupyter.worker`."""
     old = interpreter(tmp_path, {"po_jupyter/orchestrator/zygote.py": greeting("0.0.9")})
-    with pytest.raises(VersionMismatch, match=rf"has po_jupyter 0\.0\.9, this orchestrator is {version()}") as raised:
+    with pytest.raises(
+        VersionMismatch, match=rf"has po_jupyter 0\.0\.9, this orchestrator is {version()}"
+    ) as raised:
         await pool.get(old)
     assert raised.value.hint == f"{old} -m pip install po_jupyter=={version()}"
     assert raised.value.details == {"interpreter": old, "theirs": "0.0.9", "ours": version()}
