@@ -15,16 +15,12 @@ import pytest
 from po_jupyter.config import Settings
 from po_jupyter.ipc.channel import Channel, Listener
 from po_jupyter.ipc.messages import DrainWorker, IpcMessage, Welcome, WorkerRequest
-from po_jupyter.model.run.events import draft
 from po_jupyter.orchestrator.workers.zygote_pool import ZygoteProcess
 from po_jupyter.platform import processes
 from po_jupyter.store.disk.store import DiskStore
-from po_jupyter.store.protocol import NewRun
 from po_jupyter.worker import main as worker
 from tests.support.orchestrator import ROOT, body, held, orchestrator, task
-
-RUN = "0123456789abcdef012345"
-TASK = {"name": "one", "source": "def ingestion(ctx):\n    return 1\n"}
+from tests.support.stored_runs import RUN, store_run
 
 
 class SlowStore(DiskStore):
@@ -39,12 +35,7 @@ class SlowStore(DiskStore):
 def store(tmp_path: Path) -> Iterator[DiskStore]:
     """A slow store with one run of one task in it."""
     store = SlowStore(tmp_path / "store", shards=1)
-    created = draft(
-        "run.created", name="s", pipeline="p", version="1.0.0", owner="", budget={},
-        tasks=[{"name": "one", "kind": "python"}],
-    )  # fmt: skip
-    definition = {"pipeline": {"name": "p", "tasks": [TASK]}, "seed": {"name": "s", "data": {}}, "options": {}}
-    store.create_run(NewRun(RUN, "", "p", "1.0.0", "s", 0, definition, [created]))
+    store_run(store)
     (tmp_path / "runs" / RUN).mkdir(parents=True)
     yield store
     store.close()

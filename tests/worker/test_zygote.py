@@ -24,13 +24,10 @@ from po_jupyter.ipc.messages import (
     WorkerSpawned,
     ZygoteHello,
 )
-from po_jupyter.model.run.events import draft
 from po_jupyter.store.disk.store import DiskStore
-from po_jupyter.store.protocol import NewRun
 from po_jupyter.worker.zygote import PROTOCOL, version
 from tests.support.paths import ROOT
-
-RUN = "0123456789abcdef012345"
+from tests.support.stored_runs import RUN, store_run
 
 
 @contextmanager
@@ -68,13 +65,7 @@ def test_it_says_its_version_under_its_name_and_its_former_one(module: str) -> N
 
 def test_it_forks_a_worker_and_tells_of_its_end(tmp_path: Path) -> None:
     store = DiskStore(tmp_path / "store", shards=1)
-    created = draft(
-        "run.created", name="s", pipeline="p", version="1.0.0", owner="", budget={},
-        tasks=[{"name": "one", "kind": "python"}],
-    )  # fmt: skip
-    tasks = [{"name": "one", "source": "def ingestion(ctx):\n    return 1\n"}]
-    definition = {"pipeline": {"name": "p", "tasks": tasks}, "seed": {"name": "s", "data": {}}, "options": {}}
-    store.create_run(NewRun(RUN, "", "p", "1.0.0", "s", 0, definition, [created]))
+    store_run(store)
     log = tmp_path / "runs" / RUN / "worker.log"
     settings = Settings(data_dir=tmp_path).model_dump(mode="json", exclude={"auth_token", "log_remote_token"})
     with zygote("po_jupyter.worker.zygote") as (parent, lines):
