@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from po_jupyter.config import Settings
-from po_jupyter.engine.run.executor import drive
-from po_jupyter.engine.run.session import Work
+from po_jupyter.engine.run.executor import RunExecutor
+from po_jupyter.engine.run.session import RunSession, open_session
+from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
 from po_jupyter.llm.providers.fake import FakeProvider, Scripted
 from po_jupyter.llm.providers.registry import Providers
@@ -82,7 +83,9 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 class Bench:
-    """A store, a directory, a fake provider, and workers over them."""
+    """A store, a directory, a fake provider, and workers over them. `session` is that of the last worker."""
+
+    session: RunSession
 
     def __init__(self, tmp: Path, store: Store | None = None, replies: Sequence[Scripted] = ()) -> None:
         self.tmp = tmp
@@ -100,26 +103,35 @@ class Bench:
         return self
 
     @contextlib.asynccontextmanager
-    async def worker(self) -> AsyncIterator[Work]:
+    async def worker(self) -> AsyncIterator[RunSession]:
         lease = self.store.claim(self.run, {"pid": 1})
-        work = await Work.load(
+        session = await open_session(
             self.store,
             lease,
             settings=Settings(data_dir=self.tmp, **self.settings),
             providers=Providers({}, given={"fake": self.fake}),
-            say=self.said.append,
+            on_text=self.said.append,
             watched=lambda: self.watched,
         )
         try:
-            yield work
+            yield session
         finally:
             with contextlib.suppress(Exception):
-                await work.aclose()
+                await session.aclose()
 
     async def go(self) -> str:
-        async with self.worker() as work:
-            self.work = work
-            return await drive(work)
+        async with self.worker() as session:
+            self.session = session
+            return await RunExecutor(session).run()
+
+    @property
+    def state(self) -> RunState:
+        """The run as the last worker left it."""
+        return self.session.log.state
+
+    def output(self, task: str) -> Any:
+        """The output of a task, as the last worker has it."""
+        return self.session.outputs.output(task)
 
     def resume(self, *reset: str, clear: Sequence[str] = (), **data: Any) -> None:
         event = draft("run.resumed", reset=list(reset), clear=list(clear), by="me", **data)

@@ -32,7 +32,7 @@ async def test_the_log_lists_what_a_task_wrote(bench: Bench) -> None:
     """P1: with size and content hash; of two tasks that write one name, the later one's counts."""
     bench.create([python("one", WRITES), python("two", WRITES), python("three", READS)])
     assert await bench.go() == "done"
-    assert bench.work.output("three") == "two"
+    assert bench.output("three") == "two"
     done = [e["data"].get("artifacts") for e in bench.events("task.done")]
     assert [[a["name"] for a in said or ()] for said in done] == [["a.txt"], ["a.txt"], []]
     artifact = visible(read_history(bench.store, RUN).state)["a.txt"]
@@ -44,7 +44,7 @@ async def test_what_a_failed_attempt_wrote_is_no_artifact(bench: Bench) -> None:
     """R2.3: and it is gone when the run is taken up again."""
     bench.create([python("one", FAILS)])
     assert await bench.go() == "failed"
-    assert visible(bench.work.state) == {}
+    assert visible(bench.state) == {}
     assert files(bench) == ["one/1-1/a.txt"]
     bench.resume("one")
     async with bench.worker():
@@ -58,7 +58,7 @@ async def test_a_resume_keeps_what_other_tasks_wrote(bench: Bench) -> None:
     assert await bench.go() == "failed"
     bench.resume("two")
     assert await bench.go() == "done"
-    assert bench.work.output("two") == "one"
+    assert bench.output("two") == "one"
 
 
 async def test_rows_keep_their_artifacts_with_their_outcomes(bench: Bench) -> None:
@@ -76,7 +76,7 @@ async def test_rows_keep_their_artifacts_with_their_outcomes(bench: Bench) -> No
     (bench.tmp / "runs" / RUN / "tmp" / "map" / "ok").touch()
     bench.resume("map")
     assert await bench.go() == "done"
-    assert bench.work.output("all") == ["0", "1", "2"]
+    assert bench.output("all") == ["0", "1", "2"]
     assert files(bench) == ["map/1-1/0-1/0.txt", "map/1-1/1-1/2.txt", "map/2-2/2-1/1.txt"]
 
 
@@ -87,7 +87,7 @@ async def test_files_of_the_seed_are_artifacts_too(bench: Bench) -> None:
     (given / "a.txt").write_text("from the seed")
     bench.create([python("one", READS), python("two", WRITES), python("three", READS)])
     assert await bench.go() == "done"
-    assert [bench.work.output(t) for t in ("one", "three")] == ["from the seed", "two"]
+    assert [bench.output(t) for t in ("one", "three")] == ["from the seed", "two"]
 
 
 async def test_a_full_disk_fails_the_task_and_the_run_goes_on_when_there_is_space(
@@ -106,7 +106,7 @@ async def test_a_full_disk_fails_the_task_and_the_run_goes_on_when_there_is_spac
         pytest.skip("platform: no /proc")
     monkeypatch.setattr(os, "write", write_until_full)
     assert await bench.go() == "failed"
-    error = bench.work.state.error
+    error = bench.state.error
     assert error is not None
     assert error["code"] == "stage_failed"
     assert "the disk is full" in error["message"]
@@ -114,4 +114,4 @@ async def test_a_full_disk_fails_the_task_and_the_run_goes_on_when_there_is_spac
     full[0] = False
     bench.resume("one")
     assert await bench.go() == "done"
-    assert list(visible(bench.work.state)) == ["a.txt"]
+    assert list(visible(bench.state)) == ["a.txt"]

@@ -31,8 +31,8 @@ class Again(Bench):
         self.run = f"0193f000000{self.runs:011x}"
         pipeline = {"name": "p", "llm": {"model": "fake:echo"}, "tasks": [dict(task)]}
         new_run(self.store, pipeline, data, self.run, **options)
-        assert await self.go() == "done", self.work.state.error
-        return [row["output"] for row in self.work.output("m")]
+        assert await self.go() == "done", self.state.error
+        return [row["output"] for row in self.output("m")]
 
     @property
     def calls(self) -> int:
@@ -40,7 +40,7 @@ class Again(Bench):
 
     @property
     def reused(self) -> int:
-        items = self.work.state.tasks["m"].items
+        items = self.state.tasks["m"].items
         assert items is not None
         return items.reused
 
@@ -56,7 +56,7 @@ async def test_the_same_map_again_costs_nothing(again: Again) -> None:
     assert await again.run_it(PROMPT) == first
     assert again.calls == 8
     assert again.reused == 8
-    assert again.work.state.usage.calls == 0
+    assert again.state.usage.calls == 0
     rows = [i for r in again.records() for i in r["items"]]
     assert all(row["reused"] == f"0193f000000{1:011x}/m/{row['index']}" and "usage" not in row for row in rows)
 
@@ -253,7 +253,7 @@ async def test_a_crash_in_the_middle_of_reuse_takes_the_rest(tmp_path: Path) -> 
     row = {**copied, "reused": "x", "output": 0}
     store.commit(lease, Commit(items=[row], payloads=[first[row["index"]]]))
     assert await again.go() == "done"
-    assert [r["output"] for r in again.work.output("m")] == first
+    assert [r["output"] for r in again.output("m")] == first
     assert again.reused == 8
     assert again.calls == 8
     indexes = [i["index"] for r in again.records() for i in r["items"]]
