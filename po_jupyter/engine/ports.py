@@ -11,10 +11,12 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from po_jupyter.model.pipeline.pipeline import CallRetry, Task
+from po_jupyter.model.run.events import EventDraft
 from po_jupyter.model.run.usage import Usage
 
 if TYPE_CHECKING:
     from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText, Tool, ToolCall
+    from po_jupyter.store.protocol import CallDraft, ItemDraft
 
 
 class CommitPlace(Protocol):
@@ -43,14 +45,14 @@ class EventLog(Protocol):
     def payload(self, ref: Iterable[int]) -> Any:
         """The value behind a reference. Blocks on the store."""
 
-    def emit(self, *events: dict[str, Any], state: str | None = None) -> None:
+    def emit(self, *events: EventDraft, state: str | None = None) -> None:
         """Events that go along with the next commit, or 50 ms later."""
 
     async def commit(
         self,
-        *events: dict[str, Any],
-        items: tuple[Mapping[str, Any], ...] = (),
-        calls: tuple[Mapping[str, Any], ...] = (),
+        *events: EventDraft,
+        items: tuple[ItemDraft, ...] = (),
+        calls: tuple[CallDraft, ...] = (),
         payloads: tuple[Any, ...] = (),
         state: str | None = None,
         release: bool = False,
@@ -59,9 +61,9 @@ class EventLog(Protocol):
 
     def commit_soon(
         self,
-        *events: dict[str, Any],
-        items: tuple[Mapping[str, Any], ...] = (),
-        calls: tuple[Mapping[str, Any], ...] = (),
+        *events: EventDraft,
+        items: tuple[ItemDraft, ...] = (),
+        calls: tuple[CallDraft, ...] = (),
         payloads: tuple[Any, ...] = (),
         then: Callable[[CommitPlace], None] | None = None,
     ) -> None:

@@ -14,7 +14,7 @@ from po_jupyter.engine.replay.run_log import RunLog
 from po_jupyter.engine.replay.spending import NOTHING, Amount, Spending
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.model.pipeline.pipeline import Task
-from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.events import event_draft
 
 _CALM = 60.0  # s beyond what one call may take that a share of the day holds without a word
 
@@ -39,9 +39,9 @@ def build_budget(
 
     def emit_event(type: str, data: Mapping[str, Any]) -> None:
         if type == "task.waiting":
-            log.emit(*(draft(type, task, **data) for task in sorted(running())))
+            log.emit(*(event_draft(type, task, None, data) for task in sorted(running())))
         else:
-            log.emit(draft(type, **data))
+            log.emit(event_draft(type, None, None, data))
 
     def warn_of_day(used: Amount, limits: Limits) -> None:
         last = log.state.warnings.get("day")

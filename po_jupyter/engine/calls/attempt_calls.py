@@ -190,7 +190,7 @@ class AttemptCalls:
         async def again(error: ModelError) -> None:
             nonlocal hold, tries
             assert hold is not None
-            reported = error.details.get("usage")
+            reported = error.usage
             usage = Usage.model_validate(reported) if reported else None
             tries = tries.plus(amount_of(reported, hold.worst))
             over, hold = hold, None
@@ -204,7 +204,7 @@ class AttemptCalls:
             used = response.usage
             return response
         except ModelError as error:
-            reported = error.details.get("usage")
+            reported = error.usage
             used = Usage.model_validate(reported) if reported else Usage(calls=1)
             raise
         finally:

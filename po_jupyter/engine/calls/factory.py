@@ -21,7 +21,7 @@ from po_jupyter.llm.calls.cache import Answers, CallCache
 from po_jupyter.llm.calls.journaled_chat import JournaledChat
 from po_jupyter.llm.chat import Provider
 from po_jupyter.model.pipeline.pipeline import Task
-from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.events import event_draft
 
 C = TypeVar("C", bound=AttemptCalls)
 
@@ -125,7 +125,9 @@ class CallFactory:
         if account is None:
             return
         if self._parts.budget is None:
-            self._parts.budget = Budget(say=lambda type, data: self._log.emit(draft(type, **data)))
+            self._parts.budget = Budget(
+                say=lambda type, data: self._log.emit(event_draft(type, None, None, data))
+            )
         self._parts.budget.add(account)
 
     async def flush_cache(self) -> None:

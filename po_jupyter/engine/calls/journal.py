@@ -13,8 +13,9 @@ from po_jupyter.engine.ports import CommitPlace, EventLog
 from po_jupyter.engine.replay.history import Call, History
 from po_jupyter.errors import StoreError
 from po_jupyter.llm.calls.journal import CallDone, CallKey, Entry
-from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.events import EventDraft, draft
 from po_jupyter.model.run.usage import Usage
+from po_jupyter.store.protocol import CallIntent, CallResponseDraft, CallWithdrawn
 
 
 class StoreJournal:
@@ -52,10 +53,10 @@ class StoreJournal:
 
     async def intent(self, key: str, meta: Mapping[str, Any]) -> None:
         """See `llm.journal.Journal`."""
-        record = {"key": key, "kind": "intent", "model": meta["model"], "stage": meta["stage"]}
+        record: CallIntent = {"key": key, "kind": "intent", "model": meta["model"], "stage": meta["stage"]}
         if (worst := reserved.get()) is not None:
             record["reserved"] = list(worst)
-        events: tuple[dict[str, Any], ...] = ()
+        events: tuple[EventDraft, ...] = ()
         known = self._history.call(key)
         if meta.get("intents", 0) > (known.told if known is not None else 0):
             place = CallKey.parse(key)
@@ -65,7 +66,7 @@ class StoreJournal:
 
     async def response(self, key: str, answer: Mapping[str, Any], call: CallDone) -> None:
         """See `llm.journal.Journal`. Queued, in order: an outcome that follows cannot be durable without it."""
-        record: dict[str, Any] = {"key": key, "kind": "response", "ok": answer["ok"]}
+        record: CallResponseDraft = {"key": key, "kind": "response", "ok": answer["ok"]}
         if call.cached:
             # There is no intent that says the model. The place: nobody else in this run gets that answer.
             record |= {"cached": True, "model": call.model, "place": call.place}
@@ -81,7 +82,7 @@ class StoreJournal:
         if call.batch is not None:
             record |= {"batch": call.batch, "model": call.model}
             then = partial(self._remember, call.key, record)
-        events: tuple[dict[str, Any], ...] = ()
+        events: tuple[EventDraft, ...] = ()
         if call.key.item is None:  # rows say what they used with their outcome
             done = draft(
                 "call.done",
@@ -97,7 +98,7 @@ class StoreJournal:
             events = (done,)
         self._log.commit_soon(*events, calls=(record,), payloads=payloads, then=then)
 
-    def _remember(self, key: CallKey, record: dict[str, Any], result: CommitPlace) -> None:
+    def _remember(self, key: CallKey, record: CallResponseDraft, result: CommitPlace) -> None:
         """A row of a batch is left and taken up again in this very process: its answers are known then as they are
         after a restart. They are forgotten with its outcome."""
         calls = self._history.calls.setdefault(key.task, {}).setdefault(key.item, {})
@@ -108,8 +109,8 @@ class StoreJournal:
         if self._log.closed:
             return  # the run has left this worker: not another word
         place = CallKey.parse(key)
-        record: dict[str, Any] = {"key": key, "kind": "withdrawn"}
-        events: tuple[dict[str, Any], ...] = ()
+        record: CallWithdrawn = {"key": key, "kind": "withdrawn"}
+        events: tuple[EventDraft, ...] = ()
         if usage != Usage():
             record["usage"] = said = usage.to_json()
             events = (draft("call.withdrawn", place.task, place.item, stage=place.stage, usage=said),)

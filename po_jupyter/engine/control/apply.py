@@ -18,7 +18,7 @@ from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import Violation
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from po_jupyter.model.pipeline.violations import did_you_mean
-from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.events import EventDraft, draft
 
 # Finds what is wrong with a pipeline, given the names of the tasks that were added to it.
 Problems = Callable[[Pipeline, frozenset[str]], list[Violation]]
@@ -33,14 +33,14 @@ def directed(
     *,
     running: frozenset[str] = frozenset(),
     problems: Problems = lambda pipeline, added: [],
-) -> list[dict[str, Any]]:
+) -> list[EventDraft]:
     """The events of the directives of task `by`, applied one after the other to the run in `state`.
 
     `directives` are pairs of their source (for messages) and themselves. `problems(pipeline, added)` finds what else
     is wrong; only what it finds in added tasks counts. Raises ControlInvalid with everything that
     is wrong in the first of them that is.
     """
-    events: list[dict[str, Any]] = []
+    events: list[EventDraft] = []
     paused: tuple[list[str], list[str]] | None = None
     for source, each in directives:
         for event in _one(pipeline, state, by, source, each, running, problems):
@@ -64,11 +64,11 @@ def _one(
     directives: Directives,
     running: frozenset[str],
     problems: Problems,
-) -> list[dict[str, Any]]:
+) -> list[EventDraft]:
     now = effective(pipeline, state)
     names = [task.name for task in now.tasks]
     found: list[Violation] = []
-    events: list[dict[str, Any]] = []
+    events: list[EventDraft] = []
     if directives.patch is not None:
         after = directives.patch.after
         if after is not None and after != by and (problem := _not_later(state, names, by, after, running)):
@@ -174,6 +174,6 @@ def _fit(
     return found
 
 
-def skipped_by(events: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+def skipped_by(events: Iterable[EventDraft]) -> frozenset[str]:
     """Tasks that these events skip: they must not start until the events are in the log."""
     return frozenset(e["task"] for e in events if e["type"] == "task.skipped")

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
 
 from po_jupyter.engine.base.run_inputs import RunInputs
 from po_jupyter.engine.control.apply import SourcedDirectives, directed, skipped_by
@@ -17,6 +16,7 @@ from po_jupyter.engine.replay.run_log import RunLog
 from po_jupyter.engine.run.signals import RunSignals
 from po_jupyter.errors import Violation
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
+from po_jupyter.model.run.events import EventDraft
 
 
 class RunDirectives:
@@ -34,7 +34,7 @@ class RunDirectives:
         """The sink for the stages of one attempt; each directive is checked when it comes."""
         return Collected(partial(self.events, task))
 
-    def events(self, task: Task, directives: Sequence[SourcedDirectives]) -> list[dict[str, Any]]:
+    def events(self, task: Task, directives: Sequence[SourcedDirectives]) -> list[EventDraft]:
         """The events that the directives of a task are for the run as it is now. Raises ControlInvalid."""
         if not directives:
             return []
@@ -50,7 +50,7 @@ class RunDirectives:
     @asynccontextmanager
     async def applied(
         self, task: Task, directives: Sequence[SourcedDirectives]
-    ) -> AsyncIterator[list[dict[str, Any]]]:
+    ) -> AsyncIterator[list[EventDraft]]:
         """The events to commit inside of the block; no other task's directives are applied meanwhile.
 
         Raises ControlInvalid.

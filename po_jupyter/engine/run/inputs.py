@@ -12,7 +12,7 @@ from po_jupyter.engine.base.run_inputs import RunInputs
 from po_jupyter.model.pipeline.parsing import check_pipeline
 from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.model.run.seed import read_seed
-from po_jupyter.store.files.row_files import Blobs
+from po_jupyter.store.files.row_files import RowFiles
 from po_jupyter.store.protocol import Lease
 
 
@@ -38,7 +38,7 @@ def run_inputs(
         definition=parsed,
         pipeline=check_pipeline(parsed.pipeline),
         seed=seed,
-        seed_data=Blobs(settings.data_dir).with_rows(owner, seed.data),
+        seed_data=RowFiles(settings.data_dir).with_rows(owner, seed.data),
         settings=settings,
         run_dir=run_dir,
         worker={"pid": os.getpid(), "fence": lease.fence, **(worker or {})},

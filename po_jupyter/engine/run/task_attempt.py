@@ -21,7 +21,7 @@ from po_jupyter.engine.run.session import RunSession
 from po_jupyter.engine.state.decide import End, Start, decide
 from po_jupyter.engine.state.fold import fold
 from po_jupyter.errors import ControlInvalid, PoError, StoreError
-from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.events import EventDraft, NumberedEvent, draft, event_draft
 from po_jupyter.telemetry import correlation
 from po_jupyter.telemetry.logging import redactor
 
@@ -144,7 +144,7 @@ class TaskAttempt:
         python = await session.tasks.python_task(task)
         return python.stages(calls, TaskInputs(session.inputs.seed_data, session.outputs.outputs_for(task)))
 
-    async def _commit_output(self, output: Any, seconds: float, directed: list[dict[str, Any]]) -> None:
+    async def _commit_output(self, output: Any, seconds: float, directed: list[EventDraft]) -> None:
         """Commit that the task is done, with its output and the events of its directives."""
         session, task = self.session, self.task
         artifacts = session.resources.files.said(task.name)
@@ -175,7 +175,7 @@ class TaskAttempt:
         event = draft("task.failed", task.name, error=shown, seconds=round(seconds, 3))
         await self._commit_end([event], ())
 
-    async def _commit_end(self, events: list[dict[str, Any]], payloads: tuple[Any, ...]) -> None:
+    async def _commit_end(self, events: list[EventDraft], payloads: tuple[Any, ...]) -> None:
         """Commit the end of the task; when it is the end of the run too, both are one transaction."""
         log = self.session.log
         end = self._end_after(events)
@@ -185,13 +185,13 @@ class TaskAttempt:
             await self.session.calls.flush_cache()
             await log.commit(*events, end_event(end), payloads=payloads, state=end.state, release=True)
 
-    def _end_after(self, events: list[dict[str, Any]]) -> End | None:
+    def _end_after(self, events: list[EventDraft]) -> End | None:
         """The end that `decide` will order once `events` are in the log. A gate is left to the executor: see there."""
         running, log = self.session.signals.running, self.session.log
         if len(running) > 1:
             return None
         state = log.state
-        numbered = [{**e, "offset": state.offset + i} for i, e in enumerate(events, 1)]
+        numbered: list[NumberedEvent] = [{**e, "offset": state.offset + i} for i, e in enumerate(events, 1)]
         commands = decide(log.pipeline, fold(state, numbered), frozenset(running - {self.task.name}))
         match commands:
             case [End() as end] if end.state != "waiting" and not state.open_batches:
@@ -199,11 +199,8 @@ class TaskAttempt:
         return None
 
 
-def end_event(end: End) -> dict[str, Any]:
+def end_event(end: End) -> EventDraft:
     """The event of a run's end or pause."""
     if end.state == "waiting":
         return draft("run.waiting", task_name=end.task)
-    event = draft(f"run.{end.state}")
-    if end.error:
-        event["data"]["error"] = end.error
-    return event
+    return event_draft(f"run.{end.state}", None, None, {"error": end.error} if end.error else {})
