@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from po_jupyter.config import Settings
+from po_jupyter.engine.base.run_inputs import RunInputs
 from po_jupyter.engine.run.executor import RunExecutor
+from po_jupyter.engine.run.inputs import run_inputs
 from po_jupyter.engine.run.session import RunSession, open_session
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
@@ -19,7 +21,7 @@ from po_jupyter.model.pipeline.parsing import check_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.events import draft
 from po_jupyter.store.keyed.memory import MemoryStore
-from po_jupyter.store.protocol import NewRun, Store
+from po_jupyter.store.protocol import Lease, NewRun, Store
 
 RUN = "0193f00000000000abcdef"
 
@@ -73,6 +75,32 @@ def new_run(
     )
     store.create_run(NewRun(run, "me", checked.name, checked.version, "seed", 0, definition, [created]))
     return checked
+
+
+def inputs_of(
+    tmp: Path,
+    tasks: Sequence[Any],
+    data: Mapping[str, Any] | None = None,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+    owner: str = "me",
+    **more: Any,
+) -> RunInputs:
+    """Inputs of a run that is in no store; `more` are fields of the pipeline."""
+    pipeline = check_pipeline({"name": "p", "llm": {"model": "fake:echo"}, "tasks": list(tasks), **more})
+    definition = {
+        "pipeline": pipeline.to_json(),
+        "seed": {"name": "seed", "data": dict(data or {})},
+        "options": dict(options or {}),
+    }
+    return run_inputs(
+        definition,
+        Lease(RUN, 1),
+        owner=owner,
+        settings=Settings(data_dir=tmp, **(settings or {})),
+        run_dir=tmp / "runs" / RUN,
+    )
 
 
 async def until(condition: Callable[[], object]) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from po_jupyter.engine.files.artifacts import visible
-from po_jupyter.engine.replay.history import read_history
+from po_jupyter.engine.files.artifacts import RunFiles, clean, visible
+from po_jupyter.engine.replay.history import History, read_history
+from po_jupyter.engine.state.run_state import RunState, TaskState
+from po_jupyter.errors import NotFound
 from tests.support.engine import RUN, Bench
 
 
@@ -26,6 +29,76 @@ def files(bench: Bench) -> list[str]:
 WRITES = "def integration(ctx):\n    ctx.io.write_artifact('a.txt', ctx.meta['task'])\n"
 READS = "def integration(ctx):\n    return ctx.io.read_artifact('a.txt')\n"
 FAILS = "def integration(ctx):\n    ctx.io.write_artifact('a.txt', 'half')\n    raise ValueError('no')\n"
+
+
+class Attempts:
+    """The artifacts of a run that is in no store: attempts end by hand."""
+
+    def __init__(self, run_dir: Path, *tasks: str, fence: int = 1) -> None:
+        self.state = RunState(RUN)
+        self.state.tasks = {name: TaskState(name, attempt=1) for name in tasks}
+        self.files = RunFiles(run_dir, fence, History(self.state), lambda: self.state)
+
+    def done(self, task: str) -> list[Any]:
+        """End the task well; its artifacts."""
+        listed = self.files.said(task).get("artifacts", [])
+        tasks = {**self.state.tasks, task: TaskState(task, attempt=1, artifacts=tuple(listed))}
+        self.state = RunState(RUN, tasks=tasks)
+        return listed
+
+
+def test_an_attempt_sees_its_own_files_and_others_only_once_its_task_is_done(tmp_path: Path) -> None:
+    run = Attempts(tmp_path, "one", "two")
+    frame, other = object(), object()
+    run.files.attempt("one", None, 1, frame).write("a.txt", b"one")
+    assert run.files.attempt("one", None, 1, frame).read("a.txt") == b"one"
+    assert run.files.attempt("two", None, 1, other).names() == [] == run.files.now().names()
+    assert [entry["name"] for entry in run.done("one")] == ["a.txt"]
+    assert run.files.attempt("two", None, 1, other).read("a.txt") == b"one"
+    assert run.files.contents() == {"a.txt": sha256(b"one").hexdigest()}
+
+
+def test_an_attempt_that_failed_leaves_no_artifact_to_the_next(tmp_path: Path) -> None:
+    run = Attempts(tmp_path, "one")
+    run.files.attempt("one", None, 1, object()).write("a.txt", b"half")
+    run.files.forget("one")
+    again = run.files.attempt("one", None, 2, object())
+    with pytest.raises(NotFound):
+        again.read("a.txt")
+    assert run.done("one") == []
+
+
+def test_artifacts_of_rows_are_listed_with_the_row_and_with_the_map(tmp_path: Path) -> None:
+    run = Attempts(tmp_path, "m")
+    for index in (1, 0):
+        run.files.attempt("m", index, 1, object()).write(f"{index}.txt", b"x")
+        (entry,) = run.files.said("m", index)["artifacts"]
+        assert entry["path"] == f"m/1-1/{index}-1/{index}.txt"
+    run.files.attempt("m", 2, 1, object())
+    assert run.files.said("m", 2) == {}
+    assert [entry["name"] for entry in run.done("m")] == ["0.txt", "1.txt"]
+
+
+def test_of_two_tasks_that_wrote_a_name_the_later_ones_counts(tmp_path: Path) -> None:
+    run = Attempts(tmp_path, "one", "two", "three")
+    for task in ("one", "two"):
+        run.files.attempt(task, None, 1, object()).write("a.txt", task.encode())
+        run.done(task)
+    written = run.files.attempt("three", None, 1, object())
+    assert written.read("a.txt") == b"two"
+    written.append("a.txt", b" and more")
+    assert written.read("a.txt") == b"two and more"
+    assert run.files.now().read("a.txt") == b"two", "what it appended to is a file of its own"
+
+
+def test_files_that_no_commit_lists_are_removed(tmp_path: Path) -> None:
+    run = Attempts(tmp_path, "one", "two")
+    run.files.attempt("one", None, 1, object()).write("kept/a.txt", b"1")
+    run.files.attempt("two", None, 1, object()).write("gone/b.txt", b"2")
+    assert clean(tmp_path, run.done("one")) == 1
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["a.txt"]
+    assert not list(tmp_path.rglob("gone"))
+    assert clean(tmp_path / "nowhere", []) == 0
 
 
 async def test_the_log_lists_what_a_task_wrote(bench: Bench) -> None:
