@@ -30,7 +30,7 @@ from po_jupyter.llm.calls.admission import UNLIMITED, Admission
 from po_jupyter.llm.calls.cache import Answers, CallCache
 from po_jupyter.llm.calls.journaled_chat import JournaledChat
 from po_jupyter.llm.chat import Provider
-from po_jupyter.model.pipeline.parsing import check_pipeline
+from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.seed import Seed, read_seed
@@ -110,7 +110,7 @@ class Work(RunLog):
         self.settings = settings
         self.definition = definition
         self.options: Mapping[str, Any] = definition.get("options") or {}
-        self.definition_pipeline: Pipeline = check_pipeline(definition["pipeline"])
+        self.definition_pipeline: Pipeline = validate_pipeline(definition["pipeline"])
         self.seed: Seed = read_seed(definition["seed"])
         # The same with rows for references to files of rows: what tasks see.
         self.seed_data = RowFiles(settings.data_dir).with_rows(history.state.owner, self.seed.data)

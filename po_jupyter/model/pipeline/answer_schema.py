@@ -25,7 +25,7 @@ from po_jupyter.model.pipeline.violations import violations_of
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class AnswerSchema:
     """`schema` is the JSON Schema; `adapter` makes the instances, None where no class was given."""
 
     schema: Mapping[str, Any]
@@ -43,7 +43,7 @@ class Shape:
             raise OutputInvalid(found[0], details={"violations": found[:20]}) from None
 
 
-def shape_of(given: Any) -> Shape:
+def answer_schema_of(given: Any) -> AnswerSchema:
     """The shape that a JSON Schema or a class says. Raises InvalidInput."""
     if isinstance(given, Mapping):
         try:
@@ -55,7 +55,7 @@ def shape_of(given: Any) -> Shape:
         problem = _problem(text)
         if problem is not None:
             raise InvalidInput(problem)
-        return Shape(given)
+        return AnswerSchema(given)
     try:
         return _of_class(given)
     except TypeError:  # not hashable: no type either
@@ -80,12 +80,12 @@ def _problem(text: str) -> str | None:
 
 
 @lru_cache(maxsize=256)
-def _of_class(given: Any) -> Shape:
+def _of_class(given: Any) -> AnswerSchema:
     if given is None or isinstance(given, str | int | float | bytes):
         raise InvalidInput(_NEITHER.format(given))
     try:
         adapter: TypeAdapter[Any] = TypeAdapter(_readable(given))
-        return Shape(adapter.json_schema(), adapter)
+        return AnswerSchema(adapter.json_schema(), adapter)
     except (PydanticUserError, NameError, AttributeError) as error:
         reason = str(error).splitlines()[0]
         raise InvalidInput(f"{given!r:.80} has no JSON Schema: {reason:.200}") from None

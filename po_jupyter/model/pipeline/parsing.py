@@ -41,7 +41,7 @@ _PARTS: dict[str, tuple[type[BaseModel], str]] = {
 }
 
 
-def read_pipeline(text: str, *, name: str | None = None) -> Pipeline:
+def parse_pipeline(text: str, *, name: str | None = None) -> Pipeline:
     """The pipeline that YAML (or JSON) text describes.
 
     `name` is the name given outside of the text (the cell's NAME); another `name:` inside is an error.
@@ -51,7 +51,7 @@ def read_pipeline(text: str, *, name: str | None = None) -> Pipeline:
     return _build(data, name, marks)
 
 
-def check_pipeline(value: object, *, name: str | None = None) -> Pipeline:
+def validate_pipeline(value: object, *, name: str | None = None) -> Pipeline:
     """The pipeline that decoded JSON describes. Raises InvalidPipeline."""
     if isinstance(value, Pipeline):
         return value

@@ -176,10 +176,10 @@ PromptText = Annotated[
 def _schema_of(value: Any) -> Any:
     """A pydantic model, dataclass or TypedDict stands for its JSON Schema."""
     if isinstance(value, type) or get_origin(value) is not None:
-        from po_jupyter.model.pipeline.answer_schema import shape_of
+        from po_jupyter.model.pipeline.answer_schema import answer_schema_of
 
         try:
-            return dict(shape_of(value).schema)
+            return dict(answer_schema_of(value).schema)
         except InvalidInput as error:
             raise ValueError(error.message) from None
     return value

@@ -15,7 +15,7 @@ from po_jupyter.config import Settings
 from po_jupyter.engine.python.python_task import module_of
 from po_jupyter.errors import Forbidden, InvalidInput, InvalidPipeline, InvalidSeed, PoError, Violation
 from po_jupyter.llm.providers.registry import problem_of as model_problem
-from po_jupyter.model.pipeline.parsing import check_pipeline, read_pipeline
+from po_jupyter.model.pipeline.parsing import parse_pipeline, validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline, RunBudget
 from po_jupyter.model.pipeline.violations import did_you_mean, violations_of
 from po_jupyter.model.run.events import draft
@@ -147,9 +147,9 @@ def check(
         elif isinstance(wanted, str) and "\n" not in wanted:
             pipeline = registered(wanted)
         elif isinstance(wanted, str):
-            pipeline = read_pipeline(wanted)
+            pipeline = parse_pipeline(wanted)
         else:
-            pipeline = check_pipeline(wanted)
+            pipeline = validate_pipeline(wanted)
     except InvalidInput as error:
         problems.append(error)
     if len(problems) > 1:

@@ -13,7 +13,7 @@ from po_jupyter.engine.state.effective_pipeline import effective
 from po_jupyter.engine.state.fold import fold
 from po_jupyter.engine.state.run_state import RunState, view
 from po_jupyter.errors import InvalidInput, NotFound
-from po_jupyter.model.pipeline.parsing import check_pipeline
+from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.view import RunView
@@ -88,7 +88,7 @@ class Views:
 
     def pipeline(self, run: str) -> Pipeline:
         """The run's own snapshot of its pipeline, with what its tasks added."""
-        pipeline = check_pipeline(self._store.definition(run)["pipeline"])
+        pipeline = validate_pipeline(self._store.definition(run)["pipeline"])
         return effective(pipeline, self.state(self._store.head(run)))
 
     # -- results --------------------------------------------------------------------------------
