@@ -21,7 +21,9 @@ from pydantic import (
 
 from po_jupyter.errors import InvalidInput
 from po_jupyter.model.pipeline import json_schema
-from po_jupyter.model.pipeline.violations import HIDDEN, JsonObject
+from po_jupyter.model.pipeline.violations import HIDDEN
+from po_jupyter.model.values.checked_json import CheckedJsonObject
+from po_jupyter.model.values.durations import Seconds
 
 STAGES = (
     "ingestion",
@@ -39,7 +41,6 @@ STAGES = (
 
 TaskName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
 ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_./-]+$", max_length=200)]
-Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
 
 
 class Value(BaseModel):
@@ -213,7 +214,7 @@ class Task(Value):
     images: tuple[str, ...] = ()
     tools: tuple[ToolName, ...] = ()
     max_tool_rounds: Annotated[int, Field(ge=1, le=100)] = 8
-    output: Annotated[JsonObject, BeforeValidator(_schema_of)] | None = None
+    output: Annotated[CheckedJsonObject, BeforeValidator(_schema_of)] | None = None
     for_each: str | None = None
     mode: Literal["batch"] | None = None
     max_concurrency: Annotated[int, Field(ge=1, le=1000)] = 5
@@ -225,7 +226,7 @@ class Task(Value):
     gate: Gate | None = None
     cache: Annotated[Literal["refresh"] | bool | None, BeforeValidator(_cache_mode)] = None
     budget: Budget = Budget()
-    config: JsonObject = Field(default_factory=dict)
+    config: CheckedJsonObject = Field(default_factory=dict)
 
     @field_validator("needs", mode="before")
     @classmethod

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Annotated, Any, TypeAlias
+from typing import Any, TypeAlias
 
-from pydantic import AfterValidator, ValidationError
+from pydantic import ValidationError
 
 from po_jupyter.errors import Violation
-from po_jupyter.model.values import chunked_json as pieces
 
 Place: TypeAlias = tuple[int | None, int | None]
 
@@ -103,42 +101,3 @@ def dotted(loc: tuple[int | str, ...]) -> str:
     for part in loc:
         text += f"[{part}]" if isinstance(part, int) else (f".{part}" if text else str(part))
     return text
-
-
-def _is_json(value: dict[str, Any]) -> dict[str, Any]:
-    try:
-        # The C encoder is several times faster than a walk; the walk is only for the words of the error.
-        pieces.check(value)
-    except (TypeError, ValueError, RecursionError):
-        raise ValueError(_why_not_json(value)) from None
-    return value
-
-
-def _why_not_json(root: object) -> str:
-    todo: list[tuple[str, object]] = [("", root)]
-    seen = 0
-    while todo and seen < 10_000_000:
-        where, value = todo.pop()
-        seen += 1
-        if where.count(".") + where.count("[") > 200:
-            return "holds values nested deeper than 200 levels"
-        if isinstance(value, Mapping):
-            for key, child in value.items():
-                if not isinstance(key, str):
-                    inside = f" in `{where}`" if where else ""
-                    return f"the key {key!r:.60}{inside} is not text, so it is not JSON"
-                todo.append((f"{where}.{key}" if where else key, child))
-        elif isinstance(value, list | tuple):
-            todo.extend((f"{where}[{i}]", child) for i, child in enumerate(value))
-        elif isinstance(value, float) and not math.isfinite(value):
-            return f"`{where}` is {value}, which JSON does not know; use null"
-        elif isinstance(value, str):
-            if not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
-                return f"`{where}` holds half a surrogate pair, which is not text"
-        elif not isinstance(value, str | int | float | bool | None):
-            return f"`{where}` is a {type(value).__name__}, which is not JSON"
-    return "is not JSON"
-
-
-JsonObject = Annotated[dict[str, Any], AfterValidator(_is_json)]
-"""A dict that JSON can hold: what seeds, configs, schemas and metadata are made of (P4)."""

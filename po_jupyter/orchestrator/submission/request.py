@@ -20,7 +20,7 @@ from po_jupyter.model.pipeline.pipeline import Pipeline, RunBudget
 from po_jupyter.model.pipeline.violations import did_you_mean, violations_of
 from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.seed import Seed, read_seed
-from po_jupyter.model.values.chunked_json import pieces
+from po_jupyter.model.values.chunked_json import json_chunks
 from po_jupyter.orchestrator.environment.interpreters import check_modules, problem_of
 from po_jupyter.store.protocol import Head, NewRun, RunStore
 from po_jupyter.telemetry.correlation import request_id
@@ -113,7 +113,7 @@ def request_hash(submission: Submission) -> str:
     large = {"pipeline": submission.pipeline, "seed": submission.seed}
     small = submission.model_dump(mode="json", exclude={"idempotency_key", *large})
     digest = hashlib.sha256()
-    for piece in pieces({**small, **large}, sort_keys=True):
+    for piece in json_chunks({**small, **large}, sort_keys=True):
         digest.update(piece.encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 
