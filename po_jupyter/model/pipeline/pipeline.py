@@ -32,6 +32,7 @@ from po_jupyter.model.pipeline.task import (
 )
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.values.checked_json import CheckedJsonObject
+from po_jupyter.model.values.json import JsonObject
 
 # A definition is imported from here, its tasks and their parts too.
 __all__ = [
@@ -130,7 +131,7 @@ class Pipeline(Value):
         """The model settings of `task`, the pipeline's filled in."""
         return task.llm.over(self.llm)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """The definition as JSON, defaults left out: what the wire and the store carry."""
         return self.model_dump(mode="json", exclude_defaults=True)
 

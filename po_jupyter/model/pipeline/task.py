@@ -24,6 +24,7 @@ from po_jupyter.model.pipeline import json_schema
 from po_jupyter.model.pipeline.violations import HIDDEN
 from po_jupyter.model.values.checked_json import CheckedJsonObject
 from po_jupyter.model.values.durations import Seconds
+from po_jupyter.model.values.json import JsonObject
 
 STAGES = (
     "ingestion",
@@ -252,7 +253,7 @@ class Task(Value):
 
     @field_validator("output")
     @classmethod
-    def _is_schema(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+    def _is_schema(cls, value: JsonObject | None) -> JsonObject | None:
         if value is not None:
             json_schema.load()
             from jsonschema import Draft202012Validator, SchemaError
