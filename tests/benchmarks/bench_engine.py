@@ -17,7 +17,7 @@ from po_jupyter.engine.run.executor import RunExecutor
 from po_jupyter.engine.run.session import RunSession, open_session
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
 from po_jupyter.llm.providers.registry import Providers
-from po_jupyter.model.pipeline.parsing import check_pipeline
+from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.store.disk.store import DiskStore
@@ -43,7 +43,7 @@ class Instant:
 
 
 def create(store: Store, run: str, tasks: list[dict[str, Any]], data: Mapping[str, Any]) -> None:
-    pipeline = check_pipeline({"name": "bench", "llm": {"model": "fake:echo"}, "tasks": tasks})
+    pipeline = validate_pipeline({"name": "bench", "llm": {"model": "fake:echo"}, "tasks": tasks})
     definition = {"pipeline": pipeline.to_json(), "seed": {"name": "s", "data": dict(data)}, "options": {}}
     created = draft(
         "run.created",

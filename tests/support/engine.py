@@ -17,7 +17,7 @@ from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
 from po_jupyter.llm.providers.fake import FakeProvider, Scripted
 from po_jupyter.llm.providers.registry import Providers
-from po_jupyter.model.pipeline.parsing import check_pipeline
+from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.events import draft
 from po_jupyter.store.keyed.memory import MemoryStore
@@ -58,7 +58,7 @@ def new_run(
     **options: Any,
 ) -> Pipeline:
     """Create a run the way the orchestrator does."""
-    checked = check_pipeline(pipeline)
+    checked = validate_pipeline(pipeline)
     definition = {
         "pipeline": checked.to_json(),
         "seed": {"name": "seed", "data": dict(data)},
@@ -88,7 +88,7 @@ def inputs_of(
     **more: Any,
 ) -> RunInputs:
     """Inputs of a run that is in no store; `more` are fields of the pipeline."""
-    pipeline = check_pipeline({"name": "p", "llm": {"model": "fake:echo"}, "tasks": list(tasks), **more})
+    pipeline = validate_pipeline({"name": "p", "llm": {"model": "fake:echo"}, "tasks": list(tasks), **more})
     definition = {
         "pipeline": pipeline.to_json(),
         "seed": {"name": "seed", "data": dict(data or {})},

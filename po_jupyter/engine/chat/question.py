@@ -22,7 +22,7 @@ from po_jupyter.engine.ports import ArtifactReader, CallFrame, ModelCalls, ToolC
 from po_jupyter.errors import AnswerUnreadable, InvalidInput, OutputInvalid
 from po_jupyter.llm.chat import CacheMode, ChatRequest, Effort, Message, OnText, ToolCall
 from po_jupyter.llm.structured.parsing import answer_schema, parse_json, reask
-from po_jupyter.model.pipeline.answer_schema import Shape, shape_of
+from po_jupyter.model.pipeline.answer_schema import AnswerSchema, answer_schema_of
 from po_jupyter.model.pipeline.pipeline import LLM, CallRetry
 from po_jupyter.model.pipeline.violations import did_you_mean, violations_of
 from po_jupyter.model.run.answer import Answer
@@ -70,7 +70,7 @@ class Question:
     """A checked question; nothing of it was read, called or sent yet."""
 
     request: ChatRequest
-    shape: Shape | None = None
+    shape: AnswerSchema | None = None
     images: tuple[Any, ...] = ()
     tools: ToolCaller | None = None
     rounds: int = MAX_TOOL_ROUNDS
@@ -115,7 +115,7 @@ def question_of(
             raise InvalidInput(f"`{name}` is a list, not {type(value).__name__}")
     if images and messages[-1].role != "user":
         raise InvalidInput("`images` belong to the user's turn, and the last message is none")
-    shape = None if schema is None else shape_of(schema)
+    shape = None if schema is None else answer_schema_of(schema)
     request = calls.request(
         tuple(messages),
         **{name: getattr(checked, name) for name in settings},

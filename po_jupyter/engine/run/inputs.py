@@ -9,7 +9,7 @@ from typing import Any
 
 from po_jupyter.config import Settings
 from po_jupyter.engine.base.run_inputs import RunInputs
-from po_jupyter.model.pipeline.parsing import check_pipeline
+from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.model.run.seed import read_seed
 from po_jupyter.store.files.row_files import RowFiles
@@ -36,7 +36,7 @@ def run_inputs(
         owner=owner,
         fence=lease.fence,
         definition=parsed,
-        pipeline=check_pipeline(parsed.pipeline),
+        pipeline=validate_pipeline(parsed.pipeline),
         seed=seed,
         seed_data=RowFiles(settings.data_dir).with_rows(owner, seed.data),
         settings=settings,

@@ -15,7 +15,7 @@ from po_jupyter.engine.run.executor import RunExecutor
 from po_jupyter.engine.state.run_state import view
 from po_jupyter.errors import BudgetExceeded, InvalidPipeline
 from po_jupyter.llm.chat import ChatRequest, Message
-from po_jupyter.model.pipeline.parsing import check_pipeline
+from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.run.usage import Usage
@@ -233,7 +233,7 @@ def test_a_budget_is_never_exceeded_in_any_order(calls: list[tuple[int, int, boo
 )
 def test_what_is_refused_before_a_run(pipeline: dict[str, object], said: str) -> None:
     """P11, Done when 8: one clear message with its place, and nothing is started."""
-    checked = check_pipeline({"name": "p", "tasks": [{"name": "a", "prompt": "x"}], **pipeline})
+    checked = validate_pipeline({"name": "p", "tasks": [{"name": "a", "prompt": "x"}], **pipeline})
     with pytest.raises(InvalidPipeline) as caught:
         check(checked, Seed(name="s", data={}))
     assert said in str(caught.value)
@@ -242,5 +242,7 @@ def test_what_is_refused_before_a_run(pipeline: dict[str, object], said: str) ->
 
 def test_what_is_right_passes() -> None:
     check(
-        check_pipeline({"name": "p", "budget": {"usd": 1}, "tasks": [{"name": "a", "prompt": "x"}, "module"]})
+        validate_pipeline(
+            {"name": "p", "budget": {"usd": 1}, "tasks": [{"name": "a", "prompt": "x"}, "module"]}
+        )
     )

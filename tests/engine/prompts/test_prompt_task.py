@@ -18,7 +18,7 @@ from po_jupyter.engine.planning.estimate import estimate_run
 from po_jupyter.engine.prompts.template_check import check_templates
 from po_jupyter.engine.tools.mcp import McpTools
 from po_jupyter.errors import InvalidInput, InvalidPipeline, ToolFailed
-from po_jupyter.model.pipeline.parsing import check_pipeline, read_pipeline
+from po_jupyter.model.pipeline.parsing import parse_pipeline, validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.seed import Seed
 from tests.engine.chat.test_task_llm import ONCE, PNG, Caller, error, output, task, with_model
@@ -34,7 +34,7 @@ def prompt(text: Any, **more: Any) -> dict[str, Any]:
 
 
 def pipeline_of(*tasks: dict[str, Any], **more: Any) -> Pipeline:
-    return check_pipeline({"name": "p", "llm": {"model": "fake:echo"}, "tasks": list(tasks), **more})
+    return validate_pipeline({"name": "p", "llm": {"model": "fake:echo"}, "tasks": list(tasks), **more})
 
 
 # -- messages --------------------------------------------------------------------------------------------
@@ -82,7 +82,7 @@ def test_the_line_of_a_message_is_found() -> None:
     text = "name: p\ntasks:\n  - name: t\n    prompt:\n"
     text += "      - {role: user, content: a}\n      - {rol: user, content: b}\n"
     with pytest.raises(InvalidPipeline) as caught:
-        read_pipeline(text)
+        parse_pipeline(text)
     assert {v.line for v in caught.value.violations} == {6}
 
 
