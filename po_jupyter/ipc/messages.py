@@ -147,7 +147,7 @@ class LogGrew(IpcMessage):
 
 @dataclass(frozen=True, slots=True)
 class TextPiece(IpcMessage):
-    """Worker to orchestrator: a piece of a model's answer as it is written."""
+    """Worker to orchestrator: a piece of a model's answer as it is written; `item` is the row of a map."""
 
     op = "text"
     task: str

@@ -15,8 +15,8 @@ import structlog
 
 from po_jupyter.config import Settings
 from po_jupyter.engine.base import deadline
-from po_jupyter.engine.run.executor import drive
-from po_jupyter.engine.run.session import Work
+from po_jupyter.engine.run.executor import RunExecutor
+from po_jupyter.engine.run.session import RunSession, open_session
 from po_jupyter.engine.stage_logs.capture import gather
 from po_jupyter.engine.stage_logs.fd_redirect import descriptors
 from po_jupyter.errors import StaleFence, StoreError
@@ -79,7 +79,7 @@ class WorkerProcess:
         self._link = OrchestratorLink(Path(request.address), settings, run=request.run, eager=request.watched)
         self._rates = RateAdmission(self._link, settings, say=self._emit_rate_wait)
         self._providers = Providers(dict(os.environ), local=self._local_model)
-        self._session: Work | None = None  # once the log is read
+        self._session: RunSession | None = None  # once the log is read
 
     async def work_off(self) -> ExitStatus:
         """Claim the run and drive it to where it leaves this process. Raises StoreError, StaleFence among them."""
@@ -93,13 +93,13 @@ class WorkerProcess:
             session = self._session = await self._open_session(lease)
             self._link.listen(
                 LinkHandlers(
-                    look=session.cancel_hint,
+                    look=session.signals.cancel_hint,
                     drain=self._drain,
                     welcome=self._rates.welcomed,
                     rates=self._rates.heard,
                 )
             )
-            state = await drive(session)
+            state = await RunExecutor(session).run()
             await session.aclose()
             await self._link.finished(state)
         except StaleFence:
@@ -111,24 +111,22 @@ class WorkerProcess:
             await self._link.close()
         return ExitStatus.ORDERLY
 
-    async def _open_session(self, lease: Lease) -> Work:
-        session = await Work.load(
-            self._store, lease, settings=self._settings, providers=self._providers,
-            answers=open_call_cache(self._settings), base_url=self._providers.base_url,
-            say=self._link.text, watched=lambda: self._link.watched, committed=self._link.committed,
+    async def _open_session(self, lease: Lease) -> RunSession:
+        link, settings = self._link, self._settings
+        session = await open_session(
+            self._store, lease, settings=settings, providers=self._providers,
+            answers=open_call_cache(settings), base_url=self._providers.base_url,
+            on_text=link.text, watched=lambda: link.watched, on_commit=link.committed, on_rest=link.rest,
             run_dir=self._run_dir, admission=self._rates,
         )  # fmt: skip
-        session.on_rest = self._link.rest
         # Who submitted it had to be allowed to run code: what the run's code asks may name a CLI agent too.
-        self._providers.allow_cli_agents(
-            self._settings.cli_agents, submitter=bool(session.definition.get("code_allowed"))
-        )
-        request_id.set(session.state.request)
+        self._providers.allow_cli_agents(settings.cli_agents, submitter=session.inputs.definition.code_allowed)
+        request_id.set(session.log.state.request)
         return session
 
     def _drain(self) -> None:
         assert self._session is not None
-        self._session.drain()
+        self._session.signals.drain()
         self._rates.drain()
 
     async def _local_model(self, model: str) -> Endpoint:
@@ -140,12 +138,12 @@ class WorkerProcess:
 
     def _emit_resource_wait(self, reason: str) -> None:
         assert self._session is not None
-        running = sorted(self._session.running)
-        self._session.emit(*(draft("task.waiting", task, reason=reason) for task in running))
+        running = sorted(self._session.signals.running)
+        self._session.log.emit(*(draft("task.waiting", task, reason=reason) for task in running))
 
     def _emit_rate_wait(self, task: str, reason: str | None, seconds: float | None) -> None:
         assert self._session is not None
-        self._session.emit(draft("task.waiting", task, reason=reason, seconds=seconds, stays=True))
+        self._session.log.emit(draft("task.waiting", task, reason=reason, seconds=seconds, stays=True))
 
 
 def claim_run(store: LogStore, run: str, expect: int | None = None) -> Lease:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import structlog
 
 from po_jupyter.config import Settings
+from po_jupyter.engine.calls.attempt_calls import LiveText
 from po_jupyter.errors import Unavailable, from_json
 from po_jupyter.ipc.channel import Channel, connect
 from po_jupyter.ipc.exit_status import ExitStatus
@@ -109,7 +110,7 @@ class OrchestratorLink:
             self._connect_now.set()
         self._ids = itertools.count(1)
         self._requests: dict[int, _OpenRequest] = {}
-        self._texts: dict[tuple[str, int | None, int], TextPiece] = {}
+        self._texts: dict[tuple[str, int], TextPiece] = {}
         self._text_timer: asyncio.TimerHandle | None = None
         self._head: Head | None = None
         self._head_timer: asyncio.TimerHandle | None = None
@@ -188,19 +189,16 @@ class OrchestratorLink:
         if head is not None:
             self.send(LogGrew(head["n"], head["offset"], head["state"]))
 
-    def text(self, note: Mapping[str, Any]) -> None:
-        """A piece of a model's answer, `{task, text, round, attempt, item?}`; pieces of one answer are joined."""
+    def text(self, piece: LiveText) -> None:
+        """A piece of a model's answer; pieces of one answer are joined."""
         if not self.watched:
             return
-        piece = TextPiece(
-            note["task"], note["text"], note["round"], attempt=note.get("attempt"), item=note.get("item")
-        )
-        key = (piece.task, piece.item, piece.round)
+        key = (piece["task"], piece["round"])
         before = self._texts.get(key)
         if before is None:
-            self._texts[key] = piece
+            self._texts[key] = TextPiece(piece["task"], piece["text"], piece["round"], piece["attempt"])
         elif len(before.text) < _TEXT_MAX:
-            self._texts[key] = replace(before, text=before.text + piece.text)
+            self._texts[key] = replace(before, text=before.text + piece["text"])
         if self._text_timer is None:
             self._text_timer = self._loop.call_later(_TEXT_RATE, self._send_texts)
 

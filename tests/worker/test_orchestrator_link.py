@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from po_jupyter.config import Settings
+from po_jupyter.engine.calls.attempt_calls import LiveText
 from po_jupyter.errors import ModelRefused, Unavailable
 from po_jupyter.ipc.channel import Channel, Listener
 from po_jupyter.ipc.messages import (
@@ -180,15 +181,15 @@ async def test_a_worker_that_cannot_write_says_why(address: Path, orchestrator: 
 async def test_pieces_of_one_answer_are_joined_and_only_sent_while_somebody_watches(
     address: Path, orchestrator: FakeOrchestrator
 ) -> None:
-    def piece(text: str, **more: Any) -> dict[str, Any]:
-        return {"task": "t", "text": text, "round": 1, "attempt": 2, **more}
+    def piece(text: str, round: int = 1) -> LiveText:
+        return {"task": "t", "text": text, "round": round, "attempt": 2}
 
     async with linked(address) as link:
         for text in ("a", "b", "c"):
             link.text(piece(text))
-        link.text(piece("row", item=7))
+        link.text(piece("again", round=2))
         await orchestrator.hears(TextPiece, times=2)
-        joined = [TextPiece("t", "abc", 1, attempt=2), TextPiece("t", "row", 1, attempt=2, item=7)]
+        joined = [TextPiece("t", "abc", 1, attempt=2), TextPiece("t", "again", 2, attempt=2)]
         assert orchestrator.of(TextPiece) == joined
         await orchestrator.send(WatchedChanged(False))
         await until(lambda: not link.watched)

@@ -10,13 +10,13 @@ from po_jupyter.engine.state.fold import fold
 from po_jupyter.engine.state.resume import plan
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import Conflict, NotFound
-from po_jupyter.model.pipeline.parsing import check_pipeline
+from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.orchestrator.environment.variables import preload_environment, worker_environment
 from po_jupyter.orchestrator.events.change_feed import Feed
 from po_jupyter.orchestrator.views.projections import brief
 
-DIAMOND = check_pipeline({
+DIAMOND = validate_pipeline({
     "name": "diamond",
     "tasks": [
         {"name": "a", "prompt": "a"},
