@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar, NamedTuple, Self, TypedDict
 
-JsonMapping = dict[str, Any]  # an object of JSON whose content is somebody else's
+from po_jupyter.model.values.json import JsonObject
 
 
 class MalformedMessage(ValueError):
@@ -39,7 +39,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,),
     "dict": (dict,),
     "list": (list,),
-    "JsonMapping": (dict,),
+    "JsonObject": (dict,),
     "RateState": (dict,),
     "OrchestratorLoad": (dict,),
 }
@@ -52,22 +52,22 @@ def _check_of(annotation: str) -> Callable[[object], bool]:
     return lambda value: type(value) in types
 
 
-_known_fields: dict[type[WireValue], tuple[_Field, ...]] = {}
+_fields_cache: dict[type[WireValue], tuple[_Field, ...]] = {}
 
 
 def _fields_of(cls: type[WireValue]) -> tuple[_Field, ...]:
-    known = _known_fields.get(cls)
-    if known is None:
-        known = tuple(_Field(f.name, f.default is MISSING, _check_of(str(f.type))) for f in fields(cls))
-        _known_fields[cls] = known
-    return known
+    cached = _fields_cache.get(cls)
+    if cached is None:
+        cached = tuple(_Field(f.name, f.default is MISSING, _check_of(str(f.type))) for f in fields(cls))
+        _fields_cache[cls] = cached
+    return cached
 
 
 @dataclass(frozen=True, slots=True)
 class WireValue:
     """A value that is an object of JSON on the wire."""
 
-    def to_json(self) -> JsonMapping:
+    def to_json(self) -> JsonObject:
         """The object; a field with a default is left out when it is None."""
         values = ((f, getattr(self, f.name)) for f in _fields_of(type(self)))
         return {f.name: value for f, value in values if f.required or value is not None}
@@ -265,7 +265,7 @@ class ResourceResponse(IpcMessage):
     id: int
     base_url: str | None = None
     key: str | None = field(default=None, repr=False)
-    error: JsonMapping | None = None
+    error: JsonObject | None = None
 
 
 # -- rate limits (`orchestrator.workers.rate_limit_server`, `worker.rate_limit_client`) ---------------
@@ -276,7 +276,7 @@ class RateHistory(IpcMessage):
     """Worker to orchestrator: by model, what was sent without asking: `{past, open, limits}`."""
 
     op = "rate.recall"
-    models: JsonMapping
+    models: JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +308,7 @@ class RatePermitUsed(IpcMessage):
     ago: float
     input: int | None = None
     output: int | None = None
-    limits: JsonMapping | None = None
+    limits: JsonObject | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,7 +319,7 @@ class RatePermitRefused(IpcMessage):
     id: int
     model: str
     after: float | None
-    limits: JsonMapping | None = None
+    limits: JsonObject | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,7 +344,7 @@ class RatePermitDenied(IpcMessage):
 
     op = "rate.no"
     id: int
-    error: JsonMapping
+    error: JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -404,7 +404,7 @@ class WorkerRequest(WireValue):
     address: str
     watched: bool
     shards: int
-    settings: JsonMapping
+    settings: JsonObject
     cwd: str | None
     log: str
     env: dict[str, str] = field(repr=False)
@@ -417,7 +417,7 @@ class Spawn(IpcMessage):
 
     op = "spawn"
     id: int
-    request: JsonMapping = field(repr=False)
+    request: JsonObject = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

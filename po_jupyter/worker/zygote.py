@@ -23,7 +23,6 @@ from po_jupyter.ipc.messages import (
     TO_ZYGOTE,
     ForkFailed,
     IpcMessage,
-    JsonMapping,
     Spawn,
     WorkerExited,
     WorkerRequest,
@@ -33,6 +32,7 @@ from po_jupyter.ipc.messages import (
 
 if TYPE_CHECKING:
     from po_jupyter.config import Settings
+    from po_jupyter.model.values.json import JsonObject
 
 PROTOCOL = 1
 _OPEN_FILES = 4096
@@ -84,7 +84,7 @@ class Zygote:
         self._parent = parent
         self._buffer = b""
         self._children: set[int] = set()
-        self._settings_json: JsonMapping | None = None  # as they came last ...
+        self._settings_json: JsonObject | None = None  # as they came last ...
         self._settings: Settings | None = None  # ... and read
         self._wakeup, wakeup_end = socket.socketpair()
         for end in (self._wakeup, wakeup_end):
@@ -141,7 +141,7 @@ class Zygote:
         self._children.add(pid)
         self._send(WorkerSpawned(id, pid, created(pid)))
 
-    def _read_settings(self, settings: JsonMapping) -> Settings:
+    def _read_settings(self, settings: JsonObject) -> Settings:
         """The settings of a request, read here, once for all that follow, and not in each worker."""
         from po_jupyter.config import Settings
         from po_jupyter.telemetry import logging

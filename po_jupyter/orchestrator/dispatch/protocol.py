@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from po_jupyter.ipc import channel as link
+from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.model.run.view import RunView
 from po_jupyter.orchestrator.environment.service import Facilities
 from po_jupyter.orchestrator.events.change_feed import Feed
@@ -27,7 +28,7 @@ class Waking(Facilities):
         """Have a run that was made right now worked off."""
         self.feed.changed(head["run"])
         if self._supervisor is not None:
-            self._supervisor.submitted(head, definition)
+            self._supervisor.submitted(head, RunDefinition.from_json(definition))
         else:
             await self._nudge(head["run"])
         return await self._view(head)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import structlog
 from tenacity import (
@@ -20,6 +19,7 @@ from tenacity import (
 from po_jupyter.config import Settings
 from po_jupyter.errors import SpawnFailed, VersionMismatch
 from po_jupyter.ipc.messages import WorkerRequest
+from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.orchestrator.environment.key_store import Keys
 from po_jupyter.orchestrator.workers.zygote_pool import OnExit, ZygotePool
 from po_jupyter.platform import processes
@@ -39,15 +39,15 @@ class LaunchSpec(NamedTuple):
     silence_limit: float
 
 
-def launch_spec(head: Head, definition: Mapping[str, Any], settings: Settings) -> LaunchSpec:
-    """The spec of a run, from its head and its definition as the store has them."""
+def launch_spec(head: Head, definition: RunDefinition, settings: Settings) -> LaunchSpec:
+    """The spec of a run."""
     limit = silence_limit(definition, settings)
-    return LaunchSpec(definition.get("interpreter"), definition.get("cwd"), head["fence"], limit)
+    return LaunchSpec(definition.interpreter, definition.cwd, head["fence"], limit)
 
 
-def silence_limit(definition: Mapping[str, Any], settings: Settings) -> float:
+def silence_limit(definition: RunDefinition, settings: Settings) -> float:
     """Seconds without a message after which the run's worker is taken for hung: longer than any stage may take."""
-    tasks = definition["pipeline"]["tasks"]
+    tasks = definition.pipeline["tasks"]
     return max(float(t.get("timeout", _DEFAULT_TIMEOUT)) for t in tasks) + settings.silence_grace
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import structlog
 
@@ -18,6 +18,7 @@ from po_jupyter.errors import Moved, PoError, WorkerCrashed
 from po_jupyter.ipc.exit_status import ExitStatus
 from po_jupyter.model.run.events import draft, event_draft
 from po_jupyter.model.run.view import ENDED
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.views.projections import Views
 from po_jupyter.orchestrator.workers.store_backoff import StoreWait
 from po_jupyter.platform import processes
@@ -61,7 +62,7 @@ def settle(store: LogStore, views: Views, run: str) -> tuple[Literal["pending", 
     return "pending", head
 
 
-def _end(store: LogStore, run: str, event: str, state: str, error: dict[str, Any] | None) -> Head:
+def _end(store: LogStore, run: str, event: str, state: str, error: JsonObject | None) -> Head:
     lease = store.claim(run, processes.myself())
     end = event_draft(event, None, None, {"error": error} if error else {})
     return store.commit(lease, Commit(events=[end], state=state, release=True))

@@ -12,9 +12,8 @@ import math
 import os
 import random
 import signal
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
 
 import structlog
 
@@ -22,6 +21,7 @@ from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidInput, NotFound, PoError, SpawnFailed, StoreError, VersionMismatch
 from po_jupyter.ipc.exit_status import ExitStatus
 from po_jupyter.ipc.messages import CancelRequested, DrainWorker, LookAtLog, OrchestratorLoad
+from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.orchestrator.environment.key_store import Keys
 from po_jupyter.orchestrator.events.change_feed import Feed
@@ -86,7 +86,7 @@ class Supervisor:
 
     # -- the one way in -------------------------------------------------------------------------
 
-    def submitted(self, head: Head, definition: Mapping[str, Any]) -> None:
+    def submitted(self, head: Head, definition: RunDefinition) -> None:
         """Queue a run that was created right now: nothing of it is read."""
         self._new[head["run"]] = launch_spec(head, definition, self._settings)
         self.queue.add(head)
@@ -249,7 +249,8 @@ class Supervisor:
         head = self._store.head(run)
         if head["state"] not in ("pending", "running"):
             return None
-        return launch_spec(head, self._store.definition(run), self._settings)
+        definition = RunDefinition.from_json(self._store.definition(run))
+        return launch_spec(head, definition, self._settings)
 
     async def _launch(self, run: str, launch: LaunchSpec) -> None:
         early: list[int | None] = []  # the exit, when it came before we knew the worker
@@ -280,7 +281,7 @@ class Supervisor:
 
         async def read_silence_limit() -> None:
             definition = await self._to_thread(self._store.definition, run)
-            worker.silence_limit = silence_limit(definition, self._settings)
+            worker.silence_limit = silence_limit(RunDefinition.from_json(definition), self._settings)
 
         self.run_in_background(read_silence_limit(), f"silence limit {run}")
         return worker

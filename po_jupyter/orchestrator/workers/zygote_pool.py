@@ -218,11 +218,11 @@ def _read_from(path: Path, start: int) -> str:
 
 def _start_error(interpreter: str, output: str) -> PoError:
     if re.search(r"No module named '?po_jupyter\.", output):
-        words = "has an incomplete or very old po_jupyter; a run there needs the same version as here,"
-        return _version_mismatch(interpreter, None, words)
+        sentence = "has an incomplete or very old po_jupyter; a run there needs the same version as here,"
+        return _version_mismatch(interpreter, None, sentence)
     if re.search(r"No module named '?po_jupyter\b", output):
-        words = "has no po_jupyter; a run there needs the same version as here,"
-        return _version_mismatch(interpreter, None, words)
+        sentence = "has no po_jupyter; a run there needs the same version as here,"
+        return _version_mismatch(interpreter, None, sentence)
     last = output.strip().splitlines()[-1:] or ["it said nothing"]
     return SpawnFailed(f"workers cannot be started with {interpreter}: {last[0]}")
 
