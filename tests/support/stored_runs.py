@@ -23,4 +23,4 @@ def store_run(store: Store, *, run: str = RUN, tasks: Sequence[dict[str, Any]] =
         "seed": {"name": "s", "data": {}},
         "options": {},
     }
-    return store.create_run(NewRun(run, "", "p", "1.0.0", "s", 0, definition, [created]))
+    return store.create_run(NewRun(run, "", "p", "1.0.0", "s", 0, definition, [created]))[0]

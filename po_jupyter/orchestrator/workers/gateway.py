@@ -6,8 +6,6 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import structlog
-
 from po_jupyter.errors import PoError
 from po_jupyter.ipc.channel import Channel
 from po_jupyter.ipc.messages import (
@@ -41,8 +39,6 @@ from po_jupyter.orchestrator.workers.processes import WorkerHandle
 from po_jupyter.orchestrator.workers.rate_limit_server import RateLimits
 from po_jupyter.orchestrator.workers.supervisor import Supervisor
 from po_jupyter.store.protocol import Store
-
-log = structlog.get_logger(__name__)
 
 _MAX_FAILURE = 500  # characters of what a worker says of the store
 
