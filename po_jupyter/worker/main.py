@@ -25,8 +25,8 @@ from po_jupyter.engine.stage_logs.fd_redirect import descriptors
 from po_jupyter.errors import StaleFence, StoreError
 from po_jupyter.ipc.channel import IN_ORDER, OVERTAKEN, STORE_FAILED
 from po_jupyter.llm.money.pricing import use_prices
-from po_jupyter.llm.providers.openai.client import Endpoint
 from po_jupyter.llm.providers.registry import Providers
+from po_jupyter.llm.wire.exchange import ProviderEndpoint
 from po_jupyter.model.run.events import draft
 from po_jupyter.orchestrator.maintenance.call_cache import cache_of
 from po_jupyter.platform import processes
@@ -75,11 +75,11 @@ async def work_off(request: Mapping[str, Any], settings: Settings, store: DiskSt
     gather(run_dir)
     link.start(lease.fence)
 
-    async def endpoint(model: str) -> Endpoint:
+    async def endpoint(model: str) -> ProviderEndpoint:
         # The weights may have to be fetched first, or the server be started: the stage waits, it does not work.
         with deadline.waiting():
             answer = await link.need("local_model", waiting, model=model)
-        return Endpoint(answer["base_url"], answer["key"])
+        return ProviderEndpoint(answer["base_url"], answer["key"])
 
     def waiting(reason: str) -> None:
         work.emit(*(draft("task.waiting", task, reason=reason) for task in sorted(work.running)))

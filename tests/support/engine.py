@@ -106,7 +106,7 @@ class Bench:
             self.store,
             lease,
             settings=Settings(data_dir=self.tmp, **self.settings),
-            providers=Providers({}, given={"fake": self.fake}),
+            providers=Providers({}, opened={"fake": self.fake}),
             say=self.said.append,
             watched=lambda: self.watched,
         )

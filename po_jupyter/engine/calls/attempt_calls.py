@@ -15,7 +15,7 @@ from po_jupyter.engine.tools.toolbox import Toolbox
 from po_jupyter.errors import InvalidInput, ModelError, ModelRateLimited
 from po_jupyter.llm.calls.journaled_chat import OnAgain
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText
-from po_jupyter.llm.providers.registry import no_images
+from po_jupyter.llm.providers.refs import images_problem
 from po_jupyter.model.pipeline.pipeline import LLM, CallRetry, Task
 from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.usage import Usage
@@ -107,7 +107,7 @@ class Calls:
 
     def need_images(self, request: ChatRequest) -> None:
         """The model's provider takes images. Raises InvalidInput."""
-        if (problem := no_images(request.model)) is not None:
+        if (problem := images_problem(request.model)) is not None:
             raise InvalidInput(problem)
 
     def files(self) -> Files:
