@@ -547,7 +547,9 @@ async def test_a_connection_that_was_never_made_is_not_billed(unused_tcp_port):
 def test_a_refused_key_sends_to_the_store_of_keys():
     """P11, G16: a stored key is replaced without a restart, and the hint says so."""
     answer = bodies.HttpResponse(401, httpx.Headers(), b'{"error": {"message": "no"}}')
-    refused = errors.error_from_response(answer, provider="openai", model="m", key="k", key_env="OPENAI_API_KEY")
+    refused = errors.error_from_response(
+        answer, provider="openai", model="m", key="k", key_env="OPENAI_API_KEY"
+    )
     assert "po keys set openai" in refused.hint and "OPENAI_API_KEY" in refused.hint
     assert "po stop" not in refused.hint
     assert errors.error_from_response(answer, provider="local", model="m", key=None).hint == ""
