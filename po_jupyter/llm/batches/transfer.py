@@ -147,7 +147,7 @@ def read_priced(reader: ResponseReader, response: HttpResponse, request: ChatReq
         answer = reader.read_response(response)
     except ModelError as error:
         reader.annotate(error)
-        if isinstance(usage := error.details.get("usage"), Mapping):
-            error.details["usage"] = at_batch_price(Usage.model_validate(usage), request.model).to_json()
+        if (usage := error.usage) is not None:
+            error.usage = at_batch_price(Usage.model_validate(usage), request.model).to_json()
         raise
     return replace(answer, usage=at_batch_price(answer.usage, request.model, answer.model), seconds=0.0)

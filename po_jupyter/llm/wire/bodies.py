@@ -140,9 +140,9 @@ async def _decoded(response: httpx.Response) -> AsyncIterator[bytes]:
                 yield inflate.decompress(remaining, _STEP)
                 remaining = inflate.unconsumed_tail
     except zlib.error:
-        raise ModelUnavailable("the compressed answer is damaged", details={"outcome": "unknown"}) from None
+        raise ModelUnavailable("the compressed answer is damaged", outcome="unknown") from None
     if not inflate.eof:
-        raise ModelUnavailable("the compressed answer broke off", details={"outcome": "unknown"})
+        raise ModelUnavailable("the compressed answer broke off", outcome="unknown")
 
 
 def decode_json(body: bytes) -> object:

@@ -217,7 +217,7 @@ def _never_connected(error: httpx.HTTPError) -> bool:
 
 def _unknown_outcome(text: str) -> ModelUnavailable:
     """The error of a request that was sent and whose outcome at the server is unknown."""
-    return ModelUnavailable(text, details={"outcome": "unknown"})
+    return ModelUnavailable(text, outcome="unknown")
 
 
 def _pool_of(url: str) -> tuple[bool, str | None]:

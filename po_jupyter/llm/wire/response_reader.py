@@ -109,9 +109,7 @@ class ResponseReader:
 
     def malformed(self, problem: str = "the answer has no message") -> ModelError:
         """The error for JSON that is not what the API's reference describes."""
-        return ModelUnavailable(
-            f"{self.provider}: {problem}", details={**self.error_details(), "outcome": "unknown"}
-        )
+        return ModelUnavailable(f"{self.provider}: {problem}", details=self.error_details(), outcome="unknown")
 
     def error_inside(self, error: object, status: int | None = None) -> ModelError:
         """The error for an error object in a body whose status said 200, as proxies and streams send it."""
@@ -171,7 +169,7 @@ class ResponseReader:
         if self.finish is None and not self.ended:
             size = sum(map(len, self._pieces))
             raise ModelUnavailable(
-                f"{self.provider}: the stream broke off after {size} characters", details={"outcome": "unknown"}
+                f"{self.provider}: the stream broke off after {size} characters", outcome="unknown"
             )
         return self._finished()
 
@@ -182,9 +180,9 @@ class ResponseReader:
             details.setdefault(name, value)
         if error.limits is None:
             error.limits = told_by(self.headers)
-        if self._pieces and "usage" not in details:
+        if self._pieces and error.usage is None:
             # A stream that broke was paid for as far as it came.
-            details["usage"] = self._usage_or_estimate("".join(self._pieces))[0].to_json()
+            error.usage = self._usage_or_estimate("".join(self._pieces))[0].to_json()
 
     def error_details(self) -> JsonObject:
         """Provider, model and the request's id, for an error."""

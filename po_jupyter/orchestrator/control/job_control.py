@@ -10,10 +10,10 @@ from po_jupyter.engine.state.effective_pipeline import effective
 from po_jupyter.engine.state.resume import gate_words, restart_plan
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import Conflict, InvalidInput, NotFound
-from po_jupyter.model.pipeline.parsing import check_pipeline
+from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
-from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.events import EventDraft, draft
 from po_jupyter.model.run.view import RunView
 from po_jupyter.orchestrator.control import fork
 from po_jupyter.orchestrator.control.conditional_append import Asked, ask
@@ -94,7 +94,7 @@ class JobControl(Directing):
         run = head["run"]
         state = self._views.state(self._store.head(run))
         definition = self._store.definition(run)
-        now = effective(check_pipeline(definition["pipeline"]), state)
+        now = effective(validate_pipeline(definition["pipeline"]), state)
         if pipeline is None:
             _exists(now, from_task, run)
             pipeline = fork.base(now, state, from_task).to_json()
@@ -125,7 +125,7 @@ class JobControl(Directing):
         directory = self.settings.data_dir / "runs"
         artifacts.take_over(directory / run, directory / new.run, [state.tasks[name] for name in kept])
         origin = {"run": run, "from_task": from_task}
-        created = {**new.events[0], "data": {**new.events[0]["data"], "forked_from": origin}}
+        created: EventDraft = {**new.events[0], "data": {**new.events[0]["data"], "forked_from": origin}}
         return new._replace(
             definition={**new.definition, "forked_from": origin},
             events=[created, *copied.events],

@@ -54,9 +54,7 @@ async def run_agent(
             )
             return await process.wait(), stderr
     except TimeoutError:
-        raise ModelUnavailable(
-            f"{name}: no answer within {seconds:g} s", details={"outcome": "unknown"}
-        ) from None
+        raise ModelUnavailable(f"{name}: no answer within {seconds:g} s", outcome="unknown") from None
     finally:
         await _end(process)
 

@@ -118,7 +118,8 @@ class OpenAI:
             raise ModelUnavailable(
                 f"{error.message}; {model} goes to Chat Completions from now on",
                 hint="Set llm.api: chat to send no request in vain.",
-                details={**error.details, "at_once": True},
+                details=error.details,
+                at_once=True,
             ) from None
 
     async def aclose(self) -> None:
@@ -130,8 +131,7 @@ def unknown_to_responses(error: ModelError) -> bool:
 
     False for a model that does not exist at all, a bad value and everything else: the other API would not help.
     """
-    details = error.details
-    status, reason = details.get("status"), details.get("reason")
+    status, reason = error.http_status, error.reason
     if reason == "model_not_found":
         return False
     if status in (404, 405, 501):
