@@ -56,8 +56,8 @@ def _page(section: str, topic: str) -> Page:
     text = _COMMENT.sub("", (_folder() / section / f"{topic}.md").read_text("utf-8"))
     heading, _, rest = text.strip().partition("\n")
     paragraph = " ".join(rest.strip().partition("\n\n")[0].split())
-    summary = re.split(r"(?<=[.:])\s", _linkless(paragraph), maxsplit=1)[0].replace("`", "")
-    return Page(topic, section, heading.lstrip("# "), summary.rstrip(":"))
+    summary = re.split(r"(?<=\.)\s", _linkless(paragraph), maxsplit=1)[0].replace("`", "")
+    return Page(topic, section, heading.lstrip("# "), summary)
 
 
 def _linkless(text: str) -> str:
