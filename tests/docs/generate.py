@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 import re
@@ -29,6 +30,7 @@ from po_jupyter.server.routing.table import PREFIX as HTTP_PREFIX
 from po_jupyter.server.routing.table import Route
 from tests.support.paths import ROOT
 
+ARCHITECTURE = ROOT / "po_jupyter" / "docs" / "design" / "architecture.md"
 REFERENCE = ROOT / "po_jupyter" / "docs" / "reference"
 COMMAND = "python -m tests.docs.generate"
 _NOTE = f"<!-- Made from the code: do not edit. `{COMMAND}` writes this page again. -->\n"
@@ -172,24 +174,25 @@ def yaml_page() -> str:
 
 def _signature(function: Any, name: str) -> str:
     signature = inspect.signature(function)
-    kept = [p for p in signature.parameters.values() if p.name != "self"]
-    text = str(signature.replace(parameters=kept)).replace("'", "")
-    one = f"{name}{text}"
+    pieces = _parameters([p for p in signature.parameters.values() if p.name != "self"])
+    answer = signature.return_annotation
+    result = "" if answer is inspect.Signature.empty else f" -> {answer}"
+    one = f"{name}({', '.join(pieces)}){result}"
     if len(one) <= 100:
         return one
-    inner, _, result = text[1:].rpartition(")")
-    pieces = _split_parameters(inner)
     return "\n".join([f"{name}(", *(f"    {piece}," for piece in pieces), f"){result}"])
 
 
-def _split_parameters(text: str) -> list[str]:
-    pieces, depth, start = [], 0, 0
-    for i, character in enumerate(text):
-        depth += (character in "([{") - (character in ")]}")
-        if character == "," and depth == 0:
-            pieces.append(text[start:i].strip())
-            start = i + 1
-    return [*pieces, text[start:].strip()]
+def _parameters(parameters: Iterable[inspect.Parameter]) -> list[str]:
+    pieces: list[str] = []
+    for p in parameters:
+        if p.kind is p.KEYWORD_ONLY and not any(piece.startswith("*") for piece in pieces):
+            pieces.append("*")
+        stars = {p.VAR_POSITIONAL: "*", p.VAR_KEYWORD: "**"}.get(p.kind, "")
+        kind = "" if p.annotation is p.empty else f": {p.annotation}"
+        default = "" if p.default is p.empty else f"{' = ' if kind else '='}{p.default!r}"
+        pieces.append(f"{stars}{p.name}{kind}{default}")
+    return pieces
 
 
 def _members(cls: type) -> Iterator[tuple[str, Any]]:
@@ -398,6 +401,31 @@ PAGES: dict[str, Callable[[], str]] = {
 }
 
 
+_ROOMS = re.compile(r"(<!-- rooms: .*? -->\n).*?(<!-- end of rooms -->)", re.S)
+_OTHER_ROOMS = ("errors", "providers")  # rooms of one module
+
+
+def rooms() -> Iterator[tuple[str, str]]:
+    """Each room and sub-room with the first sentence of its docstring."""
+    package = ROOT / "po_jupyter"
+    modules = [path for name in _OTHER_ROOMS if (path := package / f"{name}.py").is_file()]
+    for path in sorted([*package.rglob("*/__init__.py"), *modules], key=lambda p: p.with_suffix("").parts):
+        room = path.parent if path.name == "__init__.py" else path.with_suffix("")
+        doc = ast.get_docstring(ast.parse(path.read_text("utf-8")))
+        yield ".".join(room.relative_to(package).parts), _first_sentence(doc)
+
+
+def _first_sentence(doc: str | None) -> str:
+    return re.split(r"(?<=\.)\s", f"{_first_paragraph(doc)} ", maxsplit=1)[0]
+
+
+def architecture_page() -> str:
+    """The page of the architecture with the table of rooms as the code has them."""
+    rows = [[f"`{name}`" if "." in name else f"**`{name}`**", sentence] for name, sentence in rooms()]
+    table = markdown_table(["room", "what it is"], rows)
+    return _ROOMS.sub(lambda m: f"{m[1]}\n{table}\n\n{m[2]}", ARCHITECTURE.read_text("utf-8"))
+
+
 def generated(name: str) -> str:
     """The text of one page of the reference."""
     title, _, rest = PAGES[name]().partition("\n\n")
@@ -413,3 +441,5 @@ if __name__ == "__main__":
     for page in PAGES:
         path_of(page).write_text(generated(page), "utf-8")
         print(path_of(page).relative_to(ROOT))
+    ARCHITECTURE.write_text(architecture_page(), "utf-8")
+    print(ARCHITECTURE.relative_to(ROOT))
