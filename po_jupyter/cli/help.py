@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from shutil import get_terminal_size
 
 import click
 
@@ -106,10 +107,11 @@ def _list(section: str | None, as_json: bool) -> None:
         base.dump({"topics": [asdict(page) for _, found in chosen for page in found]})
         return
     width = max(len(page.topic) for _, found in chosen for page in found)
+    room = max(40, get_terminal_size().columns - width - 4) if sys.stdout.isatty() else sys.maxsize
     for name, found in chosen:
         base.say(name, bold=True)
         for page in found:
-            base.say(f"  {page.topic:<{width}}  {page.summary}")
+            base.say(f"  {page.topic:<{width}}  {base.brief(page.summary, room)}")
         base.say()
     base.say("po help TOPIC shows one of them, po VERB --help what a verb takes.")
 
@@ -125,7 +127,7 @@ def _notebook_shown(text: str) -> bool:
     return True
 
 
-def _show(text: str) -> None:
+def show_page(text: str) -> None:
     """The Markdown as a page in a terminal or a notebook; as it is in a pipe."""
     if _notebook_shown(text):
         return
@@ -166,7 +168,7 @@ def help(context: click.Context, topic: str | None, as_json: bool) -> int:
         if as_json:
             base.dump({**asdict(page), "text": text})
         else:
-            _show(text)
+            show_page(text)
         return 0
     text_of_verb = _verb_help(context, topic)
     if text_of_verb is None:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from po_jupyter.cli import help as help_verb
-from po_jupyter.cli.help import page_text, pages
+from po_jupyter.cli.help import Page, page_text, pages
+
+
+def page_of(topic: str) -> Page:
+    return next(page for page in pages() if page.topic == topic)
 
 
 def test_without_a_topic_it_lists_every_page_with_its_first_sentence(po: Any) -> None:
@@ -35,12 +41,28 @@ def test_a_topic_is_shown_as_markdown_in_a_pipe(topic: str, po: Any) -> None:
     assert "(`po help control`)" in out, "a link to another page is a command"
 
 
-def test_a_terminal_gets_a_page_with_styles(po: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.delenv("NO_COLOR", raising=False)
+def test_a_terminal_gets_a_rendered_page(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    help_verb._show(page_text(next(page for page in pages() if page.topic == "gates")))
+    help_verb.show_page(page_text(page_of("gates")))
+    out = capsys.readouterr().out
+    assert "Gates" in out and "# Gates" not in out and "```" not in out
+    assert max(len(re.sub(r"\x1b\[[0-9;]*m", "", line)) for line in out.splitlines()) <= 80
+
+
+def test_a_notebook_gets_markdown(po: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`%po help gates` is this verb in a kernel: the page is the cell's output."""
+    import IPython
+    import IPython.display
+
+    shown: list[Any] = []
+    monkeypatch.setattr(IPython, "get_ipython", lambda: SimpleNamespace(kernel=object()))
+    monkeypatch.setattr(IPython.display, "display", shown.append)
+    code, out, _ = po("help", "gates")
+    assert (code, out) == (0, "")
+    assert shown[0].data.startswith("# Gates")
 
 
 def test_a_verb_is_a_topic_too(po: Any) -> None:
