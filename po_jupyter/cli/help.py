@@ -123,7 +123,7 @@ def _notebook_shown(text: str) -> bool:
         return False
     from IPython.display import Markdown, display
 
-    display(Markdown(text))
+    display(Markdown(text))  # type: ignore[no-untyped-call]  # IPython has no types for them
     return True
 
 

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import ast
 import inspect
-import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, get_origin, get_overloads, get_type_hints
 
 import click
 from pydantic import BaseModel, SecretStr
-from pydantic.fields import FieldInfo
 
 import po_jupyter
 from po_jupyter import errors
@@ -23,11 +21,19 @@ from po_jupyter.cli.main import VERBS, po
 from po_jupyter.config import OTHER_VARIABLES, PREFIX, Settings
 from po_jupyter.model.pipeline import task
 from po_jupyter.model.pipeline.pipeline import Pipeline
-from po_jupyter.model.run import events
+from po_jupyter.model.run import event_data, events
 from po_jupyter.server.auth import SCOPES
 from po_jupyter.server.routes import TABLE
 from po_jupyter.server.routing.table import PREFIX as HTTP_PREFIX
 from po_jupyter.server.routing.table import Route
+from tests.docs.schema_text import (
+    as_sentence,
+    declared_default,
+    default_text,
+    markdown_table,
+    model_fields_of,
+    type_text,
+)
 from tests.support.paths import ROOT
 
 ARCHITECTURE = ROOT / "po_jupyter" / "docs" / "design" / "architecture.md"
@@ -37,91 +43,8 @@ _NOTE = f"<!-- Made from the code: do not edit. `{COMMAND}` writes this page aga
 _CLI_WIDTH = 96
 
 
-def markdown_table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A table; `|` and line breaks within cells are kept from ending them."""
-    columns = list(head)
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
-
-
 def _first_paragraph(doc: str | None) -> str:
     return " ".join(inspect.cleandoc(doc or "").partition("\n\n")[0].split())
-
-
-def _sentence(text: str) -> str:
-    return text if not text or text.endswith((".", ":", "…")) else f"{text}."
-
-
-# -- types, as JSON Schema says them ------------------------------------------------------------------
-def type_text(schema: Mapping[str, Any], link: Callable[[str], str]) -> str:
-    """A JSON Schema in a few words, such as `integer, 1 to 1000`; `link` names another model."""
-    if "$ref" in schema:
-        return link(schema["$ref"].rpartition("/")[2])
-    if "allOf" in schema:
-        return " and ".join(type_text(part, link) for part in schema["allOf"])
-    for key in ("anyOf", "oneOf"):
-        if key in schema:
-            parts = [type_text(p, link) for p in schema[key] if p.get("type") != "null"]
-            return " or ".join(dict.fromkeys(parts))
-    if "enum" in schema:
-        return ", ".join(f"`{json.dumps(value).strip(chr(34))}`" for value in schema["enum"])
-    if "const" in schema:
-        return f"`{json.dumps(schema['const']).strip(chr(34))}`"
-    return _plain_type(schema, link)
-
-
-def _plain_type(schema: Mapping[str, Any], link: Callable[[str], str]) -> str:
-    kind = schema.get("type")
-    if kind == "array":
-        items = schema.get("items") or {}
-        text = f"list of {type_text(items, link)}"
-        most = schema.get("maxItems")
-        return f"{text}, at most {most:,}" if most else text
-    if kind == "object":
-        values = schema.get("additionalProperties")
-        inner = isinstance(values, dict) and values and type_text(values, link)
-        return f"mapping of names to {inner}" if inner and inner != "anything" else "mapping"
-    if kind in ("integer", "number"):
-        return f"{kind}{_bounds(schema)}"
-    names = {"string": "text", "boolean": "`true`, `false`"}
-    return names.get(str(kind), "anything")
-
-
-def _bounds(schema: Mapping[str, Any]) -> str:
-    low, high = schema.get("minimum"), schema.get("maximum")
-    above = schema.get("exclusiveMinimum")
-    if low is not None and high is not None:
-        return f", {low:,} to {high:,}"
-    if above is not None:
-        return f", above {above:,}" + (f", at most {high:,}" if high is not None else "")
-    return f", at least {low:,}" if low is not None else ""
-
-
-def _default(value: Any) -> str:
-    if isinstance(value, BaseModel):
-        value = value.model_dump(exclude_defaults=True)
-    if value is None or value in ("", (), {}, []):
-        return ""
-    if isinstance(value, bool):
-        return f"`{str(value).lower()}`"
-    return f"`{value}`"
-
-
-def _value(field: FieldInfo) -> Any:
-    return None if field.default_factory is not None else field.default
-
-
-def _fields(model: type[BaseModel], link: Callable[[str], str]) -> Iterator[tuple[str, str, str, str]]:
-    """`(name, type, default, description)` of each field."""
-    schema = model.model_json_schema(ref_template="#/$defs/{model}")
-    for name, field in model.model_fields.items():
-        described = schema["properties"].get(name, {})
-        default = "required" if field.is_required() else _default(_value(field))
-        yield name, type_text(described, link), default, _sentence(field.description or "")
 
 
 # -- the pages ------------------------------------------------------------------------------------------
@@ -167,7 +90,9 @@ def yaml_page() -> str:
     ]
     for name, model in _YAML_MODELS.items():
         parts += [f"## {_YAML_TITLES[name]}", inspect.cleandoc(model.__doc__ or "")]
-        rows = [[f"`{field}`", *rest] for field, *rest in _fields(model, _yaml_link) if field != "provider"]
+        rows = [
+            [f"`{field}`", *rest] for field, *rest in model_fields_of(model, _yaml_link) if field != "provider"
+        ]
         parts.append(markdown_table(["field", "type", "default", "meaning"], rows))
     return "\n\n".join(parts)
 
@@ -280,7 +205,7 @@ def _no_link(name: str) -> str:
 
 
 def _route_text(route: Route) -> str:
-    parts = [f"## {route.method} {route.path}", _sentence(_first_paragraph(route.run.__doc__))]
+    parts = [f"## {route.method} {route.path}", as_sentence(_first_paragraph(route.run.__doc__))]
     facts = [f"Scope: {' and '.join(f'`{scope}`' for scope in route.scopes)}."]
     if route.asks_code:
         facts.append("`code:run` too, when the request brings code or an interpreter.")
@@ -288,9 +213,9 @@ def _route_text(route: Route) -> str:
     facts.append(f"Success: {route.success}, {body}.")
     parts.append(" ".join(facts))
     for title, model in (("query", route.query), ("body", route.body)):
-        rows = [[f"`{n}`", *rest] for n, *rest in _fields(model, _no_link)] if model is not None else []
+        rows = [[f"`{n}`", *rest] for n, *rest in model_fields_of(model, _no_link)] if model is not None else []
         if model is not None and (rows or title == "body"):
-            doc = _sentence(_first_paragraph(model.__doc__))
+            doc = as_sentence(_first_paragraph(model.__doc__))
             parts.append(f"The {title}: {doc[:1].lower() + doc[1:]}" if doc else f"The {title}:")
         if rows:
             parts.append(markdown_table([title, "type", "default", "meaning"], rows))
@@ -302,7 +227,11 @@ def _route_text(route: Route) -> str:
 def http_page() -> str:
     """Every route."""
     rows = [
-        [f"`{r.method} {r.path}`", " ".join(f"`{s}`" for s in r.scopes), _sentence(_first_paragraph(r.run.__doc__))]
+        [
+            f"`{r.method} {r.path}`",
+            " ".join(f"`{s}`" for s in r.scopes),
+            as_sentence(_first_paragraph(r.run.__doc__)),
+        ]
         for r in TABLE.routes
     ]
     scopes = [[f"`{scope}`", f"`{action}`", f"`{resource}`"] for scope, (action, resource) in SCOPES.items()]
@@ -327,8 +256,10 @@ def settings_page() -> str:
     for name, field in Settings.model_fields.items():
         secret = field.annotation in (SecretStr, SecretStr | None)
         kind = "text, secret" if secret else type_text(schema["properties"][name], _no_link)
-        default = "the user's own" if name in ("data_dir", "models_dir") else _default(_value(field))
-        rows.append([f"`{PREFIX}{name.upper()}`", default, kind, _sentence(field.description or "")])
+        default = (
+            "the user's own" if name in ("data_dir", "models_dir") else default_text(declared_default(field))
+        )
+        rows.append([f"`{PREFIX}{name.upper()}`", default, kind, as_sentence(field.description or "")])
     others = sorted(OTHER_VARIABLES - {"PO_TEST_STRICT", "PO_TESTING", "PO_CRASHPOINT"})
     parts = [
         "# Settings",
@@ -346,20 +277,44 @@ def settings_page() -> str:
     return "\n\n".join(parts)
 
 
+def _data_text(data: type | None) -> str:
+    if data is None:
+        return "`{}`"
+    hints = get_type_hints(data, include_extras=True)
+    names = [name + ("?" if get_origin(hint) is NotRequired else "") for name, hint in hints.items()]
+    return f"`{{{', '.join(names)}}}`"
+
+
+def _event_rows() -> Iterator[tuple[str, str, str, str]]:
+    """`(type, of, data, meaning)` of each type, from the overloads of `draft` and the TypedDicts that they name."""
+    for variant in get_overloads(events.draft):
+        notes = inspect.get_annotations(variant)
+        name = re.fullmatch(r"Unpack\[(\w+)\]", notes.get("data", ""))
+        # What a commit carries (`TaskDoneDraft`) is not what readers see.
+        data = getattr(event_data, name[1].replace("Draft", "Data")) if name else None
+        item = inspect.signature(variant).parameters.get("item")
+        of = "task" if "task" in notes else "run"
+        if item is not None:
+            of = "item" if item.default is inspect.Parameter.empty else "task or item"
+        meaning = " ".join(inspect.cleandoc(data.__doc__ or "").split()) if data is not None else ""
+        for kind in re.findall(r"[a-z]+\.[a-z_]+", notes["type"]):
+            yield kind, of, _data_text(data), meaning
+
+
 def events_page() -> str:
     """Every type of event."""
-    doc = inspect.cleandoc(events.__doc__ or "")
-    table = re.findall(r"^([a-z]+\.[a-z_]+) +(\{.*?\})(?= {2}|$) *(.*(?:\n {8,}.*)*)", doc, re.M)
-    rows = [[f"`{name}`", f"`{' '.join(data.split())}`", _sentence(text.strip())] for name, data, text in table]
+    rows = [[f"`{kind}`", of, data, meaning] for kind, of, data, meaning in _event_rows()]
     parts = [
         "# Events",
-        "Every type of event in the history of a run. An event is `{offset, at, type, run, task?, item?, data}`; offsets "
-        "start at 1 and have no gaps, and `since` in a request is exclusive. The state of a run is what its events add "
-        "up to.",
-        "`po logs RUN`, `run.events()` and `GET runs/{id}/events` show them.",
-        markdown_table(["type", "data", "meaning"], rows),
-        "Pieces of text, `text {task, item?, text, round}`, are sent while somebody watches, have no offset and are not "
-        "kept.",
+        "Every type of event in the history of a run. An event is `{offset, at, type, run, task?, item?, data}`; "
+        "offsets start at 1 and have no gaps, and `since` in a request is exclusive. The state of a run is what its "
+        "events add up to.",
+        "`po logs RUN`, `run.events()` and `GET runs/{id}/events` show them. Times are in seconds, `usage` is that of "
+        "[Python](python.md), `error` is `{code, message, hint, details}` as in [Errors](errors.md). A field with `?` "
+        "is not in every event of its type.",
+        markdown_table(["type", "of a", "data", "meaning"], rows),
+        "Pieces of text, `text {task, item?, text, round}`, are sent while somebody watches, have no offset and are "
+        "not kept.",
     ]
     return "\n\n".join(parts)
 
@@ -374,14 +329,16 @@ def _error_classes(cls: type[errors.PoError]) -> Iterator[type[errors.PoError]]:
 def errors_page() -> str:
     """Every error."""
     doc = inspect.cleandoc(errors.__doc__ or "")
-    tree = "\n".join(line.removeprefix("    ") for line in doc.splitlines() if re.match(r" +(PoError|├|│|└| )", line))
+    tree = "\n".join(
+        line.removeprefix("    ") for line in doc.splitlines() if re.match(r" +(PoError|├|│|└| )", line)
+    )
     rows = [
-        [f"`{cls.code}`", f"`{cls.__name__}`", str(cls.status), _sentence(_first_paragraph(cls.__doc__))]
+        [f"`{cls.code}`", f"`{cls.__name__}`", str(cls.status), as_sentence(_first_paragraph(cls.__doc__))]
         for cls in _error_classes(errors.PoError)
     ]
     parts = [
         "# Errors",
-        "Every error of po_jupyter: its code, its class in `po_jupyter.errors`, and the HTTP status it is answered with.",
+        "Every error of po_jupyter: its code, its class in `po_jupyter.errors`, and its HTTP status.",
         "The code is stable: HTTP, events and `--json` show it. `message` says what is wrong, `hint` what to do next, "
         "and `details` what programs want to know. One input with several mistakes is one error that names them all.",
         f"```text\n{tree}\n```",

@@ -256,7 +256,9 @@ def _exit_code(snippet: Snippet) -> int:
 
 def _comparable(text: str) -> list[str]:
     """The lines of a text, numbers and ids put aside."""
-    return [re.sub(r"\b[0-9a-f]{6}\b|\d+(?:[.,]\d+)*", "#", line).rstrip() for line in text.strip().splitlines()]
+    return [
+        re.sub(r"\b[0-9a-f]{6}\b|\d+(?:[.,]\d+)*", "#", line).rstrip() for line in text.strip().splitlines()
+    ]
 
 
 def page_environ(data: Path, base_url: str, root_url: str, key: str) -> dict[str, str]:

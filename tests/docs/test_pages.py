@@ -1,4 +1,4 @@
-"""The pages of the documentation are found, linked and true: verbs, options, settings and links that they name exist."""
+"""The pages of the documentation are found, linked and true: what they name exists."""
 
 from __future__ import annotations
 
@@ -121,7 +121,9 @@ def test_defaults_named_are_those_of_the_settings() -> None:
     rows = [
         (path.name, name, default)
         for path in WRITTEN
-        for name, default in re.findall(r"^\| `PO_(\w+)`[^|]* \| `?([\w.:-]+)`? \|", path.read_text("utf-8"), re.M)
+        for name, default in re.findall(
+            r"^\| `PO_(\w+)`[^|]* \| `?([\w.:-]+)`? \|", path.read_text("utf-8"), re.M
+        )
         if name.lower() in Settings.model_fields
     ]
     assert len(rows) >= 3

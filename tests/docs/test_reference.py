@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from po_jupyter.model.pipeline.pipeline import Pipeline
-from tests.docs.generate import COMMAND, PAGES, REFERENCE, _YAML_MODELS, generated, path_of
+from tests.docs.generate import _YAML_MODELS, COMMAND, PAGES, REFERENCE, generated, path_of
 
 
 @pytest.mark.parametrize("name", PAGES)
