@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NotRequired, get_origin, get_overloads, get_type_hints
@@ -164,7 +165,16 @@ def python_page() -> str:
         parts += [f"### ctx.{attribute}"]
         members = [(n, m) for n, m in _members(cls) if n not in ("close",)]
         parts += [_member_text(f"ctx.{attribute}.{name}", member) for name, member in members]
+        parts += [f"#### {options.__name__}\n\n{_literal(options.__doc__)}" for options in _options_of(cls)]
     return "\n\n".join(parts)
+
+
+def _options_of(cls: type) -> list[type]:
+    """The TypedDicts of keyword arguments (`**options: Unpack[...]`) that a class's methods take."""
+    taken = re.findall(
+        r"Unpack\[(\w+)\]", " ".join(str(inspect.signature(m)) for _, m in _members(cls) if callable(m))
+    )
+    return [getattr(sys.modules[cls.__module__], name) for name in dict.fromkeys(taken)]
 
 
 def _literal(doc: str | None) -> str:
