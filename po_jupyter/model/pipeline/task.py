@@ -21,7 +21,10 @@ from pydantic import (
 
 from po_jupyter.errors import InvalidInput
 from po_jupyter.model.pipeline import json_schema
-from po_jupyter.model.pipeline.violations import HIDDEN, JsonObject
+from po_jupyter.model.pipeline.violations import HIDDEN
+from po_jupyter.model.values.checked_json import CheckedJsonObject
+from po_jupyter.model.values.durations import Seconds
+from po_jupyter.model.values.json import JsonObject
 
 STAGES = (
     "ingestion",
@@ -39,7 +42,6 @@ STAGES = (
 
 TaskName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
 ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_./-]+$", max_length=200)]
-Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
 
 
 class Value(BaseModel):
@@ -207,10 +209,10 @@ PromptText = Annotated[
 def _schema_of(value: Any) -> Any:
     """A pydantic model, dataclass or TypedDict stands for its JSON Schema."""
     if isinstance(value, type) or get_origin(value) is not None:
-        from po_jupyter.model.pipeline.answer_schema import shape_of
+        from po_jupyter.model.pipeline.answer_schema import answer_schema_of
 
         try:
-            return dict(shape_of(value).schema)
+            return dict(answer_schema_of(value).schema)
         except InvalidInput as error:
             raise ValueError(error.message) from None
     return value
@@ -257,7 +259,7 @@ class Task(Value):
     max_tool_rounds: Annotated[
         int, Field(ge=1, le=100, description="Rounds of tool calls in a row at most.")
     ] = 8
-    output: Annotated[JsonObject, BeforeValidator(_schema_of)] | None = Field(
+    output: Annotated[CheckedJsonObject, BeforeValidator(_schema_of)] | None = Field(
         default=None, description="The JSON Schema that the answer must fit."
     )
     for_each: str | None = Field(
@@ -286,7 +288,7 @@ class Task(Value):
         "Not set: yes for prompts, no for Python.",
     )
     budget: Budget = Field(default=Budget(), description="Limits of this task within those of the run.")
-    config: JsonObject = Field(
+    config: CheckedJsonObject = Field(
         default_factory=dict, description="Any JSON; a Python task sees it as `ctx.config`."
     )
 
@@ -314,7 +316,7 @@ class Task(Value):
 
     @field_validator("output")
     @classmethod
-    def _is_schema(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+    def _is_schema(cls, value: JsonObject | None) -> JsonObject | None:
         if value is not None:
             json_schema.load()
             from jsonschema import Draft202012Validator, SchemaError
