@@ -23,7 +23,8 @@ from po_jupyter.llm.credentials.availability import of_provider
 from po_jupyter.llm.credentials.keys import KeyState, base_url_of, shown_url
 from po_jupyter.llm.credentials.probe import probe
 from po_jupyter.llm.money.pricing import is_priced, use_prices
-from po_jupyter.llm.providers.registry import Spec, described, problem_of, specs
+from po_jupyter.llm.providers.refs import ref_problem
+from po_jupyter.llm.specs import Spec, spec_of, specs
 from po_jupyter.orchestrator.environment.key_store import Keys
 from po_jupyter.orchestrator.workers.rate_limit_server import check_names
 from po_jupyter.orchestrator.workers.zygote_pool import ZygotePool
@@ -154,8 +155,8 @@ def _key_file(settings: Settings, keys: Keys) -> dict[str, Any]:
 
 
 def _prices(settings: Settings) -> dict[str, Any]:
-    if strangers := [ref for ref in settings.prices if problem_of(ref) is not None]:
-        words = "; ".join(str(problem_of(ref)) for ref in strangers)
+    if strangers := [ref for ref in settings.prices if ref_problem(ref) is not None]:
+        words = "; ".join(str(ref_problem(ref)) for ref in strangers)
         return finding("prices", "note", words, "The setting `prices` names models as provider:model.")
     if settings.daily_usd is not None and not is_priced(settings.default_model):
         return finding(
@@ -180,7 +181,7 @@ async def _provider(
     name: str, settings: Settings, environ: dict[str, str], refused: str, state: KeyState | None, online: bool
 ) -> dict[str, Any]:
     """Usable or why not. It is `bad` when runs would use it: it was set up, or is the default."""
-    spec = await asyncio.to_thread(described, name)
+    spec = await asyncio.to_thread(spec_of, name)
     if spec is None:
         return finding(name, "bad", "its plugin cannot be loaded", "Install its package again, or remove it.")
     problems = await asyncio.to_thread(lambda: list(of_provider(spec, environ, settings, refused=refused)))

@@ -188,7 +188,7 @@ class Orchestrator(JobControl):
 
     def meta(self) -> dict[str, Any]:
         """What this orchestrator is, for `GET meta`."""
-        from po_jupyter.llm.providers.registry import specs
+        from po_jupyter.llm.specs import specs
 
         document = (self._lease.document if self._ready else None) or {}
         return {

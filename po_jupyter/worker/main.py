@@ -23,8 +23,8 @@ from po_jupyter.errors import StaleFence, StoreError
 from po_jupyter.ipc.exit_status import ExitStatus
 from po_jupyter.ipc.messages import DrainWorker, WorkerRequest
 from po_jupyter.llm.money.pricing import use_prices
-from po_jupyter.llm.providers.openai.client import Endpoint
 from po_jupyter.llm.providers.registry import Providers
+from po_jupyter.llm.wire.exchange import ProviderEndpoint
 from po_jupyter.model.run.events import draft
 from po_jupyter.platform import processes
 from po_jupyter.store.disk.store import DiskStore
@@ -129,12 +129,12 @@ class WorkerProcess:
         self._session.signals.drain()
         self._rates.drain()
 
-    async def _local_model(self, model: str) -> Endpoint:
+    async def _local_model(self, model: str) -> ProviderEndpoint:
         # The weights may have to be fetched first, or the server be started: the stage waits, it does not work.
         with deadline.waiting():
             response = await self._link.request("local_model", self._emit_resource_wait, model=model)
         assert response.base_url is not None
-        return Endpoint(response.base_url, response.key)
+        return ProviderEndpoint(response.base_url, response.key)
 
     def _emit_resource_wait(self, reason: str) -> None:
         assert self._session is not None

@@ -50,6 +50,7 @@ PRELOAD = (
     "po_jupyter.engine.prompts.prompt_task",
     "po_jupyter.engine.maps.map",
     "po_jupyter.llm.providers.registry",
+    "po_jupyter.llm.providers.openai.client",
     "po_jupyter.llm.structured.parsing",
     "po_jupyter.llm.money.pricing",
 )

@@ -14,7 +14,7 @@ from po_jupyter.config import Settings
 from po_jupyter.errors import PoError, Unavailable
 from po_jupyter.ipc.messages import ResourceRequest
 from po_jupyter.llm.local.server import LocalServer
-from po_jupyter.llm.providers.openai.client import Endpoint
+from po_jupyter.llm.wire.exchange import ProviderEndpoint
 
 log = structlog.get_logger("po_jupyter.local_models")
 
@@ -44,7 +44,7 @@ class LocalModels:
         self._watch: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def endpoint(self, request: ResourceRequest, tell: Tell) -> Endpoint:
+    async def endpoint(self, request: ResourceRequest, tell: Tell) -> ProviderEndpoint:
         """Where the server of the model that a worker requests listens; `tell` hears what it waits for meanwhile.
         Raises ModelError, Unavailable."""
         if request.what != "local_model" or request.model is None or self._closed:

@@ -32,7 +32,7 @@ from po_jupyter.ipc.messages import (
     WorkerFinished,
     WorkerHello,
 )
-from po_jupyter.llm.providers.openai.client import Endpoint
+from po_jupyter.llm.wire.exchange import ProviderEndpoint
 from po_jupyter.orchestrator.events.change_feed import Feed
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.workers.processes import WorkerHandle
@@ -56,7 +56,7 @@ class WorkerGateway:
         feed: Feed,
         *,
         to_thread: ToThread,
-        get_resource: Callable[[ResourceRequest, Callable[[str], None]], Awaitable[Endpoint]],
+        get_resource: Callable[[ResourceRequest, Callable[[str], None]], Awaitable[ProviderEndpoint]],
         rates: RateLimits,
     ) -> None:
         """`serve` is for the `Listener`."""

@@ -184,7 +184,7 @@ def check_names(settings: Settings) -> None:
     """Raises InvalidSettings when `rate_limits` names a provider that there is not."""
     if not settings.rate_limits:
         return
-    from po_jupyter.llm.providers.registry import specs
+    from po_jupyter.llm.specs import specs
 
     known = sorted(specs())
     source = settings.source_of("rate_limits")

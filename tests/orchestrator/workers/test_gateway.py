@@ -31,7 +31,7 @@ from po_jupyter.ipc.messages import (
     WorkerFinished,
     WorkerHello,
 )
-from po_jupyter.llm.providers.openai.client import Endpoint
+from po_jupyter.llm.wire.exchange import ProviderEndpoint
 from po_jupyter.model.run.rate_limit import RateLimit
 from po_jupyter.orchestrator.events.change_feed import Feed
 from po_jupyter.orchestrator.workers.gateway import WorkerGateway
@@ -100,11 +100,11 @@ class House:
         )  # fmt: skip
         self.listener = Listener(self.address, self.gateway.serve)
 
-    async def resource(self, request: ResourceRequest, progress: Callable[[str], None]) -> Endpoint:
+    async def resource(self, request: ResourceRequest, progress: Callable[[str], None]) -> ProviderEndpoint:
         if request.model is None:
             raise Unavailable("no such thing")
         progress("half of it")
-        return Endpoint("http://here", "k")
+        return ProviderEndpoint("http://here", "k")
 
     def have_worker(self) -> WorkerHandle:
         """This process is the run's worker, which the supervisor started."""
