@@ -24,7 +24,7 @@ from po_jupyter.llm.credentials.keys import KeyState, base_url_of, shown_url
 from po_jupyter.llm.credentials.probe import probe
 from po_jupyter.llm.money.pricing import is_priced, use_prices
 from po_jupyter.llm.providers.registry import Spec, described, problem_of, specs
-from po_jupyter.orchestrator.environment.key_store import Keys
+from po_jupyter.orchestrator.environment.key_store import KeyStore
 from po_jupyter.orchestrator.workers.rate_limit_server import check_names
 from po_jupyter.orchestrator.workers.zygote_pool import Zygotes
 from po_jupyter.platform import private_dir
@@ -42,7 +42,7 @@ def finding(what: str, verdict: str, found: str, todo: str = "") -> dict[str, An
 
 
 async def examine(
-    settings: Settings, keys: Keys, zygotes: Zygotes, store: Store | None, do: Do, *, online: bool = False
+    settings: Settings, keys: KeyStore, zygotes: Zygotes, store: Store | None, do: Do, *, online: bool = False
 ) -> list[dict[str, Any]]:
     """Every check. Never raises: a check that fails is a finding, and the others still run.
 
@@ -140,7 +140,7 @@ async def _workers(zygotes: Zygotes) -> dict[str, Any]:
     return finding("workers", "ok", f"Python {zygote.hello.get('python')}, {how}")
 
 
-def _key_file(settings: Settings, keys: Keys) -> dict[str, Any]:
+def _key_file(settings: Settings, keys: KeyStore) -> dict[str, Any]:
     from po_jupyter.llm.credentials.keys import keyring_backend
 
     stored = keys.stored()
@@ -245,7 +245,7 @@ def main() -> None:
         try:
             return await examine(
                 settings,
-                Keys(settings.data_dir),
+                KeyStore(settings.data_dir),
                 zygotes,
                 None,
                 asyncio.to_thread,

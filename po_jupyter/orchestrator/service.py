@@ -15,18 +15,18 @@ from po_jupyter.errors import InvalidInput
 from po_jupyter.ipc import channel as link
 from po_jupyter.llm.money.pricing import use_prices
 from po_jupyter.orchestrator.control.job_control import JobControl
-from po_jupyter.orchestrator.dispatch.follower import Following, recover, sweep
+from po_jupyter.orchestrator.dispatch.follower import Follower, recover, sweep
 from po_jupyter.orchestrator.dispatch.lease import OrchestratorLease
-from po_jupyter.orchestrator.environment.key_store import Keys
+from po_jupyter.orchestrator.environment.key_store import KeyStore
 from po_jupyter.orchestrator.environment.local_models import LocalModels
 from po_jupyter.orchestrator.events.audit_log import AuditLog
-from po_jupyter.orchestrator.events.change_feed import Feed
+from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.maintenance import call_cache
 from po_jupyter.orchestrator.maintenance.retention import Policy, Retention, policy_of
 from po_jupyter.orchestrator.maintenance.service import Keeping, clean
-from po_jupyter.orchestrator.submission.pipelines import Registry
+from po_jupyter.orchestrator.submission.pipelines import PipelineRegistry
 from po_jupyter.orchestrator.views.daily_usage import DailyUsage
-from po_jupyter.orchestrator.views.projections import Views
+from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.workers.gateway import Reception
 from po_jupyter.orchestrator.workers.rate_limit_server import RateLimits, check_names
 from po_jupyter.orchestrator.workers.supervisor import Supervisor
@@ -49,9 +49,9 @@ class Orchestrator(JobControl):
 
     def __init__(self, settings: Settings, store: Store | None = None) -> None:
         self.settings = settings
-        self.feed = Feed()
+        self.feed = ChangeFeed()
         self.blobs = Blobs(settings.data_dir)
-        self._keys = Keys(settings.data_dir)
+        self._keys = KeyStore(settings.data_dir)
         self._given_store = store
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="po-orchestrator")
         self._ready = False
@@ -68,8 +68,8 @@ class Orchestrator(JobControl):
         self._address = link.address_of(settings.data_dir)
         self._store = self._given_store if self._given_store is not None else await self._do(self._open)
         await self._do(self.blobs.sweep)
-        self._views = Views(self._store)
-        self._registry = Registry(self._store)
+        self._views = RunProjections(self._store)
+        self._registry = PipelineRegistry(self._store)
         self._zygotes = Zygotes(settings.data_dir / "logs")
         self._models = LocalModels(settings)
         self._retention = Retention(settings, self._store, self._views)
@@ -80,7 +80,7 @@ class Orchestrator(JobControl):
         self._listener: link.Listener | None = None
         self._rates: RateLimits | None = None
         self._holding: list[asyncio.Task[Any]] = []
-        self._following: Following | None = None
+        self._following: Follower | None = None
         self._lease = OrchestratorLease(
             self._store, settings.lease_ttl, holder=secrets.token_hex(8), run_off_loop=self._do,
             on_taken=self._taken, on_lost=self._lost,
@@ -177,7 +177,7 @@ class Orchestrator(JobControl):
             rates.close()
 
     def _follow(self) -> None:
-        self._following = Following(self._store, self.feed, self._do, self._address)
+        self._following = Follower(self._store, self.feed, self._do, self._address)
         self._following.start()
 
     def ready(self) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from traitlets import Dict, Float, Integer, Type, Unicode
 from po_jupyter import config
 from po_jupyter.errors import InvalidSettings, PoError
 from po_jupyter.server.activity import report
-from po_jupyter.server.auth import Limiter
-from po_jupyter.server.lifecycle import Host
+from po_jupyter.server.auth import RequestLimiter
+from po_jupyter.server.lifecycle import OrchestratorLifecycle
 
 if TYPE_CHECKING:
     from po_jupyter.orchestrator.events.audit_log import AuditLog
@@ -85,9 +85,9 @@ class PoExtension(ExtensionApp):
             self.log.error("po_jupyter: %s", error)
             broken = error
             self.po_settings = config.Settings()
-        self.limiter = Limiter(self.po_settings.requests_per_minute)
+        self.limiter = RequestLimiter(self.po_settings.requests_per_minute)
         self.streams: set[asyncio.Task[None]] = set()
-        self.host = Host(self.po_settings, self.orchestrator_class, self.log, broken)
+        self.host = OrchestratorLifecycle(self.po_settings, self.orchestrator_class, self.log, broken)
         self._reporter: asyncio.Task[None] | None = None
 
     @property

@@ -23,13 +23,13 @@ from po_jupyter.errors import Forbidden, InvalidInput, NotFound, PoError, Unauth
 from po_jupyter.model.pipeline.violations import violations_of
 from po_jupyter.server import auth
 from po_jupyter.server import json_bodies as bodies
-from po_jupyter.server.routing.request import Answer, Call, File, Streamed
+from po_jupyter.server.routing.request import ApiRequest, FileResponse, JsonResponse, StreamResponse
 from po_jupyter.server.routing.table import Route, Table
 from po_jupyter.telemetry import correlation
 from po_jupyter.telemetry.logging import redactor
 
 if TYPE_CHECKING:
-    from po_jupyter.server.routing.context import Hosting
+    from po_jupyter.server.routing.context import ServerContext
 
 _log = structlog.get_logger("po_jupyter.server")
 _CODES = {401: Unauthenticated, 403: Forbidden, 404: NotFound}
@@ -51,7 +51,7 @@ class TooLarge(InvalidInput):
 class ApiHandler(JupyterHandler):
     """Every request under `po/api/v1/`, unknown paths included."""
 
-    def initialize(self, extension: Hosting, table: Table) -> None:
+    def initialize(self, extension: ServerContext, table: Table) -> None:
         self._extension = extension
         self._table = table
         self._chunks: list[bytes] = []
@@ -198,7 +198,7 @@ class ApiHandler(JupyterHandler):
         body = _check(route.body, await self._json(), "the request") if route.body else None
         orchestrator = await self._extension.host.ready() if route.needs_orchestrator else None
         code = "code:run" if route.asks_code else None
-        call = Call(
+        call = ApiRequest(
             orchestrator=orchestrator,
             owner=self._principal.owner,
             path=self._path,
@@ -213,17 +213,17 @@ class ApiHandler(JupyterHandler):
         result = await route.run(call)
         if route.audited:
             await asyncio.to_thread(self._audit, call, result)
-        if isinstance(result, Streamed):
+        if isinstance(result, StreamResponse):
             await self._stream(result)
             return
-        if isinstance(result, File):
+        if isinstance(result, FileResponse):
             self.set_header("Content-Type", "application/octet-stream")
             name = quote(result.name, safe="")
             self.set_header("Content-Disposition", f"attachment; filename*=UTF-8''{name}")
             self.set_header("Content-Security-Policy", "default-src 'none'; sandbox")
             self.finish(result.content)
             return
-        answer = result if isinstance(result, Answer) else Answer(result)
+        answer = result if isinstance(result, JsonResponse) else JsonResponse(result)
         self.set_status(answer.status)
         if answer.status == 204:
             self.clear_header("Content-Type")
@@ -231,9 +231,9 @@ class ApiHandler(JupyterHandler):
         else:
             self.finish(await bodies.write(answer.value))
 
-    def _audit(self, call: Call, result: Any) -> None:
+    def _audit(self, call: ApiRequest, result: Any) -> None:
         """A line about the change that was just made: who, what, on which thing, as what was asked."""
-        value = result.value if isinstance(result, Answer) else result
+        value = result.value if isinstance(result, JsonResponse) else result
         about: dict[str, Any] = dict(call.path)
         if isinstance(value, dict) and isinstance(value.get("run"), dict):
             run = value["run"]
@@ -262,7 +262,7 @@ class ApiHandler(JupyterHandler):
         return await bodies.read(text)
 
     # -- streams --------------------------------------------------------------------------------
-    async def _stream(self, streamed: Streamed) -> None:
+    async def _stream(self, streamed: StreamResponse) -> None:
         self.set_header("Content-Type", f"{streamed.media}; charset=utf-8")
         self.set_header("Cache-Control", "no-cache, no-transform")
         self.set_header("X-Accel-Buffering", "no")

@@ -16,7 +16,7 @@ START_PATIENCE = 15.0  # seconds that a request waits for a starting orchestrato
 RETRY_AFTER = 5.0  # seconds before a failed start is tried again
 
 
-class Host:
+class OrchestratorLifecycle:
     """Holds one orchestrator. `broken` are settings that it cannot start with; every request is told."""
 
     def __init__(self, settings: Settings, cls: Any, log: Logger, broken: PoError | None = None) -> None:

@@ -12,7 +12,7 @@ from po_jupyter.server.actions import keys, pipelines, results, runs, streams
 from po_jupyter.server.actions import maintenance as housekeeping
 from po_jupyter.server.actions import row_files as blobs
 from po_jupyter.server.actions import server as about
-from po_jupyter.server.routing.request import EVENTS, LINES, Call
+from po_jupyter.server.routing.request import EVENTS, LINES, ApiRequest
 from po_jupyter.server.routing.shapes import (
     AuditQuery,
     CallsQuery,
@@ -44,7 +44,7 @@ from po_jupyter.server.routing.table import Route, Table
 READ, WRITE, ADMIN = ("runs:read",), ("runs:write",), ("admin",)
 
 
-async def openapi(call: Call) -> Any:
+async def openapi(call: ApiRequest) -> Any:
     """This table as OpenAPI 3.1."""
     from po_jupyter.server.openapi import document
 

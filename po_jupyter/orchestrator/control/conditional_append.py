@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import Moved
-from po_jupyter.orchestrator.views.projections import Views
+from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.store.protocol import Head, Store
 
 _TRIES = 100  # a worker that commits all the time leaves milliseconds between two records
@@ -20,7 +20,7 @@ class Asked(NamedTuple):
     state: str | None = None
 
 
-def ask(store: Store, views: Views, run: str, words: Callable[[Head, RunState], Asked]) -> Head:
+def ask(store: Store, views: RunProjections, run: str, words: Callable[[Head, RunState], Asked]) -> Head:
     """Append what `words` says of the run as it is now. Blocks: call it in a thread.
 
     When somebody else wrote in between, `words` is asked again: of two that decide at the same moment the

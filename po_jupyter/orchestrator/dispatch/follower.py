@@ -12,7 +12,7 @@ import structlog
 
 from po_jupyter.errors import NotFound, PoError, StoreError
 from po_jupyter.ipc import channel as link
-from po_jupyter.orchestrator.events.change_feed import Feed
+from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.workers.queue import RunQueue
 from po_jupyter.orchestrator.workers.supervisor import Supervisor
 from po_jupyter.store.protocol import Head, Store
@@ -63,7 +63,7 @@ async def sweep(
             await supervisor.attend(run)
 
 
-class Following:
+class Follower:
     """The eyes of a server that does not hold the store: looks at the heads while somebody listens, and asks the
     holder what it has to do.
 
@@ -71,7 +71,7 @@ class Following:
     """
 
     def __init__(
-        self, store: Store, feed: Feed, run_off_loop: Callable[..., Awaitable[Any]], address: Path
+        self, store: Store, feed: ChangeFeed, run_off_loop: Callable[..., Awaitable[Any]], address: Path
     ) -> None:
         self.live = 0
         self.load: dict[str, Any] = {"running": None, "queued": None, "positions": {}, "held": {}}

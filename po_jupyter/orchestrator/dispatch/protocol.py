@@ -11,7 +11,7 @@ import structlog
 from po_jupyter.ipc import channel as link
 from po_jupyter.model.run.view import RunView
 from po_jupyter.orchestrator.environment.service import Facilities
-from po_jupyter.orchestrator.events.change_feed import Feed
+from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.store.protocol import Head
 
 log = structlog.get_logger("po_jupyter.orchestrator")
@@ -20,7 +20,7 @@ log = structlog.get_logger("po_jupyter.orchestrator")
 class Waking(Facilities):
     """Who wrote to a run's log says so here, and somebody acts on it."""
 
-    feed: Feed
+    feed: ChangeFeed
     _address: Path
 
     async def _begin(self, head: Head, definition: Mapping[str, Any]) -> RunView:

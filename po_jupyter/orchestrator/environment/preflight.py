@@ -10,16 +10,16 @@ from po_jupyter.errors import Forbidden, InvalidEnvironment
 from po_jupyter.llm.credentials.availability import Problem, problems, uses
 from po_jupyter.llm.providers.registry import runs_code
 from po_jupyter.model.pipeline.pipeline import Pipeline
-from po_jupyter.orchestrator.environment.key_store import Keys
+from po_jupyter.orchestrator.environment.key_store import KeyStore
 
 
-def found(pipeline: Pipeline, settings: Settings, keys: Keys, model: str | None = None) -> list[Problem]:
+def found(pipeline: Pipeline, settings: Settings, keys: KeyStore, model: str | None = None) -> list[Problem]:
     """Everything that is wrong with the environment of a run. Blocks: call it in a thread."""
     environ, refused = keys.environment(settings.inherited)
     return problems(pipeline, environ=environ, settings=settings, model=model, refused=refused)
 
 
-def check(pipeline: Pipeline, settings: Settings, keys: Keys, model: str | None = None) -> None:
+def check(pipeline: Pipeline, settings: Settings, keys: KeyStore, model: str | None = None) -> None:
     """Refuse a run whose models cannot be used here. Raises InvalidEnvironment with everything that is wrong."""
     errors = [problem for problem in found(pipeline, settings, keys, model) if not problem.warning]
     if not errors:
@@ -34,7 +34,7 @@ def check(pipeline: Pipeline, settings: Settings, keys: Keys, model: str | None 
     )
 
 
-def warnings(pipeline: Pipeline, settings: Settings, keys: Keys, model: str | None = None) -> list[str]:
+def warnings(pipeline: Pipeline, settings: Settings, keys: KeyStore, model: str | None = None) -> list[str]:
     """The same in words, warnings too; nothing is refused."""
     return [problem.message for problem in found(pipeline, settings, keys, model)]
 

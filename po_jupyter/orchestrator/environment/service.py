@@ -7,7 +7,7 @@ from typing import Any
 
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.orchestrator.environment import preflight
-from po_jupyter.orchestrator.environment.key_store import Keys
+from po_jupyter.orchestrator.environment.key_store import KeyStore
 from po_jupyter.orchestrator.submission import request as submission
 from po_jupyter.orchestrator.views.queries import Reader
 from po_jupyter.orchestrator.workers.zygote_pool import Zygotes
@@ -16,7 +16,7 @@ from po_jupyter.orchestrator.workers.zygote_pool import Zygotes
 class Facilities(Reader):
     """Keys, models, the check before a run, the doctor."""
 
-    _keys: Keys
+    _keys: KeyStore
     _zygotes: Zygotes
 
     async def list_keys(self) -> builtins.list[dict[str, Any]]:
@@ -72,7 +72,7 @@ class Facilities(Reader):
         model = (self._store.definition(run).get("options") or {}).get("model")
         preflight.check_code(self._views.pipeline(run), self.settings, code_allowed=code_allowed, model=model)
 
-    def _warnings(self, pipeline: Pipeline, options: submission.Options | None = None) -> builtins.list[str]:
+    def _warnings(self, pipeline: Pipeline, options: submission.SubmittedOptions | None = None) -> builtins.list[str]:
         """The same in words; nothing is refused."""
         if self._supervisor is None:
             return []

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 _MAX_TEXTS = 256  # pieces of text that wait for one subscriber; the oldest go first
 
 
-class Note(NamedTuple):
+class Notification(NamedTuple):
     """`("changed", run id)`, `("text", {run, task, item?, text, round})` or `("held", {run, reason})`."""
 
     kind: str
@@ -28,10 +28,10 @@ class Subscription:
     def __init__(self, run: str | None) -> None:
         self.run = run
         self._changed: OrderedDict[str, None] = OrderedDict()
-        self._texts: list[Note] = []
+        self._texts: list[Notification] = []
         self._ready = asyncio.Event()
 
-    def _put(self, note: Note) -> None:
+    def _put(self, note: Notification) -> None:
         if note.kind == "changed":
             self._changed[note.what] = None
         else:
@@ -40,7 +40,7 @@ class Subscription:
                 del self._texts[0]
         self._ready.set()
 
-    async def get(self, timeout: float | None = None) -> Note | None:  # noqa: ASYNC109 - None is an answer here
+    async def get(self, timeout: float | None = None) -> Notification | None:  # noqa: ASYNC109 - None is an answer here
         """The next note, or None after `timeout` seconds without one."""
         if not self._ready.is_set():
             try:
@@ -48,13 +48,15 @@ class Subscription:
                     await self._ready.wait()
             except TimeoutError:
                 return None
-        note = self._texts.pop(0) if self._texts else Note("changed", self._changed.popitem(last=False)[0])
+        note = (
+            self._texts.pop(0) if self._texts else Notification("changed", self._changed.popitem(last=False)[0])
+        )
         if not self._texts and not self._changed:
             self._ready.clear()
         return note
 
 
-class Feed:
+class ChangeFeed:
     """The fan-out. Used on one loop only. `on_interest(run)` is called when the listeners of a run (None: of
     all runs) appear or go."""
 
@@ -85,19 +87,19 @@ class Feed:
 
     def changed(self, run: str) -> None:
         """The log of a run grew, or the run is gone."""
-        self._tell(run, Note("changed", run))
+        self._tell(run, Notification("changed", run))
         for listener in tuple(self.listeners):
             listener(run)
 
     def text(self, run: str, note: dict[str, Any]) -> None:
         """A piece of a model's answer."""
-        self._tell(run, Note("text", {"run": run, **note}))
+        self._tell(run, Notification("text", {"run": run, **note}))
 
     def held(self, run: str, reason: str | None) -> None:
         """The run waits for the store (None: it goes on), which its log cannot say."""
-        self._tell(run, Note("held", {"run": run, "reason": reason}))
+        self._tell(run, Notification("held", {"run": run, "reason": reason}))
 
-    def _tell(self, run: str, note: Note) -> None:
+    def _tell(self, run: str, note: Notification) -> None:
         for subscription in self._subscriptions:
             if subscription.run is None or subscription.run == run:
                 subscription._put(note)

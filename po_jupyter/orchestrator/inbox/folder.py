@@ -20,13 +20,13 @@ from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.events import now
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.orchestrator.environment import preflight
-from po_jupyter.orchestrator.environment.key_store import Keys
+from po_jupyter.orchestrator.environment.key_store import KeyStore
 from po_jupyter.orchestrator.inbox import seed_file as seedfile
 from po_jupyter.orchestrator.inbox import transitions as intake
 from po_jupyter.orchestrator.inbox.archive import SeedZip
 from po_jupyter.orchestrator.submission import request as submission
 from po_jupyter.orchestrator.submission.pipeline_files import PipelineFiles
-from po_jupyter.orchestrator.submission.pipelines import Registry
+from po_jupyter.orchestrator.submission.pipelines import PipelineRegistry
 from po_jupyter.platform.crashpoints import crashpoint
 from po_jupyter.store import diagnosis as place
 from po_jupyter.store.files.row_files import Blobs
@@ -49,14 +49,14 @@ class Taken(NamedTuple):
     rejected: str | None = None
 
 
-class Folder:
+class InboxFolder:
     """The watch folder of one store. Everything blocks: call it in a thread, one call at a time."""
 
     def __init__(
-        self, settings: Settings, store: Store, registry: Registry, *, owner: str,
-        pipelines: PipelineFiles | None = None, keys: Keys | None = None,
+        self, settings: Settings, store: Store, registry: PipelineRegistry, *, owner: str,
+        pipelines: PipelineFiles | None = None, keys: KeyStore | None = None,
     ) -> None:  # fmt: skip
-        self._keys = keys or Keys(settings.data_dir)
+        self._keys = keys or KeyStore(settings.data_dir)
         assert settings.inbox_dir is not None
         self.root = settings.inbox_dir
         self.places = intake.Places(

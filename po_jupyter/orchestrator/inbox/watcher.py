@@ -20,14 +20,14 @@ import structlog
 from po_jupyter.config import Settings
 from po_jupyter.errors import PoError, StoreError
 from po_jupyter.orchestrator.events.audit_log import AuditLog
-from po_jupyter.orchestrator.events.change_feed import Feed
-from po_jupyter.orchestrator.inbox.folder import Folder, Taken, shown
+from po_jupyter.orchestrator.events.change_feed import ChangeFeed
+from po_jupyter.orchestrator.inbox.folder import InboxFolder, Taken, shown
 from po_jupyter.store.protocol import Head, NewRun
 
 log = structlog.get_logger("po_jupyter.inbox")
 
 
-class Inbox:
+class InboxWatcher:
     """Watches a `Folder` on the orchestrator's loop, all file work in threads.
 
     `created(new, head, fresh)` is awaited for each run; `fresh`: it was not there before.
@@ -35,10 +35,10 @@ class Inbox:
 
     def __init__(
         self,
-        folder: Folder,
+        folder: InboxFolder,
         settings: Settings,
         *,
-        feed: Feed,
+        feed: ChangeFeed,
         audit: AuditLog,
         run_off_loop: Callable[..., Awaitable[Any]],
         created: Callable[[NewRun, Head, bool], Awaitable[None]],

@@ -25,7 +25,7 @@ from po_jupyter.errors import Conflict, NotFound
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.orchestrator.maintenance.call_cache import directory
 from po_jupyter.orchestrator.views.daily_usage import DailyUsage
-from po_jupyter.orchestrator.views.projections import Views
+from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.store.protocol import Head, Store
 
 log = structlog.get_logger("po_jupyter.retention")
@@ -64,7 +64,7 @@ def policy_of(settings: Settings) -> Policy:
 class Retention:
     """Cleans the runs of one data directory."""
 
-    def __init__(self, settings: Settings, store: Store, views: Views) -> None:
+    def __init__(self, settings: Settings, store: Store, views: RunProjections) -> None:
         self._data_dir = settings.data_dir
         self._store = store
         self._views = views

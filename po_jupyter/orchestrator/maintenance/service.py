@@ -13,14 +13,14 @@ import structlog
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import PoError
-from po_jupyter.orchestrator.environment.key_store import Keys
+from po_jupyter.orchestrator.environment.key_store import KeyStore
 from po_jupyter.orchestrator.events.audit_log import AuditLog
-from po_jupyter.orchestrator.events.change_feed import Feed
+from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.maintenance import call_cache
 from po_jupyter.orchestrator.maintenance.retention import DAY, Doomed, Policy, Retention, policy_of
 from po_jupyter.orchestrator.submission.pipeline_files import PipelineFiles
-from po_jupyter.orchestrator.submission.pipelines import Registry
-from po_jupyter.orchestrator.views.projections import Views
+from po_jupyter.orchestrator.submission.pipelines import PipelineRegistry
+from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.store.protocol import Head, NewRun, Store
 
 log = structlog.get_logger("po_jupyter.keeping")
@@ -40,14 +40,14 @@ class Keeping:
         self,
         settings: Settings,
         store: Store,
-        registry: Registry,
-        views: Views,
-        feed: Feed,
+        registry: PipelineRegistry,
+        views: RunProjections,
+        feed: ChangeFeed,
         *,
         audit: AuditLog,
         run_off_loop: Callable[..., Awaitable[Any]],
         created: Callable[[NewRun, Head, bool], Awaitable[None]],
-        keys: Keys | None = None,
+        keys: KeyStore | None = None,
     ) -> None:
         self._settings = settings
         self._feed = feed
@@ -61,11 +61,13 @@ class Keeping:
         )
         self._inbox = None
         if settings.inbox_dir is not None:
-            from po_jupyter.orchestrator.inbox.folder import Folder
-            from po_jupyter.orchestrator.inbox.watcher import Inbox
+            from po_jupyter.orchestrator.inbox.folder import InboxFolder
+            from po_jupyter.orchestrator.inbox.watcher import InboxWatcher
 
-            folder = Folder(settings, store, registry, owner=own_owner(), pipelines=self._pipelines, keys=keys)
-            self._inbox = Inbox(
+            folder = InboxFolder(
+                settings, store, registry, owner=own_owner(), pipelines=self._pipelines, keys=keys
+            )
+            self._inbox = InboxWatcher(
                 folder, settings, feed=feed, audit=audit, run_off_loop=run_off_loop, created=created
             )
         self._tasks: list[asyncio.Task[None]] = []
@@ -116,7 +118,7 @@ async def clean(
     retention: Retention,
     policy: Policy,
     *,
-    feed: Feed,
+    feed: ChangeFeed,
     audit: AuditLog,
     run_off_loop: Callable[..., Awaitable[Any]],
     by: str,

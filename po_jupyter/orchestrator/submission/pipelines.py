@@ -14,7 +14,7 @@ from po_jupyter.store.protocol import Store
 KIND = "pipeline"
 
 
-class Registry:
+class PipelineRegistry:
     """Name → definition. Runs keep their own snapshot, so changing or deleting one changes no run."""
 
     def __init__(self, store: Store) -> None:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from po_jupyter.config import Settings
 from po_jupyter.engine.python.python_task import module_of
-from po_jupyter.errors import Forbidden, InvalidInput, InvalidPipeline, InvalidSeed, PoError, Violation
+from po_jupyter.errors import Forbidden, InvalidInput, InvalidPipeline, InvalidSeed, Violation
 from po_jupyter.llm.providers.registry import problem_of as model_problem
 from po_jupyter.model.pipeline.parsing import check_pipeline, read_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline, RunBudget
@@ -26,7 +26,7 @@ from po_jupyter.store.protocol import Head, NewRun, Store
 from po_jupyter.telemetry.correlation import request_id
 
 
-class Options(BaseModel):
+class SubmittedOptions(BaseModel):
     """How this one run differs: `limit` takes the first rows of each map, `fresh` (or `cache` "refresh") uses no
     earlier answer, `cache` false keeps none either; `skip_validation` starts it although its environment is not
     complete; `model` is used in the place of those that the pipeline and its tasks name."""
@@ -59,7 +59,7 @@ class Submission(BaseModel):
     budget: RunBudget | None = None
     interpreter: Annotated[str, Field(max_length=4096)] | None = None
     cwd: Annotated[str, Field(max_length=4096)] | None = None
-    options: Options = Options()
+    options: SubmittedOptions = SubmittedOptions()
 
 
 def read(body: object, *, code_allowed: bool) -> Submission:
@@ -241,6 +241,3 @@ def new_run(
         idempotency_key=submission.idempotency_key,
         request_hash=request_hash(submission) if submission.idempotency_key else "",
     )  # fmt: skip
-
-
-__all__ = ["Options", "PoError", "Submission", "check", "new_id", "new_run", "read"]

@@ -8,7 +8,7 @@ from typing import Any
 from po_jupyter.store.files.row_files import Receiver
 
 
-class Upload:
+class RowUpload:
     """Bytes on their way to the disk. One that is neither kept nor dropped leaves a temporary file."""
 
     def __init__(self, receiver: Receiver, off_loop: Callable[..., Awaitable[Any]]) -> None:

@@ -11,8 +11,8 @@ from po_jupyter.model.pipeline.parsing import check_pipeline, read_pipeline
 from po_jupyter.model.run.view import RunView
 from po_jupyter.orchestrator.dispatch.protocol import Waking
 from po_jupyter.orchestrator.submission import request as submission
-from po_jupyter.orchestrator.submission.pipelines import Registry
-from po_jupyter.orchestrator.submission.row_uploads import Upload
+from po_jupyter.orchestrator.submission.pipelines import PipelineRegistry
+from po_jupyter.orchestrator.submission.row_uploads import RowUpload
 from po_jupyter.orchestrator.views.projections import brief
 from po_jupyter.store.files.row_files import Blobs
 from po_jupyter.store.protocol import Head, NewRun
@@ -22,7 +22,7 @@ class Submitting(Waking):
     """Submit, validate, estimate; the files of rows and the registered pipelines that a submission may name."""
 
     blobs: Blobs
-    _registry: Registry
+    _registry: PipelineRegistry
 
     # -- submitting -----------------------------------------------------------------------------
 
@@ -115,9 +115,9 @@ class Submitting(Waking):
 
     # -- files of rows --------------------------------------------------------------------------
 
-    async def receive_blob(self, digest: str, owner: str) -> Upload:
+    async def receive_blob(self, digest: str, owner: str) -> RowUpload:
         """Where the bytes of a file of rows go; `digest` is its SHA-256. InvalidInput, StoreUnusable."""
-        return Upload(await self._do(self.blobs.receive, owner, digest), self._do)
+        return RowUpload(await self._do(self.blobs.receive, owner, digest), self._do)
 
     async def blob(self, digest: str, owner: str) -> dict[str, Any]:
         """`{sha256, bytes, rows}` of a file of rows. NotFound."""

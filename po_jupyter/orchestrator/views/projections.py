@@ -26,7 +26,7 @@ _PAGE = 2000  # events read at once
 _SEED_SHOWN = 32_768  # bytes of a seed's data that lists and streams carry with every run
 
 
-class Views:
+class RunProjections:
     """Reads runs. Every method blocks on the store: call them in a thread. Safe for several threads."""
 
     def __init__(self, store: Store) -> None:

@@ -16,10 +16,10 @@ from typing import Any, ParamSpec, TypeVar
 from po_jupyter.config import Settings
 from po_jupyter.errors import Conflict, InvalidInput, NotFound
 from po_jupyter.model.run.view import RunView
-from po_jupyter.orchestrator.dispatch.follower import Following
+from po_jupyter.orchestrator.dispatch.follower import Follower
 from po_jupyter.orchestrator.views import artifacts
 from po_jupyter.orchestrator.views import stage_logs as log_files
-from po_jupyter.orchestrator.views.projections import Views
+from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.workers.supervisor import Supervisor
 from po_jupyter.store.protocol import Head, Store
 
@@ -34,9 +34,9 @@ class Reader:
 
     settings: Settings
     _store: Store
-    _views: Views
+    _views: RunProjections
     _supervisor: Supervisor | None
-    _following: Following | None
+    _following: Follower | None
 
     _threads: ThreadPoolExecutor
 

@@ -10,7 +10,7 @@ import structlog
 
 from po_jupyter.errors import PoError
 from po_jupyter.ipc.channel import Channel, Message
-from po_jupyter.orchestrator.events.change_feed import Feed
+from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.workers.processes import Worker
 from po_jupyter.orchestrator.workers.rate_limit_server import RateLimits
 from po_jupyter.orchestrator.workers.supervisor import Supervisor
@@ -29,7 +29,7 @@ class Reception:
         self,
         supervisor: Supervisor,
         store: Store,
-        feed: Feed,
+        feed: ChangeFeed,
         *,
         run_off_loop: Callable[..., Awaitable[Any]],
         need: Callable[[Message, Callable[[str], None]], Awaitable[Message]],

@@ -19,7 +19,7 @@ from tenacity import (
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import SpawnFailed, VersionMismatch
-from po_jupyter.orchestrator.environment.key_store import Keys
+from po_jupyter.orchestrator.environment.key_store import KeyStore
 from po_jupyter.orchestrator.workers.zygote_pool import Exited, Zygotes
 from po_jupyter.platform import processes
 from po_jupyter.store.protocol import Head
@@ -53,7 +53,9 @@ def silence_of(definition: Mapping[str, Any], settings: Settings) -> float:
 class Launcher:
     """Starts workers for one supervisor. `shards` is the store's number of them."""
 
-    def __init__(self, settings: Settings, zygotes: Zygotes, address: Path, shards: int, keys: Keys) -> None:
+    def __init__(
+        self, settings: Settings, zygotes: Zygotes, address: Path, shards: int, keys: KeyStore
+    ) -> None:
         self._settings = settings
         self._keys = keys
         self._zygotes = zygotes

@@ -18,7 +18,7 @@ from po_jupyter.errors import Moved, PoError, WorkerCrashed
 from po_jupyter.ipc.channel import OVERTAKEN
 from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.view import ENDED
-from po_jupyter.orchestrator.views.projections import Views
+from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.workers.store_backoff import Held
 from po_jupyter.platform import processes
 from po_jupyter.store.protocol import Commit, Head, Store
@@ -38,7 +38,9 @@ class Exit(NamedTuple):
     run_dir: Path
 
 
-def settle(store: Store, views: Views, run: str) -> tuple[Literal["pending", "waiting", "ended"], Head]:
+def settle(
+    store: Store, views: RunProjections, run: str
+) -> tuple[Literal["pending", "waiting", "ended"], Head]:
     """What a run without a worker needs: `pending` (a worker), nothing while it waits, or to be ended, which is
     done here when nothing but its end is left (a cancel, a rejected gate)."""
     head = store.head(run)
@@ -72,7 +74,7 @@ def dead(store: Store, run: str, error: PoError) -> None:
         _end(store, run, "run.dead", "dead", error.to_json())
 
 
-def crashed(store: Store, views: Views, run: str, end: Exit, max_crashes: int) -> int | None:
+def crashed(store: Store, views: RunProjections, run: str, end: Exit, max_crashes: int) -> int | None:
     """Record that the worker of this run ended without a last word.
 
     Answers the number of crashes in a row, or None when there was none: the run had left it already,

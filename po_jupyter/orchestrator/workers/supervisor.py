@@ -23,9 +23,9 @@ from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidInput, NotFound, PoError, SpawnFailed, StoreError, VersionMismatch
 from po_jupyter.ipc.channel import IN_ORDER, STORE_FAILED
 from po_jupyter.model.run.view import ENDED
-from po_jupyter.orchestrator.environment.key_store import Keys
-from po_jupyter.orchestrator.events.change_feed import Feed
-from po_jupyter.orchestrator.views.projections import Views
+from po_jupyter.orchestrator.environment.key_store import KeyStore
+from po_jupyter.orchestrator.events.change_feed import ChangeFeed
+from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.workers import outcomes as ending
 from po_jupyter.orchestrator.workers.launcher import Launch, Launcher, launch_of, silence_of
 from po_jupyter.orchestrator.workers.processes import Worker, WorkerEnds
@@ -48,13 +48,13 @@ class Supervisor(WorkerEnds):
         self,
         settings: Settings,
         store: Store,
-        views: Views,
-        feed: Feed,
+        views: RunProjections,
+        feed: ChangeFeed,
         zygotes: Zygotes,
         *,
         address: Path,
         run_off_loop: Callable[..., Awaitable[Any]],
-        keys: Keys | None = None,
+        keys: KeyStore | None = None,
     ) -> None:
         super().__init__(settings)
         self._store = store
@@ -62,7 +62,7 @@ class Supervisor(WorkerEnds):
         self._feed = feed
         self._do = run_off_loop
         shards = getattr(store, "shards", settings.store_shards)
-        self._launcher = Launcher(settings, zygotes, address, shards, keys or Keys(settings.data_dir))
+        self._launcher = Launcher(settings, zygotes, address, shards, keys or KeyStore(settings.data_dir))
         self.queue = RunQueue()
         self.held = HeldRuns()
         self._starting: set[str] = set()

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from po_jupyter.server.routing.request import Call
+from po_jupyter.server.routing.request import ApiRequest
 from po_jupyter.server.routing.shapes import AuditQuery, CleanBody
 
 
-async def usage(call: Call) -> Any:
+async def usage(call: ApiRequest) -> Any:
     """What my calls used by day, and how much room my runs take."""
     return await call.orchestrator.usage(call.owner, days=call.query.days)
 
 
-async def clean(call: Call) -> Any:
+async def clean(call: ApiRequest) -> Any:
     """Delete old ended runs, or say which would go; what can be resumed stays unless its state is named. With
     `cache`, my cached answers of models instead."""
     body: CleanBody = call.body
@@ -23,7 +23,7 @@ async def clean(call: Call) -> Any:
     )
 
 
-async def audit(call: Call) -> Any:
+async def audit(call: ApiRequest) -> Any:
     """Who changed what, and when; the newest first."""
     query: AuditQuery = call.query
     entries, cursor = await asyncio.to_thread(call.extension.audit.read, cursor=query.cursor, limit=query.limit)

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
-from po_jupyter.server.routing.request import Call, File
+from po_jupyter.server.routing.request import ApiRequest, FileResponse
 from po_jupyter.server.routing.shapes import CallsQuery, ItemsQuery, LogsQuery
 
 
-async def outputs(call: Call) -> Any:
+async def outputs(call: ApiRequest) -> Any:
     """Outputs of finished tasks."""
     return {"outputs": await call.orchestrator.outputs(call.path["id"], call.owner, call.query.task)}
 
 
-async def artifacts(call: Call) -> Any:
+async def artifacts(call: ApiRequest) -> Any:
     """Files that finished tasks wrote, and those that came with the seed."""
     return {"artifacts": await call.orchestrator.artifacts(call.path["id"], call.owner)}
 
 
-async def artifact(call: Call) -> Any:
+async def artifact(call: ApiRequest) -> Any:
     """One of these files."""
     name = call.path["path"]
-    return File(await call.orchestrator.artifact(call.path["id"], call.owner, name), name.rpartition("/")[2])
+    return FileResponse(
+        await call.orchestrator.artifact(call.path["id"], call.owner, name), name.rpartition("/")[2]
+    )
 
 
-async def items(call: Call) -> Any:
+async def items(call: ApiRequest) -> Any:
     """Rows of a map, in order."""
     query: ItemsQuery = call.query
     rows, cursor = await call.orchestrator.items(
@@ -33,7 +35,7 @@ async def items(call: Call) -> Any:
     return {"items": rows, "next": cursor}
 
 
-async def calls(call: Call) -> Any:
+async def calls(call: ApiRequest) -> Any:
     """Calls to models, from the journal."""
     query: CallsQuery = call.query
     rows, cursor = await call.orchestrator.calls(
@@ -42,7 +44,7 @@ async def calls(call: Call) -> Any:
     return {"calls": rows, "next": cursor}
 
 
-async def logs(call: Call) -> Any:
+async def logs(call: ApiRequest) -> Any:
     """What the stages of a run printed: the end of each log."""
     query: LogsQuery = call.query
     found = await call.orchestrator.logs(call.path["id"], call.owner, query.task, query.stage)

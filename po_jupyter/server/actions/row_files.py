@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from po_jupyter.server.routing.request import Answer, Call
+from po_jupyter.server.routing.request import ApiRequest, JsonResponse
 
 
 async def receive_blob(orchestrator: Any, owner: str, path: dict[str, str]) -> Any:
@@ -12,11 +12,11 @@ async def receive_blob(orchestrator: Any, owner: str, path: dict[str, str]) -> A
     return await orchestrator.receive_blob(path["sha256"], owner)
 
 
-async def put_blob(call: Call) -> Any:
+async def put_blob(call: ApiRequest) -> Any:
     """Keep a file of rows (JSON lines) under its SHA-256; the same file again changes nothing."""
-    return Answer({"blob": await call.upload.keep()}, 201)
+    return JsonResponse({"blob": await call.upload.keep()}, 201)
 
 
-async def get_blob(call: Call) -> Any:
+async def get_blob(call: ApiRequest) -> Any:
     """Whether a file of rows is here: its size and its number of rows."""
     return {"blob": await call.orchestrator.blob(call.path["sha256"], call.owner)}

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from po_jupyter.config import Settings
     from po_jupyter.orchestrator.events.audit_log import AuditLog
-    from po_jupyter.server.auth import Limiter
-    from po_jupyter.server.lifecycle import Host
+    from po_jupyter.server.auth import RequestLimiter
+    from po_jupyter.server.lifecycle import OrchestratorLifecycle
 
 
-class Hosting(Protocol):
+class ServerContext(Protocol):
     """See `server.extension.PoExtension`. `streams` are the answers that are still being sent."""
 
     po_settings: Settings
-    limiter: Limiter
-    host: Host
+    limiter: RequestLimiter
+    host: OrchestratorLifecycle
     streams: set[asyncio.Task[None]]
 
     @property

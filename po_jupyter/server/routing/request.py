@@ -9,26 +9,26 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import BaseModel
 
 if TYPE_CHECKING:
-    from po_jupyter.server.routing.context import Hosting
+    from po_jupyter.server.routing.context import ServerContext
 
 EVENTS, LINES = "text/event-stream", "application/x-ndjson"
 
 
-class Answer(NamedTuple):
+class JsonResponse(NamedTuple):
     """A JSON answer with its status; 204 has no body."""
 
     value: Any
     status: int = 200
 
 
-class File(NamedTuple):
+class FileResponse(NamedTuple):
     """An answer that is a file, to be saved and never to be shown: a model may have written it (P6)."""
 
     content: bytes
     name: str
 
 
-class Streamed(NamedTuple):
+class StreamResponse(NamedTuple):
     """An answer that goes on: server-sent events, or lines (`media`)."""
 
     source: AsyncGenerator[bytes, None]
@@ -36,7 +36,7 @@ class Streamed(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Call:
+class ApiRequest:
     """One checked request, as a route's function sees it."""
 
     orchestrator: Any
@@ -45,17 +45,17 @@ class Call:
     query: Any
     body: Any
     code_allowed: bool
-    extension: Hosting
+    extension: ServerContext
     accept: str
     last_event_id: str | None
     upload: Any = None
 
 
-Run = Callable[[Call], Awaitable[Any]]
+Run = Callable[[ApiRequest], Awaitable[Any]]
 Receive = Callable[[Any, str, dict[str, str]], Awaitable[Any]]  # orchestrator, owner, the path's parts
 
 
-def given(body: Any) -> dict[str, Any]:
+def body_fields(body: Any) -> dict[str, Any]:
     """What a body says. Definitions and seeds are handed on as they are: a copy of a large one takes time."""
     return {
         name: value.model_dump(exclude_none=True) if isinstance(value, BaseModel) else value

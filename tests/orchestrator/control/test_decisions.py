@@ -15,7 +15,7 @@ from po_jupyter.ipc import channel as link
 from po_jupyter.model.pipeline.parsing import check_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.orchestrator.environment.variables import preload_environment, worker_environment
-from po_jupyter.orchestrator.events.change_feed import Feed
+from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.views.projections import brief
 from po_jupyter.orchestrator.workers.queue import RunQueue
 
@@ -113,7 +113,7 @@ def test_the_queue_serves_the_higher_priority_and_then_the_older_run() -> None:
 
 async def test_a_slow_listener_gets_fewer_notes_and_never_a_growing_queue() -> None:
     """P1: notes are hints."""
-    feed = Feed()
+    feed = ChangeFeed()
     async with feed.subscribe() as notes, feed.subscribe("other") as others:
         for _ in range(10_000):
             feed.changed("run")

@@ -16,9 +16,9 @@ import pytest
 
 from po_jupyter.model.pipeline.parsing import check_pipeline
 from po_jupyter.model.run.view import RunView
-from po_jupyter.orchestrator.inbox.folder import Folder
+from po_jupyter.orchestrator.inbox.folder import InboxFolder
 from po_jupyter.orchestrator.service import Orchestrator
-from po_jupyter.orchestrator.submission.pipelines import Registry
+from po_jupyter.orchestrator.submission.pipelines import PipelineRegistry
 from po_jupyter.store.disk.store import DiskStore
 from tests.support.orchestrator import orchestrator, settings, until
 from tests.support.paths import DATA
@@ -240,10 +240,10 @@ async def test_only_the_holder_of_the_store_takes_files(tmp_path: Path) -> None:
 def test_the_same_file_is_the_same_run(tmp_path: Path) -> None:
     """B9, R2.3: whatever happened after the run was created, its file makes no second one."""
     store = DiskStore(tmp_path / "store", shards=2)
-    registry = Registry(store)
+    registry = PipelineRegistry(store)
     registry.put(check_pipeline(GREET), "local")
     config = settings(tmp_path, inbox_dir=tmp_path / "inbox", inbox_stable=0)
-    folder = Folder(config, store, registry, owner="local")
+    folder = InboxFolder(config, store, registry, owner="local")
     folder.open()
     path = folder.pending / "x-seed.json"
     path.write_bytes(seed())
@@ -270,7 +270,9 @@ def test_the_same_file_is_the_same_run(tmp_path: Path) -> None:
 def test_the_folder_is_looked_through_quickly(tmp_path: Path, empty: bool) -> None:
     """P9: a thousand files that are no seeds cost a look less than a tenth of a second."""
     store = DiskStore(tmp_path / "store", shards=1)
-    folder = Folder(settings(tmp_path, inbox_dir=tmp_path / "inbox"), store, Registry(store), owner="local")
+    folder = InboxFolder(
+        settings(tmp_path, inbox_dir=tmp_path / "inbox"), store, PipelineRegistry(store), owner="local"
+    )
     folder.open()
     if not empty:
         for i in range(1000):

@@ -20,7 +20,7 @@ from po_jupyter.model.run.events import draft
 from po_jupyter.orchestrator.events.audit_log import AuditLog
 from po_jupyter.orchestrator.maintenance.retention import DAY, Policy, Retention, policy_of, tree_bytes
 from po_jupyter.orchestrator.submission.request import new_id
-from po_jupyter.orchestrator.views.projections import Views
+from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.store.protocol import Commit, NewRun
 from tests.support.orchestrator import body, orchestrator, task, until
@@ -34,7 +34,7 @@ class Shelf:
     def __init__(self, data_dir: Path, **more: Any) -> None:
         self.settings = Settings(data_dir=data_dir, store_shards=2, **more)
         self.store = DiskStore(data_dir / "store", shards=2)
-        self.retention = Retention(self.settings, self.store, Views(self.store))
+        self.retention = Retention(self.settings, self.store, RunProjections(self.store))
 
     def run(self, state: str, *, kilobytes: int = 1, seed: Any = None, owner: str = "me") -> str:
         run = new_id()
