@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,26 +13,20 @@ from po_jupyter.errors import InvalidSettings, StoreUnusable
 from po_jupyter.server import __main__ as headless
 from po_jupyter.server import lifecycle as hosting
 from po_jupyter.server.lifecycle import OrchestratorLifecycle
+from po_jupyter.server.routing.api import OrchestratorApi
+from tests.support.fake_orchestrator import FakeOrchestrator
 
 
-class Full:
+class Full(FakeOrchestrator):
     """An orchestrator whose disk is full for the first two starts."""
 
     starts = 0
 
-    def __init__(self, settings: Settings) -> None:
-        self.stopped = False
-
-    async def start(self) -> None:
+    async def start(self) -> OrchestratorApi:
         type(self).starts += 1
         if self.starts <= 2:
             raise StoreUnusable("the disk is full", hint="Make room.")
-
-    def ready(self) -> dict[str, Any]:
-        return {"ready": True}
-
-    async def stop(self) -> None:
-        self.stopped = True
+        return self
 
 
 @pytest.fixture(autouse=True)

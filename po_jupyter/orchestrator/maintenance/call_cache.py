@@ -1,17 +1,24 @@
-"""The cache of calls as the orchestrator looks after it: made once, kept in bounds, emptied when asked (G2)."""
+"""The cache of model answers (G2), as the orchestrator maintains it: made once, kept in bounds, emptied when asked."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from po_jupyter.config import Settings
 from po_jupyter.llm.calls.cache import owner_prefix
 from po_jupyter.store.disk.call_cache import AnswerCache
 
 
+class CacheSize(TypedDict):
+    """How many answers, and how many bytes they take."""
+
+    answers: int
+    bytes: int
+
+
 def directory(data_dir: Path) -> Path:
-    """Where it is."""
+    """Where the cache of a data directory is."""
     return data_dir / "cache"
 
 
@@ -25,14 +32,14 @@ def cache_of(settings: Settings) -> AnswerCache | None:
 
 
 def tend(settings: Settings) -> None:
-    """Make it, so that no worker has to; delete what is too old or too much. Blocks."""
+    """Make the cache, so that no worker has to; delete what is too old or too much. Blocks."""
     cache = cache_of(settings)
     if cache is not None:
         cache.prepare()
 
 
-def clear(settings: Settings, owner: str | None, *, dry_run: bool) -> dict[str, int]:
-    """Forget the answers of `owner` (None: everybody's): `{answers, bytes}`. Blocks. `dry_run` only counts."""
+def clear(settings: Settings, owner: str | None, *, dry_run: bool) -> CacheSize:
+    """Forget the answers of `owner` (None: everybody's); how many. Blocks. `dry_run` only counts."""
     cache = AnswerCache(directory(settings.data_dir), max_bytes=0)
     prefix = "" if owner is None else owner_prefix(owner)
     answers, size = cache.measure(prefix)
@@ -40,8 +47,3 @@ def clear(settings: Settings, owner: str | None, *, dry_run: bool) -> dict[str, 
     if not dry_run:
         answers = cache.clear(prefix)
     return {"answers": answers, "bytes": size}
-
-
-def no_runs(dry_run: bool) -> dict[str, Any]:
-    """What cleaning answers that was not about runs."""
-    return {"runs": [], "bytes": 0, "returned": 0, "dry_run": dry_run, "more": False}

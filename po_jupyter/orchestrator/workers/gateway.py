@@ -41,7 +41,7 @@ class Reception:
         self._do = run_off_loop
         self._need = need
         self._rates = rates
-        feed.on_interest = self._tell_interest
+        feed.on_subscribers_changed(self._tell_interest)
 
     async def serve(self, channel: Channel, first: Message) -> None:
         """One connection, from its first message to its end."""

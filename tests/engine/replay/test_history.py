@@ -26,6 +26,6 @@ async def test_a_model_cannot_speak_for_a_map(tmp_path: Path) -> None:
     assert await bench.go() == "done"
     assert views.outputs(bench.store.head(RUN), "b") == {"b": LOOKALIKE}, "read back, not at hand"
 
-    copied = fork.copies(bench.store, views.state(bench.store.head(RUN)), ["a"])
+    copied = fork.copy_checkpoints(bench.store, views.state(bench.store.head(RUN)), ["a"])
     assert copied.payloads == [LOOKALIKE]
     assert [e["type"] for e in copied.events] == ["task.done"]

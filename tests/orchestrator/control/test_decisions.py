@@ -15,7 +15,7 @@ from po_jupyter.ipc import channel as link
 from po_jupyter.model.pipeline.parsing import check_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.orchestrator.environment.variables import preload_environment, worker_environment
-from po_jupyter.orchestrator.events.change_feed import ChangeFeed
+from po_jupyter.orchestrator.events.change_feed import ChangeFeed, Notification
 from po_jupyter.orchestrator.views.projections import brief
 from po_jupyter.orchestrator.workers.queue import RunQueue
 
@@ -123,7 +123,7 @@ async def test_a_slow_listener_gets_fewer_notes_and_never_a_growing_queue() -> N
         while (note := await notes.get(0)) is not None and note.kind == "text":
             texts += 1
         assert texts < 1000
-        assert note == ("changed", "run")
+        assert note == Notification("changed", "run")
         assert await notes.get(0) is None
         assert await others.get(0) is None
     assert not feed.watched("run")

@@ -292,26 +292,26 @@ async def test_the_next_run_has_the_key_without_a_restart_and_nobody_sees_it(
         monkeypatch.setenv("OPENAI_BASE_URL", model.base_url)
         async with orchestrator(tmp_path) as service:
             with pytest.raises(InvalidEnvironment):
-                await service.submit(prompt(), owner="local")
-            state = await service.set_key("openai", KEY)
+                await service.submissions.submit(prompt(), owner="local")
+            state = await service.environment.set_key("openai", KEY)
             cases = [prompt(), body({"name": "leak", "source": code})]
             runs = []
             for case in cases:
-                view, _ = await service.submit(case, owner="local")
+                view, _ = await service.submissions.submit(case, owner="local")
                 runs.append(await until(service, view.id))
-            told = [await service.list_keys(), await service.doctor(online=True), state]
+            told = [await service.environment.list_keys(), await service.doctor.examine(online=True), state]
             for run in runs:
                 assert run.state == "done", run.error
                 told += [
                     run.model_dump(),
-                    await service.events(run.id, None),
-                    await service.outputs(run.id, None),
+                    await service.runs.events(run.id, None),
+                    await service.results.outputs(run.id, None),
                 ]
-                told += [await service.logs(run.id, None), await service.calls(run.id, None)]
+                told += [await service.results.logs(run.id, None), await service.results.calls(run.id, None)]
             commands = b"".join(p.read_bytes() for p in Path("/proc").glob("[0-9]*/cmdline") if p.exists())
-            await service.remove_key("openai")
+            await service.environment.remove_key("openai")
             with pytest.raises(InvalidEnvironment):
-                await service.submit(prompt(), owner="local")
+                await service.submissions.submit(prompt(), owner="local")
         assert model.requests
     assert KEY not in json.dumps(told, default=str)
     assert KEY.encode() not in commands
@@ -326,12 +326,12 @@ async def test_a_wrong_key_fails_the_run_and_stays_unseen(
     with ModelServer(lambda b, n: "hello", key=KEY) as model:
         monkeypatch.setenv("OPENAI_BASE_URL", model.base_url)
         async with orchestrator(tmp_path) as service:
-            await service.set_key("openai", OTHER)
-            view, _ = await service.submit(prompt(), owner="local")
+            await service.environment.set_key("openai", OTHER)
+            view, _ = await service.submissions.submit(prompt(), owner="local")
             ended = await until(service, view.id)
             assert ended.tasks[0].error is not None
             assert ended.tasks[0].error["code"] == "model_key"
-            found = {one["what"]: one for one in await service.doctor(online=True)}
+            found = {one["what"]: one for one in await service.doctor.examine(online=True)}
             assert OTHER not in json.dumps([ended.model_dump(), found])
     assert OTHER.encode() not in everything_written(tmp_path)
 
@@ -340,7 +340,7 @@ async def test_errors_of_keys_are_errors_of_ours(tmp_path: Path) -> None:
     async with orchestrator(tmp_path) as service:
         for provider, key in (("nobody", KEY), ("fake", KEY), ("openai", "short")):
             with pytest.raises(PoError) as raised:
-                await service.set_key(provider, key)
+                await service.environment.set_key(provider, key)
             assert KEY not in str(raised.value)
         with pytest.raises(NotFound):
-            await service.remove_key("gemini")
+            await service.environment.remove_key("gemini")
