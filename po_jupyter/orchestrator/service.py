@@ -40,7 +40,7 @@ from po_jupyter.orchestrator.views.queries import RunQueries
 from po_jupyter.orchestrator.views.results import RunResults
 from po_jupyter.orchestrator.workers.rate_limit_server import check_names
 from po_jupyter.orchestrator.workers.zygote_pool import Zygotes
-from po_jupyter.store.files.row_files import Blobs
+from po_jupyter.store.files.row_files import RowFiles
 from po_jupyter.store.protocol import Head, NewRun, Store
 from po_jupyter.worker.zygote import version
 
@@ -168,7 +168,7 @@ class Orchestrator:
             keys=KeyStore(settings.data_dir),
             projections=projections,
             registry=PipelineRegistry(store),
-            row_files=Blobs(settings.data_dir),
+            row_files=RowFiles(settings.data_dir),
             daily_usage=DailyUsage(store),
             cleaner=RunCleaner(settings, store, projections),
             local_models=LocalModels(settings),
@@ -192,7 +192,7 @@ class _Base:
     keys: KeyStore
     projections: RunProjections
     registry: PipelineRegistry
-    row_files: Blobs
+    row_files: RowFiles
     daily_usage: DailyUsage
     cleaner: RunCleaner
     local_models: LocalModels

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from http.client import responses
 from typing import NamedTuple
 
 from tornado.web import HTTPError
 
-from po_jupyter.errors import Forbidden, InvalidInput, NotFound, PoError, Unauthenticated
+from po_jupyter.errors import (
+    DetailField,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    PoError,
+    RateLimited,
+    Unauthenticated,
+)
 from po_jupyter.telemetry.logging import redactor
 
 _CODES = {401: Unauthenticated, 403: Forbidden, 404: NotFound}
 
 
 class WrongMethod(NotFound):
-    """The path exists, but not with this method."""
+    """The path exists, but not with this method; `allowed` are those that it has."""
 
     status = 405
+    allowed = DetailField[Sequence[str]]("allowed", (list, tuple), ())
 
 
 class TooLarge(InvalidInput):
@@ -39,10 +49,10 @@ def error_response(status: int, raised: BaseException | None) -> ErrorResponse:
     headers = {"Content-Type": "application/json; charset=utf-8"}
     if status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="po_jupyter"'
-    if "retry_after" in error.details:
-        headers["Retry-After"] = str(error.details["retry_after"])
-    if "allowed" in error.details:
-        headers["Allow"] = ", ".join(error.details["allowed"])
+    if isinstance(error, RateLimited) and error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, WrongMethod):
+        headers["Allow"] = ", ".join(error.allowed)
     body = json.dumps({"error": redactor.value(error.to_json())}, ensure_ascii=False, separators=(",", ":"))
     return ErrorResponse(headers, body.encode("utf-8", "surrogatepass"))
 

@@ -16,8 +16,8 @@ from typing import Any, Literal, NamedTuple, NoReturn
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import Conflict, Forbidden, InvalidSeed, NotFound
-from po_jupyter.model.pipeline.parsing import check_pipeline
-from po_jupyter.model.run.events import now
+from po_jupyter.model.pipeline.parsing import validate_pipeline
+from po_jupyter.model.run.events import EventRecord, now
 from po_jupyter.model.run.seed import read_seed
 from po_jupyter.model.run.view import ENDED, RunView, TaskView
 from po_jupyter.server.routing.api import (
@@ -76,7 +76,7 @@ class FakeLog:
     def __init__(self, changes: FakeChanges) -> None:
         self.changes = changes
         self.views: dict[str, RunView] = {}
-        self.log: dict[str, list[dict[str, Any]]] = {}
+        self.log: dict[str, list[EventRecord]] = {}
         self.keys: dict[tuple[str, str], tuple[str, str]] = {}
         self.named: dict[str, dict[str, Any]] = {}
         self.tasks: set[asyncio.Task[None]] = set()
@@ -132,7 +132,7 @@ class FakePipelines:
 
     async def put(self, name: str, definition: object, *, owner: str) -> tuple[JsonMapping, bool]:
         created = name not in self._log.named
-        self._log.named[name] = check_pipeline(definition, name=name).to_json()
+        self._log.named[name] = validate_pipeline(definition, name=name).to_json()
         return self._log.named[name], created
 
     async def get(self, name: str, *, owner: str) -> JsonMapping:
@@ -155,7 +155,7 @@ class FakeSubmissions:
         definition = body.get("pipeline")
         if isinstance(definition, str):
             definition = self._log.named.get(definition, definition)
-        pipeline = check_pipeline(definition)
+        pipeline = validate_pipeline(definition)
         seed = read_seed(body["seed"])
         if not code_allowed and (body.get("interpreter") or any(t.source for t in pipeline.tasks)):
             raise Forbidden("Python needs the scope code:run")
@@ -190,10 +190,10 @@ class FakeSubmissions:
         return self._log.views[run_id], True
 
     async def validate(self, body: JsonMapping, *, owner: str) -> JsonMapping:
-        return {"ok": True, "pipeline": check_pipeline(body["pipeline"]).to_json(), "warnings": []}
+        return {"ok": True, "pipeline": validate_pipeline(body["pipeline"]).to_json(), "warnings": []}
 
     async def estimate(self, body: JsonMapping, *, owner: str, code_allowed: bool = True) -> JsonMapping:
-        check_pipeline(body["pipeline"])
+        validate_pipeline(body["pipeline"])
         cost = {"expected": None, "worst": 0.5}
         return {"estimated": True, "calls": 3, "cost": cost, "tasks": [], "unknown": []}
 
@@ -233,7 +233,7 @@ class FakeRuns:
 
     async def events(
         self, run_id: str, owner: str | None, since: int = 0, limit: int = 1000
-    ) -> list[dict[str, Any]]:
+    ) -> list[EventRecord]:
         return self._log.log[self._log.find(run_id, owner)][since : since + limit]
 
     async def dead_letters(

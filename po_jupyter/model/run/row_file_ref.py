@@ -11,19 +11,20 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from po_jupyter.errors import InvalidInput, InvalidSeed, Violation
+from po_jupyter.model.values.json import JsonObject
 
 MARK = "$rows"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-class RowsRef(NamedTuple):
+class RowFileRef(NamedTuple):
     """`rows` rows in the file whose bytes have that SHA-256; `columns` are the keys of rows that are objects."""
 
     sha256: str
     rows: int
     columns: tuple[str, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """As it stands in a seed."""
         return {MARK: self.sha256, "count": self.rows, "columns": list(self.columns)}
 
@@ -37,7 +38,7 @@ def checked_hash(text: str) -> str:
     return text
 
 
-def refs_in(data: Mapping[str, Any]) -> Iterator[tuple[str, RowsRef]]:
+def refs_in(data: Mapping[str, Any]) -> Iterator[tuple[str, RowFileRef]]:
     """The keys of a seed's data whose rows are files. Raises InvalidSeed for one that is not well formed."""
     for key, value in data.items():
         if not isinstance(value, dict) or MARK not in value:
@@ -58,4 +59,4 @@ def refs_in(data: Mapping[str, Any]) -> Iterator[tuple[str, RowsRef]]:
                 violations=[Violation(f"data.{key}", f"`data.{key}` {problem}")],
                 hint="Give the rows themselves; po_jupyter's client makes a file of large ones.",
             )
-        yield key, RowsRef(digest, count, tuple(columns))
+        yield key, RowFileRef(digest, count, tuple(columns))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
+
+from po_jupyter.model.values.json import JsonObject
 
 
 class Usage(BaseModel):
@@ -35,6 +36,7 @@ class Usage(BaseModel):
     cached_calls: int = 0
 
     def __add__(self, other: Usage) -> Usage:
+        """The sum of each field."""
         cost = None if self.cost is None or other.cost is None else self.cost + other.cost
         return Usage.model_construct(
             input_tokens=self.input_tokens + other.input_tokens,
@@ -48,7 +50,7 @@ class Usage(BaseModel):
             cached_calls=self.cached_calls + other.cached_calls,
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """A plain dict, the shape that the store, HTTP and `run.frame()` show."""
         return dict(self.__dict__)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import Moved
+from po_jupyter.model.run.events import EventDraft
 from po_jupyter.orchestrator.views.projections import RunProjections
-from po_jupyter.store.protocol import Head, Store
+from po_jupyter.store.protocol import Head, LogStore
 
 _TRIES = 100  # a worker that commits all the time leaves milliseconds between two records
 
@@ -16,12 +17,12 @@ _TRIES = 100  # a worker that commits all the time leaves milliseconds between t
 class LogAppend(NamedTuple):
     """Events to append, and the run's state with them (None: as it is)."""
 
-    events: Sequence[Mapping[str, Any]]
+    events: Sequence[EventDraft]
     state: str | None = None
 
 
 def append_if_current(
-    store: Store, projections: RunProjections, run: str, build: Callable[[Head, RunState], LogAppend]
+    store: LogStore, projections: RunProjections, run: str, build: Callable[[Head, RunState], LogAppend]
 ) -> Head:
     """Append what `build` makes of the run as it is now; the head afterwards. Blocks: call it in a thread.
 

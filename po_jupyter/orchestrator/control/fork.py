@@ -12,24 +12,24 @@ from po_jupyter.engine.state.effective_pipeline import effective, with_tasks
 from po_jupyter.engine.state.resume import gate_words
 from po_jupyter.engine.state.run_state import RunState, TaskState
 from po_jupyter.errors import NotFound
-from po_jupyter.model.pipeline.parsing import check_pipeline
+from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.definition import RunDefinition
-from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.events import EventDraft, draft
 from po_jupyter.orchestrator.control.run_files import run_directory
 from po_jupyter.orchestrator.submission.planner import RunPlanner
 from po_jupyter.orchestrator.submission.request import read_submission
 from po_jupyter.orchestrator.views import artifacts
 from po_jupyter.orchestrator.views.projections import RunProjections
-from po_jupyter.store.protocol import Head, NewRun, Ref, Store
+from po_jupyter.store.protocol import Head, ItemDraft, LogStore, NewRun, Ref, Store
 
 
 class Checkpoints(NamedTuple):
     """Checkpoints of the old run, as the first record of the new one has them."""
 
-    events: list[dict[str, Any]]
-    items: list[dict[str, Any]]
+    events: list[EventDraft]
+    items: list[ItemDraft]
     payloads: list[Any]
 
 
@@ -57,7 +57,7 @@ class ForkPlanner:
         definition = RunDefinition.from_json(self._store.definition(run))
         budget = None
         if pipeline is None:
-            current = effective(check_pipeline(definition.pipeline), state)
+            current = effective(validate_pipeline(definition.pipeline), state)
             _check_task(current, from_task, run)
             pipeline = inherited_definition(current, state, from_task).to_json()
             budget = {k: v for k, v in state.budget.items() if k in ("usd", "tokens") and v is not None}
@@ -82,7 +82,7 @@ class ForkPlanner:
             [state.tasks[name] for name in tasks],
         )
         origin = {"run": run, "from_task": from_task}
-        created = {**new.events[0], "data": {**new.events[0]["data"], "forked_from": origin}}
+        created: EventDraft = {**new.events[0], "data": {**new.events[0]["data"], "forked_from": origin}}
         return new._replace(
             definition={**new.definition, "forked_from": origin},
             events=[created, *checkpoints.events],
@@ -103,7 +103,7 @@ def inherited_definition(pipeline: Pipeline, state: RunState, from_task: str) ->
     if not dropped:
         return pipeline
     rest = with_tasks(pipeline, [t for t in pipeline.tasks if t.name not in dropped])
-    return check_pipeline(rest.to_json())
+    return validate_pipeline(rest.to_json())
 
 
 def tasks_taken_over(pipeline: Pipeline, state: RunState, from_task: str) -> list[str]:
@@ -128,7 +128,7 @@ def tasks_taken_over(pipeline: Pipeline, state: RunState, from_task: str) -> lis
     return [name for name in names if taken_over(name)]
 
 
-def copy_checkpoints(store: Store, state: RunState, names: Sequence[str]) -> Checkpoints:
+def copy_checkpoints(store: LogStore, state: RunState, names: Sequence[str]) -> Checkpoints:
     """The checkpoints of the tasks `names`, read from the old run. Blocks on the store."""
     copier = _Copier(store, state)
     for name in names:
@@ -139,7 +139,7 @@ def copy_checkpoints(store: Store, state: RunState, names: Sequence[str]) -> Che
 class _Copier:
     """Reads one run; its history, which is read whole, only when a map is copied."""
 
-    def __init__(self, store: Store, state: RunState) -> None:
+    def __init__(self, store: LogStore, state: RunState) -> None:
         self._store = store
         self._state = state
         self._history: History | None = None
@@ -169,7 +169,7 @@ class _Copier:
         files = self._history.artifacts.get(name, {})
         for index in sorted(outcomes):
             row = outcomes[index]
-            item: dict[str, Any] = {"task": name, "index": index, "ok": row.ok}
+            item: ItemDraft = {"task": name, "index": index, "ok": row.ok}
             if row.output is not None:
                 item["output"] = len(payloads)
                 payloads.append(self._payload(row.output))
@@ -187,7 +187,7 @@ class _Copier:
         return self._store.payload(self._state.run, Ref(*ref))
 
 
-def _gate_events(state: RunState, task: TaskState) -> list[dict[str, Any]]:
+def _gate_events(state: RunState, task: TaskState) -> list[EventDraft]:
     """A decision that was made holds in the fork; one that was not, or was a rejection, is asked for again."""
     if task.gate is None:
         return []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Literal
 
 from pydantic import ValidationError
 
@@ -99,6 +100,7 @@ class RunControl:
         """Decide the open gate: `approve` or `reject`. Conflict when none is open (any more)."""
         if decision not in ("approve", "reject"):
             raise InvalidInput(f"a decision is `approve` or `reject`, not {decision!r:.40}")
+        verdict: Literal["approve", "reject"] = "approve" if decision == "approve" else "reject"
         head = await self._runs.find(run_id, owner)
         by = owner or EVERYBODY
 
@@ -106,8 +108,8 @@ class RunControl:
             task = next((t.name for t in state.tasks.values() if t.gate == "open"), None)
             if task is None or now["state"] in ENDED:
                 raise Conflict(f"run {now['run'][-6:]} has no open gate")
-            events = [draft("gate.decided", task, decision=decision, note=note, by=by)]
-            goes_on = now["state"] == "waiting" and decision == "approve"
+            events = [draft("gate.decided", task, decision=verdict, note=note, by=by)]
+            goes_on = now["state"] == "waiting" and verdict == "approve"
             if goes_on:
                 events.append(draft("run.resumed", by=by))
             return LogAppend(events, "pending" if goes_on else None)

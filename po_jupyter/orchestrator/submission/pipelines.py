@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any, TypedDict
 
 from po_jupyter.errors import NotFound
-from po_jupyter.model.pipeline.parsing import check_pipeline
+from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.events import now
 from po_jupyter.orchestrator.threads import ToThread
-from po_jupyter.store.protocol import Store
+from po_jupyter.store.protocol import DocumentStore
 
 KIND = "pipeline"
 
@@ -31,7 +31,7 @@ class PipelineRegistry:
     Every method blocks: call them in a thread.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: DocumentStore) -> None:
         """Reads and writes documents of `store`."""
         self._store = store
 
@@ -51,7 +51,7 @@ class PipelineRegistry:
 
     def pipeline(self, name: str, owner: str) -> Pipeline:
         """The definition as a value. NotFound."""
-        return check_pipeline(self._document(name, owner)["definition"])
+        return validate_pipeline(self._document(name, owner)["definition"])
 
     def _document(self, name: str, owner: str) -> dict[str, Any]:
         document = self._store.get(KIND, f"{owner}/{name}")
@@ -67,7 +67,7 @@ class PipelineRegistry:
         for name in self._names(owner):
             document = self._store.get(KIND, f"{owner}/{name}")
             if document is not None:
-                definition = check_pipeline(document["definition"])
+                definition = validate_pipeline(document["definition"])
                 summaries.append({
                     "name": name, "version": definition.version, "revision": document["revision"],
                     "updated_at": document["updated_at"], "tasks": [t.name for t in definition.tasks],
@@ -95,7 +95,7 @@ class PipelineLibrary:
     async def put(self, name: str, definition: object, *, owner: str) -> tuple[dict[str, Any], bool]:
         """Register a definition; (as stored with `revision` and `updated_at`, was the name new).
         InvalidPipeline."""
-        pipeline = check_pipeline(definition, name=name)
+        pipeline = validate_pipeline(definition, name=name)
         return await self._to_thread(self._registry.put, pipeline, owner)
 
     async def get(self, name: str, *, owner: str) -> dict[str, Any]:

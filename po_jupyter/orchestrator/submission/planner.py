@@ -11,7 +11,7 @@ from po_jupyter.model.run.seed import Seed
 from po_jupyter.orchestrator.environment.preflight import Preflight
 from po_jupyter.orchestrator.submission.pipelines import PipelineRegistry
 from po_jupyter.orchestrator.submission.request import Submission, check_submission, new_run, read_definition
-from po_jupyter.store.files.row_files import Blobs
+from po_jupyter.store.files.row_files import RowFiles
 from po_jupyter.store.protocol import NewRun
 
 
@@ -23,7 +23,7 @@ class RunPlanner:
     """
 
     def __init__(
-        self, settings: Settings, registry: PipelineRegistry, row_files: Blobs, preflight: Preflight
+        self, settings: Settings, registry: PipelineRegistry, row_files: RowFiles, preflight: Preflight
     ) -> None:
         """Registered pipelines, files of rows and the environment are looked up in these."""
         self._settings = settings

@@ -12,18 +12,18 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from po_jupyter.config import Settings
-from po_jupyter.engine.python.python_task import module_of
+from po_jupyter.engine.python.lookup import module_of
 from po_jupyter.errors import Forbidden, InvalidInput, InvalidPipeline, InvalidSeed, Violation
 from po_jupyter.llm.providers.registry import problem_of as model_problem
-from po_jupyter.model.pipeline.parsing import check_pipeline, read_pipeline
+from po_jupyter.model.pipeline.parsing import parse_pipeline, validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline, RunBudget
 from po_jupyter.model.pipeline.violations import did_you_mean, violations_of
 from po_jupyter.model.run.definition import RunDefinition, RunOptions
 from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.seed import Seed, read_seed
-from po_jupyter.model.values.chunked_json import pieces
+from po_jupyter.model.values.chunked_json import json_chunks
 from po_jupyter.orchestrator.environment.interpreters import check_modules, problem_of
-from po_jupyter.store.protocol import Head, NewRun, Store
+from po_jupyter.store.protocol import Head, NewRun, RunStore
 from po_jupyter.telemetry.correlation import request_id
 
 
@@ -100,7 +100,7 @@ def parse_submission(body: object) -> Submission:
         ) from None
 
 
-def redeemed_run(store: Store, body: object, owner: str) -> Head | None:
+def redeemed_run(store: RunStore, body: object, owner: str) -> Head | None:
     """The run that this very body made before, by its idempotency key; None when it is none that did.
 
     Nothing is checked again: whoever lost the answer gets it, even when the module, the registered pipeline or the
@@ -121,7 +121,7 @@ def request_hash(submission: Submission) -> str:
     large = {"pipeline": submission.pipeline, "seed": submission.seed}
     small = submission.model_dump(mode="json", exclude={"idempotency_key", *large})
     digest = hashlib.sha256()
-    for piece in pieces({**small, **large}, sort_keys=True):
+    for piece in json_chunks({**small, **large}, sort_keys=True):
         digest.update(piece.encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 
@@ -196,8 +196,8 @@ def read_definition(definition: object, registered: Callable[[str], Pipeline]) -
     """The pipeline that a definition is: a name (looked up with `registered`), YAML text of several lines, or decoded
     JSON. Raises InvalidPipeline, and what `registered` raises."""
     if isinstance(definition, str):
-        return read_pipeline(definition) if "\n" in definition else registered(definition)
-    return check_pipeline(definition)
+        return parse_pipeline(definition) if "\n" in definition else registered(definition)
+    return validate_pipeline(definition)
 
 
 def _check_code(submission: Submission, pipeline: Pipeline) -> None:

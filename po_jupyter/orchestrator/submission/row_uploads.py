@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from po_jupyter.orchestrator.threads import ToThread
-from po_jupyter.store.files.row_files import Receiver
+from po_jupyter.store.files.row_files import RowFileUpload
 
 
 class RowUpload:
     """Bytes on their way to the disk. One that is neither finished nor dropped leaves a temporary file."""
 
-    def __init__(self, receiver: Receiver, to_thread: ToThread) -> None:
+    def __init__(self, receiver: RowFileUpload, to_thread: ToThread) -> None:
         """`receiver` writes, in threads."""
         self._receiver = receiver
         self._to_thread = to_thread

@@ -16,7 +16,7 @@ from po_jupyter.orchestrator.submission.row_uploads import RowUpload
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.views.projections import RunProjections, brief
 from po_jupyter.orchestrator.views.queries import RunQueries
-from po_jupyter.store.files.row_files import Blobs
+from po_jupyter.store.files.row_files import RowFiles
 from po_jupyter.store.protocol import Head, NewRun, Store
 
 
@@ -30,7 +30,7 @@ class Submissions:
         runs: RunQueries,
         planner: RunPlanner,
         dispatcher: Dispatcher,
-        row_files: Blobs,
+        row_files: RowFiles,
         *,
         prepare_interpreter: Callable[[str], Awaitable[object]],
         to_thread: ToThread,

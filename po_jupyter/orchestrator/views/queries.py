@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from po_jupyter.errors import Conflict, NotFound
+from po_jupyter.model.run.events import EventRecord
 from po_jupyter.model.run.view import RunView
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.views.dead_letters import DeadLetter, letter
@@ -114,7 +115,7 @@ class RunQueries:
 
     async def events(
         self, run_id: str, owner: str | None, since: int = 0, limit: int = 1000
-    ) -> list[dict[str, Any]]:
+    ) -> list[EventRecord]:
         """Events after offset `since`."""
         head = await self.find(run_id, owner)
         return await self._to_thread(self._store.events, head["run"], since=since, limit=limit)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, TypedDict, runtime_checkable
 
 if TYPE_CHECKING:
     from po_jupyter.config import Settings
+    from po_jupyter.model.run.events import EventRecord
     from po_jupyter.model.run.view import RunView
 
 JsonMapping = Mapping[str, object]
@@ -78,8 +79,8 @@ class RunsApi(Protocol):
 
     async def events(
         self, run_id: str, owner: str | None, since: int = 0, limit: int = 1000
-    ) -> Sequence[Mapping[str, Any]]:
-        """Events after offset `since`: `{offset, at, type, run, task?, item?, data}`."""
+    ) -> Sequence[EventRecord]:
+        """Events after offset `since`."""
         ...
 
     async def dead_letters(

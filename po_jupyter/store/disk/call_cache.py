@@ -20,7 +20,8 @@ import structlog
 from diskcache import Timeout
 from diskcache.core import MODE_RAW
 
-from po_jupyter.store import diagnosis as place
+from po_jupyter.model.values.json import JsonObject
+from po_jupyter.store import diagnosis
 from po_jupyter.store.disk.json_disk import SETTINGS, ShardCache, exists, open_as
 from po_jupyter.store.json_codec import Unreadable, encode, pack
 
@@ -81,6 +82,7 @@ class AnswerCache:
     """
 
     def __init__(self, directory: Path, *, max_bytes: int, days: float = 0) -> None:
+        """See the class. Nothing is opened before the first use."""
         self._directory = directory
         self._max_bytes = max_bytes
         self._days = days
@@ -89,9 +91,9 @@ class AnswerCache:
         self._told = False
 
     # -- for workers ----------------------------------------------------------------------------
-    def find(self, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
+    def find(self, keys: Sequence[str]) -> dict[str, JsonObject]:
         """What is there, by key."""
-        found: dict[str, dict[str, Any]] = {}
+        found: dict[str, JsonObject] = {}
         for i in range(0, len(keys), _AT_ONCE):
             some = keys[i : i + _AT_ONCE]
             found.update(self._try(lambda: self._find(some)) or {})  # noqa: B023  # called at once
@@ -138,7 +140,7 @@ class AnswerCache:
             self._shard = open_as(_Shard, self._directory)
         return self._shard
 
-    def _find(self, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
+    def _find(self, keys: Sequence[str]) -> dict[str, JsonObject]:
         if self._shard is None and not exists(self._directory):
             return {}
         shard = self._open()
@@ -197,7 +199,7 @@ class AnswerCache:
         try:
             return work()
         except _FAILURES as error:
-            found = place.cause(error)
+            found = diagnosis.cause(error)
             if found is None or found.sqlite_errorcode & 0xFF not in _DAMAGED:
                 self._failed(error)
                 return None
@@ -221,11 +223,11 @@ class AnswerCache:
         self.close()
         if isinstance(error, OSError):
             reason = error.strerror or str(error)
-        elif place.is_busy(error):
+        elif diagnosis.is_busy(error):
             _log.debug("the cache of answers is busy", path=str(self._directory))
             return  # somebody else writes: this time nothing was kept
         else:
-            reason = place.unusable(error, self._directory).message.partition("used: ")[2]
+            reason = diagnosis.unusable(error, self._directory).message.partition("used: ")[2]
         self._pause_until = time.monotonic() + _PAUSE
         self._tell(reason)
 

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 from po_jupyter.errors import Conflict, InvalidInput, NotFound, PoError, StoreError
 from po_jupyter.model.run.events import now
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.platform.crashpoints import crashpoint
 from po_jupyter.store.files.tree import TEMPORARY, Tree, parts_of, same
 
@@ -60,7 +61,7 @@ _FIELDS = {
 Decided = Callable[[str, Any], bool]
 
 
-class Outcome(NamedTuple):
+class IntentOutcome(NamedTuple):
     """What became of an intent at the start: `completed`, `rolled back`, or `stuck` with the reason."""
 
     name: str
@@ -69,7 +70,7 @@ class Outcome(NamedTuple):
     reason: str = ""
 
 
-class Intents:
+class IntentLog:
     """The intents of one directory. Names in ops are relative to `root`, with forward slashes.
 
     `decided(name, decision)` answers from the store whether the commit that an intent stands for was made; it
@@ -77,6 +78,7 @@ class Intents:
     """
 
     def __init__(self, root: Path, *, decided: Decided | None = None) -> None:
+        """See the class."""
         self.root = root
         self.tree = Tree(root)
         self._decided = decided
@@ -108,7 +110,7 @@ class Intents:
         has the new name already), StoreUnusable; nothing is left then.
         """
         if decision is not None and self._decided is None:
-            raise TypeError("an intent with a decision needs Intents(..., decided=...)")
+            raise TypeError("an intent with a decision needs IntentLog(..., decided=...)")
         intent = Intent(self, secrets.token_hex(8), name, decision)
         with self._lock:
             self._open.add(intent.id)
@@ -119,10 +121,10 @@ class Intents:
             raise
         return intent
 
-    def recover(self) -> list[Outcome]:
+    def recover(self) -> list[IntentOutcome]:
         """Complete or roll back what a crash left open. Call it at the start; it may be called at any time."""
         names = self.tree.names(LOG)
-        outcomes: list[Outcome] = []
+        outcomes: list[IntentOutcome] = []
         known: set[str] = set()
         for file in names:
             id_, _, kind = file.partition(".")
@@ -135,7 +137,7 @@ class Intents:
                 self.tree.remove(f"{LOG}/{file}")
         return outcomes
 
-    def _recover(self, id_: str, kind: str) -> Outcome:
+    def _recover(self, id_: str, kind: str) -> IntentOutcome:
         intent = Intent(self, id_, "", None)
         try:
             intent.read(kind)
@@ -145,8 +147,8 @@ class Intents:
             else:
                 intent.forget()
         except PoError as error:
-            return Outcome(intent.name, intent.decision, "stuck", error.message)
-        return Outcome(intent.name, intent.decision, "completed" if decided else "rolled back")
+            return IntentOutcome(intent.name, intent.decision, "stuck", error.message)
+        return IntentOutcome(intent.name, intent.decision, "completed" if decided else "rolled back")
 
     def _was_decided(self, intent: Intent) -> bool:
         assert self._decided is not None
@@ -154,19 +156,20 @@ class Intents:
 
 
 class Intent:
-    """One intent; made by `Intents.begin`."""
+    """One intent; made by `IntentLog.begin`."""
 
-    def __init__(self, intents: Intents, id_: str, name: str, decision: Any) -> None:
+    def __init__(self, intents: IntentLog, id_: str, name: str, decision: Any) -> None:
+        """Not durable yet: see `write` and `read`."""
         self.id = id_
         self.name = name
         self.decision = decision
         self._intents = intents
         self._tree = intents.tree
-        self._ops: list[dict[str, Any]] = []
+        self._ops: list[JsonObject] = []
         self._decided = False
 
     def write(self, ops: Sequence[Op]) -> None:
-        """Make it durable. See `Intents.begin`."""
+        """Make it durable. See `IntentLog.begin`."""
         self._ops = [self._prepared(op, i) for i, op in enumerate(ops)]
         self._save()
         crashpoint("intent.begun")
@@ -187,7 +190,7 @@ class Intent:
             if op["op"] == "write" and op["path"] == old:
                 op["path"] = new
 
-    def _prepared(self, op: Op, i: int) -> dict[str, Any]:
+    def _prepared(self, op: Op, i: int) -> JsonObject:
         tree = self._tree
         if isinstance(op, Write):
             parts_of(op.path)
@@ -241,7 +244,7 @@ class Intent:
         finally:
             self._closed()
 
-    def _do(self, op: dict[str, Any]) -> None:
+    def _do(self, op: JsonObject) -> None:
         """One op, harmless when it was done before: a file is known by its identity, not by its name alone."""
         tree, kind = self._tree, op["op"]
         if kind == "write":
