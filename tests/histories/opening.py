@@ -27,7 +27,7 @@ from po_jupyter.testing.model_server.batch_shapes import Made
 from po_jupyter.testing.model_server.batches import BatchServer
 from po_jupyter.testing.model_server.wire import Reply, last_text
 
-__all__ = ["BatchServer", "ModelServer", "Orchestrator", "Reply", "last_text"]
+__all__ = ["BatchServer", "ModelServer", "Reply", "RunningOrchestrator", "last_text"]
 
 ENDED = ("done", "failed", "cancelled", "dead")
 
