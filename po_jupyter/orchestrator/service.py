@@ -131,7 +131,7 @@ class Orchestrator:
 
     async def start(self) -> RunningOrchestrator:
         """Open the store, take the lease when it is free, recover. Raises StoreUnusable, InvalidSettings."""
-        check_names(self._settings)
+        check_settings(self._settings)
         use_prices(self._settings.prices)
         async with contextlib.AsyncExitStack() as resources:
             running = await self._start(resources)
@@ -286,6 +286,11 @@ def _parts(base: _Base, dispatcher: LeasedDispatcher) -> RunningOrchestrator:
             settings, base.keys, base.zygotes, store, to_thread, has_workers=lambda: dispatcher.is_holder
         ),
     )  # fmt: skip
+
+
+def check_settings(settings: Settings) -> None:
+    """Raises InvalidSettings for settings that no orchestrator starts with."""
+    check_names(settings)
 
 
 def open_store(settings: Settings) -> Store:

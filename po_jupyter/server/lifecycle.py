@@ -126,6 +126,13 @@ def _log_to_file(settings: Settings) -> None:
         logging.configure(settings, file=settings.data_dir / "logs" / "orchestrator.log")
 
 
+def check_settings(settings: Settings) -> None:
+    """Raises InvalidSettings for settings that the orchestrator would not start with."""
+    from po_jupyter.orchestrator.service import check_settings
+
+    check_settings(settings)
+
+
 def audit_log(settings: Settings) -> AuditTrail:
     """The audit log; its module is imported with the first change, not at the server's start."""
     from po_jupyter.orchestrator.events.audit_log import AuditLog
