@@ -23,11 +23,12 @@ from po_jupyter.llm.credentials.availability import of_provider
 from po_jupyter.llm.credentials.keys import KeyState, base_url_of, shown_url
 from po_jupyter.llm.credentials.probe import probe
 from po_jupyter.llm.money.pricing import is_priced, use_prices
-from po_jupyter.llm.providers.registry import Spec, described, problem_of, specs
+from po_jupyter.llm.providers.refs import ref_problem
+from po_jupyter.llm.specs import Spec, spec_of, specs
 from po_jupyter.orchestrator.environment.key_store import KeyStore
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.workers.rate_limit_server import check_names
-from po_jupyter.orchestrator.workers.zygote_pool import Zygotes
+from po_jupyter.orchestrator.workers.zygote_pool import ZygotePool
 from po_jupyter.platform import private_dir
 from po_jupyter.store.protocol import Store
 from po_jupyter.worker.zygote import version
@@ -60,7 +61,7 @@ class Doctor:
         self,
         settings: Settings,
         keys: KeyStore,
-        zygotes: Zygotes,
+        zygotes: ZygotePool,
         store: Store,
         to_thread: ToThread,
         *,
@@ -88,7 +89,7 @@ class Doctor:
 async def examine(
     settings: Settings,
     keys: KeyStore,
-    zygotes: Zygotes,
+    zygotes: ZygotePool,
     store: Store | None,
     to_thread: ToThread,
     *,
@@ -182,12 +183,12 @@ def _store(settings: Settings, store: Store | None) -> Finding:
     )
 
 
-async def _workers(zygotes: Zygotes) -> Finding:
+async def _workers(zygotes: ZygotePool) -> Finding:
     started = time.monotonic()
     zygote = await zygotes.get(None)
     took = time.monotonic() - started
     how = f"started in {took:.1f} s" if took > 0.2 else "at hand"
-    return finding("workers", "ok", f"Python {zygote.hello.get('python')}, {how}")
+    return finding("workers", "ok", f"Python {zygote.hello.python}, {how}")
 
 
 def _key_file(settings: Settings, keys: KeyStore) -> Finding:
@@ -204,8 +205,8 @@ def _key_file(settings: Settings, keys: KeyStore) -> Finding:
 
 
 def _prices(settings: Settings) -> Finding:
-    if strangers := [ref for ref in settings.prices if problem_of(ref) is not None]:
-        words = "; ".join(str(problem_of(ref)) for ref in strangers)
+    if strangers := [ref for ref in settings.prices if ref_problem(ref) is not None]:
+        words = "; ".join(str(ref_problem(ref)) for ref in strangers)
         return finding("prices", "note", words, "The setting `prices` names models as provider:model.")
     if settings.daily_usd is not None and not is_priced(settings.default_model):
         return finding(
@@ -230,7 +231,7 @@ async def _provider(
     name: str, settings: Settings, environ: dict[str, str], refused: str, state: KeyState | None, online: bool
 ) -> Finding:
     """Usable or why not. It is `bad` when runs would use it: it was set up, or is the default."""
-    spec = await asyncio.to_thread(described, name)
+    spec = await asyncio.to_thread(spec_of, name)
     if spec is None:
         return finding(name, "bad", "its plugin cannot be loaded", "Install its package again, or remove it.")
     problems = await asyncio.to_thread(lambda: list(of_provider(spec, environ, settings, refused=refused)))
@@ -291,7 +292,7 @@ def main() -> None:
         settings = config.load()
         configure(settings)  # to stderr: stdout is for the findings
         use_prices(settings.prices)
-        zygotes = Zygotes(settings.data_dir / "logs")
+        zygotes = ZygotePool(settings.data_dir / "logs")
         try:
             return await examine(
                 settings,

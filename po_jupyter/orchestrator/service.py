@@ -14,6 +14,7 @@ from typing import TypedDict
 from po_jupyter.config import Settings
 from po_jupyter.ipc import channel as link
 from po_jupyter.llm.money.pricing import use_prices
+from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.orchestrator.control.fork import ForkPlanner
 from po_jupyter.orchestrator.control.run_control import RunControl
 from po_jupyter.orchestrator.dispatch.follower import Follower
@@ -39,7 +40,7 @@ from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.views.queries import RunQueries
 from po_jupyter.orchestrator.views.results import RunResults
 from po_jupyter.orchestrator.workers.rate_limit_server import check_names
-from po_jupyter.orchestrator.workers.zygote_pool import Zygotes
+from po_jupyter.orchestrator.workers.zygote_pool import ZygotePool
 from po_jupyter.store.files.row_files import RowFiles
 from po_jupyter.store.protocol import Head, NewRun, Store
 from po_jupyter.worker.zygote import version
@@ -65,7 +66,7 @@ class RunningOrchestrator:
     settings: Settings
     store: Store
     projections: RunProjections
-    zygotes: Zygotes
+    zygotes: ZygotePool
     audit: AuditLog
     changes: ChangeFeed
     dispatcher: LeasedDispatcher
@@ -96,7 +97,7 @@ class RunningOrchestrator:
 
     def meta(self) -> dict[str, object]:
         """A description of this orchestrator, for `GET meta`."""
-        from po_jupyter.llm.providers.registry import specs
+        from po_jupyter.llm.specs import specs
 
         settings = self.settings
         lease = self.dispatcher.lease_document or {}
@@ -172,7 +173,7 @@ class Orchestrator:
             daily_usage=DailyUsage(store),
             cleaner=RunCleaner(settings, store, projections),
             local_models=LocalModels(settings),
-            zygotes=Zygotes(settings.data_dir / "logs"),
+            zygotes=ZygotePool(settings.data_dir / "logs"),
         )
         resources.push_async_callback(base.local_models.close)
         resources.push_async_callback(base.zygotes.close)
@@ -196,7 +197,7 @@ class _Base:
     daily_usage: DailyUsage
     cleaner: RunCleaner
     local_models: LocalModels
-    zygotes: Zygotes
+    zygotes: ZygotePool
 
 
 def _dispatcher(base: _Base) -> LeasedDispatcher:
@@ -205,7 +206,10 @@ def _dispatcher(base: _Base) -> LeasedDispatcher:
 
     async def created(new: NewRun, head: Head, fresh: bool) -> None:
         """A file became a run, now (`fresh`) or before something failed on the way."""
-        await (dispatcher.submitted(head, new.definition) if fresh else dispatcher.changed(head["run"]))
+        if fresh:
+            await dispatcher.submitted(head, RunDefinition.from_json(new.definition))
+        else:
+            await dispatcher.changed(head["run"])
 
     async def warm_up() -> None:
         with contextlib.suppress(Exception):  # the first run says what is wrong with it

@@ -85,7 +85,7 @@ async def memory(service: RunningOrchestrator) -> tuple[float, float, float]:
         view, _ = await service.submissions.submit(empty(1, source), owner="local")
         runs.append(view.id)
     await asyncio.sleep(0.8)
-    shares = [weight(w.pid)[0] for w in service.dispatcher.active.supervisor.workers.values()]
+    shares = [weight(w.pid)[0] for w in service.dispatcher.active.supervisor.processes.by_run.values()]
     zygote = weight(service.zygotes.pids()[0])[1]
     for run in runs:
         await done(service, run)

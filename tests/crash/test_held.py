@@ -7,7 +7,6 @@ import asyncio
 import pytest
 
 from po_jupyter.orchestrator.service import RunningOrchestrator
-from po_jupyter.orchestrator.workers.store_backoff import LONGEST, HeldRuns
 from po_jupyter.presentation import format as fmt
 from tests.crash.test_disk_full import SmallDisk, disk
 from tests.support.orchestrator import body, orchestrator, task, until, until_task
@@ -21,7 +20,7 @@ async def waits(service: RunningOrchestrator, run: str, tries: int = 1) -> str:
         while True:
             view = await service.runs.get(run, None)
             dispatcher = service.dispatcher.active
-            held = dispatcher.supervisor.held.get(run) if dispatcher.is_holder else None
+            held = dispatcher.supervisor.store_backoff.get(run) if dispatcher.is_holder else None
             if view.waiting is not None and held is not None and held.tries >= tries:
                 return view.waiting
             await asyncio.sleep(0.05)
@@ -76,18 +75,3 @@ async def test_whoever_watches_hears_that_a_run_waits(disk: SmallDisk) -> None:
         held = [part for part in heard if part.startswith(b"event: held")]
         assert b"full" in held[0]
         assert b'"reason":null' in held[-1]
-
-
-def test_the_pauses_grow_to_ten_seconds_and_start_anew() -> None:
-    held = HeldRuns()
-    pauses = [held.failed("r", "the disk is full") for _ in range(12)]
-    assert pauses[0] < 0.7 < 0.75 < pauses[1] < 1.3
-    assert max(pauses) <= 1.2 * LONGEST
-    assert "12 tries" in held.words()["r"]
-    found = held.get("r")
-    assert found is not None
-    found.trying = True
-    assert held.words() == {}
-    assert held.over("r")
-    assert not held.over("r")
-    assert held.failed("r", "full") < 0.7

@@ -211,7 +211,7 @@ class RunControl:
             seed=seed, pipeline=pipeline, code_allowed=code_allowed,
         )  # fmt: skip
         created, _ = await self._to_thread(self._store.create_run, new)
-        await self._dispatcher.submitted(created, new.definition)
+        await self._dispatcher.submitted(created, RunDefinition.from_json(new.definition))
         return await self._runs.view(created)
 
     async def delete(self, run_id: str, owner: str | None) -> None:

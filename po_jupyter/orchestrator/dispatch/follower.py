@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import structlog
 
 from po_jupyter.errors import NotFound, PoError
-from po_jupyter.ipc import channel as link
+from po_jupyter.ipc import channel
+from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.orchestrator.dispatch.protocol import DispatchLoad
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread
@@ -69,7 +69,7 @@ class Follower:
 
     # -- dispatching ----------------------------------------------------------------------------
 
-    async def submitted(self, head: Head, definition: Mapping[str, Any]) -> None:
+    async def submitted(self, head: Head, definition: RunDefinition) -> None:
         """Tell the holder of a new run."""
         await self.changed(head["run"])
 
@@ -80,17 +80,17 @@ class Follower:
 
     async def notify(self, run: str | None) -> bool:
         """Have the holder look at a run, or at nothing; True when it answered. What it says of its load is kept."""
-        answer = await link.poke(self._address, run)
-        load = (answer or {}).get("load")
-        if isinstance(load, dict) and load.keys() >= self._load.keys():
-            held = self._load["held"]
+        reply = await channel.notify(self._address, run)
+        load = reply.load if reply is not None else None
+        if load is not None and load.keys() >= self._load.keys():
+            reasons = self._load["held"]
             self._load = HolderLoad(
                 running=load["running"], queued=load["queued"], positions=load["positions"], held=load["held"]
             )
-            for name in held.keys() ^ self._load["held"].keys():
+            for name in reasons.keys() ^ self._load["held"].keys():
                 self._changes.held(name, self._load["held"].get(name))
                 self._changes.changed(name)
-        return answer is not None
+        return reply is not None
 
     # -- what is known of the holder ------------------------------------------------------------
 

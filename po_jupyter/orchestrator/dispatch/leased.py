@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.orchestrator.dispatch.follower import Follower
 from po_jupyter.orchestrator.dispatch.lease import OrchestratorLease
 from po_jupyter.orchestrator.dispatch.local import LocalDispatcher
@@ -99,7 +100,7 @@ class LeasedDispatcher:
         """Runs see this process's environment."""
         return self._active.checks_environment
 
-    async def submitted(self, head: Head, definition: Mapping[str, Any]) -> None:
+    async def submitted(self, head: Head, definition: RunDefinition) -> None:
         """Publish that there is a new run, and have it worked off."""
         self._changes.changed(head["run"])
         await self._active.submitted(head, definition)

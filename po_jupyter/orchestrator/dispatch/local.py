@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from po_jupyter.config import Settings
-from po_jupyter.ipc import channel as link
+from po_jupyter.ipc import channel
+from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.orchestrator.dispatch.protocol import DispatchLoad, HolderService
 from po_jupyter.orchestrator.dispatch.recovery import recover, sweep
 from po_jupyter.orchestrator.environment.key_store import KeyStore
@@ -16,10 +17,10 @@ from po_jupyter.orchestrator.environment.local_models import LocalModels
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.views.projections import RunProjections
-from po_jupyter.orchestrator.workers.gateway import Reception
+from po_jupyter.orchestrator.workers.gateway import WorkerGateway
 from po_jupyter.orchestrator.workers.rate_limit_server import RateLimits
 from po_jupyter.orchestrator.workers.supervisor import Supervisor
-from po_jupyter.orchestrator.workers.zygote_pool import Zygotes
+from po_jupyter.orchestrator.workers.zygote_pool import ZygotePool
 from po_jupyter.store.protocol import Head, Store
 
 
@@ -35,7 +36,7 @@ class LocalDispatcher:
         store: Store,
         projections: RunProjections,
         changes: ChangeFeed,
-        zygotes: Zygotes,
+        zygotes: ZygotePool,
         keys: KeyStore,
         local_models: LocalModels,
         *,
@@ -53,14 +54,14 @@ class LocalDispatcher:
         self._services = services
         self.supervisor = Supervisor(
             settings, store, projections, changes, zygotes,
-            address=address, run_off_loop=to_thread, keys=keys,
+            address=address, to_thread=to_thread, keys=keys,
         )  # fmt: skip
         self._rates = RateLimits(settings)
-        gateway = Reception(
+        gateway = WorkerGateway(
             self.supervisor, store, changes,
-            run_off_loop=to_thread, need=local_models.need, rates=self._rates,
+            to_thread=to_thread, get_resource=local_models.endpoint, rates=self._rates,
         )  # fmt: skip
-        self._listener = link.Listener(address, gateway.serve)
+        self._listener = channel.Listener(address, gateway.serve)
         self._tasks: list[asyncio.Task[None]] = []
         self._closed = False
 
@@ -91,7 +92,7 @@ class LocalDispatcher:
 
     # -- dispatching ----------------------------------------------------------------------------
 
-    async def submitted(self, head: Head, definition: Mapping[str, Any]) -> None:
+    async def submitted(self, head: Head, definition: RunDefinition) -> None:
         """Queue a run that was created right now: nothing of it is read."""
         self.supervisor.submitted(head, definition)
 
@@ -105,8 +106,7 @@ class LocalDispatcher:
 
     def waiting_reason(self, run: str) -> str | None:
         """Why the run waits for the store; None also while a new try is on its way."""
-        held = self.supervisor.held.get(run)
-        return str(held) if held is not None and not held.trying else None
+        return self.supervisor.store_backoff.reason(run)
 
     def load(self) -> DispatchLoad:
         """Of the workers here."""

@@ -8,8 +8,9 @@ finds the run in the store (P1). `LocalDispatcher` has the workers, `Follower` l
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol, TypedDict
+from typing import Protocol, TypedDict
 
+from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.store.protocol import Head
 
 
@@ -33,8 +34,8 @@ class Dispatcher(Protocol):
         """Runs see this process's environment, so that a key which is missing here will be missing there."""
         ...
 
-    async def submitted(self, head: Head, definition: Mapping[str, Any]) -> None:
-        """Have a run worked off that was created right now; `definition` is as the store has it."""
+    async def submitted(self, head: Head, definition: RunDefinition) -> None:
+        """Have a run worked off that was created right now."""
 
     async def changed(self, run: str) -> None:
         """Do what the log of the run asks for: somebody just wrote to it."""

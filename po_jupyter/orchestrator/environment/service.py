@@ -40,10 +40,10 @@ class EnvironmentService:
 
     async def models(self, *, word: str | None = None, provider: str | None = None) -> list[dict[str, Any]]:
         """Models by name, usable ones first, as a worker started now would see them. Raises InvalidInput."""
-        from po_jupyter.llm.providers.catalogue import listed
+        from po_jupyter.llm.providers.catalogue import list_models
 
         def read() -> list[dict[str, Any]]:
             environ, _ = self._keys.environment(self._inherited)
-            return listed(environ, cli_agents=self._cli_agents, word=word, provider=provider)
+            return list_models(environ, cli_agents=self._cli_agents, word=word, provider=provider)
 
         return await self._to_thread(read)

@@ -24,10 +24,10 @@ from po_jupyter.config import Settings
 from po_jupyter.errors import Conflict, NotFound
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.orchestrator.control.run_files import remove_run_directory, run_directory
-from po_jupyter.orchestrator.maintenance.call_cache import directory
 from po_jupyter.orchestrator.views.daily_usage import DailyUsage
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.store.protocol import Head, Store
+from po_jupyter.worker.call_cache import cache_directory
 
 log = structlog.get_logger("po_jupyter.retention")
 
@@ -208,7 +208,7 @@ class RunCleaner:
             "store": tree_bytes(folder / "store"),
             "files": tree_bytes(folder / "runs"),
             "blobs": tree_bytes(folder / "blobs"),
-            "cache": tree_bytes(directory(folder)),
+            "cache": tree_bytes(cache_directory(folder)),
             "logs": tree_bytes(folder / "logs") + tree_bytes(folder / "audit"),
             "free": shutil.disk_usage(folder).free if folder.exists() else None,
         }

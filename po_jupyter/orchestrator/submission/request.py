@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from po_jupyter.config import Settings
 from po_jupyter.engine.python.lookup import module_of
 from po_jupyter.errors import Forbidden, InvalidInput, InvalidPipeline, InvalidSeed, Violation
-from po_jupyter.llm.providers.registry import problem_of as model_problem
+from po_jupyter.llm.providers.refs import ref_problem
 from po_jupyter.model.pipeline.parsing import parse_pipeline, validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline, RunBudget
 from po_jupyter.model.pipeline.violations import did_you_mean, violations_of
@@ -41,7 +41,7 @@ class SubmittedOptions(BaseModel):
     @field_validator("model")
     @classmethod
     def _is_a_model(cls, value: str | None) -> str | None:
-        if value is not None and (problem := model_problem(value)):
+        if value is not None and (problem := ref_problem(value)):
             raise ValueError(problem)
         return value
 

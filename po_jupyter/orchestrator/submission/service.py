@@ -8,6 +8,7 @@ from typing import Any
 from po_jupyter.engine.state.fold import fold
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import InvalidInput
+from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.model.run.view import RunView
 from po_jupyter.orchestrator.dispatch.protocol import Dispatcher
 from po_jupyter.orchestrator.submission.planner import RunPlanner
@@ -64,7 +65,7 @@ class Submissions:
             await self._prepare_interpreter(submission.interpreter)
         new, head, created = await self._to_thread(self._create, submission, owner, code_allowed)
         if created:
-            await self._dispatcher.submitted(head, new.definition)
+            await self._dispatcher.submitted(head, RunDefinition.from_json(new.definition))
         return await self._runs.view(head), created
 
     def _create(self, submission: Submission, owner: str, code_allowed: bool) -> tuple[NewRun, Head, bool]:

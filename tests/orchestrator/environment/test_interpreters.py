@@ -110,7 +110,7 @@ async def test_a_worker_that_cannot_be_started_ends_the_run_as_dead(tmp_path: Pa
         first, _ = await service.submissions.submit(body(task("one", seconds=30)), owner="local")
         await until_task(service, first.id, "one")
         view, _ = await service.submissions.submit(body(task("one"), interpreter=other), owner="local")
-        zygote = service.zygotes._found[other].pid
+        zygote = service.zygotes._running[other].pid
         Path(other).rename(other + ".gone")
         os.kill(zygote, signal.SIGKILL)
         await service.control.cancel(first.id, None)

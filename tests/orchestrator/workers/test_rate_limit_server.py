@@ -218,8 +218,8 @@ async def test_a_worker_that_dies_gives_its_place_back(tmp_path: Path, aim: Any)
             await asyncio.to_thread(server.wait_for, 1)
             second = (await service.submissions.submit(job("two", 1), owner="local"))[0].id
             assert "1 call in flight" in await waiting(service, second)
-            worker = service.dispatcher.active.supervisor.workers[first]
-            worker.identity and service.dispatcher.active.supervisor._kill(worker, "a test")
+            worker = service.dispatcher.active.supervisor.processes.by_run[first]
+            service.dispatcher.active.supervisor.processes.kill(worker, "a test")
             await asyncio.to_thread(server.wait_for, 2)
             server.release()
             assert (await until(service, second)).state == "done"
@@ -240,7 +240,7 @@ async def test_a_new_orchestrator_knows_what_is_under_way(tmp_path: Path, aim: A
             worker = (await service.runs.get(run, None)).id
             async with asyncio.timeout(10):
                 while (
-                    not (known := service.dispatcher.active.supervisor.workers.get(worker))
+                    not (known := service.dispatcher.active.supervisor.processes.get(worker))
                     or known.channel is None
                 ):
                     await asyncio.sleep(0.05)
