@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -38,6 +39,7 @@ from tests.docs.schema_text import (
 from tests.support.paths import ROOT
 
 ARCHITECTURE = ROOT / "po_jupyter" / "docs" / "design" / "architecture.md"
+PROVIDER = ARCHITECTURE.with_name("writing-a-provider.md")
 REFERENCE = ROOT / "po_jupyter" / "docs" / "reference"
 COMMAND = "python -m tests.docs.generate"
 _NOTE = f"<!-- Made from the code: do not edit. `{COMMAND}` writes this page again. -->\n"
@@ -393,6 +395,19 @@ def architecture_page() -> str:
     return _ROOMS.sub(lambda m: f"{m[1]}\n{table}\n\n{m[2]}", ARCHITECTURE.read_text("utf-8"))
 
 
+def provider_page() -> str:
+    """The page for authors of providers, with the provider that notebook 04 writes and runs."""
+    cells = json.loads((ROOT / "notebooks" / "04-models-and-money.ipynb").read_text("utf-8"))["cells"]
+    (source,) = ["".join(c["source"]) for c in cells if "".join(c["source"]).startswith("%%writefile")]
+    code = source.partition("\n")[2].strip()
+    text = PROVIDER.read_text("utf-8")
+    return re.sub(r"(?s)(^```python\n).*?(\n```$)", lambda m: f"{m[1]}{code}{m[2]}", text, count=1, flags=re.M)
+
+
+# Pages that people write, with a part that is made.
+PARTS: dict[Path, Callable[[], str]] = {ARCHITECTURE: architecture_page, PROVIDER: provider_page}
+
+
 def generated(name: str) -> str:
     """The text of one page of the reference."""
     title, _, rest = PAGES[name]().partition("\n\n")
@@ -408,5 +423,6 @@ if __name__ == "__main__":
     for page in PAGES:
         path_of(page).write_text(generated(page), "utf-8")
         print(path_of(page).relative_to(ROOT))
-    ARCHITECTURE.write_text(architecture_page(), "utf-8")
-    print(ARCHITECTURE.relative_to(ROOT))
+    for path, make in PARTS.items():
+        path.write_text(make(), "utf-8")
+        print(path.relative_to(ROOT))
