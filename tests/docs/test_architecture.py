@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
-from tests.docs.generate import ARCHITECTURE, rooms
+from tests.docs.parts import ARCHITECTURE, rooms
 from tests.support.paths import TESTS
 
 TEXT = ARCHITECTURE.read_text("utf-8")

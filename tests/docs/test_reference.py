@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from po_jupyter.model.pipeline.pipeline import Pipeline
-from tests.docs.generate import _YAML_MODELS, COMMAND, PAGES, PARTS, REFERENCE, generated, path_of
+from tests.docs.generate import _YAML_MODELS, COMMAND, PAGES, REFERENCE, generated, path_of
+from tests.docs.parts import PARTS
 
 
 @pytest.mark.parametrize("name", PAGES)
