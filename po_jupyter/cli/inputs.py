@@ -14,7 +14,7 @@ from po_jupyter.cli.base import parse_json, read_stdin
 from po_jupyter.errors import InvalidInput, InvalidPipeline, NotFound, Violation
 from po_jupyter.model.pipeline.parsing import check_pipeline, line_finder, read_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
-from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.pipeline.violations import did_you_mean, missing_module
 from po_jupyter.model.run.seed import Seed, read_seed
 
 if TYPE_CHECKING:
@@ -49,13 +49,16 @@ def need_code(pipeline: Pipeline) -> None:
 
     Raises InvalidPipeline.
     """
-    from po_jupyter.engine.python.python_task import findable
+    from po_jupyter.platform.task_modules import is_available
 
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)  # as a worker does
-    problems = [(f"tasks[{i}]", findable(task)) for i, task in enumerate(pipeline.tasks)]
-    missing = [Violation(where, problem) for where, problem in problems if problem is not None]
+    missing = [
+        Violation(f"tasks[{i}]", missing_module(task.name, task.module))
+        for i, task in enumerate(pipeline.tasks)
+        if task.module is not None and not is_available(task.module)
+    ]
     if missing:
         raise InvalidPipeline(
             violations=missing,

@@ -158,13 +158,12 @@ class PoMagics(Magics):
 
     def _need_code(self, pipeline: Pipeline, find: Callable[[Violation], int | None] | None) -> None:
         """Python tasks run with this kernel's interpreter: what it cannot find, the worker will not either."""
-        from po_jupyter.engine.python.python_task import findable
+        from po_jupyter.platform.task_modules import is_available
 
         missing = []
         for i, task in enumerate(pipeline.tasks):
-            problem = findable(task)
-            if problem is not None:
-                name = task.task or task.name
+            name = task.module
+            if name is not None and not is_available(name):
                 guess = did_you_mean(name, list(self.session.tasks))
                 hint = guess or f": define it in a cell with %%po_task {name}, or give the task a `prompt`"
                 message = f"task `{task.name}` has no prompt, and there is no Python `{name}`{hint}"

@@ -299,7 +299,7 @@ def read_file(path: Path) -> list[tuple[str, Directives]]:
 def events(work: Work, task: Task, wanted: Sequence[tuple[str, Directives]]) -> list[dict[str, Any]]:
     """`directed` for the run in the hands of a worker. Raises ControlInvalid."""
     from po_jupyter.engine.planning.check import violations
-    from po_jupyter.engine.python.python_task import findable
+    from po_jupyter.engine.python.lookup import findable
 
     def problems(pipeline: Pipeline, added: frozenset[str]) -> list[Violation]:
         found = violations(pipeline, work.seed, default_model=work.settings.default_model)

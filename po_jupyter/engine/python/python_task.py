@@ -23,12 +23,12 @@ from po_jupyter.engine.files.images import Looked
 from po_jupyter.engine.files.task_io import TaskIo
 from po_jupyter.engine.lifecycle.stages import Frame, Stage
 from po_jupyter.engine.python.context import Context, Validators
-from po_jupyter.engine.python.lookup import candidates, entry_point, is_there
 from po_jupyter.engine.replay.row_table import MapOutput
 from po_jupyter.engine.stage_logs.capture import StageLog
 from po_jupyter.errors import StageFailed
 from po_jupyter.model.pipeline.pipeline import STAGES, Task
 from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.platform.task_modules import candidates, entry_point
 
 if TYPE_CHECKING:
     from po_jupyter.engine.calls.attempt_calls import Calls
@@ -88,24 +88,6 @@ def _defines(node: ast.stmt) -> bool:
     if isinstance(node, ast.Assign):
         return all(isinstance(t, ast.Name) for t in node.targets) and isinstance(node.value, ast.Constant)
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)  # its docstring
-
-
-def findable(task: Task) -> str | None:
-    """What is wrong with where a task's code should be, without importing it; None when it will be found."""
-    name = module_of(task)
-    if name is None or is_there(name):
-        return None
-    return not_found(task)
-
-
-def module_of(task: Task) -> str | None:
-    """The module or entry point that a Python task without source is; None for any other task."""
-    return (task.task or task.name) if task.kind == "python" and task.source is None else None
-
-
-def not_found(task: Task) -> str:
-    """That its module is not there, for people."""
-    return f"no module {task.task or task.name!r} is found for task {task.name!r}"
 
 
 def _members(module: Any) -> Mapping[str, Any]:

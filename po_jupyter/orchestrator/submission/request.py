@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from po_jupyter.config import Settings
-from po_jupyter.engine.python.python_task import module_of
 from po_jupyter.errors import Forbidden, InvalidInput, InvalidPipeline, InvalidSeed, PoError, Violation
 from po_jupyter.llm.providers.registry import problem_of as model_problem
 from po_jupyter.model.pipeline.parsing import check_pipeline, read_pipeline
@@ -163,7 +162,7 @@ def check(
     assert seed is not None
     if not code_allowed and any(t.source is not None for t in pipeline.tasks):
         raise Forbidden("this orchestrator runs no code that comes with a pipeline (`source`)")
-    if not code_allowed and submission.cwd is not None and any(module_of(t) for t in pipeline.tasks):
+    if not code_allowed and submission.cwd is not None and any(t.module for t in pipeline.tasks):
         # Whoever chooses the directory chooses what a module's name means there.
         raise Forbidden("this orchestrator does not let a run choose the directory of its modules (`cwd`)")
     from po_jupyter.engine.planning.check import DEFAULT_MODEL

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from po_jupyter.engine.files.artifacts import visible
-from po_jupyter.engine.python.python_task import findable, only_defines
+from po_jupyter.engine.python.lookup import findable
+from po_jupyter.engine.python.python_task import only_defines
 from po_jupyter.model.pipeline.pipeline import Task
 from tests.support.engine import RUN, Bench
 
