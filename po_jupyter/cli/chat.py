@@ -52,7 +52,7 @@ def chat(
     PROMPT is text, or - for what comes from stdin. It is a run of its own: keys, limits, budgets and the journal
     apply, `po runs` lists it, and an interrupt leaves it to its end.
     """
-    from po_jupyter.client.chat import chat as ask
+    from po_jupyter.client.default import chat as ask
     from po_jupyter.presentation import format as fmt
 
     text = base.read_stdin() if prompt == "-" else prompt
@@ -76,14 +76,14 @@ def chat(
         client=base.connect(start=True),
     )
     if as_json:
-        base.dump({
+        base.print_json({
             "text": answer.text, "value": answer.value, "model": answer.model, "usage": answer.usage.to_json(),
             "run": answer.run.id,
         })  # fmt: skip
         return 0
-    base.say(base.clean(answer.text))
+    base.print_line(base.plain(answer.text))
     spent = " · ".join([answer.model, *fmt.spent(answer.usage), f"run {answer.run.short}"])
-    base.say(click.style(spent, dim=True), err=True)
+    base.print_line(click.style(spent, dim=True), err=True)
     return 0
 
 
@@ -101,7 +101,7 @@ class _Waits:
         if view.state in ENDED or not said or said == self._said or time.monotonic() - self._at < _EVERY:
             return
         self._said, self._at = said, time.monotonic()
-        base.say(click.style(base.clean(said), dim=True), err=True)
+        base.print_line(click.style(base.plain(said), dim=True), err=True)
 
 
 def _schema(text: str | None) -> object:

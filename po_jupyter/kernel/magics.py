@@ -20,7 +20,7 @@ from po_jupyter.presentation.terminal_text import plain
 if TYPE_CHECKING:
     import click
 
-    from po_jupyter.client.client import Run
+    from po_jupyter.client.run import Run
 
 _SEED = Option("expression", "EXPR")
 _STARTING = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from po_jupyter.client.inputs.kernel_keys import words_of
+from po_jupyter.client.inputs.kernel_keys import key_hints
 from po_jupyter.errors import InvalidInput, PoError, Unavailable
 from po_jupyter.kernel.cells import TaskCell
 from po_jupyter.kernel.errors import CellError
@@ -17,7 +17,8 @@ from po_jupyter.presentation import format as fmt
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from po_jupyter.client.client import Client, Run
+    from po_jupyter.client.client import Client
+    from po_jupyter.client.run import Run
     from po_jupyter.kernel.widget import Bundle, RunWidget
 
 Connect = Callable[..., "Client"]  # takes `start`
@@ -176,7 +177,7 @@ def how_it_ended(run: RunView) -> str:
     for problem in fmt.problems(run):
         lines += [problem.text, *(f"  {line}" for line in problem.hint.splitlines())]
     for task in run.tasks:
-        lines += words_of((task.error or {}).get("details") or {})
+        lines += key_hints((task.error or {}).get("details") or {})
     lines = list(dict.fromkeys(lines))
     steps = fmt.next_steps(run)
     if steps:

@@ -20,7 +20,8 @@ from typing import Any
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidSettings, PoError, StoreError
 from po_jupyter.llm.credentials.availability import of_provider
-from po_jupyter.llm.credentials.keys import KeyState, base_url_of, shown_url
+from po_jupyter.llm.credentials.keys import KeyState, base_url_of
+from po_jupyter.presentation.urls import shown_url
 from po_jupyter.llm.credentials.probe import probe
 from po_jupyter.llm.money.pricing import is_priced, use_prices
 from po_jupyter.llm.providers.registry import Spec, described, problem_of, specs

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from po_jupyter.client.async_client import Text
+from po_jupyter.client.async_client import TextDelta
 from po_jupyter.model.run.seed import Seed
 from tests.support.cli import FakeRun
 from tests.support.cli import make_view as view
@@ -44,7 +44,7 @@ def test_plain_lines_say_once_that_the_store_is_waited_for(po: Any, client: Any)
 
 def test_run_follows_in_plain_lines_and_ends_with_the_states_code(po: Any, client: Any) -> None:
     client.runs_there = [
-        fake_run(view("pending"), view("running"), Text("r", "label", 2, "hel", 0), view("done"))
+        fake_run(view("pending"), view("running"), TextDelta("r", "label", 2, "hel", 0), view("done"))
     ]
     code, out, err = po(
         "run", "tickets", "--seed", '[{"text": "a"}]', "--limit", "3", "--budget", "2", "--fresh"

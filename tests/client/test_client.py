@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import pandas as pd
 import pytest
 
-from po_jupyter.client.async_client import AsyncClient, Endpoint, Text
+from po_jupyter.client.async_client import AsyncClient, Endpoint, TextDelta
 from po_jupyter.client.client import Client, Run
 from po_jupyter.errors import (
     Conflict,
@@ -186,7 +186,7 @@ def test_following_shows_each_change_and_the_text(client: Client) -> None:
     views = [value for value in seen if isinstance(value, RunView)]
     assert views[-1].state == "done"
     assert len(views) >= 3
-    assert any(isinstance(value, Text) and value.task == "label" for value in seen)
+    assert any(isinstance(value, TextDelta) and value.task == "label" for value in seen)
     messages = list(run.stream(since=30))
     assert [m.id for m in messages if m.id] == [31, 32, 33]
     assert messages[-1].event == "end"

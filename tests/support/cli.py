@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from po_jupyter.client.async_client import Text
+from po_jupyter.client.async_client import TextDelta
 from po_jupyter.errors import NotFound, Unavailable
 from po_jupyter.model.run.view import RunView
 
@@ -49,7 +49,7 @@ class FakeRun:
         self.failed_rows: list[dict[str, Any]] = []
         self.history: list[dict[str, Any]] = []
 
-    def follow(self) -> Iterator[RunView | Text]:
+    def follow(self) -> Iterator[RunView | TextDelta]:
         for update in self.updates:
             if isinstance(update, BaseException):
                 raise update

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from po_jupyter.client import background_loop as loop
-from po_jupyter.client.async_client import Endpoint, Text
+from po_jupyter.client.async_client import Endpoint, TextDelta
 from po_jupyter.client.client import Client
 from po_jupyter.errors import NotFound
 from po_jupyter.model.run.view import ENDED, RunView, TaskView
@@ -45,7 +45,7 @@ class FakeAio:
         self._queues: list[asyncio.Queue[Any]] = []
         self.following = threading.Event()
 
-    def push(self, update: RunView | Text | Exception) -> None:
+    def push(self, update: RunView | TextDelta | Exception) -> None:
         async def put() -> None:
             if isinstance(update, RunView):
                 self.view = update
@@ -55,7 +55,7 @@ class FakeAio:
         loop.run(put(), 5)
 
     def say(self, text: str, task: str = "classify", item: int | None = None) -> None:
-        self.push(Text(self.view.id, task, item, text, 0))
+        self.push(TextDelta(self.view.id, task, item, text, 0))
 
     async def follow(self, run_id: str, *, since: int | None = None, every: float = 0.1) -> AsyncIterator[Any]:
         if self.refuse is not None:
