@@ -1,4 +1,4 @@
-"""`po chat`."""
+"""`po chat`: one question to a model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from po_jupyter.errors import InvalidInput
 if TYPE_CHECKING:
     from po_jupyter.model.run.view import RunView
 
-_EVERY = 10.0  # seconds between two lines about what is waited for
+_EVERY = 10.0  # seconds between two lines about a wait
 
 
 @click.command()
@@ -64,7 +64,7 @@ def chat(
         text,
         model=model,
         system=system,
-        schema=_schema(schema),
+        schema=_parse_schema(schema),
         images=images,
         tools=tools,
         temperature=temperature,
@@ -72,7 +72,7 @@ def chat(
         budget=None if budget is None else budget[1],
         fresh=fresh,
         skip_validation=skip_validation,
-        watch=None if as_json else _Waits(),
+        watch=None if as_json else _WaitLines(),
         client=base.connect(start=True),
     )
     if as_json:
@@ -87,24 +87,25 @@ def chat(
     return 0
 
 
-class _Waits:
-    """Says on stderr what the run waits for: an answer may be a minute away, and silence looks like a fault."""
+class _WaitLines:
+    """Prints to stderr what the run waits for: an answer may be a minute away, and silence looks like a fault."""
 
     def __init__(self) -> None:
-        self._said, self._at = "", float("-inf")
+        self._printed, self._printed_at = "", float("-inf")
 
     def __call__(self, view: RunView) -> None:
         from po_jupyter.model.run.view import ENDED
 
         task = view.tasks[0] if view.tasks else None
-        said = view.waiting or (task.waiting if task else None) or ""
-        if view.state in ENDED or not said or said == self._said or time.monotonic() - self._at < _EVERY:
+        wait = view.waiting or (task.waiting if task else None) or ""
+        soon = time.monotonic() - self._printed_at < _EVERY
+        if view.state in ENDED or not wait or wait == self._printed or soon:
             return
-        self._said, self._at = said, time.monotonic()
-        base.print_line(click.style(base.plain(said), dim=True), err=True)
+        self._printed, self._printed_at = wait, time.monotonic()
+        base.print_line(click.style(base.plain(wait), dim=True), err=True)
 
 
-def _schema(text: str | None) -> object:
+def _parse_schema(text: str | None) -> object:
     if text is None:
         return None
     if text.startswith("@"):

@@ -1,4 +1,4 @@
-"""`po start`, `stop`, `token`: the background orchestrator as a process."""
+"""`po start`, `stop` and `token`: the process of the background orchestrator, and access to it."""
 
 from __future__ import annotations
 
@@ -86,7 +86,9 @@ def stop(timeout: float, as_json: bool) -> int:
     if as_json:
         base.print_json({"stopped": True, "pid": running.pid})
     else:
-        base.print_line(f"stopped the orchestrator (process {running.pid}); unfinished runs go on at the next start")
+        base.print_line(
+            f"stopped the orchestrator (process {running.pid}); unfinished runs go on at the next start"
+        )
     return 0
 
 

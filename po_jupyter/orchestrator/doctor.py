@@ -21,7 +21,6 @@ from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidSettings, PoError, StoreError
 from po_jupyter.llm.credentials.availability import of_provider
 from po_jupyter.llm.credentials.keys import KeyState, base_url_of
-from po_jupyter.presentation.urls import shown_url
 from po_jupyter.llm.credentials.probe import probe
 from po_jupyter.llm.money.pricing import is_priced, use_prices
 from po_jupyter.llm.providers.registry import Spec, described, problem_of, specs
@@ -29,6 +28,7 @@ from po_jupyter.orchestrator.environment.key_store import Keys
 from po_jupyter.orchestrator.workers.rate_limit_server import check_names
 from po_jupyter.orchestrator.workers.zygote_pool import Zygotes
 from po_jupyter.platform import private_dir
+from po_jupyter.presentation.urls import shown_url
 from po_jupyter.store.protocol import Store
 from po_jupyter.worker.zygote import version
 

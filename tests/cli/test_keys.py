@@ -187,6 +187,6 @@ def test_without_an_orchestrator_the_doctor_looks_himself(
 
 
 def test_a_doctor_that_cannot_look_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor.sys, "executable", "/bin/false")
-    (one,) = doctor._alone(False)
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    (one,) = doctor._findings_without_orchestrator(False)
     assert one["verdict"] == "bad"

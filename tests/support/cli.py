@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from typing import Any
 
+from po_jupyter.client import background_loop
 from po_jupyter.client.async_client import TextDelta
 from po_jupyter.errors import NotFound, Unavailable
 from po_jupyter.model.run.view import RunView
@@ -123,6 +124,12 @@ class FakeClient:
         if not self.running and not start:
             raise Unavailable("no orchestrator is running", hint="`po start` starts an orchestrator")
         return self
+
+    def call(self, coro: Coroutine[Any, Any, Any], timeout: float | None = None) -> Any:
+        return background_loop.run(coro, timeout)
+
+    def keys(self) -> list[dict[str, Any]]:
+        return []
 
     def run(self, run_id: str) -> FakeRun:
         for run in self.runs_there:

@@ -225,7 +225,8 @@ def unused(spec: Spec, stored: StoredKey, environ: Mapping[str, str]) -> str:
         return stored.problem
     base = base_url_of(spec, environ)
     if stored.origin != origin_of(base):
-        return f"the stored key was stored for {stored.origin}, and {spec.base_env or 'the base URL'} is {shown_url(base)}"
+        name = spec.base_env or "the base URL"
+        return f"the stored key was stored for {stored.origin}, and {name} is {shown_url(base)}"
     return ""
 
 
