@@ -24,7 +24,8 @@ def run_module(module: str, *arguments: str, timeout: float) -> subprocess.Compl
     """`python -m MODULE` of this package with this process's environment. Raises subprocess.TimeoutExpired."""
     path = os.pathsep.join(filter(None, [SOURCE_ROOT, os.environ.get("PYTHONPATH")]))
     return subprocess.run(
-        [sys.executable, "-m", module, *arguments],
+        # -P: a file of the user that is called like a module must not be imported instead of it.
+        [sys.executable, "-P", "-m", module, *arguments],
         capture_output=True, text=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": path},
     )  # fmt: skip
