@@ -6,7 +6,7 @@ import hashlib
 import json
 
 from po_jupyter.client.row_uploads import write_rows
-from po_jupyter.model.run.row_file_ref import RowsRef
+from po_jupyter.model.run.row_file_ref import RowFileRef
 
 
 def test_only_large_lists_become_files() -> None:
@@ -16,7 +16,7 @@ def test_only_large_lists_become_files() -> None:
     upload.file.seek(0)
     data = upload.file.read()
     assert [json.loads(line) for line in data.splitlines()] == rows
-    assert upload.ref == RowsRef(hashlib.sha256(data).hexdigest(), 20_000, ("a", "text"))
+    assert upload.ref == RowFileRef(hashlib.sha256(data).hexdigest(), 20_000, ("a", "text"))
     upload.file.close()
     assert write_rows(rows[:100]) is None
     assert write_rows(list(range(500))) is None

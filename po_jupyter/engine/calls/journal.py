@@ -12,11 +12,12 @@ from po_jupyter.engine.budgets.budget import reserved
 from po_jupyter.engine.replay.history import Call, History
 from po_jupyter.errors import StoreError
 from po_jupyter.llm.calls.journal import CallDone, CallKey, Entry
-from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.events import EventDraft, draft
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.store.group_commit import CommitResult
+from po_jupyter.store.protocol import CallDraft, CallIntent, CallResponseDraft, CallWithdrawn
 
-Calls = tuple[Mapping[str, Any], ...]
+Calls = tuple[CallDraft, ...]
 
 
 class Log(Protocol):
@@ -27,12 +28,12 @@ class Log(Protocol):
     def payload(self, ref: Iterable[int]) -> Any:
         """The value behind a reference."""
 
-    async def commit(self, *events: dict[str, Any], calls: Calls = ()) -> Any:
+    async def commit(self, *events: EventDraft, calls: Calls = ()) -> Any:
         """One durable transaction."""
 
     def commit_soon(
         self,
-        *events: dict[str, Any],
+        *events: EventDraft,
         calls: Calls = (),
         payloads: tuple[Any, ...] = (),
         then: Callable[[CommitResult], None] | None = None,
@@ -74,10 +75,10 @@ class StoreJournal:
 
     async def intent(self, key: str, meta: Mapping[str, Any]) -> None:
         """See `llm.journal.Journal`."""
-        record = {"key": key, "kind": "intent", "model": meta["model"], "stage": meta["stage"]}
+        record: CallIntent = {"key": key, "kind": "intent", "model": meta["model"], "stage": meta["stage"]}
         if (worst := reserved.get()) is not None:
             record["reserved"] = list(worst)
-        events: tuple[dict[str, Any], ...] = ()
+        events: tuple[EventDraft, ...] = ()
         known = self._history.call(key)
         if meta.get("intents", 0) > (known.told if known is not None else 0):
             place = CallKey.parse(key)
@@ -87,7 +88,7 @@ class StoreJournal:
 
     async def response(self, key: str, answer: Mapping[str, Any], call: CallDone) -> None:
         """See `llm.journal.Journal`. Queued, in order: an outcome that follows cannot be durable without it."""
-        record: dict[str, Any] = {"key": key, "kind": "response", "ok": answer["ok"]}
+        record: CallResponseDraft = {"key": key, "kind": "response", "ok": answer["ok"]}
         if call.cached:
             # There is no intent that says the model. The place: nobody else in this run gets that answer.
             record |= {"cached": True, "model": call.model, "place": call.place}
@@ -103,7 +104,7 @@ class StoreJournal:
         if call.batch is not None:
             record |= {"batch": call.batch, "model": call.model}
             then = partial(self._remember, call.key, record)
-        events: tuple[dict[str, Any], ...] = ()
+        events: tuple[EventDraft, ...] = ()
         if call.key.item is None:  # rows say what they used with their outcome
             done = draft(
                 "call.done",
@@ -119,7 +120,7 @@ class StoreJournal:
             events = (done,)
         self._work.commit_soon(*events, calls=(record,), payloads=payloads, then=then)
 
-    def _remember(self, key: CallKey, record: dict[str, Any], result: CommitResult) -> None:
+    def _remember(self, key: CallKey, record: CallResponseDraft, result: CommitResult) -> None:
         """A row of a batch is left and taken up again in this very process: its answers are known then as they are
         after a restart. They are forgotten with its outcome."""
         calls = self._history.calls.setdefault(key.task, {}).setdefault(key.item, {})
@@ -130,8 +131,8 @@ class StoreJournal:
         if self._work.closed:
             return  # the run has left this worker: not another word
         place = CallKey.parse(key)
-        record: dict[str, Any] = {"key": key, "kind": "withdrawn"}
-        events: tuple[dict[str, Any], ...] = ()
+        record: CallWithdrawn = {"key": key, "kind": "withdrawn"}
+        events: tuple[EventDraft, ...] = ()
         if usage != Usage():
             record["usage"] = said = usage.to_json()
             events = (draft("call.withdrawn", place.task, place.item, stage=place.stage, usage=said),)

@@ -209,7 +209,7 @@ class CallScope:
             nonlocal sent, failed, intents
             if failed is not None:
                 sent = failed.may_be_billed
-                if on_again is not None and (sent or "usage" in failed.details):
+                if on_again is not None and (sent or failed.usage is not None):
                     await on_again(failed)
             if passes:
                 admitted = passes.pop()
@@ -233,7 +233,7 @@ class CallScope:
             return response
 
         def waited(attempt: int, delay: float, error: ModelError) -> None:
-            if "usage" in error.details:
+            if error.usage is not None:
                 lost.append(_usage_of_error(error, request))
             if on_wait is not None:
                 on_wait(attempt, delay, error)
@@ -249,7 +249,7 @@ class CallScope:
         except ModelError as error:
             usage = _with_lost(_usage_of_error(error, request), lost)
             if lost:
-                error.details["usage"] = usage.to_json()
+                error.usage = usage.to_json()
             done = CallDone(key, usage, request.model, loop.time() - started, False, error.code)
             self.in_flight -= 1
             await self._record(name, {"ok": False, "error": error.to_json()}, done)
@@ -331,7 +331,7 @@ class CallScope:
     ) -> ChatResponse:
         if not answer.get("ok"):
             error = from_json(answer["error"])
-            usage = _usage_of_error(error, request)
+            usage = _usage_of_error(error, request) if isinstance(error, ModelError) else Usage(calls=1)
             self._replayed(CallDone(key, usage, request.model, 0.0, True, error.code))
             raise error
         response = ChatResponse.from_json(answer["response"], replayed=True)
@@ -365,15 +365,14 @@ def _with_lost(usage: Usage, lost: list[Usage]) -> Usage:
     return usage
 
 
-def _usage_of_error(error: Exception, request: ChatRequest) -> Usage:
+def _usage_of_error(error: ModelError, request: ChatRequest) -> Usage:
     """What a failed call used: a truncated answer was paid for, a refused connection was not, and of a timeout
     nobody knows."""
-    details = getattr(error, "details", {})
-    said = details.get("usage")
-    if not isinstance(said, Mapping):
-        if not isinstance(error, ModelError) or not error.may_be_billed:
+    said = error.usage
+    if said is None:
+        if not error.may_be_billed:
             return Usage(calls=1)
         said = Usage(calls=1, unknown=1).to_json()
-    usage = priced(Usage.model_validate(said), request.model, str(details.get("model") or ""))
-    details["usage"] = usage.to_json()
+    usage = priced(Usage.model_validate(said), request.model, error.model)
+    error.usage = usage.to_json()
     return usage

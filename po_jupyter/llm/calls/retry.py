@@ -60,7 +60,7 @@ async def with_retry(
 
     def wait(state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
-        if isinstance(error, ModelError) and error.details.get("at_once"):
+        if isinstance(error, ModelError) and error.at_once:
             return 0.0  # the next attempt goes another way: nothing to wait for
         asked = error.retry_after if isinstance(error, ModelError) else None
         return delay_after(state.attempt_number, retry, asked, cap=cap)

@@ -157,7 +157,7 @@ class OpenAIBatches:
         try:
             await self._api.ask("POST", f"/batches/{quote(id, safe='')}/cancel")
         except ModelRefused as error:
-            if error.details.get("status") not in (400, 404, 409):
+            if error.http_status not in (400, 404, 409):
                 raise
             # It has ended meanwhile, or is being cancelled already: `look` says which.
 
@@ -207,8 +207,8 @@ def read_priced(reading: Reading, answer: Answer, request: ChatRequest) -> ChatR
         response = reading.read(answer)
     except ModelError as error:
         reading.mark(error)
-        if isinstance(used := error.details.get("usage"), Mapping):
-            error.details["usage"] = discounted(Usage.model_validate(used), request.model).to_json()
+        if (used := error.usage) is not None:
+            error.usage = discounted(Usage.model_validate(used), request.model).to_json()
         raise
     usage = discounted(response.usage, request.model, response.model)
     return replace(response, usage=usage, seconds=0.0)
