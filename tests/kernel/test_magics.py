@@ -17,7 +17,7 @@ from po_jupyter.client.client import Run
 from po_jupyter.errors import InvalidPipeline, Unavailable, Violation
 from po_jupyter.kernel import load, unload
 from po_jupyter.model.run.view import ItemCounts, TaskView
-from tests.support.kernel import FakeAio, run_view
+from tests.support.kernel import FakeAio, classifying
 
 GOOD = "tasks:\n  - name: hello\n    prompt: hi {{ seed.text }}\n"
 
@@ -71,7 +71,7 @@ def shell() -> Iterator[InteractiveShell]:
 @pytest.fixture
 def notebook(shell: InteractiveShell) -> Iterator[Notebook]:
     shell.reset(new_session=False)
-    book = Notebook(shell, FakeAio(run_view()))
+    book = Notebook(shell, FakeAio(classifying()))
     load(shell, connect=book.connect)
     yield book
     unload(shell)
@@ -132,7 +132,7 @@ def test_the_budget_of_the_line_keeps_the_tokens_of_the_text(notebook: Notebook)
 
 
 def test_wait_blocks_until_the_end(notebook: Notebook) -> None:
-    soon(lambda: notebook.aio.push(run_view(state="done", tasks=(TaskView(name="classify", state="done"),))))
+    soon(lambda: notebook.aio.push(classifying(state="done", tasks=(TaskView(name="classify", state="done"),))))
     text, value = notebook.cell("%%po_pipeline tickets --wait\n" + GOOD)
     assert value.state == "done"
     assert "run 7f3a9c · done" in text
@@ -142,7 +142,7 @@ def test_a_failed_run_fails_the_waiting_cell_with_the_way_on(notebook: Notebook)
     """P11, P12: "run all" stops there."""
     error = {"code": "model_key", "message": "no key for openai", "hint": "Set OPENAI_API_KEY."}
     task = TaskView(name="classify", state="failed", stage="inference", error=error)
-    soon(lambda: notebook.aio.push(run_view(state="failed", tasks=(task,), error=error)))
+    soon(lambda: notebook.aio.push(classifying(state="failed", tasks=(task,), error=error)))
     said = notebook.error("%%po_pipeline tickets --run --wait --out r\n" + GOOD)
     assert said.splitlines() == [
         "run 7f3a9c of tickets ended failed",
@@ -355,7 +355,7 @@ def test_runs_are_a_table(notebook: Notebook) -> None:
 
 def test_failed_rows_say_where_and_why(notebook: Notebook) -> None:
     items = ItemCounts(total=30, done=29, failed=1)
-    notebook.aio.view = run_view(state="done", tasks=(TaskView(name="classify", state="done", items=items),))
+    notebook.aio.view = classifying(state="done", tasks=(TaskView(name="classify", state="done", items=items),))
     error = {
         "code": "output_invalid",
         "message": 'answer has no "label"',

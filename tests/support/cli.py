@@ -9,32 +9,25 @@ from po_jupyter.client import background_loop
 from po_jupyter.client.async_client import TextDelta
 from po_jupyter.errors import NotFound, Unavailable
 from po_jupyter.model.run.view import RunView
+from tests.support.runs import run_view
 
 RUN_ID = "0192f0c3a1b2" + "deadbe7f3a"
 
 
-def make_view(state: str = "done", **more: Any) -> RunView:
-    data: dict[str, Any] = {
-        "id": RUN_ID,
-        "name": "first",
-        "pipeline": "tickets",
-        "version": "1.0.0",
-        "state": state,
-        "created_at": "2026-11-22T12:00:00.000Z",
-        "updated_at": "2026-11-22T12:00:41.500Z",
-        "seed": {},
-        "tasks": [
-            {"name": "extract", "state": "done", "kind": "python", "attempt": 1,
-             "started_at": "2026-11-22T12:00:00.000Z", "ended_at": "2026-11-22T12:00:12.100Z"},
-            {"name": "label", "attempt": 1,
-             "state": state if state in ("done", "failed", "running") else "pending",
-             "started_at": "2026-11-22T12:00:12.100Z", "ended_at": "2026-11-22T12:00:41.000Z",
-             "items": {"total": 4, "done": 3, "failed": 1, "in_flight": 0},
-             "usage": {"input_tokens": 18_000, "output_tokens": 200, "cost": 0.043, "calls": 5}},
-        ],
-        "usage": {"input_tokens": 18_000, "output_tokens": 200, "cost": 0.043, "calls": 5},
+def make_view(state: str = "done", **changes: Any) -> RunView:
+    """A run of two tasks, the second a map with a failed row, and with `changes`."""
+    usage = {"input_tokens": 18_000, "output_tokens": 200, "cost": 0.043, "calls": 5}
+    extract = {
+        "name": "extract", "state": "done", "kind": "python", "attempt": 1,
+        "started_at": "2026-11-22T12:00:00.000Z", "ended_at": "2026-11-22T12:00:12.100Z",
     }  # fmt: skip
-    return RunView.model_validate({**data, **more})
+    label = {
+        "name": "label", "state": state if state in ("done", "failed", "running") else "pending", "attempt": 1,
+        "started_at": "2026-11-22T12:00:12.100Z", "ended_at": "2026-11-22T12:00:41.000Z",
+        "items": {"total": 4, "done": 3, "failed": 1, "in_flight": 0}, "usage": usage,
+    }  # fmt: skip
+    base: dict[str, Any] = {"id": RUN_ID, "state": state, "tasks": [extract, label], "usage": usage}
+    return run_view(**{**base, "updated_at": "2026-11-22T12:00:41.500Z", **changes})
 
 
 class FakeRun:

@@ -12,21 +12,13 @@ from po_jupyter.client.async_client import Endpoint, TextDelta
 from po_jupyter.client.client import Client
 from po_jupyter.errors import NotFound
 from po_jupyter.model.run.view import ENDED, RunView, TaskView
+from tests.support.runs import run_view
 
 
-def run_view(**changes: Any) -> RunView:
-    base: dict[str, Any] = {
-        "id": "0190000000000000007f3a9c",
-        "name": "first",
-        "pipeline": "tickets",
-        "version": "1.0.0",
-        "state": "running",
-        "created_at": "2026-11-22T12:00:00.000Z",
-        "updated_at": "2026-11-22T12:00:20.000Z",
-        "seed": {},
-        "tasks": (TaskView(name="classify", state="running", stage="inference"),),
-    }
-    return RunView.model_validate({**base, **changes})
+def classifying(**changes: Any) -> RunView:
+    """A run whose one task is asking a model, and with `changes`."""
+    task = TaskView(name="classify", state="running", stage="inference")
+    return run_view(**{"tasks": (task,), **changes})
 
 
 class FakeAio:
