@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from po_jupyter.client.async_client import Endpoint
+from po_jupyter.client.client import Client
 from tests.support.jupyter_process import JupyterProcess
 
 
@@ -17,6 +19,13 @@ def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterProcess
     process = JupyterProcess(tmp_path_factory.mktemp("jupyter"))
     yield process
     process.stop()
+
+
+@pytest.fixture
+def client(jupyter: JupyterProcess) -> Iterator[Client]:
+    client = Client(Endpoint(jupyter.url, jupyter.token))
+    yield client
+    client.close()
 
 
 @pytest.fixture

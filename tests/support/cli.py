@@ -100,6 +100,11 @@ ESTIMATE: dict[str, Any] = {
 }  # fmt: skip
 
 
+def fake_run(*updates: Any) -> FakeRun:
+    """A run that shows these views and texts, and raises these errors, one after another."""
+    return FakeRun(list(updates))
+
+
 class FakeClient:
     url = "http://127.0.0.1:1/"
     notes = ()

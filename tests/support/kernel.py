@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
+
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
 
 from po_jupyter.client import background_loop as loop
 from po_jupyter.client.async_client import Endpoint, TextDelta
 from po_jupyter.client.client import Client
-from po_jupyter.errors import NotFound
+from po_jupyter.errors import NotFound, Unavailable
 from po_jupyter.model.run.view import ENDED, RunView, TaskView
 from tests.support.runs import run_view
 
@@ -138,3 +142,42 @@ class FakeAio:
 
     async def gate(self, run_id: str, decision: str, note: str = "") -> RunView:
         return await self._control("gate", decision, note, state="running")
+
+
+class Notebook:
+    """Cells in, what they show out."""
+
+    def __init__(self, shell: InteractiveShell, aio: FakeAio) -> None:
+        self.shell = shell
+        self.aio = aio
+        self.started = 0
+        self.reachable = True
+
+    def connect(self, *, start: bool = True) -> Any:
+        self.started += start
+        if not self.reachable:
+            raise Unavailable("no orchestrator is running", hint="`po start` starts one.")
+        return self.aio.client()
+
+    def cell(self, text: str) -> tuple[str, Any]:
+        """What the cell printed and displayed as text, and its value. Raises what the cell raised."""
+        with capture_output() as captured:
+            result = self.shell.run_cell(text, store_history=False)
+        if result.error_in_exec is not None:
+            raise result.error_in_exec
+        shown = [str(o.data.get("text/plain")) for o in captured.outputs if o.data]
+        return "\n".join([captured.stdout, *shown]), result.result
+
+    def error(self, text: str) -> str:
+        """How the cell fails, as its box says it: no traceback of ours."""
+        with capture_output() as captured:
+            result = self.shell.run_cell(text, store_history=False)
+        assert result.error_in_exec is not None, captured.stdout
+        box = re.sub(r"\x1b\[[0-9;]*m", "", captured.stdout)
+        assert "Traceback" not in box
+        assert str(result.error_in_exec) in box
+        return str(result.error_in_exec)
+
+
+def soon(action: Callable[[], object]) -> None:
+    threading.Timer(0.3, action).start()
