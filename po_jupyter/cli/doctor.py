@@ -77,13 +77,13 @@ def _settings(settings: Settings) -> Finding:
     from po_jupyter.config import OTHER_VARIABLES, PREFIX, Settings
     from po_jupyter.model.pipeline.violations import did_you_mean
 
-    known = [PREFIX + name.upper() for name in Settings.model_fields]
-    unknown = [n for n in os.environ if n.startswith(PREFIX) and n not in known and n not in OTHER_VARIABLES]
+    names = [PREFIX + name.upper() for name in Settings.model_fields]
+    unknown = [n for n in os.environ if n.startswith(PREFIX) and n not in names and n not in OTHER_VARIABLES]
     if unknown:
-        problems = "; ".join(f"{n} is not one of them{did_you_mean(n, known)}" for n in sorted(unknown))
+        problems = "; ".join(f"{n} is not one of them{did_you_mean(n, names)}" for n in sorted(unknown))
         return Finding("settings", "note", problems, "`po config` shows every setting.")
     changed = sum(settings.source_of(n) != "default" for n in Settings.model_fields)
-    return Finding("settings", "ok", f"{changed} of {len(known)} changed (po config)")
+    return Finding("settings", "ok", f"{changed} of {len(names)} changed (po config)")
 
 
 def _data_dir(settings: Settings) -> Finding:

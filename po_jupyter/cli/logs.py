@@ -67,16 +67,18 @@ def _print_event(event: JsonObject, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(event))
         return
-    place = str(event.get("task") or "")
+    location = str(event.get("task") or "")
     if event.get("item") is not None:
-        place += f" row {event['item']}"
+        location += f" row {event['item']}"
     data = dict(event.get("data") or {})
     error = data.pop("error", None)
     facts = [f"{k}={base.one_line(v, 60)}" for k, v in data.items() if v not in (None, "", [], {})]
     if error:
         facts.append(base.one_line(error.get("message", error) if isinstance(error, dict) else error, 160))
     clock = str(event.get("at", ""))[11:23]
-    line = f"{event.get('offset', ''):>5}  {clock}  {event.get('type', ''):<20} {place:<18} {'  '.join(facts)}"
+    line = (
+        f"{event.get('offset', ''):>5}  {clock}  {event.get('type', ''):<20} {location:<18} {'  '.join(facts)}"
+    )
     base.print_line(base.plain(line).rstrip())
 
 
@@ -119,8 +121,8 @@ def _print_stage_logs(run: Run, task: str | None, stage: str | None, as_json: bo
         base.print_line(f"nothing was printed by {stage or task or 'its tasks'} in run {run.short}")
     else:
         for log in logs_of_stages:
-            place = "/".join(part for part in (log["task"], log["name"]) if part)
+            location = "/".join(part for part in (log["task"], log["name"]) if part)
             cut = f" (its end; {log['bytes']:,} bytes)" if log["cut"] else ""
-            base.print_line(f"── {base.plain(place)}{cut}", bold=True)
+            base.print_line(f"── {base.plain(location)}{cut}", bold=True)
             base.print_line(base.plain(log["text"].rstrip("\n")))
     return 0

@@ -176,11 +176,11 @@ def audit(limit: int, as_json: bool) -> int:
         base.print_line("nothing was changed yet")
         return 0
     # In columns of their own, but for the idempotency key: a client's name for a request, which the log masks.
-    known = ("at", "by", "action", "run", "idempotency_key")
+    shown_apart = ("at", "by", "action", "run", "idempotency_key")
     rows = []
     for entry in entries:
         run = str(entry.get("run", ""))
-        more = "  ".join(f"{k}={base.one_line(v, 40)}" for k, v in entry.items() if k not in known)
+        more = "  ".join(f"{k}={base.one_line(v, 40)}" for k, v in entry.items() if k not in shown_apart)
         at = str(entry.get("at", ""))[:19].replace("T", " ")
         actor, action = str(entry.get("by", "")), str(entry.get("action", ""))
         rows.append([at, actor, action, fmt.short(run) if run else "", more])

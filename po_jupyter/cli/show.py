@@ -180,9 +180,9 @@ def _print_failures(run: Run, as_json: bool) -> int:
     else:
         for row in rows:
             error = row.get("error") or {}
-            place = row["task"] if row["index"] is None else f"{row['task']} row {row['index']}"
+            location = row["task"] if row["index"] is None else f"{row['task']} row {row['index']}"
             first, *more = base.plain(error.get("message") or "no message").split("\n")
-            base.print_line(f"{base.coloured(place, 'failed')}: {first}")
+            base.print_line(f"{base.coloured(location, 'failed')}: {first}")
             for line in [*more, *base.plain(error.get("hint") or "").splitlines()]:
                 base.print_line(f"  {line}")
         steps = fmt.next_steps(view, "po ")

@@ -62,7 +62,7 @@ class AsyncClient:
 
     @property
     def endpoint(self) -> Endpoint:
-        """Where the orchestrator is now."""
+        """The address of the orchestrator as it is now."""
         return self._transport.endpoint
 
     async def __aenter__(self) -> AsyncClient:
@@ -85,7 +85,7 @@ class AsyncClient:
         return await self._transport.json("GET", "health")
 
     async def ready(self) -> ReadinessJson:
-        """Whether runs can be started: `{ready, orchestrator, store}`."""
+        """Readiness: whether runs can be started, `{ready, orchestrator, store}`."""
         response = await self._transport.send("GET", "ready")
         if response.status_code in (200, 503):
             with suppress(ValueError):
@@ -290,7 +290,7 @@ class AsyncClient:
     async def logs(
         self, run_id: str, *, task: str | None = None, stage: str | None = None
     ) -> list[StageLogJson]:
-        """What stages printed: `{task, stage, name, bytes, text, cut}` of each log, `text` its last 64 KB."""
+        """The output of stages: `{task, stage, name, bytes, text, cut}` of each log, `text` its last 64 KB."""
         params = _params(task=task, stage=stage)
         return list(
             (await self._transport.json("GET", f"runs/{path_segment(run_id)}/logs", params=params))["logs"]

@@ -22,9 +22,9 @@ from po_jupyter.model.run.answer import Answer
 from po_jupyter.model.run.view import RunView
 from po_jupyter.model.values.json import JsonObject
 
-Prompt: TypeAlias = str | Sequence[Mapping[str, str]]
-Image: TypeAlias = bytes | str | os.PathLike[str]
-Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+ChatPrompt: TypeAlias = str | Sequence[Mapping[str, str]]
+ChatImage: TypeAlias = bytes | str | os.PathLike[str]
+ChatEffort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 NAME = "chat"
 _MAX_IMAGE = 10 * 1024 * 1024  # bytes; the orchestrator knows the real bound, this only spares the way
@@ -47,18 +47,18 @@ class Submits(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChatOptions:
-    """Options of a chat; `po.chat` explains them."""
+class ChatArguments:
+    """Arguments of a chat, but for the prompt; `po.chat` explains them."""
 
     model: str | None = None
     system: str | None = None
     schema: Any = None
-    images: Sequence[Image] = ()
+    images: Sequence[ChatImage] = ()
     temperature: float | None = None
     max_tokens: int | None = None
     stop: str | Sequence[str] | None = None
     seed: int | None = None
-    effort: Effort | None = None
+    effort: ChatEffort | None = None
     tools: Sequence[str] = ()
     budget: BudgetInput | None = None
     fresh: bool = False
@@ -67,44 +67,44 @@ class ChatOptions:
     watch: Callable[[RunView], None] | None = None
 
 
-def chat(prompt: Prompt, options: ChatOptions, submits: Submits) -> Answer:
+def chat(prompt: ChatPrompt, arguments: ChatArguments, submits: Submits) -> Answer:
     """The `Answer` of a model. Blocks until the run ended; see `po.chat` for the errors."""
-    shape = None if options.schema is None else shape_of(options.schema)
-    pipeline, data = _question(prompt, options, shape)
+    shape = None if arguments.schema is None else shape_of(arguments.schema)
+    pipeline, data = _question(prompt, arguments, shape)
     run = submits.submit(
         pipeline,
         seed=data,
-        budget=options.budget,
-        fresh=options.fresh,
-        skip_validation=options.skip_validation,
+        budget=arguments.budget,
+        fresh=arguments.fresh,
+        skip_validation=arguments.skip_validation,
     )
-    if options.watch is not None:
+    if arguments.watch is not None:
         for update in run.follow():
             if isinstance(update, RunView):
-                options.watch(update)
-    run.wait(options.timeout)
+                arguments.watch(update)
+    run.wait(arguments.timeout)
     return _answer(run, shape)
 
 
-def _question(prompt: Prompt, options: ChatOptions, shape: Shape | None) -> tuple[Pipeline, JsonObject]:
+def _question(prompt: ChatPrompt, arguments: ChatArguments, shape: Shape | None) -> tuple[Pipeline, JsonObject]:
     """The pipeline, whose templates show the seed's data as it is, and that data. Raises InvalidInput."""
     from po_jupyter.model.pipeline.parsing import check_pipeline  # it brings YAML, which is slow to import
 
     templates, data = _prompt(prompt)
-    if options.system is not None:
-        if not isinstance(options.system, str):
-            raise InvalidInput(f"`system` is text, not {type(options.system).__name__}")
-        templates["system"], data["system"] = "{{ seed.system }}", options.system
-    if isinstance(options.images, str | bytes | os.PathLike):
-        raise InvalidInput(f"`images` is a list, not {type(options.images).__name__}")
-    if options.images:
-        data["images"] = [_image_url(image, i) for i, image in enumerate(options.images)]
-        templates["images"] = [f"{{{{ seed.images[{i}] }}}}" for i in range(len(options.images))]
+    if arguments.system is not None:
+        if not isinstance(arguments.system, str):
+            raise InvalidInput(f"`system` is text, not {type(arguments.system).__name__}")
+        templates["system"], data["system"] = "{{ seed.system }}", arguments.system
+    if isinstance(arguments.images, str | bytes | os.PathLike):
+        raise InvalidInput(f"`images` is a list, not {type(arguments.images).__name__}")
+    if arguments.images:
+        data["images"] = [_image_url(image, i) for i, image in enumerate(arguments.images)]
+        templates["images"] = [f"{{{{ seed.images[{i}] }}}}" for i in range(len(arguments.images))]
     task = {"name": NAME, **templates, "output": None if shape is None else dict(shape.schema)}
-    if options.tools:
-        task["tools"] = _tool_names(options.tools)
+    if arguments.tools:
+        task["tools"] = _tool_names(arguments.tools)
     names = ("model", "temperature", "max_tokens", "stop", "seed", "effort")
-    llm = {name: value for name in names if (value := getattr(options, name)) is not None}
+    llm = {name: value for name in names if (value := getattr(arguments, name)) is not None}
     return check_pipeline({"name": NAME, "llm": llm, "tasks": [task]}), data
 
 

@@ -86,9 +86,9 @@ class Client(Blocking):
 
     def chat(self, prompt: str | Sequence[Mapping[str, str]], **options: Any) -> Answer:
         """One question without a pipeline; `options` as in `po.chat`."""
-        from po_jupyter.client.chat import ChatOptions, chat  # schemas of answers: not for every client
+        from po_jupyter.client.chat import ChatArguments, chat  # schemas of answers: not for every client
 
-        return chat(prompt, ChatOptions(**options), self)
+        return chat(prompt, ChatArguments(**options), self)
 
     # -- pipelines ------------------------------------------------------------------------------
     def validate(self, pipeline: PipelineInput, seed: Any = None) -> JsonObject:

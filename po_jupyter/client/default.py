@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from po_jupyter.client import chat as chats
-from po_jupyter.client.chat import ChatOptions, Effort, Submits
+from po_jupyter.client.chat import ChatArguments, ChatEffort, Submits
 from po_jupyter.client.client import Client
 from po_jupyter.client.discovery import connect
 from po_jupyter.errors import PoError
@@ -30,7 +30,7 @@ def chat(
     max_tokens: int | None = None,
     stop: str | Sequence[str] | None = None,
     seed: int | None = None,
-    effort: Effort | None = None,
+    effort: ChatEffort | None = None,
     tools: Sequence[str] = (),
     budget: float | Budget | Mapping[str, Any] | None = None,
     fresh: bool = False,
@@ -50,12 +50,12 @@ def chat(
     An interrupt, or `timeout` seconds, ends the waiting, not the run. Raises InvalidInput before anything is asked,
     the run's error when it fails, TimeoutError.
     """
-    options = ChatOptions(
+    arguments = ChatArguments(
         model=model, system=system, schema=schema, images=images, temperature=temperature, max_tokens=max_tokens,
         stop=stop, seed=seed, effort=effort, tools=tools, budget=budget, fresh=fresh,
         skip_validation=skip_validation, timeout=timeout, watch=watch,
     )  # fmt: skip
-    return chats.chat(prompt, options, default_client() if client is None else client)
+    return chats.chat(prompt, arguments, default_client() if client is None else client)
 
 
 def default_client() -> Client:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from po_jupyter.client.chat import ChatOptions, chat
+from po_jupyter.client.chat import ChatArguments, chat
 from po_jupyter.errors import PoError
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.usage import Usage
@@ -54,7 +54,7 @@ class FakeSubmits:
 def test_a_question_travels_in_the_seed() -> None:
     """P6: no text of a question is a template."""
     submits = FakeSubmits()
-    options = ChatOptions(
+    options = ChatArguments(
         system="Be {{ brief }}.", temperature=0.5, images=["https://x/a.png"], tools=["files.add"]
     )
     answer = chat("What is {{ 7 * 6 }}?", options, submits)
@@ -77,7 +77,7 @@ def test_messages_keep_their_roles() -> None:
         {"role": "assistant", "content": "two {{ x }}"},
         {"role": "user", "content": "three"},
     ]
-    chat(turns, ChatOptions(), submits)
+    chat(turns, ChatArguments(), submits)
     assert submits.pipeline is not None
     prompt = submits.pipeline.task("chat").prompt
     assert not isinstance(prompt, str) and prompt is not None
@@ -87,14 +87,14 @@ def test_messages_keep_their_roles() -> None:
 
 def test_an_answer_of_a_schema_has_its_text_and_its_value() -> None:
     schema = {"type": "object", "required": ["a"], "properties": {"a": {"type": "integer"}}}
-    answer = chat("x", ChatOptions(schema=schema), FakeSubmits({"a": 1}))
+    answer = chat("x", ChatArguments(schema=schema), FakeSubmits({"a": 1}))
     assert (answer.text, answer.value) == ('{"a": 1}', {"a": 1})
 
 
 def test_options_of_the_run_and_of_the_wait_go_where_they_belong() -> None:
     submits = FakeSubmits()
     seen: list[str] = []
-    options = ChatOptions(
+    options = ChatArguments(
         budget=2.0, fresh=True, skip_validation=True, timeout=3.0, watch=lambda view: seen.append(view.state)
     )
     chat("x", options, submits)
@@ -105,5 +105,5 @@ def test_options_of_the_run_and_of_the_wait_go_where_they_belong() -> None:
 
 def test_a_run_that_ended_otherwise_has_no_answer() -> None:
     with pytest.raises(PoError, match="run 7f3a9c of chat ended cancelled") as caught:
-        chat("x", ChatOptions(), FakeSubmits(state="cancelled"))
+        chat("x", ChatArguments(), FakeSubmits(state="cancelled"))
     assert "po show 7f3a9c" in caught.value.hint

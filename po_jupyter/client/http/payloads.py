@@ -76,7 +76,7 @@ class RowJson(TypedDict):
 
 
 class StageLogJson(TypedDict):
-    """What one stage printed: `text` is its last 64 KB, `cut` whether there was more."""
+    """The output of one stage: `text` is its last 64 KB, `cut` whether there was more."""
 
     task: str | None
     stage: str
@@ -87,7 +87,7 @@ class StageLogJson(TypedDict):
 
 
 class TaskCountsJson(TypedDict):
-    """How many tasks of a run are done."""
+    """Counts of a run's tasks."""
 
     done: int
     total: int
@@ -111,7 +111,7 @@ class DeadLetterJson(TypedDict):
 
 
 class KeyJson(TypedDict):
-    """What there is of a provider's key, without the key; `source` None: runs get none."""
+    """The state of a provider's key, without the key; `source` None: runs get none."""
 
     provider: str
     variable: str
@@ -150,7 +150,7 @@ class CleanedCacheJson(TypedDict):
 
 
 class CleaningJson(TypedDict, total=False):
-    """POST clean: what went, or would go with `dry_run`; `more` says that another request goes on."""
+    """POST clean: the runs that went, or would go with `dry_run`; `more`: another request goes on."""
 
     runs: list[CleanedRunJson]
     bytes: int

@@ -42,7 +42,7 @@ class Endpoint(NamedTuple):
 
     @property
     def is_local(self) -> bool:
-        """Whether it runs on this machine, where paths and interpreters mean the same."""
+        """True for a server on this machine, where paths and interpreters mean the same."""
         return self.socket is not None or (urlsplit(self.url).hostname or "") in _LOOPBACK
 
 
