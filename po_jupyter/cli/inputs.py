@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from po_jupyter.cli import base
 from po_jupyter.cli.base import parse_json, read_stdin
 from po_jupyter.errors import InvalidInput, InvalidPipeline, NotFound, Violation
-from po_jupyter.model.pipeline.parsing import check_pipeline, line_finder, read_pipeline
+from po_jupyter.model.pipeline.parsing import line_finder, parse_pipeline, validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean, missing_module
 from po_jupyter.model.run.seed import Seed, read_seed
@@ -38,7 +38,7 @@ def pipeline_file(name: str) -> Pipeline:
     path = Path(name)
     text = read_text(path)
     try:
-        return read_pipeline(text)
+        return parse_pipeline(text)
     except InvalidPipeline as error:
         raise InvalidPipeline(
             f"{path} is not a pipeline that can run:" if error.violations else f"{path}: {error.message}",
@@ -103,7 +103,7 @@ def find_pipeline(name: str, client: Client) -> Pipeline:
             hint="`po pipelines` lists the registered ones.",
         ) from None
     # The orchestrator adds fields that are not a part of the definition.
-    return check_pipeline({k: v for k, v in definition.items() if k in Pipeline.model_fields})
+    return validate_pipeline({k: v for k, v in definition.items() if k in Pipeline.model_fields})
 
 
 def read_run_inputs(name: str, seed: str | None, model: str | None) -> tuple[Client, Pipeline, Any]:
@@ -122,14 +122,14 @@ def read_run_inputs(name: str, seed: str | None, model: str | None) -> tuple[Cli
 def check_model(model: str | None) -> None:
     """`--model` is a model ref. Raises InvalidPipeline."""
     if model is not None:
-        check_pipeline({**_ANY, "llm": {"model": model}})
+        validate_pipeline({**_ANY, "llm": {"model": model}})
 
 
 def with_model(pipeline: Pipeline, model: str | None) -> Pipeline:
     """`pipeline` with `--model`; a task that names a model of its own keeps it. Raises InvalidPipeline."""
     if model is None:
         return pipeline
-    llm = check_pipeline({**_ANY, "llm": {"model": model}}).llm.over(pipeline.llm)
+    llm = validate_pipeline({**_ANY, "llm": {"model": model}}).llm.over(pipeline.llm)
     return pipeline.model_copy(update={"llm": llm})
 
 

@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from po_jupyter.client.run import BudgetInput, Run
 from po_jupyter.errors import InvalidInput, PoError
-from po_jupyter.model.pipeline.answer_schema import Shape, shape_of
+from po_jupyter.model.pipeline.answer_schema import AnswerSchema, answer_schema_of
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.answer import Answer
 from po_jupyter.model.run.view import RunView
@@ -69,7 +69,7 @@ class ChatArguments:
 
 def chat(prompt: ChatPrompt, arguments: ChatArguments, submits: Submits) -> Answer:
     """The `Answer` of a model. Blocks until the run ended; see `po.chat` for the errors."""
-    shape = None if arguments.schema is None else shape_of(arguments.schema)
+    shape = None if arguments.schema is None else answer_schema_of(arguments.schema)
     pipeline, data = _question(prompt, arguments, shape)
     run = submits.submit(
         pipeline,
@@ -86,9 +86,11 @@ def chat(prompt: ChatPrompt, arguments: ChatArguments, submits: Submits) -> Answ
     return _answer(run, shape)
 
 
-def _question(prompt: ChatPrompt, arguments: ChatArguments, shape: Shape | None) -> tuple[Pipeline, JsonObject]:
+def _question(
+    prompt: ChatPrompt, arguments: ChatArguments, shape: AnswerSchema | None
+) -> tuple[Pipeline, JsonObject]:
     """The pipeline, whose templates show the seed's data as it is, and that data. Raises InvalidInput."""
-    from po_jupyter.model.pipeline.parsing import check_pipeline  # it brings YAML, which is slow to import
+    from po_jupyter.model.pipeline.parsing import validate_pipeline  # it brings YAML, which is slow to import
 
     templates, data = _prompt(prompt)
     if arguments.system is not None:
@@ -105,7 +107,7 @@ def _question(prompt: ChatPrompt, arguments: ChatArguments, shape: Shape | None)
         task["tools"] = _tool_names(arguments.tools)
     names = ("model", "temperature", "max_tokens", "stop", "seed", "effort")
     llm = {name: value for name in names if (value := getattr(arguments, name)) is not None}
-    return check_pipeline({"name": NAME, "llm": llm, "tasks": [task]}), data
+    return validate_pipeline({"name": NAME, "llm": llm, "tasks": [task]}), data
 
 
 def _prompt(prompt: object) -> tuple[JsonObject, JsonObject]:
@@ -153,7 +155,7 @@ def _tool_names(tools: Sequence[object]) -> list[str]:
     return names
 
 
-def _answer(run: Run, shape: Shape | None) -> Answer:
+def _answer(run: Run, shape: AnswerSchema | None) -> Answer:
     if run.state != "done":
         run.raise_for_error()
         raise PoError(f"run {run.short} of {NAME} ended {run.state}", hint=f"po show {run.short} says more.")

@@ -23,7 +23,7 @@ from po_jupyter.client.http.payloads import (
 )
 from po_jupyter.client.inputs.pipelines import PipelineInput, has_code, name_of, pipeline_body
 from po_jupyter.client.inputs.seeds import seed_of
-from po_jupyter.client.paging import Page, collect_pages
+from po_jupyter.client.paging import CursorPage, collect_pages
 from po_jupyter.client.row_uploads import upload_rows
 from po_jupyter.client.run import BudgetInput, Run, RunOutputs, budget_body
 from po_jupyter.errors import InvalidInput
@@ -197,7 +197,7 @@ class Client(Blocking):
         """The newest runs first, at most `limit`."""
         states = [state] if isinstance(state, str) else list(state or ())
 
-        async def fetch(cursor: str | None, size: int) -> Page[RunView]:
+        async def fetch(cursor: str | None, size: int) -> CursorPage[RunView]:
             return await self.aio.runs(states=states, pipeline=pipeline, cursor=cursor, limit=size)
 
         return [Run(self, view) for view in self.call(collect_pages(fetch, _RUNS_PAGE, limit))]
@@ -269,7 +269,7 @@ class Client(Blocking):
     def audit(self, limit: int = 100) -> list[JsonObject]:
         """Entries of the audit log (who changed what, and when), the newest first. Needs the scope `admin`."""
 
-        async def fetch(cursor: str | None, size: int) -> Page[JsonObject]:
+        async def fetch(cursor: str | None, size: int) -> CursorPage[JsonObject]:
             return await self.aio.audit(cursor=cursor, limit=size)
 
         return self.call(collect_pages(fetch, _AUDIT_PAGE, limit))
@@ -317,7 +317,7 @@ class Client(Blocking):
         usage, ...}`; `error` is the last one, `log` the end of the worker's log.
         """
 
-        async def fetch(cursor: str | None, size: int) -> Page[DeadLetterJson]:
+        async def fetch(cursor: str | None, size: int) -> CursorPage[DeadLetterJson]:
             return await self.aio.dead_letters(cursor=cursor, limit=size)
 
         return self.call(collect_pages(fetch, _LETTERS_PAGE, limit))

@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable
 from typing import TypeAlias, TypeVar
 
 T = TypeVar("T")
-Page: TypeAlias = tuple[list[T], str | None]  # the records, and the cursor of the next page or None
+CursorPage: TypeAlias = tuple[list[T], str | None]  # the records, and the cursor of the next page or None
 
 
 async def collect_pages(
-    fetch: Callable[[str | None, int], Awaitable[Page[T]]], page_size: int, limit: int | None = None
+    fetch: Callable[[str | None, int], Awaitable[CursorPage[T]]], page_size: int, limit: int | None = None
 ) -> list[T]:
     """Every record, or the first `limit`; `fetch(cursor, size)` gets one page of at most `size` records."""
     records: list[T] = []

@@ -14,7 +14,7 @@ from po_jupyter.client.http.payloads import ArtifactJson, RowJson, StageLogJson
 from po_jupyter.client.http.sse import SseMessage
 from po_jupyter.client.inputs.pipelines import PipelineInput, pipeline_body
 from po_jupyter.client.inputs.seeds import seed_of
-from po_jupyter.client.paging import Page, collect_pages
+from po_jupyter.client.paging import CursorPage, collect_pages
 from po_jupyter.errors import InvalidInput, PoError, from_json
 from po_jupyter.model.pipeline.pipeline import Budget
 from po_jupyter.model.pipeline.violations import did_you_mean
@@ -206,7 +206,7 @@ class Run:
     def items(self, task: str, state: str | None = None) -> list[RowJson]:
         """Rows of a map so far in order, `{index, ok, output, error, usage}`; `state`: `done` or `failed`."""
 
-        async def fetch(cursor: str | None, size: int) -> Page[RowJson]:
+        async def fetch(cursor: str | None, size: int) -> CursorPage[RowJson]:
             return await self._aio.items(self.id, task, state=state, cursor=cursor, limit=size)
 
         return self._client.call(collect_pages(fetch, _ROWS_PAGE))
@@ -214,7 +214,7 @@ class Run:
     def calls(self, task: str | None = None, state: str | None = None) -> list[JsonObject]:
         """The journal of calls to models, without the answers; `state="unknown"`: whose outcome was lost."""
 
-        async def fetch(cursor: str | None, size: int) -> Page[JsonObject]:
+        async def fetch(cursor: str | None, size: int) -> CursorPage[JsonObject]:
             return await self._aio.calls(self.id, task=task, state=state, cursor=cursor, limit=size)
 
         return self._client.call(collect_pages(fetch, _CALLS_PAGE))

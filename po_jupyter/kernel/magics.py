@@ -45,7 +45,7 @@ class PoMagics(Magics):
         %%po_pipeline NAME [--run] [--seed EXPR] [--out VAR] [--wait] [--model REF] [--budget USD] [--limit N]
         [--fresh] [--cache false|refresh] [--skip-validation] [--dry-run]
         """
-        from po_jupyter.model.pipeline.parsing import line_finder, read_pipeline
+        from po_jupyter.model.pipeline.parsing import line_finder, parse_pipeline
 
         arguments = parse(line, "%%po_pipeline", ["NAME"], _PIPELINE)
         dry = bool(arguments.get("dry-run"))
@@ -60,7 +60,7 @@ class PoMagics(Magics):
             return 0 if violation.where == "name" and find_line(violation) is None else violation.line
 
         with as_cell_errors(line_of, BODY_OFFSET):
-            written = read_pipeline(cell, name=arguments.words[0])
+            written = parse_pipeline(cell, name=arguments.words[0])
         pipeline = launch.prepare(self.session, written, arguments, find_line)
         seed = launch.seed_of(self.session, arguments)
         self.session.pipelines[pipeline.name] = pipeline

@@ -154,7 +154,7 @@ class Session:
     def definition(self, name: str) -> Pipeline:
         """A pipeline by its name: one of this notebook's cells, else a registered one. Raises PoError."""
         from po_jupyter.errors import NotFound
-        from po_jupyter.model.pipeline.parsing import check_pipeline
+        from po_jupyter.model.pipeline.parsing import validate_pipeline
 
         if name in self.pipelines:
             return self.pipelines[name]
@@ -168,7 +168,9 @@ class Session:
                 hint=f"Define it in a cell: %%po_pipeline {name}"
                 + (f"\nThere are: {', '.join(sorted(set(names)))}" if names else ""),
             ) from None
-        return check_pipeline({key: value for key, value in definition.items() if key in Pipeline.model_fields})
+        return validate_pipeline(
+            {key: value for key, value in definition.items() if key in Pipeline.model_fields}
+        )
 
 
 def end_message(run: RunView) -> str:

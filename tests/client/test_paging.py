@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from po_jupyter.client.paging import Page, collect_pages
+from po_jupyter.client.paging import CursorPage, collect_pages
 
 RECORDS = list(range(10))
 
@@ -22,7 +22,7 @@ async def test_pages_are_asked_for_until_the_limit_or_the_end(
 ) -> None:
     asked: list[int] = []
 
-    async def fetch(cursor: str | None, size: int) -> Page[int]:
+    async def fetch(cursor: str | None, size: int) -> CursorPage[int]:
         asked.append(size)
         start = int(cursor or 0)
         end = start + size
@@ -33,7 +33,7 @@ async def test_pages_are_asked_for_until_the_limit_or_the_end(
 
 
 async def test_a_page_that_is_larger_than_asked_for_is_cut() -> None:
-    async def fetch(cursor: str | None, size: int) -> Page[int]:
+    async def fetch(cursor: str | None, size: int) -> CursorPage[int]:
         return RECORDS, "more"
 
     assert await collect_pages(fetch, 3, 5) == RECORDS[:5]

@@ -1,6 +1,6 @@
 """The definition of a pipeline: frozen values that a YAML cell, a JSON body or Python builds.
 
-Reading text with line numbers is in `reading.py`; names that need the outside world (is there such a
+Text with line numbers is parsed in `parsing.py`; names that need the outside world (is there such a
 provider, does the module exist) are checked where that world is known.
 """
 
@@ -23,7 +23,6 @@ from po_jupyter.model.pipeline.task import (
     PromptText,
     Refine,
     RunBudget,
-    Seconds,
     Task,
     TaskName,
     TaskRetry,
@@ -31,7 +30,9 @@ from po_jupyter.model.pipeline.task import (
     Turn,
     Value,
 )
-from po_jupyter.model.pipeline.violations import JsonObject, did_you_mean
+from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.values.checked_json import CheckedJsonObject
+from po_jupyter.model.values.json import JsonObject
 
 # A definition is imported from here, its tasks and their parts too.
 __all__ = [
@@ -46,7 +47,6 @@ __all__ = [
     "PromptText",
     "Refine",
     "RunBudget",
-    "Seconds",
     "Task",
     "TaskName",
     "TaskRetry",
@@ -66,15 +66,24 @@ def _as_task(value: Any) -> Any:
 class Pipeline(Value):
     """Tasks in order, with defaults and a budget. `version` is `x.y.z`; tasks are unique and form a DAG."""
 
-    name: PipelineName
-    version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")] = "1.0.0"
-    description: str = ""
-    llm: LLM = LLM()
-    budget: Budget = Budget()
+    name: PipelineName = Field(description="The pipeline's name: small letters, digits and hyphens.")
+    version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$", description="Three numbers, such as 1.0.0.")] = (
+        "1.0.0"
+    )
+    description: str = Field(default="", description="A text for people.")
+    llm: LLM = Field(default=LLM(), description="Model settings of all tasks that have none of their own.")
+    budget: Budget = Field(default=Budget(), description="Hard limits of a run.")
     tasks: Annotated[
-        tuple[Annotated[Task, BeforeValidator(_as_task)], ...], Field(min_length=1, max_length=MAX_TASKS)
+        tuple[Annotated[Task, BeforeValidator(_as_task)], ...],
+        Field(
+            min_length=1,
+            max_length=MAX_TASKS,
+            description="The tasks in order; a text is the name of a Python task.",
+        ),
     ]
-    metadata: JsonObject = Field(default_factory=dict)
+    metadata: CheckedJsonObject = Field(
+        default_factory=dict, description="Any JSON; kept with the pipeline, used by nothing."
+    )
 
     @model_validator(mode="after")
     def _is_a_dag(self) -> Pipeline:
@@ -131,7 +140,7 @@ class Pipeline(Value):
         """The model settings of `task`, the pipeline's filled in."""
         return task.llm.over(self.llm)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """The definition as JSON, defaults left out: what the wire and the store carry."""
         return self.model_dump(mode="json", exclude_defaults=True)
 

@@ -15,8 +15,8 @@ import sys
 
 from po_jupyter import config
 from po_jupyter.errors import PoError
-from po_jupyter.llm.providers.catalogue import listed
-from po_jupyter.llm.providers.registry import specs
+from po_jupyter.llm.providers.catalogue import list_models
+from po_jupyter.llm.specs import specs
 
 
 def providers() -> list[str]:
@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
             answer: dict[str, object] = {"providers": providers()}
         else:
             agents = config.load().cli_agents
-            models = listed(os.environ, cli_agents=agents, word=options.word, provider=options.provider)
+            models = list_models(os.environ, cli_agents=agents, word=options.word, provider=options.provider)
             answer = {"models": models}
     except PoError as error:
         answer = {"error": error.to_json()}

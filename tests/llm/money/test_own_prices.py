@@ -15,7 +15,7 @@ from po_jupyter.engine.planning.estimate import estimate_run
 from po_jupyter.errors import InvalidSettings
 from po_jupyter.llm.chat import ChatRequest, Message
 from po_jupyter.llm.money.pricing import cost_of, is_priced, per_million, priced, use_prices
-from po_jupyter.model.pipeline.parsing import check_pipeline
+from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.run.usage import Usage
 
@@ -66,7 +66,7 @@ def test_budgets_checks_and_estimates_use_it() -> None:
         "name": "p", "budget": {"usd": 1}, "llm": {"model": "openai:my-model", "max_tokens": 1000},
         "tasks": [{"name": "a", "prompt": "x" * 400}],
     }  # fmt: skip
-    pipeline = check_pipeline(definition)
+    pipeline = validate_pipeline(definition)
     check(pipeline)
     said = estimate_run(pipeline, Seed(name="s", data={}), {}, settings=load({}))
     assert said["cost"]["worst"] is not None

@@ -32,7 +32,7 @@ class Collecting(AtProvider):
         answered = 0
         try:
             await asyncio.to_thread(path.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
-            await self.asking.sure(lambda: self.asking.api.fetch(status, path))
+            await self.asking.sure(lambda: self.asking.api.download(status, path))
             crashpoint("batch.collect.before")
             with path.open("rb") as file:
                 while lines := await asyncio.to_thread(file.readlines, _LINES * 1000):
@@ -47,7 +47,7 @@ class Collecting(AtProvider):
                 if index not in seen:
                     why = f"{self.asking.api.name} returned no result for row {index} in batch {batch.id}"
                     await self._answer(batch, index, Came(batch.token, None, 0, raising(ModelUnavailable(why))))
-        await self.work.flush()
+        await self.parts.log.flush()
         crashpoint("batch.collect.after")
         self.crowded = False
         await self._close(batch, "expired" if status.expired else "ended", answered)
@@ -56,7 +56,7 @@ class Collecting(AtProvider):
     async def _line(self, batch: Open, line: bytes, seen: set[int]) -> int:
         """One line of the results; 1 when it was an answer to a row that had none."""
         api = self.asking.api
-        said = api.parse(line) if line.strip() else None
+        said = api.parse_line(line) if line.strip() else None
         place = place_of(batch.token, said.custom_id) if said is not None else None
         if said is None or place is None or place.row in seen or place.row not in batch.members:
             return 0  # nothing that was asked, or a second answer: the first one counts
@@ -65,21 +65,22 @@ class Collecting(AtProvider):
         self.in_flight -= 1
         if said.cancelled and batch.cancelling:
             return 0
-        came = Came(batch.token, place.stage, place.round, _reading(api.read, said))
+        came = Came(batch.token, place.stage, place.round, _reading(api.read_response, said))
         return await self._answer(batch, place.row, came)
 
     async def _answer(self, batch: Open, index: int, came: Came) -> int:
         if index in self.known:
             return 0
         wanted, calls = await self._through(index, batch.attempt, came)
-        if calls.fresh is not None and batch.hold is not None and self.work.budget is not None:
-            self.work.budget.settle_part(batch.hold, batch.part, calls.fresh)
+        budget = self.parts.calls.budget
+        if calls.fresh is not None and batch.hold is not None and budget is not None:
+            budget.settle_part(batch.hold, batch.part, calls.fresh)
         if wanted is not None and (self.stopping or self.over is not None):
             self.used.add_json(calls.usage.to_json())  # no outcome will say it
         self.unflushed += wanted is not None
         if self.unflushed >= UNFLUSHED:
             self.unflushed = 0
-            await self.work.flush()
+            await self.parts.log.flush()
         elif index % BREATH == 0:
             await asyncio.sleep(0)
         return int(calls.fresh is not None)
@@ -96,7 +97,7 @@ class Collecting(AtProvider):
                 await self._answer(
                     batch, index, Came(batch.token, None, 0, raising(ModelUnavailable(status.error)))
                 )
-        await self.work.flush()
+        await self.parts.log.flush()
         await self._close(batch, "refused", 0)
         if status.lines or status.code == "gone":
             return
