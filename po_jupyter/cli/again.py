@@ -8,6 +8,7 @@ import click
 
 from po_jupyter.cli import base
 from po_jupyter.cli.control import FOLLOW, afterwards
+from po_jupyter.model.run.names import short_id
 
 if TYPE_CHECKING:
     from po_jupyter.client.client import Client
@@ -122,7 +123,7 @@ def _list(as_json: bool, limit: int) -> int:
 
 
 def _tell(letter: dict[str, Any]) -> None:
-    short = letter["id"][-6:]
+    short = short_id(letter["id"])
     done = letter["tasks"]
     base.say(
         f"{short}  {base.coloured('dead', 'dead')}  {base.clean(letter['pipeline'])} {letter['version']}  "

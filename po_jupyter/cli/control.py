@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from po_jupyter.cli import base
-from po_jupyter.presentation import format as fmt
+from po_jupyter.model.run.names import short_id
 
 if TYPE_CHECKING:
     from po_jupyter.client.client import Run
@@ -95,5 +95,5 @@ def afterwards(run: Run, follow: bool, as_json: bool, word: str) -> int:
     if as_json:
         base.dump(run.view.model_dump(mode="json"))
     else:
-        base.say(f"run {run.short}: {word}   po show {fmt.short(run.id)}")
+        base.say(f"run {run.short}: {word}   po show {short_id(run.id)}")
     return 0

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from po_jupyter.cli.base import clean, coloured, say
 from po_jupyter.cli.main import FAILED, INTERRUPTED, OK, TERMINATED, WAITING
+from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.view import ENDED, RunView, TaskView
 from po_jupyter.presentation import format as fmt
 
@@ -116,7 +117,7 @@ def show_once(view: RunView) -> None:
 def _detached(view: RunView) -> None:
     if view.state in ENDED:
         return
-    this = fmt.short(view.id)
+    this = short_id(view.id)
     say(f"detached; the run goes on: po show {this}   (to stop it: po cancel {this})", err=True)
 
 
@@ -148,7 +149,7 @@ class _Lines:
     def show(self, view: RunView) -> None:
         now = time.time()
         if not self._state:
-            say(clean(f"{view.pipeline} {view.version} · run {fmt.short(view.id)} · {view.state}"))
+            say(clean(f"{view.pipeline} {view.version} · run {short_id(view.id)} · {view.state}"))
         self._state = self._state or view.state
         for task in view.tasks:
             for line in self._news(task, now):
@@ -164,7 +165,7 @@ class _Lines:
                 self._said["end"] = True
                 say(clean(" · ".join(fmt.headline(view, now))))
             elif view.state == "waiting":
-                say(f"run {fmt.short(view.id)} · waiting")
+                say(f"run {short_id(view.id)} · waiting")
 
     def _news(self, task: TaskView, now: float) -> Iterator[str]:
         before: TaskView = self._said.get(task.name) or TaskView(name=task.name)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from po_jupyter.cli import base
+from po_jupyter.model.run.names import short_id
 from po_jupyter.presentation import format as fmt
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def clean(older_than: float | None, state: tuple[str, ...], cache: bool, dry_run
     runs = found["runs"]
     if runs:
         rows = [
-            [fmt.short(r["run"]), r["state"], base.brief(r["name"], 40), r["ended_at"][:10], size(r["bytes"])]
+            [short_id(r["run"]), r["state"], base.brief(r["name"], 40), r["ended_at"][:10], size(r["bytes"])]
             for r in runs
         ]
         base.table(["run", "state", "seed", "ended", "room"], rows, [r["state"] for r in runs])
@@ -165,6 +166,6 @@ def audit(limit: int, as_json: bool) -> int:
         more = "  ".join(f"{k}={base.brief(v, 40)}" for k, v in entry.items() if k not in known)
         at = str(entry.get("at", ""))[:19].replace("T", " ")
         who, did = str(entry.get("by", "")), str(entry.get("action", ""))
-        rows.append([at, who, did, fmt.short(run) if run else "", more])
+        rows.append([at, who, did, short_id(run) if run else "", more])
     base.table(["at (UTC)", "who", "did", "run", "what"], rows)
     return 0

@@ -10,6 +10,7 @@ import click
 
 from po_jupyter.cli import base
 from po_jupyter.errors import InvalidInput, Unavailable
+from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.view import ENDED, RunView
 from po_jupyter.presentation import format as fmt
 
@@ -59,7 +60,7 @@ def _row(view: RunView, now: float) -> list[str]:
     elapsed = fmt.span(view.created_at, view.updated_at if view.state in ENDED else None, now)
     started = fmt.span(view.created_at, None, now)
     return [
-        fmt.short(view.id),
+        short_id(view.id),
         view.state,
         view.pipeline,
         base.brief(view.name, 30),

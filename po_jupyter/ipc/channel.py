@@ -13,7 +13,6 @@ Everything said here is a hint (P1): the store has the truth, and a line that is
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import os
 import socket
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from po_jupyter.errors import StoreUnusable
+from po_jupyter.model.values.digests import short_digest
 
 Message = dict[str, Any]
 # Exit statuses of a worker. Everything else (a signal, an exception) is a crash.
@@ -43,7 +43,7 @@ def address_of(data_dir: Path) -> Path:
     path = data_dir / _NAME
     if len(os.fsencode(path)) < _MAX_PATH:
         return path
-    digest = hashlib.sha256(os.fsencode(data_dir.resolve())).hexdigest()[:16]
+    digest = short_digest(os.fsencode(data_dir.resolve()), 16)
     base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
     if len(os.fsencode(base)) > 50:
         base = "/tmp"  # noqa: S108 - the directory below is checked to be ours alone

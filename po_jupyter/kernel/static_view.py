@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from po_jupyter.kernel.run_view import table_html, table_text
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
+from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.view import ENDED, RunView
 from po_jupyter.presentation import format as fmt
 
@@ -39,7 +40,7 @@ def runs(views: Sequence[RunView], now: float | None = None) -> Bundle:
         elapsed = fmt.span(run.created_at, run.updated_at if run.state in ENDED else None, moment) or 0.0
         rows.append(
             [
-                fmt.short(run.id),
+                short_id(run.id),
                 f"{run.pipeline} {run.version}",
                 f"{fmt.state_icon(run.state)} {run.state}",
                 f"{done}/{len(run.tasks)}",
@@ -90,7 +91,7 @@ def _what(definition: Pipeline, task: Task) -> str:
 def failed_rows(run: RunView, rows: Sequence[tuple[str, Mapping[str, Any]]], most: int) -> Bundle:
     """Rows that failed: which, in which stage, why."""
     if not rows:
-        text = f"no row of run {fmt.short(run.id)} failed"
+        text = f"no row of run {short_id(run.id)} failed"
         return {"text/plain": text, "text/html": table_html([], [], text)}
     lines = []
     for task, row in rows[:most]:
@@ -100,7 +101,7 @@ def failed_rows(run: RunView, rows: Sequence[tuple[str, Mapping[str, Any]]], mos
     more = f", the first {most} of them" if len(rows) > most else ""
     count = "1 row" if len(rows) == 1 else f"{len(rows)} rows"
     steps = [s for s in fmt.next_steps(run) if not s.endswith("--failed") or s.endswith("--only-failed")]
-    caption = f"run {fmt.short(run.id)}: {count} failed{more}" + "".join(f" · {s}" for s in steps)
+    caption = f"run {short_id(run.id)}: {count} failed{more}" + "".join(f" · {s}" for s in steps)
     return _table(["task", "row", "stage", "why"], lines, caption)
 
 

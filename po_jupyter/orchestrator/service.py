@@ -14,6 +14,7 @@ from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidInput
 from po_jupyter.ipc import channel as link
 from po_jupyter.llm.money.pricing import use_prices
+from po_jupyter.model.run.names import actor_of
 from po_jupyter.orchestrator.control.job_control import JobControl
 from po_jupyter.orchestrator.dispatch.follower import Following, recover, sweep
 from po_jupyter.orchestrator.dispatch.lease import OrchestratorLease
@@ -262,7 +263,7 @@ class Orchestrator(JobControl):
             raise InvalidInput("`states` needs `older_than`", hint="For example 30 days; 0 means all of them.")
         return await clean(
             self._retention, policy, feed=self.feed, audit=self._audit, run_off_loop=self._do,
-            by=owner or "admin", owner=owner, dry_run=dry_run, patience=_PATIENCE,
+            by=actor_of(owner), owner=owner, dry_run=dry_run, patience=_PATIENCE,
         )  # fmt: skip
 
     async def usage(self, owner: str | None, *, days: int = 30) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.run.view import ENDED, ItemCounts, RunView, TaskView
 
@@ -23,17 +24,11 @@ _ICONS = {
     "skipped": "↷",
     "dead": "✗",
 }
-SHORT = 6  # characters of a run's id that people see
 
 
 def state_icon(state: str) -> str:
     """One character, one column wide, for the state of a run or a task."""
     return _ICONS.get(state, "·")
-
-
-def short(run_id: str) -> str:
-    """The end of a run's id: what people see, and what every command takes."""
-    return run_id[-SHORT:]
 
 
 def money(cost: float | None) -> str:
@@ -169,7 +164,7 @@ def progress(items: ItemCounts | None) -> float | None:
 
 def headline(run: RunView, now: float) -> list[str]:
     """The parts of the first line: pipeline, run, state, tasks, clock, tokens, money."""
-    parts = [f"{run.pipeline} {run.version}", f"run {short(run.id)}", _state_of(run)]
+    parts = [f"{run.pipeline} {run.version}", f"run {short_id(run.id)}", _state_of(run)]
     finished = sum(t.state in ("done", "skipped") for t in run.tasks)
     running = [i for i, t in enumerate(run.tasks, 1) if t.state == "running"]
     if run.state == "running" and len(running) == 1:
@@ -255,7 +250,7 @@ def problems(run: RunView) -> Iterator[Problem]:
 
 def next_steps(run: RunView, prefix: str = "%po ") -> list[str]:
     """The commands that go on from where the run stands; [] while it runs or when nothing is left to do."""
-    this = short(run.id)
+    this = short_id(run.id)
     failed_rows = any(t.items is not None and t.items.failed for t in run.tasks)
     steps: list[str] = []
     if failed_rows and run.state in ENDED:

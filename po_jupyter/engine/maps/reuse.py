@@ -14,7 +14,6 @@ is kept with the outcome, which is taken only where that is the same.
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
 from collections import deque
@@ -27,6 +26,7 @@ from jinja2 import meta
 
 from po_jupyter.engine.prompts.templates import ENVIRONMENT
 from po_jupyter.errors import NotFound, StoreError
+from po_jupyter.model.values.digests import short_digest
 from po_jupyter.store.protocol import DocumentStore, LogStore, Ref
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Found(NamedTuple):
 def digest(value: Any) -> str:
     """Names a JSON value by its content."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=list)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return short_digest(text)
 
 
 def definition_of(work: Work, task: Task, functions: Functions | None = None) -> str | None:
@@ -105,7 +105,7 @@ def _files(functions: Functions) -> list[str]:
         try:
             path = inspect.getsourcefile(inspect.unwrap(fn))
             if path is not None:
-                found.add(hashlib.sha256(Path(path).read_bytes()).hexdigest()[:32])
+                found.add(short_digest(Path(path).read_bytes()))
         except (OSError, TypeError):
             found.add("unreadable")
     return sorted(found)

@@ -15,7 +15,6 @@ import stat
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -24,6 +23,7 @@ import structlog
 
 from po_jupyter.errors import StoreUnusable
 from po_jupyter.llm.providers.registry import Spec, described, specs
+from po_jupyter.model.values.digests import short_digest
 
 T = TypeVar("T")
 log = structlog.get_logger("po_jupyter.keys")
@@ -191,7 +191,7 @@ def keyring_backend() -> Any:
 
 def service(data_dir: Path) -> str:
     """The name in the keyring under which one data directory's keys are."""
-    return f"po_jupyter {sha256(str(data_dir).encode()).hexdigest()[:12]}"
+    return f"po_jupyter {short_digest(str(data_dir), 12)}"
 
 
 def within(seconds: float, work: Callable[[], T]) -> T:

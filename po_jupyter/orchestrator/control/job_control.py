@@ -14,6 +14,7 @@ from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.events import EventDraft, draft
+from po_jupyter.model.run.names import actor_of, short_id
 from po_jupyter.model.run.view import RunView
 from po_jupyter.orchestrator.control import fork
 from po_jupyter.orchestrator.control.conditional_append import Asked, ask
@@ -57,7 +58,7 @@ class JobControl(Directing):
             todo = restart_plan(self._views.pipeline(head["run"]), state, task=task, only=only)
             gates = [draft("gate.opened", name, **gate_words(state, name)) for name in todo.ask]
             resumed = draft(
-                "run.resumed", by=owner or "admin", restart=True, from_task=task, only=task if only else None,
+                "run.resumed", by=actor_of(owner), restart=True, from_task=task, only=task if only else None,
                 clear_usage=clear_usage, budget={}, reset=list(todo.reset), clear=list(todo.clear),
             )  # fmt: skip
             return Asked([resumed, *gates], "pending")
@@ -168,7 +169,7 @@ class JobControl(Directing):
         head = await self.find(run_id, owner)
         if head["state"] != "dead":
             raise Conflict(
-                f"run {head['run'][-6:]} is no dead letter, it is {head['state']}",
+                f"run {short_id(head['run'])} is no dead letter, it is {head['state']}",
                 hint="`po dead list` shows those that are.",
             )
         return head
@@ -177,4 +178,4 @@ class JobControl(Directing):
 def _exists(pipeline: Pipeline, task: str, run: str) -> None:
     if task not in {t.name for t in pipeline.tasks}:
         names = [t.name for t in pipeline.tasks]
-        raise NotFound(f"the fork of run {run[-6:]} has no task {task!r}{did_you_mean(task, names)}")
+        raise NotFound(f"the fork of run {short_id(run)} has no task {task!r}{did_you_mean(task, names)}")

@@ -9,6 +9,7 @@ from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import Conflict, InvalidInput
 from po_jupyter.model.pipeline.pipeline import RunBudget
 from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.names import actor_of, short_id
 from po_jupyter.model.run.view import ENDED, RunView
 from po_jupyter.orchestrator.control.conditional_append import Asked, ask
 from po_jupyter.orchestrator.maintenance.retention import remove_run_dir
@@ -31,11 +32,11 @@ class Directing(Submitting):
         if head["state"] == "cancelled":
             return await self._view(head)
         if head["state"] in ENDED:
-            raise Conflict(f"run {head['run'][-6:]} is {head['state']} already")
+            raise Conflict(f"run {short_id(head['run'])} is {head['state']} already")
         state = await self._do(self._views.state, head)
         if not state.cancel_requested:
             await self._do(
-                self._store.request, head["run"], [draft("run.cancel_requested", by=owner or "admin")]
+                self._store.request, head["run"], [draft("run.cancel_requested", by=actor_of(owner))]
             )
         return await self._changed(head["run"])
 
@@ -73,7 +74,7 @@ class Directing(Submitting):
             todo = plan(self._views.pipeline(head["run"]), state, from_task=from_task, only_failed=only_failed)
             gates = [draft("gate.opened", t, **gate_words(state, t)) for t in todo.ask]
             resumed = draft(
-                "run.resumed", by=owner or "admin", from_task=from_task, only_failed=only_failed,
+                "run.resumed", by=actor_of(owner), from_task=from_task, only_failed=only_failed,
                 budget=budget or {}, reset=list(todo.reset), clear=list(todo.clear), request=request_id.get(),
             )  # fmt: skip
             return Asked([resumed, *gates], "pending")
@@ -91,11 +92,11 @@ class Directing(Submitting):
         def words(now: Head, state: RunState) -> Asked:
             task = next((t.name for t in state.tasks.values() if t.gate == "open"), None)
             if task is None or now["state"] in ENDED:
-                raise Conflict(f"run {now['run'][-6:]} has no open gate")
-            events = [draft("gate.decided", task, decision=verdict, note=note, by=owner or "admin")]
+                raise Conflict(f"run {short_id(now['run'])} has no open gate")
+            events = [draft("gate.decided", task, decision=verdict, note=note, by=actor_of(owner))]
             waiting = now["state"] == "waiting" and decision == "approve"
             if waiting:
-                events.append(draft("run.resumed", by=owner or "admin"))
+                events.append(draft("run.resumed", by=actor_of(owner)))
             return Asked(events, "pending" if waiting else None)
 
         await self._do(ask, self._store, self._views, head["run"], words)

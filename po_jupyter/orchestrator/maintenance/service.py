@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -12,6 +11,7 @@ from typing import Any
 import structlog
 
 from po_jupyter.config import Settings
+from po_jupyter.config.owner import default_owner
 from po_jupyter.errors import PoError
 from po_jupyter.orchestrator.environment.key_store import Keys
 from po_jupyter.orchestrator.events.audit_log import AuditLog
@@ -26,11 +26,6 @@ from po_jupyter.store.protocol import Head, NewRun, Store
 log = structlog.get_logger("po_jupyter.keeping")
 
 _FIRST = 60.0  # s after the start until the first cleaning: a start has better things to do
-
-
-def own_owner() -> str:
-    """Whose the runs of files are: the one user of this orchestrator."""
-    return os.environ.get("JUPYTERHUB_USER") or "local"
 
 
 class Keeping:
@@ -55,7 +50,7 @@ class Keeping:
         self._do = run_off_loop
         self._retention = Retention(settings, store, views)
         self._pipelines = (
-            PipelineFiles(settings.pipelines_dir, registry, own_owner())
+            PipelineFiles(settings.pipelines_dir, registry, default_owner())
             if settings.pipelines_dir is not None
             else None
         )
@@ -64,7 +59,9 @@ class Keeping:
             from po_jupyter.orchestrator.inbox.folder import Folder
             from po_jupyter.orchestrator.inbox.watcher import Inbox
 
-            folder = Folder(settings, store, registry, owner=own_owner(), pipelines=self._pipelines, keys=keys)
+            folder = Folder(
+                settings, store, registry, owner=default_owner(), pipelines=self._pipelines, keys=keys
+            )
             self._inbox = Inbox(
                 folder, settings, feed=feed, audit=audit, run_off_loop=run_off_loop, created=created
             )

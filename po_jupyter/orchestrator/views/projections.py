@@ -16,6 +16,7 @@ from po_jupyter.errors import InvalidInput, NotFound
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.view import RunView
 from po_jupyter.model.values.chunked_json import json_chunks
 from po_jupyter.orchestrator.views.row_pages import RowPages
@@ -98,7 +99,7 @@ class Views:
         folded = self.state(head)
         if task is not None and task not in folded.tasks:
             raise NotFound(
-                f"run {head['run'][-6:]} has no task {task!r}{did_you_mean(task, list(folded.tasks))}"
+                f"run {short_id(head['run'])} has no task {task!r}{did_you_mean(task, list(folded.tasks))}"
             )
         found: dict[str, Any] = {}
         for name, now in folded.tasks.items():
@@ -119,7 +120,7 @@ class Views:
         folded = self.state(head)
         if task not in folded.tasks:
             raise NotFound(
-                f"run {head['run'][-6:]} has no task {task!r}{did_you_mean(task, list(folded.tasks))}"
+                f"run {short_id(head['run'])} has no task {task!r}{did_you_mean(task, list(folded.tasks))}"
             )
         if state not in (None, "done", "failed"):
             raise InvalidInput(f"rows are `done` or `failed`, not {state!r}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import itertools
 import os
 import socket
@@ -17,6 +16,7 @@ import structlog
 
 from po_jupyter.errors import InvalidInput, SpawnFailed, VersionMismatch
 from po_jupyter.ipc.channel import LIMIT, Channel
+from po_jupyter.model.values.digests import short_digest
 from po_jupyter.orchestrator.environment.variables import preload_environment
 from po_jupyter.platform import processes
 from po_jupyter.platform.source_root import SOURCE_ROOT
@@ -122,7 +122,7 @@ async def start(interpreter: str, logs: Path, closed: asyncio.Event) -> ZygotePr
     """
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    path = logs / f"zygote-{hashlib.sha256(interpreter.encode()).hexdigest()[:8]}.log"
+    path = logs / f"zygote-{short_digest(interpreter, 8)}.log"
     errors, said_before = await asyncio.to_thread(_open_log, path)
     env = preload_environment()
     if interpreter == sys.executable:

@@ -22,6 +22,7 @@ from typing import Any
 
 from po_jupyter.errors import InvalidInput, InvalidSeed, NotFound, Violation
 from po_jupyter.model.run.row_file_ref import RowFileRef, checked_hash, refs_in
+from po_jupyter.model.values.digests import short_digest
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.model.values.lazy_list import LazyList
 from po_jupyter.platform.crashpoints import crashpoint
@@ -41,7 +42,7 @@ class RowFiles:
         self._root = data_dir / "blobs"
 
     def _path(self, owner: str, digest: str) -> Path:
-        room = hashlib.sha256(owner.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        room = short_digest(owner, 16)
         return self._root / room / f"{checked_hash(digest)}.ndjson"
 
     def info(self, owner: str, digest: str) -> JsonObject:
