@@ -34,12 +34,12 @@ from po_jupyter.server import json_bodies as bodies
 from po_jupyter.server.routing.request import Answer, Call, File, Streamed
 from po_jupyter.server.routing.table import Route, Table
 from po_jupyter.telemetry import correlation
-from po_jupyter.telemetry.logging import redactor
+from po_jupyter.telemetry.redaction import redactor
 
 if TYPE_CHECKING:
     from po_jupyter.server.routing.context import Hosting
 
-_log = structlog.get_logger("po_jupyter.server")
+_log = structlog.get_logger(__name__)
 _CODES = {401: Unauthenticated, 403: Forbidden, 404: NotFound}
 
 

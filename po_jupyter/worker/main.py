@@ -37,7 +37,7 @@ from po_jupyter.telemetry.correlation import request_id
 from po_jupyter.worker.orchestrator_link import Uplink
 from po_jupyter.worker.rate_limit_client import RateAdmission
 
-log = structlog.get_logger("po_jupyter.worker")
+log = structlog.get_logger(__name__)
 
 
 def main(request: Mapping[str, Any], settings: Settings) -> int:

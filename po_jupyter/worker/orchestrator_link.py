@@ -18,7 +18,7 @@ from po_jupyter.ipc.channel import OVERTAKEN, Channel, Message, connect
 from po_jupyter.platform import processes
 from po_jupyter.store.protocol import Head
 
-log = structlog.get_logger("po_jupyter.uplink")
+log = structlog.get_logger(__name__)
 
 _FIRST = 0.05  # s until the first connection, unless somebody watches: many runs are over by then
 _RECONNECT = 0.25  # s between looks for a new orchestrator

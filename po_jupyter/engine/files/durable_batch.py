@@ -20,7 +20,7 @@ from po_jupyter.engine.base.tracebacks import user_lines
 from po_jupyter.errors import BudgetExceeded, InvalidInput, ModelKeyError, PoError, StageFailed, StoreError
 from po_jupyter.model.values.digests import short_digest
 from po_jupyter.platform.concurrency import together
-from po_jupyter.telemetry.logging import redactor
+from po_jupyter.telemetry.redaction import redactor
 
 _TABLE = """create table if not exists po_batch (
   task text, epoch integer, name text, piece text, nth integer, output text,

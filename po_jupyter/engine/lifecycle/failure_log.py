@@ -15,7 +15,7 @@ from po_jupyter.model.pipeline.pipeline import Task
 if TYPE_CHECKING:
     from po_jupyter.engine.run.session import Work
 
-_log = structlog.get_logger("po_jupyter.engine")
+_log = structlog.get_logger(__name__)
 
 
 def task_failed(work: Work, task: Task, attempt: int, error: PoError) -> None:

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from po_jupyter.errors import PoError
-from po_jupyter.telemetry.logging import redactor
+from po_jupyter.telemetry.redaction import redactor
 
 if TYPE_CHECKING:
     from po_jupyter.engine.lifecycle.stages import Frame

@@ -31,7 +31,7 @@ from po_jupyter.model.run.events import EventDraft, draft
 from po_jupyter.model.values.digests import short_digest
 from po_jupyter.platform.concurrency import together
 from po_jupyter.telemetry import correlation
-from po_jupyter.telemetry.logging import redactor
+from po_jupyter.telemetry.redaction import redactor
 
 if TYPE_CHECKING:
     from po_jupyter.engine.calls.attempt_calls import Calls

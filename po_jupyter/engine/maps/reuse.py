@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from po_jupyter.engine.run.session import Work
     from po_jupyter.model.pipeline.pipeline import Task
 
-_log = structlog.get_logger("po_jupyter.engine")
+_log = structlog.get_logger(__name__)
 
 KIND = "row-outcomes"
 _RUNS = 16  # newest runs that are remembered for each definition

@@ -21,7 +21,7 @@ from po_jupyter.errors import ControlInvalid, PoError, StoreError
 from po_jupyter.model.pipeline.pipeline import Task
 from po_jupyter.model.run.events import EventDraft, NumberedEvent, draft, event_draft
 from po_jupyter.telemetry import correlation
-from po_jupyter.telemetry.logging import redactor
+from po_jupyter.telemetry.redaction import redactor
 
 if TYPE_CHECKING:
     from po_jupyter.engine.calls.attempt_calls import Calls

@@ -26,7 +26,7 @@ from po_jupyter.llm.providers.registry import Spec, described, specs
 from po_jupyter.model.values.digests import short_digest
 
 T = TypeVar("T")
-log = structlog.get_logger("po_jupyter.keys")
+log = structlog.get_logger(__name__)
 
 FILE = "keys.json"
 VERSION = 1

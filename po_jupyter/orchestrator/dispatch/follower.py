@@ -17,7 +17,7 @@ from po_jupyter.orchestrator.workers.queue import RunQueue
 from po_jupyter.orchestrator.workers.supervisor import Supervisor
 from po_jupyter.store.protocol import Head, Store
 
-log = structlog.get_logger("po_jupyter.recovery")
+log = structlog.get_logger(__name__)
 
 _LOOK = 0.25  # s between looks at the heads while somebody listens
 _COUNT = 5.0  # s between counts of live runs

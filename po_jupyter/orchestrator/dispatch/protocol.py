@@ -14,7 +14,7 @@ from po_jupyter.orchestrator.environment.service import Facilities
 from po_jupyter.orchestrator.events.change_feed import Feed
 from po_jupyter.store.protocol import Head
 
-log = structlog.get_logger("po_jupyter.orchestrator")
+log = structlog.get_logger(__name__)
 
 
 class Waking(Facilities):

@@ -15,7 +15,7 @@ from po_jupyter.errors import PoError, Unavailable
 from po_jupyter.ipc.channel import Message
 from po_jupyter.llm.local.server import LocalServer
 
-log = structlog.get_logger("po_jupyter.local_models")
+log = structlog.get_logger(__name__)
 
 IDLE = 600.0  # s without anybody asking after which a server is stopped
 _LOOK = 30.0  # s between looks for idle servers

@@ -24,7 +24,7 @@ from po_jupyter.orchestrator.events.change_feed import Feed
 from po_jupyter.orchestrator.inbox.folder import Folder, Taken, shown
 from po_jupyter.store.protocol import Head, NewRun
 
-log = structlog.get_logger("po_jupyter.inbox")
+log = structlog.get_logger(__name__)
 
 
 class Inbox:

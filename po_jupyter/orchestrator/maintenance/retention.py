@@ -28,7 +28,7 @@ from po_jupyter.orchestrator.views.daily_usage import DailyUsage
 from po_jupyter.orchestrator.views.projections import Views
 from po_jupyter.store.protocol import Head, Store
 
-log = structlog.get_logger("po_jupyter.retention")
+log = structlog.get_logger(__name__)
 
 DAY = 86_400.0
 _ORPHAN = 3600.0  # s; a directory without a run may be of a run that is being created

@@ -23,7 +23,7 @@ from po_jupyter.orchestrator.submission.pipelines import Registry
 from po_jupyter.orchestrator.views.projections import Views
 from po_jupyter.store.protocol import Head, NewRun, Store
 
-log = structlog.get_logger("po_jupyter.keeping")
+log = structlog.get_logger(__name__)
 
 _FIRST = 60.0  # s after the start until the first cleaning: a start has better things to do
 

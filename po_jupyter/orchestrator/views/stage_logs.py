@@ -12,7 +12,7 @@ from po_jupyter.errors import NotFound
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.names import short_id
 from po_jupyter.store.files.tree import Tree
-from po_jupyter.telemetry.logging import redactor
+from po_jupyter.telemetry.redaction import redactor
 
 _TAIL = 64 * 1024  # bytes of each log that are shown
 _LOGS = 200  # logs in one answer

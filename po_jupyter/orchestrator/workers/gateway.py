@@ -16,7 +16,7 @@ from po_jupyter.orchestrator.workers.rate_limit_server import RateLimits
 from po_jupyter.orchestrator.workers.supervisor import Supervisor
 from po_jupyter.store.protocol import Head, Store
 
-log = structlog.get_logger("po_jupyter.reception")
+log = structlog.get_logger(__name__)
 
 _LINGER = 3.0  # s that a worker may take to exit after its last word
 

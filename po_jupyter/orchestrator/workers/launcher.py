@@ -24,7 +24,7 @@ from po_jupyter.orchestrator.workers.zygote_pool import Exited, Zygotes
 from po_jupyter.platform import processes
 from po_jupyter.store.protocol import Head
 
-log = structlog.get_logger("po_jupyter.launching")
+log = structlog.get_logger(__name__)
 
 _DEFAULT_TIMEOUT = 300.0  # s, of a task that names none
 

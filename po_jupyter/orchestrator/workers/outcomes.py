@@ -22,9 +22,9 @@ from po_jupyter.orchestrator.views.projections import Views
 from po_jupyter.orchestrator.workers.store_backoff import Held
 from po_jupyter.platform import processes
 from po_jupyter.store.protocol import Commit, Head, LogStore
-from po_jupyter.telemetry.logging import redactor
+from po_jupyter.telemetry.redaction import redactor
 
-log = structlog.get_logger("po_jupyter.ending")
+log = structlog.get_logger(__name__)
 
 _TAIL = 2000  # characters of a worker's log that its crash keeps
 

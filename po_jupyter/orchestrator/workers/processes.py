@@ -17,7 +17,7 @@ from po_jupyter.config import Settings
 from po_jupyter.ipc.channel import Channel
 from po_jupyter.platform import processes
 
-log = structlog.get_logger("po_jupyter.workers")
+log = structlog.get_logger(__name__)
 
 _LINGER = 3.0  # s that a worker may take to exit after its last word
 

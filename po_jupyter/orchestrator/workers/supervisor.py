@@ -35,7 +35,7 @@ from po_jupyter.orchestrator.workers.zygote_pool import Zygotes
 from po_jupyter.platform import processes
 from po_jupyter.store.protocol import Head, Store
 
-log = structlog.get_logger("po_jupyter.workers")
+log = structlog.get_logger(__name__)
 
 _STORE_RETRY = 2.0  # s until what could not be recorded is tried again
 _TOLD = 10_000  # queued runs whose positions other servers are told

@@ -22,7 +22,7 @@ from po_jupyter.platform import processes
 from po_jupyter.platform.source_root import SOURCE_ROOT
 from po_jupyter.worker import zygote
 
-log = structlog.get_logger("po_jupyter.zygotes")
+log = structlog.get_logger(__name__)
 
 _START_TIMEOUT = 60.0  # s; a cold import of everything from a slow disk
 _LOG_MAX = 1_000_000  # bytes; what it says are errors of its start

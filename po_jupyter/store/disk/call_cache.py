@@ -35,7 +35,7 @@ _AT_ONCE = 500  # keys of one SELECT, rows of one DELETE
 _ROOM = 0.9  # of the bound, that is left once rows had to go
 _SHARE = 0.1  # of the bound, that one answer may take
 
-_log = structlog.get_logger("po_jupyter.cache")
+_log = structlog.get_logger(__name__)
 _FAILURES = (sqlite3.Error, Timeout, OSError)
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 

@@ -14,7 +14,7 @@ from po_jupyter.platform.concurrency import together
 if TYPE_CHECKING:
     from po_jupyter.engine.run.session import Work
 
-_log = structlog.get_logger("po_jupyter.engine")
+_log = structlog.get_logger(__name__)
 
 
 async def wind_up(work: Work) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ChatCompletions", "Endpoint", "OpenAI", "Resolver", "api_for", "body_of", "usage_of"]
 
-log = structlog.get_logger("po_jupyter.llm")
+log = structlog.get_logger(__name__)
 _RESPONSES_FIRST = re.compile(r"gpt-(?:[5-9]|\d\d)")
 _NO_MODEL = re.compile(r"model.{0,120}(?:not (?:exist|found)|no access)|no such model", re.I | re.S)
 _CHAT_ONLY = re.compile(
