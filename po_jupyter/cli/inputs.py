@@ -49,7 +49,7 @@ def need_code(pipeline: Pipeline) -> None:
 
     Raises InvalidPipeline.
     """
-    from po_jupyter.engine.python.python_task import findable
+    from po_jupyter.engine.python.lookup import findable
 
     here = str(Path.cwd())
     if here not in sys.path:

@@ -158,7 +158,7 @@ class PoMagics(Magics):
 
     def _need_code(self, pipeline: Pipeline, find: Callable[[Violation], int | None] | None) -> None:
         """Python tasks run with this kernel's interpreter: what it cannot find, the worker will not either."""
-        from po_jupyter.engine.python.python_task import findable
+        from po_jupyter.engine.python.lookup import findable
 
         missing = []
         for i, task in enumerate(pipeline.tasks):

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from po_jupyter.config import Settings
-from po_jupyter.engine.python.python_task import module_of
+from po_jupyter.engine.python.lookup import module_of
 from po_jupyter.errors import Forbidden, InvalidInput, InvalidPipeline, InvalidSeed, PoError, Violation
 from po_jupyter.llm.providers.registry import problem_of as model_problem
 from po_jupyter.model.pipeline.parsing import parse_pipeline, validate_pipeline

@@ -192,7 +192,7 @@ async def test_a_prompt_uses_the_tools_of_an_mcp_server(bench: Bench, stdio: dic
     assert heard[4].startswith("error: ") and 'no "b"' in heard[4]
     assert [t.name for t in model.requests[0].tools] == ["files_add", "files_environ", "files_broken"]
     assert model.requests[0].tools[0].description == "Add two numbers."
-    assert bench.work.mcp._open == {}
+    assert bench.session.resources.mcp._open == {}
 
 
 async def test_ctx_llm_uses_functions_and_mcp_tools_together(bench: Bench, stdio: dict[str, McpServer]) -> None:
