@@ -121,8 +121,8 @@ def _summary(
     if items:
         base.table(["package", "purpose", "topic"], [_row(rows, item) for item in items])
         base.say()
-    facts = [f"{sum(bool(i['ok']) for i in items)} of {len(rows)} rows done", *fmt.spent(view.usage)]
-    base.say(f"{view.state} · {' · '.join(facts)} · {fmt.took(seconds)}")
+    facts = [f"{sum(bool(i['ok']) for i in items)} of {len(rows)} rows done", *fmt.usage_parts(view.usage)]
+    base.say(f"{view.state} · {' · '.join(facts)} · {fmt.elapsed(seconds)}")
     if model.startswith("local:"):
         base.say(
             "A model of 135M parameters shows that it runs, not what good answers look like: --model openai:..."

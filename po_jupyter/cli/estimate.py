@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from po_jupyter.cli import base
-from po_jupyter.presentation.estimates import lines_of
+from po_jupyter.presentation.estimates import estimate_lines
 
 
 @click.command()
@@ -39,5 +39,5 @@ def tell(said: dict[str, Any], as_json: bool) -> None:
     if as_json:
         base.dump(said)
     else:
-        for line in lines_of(said):
+        for line in estimate_lines(said):
             base.say(base.clean(line))

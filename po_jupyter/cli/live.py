@@ -186,7 +186,7 @@ class _Lines:
             if now - self._when.get(task.name, 0.0) < _LINE_EVERY:
                 return  # not remembered as said: the next update says the newer numbers
             self._when[task.name] = now
-            yield f"   {task.name}: {fmt.rows(task.items)} · {fmt.percent(fmt.progress(task.items) or 0.0)}"
+            yield f"   {task.name}: {fmt.row_counts(task.items)} · {fmt.percent(fmt.progress(task.items) or 0.0)}"
         self._said[task.name] = task
 
     def speak(self, task: str, item: int | None, text: str, round: int) -> None:

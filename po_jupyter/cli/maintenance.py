@@ -96,7 +96,7 @@ def _line(used: dict[str, Any]) -> list[str]:
     counts = [f"{used[name]:,}" for name in ("calls", "input_tokens", "output_tokens")]
     if used.get("cached_calls"):
         counts[0] += f" + {used['cached_calls']:,} cached"
-    return [*counts, fmt.bill(used["cost"], used["unpriced"], used["unknown"])]
+    return [*counts, fmt.cost_sum(used["cost"], used["unpriced"], used["unknown"])]
 
 
 @click.command()

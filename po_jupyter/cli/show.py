@@ -57,8 +57,8 @@ def runs(state: tuple[str, ...], pipeline: str | None, limit: int, export: str |
 
 def _row(view: RunView, now: float) -> list[str]:
     finished = sum(t.state in ("done", "skipped") for t in view.tasks)
-    elapsed = fmt.span(view.created_at, view.updated_at if view.state in ENDED else None, now)
-    started = fmt.span(view.created_at, None, now)
+    elapsed = fmt.seconds_between(view.created_at, view.updated_at if view.state in ENDED else None, now)
+    started = fmt.seconds_between(view.created_at, None, now)
     return [
         short_id(view.id),
         view.state,
@@ -66,8 +66,8 @@ def _row(view: RunView, now: float) -> list[str]:
         base.brief(view.name, 30),
         f"{finished}/{len(view.tasks)}",
         f"{_ago(started)} ago" if started is not None else "",
-        fmt.took(elapsed) if elapsed is not None else "",
-        " · ".join(fmt.spent(view.usage)),
+        fmt.elapsed(elapsed) if elapsed is not None else "",
+        " · ".join(fmt.usage_parts(view.usage)),
     ]
 
 

@@ -197,9 +197,9 @@ class PoMagics(Magics):
 
     def _tell(self, pipeline: Pipeline, seed: Any, given: Given) -> None:
         """Say what a run would cost; nothing is started."""
-        from po_jupyter.presentation.estimates import lines_of
+        from po_jupyter.presentation.estimates import estimate_lines
 
-        for line in lines_of(
+        for line in estimate_lines(
             self.session.client().estimate(pipeline, seed, limit=given.get("limit"), model=given.get("model"))
         ):
             print(line)

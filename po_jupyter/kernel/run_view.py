@@ -158,11 +158,11 @@ def _lines(run: RunView, now: float) -> list[fmt.TaskLine]:
     return lines
 
 
-def _problems(run: RunView) -> list[fmt.Problem]:
+def _problems(run: RunView) -> list[fmt.RunProblem]:
     found = list(fmt.problems(run))
-    short = [fmt.Problem(_cut(p.text), _cut(p.hint)) for p in found[:_PROBLEMS]]
+    short = [fmt.RunProblem(_cut(p.text), _cut(p.hint)) for p in found[:_PROBLEMS]]
     if len(found) > _PROBLEMS:
-        short.append(fmt.Problem(f"and {len(found) - _PROBLEMS} more", ""))
+        short.append(fmt.RunProblem(f"and {len(found) - _PROBLEMS} more", ""))
     return short
 
 

@@ -37,7 +37,9 @@ def runs(views: Sequence[RunView], now: float | None = None) -> Bundle:
     rows = []
     for run in views:
         done = sum(t.state in ("done", "skipped") for t in run.tasks)
-        elapsed = fmt.span(run.created_at, run.updated_at if run.state in ENDED else None, moment) or 0.0
+        elapsed = (
+            fmt.seconds_between(run.created_at, run.updated_at if run.state in ENDED else None, moment) or 0.0
+        )
         rows.append(
             [
                 short_id(run.id),
@@ -54,7 +56,7 @@ def runs(views: Sequence[RunView], now: float | None = None) -> Bundle:
 
 
 def _when(iso: str) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(fmt.at(iso)))
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(fmt.timestamp(iso)))
 
 
 def pipeline(definition: Pipeline, registered: bool) -> Bundle:
@@ -107,7 +109,7 @@ def failed_rows(run: RunView, rows: Sequence[tuple[str, Mapping[str, Any]]], mos
 
 def trial(name: str, tried: Trial) -> Bundle:
     """What each stage of a tried task answered."""
-    rows = [[step.stage, fmt.took(step.seconds), _shown(step.output)] for step in tried.steps]
+    rows = [[step.stage, fmt.elapsed(step.seconds), _shown(step.output)] for step in tried.steps]
     caption = f"task {name} tried here" + (f" · {tried.note}" if tried.note else "")
     return _table(["stage", "time", "output"], rows, caption)
 
