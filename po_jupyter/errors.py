@@ -448,11 +448,11 @@ def from_json(data: Mapping[str, Any]) -> PoError:
         error, str(data.get("message", "")), hint=str(data.get("hint") or ""), details=data.get("details") or {}
     )
     if isinstance(error, InvalidInput):
-        given = error.details.get("violations")
+        violations = error.details.get("violations")
         fields = set(Violation._fields)
         error.violations = [
             Violation(**v)
-            for v in (given if isinstance(given, list) else ())
+            for v in (violations if isinstance(violations, list) else ())
             if isinstance(v, dict) and {"where", "message"} <= set(v) <= fields
         ]
     if isinstance(error, ModelError):

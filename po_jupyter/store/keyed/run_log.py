@@ -33,9 +33,9 @@ def head_of(shard: Shard, run: str) -> Head:
     return cast(Head, head)
 
 
-def _placed(said: Mapping[str, Any], field: str, n: int, values: int) -> JsonObject:
-    """A copy of `said` in which an index into this commit's payloads has become `[n, index]`."""
-    entry = dict(said)
+def _placed(draft: Mapping[str, Any], field: str, n: int, values: int) -> JsonObject:
+    """A copy of `draft` in which an index into this commit's payloads has become `[n, index]`."""
+    entry = dict(draft)
     at = entry.get(field)
     if type(at) is int:
         if not 0 <= at < values:
@@ -44,8 +44,8 @@ def _placed(said: Mapping[str, Any], field: str, n: int, values: int) -> JsonObj
     return entry
 
 
-def _draft(said: Mapping[str, Any], at: str, n: int, values: int) -> JsonObject:
-    event = {key: value for key, value in said.items() if key not in ("offset", "run")}
+def _recorded_event(draft: Mapping[str, Any], at: str, n: int, values: int) -> JsonObject:
+    event = {key: value for key, value in draft.items() if key not in ("offset", "run")}
     event.setdefault("at", at)
     data = event.get("data")
     if data is None:
@@ -61,7 +61,7 @@ def append(shard: Shard, head: Head, commit: Commit, joined: bytes | None = None
     at = now() if head["n"] else head["created_at"]
     record: JsonObject = {"at": at, "fence": head["fence"], "first": head["offset"] + 1}
     if commit.events:
-        record["events"] = [_draft(event, at, n, values) for event in commit.events]
+        record["events"] = [_recorded_event(event, at, n, values) for event in commit.events]
     if commit.items:
         record["items"] = [_placed(item, "output", n, values) for item in commit.items]
     if commit.calls:

@@ -88,11 +88,11 @@ class KeyedStore(ABC):
         values = payloads.join(new.payloads) if new.payloads else None
 
         def work(shard: Shard) -> tuple[Head, bool]:
-            there = shard.read(f"head/{run}")
-            if there is not None:
+            existing = shard.read(f"head/{run}")
+            if existing is not None:
                 if reservation is None:
                     raise Conflict(f"there is already a run {run}")
-                return there, False
+                return existing, False
             at = now()
             head: Head = {
                 "run": run,
@@ -150,26 +150,26 @@ class KeyedStore(ABC):
         """See `RunStore`."""
         if limit < 1:
             raise InvalidInput(f"`limit` is at least 1, not {limit}")
-        than = None
+        before = None
         if cursor is not None:
             match = _CURSOR.fullmatch(cursor)
             if match is None:
                 raise InvalidInput(
                     f"{cursor!r:.80} is not a cursor", hint="Pass the `next` of the page before."
                 )
-            than = match[1]
-        wanted = frozenset(states)
-        found: list[Head] = []
-        for head in self._newest_first(than, wanted, limit):
+            before = match[1]
+        wanted_states = frozenset(states)
+        heads: list[Head] = []
+        for head in self._newest_first(before, wanted_states, limit):
             if (
                 (owner is None or head["owner"] == owner)
-                and (not wanted or head["state"] in wanted)
+                and (not wanted_states or head["state"] in wanted_states)
                 and (pipeline is None or head["pipeline"] == pipeline)
             ):
-                if len(found) == limit:  # one more exists: only then is there a next page
-                    return Page(found, f"before:{found[-1]['run']}")
-                found.append(head)
-        return Page(found, None)
+                if len(heads) == limit:  # one more exists: only then is there a next page
+                    return Page(heads, f"before:{heads[-1]['run']}")
+                heads.append(head)
+        return Page(heads, None)
 
     def _newest_first(self, than: str | None, wanted: frozenset[str], limit: int) -> Iterator[Head]:
         if wanted and not wanted & ENDED:
@@ -308,21 +308,21 @@ class KeyedStore(ABC):
             return run_log.find(shard, run, since + 1, head["n"], hint), head["n"]
 
         start, last = self._run(run, find)
-        found: list[EventRecord] = []
+        events: list[EventRecord] = []
         if not last:
-            return found
+            return events
         for record in self._read_on(run, start, last):
             for offset, event in enumerate(record["events"], record["first"]):
                 if offset > since:
-                    if len(found) >= limit:
-                        return found
+                    if len(events) >= limit:
+                        return events
                     numbered = cast("EventRecord", event)  # read for this call: nobody else has it
                     numbered["offset"], numbered["run"] = offset, run
-                    found.append(numbered)
+                    events.append(numbered)
             if len(self._hints) > 1000:
                 self._hints.clear()
             self._hints[run] = record["n"], record["first"]
-        return found
+        return events
 
     def payload(self, run: str, ref: Ref) -> Any:
         """See `LogStore`."""
@@ -389,13 +389,13 @@ def _reservation(owner: str, key: str) -> str:
 
 def _reserve(shard: Shard, *, new: NewRun, key: str) -> str:
     """The run that the idempotency key means; from now on `new.run` when it meant none."""
-    there = shard.read(key)
-    if there is None:
+    reservation = shard.read(key)
+    if reservation is None:
         shard.write(key, {"run": new.run, "request_hash": new.request_hash})
         return new.run
-    if there["request_hash"] != new.request_hash:
+    if reservation["request_hash"] != new.request_hash:
         raise Conflict(
-            f"the idempotency key {new.idempotency_key!r:.80} was used for another request: run {there['run']}",
+            f"the idempotency key {new.idempotency_key!r:.80} was used for another request: run {reservation['run']}",
             hint="Use a new key for a new request; the same key only repeats the very same one.",
         )
-    return str(there["run"])
+    return str(reservation["run"])
