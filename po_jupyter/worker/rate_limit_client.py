@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import structlog
@@ -13,6 +13,20 @@ import structlog
 from po_jupyter.config import Settings
 from po_jupyter.engine.base.interrupts import Drained
 from po_jupyter.errors import ModelError, ModelRateLimited, from_json
+from po_jupyter.ipc.messages import (
+    IpcMessage,
+    LimitedModels,
+    RateHistory,
+    RateMessage,
+    RatePermitDenied,
+    RatePermitDropped,
+    RatePermitGranted,
+    RatePermitRefused,
+    RatePermitRequest,
+    RatePermitUsed,
+    RatePermitWait,
+    Welcome,
+)
 from po_jupyter.llm.chat import ChatRequest, ChatResponse
 from po_jupyter.llm.money.tokens import estimate, estimate_messages
 from po_jupyter.llm.rate_limits.sliding_window import Cost, RateLog
@@ -38,11 +52,11 @@ class Line(Protocol):
         """Whether an orchestrator hears."""
         ...
 
-    def tell(self, op: str, **fields: Any) -> None:
-        """Say something to the orchestrator, if one is there."""
+    def send(self, message: IpcMessage) -> None:
+        """Send a message to the orchestrator, if one is there."""
         ...
 
-    def hurry(self) -> None:
+    def connect_now(self) -> None:
         """Connect now."""
         ...
 
@@ -144,14 +158,14 @@ class RateAdmission:
         self._waiting[asking.id] = asking
         self._tasks[task] += 1
         since = self._loop.time()
-        self._line.hurry()
+        self._line.connect_now()
         self._ask(asking)
         if self._again is None:
             self._again = self._loop.call_later(_ASK_AGAIN, self._ask_again)
         try:
             await asking.go
         except BaseException:
-            self._line.tell("rate.drop", id=asking.id)
+            self._line.send(RatePermitDropped(asking.id))
             raise
         finally:
             del self._waiting[asking.id]
@@ -178,7 +192,7 @@ class RateAdmission:
 
     def _ask(self, asking: RatePass) -> None:
         given, most = asking.size
-        self._line.tell("rate.ask", id=asking.id, model=asking.request.model, input=given, most=most)
+        self._line.send(RatePermitRequest(asking.id, asking.request.model, given, most))
 
     def _ask_again(self) -> None:
         self._again = None
@@ -202,10 +216,9 @@ class RateAdmission:
         if not found.asked:
             _log_of(self._free, model, self._window).add(found.at, amounts, now=now)
             return
-        more: dict[str, Any] = {"limits": limits} if limits else {}
-        if used is not None:
-            more |= {"input": used.input, "output": used.output}
-        self._line.tell("rate.used", id=found.id, ago=round(now - found.at, 4), **more)
+        given, answered = (used.input, used.output) if used is not None else (None, None)
+        ago = round(now - found.at, 4)
+        self._line.send(RatePermitUsed(found.id, ago, input=given, output=answered, limits=limits or None))
 
     def refused(self, found: RatePass, error: ModelRateLimited) -> None:
         """The server said 429."""
@@ -215,46 +228,51 @@ class RateAdmission:
         if not found.asked:
             self._recall({model})
         del self._open[found.id]
-        more = {"limits": error.limits} if error.limits else {}
-        self._line.tell("rate.refused", id=found.id, model=model, after=error.retry_after, **more)
+        self._line.send(
+            RatePermitRefused(
+                found.id, model, error.retry_after, limits=dict(error.limits) if error.limits else None
+            )
+        )
 
     def dropped(self, found: RatePass) -> None:
         """It was not sent."""
         del self._open[found.id]
         if found.asked:
-            self._line.tell("rate.drop", id=found.id)
+            self._line.send(RatePermitDropped(found.id))
 
     # -- what the orchestrator says --------------------------------------------------------------------
-    def welcomed(self, message: Mapping[str, Any]) -> None:
+    def welcomed(self, message: Welcome) -> None:
         """Connected; `rates` is what `rate_limits.RateLimits.join` said: tell what it does not know, and ask
         again."""
-        rates: Mapping[str, Any] = message.get("rates") or {}
-        if rates.get("epoch") != self._epoch:
-            self._epoch = rates.get("epoch")
+        rates = message.rates
+        epoch = rates["epoch"] if rates is not None else None
+        if epoch != self._epoch:
+            self._epoch = epoch
             now = self._loop.time()
             self._free = {model: log_.copy(now) for model, log_ in self._all.items()}
         for found in self._open.values():
             found.asked = False  # when a connection ends, nothing counts as under way
-        self._now_limited(rates.get("limited") or (), also=self._limits)
+        self._now_limited(rates["limited"] if rates is not None else (), also=self._limits)
         for asking in self._waiting.values():
             self._ask(asking)
 
-    def heard(self, message: Mapping[str, Any]) -> None:
+    def heard(self, message: RateMessage) -> None:
         """A word about calls of ours."""
-        asking = self._waiting.get(message.get("id", 0))
-        match message["op"]:
-            case "rate.go":
+        match message:
+            case RatePermitGranted():
+                asking = self._waiting.get(message.id)
                 if asking is not None and asking.go is not None and not asking.go.done():
                     asking.go.set_result(None)
-                elif asking is None and message["id"] not in self._open:
-                    self._line.tell("rate.drop", id=message["id"])
-            case "rate.no":
+                elif asking is None and message.id not in self._open:
+                    self._line.send(RatePermitDropped(message.id))
+            case RatePermitDenied():
+                asking = self._waiting.get(message.id)
                 if asking is not None and asking.go is not None and not asking.go.done():
-                    asking.go.set_exception(from_json(message["error"]))
-            case "rate.limited":
-                self._now_limited(message["keys"])
-            case "rate.wait":
-                self._tell(message["model"], message["reason"], message["seconds"])
+                    asking.go.set_exception(from_json(message.error))
+            case LimitedModels():
+                self._now_limited(message.keys)
+            case RatePermitWait():
+                self._tell(message.model, message.reason, message.seconds)
 
     def _now_limited(self, keys: Iterable[str], also: Iterable[str] = ()) -> None:
         self._limited = frozenset(keys)
@@ -283,7 +301,7 @@ class RateAdmission:
                 "limits": self._limits.get(model),
             }
         if said:
-            self._line.tell("rate.recall", models=said)
+            self._line.send(RateHistory(said))
 
     # -- what people see --------------------------------------------------------------------------------
     def _tell(self, model: str, reason: str, seconds: float | None) -> None:

@@ -1,4 +1,4 @@
-"""Private directories, and the file systems that they are on."""
+"""Private directories: which file systems are local, and what is made is this user's alone."""
 
 from __future__ import annotations
 
@@ -35,3 +35,10 @@ def test_network_file_systems_are_known(mounted: list[Mount], expected: str | No
 def test_mounts_are_read_from_this_machine() -> None:
     assert any(mount.point == "/" for mount in mounts()) or sys.platform == "win32"
     assert private_dir._unescaped("/mnt/my\\040disk") == "/mnt/my disk"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes are POSIX")
+def test_parents_are_made_too_and_a_directory_that_is_there_is_no_error(tmp_path: Path) -> None:
+    private_dir.make(tmp_path / "a" / "b")
+    private_dir.make(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700

@@ -11,6 +11,19 @@ import pytest
 from po_jupyter.config import Settings
 from po_jupyter.engine.base.interrupts import Drained
 from po_jupyter.errors import ModelRateLimited, ModelRefused
+from po_jupyter.ipc.messages import (
+    FROM_ORCHESTRATOR,
+    TO_ORCHESTRATOR,
+    IpcMessage,
+    RateHistory,
+    RatePermitDropped,
+    RatePermitGranted,
+    RatePermitRefused,
+    RatePermitRequest,
+    RatePermitUsed,
+    RateReport,
+    Welcome,
+)
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message
 from po_jupyter.model.run.rate_limit import RateLimit
 from po_jupyter.model.run.usage import Usage
@@ -31,13 +44,13 @@ class Line:
         self.connected = True
         self.to: RateLimits | None = None
 
-    def tell(self, op: str, **fields: Any) -> None:
+    def send(self, message: IpcMessage) -> None:
         if self.connected:
-            self.said.append((op, fields))
+            self.said.append((message.op, message.to_json()))
             if self.to is not None:
-                self.to.heard("run", {"op": op, **fields})
+                self.to.heard("run", TO_ORCHESTRATOR.decode(message.encode()))
 
-    def hurry(self) -> None:
+    def connect_now(self) -> None:
         """It is connected."""
 
 
@@ -47,14 +60,14 @@ class Back:
     def __init__(self, door: RateAdmission) -> None:
         self.door = door
 
-    def send(self, op: str, **fields: Any) -> None:
-        self.door.heard({"op": op, **fields})
+    def send(self, message: IpcMessage) -> None:
+        self.door.heard(FROM_ORCHESTRATOR.decode(message.encode()))
 
 
 def pair(door: RateAdmission, line: Line, settings: Settings) -> RateLimits:
     limits = RateLimits(settings)
     line.to = limits
-    door.welcomed({"rates": limits.join("run", Back(door))})
+    door.welcomed(Welcome(False, limits.join("run", Back(door))))
     return limits
 
 
@@ -211,16 +224,14 @@ async def test_anthropic_counts_no_tokens_of_its_cache() -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        {"op": "rate.ask"},
-        {"op": "rate.ask", "id": 1, "model": MODEL, "input": "many", "most": None},
-        {"op": "rate.used", "id": [], "ago": 1},
-        {"op": "rate.refused", "id": 1, "after": "soon"},
-        {"op": "rate.recall", "models": []},
-        {"op": "rate.recall", "models": {MODEL: {"past": [[1]], "open": []}}},
-        {"op": "rate.what"},
+        RatePermitDropped(7),
+        RatePermitUsed(7, -1.0, input=3),
+        RatePermitRefused(7, MODEL, None, limits={"requests": "many"}),
+        RateHistory({MODEL: []}),
+        RateHistory({MODEL: {"past": [[1]], "open": []}}),
     ],
 )
-async def test_nonsense_of_a_worker_hurts_nobody_else(message: dict[str, Any]) -> None:
+async def test_nonsense_of_a_worker_hurts_nobody_else(message: RateReport) -> None:
     """User code lives in workers."""
     line = Line()
     settings = Settings(rate_limits={"openai": {"concurrency": 1}})
@@ -237,13 +248,14 @@ async def test_a_word_that_was_lost_is_said_again(tmp_path: Path) -> None:
     said: list[str] = []
 
     class Peer:
-        def send(self, op: str, **fields: Any) -> None:
-            said.append(f"{op} {fields['id']}")
+        def send(self, message: IpcMessage) -> None:
+            assert isinstance(message, RatePermitGranted)
+            said.append(f"{message.op} {message.id}")
 
     rates = RateLimits(Settings(data_dir=tmp_path, rate_limits={"openai": RateLimit(requests=1)}))
     rates.join("run", Peer())
     for id in (1, 1, 2):
-        rates.heard("run", {"op": "rate.ask", "id": id, "model": MODEL, "input": 1, "most": 1})
+        rates.heard("run", RatePermitRequest(id, MODEL, input=1, most=1))
         for _ in range(3):
             await asyncio.sleep(0)
     assert said == ["rate.go 1", "rate.go 1"], "the other call waits"

@@ -17,7 +17,7 @@ from po_jupyter.engine.tools.toolbox import Remote, Toolbox
 from po_jupyter.errors import InvalidInput, ModelError, ModelRateLimited
 from po_jupyter.llm.calls.journaled_chat import Asking, JournaledChat, OnAgain
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText
-from po_jupyter.llm.providers.registry import no_images
+from po_jupyter.llm.providers.refs import images_problem
 from po_jupyter.model.pipeline.pipeline import CallRetry, Task
 from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.usage import Usage
@@ -136,7 +136,7 @@ class AttemptCalls:
 
     def need_images(self, request: ChatRequest) -> None:
         """Check that the model's provider takes images. Raises InvalidInput."""
-        if (problem := no_images(request.model)) is not None:
+        if (problem := images_problem(request.model)) is not None:
             raise InvalidInput(problem)
 
     def files(self) -> ArtifactReader:

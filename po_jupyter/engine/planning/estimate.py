@@ -14,10 +14,10 @@ from po_jupyter.config import Settings
 from po_jupyter.engine.prompts.prompt_task import PromptTask
 from po_jupyter.engine.prompts.templates import Rows, base_names
 from po_jupyter.errors import PoError
-from po_jupyter.llm.batches.protocol import PRICE
+from po_jupyter.llm.batches.protocol import BATCH_PRICE
 from po_jupyter.llm.money.pricing import cost_of
 from po_jupyter.llm.money.tokens import CHARS_PER_TOKEN, estimate, estimate_messages
-from po_jupyter.llm.structured.sample import sample_of
+from po_jupyter.llm.structured.example_value import example_value
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.run.usage import Usage
@@ -157,7 +157,7 @@ class _Task:
         """Tokens of an answer as it may be expected, None without a schema; keeps a sample as the output."""
         schema = self.task.output
         if schema is not None:
-            answer: Any = sample_of(schema, text="text")
+            answer: Any = example_value(schema, text="text")
             tokens = estimate(str(answer))
         else:
             answer, tokens = _WORD * (self.max_tokens * CHARS_PER_TOKEN // len(_WORD)), 0
@@ -213,7 +213,7 @@ class _Task:
         if not calls:
             return 0.0
         one = cost_of(Usage(input_tokens=-(-given // calls), output_tokens=-(-written // calls)), self.model)
-        return None if one is None else one * calls * (PRICE if self.task.mode == "batch" else 1.0)
+        return None if one is None else one * calls * (BATCH_PRICE if self.task.mode == "batch" else 1.0)
 
 
 def _texts(prompt: PromptTask, names: Mapping[str, Any]) -> list[str]:

@@ -17,7 +17,8 @@ from po_jupyter.config import Settings
 from po_jupyter.errors import Violation
 from po_jupyter.llm.credentials.keys import base_url_of, shown_url
 from po_jupyter.llm.money.pricing import is_priced
-from po_jupyter.llm.providers.registry import BUILT_IN, Spec, described, problem_of
+from po_jupyter.llm.providers.refs import ref_problem
+from po_jupyter.llm.specs import BUILT_IN, Spec, spec_of
 from po_jupyter.model.pipeline.pipeline import Pipeline
 
 PROGRAMS = {"claude-cli": "claude", "codex-cli": "codex", "opencode-cli": "opencode"}
@@ -88,12 +89,12 @@ def problems(
     found: list[Problem] = []
     by_provider: dict[str, list[Use]] = {}
     for use in uses(pipeline, settings.default_model, model):
-        if problem_of(use.ref) is None:
+        if ref_problem(use.ref) is None:
             by_provider.setdefault(use.provider, []).append(use)
         elif use.where in ("default_model", "options.model"):  # the pipeline's own were looked at before
-            found.append(Problem(use.where, f"{_who(pipeline, [use])}: {problem_of(use.ref)}"))
+            found.append(Problem(use.where, f"{_who(pipeline, [use])}: {ref_problem(use.ref)}"))
     for name, used in by_provider.items():
-        spec, who = described(name), _who(pipeline, used)
+        spec, who = spec_of(name), _who(pipeline, used)
         if spec is None:
             found.append(Problem(used[0].where, f"{who}: the plugin of {name} cannot be loaded", name))
             continue

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from po_jupyter.errors import StoreUnusable
-from po_jupyter.llm.providers.registry import Spec, described, specs
+from po_jupyter.llm.specs import Spec, spec_of, specs
 from po_jupyter.model.values.digests import short_digest
 
 T = TypeVar("T")
@@ -232,7 +232,7 @@ def with_stored(environ: Mapping[str, str], stored: Mapping[str, StoredKey]) -> 
     """`environ` with the stored keys that may be used where a provider's variable is missing."""
     found = dict(environ)
     for name, key in stored.items():
-        spec = described(name)
+        spec = spec_of(name)
         if spec is None or not spec.key_env or found.get(spec.key_env, "").strip():
             continue
         if key.key is not None and not unused(spec, key, environ):
@@ -244,7 +244,7 @@ def refused(environ: Mapping[str, str], stored: Mapping[str, StoredKey]) -> dict
     """Why a provider's stored key is not used, by provider: of those that would be needed."""
     found = {}
     for name, key in stored.items():
-        spec = described(name)
+        spec = spec_of(name)
         if spec is None or not spec.key_env or environ.get(spec.key_env, "").strip():
             continue
         if why := unused(spec, key, environ):
@@ -256,7 +256,7 @@ def states(environ: Mapping[str, str], stored: Mapping[str, StoredKey]) -> list[
     """Every provider that takes a key, those that have one first. `environ` is what the orchestrator sees."""
     found = []
     for name in specs():
-        spec = described(name)
+        spec = spec_of(name)
         if spec is None or not spec.key_env:
             continue
         given, kept, note = environ.get(spec.key_env, "").strip(), stored.get(name), ""

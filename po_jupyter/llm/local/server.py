@@ -27,7 +27,7 @@ from typing import Any
 
 from po_jupyter.errors import ModelError, ModelRefused, ModelUnavailable, from_json
 from po_jupyter.llm.local.weights import Progress, fetch
-from po_jupyter.llm.providers.openai.client import Endpoint
+from po_jupyter.llm.wire.exchange import ProviderEndpoint
 from po_jupyter.platform.source_root import SOURCE_ROOT
 
 SLOTS = 4  # answers written at the same time
@@ -73,7 +73,7 @@ class LocalServer:
         if threads is not None:
             self._options += ["--threads", str(threads)]
         self._process: asyncio.subprocess.Process | None = None
-        self._endpoint: Endpoint | None = None
+        self._endpoint: ProviderEndpoint | None = None
         self._lock = asyncio.Lock()
         self._starts: deque[float] = deque(maxlen=_STARTS)
         self._said: deque[str] = deque(maxlen=20)
@@ -85,7 +85,7 @@ class LocalServer:
         """Of the server's process while it runs, else None."""
         return self._process.pid if self._alive() and self._process is not None else None
 
-    async def ready(self) -> Endpoint:
+    async def ready(self) -> ProviderEndpoint:
         """Where the server listens. Fetches the weights and starts it when need be; callers share one start.
 
         Raises ModelRefused (no such model, a package is missing) or ModelUnavailable (not now).
@@ -128,7 +128,7 @@ class LocalServer:
     def _alive(self) -> bool:
         return self._process is not None and self._process.returncode is None
 
-    async def _start(self, path: Path) -> Endpoint:
+    async def _start(self, path: Path) -> ProviderEndpoint:
         self._said.clear()
         self._process = process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -156,7 +156,7 @@ class LocalServer:
             await process.wait()
             await self._reader
             raise ModelUnavailable(f"the local model {self.model} did not start{self._last_words()}")
-        return Endpoint(said["base_url"], said["key"])
+        return ProviderEndpoint(said["base_url"], said["key"])
 
     async def _listen(self, stderr: asyncio.StreamReader) -> None:
         # Read on to the end, or a full pipe would stop the server in the middle of an answer.
@@ -201,7 +201,7 @@ class LocalServers:
         self._make = make
         self._servers: dict[str, LocalServer] = {}
 
-    async def endpoint(self, model: str) -> Endpoint:
+    async def endpoint(self, model: str) -> ProviderEndpoint:
         """Where `model` is served; see `LocalServer.ready`. This is the resolver that the provider wants."""
         server = self._servers.get(model)
         if server is None:

@@ -15,12 +15,26 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidSettings, PoError, Violation
+from po_jupyter.ipc.messages import (
+    IpcMessage,
+    LimitedModels,
+    RateHistory,
+    RatePermitDenied,
+    RatePermitDropped,
+    RatePermitGranted,
+    RatePermitRefused,
+    RatePermitRequest,
+    RatePermitUsed,
+    RatePermitWait,
+    RateReport,
+    RateState,
+)
 from po_jupyter.llm.rate_limits.limiter import Limiter
 from po_jupyter.llm.rate_limits.sliding_window import Cost
 from po_jupyter.model.pipeline.violations import did_you_mean
@@ -33,7 +47,7 @@ _TELL = 2.0  # s between words to a worker about what its calls wait for
 class Peer(Protocol):
     """A worker's channel."""
 
-    def send(self, op: str, **fields: Any) -> None:
+    def send(self, message: IpcMessage) -> None:
         """Queue one message."""
         ...
 
@@ -52,7 +66,7 @@ class RateLimits:
         self._telling: asyncio.TimerHandle | None = None
         self._pumping = False
 
-    def join(self, run: str, peer: Peer) -> dict[str, Any]:
+    def join(self, run: str, peer: Peer) -> RateState:
         """A worker is there; what its welcome says of limits."""
         if run in self._peers:
             self._limiter.gone(run, self._loop.time())
@@ -70,34 +84,31 @@ class RateLimits:
         """What is allowed a window, by provider or model and by kind."""
         return self._limiter.known()
 
-    def heard(self, run: str, message: dict[str, Any]) -> None:
+    def heard(self, run: str, message: RateReport) -> None:
         """A worker's word about its calls. User code lives there: what is no such word is logged and changes
         little."""
         try:
             self._heard(run, message)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-            log.warning("not understood", run=run, op=message["op"], error=repr(error)[:200])
+            log.warning("not understood", run=run, op=message.op, error=repr(error)[:200])
         self._pump_soon()
 
-    def _heard(self, run: str, message: dict[str, Any]) -> None:
+    def _heard(self, run: str, message: RateReport) -> None:
         limiter, now = self._limiter, self._loop.time()
-        id = message.get("id", 0)
-        match message["op"]:
-            case "rate.ask":
+        match message:
+            case RatePermitRequest():
                 self._asked(run, message, now)
-            case "rate.drop":
-                limiter.drop(run, id, now)
-            case "rate.used":
-                used = Cost(int(message["input"]), int(message["output"])) if "input" in message else None
-                ago = float(message["ago"])
-                limiter.settle(run, id, used=used, now=now, ago=ago, told=message.get("limits"))
-            case "rate.refused":
-                after = message.get("after")
-                after = None if after is None else min(float(after), self._cap)
-                if limiter.refused(run, id, now=now, after=after, told=message.get("limits")):
-                    log.info("refused", run=run, model=message.get("model"), after=after)
-            case "rate.recall":
-                for model, said in message["models"].items():
+            case RatePermitDropped():
+                limiter.drop(run, message.id, now)
+            case RatePermitUsed():
+                used = Cost(message.input, message.output or 0) if message.input is not None else None
+                limiter.settle(run, message.id, used=used, now=now, ago=message.ago, told=message.limits)
+            case RatePermitRefused():
+                after = None if message.after is None else min(message.after, self._cap)
+                if limiter.refused(run, message.id, now=now, after=after, told=message.limits):
+                    log.info("refused", run=run, model=message.model, after=after)
+            case RateHistory():
+                for model, said in message.models.items():
                     limiter.recall(
                         run,
                         model,
@@ -107,17 +118,16 @@ class RateLimits:
                         now=now,
                     )
 
-    def _asked(self, run: str, message: dict[str, Any], now: float) -> None:
-        id, model = int(message["id"]), str(message["model"])
-        input, most = max(0, int(message["input"])), message["most"]
-        most = None if most is None else max(0, int(most))
+    def _asked(self, run: str, message: RatePermitRequest, now: float) -> None:
+        id, model, input = message.id, message.model, max(0, message.input)
+        most = None if message.most is None else max(0, message.most)
         if self._limiter.let_go(run, id):
-            self._peers[run].send("rate.go", id=id)  # that word was lost
+            self._peers[run].send(RatePermitGranted(id))  # that word was lost
             return
         try:
             self._limiter.ask(run, id, model, input=input, most=most, now=now)
         except PoError as error:
-            self._peers[run].send("rate.no", id=id, error=error.to_json())
+            self._peers[run].send(RatePermitDenied(id, error.to_json()))
 
     # -- letting go -----------------------------------------------------------------------------------
     def _pump_soon(self) -> None:
@@ -135,7 +145,7 @@ class RateLimits:
         for ticket in pumped.tickets:
             peer = self._peers.get(ticket.run)
             if peer is not None:
-                peer.send("rate.go", id=ticket.id)
+                peer.send(RatePermitGranted(ticket.id))
         if pumped.again is not None:
             self._timer = self._loop.call_at(pumped.again, self._pump)
         limited = self._limiter.limited()
@@ -143,7 +153,7 @@ class RateLimits:
             log.info("limits", now=self._limiter.known())
             self._limited = limited
             for peer in self._peers.values():
-                peer.send("rate.limited", keys=sorted(limited))
+                peer.send(LimitedModels(sorted(limited)))
         if self._telling is None and self._limiter.busy:
             self._telling = self._loop.call_later(_TELL / 4, self._tell)
 
@@ -151,16 +161,12 @@ class RateLimits:
         self._telling = None
         for waiting in self._limiter.waiting(self._loop.time()):
             seconds = None if waiting.seconds is None else round(waiting.seconds, 1)
-            words = {
-                "model": waiting.model,
-                "seconds": seconds,
-                "reason": waiting.reason,
-                "calls": waiting.calls,
-            }
-            log.debug("calls wait", run=waiting.run, waited=round(waiting.waited, 1), **words)
+            message = RatePermitWait(waiting.model, seconds, waiting.reason, waiting.calls)
+            waited = round(waiting.waited, 1)
+            log.debug("calls wait", run=waiting.run, waited=waited, **message.to_json())
             peer = self._peers.get(waiting.run)
             if peer is not None:
-                peer.send("rate.wait", **words)
+                peer.send(message)
         if self._limiter.busy:
             self._telling = self._loop.call_later(_TELL, self._tell)
 
@@ -178,7 +184,7 @@ def check_names(settings: Settings) -> None:
     """Raises InvalidSettings when `rate_limits` names a provider that there is not."""
     if not settings.rate_limits:
         return
-    from po_jupyter.llm.providers.registry import specs
+    from po_jupyter.llm.specs import specs
 
     known = sorted(specs())
     source = settings.source_of("rate_limits")
