@@ -1,4 +1,4 @@
-"""The log of one run, as rows of its shard: how a record is written, read and found."""
+"""The log of a run in its shard: heads, and records that are written, read and found by offset."""
 
 from __future__ import annotations
 
@@ -31,6 +31,18 @@ def head_of(shard: Shard, run: str) -> Head:
     if head is None:
         raise no_run(run)
     return cast(Head, head)
+
+
+def active_heads(shard: Shard) -> list[Head]:
+    """The heads of the runs that have not ended."""
+    return [head for run in run_index.active(shard) if (head := shard.read(f"head/{run}")) is not None]
+
+
+def older_heads(shard: Shard, than: str | None, limit: int) -> tuple[list[Head], str | None]:
+    """Heads below `than`, newest first, and the id to go on from (None: that was all)."""
+    ids = run_index.older(shard, than, limit)
+    heads = [head for run in ids if (head := shard.read(f"head/{run}")) is not None]
+    return heads, ids[-1] if len(ids) == limit else None
 
 
 def _placed(draft: Mapping[str, Any], field: str, n: int, values: int) -> JsonObject:

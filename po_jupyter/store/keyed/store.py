@@ -181,7 +181,7 @@ class KeyedStore(ABC):
         def walk(number: int) -> Iterator[Head]:
             below, size = than, max(4, limit // self.shards + 2)
             while True:
-                heads, last = self._at(number, partial(_older_heads, than=below, limit=size))
+                heads, last = self._at(number, partial(run_log.older_heads, than=below, limit=size))
                 yield from heads
                 if last is None:
                     return
@@ -191,7 +191,7 @@ class KeyedStore(ABC):
 
     def active(self) -> list[Head]:
         """See `RunStore`."""
-        heads = [head for number in range(self.shards) for head in self._at(number, _active_heads)]
+        heads = [head for number in range(self.shards) for head in self._at(number, run_log.active_heads)]
         return sorted(heads, key=lambda head: head["run"])
 
     def delete_run(self, run: str) -> None:
@@ -370,17 +370,6 @@ class KeyedStore(ABC):
         """See `DocumentStore`."""
         text = None if new is None else encode(new)
         return self._at(DOCUMENTS, partial(documents.swap, kind=kind, name=name, old=old, new=text), write=True)
-
-
-def _active_heads(shard: Shard) -> list[Head]:
-    return [head for run in run_index.active(shard) if (head := shard.read(f"head/{run}")) is not None]
-
-
-def _older_heads(shard: Shard, than: str | None, limit: int) -> tuple[list[Head], str | None]:
-    """Heads below `than`, newest first, and the id to go on from (None: that was all)."""
-    ids = run_index.older(shard, than, limit)
-    heads = [head for run in ids if (head := shard.read(f"head/{run}")) is not None]
-    return heads, ids[-1] if len(ids) == limit else None
 
 
 def _reservation(owner: str, key: str) -> str:
