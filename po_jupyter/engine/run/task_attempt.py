@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from po_jupyter.engine.base.interrupts import Drained, Interrupt
-from po_jupyter.engine.base.task_retry import delay_before, may_retry
+from po_jupyter.engine.base.task_retry import may_retry
 from po_jupyter.engine.base.tracebacks import internal
 from po_jupyter.engine.control import control
 from po_jupyter.engine.control.directives import Directives
@@ -18,6 +18,7 @@ from po_jupyter.engine.python.python_task import Inputs
 from po_jupyter.engine.state.decide import End, Start, decide
 from po_jupyter.engine.state.fold import fold
 from po_jupyter.errors import ControlInvalid, PoError, StoreError
+from po_jupyter.llm.calls.retry import backoff_delay
 from po_jupyter.model.pipeline.pipeline import Task
 from po_jupyter.model.run.events import draft
 from po_jupyter.telemetry import correlation
@@ -139,7 +140,7 @@ async def _failed(work: Work, task: Task, attempt: int, error: PoError, seconds:
     telling.task_failed(work, task, attempt, error)
     since_resume = attempt - work.state.tasks[task.name].spent
     if task.for_each is None and may_retry(error) and since_resume < task.retry.max_attempts:
-        delay = round(delay_before(since_resume, task.retry), 3)
+        delay = round(backoff_delay(since_resume, task.retry), 3)
         await work.commit(draft("task.retrying", task.name, attempt=attempt, delay=delay, error=told))
         return
     event = draft("task.failed", task.name, error=told, seconds=round(seconds, 3))
