@@ -23,7 +23,7 @@ from po_jupyter.model.run.usage import Usage
 if TYPE_CHECKING:
     from po_jupyter.engine.lifecycle.stages import Frame
     from po_jupyter.engine.run.session import Work
-    from po_jupyter.llm.calls.journaled_chat import Asking, OnAgain
+    from po_jupyter.llm.calls.pending_call import PendingCall
 
 _DEFAULT_RETRY = CallRetry()
 
@@ -91,11 +91,11 @@ class Calls:
 
     def keep(self) -> None:
         """The attempt succeeded: later runs may use its answers."""
-        self._scope.keep()
+        self._scope.keep_answers()
 
     def drop(self) -> None:
         """The attempt failed: nobody gets its answers."""
-        self._scope.drop()
+        self._scope.drop_answers()
 
     def request(self, messages: tuple[Message, ...], **given: Any) -> ChatRequest:
         """A request of these fields (of `ChatRequest`), the rest from the task's settings; None is left out."""
@@ -142,9 +142,9 @@ class Calls:
         work.checkpoint()
         mode = cache_mode(frame.task, work.options, again=self._again, given=request.cache)
         begun_anew = on_text
-        call = self._scope.call(request, stage=stage, round=frame.round, cache=mode)
+        call = self._scope.next_call(request, stage=stage, round=frame.round, cache=mode)
         on_text = self._on_text(frame, on_text) if stream else on_text
-        known = await self._scope.recall(call, on_text=on_text)
+        known = await self._scope.find_answer(call, on_text=on_text)
         if known is not None:
             return known  # it was paid for: it needs no room in any budget
         if mode:
@@ -180,7 +180,7 @@ class Calls:
             raise
         finally:
             if used is None and self._scope.usage is before and not self._scope.in_flight:
-                used = self._scope.given_up()  # stopped while nothing of it was in flight
+                used = self._scope.take_withdrawn_usage()  # stopped while nothing of it was in flight
             reserved.reset(token)
             if hold is not None:
                 budget.settle(hold, used, before=tries)
@@ -201,7 +201,7 @@ class Calls:
 
     async def _ask(
         self,
-        call: Asking,
+        call: PendingCall,
         frame: Frame,
         on_text: OnText | None,
         retry: CallRetry | None,
@@ -231,7 +231,7 @@ class Calls:
                 )
             )
 
-        return await self._scope.ask(
+        return await self._scope.send(
             call,
             retry=retry or self._settings.retry,
             on_text=on_text,

@@ -27,7 +27,7 @@ from po_jupyter.engine.stage_logs.fd_redirect import descriptors
 from po_jupyter.engine.state.effective_pipeline import effective
 from po_jupyter.engine.tools.mcp import McpTools
 from po_jupyter.llm.calls.admission import UNLIMITED, Admission
-from po_jupyter.llm.calls.cache import Answers, CallCache
+from po_jupyter.llm.calls.cache import AnswerStore, CallCache
 from po_jupyter.llm.calls.journaled_chat import JournaledChat
 from po_jupyter.llm.chat import Provider
 from po_jupyter.model.pipeline.parsing import check_pipeline
@@ -103,7 +103,7 @@ class Work(RunLog):
         run_dir: Path | None = None,
         worker: Mapping[str, Any] | None = None,
         admission: Admission | None = None,
-        answers: Answers | None = None,
+        answers: AnswerStore | None = None,
         base_url: Callable[[str], str | None] = lambda ref: "",
     ) -> None:
         super().__init__(store, lease, history, committed)
@@ -136,7 +136,7 @@ class Work(RunLog):
         self.on_rest: Callable[[bool], None] = lambda resting: None
         self._resting: set[str] = set()  # tasks that only wait for a batch
         self.cache = (
-            CallCache(answers, owner=self.state.owner, run=self.run, base_url=base_url, had=history.hits)
+            CallCache(answers, owner=self.state.owner, run=self.run, base_url=base_url, used=history.hits)
             if answers
             else None
         )

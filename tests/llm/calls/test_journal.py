@@ -104,7 +104,7 @@ async def test_a_failed_call_fails_again_in_its_attempt_and_is_asked_anew_in_the
     assert caught.value.details["request_id"] == "r1" and caught.value.transient
     assert len(provider.requests) == 1
     assert (await chat.scope("label", attempt=2).chat(REQUEST)).text == "echo: hi"
-    assert journal.records[1]["answer"]["ok"] is False
+    assert journal.records[1]["outcome"]["ok"] is False
 
 
 async def test_tries_within_a_call_are_one_journaled_call():

@@ -73,8 +73,8 @@ class BatchCalls(Calls):
         mode = cache_mode(frame.task, self._work.options, again=self._again, given=request.cache)
         if came is not None and mode is True:
             mode = "refresh"  # the answer is there: nobody else's is looked for
-        call = self._scope.call(request, stage=stage, round=frame.round, cache=mode)
-        known = await self._scope.recall(call)
+        call = self._scope.next_call(request, stage=stage, round=frame.round, cache=mode)
+        known = await self._scope.find_answer(call)
         if known is not None:
             return known
         if came is None:
@@ -82,7 +82,7 @@ class BatchCalls(Calls):
         self.came = None
         before = self._scope.usage
         try:
-            return await self._scope.collected(call, came.read, batch=came.batch)
+            return await self._scope.record_batch_answer(call, came.read, batch=came.batch)
         finally:
             self.fresh = _difference(self._scope.usage, before)
 
