@@ -22,7 +22,7 @@ from po_jupyter.errors import InvalidSettings, PoError, StoreError
 from po_jupyter.llm.credentials.availability import of_provider
 from po_jupyter.llm.credentials.keys import KeyState, base_url_of, shown_url
 from po_jupyter.llm.credentials.probe import probe
-from po_jupyter.llm.money.pricing import is_priced, use_prices
+from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.llm.providers.registry import Spec, described, problem_of, specs
 from po_jupyter.orchestrator.environment.key_store import Keys
 from po_jupyter.orchestrator.workers.rate_limit_server import check_names
@@ -157,7 +157,7 @@ def _prices(settings: Settings) -> dict[str, Any]:
     if strangers := [ref for ref in settings.prices if problem_of(ref) is not None]:
         words = "; ".join(str(problem_of(ref)) for ref in strangers)
         return finding("prices", "note", words, "The setting `prices` names models as provider:model.")
-    if settings.daily_usd is not None and not is_priced(settings.default_model):
+    if settings.daily_usd is not None and not PriceBook(settings.prices).is_priced(settings.default_model):
         return finding(
             "prices", "bad", f"daily_usd is set, and the price of {settings.default_model} (default_model) is unknown",
             "Give it in the setting `prices`, or use daily_tokens.",
@@ -240,7 +240,6 @@ def main() -> None:
     async def look() -> list[dict[str, Any]]:
         settings = config.load()
         configure(settings)  # to stderr: stdout is for the findings
-        use_prices(settings.prices)
         zygotes = Zygotes(settings.data_dir / "logs")
         try:
             return await examine(

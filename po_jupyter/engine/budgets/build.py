@@ -57,7 +57,7 @@ def budget_of(work: Work) -> Budget | None:
 
     if day is not None:
         day.warn = warn
-    return Budget(run, tasks, day, say=say)
+    return Budget(run, tasks, day, say=say, prices=work.prices)
 
 
 def admit(work: Work, task: Task) -> None:
@@ -66,7 +66,7 @@ def admit(work: Work, task: Task) -> None:
     if not limits:
         return
     if work.budget is None:
-        work.budget = Budget(say=lambda type, data: work.emit(draft(type, **data)))
+        work.budget = Budget(say=lambda type, data: work.emit(draft(type, **data)), prices=work.prices)
     work.budget.add(Account(task.name, limits, said=task.name in work.state.warnings))
 
 

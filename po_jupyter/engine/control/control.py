@@ -302,7 +302,7 @@ def events(work: Work, task: Task, wanted: Sequence[tuple[str, Directives]]) -> 
     from po_jupyter.engine.python.python_task import findable
 
     def problems(pipeline: Pipeline, added: frozenset[str]) -> list[Violation]:
-        found = violations(pipeline, work.seed, default_model=work.settings.default_model)
+        found = violations(pipeline, work.seed, default_model=work.settings.default_model, prices=work.prices)
         for i, each in enumerate(pipeline.tasks):
             if each.name in added and (problem := findable(each)) is not None:
                 found.append(Violation(f"tasks[{i}]", problem))

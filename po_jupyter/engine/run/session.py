@@ -30,6 +30,7 @@ from po_jupyter.llm.calls.admission import UNLIMITED, Admission
 from po_jupyter.llm.calls.cache import AnswerStore, CallCache
 from po_jupyter.llm.calls.journaled_chat import JournaledChat
 from po_jupyter.llm.chat import Provider
+from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.model.pipeline.parsing import check_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from po_jupyter.model.run.events import draft
@@ -130,6 +131,7 @@ class Work(RunLog):
         self.directing = (
             asyncio.Lock()
         )  # what tasks ask of the run is checked and committed one after the other
+        self.prices = PriceBook(settings.prices)
         self.budget = budget_of(self)
         self.journal = StoreJournal(self, history)
         self.provider_of = providers.get
@@ -147,6 +149,7 @@ class Work(RunLog):
             admission=admission or UNLIMITED,
             cache=self.cache,
             sleep=self.sleep,
+            prices=self.prices,
         )
         self._outputs: OrderedDict[str, Any] = OrderedDict()
         self._models: dict[str, ModelSettings] = {}

@@ -15,13 +15,11 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 from po_jupyter.llm.chat import ChatRequest, ChatResponse
-from po_jupyter.llm.money.pricing import priced
-from po_jupyter.model.run.usage import Usage
 
 # What a call in a batch costs of the list price. OpenAI: "50% cost discount compared to synchronous APIs"
 # (developers.openai.com/api/docs/guides/batch); Anthropic: "charged at 50% of the standard API prices"
 # (platform.claude.com/docs/en/build-with-claude/batch-processing). Read 2026-11.
-PRICE = 0.5
+BATCH_RATE = 0.5
 # Clocks of the vendor and of this machine may differ by so many seconds, when batches are told apart by their age.
 CLOCKS = 600.0
 
@@ -114,7 +112,7 @@ class Batches(Protocol):
         ...
 
     def read(self, request: ChatRequest, line: BatchLine) -> ChatResponse:
-        """The answer to `request` in a line, priced. Raises a ModelError: what the provider says of the row."""
+        """The answer to `request` in a line, without its cost. Raises the row's ModelError."""
         ...
 
 
@@ -122,9 +120,3 @@ def batches_of(provider: object) -> Batches | None:
     """The batch API of a provider, or None."""
     found: Batches | None = getattr(provider, "batches", None)
     return found
-
-
-def discounted(usage: Usage, ref: str, answered_by: str = "") -> Usage:
-    """`usage` with its cost in a batch; an unknown price stays unknown."""
-    full = priced(usage, ref, answered_by)
-    return full if full.cost is None else full.model_copy(update={"cost": full.cost * PRICE})

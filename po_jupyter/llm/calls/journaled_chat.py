@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeAlias
 
 from po_jupyter.errors import ModelError, from_json
+from po_jupyter.llm.batches.protocol import BATCH_RATE
 from po_jupyter.llm.calls.admission import UNLIMITED, Admission, Pass
 from po_jupyter.llm.calls.cache import CacheSlot, CallCache, keepable
 from po_jupyter.llm.calls.journal import CallDone, CallKey, CallOutcome, Journal
@@ -23,12 +24,11 @@ from po_jupyter.llm.calls.pending_call import (
     CallOutcomes,
     OnDone,
     PendingCall,
-    usage_of_error,
     with_broken_tries,
 )
 from po_jupyter.llm.calls.retry import RETRY_AFTER_CAP, OnWait, with_retry
 from po_jupyter.llm.chat import CacheMode, ChatRequest, ChatResponse, ChatResponseJson, OnText, Provider
-from po_jupyter.llm.money.pricing import priced
+from po_jupyter.llm.money.pricing import LIST_PRICES, PriceBook
 from po_jupyter.model.pipeline.pipeline import CallRetry
 from po_jupyter.model.run.usage import Usage
 
@@ -59,6 +59,7 @@ class JournaledChat:
     admission: Admission = UNLIMITED
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     cache: CallCache | None = None
+    prices: PriceBook = LIST_PRICES
 
     def scope(self, task: str, *, item: int | None = None, attempt: int = 1) -> CallScope:
         """The calls of one attempt of a task or an item."""
@@ -74,7 +75,7 @@ class CallScope:
         """`item` is None outside a map."""
         self._chat = chat
         self._occurrences: Counter[tuple[int, str, str]] = Counter()
-        self._outcomes = CallOutcomes(chat.journal, chat.on_done)
+        self._outcomes = CallOutcomes(chat.journal, chat.prices, chat.on_done)
         self._slots: list[CacheSlot] = []
         self._answers: list[
             tuple[CacheSlot, ChatResponseJson]
@@ -185,7 +186,7 @@ class CallScope:
     def _replay(self, call: PendingCall, outcome: CallOutcome, on_text: OnText | None) -> ChatResponse:
         if not outcome["ok"]:
             error = from_json(outcome["error"])
-            usage = usage_of_error(error, call.request)
+            usage = self._outcomes.usage_of_error(error, call.request)
             self._outcomes.replayed(CallDone(call.key, usage, call.request.model, 0.0, True, error.code))
             raise error
         response = ChatResponse.from_json(outcome["response"], replayed=True)
@@ -218,14 +219,16 @@ class CallScope:
     ) -> ChatResponse:
         """Record an answer that came with a batch, as one that was sent by itself.
 
-        `read(request)` is the answer, with its cost, or raises the ModelError that the provider answered with.
+        `read(request)` is the answer, without its cost, or raises the ModelError that the provider answered with.
         `batch` is the token of the batch.
         """
         try:
             response = read(call.request)
         except ModelError as error:
-            await self._outcomes.record_error(call, error, batch=batch)
+            await self._outcomes.record_error(call, error, batch=batch, rate=BATCH_RATE)
             raise
+        usage = self._chat.prices.priced(response.usage, call.request.model, response.model, rate=BATCH_RATE)
+        response = replace(response, usage=usage)
         done = CallDone(call.key, response.usage, call.request.model, 0.0, False, batch=batch)
         body = response.to_json()
         self._cache_later(call, response, body)
@@ -369,7 +372,7 @@ class _CallTries:
 
     def _note_wait(self, attempt: int, delay: float, error: ModelError) -> None:
         if "usage" in error.details:
-            self._broken.append(usage_of_error(error, self._call.request))
+            self._broken.append(self._outcomes.usage_of_error(error, self._call.request))
         if self._hooks.on_wait is not None:
             self._hooks.on_wait(attempt, delay, error)
 
@@ -377,7 +380,9 @@ class _CallTries:
     async def _settle(self, response: ChatResponse, seconds: float) -> ChatResponse:
         """Record an answer, priced."""
         request = self._call.request
-        usage = with_broken_tries(priced(response.usage, request.model, response.model), self._broken)
+        usage = with_broken_tries(
+            self._chat.prices.priced(response.usage, request.model, response.model), self._broken
+        )
         if usage is not response.usage:
             response = replace(response, usage=usage)
         body = response.to_json()

@@ -11,7 +11,7 @@ from po_jupyter.errors import ModelError, PoError
 from po_jupyter.llm.calls.cache import CacheSlot
 from po_jupyter.llm.calls.journal import CallDone, CallKey, CallOutcome, Journal
 from po_jupyter.llm.chat import ChatRequest
-from po_jupyter.llm.money.pricing import priced
+from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.model.run.usage import Usage
 
 OnDone: TypeAlias = Callable[[CallDone], None]
@@ -43,11 +43,12 @@ class CallOutcomes:
                billed
     """
 
-    __slots__ = ("_journal", "_on_done", "_withdrawn", "in_flight", "usage")
+    __slots__ = ("_journal", "_on_done", "_prices", "_withdrawn", "in_flight", "usage")
 
-    def __init__(self, journal: Journal, on_done: OnDone | None) -> None:
+    def __init__(self, journal: Journal, prices: PriceBook, on_done: OnDone | None) -> None:
         """`on_done` is called after each outcome; it must be quick."""
         self._journal = journal
+        self._prices = prices
         self._on_done = on_done
         self._withdrawn = Usage()
         self.usage = Usage()
@@ -72,9 +73,10 @@ class CallOutcomes:
         *,
         broken: Sequence[Usage] = (),
         batch: str | None = None,
+        rate: float = 1.0,
     ) -> None:
         """Record the error that ended a call; its usage, with that of `broken` tries, goes into its `details`."""
-        usage = with_broken_tries(usage_of_error(error, call.request), broken)
+        usage = with_broken_tries(self.usage_of_error(error, call.request, rate=rate), broken)
         if broken:
             error.details["usage"] = usage.to_json()
         done = CallDone(call.key, usage, call.request.model, seconds, False, error.code, batch=batch)
@@ -90,6 +92,22 @@ class CallOutcomes:
         """Take the last intent of a call back, of which nothing is in flight. `usage`: of its broken tries."""
         self._withdrawn = self._withdrawn + usage
         self._journal.withdrawn(str(key), usage)
+
+    def usage_of_error(self, error: PoError, request: ChatRequest, *, rate: float = 1.0) -> Usage:
+        """What a failed call used, priced; it is put into the error's `details` too.
+
+        A truncated answer was paid for, a refused connection was not, and of a timeout nobody knows.
+        """
+        reported = error.details.get("usage")
+        if not isinstance(reported, Mapping):
+            if not isinstance(error, ModelError) or not error.may_be_billed:
+                return Usage(calls=1)
+            reported = Usage(calls=1, unknown=1).to_json()
+        usage = self._prices.priced(
+            Usage.model_validate(reported), request.model, str(error.details.get("model") or ""), rate=rate
+        )
+        error.details["usage"] = usage.to_json()
+        return usage
 
     def take_withdrawn_usage(self) -> Usage:
         """What withdrawn calls used since the last time; it is not in `usage`."""
@@ -113,19 +131,4 @@ def with_broken_tries(usage: Usage, broken: Sequence[Usage]) -> Usage:
     """The usage of a call with that of its tries that broke: one call all the same, and one bill."""
     for more in broken:
         usage = (usage + more).model_copy(update={"calls": usage.calls})
-    return usage
-
-
-def usage_of_error(error: PoError, request: ChatRequest) -> Usage:
-    """What a failed call used, priced; it is put into the error's `details` too.
-
-    A truncated answer was paid for, a refused connection was not, and of a timeout nobody knows.
-    """
-    reported = error.details.get("usage")
-    if not isinstance(reported, Mapping):
-        if not isinstance(error, ModelError) or not error.may_be_billed:
-            return Usage(calls=1)
-        reported = Usage(calls=1, unknown=1).to_json()
-    usage = priced(Usage.model_validate(reported), request.model, str(error.details.get("model") or ""))
-    error.details["usage"] = usage.to_json()
     return usage

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from po_jupyter.config import Settings
 from po_jupyter.errors import Violation
 from po_jupyter.llm.credentials.keys import base_url_of, shown_url
-from po_jupyter.llm.money.pricing import is_priced
+from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.llm.providers.registry import BUILT_IN, Spec, described, problem_of
 from po_jupyter.model.pipeline.pipeline import Pipeline
 
@@ -104,7 +104,7 @@ def problems(
         ]
     found += _apis(pipeline)
     if settings.daily_usd is not None:
-        found += _unpriced(pipeline, by_provider)
+        found += _unpriced(pipeline, by_provider, PriceBook(settings.prices))
     return sorted(found, key=lambda one: one.warning)
 
 
@@ -199,10 +199,10 @@ def _apis(pipeline: Pipeline) -> Iterator[Problem]:
             )  # fmt: skip
 
 
-def _unpriced(pipeline: Pipeline, by_provider: Mapping[str, list[Use]]) -> Iterator[Problem]:
+def _unpriced(pipeline: Pipeline, by_provider: Mapping[str, list[Use]], prices: PriceBook) -> Iterator[Problem]:
     for name, used in by_provider.items():
         for use in used:
-            if not is_priced(use.ref):
+            if not prices.is_priced(use.ref):
                 yield Problem(
                     use.where, f"{_who(pipeline, [use])}: the price of {use.ref} is unknown, so the limit "
                     f"daily_usd cannot be kept; give its price in the setting `prices`, or use daily_tokens", name,

@@ -16,6 +16,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 from po_jupyter.errors import InvalidInput
+from po_jupyter.llm.money.pricing import LIST_PRICES, PriceBook, TokenPrices
 from po_jupyter.llm.providers.compatible.family import ALSO_CALLED
 from po_jupyter.llm.providers.registry import described, missing_key, problem_of, specs
 from po_jupyter.model.pipeline.violations import did_you_mean
@@ -115,7 +116,7 @@ class Usable:
     alias: str
     usable: bool
     why: str
-    price: Mapping[str, float] | None = field(default=None)
+    price: TokenPrices | None = field(default=None)
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict."""
@@ -123,22 +124,20 @@ class Usable:
 
 
 def usable_models(
-    environ: Mapping[str, str] | None = None, *, cli_agents: bool = False, prices: bool = True
+    environ: Mapping[str, str] | None = None, *, cli_agents: bool = False, prices: PriceBook = LIST_PRICES
 ) -> list[Usable]:
     """Every model of the catalogue and every provider's example, usable ones first. No network call is made.
 
     `environ` is what the orchestrator sees (default: this process). A server of one's own counts as usable when
     its base URL is set: whether it listens is found out by using it.
     """
-    from po_jupyter.llm.money.pricing import per_million
-
     environ = os.environ if environ is None else environ
     found = []
     for name in specs():
         why = _why_not(name, environ, cli_agents)
         for model in _models_of(name) or ("NAME",):
             ref = f"{name}:{model}"
-            price = per_million(ref) if prices else None
+            price = prices.per_million(ref)
             found.append(Usable(ref, name, model, alias_of(model), not why, why, price))
     return sorted(found, key=lambda one: not one.usable)
 
@@ -149,6 +148,7 @@ def listed(
     cli_agents: bool = False,
     word: str | None = None,
     provider: str | None = None,
+    prices: PriceBook = LIST_PRICES,
 ) -> list[dict[str, Any]]:
     """`usable_models` as JSON: those of a provider, with `word` in their name or alias. Raises InvalidInput."""
     if provider is not None and provider not in specs():
@@ -158,7 +158,7 @@ def listed(
     wanted = (word or "").lower()
     return [
         one.to_json()
-        for one in usable_models(environ, cli_agents=cli_agents)
+        for one in usable_models(environ, cli_agents=cli_agents, prices=prices)
         if provider in (None, one.provider) and (wanted in one.ref.lower() or wanted in one.alias)
     ]
 

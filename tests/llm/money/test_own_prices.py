@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,9 +11,9 @@ from po_jupyter.config import Price, load
 from po_jupyter.engine.budgets.budget import worst_of
 from po_jupyter.engine.planning.check import check
 from po_jupyter.engine.planning.estimate import estimate_run
-from po_jupyter.errors import InvalidSettings
+from po_jupyter.errors import InvalidPipeline, InvalidSettings
 from po_jupyter.llm.chat import ChatRequest, Message
-from po_jupyter.llm.money.pricing import cost_of, is_priced, per_million, priced, use_prices
+from po_jupyter.llm.money.pricing import LIST_PRICES, PriceBook
 from po_jupyter.model.pipeline.parsing import check_pipeline
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.run.usage import Usage
@@ -25,39 +24,34 @@ MINE = {
 }
 
 
-@pytest.fixture(autouse=True)
-def mine() -> Iterator[None]:
-    use_prices(MINE)
-    yield
-    use_prices({})
+PRICES = PriceBook(MINE)
 
 
 def test_a_price_of_ones_own_counts() -> None:
     """By hand: 600,000 fresh at 0.5, 400,000 cached at 0.1, 100,000 out at 1.5."""
     usage = Usage(input_tokens=1_000_000, cached_tokens=400_000, output_tokens=100_000, cost=None)
-    assert cost_of(usage, "openai:my-model") == pytest.approx(0.3 + 0.04 + 0.15)
-    assert cost_of(usage, "openai:gpt-4o-mini") == pytest.approx(1 + 0.2), (
+    assert PRICES.cost_of(usage, "openai:my-model") == pytest.approx(0.3 + 0.04 + 0.15)
+    assert PRICES.cost_of(usage, "openai:gpt-4o-mini") == pytest.approx(1 + 0.2), (
         "cached costs what input does, unless said"
     )
-    assert per_million("openai:my-model") == {"input": 0.5, "output": 1.5}
-    assert priced(usage, "openai:my-model").cost == pytest.approx(0.49)
-    assert priced(Usage(cost=7.0), "openai:my-model").cost == 7.0, (
+    assert PRICES.per_million("openai:my-model") == {"input": 0.5, "output": 1.5}
+    assert PRICES.priced(usage, "openai:my-model").cost == pytest.approx(0.49)
+    assert PRICES.priced(Usage(cost=7.0), "openai:my-model").cost == 7.0, (
         "what the provider says it cost is what it cost"
     )
 
 
-def test_unknown_stays_unknown_and_the_list_comes_back() -> None:
-    assert not is_priced("openai:other-model")
-    listed = cost_of(Usage(input_tokens=1_000_000), "openai:gpt-4o-mini")
-    use_prices({})
-    assert not is_priced("openai:my-model")
-    assert cost_of(Usage(input_tokens=1_000_000), "openai:gpt-4o-mini") != listed
+def test_unknown_stays_unknown_and_other_settings_have_the_list() -> None:
+    assert not PRICES.is_priced("openai:other-model")
+    own = PRICES.cost_of(Usage(input_tokens=1_000_000), "openai:gpt-4o-mini")
+    assert not LIST_PRICES.is_priced("openai:my-model")
+    assert LIST_PRICES.cost_of(Usage(input_tokens=1_000_000), "openai:gpt-4o-mini") != own
 
 
 def test_a_server_of_ones_own_may_cost_something() -> None:
-    use_prices({"vllm:big": Price(input=2, output=2)})
-    assert cost_of(Usage(input_tokens=500_000), "vllm:big") == 1.0
-    assert cost_of(Usage(input_tokens=500_000), "vllm:small") == 0.0
+    prices = PriceBook({"vllm:big": Price(input=2, output=2)})
+    assert prices.cost_of(Usage(input_tokens=500_000), "vllm:big") == 1.0
+    assert prices.cost_of(Usage(input_tokens=500_000), "vllm:small") == 0.0
 
 
 def test_budgets_checks_and_estimates_use_it() -> None:
@@ -67,12 +61,15 @@ def test_budgets_checks_and_estimates_use_it() -> None:
         "tasks": [{"name": "a", "prompt": "x" * 400}],
     }  # fmt: skip
     pipeline = check_pipeline(definition)
-    check(pipeline)
-    said = estimate_run(pipeline, Seed(name="s", data={}), {}, settings=load({}))
+    check(pipeline, prices=PRICES)
+    with pytest.raises(InvalidPipeline, match="the price of openai:my-model is unknown"):
+        check(pipeline)
+    own = json.dumps({ref: price.model_dump() for ref, price in MINE.items()})
+    said = estimate_run(pipeline, Seed(name="s", data={}), {}, settings=load({"PO_PRICES": own}))
     assert said["cost"]["worst"] is not None
     assert said["unknown"] == []
     request = ChatRequest("openai:my-model", (Message("user", "x"),), max_tokens=1000)
-    assert worst_of(request, priced=True).usd == pytest.approx(1000 * 1.5e-6, rel=0.1)
+    assert worst_of(request, PRICES).usd == pytest.approx(1000 * 1.5e-6, rel=0.1)
 
 
 BAD: dict[str, Any] = {

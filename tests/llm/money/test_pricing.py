@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from po_jupyter.llm.money import pricing
-from po_jupyter.llm.money.pricing import cost_of, is_priced, per_million, priced
+from po_jupyter.llm.money.pricing import LIST_PRICES
 from po_jupyter.llm.money.tokens import count, count_messages, encoding_of, estimate
 from po_jupyter.model.run.usage import Usage
 
@@ -138,42 +138,44 @@ def test_a_call_costs_what_the_price_list_says(ref, written, dollars, monkeypatc
         cost=None,
         calls=1,
     )
-    assert cost_of(usage, ref) == pytest.approx(dollars, rel=1e-9)
-    assert priced(usage, ref).cost == pytest.approx(dollars, rel=1e-9)
+    assert LIST_PRICES.cost_of(usage, ref) == pytest.approx(dollars, rel=1e-9)
+    assert LIST_PRICES.priced(usage, ref).cost == pytest.approx(dollars, rel=1e-9)
 
 
 def test_a_price_that_depends_on_the_hour_is_asked_for_each_time(monkeypatch):
     """DeepSeek's list has half the price from 16:30 to 00:30 UTC."""
     at_noon(monkeypatch)
-    assert cost_of(Usage(input_tokens=1_000_000), "deepseek:deepseek-chat") == pytest.approx(0.27)
+    assert LIST_PRICES.cost_of(Usage(input_tokens=1_000_000), "deepseek:deepseek-chat") == pytest.approx(0.27)
     at_noon(monkeypatch, hour=20)
-    assert cost_of(Usage(input_tokens=1_000_000), "deepseek:deepseek-chat") == pytest.approx(0.135)
+    assert LIST_PRICES.cost_of(Usage(input_tokens=1_000_000), "deepseek:deepseek-chat") == pytest.approx(0.135)
 
 
 def test_a_price_in_tiers_is_asked_for_each_time():
     """Gemini 2.5 Pro costs twice as much for prompts beyond 200,000 tokens."""
-    assert cost_of(Usage(input_tokens=100_000), "gemini:gemini-2.5-pro") == pytest.approx(0.125)
-    assert cost_of(Usage(input_tokens=300_000), "gemini:gemini-2.5-pro") == pytest.approx(0.75)
+    assert LIST_PRICES.cost_of(Usage(input_tokens=100_000), "gemini:gemini-2.5-pro") == pytest.approx(0.125)
+    assert LIST_PRICES.cost_of(Usage(input_tokens=300_000), "gemini:gemini-2.5-pro") == pytest.approx(0.75)
 
 
 def test_what_a_provider_says_it_cost_is_what_it_cost():
-    assert priced(Usage(input_tokens=9, cost=0.00014), "openrouter:openai/gpt-5-mini").cost == 0.00014
+    assert (
+        LIST_PRICES.priced(Usage(input_tokens=9, cost=0.00014), "openrouter:openai/gpt-5-mini").cost == 0.00014
+    )
 
 
 @pytest.mark.parametrize("ref", ["alibaba:qwen-plus", "openai:nobody-knows", "claude-cli:sonnet", "nobody:x"])
 def test_an_unknown_price_is_unknown_and_never_zero(ref):
-    assert cost_of(Usage(input_tokens=10), ref) is None
-    assert not is_priced(ref)
-    assert per_million(ref) is None
+    assert LIST_PRICES.cost_of(Usage(input_tokens=10), ref) is None
+    assert not LIST_PRICES.is_priced(ref)
+    assert LIST_PRICES.per_million(ref) is None
 
 
 @pytest.mark.parametrize(
     "ref", ["local:smollm2-135m", "fake:echo", "ollama:qwen3:4b", "vllm:x", "llamacpp:any"]
 )
 def test_what_runs_on_ones_own_machine_costs_nothing(ref):
-    assert cost_of(Usage(input_tokens=10), ref) == 0.0
+    assert LIST_PRICES.cost_of(Usage(input_tokens=10), ref) == 0.0
 
 
 def test_prices_for_a_list_are_per_million_tokens():
-    assert per_million("openai:gpt-5-mini") == {"input": 0.25, "output": 2.0}
-    assert per_million("local:smollm2-135m") == {"input": 0.0, "output": 0.0}
+    assert LIST_PRICES.per_million("openai:gpt-5-mini") == {"input": 0.25, "output": 2.0}
+    assert LIST_PRICES.per_million("local:smollm2-135m") == {"input": 0.0, "output": 0.0}

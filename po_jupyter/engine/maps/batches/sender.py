@@ -11,7 +11,7 @@ from po_jupyter.engine.maps.batches.open_batches import BREATH, AtProvider
 from po_jupyter.engine.maps.batches.row_calls import Came, raising
 from po_jupyter.engine.replay.spending import NOTHING
 from po_jupyter.errors import BudgetExceeded, ModelError, ModelRefused
-from po_jupyter.llm.batches.protocol import PRICE
+from po_jupyter.llm.batches.protocol import BATCH_RATE
 from po_jupyter.llm.chat import ChatRequest
 from po_jupyter.model.run.events import draft
 from po_jupyter.platform.crashpoints import crashpoint
@@ -83,7 +83,7 @@ class Sending(AtProvider):
             return True
         try:
             worst = await budget.worst_case(request)
-            worst = worst._replace(usd=worst.usd * PRICE)
+            worst = worst._replace(usd=worst.usd * BATCH_RATE)
             if await budget.widen(wave.hold, worst):
                 return True
             if wave.rows or self.open:

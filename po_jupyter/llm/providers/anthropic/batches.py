@@ -26,7 +26,7 @@ from po_jupyter.llm.batches.protocol import CLOCKS, BatchLine, BatchStatus, Foun
 from po_jupyter.llm.batches.transfer import Api, FileBody
 from po_jupyter.llm.chat import ChatRequest, ChatResponse
 from po_jupyter.llm.providers.anthropic.messages import VERSION, MessagesReading, body_of
-from po_jupyter.llm.providers.openai.batches import plain, read_priced
+from po_jupyter.llm.providers.openai.batches import plain, read_answer
 from po_jupyter.llm.wire.bodies import Answer, as_json
 from po_jupyter.llm.wire.errors import status_of
 from po_jupyter.llm.wire.exchange import Endpoint, encode
@@ -177,15 +177,13 @@ class AnthropicBatches:
         reading = MessagesReading(self.name, request, self._api.key, self._api.key_env)
         kind = word(result.get("type"))
         if kind == "succeeded":
-            return read_priced(
-                reading, Answer(200, Headers(), json.dumps(result.get("message")).encode()), request
-            )
+            return read_answer(reading, Answer(200, Headers(), json.dumps(result.get("message")).encode()))
         if kind == "errored":
             # The error's own envelope is inside: `{type: error, error: {type, message}, request_id}`.
             error = part(result, "error")
             inner = part(error, "error") or error
             headers = Headers({"request-id": plain(error.get("request_id"))})
-            return read_priced(reading, Answer(status_of(inner), headers, json.dumps(error).encode()), request)
+            return read_answer(reading, Answer(status_of(inner), headers, json.dumps(error).encode()))
         raise self._not_answered(kind, request)
 
     def _not_answered(self, kind: str, request: ChatRequest) -> ModelError:

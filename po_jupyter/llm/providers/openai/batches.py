@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import quote
 
 from po_jupyter.errors import ModelError, ModelRefused, ModelUnavailable
-from po_jupyter.llm.batches.protocol import CLOCKS, BatchLine, BatchStatus, Found, discounted
+from po_jupyter.llm.batches.protocol import CLOCKS, BatchLine, BatchStatus, Found
 from po_jupyter.llm.batches.transfer import Api, FileBody
 from po_jupyter.llm.chat import ChatRequest, ChatResponse
 from po_jupyter.llm.providers.compatible.chat_completions import ChatReading
@@ -32,7 +32,6 @@ from po_jupyter.llm.wire.bodies import Answer, as_json
 from po_jupyter.llm.wire.exchange import Endpoint, encode
 from po_jupyter.llm.wire.http import Http
 from po_jupyter.llm.wire.response_reader import Reading, count, part, rows, word
-from po_jupyter.model.run.usage import Usage
 
 _PAGE = 100
 _MOST_PAGES = 200
@@ -187,7 +186,7 @@ class OpenAIBatches:
         status = response.get("status_code")
         body = json.dumps(response.get("body")).encode()
         answer = Answer(status if isinstance(status, int) else 502, headers, body)
-        return read_priced(reading, answer, request)
+        return read_answer(reading, answer)
 
     def _not_answered(self, error: Mapping[str, Any], request: ChatRequest) -> ModelError:
         code = self._api.clean(error.get("code") or "no response")[:100]
@@ -201,14 +200,11 @@ def plain(value: Any) -> str:
     return word(value).encode("ascii", "ignore").decode()
 
 
-def read_priced(reading: Reading, answer: Answer, request: ChatRequest) -> ChatResponse:
-    """The response in an answer that came with a batch, at a batch's price. Raises a ModelError."""
+def read_answer(reading: Reading, answer: Answer) -> ChatResponse:
+    """The response in an answer that came with a batch. Raises a ModelError."""
     try:
         response = reading.read(answer)
     except ModelError as error:
         reading.mark(error)
-        if isinstance(used := error.details.get("usage"), Mapping):
-            error.details["usage"] = discounted(Usage.model_validate(used), request.model).to_json()
         raise
-    usage = discounted(response.usage, request.model, response.model)
-    return replace(response, usage=usage, seconds=0.0)
+    return replace(response, seconds=0.0)
