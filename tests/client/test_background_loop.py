@@ -110,7 +110,7 @@ def in_a_process(code: str) -> str:
 def test_nest_asyncio_of_another_library_changes_nothing(first: bool) -> None:
     """FINDINGS: it patches the loop's class and the tasks in place, before or after we start."""
     apply = "import nest_asyncio; main = asyncio.new_event_loop(); nest_asyncio.apply(main)"
-    start = "from po_jupyter.client import loop; loop.run(asyncio.sleep(0))"
+    start = "from po_jupyter.client import background_loop as loop; loop.run(asyncio.sleep(0))"
     code = f"""
 import asyncio
 {apply if first else start}

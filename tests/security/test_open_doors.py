@@ -42,7 +42,7 @@ def test_every_route_and_every_unknown_path_refuses_the_anonymous(jupyter: Jupyt
 
 def test_the_walk_finds_a_door_that_somebody_left_open(tmp_path: Path) -> None:
     """P5: the check can fail."""
-    process = JupyterProcess(tmp_path, extensions=("tests.support.open_door", "po_jupyter"), strict=False)
+    process = JupyterProcess(tmp_path, extensions=("open_door", "po_jupyter"), strict=False)
     try:
         found = open_doors(process.url, doors(extra=[("GET", "left-open")]))
     finally:

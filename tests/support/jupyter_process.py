@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from tests.support.paths import ROOT
+from tests.support.paths import ROOT, TESTS
 
 FAKE = "tests.support.fake_orchestrator.FakeOrchestrator"
 API = "po/api/v1/"
@@ -60,7 +60,8 @@ class JupyterProcess:
             command.append(f"--PoExtension.orchestrator_class={orchestrator}")
         self.env = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("JUPYTER", "JPY", "PO_"))},
-            "PYTHONPATH": str(ROOT),
+            # `open_door` by this name: extensions are loaded in the order of their names, and it must come before ours.
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(TESTS / "support")]),
             "JUPYTER_RUNTIME_DIR": str(self.runtime),
             "JUPYTER_CONFIG_DIR": str(folder / "config"),
             "PO_DATA_DIR": str(self.data),

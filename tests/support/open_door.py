@@ -21,4 +21,4 @@ class OpenDoor(ExtensionApp):
 
 
 def _jupyter_server_extension_points() -> list[dict[str, Any]]:
-    return [{"module": "tests.support.open_door", "app": OpenDoor}]
+    return [{"module": "open_door", "app": OpenDoor}]

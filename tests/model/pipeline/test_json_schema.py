@@ -14,7 +14,7 @@ def _python(code: str) -> str:
 def test_the_grammar_of_iris_is_not_built_for_those_who_check_none() -> None:
     """B8: a schema is checked without a second of imports before it."""
     code = (
-        "import sys\nfrom po_jupyter.model import json_schema\njson_schema.load()\n"
+        "import sys\nfrom po_jupyter.model.pipeline import json_schema\njson_schema.load()\n"
         "from jsonschema import Draft202012Validator as V\n"
         "V.check_schema({'type': 'object'})\n"
         "print('lark' in sys.modules, 'rfc3987_syntax' in sys.modules)"
@@ -25,7 +25,7 @@ def test_the_grammar_of_iris_is_not_built_for_those_who_check_none() -> None:
 def test_who_checks_an_iri_gets_the_check() -> None:
     """B8: what user code asks of jsonschema in a worker is answered as ever."""
     code = (
-        "from po_jupyter.model import json_schema\njson_schema.load()\n"
+        "from po_jupyter.model.pipeline import json_schema\njson_schema.load()\n"
         "from jsonschema import Draft202012Validator as V, FormatChecker\n"
         "v = V({'format': 'iri'}, format_checker=FormatChecker())\n"
         "print(v.is_valid('http://example.org/\\u00fc'), v.is_valid('no iri'))\n"
