@@ -19,6 +19,9 @@ Api: TypeAlias = Literal["responses", "chat"]
 CacheMode: TypeAlias = Literal["refresh"] | bool
 Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 OnText: TypeAlias = Callable[[str], None]
+# The limits that a server reports with an answer, by kind (`rate_limits.sliding_window.KINDS`): (limit, remaining,
+# seconds until it is whole again), each None when it is not reported. JSON can hold it.
+ServerLimits: TypeAlias = dict[str, tuple[int | None, int | None, float | None]]
 
 
 class ChatResponseJson(TypedDict, total=False):
@@ -188,7 +191,7 @@ class ChatResponse:
     tool_calls: tuple[ToolCall, ...] = ()
     carry: Mapping[str, Any] | None = None
     api: str = ""
-    limits: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
+    limits: ServerLimits | None = field(default=None, compare=False, repr=False)
 
     @property
     def message(self) -> Message:

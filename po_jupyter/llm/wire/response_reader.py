@@ -20,7 +20,7 @@ from po_jupyter.errors import (
 )
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, ToolCall
 from po_jupyter.llm.money.tokens import estimate, estimate_messages
-from po_jupyter.llm.rate_limits.headers import told_by
+from po_jupyter.llm.rate_limits.headers import limits_from
 from po_jupyter.llm.wire.bodies import Answer, as_json
 from po_jupyter.llm.wire.errors import fault, redacted, request_id, status_of
 from po_jupyter.llm.wire.stop_sequences import StopCutter
@@ -98,7 +98,7 @@ class Reading:
         """The error for a status that is not 200."""
         model = self.request.model_name
         error = fault(answer, provider=self.provider, model=model, key=self.key, key_env=self.key_env)
-        error.limits = told_by(answer.headers)
+        error.limits = limits_from(answer.headers)
         return error
 
     def read(self, answer: Answer) -> ChatResponse:
@@ -183,7 +183,7 @@ class Reading:
             tool_calls=calls,
             carry=self.carry,
             api=self.api,
-            limits=told_by(self.headers),
+            limits=limits_from(self.headers),
         )
 
     def mark(self, error: ModelError) -> None:
@@ -192,7 +192,7 @@ class Reading:
         for name, value in self.details().items():
             details.setdefault(name, value)
         if error.limits is None:
-            error.limits = told_by(self.headers)
+            error.limits = limits_from(self.headers)
         if self._pieces and "usage" not in details:
             # A stream that broke was paid for as far as it came.
             details["usage"] = self._spent("".join(self._pieces))[0].to_json()
