@@ -19,7 +19,7 @@ from typing import Any
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidSettings, PoError, StoreError
-from po_jupyter.llm.credentials.availability import of_provider
+from po_jupyter.llm.credentials.availability import provider_problems
 from po_jupyter.llm.credentials.keys import KeyState, base_url_of, shown_url
 from po_jupyter.llm.credentials.probe import probe
 from po_jupyter.llm.money.pricing import PriceBook
@@ -183,7 +183,9 @@ async def _provider(
     spec = await asyncio.to_thread(described, name)
     if spec is None:
         return finding(name, "bad", "its plugin cannot be loaded", "Install its package again, or remove it.")
-    problems = await asyncio.to_thread(lambda: list(of_provider(spec, environ, settings, refused=refused)))
+    problems = await asyncio.to_thread(
+        lambda: list(provider_problems(spec, environ, settings, refused=refused))
+    )
     default = settings.default_model.partition(":")[0] == name
     parts = _told(spec, environ, state)
     errors = [p.message for p in problems if not p.warning]
