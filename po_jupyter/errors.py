@@ -41,12 +41,47 @@
 
 `code` is stable: it is what HTTP, events and scripts see. `hint` says what to do next.
 An error crosses a process boundary as `to_json()` and comes back through `from_json()`.
+`details` is JSON for people and logs; the entries of it that decide something are typed fields of their class.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar, cast, overload
+
+T = TypeVar("T")
+
+
+class DetailField(Generic[T]):
+    """A typed field of an error that is kept in its `details`: code that decides reads the field, and it crosses a
+    process boundary with the details.
+
+    `default` is what a missing value, or one of another type than `kind`, reads as; setting None removes it.
+    """
+
+    def __init__(self, name: str, kind: type | tuple[type, ...], default: T) -> None:
+        """See the class."""
+        self._name, self._kind, self._default = name, kind, default
+
+    @overload
+    def __get__(self, error: None, owner: type[PoError]) -> DetailField[T]: ...
+
+    @overload
+    def __get__(self, error: PoError, owner: type[PoError]) -> T: ...
+
+    def __get__(self, error: PoError | None, owner: type[PoError]) -> T | DetailField[T]:
+        """The value in the details of `error`."""
+        if error is None:
+            return self
+        value = error.details.get(self._name)
+        return cast(T, value) if isinstance(value, self._kind) else self._default
+
+    def __set__(self, error: PoError, value: T) -> None:
+        """Write it to the details of `error`."""
+        if value is None:
+            error.details.pop(self._name, None)
+        else:
+            error.details[self._name] = value
 
 
 class PoError(Exception):
@@ -56,12 +91,14 @@ class PoError(Exception):
     status: ClassVar[int] = 500  # the HTTP status a server answers with
 
     def __init__(self, message: str, *, hint: str = "", details: Mapping[str, Any] | None = None) -> None:
+        """`details` is JSON."""
         super().__init__(message)
         self.message = message
         self.hint = hint
         self.details: dict[str, Any] = dict(details or {})
 
     def __str__(self) -> str:
+        """Message and hint, one line each."""
         return f"{self.message}\n{self.hint}" if self.hint else self.message
 
     def to_json(self) -> dict[str, Any]:
@@ -78,6 +115,7 @@ class Violation(NamedTuple):
     column: int | None = None  # 1-based
 
     def __str__(self) -> str:
+        """One line, with the place once."""
         if self.line:
             return f"line {self.line}: {self.message}"
         # Messages about a value begin with its path already.
@@ -98,6 +136,7 @@ class InvalidInput(PoError):
         hint: str = "",
         details: Mapping[str, Any] | None = None,
     ) -> None:
+        """The text is `message` and every violation, one line each."""
         self.violations = list(violations)
         text = "\n".join(filter(None, [message, *map(str, self.violations)])) or "invalid input"
         merged = dict(details or {})
@@ -166,10 +205,11 @@ class Moved(Conflict):
 
 
 class RateLimited(PoError):
-    """Too many requests to the orchestrator with one token."""
+    """Too many requests to the orchestrator with one token; `retry_after` is in seconds."""
 
     code = "rate_limited"
     status = 429
+    retry_after = DetailField[float | None]("retry_after", (int, float), None)
 
 
 class Unavailable(PoError):
@@ -206,20 +246,27 @@ class StoreUnusable(StoreError):
 
 
 class ModelError(PoError):
-    """A call to a model failed. `transient` errors are worth another try; `retry_after` is in seconds.
+    """A call to a model failed. `transient` errors are worth another try.
 
-    `details["usage"]` is what it used all the same. `details["outcome"]` is `unknown` when it was sent and no answer
-    says what came of it, so that it may have been billed.
+    retry_after    seconds that the server asked to wait
+    limits         the rate limits of the answer's headers, see `llm.rate_limits.headers`
+    outcome        "unknown": it was sent and no answer says what came of it
+    usage          what it used all the same, as JSON
+    model          the name that the server gave for the model
+    http_status    of the provider's answer
+    reason         the provider's code for what is wrong
+    at_once        the next try goes another way, so that it does not wait
     """
 
     code = "model_error"
     status = 502
     transient: bool = False
-
-    @property
-    def may_be_billed(self) -> bool:
-        """Whether nobody here can know what it cost."""
-        return self.details.get("outcome") == "unknown" and "usage" not in self.details
+    outcome = DetailField[Literal["unknown"] | None]("outcome", str, None)
+    usage = DetailField[dict[str, Any] | None]("usage", dict, None)
+    model = DetailField[str]("model", str, "")
+    http_status = DetailField[int | None]("status", int, None)
+    reason = DetailField[str | None]("reason", str, None)
+    at_once = DetailField[bool]("at_once", bool, False)
 
     def __init__(
         self,
@@ -228,10 +275,22 @@ class ModelError(PoError):
         hint: str = "",
         details: Mapping[str, Any] | None = None,
         retry_after: float | None = None,
+        outcome: Literal["unknown"] | None = None,
+        at_once: bool = False,
     ) -> None:
+        """`outcome` and `at_once` go to the details."""
         super().__init__(message, hint=hint, details=details)
         self.retry_after = retry_after
-        self.limits: Mapping[str, Any] | None = None  # what the answer's headers told (`llm.rate_headers`)
+        self.limits: Mapping[str, Any] | None = None
+        if outcome is not None:
+            self.outcome = outcome
+        if at_once:
+            self.at_once = True
+
+    @property
+    def may_be_billed(self) -> bool:
+        """Nobody here can know what it cost."""
+        return self.outcome == "unknown" and self.usage is None
 
 
 class ModelUnavailable(ModelError):
@@ -273,9 +332,23 @@ class AnswerUnreadable(ModelError):
 
 
 class TaskError(PoError):
-    """A task, or one row of it, cannot go on."""
+    """A task, or one row of it, cannot go on. `permanent`: another attempt would fail in the same way."""
 
     code = "task_error"
+    permanent = DetailField[bool]("permanent", bool, False)
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        details: Mapping[str, Any] | None = None,
+        permanent: bool = False,
+    ) -> None:
+        """`permanent` goes to the details."""
+        super().__init__(message, hint=hint, details=details)
+        if permanent:
+            self.permanent = True
 
 
 class StageFailed(TaskError):
@@ -309,9 +382,11 @@ class TemplateFailed(TaskError):
 
 
 class OutputInvalid(TaskError):
-    """The answer breaks its JSON Schema or a validation stage after the last refinement."""
+    """The answer breaks its JSON Schema or a validation stage after the last refinement; `violations` says all that
+    is wrong."""
 
     code = "output_invalid"
+    violations = DetailField[Sequence[str]]("violations", list, ())
 
 
 class ThresholdExceeded(TaskError):

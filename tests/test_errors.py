@@ -5,7 +5,16 @@ import json
 import pytest
 
 from po_jupyter import errors
-from po_jupyter.errors import InvalidInput, InvalidSeed, ModelError, PoError, Violation, from_json
+from po_jupyter.errors import (
+    InvalidInput,
+    InvalidSeed,
+    ModelError,
+    ModelUnavailable,
+    PoError,
+    StageFailed,
+    Violation,
+    from_json,
+)
 
 
 def tree(cls: type[PoError]) -> list[type[PoError]]:
@@ -53,6 +62,30 @@ def test_what_nobody_knows_is_still_an_error() -> None:
     broken = from_json({"code": "invalid_seed", "message": "x", "details": {"violations": [{"no": 1}, 3]}})
     assert isinstance(broken, InvalidSeed)
     assert broken.violations == []
+
+
+def test_what_decides_is_a_field_that_crosses_with_the_details() -> None:
+    lost = ModelUnavailable("x", outcome="unknown", at_once=True)
+    again = from_json(json.loads(json.dumps(lost.to_json())))
+    assert isinstance(again, ModelError)
+    assert (again.outcome, again.at_once, again.may_be_billed) == ("unknown", True, True)
+    assert lost.details == {"outcome": "unknown", "at_once": True}
+    again.usage = {"calls": 1}
+    assert not again.may_be_billed
+    assert again.to_json()["details"]["usage"] == {"calls": 1}
+    again.usage = None
+    assert "usage" not in again.details
+
+
+def test_a_field_of_another_type_is_as_if_it_were_missing() -> None:
+    """A newer or broken peer: nobody decides by what cannot be understood."""
+    odd = from_json(
+        {"code": "model_refused", "message": "", "details": {"status": "404", "usage": 3, "model": None}}
+    )
+    assert isinstance(odd, ModelError)
+    assert (odd.http_status, odd.usage, odd.model) == (None, None, "")
+    assert StageFailed("x", permanent=True).permanent
+    assert not StageFailed("x", details={"permanent": "no"}).permanent
 
 
 def test_an_invalid_input_always_says_something() -> None:

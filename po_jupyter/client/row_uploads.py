@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 from typing import IO, Any, NamedTuple
 
 from po_jupyter.client.async_client import AsyncClient
-from po_jupyter.model.run.row_file_ref import RowsRef
+from po_jupyter.model.run.row_file_ref import RowFileRef
 from po_jupyter.model.run.seed import Seed
 
 INLINE = 2**20  # bytes of JSON up to which a list stays in the request
@@ -22,7 +22,7 @@ class RowFile(NamedTuple):
     """A list of the seed's data as a file of JSON lines."""
 
     file: IO[bytes]
-    ref: RowsRef
+    ref: RowFileRef
 
 
 def write(rows: list[Any]) -> RowFile | None:
@@ -42,7 +42,7 @@ def write(rows: list[Any]) -> RowFile | None:
         file.close()
         return None
     columns = dict.fromkeys(k for row in rows[:_COLUMNS_OF] if isinstance(row, dict) for k in row)
-    return RowFile(file, RowsRef(digest.hexdigest(), len(rows), tuple(columns)))
+    return RowFile(file, RowFileRef(digest.hexdigest(), len(rows), tuple(columns)))
 
 
 async def uploaded(aio: AsyncClient, seed: Seed) -> Seed:

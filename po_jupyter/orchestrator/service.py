@@ -30,7 +30,7 @@ from po_jupyter.orchestrator.workers.gateway import Reception
 from po_jupyter.orchestrator.workers.rate_limit_server import RateLimits, check_names
 from po_jupyter.orchestrator.workers.supervisor import Supervisor
 from po_jupyter.orchestrator.workers.zygote_pool import Zygotes
-from po_jupyter.store.files.row_files import Blobs
+from po_jupyter.store.files.row_files import RowFiles
 from po_jupyter.store.protocol import Head, NewRun, Store
 from po_jupyter.worker.zygote import version
 
@@ -49,7 +49,7 @@ class Orchestrator(JobControl):
     def __init__(self, settings: Settings, store: Store | None = None) -> None:
         self.settings = settings
         self.feed = Feed()
-        self.blobs = Blobs(settings.data_dir)
+        self.blobs = RowFiles(settings.data_dir)
         self._keys = Keys(settings.data_dir)
         self._given_store = store
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="po-orchestrator")

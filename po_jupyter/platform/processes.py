@@ -16,10 +16,18 @@ import time
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
-Identity = dict[str, Any]
 _LINUX = sys.platform == "linux"
+
+
+class Identity(TypedDict):
+    """A process of one boot of one host."""
+
+    pid: int
+    created: float | None
+    boot: str
+    host: str
 
 
 @lru_cache(maxsize=1)

@@ -1,1 +1,2 @@
-"""Numbers and sentences that people read, the same in every face. Pure."""
+"""Numbers and sentences that people read, the same in every face. Pure. Faces use `format`, `estimates` and
+`terminal_text`."""

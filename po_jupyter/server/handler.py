@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from http.client import responses
 from typing import TYPE_CHECKING, Any, get_args
@@ -19,7 +19,15 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, stream_request_body
 
-from po_jupyter.errors import Forbidden, InvalidInput, NotFound, PoError, Unauthenticated
+from po_jupyter.errors import (
+    DetailField,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    PoError,
+    RateLimited,
+    Unauthenticated,
+)
 from po_jupyter.model.pipeline.violations import violations_of
 from po_jupyter.server import auth
 from po_jupyter.server import json_bodies as bodies
@@ -36,9 +44,10 @@ _CODES = {401: Unauthenticated, 403: Forbidden, 404: NotFound}
 
 
 class WrongMethod(NotFound):
-    """The path exists, but not with this method."""
+    """The path exists, but not with this method; `allowed` are those that it has."""
 
     status = 405
+    allowed = DetailField[Sequence[str]]("allowed", (list, tuple), ())
 
 
 class TooLarge(InvalidInput):
@@ -316,10 +325,10 @@ class ApiHandler(JupyterHandler):
         self.set_header("Content-Type", "application/json; charset=utf-8")
         if status_code == 401:
             self.set_header("WWW-Authenticate", 'Bearer realm="po_jupyter"')
-        if "retry_after" in error.details:
-            self.set_header("Retry-After", str(error.details["retry_after"]))
-        if "allowed" in error.details:
-            self.set_header("Allow", ", ".join(error.details["allowed"]))
+        if isinstance(error, RateLimited) and error.retry_after is not None:
+            self.set_header("Retry-After", str(error.retry_after))
+        if isinstance(error, WrongMethod):
+            self.set_header("Allow", ", ".join(error.allowed))
         self.finish(_dumps({"error": redactor.value(error.to_json())}))
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:

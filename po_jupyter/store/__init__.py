@@ -1,1 +1,6 @@
-"""Durable state: three Protocols (runs, log, documents), group commit, and the backends."""
+"""The durable store: three Protocols (runs, logs, documents), group commit, and the backends.
+
+Other rooms use `protocol` (the Protocols and the shapes of records), `group_commit.GroupCommitter`, `documents.update`,
+`files` (trees, row files, the intent log) and, where a store is opened, `disk.store.DiskStore` or
+`keyed.memory.MemoryStore`; `disk.call_cache` is the cache of answers.
+"""

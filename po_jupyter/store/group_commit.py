@@ -12,11 +12,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from hashlib import sha256
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
 from po_jupyter.errors import InvalidInput, StaleFence
+from po_jupyter.model.run.events import EventDraft
 from po_jupyter.store.json_codec import JsonText, encode
-from po_jupyter.store.protocol import Commit, Head, Lease, Record, Ref, Store
+from po_jupyter.store.protocol import CallDraft, Commit, Head, ItemDraft, Lease, LogStore, Record, Ref
 
 MOST = 1000  # commits in one transaction
 LARGEST = 4 * 2**20  # bytes of payloads after which a transaction is closed
@@ -33,12 +34,13 @@ class CommitResult(NamedTuple):
     refs: tuple[Ref, ...]
 
 
-class _Waiting(NamedTuple):
+class _PendingCommit(NamedTuple):
     commit: Commit | None  # None: only waits for those before it
     future: asyncio.Future[CommitResult | None] | None
     then: Callable[[CommitResult], None] | None = None
 
 
+E = TypeVar("E", bound=Mapping[str, Any])
 _Outcome: TypeAlias = "CommitResult | BaseException | None"
 
 
@@ -59,20 +61,21 @@ class GroupCommitter:
 
     def __init__(
         self,
-        store: Store,
+        store: LogStore,
         lease: Lease,
         *,
         n: int | None = None,
         on_foreign: Callable[[list[Record]], None] | None = None,
         on_head: Callable[[Head], None] | None = None,
     ) -> None:
+        """See the class."""
         self._store = store
         self._lease = lease
         self._seen = n
         self._own: set[int] = set()  # records of ours after `_seen`
         self._on_foreign = on_foreign
         self._on_head = on_head
-        self._pending: list[_Waiting] = []
+        self._pending: list[_PendingCommit] = []
         self._working: asyncio.Task[None] | None = None
         # Of our own only where the store has none: each change of threads costs more than a small commit.
         self._own_thread: ThreadPoolExecutor | None = None
@@ -81,9 +84,11 @@ class GroupCommitter:
         self._told = False  # somebody was told so
 
     async def __aenter__(self) -> GroupCommitter:
+        """Itself."""
         return self
 
     async def __aexit__(self, *exc: object) -> None:
+        """Close."""
         await self.close()
 
     # -- on the loop ----------------------------------------------------------------------------
@@ -104,7 +109,7 @@ class GroupCommitter:
         It must be quick and not raise.
         """
         self._raise_broken()
-        self._pending.append(_Waiting(commit, None, then))
+        self._pending.append(_PendingCommit(commit, None, then))
         self._kick()
 
     async def flush(self) -> None:
@@ -141,7 +146,7 @@ class GroupCommitter:
     def _queue(self, commit: Commit | None) -> asyncio.Future[CommitResult | None]:
         self._raise_broken()
         future: asyncio.Future[CommitResult | None] = asyncio.get_running_loop().create_future()
-        self._pending.append(_Waiting(commit, future))
+        self._pending.append(_PendingCommit(commit, future))
         self._kick()
         return future
 
@@ -183,7 +188,7 @@ class GroupCommitter:
                 {"message": "on_foreign or on_head of a GroupCommitter failed", "exception": error}
             )
 
-    def _answer(self, waiting: _Waiting, outcome: _Outcome) -> None:
+    def _answer(self, waiting: _PendingCommit, outcome: _Outcome) -> None:
         if waiting.then is not None and isinstance(outcome, CommitResult):
             waiting.then(outcome)
         if waiting.future is None or waiting.future.done():  # done: its owner was cancelled and went away
@@ -195,11 +200,11 @@ class GroupCommitter:
             waiting.future.set_result(outcome)
 
     # -- in the thread --------------------------------------------------------------------------
-    def _write(self, batch: Sequence[_Waiting]) -> tuple[list[_Outcome], list[Record]]:
+    def _write(self, batch: Sequence[_PendingCommit]) -> tuple[list[_Outcome], list[Record]]:
         """Outcomes of the first commits of `batch`, as many as went into one transaction."""
         if self._broken is not None:
             return [self._broken] * len(batch), []
-        group = _Group(self._known)
+        group = _Transaction(self._known)
         missing: Exception | None = None
         for waiting in batch:
             if waiting.commit is not None:
@@ -216,7 +221,9 @@ class GroupCommitter:
             self._broken = missing
         return outcomes, foreign
 
-    def _write_group(self, group: _Group, batch: Sequence[_Waiting]) -> tuple[list[_Outcome], list[Record]]:
+    def _write_group(
+        self, group: _Transaction, batch: Sequence[_PendingCommit]
+    ) -> tuple[list[_Outcome], list[Record]]:
         if not group.places:
             return group.outcomes, []
         try:
@@ -236,7 +243,7 @@ class GroupCommitter:
         self._remember(group, head["n"])
         return group.answered(head), self._foreign(head["n"])
 
-    def _one_by_one(self, batch: Sequence[_Waiting]) -> tuple[list[_Outcome], list[Record]]:
+    def _one_by_one(self, batch: Sequence[_PendingCommit]) -> tuple[list[_Outcome], list[Record]]:
         """One commit of the group is not JSON: it alone fails, the others are written each by itself."""
         outcomes: list[_Outcome] = []
         records: list[Record] = []
@@ -270,22 +277,22 @@ class GroupCommitter:
         self._own.clear()
         return foreign
 
-    def _remember(self, group: _Group, n: int) -> None:
+    def _remember(self, group: _Transaction, n: int) -> None:
         for digest, at in group.new.items():
             self._known[digest] = Ref(n, at)
         while len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
 
 
-class _Group:
+class _Transaction:
     """Commits that become one."""
 
     def __init__(self, known: Mapping[bytes, Ref]) -> None:
         self.known = known
         self.new: dict[bytes, int] = {}  # digests of payloads of this group → index
-        self.events: list[Mapping[str, Any]] = []
-        self.items: list[Mapping[str, Any]] = []
-        self.calls: list[Mapping[str, Any]] = []
+        self.events: list[EventDraft] = []
+        self.items: list[ItemDraft] = []
+        self.calls: list[CallDraft] = []
         self.payloads: list[JsonText] = []
         self.state: str | None = None
         self.is_full = False
@@ -347,25 +354,23 @@ class _Group:
         return self.outcomes
 
 
-def _moved(
-    said: Iterable[Mapping[str, Any]], field: str, places: Sequence[int | Ref]
-) -> list[Mapping[str, Any]]:
-    """`said` with each index into the commit's own payloads replaced by where that payload is."""
-    moved = []
-    for entry in said:
+def _moved(entries: Iterable[E], field: str, places: Sequence[int | Ref]) -> list[E]:
+    """`entries` with each index into the commit's own payloads replaced by the place of that payload."""
+    moved: list[E] = []
+    for entry in entries:
         at = entry.get(field)
         if type(at) is int:
             if not 0 <= at < len(places):
                 raise InvalidInput(f"`{field}` points at payload {at}, but the commit carries {len(places)}")
             place = places[at]
             if place != at:
-                entry = {**entry, field: place}
+                entry = cast("E", {**entry, field: place})
         moved.append(entry)
     return moved
 
 
-def _moved_events(events: Iterable[Mapping[str, Any]], places: Sequence[int | Ref]) -> list[Mapping[str, Any]]:
-    moved = []
+def _moved_events(events: Iterable[EventDraft], places: Sequence[int | Ref]) -> list[EventDraft]:
+    moved: list[EventDraft] = []
     for event in events:
         if places and event["type"] == "task.done":
             event = {**event, "data": _moved([event["data"]], "output", places)[0]}

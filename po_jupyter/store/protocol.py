@@ -1,23 +1,26 @@
-"""The durable truth, behind one small Protocol.
+"""The durable truth behind three small Protocols: `RunStore`, `LogStore` and `DocumentStore`; a `Store` is all three.
 
-A run is an append-only log of *records*, written by `commit` under a fence. A record is what one
-transaction said: events, outcomes of items, calls of the journal, and the payloads (outputs, answers) that
-they point at. The state of a run is the fold of its events; nothing else is stored about it but a small
-*head*, which listings read.
+A run is an append-only log of *records*, written by `commit` under a fence. A record is one transaction: events,
+outcomes of items, calls of the journal, and the payloads (outputs, answers) that they point at. The state of a run is
+the fold of its events; nothing else is stored about it but a small *head*, which listings read.
 
     create_run ──► record 1 ──► record 2 ──► ...      each: {n, at, first, events, items, calls}
                    payloads 1   payloads 2            JSON values; a reference is [n, index]
     head: {run, owner, ..., state, fence, n, offset}  rewritten by each commit
 
-Everything is synchronous and safe to call from any thread and any process; callers on an event loop use a
-thread. Values are JSON (P4): dict, list, str, int, float, bool, None.
+Everything is synchronous and safe to call from any thread and any process; callers on an event loop use a thread.
+Values are JSON (P4): dict, list, str, int, float, bool, None.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from typing import Any, NamedTuple, Protocol, TypedDict
+from typing import Any, Literal, NamedTuple, NotRequired, Protocol, TypeAlias, TypedDict
+
+from po_jupyter.model.run.events import EventDraft, EventRecord
+from po_jupyter.model.values.json import JsonObject
+from po_jupyter.platform.processes import Identity
 
 
 class Ref(NamedTuple):
@@ -35,7 +38,8 @@ class Lease(NamedTuple):
 
 
 class Head(TypedDict):
-    """The summary of a run that listings read. `n` and `offset` are of the last record and event."""
+    """The summary of a run that listings read. `n` and `offset` are of the last record and event; `holder` is the
+    process that works on it."""
 
     run: str
     owner: str
@@ -49,7 +53,85 @@ class Head(TypedDict):
     fence: int
     n: int
     offset: int
-    holder: dict[str, Any] | None
+    holder: Identity | None
+
+
+class _Item(TypedDict):
+    task: str
+    index: int
+    ok: bool
+    key: NotRequired[str]
+    usage: NotRequired[JsonObject]
+    error: NotRequired[JsonObject]
+    artifacts: NotRequired[list[JsonObject]]
+    reused: NotRequired[str]
+    looked: NotRequired[JsonObject]
+
+
+class ItemRecord(_Item):
+    """The outcome of a row of a map.
+
+    `key` is the hash of its content, `reused` the origin `RUN/TASK/INDEX` of an outcome of an earlier run, `looked`
+    hashes of the names that its code read besides the row.
+    """
+
+    output: NotRequired[list[int]]
+
+
+class ItemDraft(_Item):
+    """An `ItemRecord` in a commit: `output` is the index of a payload of that commit, or a reference to an earlier
+    one."""
+
+    output: NotRequired[int | Sequence[int]]
+
+
+class CallIntent(TypedDict):
+    """A call that is about to be sent. `reserved` is `[usd, tokens]`: the worst case that a budget set aside."""
+
+    key: str
+    kind: Literal["intent"]
+    model: str
+    stage: str
+    reserved: NotRequired[list[float]]
+
+
+class _Response(TypedDict):
+    key: str
+    kind: Literal["response"]
+    ok: bool
+    response: NotRequired[JsonObject]
+    error: NotRequired[JsonObject]
+    model: NotRequired[str]
+    cached: NotRequired[bool]
+    place: NotRequired[int | None]
+    batch: NotRequired[str]
+
+
+class CallResponse(_Response):
+    """The answer to a call: with `ok` a `response` whose text is the payload `answer`, else an `error`.
+
+    `cached`: an answer of the call cache, the one of number `place`; `batch`: the token of the batch it came with.
+    """
+
+    answer: NotRequired[list[int]]
+
+
+class CallResponseDraft(_Response):
+    """A `CallResponse` in a commit: `answer` is the index of a payload of that commit, or an earlier reference."""
+
+    answer: NotRequired[int | Sequence[int]]
+
+
+class CallWithdrawn(TypedDict):
+    """A call that was given up with nothing in flight; `usage` of its tries that broke."""
+
+    key: str
+    kind: Literal["withdrawn"]
+    usage: NotRequired[JsonObject]
+
+
+CallRecord: TypeAlias = CallIntent | CallResponse | CallWithdrawn
+CallDraft: TypeAlias = CallIntent | CallResponseDraft | CallWithdrawn
 
 
 class Record(TypedDict):
@@ -59,32 +141,28 @@ class Record(TypedDict):
     at: str
     fence: int
     first: int
-    events: list[dict[str, Any]]
-    items: list[dict[str, Any]]
-    calls: list[dict[str, Any]]
+    events: list[EventDraft]
+    items: list[ItemRecord]
+    calls: list[CallRecord]
 
 
 class Commit(NamedTuple):
-    """What one transaction says.
+    """One transaction: drafts of events, items and calls, and the payloads that they point at.
 
-    `events` are drafts (no offset yet); `items` are `{task, index, ok, key, usage, output|error}` and `calls`
-    `{key, kind: "intent"|"response"|"withdrawn", ...}`, where an `output` or `answer` is the index of a payload in
-    this very commit (an int) or a `[n, index]` reference to an earlier one. `state` is the run's new state, or None
-    to keep it. `release` gives the lease back.
+    `state` is the run's new state, or None to keep it. `release` gives the lease back.
     """
 
-    events: Sequence[Mapping[str, Any]] = ()
-    items: Sequence[Mapping[str, Any]] = ()
-    calls: Sequence[Mapping[str, Any]] = ()
+    events: Sequence[EventDraft] = ()
+    items: Sequence[ItemDraft] = ()
+    calls: Sequence[CallDraft] = ()
     payloads: Sequence[Any] = ()
     state: str | None = None
     release: bool = False
 
 
 class NewRun(NamedTuple):
-    """What `create_run` makes durable. `definition` is kept as given and read by the worker:
-    `{pipeline, seed, interpreter, cwd, env, options}`. `events`, `items` and `payloads` are its first record,
-    as in a Commit: a fork starts with checkpoints."""
+    """A run to create. `definition` is the JSON of a `RunDefinition`. `events`, `items` and `payloads` are its first
+    record, as in a Commit: a fork starts with checkpoints."""
 
     run: str
     owner: str
@@ -93,10 +171,10 @@ class NewRun(NamedTuple):
     name: str
     priority: int
     definition: Mapping[str, Any]
-    events: Sequence[Mapping[str, Any]]
+    events: Sequence[EventDraft]
     idempotency_key: str | None = None
     request_hash: str = ""
-    items: Sequence[Mapping[str, Any]] = ()
+    items: Sequence[ItemDraft] = ()
     payloads: Sequence[Any] = ()
 
 
@@ -107,10 +185,9 @@ class Page(NamedTuple):
     next: str | None
 
 
-class Store(Protocol):
-    """What a store does. `testing.conformance.store` is the suite that an implementation passes."""
+class RunStore(Protocol):
+    """Runs: created once, listed, deleted."""
 
-    # -- runs -----------------------------------------------------------------------------------
     def create_run(self, new: NewRun) -> tuple[Head, bool]:
         """Make the run durable in state `pending`; (head, True).
 
@@ -121,11 +198,8 @@ class Store(Protocol):
     def redeemed(self, owner: str, key: str) -> tuple[Head, str] | None:
         """The run that an idempotency key made, and its `request_hash`; None when there is no such run."""
 
-    def head(self, run: str) -> Head:
-        """Raises NotFound."""
-
-    def definition(self, run: str) -> dict[str, Any]:
-        """Raises NotFound."""
+    def definition(self, run: str) -> JsonObject:
+        """The JSON of the run's `RunDefinition`. Raises NotFound."""
 
     def runs(
         self,
@@ -147,11 +221,14 @@ class Store(Protocol):
     def run_bytes(self, run: str) -> int:
         """What the run takes in the store, in bytes as they are stored. NotFound."""
 
-    def reclaim(self) -> None:
-        """Give the room of what was deleted back to the file system."""
 
-    # -- the log --------------------------------------------------------------------------------
-    def claim(self, run: str, holder: Mapping[str, Any]) -> Lease:
+class LogStore(Protocol):
+    """The logs of the runs: claimed, appended to, read."""
+
+    def head(self, run: str) -> Head:
+        """The summary of a run. Raises NotFound."""
+
+    def claim(self, run: str, holder: Identity) -> Lease:
         """Take the run: a new, higher fence; every earlier lease is stale from now on."""
 
     def commit(self, lease: Lease, commit: Commit) -> Head:
@@ -160,7 +237,7 @@ class Store(Protocol):
     def request(
         self,
         run: str,
-        events: Sequence[Mapping[str, Any]],
+        events: Sequence[EventDraft],
         state: str | None = None,
         *,
         after: int | None = None,
@@ -176,7 +253,7 @@ class Store(Protocol):
     def records(self, run: str, *, after: int = 0, limit: int | None = None) -> Iterator[Record]:
         """Records with `n > after`, in order. Raises NotFound."""
 
-    def events(self, run: str, *, since: int = 0, limit: int = 1000) -> list[dict[str, Any]]:
+    def events(self, run: str, *, since: int = 0, limit: int = 1000) -> list[EventRecord]:
         """Events with `offset > since`, in order: `{offset, at, type, run, task?, item?, data}`."""
 
     def payload(self, run: str, ref: Ref) -> Any:
@@ -185,7 +262,14 @@ class Store(Protocol):
     def payloads(self, run: str, n: int) -> list[Any]:
         """All values of record `n` ([] when it has none)."""
 
-    # -- documents: small named values outside runs (registered pipelines, leases, settings) ------
+    def thread(self, run: str) -> Executor | None:
+        """The thread in which this store does the run's work, if it has one: a call from inside it is served there and
+        then, without a change of threads."""
+
+
+class DocumentStore(Protocol):
+    """Documents: small named values outside runs (registered pipelines, leases, ledgers)."""
+
     def get(self, kind: str, name: str) -> Any | None:
         """The document, or None."""
 
@@ -201,11 +285,12 @@ class Store(Protocol):
     def swap(self, kind: str, name: str, old: Any | None, new: Any) -> bool:
         """Write `new` if the document still equals `old`, in one transaction: how leases are taken."""
 
-    def thread(self, run: str) -> Executor | None:
-        """The thread in which this store does the run's work, if it has one.
 
-        Whoever calls the store from inside it is served there and then, without a change of threads.
-        """
+class Store(RunStore, LogStore, DocumentStore, Protocol):
+    """A durable store. `testing.conformance.store` is the suite that an implementation passes."""
+
+    def reclaim(self) -> None:
+        """Give the room of what was deleted back to the file system."""
 
     def close(self) -> None:
         """Release every handle of this process."""

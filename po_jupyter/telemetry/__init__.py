@@ -1,1 +1,1 @@
-"""Logs, with secrets redacted; hooks in, nothing out that was not asked for."""
+"""Logs with secrets redacted. Other rooms use `logging` (configure), `redaction.redactor` and `correlation`."""

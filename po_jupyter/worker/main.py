@@ -30,7 +30,7 @@ from po_jupyter.model.run.events import draft
 from po_jupyter.orchestrator.maintenance.call_cache import cache_of
 from po_jupyter.platform import processes
 from po_jupyter.store.disk.store import DiskStore
-from po_jupyter.store.protocol import Head, Lease, Store
+from po_jupyter.store.protocol import Head, Lease, LogStore
 from po_jupyter.telemetry import logging
 from po_jupyter.telemetry.correlation import request_id
 from po_jupyter.worker.orchestrator_link import Uplink
@@ -120,7 +120,7 @@ async def work_off(request: Mapping[str, Any], settings: Settings, store: DiskSt
     return IN_ORDER
 
 
-def take(store: Store, run: str, expect: int | None = None) -> Lease:
+def take(store: LogStore, run: str, expect: int | None = None) -> Lease:
     """Claim the run for this process.
 
     `expect` is the fence that whoever sent us saw: a higher one means that somebody took the run meanwhile.

@@ -74,8 +74,8 @@ class RatePass:
         if isinstance(error, ModelRateLimited):
             self._door.refused(self, error)
         else:
-            said = error.details.get("usage")
-            used = _counted(self.request, Usage.model_validate(said)) if isinstance(said, Mapping) else None
+            said = error.usage
+            used = _counted(self.request, Usage.model_validate(said)) if said is not None else None
             self._door.over(self, used, None)
 
     def lost(self) -> None:

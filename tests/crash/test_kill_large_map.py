@@ -10,10 +10,10 @@ import signal
 from collections import Counter
 from pathlib import Path
 
-from po_jupyter.model.run.row_file_ref import RowsRef
+from po_jupyter.model.run.row_file_ref import RowFileRef
 from po_jupyter.orchestrator.service import Orchestrator
 from po_jupyter.store.disk.store import DiskStore
-from po_jupyter.store.files.row_files import Blobs
+from po_jupyter.store.files.row_files import RowFiles
 from tests.support.orchestrator import held, orchestrator, settings, until
 
 ROWS = 50_000
@@ -33,13 +33,13 @@ async def test_a_map_killed_in_the_middle_has_each_outcome_once(tmp_path: Path) 
     """P2, P3, P12: what was durable is kept, what was not is done, nothing twice."""
     lines = b"".join(json.dumps({"i": i}).encode() + b"\n" for i in range(ROWS))
     digest = hashlib.sha256(lines).hexdigest()
-    receiver = Blobs(settings(tmp_path).data_dir).receive("local", digest)
+    receiver = RowFiles(settings(tmp_path).data_dir).receive("local", digest)
     receiver.write(lines)
     receiver.finish()
     task = {"name": "m", "prompt": "row {{ item.i }}", "for_each": "{{ seed.rows }}", "max_concurrency": 100}
     body = {
         "pipeline": {"name": "large", "llm": {"model": "fake:echo"}, "tasks": [task]},
-        "seed": {"name": "s", "data": {"rows": RowsRef(digest, ROWS).to_json()}},
+        "seed": {"name": "s", "data": {"rows": RowFileRef(digest, ROWS).to_json()}},
     }
     async with orchestrator(tmp_path) as service:
         view, _ = await service.submit(body, owner="local")

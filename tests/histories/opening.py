@@ -15,7 +15,7 @@ from typing import Any
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import NotFound
-from po_jupyter.model.run.row_file_ref import RowsRef
+from po_jupyter.model.run.row_file_ref import RowFileRef
 from po_jupyter.model.values.chunked_json import pieces
 from po_jupyter.orchestrator.service import Orchestrator
 from po_jupyter.orchestrator.views import artifacts
@@ -179,7 +179,7 @@ async def put_rows(service: Orchestrator, owner: str, lines: bytes) -> dict[str,
     upload = await service.receive_blob(digest, owner)
     await upload.write(lines)
     kept = await upload.keep()
-    return RowsRef(digest, kept["rows"]).to_json()
+    return RowFileRef(digest, kept["rows"]).to_json()
 
 
 def batch_of(server: BatchServer) -> list[dict[str, Any]]:

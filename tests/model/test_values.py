@@ -1,13 +1,10 @@
 """Usage, events and views: small values that everybody shows."""
 
-import re
-
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from po_jupyter.model.pipeline.pipeline import LLM, Pipeline, Task
-from po_jupyter.model.run.events import Event, draft, now
 from po_jupyter.model.run.usage import Usage, total
 from po_jupyter.model.run.view import ENDED, RunView
 
@@ -36,17 +33,6 @@ def test_a_total_adds_every_field_and_an_unknown_cost_stays_unknown(usages: list
     else:
         assert result.cost == sum(u.cost or 0 for u in usages)
     assert Usage.model_validate(result.to_json()) == result
-
-
-def test_times_are_utc_with_milliseconds() -> None:
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", now())
-
-
-def test_a_draft_becomes_an_event() -> None:
-    event = draft("item.failed", "label", 0, error={"code": "x"})
-    whole = Event.model_validate({**event, "offset": 1, "run": "r"})
-    assert (whole.task, whole.item, whole.data) == ("label", 0, {"error": {"code": "x"}})
-    assert "task" not in draft("run.done")
 
 
 def test_a_view_from_a_newer_server_is_read() -> None:

@@ -21,4 +21,4 @@ def may_retry(error: PoError) -> bool:
     """
     if isinstance(error, ModelError | OutputInvalid | AnswerUnreadable | BudgetExceeded):
         return False
-    return isinstance(error, StageFailed | StageTimeout) and not error.details.get("permanent")
+    return isinstance(error, StageFailed | StageTimeout) and not error.permanent

@@ -11,7 +11,7 @@ from po_jupyter.engine.budgets.daily_ledger import Limits
 from po_jupyter.engine.budgets.daily_share import DayShare
 from po_jupyter.engine.replay.spending import Amount
 from po_jupyter.model.pipeline.pipeline import Task
-from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.events import event_draft
 
 if TYPE_CHECKING:
     from po_jupyter.engine.run.session import Work
@@ -46,9 +46,9 @@ def budget_of(work: Work) -> Budget | None:
 
     def say(type: str, data: Mapping[str, Any]) -> None:
         if type == "task.waiting":
-            work.emit(*(draft(type, task, **data) for task in sorted(work.running)))
+            work.emit(*(event_draft(type, task, None, data) for task in sorted(work.running)))
         else:
-            work.emit(draft(type, **data))
+            work.emit(event_draft(type, None, None, data))
 
     def warn(used: Amount, limits: Limits) -> None:
         said = work.state.warnings.get("day")
@@ -66,7 +66,9 @@ def admit(work: Work, task: Task) -> None:
     if not limits:
         return
     if work.budget is None:
-        work.budget = Budget(say=lambda type, data: work.emit(draft(type, **data)), prices=work.prices)
+        work.budget = Budget(
+            say=lambda type, data: work.emit(event_draft(type, None, None, data)), prices=work.prices
+        )
     work.budget.add(Account(task.name, limits, said=task.name in work.state.warnings))
 
 

@@ -72,7 +72,7 @@ def advanced(entry: Mapping[str, Any] | None, records: Iterable[Record]) -> dict
                 open_[call["key"]] = [record["fence"], day, call["model"]]
             else:
                 said = _said(call)
-                model = before[2] if before is not None else call.get("model") or said.get("model")
+                model: Any = before[2] if before is not None else call.get("model") or said.get("model")
                 if used := _sum_of(said["usage"]):
                     add(days.setdefault(day, {}).setdefault(model or "unknown", {}), used)
     return {"n": n, "open": open_, "days": days}

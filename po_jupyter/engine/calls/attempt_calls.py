@@ -161,7 +161,7 @@ class Calls:
         async def again(error: ModelError) -> None:
             nonlocal hold, tries
             assert hold is not None
-            said = error.details.get("usage")
+            said = error.usage
             usage = Usage.model_validate(said) if said else None
             tries = tries.plus(amount_of(said, hold.worst))
             over, hold = hold, None
@@ -175,7 +175,7 @@ class Calls:
             used = response.usage
             return response
         except ModelError as error:
-            said = error.details.get("usage")
+            said = error.usage
             used = Usage.model_validate(said) if said else Usage(calls=1)
             raise
         finally:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from po_jupyter.engine.budgets.budget import reserved
 from po_jupyter.engine.replay.history import Call, History
 from po_jupyter.errors import StoreError
 from po_jupyter.llm.calls.journal import CallDone, CallKey, CallOutcome, IntentMeta, JournalEntry
 from po_jupyter.llm.chat import ChatResponseJson
-from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.events import EventDraft, draft
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.store.group_commit import CommitResult
+from po_jupyter.store.protocol import CallDraft, CallIntent, CallResponseDraft, CallWithdrawn
 
-Calls = tuple[Mapping[str, Any], ...]
+Calls = tuple[CallDraft, ...]
 
 
 class Log(Protocol):
@@ -28,12 +29,12 @@ class Log(Protocol):
     def payload(self, ref: Iterable[int]) -> Any:
         """The value behind a reference."""
 
-    async def commit(self, *events: dict[str, Any], calls: Calls = ()) -> Any:
+    async def commit(self, *events: EventDraft, calls: Calls = ()) -> Any:
         """One durable transaction."""
 
     def commit_soon(
         self,
-        *events: dict[str, Any],
+        *events: EventDraft,
         calls: Calls = (),
         payloads: tuple[Any, ...] = (),
         then: Callable[[CommitResult], None] | None = None,
@@ -71,15 +72,15 @@ class StoreJournal:
             return JournalEntry({"ok": False, "error": said["error"]}, call.intents)
         assert call.answer is not None
         text = await asyncio.to_thread(self._work.payload, call.answer)
-        response: ChatResponseJson = said["response"]  # without its text
+        response = cast(ChatResponseJson, said["response"])  # without its text
         return JournalEntry({"ok": True, "response": {**response, "text": text}}, call.intents)
 
     async def intent(self, key: str, meta: IntentMeta) -> None:
         """See `llm.journal.Journal`."""
-        record: dict[str, Any] = {"key": key, "kind": "intent", "model": meta["model"], "stage": meta["stage"]}
+        record: CallIntent = {"key": key, "kind": "intent", "model": meta["model"], "stage": meta["stage"]}
         if (worst := reserved.get()) is not None:
             record["reserved"] = list(worst)
-        events: tuple[dict[str, Any], ...] = ()
+        events: tuple[EventDraft, ...] = ()
         known = self._history.call(key)
         if meta["intents"] > (known.told if known is not None else 0):
             place = CallKey.parse(key)
@@ -89,7 +90,7 @@ class StoreJournal:
 
     async def response(self, key: str, outcome: CallOutcome, call: CallDone) -> None:
         """See `llm.journal.Journal`. Queued, in order: an outcome that follows cannot be durable without it."""
-        record: dict[str, Any] = {"key": key, "kind": "response", "ok": outcome["ok"]}
+        record: CallResponseDraft = {"key": key, "kind": "response", "ok": outcome["ok"]}
         if call.cached:
             # There is no intent that says the model. The place: nobody else in this run gets that answer.
             record |= {"cached": True, "model": call.model, "place": call.place}
@@ -105,7 +106,7 @@ class StoreJournal:
         if call.batch is not None:
             record |= {"batch": call.batch, "model": call.model}
             then = partial(self._remember, call.key, record)
-        events: tuple[dict[str, Any], ...] = ()
+        events: tuple[EventDraft, ...] = ()
         if call.key.item is None:  # rows say what they used with their outcome
             done = draft(
                 "call.done",
@@ -121,7 +122,7 @@ class StoreJournal:
             events = (done,)
         self._work.commit_soon(*events, calls=(record,), payloads=payloads, then=then)
 
-    def _remember(self, key: CallKey, record: dict[str, Any], result: CommitResult) -> None:
+    def _remember(self, key: CallKey, record: CallResponseDraft, result: CommitResult) -> None:
         """A row of a batch is left and taken up again in this very process: its answers are known then as they are
         after a restart. They are forgotten with its outcome."""
         calls = self._history.calls.setdefault(key.task, {}).setdefault(key.item, {})
@@ -132,8 +133,8 @@ class StoreJournal:
         if self._work.closed:
             return  # the run has left this worker: not another word
         place = CallKey.parse(key)
-        record: dict[str, Any] = {"key": key, "kind": "withdrawn"}
-        events: tuple[dict[str, Any], ...] = ()
+        record: CallWithdrawn = {"key": key, "kind": "withdrawn"}
+        events: tuple[EventDraft, ...] = ()
         if usage != Usage():
             record["usage"] = said = usage.to_json()
             events = (draft("call.withdrawn", place.task, place.item, stage=place.stage, usage=said),)

@@ -210,7 +210,8 @@ async def ask(
             if asked_again >= frame.task.refine.max_attempts:
                 raise
             asked_again += 1
-            found = problem.details.get("violations") or [problem.message]
+            listed = problem.violations if isinstance(problem, OutputInvalid) else []
+            found = listed or [problem.message]
             request = calls.again(request, response, reask(found))
             if on_text is not None:
                 on_text("")

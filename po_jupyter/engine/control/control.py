@@ -28,7 +28,7 @@ from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import ControlInvalid, InvalidInput, Violation
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from po_jupyter.model.pipeline.violations import did_you_mean
-from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.events import EventDraft, draft
 
 if TYPE_CHECKING:
     from po_jupyter.engine.run.session import Work
@@ -45,14 +45,14 @@ def directed(
     *,
     running: frozenset[str] = frozenset(),
     problems: Problems = lambda pipeline, added: [],
-) -> list[dict[str, Any]]:
+) -> list[EventDraft]:
     """The events that the directives of task `by` are, applied one after the other to the run in `state`.
 
     `wanted` are (where they were said, what). `problems(pipeline, added)` finds what else is wrong; only what
     it finds in added tasks counts. Raises ControlInvalid with everything that is wrong in the first of them
     that is.
     """
-    events: list[dict[str, Any]] = []
+    events: list[EventDraft] = []
     paused: tuple[list[str], list[str]] | None = None
     for source, directives in wanted:
         for event in _one(pipeline, state, by, source, directives, running, problems):
@@ -76,11 +76,11 @@ def _one(
     directives: Directives,
     running: frozenset[str],
     problems: Problems,
-) -> list[dict[str, Any]]:
+) -> list[EventDraft]:
     now = effective(pipeline, state)
     names = [task.name for task in now.tasks]
     found: list[Violation] = []
-    events: list[dict[str, Any]] = []
+    events: list[EventDraft] = []
     if directives.patch is not None:
         after = directives.patch.after
         if after is not None and after != by and (problem := _not_later(state, names, by, after, running)):
@@ -296,7 +296,7 @@ def read_file(path: Path) -> list[tuple[str, Directives]]:
     return [(FILE, parse_directives(data))]
 
 
-def events(work: Work, task: Task, wanted: Sequence[tuple[str, Directives]]) -> list[dict[str, Any]]:
+def events(work: Work, task: Task, wanted: Sequence[tuple[str, Directives]]) -> list[EventDraft]:
     """`directed` for the run in the hands of a worker. Raises ControlInvalid."""
     from po_jupyter.engine.planning.check import violations
     from po_jupyter.engine.python.python_task import findable
@@ -314,7 +314,7 @@ def events(work: Work, task: Task, wanted: Sequence[tuple[str, Directives]]) -> 
     return directed(work.definition_pipeline, work.state, task.name, wanted, running=running, problems=problems)
 
 
-def names_in(drafts: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+def names_in(drafts: Iterable[EventDraft]) -> frozenset[str]:
     """Tasks that must not start until these events are in the log."""
     return frozenset(e["task"] for e in drafts if e["type"] == "task.skipped")
 

@@ -236,8 +236,8 @@ def _violations(error: Exception, stage: str) -> list[str] | None:
     if stage not in VALIDATIONS:
         return [error.message] if stage == "parsing" and isinstance(error, AnswerUnreadable) else None
     if isinstance(error, OutputInvalid | AnswerUnreadable):
-        listed = error.details.get("violations")
-        return list(map(str, listed)) if listed else [error.message]
+        listed = error.violations if isinstance(error, OutputInvalid) else []
+        return list(map(str, listed)) or [error.message]
     kind = type(error)
     foreign = kind.__name__ == "ValidationError" and kind.__module__.partition(".")[0] in (
         "jsonschema",
@@ -281,7 +281,8 @@ def _told(error: BaseException, frame: Frame, timeout: float) -> PoError:
         return StageFailed(
             f"{frame.stage} returned something that is not JSON{where}: {error.found}",
             hint=error.hint,
-            details={**place, "permanent": True},
+            details=place,
+            permanent=True,
         )
     if isinstance(error, _OverTime):
         return StageTimeout(

@@ -29,7 +29,7 @@ from po_jupyter.engine.replay.row_table import DONE, FAILED
 from po_jupyter.errors import BudgetExceeded, ModelKeyError, PoError, StoreError, ThresholdExceeded
 from po_jupyter.llm.calls.retry import backoff_delay
 from po_jupyter.model.pipeline.pipeline import STAGES, Task
-from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.events import EventDraft, draft
 from po_jupyter.platform.concurrency import together
 from po_jupyter.telemetry import correlation
 from po_jupyter.telemetry.logging import redactor
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from po_jupyter.engine.run.session import Work
     from po_jupyter.llm.chat import Message
     from po_jupyter.store.group_commit import CommitResult
+    from po_jupyter.store.protocol import ItemDraft
 
 _PROGRESS = 0.2  # s between two `map.progress`
 UNFLUSHED = 500  # outcomes on their way to the disk before a row waits for them
@@ -166,7 +167,7 @@ class Map:
         item = self.rows[index]
         names = {**self.names, "item": item, "index": index}
         key = self._key(item, self._first(names), names)
-        row: dict[str, Any] = {"task": self.task.name, "index": index, "ok": True, "key": key, "output": 0}
+        row: ItemDraft = {"task": self.task.name, "index": index, "ok": True, "key": key, "output": 0}
         row["reused"] = found.origin
         if self.looks is not None and (said := self.looks.said(index)):
             row["looked"] = said
@@ -278,7 +279,7 @@ class Map:
         work.emit(draft("call.unknown", self.task.name, index, stage=frame.stage, usage=used.to_json()))
 
     def _outcome(self, index: int, key: str, usage: Tally, output: Any, error: PoError | None) -> None:
-        row: dict[str, Any] = {"task": self.task.name, "index": index, "ok": error is None, "key": key}
+        row: ItemDraft = {"task": self.task.name, "index": index, "ok": error is None, "key": key}
         used = usage.to_json()
         if usage:
             row["usage"] = used
@@ -288,7 +289,8 @@ class Map:
             row["output"] = 0
             if self.looks is not None and (said := self.looks.said(index)):
                 row["looked"] = said
-            row |= self.work.files.said(self.task.name, index)
+            if wrote := self.work.files.said(self.task.name, index):
+                row["artifacts"] = wrote["artifacts"]
             self._commit(row, (output,))
         else:
             self.failed += 1
@@ -298,7 +300,7 @@ class Map:
             self._commit(row, (), draft("item.failed", self.task.name, index, error=said))
             self._judge()
 
-    def _commit(self, row: dict[str, Any], payloads: tuple[Any, ...], *events: dict[str, Any]) -> None:
+    def _commit(self, row: ItemDraft, payloads: tuple[Any, ...], *events: EventDraft) -> None:
         """Queue the outcome. The table knows at once that there is one, and where it is once it is durable."""
         index, ok = row["index"], row["ok"]
         answers = self.work.history.calls.setdefault(self.task.name, {})

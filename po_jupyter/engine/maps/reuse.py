@@ -27,7 +27,7 @@ from jinja2 import meta
 
 from po_jupyter.engine.prompts.templates import ENVIRONMENT
 from po_jupyter.errors import NotFound, StoreError
-from po_jupyter.store.protocol import Ref, Store
+from po_jupyter.store.protocol import DocumentStore, LogStore, Ref
 
 if TYPE_CHECKING:
     from po_jupyter.engine.python.python_task import Functions
@@ -168,7 +168,7 @@ class Looks:
         return all(value == (index if name == "index" else self.hash_of(name)) for name, value in said.items())
 
 
-def announce(store: Store, definition: str, run: str) -> list[str]:
+def announce(store: DocumentStore, definition: str, run: str) -> list[str]:
     """Put `run` into the index; earlier runs with outcomes of that definition, newest first. Blocks."""
     name = definition[:2]
     for _ in range(_SWAPS):
@@ -184,7 +184,7 @@ def announce(store: Store, definition: str, run: str) -> list[str]:
 
 
 def find(
-    store: Store, runs: Iterable[str], wanted: Mapping[str, list[int]], looks: Looks | None
+    store: LogStore, runs: Iterable[str], wanted: Mapping[str, list[int]], looks: Looks | None
 ) -> Iterator[list[Found]]:
     """Outcomes of `runs` for rows of this map, in chunks; `wanted` are row indexes by key. Blocks."""
     todo = {key: deque(indexes) for key, indexes in wanted.items()}
@@ -215,7 +215,7 @@ def find(
 _Outcome = tuple[str, Ref, Mapping[str, Any], str]  # key, payload, what was looked at, origin
 
 
-def _outcomes(store: Store, run: str, todo: Mapping[str, Any]) -> dict[tuple[str, int], _Outcome]:
+def _outcomes(store: LogStore, run: str, todo: Mapping[str, Any]) -> dict[tuple[str, int], _Outcome]:
     """Successes of `run` with a wanted key, by task and row: the newest of each, none that a restart made void."""
     there: dict[tuple[str, int], _Outcome] = {}
     for record in store.records(run):

@@ -160,7 +160,7 @@ def _import_failed(task: Task, error: BaseException) -> StageFailed:
 
 
 def _broken(task: Task, message: str, hint: str) -> StageFailed:
-    return StageFailed(message, hint=hint, details={"task": task.name, "permanent": True})
+    return StageFailed(message, hint=hint, details={"task": task.name}, permanent=True)
 
 
 class Inputs:

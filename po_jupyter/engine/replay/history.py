@@ -12,7 +12,8 @@ from po_jupyter.engine.replay.row_table import MapOutput, RowTable
 from po_jupyter.engine.replay.spending import Spending
 from po_jupyter.engine.state.fold import fold
 from po_jupyter.engine.state.run_state import RunState
-from po_jupyter.store.protocol import Record, Store
+from po_jupyter.model.run.events import NumberedEvent
+from po_jupyter.store.protocol import CallResponse, CallResponseDraft, LogStore, Record
 
 
 @dataclass(slots=True)
@@ -23,7 +24,7 @@ class Call:
 
     intents: int = 0
     answer: list[int] | None = None
-    response: dict[str, Any] | None = None
+    response: CallResponse | CallResponseDraft | None = None
     told: int = 0
 
 
@@ -52,18 +53,16 @@ class History:
         return self.calls.get(task, {}).get(item, {}).get(key)
 
 
-def read_history(store: Store, run: str) -> History:
+def read_history(store: LogStore, run: str) -> History:
     """Fold the log of a run. Raises NotFound."""
     history = History(RunState(run))
-    events: list[dict[str, Any]] = []
+    events: list[NumberedEvent] = []
     for record in store.records(run):
         _take(history, record)
         history.spending.take(record)
         offset = record["first"]
         for i, event in enumerate(record["events"]):
-            if "offset" not in event:
-                event = {**event, "offset": offset + i}
-            events.append(event)
+            events.append({**event, "offset": offset + i})
         history.n = record["n"]
     history.state = fold(history.state, events)
     return history
@@ -139,7 +138,7 @@ def map_marker(task: str, total: int) -> dict[str, Any]:
     return {MAP: task, "total": total}
 
 
-def expand(store: Store, run: str, value: Any, rows: RowTable | None = None) -> Any:
+def expand(store: LogStore, run: str, value: Any, rows: RowTable | None = None) -> Any:
     """An output as people see it: the list of `{index, ok, output, error}`, read row by row, where `value` stands
     for a map's.
 

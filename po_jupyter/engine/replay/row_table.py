@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from po_jupyter.model.values.lazy_list import LazyList
-from po_jupyter.store.protocol import Ref, Store
+from po_jupyter.store.protocol import LogStore, Ref
 
 DONE, FAILED = 1, 2
 _RECORDS = 4  # records of failed rows kept while rows are read in order
@@ -122,7 +122,7 @@ class MapOutput(LazyList):
     Reading blocks on the store.
     """
 
-    def __init__(self, store: Store, run: str, task: str, table: RowTable, total: int) -> None:
+    def __init__(self, store: LogStore, run: str, task: str, table: RowTable, total: int) -> None:
         self._store = store
         self._run = run
         self._task = task

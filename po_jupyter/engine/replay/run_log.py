@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from po_jupyter.engine.base.interrupts import Stopped
@@ -11,8 +11,9 @@ from po_jupyter.engine.replay.history import History
 from po_jupyter.engine.state.fold import fold
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import StoreError
+from po_jupyter.model.run.events import EventDraft
 from po_jupyter.store.group_commit import CommitResult, GroupCommitter
-from po_jupyter.store.protocol import Commit, Head, Lease, Record, Ref, Store
+from po_jupyter.store.protocol import CallDraft, Commit, Head, ItemDraft, Lease, Record, Ref, Store
 
 _LINGER = 0.05  # s that an event waits for a commit to go along with; a person does not see it
 
@@ -40,11 +41,11 @@ class RunLog:
             on_foreign=self._foreign,
             on_head=committed,
         )
-        self._pending: list[dict[str, Any]] = []
+        self._pending: list[EventDraft] = []
         self._pending_state: str | None = None
         self._linger: asyncio.TimerHandle | None = None
 
-    def emit(self, *events: dict[str, Any], state: str | None = None) -> None:
+    def emit(self, *events: EventDraft, state: str | None = None) -> None:
         """Events that need not be durable at once: they go along with the next commit, or 50 ms later."""
         self._pending.extend(events)
         self._pending_state = state or self._pending_state
@@ -54,9 +55,9 @@ class RunLog:
 
     def commit_soon(
         self,
-        *events: dict[str, Any],
-        items: tuple[Mapping[str, Any], ...] = (),
-        calls: tuple[Mapping[str, Any], ...] = (),
+        *events: EventDraft,
+        items: tuple[ItemDraft, ...] = (),
+        calls: tuple[CallDraft, ...] = (),
         payloads: tuple[Any, ...] = (),
         then: Callable[[CommitResult], None] | None = None,
     ) -> None:
@@ -68,9 +69,9 @@ class RunLog:
 
     async def commit(
         self,
-        *events: dict[str, Any],
-        items: tuple[Mapping[str, Any], ...] = (),
-        calls: tuple[Mapping[str, Any], ...] = (),
+        *events: EventDraft,
+        items: tuple[ItemDraft, ...] = (),
+        calls: tuple[CallDraft, ...] = (),
         payloads: tuple[Any, ...] = (),
         state: str | None = None,
         release: bool = False,
@@ -89,7 +90,7 @@ class RunLog:
         self._send()
         await self._committer.flush()
 
-    def _take(self, events: tuple[dict[str, Any], ...]) -> tuple[list[dict[str, Any]], str | None]:
+    def _take(self, events: tuple[EventDraft, ...]) -> tuple[list[EventDraft], str | None]:
         if self._linger is not None:
             self._linger.cancel()
             self._linger = None
@@ -111,7 +112,7 @@ class RunLog:
         self.broken = self.broken or error
         self.wake.set()
 
-    def _apply(self, events: Iterable[Mapping[str, Any]]) -> None:
+    def _apply(self, events: Iterable[EventDraft]) -> None:
         """Fold our own events. Offsets are counted here: number and order per task are what matters."""
         offset = self.state.offset
         self.state = fold(self.state, [{**e, "offset": offset + i} for i, e in enumerate(events, 1)])
@@ -131,9 +132,9 @@ class RunLog:
         self.wake.set()
 
 
-def _placed(events: tuple[dict[str, Any], ...], refs: tuple[Ref, ...]) -> list[Mapping[str, Any]]:
+def _placed(events: tuple[EventDraft, ...], refs: tuple[Ref, ...]) -> list[EventDraft]:
     """Events as they are in the log: an index of a payload has become a reference."""
-    placed: list[Mapping[str, Any]] = []
+    placed: list[EventDraft] = []
     for event in events:
         at = event["data"].get("output")
         if type(at) is int and event["type"] == "task.done":

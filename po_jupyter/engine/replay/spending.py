@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from po_jupyter.store.protocol import Record, Store
+from po_jupyter.store.protocol import LogStore, Record
 
 
 def dollars(usd: float) -> str:
@@ -166,6 +166,6 @@ def spending_of(records: Iterable[Record]) -> Spending:
     return spending
 
 
-def spent_on(store: Store, run: str, day: str) -> Amount:
+def spent_on(store: LogStore, run: str, day: str) -> Amount:
     """What a run used on a day. Reads its whole log. Raises NotFound."""
     return spending_of(store.records(run)).of_day(day)

@@ -35,7 +35,7 @@ from po_jupyter.model.pipeline.parsing import check_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.seed import Seed, read_seed
-from po_jupyter.store.files.row_files import Blobs, FileRows
+from po_jupyter.store.files.row_files import FileRows, RowFiles
 from po_jupyter.store.protocol import Head, Lease, Ref, Store
 
 T = TypeVar("T")
@@ -114,7 +114,7 @@ class Work(RunLog):
         self.definition_pipeline: Pipeline = check_pipeline(definition["pipeline"])
         self.seed: Seed = read_seed(definition["seed"])
         # The same with rows for references to files of rows: what tasks see.
-        self.seed_data = Blobs(settings.data_dir).with_rows(history.state.owner, self.seed.data)
+        self.seed_data = RowFiles(settings.data_dir).with_rows(history.state.owner, self.seed.data)
         self.say: Say = say or (lambda note: None)
         self.watched: Callable[[], bool] = watched or (lambda: False)
         self.run_dir = run_dir or settings.data_dir / "runs" / self.run

@@ -20,7 +20,7 @@ from po_jupyter.engine.state.fold import fold
 from po_jupyter.errors import ControlInvalid, PoError, StoreError
 from po_jupyter.llm.calls.retry import backoff_delay
 from po_jupyter.model.pipeline.pipeline import Task
-from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.events import EventDraft, NumberedEvent, draft, event_draft
 from po_jupyter.telemetry import correlation
 from po_jupyter.telemetry.logging import redactor
 
@@ -77,7 +77,7 @@ async def execute(work: Work, start: Start) -> None:
             work.wake.set()
 
 
-async def _done(work: Work, task: Task, output: Any, seconds: float, said: list[dict[str, Any]]) -> None:
+async def _done(work: Work, task: Task, output: Any, seconds: float, said: list[EventDraft]) -> None:
     """Commit that the task is done, with its output and what it asked of the run."""
     done = draft("task.done", task.name, output=0, seconds=seconds, **work.files.said(task.name))
     events = [done, *said]
@@ -147,7 +147,7 @@ async def _failed(work: Work, task: Task, attempt: int, error: PoError, seconds:
     await _commit_end(work, task, [event], ())
 
 
-async def _commit_end(work: Work, task: Task, events: list[dict[str, Any]], payloads: tuple[Any, ...]) -> None:
+async def _commit_end(work: Work, task: Task, events: list[EventDraft], payloads: tuple[Any, ...]) -> None:
     """Commit the end of a task; when it is the end of the run too, both are one transaction."""
     end = _end_after(work, task, events)
     if end is None:
@@ -157,12 +157,12 @@ async def _commit_end(work: Work, task: Task, events: list[dict[str, Any]], payl
         await work.commit(*events, end_event(end), payloads=payloads, state=end.state, release=True)
 
 
-def _end_after(work: Work, task: Task, events: list[dict[str, Any]]) -> End | None:
+def _end_after(work: Work, task: Task, events: list[EventDraft]) -> End | None:
     """The end that `decide` will say once `events` are in the log. A gate is left to `drive`: see there."""
     if len(work.running) > 1:
         return None
     state = work.state
-    numbered = [{**e, "offset": state.offset + i} for i, e in enumerate(events, 1)]
+    numbered: list[NumberedEvent] = [{**e, "offset": state.offset + i} for i, e in enumerate(events, 1)]
     commands = decide(work.pipeline, fold(state, numbered), frozenset(work.running - {task.name}))
     match commands:
         case [End() as end] if end.state != "waiting" and not state.open_batches:
@@ -170,11 +170,8 @@ def _end_after(work: Work, task: Task, events: list[dict[str, Any]]) -> End | No
     return None
 
 
-def end_event(end: End) -> dict[str, Any]:
+def end_event(end: End) -> EventDraft:
     """The event of a run's end or pause."""
     if end.state == "waiting":
         return draft("run.waiting", task_name=end.task)
-    event = draft(f"run.{end.state}")
-    if end.error:
-        event["data"]["error"] = end.error
-    return event
+    return event_draft(f"run.{end.state}", None, None, {"error": end.error} if end.error else {})

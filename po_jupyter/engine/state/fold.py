@@ -3,11 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from po_jupyter.engine.state.run_state import Added, RunState, TaskState
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.run.view import ItemCounts, RunStatus, TaskStatus
+
+if TYPE_CHECKING:
+    from po_jupyter.model.run.event_data import (
+        BatchCancellingData,
+        BatchClosedData,
+        BatchDroppedData,
+        BatchPreparedData,
+        BatchSubmittedData,
+        BudgetWarningData,
+        CallDoneData,
+        CallRetryData,
+        CallUsageData,
+        GateDecidedData,
+        GateOpenedData,
+        MapProgressData,
+        MapStartedData,
+        RunCancelRequestedData,
+        RunCreatedData,
+        RunEndedData,
+        RunResumedData,
+        RunStartedData,
+        TaskDoneData,
+        TaskFailedData,
+        TaskRetryingData,
+        TasksAddedData,
+        TaskSkippedData,
+        TaskStageData,
+        TaskStartedData,
+        TaskWaitingData,
+        WorkerCrashedData,
+    )
+    from po_jupyter.model.run.events import NumberedEvent
 
 S = TypeVar("S", TaskState, RunState)
 
@@ -20,7 +52,7 @@ def _copy(state: S) -> S:
     return copied
 
 
-def fold(state: RunState, events: Iterable[Mapping[str, Any]]) -> RunState:
+def fold(state: RunState, events: Iterable[NumberedEvent]) -> RunState:
     """`state` with `events` (in offset order) applied; `state` itself stays as it was.
 
     Events already seen (offset not above the state's) are passed over, so a duplicate delivery changes
@@ -45,7 +77,7 @@ def fold(state: RunState, events: Iterable[Mapping[str, Any]]) -> RunState:
         result.offset = offset
         result.updated_at = event["at"]
         kind = event["type"]
-        data = event.get("data") or {}
+        data: Any = event.get("data") or {}
         name = event.get("task")
         if name is not None and kind == "tasks.added":
             _tasks_added(result, name, data)
@@ -65,9 +97,10 @@ def fold(state: RunState, events: Iterable[Mapping[str, Any]]) -> RunState:
 
 # -- one small function for each type of event ---------------------------------------------------------
 
-Data = Mapping[str, Any]
-TaskRule = Callable[[TaskState, Data, str, int], None]
-RunRule = Callable[[RunState, Data, str, int, Callable[[str], TaskState]], None]
+TaskOf = Callable[[str], TaskState]  # a copy of the task of that name, which a rule may change
+# (state, data, at, offset). Each rule names the TypedDict of its data; the tables below are by the event's type.
+TaskRule = Callable[[TaskState, Any, str, int], None]
+RunRule = Callable[[RunState, Any, str, int, TaskOf], None]
 
 
 def _end(task: TaskState, state: TaskStatus, at: str) -> None:
@@ -76,7 +109,7 @@ def _end(task: TaskState, state: TaskStatus, at: str) -> None:
     task.waiting = None
 
 
-def _task_started(t: TaskState, data: Data, at: str, offset: int) -> None:
+def _task_started(t: TaskState, data: TaskStartedData, at: str, offset: int) -> None:
     t.state = "running"
     t.attempt = data.get("attempt", t.attempt + 1)
     t.started_at = t.started_at or at
@@ -84,12 +117,12 @@ def _task_started(t: TaskState, data: Data, at: str, offset: int) -> None:
     t.delay = 0.0
 
 
-def _task_stage(t: TaskState, data: Data, at: str, offset: int) -> None:
+def _task_stage(t: TaskState, data: TaskStageData, at: str, offset: int) -> None:
     t.stage = data.get("stage")
     t.waiting = None
 
 
-def _task_waiting(t: TaskState, data: Data, at: str, offset: int) -> None:
+def _task_waiting(t: TaskState, data: TaskWaitingData | CallRetryData, at: str, offset: int) -> None:
     seconds, reason = data.get("seconds"), data.get("reason")
     t.waiting_stays = bool(data.get("stays"))
     if reason is None:
@@ -100,7 +133,7 @@ def _task_waiting(t: TaskState, data: Data, at: str, offset: int) -> None:
         t.waiting = f"waiting for {reason}"
 
 
-def _task_retrying(t: TaskState, data: Data, at: str, offset: int) -> None:
+def _task_retrying(t: TaskState, data: TaskRetryingData, at: str, offset: int) -> None:
     t.state = "pending"
     t.attempt = data.get("attempt", t.attempt)
     t.delay = float(data.get("delay") or 0.0)
@@ -108,7 +141,7 @@ def _task_retrying(t: TaskState, data: Data, at: str, offset: int) -> None:
     t.waiting = f"next attempt in {t.delay:.0f} s" if t.delay >= 1 else None
 
 
-def _task_done(t: TaskState, data: Data, at: str, offset: int) -> None:
+def _task_done(t: TaskState, data: TaskDoneData, at: str, offset: int) -> None:
     _end(t, "done", at)
     t.output = data.get("output")
     t.artifacts = tuple(data.get("artifacts") or ())
@@ -117,27 +150,27 @@ def _task_done(t: TaskState, data: Data, at: str, offset: int) -> None:
         t.items = t.items.model_copy(update={"in_flight": 0})
 
 
-def _task_failed(t: TaskState, data: Data, at: str, offset: int) -> None:
+def _task_failed(t: TaskState, data: TaskFailedData, at: str, offset: int) -> None:
     _end(t, "failed", at)
     t.error = data.get("error")
 
 
-def _task_skipped(t: TaskState, data: Data, at: str, offset: int) -> None:
+def _task_skipped(t: TaskState, data: TaskSkippedData, at: str, offset: int) -> None:
     _end(t, "skipped", at)
     t.reason, t.skipped_by = data.get("reason"), data.get("by")
 
 
-def _task_cancelled(t: TaskState, data: Data, at: str, offset: int) -> None:
+def _task_cancelled(t: TaskState, data: object, at: str, offset: int) -> None:
     _end(t, "cancelled", at)
 
 
-def _map_started(t: TaskState, data: Data, at: str, offset: int) -> None:
+def _map_started(t: TaskState, data: MapStartedData, at: str, offset: int) -> None:
     done, reused = (t.items.done, t.items.reused) if t.items is not None else (0, 0)
     t.items = ItemCounts(total=data["total"], done=done, reused=reused)
     t.stage = data.get("stage")
 
 
-def _map_progress(t: TaskState, data: Data, at: str, offset: int) -> None:
+def _map_progress(t: TaskState, data: MapProgressData, at: str, offset: int) -> None:
     total = t.items.total if t.items is not None else data["done"] + data["failed"]
     t.items = ItemCounts.model_construct(
         total=total,
@@ -149,7 +182,9 @@ def _map_progress(t: TaskState, data: Data, at: str, offset: int) -> None:
     _add_usage(t, data, at, offset)
 
 
-def _add_usage(t: TaskState, data: Data, at: str, offset: int) -> None:
+def _add_usage(
+    t: TaskState, data: CallDoneData | CallUsageData | MapProgressData, at: str, offset: int
+) -> None:
     usage = data.get("usage")
     if usage:
         t.usage = t.usage + Usage.model_construct(**usage)
@@ -157,30 +192,32 @@ def _add_usage(t: TaskState, data: Data, at: str, offset: int) -> None:
         t.waiting = None
 
 
-def _batch_prepared(t: TaskState, data: Data, at: str, offset: int) -> None:
+def _batch_prepared(t: TaskState, data: BatchPreparedData, at: str, offset: int) -> None:
     t.batches = {**t.batches, data["token"]: {**data, "at": at, "offset": offset}}
 
 
-def _batch_changed(t: TaskState, data: Data, at: str, offset: int) -> None:
+def _batch_submitted(t: TaskState, data: BatchSubmittedData, at: str, offset: int) -> None:
     known = t.batches.get(data["token"])
     if known is not None:
         t.batches = {**t.batches, data["token"]: {**known, **data}}
 
 
-def _batch_cancelling(t: TaskState, data: Data, at: str, offset: int) -> None:
-    _batch_changed(t, {**data, "cancelling": True}, at, offset)
+def _batch_cancelling(t: TaskState, data: BatchCancellingData, at: str, offset: int) -> None:
+    known = t.batches.get(data["token"])
+    if known is not None:
+        t.batches = {**t.batches, data["token"]: {**known, **data, "cancelling": True}}
 
 
-def _batch_gone(t: TaskState, data: Data, at: str, offset: int) -> None:
+def _batch_gone(t: TaskState, data: BatchDroppedData | BatchClosedData, at: str, offset: int) -> None:
     t.batches = {token: batch for token, batch in t.batches.items() if token != data["token"]}
 
 
-def _gate_opened(t: TaskState, data: Data, at: str, offset: int) -> None:
+def _gate_opened(t: TaskState, data: GateOpenedData, at: str, offset: int) -> None:
     t.gate = "open"
     t.gate_info = {"message": data.get("message", ""), "artifacts": data.get("artifacts", [])}
 
 
-def _gate_decided(t: TaskState, data: Data, at: str, offset: int) -> None:
+def _gate_decided(t: TaskState, data: GateDecidedData, at: str, offset: int) -> None:
     t.gate = "approved" if data.get("decision") == "approve" else "rejected"
     t.gate_info = {**(t.gate_info or {}), "note": data.get("note", ""), "by": data.get("by"), "at": at}
 
@@ -200,7 +237,7 @@ _TASK: dict[str, TaskRule] = {
     "call.done": _add_usage,
     "call.unknown": _add_usage,
     "batch.prepared": _batch_prepared,
-    "batch.submitted": _batch_changed,
+    "batch.submitted": _batch_submitted,
     "batch.cancelling": _batch_cancelling,
     "batch.dropped": _batch_gone,
     "batch.closed": _batch_gone,
@@ -218,14 +255,15 @@ _PROGRESS = frozenset({
 })  # fmt: skip
 
 
-def _more_rows(t: TaskState, data: Data) -> bool:
+def _more_rows(t: TaskState, data: MapProgressData) -> bool:
     return t.items is None or data["done"] + data["failed"] > t.items.done + t.items.failed
 
 
-def _run_created(s: RunState, data: Data, at: str, offset: int, task_of: Callable[[str], TaskState]) -> None:
+def _run_created(s: RunState, data: RunCreatedData, at: str, offset: int, task_of: TaskOf) -> None:
     s.name, s.pipeline, s.version = data["name"], data["pipeline"], data["version"]
     s.owner = data.get("owner", "")
-    s.forked_from = data.get("forked_from")
+    origin = data.get("forked_from")
+    s.forked_from = dict(origin) if origin is not None else None
     s.budget = dict(data.get("budget") or {})
     s.created_at = at
     s.request = str(data.get("request") or "")
@@ -233,12 +271,12 @@ def _run_created(s: RunState, data: Data, at: str, offset: int, task_of: Callabl
         task_of(task["name"]).kind = task["kind"]
 
 
-def _run_started(s: RunState, data: Data, at: str, offset: int, task_of: Callable[[str], TaskState]) -> None:
+def _run_started(s: RunState, data: RunStartedData, at: str, offset: int, task_of: TaskOf) -> None:
     s.state = "running"
 
 
 def _run_ended(state: RunStatus) -> RunRule:
-    def rule(s: RunState, data: Data, at: str, offset: int, task_of: Callable[[str], TaskState]) -> None:
+    def rule(s: RunState, data: RunEndedData, at: str, offset: int, task_of: TaskOf) -> None:
         s.state = state
         s.error = data.get("error")
         s.cancel_requested = False
@@ -254,7 +292,7 @@ def _run_ended(state: RunStatus) -> RunRule:
     return rule
 
 
-def _run_resumed(s: RunState, data: Data, at: str, offset: int, task_of: Callable[[str], TaskState]) -> None:
+def _run_resumed(s: RunState, data: RunResumedData, at: str, offset: int, task_of: TaskOf) -> None:
     s.state = "pending"
     s.error = None
     s.cancel_requested = False
@@ -298,7 +336,7 @@ def _withdraw(s: RunState, reset: Iterable[str]) -> list[str]:
     return [name for name in reset if name not in gone]
 
 
-def _tasks_added(s: RunState, by: str, data: Data) -> None:
+def _tasks_added(s: RunState, by: str, data: TasksAddedData) -> None:
     after = data.get("after") or by
     names = [task["name"] for task in data["tasks"]]
     order = place(list(s.tasks), s.added, after, names)
@@ -336,17 +374,15 @@ def place(names: Sequence[str], added: Mapping[str, Added], after: str, new: Seq
     return [*names[:at], *new, *names[at:]]
 
 
-def _cancel_requested(
-    s: RunState, data: Data, at: str, offset: int, task_of: Callable[[str], TaskState]
-) -> None:
+def _cancel_requested(s: RunState, data: RunCancelRequestedData, at: str, offset: int, task_of: TaskOf) -> None:
     s.cancel_requested = s.state not in ("done", "failed", "cancelled", "dead")
 
 
-def _worker_crashed(s: RunState, data: Data, at: str, offset: int, task_of: Callable[[str], TaskState]) -> None:
+def _worker_crashed(s: RunState, data: WorkerCrashedData, at: str, offset: int, task_of: TaskOf) -> None:
     s.crashes += 1
 
 
-def _budget_warning(s: RunState, data: Data, at: str, offset: int, task_of: Callable[[str], TaskState]) -> None:
+def _budget_warning(s: RunState, data: BudgetWarningData, at: str, offset: int, task_of: TaskOf) -> None:
     s.warnings = {**s.warnings, data["scope"]: dict(data)}
 
 

@@ -118,7 +118,8 @@ class _Server:
             raise ToolFailed(
                 "tools of MCP servers need the package `mcp` where the run works",
                 hint='pip install "po_jupyter[mcp]"',
-                details={"tool": label, "permanent": True},
+                details={"tool": label},
+                permanent=True,
             )
         server = cls(label)
         ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -131,7 +131,8 @@ class FunctionTool:
         except (PydanticSerializationError, ValueError) as error:
             raise ToolFailed(
                 f"the tool {self.tool.name!r} returned something that is not JSON: {error!s:.200}",
-                details={"tool": self.tool.name, "permanent": True},
+                details={"tool": self.tool.name},
+                permanent=True,
             ) from None
 
 

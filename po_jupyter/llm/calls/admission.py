@@ -46,7 +46,8 @@ class Admission(Protocol):
     async def wait(self, request: ChatRequest, task: str) -> Pass:
         """A pass, as soon as there is room.
 
-        Raises ModelRefused for a call that never fits, and an interrupt that ends the wait. A cancelled wait leaves nothing behind.
+        Raises ModelRefused for a call that never fits, and an interrupt that ends the wait. A cancelled wait leaves
+        nothing behind.
         """
         ...
 

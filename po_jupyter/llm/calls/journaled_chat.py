@@ -186,7 +186,9 @@ class CallScope:
     def _replay(self, call: PendingCall, outcome: CallOutcome, on_text: OnText | None) -> ChatResponse:
         if not outcome["ok"]:
             error = from_json(outcome["error"])
-            usage = self._outcomes.usage_of_error(error, call.request)
+            usage = Usage(calls=1)
+            if isinstance(error, ModelError):
+                usage = self._outcomes.usage_of_error(error, call.request)
             self._outcomes.replayed(CallDone(call.key, usage, call.request.model, 0.0, True, error.code))
             raise error
         response = ChatResponse.from_json(outcome["response"], replayed=True)
@@ -353,7 +355,7 @@ class _CallTries:
     # -- requests ---------------------------------------------------------------------------------------
     async def _try(self) -> ChatResponse:
         failed, on_again = self._failed, self._hooks.on_again
-        if failed is not None and on_again is not None and (self._open or "usage" in failed.details):
+        if failed is not None and on_again is not None and (self._open or failed.usage is not None):
             await on_again(failed)
         admitted = await self._next_pass()
         self._open = True
@@ -371,7 +373,7 @@ class _CallTries:
         return response
 
     def _note_wait(self, attempt: int, delay: float, error: ModelError) -> None:
-        if "usage" in error.details:
+        if error.usage is not None:
             self._broken.append(self._outcomes.usage_of_error(error, self._call.request))
         if self._hooks.on_wait is not None:
             self._hooks.on_wait(attempt, delay, error)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from po_jupyter.errors import ModelError, PoError
+from po_jupyter.errors import ModelError
 from po_jupyter.llm.calls.cache import CacheSlot
 from po_jupyter.llm.calls.journal import CallDone, CallKey, CallOutcome, Journal
 from po_jupyter.llm.chat import ChatRequest
@@ -78,7 +78,7 @@ class CallOutcomes:
         """Record the error that ended a call; its usage, with that of `broken` tries, goes into its `details`."""
         usage = with_broken_tries(self.usage_of_error(error, call.request, rate=rate), broken)
         if broken:
-            error.details["usage"] = usage.to_json()
+            error.usage = usage.to_json()
         done = CallDone(call.key, usage, call.request.model, seconds, False, error.code, batch=batch)
         await self.record({"ok": False, "error": error.to_json()}, done)
 
@@ -93,20 +93,18 @@ class CallOutcomes:
         self._withdrawn = self._withdrawn + usage
         self._journal.withdrawn(str(key), usage)
 
-    def usage_of_error(self, error: PoError, request: ChatRequest, *, rate: float = 1.0) -> Usage:
-        """What a failed call used, priced; it is put into the error's `details` too.
+    def usage_of_error(self, error: ModelError, request: ChatRequest, *, rate: float = 1.0) -> Usage:
+        """What a failed call used, priced; it becomes the error's `usage` too.
 
         A truncated answer was paid for, a refused connection was not, and of a timeout nobody knows.
         """
-        reported = error.details.get("usage")
-        if not isinstance(reported, Mapping):
-            if not isinstance(error, ModelError) or not error.may_be_billed:
+        reported = error.usage
+        if reported is None:
+            if not error.may_be_billed:
                 return Usage(calls=1)
             reported = Usage(calls=1, unknown=1).to_json()
-        usage = self._prices.priced(
-            Usage.model_validate(reported), request.model, str(error.details.get("model") or ""), rate=rate
-        )
-        error.details["usage"] = usage.to_json()
+        usage = self._prices.priced(Usage.model_validate(reported), request.model, error.model, rate=rate)
+        error.usage = usage.to_json()
         return usage
 
     def take_withdrawn_usage(self) -> Usage:

@@ -109,7 +109,7 @@ class _Retrying(Generic[T]):
 
     def _delay(self, state: tenacity.RetryCallState) -> float:
         error = _error_of(state)
-        if error is not None and error.details.get("at_once"):
+        if error is not None and error.at_once:
             return 0.0  # the next attempt goes another way: nothing to wait for
         retry_after = error.retry_after if error is not None else None
         return retry_delay(state.attempt_number, self._retry, retry_after, cap=self._cap)

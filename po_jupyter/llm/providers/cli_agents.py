@@ -278,9 +278,7 @@ class CliAgent:
                 )
                 return await process.wait(), redacted(complaint, *self._secrets)
         except TimeoutError:
-            raise ModelUnavailable(
-                f"{self.name}: no answer within {seconds:g} s", details={"outcome": "unknown"}
-            ) from None
+            raise ModelUnavailable(f"{self.name}: no answer within {seconds:g} s", outcome="unknown") from None
         finally:
             await _end(process)
 

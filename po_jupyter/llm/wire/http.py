@@ -213,7 +213,7 @@ def _never_connected(error: httpx.HTTPError) -> bool:
 
 def _unknown(text: str) -> ModelUnavailable:
     """The error of a request that was sent: what came of it at the server nobody knows."""
-    return ModelUnavailable(text, details={"outcome": "unknown"})
+    return ModelUnavailable(text, outcome="unknown")
 
 
 def _pool_of(url: str) -> tuple[bool, str | None]:

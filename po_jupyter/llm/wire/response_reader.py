@@ -82,7 +82,7 @@ class Reading:
 
     def shapeless(self, what: str = "the answer has no message") -> ModelError:
         """The error for JSON that is not what the API's reference describes."""
-        return ModelUnavailable(f"{self.provider}: {what}", details={**self.details(), "outcome": "unknown"})
+        return ModelUnavailable(f"{self.provider}: {what}", details=self.details(), outcome="unknown")
 
     def inside(self, error: Any, status: int | None = None) -> ModelError:
         """An error in a body whose status said 200, as proxies and streams send it."""
@@ -148,7 +148,7 @@ class Reading:
         if self.finish is None and not self.ended:
             size = sum(map(len, self._pieces))
             raise ModelUnavailable(
-                f"{self.provider}: the stream broke off after {size} characters", details={"outcome": "unknown"}
+                f"{self.provider}: the stream broke off after {size} characters", outcome="unknown"
             )
         return self.done()
 
@@ -193,9 +193,9 @@ class Reading:
             details.setdefault(name, value)
         if error.limits is None:
             error.limits = limits_from(self.headers)
-        if self._pieces and "usage" not in details:
+        if self._pieces and error.usage is None:
             # A stream that broke was paid for as far as it came.
-            details["usage"] = self._spent("".join(self._pieces))[0].to_json()
+            error.usage = self._spent("".join(self._pieces))[0].to_json()
 
     def details(self) -> dict[str, Any]:
         """Provider, model and the request's id, for an error."""

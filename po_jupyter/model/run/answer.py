@@ -26,4 +26,5 @@ class Answer:
     run: Any = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
+        """The text."""
         return self.text

@@ -1,56 +1,63 @@
-"""One line of a run's history, and the list of types it can have.
+"""One line of a run's history: the event, its draft, and the list of types it can have.
 
-Offsets start at 1 and have no gaps. The state of a run is the fold of its events (`engine.fold`), so
-an event carries everything that the state needs.
+Offsets start at 1 and have no gaps. The state of a run is the fold of its events, so an event carries
+everything that the state needs. The data of each type is a TypedDict of `event_data`:
 
-run.created         {name, pipeline, version, tasks: [{name, kind}], owner, budget, forked_from?}
-run.started         {pid, fence, worker}                a worker claimed the run
-run.waiting         {task, message, artifacts}          a gate is open, nothing else can run
-run.done            {}
-run.failed          {error}
-run.cancelled       {error?}
-run.dead            {error}
-run.resumed         {from_task?, only_failed?, budget?, by, reset, clear, restart?, only?, clear_usage?}
-                    tasks of `reset` are pending again; `only`: that one runs, then the run stops
-run.cancel_requested {by}
-run.held            {reason, seconds, tries}            it waited so long because the store could not be written
-worker.crashed      {error, crashes}                    consecutive crashes without a commit
-gate.opened         {message, artifacts}                (task)
-gate.decided        {decision, note, by}                (task)
-task.started        {attempt}
-task.stage          {stage, round}
-task.waiting        {reason, seconds, stays?}           a wait that a person should see; `stays`: until a stage
-                    begins, the task ends, or one with `reason` null says that it is over
-task.retrying       {attempt, delay, error}             the attempt failed; the next one starts after `delay` s
-task.done           {output: ref, seconds}
-task.failed         {error, seconds}
-task.skipped        {reason, by?}                   `by`: the task that skipped it
-tasks.added         {tasks: [definition], after}    (task) it put these tasks behind `after`
-task.cancelled      {}
-map.started         {total, stage}                      `stage` stands for all stages of its rows
-map.progress        {done, failed, in_flight, reused, usage}    absolute; `usage` is what was added
-item.failed         {error}                             (task, item)
-call.retry          {attempt, delay, error, stage}
-call.done           {usage, model, seconds, stage, cached}    `cached`: an earlier run's answer, nothing was sent
-call.unknown        {stage, usage}                      sent, and the answer lost (a crash, a timeout): sent again
-batch.prepared      {token, attempt, provider, model, group, count, rows, bytes, digest, reserved}    (task)
-                    about to be handed over to a provider; `rows` as `0-99,105`, `reserved` as [usd, tokens]
-batch.submitted     {token, id, adopted}                (task) `adopted`: found there after a crash
-batch.cancelling    {token, id}                         (task)
-batch.dropped       {token, error}                      (task) it is certain that the provider does not have it
-batch.closed        {token, id, answered, state}        (task) every answer that there is was recorded
-call.withdrawn      {stage, usage}                      given up between two tries, nothing in flight; what those used
-budget.warning      {scope, used, budget, fraction}     80 % are used; scope `run`, `day` or a task's name
+run.created  run.started  run.waiting  run.done  run.failed  run.cancelled  run.dead  run.resumed
+run.cancel_requested  run.held  worker.crashed  budget.warning
+gate.opened  gate.decided                                                               (task)
+task.started  task.stage  task.waiting  task.retrying  task.done  task.failed  task.skipped  task.cancelled  (task)
+tasks.added                                                     (task) the one that put them behind `after`
+map.started  map.progress                                                               (task)
+item.failed                                                                             (task, item)
+call.retry  call.done  call.unknown  call.withdrawn                                     (task, item?)
+batch.prepared  batch.submitted  batch.cancelling  batch.dropped  batch.closed          (task)
 
 Ephemeral (SSE only, no offset): text {task, item?, text, round}.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict, Unpack, overload
 
 from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from po_jupyter.model.run.event_data import (
+        BatchCancellingData,
+        BatchClosedData,
+        BatchDroppedData,
+        BatchPreparedData,
+        BatchSubmittedData,
+        BudgetWarningData,
+        CallDoneData,
+        CallRetryData,
+        CallUsageData,
+        GateDecidedData,
+        GateOpenedData,
+        ItemFailedData,
+        MapProgressData,
+        MapStartedData,
+        RunCancelRequestedData,
+        RunCreatedData,
+        RunEndedData,
+        RunHeldData,
+        RunResumedData,
+        RunStartedData,
+        RunWaitingData,
+        TaskDoneDraft,
+        TaskFailedData,
+        TaskRetryingData,
+        TasksAddedData,
+        TaskSkippedData,
+        TaskStageData,
+        TaskStartedData,
+        TaskWaitingData,
+        WorkerCrashedData,
+    )
+    from po_jupyter.model.values.json import JsonObject
 
 
 def now() -> str:
@@ -59,7 +66,7 @@ def now() -> str:
 
 
 class Event(BaseModel):
-    """`{offset, at, type, run, task?, item?, data}`."""
+    """An event as clients get it: `{offset, at, type, run, task?, item?, data}`."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -72,9 +79,184 @@ class Event(BaseModel):
     data: dict[str, Any] = Field(default_factory=dict)
 
 
-def draft(type: str, task: str | None = None, item: int | None = None, **data: Any) -> dict[str, Any]:
-    """An event before the store gives it its offset and run: what a commit carries."""
-    event: dict[str, Any] = {"at": now(), "type": type, "data": data}
+class EventDraft(TypedDict):
+    """An event before the store gives it its offset and run: the form that a commit carries.
+
+    `type` is a `str`, not a Literal: a log may hold types of a later version.
+    """
+
+    at: str
+    type: str
+    data: JsonObject
+    task: NotRequired[str]
+    item: NotRequired[int]
+
+
+class NumberedEvent(EventDraft):
+    """An event with its place in the log: the form that the fold takes."""
+
+    offset: int
+
+
+class EventRecord(NumberedEvent):
+    """An event as it is read from the store."""
+
+    run: str
+
+
+def event_draft(type: str, task: str | None, item: int | None, data: Mapping[str, Any]) -> EventDraft:
+    """An event of now whose type is known only at run time; `draft` checks the fields of the others."""
+    event: EventDraft = {"at": now(), "type": type, "data": dict(data)}
+    if task is not None:
+        event["task"] = task
+    if item is not None:
+        event["item"] = item
+    return event
+
+
+# The data of each type, for the type checker: a wrong field at a call is an error there.
+@overload
+def draft(type: Literal["run.created"], **data: Unpack[RunCreatedData]) -> EventDraft: ...
+
+
+@overload
+def draft(type: Literal["run.started"], **data: Unpack[RunStartedData]) -> EventDraft: ...
+
+
+@overload
+def draft(type: Literal["run.waiting"], **data: Unpack[RunWaitingData]) -> EventDraft: ...
+
+
+@overload
+def draft(type: Literal["run.done"]) -> EventDraft: ...
+
+
+@overload
+def draft(
+    type: Literal["run.failed", "run.cancelled", "run.dead"], **data: Unpack[RunEndedData]
+) -> EventDraft: ...
+
+
+@overload
+def draft(type: Literal["run.resumed"], **data: Unpack[RunResumedData]) -> EventDraft: ...
+
+
+@overload
+def draft(type: Literal["run.cancel_requested"], **data: Unpack[RunCancelRequestedData]) -> EventDraft: ...
+
+
+@overload
+def draft(type: Literal["run.held"], **data: Unpack[RunHeldData]) -> EventDraft: ...
+
+
+@overload
+def draft(type: Literal["worker.crashed"], **data: Unpack[WorkerCrashedData]) -> EventDraft: ...
+
+
+@overload
+def draft(type: Literal["budget.warning"], **data: Unpack[BudgetWarningData]) -> EventDraft: ...
+
+
+@overload
+def draft(type: Literal["gate.opened"], task: str, **data: Unpack[GateOpenedData]) -> EventDraft: ...
+
+
+@overload
+def draft(type: Literal["gate.decided"], task: str, **data: Unpack[GateDecidedData]) -> EventDraft: ...
+
+
+@overload
+def draft(type: Literal["task.started"], task: str, **data: Unpack[TaskStartedData]) -> EventDraft: ...
+
+
+@overload
+def draft(type: Literal["task.stage"], task: str, **data: Unpack[TaskStageData]) -> EventDraft: ...
+
+
+@overload
+def draft(type: Literal["task.waiting"], task: str, **data: Unpack[TaskWaitingData]) -> EventDraft: ...
+
+
+@overload
+def draft(type: Literal["task.retrying"], task: str, **data: Unpack[TaskRetryingData]) -> EventDraft: ...
+
+
+@overload
+def draft(type: Literal["task.done"], task: str, **data: Unpack[TaskDoneDraft]) -> EventDraft: ...
+
+
+@overload
+def draft(type: Literal["task.failed"], task: str, **data: Unpack[TaskFailedData]) -> EventDraft: ...
+
+
+@overload
+def draft(type: Literal["task.skipped"], task: str, **data: Unpack[TaskSkippedData]) -> EventDraft: ...
+
+
+@overload
+def draft(type: Literal["tasks.added"], task: str, **data: Unpack[TasksAddedData]) -> EventDraft: ...
+
+
+@overload
+def draft(type: Literal["task.cancelled"], task: str) -> EventDraft: ...
+
+
+@overload
+def draft(type: Literal["map.started"], task: str, **data: Unpack[MapStartedData]) -> EventDraft: ...
+
+
+@overload
+def draft(type: Literal["map.progress"], task: str, **data: Unpack[MapProgressData]) -> EventDraft: ...
+
+
+@overload
+def draft(type: Literal["batch.prepared"], task: str, **data: Unpack[BatchPreparedData]) -> EventDraft: ...
+
+
+@overload
+def draft(type: Literal["batch.submitted"], task: str, **data: Unpack[BatchSubmittedData]) -> EventDraft: ...
+
+
+@overload
+def draft(type: Literal["batch.cancelling"], task: str, **data: Unpack[BatchCancellingData]) -> EventDraft: ...
+
+
+@overload
+def draft(type: Literal["batch.dropped"], task: str, **data: Unpack[BatchDroppedData]) -> EventDraft: ...
+
+
+@overload
+def draft(type: Literal["batch.closed"], task: str, **data: Unpack[BatchClosedData]) -> EventDraft: ...
+
+
+@overload
+def draft(
+    type: Literal["call.retry"], task: str, item: int | None = None, **data: Unpack[CallRetryData]
+) -> EventDraft: ...
+
+
+@overload
+def draft(
+    type: Literal["call.done"], task: str, item: int | None = None, **data: Unpack[CallDoneData]
+) -> EventDraft: ...
+
+
+@overload
+def draft(
+    type: Literal["call.unknown", "call.withdrawn"],
+    task: str,
+    item: int | None = None,
+    **data: Unpack[CallUsageData],
+) -> EventDraft: ...
+
+
+@overload
+def draft(type: Literal["item.failed"], task: str, item: int, **data: Unpack[ItemFailedData]) -> EventDraft: ...
+
+
+def draft(type: str, task: str | None = None, item: int | None = None, **data: Any) -> EventDraft:
+    """An event of now."""
+    event: EventDraft = {"at": now(), "type": type, "data": data}
     if task is not None:
         event["task"] = task
     if item is not None:

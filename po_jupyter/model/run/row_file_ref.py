@@ -16,7 +16,7 @@ MARK = "$rows"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-class RowsRef(NamedTuple):
+class RowFileRef(NamedTuple):
     """`rows` rows in the file whose bytes have that SHA-256; `columns` are the keys of rows that are objects."""
 
     sha256: str
@@ -37,7 +37,7 @@ def checked_hash(text: str) -> str:
     return text
 
 
-def refs_in(data: Mapping[str, Any]) -> Iterator[tuple[str, RowsRef]]:
+def refs_in(data: Mapping[str, Any]) -> Iterator[tuple[str, RowFileRef]]:
     """The keys of a seed's data whose rows are files. Raises InvalidSeed for one that is not well formed."""
     for key, value in data.items():
         if not isinstance(value, dict) or MARK not in value:
@@ -58,4 +58,4 @@ def refs_in(data: Mapping[str, Any]) -> Iterator[tuple[str, RowsRef]]:
                 violations=[Violation(f"data.{key}", f"`data.{key}` {problem}")],
                 hint="Give the rows themselves; po_jupyter's client makes a file of large ones.",
             )
-        yield key, RowsRef(digest, count, tuple(columns))
+        yield key, RowFileRef(digest, count, tuple(columns))

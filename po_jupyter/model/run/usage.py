@@ -35,6 +35,7 @@ class Usage(BaseModel):
     cached_calls: int = 0
 
     def __add__(self, other: Usage) -> Usage:
+        """The sum of each field."""
         cost = None if self.cost is None or other.cost is None else self.cost + other.cost
         return Usage.model_construct(
             input_tokens=self.input_tokens + other.input_tokens,

@@ -1,1 +1,1 @@
-"""Large JSON values handled in pieces."""
+"""JSON values: free objects, large ones in chunks, lists that are read lazily."""

@@ -21,6 +21,7 @@ class LazyList(Sequence[Any]):
     def __getitem__(self, index: slice) -> list[Any]: ...
 
     def __getitem__(self, index: int | slice) -> Any:
+        """One value, or a list of those of a slice."""
         if isinstance(index, slice):
             return [self.read(i) for i in range(*index.indices(len(self)))]
         size = len(self)
@@ -29,18 +30,23 @@ class LazyList(Sequence[Any]):
         return self.read(index % size)
 
     def __iter__(self) -> Iterator[Any]:
+        """The values in order, each read when it is reached."""
         return map(self.read, range(len(self)))
 
     def __eq__(self, other: object) -> bool:
+        """The same values as a list or another lazy list."""
         return isinstance(other, list | LazyList) and list(self) == list(other)
 
     __hash__ = None  # type: ignore[assignment]  # like a list's
 
     def __add__(self, other: Sequence[Any]) -> list[Any]:
+        """A list, as of two lists."""
         return [*self, *other]
 
     def __radd__(self, other: Sequence[Any]) -> list[Any]:
+        """A list, as of two lists."""
         return [*other, *self]
 
     def __repr__(self) -> str:
+        """The number of rows; the values are not read."""
         return f"<{len(self)} rows>"

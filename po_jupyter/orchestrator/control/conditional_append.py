@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import Moved
+from po_jupyter.model.run.events import EventDraft
 from po_jupyter.orchestrator.views.projections import Views
-from po_jupyter.store.protocol import Head, Store
+from po_jupyter.store.protocol import Head, LogStore
 
 _TRIES = 100  # a worker that commits all the time leaves milliseconds between two records
 
@@ -16,11 +17,11 @@ _TRIES = 100  # a worker that commits all the time leaves milliseconds between t
 class Asked(NamedTuple):
     """Events, and the state that the run is in with them (None: as it is)."""
 
-    events: Sequence[Mapping[str, Any]]
+    events: Sequence[EventDraft]
     state: str | None = None
 
 
-def ask(store: Store, views: Views, run: str, words: Callable[[Head, RunState], Asked]) -> Head:
+def ask(store: LogStore, views: Views, run: str, words: Callable[[Head, RunState], Asked]) -> Head:
     """Append what `words` says of the run as it is now. Blocks: call it in a thread.
 
     When somebody else wrote in between, `words` is asked again: of two that decide at the same moment the

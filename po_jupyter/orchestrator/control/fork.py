@@ -13,15 +13,15 @@ from po_jupyter.errors import NotFound
 from po_jupyter.model.pipeline.parsing import check_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
-from po_jupyter.model.run.events import draft
-from po_jupyter.store.protocol import Ref, Store
+from po_jupyter.model.run.events import EventDraft, draft
+from po_jupyter.store.protocol import ItemDraft, LogStore, Ref
 
 
 class Copies(NamedTuple):
     """What goes into the first record of the new run."""
 
-    events: list[dict[str, Any]]
-    items: list[dict[str, Any]]
+    events: list[EventDraft]
+    items: list[ItemDraft]
     payloads: list[Any]
 
 
@@ -65,10 +65,10 @@ def kept(pipeline: Pipeline, state: RunState, from_task: str) -> list[str]:
     return [n for n in names if is_kept(n)]
 
 
-def copies(store: Store, state: RunState, names: list[str]) -> Copies:
+def copies(store: LogStore, state: RunState, names: list[str]) -> Copies:
     """The checkpoints of `names`, read from the old run. Blocks on the store."""
-    events: list[dict[str, Any]] = []
-    items: list[dict[str, Any]] = []
+    events: list[EventDraft] = []
+    items: list[ItemDraft] = []
     payloads: list[Any] = []
     history = None
     for name in names:
@@ -84,7 +84,7 @@ def copies(store: Store, state: RunState, names: list[str]) -> Copies:
             files = history.artifacts.get(name, {})
             for index in sorted(outcomes):
                 row = outcomes[index]
-                item: dict[str, Any] = {"task": name, "index": index, "ok": row.ok}
+                item: ItemDraft = {"task": name, "index": index, "ok": row.ok}
                 if row.output is not None:
                     item["output"] = len(payloads)
                     payloads.append(store.payload(state.run, Ref(*row.output)))
@@ -103,7 +103,7 @@ def copies(store: Store, state: RunState, names: list[str]) -> Copies:
     return Copies(events, items, payloads)
 
 
-def _gate(state: RunState, name: str) -> list[dict[str, Any]]:
+def _gate(state: RunState, name: str) -> list[EventDraft]:
     """A decision that was made holds in the fork; one that was not, or was a rejection, is asked for again."""
     task = state.tasks[name]
     if task.gate is None:

@@ -13,7 +13,7 @@ from po_jupyter.errors import Conflict, InvalidInput, NotFound
 from po_jupyter.model.pipeline.parsing import check_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
-from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.events import EventDraft, draft
 from po_jupyter.model.run.view import RunView
 from po_jupyter.orchestrator.control import fork
 from po_jupyter.orchestrator.control.conditional_append import Asked, ask
@@ -125,7 +125,7 @@ class JobControl(Directing):
         directory = self.settings.data_dir / "runs"
         artifacts.take_over(directory / run, directory / new.run, [state.tasks[name] for name in kept])
         origin = {"run": run, "from_task": from_task}
-        created = {**new.events[0], "data": {**new.events[0]["data"], "forked_from": origin}}
+        created: EventDraft = {**new.events[0], "data": {**new.events[0]["data"], "forked_from": origin}}
         return new._replace(
             definition={**new.definition, "forked_from": origin},
             events=[created, *copied.events],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from po_jupyter.engine.state.resume import gate_words, plan
 from po_jupyter.engine.state.run_state import RunState
@@ -85,13 +85,14 @@ class Directing(Submitting):
         """Decide the open gate: `approve` or `reject`. Conflict when none is open (any more)."""
         if decision not in ("approve", "reject"):
             raise InvalidInput(f"a decision is `approve` or `reject`, not {decision!r:.40}")
+        verdict: Literal["approve", "reject"] = "approve" if decision == "approve" else "reject"
         head = await self.find(run_id, owner)
 
         def words(now: Head, state: RunState) -> Asked:
             task = next((t.name for t in state.tasks.values() if t.gate == "open"), None)
             if task is None or now["state"] in ENDED:
                 raise Conflict(f"run {now['run'][-6:]} has no open gate")
-            events = [draft("gate.decided", task, decision=decision, note=note, by=owner or "admin")]
+            events = [draft("gate.decided", task, decision=verdict, note=note, by=owner or "admin")]
             waiting = now["state"] == "waiting" and decision == "approve"
             if waiting:
                 events.append(draft("run.resumed", by=owner or "admin"))

@@ -17,7 +17,7 @@ import structlog
 from po_jupyter.errors import StoreError
 from po_jupyter.model.run.events import now
 from po_jupyter.platform import processes
-from po_jupyter.store.protocol import Store
+from po_jupyter.store.protocol import DocumentStore
 
 log = structlog.get_logger("po_jupyter.lease")
 
@@ -30,7 +30,7 @@ class OrchestratorLease:
 
     def __init__(
         self,
-        store: Store,
+        store: DocumentStore,
         ttl: float,
         *,
         holder: str,

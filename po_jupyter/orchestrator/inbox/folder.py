@@ -29,7 +29,7 @@ from po_jupyter.orchestrator.submission.pipeline_files import PipelineFiles
 from po_jupyter.orchestrator.submission.pipelines import Registry
 from po_jupyter.platform.crashpoints import crashpoint
 from po_jupyter.store import diagnosis as place
-from po_jupyter.store.files.row_files import Blobs
+from po_jupyter.store.files.row_files import RowFiles
 from po_jupyter.store.protocol import Head, NewRun, Store
 
 log = structlog.get_logger("po_jupyter.inbox")
@@ -185,7 +185,7 @@ class Folder:
         cwd = str(self._pipelines.project) if self._pipelines is not None else None
         asked = submission.Submission(seed=value, cwd=cwd)
         pipeline, seed = submission.check(asked, self._registered, code_allowed=True, settings=self._settings)
-        Blobs(self._settings.data_dir).check(self._owner, seed.data)
+        RowFiles(self._settings.data_dir).check(self._owner, seed.data)
         key = hashlib.sha256(json.dumps([name, *stamp, content]).encode()).hexdigest()
         # Not the wall clock: after a crash the same file must be planned as the same run.
         at = min(changed // 1_000_000, time.time_ns() // 1_000_000)

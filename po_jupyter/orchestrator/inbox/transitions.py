@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from po_jupyter.errors import Conflict
-from po_jupyter.store.files.intent_log import Intent, Intents, Move, Op, Write, decided_by_run
+from po_jupyter.store.files.intent_log import Intent, IntentLog, Move, Op, Write, decided_by_run
 from po_jupyter.store.protocol import Head, NewRun, Store
 
 DEFINITION, RESULT, REASON = "definition.json", "result.json", ".reason.json"
@@ -35,25 +35,25 @@ class Places(NamedTuple):
 DEFAULT = Places()
 
 
-def open_intents(root: Path, store: Store) -> Intents:
+def open_intents(root: Path, store: Store) -> IntentLog:
     """The intents of a watch folder. Call `recover()` on it before anything else, and only as the store's one
     orchestrator."""
-    return Intents(root, decided=decided_by_run(store.head))
+    return IntentLog(root, decided=decided_by_run(store.head))
 
 
-def identity_of(intents: Intents, name: str, *, places: Places = DEFAULT) -> str:
+def identity_of(intents: IntentLog, name: str, *, places: Places = DEFAULT) -> str:
     """What stands for the file `pending/NAME` in an idempotency key, until it is dropped anew. NotFound."""
     return ":".join(map(str, intents.tree.stamp(f"{places.pending}/{name}")))
 
 
 def take_in(
-    intents: Intents, store: Store, new: NewRun, name: str, *, places: Places = DEFAULT
+    intents: IntentLog, store: Store, new: NewRun, name: str, *, places: Places = DEFAULT
 ) -> tuple[Head, bool]:
     """Create the run of the checked seed `pending/NAME` and move the file to `current/RUN/`: both or neither.
 
     Give `new` an idempotency key that stands for this very file: should a crash have come between the
     reservation of the key and the run, the run has the id that was planned first, and the file goes there.
-    Raises what `create_run` and `Intents.begin` raise; nothing has changed then.
+    Raises what `create_run` and `IntentLog.begin` raise; nothing has changed then.
     """
     snapshot = as_text({**new.definition, "env": {}})
     intent = intents.begin("take-in", _taking(new.run, name, snapshot, places), decision={"run": new.run})
@@ -83,7 +83,7 @@ def _follow(intent: Intent, planned: str, run: str, name: str, places: Places) -
 
 
 def put_away(
-    intents: Intents,
+    intents: IntentLog,
     run: str,
     *,
     to: str | None = None,
@@ -102,7 +102,7 @@ def put_away(
     return True
 
 
-def reject(intents: Intents, name: str, reason: Mapping[str, Any], *, places: Places = DEFAULT) -> str:
+def reject(intents: IntentLog, name: str, reason: Mapping[str, Any], *, places: Places = DEFAULT) -> str:
     """Move `pending/NAME` to `rejected/`, the reason in `NAME.reason.json` beside it; the name it has there.
 
     A file of that name which was rejected before stays: the new one gets a number.

@@ -9,7 +9,7 @@ from po_jupyter.model.pipeline.parsing import check_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.events import now
-from po_jupyter.store.protocol import Store
+from po_jupyter.store.protocol import DocumentStore
 
 KIND = "pipeline"
 
@@ -17,7 +17,7 @@ KIND = "pipeline"
 class Registry:
     """Name → definition. Runs keep their own snapshot, so changing or deleting one changes no run."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: DocumentStore) -> None:
         self._store = store
 
     def put(self, pipeline: Pipeline, owner: str) -> tuple[dict[str, Any], bool]:

@@ -22,7 +22,7 @@ from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.seed import Seed, read_seed
 from po_jupyter.model.values.chunked_json import pieces
 from po_jupyter.orchestrator.environment.interpreters import check_modules, problem_of
-from po_jupyter.store.protocol import Head, NewRun, Store
+from po_jupyter.store.protocol import Head, NewRun, RunStore
 from po_jupyter.telemetry.correlation import request_id
 
 
@@ -93,7 +93,7 @@ def parse(body: object) -> Submission:
         ) from None
 
 
-def redeemed(store: Store, body: object, owner: str) -> Head | None:
+def redeemed(store: RunStore, body: object, owner: str) -> Head | None:
     """The run that this very body made before, by its idempotency key; None when it is none that did.
 
     Nothing is checked again: whoever lost the answer gets it, even when the module, the registered pipeline or the

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from po_jupyter.store.files.row_files import Receiver
+from po_jupyter.store.files.row_files import RowFileUpload
 
 
 class Upload:
     """Bytes on their way to the disk. One that is neither kept nor dropped leaves a temporary file."""
 
-    def __init__(self, receiver: Receiver, off_loop: Callable[..., Awaitable[Any]]) -> None:
+    def __init__(self, receiver: RowFileUpload, off_loop: Callable[..., Awaitable[Any]]) -> None:
         self._receiver = receiver
         self._off_loop = off_loop
 

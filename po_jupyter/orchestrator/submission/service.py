@@ -14,14 +14,14 @@ from po_jupyter.orchestrator.submission import request as submission
 from po_jupyter.orchestrator.submission.pipelines import Registry
 from po_jupyter.orchestrator.submission.row_uploads import Upload
 from po_jupyter.orchestrator.views.projections import brief
-from po_jupyter.store.files.row_files import Blobs
+from po_jupyter.store.files.row_files import RowFiles
 from po_jupyter.store.protocol import Head, NewRun
 
 
 class Submitting(Waking):
     """Submit, validate, estimate; the files of rows and the registered pipelines that a submission may name."""
 
-    blobs: Blobs
+    blobs: RowFiles
     _registry: Registry
 
     # -- submitting -----------------------------------------------------------------------------

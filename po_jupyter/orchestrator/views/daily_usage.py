@@ -11,10 +11,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from po_jupyter.engine.budgets import daily_usage as daily
-from po_jupyter.errors import Conflict, NotFound
+from po_jupyter.errors import NotFound
+from po_jupyter.store import documents
 from po_jupyter.store.protocol import Head, Store
 
-_TRIES = 50  # of a swap: each lost one means that somebody else got through
 _AT_ONCE = 200  # runs between two writes: what was read is not read again after a crash
 
 
@@ -74,9 +74,8 @@ class DailyUsage:
 
     def _advance(self, owner: str, heads: Mapping[str, Head], *, gone: bool = False) -> daily.Document:
         """Bring the entries of these runs up to date; with `gone` move those that are no more."""
-        name = daily.name_of(owner)
-        for _ in range(_TRIES):
-            old = self._store.get(daily.KIND, name)
+
+        def change(old: daily.Document | None) -> daily.Document | None:
             new = old if old is not None else daily.empty()
             runs = dict(new["runs"])
             for run, head in heads.items():
@@ -93,11 +92,11 @@ class DailyUsage:
                 new = {**new, "runs": runs}
             if gone and (lost := [run for run in runs if run not in heads and self._is_gone(run)]):
                 new = daily.without(new, lost)
-            if new is old or (old is None and not new["runs"]):
-                return new
-            if self._store.swap(daily.KIND, name, old, new):
-                return new
-        raise Conflict("the usage by day is being written by too many at once", hint="Ask again.")
+            return old if old is None and not new["runs"] else new
+
+        name = daily.name_of(owner)
+        changed = documents.update(self._store, daily.KIND, name, change, subject="the usage by day")
+        return changed if changed is not None else daily.empty()
 
     def _is_gone(self, run: str) -> bool:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from threading import Lock
 from typing import Any
 
@@ -165,7 +165,7 @@ class Views:
                 yield {"n": record["n"], "at": record["at"], "state": now, **shown}
 
 
-def _task_of(call: dict[str, Any], record: Record) -> str | None:
+def _task_of(call: Mapping[str, Any], record: Record) -> str | None:
     task = call.get("task")
     return str(task) if task is not None else str(call.get("key", "")).split("/")[0]
 

@@ -15,6 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import Conflict, InvalidInput, NotFound
+from po_jupyter.model.run.events import EventRecord
 from po_jupyter.model.run.view import RunView
 from po_jupyter.orchestrator.dispatch.follower import Following
 from po_jupyter.orchestrator.views import artifacts
@@ -124,7 +125,7 @@ class Reader:
 
     async def events(
         self, run_id: str, owner: str | None, since: int = 0, limit: int = 1000
-    ) -> builtins.list[dict[str, Any]]:
+    ) -> builtins.list[EventRecord]:
         """Events after offset `since`."""
         head = await self.find(run_id, owner)
         return await self._do(self._store.events, head["run"], since=since, limit=limit)

@@ -11,7 +11,7 @@ from threading import Lock
 from typing import Any
 
 from po_jupyter.engine.replay.row_table import RowTable
-from po_jupyter.store.protocol import Head, Ref, Store
+from po_jupyter.store.protocol import Head, ItemRecord, LogStore, Ref
 
 _KEPT = 16  # runs
 
@@ -19,7 +19,7 @@ _KEPT = 16  # runs
 class RowPages:
     """Blocks on the store: call it in a thread. Safe for several threads."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: LogStore) -> None:
         self._store = store
         self._lock = Lock()
         self._runs: OrderedDict[str, _Run] = OrderedDict()
@@ -59,7 +59,7 @@ class RowPages:
 
     def _read(self, run: str, task: str, places: list[tuple[int, int]]) -> Iterable[dict[str, Any]]:
         wanted = dict(places)
-        said: dict[int, dict[str, Any]] = {}
+        said: dict[int, ItemRecord] = {}
         for n in sorted(set(wanted.values())):
             for record in self._store.records(run, after=n - 1, limit=1):
                 for item in record["items"]:
@@ -86,7 +86,7 @@ class _Run:
         self.n = 0
         self.tables: dict[str, RowTable] = {}
 
-    def catch_up(self, store: Store, head: Head) -> None:
+    def catch_up(self, store: LogStore, head: Head) -> None:
         """Take in what was written since."""
         for record in store.records(head["run"], after=self.n) if head["n"] > self.n else ():
             for event in record["events"]:

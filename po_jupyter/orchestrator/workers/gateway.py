@@ -87,8 +87,8 @@ class Reception:
                 return None
             # Asked again: the answer of the zygote may have come in meanwhile.
             if run not in workers:
-                holder = head["holder"] or {}
-                if head["fence"] != hello.get("fence") or holder.get("pid") != pid:
+                holder = head["holder"]
+                if holder is None or head["fence"] != hello.get("fence") or holder["pid"] != pid:
                     return None
                 return self._supervisor.adopt(head)
         return workers[run] if workers[run].pid == pid else None

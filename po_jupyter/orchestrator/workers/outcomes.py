@@ -16,12 +16,12 @@ import structlog
 from po_jupyter.engine.state.decide import End, decide
 from po_jupyter.errors import Moved, PoError, WorkerCrashed
 from po_jupyter.ipc.channel import OVERTAKEN
-from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.events import draft, event_draft
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.orchestrator.views.projections import Views
 from po_jupyter.orchestrator.workers.store_backoff import Held
 from po_jupyter.platform import processes
-from po_jupyter.store.protocol import Commit, Head, Store
+from po_jupyter.store.protocol import Commit, Head, LogStore
 from po_jupyter.telemetry.logging import redactor
 
 log = structlog.get_logger("po_jupyter.ending")
@@ -38,7 +38,7 @@ class Exit(NamedTuple):
     run_dir: Path
 
 
-def settle(store: Store, views: Views, run: str) -> tuple[Literal["pending", "waiting", "ended"], Head]:
+def settle(store: LogStore, views: Views, run: str) -> tuple[Literal["pending", "waiting", "ended"], Head]:
     """What a run without a worker needs: `pending` (a worker), nothing while it waits, or to be ended, which is
     done here when nothing but its end is left (a cancel, a rejected gate)."""
     head = store.head(run)
@@ -60,19 +60,19 @@ def settle(store: Store, views: Views, run: str) -> tuple[Literal["pending", "wa
     return "pending", head
 
 
-def _end(store: Store, run: str, event: str, state: str, error: dict[str, Any] | None) -> Head:
+def _end(store: LogStore, run: str, event: str, state: str, error: dict[str, Any] | None) -> Head:
     lease = store.claim(run, processes.myself())
-    said = draft(event, error=error) if error else draft(event)
+    said = event_draft(event, None, None, {"error": error} if error else {})
     return store.commit(lease, Commit(events=[said], state=state, release=True))
 
 
-def dead(store: Store, run: str, error: PoError) -> None:
+def dead(store: LogStore, run: str, error: PoError) -> None:
     """End the run as dead, whatever it was doing."""
     if store.head(run)["state"] not in ENDED:
         _end(store, run, "run.dead", "dead", error.to_json())
 
 
-def crashed(store: Store, views: Views, run: str, end: Exit, max_crashes: int) -> int | None:
+def crashed(store: LogStore, views: Views, run: str, end: Exit, max_crashes: int) -> int | None:
     """Record that the worker of this run ended without a last word.
 
     Answers the number of crashes in a row, or None when there was none: the run had left it already,
@@ -117,7 +117,7 @@ def crashed(store: Store, views: Views, run: str, end: Exit, max_crashes: int) -
     return crashes
 
 
-def write_held(store: Store, run: str, held: Held) -> None:
+def write_held(store: LogStore, run: str, held: Held) -> None:
     """Say in the log that the run had to wait for the store. Raises StoreError when it still has to."""
     head = store.head(run)
     if head["state"] in ENDED:

@@ -245,7 +245,7 @@ class Supervisor(WorkerEnds):
         """Look after a worker that an earlier orchestrator started."""
         run, holder = head["run"], head["holder"]
         assert holder is not None
-        worker = self.workers[run] = Worker(run, dict(holder), math.inf, ours=False)
+        worker = self.workers[run] = Worker(run, holder.copy(), math.inf, ours=False)
         self.queue.discard(run)
         log.info("worker adopted", run=run, pid=worker.pid)
 

@@ -1,1 +1,2 @@
-"""The embedded store: SQLite through diskcache, JSON only."""
+"""The embedded store: SQLite through diskcache, JSON only. Other rooms use `store.DiskStore` and
+`call_cache.AnswerCache`."""

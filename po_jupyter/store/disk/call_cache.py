@@ -20,7 +20,7 @@ import structlog
 from diskcache import Timeout
 from diskcache.core import MODE_RAW
 
-from po_jupyter.store import diagnosis as place
+from po_jupyter.store import diagnosis
 from po_jupyter.store.disk.json_disk import SETTINGS, ShardCache, exists, open_as
 from po_jupyter.store.json_codec import Unreadable, encode, pack
 
@@ -81,6 +81,7 @@ class AnswerCache:
     """
 
     def __init__(self, directory: Path, *, max_bytes: int, days: float = 0) -> None:
+        """See the class. Nothing is opened before the first use."""
         self._directory = directory
         self._max_bytes = max_bytes
         self._days = days
@@ -197,7 +198,7 @@ class AnswerCache:
         try:
             return work()
         except _FAILURES as error:
-            found = place.cause(error)
+            found = diagnosis.cause(error)
             if found is None or found.sqlite_errorcode & 0xFF not in _DAMAGED:
                 self._failed(error)
                 return None
@@ -221,11 +222,11 @@ class AnswerCache:
         self.close()
         if isinstance(error, OSError):
             reason = error.strerror or str(error)
-        elif place.is_busy(error):
+        elif diagnosis.is_busy(error):
             _log.debug("the cache of answers is busy", path=str(self._directory))
             return  # somebody else writes: this time nothing was kept
         else:
-            reason = place.unusable(error, self._directory).message.partition("used: ")[2]
+            reason = diagnosis.unusable(error, self._directory).message.partition("used: ")[2]
         self._pause_until = time.monotonic() + _PAUSE
         self._tell(reason)
 

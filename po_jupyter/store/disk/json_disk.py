@@ -51,7 +51,7 @@ _UNNEEDED = (
 _of_disk = {"min_file_size": SETTINGS["disk_min_file_size"]}
 
 
-class Refused(Unreadable):
+class RefusedRow(Unreadable):
     """A row that JsonDisk did not write."""
 
 
@@ -62,27 +62,32 @@ class JsonDisk(Disk):  # type: ignore[misc]  # diskcache has no types
     """
 
     def put(self, key: Any) -> tuple[str, bool]:
+        """A key as diskcache stores it: text."""
         if type(key) is not str:
             raise TypeError(f"a key is text, not {type(key).__name__}")
         return key, True
 
     def get(self, key: Any, raw: Any) -> str:
+        """A stored key. Raises RefusedRow for one that is pickled or not text."""
         if raw != 1 or type(key) is not str:
-            raise Refused("has a key that is pickled or not text; it is not loaded")
+            raise RefusedRow("has a key that is pickled or not text; it is not loaded")
         return key
 
     def store(self, value: Any, read: bool, key: Any = UNKNOWN) -> tuple[int, int, None, sqlite3.Binary]:
+        """A value as diskcache stores it: packed JSON, inside SQLite."""
         return 0, MODE_RAW, None, sqlite3.Binary(pack(encode(value)))
 
     def fetch(self, mode: Any, filename: Any, value: Any, read: bool) -> Any:
+        """A stored value. Raises RefusedRow for one that this class did not write."""
         if mode == MODE_PICKLE:
-            raise Refused("claims to be a pickle; it is not loaded")
+            raise RefusedRow("claims to be a pickle; it is not loaded")
         if mode != MODE_RAW or filename is not None or type(value) is not bytes:
-            raise Refused("was not written by po_jupyter; it is not loaded")
+            raise RefusedRow("was not written by po_jupyter; it is not loaded")
         text = unpack(value)
         return text if read else decode(text)
 
     def filename(self, key: Any = UNKNOWN, value: Any = UNKNOWN) -> NoReturn:
+        """Never: no value is written to a file of its own."""
         raise AssertionError("values stay inside SQLite")
 
     def remove(self, file_path: str) -> None:
@@ -104,6 +109,7 @@ class ShardCache(Cache):  # type: ignore[misc]  # diskcache has no types
     _opening = False
 
     def __init__(self, directory: Path) -> None:
+        """Connect to the shard in `directory`, making it first where it is not whole."""
         self._directory = str(directory)
         self._timeout = self.patience
         self._local = threading.local()
@@ -150,6 +156,7 @@ class ShardCache(Cache):  # type: ignore[misc]  # diskcache has no types
         )
 
     def reset(self, key: str, value: Any = ENOVAL, update: bool = True) -> Any:
+        """See diskcache; while the shard is made nothing is written twice."""
         if self._opening and value is not ENOVAL:
             update = False  # `__init__` has just written it
             if key == "sqlite_synchronous":
@@ -157,6 +164,7 @@ class ShardCache(Cache):  # type: ignore[misc]  # diskcache has no types
         return super().reset(key, value, update)
 
     def close(self) -> None:
+        """See diskcache; while the shard is made its connection is kept."""
         if not self._opening:
             super().close()
 

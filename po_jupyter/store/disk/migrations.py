@@ -10,24 +10,24 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from po_jupyter.errors import StoreUnusable
-from po_jupyter.store.keyed.run_index import Rows
+from po_jupyter.store.keyed.shard import Shard
 
 if TYPE_CHECKING:
-    from po_jupyter.store.keyed.store import RowStore
+    from po_jupyter.store.keyed.store import KeyedStore
 
 FORMAT = 1  # grows when an older program must not touch the store any more
 ROW = "format"  # where, in the documents' shard: {version, shards, migrations: [names]}
 
-Migration: TypeAlias = "Callable[[RowStore], None]"
+Migration: TypeAlias = "Callable[[KeyedStore], None]"
 MIGRATIONS: tuple[tuple[str, Migration], ...] = ()
 
 
-def found(rows: Rows, shards: int, migrations: Sequence[tuple[str, Migration]]) -> dict[str, Any]:
+def found(shard: Shard, shards: int, migrations: Sequence[tuple[str, Migration]]) -> dict[str, Any]:
     """The format of this store, written now when it is a new one (which needs no migration)."""
-    row = rows.read(ROW)
+    row = shard.read(ROW)
     if row is None:
         row = {"version": FORMAT, "shards": shards, "migrations": [name for name, _ in migrations]}
-        rows.write(ROW, row)
+        shard.write(ROW, row)
     return dict(row)
 
 
@@ -48,9 +48,9 @@ def pending(row: dict[str, Any], migrations: Sequence[tuple[str, Migration]]) ->
     return [(name, step) for name, step in migrations if name not in applied]
 
 
-def record(rows: Rows, name: str) -> None:
+def record(shard: Shard, name: str) -> None:
     """Remember that `name` was applied."""
-    row = dict(rows.read(ROW) or {})
+    row = dict(shard.read(ROW) or {})
     row["version"] = FORMAT
     row["migrations"] = [*row.get("migrations", ()), name]
-    rows.write(ROW, row)
+    shard.write(ROW, row)

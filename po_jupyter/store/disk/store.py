@@ -24,18 +24,18 @@ from diskcache import Timeout
 
 from po_jupyter.errors import CorruptRow
 from po_jupyter.platform.crashpoints import crashpoint
-from po_jupyter.store import diagnosis as place
+from po_jupyter.store import diagnosis
 from po_jupyter.store.disk import migrations
 from po_jupyter.store.disk.json_disk import BUSY, SETTINGS, ShardCache, exists, open_shard
 from po_jupyter.store.json_codec import Unreadable
-from po_jupyter.store.keyed.run_index import Rows
-from po_jupyter.store.keyed.store import DOCUMENTS, RowStore
+from po_jupyter.store.keyed.shard import Shard
+from po_jupyter.store.keyed.store import DOCUMENTS, KeyedStore
 
 T = TypeVar("T")
 _inherited: list[object] = []  # what a forked child got from its parent and must neither use nor close
 
 
-class DiskStore(RowStore):
+class DiskStore(KeyedStore):
     """A `Store` in the directory `path`, shared by every process of one user on one machine.
 
     `shards` counts for a new store; an existing one keeps its own number. `patience` is how long, in seconds, a
@@ -56,15 +56,16 @@ class DiskStore(RowStore):
         allow_network: bool = False,
         checked: bool = False,
     ) -> None:
+        """See the class. Opens the format of the store, and migrates it, unless `checked`."""
         super().__init__(shards)
         self.path = Path(path).absolute()
         self._patience = patience
         self._lock = Lock()
         self._pid = os.getpid()
-        self._lanes: dict[int, _Lane] = {}
+        self._threads: dict[int, _ShardThread] = {}
         if checked:
             return
-        place.prepare(self.path, allow_network=allow_network)
+        diagnosis.prepare(self.path, allow_network=allow_network)
         try:
             self._open_format()
         except BaseException:
@@ -73,7 +74,7 @@ class DiskStore(RowStore):
 
     def _open_format(self) -> None:
         steps = migrations.MIGRATIONS
-        row = self._at(DOCUMENTS, lambda rows: rows.read(migrations.ROW))
+        row = self._at(DOCUMENTS, lambda shard: shard.read(migrations.ROW))
         if row is None:
             row = self._at(
                 DOCUMENTS, partial(migrations.found, shards=self.shards, migrations=steps), write=True
@@ -85,42 +86,44 @@ class DiskStore(RowStore):
             crashpoint("store.migration.applied")
             self._at(DOCUMENTS, partial(migrations.record, name=name), write=True)
 
-    def _at(self, shard: int, work: Callable[[Rows], T], *, write: bool = False) -> T:
+    def _at(self, number: int, work: Callable[[Shard], T], *, write: bool = False) -> T:
         while True:
-            lane = self._lane(shard)
+            thread = self._thread_of(number)
             try:
-                return lane.do(work, write)
+                return thread.do(work, write)
             except _Closed:
                 continue  # another thread closed the store between the two lines; a new lane opens it again
 
     def thread(self, run: str) -> Executor | None:
-        return self._lane(self._shard(run)).thread
+        """See `LogStore`: the thread of the run's shard."""
+        return self._thread_of(self._shard(run)).thread
 
-    def _lane(self, shard: int) -> _Lane:
+    def _thread_of(self, number: int) -> _ShardThread:
         with self._lock:
             if self._pid != os.getpid():
-                _inherited.append(self._lanes)
-                self._lanes, self._pid = {}, os.getpid()
-            lane = self._lanes.get(shard)
-            if lane is None:
-                name = "documents" if shard == DOCUMENTS else f"runs-{shard}"
-                lane = self._lanes[shard] = _Lane(self.path / name, self._patience)
-            return lane
+                _inherited.append(self._threads)
+                self._threads, self._pid = {}, os.getpid()
+            thread = self._threads.get(number)
+            if thread is None:
+                name = "documents" if number == DOCUMENTS else f"runs-{number}"
+                thread = self._threads[number] = _ShardThread(self.path / name, self._patience)
+            return thread
 
     def close(self) -> None:
+        """See `Store`."""
         with self._lock:
-            lanes, self._lanes = self._lanes, {}
+            threads, self._threads = self._threads, {}
             if self._pid != os.getpid():
-                _inherited.append(lanes)
-                lanes = {}
-        for lane in lanes.values():
-            lane.close()
+                _inherited.append(threads)
+                threads = {}
+        for thread in threads.values():
+            thread.close()
 
     def verify(self) -> list[str]:
         """Walk over every row of every shard; what is wrong, one line each. Slow: for `po doctor`."""
         wrong: list[str] = []
-        for shard in (DOCUMENTS, *range(self.shards)):
-            wrong.extend(self._lane(shard).verify())
+        for number in (DOCUMENTS, *range(self.shards)):
+            wrong.extend(self._thread_of(number).verify())
         return wrong
 
 
@@ -128,7 +131,7 @@ class _Closed(Exception):
     pass
 
 
-class _Lane:
+class _ShardThread:
     """One shard and the thread that does its work."""
 
     def __init__(self, directory: Path, patience: float) -> None:
@@ -143,7 +146,7 @@ class _Lane:
     def _started(self) -> None:
         self._ident = get_ident()
 
-    def do(self, work: Callable[[Rows], T], write: bool) -> T:
+    def do(self, work: Callable[[Shard], T], write: bool) -> T:
         if self._ident == get_ident():
             return self._do(work, write)
         try:
@@ -152,32 +155,32 @@ class _Lane:
             raise _Closed from None
         return future.result()
 
-    def _do(self, work: Callable[[Rows], T], write: bool) -> T:
+    def _do(self, work: Callable[[Shard], T], write: bool) -> T:
         try:
             if self._cache is None:
                 if not write and not exists(self._directory):
-                    return work(_NoRows())  # reading does not make shards
+                    return work(_EmptyShard())  # reading does not make shards
                 self._cache = open_shard(self._directory)
-            return self._write(self._cache, work) if write else work(_ShardRows(self._cache))
+            return self._write(self._cache, work) if write else work(_OpenShard(self._cache))
         except (sqlite3.DatabaseError, Timeout) as error:
             if self._cache is not None:
                 self._cache.close()  # whatever transaction is still open ends here; the next use connects again
-            raise place.unusable(error, self._directory / "cache.db") from error
+            raise diagnosis.unusable(error, self._directory / "cache.db") from error
         except OSError as error:
-            raise place.unusable_os(error, self._directory) from error
+            raise diagnosis.unusable_os(error, self._directory) from error
 
-    def _write(self, cache: ShardCache, work: Callable[[Rows], T]) -> T:
+    def _write(self, cache: ShardCache, work: Callable[[Shard], T]) -> T:
         deadline = time.monotonic() + self._patience
         while True:
             try:
                 with cache.transact():
-                    result = work(_ShardRows(cache))
+                    result = work(_OpenShard(cache))
                     crashpoint("store.commit.before")
                 crashpoint("store.commit.after")
                 return result
             except Timeout as error:
                 # diskcache says Timeout for whatever a BEGIN can fail of, a read-only disk too.
-                if not place.is_busy(error) or time.monotonic() > deadline:
+                if not diagnosis.is_busy(error) or time.monotonic() > deadline:
                     raise
 
     def close(self) -> None:
@@ -193,10 +196,10 @@ class _Lane:
         self.thread.shutdown()
 
     def verify(self) -> list[str]:
-        return self.do(lambda rows: rows.verify() if isinstance(rows, _ShardRows) else [], False)
+        return self.do(lambda shard: shard.verify() if isinstance(shard, _OpenShard) else [], False)
 
 
-class _NoRows:
+class _EmptyShard:
     """A shard that nobody has written to."""
 
     def read(self, key: str) -> None:
@@ -218,7 +221,7 @@ class _NoRows:
         """There is nothing."""
 
 
-class _ShardRows:
+class _OpenShard:
     __slots__ = ("_cache",)
 
     def __init__(self, cache: ShardCache) -> None:

@@ -1,1 +1,2 @@
-"""Files beside the store: trees of runs, files of rows, written atomically under an intent log."""
+"""Files beside the store, written atomically. Other rooms use `tree.Tree`, `row_files.RowFiles` and
+`intent_log.IntentLog`."""

@@ -60,7 +60,7 @@ _FIELDS = {
 Decided = Callable[[str, Any], bool]
 
 
-class Outcome(NamedTuple):
+class IntentOutcome(NamedTuple):
     """What became of an intent at the start: `completed`, `rolled back`, or `stuck` with the reason."""
 
     name: str
@@ -69,7 +69,7 @@ class Outcome(NamedTuple):
     reason: str = ""
 
 
-class Intents:
+class IntentLog:
     """The intents of one directory. Names in ops are relative to `root`, with forward slashes.
 
     `decided(name, decision)` answers from the store whether the commit that an intent stands for was made; it
@@ -77,6 +77,7 @@ class Intents:
     """
 
     def __init__(self, root: Path, *, decided: Decided | None = None) -> None:
+        """See the class."""
         self.root = root
         self.tree = Tree(root)
         self._decided = decided
@@ -108,7 +109,7 @@ class Intents:
         has the new name already), StoreUnusable; nothing is left then.
         """
         if decision is not None and self._decided is None:
-            raise TypeError("an intent with a decision needs Intents(..., decided=...)")
+            raise TypeError("an intent with a decision needs IntentLog(..., decided=...)")
         intent = Intent(self, secrets.token_hex(8), name, decision)
         with self._lock:
             self._open.add(intent.id)
@@ -119,10 +120,10 @@ class Intents:
             raise
         return intent
 
-    def recover(self) -> list[Outcome]:
+    def recover(self) -> list[IntentOutcome]:
         """Complete or roll back what a crash left open. Call it at the start; it may be called at any time."""
         names = self.tree.names(LOG)
-        outcomes: list[Outcome] = []
+        outcomes: list[IntentOutcome] = []
         known: set[str] = set()
         for file in names:
             id_, _, kind = file.partition(".")
@@ -135,7 +136,7 @@ class Intents:
                 self.tree.remove(f"{LOG}/{file}")
         return outcomes
 
-    def _recover(self, id_: str, kind: str) -> Outcome:
+    def _recover(self, id_: str, kind: str) -> IntentOutcome:
         intent = Intent(self, id_, "", None)
         try:
             intent.read(kind)
@@ -145,8 +146,8 @@ class Intents:
             else:
                 intent.forget()
         except PoError as error:
-            return Outcome(intent.name, intent.decision, "stuck", error.message)
-        return Outcome(intent.name, intent.decision, "completed" if decided else "rolled back")
+            return IntentOutcome(intent.name, intent.decision, "stuck", error.message)
+        return IntentOutcome(intent.name, intent.decision, "completed" if decided else "rolled back")
 
     def _was_decided(self, intent: Intent) -> bool:
         assert self._decided is not None
@@ -154,9 +155,10 @@ class Intents:
 
 
 class Intent:
-    """One intent; made by `Intents.begin`."""
+    """One intent; made by `IntentLog.begin`."""
 
-    def __init__(self, intents: Intents, id_: str, name: str, decision: Any) -> None:
+    def __init__(self, intents: IntentLog, id_: str, name: str, decision: Any) -> None:
+        """Not durable yet: see `write` and `read`."""
         self.id = id_
         self.name = name
         self.decision = decision
@@ -166,7 +168,7 @@ class Intent:
         self._decided = False
 
     def write(self, ops: Sequence[Op]) -> None:
-        """Make it durable. See `Intents.begin`."""
+        """Make it durable. See `IntentLog.begin`."""
         self._ops = [self._prepared(op, i) for i, op in enumerate(ops)]
         self._save()
         crashpoint("intent.begun")

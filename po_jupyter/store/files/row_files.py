@@ -21,10 +21,10 @@ from threading import Lock
 from typing import Any
 
 from po_jupyter.errors import InvalidInput, InvalidSeed, NotFound, Violation
-from po_jupyter.model.run.row_file_ref import RowsRef, checked_hash, refs_in
+from po_jupyter.model.run.row_file_ref import RowFileRef, checked_hash, refs_in
 from po_jupyter.model.values.lazy_list import LazyList
 from po_jupyter.platform.crashpoints import crashpoint
-from po_jupyter.store import diagnosis as place
+from po_jupyter.store import diagnosis
 from po_jupyter.store.files.tree import TEMPORARY
 from po_jupyter.store.json_codec import Unreadable, decode
 
@@ -32,10 +32,11 @@ LONGEST_ROW = 16 * 2**20  # bytes
 _ABANDONED = 24 * 3600  # s after which nobody writes to a temporary file any more
 
 
-class Blobs:
+class RowFiles:
     """The files of one data directory. Blocks on the disk: call it in a thread."""
 
     def __init__(self, data_dir: Path) -> None:
+        """Below `data_dir`."""
         self._root = data_dir / "blobs"
 
     def _path(self, owner: str, digest: str) -> Path:
@@ -52,9 +53,9 @@ class Blobs:
             raise NotFound(f"there is no file of rows {digest[:12]}...") from None
         return {"sha256": digest, "bytes": size, "rows": len(FileRows(path))}
 
-    def receive(self, owner: str, digest: str) -> Receiver:
+    def receive(self, owner: str, digest: str) -> RowFileUpload:
         """Where the bytes of a new file go. Raises StoreUnusable."""
-        return Receiver(self._path(owner, digest), digest)
+        return RowFileUpload(self._path(owner, digest), digest)
 
     def sweep(self) -> None:
         """Remove what uploads of yesterday left when their server was killed."""
@@ -63,7 +64,7 @@ class Blobs:
                 if time.time() - path.stat().st_mtime > _ABANDONED:
                     path.unlink()
 
-    def rows(self, owner: str, ref: RowsRef) -> FileRows:
+    def rows(self, owner: str, ref: RowFileRef) -> FileRows:
         """The rows of a file, opened when they are looked at."""
         return FileRows(self._path(owner, ref.sha256), ref.rows)
 
@@ -93,18 +94,19 @@ class Blobs:
             )
 
 
-class Receiver:
+class RowFileUpload:
     """A file on its way in. `finish` makes it real, `abort` leaves nothing."""
 
     def __init__(self, path: Path, digest: str) -> None:
+        """Opens a temporary file beside `path`. Raises StoreUnusable."""
         self._path = path
         self._digest = digest
         self._hash = hashlib.sha256()
         try:
-            place.make(path.parent)
+            diagnosis.make(path.parent)
             fd, name = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
         except OSError as error:
-            raise place.unusable_os(error, path.parent) from error
+            raise diagnosis.unusable_os(error, path.parent) from error
         self._temporary: Path | None = Path(name)
         self._file = os.fdopen(fd, "wb")
         self.size = 0
@@ -114,7 +116,7 @@ class Receiver:
         try:
             self._file.write(data)
         except OSError as error:
-            raise place.unusable_os(error, self._path.parent) from error
+            raise diagnosis.unusable_os(error, self._path.parent) from error
         self._hash.update(data)
         self.size += len(data)
 
@@ -135,10 +137,10 @@ class Receiver:
             crashpoint("file.written")
             os.replace(self._temporary, self._path)
             self._temporary = None
-            place.sync(self._path.parent)
+            diagnosis.sync(self._path.parent)
             crashpoint("file.renamed")
         except OSError as error:
-            raise place.unusable_os(error, self._path.parent) from error
+            raise diagnosis.unusable_os(error, self._path.parent) from error
         finally:
             self.abort()
         return {"sha256": found, "bytes": self.size, "rows": rows}
@@ -176,6 +178,7 @@ class FileRows(LazyList):
     """
 
     def __init__(self, path: Path, count: int | None = None) -> None:
+        """Nothing is opened before the first look; `count` rows, or as many as it has lines."""
         self._path = path
         self._count = count
         self._map: mmap.mmap | bytes | None = None
@@ -205,12 +208,14 @@ class FileRows(LazyList):
             self._map = found
 
     def __len__(self) -> int:
+        """The number of rows."""
         if self._count is None:
             self.open()
             self._count = len(self._ends)
         return self._count
 
     def read(self, index: int) -> Any:
+        """The row at `index`, decoded."""
         if self._map is None:
             self.open()
         assert self._map is not None

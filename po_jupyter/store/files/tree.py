@@ -18,7 +18,7 @@ from typing import BinaryIO, Final
 
 from po_jupyter.errors import InvalidInput, NotFound, StoreUnusable
 from po_jupyter.platform.crashpoints import crashpoint
-from po_jupyter.store import diagnosis as place
+from po_jupyter.store import diagnosis
 
 TEMPORARY = ".po-"  # how the name of a file begins that is being written; a crash leaves it behind
 # Windows has no directory descriptors: there a path is checked step by step and then used as a whole.
@@ -34,7 +34,7 @@ def write_atomic(path: Path, data: bytes | bytearray | memoryview, *, mode: int 
     rights, a limit); the old content is there then, and nothing else is left behind.
     """
     try:
-        place.make(path.parent)
+        diagnosis.make(path.parent)
         with _opened(path.parent) as parent:
             _write(parent, path.parent, path.name, data, mode)
     except OSError as error:
@@ -96,7 +96,7 @@ def unusable(error: OSError, path: Path | str, what: str) -> StoreUnusable:
         errno.EDQUOT: "Your quota is used up: free some space. Nothing was changed; the run can be resumed.",
         errno.EFBIG: "The file is larger than this system or its limits allow. Nothing was changed.",
         errno.EXDEV: "Both must be on one file system: a move between two cannot happen at once.",
-        errno.EROFS: place.ELSEWHERE,
+        errno.EROFS: diagnosis.ELSEWHERE,
     }
     reason = {errno.ENOSPC: "the disk is full"}.get(error.errno or 0, error.strerror or str(error))
     return StoreUnusable(
@@ -140,6 +140,7 @@ class Tree:
     """
 
     def __init__(self, root: Path) -> None:
+        """See the class."""
         self.root = root
 
     def write(self, name: str, data: bytes, *, mode: int = 0o600) -> None:
@@ -257,7 +258,7 @@ class Tree:
         """The open directory of `name`, its path, and the last step of the name."""
         *steps, last = parts_of(name)
         if make:
-            place.make(self.root)
+            diagnosis.make(self.root)
         if not AT:
             yield None, self._checked(steps, make), last
             return

@@ -1,1 +1,2 @@
-"""A store's meaning over keyed records, whatever keeps the records."""
+"""The store over keys and values, whatever keeps them. Other rooms use `memory.MemoryStore`; a backend subclasses
+`store.KeyedStore`."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from po_jupyter.errors import InvalidInput
 from po_jupyter.store.json_codec import decode, encode
-from po_jupyter.store.keyed.run_index import Rows
+from po_jupyter.store.keyed.shard import Shard
 
 _KIND = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 LONGEST_NAME = 500
@@ -39,35 +39,35 @@ def _encodes(name: str) -> bool:
     return True
 
 
-def put(rows: Rows, kind: str, name: str, value: Any | None) -> None:
+def put(shard: Shard, kind: str, name: str, value: Any | None) -> None:
     """Write the document; None removes it."""
     if value is None:
-        drop(rows, kind, name)
+        drop(shard, kind, name)
         return
     where = key(kind, name)
-    if rows.text(where) is None:
-        names: list[str] = rows.read(names_key(kind)) or []
+    if shard.text(where) is None:
+        names: list[str] = shard.read(names_key(kind)) or []
         if name not in names:
             insort(names, name)
-            rows.write(names_key(kind), names)
-    rows.write(where, value)
+            shard.write(names_key(kind), names)
+    shard.write(where, value)
 
 
-def drop(rows: Rows, kind: str, name: str) -> bool:
+def drop(shard: Shard, kind: str, name: str) -> bool:
     """Remove the document; False when there was none."""
-    if not rows.erase(key(kind, name)):
+    if not shard.erase(key(kind, name)):
         return False
-    names: list[str] = rows.read(names_key(kind)) or []
+    names: list[str] = shard.read(names_key(kind)) or []
     if name in names:
         names.remove(name)
-        rows.write(names_key(kind), names)
+        shard.write(names_key(kind), names)
     return True
 
 
-def swap(rows: Rows, kind: str, name: str, old: Any | None, new: Any | None) -> bool:
+def swap(shard: Shard, kind: str, name: str, old: Any | None, new: Any | None) -> bool:
     """Write `new` (None: remove) when the document equals `old` (None: is not there)."""
-    there = rows.read(key(kind, name))
+    there = shard.read(key(kind, name))
     if there != (None if old is None else decode(encode(old))):
         return False
-    put(rows, kind, name, new)
+    put(shard, kind, name, new)
     return True

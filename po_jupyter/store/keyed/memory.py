@@ -7,22 +7,23 @@ from threading import RLock
 from typing import Any, TypeVar
 
 from po_jupyter.store.json_codec import decode, encode
-from po_jupyter.store.keyed.run_index import Rows
-from po_jupyter.store.keyed.store import RowStore
+from po_jupyter.store.keyed.shard import Shard
+from po_jupyter.store.keyed.store import KeyedStore
 
 T = TypeVar("T")
 
 
-class MemoryStore(RowStore):
+class MemoryStore(KeyedStore):
     """The same meaning as `DiskStore`, in a dict. Values are kept as JSON text, so what a disk would refuse is
     refused here too, and nobody shares an object with the store."""
 
     def __init__(self) -> None:
+        """Empty."""
         super().__init__(shards=1)
         self._lock = RLock()
         self._rows: dict[str, bytes] = {}
 
-    def _at(self, shard: int, work: Callable[[Rows], T], *, write: bool = False) -> T:
+    def _at(self, number: int, work: Callable[[Shard], T], *, write: bool = False) -> T:
         with self._lock:
             overlay = _Overlay(self._rows)
             result = work(overlay)
@@ -41,8 +42,8 @@ class MemoryStore(RowStore):
 class _Overlay:
     """Changes beside the rows until the work is done: an error leaves no trace."""
 
-    def __init__(self, rows: dict[str, bytes]) -> None:
-        self._rows = rows
+    def __init__(self, shard: dict[str, bytes]) -> None:
+        self._rows = shard
         self.changed: dict[str, bytes | None] = {}
 
     def text(self, key: str) -> bytes | None:

@@ -31,16 +31,18 @@ def join(values: Sequence[Any]) -> JsonText:
     return JsonText(b"[" + b",".join([lengths, *texts]) + b"]")
 
 
-class Split:
+class JoinedPayloads:
     """A row, read apart."""
 
     __slots__ = ("_row", "_spans")
 
     def __init__(self, row: bytes, spans: list[tuple[int, int]]) -> None:
+        """See `split`."""
         self._row = row
         self._spans = spans
 
     def __len__(self) -> int:
+        """Bytes of the row."""
         return len(self._row)
 
     def value(self, at: int) -> Any:
@@ -55,7 +57,7 @@ class Split:
         return [self.value(at) for at in range(len(self._spans))]
 
 
-def split(row: bytes) -> Split:
+def split(row: bytes) -> JoinedPayloads:
     """Raises CorruptRow for a row that `join` did not make."""
     end = row.find(b"]")
     lengths = _decoded(row[1 : end + 1]) if row.startswith(b"[[") else [0]
@@ -65,7 +67,7 @@ def split(row: bytes) -> Split:
             "a row of payloads does not say where its values are", hint="It was not written by po_jupyter."
         )
     ends = list(accumulate(lengths, lambda last, length: last + 1 + length, initial=end + 1))
-    return Split(row, [(last + 1, this) for last, this in pairwise(ends)])
+    return JoinedPayloads(row, [(last + 1, this) for last, this in pairwise(ends)])
 
 
 def _decoded(text: bytes) -> Any:
@@ -75,11 +77,12 @@ def _decoded(text: bytes) -> Any:
         raise CorruptRow(f"a payload {error}") from None
 
 
-class Recent:
+class PayloadCache:
     """The rows read last, so that a reader who goes through them value by value unpacks each row once."""
 
     def __init__(self) -> None:
-        self._rows: OrderedDict[tuple[str, int], Split] = OrderedDict()
+        """Empty."""
+        self._rows: OrderedDict[tuple[str, int], JoinedPayloads] = OrderedDict()
         self._bytes = 0
         self._lock = Lock()
 
@@ -95,7 +98,7 @@ class Recent:
             self._keep((run, n), row)
         return row.value(at)
 
-    def _keep(self, key: tuple[str, int], row: Split) -> None:
+    def _keep(self, key: tuple[str, int], row: JoinedPayloads) -> None:
         if len(row) > _KEEP // 4:
             return
         with self._lock:

@@ -9,8 +9,8 @@ from po_jupyter.errors import CorruptRow, InvalidInput, NotFound
 from po_jupyter.model.run.events import now
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.platform.crashpoints import crashpoint
-from po_jupyter.store.keyed import run_index as index
-from po_jupyter.store.keyed.run_index import Rows
+from po_jupyter.store.keyed import run_index
+from po_jupyter.store.keyed.shard import Shard
 from po_jupyter.store.protocol import Commit, Head, Record
 
 
@@ -24,9 +24,9 @@ def no_run(run: str) -> NotFound:
     return NotFound(f"there is no run {run!r:.80}")
 
 
-def head_of(rows: Rows, run: str) -> Head:
+def head_of(shard: Shard, run: str) -> Head:
     """Raises NotFound."""
-    head = rows.read(f"head/{run}")
+    head = shard.read(f"head/{run}")
     if head is None:
         raise no_run(run)
     return cast(Head, head)
@@ -54,7 +54,7 @@ def _draft(said: Mapping[str, Any], at: str, n: int, values: int) -> dict[str, A
     return event
 
 
-def append(rows: Rows, head: Head, commit: Commit, joined: bytes | None = None) -> Head:
+def append(shard: Shard, head: Head, commit: Commit, joined: bytes | None = None) -> Head:
     """Write the next record of the run, and the head that follows from it."""
     run, n, values = head["run"], head["n"] + 1, len(commit.payloads)
     at = now() if head["n"] else head["created_at"]
@@ -65,9 +65,9 @@ def append(rows: Rows, head: Head, commit: Commit, joined: bytes | None = None) 
         record["items"] = [_placed(item, "output", n, values) for item in commit.items]
     if commit.calls:
         record["calls"] = [_placed(call, "answer", n, values) for call in commit.calls]
-    rows.write(key_of("c", run, n), record)
+    shard.write(key_of("c", run, n), record)
     if joined is not None:
-        rows.write(key_of("p", run, n), joined)
+        shard.write(key_of("p", run, n), joined)
     crashpoint("store.record.written")
     before = head["state"]
     after = head.copy()
@@ -76,16 +76,16 @@ def append(rows: Rows, head: Head, commit: Commit, joined: bytes | None = None) 
         after["state"] = commit.state
     if commit.release:
         after["holder"] = None
-    rows.write(f"head/{run}", after)
+    shard.write(f"head/{run}", after)
     if (before in ENDED) != (after["state"] in ENDED):
-        index.set_active(rows, run, after["state"] not in ENDED)
+        run_index.set_active(shard, run, after["state"] not in ENDED)
     return after
 
 
-def _record(rows: Rows, run: str, n: int) -> Record:
-    row = rows.read(key_of("c", run, n))
+def _record(shard: Shard, run: str, n: int) -> Record:
+    row = shard.read(key_of("c", run, n))
     if row is None:
-        head_of(rows, run)  # deleted while we were reading: NotFound
+        head_of(shard, run)  # deleted while we were reading: NotFound
         raise CorruptRow(
             f"record {n} of run {run} is missing, although later ones are there",
             hint="The store was changed by something else; restore it from a copy, or delete the run.",
@@ -101,21 +101,21 @@ def _record(rows: Rows, run: str, n: int) -> Record:
     }
 
 
-def read(rows: Rows, run: str, first: int, last: int) -> list[Record]:
+def read(shard: Shard, run: str, first: int, last: int) -> list[Record]:
     """Records `first` to `last`. Raises CorruptRow when one is missing."""
-    return [_record(rows, run, n) for n in range(first, last + 1)]
+    return [_record(shard, run, n) for n in range(first, last + 1)]
 
 
-def find(rows: Rows, run: str, offset: int, last: int, hint: tuple[int, int] | None) -> int:
+def find(shard: Shard, run: str, offset: int, last: int, hint: tuple[int, int] | None) -> int:
     """The number of the record that holds the event `offset`: the last one whose `first` is not above it."""
     low, high = 1, last
     if hint is not None and hint[1] <= offset and hint[0] <= last:
         low = hint[0]
-        if low == last or _record(rows, run, low + 1)["first"] > offset:
+        if low == last or _record(shard, run, low + 1)["first"] > offset:
             return low  # following a run as it grows: no search
     while low < high:
         middle = (low + high + 1) // 2
-        if _record(rows, run, middle)["first"] <= offset:
+        if _record(shard, run, middle)["first"] <= offset:
             low = middle
         else:
             high = middle - 1

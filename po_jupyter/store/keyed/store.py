@@ -1,4 +1,4 @@
-"""What a store means, written once over keyed rows; `disk` and `memory` say where the rows are.
+"""The store over keys and values: what runs, logs and documents are as rows. Backends: `memory`, and `disk`.
 
 Runs are spread over shards by a stable hash of their id, each wholly in one, so that a transaction never
 spans two. Documents have a shard of their own.
@@ -7,7 +7,7 @@ spans two. Documents have a shard of their own.
     def/<run>       {definition, idempotency}
     c/<run>/<n>     record n: {at, fence, first, events?, items?, calls?}, never rewritten
     p/<run>/<n>     its payloads, only where there are any (see `payloads.py`)
-    idx, idx/<k>, active                       lists, see `index.py`
+    idx, idx/<k>, active                       lists, see `run_index.py`
     d/<kind>/<name>, names/<kind>              documents
     i/<sha256 of owner and key>                {run, request_hash}: who redeemed an idempotency key
 """
@@ -18,20 +18,19 @@ import heapq
 import re
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from hashlib import sha256
 from typing import Any, TypeVar, cast
 
 from po_jupyter.errors import Conflict, InvalidInput, Moved, NotFound, StaleFence
-from po_jupyter.model.run.events import now
+from po_jupyter.model.run.events import EventDraft, EventRecord, now
 from po_jupyter.model.run.view import ENDED
+from po_jupyter.platform.processes import Identity
 from po_jupyter.store.json_codec import encode
-from po_jupyter.store.keyed import documents, payloads
-from po_jupyter.store.keyed import run_index as index
-from po_jupyter.store.keyed import run_log as log
-from po_jupyter.store.keyed.run_index import Rows
+from po_jupyter.store.keyed import documents, payloads, run_index, run_log
+from po_jupyter.store.keyed.shard import Shard
 from po_jupyter.store.protocol import Commit, Head, Lease, NewRun, Page, Record, Ref
 
 T = TypeVar("T")
@@ -41,16 +40,17 @@ _RUN = re.compile(r"[0-9a-z][0-9a-z_-]{0,63}")
 _CURSOR = re.compile(r"before:([0-9a-z][0-9a-z_-]{0,63})")
 
 
-class RowStore(ABC):
-    """A `Store` over rows. What is left to a subclass is `_at`: doing some work at a shard."""
+class KeyedStore(ABC):
+    """A `Store` over shards of keys and values. A subclass implements `_at`, which does some work at a shard."""
 
     def __init__(self, shards: int) -> None:
+        """Over `shards` shards for runs, and one for documents."""
         self.shards = shards
-        self._payloads = payloads.Recent()
+        self._payloads = payloads.PayloadCache()
         self._hints: dict[str, tuple[int, int]] = {}  # run → (n, first) of the record last read for its events
 
     @abstractmethod
-    def _at(self, shard: int, work: Callable[[Rows], T], *, write: bool = False) -> T:
+    def _at(self, number: int, work: Callable[[Shard], T], *, write: bool = False) -> T:
         """`work` on that shard's rows; with `write` in one transaction, undone when it raises."""
 
     @abstractmethod
@@ -58,18 +58,20 @@ class RowStore(ABC):
         """Release every handle of this process; the next use opens them again."""
 
     def thread(self, run: str) -> Executor | None:
+        """See `LogStore`: none."""
         return None
 
     def _shard(self, run: str) -> int:
         return zlib.crc32(run.encode()) % self.shards
 
-    def _run(self, run: str, work: Callable[[Rows], T], *, write: bool = False) -> T:
+    def _run(self, run: str, work: Callable[[Shard], T], *, write: bool = False) -> T:
         if not _RUN.fullmatch(run):
-            raise log.no_run(run)
+            raise run_log.no_run(run)
         return self._at(self._shard(run), work, write=write)
 
     # -- runs -----------------------------------------------------------------------------------
     def create_run(self, new: NewRun) -> tuple[Head, bool]:
+        """See `RunStore`."""
         if not _RUN.fullmatch(new.run):
             raise InvalidInput(
                 f"{new.run!r:.80} cannot be a run's id: it is lowercase letters, digits, - and _"
@@ -84,8 +86,8 @@ class RowStore(ABC):
 
         values = payloads.join(new.payloads) if new.payloads else None
 
-        def work(rows: Rows) -> tuple[Head, bool]:
-            there = rows.read(f"head/{run}")
+        def work(shard: Shard) -> tuple[Head, bool]:
+            there = shard.read(f"head/{run}")
             if there is not None:
                 if reservation is None:
                     raise Conflict(f"there is already a run {run}")
@@ -106,16 +108,17 @@ class RowStore(ABC):
                 "offset": 0,
                 "holder": None,
             }
-            rows.write(f"def/{run}", definition)
-            index.add(rows, run)
-            index.set_active(rows, run, True)
+            shard.write(f"def/{run}", definition)
+            run_index.add(shard, run)
+            run_index.set_active(shard, run, True)
             first = Commit(events=new.events, items=new.items, payloads=new.payloads)
-            return log.append(rows, head, first, values), True
+            return run_log.append(shard, head, first, values), True
 
         return self._at(self._shard(run), work, write=True)
 
     def redeemed(self, owner: str, key: str) -> tuple[Head, str] | None:
-        row = self._at(DOCUMENTS, lambda rows: rows.read(_reservation(owner, key)))
+        """See `RunStore`."""
+        row = self._at(DOCUMENTS, lambda shard: shard.read(_reservation(owner, key)))
         if row is None:
             return None
         try:
@@ -124,12 +127,14 @@ class RowStore(ABC):
             return None
 
     def head(self, run: str) -> Head:
-        return self._run(run, partial(log.head_of, run=run))
+        """See `LogStore`."""
+        return self._run(run, partial(run_log.head_of, run=run))
 
     def definition(self, run: str) -> dict[str, Any]:
-        row = self._run(run, lambda rows: rows.read(f"def/{run}"))
+        """See `RunStore`."""
+        row = self._run(run, lambda shard: shard.read(f"def/{run}"))
         if row is None:
-            raise log.no_run(run)
+            raise run_log.no_run(run)
         return dict(row["definition"])
 
     def runs(
@@ -141,6 +146,7 @@ class RowStore(ABC):
         cursor: str | None = None,
         limit: int = 50,
     ) -> Page:
+        """See `RunStore`."""
         if limit < 1:
             raise InvalidInput(f"`limit` is at least 1, not {limit}")
         than = None
@@ -171,10 +177,10 @@ class RowStore(ABC):
                     yield head
             return
 
-        def walk(shard: int) -> Iterator[Head]:
+        def walk(number: int) -> Iterator[Head]:
             below, size = than, max(4, limit // self.shards + 2)
             while True:
-                heads, last = self._at(shard, partial(_older_heads, than=below, limit=size))
+                heads, last = self._at(number, partial(_older_heads, than=below, limit=size))
                 yield from heads
                 if last is None:
                     return
@@ -183,62 +189,71 @@ class RowStore(ABC):
         yield from heapq.merge(*map(walk, range(self.shards)), key=lambda head: head["run"], reverse=True)
 
     def active(self) -> list[Head]:
-        heads = [head for shard in range(self.shards) for head in self._at(shard, _active_heads)]
+        """See `RunStore`."""
+        heads = [head for number in range(self.shards) for head in self._at(number, _active_heads)]
         return sorted(heads, key=lambda head: head["run"])
 
     def delete_run(self, run: str) -> None:
-        def work(rows: Rows) -> str | None:
-            head = log.head_of(rows, run)
+        """See `RunStore`."""
+
+        def work(shard: Shard) -> str | None:
+            head = run_log.head_of(shard, run)
             if head["state"] not in ENDED:
                 raise Conflict(
                     f"run {run} is {head['state']}; only an ended run can be deleted", hint="Cancel it first."
                 )
-            row = rows.read(f"def/{run}") or {}
+            row = shard.read(f"def/{run}") or {}
             for n in range(1, head["n"] + 1):
-                rows.erase(log.key_of("c", run, n))
-                rows.erase(log.key_of("p", run, n))
+                shard.erase(run_log.key_of("c", run, n))
+                shard.erase(run_log.key_of("p", run, n))
             for kind in ("def", "head"):
-                rows.erase(f"{kind}/{run}")
-            index.remove(rows, run)
-            index.set_active(rows, run, False)
+                shard.erase(f"{kind}/{run}")
+            run_index.remove(shard, run)
+            run_index.set_active(shard, run, False)
             return cast("str | None", row.get("idempotency"))
 
         reservation = self._run(run, work, write=True)
         if reservation is not None:  # a crash before this leaves a key that creates the run anew: as harmless
-            self._at(DOCUMENTS, lambda rows: rows.erase(reservation), write=True)
+            self._at(DOCUMENTS, lambda shard: shard.erase(reservation), write=True)
         self._payloads.forget(run)
         self._hints.pop(run, None)
 
     def run_bytes(self, run: str) -> int:
-        def work(rows: Rows) -> int:
-            log.head_of(rows, run)
+        """See `RunStore`."""
+
+        def work(shard: Shard) -> int:
+            run_log.head_of(shard, run)
             # "0" follows "/": from here to there are all the keys that begin with KIND/RUN/.
             parts = [(f"{kind}/{run}/", f"{kind}/{run}0") for kind in ("c", "p")]
             parts += [(f"{kind}/{run}", f"{kind}/{run}\0") for kind in ("def", "head")]
-            return sum(rows.measure(first, end) for first, end in parts)
+            return sum(shard.measure(first, end) for first, end in parts)
 
         return self._run(run, work)
 
     def reclaim(self) -> None:
-        for shard in (DOCUMENTS, *range(self.shards)):
-            self._at(shard, lambda rows: rows.reclaim())
+        """See `Store`."""
+        for number in (DOCUMENTS, *range(self.shards)):
+            self._at(number, lambda shard: shard.reclaim())
 
     # -- the log --------------------------------------------------------------------------------
-    def claim(self, run: str, holder: Mapping[str, Any]) -> Lease:
-        def work(rows: Rows) -> Lease:
-            head = log.head_of(rows, run)
+    def claim(self, run: str, holder: Identity) -> Lease:
+        """See `LogStore`."""
+
+        def work(shard: Shard) -> Lease:
+            head = run_log.head_of(shard, run)
             head["fence"] += 1
-            head["holder"] = dict(holder)
-            rows.write(f"head/{run}", head)
+            head["holder"] = holder.copy()
+            shard.write(f"head/{run}", head)
             return Lease(run, head["fence"])
 
         return self._run(run, work, write=True)
 
     def commit(self, lease: Lease, commit: Commit) -> Head:
+        """See `LogStore`."""
         values = payloads.join(commit.payloads) if commit.payloads else None  # before the shard is locked
 
-        def work(rows: Rows) -> Head:
-            head = log.head_of(rows, lease.run)
+        def work(shard: Shard) -> Head:
+            head = run_log.head_of(shard, lease.run)
             if head["fence"] != lease.fence:
                 raise StaleFence(
                     f"run {lease.run} was taken over: fence {lease.fence} is older than {head['fence']}",
@@ -246,27 +261,30 @@ class RowStore(ABC):
                 )
             if head["holder"] is None:
                 raise StaleFence(f"run {lease.run} was given back: nobody holds fence {lease.fence} any more")
-            return log.append(rows, head, commit, values)
+            return run_log.append(shard, head, commit, values)
 
         return self._run(lease.run, work, write=True)
 
     def request(
         self,
         run: str,
-        events: Sequence[Mapping[str, Any]],
+        events: Sequence[EventDraft],
         state: str | None = None,
         *,
         after: int | None = None,
     ) -> Head:
-        def work(rows: Rows) -> Head:
-            head = log.head_of(rows, run)
+        """See `LogStore`."""
+
+        def work(shard: Shard) -> Head:
+            head = run_log.head_of(shard, run)
             if after is not None and head["n"] != after:
                 raise Moved(f"somebody else wrote to run {run} meanwhile")
-            return log.append(rows, head, Commit(events=events, state=state))
+            return run_log.append(shard, head, Commit(events=events, state=state))
 
         return self._run(run, work, write=True)
 
     def records(self, run: str, *, after: int = 0, limit: int | None = None) -> Iterator[Record]:
+        """See `LogStore`."""
         last = self.head(run)["n"]  # here and not in the generator: NotFound is raised by the call itself
         if limit is not None:
             last = min(last, after + limit)
@@ -275,20 +293,21 @@ class RowStore(ABC):
     def _read_on(self, run: str, first: int, last: int) -> Iterator[Record]:
         for start in range(first, last + 1, CHUNK):
             yield from self._run(
-                run, partial(log.read, run=run, first=start, last=min(start + CHUNK - 1, last))
+                run, partial(run_log.read, run=run, first=start, last=min(start + CHUNK - 1, last))
             )
 
-    def events(self, run: str, *, since: int = 0, limit: int = 1000) -> list[dict[str, Any]]:
+    def events(self, run: str, *, since: int = 0, limit: int = 1000) -> list[EventRecord]:
+        """See `LogStore`."""
         hint = self._hints.get(run)
 
-        def find(rows: Rows) -> tuple[int, int]:
-            head = log.head_of(rows, run)
+        def find(shard: Shard) -> tuple[int, int]:
+            head = run_log.head_of(shard, run)
             if head["offset"] <= since:
                 return 0, 0
-            return log.find(rows, run, since + 1, head["n"], hint), head["n"]
+            return run_log.find(shard, run, since + 1, head["n"], hint), head["n"]
 
         start, last = self._run(run, find)
-        found: list[dict[str, Any]] = []
+        found: list[EventRecord] = []
         if not last:
             return found
         for record in self._read_on(run, start, last):
@@ -296,14 +315,16 @@ class RowStore(ABC):
                 if offset > since:
                     if len(found) >= limit:
                         return found
-                    event["offset"], event["run"] = offset, run
-                    found.append(event)
+                    numbered = cast("EventRecord", event)  # read for this call: nobody else has it
+                    numbered["offset"], numbered["run"] = offset, run
+                    found.append(numbered)
             if len(self._hints) > 1000:
                 self._hints.clear()
             self._hints[run] = record["n"], record["first"]
         return found
 
     def payload(self, run: str, ref: Ref) -> Any:
+        """See `LogStore`."""
         n, at = ref
         value = self._payloads.value(run, n, at, lambda: self._payload_row(run, n))
         if value is payloads.MISSING:
@@ -311,49 +332,53 @@ class RowStore(ABC):
         return value
 
     def payloads(self, run: str, n: int) -> list[Any]:
+        """See `LogStore`."""
         row = self._payload_row(run, n)
         return [] if row is None else payloads.split(row).all()
 
     def _payload_row(self, run: str, n: int) -> bytes | None:
-        def work(rows: Rows) -> bytes | None:
-            text = rows.text(log.key_of("p", run, n))
+        def work(shard: Shard) -> bytes | None:
+            text = shard.text(run_log.key_of("p", run, n))
             if text is None:
-                log.head_of(
-                    rows, run
-                )  # a run that does not exist is NotFound, a record without payloads is not
+                run_log.head_of(shard, run)  # NotFound for a run, not for a record without payloads
             return text
 
         return self._run(run, work)
 
     # -- documents ------------------------------------------------------------------------------
     def get(self, kind: str, name: str) -> Any | None:
+        """See `DocumentStore`."""
         key = documents.key(kind, name)
-        return self._at(DOCUMENTS, lambda rows: rows.read(key))
+        return self._at(DOCUMENTS, lambda shard: shard.read(key))
 
     def put(self, kind: str, name: str, value: Any) -> None:
+        """See `DocumentStore`."""
         text = None if value is None else encode(value)
         self._at(DOCUMENTS, partial(documents.put, kind=kind, name=name, value=text), write=True)
 
     def drop(self, kind: str, name: str) -> bool:
+        """See `DocumentStore`."""
         return self._at(DOCUMENTS, partial(documents.drop, kind=kind, name=name), write=True)
 
     def names(self, kind: str) -> list[str]:
+        """See `DocumentStore`."""
         key = documents.names_key(kind)
-        return sorted(self._at(DOCUMENTS, lambda rows: rows.read(key)) or [])
+        return sorted(self._at(DOCUMENTS, lambda shard: shard.read(key)) or [])
 
     def swap(self, kind: str, name: str, old: Any | None, new: Any) -> bool:
+        """See `DocumentStore`."""
         text = None if new is None else encode(new)
         return self._at(DOCUMENTS, partial(documents.swap, kind=kind, name=name, old=old, new=text), write=True)
 
 
-def _active_heads(rows: Rows) -> list[Head]:
-    return [head for run in index.active(rows) if (head := rows.read(f"head/{run}")) is not None]
+def _active_heads(shard: Shard) -> list[Head]:
+    return [head for run in run_index.active(shard) if (head := shard.read(f"head/{run}")) is not None]
 
 
-def _older_heads(rows: Rows, than: str | None, limit: int) -> tuple[list[Head], str | None]:
+def _older_heads(shard: Shard, than: str | None, limit: int) -> tuple[list[Head], str | None]:
     """Heads below `than`, newest first, and the id to go on from (None: that was all)."""
-    ids = index.older(rows, than, limit)
-    heads = [head for run in ids if (head := rows.read(f"head/{run}")) is not None]
+    ids = run_index.older(shard, than, limit)
+    heads = [head for run in ids if (head := shard.read(f"head/{run}")) is not None]
     return heads, ids[-1] if len(ids) == limit else None
 
 
@@ -361,11 +386,11 @@ def _reservation(owner: str, key: str) -> str:
     return "i/" + sha256(f"{owner}\0{key}".encode()).hexdigest()
 
 
-def _reserve(rows: Rows, *, new: NewRun, key: str) -> str:
+def _reserve(shard: Shard, *, new: NewRun, key: str) -> str:
     """The run that the idempotency key means; from now on `new.run` when it meant none."""
-    there = rows.read(key)
+    there = shard.read(key)
     if there is None:
-        rows.write(key, {"run": new.run, "request_hash": new.request_hash})
+        shard.write(key, {"run": new.run, "request_hash": new.request_hash})
         return new.run
     if there["request_hash"] != new.request_hash:
         raise Conflict(

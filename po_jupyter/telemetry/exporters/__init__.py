@@ -1,1 +1,1 @@
-"""Logs sent elsewhere."""
+"""Exporters: handlers that send logs to other machines. Used by `telemetry.logging` only."""

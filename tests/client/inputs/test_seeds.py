@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from po_jupyter.client.inputs.seeds import seed_of
 from po_jupyter.client.row_uploads import write
 from po_jupyter.errors import InvalidSeed
-from po_jupyter.model.run.row_file_ref import RowsRef
+from po_jupyter.model.run.row_file_ref import RowFileRef
 from po_jupyter.model.run.seed import Seed
 
 
@@ -151,7 +151,7 @@ def test_only_large_lists_become_files() -> None:
     made.file.seek(0)
     data = made.file.read()
     assert [json.loads(line) for line in data.splitlines()] == rows
-    assert made.ref == RowsRef(hashlib.sha256(data).hexdigest(), 20_000, ("a", "text"))
+    assert made.ref == RowFileRef(hashlib.sha256(data).hexdigest(), 20_000, ("a", "text"))
     made.file.close()
     assert write(rows[:100]) is None
     assert write(list(range(500))) is None

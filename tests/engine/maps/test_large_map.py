@@ -16,10 +16,10 @@ import psutil
 from po_jupyter.engine.run.executor import drive
 from po_jupyter.errors import ModelRefused
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
-from po_jupyter.model.run.row_file_ref import RowsRef
+from po_jupyter.model.run.row_file_ref import RowFileRef
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.store.disk.store import DiskStore
-from po_jupyter.store.files.row_files import Blobs
+from po_jupyter.store.files.row_files import RowFiles
 from tests.support.engine import RUN, Bench
 
 ROWS = 50_000
@@ -51,10 +51,10 @@ def rows_file(tmp: Path, rows: int, owner: str = "me") -> dict[str, Any]:
     lines = [json.dumps({"text": f"ticket {i}: the export button does nothing", "i": i}) for i in range(rows)]
     data = ("\n".join(lines) + "\n").encode()
     digest = hashlib.sha256(data).hexdigest()
-    receiver = Blobs(tmp).receive(owner, digest)
+    receiver = RowFiles(tmp).receive(owner, digest)
     receiver.write(data)
     receiver.finish()
-    return {"rows": RowsRef(digest, rows).to_json()}
+    return {"rows": RowFileRef(digest, rows).to_json()}
 
 
 async def watch(most: list[int]) -> None:

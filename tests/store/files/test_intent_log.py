@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from po_jupyter.errors import Conflict, InvalidInput, NotFound, StoreUnusable
-from po_jupyter.store.files.intent_log import LOG, Intents, Move, Remove, Write
+from po_jupyter.store.files.intent_log import LOG, IntentLog, Move, Remove, Write
 
 
 @pytest.fixture
@@ -19,11 +19,11 @@ def made() -> set[str]:
 
 
 @pytest.fixture
-def intents(tmp_path: Path, made: set[str]) -> Intents:
+def intents(tmp_path: Path, made: set[str]) -> IntentLog:
     (tmp_path / "pending").mkdir()
     (tmp_path / "pending" / "a").write_bytes(b"seed")
     (tmp_path / "old").write_bytes(b"old")
-    return Intents(tmp_path, decided=lambda name, decision: decision in made)
+    return IntentLog(tmp_path, decided=lambda name, decision: decision in made)
 
 
 OPS = [Write("current/d", b"definition"), Move("pending/a", "current/a"), Remove("old")]
@@ -42,7 +42,7 @@ def log_of(root: Path) -> list[str]:
     return [p.name for p in (root / LOG).glob("*")]
 
 
-def test_everything_happens_with_the_end_of_the_body(intents: Intents) -> None:
+def test_everything_happens_with_the_end_of_the_body(intents: IntentLog) -> None:
     with intents.transaction("t", OPS):
         assert content(intents.root) == BEFORE
     assert content(intents.root) == AFTER
@@ -50,14 +50,14 @@ def test_everything_happens_with_the_end_of_the_body(intents: Intents) -> None:
 
 
 @pytest.mark.parametrize("decision", [None, "d"])
-def test_a_body_that_raises_changes_nothing(intents: Intents, decision: Any) -> None:
+def test_a_body_that_raises_changes_nothing(intents: IntentLog, decision: Any) -> None:
     with pytest.raises(KeyError), intents.transaction("t", OPS, decision=decision):
         raise KeyError
     assert content(intents.root) == BEFORE
     assert log_of(intents.root) == []
 
 
-def test_a_body_that_raises_after_its_commit_is_completed(intents: Intents, made: set[str]) -> None:
+def test_a_body_that_raises_after_its_commit_is_completed(intents: IntentLog, made: set[str]) -> None:
     """The store is the truth (P1), not the exception."""
     with pytest.raises(KeyError), intents.transaction("t", OPS, decision="d"):
         made.add("d")
@@ -65,7 +65,7 @@ def test_a_body_that_raises_after_its_commit_is_completed(intents: Intents, made
     assert content(intents.root) == AFTER
 
 
-def test_a_store_that_cannot_be_asked_leaves_it_to_the_next_start(intents: Intents, made: set[str]) -> None:
+def test_a_store_that_cannot_be_asked_leaves_it_to_the_next_start(intents: IntentLog, made: set[str]) -> None:
     def unreachable(name: str, decision: Any) -> bool:
         raise StoreUnusable("down")
 
@@ -75,7 +75,7 @@ def test_a_store_that_cannot_be_asked_leaves_it_to_the_next_start(intents: Inten
     assert [o.result for o in intents.recover()] == ["stuck"]
     assert content(intents.root) == BEFORE
     made.add("d")
-    again = Intents(intents.root, decided=lambda name, decision: decision in made)
+    again = IntentLog(intents.root, decided=lambda name, decision: decision in made)
     assert [(o.name, o.decision, o.result) for o in again.recover()] == [("t", "d", "completed")]
     assert content(intents.root) == AFTER
 
@@ -91,7 +91,7 @@ def test_a_store_that_cannot_be_asked_leaves_it_to_the_next_start(intents: Inten
     ],
 )
 def test_an_intent_that_cannot_be_is_refused_and_leaves_nothing(
-    intents: Intents, ops: list[Any], error: type[Exception]
+    intents: IntentLog, ops: list[Any], error: type[Exception]
 ) -> None:
     """P11."""
     with pytest.raises(error), intents.transaction("t", ops):
@@ -101,14 +101,14 @@ def test_an_intent_that_cannot_be_is_refused_and_leaves_nothing(
     assert intents.recover() == []
 
 
-def test_a_live_intent_is_not_recovered_under_its_owner(intents: Intents) -> None:
+def test_a_live_intent_is_not_recovered_under_its_owner(intents: IntentLog) -> None:
     with intents.transaction("t", OPS):
         assert intents.recover() == []
         assert content(intents.root) == BEFORE
     assert content(intents.root) == AFTER
 
 
-def test_a_new_file_under_the_old_name_is_not_taken_for_the_moved_one(intents: Intents) -> None:
+def test_a_new_file_under_the_old_name_is_not_taken_for_the_moved_one(intents: IntentLog) -> None:
     """R2.3: a crash after the rename, then somebody drops another seed of that name: it stays where it is."""
     intent = intents.begin("t", OPS)
     id_ = intent.id
@@ -125,7 +125,7 @@ def test_a_new_file_under_the_old_name_is_not_taken_for_the_moved_one(intents: I
     assert content(intents.root) == AFTER | {"pending/a": b"another"}
 
 
-def test_a_name_that_was_taken_meanwhile_is_said_and_nothing_is_lost(intents: Intents) -> None:
+def test_a_name_that_was_taken_meanwhile_is_said_and_nothing_is_lost(intents: IntentLog) -> None:
     move = [Move("pending/a", "b")]
     with pytest.raises(Conflict, match="is there already"), intents.transaction("t", move):
         (intents.root / "b").write_bytes(b"theirs")
@@ -138,7 +138,7 @@ def test_a_name_that_was_taken_meanwhile_is_said_and_nothing_is_lost(intents: In
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"{}", b'{"version": 2}', b"\xff", b'{"version": 1, "name": ""}'])
-def test_an_intent_that_is_none_is_said_and_left_alone(intents: Intents, text: bytes) -> None:
+def test_an_intent_that_is_none_is_said_and_left_alone(intents: IntentLog, text: bytes) -> None:
     """P4, P11: what somebody put into the log is data too."""
     intents.tree.write(f"{LOG}/00.json", text)
     outcome = intents.recover()[0]
@@ -148,7 +148,7 @@ def test_an_intent_that_is_none_is_said_and_left_alone(intents: Intents, text: b
     assert log_of(intents.root) == ["00.json"]
 
 
-def test_ops_of_the_log_cannot_lead_out_either(intents: Intents, tmp_path: Path) -> None:
+def test_ops_of_the_log_cannot_lead_out_either(intents: IntentLog, tmp_path: Path) -> None:
     """P6."""
     ops = [{"op": "remove", "path": "../victim", "identity": [1, 2]}]
     said = {"version": 1, "name": "x", "decision": None, "ops": ops}
@@ -156,7 +156,7 @@ def test_ops_of_the_log_cannot_lead_out_either(intents: Intents, tmp_path: Path)
     assert intents.recover()[0].result == "stuck"
 
 
-def test_contents_without_an_intent_are_swept(intents: Intents) -> None:
+def test_contents_without_an_intent_are_swept(intents: IntentLog) -> None:
     intents.tree.write(f"{LOG}/0a.0", b"x")
     assert intents.recover() == []
     assert log_of(intents.root) == []

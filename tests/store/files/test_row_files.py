@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from po_jupyter.errors import InvalidInput, InvalidSeed, NotFound
-from po_jupyter.model.run.row_file_ref import RowsRef, refs_in
-from po_jupyter.store.files.row_files import Blobs, FileRows
+from po_jupyter.model.run.row_file_ref import RowFileRef, refs_in
+from po_jupyter.store.files.row_files import FileRows, RowFiles
 
 TEXT = b'{"a":1}\n"\xc3\xa9"\n[]\n'
 
@@ -20,7 +20,7 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def keep(blobs: Blobs, data: bytes, owner: str = "me", name: str | None = None) -> dict[str, Any]:
+def keep(blobs: RowFiles, data: bytes, owner: str = "me", name: str | None = None) -> dict[str, Any]:
     receiver = blobs.receive(owner, name or digest(data))
     for i in range(0, len(data), 4):
         receiver.write(data[i : i + 4])
@@ -32,9 +32,9 @@ def files(root: Path) -> list[Path]:
 
 
 def test_rows_come_back_lazily_like_a_list(tmp_path: Path) -> None:
-    blobs = Blobs(tmp_path)
+    blobs = RowFiles(tmp_path)
     assert keep(blobs, TEXT) == {"sha256": digest(TEXT), "bytes": len(TEXT), "rows": 3}
-    rows = blobs.rows("me", RowsRef(digest(TEXT), 3))
+    rows = blobs.rows("me", RowFileRef(digest(TEXT), 3))
     assert rows == [{"a": 1}, "é", []]
     assert (rows[-1], rows[1:], len(rows), [*rows, 0]) == ([], ["é", []], 3, [{"a": 1}, "é", [], 0])
     with pytest.raises(IndexError):
@@ -54,13 +54,13 @@ def test_no_rows_are_rows(tmp_path: Path) -> None:
 def test_what_is_not_json_lines_is_refused_and_leaves_nothing(tmp_path: Path, data: bytes, said: str) -> None:
     """P11: what and where."""
     with pytest.raises(InvalidInput, match=said):
-        keep(Blobs(tmp_path), data)
+        keep(RowFiles(tmp_path), data)
     assert files(tmp_path) == []
 
 
 def test_other_bytes_than_named_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="arrived with"):
-        keep(Blobs(tmp_path), TEXT, name=digest(b"else"))
+        keep(RowFiles(tmp_path), TEXT, name=digest(b"else"))
     assert files(tmp_path) == []
 
 
@@ -68,33 +68,33 @@ def test_other_bytes_than_named_are_refused(tmp_path: Path) -> None:
 def test_a_name_is_a_hash_and_nothing_else(tmp_path: Path, name: str) -> None:
     """P6: never a path."""
     with pytest.raises(InvalidInput, match="64 lowercase hex"):
-        Blobs(tmp_path).receive("me", name)
+        RowFiles(tmp_path).receive("me", name)
     with pytest.raises(InvalidInput):
-        Blobs(tmp_path).info("me", name)
+        RowFiles(tmp_path).info("me", name)
 
 
 def test_knowing_a_hash_is_not_having_the_file(tmp_path: Path) -> None:
-    blobs = Blobs(tmp_path)
+    blobs = RowFiles(tmp_path)
     keep(blobs, TEXT)
     with pytest.raises(NotFound):
         blobs.info("you", digest(TEXT))
-    data = {"rows": RowsRef(digest(TEXT), 3).to_json()}
+    data = {"rows": RowFileRef(digest(TEXT), 3).to_json()}
     blobs.check("me", data)
     with pytest.raises(InvalidSeed, match="is not here"):
         blobs.check("you", data)
     with pytest.raises(InvalidSeed, match="has 3 rows"):
-        blobs.check("me", {"rows": RowsRef(digest(TEXT), 4).to_json()})
+        blobs.check("me", {"rows": RowFileRef(digest(TEXT), 4).to_json()})
 
 
 def test_files_are_private(tmp_path: Path) -> None:
-    keep(Blobs(tmp_path), TEXT)
+    keep(RowFiles(tmp_path), TEXT)
     (path,) = files(tmp_path)
     assert path.stat().st_mode & 0o077 == 0
     assert path.parent.stat().st_mode & 0o077 == 0
 
 
 def test_what_a_killed_server_left_is_swept_a_day_later(tmp_path: Path) -> None:
-    blobs = Blobs(tmp_path)
+    blobs = RowFiles(tmp_path)
     receiver = blobs.receive("me", digest(TEXT))
     receiver.write(b"part")
     receiver._file.close()  # as the end of its process does

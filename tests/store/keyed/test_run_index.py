@@ -82,7 +82,7 @@ def test_a_row_that_is_not_payloads_is_refused(row: bytes) -> None:
 
 def test_rows_read_last_are_kept_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(payloads, "_KEEP", 10_000)
-    recent, reads = payloads.Recent(), []
+    recent, reads = payloads.PayloadCache(), []
     rows = {n: payloads.join(["x" * 900, n]) for n in range(100)}
 
     def read(n: int) -> JsonText:

@@ -119,7 +119,7 @@ class Asking:
         try:
             return await self.api.look(batch.id)
         except ModelRefused as error:
-            if error.details.get("status") != 404:
+            if error.http_status != 404:
                 raise
             why = f"{self.api.name} has no batch {batch.id}: it was deleted, or made with the key of another account"
             return BatchStatus(batch.id, "ended", error=why, code="gone")

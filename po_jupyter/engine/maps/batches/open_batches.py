@@ -16,7 +16,7 @@ from po_jupyter.engine.maps.batches.custom_ids import Open
 from po_jupyter.engine.maps.batches.row_calls import BatchCalls, Came, Deferred
 from po_jupyter.engine.maps.map import ROW_ATTEMPTS, Map
 from po_jupyter.errors import BudgetExceeded, ModelError, ModelKeyError, StoreError
-from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.events import event_draft
 from po_jupyter.platform.crashpoints import crashpoint
 from po_jupyter.telemetry import correlation
 
@@ -50,7 +50,9 @@ class AtProvider(Map):
         return frozenset(batch.id for batch in self.open.values() if batch.id is not None)
 
     async def _say_batch(self, what: str, batch: Open, **data: Any) -> None:
-        await self.work.commit(draft(f"batch.{what}", self.task.name, token=batch.token, **data))
+        await self.work.commit(
+            event_draft(f"batch.{what}", self.task.name, None, {"token": batch.token, **data})
+        )
 
     async def _submitted(self, batch: Open, id: str, *, adopted: bool = False) -> None:
         batch.id = id

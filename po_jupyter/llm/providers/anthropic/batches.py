@@ -155,7 +155,7 @@ class AnthropicBatches:
         try:
             await self._api.ask("POST", f"{_PATH}/{quote(id, safe='')}/cancel")
         except ModelRefused as error:
-            if error.details.get("status") not in (400, 404, 409):
+            if error.http_status not in (400, 404, 409):
                 raise
 
     async def fetch(self, status: BatchStatus, path: Path) -> None:

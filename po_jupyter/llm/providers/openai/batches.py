@@ -156,7 +156,7 @@ class OpenAIBatches:
         try:
             await self._api.ask("POST", f"/batches/{quote(id, safe='')}/cancel")
         except ModelRefused as error:
-            if error.details.get("status") not in (400, 404, 409):
+            if error.http_status not in (400, 404, 409):
                 raise
             # It has ended meanwhile, or is being cancelled already: `look` says which.
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -109,7 +109,8 @@ class OpenAI:
             raise ModelUnavailable(
                 f"{error.message}; {model} goes to Chat Completions from now on",
                 hint="Set llm.api: chat to send no request in vain.",
-                details={**error.details, "at_once": True},
+                details=error.details,
+                at_once=True,
             ) from None
 
     async def aclose(self) -> None:
@@ -121,8 +122,7 @@ def unknown_to_responses(error: ModelError) -> bool:
 
     A model that does not exist at all, a bad value and everything else are not answered by asking elsewhere.
     """
-    details: dict[str, Any] = error.details
-    status, reason = details.get("status"), details.get("reason")
+    status, reason = error.http_status, error.reason
     if reason == "model_not_found":
         return False
     if status in (404, 405, 501):

@@ -11,7 +11,7 @@ import pytest
 
 from po_jupyter.errors import InvalidInput, PoError
 from po_jupyter.store.protocol import Store
-from po_jupyter.testing.conformance.store.cases import Cases
+from po_jupyter.testing.conformance.store.cases import Cases, holder
 
 
 class DocumentCases(Cases):
@@ -109,4 +109,4 @@ class DocumentCases(Cases):
         store.close()
         store.close()
         assert store.head(run)["run"] == run
-        store.claim(run, {"pid": 1})
+        store.claim(run, holder(1))

@@ -12,7 +12,7 @@ import pytest
 
 from po_jupyter.errors import InvalidInput, Moved, NotFound, StaleFence
 from po_jupyter.store.protocol import Commit, Ref, Store
-from po_jupyter.testing.conformance.store.cases import Cases, event
+from po_jupyter.testing.conformance.store.cases import Cases, call, event, holder, item
 
 
 class LogCases(Cases):
@@ -20,13 +20,13 @@ class LogCases(Cases):
 
     def test_a_commit_is_read_back_as_it_was_said(self, store: Store, run: str) -> None:
         """P2."""
-        lease = store.claim(run, {"pid": 1})
+        lease = store.claim(run, holder(1))
         head = store.commit(
             lease,
             Commit(
                 events=[event("run.started", pid=1), event("task.done", "a", output=0, seconds=0.5)],
                 items=[{"task": "a", "index": 0, "ok": True, "key": "k", "usage": {"calls": 1}, "output": 1}],
-                calls=[{"key": "c", "kind": "intent"}, {"key": "c", "kind": "response", "answer": 0}],
+                calls=[call(key="c", kind="intent"), call(key="c", kind="response", answer=0)],
                 payloads=[{"text": "answer"}, ["row", 1]],
                 state="running",
             ),
@@ -38,28 +38,28 @@ class LogCases(Cases):
         assert [e["type"] for e in record["events"]] == ["run.started", "task.done"]
         assert record["items"][0]["output"] == [2, 1]
         assert record["calls"][0] == {"key": "c", "kind": "intent"}
-        assert record["calls"][1]["answer"] == [2, 0]
+        assert record["calls"][1] == {"key": "c", "kind": "response", "answer": [2, 0]}
         assert store.payload(run, Ref(2, 0)) == {"text": "answer"}
         assert store.payload(run, Ref(*record["items"][0]["output"])) == ["row", 1]
         assert store.payloads(run, 2) == [{"text": "answer"}, ["row", 1]]
 
     def test_an_index_becomes_a_reference_that_stays_true(self, store: Store, run: str) -> None:
         """A reader of events alone can find the output; references to earlier payloads stay as they are."""
-        lease = store.claim(run, {})
+        lease = store.claim(run, holder(1))
         store.commit(lease, Commit(events=[event("task.done", "a", output=0)], payloads=["x"]))
         store.commit(
-            lease, Commit(events=[event("task.done", "b", output=Ref(2, 0))], items=[{"output": [2, 0]}])
+            lease, Commit(events=[event("task.done", "b", output=Ref(2, 0))], items=[item(output=[2, 0])])
         )
         first, second = store.events(run, since=1)
         assert first["data"]["output"] == second["data"]["output"] == [2, 0]
-        assert next(store.records(run, after=2))["items"] == [{"output": [2, 0]}]
+        assert next(store.records(run, after=2))["items"] == [item(output=[2, 0])]
 
     @pytest.mark.parametrize("index", [1, -1, 99])
     def test_an_index_to_nothing_is_refused(self, store: Store, run: str, index: int) -> None:
         """P11."""
-        lease = store.claim(run, {})
+        lease = store.claim(run, holder(1))
         with pytest.raises(InvalidInput):
-            store.commit(lease, Commit(items=[{"output": index}], payloads=["x"]))
+            store.commit(lease, Commit(items=[item(output=index)], payloads=["x"]))
         assert store.head(run)["n"] == 1
 
     def test_a_request_after_a_record_is_refused_once_there_is_another(self, store: Store, run: str) -> None:
@@ -73,7 +73,7 @@ class LogCases(Cases):
 
     def test_offsets_start_at_one_and_have_no_gaps(self, store: Store, run: str) -> None:
         """P8."""
-        lease = store.claim(run, {})
+        lease = store.claim(run, holder(1))
         for count in (3, 0, 1, 7, 0, 0, 2):
             store.commit(lease, Commit(events=[event("task.stage", "a", i=i) for i in range(count)]))
         store.request(run, [event("run.cancel_requested", by="ada")])
@@ -84,7 +84,7 @@ class LogCases(Cases):
 
     def test_events_resume_from_any_offset(self, store: Store, run: str) -> None:
         """P8."""
-        lease = store.claim(run, {})
+        lease = store.claim(run, holder(1))
         for i in range(40):
             store.commit(lease, Commit(events=[event("task.stage", i=i)] * (i % 4)))
         every = store.events(run)
@@ -95,7 +95,7 @@ class LogCases(Cases):
 
     def test_a_reader_that_follows_sees_each_event_once(self, store: Store, run: str) -> None:
         """P8."""
-        lease = store.claim(run, {})
+        lease = store.claim(run, holder(1))
         seen: list[int] = []
         for i in range(30):
             store.commit(lease, Commit(events=[event("task.stage", i=i)] * (1 + i % 3)))
@@ -106,16 +106,16 @@ class LogCases(Cases):
 
     def test_records_are_read_in_order_from_anywhere(self, store: Store, run: str) -> None:
         """P8."""
-        lease = store.claim(run, {})
+        lease = store.claim(run, holder(1))
         for i in range(150):
-            store.commit(lease, Commit(calls=[{"i": i}]))
+            store.commit(lease, Commit(calls=[call(key=str(i))]))
         assert [r["n"] for r in store.records(run)] == list(range(1, 152))
         assert [r["n"] for r in store.records(run, after=140)] == list(range(141, 152))
-        assert [r["calls"][0]["i"] for r in store.records(run, after=100, limit=3)] == [99, 100, 101]
+        assert [r["calls"][0]["key"] for r in store.records(run, after=100, limit=3)] == ["99", "100", "101"]
         assert list(store.records(run, after=151)) == []
 
     def test_an_empty_commit_is_a_record(self, store: Store, run: str) -> None:
-        head = store.commit(store.claim(run, {}), Commit())
+        head = store.commit(store.claim(run, holder(1)), Commit())
         (record,) = store.records(run, after=1)
         assert (head["n"], head["offset"]) == (2, 1)
         assert (record["events"], record["items"], record["calls"], record["first"]) == ([], [], [], 2)
@@ -123,7 +123,7 @@ class LogCases(Cases):
 
     def test_a_payload_that_is_not_there_is_not_found(self, store: Store, run: str) -> None:
         """P11."""
-        store.commit(store.claim(run, {}), Commit(payloads=["x"]))
+        store.commit(store.claim(run, holder(1)), Commit(payloads=["x"]))
         for ref in (Ref(2, 1), Ref(2, -1), Ref(1, 0), Ref(99, 0)):
             with pytest.raises(NotFound):
                 store.payload(run, ref)
@@ -131,14 +131,14 @@ class LogCases(Cases):
     # -- fences ---------------------------------------------------------------------------------
     def test_each_claim_has_a_higher_fence(self, store: Store, run: str) -> None:
         """P2."""
-        leases = [store.claim(run, {"pid": i}) for i in range(3)]
+        leases = [store.claim(run, holder(i)) for i in range(3)]
         assert [lease.fence for lease in leases] == [1, 2, 3]
-        assert store.head(run)["holder"] == {"pid": 2}
+        assert store.head(run)["holder"] == holder(2)
 
     def test_a_late_writer_is_refused_and_writes_nothing(self, store: Store, run: str) -> None:
         """P2."""
-        old = store.claim(run, {"pid": 1})
-        new = store.claim(run, {"pid": 2})
+        old = store.claim(run, holder(1))
+        new = store.claim(run, holder(2))
         before = store.head(run)
         with pytest.raises(StaleFence):
             store.commit(old, Commit(events=[event("run.done")], payloads=["x"], state="done", release=True))
@@ -148,32 +148,32 @@ class LogCases(Cases):
 
     def test_a_released_run_is_held_by_nobody(self, store: Store, run: str) -> None:
         """P2."""
-        lease = store.claim(run, {"pid": 1})
+        lease = store.claim(run, holder(1))
         head = store.commit(lease, Commit(events=[event("run.waiting")], state="waiting", release=True))
         assert head["holder"] is None
         with pytest.raises(StaleFence):
             store.commit(lease, Commit())
-        assert store.claim(run, {"pid": 2}).fence == 2
+        assert store.claim(run, holder(2)).fence == 2
 
     def test_a_request_needs_no_lease_and_breaks_none(self, store: Store, run: str) -> None:
         """A person asks while a worker holds the run; its next head goes further than it wrote."""
-        lease = store.claim(run, {"pid": 1})
+        lease = store.claim(run, holder(1))
         assert store.commit(lease, Commit(events=[event("run.started")], state="running"))["n"] == 2
         asked = store.request(run, [event("run.cancel_requested", by="ada")])
-        assert (asked["n"], asked["state"], asked["holder"]) == (3, "running", {"pid": 1})
+        assert (asked["n"], asked["state"], asked["holder"]) == (3, "running", holder(1))
         assert store.commit(lease, Commit(events=[event("task.stage")]))["n"] == 4
         (foreign,) = store.records(run, after=2, limit=1)
         assert foreign["events"][0]["type"] == "run.cancel_requested"
 
     def test_a_commit_without_a_state_keeps_it(self, store: Store, run: str) -> None:
-        lease = store.claim(run, {})
+        lease = store.claim(run, holder(1))
         store.commit(lease, Commit(state="running"))
         assert store.commit(lease, Commit())["state"] == "running"
 
     # -- at once --------------------------------------------------------------------------------
     def test_commits_from_many_threads_are_all_there(self, store: Store, run: str) -> None:
         """P2."""
-        lease = store.claim(run, {})
+        lease = store.claim(run, holder(1))
 
         def work(worker: int) -> list[int]:
             return [
@@ -192,7 +192,7 @@ class LogCases(Cases):
 
     def test_requests_beside_commits_lose_nothing(self, store: Store, run: str) -> None:
         """P2."""
-        lease = store.claim(run, {})
+        lease = store.claim(run, holder(1))
 
         def ask() -> None:
             for i in range(20):
@@ -211,7 +211,7 @@ class LogCases(Cases):
     def test_one_of_many_claims_wins(self, store: Store, run: str) -> None:
         """P2: of all who believe to hold the run, the last one does."""
         with ThreadPoolExecutor(6) as threads:
-            leases = list(threads.map(lambda i: store.claim(run, {"pid": i}), range(6)))
+            leases = list(threads.map(lambda i: store.claim(run, holder(i)), range(6)))
 
         def can_write(lease: Any) -> bool:
             try:
@@ -248,7 +248,7 @@ class LogCases(Cases):
         self, store: Store, run: str, other: Callable[[str], subprocess.Popen[str]]
     ) -> None:
         """P2."""
-        lease = store.claim(run, {"pid": 1})
+        lease = store.claim(run, holder(1))
         child = other(f"store.claim({run!r}, {{'pid': 2}}); store.close()")
         _, errors = child.communicate(timeout=60)
         assert child.returncode == 0, errors

@@ -10,7 +10,7 @@ import pytest
 
 from po_jupyter.errors import Conflict, InvalidInput, NotFound
 from po_jupyter.store.protocol import Commit, Head, Ref, Store
-from po_jupyter.testing.conformance.store.cases import Cases, event, new_run
+from po_jupyter.testing.conformance.store.cases import Cases, event, holder, new_run
 
 
 class RunCases(Cases):
@@ -63,7 +63,7 @@ class RunCases(Cases):
             lambda: store.events("00ff"),
             lambda: store.payload("00ff", Ref(1, 0)),
             lambda: store.payloads("00ff", 1),
-            lambda: store.claim("00ff", {}),
+            lambda: store.claim("00ff", holder(1)),
             lambda: store.request("00ff", []),
             lambda: store.delete_run("00ff"),
         ):
@@ -235,7 +235,7 @@ class RunCases(Cases):
         """G7."""
         store.create_run(new_run("00a1", idempotency_key="k", request_hash="h"))
         store.create_run(new_run("00a2"))
-        lease = store.claim("00a1", {"pid": 1})
+        lease = store.claim("00a1", holder(1))
         store.commit(lease, Commit(events=[event("run.done")], payloads=["x"], state="done", release=True))
         assert store.payload("00a1", Ref(2, 0)) == "x"
         store.delete_run("00a1")
@@ -258,7 +258,7 @@ class RunCases(Cases):
         other = f"{run}0" if len(run) < 64 else run[:-1]
         store.create_run(new_run(other))
         before, others = store.run_bytes(run), store.run_bytes(other)
-        lease = store.claim(run, {"pid": 1})
+        lease = store.claim(run, holder(1))
         texts = [hashlib.sha256(str(i).encode()).hexdigest() for i in range(200)]  # nothing that packs well
         store.commit(lease, Commit(payloads=[texts], state="done", release=True))
         assert 5_000 < store.run_bytes(run) - before < 20_000
@@ -270,7 +270,7 @@ class RunCases(Cases):
 
     def test_giving_room_back_changes_nothing(self, store: Store, run: str) -> None:
         """G7: at any time, in the middle of a run too."""
-        lease = store.claim(run, {"pid": 1})
+        lease = store.claim(run, holder(1))
         store.commit(lease, Commit(events=[event("a")], payloads=["x"]))
         store.reclaim()
         store.commit(lease, Commit(events=[event("b")], payloads=["y"]))

@@ -11,7 +11,7 @@ import pytest
 
 from po_jupyter.errors import InvalidInput
 from po_jupyter.store.protocol import Commit, Ref, Store
-from po_jupyter.testing.conformance.store.cases import Cases, event
+from po_jupyter.testing.conformance.store.cases import Cases, call, event, holder, item
 
 
 class ValueCases(Cases):
@@ -45,7 +45,9 @@ class ValueCases(Cases):
     )
     def test_json_comes_back_as_it_went_in(self, store: Store, run: str, value: Any) -> None:
         """P4, P12: whatever a model answers can be kept."""
-        store.commit(store.claim(run, {}), Commit(events=[event("x", v=value)], payloads=[value, [value]]))
+        store.commit(
+            store.claim(run, holder(1)), Commit(events=[event("x", v=value)], payloads=[value, [value]])
+        )
         store.put("kind", "name", [value])
         for back in (
             store.payload(run, Ref(2, 0)),
@@ -79,12 +81,12 @@ class ValueCases(Cases):
         self, store: Store, run: str, value: Any
     ) -> None:
         """P4, P11."""
-        lease = store.claim(run, {})
+        lease = store.claim(run, holder(1))
         for commit in (
             Commit(payloads=["fine", value]),
             Commit(payloads=["fine"], events=[event("x", v=value)]),
-            Commit(items=[{"task": "a", "error": value}]),
-            Commit(calls=[{"key": value}]),
+            Commit(items=[item(task="a", error=value)]),
+            Commit(calls=[call(key=value)]),
         ):
             with pytest.raises(InvalidInput):
                 store.commit(lease, commit)
@@ -116,20 +118,20 @@ class ValueCases(Cases):
     def test_a_payload_of_five_megabytes(self, store: Store, run: str) -> None:
         """P12: a long answer is an answer."""
         big = {"text": "déjà vu " * 700_000, "rows": list(range(1000))}
-        head = store.commit(store.claim(run, {}), Commit(payloads=["small", big, "after"]))
+        head = store.commit(store.claim(run, holder(1)), Commit(payloads=["small", big, "after"]))
         assert store.payload(run, Ref(head["n"], 1)) == big
         assert store.payload(run, Ref(head["n"], 2)) == "after"
 
     def test_a_group_of_payloads_is_read_one_by_one(self, store: Store, run: str) -> None:
         values = [{"i": i, "text": "x" * (i % 50), "brackets": "]]],[["} for i in range(500)]
-        store.commit(store.claim(run, {}), Commit(payloads=values))
+        store.commit(store.claim(run, holder(1)), Commit(payloads=values))
         assert [store.payload(run, Ref(2, i)) for i in range(500)] == values
         assert store.payloads(run, 2) == values
 
     def test_what_was_read_can_be_changed_without_harm(self, store: Store, run: str) -> None:
         """P1: nobody shares an object with the store."""
         given = {"a": [1]}
-        store.commit(store.claim(run, {}), Commit(payloads=[given], events=[event("x", v=given)]))
+        store.commit(store.claim(run, holder(1)), Commit(payloads=[given], events=[event("x", v=given)]))
         given["a"].append(2)
         for _ in range(2):
             value = store.payload(run, Ref(2, 0))

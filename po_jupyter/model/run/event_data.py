@@ -1,0 +1,317 @@
+"""The `data` of each type of event, as one TypedDict: `RunCreatedData` is that of `run.created`, and so on.
+
+Only the type checker reads them. A field that is NotRequired is written by some of the emitters only, or is missing
+in logs of older versions. Times are seconds; `usage` is JSON as `Usage.to_json` has it, `error` as `PoError.to_json`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NotRequired, TypedDict
+
+from po_jupyter.model.values.json import JsonObject
+
+# -- runs -----------------------------------------------------------------------------------------------
+
+
+class TaskNameAndKind(TypedDict):
+    """One task of `run.created`."""
+
+    name: str
+    kind: Literal["prompt", "python"]
+
+
+class ForkOrigin(TypedDict):
+    """The run and task that a fork starts from."""
+
+    run: str
+    from_task: str
+
+
+class RunCreatedData(TypedDict):
+    """`budget`: `{usd?, tokens?, tasks?}`; `request`: the id of the HTTP request."""
+
+    name: str
+    pipeline: str
+    version: str
+    tasks: list[TaskNameAndKind]
+    owner: NotRequired[str]
+    budget: NotRequired[JsonObject]
+    request: NotRequired[str | None]
+    forked_from: NotRequired[ForkOrigin]
+
+
+class RunStartedData(TypedDict):
+    """A worker claimed the run: its process, its fence and the version of the package."""
+
+    pid: NotRequired[int]
+    fence: NotRequired[int]
+    worker: NotRequired[str]
+
+
+class RunWaitingData(TypedDict):
+    """A gate is open and nothing else can run. `task_name`: the task of the gate."""
+
+    task_name: NotRequired[str | None]
+
+
+class RunEndedData(TypedDict):
+    """`run.failed`, `run.cancelled`, `run.dead`."""
+
+    error: NotRequired[JsonObject | None]
+
+
+class RunResumedData(TypedDict):
+    """The run goes on. Tasks of `reset` are pending again, row outcomes of `clear` are void.
+
+    `only`: that task runs, then the run stops; `restart`: a restart, no resume; `clear_usage`: the usage of the tasks
+    starts at zero. Without `reset` (a gate was approved) nothing is done again.
+    """
+
+    by: str
+    from_task: NotRequired[str | None]
+    only_failed: NotRequired[bool]
+    budget: NotRequired[JsonObject]
+    reset: NotRequired[list[str]]
+    clear: NotRequired[list[str]]
+    restart: NotRequired[bool]
+    only: NotRequired[str | None]
+    clear_usage: NotRequired[bool]
+    request: NotRequired[str | None]
+
+
+class RunCancelRequestedData(TypedDict):
+    """`by`: the owner, or `admin`."""
+
+    by: str
+
+
+class RunHeldData(TypedDict):
+    """The run waited because the store could not be written."""
+
+    reason: str
+    seconds: float
+    tries: int
+
+
+class WorkerCrashedData(TypedDict):
+    """`crashes`: how many in a row without progress."""
+
+    error: JsonObject
+    crashes: int
+
+
+class BudgetWarningData(TypedDict):
+    """80 % of a budget are used. `scope`: `run`, `day` or a task's name; `day`: which one, as `2026-11-22`."""
+
+    scope: str
+    used: JsonObject
+    budget: JsonObject
+    fraction: float
+    day: NotRequired[str]
+
+
+# -- gates ----------------------------------------------------------------------------------------------
+
+
+class GateOpenedData(TypedDict):
+    """`artifacts`: names of the files that help to decide."""
+
+    message: str
+    artifacts: list[str]
+
+
+class GateDecidedData(TypedDict):
+    """`copied`: the decision was made in the run that this one is a fork of."""
+
+    decision: Literal["approve", "reject"]
+    note: NotRequired[str]
+    by: NotRequired[str | None]
+    copied: NotRequired[bool]
+
+
+# -- tasks ----------------------------------------------------------------------------------------------
+
+
+class TaskStartedData(TypedDict):
+    """The number of the attempt, from 1."""
+
+    attempt: int
+
+
+class TaskStageData(TypedDict):
+    """A stage begins; `round` counts refinements."""
+
+    stage: str
+    round: int
+
+
+class TaskWaitingData(TypedDict):
+    """A wait that a person should see. `stays`: until a stage begins, the task ends, or one with `reason` None."""
+
+    reason: str | None
+    seconds: NotRequired[float | None]
+    stays: NotRequired[bool]
+
+
+class TaskRetryingData(TypedDict):
+    """The attempt failed; the next one starts after `delay` seconds."""
+
+    attempt: int
+    delay: float
+    error: JsonObject
+
+
+class _TaskEnd(TypedDict):
+    seconds: float
+    artifacts: NotRequired[list[JsonObject]]
+    copied: NotRequired[bool]
+
+
+class TaskDoneData(_TaskEnd):
+    """In the log: `output` is the reference `[n, index]` of the payload."""
+
+    output: list[int]
+
+
+class TaskDoneDraft(_TaskEnd):
+    """In a commit: `output` is the index of one of its payloads."""
+
+    output: int
+
+
+class TaskFailedData(TypedDict):
+    """The last attempt failed."""
+
+    error: JsonObject
+    seconds: float
+
+
+class TaskSkippedData(TypedDict):
+    """`by`: the task that skipped it."""
+
+    reason: str | None
+    by: NotRequired[str | None]
+
+
+class TasksAddedData(TypedDict):
+    """The task of the event put these definitions behind the task `after`."""
+
+    tasks: list[JsonObject]
+    after: NotRequired[str]
+
+
+# -- maps -----------------------------------------------------------------------------------------------
+
+
+class MapStartedData(TypedDict):
+    """`stage` stands for all stages of its rows."""
+
+    total: int
+    stage: NotRequired[str]
+
+
+class MapProgressData(TypedDict):
+    """Absolute numbers of rows; `usage` is what was added since the last one."""
+
+    done: int
+    failed: int
+    in_flight: int
+    reused: NotRequired[int]
+    usage: NotRequired[JsonObject | None]
+
+
+class ItemFailedData(TypedDict):
+    """The outcome of a row is an error."""
+
+    error: JsonObject
+
+
+# -- calls of models ------------------------------------------------------------------------------------
+
+
+class CallRetryData(TypedDict):
+    """A try failed; the next one starts after `delay` seconds. Shown like a wait: `reason`, `seconds`."""
+
+    attempt: int
+    delay: float
+    seconds: float
+    reason: str
+    error: JsonObject
+    stage: str
+
+
+class CallDoneData(TypedDict):
+    """`cached`: the answer of an earlier run, nothing was sent."""
+
+    usage: JsonObject
+    model: str
+    seconds: float
+    stage: str
+    cached: bool
+    error: NotRequired[JsonObject]
+
+
+class CallUsageData(TypedDict):
+    """`call.unknown` (sent, and the answer lost) and `call.withdrawn` (given up between two tries)."""
+
+    stage: str | None
+    usage: JsonObject
+
+
+# -- batches at a provider ------------------------------------------------------------------------------
+
+
+class BatchPreparedData(TypedDict):
+    """About to be sent. `rows` as `0-99,105`, `reserved` as `[usd, tokens]`, `bytes` and `digest` of the file."""
+
+    token: str
+    attempt: int
+    provider: str
+    model: str
+    group: str
+    count: int
+    rows: str
+    bytes: int
+    digest: str
+    reserved: list[float]
+
+
+class BatchSubmittedData(TypedDict):
+    """`id`: the provider's name of it; `adopted`: found at the provider after a crash."""
+
+    token: str
+    id: str
+    adopted: bool
+
+
+class BatchCancellingData(TypedDict):
+    """Its end was asked for."""
+
+    token: str
+    id: str
+
+
+class BatchDroppedData(TypedDict):
+    """It is certain that the provider does not have it."""
+
+    token: str
+    error: JsonObject | None
+
+
+class BatchClosedData(TypedDict):
+    """Every answer that there is was recorded."""
+
+    token: str
+    id: str | None
+    answered: int
+    state: Literal["ended", "expired", "refused", "void"]
+
+
+class BatchRecord(BatchPreparedData):
+    """An open batch in the state of its task: what `batch.prepared` and `batch.submitted` said of it."""
+
+    at: str
+    offset: int
+    id: NotRequired[str]
+    adopted: NotRequired[bool]
+    cancelling: NotRequired[bool]
