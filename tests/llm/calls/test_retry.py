@@ -3,7 +3,7 @@
 import pytest
 
 from po_jupyter.errors import ModelRateLimited, ModelRefused, ModelUnavailable
-from po_jupyter.llm.calls.retry import retry_delay, with_retry
+from po_jupyter.llm.calls.retry import backoff_delay, retry_delay, with_retry
 from po_jupyter.llm.chat import ChatRequest, Message
 from po_jupyter.llm.providers.openai.client import ChatCompletions, Endpoint
 from po_jupyter.llm.wire.http import Http
@@ -67,3 +67,18 @@ def test_delays_grow_with_full_jitter_and_honour_the_server_up_to_the_cap():
     assert 20 <= retry_delay(1, retry, 20) <= 22
     assert 60 <= retry_delay(1, retry, 3600) <= 66
     assert 3 <= retry_delay(1, retry, 3600, cap=3) <= 3.3
+
+
+def test_tasks_and_calls_wait_by_one_formula(monkeypatch):
+    monkeypatch.setattr("po_jupyter.llm.calls.retry.random.uniform", lambda low, high: high)
+    retry = CallRetry(initial_delay=1, multiplier=3, max_delay=7)
+    assert [backoff_delay(n, retry) for n in (1, 2, 3)] == [1, 3, 7]
+    assert [retry_delay(n, retry) for n in (1, 2, 3)] == [1, 3, 7]
+
+
+async def test_a_next_try_that_goes_another_way_does_not_wait():
+    waits = []
+    call = failing(ModelUnavailable("wrong API", at_once=True))
+    slow = CallRetry(initial_delay=60, max_delay=60)
+    assert await with_retry(call, slow, on_wait=lambda n, d, e: waits.append(d)) == "done"
+    assert waits == [0.0]

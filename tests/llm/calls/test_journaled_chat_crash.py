@@ -63,7 +63,7 @@ async def run(path, url):
 
 
 def start(path, url):
-    code = "import asyncio, pathlib, sys; from tests.llm.calls.test_journal_crash import run\n"
+    code = "import asyncio, pathlib, sys; from tests.llm.calls.test_journaled_chat_crash import run\n"
     code += "asyncio.run(run(pathlib.Path(sys.argv[1]), sys.argv[2]))"
     return subprocess.Popen(
         [sys.executable, "-c", code, str(path), url], env={**os.environ, "PYTHONPATH": str(ROOT)}
