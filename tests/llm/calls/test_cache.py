@@ -110,7 +110,7 @@ async def test_rows_that_are_no_answer_are_not_one():
     ("response", "whole"),
     [
         (ChatResponse("x"), True),
-        (ChatResponse("", finish="tool_calls", tool_calls=(ToolCall("1", "f", "{}"),)), True),
+        (ChatResponse("", finish="tool_calls", tool_calls=(ToolCall("1", "f", {}),)), True),
         (ChatResponse(" "), False),
         (ChatResponse("x", finish="length"), False),
         (ChatResponse("x", finish="content_filter"), False),
