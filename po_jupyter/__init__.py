@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from po_jupyter.client.chat import chat
     from po_jupyter.client.client import Client, Run
     from po_jupyter.client.discovery import connect
-    from po_jupyter.engine.lifecycle.stages import StageResult
+    from po_jupyter.engine.lifecycle.frame import StageResult
     from po_jupyter.errors import PoError
     from po_jupyter.model.pipeline.pipeline import LLM, Budget, Gate, Pipeline, Refine, Task
     from po_jupyter.model.run.answer import Answer
@@ -51,7 +51,7 @@ _HOMES = {
     "Refine": "model.pipeline.pipeline",
     "Run": "client.client",
     "Seed": "model.run.seed",
-    "StageResult": "engine.lifecycle.stages",
+    "StageResult": "engine.lifecycle.frame",
     "Task": "model.pipeline.pipeline",
     "Usage": "model.run.usage",
     "chat": "client.chat",

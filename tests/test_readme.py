@@ -17,7 +17,7 @@ import pytest
 
 from po_jupyter.cli.main import VERBS, po
 from po_jupyter.config import Settings, load
-from po_jupyter.model.pipeline.parsing import read_pipeline
+from po_jupyter.model.pipeline.parsing import parse_pipeline
 from po_jupyter.testing.model_server import ModelServer
 from tests.support.paths import ROOT
 
@@ -153,7 +153,7 @@ def test_the_pieces_of_yaml_are_tasks_and_settings(tmp_path: Path) -> None:
     pieces = [b for b in blocks("") if b.startswith("  - ")]
     assert len(pieces) >= 2
     for piece in pieces:
-        assert read_pipeline(f"name: pieces\ntasks:\n{piece}").tasks
+        assert parse_pipeline(f"name: pieces\ntasks:\n{piece}").tasks
     (limits,) = [b for b in blocks("") if b.startswith("rate_limits:")]
     prices = re.findall(r"`(prices: \{.*?\}\})`", README)
     servers = re.findall(r"`(mcp_servers: \{.*?\}\})`", README, re.S)
@@ -216,4 +216,4 @@ def test_the_extras_and_files_named_exist() -> None:
 
 def test_the_yaml_of_the_readme_is_valid() -> None:
     for text in blocks("yaml"):
-        assert read_pipeline(text).tasks
+        assert parse_pipeline(text).tasks

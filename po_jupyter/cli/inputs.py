@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from po_jupyter.cli.base import parse_json, read_stdin
 from po_jupyter.errors import InvalidInput, InvalidPipeline, NotFound, Violation
-from po_jupyter.model.pipeline.parsing import check_pipeline, line_finder, read_pipeline
+from po_jupyter.model.pipeline.parsing import line_finder, parse_pipeline, validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.seed import Seed, read_seed
@@ -35,7 +35,7 @@ def pipeline_file(name: str) -> Pipeline:
     path = Path(name)
     text = read_text(path)
     try:
-        return read_pipeline(text)
+        return parse_pipeline(text)
     except InvalidPipeline as error:
         raise InvalidPipeline(
             f"{path} is not a pipeline that can run:" if error.violations else f"{path}: {error.message}",
@@ -49,7 +49,7 @@ def need_code(pipeline: Pipeline) -> None:
 
     Raises InvalidPipeline.
     """
-    from po_jupyter.engine.python.python_task import findable
+    from po_jupyter.engine.python.lookup import findable
 
     here = str(Path.cwd())
     if here not in sys.path:
@@ -101,20 +101,20 @@ def find_pipeline(name: str, client: Client) -> Pipeline:
             hint="`po pipelines` lists the registered ones.",
         ) from None
     # What the orchestrator adds to a definition is not a part of it.
-    return check_pipeline({k: v for k, v in found.items() if k in Pipeline.model_fields})
+    return validate_pipeline({k: v for k, v in found.items() if k in Pipeline.model_fields})
 
 
 def check_model(model: str | None) -> None:
     """`--model` is a model ref. Raises InvalidPipeline."""
     if model is not None:
-        check_pipeline({**_ANY, "llm": {"model": model}})
+        validate_pipeline({**_ANY, "llm": {"model": model}})
 
 
 def with_model(pipeline: Pipeline, model: str | None) -> Pipeline:
     """`pipeline` with `--model`; a task that names a model of its own keeps it. Raises InvalidPipeline."""
     if model is None:
         return pipeline
-    llm = check_pipeline({**_ANY, "llm": {"model": model}}).llm.over(pipeline.llm)
+    llm = validate_pipeline({**_ANY, "llm": {"model": model}}).llm.over(pipeline.llm)
     return pipeline.model_copy(update={"llm": llm})
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from po_jupyter.errors import InvalidInput, PoError
-from po_jupyter.model.pipeline.answer_schema import shape_of
+from po_jupyter.model.pipeline.answer_schema import answer_schema_of
 from po_jupyter.model.pipeline.pipeline import Budget
 from po_jupyter.model.run.answer import Answer
 from po_jupyter.model.run.view import RunView
@@ -59,16 +59,16 @@ def chat(
     An interrupt, or `timeout` seconds, ends the waiting, not the run. Raises InvalidInput before anything is asked,
     the run's error when it fails, TimeoutError.
     """
-    from po_jupyter.model.pipeline.parsing import check_pipeline  # it brings YAML, which is slow to import
+    from po_jupyter.model.pipeline.parsing import validate_pipeline  # it brings YAML, which is slow to import
 
-    shape = None if schema is None else shape_of(schema)
+    shape = None if schema is None else answer_schema_of(schema)
     definition, data = _asked(prompt, system, images)
     llm = {"model": model, "temperature": temperature, "max_tokens": max_tokens, "stop": stop, "seed": seed}
     task = {"name": NAME, **definition, "output": None if shape is None else dict(shape.schema)}
     if tools:
         task["tools"] = _named(tools)
     said = {k: v for k, v in {**llm, "effort": effort}.items() if v is not None}
-    pipeline = check_pipeline({"name": NAME, "llm": said, "tasks": [task]})
+    pipeline = validate_pipeline({"name": NAME, "llm": said, "tasks": [task]})
     run = (client or _client()).submit(
         pipeline, seed=data, budget=budget, fresh=fresh, skip_validation=skip_validation
     )

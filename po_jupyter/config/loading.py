@@ -1,4 +1,4 @@
-"""Every setting, in one frozen value (`settings.py`), read in one place: here.
+"""The loader of settings: every setting in one frozen value (`settings.py`), read here and nowhere else.
 
 Weight grows from left to right: defaults < file < `PO_*` environment < traitlets at the Jupyter edge.
 The file is `PO_CONFIG`, else `po.yaml`, `po.toml` or `po.json` in the data directory; a path in it is relative
@@ -31,7 +31,7 @@ OTHER_VARIABLES = frozenset({
     "PO_CONFIG", "PO_JUPYTER_URL", "PO_JUPYTER_TOKEN", "PO_TEST_STRICT", "PO_TESTING", "PO_CRASHPOINT",
 })  # fmt: skip
 
-# What is said as JSON in a variable, with an example.
+# Settings that a variable holds as JSON, with an example.
 _AS_JSON = {
     "prices": '{"openai:my-model": {"input": 0.5, "output": 1.5}}',
     "mcp_servers": '{"files": {"command": ["npx", "files-server"]}}',
@@ -52,49 +52,67 @@ def load(
     Raises InvalidSettings with every violation, each naming the file or the variable it came from.
     """
     environ = os.environ if environ is None else environ
-    values: dict[str, Any] = {}
-    sources: dict[str, str] = {}
-    strangers: list[Violation] = []
-    known = list(Settings.model_fields)
-
-    def take(name: str, value: Any, source: str) -> None:
-        if name in known:
-            values[name] = value
-            sources[name] = source
-        else:
-            strangers.append(Violation(source, f"`{name}` is not a setting{did_you_mean(name, known)}"))
-
-    told = file or environ.get("PO_CONFIG") or environ.get("PO_DATA_DIR")
-    project = None if told else project_data(Path.cwd())
-    path = file or (_file_in(project) if project is not None else _file_of(environ))
-    if path is not None:
-        if project is not None:
-            take("data_dir", str(project), str(path))
-        for name, value in _read(path).items():
-            take(name, _beside(path, name, value), str(path))
-    for variable, text in environ.items():
-        if variable.startswith(PREFIX) and variable not in OTHER_VARIABLES:
-            name = variable.removeprefix(PREFIX).lower()
-            if name in known:
-                take(name, _from_text(name, text, variable), variable)
+    collected = _Collected()
+    collected.read_file(environ, file)
+    collected.read_variables(environ)
     for name, value in (jupyter or {}).items():
-        take(name, value, "jupyter")
+        collected.add(name, value, "jupyter")
+    return collected.settings()
 
-    found: list[Violation] = strangers
-    try:
-        settings = Settings.model_validate(values)
-    except ValidationError as error:
-        for violation in violations_of(error, known=_known, what="the settings"):
-            name = violation.where.split(".")[0].split("[")[0]
-            found.append(violation._replace(where=sources.get(name, ""), message=f"{violation.message}"))
-    if found:
-        raise InvalidSettings(
-            "the settings cannot be used:",
-            violations=found,
-            hint="Correct it there, or remove it: then the default holds.",
-        )
-    settings._sources.update(sources)
-    return settings
+
+class _Collected:
+    """The values of the settings from all sources, a later one over an earlier one, and what is wrong with them."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, Any] = {}
+        self._sources: dict[str, str] = {}
+        self._violations: list[Violation] = []
+        self._names = list(Settings.model_fields)
+
+    def add(self, name: str, value: Any, source: str) -> None:
+        """A value that `source` (a file, a variable, `jupyter`) gives."""
+        if name in self._names:
+            self._values[name], self._sources[name] = value, source
+        else:
+            message = f"`{name}` is not a setting{did_you_mean(name, self._names)}"
+            self._violations.append(Violation(source, message))
+
+    def read_file(self, environ: Mapping[str, str], file: Path | None) -> None:
+        """The settings file: `file`, or the one that the environment, the project or the user has."""
+        is_chosen = file or environ.get("PO_CONFIG") or environ.get("PO_DATA_DIR")
+        project = None if is_chosen else project_data(Path.cwd())
+        path = file or (_file_in(project) if project is not None else _file_of(environ))
+        if path is None:
+            return
+        if project is not None:
+            self.add("data_dir", str(project), str(path))
+        for name, value in _read(path).items():
+            self.add(name, _beside(path, name, value), str(path))
+
+    def read_variables(self, environ: Mapping[str, str]) -> None:
+        """The `PO_*` variables; one that names no setting is passed over."""
+        for variable, text in environ.items():
+            if variable.startswith(PREFIX) and variable not in OTHER_VARIABLES:
+                name = variable.removeprefix(PREFIX).lower()
+                if name in self._names:
+                    self.add(name, _from_text(name, text, variable), variable)
+
+    def settings(self) -> Settings:
+        """The validated settings. Raises InvalidSettings with every violation."""
+        try:
+            settings = Settings.model_validate(self._values)
+        except ValidationError as error:
+            for violation in violations_of(error, known=_known, what="the settings"):
+                name = violation.where.split(".")[0].split("[")[0]
+                self._violations.append(violation._replace(where=self._sources.get(name, "")))
+        if self._violations:
+            raise InvalidSettings(
+                "the settings cannot be used:",
+                violations=self._violations,
+                hint="Correct it there, or remove it: then the default holds.",
+            )
+        settings._sources.update(self._sources)
+        return settings
 
 
 def _known(loc: tuple[int | str, ...]) -> tuple[list[str], str]:

@@ -18,8 +18,8 @@ from pydantic import (
 )
 
 from po_jupyter.model.run.rate_limit import RateLimit
+from po_jupyter.model.values.durations import Seconds
 
-Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
 Days = Annotated[float, Field(ge=0, le=36_500)]
 Usd = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 ModelRef = Annotated[str, Field(pattern=r"^[a-z0-9_-]+:\S+$", max_length=300)]

@@ -107,7 +107,7 @@ class PoMagics(Magics):
         %%po_pipeline NAME [--run] [--seed EXPR] [--out VAR] [--wait] [--model REF] [--budget USD] [--limit N]
         [--fresh] [--cache false|refresh] [--skip-validation] [--dry-run]
         """
-        from po_jupyter.model.pipeline.parsing import line_finder, read_pipeline
+        from po_jupyter.model.pipeline.parsing import line_finder, parse_pipeline
 
         given = parse(line, "%%po_pipeline", ["NAME"], _PIPELINE)
         dry = bool(given.get("dry-run"))
@@ -123,7 +123,7 @@ class PoMagics(Magics):
             return 0 if violation.where == "name" and find(violation) is None else violation.line
 
         with clean(line_of, BODY_OFFSET):
-            written = read_pipeline(cell, name=given.words[0])
+            written = parse_pipeline(cell, name=given.words[0])
         pipeline = self._prepared(written, given, find)
         seed = self._seed(given)
         self.session.pipelines[pipeline.name] = pipeline
@@ -158,7 +158,7 @@ class PoMagics(Magics):
 
     def _need_code(self, pipeline: Pipeline, find: Callable[[Violation], int | None] | None) -> None:
         """Python tasks run with this kernel's interpreter: what it cannot find, the worker will not either."""
-        from po_jupyter.engine.python.python_task import findable
+        from po_jupyter.engine.python.lookup import findable
 
         missing = []
         for i, task in enumerate(pipeline.tasks):

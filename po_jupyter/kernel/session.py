@@ -153,7 +153,7 @@ class Session:
         """A pipeline by its name: one of this notebook's cells, else a registered one. Raises PoError."""
         from po_jupyter.client import background_loop as loop
         from po_jupyter.errors import NotFound
-        from po_jupyter.model.pipeline.parsing import check_pipeline
+        from po_jupyter.model.pipeline.parsing import validate_pipeline
 
         if name in self.pipelines:
             return self.pipelines[name]
@@ -167,7 +167,7 @@ class Session:
                 hint=f"Define it in a cell: %%po_pipeline {name}"
                 + (f"\nThere are: {', '.join(sorted(set(known)))}" if known else ""),
             ) from None
-        return check_pipeline({key: value for key, value in found.items() if key in Pipeline.model_fields})
+        return validate_pipeline({key: value for key, value in found.items() if key in Pipeline.model_fields})
 
 
 def how_it_ended(run: RunView) -> str:

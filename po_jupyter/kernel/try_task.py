@@ -22,7 +22,8 @@ from typing import Any
 from po_jupyter.client.inputs.seeds import seed_of
 from po_jupyter.engine.control.control import Control, Rehearsal
 from po_jupyter.engine.files.task_io import TaskIo
-from po_jupyter.engine.lifecycle.stages import Frame, run_stages
+from po_jupyter.engine.lifecycle.frame import Frame
+from po_jupyter.engine.lifecycle.stages import run_stages
 from po_jupyter.engine.python.context import Context, Validators
 from po_jupyter.engine.python.python_task import load
 from po_jupyter.errors import PoError

@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from po_jupyter.errors import InvalidInput
-from po_jupyter.model.values import chunked_json as pieces
+from po_jupyter.model.values import chunked_json
 
 LARGE = 256 * 1024  # bytes; up to there it is a matter of 3 ms
 # An escaped half of a surrogate pair without its other half. (A backslash that is itself escaped is looked at
@@ -31,10 +31,10 @@ def _read(text: bytes) -> dict[str, Any]:
     if not text.strip():
         return {}
     try:
-        load = json.loads if len(text) <= LARGE else pieces.read
+        load = json.loads if len(text) <= LARGE else chunked_json.read_json
         value = load(text, parse_constant=_no_constant)
         if _HALF.search(text):
-            for piece in pieces.pieces(value):
+            for piece in chunked_json.json_chunks(value):
                 piece.encode()  # half a surrogate pair is no text
     except RecursionError:
         raise InvalidInput("the body is nested too deeply") from None
@@ -51,13 +51,13 @@ def _read(text: bytes) -> dict[str, Any]:
 
 async def write(value: Any) -> bytes:
     """An answer as JSON."""
-    if pieces.larger_than(value, LARGE):
+    if chunked_json.is_larger_than(value, LARGE):
         return await asyncio.to_thread(_write, value)
     return _write(value)
 
 
 def _write(value: Any) -> bytes:
-    return b"".join(piece.encode("utf-8", "surrogatepass") for piece in pieces.pieces(value))
+    return b"".join(piece.encode("utf-8", "surrogatepass") for piece in chunked_json.json_chunks(value))
 
 
 def _no_constant(text: str) -> Any:

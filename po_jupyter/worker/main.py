@@ -18,8 +18,8 @@ import structlog
 
 from po_jupyter.config import Settings
 from po_jupyter.engine.base import deadline
-from po_jupyter.engine.run.executor import drive
-from po_jupyter.engine.run.session import Work
+from po_jupyter.engine.run.executor import RunExecutor
+from po_jupyter.engine.run.session import open_session
 from po_jupyter.engine.stage_logs.capture import gather
 from po_jupyter.engine.stage_logs.fd_redirect import descriptors
 from po_jupyter.errors import StaleFence, StoreError
@@ -81,34 +81,34 @@ async def work_off(request: Mapping[str, Any], settings: Settings, store: DiskSt
         return Endpoint(answer["base_url"], answer["key"])
 
     def waiting(reason: str) -> None:
-        work.emit(*(draft("task.waiting", task, reason=reason) for task in sorted(work.running)))
+        running = sorted(session.signals.running)
+        session.log.emit(*(draft("task.waiting", task, reason=reason) for task in running))
 
     def limited(task: str, reason: str | None, seconds: float | None) -> None:
-        work.emit(draft("task.waiting", task, reason=reason, seconds=seconds, stays=True))
+        session.log.emit(draft("task.waiting", task, reason=reason, seconds=seconds, stays=True))
 
     def drain() -> None:
-        work.drain()
+        session.signals.drain()
         admission.drain()
 
     admission = RateAdmission(link, settings, say=limited)
     link.on_welcome, link.on_rate = admission.welcomed, admission.heard
     providers = Providers(dict(os.environ), local=endpoint)
     try:
-        work = await Work.load(
+        session = await open_session(
             store, lease, settings=settings, providers=providers,
             answers=cache_of(settings), base_url=providers.base_url,
-            say=link.text, watched=lambda: link.watched, committed=link.committed,
+            on_text=link.text, watched=lambda: link.watched, on_commit=link.committed, on_rest=link.rest,
             run_dir=run_dir, admission=admission,
         )  # fmt: skip
         # Who submitted it had to be allowed to run code: what the run's code asks may name a CLI agent too.
-        providers.allow_cli_agents(settings.cli_agents, submitter=bool(work.definition.get("code_allowed")))
-        request_id.set(work.state.request)
-        link.on_look = link.on_cancel = work.cancel_hint
+        providers.allow_cli_agents(settings.cli_agents, submitter=session.inputs.definition.code_allowed)
+        request_id.set(session.log.state.request)
+        link.on_look = link.on_cancel = session.signals.cancel_hint
         link.on_drain = drain
-        work.on_rest = link.rest
         loop.add_signal_handler(signal.SIGTERM, drain)
-        state = await drive(work)
-        await work.aclose()
+        state = await RunExecutor(session).run()
+        await session.aclose()
         await link.bye(state)
     except StaleFence:
         raise

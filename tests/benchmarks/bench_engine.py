@@ -13,11 +13,11 @@ from typing import Any
 
 from po_jupyter.config import Settings
 from po_jupyter.engine.prompts.templates import Prompt, base_names
-from po_jupyter.engine.run.executor import drive
-from po_jupyter.engine.run.session import Work
+from po_jupyter.engine.run.executor import RunExecutor
+from po_jupyter.engine.run.session import RunSession, open_session
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
 from po_jupyter.llm.providers.registry import Providers
-from po_jupyter.model.pipeline.parsing import check_pipeline
+from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.store.disk.store import DiskStore
@@ -43,7 +43,7 @@ class Instant:
 
 
 def create(store: Store, run: str, tasks: list[dict[str, Any]], data: Mapping[str, Any]) -> None:
-    pipeline = check_pipeline({"name": "bench", "llm": {"model": "fake:echo"}, "tasks": tasks})
+    pipeline = validate_pipeline({"name": "bench", "llm": {"model": "fake:echo"}, "tasks": tasks})
     definition = {"pipeline": pipeline.to_json(), "seed": {"name": "s", "data": dict(data)}, "options": {}}
     created = draft(
         "run.created",
@@ -59,13 +59,13 @@ async def go(store: Store, run: str, tmp: Path) -> tuple[float, float]:
     """(seconds, CPU seconds) of a whole run."""
     lease = store.claim(run, {"pid": 1})
     begun, cpu = time.perf_counter(), time.process_time()
-    work = await Work.load(
+    session = await open_session(
         store, lease, settings=Settings(data_dir=tmp), providers=Providers({}, given={"fake": Instant()})
     )
-    state = await drive(work)
+    state = await RunExecutor(session).run()
     took = time.perf_counter() - begun, time.process_time() - cpu
-    await work.aclose()
-    assert state == "done", work.state.error
+    await session.aclose()
+    assert state == "done", session.log.state.error
     return took
 
 
@@ -147,9 +147,9 @@ def main() -> list[dict[str, Any]]:
         async def load() -> float:
             lease = store.claim("long", {"pid": 1})
             begun = time.perf_counter()
-            work = await Work.load(store, lease, settings=Settings(data_dir=tmp), providers=Providers({}))
+            session = await open_session(store, lease, settings=Settings(data_dir=tmp), providers=Providers({}))
             took = time.perf_counter() - begun
-            await work.aclose()
+            await session.aclose()
             return took
 
         async def resume(i: int) -> float:
@@ -164,8 +164,8 @@ def main() -> list[dict[str, Any]]:
                     await go_on.wait()
                     return await super().chat(request, on_text=on_text)
 
-            async def work_on() -> Work:
-                return await Work.load(
+            async def work_on() -> RunSession:
+                return await open_session(
                     store,
                     store.claim(run, {"pid": 1}),
                     settings=Settings(data_dir=tmp),
@@ -173,16 +173,16 @@ def main() -> list[dict[str, Any]]:
                 )
 
             first = await work_on()
-            driving = asyncio.ensure_future(drive(first))
+            driving = asyncio.ensure_future(RunExecutor(first).run())
             await called.wait()
-            first.closed = True  # killed: it says nothing more
+            first.log.closed = True  # killed: it says nothing more
             driving.cancel()
             await asyncio.wait([driving])
             called.clear()
             store.close()
             begun = time.perf_counter()
             again = await work_on()
-            driving = asyncio.ensure_future(drive(again))
+            driving = asyncio.ensure_future(RunExecutor(again).run())
             await called.wait()
             took = time.perf_counter() - begun
             go_on.set()

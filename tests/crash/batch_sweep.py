@@ -17,8 +17,8 @@ from typing import Any
 
 from po_jupyter.config import Settings
 from po_jupyter.engine.replay.history import read_history
-from po_jupyter.engine.run.executor import drive
-from po_jupyter.engine.run.session import Work
+from po_jupyter.engine.run.executor import RunExecutor
+from po_jupyter.engine.run.session import open_session
 from po_jupyter.llm.batches.protocol import batches_of
 from po_jupyter.llm.money.pricing import LIST_PRICES
 from po_jupyter.llm.money.tokens import estimate
@@ -56,9 +56,9 @@ async def _go(at: Path, root: str, key: str) -> str:
     environ |= {"ANTHROPIC_BASE_URL": root, "ANTHROPIC_API_KEY": key}
     providers = Providers(environ)
     lease = store.claim(RUN, {"pid": 1})
-    work = await Work.load(store, lease, settings=Settings(data_dir=at, **QUICK), providers=providers)
-    state = await drive(work)
-    await work.aclose()
+    session = await open_session(store, lease, settings=Settings(data_dir=at, **QUICK), providers=providers)
+    state = await RunExecutor(session).run()
+    await session.aclose()
     await providers.aclose()
     store.close()
     return state

@@ -20,7 +20,7 @@ from po_jupyter.engine.replay.history import read_history
 from po_jupyter.errors import NotFound
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
 from po_jupyter.llm.providers.fake import FakeProvider
-from po_jupyter.model.pipeline.parsing import check_pipeline
+from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.orchestrator.inbox import transitions as intake
@@ -581,7 +581,7 @@ class TakeInArchive(Scenario):
     def setup(self, at: Path) -> None:
         store = opened(at)
         pipeline = {"name": "p", "tasks": [{"name": "t", "prompt": "x", "llm": "fake:echo"}]}
-        Registry(store).put(check_pipeline(pipeline), "me")
+        Registry(store).put(validate_pipeline(pipeline), "me")
         folder = self.folder(at, store)
         with zipfile.ZipFile(folder.pending / "a-seed.zip", "w") as packed:
             packed.writestr("seed.json", json.dumps({"name": "n", "pipeline": "p", "data": {}}))

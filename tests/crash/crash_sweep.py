@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from po_jupyter.engine.run import session as work
+from po_jupyter.engine.replay import run_log
 from po_jupyter.platform import crashpoints
 from po_jupyter.store import group_commit as group
 from tests.crash.crash_scenarios import SCENARIOS, Scenario
@@ -29,7 +29,7 @@ _MORE = 20
 # So often a point is aimed at: threads of stages decide which of them share a transaction.
 _TRIES = 6
 # An event that need not be durable at once goes with the next commit, never 50 ms later with one of its own.
-work._LINGER = 3600.0
+run_log._LINGER = 3600.0
 # A transaction for each commit: which of them would share one is a matter of microseconds, and then a point that was
 # counted may not be there the next time.
 group.MOST = 1

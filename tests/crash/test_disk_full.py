@@ -163,11 +163,11 @@ async def test_an_artifact_that_does_not_fit_fails_its_task_and_nothing_else(dis
         {"name": "big", "source": FILLS, "retry": {"max_attempts": 1}},
     ])  # fmt: skip
     assert await bench.go() == "failed"
-    error: Any = bench.work.state.error
+    error: Any = bench.state.error
     assert "the disk is full" in error["message"]
-    assert visible(bench.work.state) == {}
+    assert visible(bench.state) == {}
     assert not [name for name in _tree(disk.path / "runs") if ".po-" in name]
-    assert bench.work.state.tasks["ask"].state == "done"
+    assert bench.state.tasks["ask"].state == "done"
     _mount("-o", f"remount,size={5 * SIZE}", str(disk.path))
     bench.resume("big")
     assert await bench.go() == "done"

@@ -16,7 +16,7 @@ from typing import Any
 from po_jupyter.config import Settings
 from po_jupyter.errors import NotFound
 from po_jupyter.model.run.row_file_ref import RowFileRef
-from po_jupyter.model.values.chunked_json import pieces
+from po_jupyter.model.values.chunked_json import json_chunks
 from po_jupyter.orchestrator.service import Orchestrator
 from po_jupyter.orchestrator.views import artifacts
 from po_jupyter.orchestrator.views.projections import Views
@@ -34,7 +34,7 @@ ENDED = ("done", "failed", "cancelled", "dead")
 
 def plain(value: Any) -> Any:
     """A value as it is in JSON; lists that are read from the store row by row become lists."""
-    return json.loads("".join(pieces(value)))
+    return json.loads("".join(json_chunks(value)))
 
 
 class Opened:

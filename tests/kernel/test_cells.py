@@ -6,7 +6,7 @@ import pytest
 
 from po_jupyter.kernel.cells import inline, missing_names, read_task
 from po_jupyter.kernel.errors import CellError
-from po_jupyter.model.pipeline.parsing import read_pipeline
+from po_jupyter.model.pipeline.parsing import parse_pipeline
 
 
 def test_stages_come_in_their_order() -> None:
@@ -80,7 +80,7 @@ def parsing(ctx):
 
 
 def test_a_cell_wins_over_an_installed_module() -> None:
-    pipeline = read_pipeline(
+    pipeline = parse_pipeline(
         "tasks: [json, {name: other, task: mine}, {name: p, prompt: hi},"
         " {name: s, source: 'def parsing(ctx): ...'}]",
         name="x",

@@ -11,7 +11,7 @@ import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 
 from po_jupyter.cli.demo import PIPELINE
-from po_jupyter.model.pipeline.parsing import read_pipeline
+from po_jupyter.model.pipeline.parsing import parse_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.testing.model_server import ModelServer
 from tests.support.jupyter_process import JupyterProcess
@@ -36,8 +36,8 @@ def body_of(magic: str) -> str:
 
 def test_the_notebook_and_the_demo_are_the_same_pipeline() -> None:
     """The definition lives once: the notebook shows the one that `po demo` runs."""
-    demo = read_pipeline(PIPELINE.read_text("utf-8"))
-    shown = read_pipeline(body_of("%%po_pipeline package-labels"), name="package-labels")
+    demo = parse_pipeline(PIPELINE.read_text("utf-8"))
+    shown = parse_pipeline(body_of("%%po_pipeline package-labels"), name="package-labels")
     tasks = []
     for task in shown.tasks:
         if task.kind == "python":

@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from po_jupyter.config import Settings
-from po_jupyter.engine.run.executor import drive
-from po_jupyter.engine.run.session import Work
+from po_jupyter.engine.base.run_inputs import RunInputs
+from po_jupyter.engine.run.executor import RunExecutor
+from po_jupyter.engine.run.inputs import run_inputs
+from po_jupyter.engine.run.session import RunSession, open_session
+from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
 from po_jupyter.llm.providers.fake import FakeProvider, Scripted
 from po_jupyter.llm.providers.registry import Providers
-from po_jupyter.model.pipeline.parsing import check_pipeline
+from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.events import draft
 from po_jupyter.store.keyed.memory import MemoryStore
-from po_jupyter.store.protocol import NewRun, Store
+from po_jupyter.store.protocol import Lease, NewRun, Store
 
 RUN = "0193f00000000000abcdef"
 
@@ -55,7 +58,7 @@ def new_run(
     **options: Any,
 ) -> Pipeline:
     """Create a run the way the orchestrator does."""
-    checked = check_pipeline(pipeline)
+    checked = validate_pipeline(pipeline)
     definition = {
         "pipeline": checked.to_json(),
         "seed": {"name": "seed", "data": dict(data)},
@@ -74,6 +77,32 @@ def new_run(
     return checked
 
 
+def inputs_of(
+    tmp: Path,
+    tasks: Sequence[Any],
+    data: Mapping[str, Any] | None = None,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+    owner: str = "me",
+    **more: Any,
+) -> RunInputs:
+    """Inputs of a run that is in no store; `more` are fields of the pipeline."""
+    pipeline = validate_pipeline({"name": "p", "llm": {"model": "fake:echo"}, "tasks": list(tasks), **more})
+    definition = {
+        "pipeline": pipeline.to_json(),
+        "seed": {"name": "seed", "data": dict(data or {})},
+        "options": dict(options or {}),
+    }
+    return run_inputs(
+        definition,
+        Lease(RUN, 1),
+        owner=owner,
+        settings=Settings(data_dir=tmp, **(settings or {})),
+        run_dir=tmp / "runs" / RUN,
+    )
+
+
 async def until(condition: Callable[[], object]) -> None:
     """Wait for something that has no event of its own (a file, a state)."""
     async with asyncio.timeout(10):
@@ -82,7 +111,9 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 class Bench:
-    """A store, a directory, a fake provider, and workers over them."""
+    """A store, a directory, a fake provider, and workers over them. `session` is that of the last worker."""
+
+    session: RunSession
 
     def __init__(self, tmp: Path, store: Store | None = None, replies: Sequence[Scripted] = ()) -> None:
         self.tmp = tmp
@@ -100,26 +131,35 @@ class Bench:
         return self
 
     @contextlib.asynccontextmanager
-    async def worker(self) -> AsyncIterator[Work]:
+    async def worker(self) -> AsyncIterator[RunSession]:
         lease = self.store.claim(self.run, {"pid": 1})
-        work = await Work.load(
+        session = await open_session(
             self.store,
             lease,
             settings=Settings(data_dir=self.tmp, **self.settings),
             providers=Providers({}, given={"fake": self.fake}),
-            say=self.said.append,
+            on_text=self.said.append,
             watched=lambda: self.watched,
         )
         try:
-            yield work
+            yield session
         finally:
             with contextlib.suppress(Exception):
-                await work.aclose()
+                await session.aclose()
 
     async def go(self) -> str:
-        async with self.worker() as work:
-            self.work = work
-            return await drive(work)
+        async with self.worker() as session:
+            self.session = session
+            return await RunExecutor(session).run()
+
+    @property
+    def state(self) -> RunState:
+        """The run as the last worker left it."""
+        return self.session.log.state
+
+    def output(self, task: str) -> Any:
+        """The output of a task, as the last worker has it."""
+        return self.session.outputs.output(task)
 
     def resume(self, *reset: str, clear: Sequence[str] = (), **data: Any) -> None:
         event = draft("run.resumed", reset=list(reset), clear=list(clear), by="me", **data)

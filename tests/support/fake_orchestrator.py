@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 from po_jupyter.errors import Conflict, Forbidden, InvalidSeed, NotFound
-from po_jupyter.model.pipeline.parsing import check_pipeline
+from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.run.events import now
 from po_jupyter.model.run.seed import read_seed
 from po_jupyter.model.run.view import ENDED, RunView, TaskView
@@ -93,7 +93,7 @@ class FakeOrchestrator:
         self, name: str, definition: dict[str, Any], *, owner: str
     ) -> tuple[dict[str, Any], bool]:
         created = name not in self.named
-        self.named[name] = check_pipeline(definition, name=name).to_json()
+        self.named[name] = validate_pipeline(definition, name=name).to_json()
         return self.named[name], created
 
     async def get_pipeline(self, name: str, *, owner: str) -> dict[str, Any]:
@@ -106,7 +106,7 @@ class FakeOrchestrator:
         del self.named[name]
 
     async def validate(self, body: dict[str, Any], *, owner: str) -> dict[str, Any]:
-        return {"ok": True, "pipeline": check_pipeline(body["pipeline"]).to_json(), "warnings": []}
+        return {"ok": True, "pipeline": validate_pipeline(body["pipeline"]).to_json(), "warnings": []}
 
     # -- files of rows
     async def receive_blob(self, digest: str, owner: str) -> Any:
@@ -120,7 +120,7 @@ class FakeOrchestrator:
         self, body: dict[str, Any], *, owner: str, code_allowed: bool = True
     ) -> tuple[RunView, bool]:
         given = body.get("pipeline")
-        pipeline = check_pipeline(self.named.get(given, given) if isinstance(given, str) else given)
+        pipeline = validate_pipeline(self.named.get(given, given) if isinstance(given, str) else given)
         seed = read_seed(body["seed"])
         if not code_allowed and (body.get("interpreter") or any(t.source for t in pipeline.tasks)):
             raise Forbidden("Python needs the scope code:run")
@@ -277,7 +277,7 @@ class FakeOrchestrator:
         return page, str(start + 2) if start + 2 < len(rows) else None
 
     async def estimate(self, body: dict[str, Any], *, owner: str, code_allowed: bool = True) -> dict[str, Any]:
-        check_pipeline(body["pipeline"])
+        validate_pipeline(body["pipeline"])
         cost = {"expected": None, "worst": 0.5}
         return {"estimated": True, "calls": 3, "cost": cost, "tasks": [], "unknown": []}
 

@@ -22,10 +22,10 @@ def pipeline_body(pipeline: Pipeline | Mapping[str, Any] | str) -> dict[str, Any
         if _NAME.fullmatch(pipeline.strip()):
             return pipeline.strip()
         from po_jupyter.model.pipeline.parsing import (
-            read_pipeline,  # YAML is slow to import, and few need it here
+            parse_pipeline,  # YAML is slow to import, and few need it here
         )
 
-        return read_pipeline(pipeline).to_json()
+        return parse_pipeline(pipeline).to_json()
     raise InvalidPipeline(
         f"a pipeline is a Pipeline, a dict, YAML text or a registered name, not {type(pipeline).__name__}"
     )

@@ -41,12 +41,13 @@ class DayShare:
         limits: Limits,
         *,
         ttl: float,
+        warn: Callable[[Amount, Limits], None] = lambda used, limits: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.limits = limits
         self.refused: BudgetExceeded | None = None
         self.wake: Callable[[], None] = lambda: None
-        self.warn: Callable[[Amount, Limits], None] = lambda used, limits: None
+        self._warn = warn
         self._store, self._owner, self._run = store, owner, run
         self._ttl, self._clock = ttl, clock
         self._day = ""
@@ -227,7 +228,7 @@ class DayShare:
         used = ledger.used(document)
         if not self._warned and self.limits.fraction(used) >= 0.8:
             self._warned = True
-            self.warn(used, self.limits)
+            self._warn(used, self.limits)
 
     async def _leave(self) -> None:
         """Give the share back; what is still in flight counts as used."""

@@ -1,31 +1,38 @@
-"""What one attempt of a task, or of a row, asks of models."""
+"""The model calls of one attempt of a task or a row: settings, cache policy, budget, journal, live text."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypedDict
 
-from po_jupyter.engine.budgets.budget import Hold, reserved
+from po_jupyter.engine.base.run_inputs import RunInputs
+from po_jupyter.engine.base.threads import Threads
+from po_jupyter.engine.budgets.budget import Budget, Hold, reserved
 from po_jupyter.engine.calls.cache_policy import cache_mode
-from po_jupyter.engine.files.images import Files
-from po_jupyter.engine.lifecycle import failure_log as telling
+from po_jupyter.engine.files.artifacts import RunFiles
+from po_jupyter.engine.ports import ArtifactReader, Boundary, CallFrame, EventLog, Observer
 from po_jupyter.engine.replay.spending import Amount, amount_of
-from po_jupyter.engine.tools.toolbox import Toolbox
+from po_jupyter.engine.tools.toolbox import Remote, Toolbox
 from po_jupyter.errors import InvalidInput, ModelError, ModelRateLimited
-from po_jupyter.llm.calls.journaled_chat import OnAgain
+from po_jupyter.llm.calls.journaled_chat import JournaledChat, OnAgain
+from po_jupyter.llm.calls.pending_call import PendingCall
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText
 from po_jupyter.llm.providers.registry import no_images
-from po_jupyter.model.pipeline.pipeline import LLM, CallRetry, Task
+from po_jupyter.model.pipeline.pipeline import CallRetry, Task
 from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.usage import Usage
 
-if TYPE_CHECKING:
-    from po_jupyter.engine.lifecycle.stages import Frame
-    from po_jupyter.engine.run.session import Work
-    from po_jupyter.llm.calls.pending_call import PendingCall
-
 _DEFAULT_RETRY = CallRetry()
+
+
+class LiveText(TypedDict):
+    """A piece of an answer as it comes, for those who watch the run. It is in no log."""
+
+    task: str
+    text: str
+    round: int
+    attempt: int
 
 
 class ModelSettings:
@@ -33,16 +40,16 @@ class ModelSettings:
 
     __slots__ = ("base", "retry")
 
-    def __init__(self, work: Work, task: Task) -> None:
-        llm: LLM = work.pipeline.llm_of(task)
-        # What every request of the task begins with; it has no messages yet.
+    def __init__(self, inputs: RunInputs, task: Task) -> None:
+        """The settings of `task`; `base` is what every request of it begins with, without messages."""
+        llm, settings = inputs.llm_of(task), inputs.settings
         self.base = ChatRequest(
-            work.options.get("model") or llm.model or work.settings.default_model,
+            inputs.model_of(task),
             (),
             temperature=llm.temperature,
-            max_tokens=llm.max_tokens or work.settings.default_max_tokens,
+            max_tokens=llm.max_tokens or settings.default_max_tokens,
             stop=tuple(llm.stop or ()),
-            timeout=llm.timeout or work.settings.request_timeout,
+            timeout=llm.timeout or settings.request_timeout,
             api=llm.api,
             seed=llm.seed,
             effort=llm.effort,
@@ -50,17 +57,39 @@ class ModelSettings:
         self.retry = llm.retry or _DEFAULT_RETRY
 
 
-class Calls:
-    """Journal, cache, budget, retries and streamed text of one attempt.
+@dataclass(slots=True, eq=False)
+class CallParts:
+    """What the calls of all attempts of a run share.
 
-    `again`: it is not the first, so the cache answers nothing.
+    chat      journal, cache, retries   budget    None: nothing is limited (a task that is added may bring one)
+    files     for images by name        threads, mcp   for tools
+    watched   whether somebody reads along: text is streamed to `publish` only then
     """
 
-    __slots__ = ("_again", "_scope", "_settings", "_work")
+    inputs: RunInputs
+    log: EventLog
+    boundary: Boundary
+    chat: JournaledChat
+    budget: Budget | None
+    files: RunFiles
+    threads: Threads
+    mcp: Remote
+    observer: Observer
+    watched: Callable[[], bool]
+    publish: Callable[[LiveText], None]
+
+
+class AttemptCalls:
+    """The calls of one attempt: journal, cache, budget, retries and live text. Implements `ModelCalls`.
+
+    `again`: the attempt is not the first, so the cache answers nothing.
+    """
+
+    __slots__ = ("_again", "_parts", "_scope", "_settings")
 
     def __init__(
         self,
-        work: Work,
+        parts: CallParts,
         task: Task,
         settings: ModelSettings,
         *,
@@ -68,19 +97,20 @@ class Calls:
         item: int | None = None,
         again: bool = False,
     ) -> None:
-        self._work = work
+        """The calls of attempt `attempt` of `task`, or of its row `item`."""
+        self._parts = parts
         self._again = again
         self._settings = settings
-        self._scope = work.chat.scope(task.name, item=item, attempt=attempt)
+        self._scope = parts.chat.scope(task.name, item=item, attempt=attempt)
 
     @property
     def model(self) -> str:
-        """The model ref that the task asks."""
+        """The model ref of the task."""
         return self._settings.base.model
 
     @property
     def usage(self) -> Usage:
-        """What the calls used so far; a call whose outcome is lost counts as unknown."""
+        """Usage of the calls so far; a call whose outcome is lost counts as unknown."""
         lost = self._scope.in_flight
         return self._scope.usage + Usage(calls=lost, unknown=lost) if lost else self._scope.usage
 
@@ -97,26 +127,26 @@ class Calls:
         """The attempt failed: nobody gets its answers."""
         self._scope.drop_answers()
 
-    def request(self, messages: tuple[Message, ...], **given: Any) -> ChatRequest:
-        """A request of these fields (of `ChatRequest`), the rest from the task's settings; None is left out."""
+    def request(self, messages: tuple[Message, ...], **fields: Any) -> ChatRequest:
+        """A request with these fields (of `ChatRequest`), the rest from the task's settings; None is left out."""
         return replace(
             self._settings.base,
             messages=messages,
-            **{name: value for name, value in given.items() if value is not None},
+            **{name: value for name, value in fields.items() if value is not None},
         )
 
     def need_images(self, request: ChatRequest) -> None:
-        """The model's provider takes images. Raises InvalidInput."""
+        """Check that the model's provider takes images. Raises InvalidInput."""
         if (problem := no_images(request.model)) is not None:
             raise InvalidInput(problem)
 
-    def files(self) -> Files:
+    def files(self) -> ArtifactReader:
         """The artifacts of the run as they are now, and what came with its seed."""
-        return self._work.files.now()
+        return self._parts.files.now()
 
-    def toolbox(self, given: Sequence[Any]) -> Toolbox:
-        """These tools, functions and names of the run's MCP servers. Raises InvalidInput."""
-        return Toolbox(given, self._work.threads.run, self._work.mcp)
+    def toolbox(self, tools: Sequence[Any]) -> Toolbox:
+        """Functions and names of the run's MCP tools, as tools of one question. Raises InvalidInput."""
+        return Toolbox(tools, self._parts.threads.run, self._parts.mcp)
 
     def again(self, request: ChatRequest, answer: ChatResponse, words: str) -> ChatRequest:
         """The request that follows an answer which did not fit."""
@@ -127,7 +157,7 @@ class Calls:
         request: ChatRequest,
         *,
         stage: str,
-        frame: Frame,
+        frame: CallFrame,
         stream: bool = False,
         retry: CallRetry | None = None,
         on_text: OnText | None = None,
@@ -138,32 +168,32 @@ class Calls:
 
         Raises ModelError or BudgetExceeded, and an Interrupt before anything is sent.
         """
-        work = self._work
-        work.checkpoint()
-        mode = cache_mode(frame.task, work.options, again=self._again, given=request.cache)
+        parts = self._parts
+        parts.boundary.checkpoint()
+        mode = cache_mode(frame.task, parts.inputs.options, again=self._again, given=request.cache)
         begun_anew = on_text
         call = self._scope.next_call(request, stage=stage, round=frame.round, cache=mode)
         on_text = self._on_text(frame, on_text) if stream else on_text
-        known = await self._scope.find_answer(call, on_text=on_text)
-        if known is not None:
-            return known  # it was paid for: it needs no room in any budget
+        recalled = await self._scope.find_answer(call, on_text=on_text)
+        if recalled is not None:
+            return recalled  # it was paid for: it needs no room in any budget
         if mode:
-            work.checkpoint()  # the cache took its time
-        if work.budget is None:
-            return await self._ask(call, frame, on_text, retry, begun_anew)
-        budget = work.budget
+            parts.boundary.checkpoint()  # the cache took its time
+        budget = parts.budget
+        if budget is None:
+            return await self._send(call, frame, on_text, retry, begun_anew)
         hold: Hold | None
         with frame.waiting():
             hold = await budget.reserve(request, frame.task.name)
         token = reserved.set(hold.worst)
-        tries = Amount()  # what is known of those that were settled
+        tries = Amount()  # usage of the tries that were settled, as far as it is known
 
         async def again(error: ModelError) -> None:
             nonlocal hold, tries
             assert hold is not None
-            said = error.usage
-            usage = Usage.model_validate(said) if said else None
-            tries = tries.plus(amount_of(said, hold.worst))
+            reported = error.usage
+            usage = Usage.model_validate(reported) if reported else None
+            tries = tries.plus(amount_of(reported, hold.worst))
             over, hold = hold, None
             with frame.waiting():
                 hold = await budget.renew(over, usage)
@@ -171,12 +201,12 @@ class Calls:
         before = self._scope.usage
         used: Usage | None = None
         try:
-            response = await self._ask(call, frame, on_text, retry, begun_anew, again)
+            response = await self._send(call, frame, on_text, retry, begun_anew, again)
             used = response.usage
             return response
         except ModelError as error:
-            said = error.usage
-            used = Usage.model_validate(said) if said else Usage(calls=1)
+            reported = error.usage
+            used = Usage.model_validate(reported) if reported else Usage(calls=1)
             raise
         finally:
             if used is None and self._scope.usage is before and not self._scope.in_flight:
@@ -185,39 +215,41 @@ class Calls:
             if hold is not None:
                 budget.settle(hold, used, before=tries)
 
-    def _on_text(self, frame: Frame, handed: OnText | None) -> OnText | None:
-        work = self._work
+    def _on_text(self, frame: CallFrame, then: OnText | None) -> OnText | None:
+        parts = self._parts
         # Pieces of answers that come at the same time would only mix.
-        if frame.index is not None or self._scope.in_flight or not work.watched():
-            return handed
+        if frame.index is not None or self._scope.in_flight or not parts.watched():
+            return then
 
         def on_text(piece: str) -> None:
-            said = {"task": frame.task.name, "text": piece, "round": frame.round, "attempt": frame.attempt}
-            work.say(said)
-            if handed is not None:
-                handed(piece)
+            parts.publish(
+                {"task": frame.task.name, "text": piece, "round": frame.round, "attempt": frame.attempt}
+            )
+            if then is not None:
+                then(piece)
 
         return on_text
 
-    async def _ask(
+    async def _send(
         self,
         call: PendingCall,
-        frame: Frame,
+        frame: CallFrame,
         on_text: OnText | None,
         retry: CallRetry | None,
-        handed: OnText | None,
-        again: OnAgain | None = None,
+        begun_anew: OnText | None,
+        on_again: OnAgain | None = None,
     ) -> ChatResponse:
-        work = self._work
+        """Send a call that nothing has an answer to, with its retries."""
+        log, observer = self._parts.log, self._parts.observer
         task, request, stage = frame.task.name, call.request, call.key.stage
 
         def on_wait(attempt: int, delay: float, error: ModelError) -> None:
-            if handed is not None:
-                handed("")
+            if begun_anew is not None:
+                begun_anew("")
             if isinstance(error, ModelRateLimited):
                 frame.extend(delay)
-            telling.call_failed(work, frame.task, frame.attempt, stage, error, index=frame.index, tries=attempt)
-            work.emit(
+            observer.on_call_retry(frame, stage, attempt, error)
+            log.emit(
                 draft(
                     "call.retry",
                     task,
@@ -231,11 +263,22 @@ class Calls:
                 )
             )
 
-        return await self._scope.send(
-            call,
-            retry=retry or self._settings.retry,
-            on_text=on_text,
-            on_wait=on_wait,
-            on_again=again,
-            waiting=frame.waiting,
-        )
+        usage: Usage | None = None
+        ended_by: BaseException | None = None
+        observer.on_call_start(frame, stage, request)
+        try:
+            response = await self._scope.send(
+                call,
+                retry=retry or self._settings.retry,
+                on_text=on_text,
+                on_wait=on_wait,
+                on_again=on_again,
+                waiting=frame.waiting,
+            )
+            usage = response.usage
+            return response
+        except BaseException as error:
+            ended_by = error
+            raise
+        finally:
+            observer.on_call_end(frame, stage, request, usage, ended_by)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from po_jupyter.llm.chat import CacheMode
 from po_jupyter.model.pipeline.pipeline import Task
+from po_jupyter.model.run.definition import RunOptions
 
 
 def cache_mode(
-    task: Task, options: Mapping[str, Any], *, again: bool = False, given: CacheMode | None = None
+    task: Task, options: RunOptions, *, again: bool = False, given: CacheMode | None = None
 ) -> CacheMode:
     """How a call of `task` uses the cache.
 
@@ -21,7 +19,6 @@ def cache_mode(
     wanted: CacheMode = (
         (task.cache if task.cache is not None else task.kind == "prompt") if given is None else given
     )
-    run = options.get("cache")
-    if wanted is False or run is False:
+    if wanted is False or options.cache is False:
         return False
-    return "refresh" if again or run == "refresh" or options.get("fresh") else wanted
+    return "refresh" if again or options.cache == "refresh" or options.fresh else wanted

@@ -3,43 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from po_jupyter.engine.budgets.budget import reserved
+from po_jupyter.engine.ports import CommitPlace, EventLog
 from po_jupyter.engine.replay.history import Call, History
 from po_jupyter.errors import StoreError
 from po_jupyter.llm.calls.journal import CallDone, CallKey, CallOutcome, IntentMeta, JournalEntry
 from po_jupyter.llm.chat import ChatResponseJson
 from po_jupyter.model.run.events import EventDraft, draft
 from po_jupyter.model.run.usage import Usage
-from po_jupyter.store.group_commit import CommitResult
-from po_jupyter.store.protocol import CallDraft, CallIntent, CallResponseDraft, CallWithdrawn
-
-Calls = tuple[CallDraft, ...]
-
-
-class Log(Protocol):
-    """What the journal needs of a run that is worked on (see `engine.work.Work`)."""
-
-    closed: bool
-
-    def payload(self, ref: Iterable[int]) -> Any:
-        """The value behind a reference."""
-
-    async def commit(self, *events: EventDraft, calls: Calls = ()) -> Any:
-        """One durable transaction."""
-
-    def commit_soon(
-        self,
-        *events: EventDraft,
-        calls: Calls = (),
-        payloads: tuple[Any, ...] = (),
-        then: Callable[[CommitResult], None] | None = None,
-    ) -> None:
-        """Queue one, in order; `then` hears where it is."""
+from po_jupyter.store.protocol import CallIntent, CallResponseDraft, CallWithdrawn
 
 
 class StoreJournal:
@@ -51,8 +27,9 @@ class StoreJournal:
 
     queues = True
 
-    def __init__(self, work: Log, history: History) -> None:
-        self._work = work
+    def __init__(self, log: EventLog, history: History) -> None:
+        """The journal of the run whose log is `log`; `history` is what the log said when the run was loaded."""
+        self._log = log
         self._history = history
 
     def knows(self, key: str) -> bool:
@@ -71,7 +48,7 @@ class StoreJournal:
         if not said["ok"]:
             return JournalEntry({"ok": False, "error": said["error"]}, call.intents)
         assert call.answer is not None
-        text = await asyncio.to_thread(self._work.payload, call.answer)
+        text = await asyncio.to_thread(self._log.payload, call.answer)
         response = cast(ChatResponseJson, said["response"])  # without its text
         return JournalEntry({"ok": True, "response": {**response, "text": text}}, call.intents)
 
@@ -86,7 +63,7 @@ class StoreJournal:
             place = CallKey.parse(key)
             usage = {"calls": 1, "unknown": 1}
             events = (draft("call.unknown", place.task, place.item, stage=meta["stage"], usage=usage),)
-        await self._work.commit(*events, calls=(record,))
+        await self._log.commit(*events, calls=(record,))
 
     async def response(self, key: str, outcome: CallOutcome, call: CallDone) -> None:
         """See `llm.journal.Journal`. Queued, in order: an outcome that follows cannot be durable without it."""
@@ -120,9 +97,9 @@ class StoreJournal:
             if call.error:
                 done["data"]["error"] = call.error
             events = (done,)
-        self._work.commit_soon(*events, calls=(record,), payloads=payloads, then=then)
+        self._log.commit_soon(*events, calls=(record,), payloads=payloads, then=then)
 
-    def _remember(self, key: CallKey, record: CallResponseDraft, result: CommitResult) -> None:
+    def _remember(self, key: CallKey, record: CallResponseDraft, result: CommitPlace) -> None:
         """A row of a batch is left and taken up again in this very process: its answers are known then as they are
         after a restart. They are forgotten with its outcome."""
         calls = self._history.calls.setdefault(key.task, {}).setdefault(key.item, {})
@@ -130,7 +107,7 @@ class StoreJournal:
 
     def withdrawn(self, key: str, usage: Usage) -> None:
         """See `llm.journal.Journal`."""
-        if self._work.closed:
+        if self._log.closed:
             return  # the run has left this worker: not another word
         place = CallKey.parse(key)
         record: CallWithdrawn = {"key": key, "kind": "withdrawn"}
@@ -139,4 +116,4 @@ class StoreJournal:
             record["usage"] = said = usage.to_json()
             events = (draft("call.withdrawn", place.task, place.item, stage=place.stage, usage=said),)
         with suppress(StoreError):
-            self._work.commit_soon(*events, calls=(record,))
+            self._log.commit_soon(*events, calls=(record,))

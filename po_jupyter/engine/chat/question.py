@@ -12,24 +12,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+from typing import Any, TypedDict
 
 from pydantic import ValidationError
 
-from po_jupyter.engine.files.images import Files, load_all
-from po_jupyter.engine.tools.toolbox import Toolbox
-from po_jupyter.errors import AnswerUnreadable, InvalidInput, OutputInvalid, ToolLoop
-from po_jupyter.llm.chat import CacheMode, ChatRequest, ChatResponse, Effort, Message, OnText, ToolCall
+from po_jupyter.engine.chat.tool_loop import run_tool_loop
+from po_jupyter.engine.files.images import load_all
+from po_jupyter.engine.ports import ArtifactReader, CallFrame, ModelCalls, ToolCaller
+from po_jupyter.errors import AnswerUnreadable, InvalidInput, OutputInvalid
+from po_jupyter.llm.chat import CacheMode, ChatRequest, Effort, Message, OnText, ToolCall
 from po_jupyter.llm.structured.parsing import answer_schema, parse_json, reask
-from po_jupyter.model.pipeline.answer_schema import Shape, shape_of
+from po_jupyter.model.pipeline.answer_schema import AnswerSchema, answer_schema_of
 from po_jupyter.model.pipeline.pipeline import LLM, CallRetry
 from po_jupyter.model.pipeline.violations import did_you_mean, violations_of
 from po_jupyter.model.run.answer import Answer
 from po_jupyter.model.run.usage import Usage
-
-if TYPE_CHECKING:
-    from po_jupyter.engine.calls.attempt_calls import Calls
-    from po_jupyter.engine.lifecycle.stages import Frame
 
 MAX_TOOL_ROUNDS = 8
 
@@ -73,9 +70,9 @@ class Question:
     """A checked question; nothing of it was read, called or sent yet."""
 
     request: ChatRequest
-    shape: Shape | None = None
+    shape: AnswerSchema | None = None
     images: tuple[Any, ...] = ()
-    tools: Toolbox | None = None
+    tools: ToolCaller | None = None
     rounds: int = MAX_TOOL_ROUNDS
 
 
@@ -90,7 +87,7 @@ def check_names(options: Mapping[str, Any]) -> None:
 
 
 def question_of(
-    calls: Calls, prompt: str | Sequence[Mapping[str, Any]], options: Mapping[str, Any]
+    calls: ModelCalls, prompt: str | Sequence[Mapping[str, Any]], options: Mapping[str, Any]
 ) -> Question:
     """The question that `chat(prompt, **options)` asks. Raises InvalidInput."""
     check_names(options)
@@ -118,7 +115,7 @@ def question_of(
             raise InvalidInput(f"`{name}` is a list, not {type(value).__name__}")
     if images and messages[-1].role != "user":
         raise InvalidInput("`images` belong to the user's turn, and the last message is none")
-    shape = None if schema is None else shape_of(schema)
+    shape = None if schema is None else answer_schema_of(schema)
     request = calls.request(
         tuple(messages),
         **{name: getattr(checked, name) for name in settings},
@@ -172,12 +169,12 @@ def _message(given: Any) -> Message:
 
 
 async def ask(
-    calls: Calls,
+    calls: ModelCalls,
     question: Question,
     *,
     stage: str,
-    frame: Frame,
-    files: Files,
+    frame: CallFrame,
+    files: ArtifactReader,
     stream: bool = False,
     retry: CallRetry | None = None,
     on_text: OnText | None = None,
@@ -196,14 +193,14 @@ async def ask(
     usage = Usage()
     asked_again = 0
     while True:
-        said = await answered(
+        result = await run_tool_loop(
             calls, request, question.tools, question.rounds,
             stage=stage, frame=frame, stream=stream, retry=retry, on_text=on_text,
         )  # fmt: skip
-        response = said.response
-        usage = usage + said.usage
-        request = request.then(*said.turns)
-        kept = (*kept, *said.turns)
+        response = result.response
+        usage = usage + result.usage
+        request = request.then(*result.turns)
+        kept = (*kept, *result.turns)
         try:
             value = read(question, response.text)
         except (AnswerUnreadable, OutputInvalid) as problem:
@@ -217,37 +214,6 @@ async def ask(
                 on_text("")
             continue
         return Answer(response.text, value, usage, response.model), (*kept, response.message)
-
-
-class Answered(NamedTuple):
-    """A response that wants no tools called, the turns that led to it, and what all of it used."""
-
-    response: ChatResponse
-    turns: tuple[Message, ...]
-    usage: Usage
-
-
-async def answered(
-    calls: Calls, request: ChatRequest, box: Toolbox | None, rounds: int, **how: Any
-) -> Answered:
-    """Ask, and call the tools that the model wants called, until it answers; `how` as in `Calls.chat`.
-
-    Raises a ModelError, ToolFailed, or ToolLoop after `rounds` of tools.
-    """
-    if box is not None:
-        request = replace(request, tools=await box.offered())
-    turns: tuple[Message, ...] = ()
-    usage = Usage()
-    for done in range(rounds + 1):
-        response = await calls.chat(request.then(*turns), **how)
-        usage = usage + response.usage
-        if not response.tool_calls:
-            return Answered(response, turns, usage)
-        if box is None or done == rounds:
-            raise _loop(response.tool_calls, done)
-        results = [await box.answer(call) for call in response.tool_calls]
-        turns = (*turns, response.message, *results)
-    raise AssertionError("the last round returns or raises")
 
 
 def read(question: Question, text: str) -> Any:
@@ -265,14 +231,3 @@ def read(question: Question, text: str) -> Any:
     if found:
         raise OutputInvalid(found[0], details={"violations": found})
     return question.shape.typed(value)
-
-
-def _loop(wanted: Sequence[ToolCall], rounds: int) -> ToolLoop:
-    names = ", ".join(dict.fromkeys(f"{call.name:.64}" for call in wanted))
-    if not rounds:
-        return ToolLoop(f"the model wants tools called ({names}), and none were offered")
-    return ToolLoop(
-        f"the model wants tools called ({names}) after {rounds} rounds of them, and gave no answer",
-        hint="Give it a larger `max_tool_rounds`, or say in the prompt when to stop.",
-        details={"rounds": rounds},
-    )

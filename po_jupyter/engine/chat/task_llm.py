@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
-import threading
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
-from po_jupyter.engine.base.interrupts import Stopped
+from po_jupyter.engine.chat.chain import Chain
 from po_jupyter.engine.chat.parallel import ask_all, retry_of
 from po_jupyter.engine.chat.question import ChatOptions, Question, ask, check_names, question_of
-from po_jupyter.engine.chat.stream import Chain, Stream
-from po_jupyter.engine.files.images import Files
+from po_jupyter.engine.chat.starter import CallStarter
+from po_jupyter.engine.chat.stream import Stream
+from po_jupyter.engine.ports import ArtifactReader, CallFrame, ModelCalls
 from po_jupyter.errors import InvalidInput
 from po_jupyter.llm.chat import Message, OnText
 from po_jupyter.model.pipeline.pipeline import CallRetry
 from po_jupyter.model.run.answer import Answer
 
 if TYPE_CHECKING:
-    from po_jupyter.engine.calls.attempt_calls import Calls
-    from po_jupyter.engine.lifecycle.stages import Frame
     from po_jupyter.llm.providers.catalogue import Shortcuts
 
-T = TypeVar("T")
 Prompt = str | Sequence[Mapping[str, Any]]
 
 
@@ -38,16 +33,13 @@ class TaskLlm:
     and the setting `default_model`.
     """
 
-    def __init__(self, calls: Calls, frame: Frame, stage: str, files: Files) -> None:
+    def __init__(self, calls: ModelCalls, frame: CallFrame, stage: str, files: ArtifactReader) -> None:
+        """The models of one stage; `files` are where images are found by name."""
         self._calls = calls
         self._frame = frame
         self._stage = stage
         self._files = files
-        self._loop = asyncio.get_running_loop()
-        self._thread = threading.get_ident()
-        self._open: set[concurrent.futures.Future[Any]] = set()
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._closed = False
+        self._starter = CallStarter()
 
     def chat(self, prompt: Prompt, **options: Unpack[ChatOptions]) -> Any:
         """An `Answer` to a prompt, or to messages `[{role, content}]`; see `ChatOptions` for what else may be said.
@@ -57,12 +49,12 @@ class TaskLlm:
         ModelError, OutputInvalid, AnswerUnreadable, ToolFailed or ToolLoop; InvalidInput before anything is sent.
         """
         question = question_of(self._calls, prompt, options)
-        return self._here_or_there(self._answer(question, stream=True))
+        return self._starter.run(self._answer(question, stream=True))
 
     def complete(self, prompt: Prompt, **options: Unpack[ChatOptions]) -> Any:
         """The text of the answer, nothing else."""
         question = question_of(self._calls, prompt, options)
-        return self._here_or_there(self._text(question))
+        return self._starter.run(self._text(question))
 
     def stream(self, prompt: Prompt, **options: Unpack[ChatOptions]) -> Stream:
         """The answer piece by piece: `for text in ctx.llm.stream(...)`, `async for` in an async stage.
@@ -70,7 +62,7 @@ class TaskLlm:
         `.answer` is the whole, once it was read. See `Stream` for what happens when a connection breaks.
         """
         question = question_of(self._calls, prompt, options)
-        return Stream(self, partial(self._answer, question, stream=True))
+        return Stream(self._starter, partial(self._answer, question, stream=True))
 
     def chain(self, *, messages: Sequence[Mapping[str, Any]] = (), **options: Unpack[ChatOptions]) -> Chain:
         """A conversation that remembers its turns: `chain.ask(...)`, `chain.messages`.
@@ -78,7 +70,7 @@ class TaskLlm:
         `messages` goes on from those of an earlier one; `options` are those of each of its questions.
         """
         check_names(options)
-        return Chain(self, messages, options)
+        return Chain(self._starter, self._calls, partial(self._converse, stream=True), messages, options)
 
     def parallel(
         self,
@@ -104,7 +96,7 @@ class TaskLlm:
             max_concurrency=max_concurrency,
             failure_threshold=failure_threshold,
         )
-        return self._here_or_there(work)
+        return self._starter.run(work)
 
     def __getattr__(self, name: str) -> Shortcuts:
         from po_jupyter.llm.providers.catalogue import shortcuts
@@ -152,49 +144,6 @@ class TaskLlm:
     async def _text(self, question: Question) -> str:
         return (await self._answer(question, stream=True)).text
 
-    @property
-    def _on_loop(self) -> bool:
-        """Whether this is an async stage."""
-        return threading.get_ident() == self._thread
-
-    def _here_or_there(self, work: Coroutine[Any, Any, T]) -> Any:
-        return work if self._on_loop else self._wait(self._submit(work))
-
-    def _submit(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
-        """Start `work` on the loop, from the thread of a sync stage."""
-        if self._closed:
-            work.close()
-            raise Stopped
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        self._open.add(future)
-        return future
-
-    def _wait(self, future: concurrent.futures.Future[T]) -> T:
-        try:
-            return future.result()
-        except concurrent.futures.CancelledError:
-            raise Stopped from None
-        finally:
-            self._open.discard(future)
-
-    def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Start `work` beside an async stage."""
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(_looked_at)
-        return task
-
     def close(self) -> None:
-        """The stage is over: calls that it left behind are stopped."""
-        self._closed = True
-        for future in list(self._open):
-            future.cancel()
-        for task in list(self._tasks):
-            task.cancel()
-
-
-def _looked_at(task: asyncio.Task[Any]) -> None:
-    """Nobody may ask how it ended, and asyncio complains of errors that nobody looks at."""
-    if not task.cancelled():
-        task.exception()
+        """Stop the calls that the stage left behind: it is over."""
+        self._starter.close()

@@ -18,14 +18,12 @@ from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 
+from po_jupyter.engine.replay.history import History
+from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import NotFound
 from po_jupyter.store.files.tree import TEMPORARY, Tree
-
-if TYPE_CHECKING:
-    from po_jupyter.engine.replay.history import History
-    from po_jupyter.engine.state.run_state import RunState
 
 ARTIFACTS, GIVEN = "artifacts", "given"
 

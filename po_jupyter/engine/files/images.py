@@ -7,42 +7,32 @@ these but paths: what it is filled with is data, and data opens no file of the m
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from po_jupyter.engine.ports import ArtifactReader, Dependencies
 from po_jupyter.errors import InvalidInput, NotFound
 from po_jupyter.llm.messages import MAX_IMAGE_BYTES, Image
 
 
-class Files(Protocol):
-    """Artifacts as an attempt sees them (`artifacts.Written`)."""
+class RecordedArtifacts:
+    """An `ArtifactReader` that records each use as a dependency of the row: it decides who may reuse its outcome."""
 
-    def read(self, name: str) -> bytes:
-        """The content of an artifact. Blocks. Raises NotFound."""
-        ...
-
-    def names(self) -> list[str]:
-        """Their names. Blocks."""
-        ...
-
-
-class Looked:
-    """Files that note when they are looked at: what a row of a map looked at decides who may reuse its outcome."""
-
-    def __init__(self, files: Files, look: Callable[[str], None]) -> None:
+    def __init__(self, files: ArtifactReader, dependencies: Dependencies) -> None:
+        """`files`, whose use is recorded in `dependencies`."""
         self._files = files
-        self._look = look
+        self._dependencies = dependencies
 
     def read(self, name: str) -> bytes:
-        """See `Files`."""
-        self._look("artifacts")
+        """See `ArtifactReader`."""
+        self._dependencies.record("artifacts")
         return self._files.read(name)
 
     def names(self) -> list[str]:
-        """See `Files`."""
-        self._look("artifacts")
+        """See `ArtifactReader`."""
+        self._dependencies.record("artifacts")
         return self._files.names()
 
 
@@ -53,12 +43,12 @@ class Named:
     text: str
 
 
-async def load_all(sources: Sequence[Any], files: Files) -> tuple[Image, ...]:
+async def load_all(sources: Sequence[Any], files: ArtifactReader) -> tuple[Image, ...]:
     """The images, in their order. Raises InvalidInput that names the one that cannot be used."""
     return tuple([await _load(source, n, files) for n, source in enumerate(sources)])
 
 
-async def _load(source: Any, n: int, files: Files) -> Image:
+async def _load(source: Any, n: int, files: ArtifactReader) -> Image:
     try:
         if isinstance(source, Image):
             return source
@@ -80,7 +70,7 @@ async def _load(source: Any, n: int, files: Files) -> Image:
         raise InvalidInput(f"image {n}: {error.message}", hint=error.hint) from None
 
 
-def _of_name(name: str, files: Files, paths: bool) -> bytes:
+def _of_name(name: str, files: ArtifactReader, paths: bool) -> bytes:
     try:
         return files.read(name)
     except (NotFound, InvalidInput):

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from po_jupyter.engine.files.artifacts import Written
+from po_jupyter.engine.ports import Dependencies
 from po_jupyter.errors import InvalidInput, NotFound, StageFailed, StoreUnusable
 from po_jupyter.store.files.tree import Tree
 
@@ -57,15 +58,17 @@ class TaskIo:
         written: Written | None = None,
         *,
         epoch: int = 0,
-        looked: Callable[[str], None] | None = None,
+        dependencies: Dependencies | None = None,
     ) -> None:
         self._artifacts = written if written is not None else Written(run_dir, task)
         self._run_dir = run_dir
         self._task, self._epoch = task, epoch
-        self._looked = looked or (
-            lambda what: None
-        )  # told what of the run is looked at, see `engine.reuse.Looks`
+        self._dependencies = dependencies
         self._db: sqlite3.Connection | None = None
+
+    def _record(self, name: str) -> None:
+        if self._dependencies is not None:
+            self._dependencies.record(name)
 
     # One of these objects is made for each stage, and hardly any stage writes files.
     @cached_property
@@ -88,13 +91,13 @@ class TaskIo:
 
     def read_artifact(self, name: str, as_: As | None = None) -> Any:
         """An artifact: a value when its name ends in `.json`, else text, or as asked for. NotFound."""
-        self._looked("artifacts")
+        self._record("artifacts")
         return _read(self._artifacts, name, as_)
 
     def artifacts(self) -> list[str]:
         """Names of the artifacts that this task can read: its own, finished tasks', and what came with the
         seed."""
-        self._looked("artifacts")
+        self._record("artifacts")
         return self._artifacts.names()
 
     def write_log(self, name: str, content: str | bytes | Any, *, append: bool = False) -> str:
@@ -118,7 +121,7 @@ class TaskIo:
 
         Opened when first asked for, closed when the stage ends: committed when it ended well, else rolled back.
         """
-        self._looked("run")
+        self._record("run")
         if self._db is None:
             self._run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
             # Sync stages run in a thread of their own; the connection is closed from the loop's.

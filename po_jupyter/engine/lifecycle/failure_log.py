@@ -1,44 +1,61 @@
-"""Errors in the log of the process, each with run, task, stage and attempt (R1.2).
+"""The failures of tasks, rows and calls in the log of the process, each with run, task, stage and attempt (R1.2).
 
-The run's own log (its events) says what became of them; this is for whoever reads log files.
+The run's own log (its events) has what became of them; these lines are for people who read log files.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import structlog
 
-from po_jupyter.errors import PoError
+from po_jupyter.engine.ports import CallFrame, NullObserver
+from po_jupyter.errors import PoError, StoreError
 from po_jupyter.model.pipeline.pipeline import Task
-
-if TYPE_CHECKING:
-    from po_jupyter.engine.run.session import Work
+from po_jupyter.model.run.usage import Usage
 
 _log = structlog.get_logger("po_jupyter.engine")
 
 
-def task_failed(work: Work, task: Task, attempt: int, error: PoError) -> None:
-    """An attempt of a task came to nothing."""
-    _say("task failed", work, task, attempt, error.details.get("stage"), error)
+class FailureLog(NullObserver):
+    """An Observer that writes one warning for each attempt of a task or a row, and each try of a call, that failed.
 
+    Stops and drains are no failures of theirs, and neither is a store that cannot be written.
+    """
 
-def row_failed(work: Work, task: Task, index: int, attempt: int, error: PoError) -> None:
-    """An attempt of a row came to nothing."""
-    _say("row failed", work, task, attempt, error.details.get("stage"), error, index=index)
+    __slots__ = ("_run",)
 
+    def __init__(self, run: str) -> None:
+        """The failures of the run with this id."""
+        self._run = run
 
-def call_failed(
-    work: Work, task: Task, attempt: int, stage: str, error: PoError, *, index: int | None, tries: int
-) -> None:
-    """A try of a call came to nothing and is followed by another. `attempt` is the task's or the row's."""
-    more = {} if index is None else {"index": index}
-    _say("call failed", work, task, attempt, stage, error, tries=tries, **more)
+    def on_task_end(
+        self, task: Task, attempt: int, seconds: float, usage: Usage, error: BaseException | None
+    ) -> None:
+        """Log an attempt of a task that failed."""
+        if isinstance(error, PoError) and not isinstance(error, StoreError):
+            self._warn("task failed", task, attempt, error.details.get("stage"), error)
 
+    def on_row_end(
+        self, task: Task, index: int, attempt: int, usage: Usage, error: BaseException | None
+    ) -> None:
+        """Log an attempt of a row that failed."""
+        if isinstance(error, PoError) and not isinstance(error, StoreError):
+            self._warn("row failed", task, attempt, error.details.get("stage"), error, index=index)
 
-def _say(
-    event: str, work: Work, task: Task, attempt: int, stage: str | None, error: PoError, **more: Any
-) -> None:
-    _log.warning(
-        event, run=work.run, task=task.name, stage=stage, attempt=attempt, error=error.to_json(), **more
-    )
+    def on_call_retry(self, frame: CallFrame, stage: str, tries: int, error: Exception) -> None:
+        """Log a try of a call that is followed by another; `attempt` is the task's or the row's."""
+        if isinstance(error, PoError):
+            place = {} if frame.index is None else {"index": frame.index}
+            self._warn("call failed", frame.task, frame.attempt, stage, error, tries=tries, **place)
+
+    def _warn(
+        self, event: str, task: Task, attempt: int, stage: str | None, error: PoError, **numbers: int
+    ) -> None:
+        _log.warning(
+            event,
+            run=self._run,
+            task=task.name,
+            stage=stage,
+            attempt=attempt,
+            error=error.to_json(),
+            **numbers,
+        )

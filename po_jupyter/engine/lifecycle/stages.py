@@ -16,19 +16,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from po_jupyter.engine.base.deadline import Deadline
 from po_jupyter.engine.base.interrupts import Interrupt
 from po_jupyter.engine.base.json_values import NotJson, as_json
 from po_jupyter.engine.base.tracebacks import user_lines
+from po_jupyter.engine.lifecycle.frame import Frame, StageResult
 from po_jupyter.errors import AnswerUnreadable, OutputInvalid, PoError, StageFailed, StageTimeout, StoreError
-from po_jupyter.model.pipeline.pipeline import Task
-
-if TYPE_CHECKING:
-    from po_jupyter.engine.control.control import Collected
 
 BEFORE = ("ingestion", "pre_processing")
 ROUND = ("prompt_templating", "inference", "parsing", "validate_structure", "validate_quality")
@@ -39,72 +34,6 @@ KEEP_OUTPUT = VALIDATIONS | {"critique"}
 # Without one of these a second round would only repeat the first.
 _CHANGING = frozenset({*ROUND[:3], *BETWEEN})
 NEEDS_REFINEMENT = "needs_refinement"
-
-
-@dataclass(frozen=True, slots=True)
-class StageResult:
-    """What a stage may return instead of a bare output, to set flags too. A flag never changes its type."""
-
-    output: Any = None
-    flags: Mapping[str, Any] = field(default_factory=dict)
-
-
-class Flags(dict[str, Any]):
-    """Flags of an attempt. A flag that is set never changes its type; None means unset."""
-
-    __slots__ = ()
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        old = self.get(name)
-        if old is not None and value is not None and type(old) is not type(value):
-            raise StageFailed(
-                f"the flag {name!r} is {type(old).__name__} ({old!r:.40}) and was set to "
-                f"{type(value).__name__} ({value!r:.40})",
-                hint="A flag keeps its type for the whole task.",
-            )
-        super().__setitem__(name, value)
-
-    def update(self, *args: Any, **named: Any) -> None:
-        for name, value in dict(*args, **named).items():
-            self[name] = value
-
-    def setdefault(self, name: str, default: Any = None) -> Any:
-        if name not in self:
-            self[name] = default
-        return self[name]
-
-
-@dataclass(slots=True, eq=False)
-class Frame:
-    """Where an attempt stands. `violations`: why the last validation failed; `log`: the stage's log file."""
-
-    task: Task
-    attempt: int = 1
-    item: Any = None
-    index: int | None = None
-    output: Any = None
-    data: dict[str, Any] = field(default_factory=dict)
-    flags: Flags = field(default_factory=Flags)
-    round: int = 0
-    stage: str = ""
-    previous: str = ""
-    violations: list[str] = field(default_factory=list)
-    log: str | None = None
-    deadline: Deadline | None = None
-    control: Collected | None = None
-
-    def where(self) -> dict[str, Any]:
-        """What a log line says of where it was written."""
-        return {"task": self.task.name, "stage": self.stage, "attempt": self.attempt, "index": self.index}
-
-    def extend(self, seconds: float) -> None:
-        """Give the running stage more time: a wait for a rate limit is not the stage's."""
-        if self.deadline is not None:
-            self.deadline.extend(seconds)
-
-    def waiting(self) -> AbstractContextManager[None]:
-        """Nor is a wait for room in a budget, however long it takes."""
-        return self.deadline.waiting() if self.deadline is not None else nullcontext()
 
 
 Stage = Callable[[Frame], Any]

@@ -14,16 +14,17 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from po_jupyter.engine.base.interrupts import Drained, Interrupt
+from po_jupyter.engine.base.interrupts import Drained
 from po_jupyter.engine.base.json_values import copied
 from po_jupyter.engine.base.task_retry import may_retry
 from po_jupyter.engine.base.tracebacks import internal
 from po_jupyter.engine.base.usage_sum import Tally
-from po_jupyter.engine.lifecycle import failure_log as telling
-from po_jupyter.engine.lifecycle import snapshots
-from po_jupyter.engine.lifecycle.stages import Frame, run_stages
-from po_jupyter.engine.maps.reuse import Found, Looks, announce, definition_of, find
-from po_jupyter.engine.python.python_task import Inputs
+from po_jupyter.engine.lifecycle.frame import Frame
+from po_jupyter.engine.lifecycle.stages import run_stages
+from po_jupyter.engine.maps.dependencies import RowDependencies
+from po_jupyter.engine.maps.parts import MapParts
+from po_jupyter.engine.maps.reuse import Found, announce, definition_of, find
+from po_jupyter.engine.python.inputs import TaskInputs
 from po_jupyter.engine.replay.history import map_marker
 from po_jupyter.engine.replay.row_table import DONE, FAILED
 from po_jupyter.errors import BudgetExceeded, ModelKeyError, PoError, StoreError, ThresholdExceeded
@@ -35,13 +36,12 @@ from po_jupyter.telemetry import correlation
 from po_jupyter.telemetry.logging import redactor
 
 if TYPE_CHECKING:
-    from po_jupyter.engine.calls.attempt_calls import Calls
+    from po_jupyter.engine.calls.attempt_calls import AttemptCalls
     from po_jupyter.engine.lifecycle.stages import Stage
+    from po_jupyter.engine.ports import CommitPlace
     from po_jupyter.engine.prompts.prompt_task import PromptTask
     from po_jupyter.engine.python.python_task import PythonTask
-    from po_jupyter.engine.run.session import Work
     from po_jupyter.llm.chat import Message
-    from po_jupyter.store.group_commit import CommitResult
     from po_jupyter.store.protocol import ItemDraft
 
 _PROGRESS = 0.2  # s between two `map.progress`
@@ -50,52 +50,39 @@ UNFLUSHED = 500  # outcomes on their way to the disk before a row waits for them
 ROW_ATTEMPTS = 100
 
 
-async def run_map(work: Work, task: Task, attempt: int) -> dict[str, Any]:
-    """Run every row that has no outcome yet; answers what stands for the output in the checkpoint.
-
-    Raises ThresholdExceeded when more rows failed than allowed, BudgetExceeded, or ModelKeyError (no further
-    row could do better); finished rows are kept. Raises TemplateFailed when `for_each` gives no list.
-    """
-    names = work.names(task, attempt)
-    rows = await work.off_loop(work.for_each, task, names)  # it may read every row of an earlier map
-    if task.mode == "batch":
-        from po_jupyter.engine.maps.batches.batch_map import BatchMap
-
-        return await BatchMap(work, task, attempt, rows, names).run()
-    return await Map(work, task, attempt, rows, names).run()
-
-
 class Map:
     """The rows of one task, asked one by one. `over` is set when no further row may start."""
 
     def __init__(
-        self, work: Work, task: Task, attempt: int, rows: Sequence[Any], names: dict[str, Any]
+        self, parts: MapParts, task: Task, attempt: int, rows: Sequence[Any], names: dict[str, Any]
     ) -> None:
-        self.work, self.task, self.attempt = work, task, attempt
+        """Attempt `attempt` of a map over `rows`; `names` are what templates see of the run."""
+        self.parts, self.task, self.attempt = parts, task, attempt
         self.names = names
         self.rows = rows
-        limit = work.options.get("limit")
+        limit = parts.inputs.options.limit
         self.total = len(rows) if limit is None else min(len(rows), limit)
-        self.known = work.rows(task.name)
+        self.known = parts.history.table(task.name)
         self.done = sum(1 for i in self.known.indexes(DONE) if i < self.total)
         self.failed = sum(1 for i in self.known.indexes(FAILED) if i < self.total)
-        self.reused = work.history.reused[task.name]
+        self.reused = parts.history.reused[task.name]
         self.in_flight = 0
-        self.used = work.history.uncounted.pop(task.name, Tally())
+        self.used = parts.history.uncounted.pop(task.name, Tally())
         self.over: PoError | None = None  # no further row starts
         self.unflushed = 0
         self.timer: asyncio.TimerHandle | None = None
         self.said = (-1, -1)
         self.prompt: PromptTask | None = None
         self.python: PythonTask | None = None
-        self.looks: Looks | None = None
+        self.dependencies: RowDependencies | None = None
         self.definition: str | None = None
         self.contents: dict[str, str] = {}  # what artifacts hold, where rows show them
 
     async def run(self) -> dict[str, Any]:
-        work, task = self.work, self.task
+        """Every row to its outcome; what stands for the output in the checkpoint. See `run_map.run_map`."""
+        parts, task = self.parts, self.task
         stage = await self._prepare()
-        work.emit(draft("map.started", task.name, total=self.total, stage=stage))
+        parts.log.emit(draft("map.started", task.name, total=self.total, stage=stage))
         if self.known:
             self._say()
         self._judge()
@@ -105,7 +92,7 @@ class Map:
             await self.rows_done()
         finally:
             self._progress_now()
-        if work.draining and self.done + self.failed < self.total and self.over is None:
+        if parts.boundary.draining and self.done + self.failed < self.total and self.over is None:
             raise Drained
         if self.over is not None:
             raise self.over
@@ -119,18 +106,19 @@ class Map:
 
     async def _prepare(self) -> str:
         """Get what makes the stages of a row; the stage that stands for all of a row's in views."""
-        work, task = self.work, self.task
+        parts, task = self.parts, self.task
         if task.kind == "prompt":
-            self.prompt = work.prompt_task(task)
+            self.prompt = parts.tasks.prompt_task(task)
             functions = None
             if task.images:
-                self.contents = await asyncio.to_thread(work.files.contents)
+                self.contents = await asyncio.to_thread(parts.files.contents)
         else:
-            self.python = await work.python_task(task)
+            self.python = await parts.tasks.python_task(task)
             functions = self.python.functions
-            self.looks = Looks(work, task)
-            self.inputs = Inputs(work.seed_data, work.outputs_for(task), self.looks)
-        self.definition = await asyncio.to_thread(definition_of, work, task, functions)
+            outputs = parts.outputs.outputs_for(task)
+            self.dependencies = RowDependencies(parts.inputs, parts.files, outputs)
+            self.inputs = TaskInputs(parts.inputs.seed_data, outputs, self.dependencies)
+        self.definition = await asyncio.to_thread(definition_of, parts.inputs, task, functions)
         if functions is None or "inference" in functions:
             return "inference"
         return next(stage for stage in STAGES if stage in functions)
@@ -138,20 +126,20 @@ class Map:
     # -- outcomes of earlier runs ---------------------------------------------------------------------
     async def _reuse(self) -> None:
         """Take over what earlier runs paid for; say that this run has outcomes to take, too."""
-        work, task = self.work, self.task
-        if self.definition is None or task.cache is False or work.options.get("cache") is False:
+        parts, task, log, options = self.parts, self.task, self.parts.log, self.parts.inputs.options
+        if self.definition is None or task.cache is False or options.cache is False:
             return
-        runs = await asyncio.to_thread(announce, work.store, self.definition, work.run)
-        refresh = "refresh" in (task.cache, work.options.get("cache")) or work.options.get("fresh")
-        if refresh or work.state.tasks[task.name].cleared_at or not runs:
+        runs = await asyncio.to_thread(announce, log.store, self.definition, log.run)
+        refresh = "refresh" in (task.cache, options.cache) or options.fresh
+        if refresh or log.state.tasks[task.name].cleared_at or not runs:
             return
         wanted = await asyncio.to_thread(self._wanted)
-        chunks = find(work.store, runs, wanted, self.looks)
+        chunks = find(log.store, runs, wanted, self.dependencies)
         while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
-            work.checkpoint()
+            parts.boundary.checkpoint()
             for found in chunk:
                 self._taken(found)
-            await work.flush()
+            await log.flush()
 
     def _wanted(self) -> dict[str, list[int]]:
         wanted: dict[str, list[int]] = {}
@@ -169,11 +157,11 @@ class Map:
         key = self._key(item, self._first(names), names)
         row: ItemDraft = {"task": self.task.name, "index": index, "ok": True, "key": key, "output": 0}
         row["reused"] = found.origin
-        if self.looks is not None and (said := self.looks.said(index)):
+        if self.dependencies is not None and (said := self.dependencies.recorded(index)):
             row["looked"] = said
         self.done += 1
         self.reused += 1
-        self.work.history.reused[self.task.name] = self.reused
+        self.parts.history.reused[self.task.name] = self.reused
         self._commit(row, (found.output,))
 
     def _first(self, names: dict[str, Any]) -> tuple[Message, ...] | None:
@@ -189,9 +177,9 @@ class Map:
 
     # -- rows -------------------------------------------------------------------------------------------
     async def _worker(self, todo: Iterator[int]) -> None:
-        work = self.work
+        boundary = self.parts.boundary
         for index in todo:
-            if self.over is not None or work.draining:
+            if self.over is not None or boundary.draining:
                 return
             self.in_flight += 1
             try:
@@ -202,7 +190,7 @@ class Map:
                 self.in_flight -= 1
 
     def _stages(
-        self, calls: Calls, names: dict[str, Any], first: tuple[Message, ...] | None
+        self, calls: AttemptCalls, names: dict[str, Any], first: tuple[Message, ...] | None
     ) -> dict[str, Stage]:
         if self.prompt is not None:
             return self.prompt.stages(calls, names, first=first)
@@ -210,7 +198,8 @@ class Map:
         return self.python.stages(calls, self.inputs)
 
     async def _row(self, index: int) -> None:
-        work, task = self.work, self.task
+        parts, task = self.parts, self.task
+        observer = parts.observer
         item = self.rows[index]
         names = {**self.names, "item": item, "index": index}
         python = self.python is not None
@@ -221,42 +210,40 @@ class Map:
         while True:
             row_attempt += 1
             again = self.attempt > 1 or row_attempt > 1
-            calls = work.calls(task, self.attempt * ROW_ATTEMPTS + row_attempt, index, again=again)
+            calls = parts.calls.calls(task, self.attempt * ROW_ATTEMPTS + row_attempt, index, again=again)
             frame = Frame(task, row_attempt, copied(item) if python else item, index)
             correlation.place.set(frame.where)
-            ended = False
+            observer.on_row_start(task, index, row_attempt)
             try:
                 output = await run_stages(
                     self._stages(calls, names, first),
                     frame,
                     max_refinements=task.refine.max_attempts,
                     seconds=task.timeout,
-                    boundary=work.checkpoint,
+                    boundary=parts.boundary.checkpoint,
                 )
                 if task.kind == "python":
                     output = redactor.scrub(output)
-                ended = True
-            except Interrupt:
-                raise
-            except StoreError:
-                raise
-            except Exception as raised:
-                ended = True
+            except BaseException as raised:
+                if not isinstance(raised, Exception) or isinstance(raised, StoreError):
+                    self._given_up(index, frame, calls)
+                    observer.on_row_end(task, index, row_attempt, calls.usage, raised)
+                    raise
                 error = internal(raised)
-                snapshots.keep(work, frame, error)
+                parts.snapshots.write(frame, error)
             else:
-                usage.add(calls.usage)
-                if self.looks is not None and self.looks.unknown:
-                    await asyncio.to_thread(self.looks.fill)
+                used = calls.usage
+                usage.add(used)
+                observer.on_row_end(task, index, row_attempt, used, None)
+                if self.dependencies is not None and self.dependencies.unknown:
+                    await asyncio.to_thread(self.dependencies.fill)
                 self._outcome(index, key, usage, output, None)
                 calls.keep()
                 break
-            finally:
-                if not ended:
-                    self._given_up(index, frame, calls)
-            usage.add(calls.usage)
+            used = calls.usage
+            usage.add(used)
             calls.drop()
-            telling.row_failed(work, task, index, row_attempt, error)
+            observer.on_row_end(task, index, row_attempt, used, error)
             if isinstance(error, BudgetExceeded | ModelKeyError):
                 # Not this row's fault, and no other row would do better: it stays open for a resume.
                 self.over = self.over or error
@@ -265,18 +252,18 @@ class Map:
             if not may_retry(error) or row_attempt >= task.retry.max_attempts:
                 self._outcome(index, key, usage, None, error)
                 break
-            await work.sleep(backoff_delay(row_attempt, task.retry))
+            await parts.boundary.sleep(backoff_delay(row_attempt, task.retry))
         if self.unflushed >= UNFLUSHED:
             self.unflushed = 0
-            await work.flush()
+            await parts.log.flush()
 
-    def _given_up(self, index: int, frame: Frame, calls: Any) -> None:
+    def _given_up(self, index: int, frame: Frame, calls: AttemptCalls) -> None:
         """A stop came in the middle of a row: what its calls used has no outcome to be in."""
-        work = self.work
+        log = self.parts.log
         used = calls.usage
-        if work.draining or work.closed or not used.calls:
+        if self.parts.boundary.draining or log.closed or not used.calls:
             return
-        work.emit(draft("call.unknown", self.task.name, index, stage=frame.stage, usage=used.to_json()))
+        log.emit(draft("call.unknown", self.task.name, index, stage=frame.stage, usage=used.to_json()))
 
     def _outcome(self, index: int, key: str, usage: Tally, output: Any, error: PoError | None) -> None:
         row: ItemDraft = {"task": self.task.name, "index": index, "ok": error is None, "key": key}
@@ -287,31 +274,31 @@ class Map:
         if error is None:
             self.done += 1
             row["output"] = 0
-            if self.looks is not None and (said := self.looks.said(index)):
+            if self.dependencies is not None and (said := self.dependencies.recorded(index)):
                 row["looked"] = said
-            if wrote := self.work.files.said(self.task.name, index):
+            if wrote := self.parts.files.said(self.task.name, index):
                 row["artifacts"] = wrote["artifacts"]
             self._commit(row, (output,))
         else:
             self.failed += 1
             said = redactor.scrub(error.to_json())
             row["error"] = said
-            self.work.files.forget(self.task.name, index)
+            self.parts.files.forget(self.task.name, index)
             self._commit(row, (), draft("item.failed", self.task.name, index, error=said))
             self._judge()
 
     def _commit(self, row: ItemDraft, payloads: tuple[Any, ...], *events: EventDraft) -> None:
         """Queue the outcome. The table knows at once that there is one, and where it is once it is durable."""
         index, ok = row["index"], row["ok"]
-        answers = self.work.history.calls.setdefault(self.task.name, {})
+        answers = self.parts.history.calls.setdefault(self.task.name, {})
 
-        def placed(result: CommitResult) -> None:
+        def placed(result: CommitPlace) -> None:
             self.known.set(index, ok, result.refs[0] if ok else None, n=result.n)
             answers.pop(index, None)  # of a row that was in several batches
 
         self.unflushed += 1
         self.known.set(index, ok)
-        self.work.commit_soon(*events, items=(row,), payloads=payloads, then=placed)
+        self.parts.log.commit_soon(*events, items=(row,), payloads=payloads, then=placed)
         if self.timer is None:
             self.timer = asyncio.get_running_loop().call_later(_PROGRESS, self._progress_now)
 
@@ -334,9 +321,9 @@ class Map:
 
     def _say(self) -> None:
         self.said = (self.done, self.failed)
-        if self.work.closed:
+        if self.parts.log.closed:
             return
-        self.work.emit(
+        self.parts.log.emit(
             draft(
                 "map.progress",
                 self.task.name,

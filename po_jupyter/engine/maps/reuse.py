@@ -16,23 +16,21 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import json
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 from jinja2 import meta
 
+from po_jupyter.engine.base.run_inputs import RunInputs
+from po_jupyter.engine.maps.dependencies import RowDependencies, digest
 from po_jupyter.engine.prompts.templates import ENVIRONMENT
+from po_jupyter.engine.python.python_task import Functions
 from po_jupyter.errors import NotFound, StoreError
+from po_jupyter.model.pipeline.pipeline import Task
 from po_jupyter.store.protocol import DocumentStore, LogStore, Ref
-
-if TYPE_CHECKING:
-    from po_jupyter.engine.python.python_task import Functions
-    from po_jupyter.engine.run.session import Work
-    from po_jupyter.model.pipeline.pipeline import Task
 
 _log = structlog.get_logger("po_jupyter.engine")
 
@@ -52,13 +50,7 @@ class Found(NamedTuple):
     origin: str  # RUN/TASK/INDEX of the row that paid for it
 
 
-def digest(value: Any) -> str:
-    """Names a JSON value by its content."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=list)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-
-
-def definition_of(work: Work, task: Task, functions: Functions | None = None) -> str | None:
+def definition_of(inputs: RunInputs, task: Task, functions: Functions | None = None) -> str | None:
     """The hash of what, besides its content, makes the outcome of a row; None when that cannot be known before.
 
     `functions` are the stage functions of a Python task: the files that they come from count as its code.
@@ -79,10 +71,10 @@ def definition_of(work: Work, task: Task, functions: Functions | None = None) ->
             "max_tool_rounds",
         },
     )
-    llm = work.pipeline.llm_of(task)
+    llm = inputs.llm_of(task)
     said["llm"] = llm.model_dump(mode="json", exclude_none=True, exclude={"retry", "timeout"})
-    said["llm"]["model"] = work.options.get("model") or llm.model or work.settings.default_model
-    said["llm"].setdefault("max_tokens", work.settings.default_max_tokens)
+    said["llm"]["model"] = inputs.model_of(task)
+    said["llm"].setdefault("max_tokens", inputs.settings.default_max_tokens)
     if functions is not None and task.source is None:
         said["module"] = task.task or task.name
         said["files"] = _files(functions)
@@ -92,10 +84,10 @@ def definition_of(work: Work, task: Task, functions: Functions | None = None) ->
         if named & {"tasks", "run"}:
             return None
         if "seed" in named:
-            said["seed"] = digest(work.seed.data)
+            said["seed"] = digest(inputs.seed.data)
         if "seed_name" in named:
-            said["seed_name"] = work.seed.name
-    return digest([work.state.owner, said])
+            said["seed_name"] = inputs.seed.name
+    return digest([inputs.owner, said])
 
 
 def _files(functions: Functions) -> list[str]:
@@ -109,63 +101,6 @@ def _files(functions: Functions) -> list[str]:
         except (OSError, TypeError):
             found.add("unreadable")
     return sorted(found)
-
-
-class Looks:
-    """What rows of a Python map looked at besides their item, and what was there: names → hash of the value.
-
-    One for all rows of a map: what one of them looked at counts for those that end after it.
-    """
-
-    def __init__(self, work: Work, task: Task) -> None:
-        self._work = work
-        self._outputs = work.outputs_for(task)
-        self._seen: set[str] = set()
-        self._hashes: dict[str, str] = {}
-
-    def at(self, name: str) -> None:
-        """`index`, `seed`, `tasks.NAME`, `artifacts`, or `run` (what no other run has) was looked at."""
-        if name not in self._seen:
-            self._seen.add(name)
-
-    @property
-    def unknown(self) -> bool:
-        """Whether `fill` has to be called before `said`."""
-        return len(self._hashes) < len(self._seen)
-
-    def fill(self) -> None:
-        """Hash what was looked at. Blocks on the store: call it in a thread."""
-        for name in list(self._seen):
-            self.hash_of(name)
-
-    def hash_of(self, name: str) -> str | None:
-        """The hash of what is there now; None for a name that means nothing here."""
-        if name not in self._hashes:
-            kind, _, task = name.partition(".")
-            if kind == "index":
-                value = "index"
-            elif kind == "run":
-                value = self._work.run
-            elif kind == "artifacts":
-                value = digest(self._work.files.contents())
-            elif kind == "seed":
-                value = digest(self._work.seed.data)
-            elif kind == "tasks" and task in self._outputs:
-                value = digest(self._outputs[task])
-            else:
-                return None
-            self._hashes[name] = value
-        return self._hashes[name]
-
-    def said(self, index: int) -> dict[str, Any] | None:
-        """What an outcome keeps of it; None when nothing was looked at."""
-        if not self._hashes:
-            return None
-        return {name: index if name == "index" else value for name, value in self._hashes.items()}
-
-    def same(self, said: Mapping[str, Any], index: int) -> bool:
-        """Whether what an earlier outcome looked at is the same for this row."""
-        return all(value == (index if name == "index" else self.hash_of(name)) for name, value in said.items())
 
 
 def announce(store: DocumentStore, definition: str, run: str) -> list[str]:
@@ -184,7 +119,7 @@ def announce(store: DocumentStore, definition: str, run: str) -> list[str]:
 
 
 def find(
-    store: LogStore, runs: Iterable[str], wanted: Mapping[str, list[int]], looks: Looks | None
+    store: LogStore, runs: Iterable[str], wanted: Mapping[str, list[int]], dependencies: RowDependencies | None
 ) -> Iterator[list[Found]]:
     """Outcomes of `runs` for rows of this map, in chunks; `wanted` are row indexes by key. Blocks."""
     todo = {key: deque(indexes) for key, indexes in wanted.items()}
@@ -198,7 +133,7 @@ def find(
             seen += len(there)
             chunk: list[Found] = []
             for key, ref, said, origin in there.values():
-                index = _take(todo, key, said, looks) if origin not in taken else None
+                index = _take(todo, key, said, dependencies) if origin not in taken else None
                 if index is not None:
                     taken.add(origin)
                     chunk.append(Found(index, store.payload(run, ref), origin))
@@ -232,12 +167,16 @@ def _outcomes(store: LogStore, run: str, todo: Mapping[str, Any]) -> dict[tuple[
     return there
 
 
-def _take(todo: dict[str, deque[int]], key: str, said: Mapping[str, Any], looks: Looks | None) -> int | None:
+def _take(
+    todo: dict[str, deque[int]], key: str, said: Mapping[str, Any], dependencies: RowDependencies | None
+) -> int | None:
     """The row that gets the outcome, taken off `todo`."""
     indexes = todo.get(key)
     if indexes is None:
         return None
-    index = next((i for i in indexes if not said or (looks is not None and looks.same(said, i))), None)
+    index = next(
+        (i for i in indexes if not said or (dependencies is not None and dependencies.match(said, i))), None
+    )
     if index is not None:
         indexes.remove(index)
         if not indexes:

@@ -28,7 +28,7 @@ def check(
 
     `servers` are those of the setting `mcp_servers`; without them the names of tools are not looked at.
 
-    Whether a task's module exists is asked in the interpreter that will run it: `python_task.findable`.
+    Whether a task's module exists is asked in the interpreter that will run it: `python.lookup.findable`.
     """
     found = violations(pipeline, seed, default_model=default_model, prices=prices)
     for i, task in enumerate(pipeline.tasks if servers is not None else ()):

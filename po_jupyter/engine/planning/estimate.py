@@ -14,7 +14,7 @@ from po_jupyter.config import Settings
 from po_jupyter.engine.prompts.prompt_task import PromptTask
 from po_jupyter.engine.prompts.templates import Rows, base_names
 from po_jupyter.errors import PoError
-from po_jupyter.llm.batches.protocol import BATCH_RATE
+from po_jupyter.llm.batches.protocol import BATCH_PRICE
 from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.llm.money.tokens import CHARS_PER_TOKEN, estimate, estimate_messages
 from po_jupyter.llm.structured.sample import sample_of
@@ -215,7 +215,7 @@ class _Task:
             return 0.0
         usage = Usage(input_tokens=-(-given // calls), output_tokens=-(-written // calls))
         one = self.prices.cost_of(usage, self.model)
-        return None if one is None else one * calls * (BATCH_RATE if self.task.mode == "batch" else 1.0)
+        return None if one is None else one * calls * (BATCH_PRICE if self.task.mode == "batch" else 1.0)
 
 
 def _texts(prompt: PromptTask, names: Mapping[str, Any]) -> list[str]:

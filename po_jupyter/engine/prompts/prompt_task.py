@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from po_jupyter.engine.chat.question import answered
+from po_jupyter.engine.chat.tool_loop import run_tool_loop
 from po_jupyter.engine.files.images import Named, load_all
-from po_jupyter.engine.lifecycle.stages import Frame, Stage
+from po_jupyter.engine.lifecycle.frame import Frame
+from po_jupyter.engine.lifecycle.stages import Stage
+from po_jupyter.engine.ports import ModelCalls
 from po_jupyter.engine.prompts.templates import Prompt
 from po_jupyter.errors import AnswerUnreadable, OutputInvalid
 from po_jupyter.llm.chat import ChatRequest, Message
 from po_jupyter.llm.structured.parsing import answer_schema, reask
 from po_jupyter.model.pipeline.pipeline import Task
-
-if TYPE_CHECKING:
-    from po_jupyter.engine.calls.attempt_calls import Calls
 
 OffLoop = Callable[..., Awaitable[Any]]
 
@@ -57,7 +56,7 @@ class PromptTask:
 
     def stages(
         self,
-        calls: Calls,
+        calls: ModelCalls,
         names: Mapping[str, Any],
         *,
         first: tuple[Message, ...] | None = None,
@@ -105,12 +104,12 @@ class PromptTask:
             if not task.tools:
                 response = await calls.chat(request, stage="inference", frame=frame, stream=True)
             else:
-                said = await answered(
+                result = await run_tool_loop(
                     calls, request, calls.toolbox(task.tools), task.max_tool_rounds,
                     stage="inference", frame=frame, stream=True,
                 )  # fmt: skip
-                response = said.response
-                asked.extend(said.turns)
+                response = result.response
+                asked.extend(result.turns)
             text, turn = response.text, response.message
             return text
 

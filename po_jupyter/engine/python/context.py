@@ -13,7 +13,7 @@ from po_jupyter.llm.structured.parsing import answer_schema, parse_json
 if TYPE_CHECKING:
     from po_jupyter.engine.control.control import Control
     from po_jupyter.engine.files.task_io import TaskIo
-    from po_jupyter.engine.lifecycle.stages import Flags
+    from po_jupyter.engine.lifecycle.frame import Flags
 
 
 class Validators:

@@ -1,4 +1,4 @@
-"""Where the code of a Python task is, asked without importing it. The standard library alone is used here.
+"""Looking up the code of a Python task without importing it. The standard library alone is used here.
 
 As a program, in the interpreter that will run the tasks: names on standard input (a JSON list), on standard
 output those that are not found. `po_jupyter` itself is not imported then, so the answer takes milliseconds.
@@ -10,6 +10,10 @@ import importlib.metadata
 import importlib.util
 import json
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from po_jupyter.model.pipeline.pipeline import Task
 
 ENTRY_POINTS = "po_jupyter.tasks"
 
@@ -35,6 +39,24 @@ def is_there(name: str) -> bool:
         except (ImportError, ValueError):
             continue
     return False
+
+
+def findable(task: Task) -> str | None:
+    """The problem with where a task's code should be, found without importing it; None when there is none."""
+    name = module_of(task)
+    if name is None or is_there(name):
+        return None
+    return not_found(task)
+
+
+def module_of(task: Task) -> str | None:
+    """The name of the module or entry point of a Python task without source; None for any other task."""
+    return (task.task or task.name) if task.kind == "python" and task.source is None else None
+
+
+def not_found(task: Task) -> str:
+    """The message for a task whose module is not there."""
+    return f"no module {task.task or task.name!r} is found for task {task.name!r}"
 
 
 def main() -> None:

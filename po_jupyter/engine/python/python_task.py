@@ -3,37 +3,34 @@
 from __future__ import annotations
 
 import ast
-import asyncio
 import importlib
 import importlib.util
 import inspect
 import re
 import sys
 import types
-from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from po_jupyter.engine.base.json_values import copied
+from po_jupyter.engine.base.run_inputs import RunInputs
+from po_jupyter.engine.base.threads import Threads
 from po_jupyter.engine.base.tracebacks import SOURCE, register, user_lines
 from po_jupyter.engine.chat.task_llm import TaskLlm
 from po_jupyter.engine.control.control import Control
-from po_jupyter.engine.files.images import Looked
+from po_jupyter.engine.files.artifacts import RunFiles
+from po_jupyter.engine.files.images import RecordedArtifacts
 from po_jupyter.engine.files.task_io import TaskIo
-from po_jupyter.engine.lifecycle.stages import Frame, Stage
+from po_jupyter.engine.lifecycle.frame import Frame
+from po_jupyter.engine.lifecycle.stages import Stage
+from po_jupyter.engine.ports import ModelCalls
 from po_jupyter.engine.python.context import Context, Validators
-from po_jupyter.engine.python.lookup import candidates, entry_point, is_there
-from po_jupyter.engine.replay.row_table import MapOutput
+from po_jupyter.engine.python.inputs import TaskInputs
+from po_jupyter.engine.python.lookup import candidates, entry_point
 from po_jupyter.engine.stage_logs.capture import StageLog
 from po_jupyter.errors import StageFailed
 from po_jupyter.model.pipeline.pipeline import STAGES, Task
 from po_jupyter.model.pipeline.violations import did_you_mean
-
-if TYPE_CHECKING:
-    from po_jupyter.engine.calls.attempt_calls import Calls
-    from po_jupyter.engine.maps.reuse import Looks
-    from po_jupyter.engine.run.session import Work
 
 _SHORT = 10_000  # characters of source that are compiled in well under 10 ms
 Functions = dict[str, Callable[[Context], Any]]
@@ -88,24 +85,6 @@ def _defines(node: ast.stmt) -> bool:
     if isinstance(node, ast.Assign):
         return all(isinstance(t, ast.Name) for t in node.targets) and isinstance(node.value, ast.Constant)
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)  # its docstring
-
-
-def findable(task: Task) -> str | None:
-    """What is wrong with where a task's code should be, without importing it; None when it will be found."""
-    name = module_of(task)
-    if name is None or is_there(name):
-        return None
-    return not_found(task)
-
-
-def module_of(task: Task) -> str | None:
-    """The module or entry point that a Python task without source is; None for any other task."""
-    return (task.task or task.name) if task.kind == "python" and task.source is None else None
-
-
-def not_found(task: Task) -> str:
-    """That its module is not there, for people."""
-    return f"no module {task.task or task.name!r} is found for task {task.name!r}"
 
 
 def _members(module: Any) -> Mapping[str, Any]:
@@ -163,71 +142,6 @@ def _broken(task: Task, message: str, hint: str) -> StageFailed:
     return StageFailed(message, hint=hint, details={"task": task.name}, permanent=True)
 
 
-class Inputs:
-    """What an attempt reads, copied when it is first asked for.
-
-    A stage may change what it was given. Nobody else must see that: after a crash it would not be there.
-    """
-
-    def __init__(self, seed: Any, tasks: Mapping[str, Any], looks: Looks | None = None) -> None:
-        self._given = seed
-        self.looks = looks
-        self.tasks = _Copies(tasks, looks)
-
-    @property
-    def seed(self) -> Any:
-        if self.looks is not None:
-            self.looks.at("seed")
-        return self._seed
-
-    @cached_property
-    def _seed(self) -> Any:
-        return copied(self._given)
-
-
-class _Copies(Mapping[str, Any]):
-    def __init__(self, under: Mapping[str, Any], looks: Looks | None) -> None:
-        self._under = under
-        self._looks = looks
-        self._copies: dict[str, Any] = {}
-
-    def __getitem__(self, name: str) -> Any:
-        if name not in self._copies:
-            value = self._under[name]
-            # A list, not something like it: code may add to it, or ask for its type.
-            self._copies[name] = list(value) if isinstance(value, MapOutput) else copied(value)
-        if self._looks is not None:
-            self._looks.at(f"tasks.{name}")
-        return self._copies[name]
-
-    async def read_ahead(self, fn: Callable[..., Any]) -> None:
-        """Read the outputs that `fn` names, in a thread: an async stage asks for them on the loop."""
-        named = [name for name in _texts(fn) if name not in self._copies and name in self._under]
-        if named:
-            await asyncio.to_thread(lambda: [self._copies.setdefault(n, self[n]) for n in named])
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._under)
-
-    def __len__(self) -> int:
-        return len(self._under)
-
-    def __repr__(self) -> str:
-        return f"tasks({', '.join(self._under)})"
-
-
-def _texts(fn: Callable[..., Any]) -> set[str]:
-    """The texts that stand in a function's code, inner functions included."""
-    found: set[str] = set()
-    todo = [getattr(fn, "__code__", None)]
-    while todo:
-        code = todo.pop()
-        if code is not None:
-            found.update(c for c in code.co_consts if isinstance(c, str))
-            todo += [c for c in code.co_consts if isinstance(c, types.CodeType)]
-    return found
-
-
 class _Context(Context):
     """A `Context` whose seed is copied only when a stage looks at it: it can be 50,000 rows."""
 
@@ -238,13 +152,13 @@ class _Context(Context):
         return self._inputs.seed
 
     @seed.setter
-    def seed(self, inputs: Inputs) -> None:
+    def seed(self, inputs: TaskInputs) -> None:
         self._inputs = inputs
 
     @property
     def index(self) -> Any:  # likewise
-        if self._inputs.looks is not None:
-            self._inputs.looks.at("index")
+        if self._inputs.dependencies is not None:
+            self._inputs.dependencies.record("index")
         return self._index
 
     @index.setter
@@ -255,14 +169,32 @@ class _Context(Context):
 class PythonTask:
     """The code of one Python task, loaded; `stages(...)` binds it to an attempt."""
 
-    def __init__(self, work: Work, task: Task, functions: Functions) -> None:
-        self._work = work
+    def __init__(
+        self,
+        task: Task,
+        functions: Functions,
+        *,
+        inputs: RunInputs,
+        files: RunFiles,
+        threads: Threads,
+        epoch: Callable[[], int],
+        reads_rows: bool,
+    ) -> None:
+        """The code of `task` in a run.
+
+        `epoch` is where the log last voided the outcomes of the task; `reads_rows`: what the code reads may be rows
+        that are read one by one, so it is read ahead in a thread.
+        """
         self._task = task
         self.functions = functions
-        self._reads_rows = work.reads_rows(task)
+        self._inputs = inputs
+        self._files = files
+        self._threads = threads
+        self._epoch = epoch
+        self._reads_rows = reads_rows
         self._validators = Validators()
 
-    def stages(self, calls: Calls, inputs: Inputs) -> dict[str, Stage]:
+    def stages(self, calls: ModelCalls, inputs: TaskInputs) -> dict[str, Stage]:
         """The stage functions as the lifecycle calls them."""
 
         def bind(stage: str, fn: Callable[[Context], Any]) -> Stage:
@@ -278,19 +210,14 @@ class PythonTask:
         stage: str,
         fn: Callable[[Context], Any],
         frame: Frame,
-        calls: Calls,
-        inputs: Inputs,
+        calls: ModelCalls,
+        inputs: TaskInputs,
     ) -> Any:
-        work, task = self._work, self._task
-        files = work.files.attempt(task.name, frame.index, frame.attempt, frame)
-        llm = TaskLlm(calls, frame, stage, files if inputs.looks is None else Looked(files, inputs.looks.at))
-        io = TaskIo(
-            work.run_dir,
-            task.name,
-            files,
-            epoch=work.state.tasks[task.name].cleared_at,
-            looked=inputs.looks.at if inputs.looks is not None else None,
-        )
+        run, task, dependencies = self._inputs, self._task, inputs.dependencies
+        files = self._files.attempt(task.name, frame.index, frame.attempt, frame)
+        images = files if dependencies is None else RecordedArtifacts(files, dependencies)
+        llm = TaskLlm(calls, frame, stage, images)
+        io = TaskIo(run.run_dir, task.name, files, epoch=self._epoch(), dependencies=dependencies)
         if frame.control is not None:
             frame.control.begin(stage)
         ctx = _Context(
@@ -304,10 +231,10 @@ class PythonTask:
             io=io,
             validators=self._validators,
             meta={
-                "run": work.run,
-                "pipeline": work.pipeline.name,
-                "version": work.pipeline.version,
-                "name": work.seed.name,
+                "run": run.run,
+                "pipeline": run.pipeline.name,
+                "version": run.pipeline.version,
+                "name": run.seed.name,
                 "task": task.name,
                 "stage": stage,
                 "attempt": frame.attempt,
@@ -320,7 +247,7 @@ class PythonTask:
             index=frame.index,
         )
         name = stage if frame.index is None else f"{stage}.{frame.index}"
-        log = StageLog(work.run_dir / f"logs/{task.name}/{name}.log", alone=frame.index is None)
+        log = StageLog(run.run_dir / f"logs/{task.name}/{name}.log", alone=frame.index is None)
         ok = False
         try:
             with log:
@@ -329,7 +256,7 @@ class PythonTask:
                         await inputs.tasks.read_ahead(fn)
                     result = await fn(ctx)
                 else:
-                    result = await work.threads.run(fn, ctx)
+                    result = await self._threads.run(fn, ctx)
                     result = await result if inspect.isawaitable(result) else result
             ok = True
         finally:

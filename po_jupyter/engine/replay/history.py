@@ -47,6 +47,10 @@ class History:
     spending: Spending = field(default_factory=Spending)
     n: int = 0
 
+    def table(self, task: str) -> RowTable:
+        """Outcomes of a map's rows that count."""
+        return self.rows.setdefault(task, RowTable())
+
     def call(self, key: str) -> Call | None:
         """The call of that key, if it may have to answer again."""
         task, item = _place(key)

@@ -1,4 +1,4 @@
-"""The log of a run in the hands of the one who works on it: what is added, and the state that it makes."""
+"""The log of a run that a worker has: events are added to it, and folded into the state of the run."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Any
 
 from po_jupyter.engine.base.interrupts import Stopped
 from po_jupyter.engine.replay.history import History
+from po_jupyter.engine.state.effective_pipeline import effective
 from po_jupyter.engine.state.fold import fold
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import StoreError
+from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.events import EventDraft
 from po_jupyter.store.group_commit import CommitResult, GroupCommitter
 from po_jupyter.store.protocol import CallDraft, Commit, Head, ItemDraft, Lease, Record, Ref, Store
@@ -19,19 +21,31 @@ _LINGER = 0.05  # s that an event waits for a commit to go along with; a person 
 
 
 class RunLog:
-    """`state` is what the log says, with all that was said here and is on its way to it.
+    """The writer of a run's log under a lease, and the state that the log makes. An `EventLog`.
 
-    `committed` is told each new head of the run, on the loop, after it became durable.
+    state   the run as the log has it, with everything emitted here that is on its way to it
+    wake    set when something happened that `decide` may want to know
+    closed  the run has left this worker: nothing more is written
+    broken  why the log cannot be written, or None
     """
 
     def __init__(
-        self, store: Store, lease: Lease, history: History, committed: Callable[[Head], None] | None = None
+        self,
+        store: Store,
+        lease: Lease,
+        history: History,
+        definition: Pipeline,
+        *,
+        on_commit: Callable[[Head], None] | None = None,
     ) -> None:
+        """`definition` is the pipeline as submitted; `on_commit` gets each new head of the run, on the loop, after
+        it became durable."""
         self.store = store
         self.lease = lease
         self.run = lease.run
         self.state: RunState = history.state
-        self.wake = asyncio.Event()  # something that `decide` may want to know
+        self._definition = definition
+        self.wake = asyncio.Event()
         self.closed = False
         self.broken: BaseException | None = None
         self._committer = GroupCommitter(
@@ -39,11 +53,20 @@ class RunLog:
             lease,
             n=history.n,
             on_foreign=self._foreign,
-            on_head=committed,
+            on_head=on_commit,
         )
         self._pending: list[EventDraft] = []
         self._pending_state: str | None = None
         self._linger: asyncio.TimerHandle | None = None
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The pipeline as it is now: as submitted, and with the tasks that tasks added."""
+        return effective(self._definition, self.state)
+
+    def payload(self, ref: Iterable[int]) -> Any:
+        """The value behind a reference of this run. Blocks on the store."""
+        return self.store.payload(self.run, Ref(*ref))
 
     def emit(self, *events: EventDraft, state: str | None = None) -> None:
         """Events that need not be durable at once: they go along with the next commit, or 50 ms later."""
@@ -61,7 +84,7 @@ class RunLog:
         payloads: tuple[Any, ...] = (),
         then: Callable[[CommitResult], None] | None = None,
     ) -> None:
-        """Queue a commit, in order; a failure is raised by a later one. `then` hears where it is, once it is."""
+        """Queue a commit, in order; a failure is raised by a later one. `then` gets its place once it is durable."""
         said, state = self._take(events)
         self._committer.commit_soon(Commit(said, items, calls, payloads, state), then)
         if events:
@@ -86,7 +109,7 @@ class RunLog:
         return result
 
     async def flush(self) -> None:
-        """Wait until everything said so far is durable."""
+        """Wait until everything emitted and queued is durable."""
         self._send()
         await self._committer.flush()
 
@@ -108,7 +131,7 @@ class RunLog:
                 self.fail(error)
 
     def fail(self, error: BaseException) -> None:
-        """The log cannot be written: `drive` stops everything and raises this."""
+        """Note that the log cannot be written: the executor stops everything and raises this."""
         self.broken = self.broken or error
         self.wake.set()
 
@@ -123,13 +146,26 @@ class RunLog:
             self._apply(record["events"])
         self.wake.set()
 
-    async def look(self) -> None:
-        """Take over what others wrote to the log."""
+    async def refresh(self) -> None:
+        """Read what others wrote to the log."""
         try:
             await self._committer.refresh()
         except StoreError as error:
             self.fail(error)
         self.wake.set()
+
+    def close(self) -> None:
+        """Send what was emitted; nothing is written after it."""
+        if not self.closed:
+            self._send()
+        self.closed = True
+        if self._linger is not None:
+            self._linger.cancel()
+
+    async def aclose(self) -> None:
+        """Wait until the log is written, and stop writing. Raises StoreError."""
+        self.close()
+        await self._committer.close()
 
 
 def _placed(events: tuple[EventDraft, ...], refs: tuple[Ref, ...]) -> list[EventDraft]:

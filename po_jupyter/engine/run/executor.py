@@ -1,66 +1,71 @@
-"""The loop of a worker: decide, execute, again, until the run leaves it."""
+"""The executor of a run: decide, start and stop tasks, again, until the run leaves this worker."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 from po_jupyter.engine.base.interrupts import Drained, Stopped
-from po_jupyter.engine.run.task_attempt import end_event, execute
+from po_jupyter.engine.run.directives import RunDirectives
+from po_jupyter.engine.run.session import RunSession
+from po_jupyter.engine.run.task_attempt import TaskAttempt, end_event
 from po_jupyter.engine.state.decide import End, Start, Stop, decide
 from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.view import ENDED
-
-if TYPE_CHECKING:
-    from po_jupyter.engine.run.session import Work
 
 # A task that swallows its cancellation is asked again; then it is left behind, and the process ends with it.
 _ASK_AGAIN = 1.0
 _ASKS = 5
 
 
-async def drive(work: Work) -> str:
-    """Work a run off. How it left: `done`, `failed`, `cancelled`, `waiting` (a gate), or `released` (drained).
+class RunExecutor:
+    """The loop of one run: it alone starts and stops tasks.
 
-    Raises StaleFence when somebody else has the run now, and any other StoreError; then nothing more is
-    written, and the run goes on from its log elsewhere.
+    `tasks` are the attempts that are executed, by task; `stopping` are those of them that were cancelled.
     """
-    return await _Driver(work).run()
 
-
-class _Driver:
-    def __init__(self, work: Work) -> None:
-        self.work = work
+    def __init__(self, session: RunSession) -> None:
+        """An executor over the parts of a run."""
+        self.session = session
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self.stopping: set[str] = set()
+        self._directives = RunDirectives(session.inputs, session.log, session.signals)
 
     async def run(self) -> str:
-        work = self.work
-        if work.state.state in ENDED:
-            return work.state.state
-        work.starting()
+        """Execute the run. How it left: `done`, `failed`, `cancelled`, `waiting` (a gate), or `released` (drained).
+
+        Raises StaleFence when somebody else has the run now, and any other StoreError; then nothing more is
+        written, and the run goes on from its log elsewhere.
+        """
+        log = self.session.log
+        if log.state.state in ENDED:
+            return log.state.state
+        self._emit_started()
         try:
             while True:
-                left = await self._step()
-                if left is not None:
-                    return left
+                outcome = await self._step()
+                if outcome is not None:
+                    return outcome
         finally:
-            work.closed = True
+            log.closed = True
             await self._abandon()
 
+    def _emit_started(self) -> None:
+        """Emit that this worker has the run; goes along with the first commit."""
+        self.session.log.emit(draft("run.started", **self.session.inputs.worker), state="running")
+
     async def _step(self) -> str | None:
-        work = self.work
-        if work.broken is not None:
-            raise work.broken
-        if work.state.state in ENDED and not self.tasks:
-            return work.state.state
-        if work.draining and not self.tasks:
-            await work.commit(release=True)
+        log, signals = self.session.log, self.session.signals
+        if log.broken is not None:
+            raise log.broken
+        if log.state.state in ENDED and not self.tasks:
+            return log.state.state
+        if signals.draining and not self.tasks:
+            await log.commit(release=True)
             return "released"
-        commands = decide(work.pipeline, work.state, work.held.union(self.tasks))
+        commands = decide(log.pipeline, log.state, self._directives.held.union(self.tasks))
         for command in commands:
             if isinstance(command, Start):
-                if not work.draining:
+                if not signals.draining:
                     self._start(command)
             elif isinstance(command, Stop):
                 self._stop(command.task)
@@ -70,11 +75,11 @@ class _Driver:
         return None
 
     def _start(self, start: Start) -> None:
-        self.work.running.add(start.task)
-        self.work.rest(start.task, False)
-        self.tasks[start.task] = asyncio.get_running_loop().create_task(
-            execute(self.work, start), name=f"po {start.task}"
-        )
+        signals = self.session.signals
+        signals.running.add(start.task)
+        signals.rest(start.task, False)
+        attempt = TaskAttempt(self.session, self._directives, start)
+        self.tasks[start.task] = asyncio.get_running_loop().create_task(attempt.run(), name=f"po {start.task}")
 
     def _stop(self, name: str) -> None:
         if name in self.tasks and name not in self.stopping:
@@ -82,32 +87,37 @@ class _Driver:
             self.tasks[name].cancel()
 
     async def _end(self, end: End) -> str | None:
-        work = self.work
-        if end.state == "cancelled" and work.state.open_batches:
+        log = self.session.log
+        if end.state == "cancelled" and log.state.open_batches:
             from po_jupyter.engine.maps.batches.cancel import wind_up
 
             try:
-                await wind_up(work)
+                await wind_up(self.session.map_parts)
             except Drained:
                 return None
         if end.state != "waiting":
-            await work.flush_cache()
-            await work.commit(end_event(end), state=end.state, release=True)
+            await self.session.calls.flush_cache()
+            await log.commit(end_event(end), state=end.state, release=True)
             return end.state
         # A decision that was written just before `waiting` was woken nobody: look once more before letting go.
-        await work.commit(end_event(end), state="waiting")
-        await work.look()
-        if work.state.state == "waiting" and isinstance(_next(work), End):
-            await work.commit(release=True)
+        await log.commit(end_event(end), state="waiting")
+        await log.refresh()
+        if log.state.state == "waiting" and isinstance(self._next_command(), End):
+            await log.commit(release=True)
             return "waiting"
-        work.starting()
+        self._emit_started()
         return None
 
+    def _next_command(self) -> object:
+        """The command that would be next if the run were not waiting."""
+        commands = decide(self.session.log.pipeline, self.session.log.state)
+        return commands[0] if commands else None
+
     async def _wait(self) -> None:
-        work = self.work
+        log = self.session.log
         if not self.tasks:
             return
-        waking = asyncio.ensure_future(work.wake.wait())
+        waking = asyncio.ensure_future(log.wake.wait())
         asks = 0
         try:
             while True:
@@ -124,7 +134,7 @@ class _Driver:
                     break
         finally:
             waking.cancel()
-        work.wake.clear()
+        log.wake.clear()
         for name in [n for n, t in self.tasks.items() if t.done()]:
             self._finished(name)
 
@@ -133,8 +143,8 @@ class _Driver:
             if asks < _ASKS:
                 self.tasks[name].cancel()
             else:
-                left = self.tasks.pop(name)
-                left.add_done_callback(_ignored)
+                abandoned = self.tasks.pop(name)
+                abandoned.add_done_callback(_ignored)
                 self._gone(name, cancelled=True)
 
     def _finished(self, name: str) -> None:
@@ -149,11 +159,12 @@ class _Driver:
             self._gone(name, cancelled=False)
 
     def _gone(self, name: str, *, cancelled: bool) -> None:
-        self.work.running.discard(name)
+        log = self.session.log
+        self.session.signals.running.discard(name)
         self.stopping.discard(name)
-        task = self.work.state.tasks[name]
+        task = log.state.tasks[name]
         if cancelled and task.state == "running" and not task.batches:  # else it ends once they are collected
-            self.work.emit(draft("task.cancelled", name))
+            log.emit(draft("task.cancelled", name))
 
     async def _abandon(self) -> None:
         """Something broke (a stale fence, a full disk): stop what runs, without another word in the log."""
@@ -168,9 +179,3 @@ def _ignored(task: asyncio.Task[None]) -> None:
     """Nobody asks any more how this task ended."""
     if not task.cancelled():
         task.exception()
-
-
-def _next(work: Work) -> object:
-    """What would be next if the run were not waiting."""
-    commands = decide(work.pipeline, work.state)
-    return commands[0] if commands else None

@@ -2,172 +2,202 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from po_jupyter.engine.base.interrupts import Drained, Interrupt
 from po_jupyter.engine.base.task_retry import may_retry
 from po_jupyter.engine.base.tracebacks import internal
-from po_jupyter.engine.control import control
-from po_jupyter.engine.control.directives import Directives
-from po_jupyter.engine.lifecycle import failure_log as telling
-from po_jupyter.engine.lifecycle import snapshots
-from po_jupyter.engine.lifecycle.stages import Frame, run_stages
-from po_jupyter.engine.maps.map import run_map
-from po_jupyter.engine.python.python_task import Inputs
+from po_jupyter.engine.calls.attempt_calls import AttemptCalls
+from po_jupyter.engine.control.apply import SourcedDirectives
+from po_jupyter.engine.control.control import Collected, drop_file, file_of, read_file
+from po_jupyter.engine.lifecycle.frame import Frame
+from po_jupyter.engine.lifecycle.stages import Stage, run_stages
+from po_jupyter.engine.maps.run_map import run_map
+from po_jupyter.engine.python.inputs import TaskInputs
+from po_jupyter.engine.run.directives import RunDirectives
+from po_jupyter.engine.run.session import RunSession
 from po_jupyter.engine.state.decide import End, Start, decide
 from po_jupyter.engine.state.fold import fold
 from po_jupyter.errors import ControlInvalid, PoError, StoreError
 from po_jupyter.llm.calls.retry import backoff_delay
-from po_jupyter.model.pipeline.pipeline import Task
 from po_jupyter.model.run.events import EventDraft, NumberedEvent, draft, event_draft
 from po_jupyter.telemetry import correlation
 from po_jupyter.telemetry.logging import redactor
 
-if TYPE_CHECKING:
-    from po_jupyter.engine.calls.attempt_calls import Calls
-    from po_jupyter.engine.run.session import Work
 
+class TaskAttempt:
+    """One attempt of a task: waits for its turn, goes through the stages or the rows, commits how it ended."""
 
-async def execute(work: Work, start: Start) -> None:
-    """Run one attempt and commit how it ended. Raises StoreError, Interrupt and CancelledError only."""
-    task = work.pipeline.task(start.task)
-    if start.delay > 0:
-        await work.sleep(start.delay)
-    work.checkpoint()
-    work.emit(draft("task.started", task.name, attempt=start.attempt))
-    # Of this asyncio task, and of no other.
-    correlation.place.set(lambda: {"task": task.name, "attempt": start.attempt})
-    began = time.monotonic()
-    path = control.file_of(work.run_dir, task.name)
-    calls = work.calls(task, start.attempt)
-    asked = control.Collected(work, task) if task.kind == "python" and task.for_each is None else None
-    try:
-        wanted: list[tuple[str, Directives]] = []
-        control.drop_file(path)  # of an attempt that did not get through
-        output = await _attempt(work, task, start.attempt, asked, calls)
-        if asked is not None:
-            wanted += asked.finish()
-        if task.kind == "python":
-            wanted += control.read_file(path)
-    except (Interrupt, StoreError):
-        raise
-    except Exception as error:
-        calls.drop()
-        await _failed(work, task, start.attempt, internal(error), time.monotonic() - began)
-        return
-    seconds = round(time.monotonic() - began, 3)
-    if not wanted:
-        calls.keep()
-        await _done(work, task, output, seconds, [])
-        return
-    async with work.directing:
+    def __init__(self, session: RunSession, directives: RunDirectives, start: Start) -> None:
+        """The attempt that `start` asks for."""
+        self.session = session
+        self.task = session.log.pipeline.task(start.task)
+        self.number = start.attempt
+        self._start = start
+        self._directives = directives
+        self._began = 0.0
+        self._calls: AttemptCalls | None = None
+        self._observed = False  # its end was told
+
+    async def run(self) -> None:
+        """Run the attempt and commit its end. Raises StoreError, Interrupt and CancelledError only."""
+        session, task = self.session, self.task
+        if self._start.delay > 0:
+            await session.signals.sleep(self._start.delay)
+        session.signals.checkpoint()
+        session.log.emit(draft("task.started", task.name, attempt=self.number))
+        # Of this asyncio task, and of no other.
+        correlation.place.set(lambda: {"task": task.name, "attempt": self.number})
+        self._began = time.monotonic()
+        calls = self._calls = session.calls.calls(task, self.number)
+        session.observer.on_task_start(task, self.number)
         try:
-            said = control.events(work, task, wanted)
+            await self._run(calls)
+        except BaseException as error:
+            self._observe_end(error)
+            raise
+        self._observe_end(None)
+
+    def _observe_end(self, error: BaseException | None) -> None:
+        if not self._observed:
+            self._observed = True
+            assert self._calls is not None
+            seconds = time.monotonic() - self._began
+            self.session.observer.on_task_end(self.task, self.number, seconds, self._calls.usage, error)
+
+    async def _run(self, calls: AttemptCalls) -> None:
+        task = self.task
+        sink = self._directives.collect(task) if task.kind == "python" and task.for_each is None else None
+        control_file = file_of(self.session.inputs.run_dir, task.name)
+        directives: list[SourcedDirectives] = []
+        try:
+            drop_file(control_file)  # of an attempt that did not get through
+            output = await self._output(calls, sink)
+            if sink is not None:
+                directives += sink.finish()
+            if task.kind == "python":
+                directives += read_file(control_file)
+        except (Interrupt, StoreError):
+            raise
+        except Exception as error:
+            calls.drop()
+            await self._commit_failure(internal(error))
+            return
+        seconds = round(time.monotonic() - self._began, 3)
+        if not directives:
+            calls.keep()
+            await self._commit_output(output, seconds, [])
+            return
+        try:
+            async with self._directives.applied(task, directives) as events:
+                calls.keep()
+                await self._commit_output(output, seconds, events)
         except ControlInvalid as error:
             calls.drop()
-            await _failed(work, task, start.attempt, error, seconds)
-            return
-        work.held = control.names_in(said)
-        calls.keep()
+            await self._commit_failure(error)
+
+    async def _output(self, calls: AttemptCalls, sink: Collected | None) -> Any:
+        """The output of the stages, or what stands for the rows of a map."""
+        session, task = self.session, self.task
+        if task.for_each is not None:
+            return await run_map(session.map_parts, task, self.number)
+        frame = Frame(task, self.number, control=sink)
+        correlation.place.set(frame.where)
+        stages = await self._stages(calls)
+
+        def on_stage(stage: str, round_: int) -> None:
+            session.log.emit(draft("task.stage", task.name, stage=stage, round=round_))
+
+        drained = False
         try:
-            await _done(work, task, output, seconds, said)
+            output = await run_stages(
+                stages,
+                frame,
+                max_refinements=task.refine.max_attempts,
+                seconds=task.timeout,
+                on_stage=on_stage,
+                boundary=session.signals.checkpoint,
+            )
+            return redactor.scrub(output) if task.kind == "python" else output
+        except Drained:
+            drained = True
+            raise
+        except (Interrupt, StoreError):
+            raise
+        except PoError as error:
+            session.resources.snapshots.write(frame, error)
+            raise
         finally:
-            work.held = frozenset()
-            work.wake.set()
+            # After a drain the same attempt goes on, and the journal finds these calls by itself.
+            if calls.lost and not drained and not session.log.closed:
+                usage = {"calls": calls.lost, "unknown": calls.lost}
+                session.log.emit(draft("call.unknown", task.name, stage=frame.stage, usage=usage))
 
+    async def _stages(self, calls: AttemptCalls) -> dict[str, Stage]:
+        session, task = self.session, self.task
+        if task.kind == "prompt":
+            # The output of an earlier map, or a file of rows, is read row by row while it is rendered.
+            off_loop = asyncio.to_thread if session.outputs.reads_rows(task) else None
+            names = session.outputs.names(task, self.number)
+            return session.tasks.prompt_task(task).stages(calls, names, off_loop=off_loop)
+        python = await session.tasks.python_task(task)
+        return python.stages(calls, TaskInputs(session.inputs.seed_data, session.outputs.outputs_for(task)))
 
-async def _done(work: Work, task: Task, output: Any, seconds: float, said: list[EventDraft]) -> None:
-    """Commit that the task is done, with its output and what it asked of the run."""
-    done = draft("task.done", task.name, output=0, seconds=seconds, **work.files.said(task.name))
-    events = [done, *said]
-    if task.gate is not None and not any(e["type"] == "gate.opened" for e in said):
-        gate = task.gate
-        events.append(draft("gate.opened", task.name, message=gate.message, artifacts=list(gate.artifacts)))
-    if task.for_each is None:
-        work.keep(task.name, output)
-    else:
-        work.forget(task.name)
-    await _commit_end(work, task, events, (output,))
+    async def _commit_output(self, output: Any, seconds: float, directed: list[EventDraft]) -> None:
+        """Commit that the task is done, with its output and the events of its directives."""
+        session, task = self.session, self.task
+        artifacts = session.resources.files.said(task.name)
+        done = draft("task.done", task.name, output=0, seconds=seconds, **artifacts)
+        events = [done, *directed]
+        if task.gate is not None and not any(e["type"] == "gate.opened" for e in directed):
+            gate = task.gate
+            events.append(draft("gate.opened", task.name, message=gate.message, artifacts=list(gate.artifacts)))
+        if task.for_each is None:
+            session.outputs.keep(task.name, output)
+        else:
+            session.outputs.forget(task.name)
+        await self._commit_end(events, (output,))
 
+    async def _commit_failure(self, error: PoError) -> None:
+        """Commit that the attempt failed: the task is tried again, or has failed."""
+        task, log = self.task, self.session.log
+        seconds = time.monotonic() - self._began
+        error.details.setdefault("task", task.name)
+        error.details.setdefault("attempt", self.number)
+        shown = redactor.scrub(error.to_json())
+        self._observe_end(error)
+        since_resume = self.number - log.state.tasks[task.name].spent
+        if task.for_each is None and may_retry(error) and since_resume < task.retry.max_attempts:
+            delay = round(backoff_delay(since_resume, task.retry), 3)
+            await log.commit(draft("task.retrying", task.name, attempt=self.number, delay=delay, error=shown))
+            return
+        event = draft("task.failed", task.name, error=shown, seconds=round(seconds, 3))
+        await self._commit_end([event], ())
 
-async def _attempt(work: Work, task: Task, attempt: int, asked: control.Collected | None, calls: Calls) -> Any:
-    if task.for_each is not None:
-        return await run_map(work, task, attempt)
-    frame = Frame(task, attempt, control=asked)
-    correlation.place.set(frame.where)
-    if task.kind == "prompt":
-        # What an earlier map made, or a file of rows, is read row by row while it is rendered.
-        off_loop = work.off_loop if work.reads_rows(task) else None
-        stages = work.prompt_task(task).stages(calls, work.names(task, attempt), off_loop=off_loop)
-    else:
-        python = await work.python_task(task)
-        stages = python.stages(calls, Inputs(work.seed_data, work.outputs_for(task)))
+    async def _commit_end(self, events: list[EventDraft], payloads: tuple[Any, ...]) -> None:
+        """Commit the end of the task; when it is the end of the run too, both are one transaction."""
+        log = self.session.log
+        end = self._end_after(events)
+        if end is None:
+            await log.commit(*events, payloads=payloads)
+        else:
+            await self.session.calls.flush_cache()
+            await log.commit(*events, end_event(end), payloads=payloads, state=end.state, release=True)
 
-    def on_stage(stage: str, round_: int) -> None:
-        work.emit(draft("task.stage", task.name, stage=stage, round=round_))
-
-    drained = False
-    try:
-        output = await run_stages(
-            stages,
-            frame,
-            max_refinements=task.refine.max_attempts,
-            seconds=task.timeout,
-            on_stage=on_stage,
-            boundary=work.checkpoint,
-        )
-        return redactor.scrub(output) if task.kind == "python" else output
-    except Drained:
-        drained = True
-        raise
-    except (Interrupt, StoreError):
-        raise
-    except PoError as error:
-        snapshots.keep(work, frame, error)
-        raise
-    finally:
-        # After a drain the same attempt goes on, and the journal finds these calls by itself.
-        if calls.lost and not drained and not work.closed:
-            usage = {"calls": calls.lost, "unknown": calls.lost}
-            work.emit(draft("call.unknown", task.name, stage=frame.stage, usage=usage))
-
-
-async def _failed(work: Work, task: Task, attempt: int, error: PoError, seconds: float) -> None:
-    error.details.setdefault("task", task.name)
-    error.details.setdefault("attempt", attempt)
-    told = redactor.scrub(error.to_json())
-    telling.task_failed(work, task, attempt, error)
-    since_resume = attempt - work.state.tasks[task.name].spent
-    if task.for_each is None and may_retry(error) and since_resume < task.retry.max_attempts:
-        delay = round(backoff_delay(since_resume, task.retry), 3)
-        await work.commit(draft("task.retrying", task.name, attempt=attempt, delay=delay, error=told))
-        return
-    event = draft("task.failed", task.name, error=told, seconds=round(seconds, 3))
-    await _commit_end(work, task, [event], ())
-
-
-async def _commit_end(work: Work, task: Task, events: list[EventDraft], payloads: tuple[Any, ...]) -> None:
-    """Commit the end of a task; when it is the end of the run too, both are one transaction."""
-    end = _end_after(work, task, events)
-    if end is None:
-        await work.commit(*events, payloads=payloads)
-    else:
-        await work.flush_cache()
-        await work.commit(*events, end_event(end), payloads=payloads, state=end.state, release=True)
-
-
-def _end_after(work: Work, task: Task, events: list[EventDraft]) -> End | None:
-    """The end that `decide` will say once `events` are in the log. A gate is left to `drive`: see there."""
-    if len(work.running) > 1:
+    def _end_after(self, events: list[EventDraft]) -> End | None:
+        """The end that `decide` will order once `events` are in the log. A gate is left to the executor: see there."""
+        running, log = self.session.signals.running, self.session.log
+        if len(running) > 1:
+            return None
+        state = log.state
+        numbered: list[NumberedEvent] = [{**e, "offset": state.offset + i} for i, e in enumerate(events, 1)]
+        commands = decide(log.pipeline, fold(state, numbered), frozenset(running - {self.task.name}))
+        match commands:
+            case [End() as end] if end.state != "waiting" and not state.open_batches:
+                return end
         return None
-    state = work.state
-    numbered: list[NumberedEvent] = [{**e, "offset": state.offset + i} for i, e in enumerate(events, 1)]
-    commands = decide(work.pipeline, fold(state, numbered), frozenset(work.running - {task.name}))
-    match commands:
-        case [End() as end] if end.state != "waiting" and not state.open_batches:
-            return end
-    return None
 
 
 def end_event(end: End) -> EventDraft:

@@ -19,7 +19,7 @@ from po_jupyter.llm.chat import ChatRequest, ChatResponse
 # What a call in a batch costs of the list price. OpenAI: "50% cost discount compared to synchronous APIs"
 # (developers.openai.com/api/docs/guides/batch); Anthropic: "charged at 50% of the standard API prices"
 # (platform.claude.com/docs/en/build-with-claude/batch-processing). Read 2026-11.
-BATCH_RATE = 0.5
+BATCH_PRICE = 0.5
 # Clocks of the vendor and of this machine may differ by so many seconds, when batches are told apart by their age.
 CLOCKS = 600.0
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeAlias
 
 from po_jupyter.errors import ModelError, from_json
-from po_jupyter.llm.batches.protocol import BATCH_RATE
+from po_jupyter.llm.batches.protocol import BATCH_PRICE
 from po_jupyter.llm.calls.admission import UNLIMITED, Admission, Pass
 from po_jupyter.llm.calls.cache import CacheSlot, CallCache, keepable
 from po_jupyter.llm.calls.journal import CallDone, CallKey, CallOutcome, Journal
@@ -227,9 +227,9 @@ class CallScope:
         try:
             response = read(call.request)
         except ModelError as error:
-            await self._outcomes.record_error(call, error, batch=batch, rate=BATCH_RATE)
+            await self._outcomes.record_error(call, error, batch=batch, rate=BATCH_PRICE)
             raise
-        usage = self._chat.prices.priced(response.usage, call.request.model, response.model, rate=BATCH_RATE)
+        usage = self._chat.prices.priced(response.usage, call.request.model, response.model, rate=BATCH_PRICE)
         response = replace(response, usage=usage)
         done = CallDone(call.key, response.usage, call.request.model, 0.0, False, batch=batch)
         body = response.to_json()

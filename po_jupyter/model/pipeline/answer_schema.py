@@ -1,4 +1,4 @@
-"""The shape of an answer: a JSON Schema, or a class that stands for one and makes instances of what fits.
+"""The schema of an answer: a JSON Schema, or a class that stands for one and makes instances of what fits.
 
 A class is a pydantic model, a dataclass, a TypedDict, an enum, or any other type that pydantic can read
 (`list[Label]`, `Literal["a", "b"]`).
@@ -25,8 +25,9 @@ from po_jupyter.model.pipeline.violations import violations_of
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
-    """`schema` is the JSON Schema; `adapter` makes the instances, None where no class was given."""
+class AnswerSchema:
+    """The schema that an answer has to fit: as JSON Schema, and as `adapter` where a class was given, which makes the
+    instances."""
 
     schema: Mapping[str, Any]
     adapter: TypeAdapter[Any] | None = field(default=None, repr=False)
@@ -39,15 +40,15 @@ class Shape:
             # As JSON, not as Python: a date that is written as text is one, also in strict models.
             return self.adapter.validate_json(json.dumps(value))
         except ValidationError as error:
-            found = [f"answer: {v.message}" for v in violations_of(error, known=(), what="the answer")]
-            raise OutputInvalid(found[0], details={"violations": found[:20]}) from None
+            violations = [f"answer: {v.message}" for v in violations_of(error, known=(), what="the answer")]
+            raise OutputInvalid(violations[0], details={"violations": violations[:20]}) from None
 
 
-def shape_of(given: Any) -> Shape:
-    """The shape that a JSON Schema or a class says. Raises InvalidInput."""
-    if isinstance(given, Mapping):
+def answer_schema_of(source: Any) -> AnswerSchema:
+    """The schema of a JSON Schema or a class. Raises InvalidInput."""
+    if isinstance(source, Mapping):
         try:
-            text = json.dumps(given)
+            text = json.dumps(source)
         except (TypeError, ValueError):
             raise InvalidInput(
                 "the schema is not JSON", hint="A schema holds text, numbers and lists."
@@ -55,11 +56,11 @@ def shape_of(given: Any) -> Shape:
         problem = _problem(text)
         if problem is not None:
             raise InvalidInput(problem)
-        return Shape(given)
+        return AnswerSchema(source)
     try:
-        return _of_class(given)
+        return _of_class(source)
     except TypeError:  # not hashable: no type either
-        raise InvalidInput(_NEITHER.format(given)) from None
+        raise InvalidInput(_NEITHER.format(source)) from None
 
 
 _NEITHER = "{!r:.80} is neither a JSON Schema nor a class (a pydantic model, a dataclass, a TypedDict)"
@@ -80,37 +81,37 @@ def _problem(text: str) -> str | None:
 
 
 @lru_cache(maxsize=256)
-def _of_class(given: Any) -> Shape:
-    if given is None or isinstance(given, str | int | float | bytes):
-        raise InvalidInput(_NEITHER.format(given))
+def _of_class(source: Any) -> AnswerSchema:
+    if source is None or isinstance(source, str | int | float | bytes):
+        raise InvalidInput(_NEITHER.format(source))
     try:
-        adapter: TypeAdapter[Any] = TypeAdapter(_readable(given))
-        return Shape(adapter.json_schema(), adapter)
+        adapter: TypeAdapter[Any] = TypeAdapter(_readable(source))
+        return AnswerSchema(adapter.json_schema(), adapter)
     except (PydanticUserError, NameError, AttributeError) as error:
         reason = str(error).splitlines()[0]
-        raise InvalidInput(f"{given!r:.80} has no JSON Schema: {reason:.200}") from None
+        raise InvalidInput(f"{source!r:.80} has no JSON Schema: {reason:.200}") from None
 
 
-def _readable(given: Any) -> Any:
+def _readable(source: Any) -> Any:
     """`typing.TypedDict` knows too little of itself before Python 3.12; pydantic takes that of typing_extensions."""
     if sys.version_info >= (3, 12):
-        return given
-    if typing.is_typeddict(given):
+        return source
+    if typing.is_typeddict(source):
         extensions: Any = importlib.import_module("typing_extensions")
-        hints = typing.get_type_hints(given, include_extras=True)
+        hints = typing.get_type_hints(source, include_extras=True)
         fields = {}
         for name, hint in hints.items():
             # Where annotations are text, `__required_keys__` has not read them.
-            said = typing.get_origin(hint)
-            if said in (typing.Required, typing.NotRequired):
-                needed, hint = said is typing.Required, typing.get_args(hint)[0]
+            origin = typing.get_origin(hint)
+            if origin in (typing.Required, typing.NotRequired):
+                needed, hint = origin is typing.Required, typing.get_args(hint)[0]
             else:
-                needed = name in given.__required_keys__
+                needed = name in source.__required_keys__
             fields[name] = (extensions.Required if needed else extensions.NotRequired)[_readable(hint)]
-        return extensions.TypedDict(given.__name__, fields)
-    origin, inner = typing.get_origin(given), typing.get_args(given)
+        return extensions.TypedDict(source.__name__, fields)
+    origin, inner = typing.get_origin(source), typing.get_args(source)
     if origin in (list, dict, tuple, set, frozenset) and inner:
         return origin[tuple(map(_readable, inner))]
     if origin in (typing.Union, types.UnionType):
         return typing.Union[tuple(map(_readable, inner))]  # noqa: UP007  # of types known at run time only
-    return given
+    return source

@@ -1,4 +1,4 @@
-"""Reading a pipeline from text (YAML or JSON) or decoded JSON: every violation at once, each with its place."""
+"""The parser of pipelines, from YAML or JSON text or decoded JSON: every violation at once, each with its line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from po_jupyter.model.pipeline.pipeline import (
     TaskRetry,
     Turn,
 )
-from po_jupyter.model.pipeline.violations import HIDDEN, dotted, violations_of
+from po_jupyter.model.pipeline.violations import HIDDEN, Position, dotted, violations_of
+from po_jupyter.model.values.json import JsonObject
 
 Location = tuple[int | str, ...]
 Mark = tuple[int, int]
@@ -41,7 +42,7 @@ _PARTS: dict[str, tuple[type[BaseModel], str]] = {
 }
 
 
-def read_pipeline(text: str, *, name: str | None = None) -> Pipeline:
+def parse_pipeline(text: str, *, name: str | None = None) -> Pipeline:
     """The pipeline that YAML (or JSON) text describes.
 
     `name` is the name given outside of the text (the cell's NAME); another `name:` inside is an error.
@@ -51,7 +52,7 @@ def read_pipeline(text: str, *, name: str | None = None) -> Pipeline:
     return _build(data, name, marks)
 
 
-def check_pipeline(value: object, *, name: str | None = None) -> Pipeline:
+def validate_pipeline(value: object, *, name: str | None = None) -> Pipeline:
     """The pipeline that decoded JSON describes. Raises InvalidPipeline."""
     if isinstance(value, Pipeline):
         return value
@@ -59,10 +60,10 @@ def check_pipeline(value: object, *, name: str | None = None) -> Pipeline:
 
 
 def line_finder(text: str) -> Callable[[Violation], int | None]:
-    """Where in `text` something is that was found later, in the decoded pipeline.
+    """A function that finds the line in `text` of a violation that was found later, in the decoded pipeline.
 
-    The function takes a violation whose `where` is a path (`tasks[1].prompt`, `tasks.label.prompt`) and whose
-    `line`, if any, counts within the text at that path; it answers a 1-based line of `text`, or None.
+    It takes a violation whose `where` is a path (`tasks[1].prompt`, `tasks.label.prompt`) and whose
+    `line`, if any, counts within the text at that path; it returns a 1-based line of `text`, or None.
     """
     try:
         root = YAML(typ="safe", pure=True).compose(text)
@@ -107,19 +108,15 @@ def _build(data: object, name: str | None, marks: Mapping[Location, Mark]) -> Pi
         )
     if not isinstance(data, Mapping):
         raise InvalidPipeline(f"a pipeline is a mapping with `tasks`, not {_kind(data)}")
-    found: list[Violation] = []
-    given = data.get("name")
+    violations: list[Violation] = []
     if name is not None:
-        if given is not None and given != name:
-            line, column = marks.get(("name",), (None, None))
-            found.append(
-                Violation(
-                    "name", f"the pipeline is called {name!r} outside and {given!r} in its text", line, column
-                )
-            )
+        inside = data.get("name")
+        if inside is not None and inside != name:
+            message = f"the pipeline is called {name!r} outside and {inside!r} in its text"
+            violations.append(Violation("name", message, *marks.get(("name",), (None, None))))
         data = {**data, "name": name}
 
-    def place(loc: Location) -> tuple[int | None, int | None]:
+    def mark_of(loc: Location) -> Position:
         while loc and loc not in marks:
             loc = loc[:-1]
         return marks.get(loc, (None, None))
@@ -127,34 +124,35 @@ def _build(data: object, name: str | None, marks: Mapping[Location, Mark]) -> Pi
     try:
         pipeline = Pipeline.model_validate(data)
     except ValidationError as error:
-        places = [_seen(item) for item in error.errors()]
+        locations = [_visible(item) for item in error.errors()]
         for violation, item in zip(
-            violations_of(error, known=known_fields, place=place), error.errors(), strict=True
+            violations_of(error, known=known_fields, position=mark_of), error.errors(), strict=True
         ):
-            loc = _seen(item)
-            if item["type"] == "too_short" and any(_within(other, loc) for other in places):
+            loc = _visible(item)
+            if item["type"] == "too_short" and any(_within(other, loc) for other in locations):
                 continue  # pydantic's echo of entries that were refused for a reason of their own
             if item["type"] == "value_error" and violation.line is not None:
                 violation = violation._replace(message=violation.message.removeprefix(f"{dotted(loc)}: "))
-            found.append(_nearer(violation, data, marks))
-        found.sort(key=lambda v: v.line or 0)
-        raise InvalidPipeline(violations=found) from None
-    if found:
-        raise InvalidPipeline(violations=found)
+            violations.append(_nearer(violation, data, marks))
+        violations.sort(key=lambda v: v.line or 0)
+        raise InvalidPipeline(violations=violations) from None
+    if violations:
+        raise InvalidPipeline(violations=violations)
     return pipeline
 
 
-def _seen(item: Mapping[str, Any]) -> Location:
-    """Where an error is, in the words of the text."""
+def _visible(item: Mapping[str, Any]) -> Location:
+    """The location of one of pydantic's errors, without the parts that the text does not have."""
     return tuple(part for part in item["loc"] if not str(part).startswith(HIDDEN))
 
 
-def _within(place: Location, outer: Location) -> bool:
-    return len(place) > len(outer) and place[: len(outer)] == outer
+def _within(inner: Location, outer: Location) -> bool:
+    return len(inner) > len(outer) and inner[: len(outer)] == outer
 
 
 def _nearer(violation: Violation, data: Mapping[str, Any], marks: Mapping[Location, Mark]) -> Violation:
-    """Whole-pipeline findings (duplicates, needs) name a task: point at the last entry of that name."""
+    """The violation at the task it names: duplicates and needs are found of the whole pipeline, and point at the last
+    entry of that name."""
     if violation.where:
         return violation
     tasks = data.get("tasks")
@@ -170,7 +168,7 @@ def _nearer(violation: Violation, data: Mapping[str, Any], marks: Mapping[Locati
 
 
 def known_fields(loc: Location) -> tuple[list[str], str]:
-    """The legal fields at a location, and what that place is called."""
+    """The legal fields at a location, and the name of what they are fields of."""
     last = next((p for p in reversed(loc) if isinstance(p, str)), None)
     if last == "retry":
         return list((CallRetry if "llm" in loc else TaskRetry).model_fields), "retry"
@@ -217,7 +215,7 @@ def _value(node: Node, loc: Location, marks: dict[Location, Mark], yaml: YAML) -
         # An alias can repeat a node; a handful of them can stand for gigabytes.
         raise _at(node, "anchors and aliases (`&`, `*`) are not read here")
     if isinstance(node, MappingNode):
-        result: dict[str, Any] = {}
+        result: JsonObject = {}
         for key_node, value_node in node.value:
             key = key_node.value if isinstance(key_node, ScalarNode) else None
             if isinstance(key_node, MappingNode):

@@ -1,6 +1,6 @@
 """The definition of a pipeline: frozen values that a YAML cell, a JSON body or Python builds.
 
-Reading text with line numbers is in `reading.py`; names that need the outside world (is there such a
+Text with line numbers is parsed in `parsing.py`; names that need the outside world (is there such a
 provider, does the module exist) are checked where that world is known.
 """
 
@@ -23,7 +23,6 @@ from po_jupyter.model.pipeline.task import (
     PromptText,
     Refine,
     RunBudget,
-    Seconds,
     Task,
     TaskName,
     TaskRetry,
@@ -31,7 +30,9 @@ from po_jupyter.model.pipeline.task import (
     Turn,
     Value,
 )
-from po_jupyter.model.pipeline.violations import JsonObject, did_you_mean
+from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.values.checked_json import CheckedJsonObject
+from po_jupyter.model.values.json import JsonObject
 
 # A definition is imported from here, its tasks and their parts too.
 __all__ = [
@@ -46,7 +47,6 @@ __all__ = [
     "PromptText",
     "Refine",
     "RunBudget",
-    "Seconds",
     "Task",
     "TaskName",
     "TaskRetry",
@@ -74,7 +74,7 @@ class Pipeline(Value):
     tasks: Annotated[
         tuple[Annotated[Task, BeforeValidator(_as_task)], ...], Field(min_length=1, max_length=MAX_TASKS)
     ]
-    metadata: JsonObject = Field(default_factory=dict)
+    metadata: CheckedJsonObject = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _is_a_dag(self) -> Pipeline:
@@ -131,7 +131,7 @@ class Pipeline(Value):
         """The model settings of `task`, the pipeline's filled in."""
         return task.llm.over(self.llm)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """The definition as JSON, defaults left out: what the wire and the store carry."""
         return self.model_dump(mode="json", exclude_defaults=True)
 

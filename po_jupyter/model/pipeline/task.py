@@ -21,7 +21,10 @@ from pydantic import (
 
 from po_jupyter.errors import InvalidInput
 from po_jupyter.model.pipeline import json_schema
-from po_jupyter.model.pipeline.violations import HIDDEN, JsonObject
+from po_jupyter.model.pipeline.violations import HIDDEN
+from po_jupyter.model.values.checked_json import CheckedJsonObject
+from po_jupyter.model.values.durations import Seconds
+from po_jupyter.model.values.json import JsonObject
 
 STAGES = (
     "ingestion",
@@ -39,7 +42,6 @@ STAGES = (
 
 TaskName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
 ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_./-]+$", max_length=200)]
-Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
 
 
 class Value(BaseModel):
@@ -176,10 +178,10 @@ PromptText = Annotated[
 def _schema_of(value: Any) -> Any:
     """A pydantic model, dataclass or TypedDict stands for its JSON Schema."""
     if isinstance(value, type) or get_origin(value) is not None:
-        from po_jupyter.model.pipeline.answer_schema import shape_of
+        from po_jupyter.model.pipeline.answer_schema import answer_schema_of
 
         try:
-            return dict(shape_of(value).schema)
+            return dict(answer_schema_of(value).schema)
         except InvalidInput as error:
             raise ValueError(error.message) from None
     return value
@@ -213,7 +215,7 @@ class Task(Value):
     images: tuple[str, ...] = ()
     tools: tuple[ToolName, ...] = ()
     max_tool_rounds: Annotated[int, Field(ge=1, le=100)] = 8
-    output: Annotated[JsonObject, BeforeValidator(_schema_of)] | None = None
+    output: Annotated[CheckedJsonObject, BeforeValidator(_schema_of)] | None = None
     for_each: str | None = None
     mode: Literal["batch"] | None = None
     max_concurrency: Annotated[int, Field(ge=1, le=1000)] = 5
@@ -225,7 +227,7 @@ class Task(Value):
     gate: Gate | None = None
     cache: Annotated[Literal["refresh"] | bool | None, BeforeValidator(_cache_mode)] = None
     budget: Budget = Budget()
-    config: JsonObject = Field(default_factory=dict)
+    config: CheckedJsonObject = Field(default_factory=dict)
 
     @field_validator("needs", mode="before")
     @classmethod
@@ -251,7 +253,7 @@ class Task(Value):
 
     @field_validator("output")
     @classmethod
-    def _is_schema(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+    def _is_schema(cls, value: JsonObject | None) -> JsonObject | None:
         if value is not None:
             json_schema.load()
             from jsonschema import Draft202012Validator, SchemaError

@@ -1,23 +1,21 @@
-"""Pydantic's errors in our readers' words, with a suggestion for a mistyped field."""
+"""Violations of inputs: pydantic's errors as plain sentences, with a suggestion for a mistyped field."""
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Annotated, Any, TypeAlias
+from typing import Any, TypeAlias
 
-from pydantic import AfterValidator, ValidationError
+from pydantic import ValidationError
 
 from po_jupyter.errors import Violation
-from po_jupyter.model.values import chunked_json as pieces
 
-Place: TypeAlias = tuple[int | None, int | None]
+Position: TypeAlias = tuple[int | None, int | None]  # line and column, from 1
 
 HIDDEN = "·"  # begins parts of a place that only pydantic knows, such as which form of a value was meant
 _SECRET = re.compile(r"token|secret|password|key$")  # never repeat what somebody typed there (P10)
-_WORDS = {
+_SENTENCES = {
     "dict_type": "needs a mapping (`name: value`)",
     "model_type": "needs a mapping (`name: value`)",
     "model_attributes_type": "needs a mapping (`name: value`)",
@@ -54,14 +52,14 @@ def violations_of(
     *,
     known: Sequence[str] | Callable[[tuple[int | str, ...]], tuple[Sequence[str], str]],
     what: str = "it",
-    place: Callable[[tuple[int | str, ...]], Place] = lambda _: (None, None),
+    position: Callable[[tuple[int | str, ...]], Position] = lambda _: (None, None),
 ) -> list[Violation]:
     """One violation for each error of `error`.
 
     `known` is the list of legal field names (or a function from a location to that list and the
-    name of the thing), `place` finds the line and column of a location in the text.
+    name of the thing), `position` finds the line and column of a location in the text.
     """
-    found: list[Violation] = []
+    violations: list[Violation] = []
     for item in error.errors(include_url=False, include_context=True, include_input=True):
         loc = tuple(p for p in item["loc"] if not (isinstance(p, str) and p.startswith(HIDDEN)))
         where = dotted(loc)
@@ -72,18 +70,18 @@ def violations_of(
             names, thing = known(loc[:-1]) if callable(known) else (known, what)
             message = f"{thing} needs `{loc[-1]}`"
         else:
-            text = _in_words(item["type"], item["msg"], item.get("ctx") or {})
-            given = item["input"]
-            plain = isinstance(given, str | int | float | bool) and "\n" not in str(given)[:60]
-            shown = f" (given: {given!r:.60})" if plain and not _SECRET.search(where) else ""
+            text = _sentence(item["type"], item["msg"], item.get("ctx") or {})
+            value = item["input"]
+            plain = isinstance(value, str | int | float | bool) and "\n" not in str(value)[:60]
+            shown = f" (given: {value!r:.60})" if plain and not _SECRET.search(where) else ""
             message = f"{where}: {text[:1].lower()}{text[1:]}{shown}" if where else text
-        found.append(Violation(where, message, *place(loc)))
-    return found
+        violations.append(Violation(where, message, *position(loc)))
+    return violations
 
 
-def _in_words(kind: str, message: str, context: Mapping[str, Any]) -> str:
-    if kind in _WORDS:
-        return _WORDS[kind]
+def _sentence(kind: str, message: str, context: Mapping[str, Any]) -> str:
+    if kind in _SENTENCES:
+        return _SENTENCES[kind]
     if kind == "string_pattern_mismatch":
         return _PATTERNS.get(context["pattern"], message)
     if kind == "too_short":
@@ -103,42 +101,3 @@ def dotted(loc: tuple[int | str, ...]) -> str:
     for part in loc:
         text += f"[{part}]" if isinstance(part, int) else (f".{part}" if text else str(part))
     return text
-
-
-def _is_json(value: dict[str, Any]) -> dict[str, Any]:
-    try:
-        # The C encoder is several times faster than a walk; the walk is only for the words of the error.
-        pieces.check(value)
-    except (TypeError, ValueError, RecursionError):
-        raise ValueError(_why_not_json(value)) from None
-    return value
-
-
-def _why_not_json(root: object) -> str:
-    todo: list[tuple[str, object]] = [("", root)]
-    seen = 0
-    while todo and seen < 10_000_000:
-        where, value = todo.pop()
-        seen += 1
-        if where.count(".") + where.count("[") > 200:
-            return "holds values nested deeper than 200 levels"
-        if isinstance(value, Mapping):
-            for key, child in value.items():
-                if not isinstance(key, str):
-                    inside = f" in `{where}`" if where else ""
-                    return f"the key {key!r:.60}{inside} is not text, so it is not JSON"
-                todo.append((f"{where}.{key}" if where else key, child))
-        elif isinstance(value, list | tuple):
-            todo.extend((f"{where}[{i}]", child) for i, child in enumerate(value))
-        elif isinstance(value, float) and not math.isfinite(value):
-            return f"`{where}` is {value}, which JSON does not know; use null"
-        elif isinstance(value, str):
-            if not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
-                return f"`{where}` holds half a surrogate pair, which is not text"
-        elif not isinstance(value, str | int | float | bool | None):
-            return f"`{where}` is a {type(value).__name__}, which is not JSON"
-    return "is not JSON"
-
-
-JsonObject = Annotated[dict[str, Any], AfterValidator(_is_json)]
-"""A dict that JSON can hold: what seeds, configs, schemas and metadata are made of (P4)."""

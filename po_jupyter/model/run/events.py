@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict, Unpack, 
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from po_jupyter.model.values.json import JsonObject
+
 if TYPE_CHECKING:
     from po_jupyter.model.run.event_data import (
         BatchCancellingData,
@@ -57,7 +59,6 @@ if TYPE_CHECKING:
         TaskWaitingData,
         WorkerCrashedData,
     )
-    from po_jupyter.model.values.json import JsonObject
 
 
 def now() -> str:
@@ -76,7 +77,7 @@ class Event(BaseModel):
     run: str
     task: str | None = None
     item: int | None = None
-    data: dict[str, Any] = Field(default_factory=dict)
+    data: JsonObject = Field(default_factory=dict)
 
 
 class EventDraft(TypedDict):

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from po_jupyter.errors import InvalidInput, InvalidSeed, Violation
+from po_jupyter.model.values.json import JsonObject
 
 MARK = "$rows"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -23,7 +24,7 @@ class RowFileRef(NamedTuple):
     rows: int
     columns: tuple[str, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """As it stands in a seed."""
         return {MARK: self.sha256, "count": self.rows, "columns": list(self.columns)}
 

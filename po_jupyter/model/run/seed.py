@@ -8,7 +8,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from po_jupyter.errors import InvalidSeed
-from po_jupyter.model.pipeline.violations import JsonObject, violations_of
+from po_jupyter.model.pipeline.violations import violations_of
+from po_jupyter.model.values.checked_json import CheckedJsonObject
 
 
 class Seed(BaseModel):
@@ -21,9 +22,9 @@ class Seed(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Annotated[str, Field(min_length=1, max_length=100)]
-    data: JsonObject
+    data: CheckedJsonObject
     pipeline: str | None = None
-    metadata: JsonObject | None = None
+    metadata: CheckedJsonObject | None = None
 
 
 def read_seed(value: object) -> Seed:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
+
+from po_jupyter.model.values.json import JsonObject
 
 
 class Usage(BaseModel):
@@ -49,7 +50,7 @@ class Usage(BaseModel):
             cached_calls=self.cached_calls + other.cached_calls,
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """A plain dict, the shape that the store, HTTP and `run.frame()` show."""
         return dict(self.__dict__)
 

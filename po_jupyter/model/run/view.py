@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from po_jupyter.model.run.usage import Usage
+from po_jupyter.model.values.json import JsonObject
 
 RunStatus = Literal["pending", "running", "waiting", "done", "failed", "cancelled", "dead"]
 TaskStatus = Literal["pending", "running", "done", "failed", "skipped", "cancelled"]
@@ -39,7 +40,7 @@ class TaskView(_View):
     started_at: str | None = None
     ended_at: str | None = None
     usage: Usage = Usage()
-    error: dict[str, Any] | None = None
+    error: JsonObject | None = None
     items: ItemCounts | None = None
     waiting: str | None = None
     reason: str | None = None
@@ -60,15 +61,15 @@ class RunView(_View):
     state: RunStatus
     created_at: str
     updated_at: str
-    seed: dict[str, Any]
+    seed: JsonObject
     tasks: tuple[TaskView, ...] = ()
-    gate: dict[str, Any] | None = None
+    gate: JsonObject | None = None
     usage: Usage = Usage()
-    budget: dict[str, Any] = Field(default_factory=dict)
-    warnings: tuple[dict[str, Any], ...] = ()
-    error: dict[str, Any] | None = None
+    budget: JsonObject = Field(default_factory=dict)
+    warnings: tuple[JsonObject, ...] = ()
+    error: JsonObject | None = None
     position: int | None = None
     waiting: str | None = None
     last_event: int = 0
     owner: str = ""
-    forked_from: dict[str, Any] | None = None
+    forked_from: JsonObject | None = None

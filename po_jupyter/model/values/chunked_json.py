@@ -1,8 +1,8 @@
-"""Large JSON without holding everybody else up.
+"""Large JSON values, written and read in chunks, so that other threads have their turn.
 
 Python's own reader and writer of JSON keep the interpreter to themselves for as long as a value takes: 0.3 s for
 25 MB, in a thread too, and a server's event loop stands still meanwhile (P9). So a large value is written in
-pieces of a few hundred entries, and read with a hook; between two of them other threads have their turn.
+chunks of a few hundred entries, and read with a hook; between two of them other threads have their turn.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ _write_sorted = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort
 _write_strictly = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
-def pieces(value: Any, *, sort_keys: bool = False) -> Iterator[str]:
+def json_chunks(value: Any, *, sort_keys: bool = False) -> Iterator[str]:
     """The compact JSON of `value`, in order; joined it is what `json.dumps` makes of it."""
-    return _pieces(value, _write_sorted if sort_keys else _write, sort_keys, _DEPTH)
+    return _chunks(value, _write_sorted if sort_keys else _write, sort_keys, _DEPTH)
 
 
-def check(value: Any) -> None:
+def check_json(value: Any) -> None:
     """Raises TypeError, ValueError (also for text that is none) or RecursionError for what is not JSON."""
-    for piece in _pieces(value, _write_strictly, False, _DEPTH):
-        piece.encode()
+    for chunk in _chunks(value, _write_strictly, False, _DEPTH):
+        chunk.encode()
 
 
-def _pieces(value: Any, write: Callable[[Any], str], ordered: bool, depth: int) -> Iterator[str]:
+def _chunks(value: Any, write: Callable[[Any], str], ordered: bool, depth: int) -> Iterator[str]:
     if depth and type(value) is dict and all(type(key) is str for key in value):
         lead = "{"
         for key, inner in sorted(value.items()) if ordered else value.items():
             if isinstance(inner, dict | list):
                 yield f"{lead}{write(key)}:"
-                yield from _pieces(inner, write, ordered, depth - 1)
+                yield from _chunks(inner, write, ordered, depth - 1)
             else:
                 yield f"{lead}{write(key)}:{write(inner)}"
             lead = ","
@@ -48,14 +48,14 @@ def _pieces(value: Any, write: Callable[[Any], str], ordered: bool, depth: int) 
         lead = "["
         for inner in value:
             yield lead
-            yield from _pieces(inner, write, ordered, depth - 1)
+            yield from _chunks(inner, write, ordered, depth - 1)
             lead = ","
         yield "]"
     else:
         yield write(value)
 
 
-def read(text: bytes, parse_constant: Callable[[str], Any]) -> Any:
+def read_json(text: bytes, parse_constant: Callable[[str], Any]) -> Any:
     """As `json.loads`; other threads have their turn at each object and each number."""
     return json.loads(
         text, parse_constant=parse_constant, object_hook=_same, parse_int=_integer, parse_float=_float
@@ -74,22 +74,22 @@ def _float(text: str) -> float:
     return float(text)
 
 
-def larger_than(value: Any, bound: int) -> bool:
-    """Whether the JSON of `value` has more than about `bound` characters; looks no further than it must."""
-    left = bound
+def is_larger_than(value: Any, bound: int) -> bool:
+    """True when the JSON of `value` has more than about `bound` characters; looks no further than it must."""
+    remaining = bound
     todo = [value]
-    while todo and left > 0:
+    while todo and remaining > 0:
         now = todo.pop()
         if isinstance(now, str):
-            left -= len(now)
+            remaining -= len(now)
         elif isinstance(now, dict):
-            left -= 4 * len(now)
-            if left > 0:
+            remaining -= 4 * len(now)
+            if remaining > 0:
                 todo += now.values()
         elif isinstance(now, list | tuple):
-            left -= len(now)
-            if left > 0:
+            remaining -= len(now)
+            if remaining > 0:
                 todo += now
         else:
-            left -= 4
-    return left <= 0
+            remaining -= 4
+    return remaining <= 0

@@ -10,7 +10,7 @@ from po_jupyter.engine.state.effective_pipeline import with_tasks
 from po_jupyter.engine.state.resume import gate_words
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import NotFound
-from po_jupyter.model.pipeline.parsing import check_pipeline
+from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.events import EventDraft, draft
@@ -36,7 +36,7 @@ def base(pipeline: Pipeline, state: RunState, from_task: str) -> Pipeline:
     if not gone:
         return pipeline
     left = with_tasks(pipeline, [t for t in pipeline.tasks if t.name not in gone])
-    return check_pipeline(left.to_json())
+    return validate_pipeline(left.to_json())
 
 
 def kept(pipeline: Pipeline, state: RunState, from_task: str) -> list[str]:

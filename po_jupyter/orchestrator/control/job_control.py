@@ -10,7 +10,7 @@ from po_jupyter.engine.state.effective_pipeline import effective
 from po_jupyter.engine.state.resume import gate_words, restart_plan
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import Conflict, InvalidInput, NotFound
-from po_jupyter.model.pipeline.parsing import check_pipeline
+from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.events import EventDraft, draft
@@ -94,7 +94,7 @@ class JobControl(Directing):
         run = head["run"]
         state = self._views.state(self._store.head(run))
         definition = self._store.definition(run)
-        now = effective(check_pipeline(definition["pipeline"]), state)
+        now = effective(validate_pipeline(definition["pipeline"]), state)
         if pipeline is None:
             _exists(now, from_task, run)
             pipeline = fork.base(now, state, from_task).to_json()

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import structlog
 
 from po_jupyter.engine.python import lookup
-from po_jupyter.engine.python.python_task import module_of, not_found
+from po_jupyter.engine.python.lookup import module_of, not_found
 from po_jupyter.errors import InvalidPipeline, Violation
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.orchestrator.environment.variables import preload_environment

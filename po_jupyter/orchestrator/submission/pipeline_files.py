@@ -14,7 +14,7 @@ from pathlib import Path
 import structlog
 
 from po_jupyter.errors import InvalidPipeline, PoError
-from po_jupyter.model.pipeline.parsing import read_pipeline
+from po_jupyter.model.pipeline.parsing import parse_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.orchestrator.submission.pipelines import Registry
 
@@ -83,8 +83,8 @@ def _read(path: Path, name: str, size: int) -> Pipeline:
         raise InvalidPipeline(f"the file has {size:,} bytes; a definition may have {_LARGEST:,}")
     text = path.read_text("utf-8-sig")
     try:
-        return read_pipeline(text)
+        return parse_pipeline(text)
     except PoError as error:
         if not isinstance(error, InvalidPipeline) or not any(v.where == "name" for v in error.violations):
             raise
-        return read_pipeline(text, name=name)  # it has no name of its own, or the same mistake again
+        return parse_pipeline(text, name=name)  # it has no name of its own, or the same mistake again

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from po_jupyter.errors import NotFound
-from po_jupyter.model.pipeline.parsing import check_pipeline
+from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.events import now
@@ -36,7 +36,7 @@ class Registry:
 
     def pipeline(self, name: str, owner: str) -> Pipeline:
         """The definition as a value. NotFound."""
-        return check_pipeline(self._find(name, owner)["definition"])
+        return validate_pipeline(self._find(name, owner)["definition"])
 
     def _find(self, name: str, owner: str) -> dict[str, Any]:
         document = self._store.get(KIND, f"{owner}/{name}")
@@ -52,7 +52,7 @@ class Registry:
         for name in self._names(owner):
             document = self._store.get(KIND, f"{owner}/{name}")
             if document is not None:
-                definition = check_pipeline(document["definition"])
+                definition = validate_pipeline(document["definition"])
                 found.append({
                     "name": name, "version": definition.version, "revision": document["revision"],
                     "updated_at": document["updated_at"], "tasks": [t.name for t in definition.tasks],

@@ -12,15 +12,15 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from po_jupyter.config import Settings
-from po_jupyter.engine.python.python_task import module_of
+from po_jupyter.engine.python.lookup import module_of
 from po_jupyter.errors import Forbidden, InvalidInput, InvalidPipeline, InvalidSeed, PoError, Violation
 from po_jupyter.llm.providers.registry import problem_of as model_problem
-from po_jupyter.model.pipeline.parsing import check_pipeline, read_pipeline
+from po_jupyter.model.pipeline.parsing import parse_pipeline, validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline, RunBudget
 from po_jupyter.model.pipeline.violations import did_you_mean, violations_of
 from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.seed import Seed, read_seed
-from po_jupyter.model.values.chunked_json import pieces
+from po_jupyter.model.values.chunked_json import json_chunks
 from po_jupyter.orchestrator.environment.interpreters import check_modules, problem_of
 from po_jupyter.store.protocol import Head, NewRun, RunStore
 from po_jupyter.telemetry.correlation import request_id
@@ -113,7 +113,7 @@ def request_hash(submission: Submission) -> str:
     large = {"pipeline": submission.pipeline, "seed": submission.seed}
     small = submission.model_dump(mode="json", exclude={"idempotency_key", *large})
     digest = hashlib.sha256()
-    for piece in pieces({**small, **large}, sort_keys=True):
+    for piece in json_chunks({**small, **large}, sort_keys=True):
         digest.update(piece.encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 
@@ -147,9 +147,9 @@ def check(
         elif isinstance(wanted, str) and "\n" not in wanted:
             pipeline = registered(wanted)
         elif isinstance(wanted, str):
-            pipeline = read_pipeline(wanted)
+            pipeline = parse_pipeline(wanted)
         else:
-            pipeline = check_pipeline(wanted)
+            pipeline = validate_pipeline(wanted)
     except InvalidInput as error:
         problems.append(error)
     if len(problems) > 1:

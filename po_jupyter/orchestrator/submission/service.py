@@ -7,7 +7,7 @@ from typing import Any
 from po_jupyter.engine.state.fold import fold
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import InvalidInput
-from po_jupyter.model.pipeline.parsing import check_pipeline, read_pipeline
+from po_jupyter.model.pipeline.parsing import parse_pipeline, validate_pipeline
 from po_jupyter.model.run.view import RunView
 from po_jupyter.orchestrator.dispatch.protocol import Waking
 from po_jupyter.orchestrator.submission import request as submission
@@ -99,9 +99,9 @@ class Submitting(Waking):
         else:
             wanted = body.get("pipeline")
             if isinstance(wanted, str):
-                pipeline = read_pipeline(wanted) if "\n" in wanted else self._registry.pipeline(wanted, owner)
+                pipeline = parse_pipeline(wanted) if "\n" in wanted else self._registry.pipeline(wanted, owner)
             else:
-                pipeline = check_pipeline(wanted)
+                pipeline = validate_pipeline(wanted)
             from po_jupyter.engine.planning.check import check as check_engine
             from po_jupyter.llm.money.pricing import PriceBook
 
@@ -130,7 +130,7 @@ class Submitting(Waking):
     async def put_pipeline(self, name: str, definition: Any, *, owner: str) -> tuple[dict[str, Any], bool]:
         """Register a definition; (as stored with `revision` and `updated_at`, was the name new).
         InvalidPipeline."""
-        pipeline = check_pipeline(definition, name=name)
+        pipeline = validate_pipeline(definition, name=name)
         return await self._do(self._registry.put, pipeline, owner)
 
     async def get_pipeline(self, name: str, *, owner: str) -> dict[str, Any]:

@@ -13,11 +13,11 @@ from po_jupyter.engine.state.effective_pipeline import effective
 from po_jupyter.engine.state.fold import fold
 from po_jupyter.engine.state.run_state import RunState, view
 from po_jupyter.errors import InvalidInput, NotFound
-from po_jupyter.model.pipeline.parsing import check_pipeline
+from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.view import RunView
-from po_jupyter.model.values.chunked_json import pieces
+from po_jupyter.model.values.chunked_json import json_chunks
 from po_jupyter.orchestrator.views.row_pages import RowPages
 from po_jupyter.store.protocol import Head, Record, Ref, Store
 
@@ -88,7 +88,7 @@ class Views:
 
     def pipeline(self, run: str) -> Pipeline:
         """The run's own snapshot of its pipeline, with what its tasks added."""
-        pipeline = check_pipeline(self._store.definition(run)["pipeline"])
+        pipeline = validate_pipeline(self._store.definition(run)["pipeline"])
         return effective(pipeline, self.state(self._store.head(run)))
 
     # -- results --------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ def _task_of(call: Mapping[str, Any], record: Record) -> str | None:
 
 def brief(seed: dict[str, Any]) -> dict[str, Any]:
     """The seed as lists carry it: large data are left out, `data_bytes` says how large."""
-    size = sum(map(len, pieces(seed.get("data"))))
+    size = sum(map(len, json_chunks(seed.get("data"))))
     if size <= _SEED_SHOWN:
         return seed
     return {**{k: v for k, v in seed.items() if k != "data"}, "data_bytes": size}

@@ -20,6 +20,7 @@ import structlog
 from diskcache import Timeout
 from diskcache.core import MODE_RAW
 
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.store import diagnosis
 from po_jupyter.store.disk.json_disk import SETTINGS, ShardCache, exists, open_as
 from po_jupyter.store.json_codec import Unreadable, encode, pack
@@ -90,9 +91,9 @@ class AnswerCache:
         self._told = False
 
     # -- for workers ----------------------------------------------------------------------------
-    def find(self, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
+    def find(self, keys: Sequence[str]) -> dict[str, JsonObject]:
         """What is there, by key."""
-        found: dict[str, dict[str, Any]] = {}
+        found: dict[str, JsonObject] = {}
         for i in range(0, len(keys), _AT_ONCE):
             some = keys[i : i + _AT_ONCE]
             found.update(self._try(lambda: self._find(some)) or {})  # noqa: B023  # called at once
@@ -139,7 +140,7 @@ class AnswerCache:
             self._shard = open_as(_Shard, self._directory)
         return self._shard
 
-    def _find(self, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
+    def _find(self, keys: Sequence[str]) -> dict[str, JsonObject]:
         if self._shard is None and not exists(self._directory):
             return {}
         shard = self._open()

@@ -1,4 +1,4 @@
-"""How a store written by an older version becomes today's: a list of named functions.
+"""Migrations: named functions that make a store written by an older version today's, and the format they lead to.
 
 Each gets the open store and is applied once, in order; the names of those applied are recorded with the
 format. A migration must be safe to run twice, because a crash may fall between its end and the recording.
@@ -7,7 +7,7 @@ format. A migration must be safe to run twice, because a crash may fall between 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypedDict, cast
 
 from po_jupyter.errors import StoreUnusable
 from po_jupyter.store.keyed.shard import Shard
@@ -16,22 +16,31 @@ if TYPE_CHECKING:
     from po_jupyter.store.keyed.store import KeyedStore
 
 FORMAT = 1  # grows when an older program must not touch the store any more
-ROW = "format"  # where, in the documents' shard: {version, shards, migrations: [names]}
+ROW = "format"  # its key in the documents' shard
+
+
+class StoreFormat(TypedDict):
+    """The row that says by which version a store was written; `migrations` are those that were applied."""
+
+    version: int
+    shards: int
+    migrations: list[str]
+
 
 Migration: TypeAlias = "Callable[[KeyedStore], None]"
 MIGRATIONS: tuple[tuple[str, Migration], ...] = ()
 
 
-def found(shard: Shard, shards: int, migrations: Sequence[tuple[str, Migration]]) -> dict[str, Any]:
+def read_or_create(shard: Shard, shards: int, migrations: Sequence[tuple[str, Migration]]) -> StoreFormat:
     """The format of this store, written now when it is a new one (which needs no migration)."""
     row = shard.read(ROW)
     if row is None:
         row = {"version": FORMAT, "shards": shards, "migrations": [name for name, _ in migrations]}
         shard.write(ROW, row)
-    return dict(row)
+    return cast("StoreFormat", row)
 
 
-def check(row: dict[str, Any], where: str) -> None:
+def check(row: StoreFormat, where: str) -> None:
     """Raises StoreUnusable when a newer version wrote the store."""
     if row["version"] > FORMAT:
         raise StoreUnusable(
@@ -42,7 +51,7 @@ def check(row: dict[str, Any], where: str) -> None:
         )
 
 
-def pending(row: dict[str, Any], migrations: Sequence[tuple[str, Migration]]) -> list[tuple[str, Migration]]:
+def pending(row: StoreFormat, migrations: Sequence[tuple[str, Migration]]) -> list[tuple[str, Migration]]:
     """What this store still needs."""
     applied = set(row.get("migrations", ()))
     return [(name, step) for name, step in migrations if name not in applied]

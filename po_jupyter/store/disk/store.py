@@ -77,7 +77,7 @@ class DiskStore(KeyedStore):
         row = self._at(DOCUMENTS, lambda shard: shard.read(migrations.ROW))
         if row is None:
             row = self._at(
-                DOCUMENTS, partial(migrations.found, shards=self.shards, migrations=steps), write=True
+                DOCUMENTS, partial(migrations.read_or_create, shards=self.shards, migrations=steps), write=True
             )
         migrations.check(row, str(self.path))
         self.shards = row["shards"]
@@ -92,7 +92,7 @@ class DiskStore(KeyedStore):
             try:
                 return thread.do(work, write)
             except _Closed:
-                continue  # another thread closed the store between the two lines; a new lane opens it again
+                continue  # another thread closed the store between the two lines; a new one opens it again
 
     def thread(self, run: str) -> Executor | None:
         """See `LogStore`: the thread of the run's shard."""

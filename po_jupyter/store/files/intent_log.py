@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 from po_jupyter.errors import Conflict, InvalidInput, NotFound, PoError, StoreError
 from po_jupyter.model.run.events import now
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.platform.crashpoints import crashpoint
 from po_jupyter.store.files.tree import TEMPORARY, Tree, parts_of, same
 
@@ -164,7 +165,7 @@ class Intent:
         self.decision = decision
         self._intents = intents
         self._tree = intents.tree
-        self._ops: list[dict[str, Any]] = []
+        self._ops: list[JsonObject] = []
         self._decided = False
 
     def write(self, ops: Sequence[Op]) -> None:
@@ -189,7 +190,7 @@ class Intent:
             if op["op"] == "write" and op["path"] == old:
                 op["path"] = new
 
-    def _prepared(self, op: Op, i: int) -> dict[str, Any]:
+    def _prepared(self, op: Op, i: int) -> JsonObject:
         tree = self._tree
         if isinstance(op, Write):
             parts_of(op.path)
@@ -243,7 +244,7 @@ class Intent:
         finally:
             self._closed()
 
-    def _do(self, op: dict[str, Any]) -> None:
+    def _do(self, op: JsonObject) -> None:
         """One op, harmless when it was done before: a file is known by its identity, not by its name alone."""
         tree, kind = self._tree, op["op"]
         if kind == "write":

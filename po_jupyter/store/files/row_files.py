@@ -22,6 +22,7 @@ from typing import Any
 
 from po_jupyter.errors import InvalidInput, InvalidSeed, NotFound, Violation
 from po_jupyter.model.run.row_file_ref import RowFileRef, checked_hash, refs_in
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.model.values.lazy_list import LazyList
 from po_jupyter.platform.crashpoints import crashpoint
 from po_jupyter.store import diagnosis
@@ -43,7 +44,7 @@ class RowFiles:
         room = hashlib.sha256(owner.encode("utf-8", "surrogatepass")).hexdigest()[:16]
         return self._root / room / f"{checked_hash(digest)}.ndjson"
 
-    def info(self, owner: str, digest: str) -> dict[str, Any]:
+    def info(self, owner: str, digest: str) -> JsonObject:
         """`{sha256, bytes, rows}` of a file. NotFound. Who asks is about to use it: it counts as new from now on."""
         path = self._path(owner, digest)
         try:
@@ -68,7 +69,7 @@ class RowFiles:
         """The rows of a file, opened when they are looked at."""
         return FileRows(self._path(owner, ref.sha256), ref.rows)
 
-    def with_rows(self, owner: str, data: Mapping[str, Any]) -> dict[str, Any]:
+    def with_rows(self, owner: str, data: Mapping[str, Any]) -> JsonObject:
         """A seed's data in which references to files are the rows."""
         return {**data, **{key: self.rows(owner, ref) for key, ref in refs_in(data)}}
 
@@ -120,7 +121,7 @@ class RowFileUpload:
         self._hash.update(data)
         self.size += len(data)
 
-    def finish(self) -> dict[str, Any]:
+    def finish(self) -> JsonObject:
         """Check every line and keep the file: `{sha256, bytes, rows}`. Raises InvalidInput, StoreUnusable."""
         assert self._temporary is not None
         try:

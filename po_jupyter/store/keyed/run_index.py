@@ -8,14 +8,14 @@ crash) is put where it belongs. `active` is the list of runs that have not ended
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import Any
 
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.store.keyed.shard import Shard
 
 PAGE = 128  # ids; a page is rewritten by every run that is created, so it is kept small
 
 
-def _page(shard: Shard, k: int) -> dict[str, Any]:
+def _page(shard: Shard, k: int) -> JsonObject:
     page = shard.read(f"idx/{k}")
     return page if page is not None else {"low": "", "ids": []}
 

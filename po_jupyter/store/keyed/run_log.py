@@ -8,6 +8,7 @@ from typing import Any, cast
 from po_jupyter.errors import CorruptRow, InvalidInput, NotFound
 from po_jupyter.model.run.events import now
 from po_jupyter.model.run.view import ENDED
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.platform.crashpoints import crashpoint
 from po_jupyter.store.keyed import run_index
 from po_jupyter.store.keyed.shard import Shard
@@ -32,7 +33,7 @@ def head_of(shard: Shard, run: str) -> Head:
     return cast(Head, head)
 
 
-def _placed(said: Mapping[str, Any], field: str, n: int, values: int) -> dict[str, Any]:
+def _placed(said: Mapping[str, Any], field: str, n: int, values: int) -> JsonObject:
     """A copy of `said` in which an index into this commit's payloads has become `[n, index]`."""
     entry = dict(said)
     at = entry.get(field)
@@ -43,7 +44,7 @@ def _placed(said: Mapping[str, Any], field: str, n: int, values: int) -> dict[st
     return entry
 
 
-def _draft(said: Mapping[str, Any], at: str, n: int, values: int) -> dict[str, Any]:
+def _draft(said: Mapping[str, Any], at: str, n: int, values: int) -> JsonObject:
     event = {key: value for key, value in said.items() if key not in ("offset", "run")}
     event.setdefault("at", at)
     data = event.get("data")
@@ -58,7 +59,7 @@ def append(shard: Shard, head: Head, commit: Commit, joined: bytes | None = None
     """Write the next record of the run, and the head that follows from it."""
     run, n, values = head["run"], head["n"] + 1, len(commit.payloads)
     at = now() if head["n"] else head["created_at"]
-    record: dict[str, Any] = {"at": at, "fence": head["fence"], "first": head["offset"] + 1}
+    record: JsonObject = {"at": at, "fence": head["fence"], "first": head["offset"] + 1}
     if commit.events:
         record["events"] = [_draft(event, at, n, values) for event in commit.events]
     if commit.items:

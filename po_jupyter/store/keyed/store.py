@@ -27,6 +27,7 @@ from typing import Any, TypeVar, cast
 from po_jupyter.errors import Conflict, InvalidInput, Moved, NotFound, StaleFence
 from po_jupyter.model.run.events import EventDraft, EventRecord, now
 from po_jupyter.model.run.view import ENDED
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.platform.processes import Identity
 from po_jupyter.store.json_codec import encode
 from po_jupyter.store.keyed import documents, payloads, run_index, run_log
@@ -130,7 +131,7 @@ class KeyedStore(ABC):
         """See `LogStore`."""
         return self._run(run, partial(run_log.head_of, run=run))
 
-    def definition(self, run: str) -> dict[str, Any]:
+    def definition(self, run: str) -> JsonObject:
         """See `RunStore`."""
         row = self._run(run, lambda shard: shard.read(f"def/{run}"))
         if row is None:

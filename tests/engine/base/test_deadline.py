@@ -38,7 +38,7 @@ async def test_fetching_the_weights_does_not_count_towards_the_stage(bench: Benc
         one = Bench(bench.tmp / str(n))
         one.fake = Fetching()
         one.create([{**task, "timeout": FETCH / 2, "retry": {"max_attempts": 1}}])
-        assert await one.go() == "done", one.work.state.error
+        assert await one.go() == "done", one.state.error
         assert one.fake.here
 
 

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from po_jupyter.engine.budgets.budget import Account, Budget
 from po_jupyter.engine.planning.check import check
 from po_jupyter.engine.replay.spending import Amount
-from po_jupyter.engine.run.executor import drive
+from po_jupyter.engine.run.executor import RunExecutor
 from po_jupyter.engine.state.run_state import view
 from po_jupyter.errors import BudgetExceeded, InvalidPipeline
 from po_jupyter.llm.chat import ChatRequest, Message
-from po_jupyter.model.pipeline.parsing import check_pipeline
+from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.run.usage import Usage
@@ -68,19 +68,19 @@ async def test_a_run_stops_at_its_budget_keeps_what_is_done_and_resumes_with_mor
     task = {"name": "m", "prompt": "row {{ item }}", "for_each": "range(30)", "max_concurrency": 3}
     bench.create([task], budget={"tokens": 300}, llm={"model": "fake:echo", "max_tokens": 50})
     assert await bench.go() == "failed"
-    error = bench.work.state.error
+    error = bench.state.error
     assert error is not None
     assert error["code"] == "budget_exceeded"
-    usage = bench.work.state.usage
+    usage = bench.state.usage
     assert usage.input_tokens + usage.output_tokens <= 300
-    done = sum(r.ok for r in bench.work.rows("m").values())
+    done = sum(r.ok for r in bench.session.history.table("m").values())
     assert 0 < done < 30
-    assert all(r.ok for r in bench.work.rows("m").values()), "no row is blamed for the budget"
+    assert all(r.ok for r in bench.session.history.table("m").values()), "no row is blamed for the budget"
     assert "task.retrying" not in bench.types()
     bench.resume("m", budget={"tokens": 10_000})
     assert await bench.go() == "done"
     assert len(bench.fake.requests) == 30
-    assert all(r["ok"] for r in bench.work.output("m"))
+    assert all(r["ok"] for r in bench.output("m"))
 
 
 async def test_what_was_used_before_a_crash_counts(bench: Bench) -> None:
@@ -110,7 +110,7 @@ async def test_at_80_percent_a_person_is_warned_once_and_after_a_crash_not_again
     assert said["data"]["scope"] == "run"
     assert 0.8 <= said["data"]["fraction"] <= 1
     assert "task" not in said
-    (shown,) = view(bench.work.state, {}).warnings
+    (shown,) = view(bench.state, {}).warnings
     assert shown["budget"]["tokens"] == 150
     bench.store.request(
         bench.run, [draft("gate.decided", "m", decision="approve"), draft("run.resumed")], state="pending"
@@ -126,7 +126,7 @@ async def test_a_task_has_a_budget_of_its_own_within_the_run(bench: Bench) -> No
         [rows, {"name": "other", "prompt": "x", "needs": []}], llm={"model": "fake:echo", "max_tokens": 50}
     )
     assert await bench.go() == "failed"
-    state = bench.work.state
+    state = bench.state
     assert state.error is not None
     assert state.error["code"] == "budget_exceeded"
     assert "task 'm'" in state.error["message"]
@@ -142,26 +142,26 @@ async def test_a_lost_call_stays_counted_at_its_worst_case(bench: Bench) -> None
         [{"name": "a", "prompt": "a"}], budget={"tokens": 250}, llm={"model": "fake:echo", "max_tokens": 100}
     )
     bench.fake.hold = True
-    async with bench.worker() as work:
-        driving = asyncio.ensure_future(drive(work))
+    async with bench.worker() as session:
+        driving = asyncio.ensure_future(RunExecutor(session).run())
         await bench.fake.waiting.wait()
         driving.cancel()
         await asyncio.gather(driving, return_exceptions=True)
     bench.fake.hold = False
     for lost in (1, 2):
-        async with bench.worker() as work:
-            spent = work.history.spending.of_tasks()["a"].tokens
+        async with bench.worker() as session:
+            spent = session.history.spending.of_tasks()["a"].tokens
             assert 100 * lost < spent < 120 * lost
             if lost == 1:
                 bench.fake.hold = True
                 bench.fake.waiting.clear()
-                driving = asyncio.ensure_future(drive(work))
+                driving = asyncio.ensure_future(RunExecutor(session).run())
                 await bench.fake.waiting.wait()
                 driving.cancel()
                 await asyncio.gather(driving, return_exceptions=True)
                 bench.fake.hold = False
             else:
-                assert await drive(work) == "failed", "two lost calls and a third do not fit"
+                assert await RunExecutor(session).run() == "failed", "two lost calls and a third do not fit"
     assert bench.fake.answered == []
 
 
@@ -233,7 +233,7 @@ def test_a_budget_is_never_exceeded_in_any_order(calls: list[tuple[int, int, boo
 )
 def test_what_is_refused_before_a_run(pipeline: dict[str, object], said: str) -> None:
     """P11, Done when 8: one clear message with its place, and nothing is started."""
-    checked = check_pipeline({"name": "p", "tasks": [{"name": "a", "prompt": "x"}], **pipeline})
+    checked = validate_pipeline({"name": "p", "tasks": [{"name": "a", "prompt": "x"}], **pipeline})
     with pytest.raises(InvalidPipeline) as caught:
         check(checked, Seed(name="s", data={}))
     assert said in str(caught.value)
@@ -242,5 +242,7 @@ def test_what_is_refused_before_a_run(pipeline: dict[str, object], said: str) ->
 
 def test_what_is_right_passes() -> None:
     check(
-        check_pipeline({"name": "p", "budget": {"usd": 1}, "tasks": [{"name": "a", "prompt": "x"}, "module"]})
+        validate_pipeline(
+            {"name": "p", "budget": {"usd": 1}, "tasks": [{"name": "a", "prompt": "x"}, "module"]}
+        )
     )

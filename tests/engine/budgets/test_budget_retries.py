@@ -79,13 +79,13 @@ async def test_what_a_vendor_may_bill_for_retries_stays_within_the_budget(
     vendor = Vendor(fails, tries)
     made(bench, vendor, 40, budget)
     assert await bench.go() == "failed"
-    assert bench.work.state.error is not None
-    assert bench.work.state.error["code"] == "budget_exceeded"
+    assert bench.state.error is not None
+    assert bench.state.error["code"] == "budget_exceeded"
     assert budget - 4 * 70 < vendor.bill <= budget, "and nearly all of it can be used"
-    async with bench.worker() as work:  # another process reads the log
-        spent = work.history.spending.of_tasks()["m"].tokens
+    async with bench.worker() as session:  # another process reads the log
+        spent = session.history.spending.of_tasks()["m"].tokens
     assert vendor.bill <= spent <= budget
-    usage = bench.work.state.usage
+    usage = bench.state.usage
     assert bool(usage.unknown) is unknown
     if unknown:
         shown = daily.advanced(None, bench.records())
@@ -95,7 +95,7 @@ async def test_what_a_vendor_may_bill_for_retries_stays_within_the_budget(
         )
     bench.resume("m", budget={"tokens": 100_000})
     assert await bench.go() == "done"
-    assert all(row["ok"] for row in bench.work.output("m"))
+    assert all(row["ok"] for row in bench.output("m"))
 
 
 async def test_a_refused_try_was_not_billed_and_keeps_its_room(bench: Bench) -> None:
@@ -104,7 +104,7 @@ async def test_a_refused_try_was_not_billed_and_keeps_its_room(bench: Bench) -> 
     made(bench, vendor, 5, 5 * 70, width=1)
     assert await bench.go() == "done"
     assert calls(bench) == {"intent": 5, "response": 5}
-    assert bench.work.state.usage.unknown == 0
+    assert bench.state.usage.unknown == 0
     assert sum(vendor.seen.values()) == 15
 
 
@@ -114,11 +114,11 @@ async def test_a_try_that_does_not_fit_is_not_made(bench: Bench) -> None:
     bench.fake = vendor
     bench.create([{"name": "a", "prompt": "x"}], llm=QUICK, budget={"tokens": 100})
     assert await bench.go() == "failed"
-    assert bench.work.state.error is not None
-    assert bench.work.state.error["code"] == "budget_exceeded"
+    assert bench.state.error is not None
+    assert bench.state.error["code"] == "budget_exceeded"
     assert sum(vendor.seen.values()) == 1
-    assert bench.work.state.usage.unknown == 1
-    account = bench.work.budget and bench.work.budget._run
+    assert bench.state.usage.unknown == 1
+    account = bench.session.calls.budget and bench.session.calls.budget._run
     assert account is not None
     assert (account.held, account.open) == (Amount(), 0)
     bench.resume("a", budget={"tokens": 1000})
@@ -130,14 +130,14 @@ async def test_a_last_try_of_unknown_outcome_counts_as_its_worst(bench: Bench) -
     vendor = Vendor(timeout, tries=3)
     made(bench, vendor, 1, 1000)
     assert await bench.go() == "done"
-    (row,) = bench.work.output("m")
+    (row,) = bench.output("m")
     assert row["error"]["code"] == "model_unavailable"
-    assert bench.work.state.usage.unknown == 3
-    account = bench.work.budget and bench.work.budget._run
+    assert bench.state.usage.unknown == 3
+    account = bench.session.calls.budget and bench.session.calls.budget._run
     assert account is not None
     assert account.used.tokens >= vendor.bill == 3 * (vendor.bill // 3)
-    async with bench.worker() as work:
-        assert work.history.spending.of_tasks()["m"] == account.used
+    async with bench.worker() as session:
+        assert session.history.spending.of_tasks()["m"] == account.used
     assert calls(bench) == {"intent": 3, "response": 1}
     assert [e["data"]["usage"]["unknown"] for e in bench.events("call.unknown")] == [1, 1]
 
@@ -146,5 +146,5 @@ async def test_without_a_budget_it_is_counted_all_the_same(bench: Bench) -> None
     """P3: an unknown outcome is visible."""
     made(bench, Vendor(timeout), 3, None)
     assert await bench.go() == "done"
-    usage = bench.work.state.usage
+    usage = bench.state.usage
     assert (usage.unknown, usage.calls) == (3, 6)

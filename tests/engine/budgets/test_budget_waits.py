@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from po_jupyter.engine.calls.journal import StoreJournal
-from po_jupyter.engine.run.executor import drive
+from po_jupyter.engine.run.executor import RunExecutor
 from po_jupyter.errors import StaleFence
 from tests.support.engine import Bench
 
@@ -25,17 +25,17 @@ async def test_an_answer_that_was_paid_for_needs_no_room_in_the_budget(
 
     async def recorded(self: StoreJournal, *args: object) -> None:
         await response(self, *args)
-        await self._work.flush()
+        await self._log.flush()
         raise StaleFence("this process is dead")
 
     with monkeypatch.context() as dying:
         dying.setattr(StoreJournal, "response", recorded)
         with pytest.raises(StaleFence):
-            async with bench.worker() as work:
-                await drive(work)
+            async with bench.worker() as session:
+                await RunExecutor(session).run()
     used = bench.events("call.done")[0]["data"]["usage"]
     assert used["input_tokens"] + used["output_tokens"] + 60 > 70, "a second call would not fit"
-    assert await bench.go() == "done", bench.work.state.error
+    assert await bench.go() == "done", bench.state.error
     assert len(bench.fake.requests) == 1
 
 
@@ -53,5 +53,5 @@ async def test_waiting_for_the_budget_is_not_the_stages_time(tmp_path: Path) -> 
         return await chat(*args, **named)
 
     bench.fake.chat = slow
-    assert await bench.go() == "done", bench.work.state.error
-    assert [row["ok"] for row in bench.work.output("m")] == [True, True, True]
+    assert await bench.go() == "done", bench.state.error
+    assert [row["ok"] for row in bench.output("m")] == [True, True, True]

@@ -15,8 +15,8 @@ from po_jupyter.engine.budgets.budget import Budget
 from po_jupyter.engine.budgets.daily_ledger import Entry, Limits
 from po_jupyter.engine.budgets.daily_share import DayShare
 from po_jupyter.engine.replay.spending import Amount
-from po_jupyter.engine.run.executor import drive
-from po_jupyter.engine.run.session import Work
+from po_jupyter.engine.run.executor import RunExecutor
+from po_jupyter.engine.run.session import open_session
 from po_jupyter.errors import BudgetExceeded
 from po_jupyter.llm.chat import ChatRequest, Message
 from po_jupyter.llm.providers.registry import Providers
@@ -159,17 +159,17 @@ async def test_a_run_stops_at_the_budget_of_its_owners_day(bench: Bench) -> None
     lease = bench.store.claim(bench.run, {"pid": 1})
     from po_jupyter.config import Settings
 
-    work = await Work.load(
+    session = await open_session(
         bench.store,
         lease,
         settings=Settings(data_dir=bench.tmp, daily_tokens=400),
         providers=Providers({}, given={"fake": bench.fake}),
     )
-    assert await drive(work) == "failed"
-    await work.aclose()
-    assert work.state.error is not None
-    assert work.state.error["code"] == "budget_exceeded"
-    used = work.state.usage.input_tokens + work.state.usage.output_tokens
+    assert await RunExecutor(session).run() == "failed"
+    await session.aclose()
+    assert session.log.state.error is not None
+    assert session.log.state.error["code"] == "budget_exceeded"
+    used = session.log.state.usage.input_tokens + session.log.state.usage.output_tokens
     assert 250 < used <= 400
     (name,) = bench.store.names(ledger.KIND)
     document = bench.store.get(ledger.KIND, name)

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from po_jupyter.engine.budgets import daily_usage as daily
-from po_jupyter.engine.run.executor import drive
+from po_jupyter.engine.run.executor import RunExecutor
 from po_jupyter.engine.state.fold import fold
 from po_jupyter.store.protocol import Head, Record
 from tests.support.engine import Bench
@@ -118,8 +118,8 @@ async def test_the_days_of_a_run_are_what_its_usage_says(bench: Bench) -> None:
     rows = {"name": "m", "prompt": "row {{ item }}", "for_each": "range(5)"}
     bench.create([{"name": "a", "prompt": "a"}, rows])
     bench.fake.hold = True
-    async with bench.worker() as work:
-        driving = asyncio.ensure_future(drive(work))
+    async with bench.worker() as session:
+        driving = asyncio.ensure_future(RunExecutor(session).run())
         await bench.fake.waiting.wait()
         driving.cancel()
         await asyncio.gather(driving, return_exceptions=True)
@@ -128,7 +128,7 @@ async def test_the_days_of_a_run_are_what_its_usage_says(bench: Bench) -> None:
     entry = daily.advanced(None, bench.store.records(bench.run))
     days = daily.settled(entry, bench.store.head(bench.run))
     used = daily.report(days, "2026-01-01")["total"]
-    usage = fold(type(bench.work.state)(bench.run), bench.events()).usage
+    usage = fold(type(bench.state)(bench.run), bench.events()).usage
     assert usage.unknown == 1
     for name in ("calls", "unknown", "input_tokens", "output_tokens"):
         assert used[name] == getattr(usage, name), name

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from po_jupyter.config import Settings
-from po_jupyter.engine.run.executor import drive
-from po_jupyter.engine.run.session import Work
+from po_jupyter.engine.run.executor import RunExecutor
+from po_jupyter.engine.run.session import RunSession, open_session
 from po_jupyter.errors import ModelRefused, ModelUnavailable, StaleFence
 from po_jupyter.llm.chat import ChatRequest, ChatResponse
 from po_jupyter.llm.providers.registry import Providers
@@ -48,39 +48,39 @@ class Cached(Bench):
         pipeline = {"name": "p", "llm": {"model": "fake:echo"}, "tasks": list(tasks), **more}
         new_run(self.store, pipeline, data, self.run, **options)
         self.owner = owner
-        assert await self.work_off() == ends, self.work.state.error
-        return {t["name"]: self.work.output(t["name"]) for t in tasks}
+        assert await self.work_off() == ends, self.state.error
+        return {t["name"]: self.output(t["name"]) for t in tasks}
 
-    async def work_off(self, until: Callable[[Work], Any] | None = None) -> str:
+    async def work_off(self, until: Callable[[RunSession], Any] | None = None) -> str:
         """One worker: to the end of the run, or killed once `until` is true."""
-        work = self.work = await Work.load(
+        session = self.session = await open_session(
             self.store,
             self.store.claim(self.run, {"pid": 1}),
             settings=Settings(data_dir=self.tmp),
             providers=Providers({}, given={"fake": self.fake}),
             answers=AnswerCache(self.tmp / "cache", max_bytes=2**30, days=30),
             base_url=lambda ref: self.url,
-            say=self.said.append,
+            on_text=self.said.append,
             watched=lambda: self.watched,
         )
-        assert work.cache is not None
+        assert session.calls.cache is not None
         if self.owner != "me":
             from po_jupyter.llm.calls.cache import owner_prefix
 
-            work.cache._prefix = owner_prefix(self.owner)
+            session.calls.cache._prefix = owner_prefix(self.owner)
         if until is None:
-            state = await drive(work)
-            await work.aclose()
+            state = await RunExecutor(session).run()
+            await session.aclose()
             return state
-        driving = asyncio.ensure_future(drive(work))
-        while not until(work):
+        driving = asyncio.ensure_future(RunExecutor(session).run())
+        while not until(session):
             await asyncio.sleep(0.002)
-        await work.flush()
-        await work.cache.flush()
-        work.closed = True  # killed: it says nothing more
+        await session.log.flush()
+        await session.calls.cache.flush()
+        session.log.closed = True  # killed: it says nothing more
         driving.cancel()
         await asyncio.wait([driving])
-        await work._committer.close()
+        await session.log._committer.close()
         return "killed"
 
     owner = "me"
@@ -91,7 +91,7 @@ class Cached(Bench):
 
     @property
     def usage(self) -> Usage:
-        return self.work.state.usage
+        return self.state.usage
 
 
 @pytest.fixture
@@ -269,7 +269,7 @@ async def test_an_attempt_after_the_first_reads_nothing(cached: Cached) -> None:
     await cached.run_it(ONE)
     cached.resume("a")
     assert await cached.work_off() == "done"
-    assert cached.work.output("a") == "two"
+    assert cached.output("a") == "two"
     assert (await cached.run_it(ONE))["a"] == "two"
     assert cached.calls == 2
 
@@ -341,8 +341,8 @@ async def test_a_hit_needs_no_room_in_a_budget(cached: Cached) -> None:
     await cached.run_it(ONE, more={"budget": {"tokens": 1}})
     assert (cached.calls, cached.usage.cached_calls) == (1, 1)
     await cached.run_it(ONE, more={"budget": {"tokens": 1}}, fresh=True, ends="failed")
-    assert cached.work.state.error is not None
-    assert cached.work.state.error["code"] == "budget_exceeded"
+    assert cached.state.error is not None
+    assert cached.state.error["code"] == "budget_exceeded"
 
 
 async def test_a_hit_is_streamed_as_a_whole(cached: Cached) -> None:
@@ -369,7 +369,7 @@ async def test_a_crash_replays_hits_from_the_journal(cached: Cached, tmp_path: P
     pipeline = {"name": "p", "llm": {"model": "fake:echo"}, "tasks": [task]}
     new_run(cached.store, pipeline, {}, cached.run)
     cached.fake.hold = True
-    assert await cached.work_off(lambda work: cached.fake.waiting.is_set()) == "killed"
+    assert await cached.work_off(lambda session: cached.fake.waiting.is_set()) == "killed"
     assert [e["data"]["cached"] for e in cached.events("call.done")] == [True]
     AnswerCache(tmp_path / "cache", max_bytes=2**30).clear()
     cached.fake.hold = False
@@ -377,7 +377,7 @@ async def test_a_crash_replays_hits_from_the_journal(cached: Cached, tmp_path: P
     before = cached.calls
     assert await cached.work_off() == "done"
     assert cached.calls == before + 1, "the second one, whose outcome was unknown"
-    assert cached.work.output("a") == first["a"]
+    assert cached.output("a") == first["a"]
     assert (cached.usage.cached_calls, cached.usage.unknown) == (1, 1)
 
 
@@ -395,12 +395,12 @@ async def test_equal_rows_stay_apart_over_a_crash(cached: Cached) -> None:
         return answer(*args)
 
     cached.fake._text = three
-    assert await cached.work_off(lambda work: cached.fake.waiting.is_set()) == "killed"
+    assert await cached.work_off(lambda session: cached.fake.waiting.is_set()) == "killed"
     cached.fake._text = answer
     cached.fake.hold = False
     cached.fake.gate.set()
     assert await cached.work_off() == "done"
-    outputs = [row["output"] for row in cached.work.output("m")]
+    outputs = [row["output"] for row in cached.output("m")]
     assert len(set(outputs)) == 6
     assert cached.usage.cached_calls == 0
 
@@ -475,7 +475,7 @@ async def test_after_a_crash_no_call_gets_what_another_call_of_the_run_had(tmp_p
         except StaleFence:
             store.left = 10**9
             assert await cached.work_off() == "done"
-        said = [cached.work.output(task["name"]) for task in (tasks if rows else chain)]
+        said = [cached.output(task["name"]) for task in (tasks if rows else chain)]
         texts = [row["output"] for row in said[0]] if rows else said
         assert sorted(texts) == ["answer 0", "answer 1", "answer 2"], left
         assert cached.calls == 3

@@ -12,7 +12,7 @@ import pytest
 from po_jupyter.engine.budgets import daily_usage as daily
 from po_jupyter.engine.replay.history import read_history
 from po_jupyter.engine.replay.spending import Amount
-from po_jupyter.engine.run.executor import drive
+from po_jupyter.engine.run.executor import RunExecutor
 from po_jupyter.errors import ModelRateLimited, StaleFence
 from po_jupyter.store.keyed.memory import MemoryStore
 from po_jupyter.store.protocol import Commit, Lease
@@ -74,8 +74,8 @@ PIPELINES: dict[str, list[dict[str, Any]]] = {
 
 async def outcome(bench: Bench) -> tuple[str, dict[str, Any], int]:
     state = await bench.go()
-    work = bench.work
-    return state, {t.name: work.output(t.name) for t in work.pipeline.tasks}, work.state.usage.calls
+    tasks = bench.session.log.pipeline.tasks
+    return state, {t.name: bench.output(t.name) for t in tasks}, bench.state.usage.calls
 
 
 @pytest.mark.parametrize("name", PIPELINES)
@@ -117,12 +117,12 @@ async def test_a_kill_at_every_commit_sends_no_recorded_call_again(tmp_path: Pat
         state, outputs, used = await outcome(bench)
         assert (state, outputs) == expected[:2]
         assert used == calls + lost, "each call is counted once, an unknown outcome as one more"
-        assert bench.work.state.usage.unknown == lost
+        assert bench.state.usage.unknown == lost
         assert len(bench.fake.requests) <= calls + lost
         offsets = [e["offset"] for e in bench.events()]
         assert offsets == list(range(1, len(offsets) + 1))
         folded = read_history(bench.store, RUN).state
-        assert folded.usage == bench.work.state.usage
+        assert folded.usage == bench.state.usage
 
 
 async def test_a_retry_asks_anew(bench: Bench) -> None:
@@ -159,7 +159,7 @@ async def inference(ctx):
     store.left = 10**9
     assert await bench.go() == "done"
     assert bench.fake.prompts == ["one", "two", "two"]
-    assert bench.work.output("a") == ["no, never", "echo: two"]
+    assert bench.output("a") == ["no, never", "echo: two"]
 
 
 async def test_each_crash_counts_an_unknown_outcome_once(tmp_path: Path) -> None:
@@ -169,17 +169,17 @@ async def test_each_crash_counts_an_unknown_outcome_once(tmp_path: Path) -> None
     bench.fake.hold = True
     for crash in range(3):
         bench.fake.waiting.clear()
-        async with bench.worker() as work:
-            driving = asyncio.ensure_future(drive(work))
+        async with bench.worker() as session:
+            driving = asyncio.ensure_future(RunExecutor(session).run())
             await bench.fake.waiting.wait()
-            work.closed = True  # a process that is gone says nothing
+            session.log.closed = True  # a process that is gone says nothing
             driving.cancel()
             await asyncio.wait([driving])
         assert read_history(bench.store, RUN).state.usage.unknown == crash
     bench.fake.hold = False
     assert await bench.go() == "done"
-    assert bench.work.state.usage.unknown == 3
-    assert bench.work.state.usage.calls == 4
+    assert bench.state.usage.unknown == 3
+    assert bench.state.usage.calls == 4
     assert len(bench.events("call.unknown")) == 3
 
 
@@ -200,16 +200,16 @@ async def test_load_of_a_long_history_is_quick(tmp_path: Path) -> None:
     body = "def integration(ctx):\n    return {'text': 'x' * 200}\n"
     bench.create([*({"name": f"t{i}", "source": body} for i in range(999)), {"name": "end", "prompt": "x"}])
     bench.fake.hold = True
-    async with bench.worker() as work:
-        driving = asyncio.ensure_future(drive(work))
+    async with bench.worker() as session:
+        driving = asyncio.ensure_future(RunExecutor(session).run())
         await asyncio.wait_for(bench.fake.waiting.wait(), 60)
-        work.closed = True
+        session.log.closed = True
         driving.cancel()
         await asyncio.wait([driving])
     begun = time.perf_counter()
-    async with bench.worker() as work:
+    async with bench.worker() as session:
         took = time.perf_counter() - begun
-        assert work.state.tasks["t998"].state == "done"
+        assert session.log.state.tasks["t998"].state == "done"
     print(f"load of 999 tasks: {took * 1000:.0f} ms")
     assert took < 1.5  # 300 ms on a quiet machine; this one is shared
     store.close()
@@ -240,7 +240,7 @@ async def test_a_call_stopped_while_its_intent_is_written_was_never_sent(tmp_pat
     assert [c["kind"] for r in bench.records() for c in r["calls"]] == ["intent", "withdrawn"]
     assert read_history(store, RUN).spending.of_tasks() == {"a": Amount()}
     shown = daily.settled(daily.advanced(None, bench.records()), store.head(RUN))
-    assert daily.report(shown, "")["total"]["unknown"] == 0 == bench.work.state.usage.unknown
+    assert daily.report(shown, "")["total"]["unknown"] == 0 == bench.state.usage.unknown
 
 
 async def test_an_unknown_outcome_is_told_once_though_its_repetition_was_withdrawn(tmp_path: Path) -> None:
@@ -248,18 +248,18 @@ async def test_an_unknown_outcome_is_told_once_though_its_repetition_was_withdra
     bench = Bench(tmp_path, None, [ModelRateLimited("slowly", retry_after=30.0)])
     bench.create([{"name": "a", "prompt": "x"}])
     bench.fake.hold = True
-    async with bench.worker() as work:
-        driving = asyncio.ensure_future(drive(work))
+    async with bench.worker() as session:
+        driving = asyncio.ensure_future(RunExecutor(session).run())
         await bench.fake.waiting.wait()
-        work.closed = True  # a process that is gone says nothing
+        session.log.closed = True  # a process that is gone says nothing
         driving.cancel()
         await asyncio.wait([driving])
     bench.fake.hold = False
-    async with bench.worker() as work:
-        driving = asyncio.ensure_future(drive(work))
+    async with bench.worker() as session:
+        driving = asyncio.ensure_future(RunExecutor(session).run())
         await until(lambda: bench.events("call.retry"))
-        work.drain()
+        session.signals.drain()
         await driving
     assert await bench.go() == "done"
     assert len(bench.events("call.unknown")) == 1
-    assert (bench.work.state.usage.unknown, bench.work.state.usage.calls) == (1, 2)
+    assert (bench.state.usage.unknown, bench.state.usage.calls) == (1, 2)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from po_jupyter.engine.run.executor import drive
+from po_jupyter.engine.run.executor import RunExecutor
 from po_jupyter.errors import ModelKeyError, ModelRefused, ModelUnavailable
 from tests.support.engine import Bench
 
@@ -26,7 +26,7 @@ def task(body: str = ASYNC, requests: Any = PROMPTS, **options: Any) -> dict[str
 
 
 def error_of(bench: Bench) -> dict[str, Any]:
-    error = bench.work.state.error
+    error = bench.state.error
     assert error is not None
     return error
 
@@ -35,10 +35,10 @@ def error_of(bench: Bench) -> dict[str, Any]:
 async def test_results_are_in_the_order_of_the_requests(bench: Bench, body: str) -> None:
     bench.create([task(body, max_concurrency=3)])
     assert await bench.go() == "done"
-    found = bench.work.output("a")
+    found = bench.output("a")
     assert [r["output"] for r in found] == [f"echo: {p}" for p in PROMPTS]
     assert [r["index"] for r in found] == list(range(6))
-    assert bench.work.state.usage.calls == 6
+    assert bench.state.usage.calls == 6
 
 
 async def test_a_failure_is_data_and_its_neighbours_stay(bench: Bench) -> None:
@@ -46,7 +46,7 @@ async def test_a_failure_is_data_and_its_neighbours_stay(bench: Bench) -> None:
     bench.fake._replies = [ModelRefused("not this")]
     bench.create([task(max_concurrency=1)])
     assert await bench.go() == "done"
-    found = bench.work.output("a")
+    found = bench.output("a")
     assert [r["ok"] for r in found] == [False, *[True] * 5]
     assert found[0]["error"]["code"] == "model_refused"
     assert found[0]["error"]["details"]["request"] == 0
@@ -57,7 +57,7 @@ async def test_only_what_failed_is_asked_again_by_one_layer(bench: Bench) -> Non
     bench.fake._replies = [ModelUnavailable("busy")] * 2
     bench.create([task(max_concurrency=1, retry={"max_attempts": 3, "initial_delay": 0})])
     assert await bench.go() == "done"
-    assert all(r["ok"] for r in bench.work.output("a"))
+    assert all(r["ok"] for r in bench.output("a"))
     assert bench.fake.prompts == ["p0", "p0", *PROMPTS]
     bench2 = Bench(bench.tmp / "2", replies=[ModelUnavailable("busy")] * 2)
     bench2.create([task(max_concurrency=1, retry=2)], llm={"model": "fake:echo", "retry": {"initial_delay": 0}})
@@ -75,7 +75,7 @@ async def inference(ctx):
 """
     bench.create([task(body, max_concurrency=1, failure_threshold=0.2)])
     assert await bench.go() == "done"
-    name, outputs, errors = bench.work.output("a")
+    name, outputs, errors = bench.output("a")
     assert name == "ThresholdExceeded"
     assert outputs == ["one", None, None, None, None, None]
     assert errors[0] == "no"
@@ -108,7 +108,7 @@ async def test_requests_of_every_shape(bench: Bench) -> None:
     bench.fake._replies = ["a", "b", "{}", '{"n": 1}']
     bench.create([task(requests=requests, max_concurrency=1)])
     assert await bench.go() == "done"
-    assert [r["output"] for r in bench.work.output("a")] == ["a", "b", {"n": 1}]
+    assert [r["output"] for r in bench.output("a")] == ["a", "b", {"n": 1}]
     assert bench.fake.requests[2].messages[0].content == "be brief"
 
 
@@ -139,7 +139,7 @@ async def test_a_mistake_is_found_before_anything_is_sent(
 async def test_no_requests_are_no_results(bench: Bench) -> None:
     bench.create([task(requests=[])])
     assert await bench.go() == "done"
-    assert bench.work.output("a") == []
+    assert bench.output("a") == []
 
 
 async def test_the_window_is_bounded(bench: Bench) -> None:
@@ -169,15 +169,15 @@ async def test_after_a_drain_only_what_was_not_answered_is_asked(bench: Bench) -
     """P3: the journal answers the calls that were."""
     bench.create([task(max_concurrency=2)])
     bench.fake.hold = True
-    async with bench.worker() as work:
-        driving = asyncio.ensure_future(drive(work))
+    async with bench.worker() as session:
+        driving = asyncio.ensure_future(RunExecutor(session).run())
         await bench.fake.waiting.wait()
-        work.drain()
+        session.signals.drain()
         bench.fake.gate.set()
         assert await driving == "released"
     assert len(bench.fake.answered) == 2
     bench.fake.hold = False
     assert await bench.go() == "done"
     assert sorted(bench.fake.prompts) == PROMPTS
-    assert bench.work.state.usage.unknown == 0
-    assert bench.work.state.usage.calls == 6
+    assert bench.state.usage.unknown == 0
+    assert bench.state.usage.calls == 6

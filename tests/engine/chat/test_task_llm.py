@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from po_jupyter.engine.run.executor import drive
+from po_jupyter.engine.run.executor import RunExecutor
 from po_jupyter.errors import ModelUnavailable
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText, ToolCall
 from po_jupyter.model.run.usage import Usage
@@ -64,13 +64,13 @@ def with_model(bench: Bench, model: Any) -> Bench:
 
 
 async def output(bench: Bench) -> Any:
-    assert await bench.go() == "done", bench.work.state.error
-    return bench.work.output("t")
+    assert await bench.go() == "done", bench.state.error
+    return bench.output("t")
 
 
 async def error(bench: Bench) -> dict[str, Any]:
     assert await bench.go() == "failed"
-    found = bench.work.state.error
+    found = bench.state.error
     assert found is not None
     return found
 
@@ -231,7 +231,7 @@ async def ingestion(ctx):
 """
     bench.create([task(code if way == "async" else code.replace("async ", ""))])
     assert await output(bench) == "echo:"
-    assert bench.work.state.usage.calls == 1
+    assert bench.state.usage.calls == 1
 
 
 async def test_a_chain_goes_on_from_the_messages_of_another_and_a_failure_leaves_it(bench: Bench) -> None:
@@ -399,11 +399,11 @@ async def test_answers_are_replayed_after_a_crash_and_tools_run_again(bench: Ben
         bench.create([task(TOOLS + "\nasync def parsing(ctx):\n    await ctx.llm.chat('last')\n")]), model
     )
     bench.fake.hold_at = "last"
-    async with bench.worker() as work:
-        driving = asyncio.create_task(drive(work))
+    async with bench.worker() as session:
+        driving = asyncio.create_task(RunExecutor(session).run())
         await model.held.wait()
-        work.broken = RuntimeError("the machine went down")  # nothing more is written, as after kill -9
-        work.wake.set()
+        session.log.broken = RuntimeError("the machine went down")  # nothing more is written, as after kill -9
+        session.log.wake.set()
         with pytest.raises(RuntimeError):
             await driving
     assert [r.messages[-1].content for r in model.requests] == ["What do two A1 cost?", "2.5"]

@@ -38,8 +38,8 @@ return 'done'"""
     bench.create([python("a", body), {"name": "b", "prompt": "b after {{ tasks.a }}"}])
     assert await bench.go() == "done"
     assert order(bench) == ["a", "x", "z", "b"]
-    assert bench.work.output("z") == "echo: x after done"
-    assert list(bench.work.state.tasks) == ["a", "x", "z", "b"]
+    assert bench.output("z") == "echo: x after done"
+    assert list(bench.state.tasks) == ["a", "x", "z", "b"]
     [added] = [e for e in bench.events("tasks.added") if len(e["data"]["tasks"]) == 1][:1]
     assert (added["task"], added["data"]["after"]) == ("a", "a")
 
@@ -66,7 +66,7 @@ async def test_tasks_are_added_behind_a_later_pending_one(bench: Bench) -> None:
         ]
     )
     assert await bench.go() == "waiting"
-    state = bench.work.state
+    state = bench.state
     assert list(state.tasks) == ["a", "b", "deep-dive", "c", "d"]
     assert (state.tasks["c"].state, state.tasks["c"].reason) == ("skipped", "the first analysis was complete")
     assert state.tasks["a"].gate_info == {"message": "Approve the outline", "artifacts": ["outline.json"]}
@@ -83,7 +83,7 @@ async def test_tasks_are_added_behind_a_later_pending_one(bench: Bench) -> None:
     bench.store.request(RUN, decided, "pending")
     assert await bench.go() == "done"
     assert order(bench) == ["a", "b", "deep-dive", "d"]
-    assert bench.work.output("deep-dive") == "storage"
+    assert bench.output("deep-dive") == "storage"
 
 
 async def test_what_a_task_asks_is_one_transaction_with_its_end(bench: Bench) -> None:
@@ -98,7 +98,7 @@ async def test_what_a_task_asks_is_one_transaction_with_its_end(bench: Bench) ->
     # 'b2' names no code, so it is refused; a working one follows
     assert await bench.go() == "failed"
     assert bench.events("tasks.added", "task.skipped") == []
-    error = bench.work.state.tasks["a"].error
+    error = bench.state.tasks["a"].error
     assert error is not None
     assert "no module 'b2'" in error["message"]
 
@@ -129,7 +129,7 @@ async def test_an_invalid_directive_burns_no_attempts(bench: Bench) -> None:
     assert await bench.go() == "failed"
     assert len(order(bench)) == 1
     assert bench.events("task.retrying") == []
-    error = bench.work.state.tasks["a"].error
+    error = bench.state.tasks["a"].error
     assert error is not None
     assert error["code"] == "control_invalid"
     assert "there is no task 'nope'" in error["message"]
@@ -140,7 +140,7 @@ async def test_a_swallowed_error_still_fails_the_task(bench: Bench) -> None:
     body = "try:\n    ctx.control.skip('a', 'me')\nexcept Exception:\n    pass\nreturn 1"
     bench.create([python("a", body)])
     assert await bench.go() == "failed"
-    assert "only later ones can be meant" in bench.work.state.tasks["a"].error["message"]
+    assert "only later ones can be meant" in bench.state.tasks["a"].error["message"]
 
 
 async def test_a_refinement_takes_the_stages_words_back(bench: Bench) -> None:
@@ -165,7 +165,7 @@ ctx.control.add({"name": f"more-{n}", "task": "a", "config": {"n": n + 1}})
 return n"""
     bench.create([python("a", body)])
     assert await bench.go() == "failed"
-    assert len(bench.work.state.added) == MAX_ADDED
+    assert len(bench.state.added) == MAX_ADDED
     [failed] = bench.events("task.failed")
     assert failed["task"] == f"more-{MAX_ADDED - 1}"
     assert f"a run may add {MAX_ADDED}" in failed["data"]["error"]["message"]
@@ -186,15 +186,15 @@ async def test_a_task_done_again_says_its_directives_again(bench: Bench) -> None
     body = "ctx.control.add({'name': 'x', 'prompt': f\"x {ctx.meta['attempt']}\"})\nreturn 1"
     bench.create([python("a", body), {"name": "b", "prompt": "b {{ tasks.a }}"}])
     assert await bench.go() == "done"
-    before = bench.work.state.usage.calls
+    before = bench.state.usage.calls
     bench.resume("a", "x", "b", clear=["a", "x", "b"])
-    async with bench.worker() as work:
-        assert list(work.state.tasks) == ["a", "b"]
-        assert work.state.usage.calls == before
+    async with bench.worker() as session:
+        assert list(session.log.state.tasks) == ["a", "b"]
+        assert session.log.state.usage.calls == before
     assert await bench.go() == "done"
-    assert bench.work.output("x") == "echo: x 2"
-    assert bench.work.state.tasks["x"].attempt == 2
-    assert bench.work.state.usage.calls == before + 2
+    assert bench.output("x") == "echo: x 2"
+    assert bench.state.tasks["x"].attempt == 2
+    assert bench.state.usage.calls == before + 2
 
 
 async def test_a_stale_control_file_is_not_read(bench: Bench) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from po_jupyter.engine.files.artifacts import visible
-from po_jupyter.engine.replay.history import read_history
+from po_jupyter.engine.files.artifacts import RunFiles, clean, visible
+from po_jupyter.engine.replay.history import History, read_history
+from po_jupyter.engine.state.run_state import RunState, TaskState
+from po_jupyter.errors import NotFound
 from tests.support.engine import RUN, Bench
 
 
@@ -28,11 +31,81 @@ READS = "def integration(ctx):\n    return ctx.io.read_artifact('a.txt')\n"
 FAILS = "def integration(ctx):\n    ctx.io.write_artifact('a.txt', 'half')\n    raise ValueError('no')\n"
 
 
+class Attempts:
+    """The artifacts of a run that is in no store: attempts end by hand."""
+
+    def __init__(self, run_dir: Path, *tasks: str, fence: int = 1) -> None:
+        self.state = RunState(RUN)
+        self.state.tasks = {name: TaskState(name, attempt=1) for name in tasks}
+        self.files = RunFiles(run_dir, fence, History(self.state), lambda: self.state)
+
+    def done(self, task: str) -> list[Any]:
+        """End the task well; its artifacts."""
+        listed = self.files.said(task).get("artifacts", [])
+        tasks = {**self.state.tasks, task: TaskState(task, attempt=1, artifacts=tuple(listed))}
+        self.state = RunState(RUN, tasks=tasks)
+        return listed
+
+
+def test_an_attempt_sees_its_own_files_and_others_only_once_its_task_is_done(tmp_path: Path) -> None:
+    run = Attempts(tmp_path, "one", "two")
+    frame, other = object(), object()
+    run.files.attempt("one", None, 1, frame).write("a.txt", b"one")
+    assert run.files.attempt("one", None, 1, frame).read("a.txt") == b"one"
+    assert run.files.attempt("two", None, 1, other).names() == [] == run.files.now().names()
+    assert [entry["name"] for entry in run.done("one")] == ["a.txt"]
+    assert run.files.attempt("two", None, 1, other).read("a.txt") == b"one"
+    assert run.files.contents() == {"a.txt": sha256(b"one").hexdigest()}
+
+
+def test_an_attempt_that_failed_leaves_no_artifact_to_the_next(tmp_path: Path) -> None:
+    run = Attempts(tmp_path, "one")
+    run.files.attempt("one", None, 1, object()).write("a.txt", b"half")
+    run.files.forget("one")
+    again = run.files.attempt("one", None, 2, object())
+    with pytest.raises(NotFound):
+        again.read("a.txt")
+    assert run.done("one") == []
+
+
+def test_artifacts_of_rows_are_listed_with_the_row_and_with_the_map(tmp_path: Path) -> None:
+    run = Attempts(tmp_path, "m")
+    for index in (1, 0):
+        run.files.attempt("m", index, 1, object()).write(f"{index}.txt", b"x")
+        (entry,) = run.files.said("m", index)["artifacts"]
+        assert entry["path"] == f"m/1-1/{index}-1/{index}.txt"
+    run.files.attempt("m", 2, 1, object())
+    assert run.files.said("m", 2) == {}
+    assert [entry["name"] for entry in run.done("m")] == ["0.txt", "1.txt"]
+
+
+def test_of_two_tasks_that_wrote_a_name_the_later_ones_counts(tmp_path: Path) -> None:
+    run = Attempts(tmp_path, "one", "two", "three")
+    for task in ("one", "two"):
+        run.files.attempt(task, None, 1, object()).write("a.txt", task.encode())
+        run.done(task)
+    written = run.files.attempt("three", None, 1, object())
+    assert written.read("a.txt") == b"two"
+    written.append("a.txt", b" and more")
+    assert written.read("a.txt") == b"two and more"
+    assert run.files.now().read("a.txt") == b"two", "what it appended to is a file of its own"
+
+
+def test_files_that_no_commit_lists_are_removed(tmp_path: Path) -> None:
+    run = Attempts(tmp_path, "one", "two")
+    run.files.attempt("one", None, 1, object()).write("kept/a.txt", b"1")
+    run.files.attempt("two", None, 1, object()).write("gone/b.txt", b"2")
+    assert clean(tmp_path, run.done("one")) == 1
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["a.txt"]
+    assert not list(tmp_path.rglob("gone"))
+    assert clean(tmp_path / "nowhere", []) == 0
+
+
 async def test_the_log_lists_what_a_task_wrote(bench: Bench) -> None:
     """P1: with size and content hash; of two tasks that write one name, the later one's counts."""
     bench.create([python("one", WRITES), python("two", WRITES), python("three", READS)])
     assert await bench.go() == "done"
-    assert bench.work.output("three") == "two"
+    assert bench.output("three") == "two"
     done = [e["data"].get("artifacts") for e in bench.events("task.done")]
     assert [[a["name"] for a in said or ()] for said in done] == [["a.txt"], ["a.txt"], []]
     artifact = visible(read_history(bench.store, RUN).state)["a.txt"]
@@ -44,7 +117,7 @@ async def test_what_a_failed_attempt_wrote_is_no_artifact(bench: Bench) -> None:
     """R2.3: and it is gone when the run is taken up again."""
     bench.create([python("one", FAILS)])
     assert await bench.go() == "failed"
-    assert visible(bench.work.state) == {}
+    assert visible(bench.state) == {}
     assert files(bench) == ["one/1-1/a.txt"]
     bench.resume("one")
     async with bench.worker():
@@ -58,7 +131,7 @@ async def test_a_resume_keeps_what_other_tasks_wrote(bench: Bench) -> None:
     assert await bench.go() == "failed"
     bench.resume("two")
     assert await bench.go() == "done"
-    assert bench.work.output("two") == "one"
+    assert bench.output("two") == "one"
 
 
 async def test_rows_keep_their_artifacts_with_their_outcomes(bench: Bench) -> None:
@@ -76,7 +149,7 @@ async def test_rows_keep_their_artifacts_with_their_outcomes(bench: Bench) -> No
     (bench.tmp / "runs" / RUN / "tmp" / "map" / "ok").touch()
     bench.resume("map")
     assert await bench.go() == "done"
-    assert bench.work.output("all") == ["0", "1", "2"]
+    assert bench.output("all") == ["0", "1", "2"]
     assert files(bench) == ["map/1-1/0-1/0.txt", "map/1-1/1-1/2.txt", "map/2-2/2-1/1.txt"]
 
 
@@ -87,7 +160,7 @@ async def test_files_of_the_seed_are_artifacts_too(bench: Bench) -> None:
     (given / "a.txt").write_text("from the seed")
     bench.create([python("one", READS), python("two", WRITES), python("three", READS)])
     assert await bench.go() == "done"
-    assert [bench.work.output(t) for t in ("one", "three")] == ["from the seed", "two"]
+    assert [bench.output(t) for t in ("one", "three")] == ["from the seed", "two"]
 
 
 async def test_a_full_disk_fails_the_task_and_the_run_goes_on_when_there_is_space(
@@ -106,7 +179,7 @@ async def test_a_full_disk_fails_the_task_and_the_run_goes_on_when_there_is_spac
         pytest.skip("platform: no /proc")
     monkeypatch.setattr(os, "write", write_until_full)
     assert await bench.go() == "failed"
-    error = bench.work.state.error
+    error = bench.state.error
     assert error is not None
     assert error["code"] == "stage_failed"
     assert "the disk is full" in error["message"]
@@ -114,4 +187,4 @@ async def test_a_full_disk_fails_the_task_and_the_run_goes_on_when_there_is_spac
     full[0] = False
     bench.resume("one")
     assert await bench.go() == "done"
-    assert list(visible(bench.work.state)) == ["a.txt"]
+    assert list(visible(bench.state)) == ["a.txt"]

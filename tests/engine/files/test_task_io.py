@@ -39,10 +39,10 @@ def ingestion(ctx):
     return [ctx.io.read_artifact("x.txt"), ctx.io.artifacts()]
 """
     bench.create([task(source), task(more, "b")])
-    assert await bench.go() == "done", bench.work.state.error
-    assert bench.work.output("a") == ["x.txt"]
-    assert bench.work.output("b") == ["three and more", ["x.txt", "y/z.json"]]
-    assert visible(bench.work.state)["x.txt"]["bytes"] == len("three and more")
+    assert await bench.go() == "done", bench.state.error
+    assert bench.output("a") == ["x.txt"]
+    assert bench.output("b") == ["three and more", ["x.txt", "y/z.json"]]
+    assert visible(bench.state)["x.txt"]["bytes"] == len("three and more")
 
 
 async def test_a_run_has_a_database_of_its_own(bench: Bench) -> None:
@@ -65,9 +65,9 @@ def ingestion(ctx):
     read = "def ingestion(ctx):\n    return [n for (n,) in ctx.io.db().execute('select n from t')]\n"
     bench.create([task(write), task(read, "read"), task(broken, "broken", needs=["read"])])
     assert await bench.go() == "failed"
-    assert bench.work.output("a") == "wal"
-    assert bench.work.output("read") == [1, 2]
-    path = bench.work.run_dir / "run.db"
+    assert bench.output("a") == "wal"
+    assert bench.output("read") == [1, 2]
+    path = bench.session.inputs.run_dir / "run.db"
     db = sqlite3.connect(path)
     assert db.execute("select n from t").fetchall() == [(1,), (2,)]
     db.close()
@@ -107,13 +107,13 @@ async def test_a_batch_does_each_row_once_and_drops_none(bench: Bench, kind: str
     words = {"async_": "async ", "await_": "await "} if kind == "async" else {"async_": "", "await_": ""}
     retry = {"max_attempts": 2, "initial_delay": 0}
     bench.create([task(BATCH.format(**words), config={"by_id": by_id}) | {"retry": retry}])
-    assert await bench.go() == "done", bench.work.state.error
+    assert await bench.go() == "done", bench.state.error
     (again,) = bench.events("task.retrying")
     first = json.loads(again["data"]["error"]["message"].partition(": ")[2])
     assert [row["ok"] for row in first] == [True, True, True, False]
     assert "bad row" in first[3]["error"]["message"]
-    assert [row["output"]["n"] for row in bench.work.output("a")] == [2, 4, 4, 8]
-    asked = (bench.work.run_dir / "tmp" / "a" / "count").read_text().splitlines()
+    assert [row["output"]["n"] for row in bench.output("a")] == [2, 4, 4, 8]
+    asked = (bench.session.inputs.run_dir / "tmp" / "a" / "count").read_text().splitlines()
     assert len(asked) == 5, "four rows, and the failed one again"
 
 
@@ -149,7 +149,7 @@ def final_validation(ctx):
     failing = task(source, "b", needs=["rows"], config={"fail": True})
     bench.create([task(source), rows, failing])
     assert await bench.go() == "failed"
-    assert bench.work.output("a") == {"deep": [{"key": "kept", "text": f"Bearer {STARS}"}]}
+    assert bench.output("a") == {"deep": [{"key": "kept", "text": f"Bearer {STARS}"}]}
     files = [p for p in bench.tmp.rglob("*") if p.is_file()]
     assert len(files) >= 5
     assert [p for p in files if KEY.encode() in p.read_bytes()] == []
@@ -171,7 +171,7 @@ def inference(ctx):
 """
     bench.create([task(source)])
     assert await bench.go() == "failed"
-    details = bench.work.state.tasks["a"].error["details"]
+    details = bench.state.tasks["a"].error["details"]
     assert (details["stage"], details["previous_stage"]) == ("inference", "ingestion")
     assert Path(details["log"]).read_text() == "just before\n"
     had = json.loads(Path(details["context"]).read_text())

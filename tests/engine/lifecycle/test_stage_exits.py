@@ -33,7 +33,7 @@ async def test_whatever_a_stage_raises_fails_its_task(tmp_path: Path, source: st
         {"name": "b", "prompt": "after"},
     ])  # fmt: skip
     assert await bench.go() == "failed"
-    states = {name: task.state for name, task in bench.work.state.tasks.items()}
+    states = {name: task.state for name, task in bench.state.tasks.items()}
     assert states == {"a": "failed", "b": "pending"}
     assert not bench.fake.requests
 
@@ -50,6 +50,6 @@ async def test_a_row_that_cancels_itself_fails_alone(tmp_path: Path) -> None:
     rows = {"name": "a", "source": source, "for_each": "{{ seed.rows }}", "retry": {"max_attempts": 1}}
     bench = Bench(tmp_path).create([rows], {"rows": [0, 1, 2]})
     assert await bench.go() == "done"
-    items = bench.work.state.tasks["a"].items
+    items = bench.state.tasks["a"].items
     assert items is not None
     assert (items.done, items.failed) == (2, 1)

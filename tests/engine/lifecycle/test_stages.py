@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from po_jupyter.engine.lifecycle.stages import Flags, Frame, StageResult, run_stages
+from po_jupyter.engine.lifecycle.frame import Flags, Frame, StageResult
+from po_jupyter.engine.lifecycle.stages import run_stages
 from po_jupyter.errors import (
     AnswerUnreadable,
     ModelRefused,

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from po_jupyter.engine.run.executor import drive
+from po_jupyter.engine.run.executor import RunExecutor
 from po_jupyter.errors import ModelRefused
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
 from po_jupyter.model.run.row_file_ref import RowFileRef
@@ -77,15 +77,15 @@ async def test_50_000_rows_in_little_memory_and_only_the_failed_again(tmp_path: 
     }
     after = {"name": "n", "prompt": "{{ tasks.m | selectattr('ok') | list | length }} {{ 1 }}"}
     bench.create([task, after], rows_file(tmp_path, ROWS))
-    async with bench.worker() as work:
+    async with bench.worker() as session:
         before = psutil.Process().memory_info().rss
         most = [before]
         watching = asyncio.ensure_future(watch(most))
         begun = time.perf_counter()
-        assert await drive(work) == "done", work.state.error
+        assert await RunExecutor(session).run() == "done", session.log.state.error
         took = time.perf_counter() - begun
         watching.cancel()
-        items = work.state.tasks["m"].items
+        items = session.log.state.tasks["m"].items
         assert items is not None
         assert (items.total, items.done, items.failed) == (ROWS, ROWS * 99 // 100, ROWS // 100)
     grown = (most[0] - before) / 2**20
@@ -115,7 +115,7 @@ def integration(ctx):
     tasks = [{"name": f"t{i}", "source": body} for i in range(100)]
     bench.create(tasks)
     assert await bench.go() == "done"
-    size = sum(len(json.dumps(bench.work.output(t.name))) for t in bench.work.pipeline.tasks)
+    size = sum(len(json.dumps(bench.output(t.name))) for t in bench.session.log.pipeline.tasks)
     assert size > 9_900_000
     bench.store.close()  # closing the last connection puts the journal of SQLite into its database
     stored = sum(p.stat().st_size for p in (tmp_path / "store").rglob("*") if p.is_file())
@@ -135,7 +135,7 @@ async def test_an_output_that_is_passed_along_is_stored_once(tmp_path: Path) -> 
     tasks += [{"name": f"t{i}", "source": rest.format(f"t{i - 1}")} for i in range(1, 100)]
     bench.create(tasks)
     assert await bench.go() == "done"
-    size = len(bench.work.output("t99"))
+    size = len(bench.output("t99"))
     bench.store.close()
     stored = sum(p.stat().st_size for p in (tmp_path / "store").rglob("*") if p.is_file())
     assert stored <= 5 * size, "not a hundred times"
@@ -148,10 +148,10 @@ async def test_resume_of_a_long_run_starts_its_next_task_without_reading_outputs
     body = "def integration(ctx):\n    return {'text': 'x' * 2000}\n"
     bench.create([*({"name": f"t{i}", "source": body} for i in range(999)), {"name": "end", "prompt": "x"}])
     bench.fake.hold = True
-    async with bench.worker() as work:
-        driving = asyncio.ensure_future(drive(work))
+    async with bench.worker() as session:
+        driving = asyncio.ensure_future(RunExecutor(session).run())
         await asyncio.wait_for(bench.fake.waiting.wait(), 60)
-        work.closed = True
+        session.log.closed = True
         driving.cancel()
         await asyncio.wait([driving])
     read = Counter[str]()
@@ -172,10 +172,10 @@ async def test_resume_of_a_long_run_starts_its_next_task_without_reading_outputs
     store.close()
     bench.store = Counting(tmp_path / "store")
     bench.fake.waiting.clear()
-    async with bench.worker() as work:
-        driving = asyncio.ensure_future(drive(work))
+    async with bench.worker() as session:
+        driving = asyncio.ensure_future(RunExecutor(session).run())
         await asyncio.wait_for(bench.fake.waiting.wait(), 20)
-        assert work.state.tasks["t998"].state == "done"
+        assert session.log.state.tasks["t998"].state == "done"
         assert read["payload"] == read["payloads"] == 0
         assert read["records"] <= 2
         bench.fake.gate.set()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from po_jupyter.engine.run.executor import drive
+from po_jupyter.engine.run.executor import RunExecutor
 from po_jupyter.errors import ModelKeyError, ModelRefused
 from po_jupyter.llm.chat import ChatRequest
 from po_jupyter.model.run.events import draft
@@ -30,13 +30,13 @@ async def test_a_rows_failure_is_data(bench: Bench) -> None:
     """R2.6: never a hole, never a lost neighbour; output in row order."""
     bench.create([odd()], ROWS)
     assert await bench.go() == "done"
-    rows = bench.work.output("m")
+    rows = bench.output("m")
     assert [r["index"] for r in rows] == list(range(10))
     assert [r["ok"] for r in rows] == [True, False] * 5
     assert rows[2] == {"index": 2, "ok": True, "output": {"n": 2, "index": 2}, "error": None}
     assert "odd 3" in rows[3]["error"]["message"]
     assert rows[3]["error"]["details"]["index"] == 3
-    items = bench.work.state.tasks["m"].items
+    items = bench.state.tasks["m"].items
     assert items is not None
     assert (items.total, items.done, items.failed, items.in_flight) == (10, 5, 5, 0)
     assert [e["item"] for e in bench.events("item.failed")] == [1, 3, 5, 7, 9]
@@ -46,11 +46,11 @@ async def test_the_threshold_stops_new_rows_and_keeps_finished_ones(bench: Bench
     """DESIGN 7, Maps."""
     bench.create([odd(failure_threshold=0.1, max_concurrency=1)], ROWS)
     assert await bench.go() == "failed"
-    error = bench.work.state.error
+    error = bench.state.error
     assert error is not None
     assert error["code"] == "failure_threshold"
     assert "2 of 10 rows" in error["message"]
-    items = bench.work.state.tasks["m"].items
+    items = bench.state.tasks["m"].items
     assert items is not None
     assert (items.done, items.failed) == (2, 2)
 
@@ -69,12 +69,12 @@ async def test_resume_tries_failed_rows_again_and_keeps_done_ones(bench: Bench) 
         [odd(source=body, failure_threshold=0.2), {"name": "z", "prompt": "{{ tasks.m | length }}"}], ROWS
     )
     assert await bench.go() == "failed"
-    done = {i for i, r in bench.work.rows("m").items() if r.ok}
+    done = {i for i, r in bench.session.history.table("m").items() if r.ok}
     flag.touch()
     bench.resume("m")
     assert await bench.go() == "done"
-    assert [r["output"] for r in bench.work.output("m")] == list(range(10))
-    items = bench.work.state.tasks["m"].items
+    assert [r["output"] for r in bench.output("m")] == list(range(10))
+    items = bench.state.tasks["m"].items
     assert items is not None
     assert (items.done, items.failed) == (10, 0)
     again = [r["index"] for rec in bench.records() for r in rec["items"]]
@@ -87,14 +87,14 @@ async def test_a_cleared_map_runs_every_row_again(bench: Bench) -> None:
     bench.resume("m", clear=["m"])
     assert await bench.go() == "done"
     assert len(bench.fake.requests) == 4
-    assert bench.work.state.usage.calls == 4
+    assert bench.state.usage.calls == 4
 
 
 async def test_limit_runs_the_first_rows_only(bench: Bench) -> None:
     """G17"""
     bench.create([{"name": "m", "prompt": "{{ item }}", "for_each": "range(100)"}], options={"limit": 3})
     assert await bench.go() == "done"
-    assert len(bench.work.output("m")) == 3
+    assert len(bench.output("m")) == 3
     assert len(bench.fake.requests) == 3
 
 
@@ -128,7 +128,7 @@ async def test_rows_are_retried_by_themselves(bench: Bench) -> None:
     )
     bench.create([odd(source=body, retry={"initial_delay": 0})], ROWS)
     assert await bench.go() == "done"
-    assert all(r["ok"] for r in bench.work.output("m"))
+    assert all(r["ok"] for r in bench.output("m"))
     assert "task.retrying" not in bench.types()
 
 
@@ -137,7 +137,7 @@ async def test_usage_of_rows_is_in_outcomes_and_progress(bench: Bench) -> None:
     assert await bench.go() == "done"
     rows = [r for rec in bench.records() for r in rec["items"]]
     assert sum(r["usage"]["calls"] for r in rows) == 20
-    assert bench.work.state.usage.calls == 20
+    assert bench.state.usage.calls == 20
     assert len({r["key"] for r in rows}) == 20
     assert "call.done" not in bench.types()
 
@@ -173,13 +173,13 @@ async def test_a_missing_key_stops_the_map_at_once(bench: Bench) -> None:
     bench.fake._replies = [ModelKeyError("no key")] * 100
     bench.create([{"name": "m", "prompt": "{{ item }}", "for_each": "range(100)", "max_concurrency": 4}])
     assert await bench.go() == "failed"
-    assert bench.work.state.error is not None
-    assert bench.work.state.error["code"] == "model_key"
+    assert bench.state.error is not None
+    assert bench.state.error["code"] == "model_key"
     assert len(bench.fake.requests) <= 4
     bench.fake._replies = []
     bench.resume("m")
     assert await bench.go() == "done"
-    assert all(r["ok"] for r in bench.work.output("m"))
+    assert all(r["ok"] for r in bench.output("m"))
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ async def test_a_missing_key_stops_the_map_at_once(bench: Bench) -> None:
 async def test_for_each_must_be_a_list(bench: Bench, expression: str, said: str) -> None:
     bench.create([{"name": "m", "prompt": "x", "for_each": expression}], {"text": "abc"})
     assert await bench.go() == "failed"
-    error = bench.work.state.error
+    error = bench.state.error
     assert error is not None
     assert error["code"] == "template_failed"
     assert said in error["message"]
@@ -197,7 +197,7 @@ async def test_for_each_must_be_a_list(bench: Bench, expression: str, said: str)
 async def test_no_rows_are_a_finished_map(bench: Bench) -> None:
     bench.create([{"name": "m", "prompt": "x", "for_each": "[]"}, {"name": "z", "prompt": "{{ tasks.m }}"}])
     assert await bench.go() == "done"
-    assert bench.work.output("m") == []
+    assert bench.output("m") == []
     assert bench.fake.prompts == ["[]"]
 
 
@@ -212,13 +212,13 @@ async def test_cancel_in_the_middle_keeps_finished_rows(bench: Bench) -> None:
         return await real(request, **more)
 
     bench.fake.chat = some
-    async with bench.worker() as work:
-        driving = asyncio.ensure_future(drive(work))
+    async with bench.worker() as session:
+        driving = asyncio.ensure_future(RunExecutor(session).run())
         await bench.fake.waiting.wait()
         bench.store.request(RUN, [draft("run.cancel_requested", by="me")])
-        work.cancel_hint()
+        session.signals.cancel_hint()
         assert await driving == "cancelled"
-        assert work.state.usage.unknown == 2
+        assert session.log.state.usage.unknown == 2
     rows = [r["index"] for rec in bench.records() for r in rec["items"]]
     assert len(rows) >= 4
     bench.fake.hold = False
@@ -232,24 +232,24 @@ async def test_cancel_in_the_middle_keeps_finished_rows(bench: Bench) -> None:
 async def test_a_drained_map_goes_on_where_it_was(bench: Bench) -> None:
     bench.create([{"name": "m", "prompt": "{{ item }}", "for_each": "range(10)", "max_concurrency": 3}])
     bench.fake.hold = True
-    async with bench.worker() as work:
-        driving = asyncio.ensure_future(drive(work))
+    async with bench.worker() as session:
+        driving = asyncio.ensure_future(RunExecutor(session).run())
         await bench.fake.waiting.wait()
-        work.drain()
+        session.signals.drain()
         bench.fake.gate.set()
         assert await driving == "released"
     bench.fake.hold = False
     assert await bench.go() == "done"
     assert len(bench.fake.requests) == 10
-    assert bench.work.state.usage.calls == 10
-    assert bench.work.state.usage.unknown == 0
+    assert bench.state.usage.calls == 10
+    assert bench.state.usage.unknown == 0
 
 
 async def test_a_refused_row_fails_alone(bench: Bench) -> None:
     bench.fake._replies = [ModelRefused("not this one")]
     bench.create([{"name": "m", "prompt": "{{ item }}", "for_each": "range(3)"}])
     assert await bench.go() == "done"
-    assert [r["ok"] for r in bench.work.output("m")] == [False, True, True]
+    assert [r["ok"] for r in bench.output("m")] == [False, True, True]
 
 
 async def test_rows_are_validated_and_asked_again(bench: Bench) -> None:
@@ -260,6 +260,6 @@ async def test_rows_are_validated_and_asked_again(bench: Bench) -> None:
         [{"name": "m", "prompt": "{{ item }}", "for_each": "range(2)", "output": schema, "max_concurrency": 1}]
     )
     assert await bench.go() == "done"
-    first, second = bench.work.output("m")
+    first, second = bench.output("m")
     assert first["error"]["message"] == 'validate_structure: answer has no "label" (asked 3 times)'
     assert second["ok"]

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from po_jupyter.engine.maps.reuse import KIND, announce, definition_of
 from po_jupyter.errors import ModelRefused
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.store.keyed.memory import MemoryStore
-from tests.support.engine import Bench, new_run
+from tests.support.engine import Bench, inputs_of, new_run
 
 ROWS = {"rows": [{"text": f"row {i}"} for i in range(8)], "words": "be kind"}
 PROMPT = {"name": "m", "prompt": "Label: {{ item.text }}", "for_each": "{{ seed.rows }}"}
@@ -31,8 +32,8 @@ class Again(Bench):
         self.run = f"0193f000000{self.runs:011x}"
         pipeline = {"name": "p", "llm": {"model": "fake:echo"}, "tasks": [dict(task)]}
         new_run(self.store, pipeline, data, self.run, **options)
-        assert await self.go() == "done", self.work.state.error
-        return [row["output"] for row in self.work.output("m")]
+        assert await self.go() == "done", self.state.error
+        return [row["output"] for row in self.output("m")]
 
     @property
     def calls(self) -> int:
@@ -40,7 +41,7 @@ class Again(Bench):
 
     @property
     def reused(self) -> int:
-        items = self.work.state.tasks["m"].items
+        items = self.state.tasks["m"].items
         assert items is not None
         return items.reused
 
@@ -56,7 +57,7 @@ async def test_the_same_map_again_costs_nothing(again: Again) -> None:
     assert await again.run_it(PROMPT) == first
     assert again.calls == 8
     assert again.reused == 8
-    assert again.work.state.usage.calls == 0
+    assert again.state.usage.calls == 0
     rows = [i for r in again.records() for i in r["items"]]
     assert all(row["reused"] == f"0193f000000{1:011x}/m/{row['index']}" and "usage" not in row for row in rows)
 
@@ -79,6 +80,12 @@ async def test_only_new_rows_are_paid_for(again: Again) -> None:
     assert labels[0] == "echo: Label: row 7"
 
 
+def definition(tmp: Path, task: Mapping[str, Any], data: Mapping[str, Any] = ROWS, **more: Any) -> str | None:
+    """The hash of a map's definition, without a run."""
+    inputs = inputs_of(tmp, [task], data, **more)
+    return definition_of(inputs, inputs.pipeline.task("m"))
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -90,17 +97,36 @@ async def test_only_new_rows_are_paid_for(again: Again) -> None:
         {"output": {"type": "string"}},
     ],
 )
-async def test_another_definition_is_other_work(again: Again, change: dict[str, Any]) -> None:
+def test_another_definition_is_other_work(tmp_path: Path, change: dict[str, Any]) -> None:
+    assert definition(tmp_path, {**PROMPT, **change}) != definition(tmp_path, PROMPT)
+
+
+@pytest.mark.parametrize("more", [{"options": {"model": "fake:other"}}, {"owner": "you"}])
+def test_another_model_of_the_run_or_another_owner_is_other_work(tmp_path: Path, more: dict[str, Any]) -> None:
+    assert definition(tmp_path, PROMPT, **more) != definition(tmp_path, PROMPT)
+
+
+def test_what_only_says_how_to_run_it_changes_nothing(tmp_path: Path) -> None:
+    task = {**PROMPT, "max_concurrency": 2, "retry": {"max_attempts": 1}, "description": "x"}
+    assert definition(tmp_path, task) == definition(tmp_path, PROMPT)
+
+
+def test_a_critique_counts_what_of_the_seed_it_can_show(tmp_path: Path) -> None:
+    """It is rendered only once there is an answer; what another task or this run makes is not known before."""
+    other = {**ROWS, "words": "be strict"}
+    blind, seeing = (
+        {**PROMPT, "refine": {"max_attempts": 1, "critique": text}} for text in ("Why?", "{{ seed.words }}?")
+    )
+    assert definition(tmp_path, blind) == definition(tmp_path, blind, other)
+    assert definition(tmp_path, seeing) != definition(tmp_path, seeing, other)
+    assert definition(tmp_path, {**PROMPT, "refine": {"max_attempts": 1, "critique": "{{ run.id }}"}}) is None
+
+
+async def test_another_definition_is_asked_again(again: Again) -> None:
     await again.run_it(PROMPT)
-    await again.run_it({**PROMPT, **change})
+    await again.run_it({**PROMPT, "system": "You sort."})
     assert again.calls == 16
     assert again.reused == 0
-
-
-async def test_what_only_says_how_to_run_it_changes_nothing(again: Again) -> None:
-    await again.run_it(PROMPT)
-    await again.run_it({**PROMPT, "max_concurrency": 2, "retry": {"max_attempts": 1}, "description": "x"})
-    assert again.calls == 8
 
 
 async def test_a_prompt_that_shows_more_than_the_row_is_asked_again_when_that_changes(again: Again) -> None:
@@ -215,10 +241,33 @@ async def test_a_python_row_that_looks_at_its_index_stays_at_it(again: Again) ->
     assert again.reused == 0
 
 
-async def test_other_code_is_other_work(again: Again) -> None:
-    await again.run_it(python("1"))
-    await again.run_it(python("2"))
-    assert again.reused == 0
+def test_other_code_is_other_work(tmp_path: Path) -> None:
+    assert definition(tmp_path, python("1")) != definition(tmp_path, python("2"))
+
+
+def index_document(store: MemoryStore, definition: str) -> dict[str, Any]:
+    document = store.get(KIND, definition[:2])
+    assert document is not None
+    return document
+
+
+def test_the_index_has_the_newest_runs_of_a_definition_first() -> None:
+    store = MemoryStore()
+    assert announce(store, "ab1", "one") == []
+    assert announce(store, "ab1", "two") == ["one"]
+    assert announce(store, "ab2", "three") == []
+    assert announce(store, "ab1", "one") == ["two"]
+    assert index_document(store, "ab1") == {"ab2": ["three"], "ab1": ["one", "two"]}
+
+
+def test_the_index_is_bounded() -> None:
+    store = MemoryStore()
+    for i in range(100):
+        announce(store, "ab", f"run {i}")
+        announce(store, f"ab{i}", "run")
+    document = index_document(store, "ab")
+    assert len(document) == 64
+    assert document["ab"] == [f"run {i}" for i in range(99, 83, -1)]
 
 
 async def test_an_installed_modules_file_is_its_code(
@@ -253,7 +302,7 @@ async def test_a_crash_in_the_middle_of_reuse_takes_the_rest(tmp_path: Path) -> 
     row = {**copied, "reused": "x", "output": 0}
     store.commit(lease, Commit(items=[row], payloads=[first[row["index"]]]))
     assert await again.go() == "done"
-    assert [r["output"] for r in again.work.output("m")] == first
+    assert [r["output"] for r in again.output("m")] == first
     assert again.reused == 8
     assert again.calls == 8
     indexes = [i["index"] for r in again.records() for i in r["items"]]

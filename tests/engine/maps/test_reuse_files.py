@@ -32,12 +32,12 @@ class Runs(Bench):
         ]
         data = {"rows": ["a", "b"], "words": words}
         new_run(self.store, {"name": "p", "tasks": tasks}, data, self.run)
-        assert await self.go() == "done", self.work.state.error
-        return [row["output"] for row in self.work.output("m")]
+        assert await self.go() == "done", self.state.error
+        return [row["output"] for row in self.output("m")]
 
     @property
     def reused(self) -> int:
-        items = self.work.state.tasks["m"].items
+        items = self.state.tasks["m"].items
         assert items is not None
         return items.reused
 

@@ -9,7 +9,7 @@ import pytest
 from po_jupyter.config import Settings
 from po_jupyter.engine.planning.estimate import estimate_run
 from po_jupyter.errors import PoError
-from po_jupyter.model.pipeline.parsing import check_pipeline
+from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.presentation.estimates import lines_of
 
@@ -17,7 +17,7 @@ LABEL = {"type": "object", "required": ["label"], "properties": {"label": {"enum
 
 
 def estimate(*tasks: Any, data: dict[str, Any] | None = None, limit: int | None = None, **more: Any) -> Any:
-    pipeline = check_pipeline({
+    pipeline = validate_pipeline({
         "name": "p", "llm": {"model": "openai:gpt-4o-mini", "max_tokens": 100}, "tasks": list(tasks), **more,
     })  # fmt: skip
     return estimate_run(pipeline, Seed(name="s", data=data or {}), data or {}, settings=Settings(), limit=limit)

@@ -18,7 +18,7 @@ from po_jupyter.engine.planning.estimate import estimate_run
 from po_jupyter.engine.prompts.template_check import check_templates
 from po_jupyter.engine.tools.mcp import McpTools
 from po_jupyter.errors import InvalidInput, InvalidPipeline, ToolFailed
-from po_jupyter.model.pipeline.parsing import check_pipeline, read_pipeline
+from po_jupyter.model.pipeline.parsing import parse_pipeline, validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.seed import Seed
 from tests.engine.chat.test_task_llm import ONCE, PNG, Caller, error, output, task, with_model
@@ -34,7 +34,7 @@ def prompt(text: Any, **more: Any) -> dict[str, Any]:
 
 
 def pipeline_of(*tasks: dict[str, Any], **more: Any) -> Pipeline:
-    return check_pipeline({"name": "p", "llm": {"model": "fake:echo"}, "tasks": list(tasks), **more})
+    return validate_pipeline({"name": "p", "llm": {"model": "fake:echo"}, "tasks": list(tasks), **more})
 
 
 # -- messages --------------------------------------------------------------------------------------------
@@ -82,7 +82,7 @@ def test_the_line_of_a_message_is_found() -> None:
     text = "name: p\ntasks:\n  - name: t\n    prompt:\n"
     text += "      - {role: user, content: a}\n      - {rol: user, content: b}\n"
     with pytest.raises(InvalidPipeline) as caught:
-        read_pipeline(text)
+        parse_pipeline(text)
     assert {v.line for v in caught.value.violations} == {6}
 
 
@@ -192,7 +192,7 @@ async def test_a_prompt_uses_the_tools_of_an_mcp_server(bench: Bench, stdio: dic
     assert heard[4].startswith("error: ") and 'no "b"' in heard[4]
     assert [t.name for t in model.requests[0].tools] == ["files_add", "files_environ", "files_broken"]
     assert model.requests[0].tools[0].description == "Add two numbers."
-    assert bench.work.mcp._open == {}
+    assert bench.session.resources.mcp._open == {}
 
 
 async def test_ctx_llm_uses_functions_and_mcp_tools_together(bench: Bench, stdio: dict[str, McpServer]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from po_jupyter.engine.prompts.template_check import check_templates
 from po_jupyter.engine.prompts.templates import Prompt, Rows, base_names
 from po_jupyter.errors import TemplateFailed
-from po_jupyter.model.pipeline.parsing import check_pipeline
+from po_jupyter.model.pipeline.parsing import validate_pipeline
 
 SEED = {
     "text": "hi",
@@ -176,7 +176,7 @@ def test_for_each_that_is_no_list(text: str, said: str) -> None:
 
 def found(task: dict[str, Any], seed: dict[str, Any] | None = None) -> list[str]:
     before = {"name": "before", "prompt": "x"}
-    pipeline = check_pipeline(
+    pipeline = validate_pipeline(
         {"name": "p", "tasks": [before, {"name": "t", **task}, {"name": "af-ter", "prompt": "x"}]}
     )
     return [f"{v.where}:{v.line}: {v.message}" for v in check_templates(pipeline, seed)]
@@ -250,7 +250,7 @@ def test_a_thousand_tasks_are_checked_in_a_second() -> None:
         {"name": f"t{i}", "prompt": f"{{{{ tasks.t{max(0, i - 1)} }}}} {{{{ seed.x }}}}"}
         for i in range(1, 1000)
     ]
-    pipeline = check_pipeline({"name": "p", "tasks": [{"name": "t0", "prompt": "x"}, *tasks]})
+    pipeline = validate_pipeline({"name": "p", "tasks": [{"name": "t0", "prompt": "x"}, *tasks]})
     begun = time.perf_counter()
     assert check_templates(pipeline, {"x": 1}) == []
     assert time.perf_counter() - begun < 4

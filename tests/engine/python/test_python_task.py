@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from po_jupyter.engine.files.artifacts import visible
-from po_jupyter.engine.python.python_task import findable, only_defines
+from po_jupyter.engine.python.lookup import findable
+from po_jupyter.engine.python.python_task import only_defines
 from po_jupyter.model.pipeline.pipeline import Task
 from tests.support.engine import RUN, Bench
 
@@ -21,7 +22,7 @@ def task(source: str, **more: Any) -> dict[str, Any]:
 async def error_of(bench: Bench, source: str, **more: Any) -> dict[str, Any]:
     bench.create([task(source, **more)])
     assert await bench.go() == "failed"
-    error = bench.work.state.error
+    error = bench.state.error
     assert error is not None
     return error
 
@@ -42,7 +43,7 @@ def integration(ctx):
 """
     bench.create([{"name": "a", "prompt": "a"}, task(source, config={"k": [1]})], {"x": 5})
     assert await bench.go() == "done"
-    assert bench.work.output("t") == {
+    assert bench.output("t") == {
         "meta": {
             "pipeline": "p",
             "version": "1.0.0",
@@ -65,8 +66,8 @@ async def test_a_module_is_found_beside_the_notebook(bench: Bench, monkeypatch: 
     monkeypatch.syspath_prepend(str(bench.tmp))
     bench.create(["my-labels", {"name": "other", "task": "my_labels"}])
     assert await bench.go() == "done"
-    assert bench.work.output("my-labels") == "my_labels"
-    assert bench.work.output("other") == "my_labels"
+    assert bench.output("my-labels") == "my_labels"
+    assert bench.output("other") == "my_labels"
     assert findable(Task(name="my-labels")) is None
     sys.modules.pop("my_labels", None)
 
@@ -74,7 +75,7 @@ async def test_a_module_is_found_beside_the_notebook(bench: Bench, monkeypatch: 
 async def test_a_missing_module_says_where_was_looked(bench: Bench) -> None:
     bench.create(["nowhere_to_be_found"])
     assert await bench.go() == "failed"
-    error = bench.work.state.error
+    error = bench.state.error
     assert error is not None
     assert "no module 'nowhere_to_be_found'" in error["message"]
     assert "%%po_task nowhere_to_be_found" in error["hint"]
@@ -125,11 +126,11 @@ async def inference(ctx):
         [task(source, for_each="[1, 2, 3]"), {"name": "u", "source": source, "retry": {"max_attempts": 1}}]
     )
     assert await bench.go() == "failed"
-    logs = bench.work.run_dir / "logs"
+    logs = bench.session.inputs.run_dir / "logs"
     assert (logs / "t" / "ingestion.1.log").read_text() == "from a thread\nand stderr\n"
     assert (logs / "t" / "inference.2.log").read_text() == "from the loop 2\n"
     assert (logs / "u" / "inference.log").read_text() == "from the loop None\n"
-    error = bench.work.state.tasks["u"].error
+    error = bench.state.tasks["u"].error
     assert error is not None
     assert error["details"]["log"] == str(logs / "u" / "inference.log")
     assert "from a thread" not in capsys.readouterr().out
@@ -149,11 +150,11 @@ async def inference(ctx):
     bench.fake._replies = ["nonsense", '{"label": "c"}']
     bench.create([task(source)])
     assert await bench.go() == "done"
-    assert bench.work.output("t") == [[{"label": "a"}, 3, "echo"], "echo: two"]
+    assert bench.output("t") == [[{"label": "a"}, 3, "echo"], "echo: two"]
     assert [r.messages[0].role for r in bench.fake.requests] == ["system"] * 3 + ["user"]
     assert bench.fake.requests[-1].max_tokens == 7
     assert "not one of" in bench.fake.requests[2].messages[-1].content
-    assert bench.work.state.usage.calls == 4
+    assert bench.state.usage.calls == 4
 
 
 async def test_rounds_end_with_the_violations(bench: Bench) -> None:
@@ -191,11 +192,11 @@ def integration(ctx):
 """
     bench.create([task(source)])
     assert await bench.go() == "done"
-    output = bench.work.output("t")
+    output = bench.output("t")
     assert output[:5] == [{"ok": [1]}, "grün", [0, 255], "n", [1]]
     assert output[5] == ["InvalidInput"] * 12
-    directory = bench.work.run_dir
-    report = visible(bench.work.state)["a/report.json"]
+    directory = bench.session.inputs.run_dir
+    report = visible(bench.state)["a/report.json"]
     assert json.loads((directory / "artifacts" / report["path"]).read_text()) == {"ok": [1]}
     assert not list(directory.rglob(".po-*"))
     assert sorted(p.name for p in bench.tmp.iterdir()) == ["runs"]
@@ -211,8 +212,8 @@ async def test_a_link_does_not_lead_out(bench: Bench) -> None:
     given.mkdir(parents=True)
     (given / "link").symlink_to(secret)
     assert await bench.go() == "failed"
-    assert bench.work.state.error is not None
-    assert "link" in bench.work.state.error["message"]
+    assert bench.state.error is not None
+    assert "link" in bench.state.error["message"]
 
 
 async def test_validators_start_a_refinement(bench: Bench) -> None:
@@ -230,7 +231,7 @@ def integration(ctx):
 """
     bench.create([task(source)])
     assert await bench.go() == "done"
-    assert bench.work.output("t") == [{"n": 2}, ["n is too small"]]
+    assert bench.output("t") == [{"n": 2}, ["n is too small"]]
 
 
 async def test_a_sync_stage_that_takes_too_long(bench: Bench) -> None:
@@ -252,7 +253,7 @@ def inference(ctx):
 """
     bench.create([task(source)])
     assert await bench.go() == "done"
-    assert bench.work.output("t") == {"n": 3}
+    assert bench.output("t") == {"n": 3}
 
 
 async def test_a_call_left_behind_by_a_thread_is_stopped(bench: Bench) -> None:
@@ -266,7 +267,7 @@ def leave(ctx):
         pass
 def inference(ctx):
     threading.Thread(target=leave, args=(ctx,), daemon=True).start()
-    while not ctx.llm._open:
+    while not ctx.llm._starter._open:
         pass
     return 1
 """
@@ -300,9 +301,9 @@ def inference(ctx):
         {"rows": [1]},
     )
     assert await bench.go() == "done"
-    assert bench.work.output("t") == {"k": [2, "changed"]}
-    assert bench.work.output("u") == "echo: kept 1"
-    assert bench.work.output("m")[0]["output"] == 2
+    assert bench.output("t") == {"k": [2, "changed"]}
+    assert bench.output("u") == "echo: kept 1"
+    assert bench.output("m")[0]["output"] == 2
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from po_jupyter.engine.replay.history import read_history
-from po_jupyter.engine.run.executor import drive
+from po_jupyter.engine.run.executor import RunExecutor
 from po_jupyter.errors import ModelKeyError, ModelRefused, ModelUnavailable, StaleFence
 from po_jupyter.model.run.events import draft
 from po_jupyter.store.protocol import Commit
@@ -31,8 +31,8 @@ async def test_a_chain_of_tasks_ends_done(bench: Bench) -> None:
         {"x": "you"},
     )
     assert await bench.go() == "done"
-    assert bench.work.output("b") == ["echo: hi you", "you"]
-    assert bench.work.output("c") == "echo: echo: hi you"
+    assert bench.output("b") == ["echo: hi you", "you"]
+    assert bench.output("c") == "echo: echo: hi you"
     head = bench.store.head(RUN)
     assert (head["state"], head["holder"]) == ("done", None)
     assert [e["offset"] for e in bench.events()] == list(range(1, head["offset"] + 1))
@@ -63,14 +63,14 @@ async def test_independent_tasks_run_at_the_same_time(bench: Bench) -> None:
             {"name": "c", "prompt": "{{ tasks.a }} {{ tasks.b }}", "needs": ["a", "b"]},
         ]
     )
-    async with bench.worker() as work:
-        driving = asyncio.ensure_future(drive(work))
+    async with bench.worker() as session:
+        driving = asyncio.ensure_future(RunExecutor(session).run())
         await bench.fake.waiting.wait()
-        await until(lambda: len(work.running) == 2)
-        assert work.running == {"a", "b"}
+        await until(lambda: len(session.signals.running) == 2)
+        assert session.signals.running == {"a", "b"}
         bench.fake.gate.set()
         assert await driving == "done"
-        assert work.output("c") == "echo: echo: a echo: b"
+        assert session.outputs.output("c") == "echo: echo: a echo: b"
 
 
 async def test_a_failure_lets_independent_branches_finish(bench: Bench) -> None:
@@ -88,9 +88,9 @@ async def test_a_failure_lets_independent_branches_finish(bench: Bench) -> None:
         ]
     )
     assert await bench.go() == "failed"
-    states = {name: t.state for name, t in bench.work.state.tasks.items()}
+    states = {name: t.state for name, t in bench.state.tasks.items()}
     assert states == {"bad": "failed", "good": "done", "after": "pending"}
-    error = bench.work.state.error
+    error = bench.state.error
     assert error is not None
     assert error["code"] == "stage_failed"
     assert "RuntimeError: no" in error["message"]
@@ -113,7 +113,7 @@ async def test_a_task_is_retried_and_each_attempt_is_an_event(bench: Bench, tmp_
     )
     bench.create([python("a", body, retry={"initial_delay": 0, "max_delay": 0})])
     assert await bench.go() == "done"
-    assert bench.work.output("a") == 3
+    assert bench.output("a") == 3
     retrying = bench.events("task.retrying")
     assert [e["data"]["attempt"] for e in retrying] == [1, 2]
     assert retrying[0]["data"]["error"]["details"]["stage"] == "integration"
@@ -131,8 +131,8 @@ async def test_a_model_error_is_not_retried_by_the_task(bench: Bench, error: Exc
     assert len(bench.fake.requests) == (2 if transient else 1)
     assert len(bench.events("call.retry")) == (1 if transient else 0)
     assert "task.retrying" not in bench.types()
-    assert bench.work.state.error is not None
-    assert bench.work.state.error["code"] == error.code
+    assert bench.state.error is not None
+    assert bench.state.error["code"] == error.code
 
 
 async def test_retries_after_a_resume_are_counted_anew(bench: Bench) -> None:
@@ -156,19 +156,19 @@ async def test_cancel_keeps_what_is_finished(bench: Bench) -> None:
     """P12; the call in flight is counted as unknown (P3)."""
     bench.create([python("a", EMPTY), {"name": "b", "prompt": "b"}, {"name": "c", "prompt": "c"}])
     bench.fake.hold = True
-    async with bench.worker() as work:
-        driving = asyncio.ensure_future(drive(work))
+    async with bench.worker() as session:
+        driving = asyncio.ensure_future(RunExecutor(session).run())
         await bench.fake.waiting.wait()
         bench.store.request(RUN, [draft("run.cancel_requested", by="me")])
-        work.cancel_hint()
+        session.signals.cancel_hint()
         assert await driving == "cancelled"
-        assert {n: t.state for n, t in work.state.tasks.items()} == {
+        assert {n: t.state for n, t in session.log.state.tasks.items()} == {
             "a": "done",
             "b": "cancelled",
             "c": "pending",
         }
-        assert work.state.usage.unknown == 1
-        assert work.output("a") == 1
+        assert session.log.state.usage.unknown == 1
+        assert session.outputs.output("a") == 1
     assert bench.store.head(RUN)["state"] == "cancelled"
     assert read_history(bench.store, RUN).state.usage.unknown == 1
 
@@ -201,14 +201,14 @@ async def test_user_code_cannot_swallow_a_cancellation(
 ) -> None:
     monkeypatch.setattr("po_jupyter.engine.run.executor._ASK_AGAIN", 0.05)
     bench.create([python("a", body)])
-    async with bench.worker() as work:
-        driving = asyncio.ensure_future(drive(work))
-        await until(lambda: (work.run_dir / "tmp" / "a" / "on").exists())
+    async with bench.worker() as session:
+        driving = asyncio.ensure_future(RunExecutor(session).run())
+        await until(lambda: (session.inputs.run_dir / "tmp" / "a" / "on").exists())
         bench.store.request(RUN, [draft("run.cancel_requested", by="me")])
-        work.cancel_hint()
+        session.signals.cancel_hint()
         assert await asyncio.wait_for(driving, 5) == "cancelled"
-        (work.run_dir / "tmp" / "a").mkdir(parents=True, exist_ok=True)
-        (work.run_dir / "tmp" / "a" / "off").touch()
+        (session.inputs.run_dir / "tmp" / "a").mkdir(parents=True, exist_ok=True)
+        (session.inputs.run_dir / "tmp" / "a" / "off").touch()
         for left in [t for t in asyncio.all_tasks() if t.get_name() == "po a"]:
             await asyncio.wait([left])
     assert bench.store.head(RUN)["state"] == "cancelled"
@@ -241,18 +241,18 @@ async def test_a_rejected_gate_cancels(bench: Bench) -> None:
     decided = draft("gate.decided", "a", decision="reject", note="no", by="me")
     bench.store.request(RUN, [decided, draft("run.resumed", by="me")], state="pending")
     assert await bench.go() == "cancelled"
-    assert bench.work.state.error is not None
-    assert bench.work.state.error["code"] == "gate_rejected"
+    assert bench.state.error is not None
+    assert bench.state.error["code"] == "gate_rejected"
 
 
 async def test_a_decision_just_before_waiting_is_not_lost(bench: Bench) -> None:
     """The worker was not told: it looks at the log before it lets go."""
     bench.create([python("a", EMPTY, gate="look", needs=[]), {"name": "b", "prompt": "b", "needs": []}])
     bench.fake.hold = True
-    async with bench.worker() as work:
-        driving = asyncio.ensure_future(drive(work))
+    async with bench.worker() as session:
+        driving = asyncio.ensure_future(RunExecutor(session).run())
         await bench.fake.waiting.wait()
-        await until(lambda: work.state.tasks["a"].gate == "open")
+        await until(lambda: session.log.state.tasks["a"].gate == "open")
         bench.store.request(RUN, [draft("gate.decided", "a", decision="approve", note="", by="me")])
         bench.fake.gate.set()
         assert await driving == "done"
@@ -273,10 +273,10 @@ async def test_drain_finishes_the_call_in_flight_and_gives_the_run_back(bench: B
         ]
     )
     bench.fake.hold = True
-    async with bench.worker() as work:
-        driving = asyncio.ensure_future(drive(work))
+    async with bench.worker() as session:
+        driving = asyncio.ensure_future(RunExecutor(session).run())
         await bench.fake.waiting.wait()
-        work.drain()
+        session.signals.drain()
         bench.fake.gate.set()
         assert await driving == "released"
     head = bench.store.head(RUN)
@@ -284,8 +284,8 @@ async def test_drain_finishes_the_call_in_flight_and_gives_the_run_back(bench: B
     assert bench.fake.prompts == ["one"]
     assert await bench.go() == "done"
     assert bench.fake.prompts == ["one", "two", '["echo: one", "echo: two"]']
-    assert bench.work.state.usage.calls == 3
-    assert bench.work.state.usage.unknown == 0
+    assert bench.state.usage.calls == 3
+    assert bench.state.usage.unknown == 0
 
 
 async def test_drain_does_not_wait_for_a_retry(bench: Bench) -> None:
@@ -298,10 +298,10 @@ async def test_drain_does_not_wait_for_a_retry(bench: Bench) -> None:
             )
         ]
     )
-    async with bench.worker() as work:
-        driving = asyncio.ensure_future(drive(work))
+    async with bench.worker() as session:
+        driving = asyncio.ensure_future(RunExecutor(session).run())
         await until(lambda: bench.events("task.retrying"))
-        work.drain()
+        session.signals.drain()
         assert await asyncio.wait_for(driving, 2) == "released"
 
 
@@ -314,15 +314,15 @@ async def test_a_wait_between_tries_of_a_call_is_cut_short_and_nothing_is_unknow
     bench.fake = Fake([busy])
     retry = {"max_attempts": 5, "initial_delay": 600, "max_delay": 600}
     bench.create([{"name": "a", "prompt": "hello"}], llm={"model": "fake:echo", "retry": retry})
-    async with bench.worker() as work:
-        driving = asyncio.ensure_future(drive(work))
+    async with bench.worker() as session:
+        driving = asyncio.ensure_future(RunExecutor(session).run())
         await until(lambda: bench.events("call.retry"))
         if end == "drain":
-            work.drain()
+            session.signals.drain()
             assert await asyncio.wait_for(driving, 2) == "released"
         else:
             bench.store.request(RUN, [draft("run.cancel_requested", by="me")])
-            work.cancel_hint()
+            session.signals.cancel_hint()
             assert await asyncio.wait_for(driving, 2) == "cancelled"
     calls = [call for record in bench.records() for call in record["calls"]]
     assert [call["kind"] for call in calls] == ["intent", "withdrawn"]
@@ -331,7 +331,7 @@ async def test_a_wait_between_tries_of_a_call_is_cut_short_and_nothing_is_unknow
     assert await bench.go() == "done"
     assert bench.fake.prompts == ["hello", "hello"]
     assert bench.events("call.unknown") == []
-    usage = bench.work.state.usage
+    usage = bench.state.usage
     assert (usage.calls, usage.unknown) == (1, 0)
     assert usage.input_tokens > 7  # what the broken try used is on the bill
 
@@ -340,11 +340,11 @@ async def test_a_call_in_flight_that_is_stopped_stays_unknown(bench: Bench) -> N
     """P3: only a wait is withdrawn; what was sent may have been billed."""
     bench.create([{"name": "a", "prompt": "hello"}])
     bench.fake.hold = True
-    async with bench.worker() as work:
-        driving = asyncio.ensure_future(drive(work))
+    async with bench.worker() as session:
+        driving = asyncio.ensure_future(RunExecutor(session).run())
         await bench.fake.waiting.wait()
         bench.store.request(RUN, [draft("run.cancel_requested", by="me")])
-        work.cancel_hint()
+        session.signals.cancel_hint()
         assert await driving == "cancelled"
     assert [call["kind"] for record in bench.records() for call in record["calls"]] == ["intent"]
 
@@ -353,8 +353,8 @@ async def test_a_taken_over_worker_stops_without_another_word(bench: Bench) -> N
     """P2: the late writer is refused."""
     bench.create([{"name": "a", "prompt": "a"}])
     bench.fake.hold = True
-    async with bench.worker() as work:
-        driving = asyncio.ensure_future(drive(work))
+    async with bench.worker() as session:
+        driving = asyncio.ensure_future(RunExecutor(session).run())
         await bench.fake.waiting.wait()
         bench.store.claim(RUN, {"pid": 2})
         bench.fake.gate.set()
@@ -379,7 +379,7 @@ async def test_a_fault_of_ours_fails_the_task_with_code_internal(
     monkeypatch.setattr("po_jupyter.engine.prompts.prompt_task.PromptTask.stages", broken)
     bench.create([{"name": "a", "prompt": "a"}])
     assert await bench.go() == "failed"
-    error = bench.work.state.error
+    error = bench.state.error
     assert error is not None
     assert error["code"] == "internal"
     assert "report" in error["hint"]
@@ -434,11 +434,11 @@ async def test_a_worker_that_was_taken_over_notices_when_told_to_look(bench: Ben
     """P2: not only at its next commit."""
     bench.create([{"name": "a", "prompt": "a"}])
     bench.fake.hold = True
-    async with bench.worker() as work:
-        driving = asyncio.ensure_future(drive(work))
+    async with bench.worker() as session:
+        driving = asyncio.ensure_future(RunExecutor(session).run())
         await bench.fake.waiting.wait()
         bench.store.claim(RUN, {"pid": 2})
-        work.cancel_hint()
+        session.signals.cancel_hint()
         with pytest.raises(StaleFence):
             await driving
 
@@ -446,19 +446,19 @@ async def test_a_worker_that_was_taken_over_notices_when_told_to_look(bench: Ben
 async def test_each_new_head_is_told(bench: Bench) -> None:
     """P1: a hint for whoever watches; the store has the truth."""
     from po_jupyter.config import Settings
-    from po_jupyter.engine.run.session import Work
+    from po_jupyter.engine.run.session import open_session
     from po_jupyter.llm.providers.registry import Providers
 
     heads = []
     bench.create([{"name": "a", "prompt": "a"}])
-    work = await Work.load(
+    session = await open_session(
         bench.store,
         bench.store.claim(RUN, {"pid": 1}),
         settings=Settings(data_dir=bench.tmp),
         providers=Providers({}, given={"fake": bench.fake}),
-        committed=heads.append,
+        on_commit=heads.append,
     )
-    assert await drive(work) == "done"
-    await work.aclose()
+    assert await RunExecutor(session).run() == "done"
+    await session.aclose()
     assert heads[-1] == bench.store.head(RUN)
     assert [h["n"] for h in heads] == [2, 3]

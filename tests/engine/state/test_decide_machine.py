@@ -22,7 +22,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from po_jupyter.engine.control.control import directed
+from po_jupyter.engine.control.apply import directed
 from po_jupyter.engine.control.directives import read_directives
 from po_jupyter.engine.state.decide import End, Start, Stop, decide
 from po_jupyter.engine.state.effective_pipeline import effective

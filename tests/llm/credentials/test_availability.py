@@ -10,7 +10,7 @@ import pytest
 
 from po_jupyter.config import Settings
 from po_jupyter.llm.credentials.availability import EnvironmentProblem, environment_problems, models_used
-from po_jupyter.model.pipeline.parsing import check_pipeline
+from po_jupyter.model.pipeline.parsing import validate_pipeline
 
 ALL = {
     "OPENAI_API_KEY": "sk-of-openai-1",
@@ -28,7 +28,7 @@ def look(
 ) -> list[EnvironmentProblem]:
     definition = {"name": "tickets", "tasks": list(tasks), **({"llm": llm} if llm else {})}
     return environment_problems(
-        check_pipeline(definition), environ=environ or {}, settings=Settings(**settings), model=model
+        validate_pipeline(definition), environ=environ or {}, settings=Settings(**settings), model=model
     )
 
 
@@ -56,7 +56,7 @@ def test_one_problem_for_a_provider_with_all_its_tasks() -> None:
 def test_where_a_model_may_be_written() -> None:
     """R2.5: task, pipeline, run override, default_model. Python that names none is not known before it runs."""
     python = {"name": "code", "source": "def ingestion(ctx): ..."}
-    given = check_pipeline({"name": "p", "tasks": [say("a", "fake:echo"), say("b"), python]})
+    given = validate_pipeline({"name": "p", "tasks": [say("a", "fake:echo"), say("b"), python]})
     assert [(u.ref, u.where, u.tasks) for u in models_used(given, "openai:x")] == [
         ("fake:echo", "tasks[0].llm.model", ("a",)),
         ("openai:x", "default_model", ("b",)),
@@ -64,7 +64,7 @@ def test_where_a_model_may_be_written() -> None:
     assert [(u.ref, u.where) for u in models_used(given, "openai:x", "gemini:y")] == [
         ("gemini:y", "options.model")
     ]
-    named = check_pipeline({"name": "p", "llm": "openai:z", "tasks": [python]})
+    named = validate_pipeline({"name": "p", "llm": "openai:z", "tasks": [python]})
     assert [(u.where, u.tasks) for u in models_used(named, "fake:echo")] == [("llm.model", ("code",))]
     (problem,) = look(say(), default_model="openai:gpt-5-mini")
     assert problem.where == "default_model"

@@ -14,7 +14,7 @@ from po_jupyter.errors import InvalidPipeline, InvalidSettings
 from po_jupyter.llm.chat import ChatRequest, Message
 from po_jupyter.llm.money import pricing
 from po_jupyter.llm.money.pricing import LIST_PRICES, PriceBook
-from po_jupyter.model.pipeline.parsing import check_pipeline
+from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.run.usage import Usage
 
@@ -150,7 +150,7 @@ def test_budgets_checks_and_estimates_use_it() -> None:
         "name": "p", "budget": {"usd": 1}, "llm": {"model": "openai:my-model", "max_tokens": 1000},
         "tasks": [{"name": "a", "prompt": "x" * 400}],
     }  # fmt: skip
-    pipeline = check_pipeline(definition)
+    pipeline = validate_pipeline(definition)
     check(pipeline, prices=PRICES)
     with pytest.raises(InvalidPipeline, match="the price of openai:my-model is unknown"):
         check(pipeline)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from po_jupyter.errors import InvalidPipeline, PoError
-from po_jupyter.model.pipeline.parsing import check_pipeline, read_pipeline
+from po_jupyter.model.pipeline.parsing import parse_pipeline, validate_pipeline
 
 FIRST_SYSTEM = {
     "name": "content-generation",
@@ -163,7 +163,7 @@ def test_each_malformed_pipeline_has_one_clear_error_with_its_line(case: str) ->
     """R2.2, P11."""
     text, says, line = MALFORMED[case]
     with pytest.raises(InvalidPipeline) as caught:
-        read_pipeline(text)
+        parse_pipeline(text)
     assert says in str(caught.value)
     if line is not None:
         assert [v.line for v in caught.value.violations] == [line]
@@ -176,7 +176,7 @@ def test_every_violation_is_told_at_once_in_the_order_of_the_text() -> None:
     """R2.2."""
     text = "nam: a\ntasks:\n  - {name: a, prmpt: hi}\n  - {name: b, timeout: soon}\nversion: one"
     with pytest.raises(InvalidPipeline) as caught:
-        read_pipeline(text)
+        parse_pipeline(text)
     assert [v.line for v in caught.value.violations] == [1, 1, 3, 4, 5]
     assert caught.value.details["violations"][2] == {
         "where": "tasks[0].prmpt",
@@ -188,7 +188,7 @@ def test_every_violation_is_told_at_once_in_the_order_of_the_text() -> None:
 
 def test_the_whole_of_the_yaml_is_read() -> None:
     """R2.2: everything that DESIGN section 7 shows."""
-    pipeline = read_pipeline(WHOLE)
+    pipeline = parse_pipeline(WHOLE)
     classify = pipeline.task("classify")
     assert [t.kind for t in pipeline.tasks] == ["python", "prompt", "python"]
     assert pipeline.needs_of("publish") == ("classify",)
@@ -198,46 +198,46 @@ def test_the_whole_of_the_yaml_is_read() -> None:
     assert pipeline.llm_of(classify).model == "anthropic:claude-haiku-4-5"
     assert pipeline.llm_of(classify).max_tokens == 800, "what a task leaves out comes from its pipeline"
     assert classify.config == {"anything": [1, None, True]}
-    assert read_pipeline(json.dumps(pipeline.to_json())) == pipeline, "JSON is the same"
+    assert parse_pipeline(json.dumps(pipeline.to_json())) == pipeline, "JSON is the same"
 
 
 def test_the_first_systems_definition_is_read_unchanged() -> None:
     """DESIGN section 7: `llm: {provider, model}` means `provider:model`."""
-    pipeline = check_pipeline(FIRST_SYSTEM)
+    pipeline = validate_pipeline(FIRST_SYSTEM)
     assert pipeline.llm.model == "moonshot:kimi-k2.5"
     assert [t.name for t in pipeline.tasks] == FIRST_SYSTEM["tasks"]
-    assert check_pipeline(pipeline) is pipeline
-    again = check_pipeline(pipeline.to_json())
+    assert validate_pipeline(pipeline) is pipeline
+    again = validate_pipeline(pipeline.to_json())
     assert again == pipeline
     assert again.revision == pipeline.revision
 
 
 def test_the_provider_is_not_said_twice() -> None:
     assert (
-        check_pipeline({**FIRST_SYSTEM, "llm": {"provider": "openai", "model": "openai:x"}}).llm.model
+        validate_pipeline({**FIRST_SYSTEM, "llm": {"provider": "openai", "model": "openai:x"}}).llm.model
         == "openai:x"
     )
     assert (
-        check_pipeline({**FIRST_SYSTEM, "llm": {"provider": "ollama", "model": "a:8b"}}).llm.model
+        validate_pipeline({**FIRST_SYSTEM, "llm": {"provider": "ollama", "model": "a:8b"}}).llm.model
         == "ollama:a:8b"
     )
 
 
 def test_a_name_given_outside_fits_or_is_refused() -> None:
     """DESIGN section 7: a different `name:` in the body is an error."""
-    assert read_pipeline("tasks: [a]", name="tickets").name == "tickets"
-    assert read_pipeline("name: tickets\ntasks: [a]", name="tickets").name == "tickets"
+    assert parse_pipeline("tasks: [a]", name="tickets").name == "tickets"
+    assert parse_pipeline("name: tickets\ntasks: [a]", name="tickets").name == "tickets"
     with pytest.raises(InvalidPipeline, match="'tickets' outside and 'other' in its text") as caught:
-        read_pipeline("tasks: [a]\nname: other", name="tickets")
+        parse_pipeline("tasks: [a]\nname: other", name="tickets")
     assert caught.value.violations[0].line == 2
     with pytest.raises(InvalidPipeline) as caught:
-        read_pipeline("tasks: [a b]\nname: other", name="tickets")
+        parse_pipeline("tasks: [a b]\nname: other", name="tickets")
     assert [v.line for v in caught.value.violations] == [1, 2], "the other violations are told too"
 
 
 def test_words_of_yaml_1_1_stay_words() -> None:
     """A label `no` or a date is text, as in JSON."""
-    pipeline = read_pipeline("name: a\ntasks: [a]\nmetadata: {x: no, d: 2020-01-01, n: 0o17, t: true, f: 1.5}")
+    pipeline = parse_pipeline("name: a\ntasks: [a]\nmetadata: {x: no, d: 2020-01-01, n: 0o17, t: true, f: 1.5}")
     assert pipeline.metadata == {"x": "no", "d": "2020-01-01", "n": 15, "t": True, "f": 1.5}
 
 
@@ -250,12 +250,12 @@ def test_what_is_not_json_is_refused_with_its_path() -> None:
         ("\ud800", "surr"),
     ):
         with pytest.raises(InvalidPipeline, match=re.escape(says)):
-            check_pipeline({"name": "a", "tasks": [{"name": "a", "config": {"x": [value]}}]})
+            validate_pipeline({"name": "a", "tasks": [{"name": "a", "config": {"x": [value]}}]})
 
 
 def test_short_forms() -> None:
     gate = {"name": "a", "gate": True}
-    pipeline = check_pipeline(
+    pipeline = validate_pipeline(
         {
             "name": "a",
             "llm": "openai:x",
@@ -277,7 +277,7 @@ def test_no_text_breaks_the_reader(text: str) -> None:
     """P11: whatever is written, the answer is a pipeline or one of our errors."""
     said = "nothing was wrong"
     try:
-        read_pipeline(text)
+        parse_pipeline(text)
     except PoError as error:
         said = str(error)
     assert said
@@ -310,15 +310,15 @@ def test_a_definition_comes_back_from_json_as_it_was(names: list[str], data: st.
         if i and data.draw(st.booleans()):
             task["needs"] = data.draw(st.lists(st.sampled_from(names[:i]), max_size=2, unique=True))
         tasks.append(task)
-    pipeline = check_pipeline({"name": "p", "tasks": tasks})
-    again = check_pipeline(json.loads(json.dumps(pipeline.to_json())))
+    pipeline = validate_pipeline({"name": "p", "tasks": tasks})
+    again = validate_pipeline(json.loads(json.dumps(pipeline.to_json())))
     assert again == pipeline
     assert again.revision == pipeline.revision
 
 
 def test_other_content_is_another_revision() -> None:
     """DESIGN section 7, Identity."""
-    a = read_pipeline("name: a\ntasks: [{name: t, prompt: x}]")
-    b = read_pipeline("name: a\ntasks: [{name: t, prompt: y}]")
+    a = parse_pipeline("name: a\ntasks: [{name: t, prompt: x}]")
+    b = parse_pipeline("name: a\ntasks: [{name: t, prompt: y}]")
     assert a.version == b.version
     assert a.revision != b.revision

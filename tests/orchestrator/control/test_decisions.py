@@ -12,14 +12,14 @@ from po_jupyter.engine.state.resume import plan
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import Conflict, NotFound
 from po_jupyter.ipc import channel as link
-from po_jupyter.model.pipeline.parsing import check_pipeline
+from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.orchestrator.environment.variables import preload_environment, worker_environment
 from po_jupyter.orchestrator.events.change_feed import Feed
 from po_jupyter.orchestrator.views.projections import brief
 from po_jupyter.orchestrator.workers.queue import RunQueue
 
-DIAMOND = check_pipeline({
+DIAMOND = validate_pipeline({
     "name": "diamond",
     "tasks": [
         {"name": "a", "prompt": "a"},

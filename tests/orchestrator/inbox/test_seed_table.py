@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from po_jupyter.config import Settings
-from po_jupyter.model.pipeline.parsing import check_pipeline
+from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.orchestrator.inbox.folder import Folder
 from po_jupyter.orchestrator.submission.pipelines import Registry
 from po_jupyter.store.keyed.memory import MemoryStore
@@ -37,7 +37,7 @@ class Desk:
         )  # fmt: skip
         self.store = MemoryStore()
         registry = Registry(self.store)
-        registry.put(check_pipeline(GREET), "local")
+        registry.put(validate_pipeline(GREET), "local")
         self.folder = Folder(self.settings, self.store, registry, owner="local")
         self.folder.open()
 

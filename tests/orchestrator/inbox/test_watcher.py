@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from po_jupyter.model.pipeline.parsing import check_pipeline
+from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.run.view import RunView
 from po_jupyter.orchestrator.inbox.folder import Folder
 from po_jupyter.orchestrator.service import Orchestrator
@@ -241,7 +241,7 @@ def test_the_same_file_is_the_same_run(tmp_path: Path) -> None:
     """B9, R2.3: whatever happened after the run was created, its file makes no second one."""
     store = DiskStore(tmp_path / "store", shards=2)
     registry = Registry(store)
-    registry.put(check_pipeline(GREET), "local")
+    registry.put(validate_pipeline(GREET), "local")
     config = settings(tmp_path, inbox_dir=tmp_path / "inbox", inbox_stable=0)
     folder = Folder(config, store, registry, owner="local")
     folder.open()
@@ -252,7 +252,7 @@ def test_the_same_file_is_the_same_run(tmp_path: Path) -> None:
     # As a crash between the creation and the move would leave it, if there were no intents.
     os.replace(folder.root / "current" / first.new.run / "x-seed.json", path)
     shutil.rmtree(folder.root / "current" / first.new.run)
-    registry.put(check_pipeline({**GREET, "version": "2.0.0"}), "local")
+    registry.put(validate_pipeline({**GREET, "version": "2.0.0"}), "local")
     again = folder.take("x-seed.json")
     assert again.head is not None
     assert (again.head["run"], again.fresh) == (first.new.run, False)

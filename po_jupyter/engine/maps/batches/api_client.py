@@ -6,18 +6,16 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from po_jupyter.engine.maps.batches.custom_ids import Open
+from po_jupyter.engine.maps.parts import MapParts
 from po_jupyter.errors import ModelError, ModelRateLimited, ModelRefused
 from po_jupyter.llm.batches.protocol import Batches, BatchStatus
 from po_jupyter.llm.calls.retry import retry_delay, with_retry
 from po_jupyter.model.pipeline.pipeline import CallRetry, Task
 from po_jupyter.model.run.events import draft
 from po_jupyter.platform.crashpoints import crashpoint
-
-if TYPE_CHECKING:
-    from po_jupyter.engine.run.session import Work
 
 T = TypeVar("T")
 _GROWTH = 1.5  # of the wait between two looks
@@ -38,18 +36,20 @@ def pauses(first: float, longest: float) -> Callable[[], float]:
 class Asking:
     """One task's way to the batch API. Waits end with Drained when the worker drains."""
 
-    def __init__(self, work: Work, task: Task, api: Batches) -> None:
+    def __init__(self, parts: MapParts, task: Task, api: Batches) -> None:
+        """The way of `task` to `api`."""
         self.api = api
-        self._work, self._task = work, task
-        self._retry = work.pipeline.llm_of(task).retry or CallRetry()
+        self._task = task
+        self._log, self._boundary, self._settings = parts.log, parts.boundary, parts.inputs.settings
+        self._retry = parts.inputs.llm_of(task).retry or CallRetry()
 
     async def sure(self, ask: Callable[[], Awaitable[T]]) -> T:
         """`await ask()` as often as `llm.retry` says: for what may be done twice. Raises a ModelError."""
-        cap = self._work.settings.retry_after_cap
-        return await with_retry(ask, self._retry, on_wait=self._told, cap=cap, sleep=self._work.sleep)
+        cap = self._settings.retry_after_cap
+        return await with_retry(ask, self._retry, on_wait=self._told, cap=cap, sleep=self._boundary.sleep)
 
     def _told(self, attempt: int, delay: float, error: ModelError) -> None:
-        self._work.emit(
+        self._log.emit(
             draft(
                 "call.retry",
                 self._task.name,
@@ -77,12 +77,10 @@ class Asking:
                 found = None if isinstance(error, ModelRateLimited) else await self.search(batch, others)
                 if found is None and attempt == self._retry.max_attempts:
                     raise
-                delay = retry_delay(
-                    attempt, self._retry, error.retry_after, cap=self._work.settings.retry_after_cap
-                )
+                delay = retry_delay(attempt, self._retry, error.retry_after, cap=self._settings.retry_after_cap)
                 if found is None:
                     self._told(attempt, delay, error)
-                    await self._work.sleep(delay)
+                    await self._boundary.sleep(delay)
             if found is not None:
                 return found
         raise AssertionError("the last attempt returns or raises")
@@ -92,7 +90,7 @@ class Asking:
 
         Certain is: looked for, `batch_grace` waited, and looked for again. Raises a ModelError.
         """
-        settings = self._work.settings
+        settings = self._settings
         began = time.monotonic()
         pause = pauses(settings.batch_poll_min, settings.batch_poll_max)
         while True:
@@ -105,10 +103,10 @@ class Asking:
             if left <= 0 and not found.perhaps:
                 return None
             what = f"{self.api.name} to show whether it has a batch of {len(batch.rows):,} rows"
-            self._work.emit(draft("task.waiting", self._task.name, reason=what))
-            self._work.rest(self._task.name, True)
-            await self._work.sleep(pause() if found.perhaps else max(0.01, left))
-            self._work.rest(self._task.name, False)
+            self._log.emit(draft("task.waiting", self._task.name, reason=what))
+            self._boundary.rest(self._task.name, True)
+            await self._boundary.sleep(pause() if found.perhaps else max(0.01, left))
+            self._boundary.rest(self._task.name, False)
 
     async def look(self, batch: Open) -> BatchStatus | None:
         """Where it stands; None when that cannot be known now. Raises ModelKeyError.

@@ -22,7 +22,7 @@ class BatchMap(Sending, Collecting):
 
     async def rows_done(self) -> None:
         """Every row to its outcome, or until `over` is set."""
-        work, name = self.work, self.task.name
+        boundary, name = self.parts.boundary, self.task.name
         self._begin()
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
         await self._recover()
@@ -36,31 +36,32 @@ class BatchMap(Sending, Collecting):
                     await self._cancel_all()
                 await self._until_one_ends()
         finally:
-            work.rest(name, False)
+            boundary.rest(name, False)
 
     def _begin(self) -> None:
-        work, task = self.work, self.task
-        model = work.calls(task, 0).model
+        parts, task = self.parts, self.task
+        model = parts.calls.calls(task, 0).model
         why = no_batches(model)
-        api = batches_of(work.provider_of(model)) if why is None else None
+        api = batches_of(parts.calls.provider_of(model)) if why is None else None
         if api is None:
             raise ModelRefused(
                 why or f"`mode: batch` needs a provider with a batch API, and that of {model} has none",
                 hint="Choose another model, or leave `mode` out: rows are then asked one by one.",
             )
-        self.asking = Asking(work, task, api)
+        self.asking = Asking(parts, task, api)
         self.open: dict[str, Open] = {}
         self.told = ""
 
     # -- what the log knows of batches ----------------------------------------------------------------
     async def _recover(self) -> None:
         """Take up the batches that an earlier worker left at the provider, or may have left there."""
-        work, name = self.work, self.task.name
-        state = work.state.tasks[name]
+        parts, name = self.parts, self.task.name
+        state = parts.log.state.tasks[name]
+        budget = parts.calls.budget
         batches = [(opened(said, _seconds(said["at"])), said["offset"]) for said in state.batches.values()]
         for batch, _ in batches:  # all of them first: while one is looked for, no row of another is free
-            if work.budget is not None and not self.stopping:
-                batch.hold = work.budget.adopt(name, work.history.spending.left_of(batch.token))
+            if budget is not None and not self.stopping:
+                batch.hold = budget.adopt(name, parts.history.spending.left_of(batch.token))
             self._add(batch)
         for batch, offset in batches:
             if batch.id is None:
@@ -76,12 +77,12 @@ class BatchMap(Sending, Collecting):
     # -- waiting --------------------------------------------------------------------------------------
     async def _until_one_ends(self) -> None:
         """Look at the batches now and then, until one has ended and was collected."""
-        work, settings = self.work, self.work.settings
+        boundary, settings = self.parts.boundary, self.parts.inputs.settings
         pause = pauses(settings.batch_poll_min, settings.batch_poll_max)
         while True:
             self._say_waiting()
-            work.rest(self.task.name, True)
-            await work.sleep(pause())
+            boundary.rest(self.task.name, True)
+            await boundary.sleep(pause())
             ended = False
             for batch in list(self.open.values()):
                 if batch.cancelling and not batch.asked:
@@ -93,7 +94,7 @@ class BatchMap(Sending, Collecting):
                     continue
                 batch.seen = (status.done, status.total)
                 if status.state == "ended":
-                    work.rest(self.task.name, False)
+                    boundary.rest(self.task.name, False)
                     await self._collect(batch, status)
                     ended = True
             if ended:
@@ -112,7 +113,7 @@ class BatchMap(Sending, Collecting):
         if reason != self.told:
             self.told = reason
             self._progress_now()
-            self.work.emit(draft("task.waiting", self.task.name, reason=reason))
+            self.parts.log.emit(draft("task.waiting", self.task.name, reason=reason))
 
     # -- the end of a run -------------------------------------------------------------------------------
     async def wind_up(self) -> None:
@@ -127,7 +128,7 @@ class BatchMap(Sending, Collecting):
                 await self._until_one_ends()
         finally:
             self._progress_now()
-            self.work.rest(self.task.name, False)
+            self.parts.boundary.rest(self.task.name, False)
 
 
 def _seconds(iso: str) -> float:

@@ -47,7 +47,7 @@ class Collecting(AtProvider):
                 if index not in seen:
                     why = f"{self.asking.api.name} returned no result for row {index} in batch {batch.id}"
                     await self._answer(batch, index, Came(batch.token, None, 0, raising(ModelUnavailable(why))))
-        await self.work.flush()
+        await self.parts.log.flush()
         crashpoint("batch.collect.after")
         self.crowded = False
         await self._close(batch, "expired" if status.expired else "ended", answered)
@@ -72,14 +72,15 @@ class Collecting(AtProvider):
         if index in self.known:
             return 0
         wanted, calls = await self._through(index, batch.attempt, came)
-        if calls.fresh is not None and batch.hold is not None and self.work.budget is not None:
-            self.work.budget.settle_part(batch.hold, batch.part, calls.fresh)
+        budget = self.parts.calls.budget
+        if calls.fresh is not None and batch.hold is not None and budget is not None:
+            budget.settle_part(batch.hold, batch.part, calls.fresh)
         if wanted is not None and (self.stopping or self.over is not None):
             self.used.add_json(calls.usage.to_json())  # no outcome will say it
         self.unflushed += wanted is not None
         if self.unflushed >= UNFLUSHED:
             self.unflushed = 0
-            await self.work.flush()
+            await self.parts.log.flush()
         elif index % BREATH == 0:
             await asyncio.sleep(0)
         return int(calls.fresh is not None)
@@ -96,7 +97,7 @@ class Collecting(AtProvider):
                 await self._answer(
                     batch, index, Came(batch.token, None, 0, raising(ModelUnavailable(status.error)))
                 )
-        await self.work.flush()
+        await self.parts.log.flush()
         await self._close(batch, "refused", 0)
         if status.lines or status.code == "gone":
             return

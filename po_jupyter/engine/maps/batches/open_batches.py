@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from po_jupyter.engine.base.interrupts import Interrupt
 from po_jupyter.engine.base.tracebacks import internal
 from po_jupyter.engine.base.usage_sum import Tally
-from po_jupyter.engine.lifecycle import failure_log as telling
-from po_jupyter.engine.lifecycle import snapshots
-from po_jupyter.engine.lifecycle.stages import Frame, run_stages
+from po_jupyter.engine.lifecycle.frame import Frame
+from po_jupyter.engine.lifecycle.stages import run_stages
 from po_jupyter.engine.maps.batches.api_client import Asking
 from po_jupyter.engine.maps.batches.custom_ids import Open
 from po_jupyter.engine.maps.batches.row_calls import BatchCalls, Came, Deferred
@@ -33,7 +31,7 @@ class AtProvider(Map):
 
     @property
     def _folder(self) -> Path:
-        return self.work.run_dir / "batches" / self.task.name
+        return self.parts.inputs.run_dir / "batches" / self.task.name
 
     # -- what the log is told -------------------------------------------------------------------------
     def _add(self, batch: Open) -> None:
@@ -43,14 +41,15 @@ class AtProvider(Map):
     def _gone(self, batch: Open) -> None:
         del self.open[batch.token]
         self.in_flight -= len(batch.rows) - batch.landed
-        if batch.hold is not None and self.work.budget is not None:
-            self.work.budget.release(batch.hold)
+        budget = self.parts.calls.budget
+        if batch.hold is not None and budget is not None:
+            budget.release(batch.hold)
 
     def _ids(self) -> frozenset[str]:
         return frozenset(batch.id for batch in self.open.values() if batch.id is not None)
 
     async def _say_batch(self, what: str, batch: Open, **data: Any) -> None:
-        await self.work.commit(
+        await self.parts.log.commit(
             event_draft(f"batch.{what}", self.task.name, None, {"token": batch.token, **data})
         )
 
@@ -87,42 +86,47 @@ class AtProvider(Map):
     ) -> tuple[Deferred | None, BatchCalls]:
         """Take a row through its stages as far as known answers carry it: to its outcome (None), or to the question
         that nothing answers."""
-        work, task = self.work, self.task
+        parts, task = self.parts, self.task
         item = self.rows[index]
         names = {**self.names, "item": item, "index": index}
         first = self._first(names)
-        calls = work.calls_of(BatchCalls, task, attempt * ROW_ATTEMPTS + 1, index, again=attempt > 1)
+        calls = parts.calls.calls_of(BatchCalls, task, attempt * ROW_ATTEMPTS + 1, index, again=attempt > 1)
         calls.came = came
         frame = Frame(task, 1, item, index)
         correlation.place.set(frame.where)
         assert self.prompt is not None
         usage = Tally()
+        observer = parts.observer
+        observer.on_row_start(task, index, 1)
         try:
             output = await run_stages(
                 self.prompt.stages(calls, names, first=first),
                 frame,
                 max_refinements=task.refine.max_attempts,
                 seconds=task.timeout,
-                boundary=work.checkpoint,
+                boundary=parts.boundary.checkpoint,
             )
         except Deferred as wanted:
+            observer.on_row_end(task, index, 1, calls.usage, wanted)
             calls.drop()
             return wanted, calls
-        except (Interrupt, StoreError):
-            raise
-        except Exception as raised:
+        except BaseException as raised:
+            if not isinstance(raised, Exception) or isinstance(raised, StoreError):
+                observer.on_row_end(task, index, 1, calls.usage, raised)
+                raise
             calls.drop()
             error = internal(raised)
-            telling.row_failed(work, task, index, 1, error)
+            observer.on_row_end(task, index, 1, calls.usage, error)
             usage.add(calls.usage)
             if isinstance(error, BudgetExceeded | ModelKeyError):
                 self.over = self.over or error
                 self.used.add_json(usage.to_json())
                 return None, calls
-            snapshots.keep(work, frame, error)
+            parts.snapshots.write(frame, error)
             self._outcome(index, self._key(item, first, names), usage, None, error)
         else:
             calls.keep()
             usage.add(calls.usage)
+            observer.on_row_end(task, index, 1, calls.usage, None)
             self._outcome(index, self._key(item, first, names), usage, output, None)
         return None, calls

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from po_jupyter.engine.base.interrupts import Interrupt
-from po_jupyter.engine.calls.attempt_calls import Calls
+from po_jupyter.engine.calls.attempt_calls import AttemptCalls
 from po_jupyter.engine.calls.cache_policy import cache_mode
+from po_jupyter.engine.ports import CallFrame
 from po_jupyter.errors import ModelError
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
 from po_jupyter.model.pipeline.pipeline import CallRetry
 from po_jupyter.model.run.usage import Usage
-
-if TYPE_CHECKING:
-    from po_jupyter.engine.lifecycle.stages import Frame
 
 
 class Deferred(Interrupt):
@@ -46,7 +44,7 @@ def raising(error: ModelError) -> Callable[[ChatRequest], ChatResponse]:
     return read
 
 
-class BatchCalls(Calls):
+class BatchCalls(AttemptCalls):
     """Calls of one attempt of a row. `came` is the answer that may be used, once; None when it was.
 
     `fresh` is what that answer used, or None while it was not used.
@@ -60,17 +58,17 @@ class BatchCalls(Calls):
         request: ChatRequest,
         *,
         stage: str,
-        frame: Frame,
+        frame: CallFrame,
         stream: bool = False,
         retry: CallRetry | None = None,
         on_text: OnText | None = None,
     ) -> ChatResponse:
         """Answer from the journal, the cache or the batch; Deferred when none of them has it."""
-        self._work.checkpoint()
+        self._parts.boundary.checkpoint()
         came = self.came
         if came is not None and came.stage is not None and (came.stage, came.round) != (stage, frame.round):
             came = None
-        mode = cache_mode(frame.task, self._work.options, again=self._again, given=request.cache)
+        mode = cache_mode(frame.task, self._parts.inputs.options, again=self._again, given=request.cache)
         if came is not None and mode is True:
             mode = "refresh"  # the answer is there: nobody else's is looked for
         call = self._scope.next_call(request, stage=stage, round=frame.round, cache=mode)
@@ -81,10 +79,17 @@ class BatchCalls(Calls):
             raise Deferred(request, stage, frame.round)
         self.came = None
         before = self._scope.usage
+        observer = self._parts.observer
+        ended_by: BaseException | None = None
+        observer.on_call_start(frame, stage, request)
         try:
             return await self._scope.record_batch_answer(call, came.read, batch=came.batch)
+        except BaseException as error:
+            ended_by = error
+            raise
         finally:
             self.fresh = _difference(self._scope.usage, before)
+            observer.on_call_end(frame, stage, request, self.fresh, ended_by)
 
 
 def _difference(now: Usage, before: Usage) -> Usage:

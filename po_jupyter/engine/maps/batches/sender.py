@@ -11,7 +11,7 @@ from po_jupyter.engine.maps.batches.open_batches import BREATH, AtProvider
 from po_jupyter.engine.maps.batches.row_calls import Came, raising
 from po_jupyter.engine.replay.spending import NOTHING
 from po_jupyter.errors import BudgetExceeded, ModelError, ModelRefused
-from po_jupyter.llm.batches.protocol import BATCH_RATE
+from po_jupyter.llm.batches.protocol import BATCH_PRICE
 from po_jupyter.llm.chat import ChatRequest
 from po_jupyter.model.run.events import draft
 from po_jupyter.platform.crashpoints import crashpoint
@@ -22,8 +22,9 @@ class Sending(AtProvider):
 
     async def _fill(self) -> None:
         """Send every row that has no outcome and is in no batch, as far as budgets allow."""
+        budget = self.parts.calls.budget
         while self.over is None and not (self.crowded and self.open):
-            wave = Wave(self._folder, self.work.budget.hold_for(self.task.name) if self.work.budget else None)
+            wave = Wave(self._folder, budget.hold_for(self.task.name) if budget is not None else None)
             try:
                 await self._gather(wave)
                 if not wave.rows or self.over is not None:
@@ -38,12 +39,13 @@ class Sending(AtProvider):
                 await asyncio.to_thread(wave.path.unlink, missing_ok=True)
 
     def _let_go(self, wave: Wave) -> None:
-        if wave.token not in self.open and wave.hold is not None and self.work.budget is not None:
-            self.work.budget.release(wave.hold)
+        budget = self.parts.calls.budget
+        if wave.token not in self.open and wave.hold is not None and budget is not None:
+            budget.release(wave.hold)
 
     async def _gather(self, wave: Wave) -> None:
         """Take rows into the wave until it is full, or no more can be afforded now."""
-        work, api = self.work, self.asking.api
+        boundary, api = self.parts.boundary, self.asking.api
         away = {index for batch in self.open.values() for index in batch.rows}
         done = 0
         for index in range(self.total):
@@ -51,7 +53,7 @@ class Sending(AtProvider):
                 continue
             done += 1
             if done % BREATH == 0:
-                work.checkpoint()
+                boundary.checkpoint()
                 await asyncio.sleep(0)
             wanted, _ = await self._through(index, self.attempt)
             if self.over is not None:
@@ -78,12 +80,12 @@ class Sending(AtProvider):
 
     async def _afford(self, wave: Wave, request: ChatRequest) -> bool:
         """Set the worst case of one more row aside. When not even one can be sent, it is the end."""
-        budget = self.work.budget
+        budget = self.parts.calls.budget
         if budget is None or wave.hold is None:
             return True
         try:
             worst = await budget.worst_case(request)
-            worst = worst._replace(usd=worst.usd * BATCH_RATE)
+            worst = worst._replace(usd=worst.usd * BATCH_PRICE)
             if await budget.widen(wave.hold, worst):
                 return True
             if wave.rows or self.open:
@@ -95,21 +97,21 @@ class Sending(AtProvider):
         return True
 
     async def _send(self, wave: Wave) -> None:
-        work, task, api = self.work, self.task, self.asking.api
+        parts, task, api = self.parts, self.task, self.asking.api
         reserved = wave.hold.left if wave.hold is not None else NOTHING
         rows = tuple(wave.rows)
         batch = Open(wave.token, self.attempt, rows, time.time(), reserved, hold=wave.hold)
         group = wave.group or ""
-        work.rest(task.name, False)
+        parts.boundary.rest(task.name, False)
         crashpoint("batch.prepare.before")
-        await work.commit(
+        await parts.log.commit(
             draft(
                 "batch.prepared",
                 task.name,
                 token=batch.token,
                 attempt=batch.attempt,
                 provider=api.name,
-                model=work.calls(task, 0).model,
+                model=parts.calls.calls(task, 0).model,
                 group=group,
                 count=len(rows),
                 rows=spans(rows),

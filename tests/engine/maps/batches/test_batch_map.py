@@ -13,8 +13,8 @@ import pytest
 
 from po_jupyter.config import Settings
 from po_jupyter.engine.replay.history import read_history
-from po_jupyter.engine.run.executor import drive
-from po_jupyter.engine.run.session import Work
+from po_jupyter.engine.run.executor import RunExecutor
+from po_jupyter.engine.run.session import RunSession, open_session
 from po_jupyter.llm.providers.registry import Providers
 from po_jupyter.llm.wire.http import Http
 from po_jupyter.model.run.events import draft
@@ -61,7 +61,7 @@ class Batched(Bench):
         return self
 
     @asynccontextmanager
-    async def worker(self) -> AsyncIterator[Work]:
+    async def worker(self) -> AsyncIterator[RunSession]:
         root, base = self.server.root_url, self.server.base_url
         environ = {"OPENAI_BASE_URL": base, "OPENAI_API_KEY": KEY}
         environ |= {"ANTHROPIC_BASE_URL": root, "ANTHROPIC_API_KEY": KEY}
@@ -70,7 +70,7 @@ class Batched(Bench):
         lease = self.store.claim(self.run, {"pid": 1})
         settings = Settings(data_dir=self.tmp, **{**QUICK, **self.more})
         answers = AnswerCache(self.tmp / "cache", max_bytes=2**30, days=30) if self.cached else None
-        work = await Work.load(
+        session = await open_session(
             self.store,
             lease,
             settings=settings,
@@ -79,16 +79,16 @@ class Batched(Bench):
             base_url=lambda ref: root,
         )
         try:
-            yield work
+            yield session
         finally:
-            await work.aclose()
+            await session.aclose()
             await providers.aclose()
 
     def outputs(self) -> list[Any]:
-        return [row["output"] for row in self.work.output("m")]
+        return [row["output"] for row in self.output("m")]
 
     def errors(self) -> dict[int, dict[str, Any]]:
-        return {row["index"]: row["error"] for row in self.work.output("m") if not row["ok"]}
+        return {row["index"]: row["error"] for row in self.output("m") if not row["ok"]}
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ async def test_rows_go_in_one_batch_at_half_the_price(bench: Batched, server: Ba
     assert bench.outputs() == [f"echo: row r{i}" for i in range(5)]
     (made,) = server.batches()
     assert len(made.requests) == 5
-    usage = bench.work.state.usage
+    usage = bench.state.usage
     assert usage.calls == 5 and usage.unknown == 0
     full = LIST_PRICES.cost_of(usage, model)
     assert full is not None and usage.cost == pytest.approx(full / 2)
@@ -120,7 +120,7 @@ async def test_rows_go_in_one_batch_at_half_the_price(bench: Batched, server: Ba
     assert len({c["key"] for c in answers}) == 5
     reasons = [e["data"]["reason"] for e in bench.events("task.waiting")]
     assert f"batch of 5 rows at {model.partition(':')[0]}: 0 done" in reasons
-    assert not bench.work.state.open_batches
+    assert not bench.state.open_batches
     assert not list(bench.tmp.rglob("*.jsonl")), "what was sent is not kept a second time"
     text = json.dumps(bench.events()) + json.dumps([r["calls"] for r in bench.records()])
     assert KEY not in text
@@ -148,7 +148,7 @@ async def test_invalid_answers_are_asked_again_in_a_following_batch(
     assert "asked 3 times" in bench.errors()[3]["message"]
     again = json.dumps(server.batches()[1].requests[0][1])
     assert "Your answer does not fit" in again and "nothing" in again
-    assert bench.work.state.usage.calls == 8
+    assert bench.state.usage.calls == 8
 
 
 async def test_critique_asks_in_a_batch_too(bench: Batched, server: BatchServer) -> None:
@@ -205,8 +205,8 @@ async def test_the_threshold_is_judged_at_collection(bench: Batched, server: Bat
     server.reply = lambda body, custom_id: Reply(status=400) if int(custom_id.split("-")[1]) < 3 else "x"
     bench.map(MODELS["chat"], failure_threshold=0.2)
     assert await bench.go() == "failed"
-    assert bench.work.state.error is not None and bench.work.state.error["code"] == "failure_threshold"
-    items = bench.work.state.tasks["m"].items
+    assert bench.state.error is not None and bench.state.error["code"] == "failure_threshold"
+    items = bench.state.tasks["m"].items
     assert items is not None and (items.done, items.failed) == (2, 3)
 
 
@@ -231,16 +231,16 @@ async def test_a_drain_leaves_the_batch_and_the_next_worker_goes_on(
     """Done-when 7."""
     server.hold()
     bench.map(model)
-    async with bench.worker() as work:
-        going = asyncio.create_task(drive(work))
-        await until(lambda: work.state.tasks["m"].waiting)
-        work.drain()
+    async with bench.worker() as session:
+        going = asyncio.create_task(RunExecutor(session).run())
+        await until(lambda: session.log.state.tasks["m"].waiting)
+        session.signals.drain()
         assert await going == "released"
     server.release()
     assert await bench.go() == "done"
     assert len(server.batches()) == 1
     assert bench.outputs() == [f"echo: row r{i}" for i in range(5)]
-    assert bench.work.state.usage.calls == 5
+    assert bench.state.usage.calls == 5
 
 
 async def test_a_cancel_ends_the_batch_and_keeps_what_is_finished(
@@ -250,14 +250,14 @@ async def test_a_cancel_ends_the_batch_and_keeps_what_is_finished(
     server.hold()
     server.finished = 2
     bench.map(model)
-    async with bench.worker() as work:
-        going = asyncio.create_task(drive(work))
-        await until(lambda: work.state.tasks["m"].batches and server.batches())
-        await until(lambda: work.state.tasks["m"].waiting)
+    async with bench.worker() as session:
+        going = asyncio.create_task(RunExecutor(session).run())
+        await until(lambda: session.log.state.tasks["m"].batches and server.batches())
+        await until(lambda: session.log.state.tasks["m"].waiting)
         bench.store.request(RUN, [draft("run.cancel_requested", by="me")])
-        work.cancel_hint()
+        session.signals.cancel_hint()
         assert await going == "cancelled"
-        assert work.state.usage.calls == 2
+        assert session.log.state.usage.calls == 2
     assert [e["type"] for e in bench.events()][-1] == "run.cancelled"
     history = read_history(bench.store, RUN)
     assert sorted(history.rows["m"].indexes()) == [0, 1]
@@ -298,9 +298,9 @@ async def test_a_wrong_key_ends_the_task_and_rows_stay_open(
     server.faults = [Fault("POST", "", 401, times=1)]
     bench.map(model)
     assert await bench.go() == "failed"
-    assert bench.work.state.error is not None and bench.work.state.error["code"] == "model_key"
-    assert len(bench.work.rows("m")) == 0 and server.batches() == []
-    assert not bench.work.state.open_batches
+    assert bench.state.error is not None and bench.state.error["code"] == "model_key"
+    assert len(bench.session.history.table("m")) == 0 and server.batches() == []
+    assert not bench.state.open_batches
     bench.resume("m")
     assert await bench.go() == "done"
 
@@ -329,8 +329,8 @@ async def test_a_batch_that_is_refused_as_a_whole_leaves_its_rows_open(
     server.refuse = [{"code": "token_limit_exceeded", "line": None, "message": said, "param": None}]
     bench.map(MODELS["chat"])
     assert await bench.go() == "failed"
-    assert said in str(bench.work.state.error)
-    assert len(bench.work.rows("m")) == 0
+    assert said in str(bench.state.error)
+    assert len(bench.session.history.table("m")) == 0
     bench.resume("m")
     assert await bench.go() == "done"
 
@@ -359,11 +359,11 @@ async def test_a_budget_that_is_spent_stops_and_a_larger_one_goes_on(
     server.reply = lambda body, custom_id: Reply("x", usage=_used(made=server.batches()[-1].vendor))
     bench.map(MODELS["chat"], 10, budget={"tokens": 500})
     assert await bench.go() == "failed"
-    error = bench.work.state.error
+    error = bench.state.error
     assert error is not None and error["code"] == "budget_exceeded"
-    usage = bench.work.state.usage
+    usage = bench.state.usage
     assert 0 < usage.input_tokens + usage.output_tokens <= 500
-    assert not bench.work.state.open_batches
+    assert not bench.state.open_batches
     sent = sum(len(made.requests) for made in server.batches())
     bench.resume("m", budget={"tasks": {"m": {"tokens": 100_000}}})
     assert await bench.go() == "done"
@@ -381,7 +381,7 @@ async def test_the_budget_of_a_day_holds_for_batches_too(bench: Batched, server:
     server.reply = lambda body, custom_id: Reply("x", usage=_used(made="openai"))
     bench.map(MODELS["chat"], 10, prompt="another {{ item }}")
     assert await bench.go() == "failed"
-    assert bench.work.state.error is not None and "a day is spent" in bench.work.state.error["message"]
+    assert bench.state.error is not None and "a day is spent" in bench.state.error["message"]
 
 
 async def test_a_cancel_finds_the_batch_whose_answer_was_lost(
@@ -392,13 +392,13 @@ async def test_a_cancel_finds_the_batch_whose_answer_was_lost(
     server.finished = 1
     server.faults = [Fault("POST", "batches", 500, done=True), Fault("GET", "batches", 503, times=10**6)]
     bench.map(model, llm={"retry": {"max_attempts": 20, "initial_delay": 0.05, "max_delay": 0.05}})
-    async with bench.worker() as work:
-        going = asyncio.create_task(drive(work))
+    async with bench.worker() as session:
+        going = asyncio.create_task(RunExecutor(session).run())
         await asyncio.to_thread(server.wait_for, 1)
         await until(lambda: sum(method == "GET" for method, _, _ in server.asked) > 1)
         bench.store.request(RUN, [draft("run.cancel_requested", by="me")])
-        work.cancel_hint()
-        await until(lambda: work.state.cancel_requested)
+        session.signals.cancel_hint()
+        await until(lambda: session.log.state.cancel_requested)
         server.faults = []
         if model.startswith("anthropic"):
             server.release()  # which batch it is shows only once it has ended
@@ -417,16 +417,16 @@ async def test_a_restart_in_the_middle_keeps_the_budget(bench: Batched, server: 
     """G1: a batch at its provider counts as its worst case, until its answers say what it was."""
     server.hold()
     bench.map(MODELS["chat"], 4, budget={"tokens": 500})
-    async with bench.worker() as work:
-        going = asyncio.create_task(drive(work))
-        await until(lambda: work.state.tasks["m"].waiting)
-        work.drain()
+    async with bench.worker() as session:
+        going = asyncio.create_task(RunExecutor(session).run())
+        await until(lambda: session.log.state.tasks["m"].waiting)
+        session.signals.drain()
         await going
     reserved = bench.events("batch.prepared")[0]["data"]["reserved"]
     assert read_history(bench.store, RUN).spending.of_tasks()["m"].tokens == reserved[1] > 400
     server.release()
     assert await bench.go() == "done"
-    usage = bench.work.state.usage
+    usage = bench.state.usage
     spent = read_history(bench.store, RUN).spending.of_tasks()["m"]
     assert spent.tokens == usage.input_tokens + usage.output_tokens < reserved[1]
     assert spent.usd == pytest.approx(usage.cost)
@@ -440,7 +440,7 @@ async def test_rows_that_an_earlier_run_paid_for_are_not_sent(bench: Batched, se
     bench.map(MODELS["chat"], 5)
     assert await bench.go() == "done"
     assert [len(made.requests) for made in server.batches()] == [2, 3]
-    items = bench.work.state.tasks["m"].items
+    items = bench.state.tasks["m"].items
     assert items is not None and items.reused == 2
 
 
@@ -462,7 +462,7 @@ async def test_the_cache_answers_rows_and_gets_what_batches_bring(bench: Batched
         found.append(bench.outputs())
     assert [len(made.requests) for made in server.batches()] == [3, 1]
     assert found[0] == found[1] == found[2][:3] and len(set(found[2])) == 4
-    usage = bench.work.state.usage
+    usage = bench.state.usage
     assert (usage.calls, usage.cached_calls) == (1, 3)
 
 
@@ -486,6 +486,6 @@ async def test_a_provider_without_batches_says_so(bench: Bench) -> None:
         options={"model": "gemini:gemini-2.5-flash"},
     )  # fmt: skip
     bench.more = {}
-    async with Bench.worker(bench) as work:
-        assert await drive(work) == "failed"
-        assert "mode: batch" in str(work.state.error)
+    async with Bench.worker(bench) as session:
+        assert await RunExecutor(session).run() == "failed"
+        assert "mode: batch" in str(session.log.state.error)

@@ -14,7 +14,7 @@ from po_jupyter.engine.planning.check import violations
 from po_jupyter.engine.planning.estimate import estimate_run
 from po_jupyter.engine.replay.spending import Spending
 from po_jupyter.errors import InvalidPipeline
-from po_jupyter.model.pipeline.parsing import check_pipeline, read_pipeline
+from po_jupyter.model.pipeline.parsing import parse_pipeline, validate_pipeline
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.presentation.estimates import lines_of
 
@@ -24,7 +24,9 @@ TOKEN = "po0123456789abcdef"
 def pipeline(**task: Any) -> Any:
     given_ = {"name": "m", "prompt": "x {{ item }}", "for_each": "{{ seed.rows }}", "mode": "batch", **task}
     task_ = {name: value for name, value in given_.items() if value is not None}
-    return check_pipeline({"name": "p", "llm": {"model": "openai:gpt-4o", "max_tokens": 100}, "tasks": [task_]})
+    return validate_pipeline(
+        {"name": "p", "llm": {"model": "openai:gpt-4o", "max_tokens": 100}, "tasks": [task_]}
+    )
 
 
 @pytest.mark.parametrize(
@@ -48,7 +50,7 @@ def test_where_it_means_nothing_it_is_an_error(task: dict[str, Any], said: str) 
 def test_the_error_names_the_line() -> None:
     text = "name: p\ntasks:\n  - name: a\n    prompt: x\n    mode: batch\n"
     with pytest.raises(InvalidPipeline) as caught:
-        read_pipeline(text)
+        parse_pipeline(text)
     assert caught.value.violations[0].line in (3, 4, 5)
 
 

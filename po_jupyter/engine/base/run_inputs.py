@@ -1,0 +1,49 @@
+"""The inputs of a run: definition, seed, settings and place, as they were when a worker took the run over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from po_jupyter.config import Settings
+from po_jupyter.model.pipeline.pipeline import LLM, Pipeline, Task
+from po_jupyter.model.run.definition import RunDefinition, RunOptions
+from po_jupyter.model.run.seed import Seed
+
+
+@dataclass(frozen=True, slots=True)
+class RunInputs:
+    """What does not change while a worker has the run.
+
+    run         the id               owner      whose budget of the day and whose cache it uses
+    fence       of the lease         worker     `{pid, fence, ...}` as `run.started` says it
+    definition  as submitted         pipeline   its pipeline, parsed, without tasks that tasks added
+    seed        as submitted         seed_data  its data, with rows for references to files of rows: what tasks see
+    settings    of this process      run_dir    the directory of the run's files
+    """
+
+    run: str
+    owner: str
+    fence: int
+    definition: RunDefinition
+    pipeline: Pipeline
+    seed: Seed
+    seed_data: Mapping[str, Any]
+    settings: Settings
+    run_dir: Path
+    worker: Mapping[str, Any]
+
+    @property
+    def options(self) -> RunOptions:
+        """How the run differs from its pipeline."""
+        return self.definition.options
+
+    def llm_of(self, task: Task) -> LLM:
+        """The model settings of a task, the pipeline's filled in; of a task that another one added too."""
+        return self.pipeline.llm_of(task)
+
+    def model_of(self, task: Task) -> str:
+        """The model ref of a task: the run's, else the task's, the pipeline's, the setting `default_model`."""
+        return self.options.model or self.llm_of(task).model or self.settings.default_model

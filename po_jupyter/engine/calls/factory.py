@@ -1,0 +1,146 @@
+"""The factory of model calls: one for a run, it makes the calls of each attempt of a task or a row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from po_jupyter.engine.base.run_inputs import RunInputs
+from po_jupyter.engine.base.threads import Threads
+from po_jupyter.engine.budgets.budget import Budget
+from po_jupyter.engine.budgets.build import build_budget, task_account
+from po_jupyter.engine.calls.attempt_calls import AttemptCalls, CallParts, LiveText, ModelSettings
+from po_jupyter.engine.calls.journal import StoreJournal
+from po_jupyter.engine.files.artifacts import RunFiles
+from po_jupyter.engine.ports import Boundary, Observer
+from po_jupyter.engine.replay.history import History
+from po_jupyter.engine.replay.run_log import RunLog
+from po_jupyter.engine.tools.toolbox import Remote
+from po_jupyter.llm.calls.admission import UNLIMITED, Admission
+from po_jupyter.llm.calls.cache import AnswerStore, CallCache
+from po_jupyter.llm.calls.journaled_chat import JournaledChat
+from po_jupyter.llm.chat import Provider
+from po_jupyter.llm.money.pricing import PriceBook
+from po_jupyter.model.pipeline.pipeline import Task
+from po_jupyter.model.run.events import event_draft
+
+C = TypeVar("C", bound=AttemptCalls)
+
+
+class ProviderSource(Protocol):
+    """A finder of providers (`llm.providers.registry.Providers`)."""
+
+    def get(self, ref: str) -> Provider:
+        """The provider of a model ref."""
+
+
+class CallFactory:
+    """Makes the calls of attempts; holds the journal, the cache of calls and the budget of one run.
+
+    `cache` is None without a store for its answers, `budget` while nothing is limited.
+    """
+
+    def __init__(
+        self,
+        inputs: RunInputs,
+        log: RunLog,
+        history: History,
+        *,
+        boundary: Boundary,
+        files: RunFiles,
+        threads: Threads,
+        mcp: Remote,
+        observer: Observer,
+        providers: ProviderSource,
+        running: Callable[[], set[str]] = set,
+        admission: Admission | None = None,
+        answers: AnswerStore | None = None,
+        base_url: Callable[[str], str | None] = lambda ref: "",
+        watched: Callable[[], bool] = lambda: False,
+        on_text: Callable[[LiveText], None] = lambda piece: None,
+    ) -> None:
+        """A factory over the log of a run; see `open_session` for `admission`, `answers`, `base_url`, `watched` and
+        `on_text`. `running` are the tasks that are executed now."""
+        self._inputs = inputs
+        self._log = log
+        self._providers = providers
+        self._settings: dict[str, ModelSettings] = {}
+        self._prices = PriceBook(inputs.settings.prices)
+        self.journal = StoreJournal(log, history)
+        self.cache = (
+            CallCache(answers, owner=inputs.owner, run=inputs.run, base_url=base_url, used=history.hits)
+            if answers
+            else None
+        )
+        chat = JournaledChat(
+            providers.get,
+            self.journal,
+            retry_after_cap=inputs.settings.retry_after_cap,
+            admission=admission or UNLIMITED,
+            cache=self.cache,
+            sleep=boundary.sleep,
+            prices=self._prices,
+        )
+        self._parts = CallParts(
+            inputs=inputs,
+            log=log,
+            boundary=boundary,
+            chat=chat,
+            budget=build_budget(inputs, log, history.spending, running),
+            files=files,
+            threads=threads,
+            mcp=mcp,
+            observer=observer,
+            watched=watched,
+            publish=on_text,
+        )
+
+    @property
+    def budget(self) -> Budget | None:
+        """The budget of the run, its tasks and its owner's day; None when nothing is limited."""
+        return self._parts.budget
+
+    def provider_of(self, ref: str) -> Provider:
+        """The provider of a model ref."""
+        return self._providers.get(ref)
+
+    def model_of(self, task: Task) -> str:
+        """The model ref of a task."""
+        return self._inputs.model_of(task)
+
+    def calls(
+        self, task: Task, attempt: int, item: int | None = None, *, again: bool | None = None
+    ) -> AttemptCalls:
+        """The calls of one attempt of a task or a row; `again`: it is not the first (default: by its number)."""
+        return self.calls_of(AttemptCalls, task, attempt, item, again=attempt > 1 if again is None else again)
+
+    def calls_of(self, kind: type[C], task: Task, attempt: int, item: int | None = None, *, again: bool) -> C:
+        """The same, with calls of another kind."""
+        settings = self._settings.get(task.name)
+        if settings is None:
+            settings = self._settings[task.name] = ModelSettings(self._inputs, task)
+            self._limit(task)
+        return kind(self._parts, task, settings, attempt=attempt, item=item, again=again)
+
+    def _limit(self, task: Task) -> None:
+        """Limit the calls of a task that another one added to its own budget too."""
+        account = task_account(task, self._log.state)
+        if account is None:
+            return
+        if self._parts.budget is None:
+            self._parts.budget = Budget(
+                say=lambda type, data: self._log.emit(event_draft(type, None, None, data)), prices=self._prices
+            )
+        self._parts.budget.add(account)
+
+    async def flush_cache(self) -> None:
+        """Have answers in the cache before the run is seen to end: the next one may start at once."""
+        if self.cache is not None:
+            await self.cache.flush()
+
+    async def aclose(self) -> None:
+        """Close the cache, and give the share of the day back."""
+        if self.cache is not None:
+            await self.cache.aclose()
+        if self.budget is not None:
+            await self.budget.aclose()

@@ -1,0 +1,78 @@
+"""Dependencies of a map's rows: what their code reads besides its item decides whose outcome may be reused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from po_jupyter.engine.base.run_inputs import RunInputs
+from po_jupyter.engine.files.artifacts import RunFiles
+
+
+def digest(value: Any) -> str:
+    """Names a JSON value by its content."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=list)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+class RowDependencies:
+    """The dependencies of a Python map's rows besides their items: names → hash of the value. A `Dependencies`.
+
+    One for all rows of a map: what one of them read counts for those that end after it.
+    """
+
+    def __init__(self, inputs: RunInputs, files: RunFiles, outputs: Mapping[str, Any]) -> None:
+        """No dependencies yet; `outputs` are those of the tasks before the map."""
+        self._inputs = inputs
+        self._files = files
+        self._outputs = outputs
+        self._seen: set[str] = set()
+        self._hashes: dict[str, str] = {}
+
+    def record(self, name: str) -> None:
+        """`index`, `seed`, `tasks.NAME`, `artifacts`, or `run` (what no other run has) was read."""
+        if name not in self._seen:
+            self._seen.add(name)
+
+    @property
+    def unknown(self) -> bool:
+        """Whether `fill` has to be called before `recorded`."""
+        return len(self._hashes) < len(self._seen)
+
+    def fill(self) -> None:
+        """Hash the dependencies. Blocks on the store: call it in a thread."""
+        for name in list(self._seen):
+            self.hash_of(name)
+
+    def hash_of(self, name: str) -> str | None:
+        """The hash of the value now; None for a name that means nothing here."""
+        if name not in self._hashes:
+            kind, _, task = name.partition(".")
+            if kind == "index":
+                value = "index"
+            elif kind == "run":
+                value = self._inputs.run
+            elif kind == "artifacts":
+                value = digest(self._files.contents())
+            elif kind == "seed":
+                value = digest(self._inputs.seed.data)
+            elif kind == "tasks" and task in self._outputs:
+                value = digest(self._outputs[task])
+            else:
+                return None
+            self._hashes[name] = value
+        return self._hashes[name]
+
+    def recorded(self, index: int) -> dict[str, Any] | None:
+        """The dependencies that an outcome of row `index` keeps; None when there are none."""
+        if not self._hashes:
+            return None
+        return {name: index if name == "index" else value for name, value in self._hashes.items()}
+
+    def match(self, recorded: Mapping[str, Any], index: int) -> bool:
+        """Whether the dependencies of an earlier outcome have the same values for row `index`."""
+        return all(
+            value == (index if name == "index" else self.hash_of(name)) for name, value in recorded.items()
+        )

@@ -1,0 +1,34 @@
+"""Resources of a run in its worker: files, threads, MCP servers and snapshots of failed attempts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from po_jupyter.engine.base.run_inputs import RunInputs
+from po_jupyter.engine.base.threads import Threads
+from po_jupyter.engine.files.artifacts import RunFiles
+from po_jupyter.engine.lifecycle.snapshots import Snapshots
+from po_jupyter.engine.replay.history import History
+from po_jupyter.engine.stage_logs.fd_redirect import descriptors
+from po_jupyter.engine.state.run_state import RunState
+from po_jupyter.engine.tools.mcp import McpTools
+
+
+class RunResources:
+    """What the stages of a run use of the machine.
+
+    files    artifacts               threads    where sync stages run
+    mcp      servers of tools        snapshots  frames of failed attempts
+    """
+
+    def __init__(self, inputs: RunInputs, history: History, state: Callable[[], RunState]) -> None:
+        """The resources of a run; `state` is the run as it is now."""
+        self.files = RunFiles(inputs.run_dir, inputs.fence, history, state)
+        self.threads = Threads()
+        self.mcp = McpTools(inputs.settings.mcp_servers)
+        self.snapshots = Snapshots(inputs.run, inputs.run_dir)
+
+    def release(self) -> None:
+        """Let go of threads and of the process's descriptors; threads that still run are not waited for."""
+        self.threads.close()
+        descriptors.release()

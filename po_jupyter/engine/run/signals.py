@@ -1,0 +1,62 @@
+"""Signals to a run in its worker: drain, look at the log, rest. Everything that works asks here before it goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from po_jupyter.engine.base.interrupts import Drained, Stopped
+from po_jupyter.engine.replay.run_log import RunLog
+
+
+class RunSignals:
+    """The signals of one run. A `Boundary`.
+
+    `running` are the tasks that are executed here and now; the executor alone changes it. `on_rest` is called with
+    whether all of them only wait for answers that may take hours: the worker's place may then be another run's.
+    """
+
+    def __init__(self, log: RunLog, *, on_rest: Callable[[bool], None] | None = None) -> None:
+        """The signals of the run whose log is `log`."""
+        self._log = log
+        self._on_rest = on_rest
+        self._drained = asyncio.Event()
+        self._resting: set[str] = set()
+        self._refreshing: set[asyncio.Task[None]] = set()
+        self.draining = False
+        self.running: set[str] = set()
+
+    def cancel_hint(self) -> None:
+        """Read the log now: somebody wrote to the run. Safe to call from the loop at any time."""
+        task = asyncio.get_running_loop().create_task(self._log.refresh())
+        self._refreshing.add(task)
+        task.add_done_callback(self._refreshing.discard)
+
+    def drain(self) -> None:
+        """Finish the calls in flight, start nothing new, give the run back."""
+        self.draining = True
+        self._drained.set()
+        self._log.wake.set()
+
+    def checkpoint(self) -> None:
+        """Raise the Interrupt that is due; called between stages and before calls."""
+        if self.draining:
+            raise Drained
+        if self._log.closed:
+            raise Stopped
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait; a drain ends the wait with Drained."""
+        self.checkpoint()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._drained.wait()
+        except TimeoutError:
+            return
+        raise Drained
+
+    def rest(self, task: str, resting: bool) -> None:
+        """Note that a task only waits for an answer that may take hours, or that it works again."""
+        (self._resting.add if resting else self._resting.discard)(task)
+        if self._on_rest is not None:
+            self._on_rest(bool(self._resting) and self.running <= self._resting)
