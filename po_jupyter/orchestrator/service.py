@@ -13,7 +13,6 @@ from typing import Any
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidInput
 from po_jupyter.ipc import channel as link
-from po_jupyter.llm.money.pricing import use_prices
 from po_jupyter.orchestrator.control.job_control import JobControl
 from po_jupyter.orchestrator.dispatch.follower import Following, recover, sweep
 from po_jupyter.orchestrator.dispatch.lease import OrchestratorLease
@@ -64,7 +63,6 @@ class Orchestrator(JobControl):
         """Open the store, take the lease when it is free, recover. Raises StoreUnusable, InvalidSettings."""
         settings = self.settings
         check_names(settings)
-        use_prices(settings.prices)
         self._address = link.address_of(settings.data_dir)
         self._store = self._given_store if self._given_store is not None else await self._do(self._open)
         await self._do(self.blobs.sweep)

@@ -24,7 +24,6 @@ from po_jupyter.engine.stage_logs.capture import gather
 from po_jupyter.engine.stage_logs.fd_redirect import descriptors
 from po_jupyter.errors import StaleFence, StoreError
 from po_jupyter.ipc.channel import IN_ORDER, OVERTAKEN, STORE_FAILED
-from po_jupyter.llm.money.pricing import use_prices
 from po_jupyter.llm.providers.registry import Providers
 from po_jupyter.llm.wire.exchange import ProviderEndpoint
 from po_jupyter.model.run.events import draft
@@ -94,7 +93,6 @@ async def work_off(request: Mapping[str, Any], settings: Settings, store: DiskSt
 
     admission = RateAdmission(link, settings, say=limited)
     link.on_welcome, link.on_rate = admission.welcomed, admission.heard
-    use_prices(settings.prices)
     providers = Providers(dict(os.environ), local=endpoint)
     try:
         session = await open_session(

@@ -15,7 +15,7 @@ from po_jupyter.engine.base.interrupts import Drained
 from po_jupyter.errors import ModelError, ModelRateLimited, from_json
 from po_jupyter.llm.chat import ChatRequest, ChatResponse
 from po_jupyter.llm.money.tokens import estimate, estimate_messages
-from po_jupyter.llm.rate_limits.sliding_window import Cost, RateLog
+from po_jupyter.llm.rate_limits.sliding_window import Cost, SlidingWindow
 from po_jupyter.model.run.usage import Usage
 
 log = structlog.get_logger("po_jupyter.limits")
@@ -112,8 +112,8 @@ class RateAdmission:
         self._open: dict[int, RatePass] = {}  # sent
         self._waiting: dict[int, RatePass] = {}
         self._epoch: str | None = None  # the orchestrator that knows what we did
-        self._all: dict[str, RateLog] = {}  # what we did in the last window, by model
-        self._free: dict[str, RateLog] = {}  # the part of it that no orchestrator knows
+        self._all: dict[str, SlidingWindow] = {}  # what we did in the last window, by model
+        self._free: dict[str, SlidingWindow] = {}  # the part of it that no orchestrator knows
         self.now = self._loop.time
         self._limits: dict[str, Any] = {}  # what servers said last, by model
         self._tasks: Counter[str] = Counter()  # calls that wait, by task
@@ -299,10 +299,10 @@ class RateAdmission:
             self._say(task, None, None)
 
 
-def _log_of(logs: dict[str, RateLog], model: str, window: float) -> RateLog:
+def _log_of(logs: dict[str, SlidingWindow], model: str, window: float) -> SlidingWindow:
     found = logs.get(model)
     if found is None:
-        found = logs[model] = RateLog(window, slots=_HISTORY)
+        found = logs[model] = SlidingWindow(window, slots=_HISTORY)
     return found
 
 

@@ -7,16 +7,18 @@ from collections.abc import Sequence
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import Forbidden, InvalidEnvironment
-from po_jupyter.llm.credentials.availability import Problem, problems, uses
+from po_jupyter.llm.credentials.availability import EnvironmentProblem, environment_problems, models_used
 from po_jupyter.llm.providers.refs import runs_code
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.orchestrator.environment.key_store import Keys
 
 
-def found(pipeline: Pipeline, settings: Settings, keys: Keys, model: str | None = None) -> list[Problem]:
+def found(
+    pipeline: Pipeline, settings: Settings, keys: Keys, model: str | None = None
+) -> list[EnvironmentProblem]:
     """Everything that is wrong with the environment of a run. Blocks: call it in a thread."""
     environ, refused = keys.environment(settings.inherited)
-    return problems(pipeline, environ=environ, settings=settings, model=model, refused=refused)
+    return environment_problems(pipeline, environ=environ, settings=settings, model=model, refused=refused)
 
 
 def check(pipeline: Pipeline, settings: Settings, keys: Keys, model: str | None = None) -> None:
@@ -52,6 +54,6 @@ def check_code(pipeline: Pipeline, settings: Settings, *, code_allowed: bool, mo
 
 def agents_of(pipeline: Pipeline, settings: Settings, model: str | None = None) -> Sequence[str]:
     """The models of a pipeline that may run commands, of all that it names, used or not."""
-    named = [use.ref for use in uses(pipeline, settings.default_model, model)]
+    named = [use.ref for use in models_used(pipeline, settings.default_model, model)]
     named += [llm.model for llm in (pipeline.llm, *(t.llm for t in pipeline.tasks)) if llm.model is not None]
     return [ref for ref in dict.fromkeys(named) if runs_code(ref)]

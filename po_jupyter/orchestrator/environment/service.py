@@ -40,11 +40,18 @@ class Facilities(Reader):
         self, *, word: str | None = None, provider: str | None = None
     ) -> builtins.list[dict[str, Any]]:
         """Models by name, usable ones first, as a worker started now would see them. Raises InvalidInput."""
+        from po_jupyter.llm.money.pricing import PriceBook
         from po_jupyter.llm.providers.catalogue import list_models
 
         def look() -> builtins.list[dict[str, Any]]:
             environ, _ = self._keys.environment(self.settings.inherited)
-            return list_models(environ, cli_agents=self.settings.cli_agents, word=word, provider=provider)
+            return list_models(
+                environ,
+                cli_agents=self.settings.cli_agents,
+                word=word,
+                provider=provider,
+                prices=PriceBook(self.settings.prices),
+            )
 
         return await self._do(look)
 

@@ -168,6 +168,7 @@ def check(
         raise Forbidden("this orchestrator does not let a run choose the directory of its modules (`cwd`)")
     from po_jupyter.engine.planning.check import DEFAULT_MODEL
     from po_jupyter.engine.planning.check import check as check_engine
+    from po_jupyter.llm.money.pricing import PriceBook
 
     wanted = _with_model(pipeline, submission.options.model)
     check_engine(
@@ -175,6 +176,7 @@ def check(
         seed,
         default_model=DEFAULT_MODEL if settings is None else settings.default_model,
         servers=None if settings is None else settings.mcp_servers,
+        prices=PriceBook(None if settings is None else settings.prices),
     )
     check_tasks(submission.budget, pipeline)
     if modules:

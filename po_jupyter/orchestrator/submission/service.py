@@ -103,10 +103,12 @@ class Submitting(Waking):
             else:
                 pipeline = validate_pipeline(wanted)
             from po_jupyter.engine.planning.check import check as check_engine
+            from po_jupyter.llm.money.pricing import PriceBook
 
             check_engine(
-                pipeline, None, default_model=self.settings.default_model, servers=self.settings.mcp_servers
-            )
+                pipeline, None, default_model=self.settings.default_model, servers=self.settings.mcp_servers,
+                prices=PriceBook(self.settings.prices),
+            )  # fmt: skip
         return {
             "ok": True,
             "pipeline": {**pipeline.to_json(), "revision": pipeline.revision},

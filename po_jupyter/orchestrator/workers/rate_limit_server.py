@@ -47,7 +47,7 @@ class RateLimits:
         self._cap = settings.retry_after_cap
         self._epoch = secrets.token_hex(4)
         self._peers: dict[str, Peer] = {}
-        self._limited = self._limiter.limited()
+        self._limited = self._limiter.limited_keys()
         self._timer: asyncio.TimerHandle | None = None
         self._telling: asyncio.TimerHandle | None = None
         self._pumping = False
@@ -55,7 +55,7 @@ class RateLimits:
     def join(self, run: str, peer: Peer) -> dict[str, Any]:
         """A worker is there; what its welcome says of limits."""
         if run in self._peers:
-            self._limiter.gone(run, self._loop.time())
+            self._limiter.disconnect(run, self._loop.time())
         self._peers[run] = peer
         return {"epoch": self._epoch, "limited": sorted(self._limited)}
 
@@ -63,12 +63,12 @@ class RateLimits:
         """A worker hung up, or died."""
         if self._peers.get(run) is peer:
             del self._peers[run]
-            self._limiter.gone(run, self._loop.time())
+            self._limiter.disconnect(run, self._loop.time())
             self._pump_soon()
 
     def known(self) -> dict[str, dict[str, int]]:
         """What is allowed a window, by provider or model and by kind."""
-        return self._limiter.known()
+        return self._limiter.limits()
 
     def heard(self, run: str, message: dict[str, Any]) -> None:
         """A worker's word about its calls. User code lives there: what is no such word is logged and changes
@@ -86,24 +86,24 @@ class RateLimits:
             case "rate.ask":
                 self._asked(run, message, now)
             case "rate.drop":
-                limiter.drop(run, id, now)
+                limiter.cancel(run, id, now)
             case "rate.used":
                 used = Cost(int(message["input"]), int(message["output"])) if "input" in message else None
                 ago = float(message["ago"])
-                limiter.settle(run, id, used=used, now=now, ago=ago, told=message.get("limits"))
+                limiter.settle(run, id, used=used, now=now, ago=ago, limits=message.get("limits"))
             case "rate.refused":
                 after = message.get("after")
                 after = None if after is None else min(float(after), self._cap)
-                if limiter.refused(run, id, now=now, after=after, told=message.get("limits")):
+                if limiter.refused(run, id, now=now, after=after, limits=message.get("limits")):
                     log.info("refused", run=run, model=message.get("model"), after=after)
             case "rate.recall":
                 for model, said in message["models"].items():
-                    limiter.recall(
+                    limiter.adopt(
                         run,
                         model,
                         past=[(row[0], (row[1], row[2], row[3], row[4])) for row in said["past"]],
                         open=said["open"],
-                        told=said.get("limits"),
+                        limits=said.get("limits"),
                         now=now,
                     )
 
@@ -111,11 +111,11 @@ class RateLimits:
         id, model = int(message["id"]), str(message["model"])
         input, most = max(0, int(message["input"])), message["most"]
         most = None if most is None else max(0, int(most))
-        if self._limiter.let_go(run, id):
+        if self._limiter.is_admitted(run, id):
             self._peers[run].send("rate.go", id=id)  # that word was lost
             return
         try:
-            self._limiter.ask(run, id, model, input=input, most=most, now=now)
+            self._limiter.enqueue(run, id, model, input=input, max_output=most, now=now)
         except PoError as error:
             self._peers[run].send("rate.no", id=id, error=error.to_json())
 
@@ -131,16 +131,16 @@ class RateLimits:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        pumped = self._limiter.pump(self._loop.time())
+        pumped = self._limiter.admit(self._loop.time())
         for ticket in pumped.tickets:
             peer = self._peers.get(ticket.run)
             if peer is not None:
                 peer.send("rate.go", id=ticket.id)
         if pumped.again is not None:
             self._timer = self._loop.call_at(pumped.again, self._pump)
-        limited = self._limiter.limited()
+        limited = self._limiter.limited_keys()
         if limited != self._limited:
-            log.info("limits", now=self._limiter.known())
+            log.info("limits", now=self._limiter.limits())
             self._limited = limited
             for peer in self._peers.values():
                 peer.send("rate.limited", keys=sorted(limited))

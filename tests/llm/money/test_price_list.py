@@ -2,7 +2,7 @@
 
 import pytest
 
-from po_jupyter.llm.money.pricing import cost_of, is_priced, priced
+from po_jupyter.llm.money.pricing import LIST_PRICES
 from po_jupyter.llm.money.tokens import estimate
 from po_jupyter.model.run.usage import Usage
 
@@ -16,8 +16,8 @@ HAND = [  # USD for 1000 input (200 of them cached) and 100 output tokens
 @pytest.mark.parametrize(("ref", "dollars"), HAND)
 def test_costs_are_those_of_the_price_list(ref, dollars):
     usage = Usage(input_tokens=1000, output_tokens=100, cached_tokens=200, cost=None, calls=1)
-    assert cost_of(usage, ref) == pytest.approx(dollars, rel=1e-9)
-    assert priced(usage, ref).cost == pytest.approx(dollars, rel=1e-9)
+    assert LIST_PRICES.cost_of(usage, ref) == pytest.approx(dollars, rel=1e-9)
+    assert LIST_PRICES.priced(usage, ref).cost == pytest.approx(dollars, rel=1e-9)
 
 
 def test_the_quick_price_is_the_price_of_the_list_for_every_openai_model():
@@ -34,18 +34,20 @@ def test_the_quick_price_is_the_price_of_the_list_for_every_openai_model():
         except LookupError:
             continue
         usage = Usage(input_tokens=300_000, output_tokens=1000, cached_tokens=1000, cost=None)
-        assert cost_of(usage, f"openai:{model.id}") == pytest.approx(want), model.id
+        assert LIST_PRICES.cost_of(usage, f"openai:{model.id}") == pytest.approx(want), model.id
         compared += 1
     assert compared > 30
 
 
 def test_an_unknown_price_is_unknown_and_own_models_are_free():
     usage = Usage(input_tokens=10, output_tokens=1, cost=None)
-    assert cost_of(usage, "openai:no-such-model") is None and not is_priced("openai:no-such-model")
-    assert priced(usage, "openai:no-such-model").cost is None
-    assert priced(usage, "openai:alias", "gpt-4o-2024-08-06").cost > 0
-    assert cost_of(usage, "local:smollm2-135m") == 0.0 and is_priced("fake:echo")
-    assert priced(Usage(cost=0.3), "openai:gpt-4o").cost == 0.3
+    assert LIST_PRICES.cost_of(usage, "openai:no-such-model") is None and not LIST_PRICES.is_priced(
+        "openai:no-such-model"
+    )
+    assert LIST_PRICES.priced(usage, "openai:no-such-model").cost is None
+    assert LIST_PRICES.priced(usage, "openai:alias", "gpt-4o-2024-08-06").cost > 0
+    assert LIST_PRICES.cost_of(usage, "local:smollm2-135m") == 0.0 and LIST_PRICES.is_priced("fake:echo")
+    assert LIST_PRICES.priced(Usage(cost=0.3), "openai:gpt-4o").cost == 0.3
 
 
 def test_estimates_are_near_a_token_for_four_characters():
