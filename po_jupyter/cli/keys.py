@@ -73,7 +73,7 @@ def keys_remove(words: tuple[str, ...], as_json: bool) -> int:
 
 def _provider(words: tuple[str, ...]) -> str:
     """The one word that there may be. What else was written may be a key: it is not repeated (P10)."""
-    from po_jupyter.llm.providers.registry import specs
+    from po_jupyter.llm.specs import specs
     from po_jupyter.model.pipeline.violations import did_you_mean
 
     known = sorted(name for name, spec in specs().items() if spec.key_env or not spec.base_url)

@@ -28,9 +28,9 @@ def models(word: str | None, provider: str | None, usable: bool, as_json: bool) 
         found = base.connect(start=False).models(word=word, provider=provider)
     except Unavailable:
         from po_jupyter import config
-        from po_jupyter.llm.providers.catalogue import listed
+        from po_jupyter.llm.providers.catalogue import list_models
 
-        found = listed(os.environ, cli_agents=config.load().cli_agents, word=word, provider=provider)
+        found = list_models(os.environ, cli_agents=config.load().cli_agents, word=word, provider=provider)
         where = "no orchestrator is running: this is what one started here would see"
     if usable:
         found = [one for one in found if one["usable"]]
@@ -38,7 +38,9 @@ def models(word: str | None, provider: str | None, usable: bool, as_json: bool) 
         base.dump(found)
         return 0
     if not found:
-        base.say("no model like that is listed; any model of a provider is used by its name: provider:NAME")
+        base.say(
+            "no model like that is list_models; any model of a provider is used by its name: provider:NAME"
+        )
         return 0
     base.table(
         ["model", "in Python", "input", "output", "usable"],

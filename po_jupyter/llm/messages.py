@@ -1,4 +1,4 @@
-"""What a message may hold besides its text: images, offered tools, and the calls that a model makes."""
+"""Parts of a message besides its text: images, offered tools, and the calls that a model makes."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ class Image:
     mime: str
 
     def __post_init__(self) -> None:
+        """Raise InvalidInput for another type, an image that is too large, and text that is not base64."""
         if self.mime not in IMAGE_TYPES:
             raise InvalidInput(f"an image is one of {', '.join(IMAGE_TYPES)}, not {self.mime!r:.60}")
         if len(self.data) > MAX_IMAGE_BYTES * 4 // 3 + 4:
@@ -49,27 +50,27 @@ class Image:
             raise InvalidInput("the image is not base64") from None
 
     @classmethod
-    def of(cls, given: str | bytes, mime: str = "") -> Image:
-        """From bytes, a data URL (`data:image/png;base64,...`) or base64 text.
+    def of(cls, source: str | bytes, mime: str = "") -> Image:
+        """An image from bytes, a data URL (`data:image/png;base64,...`) or base64 text.
 
-        The type of bytes, and of a data URL without one, is seen from their beginning; base64 text needs `mime`.
+        The type of bytes, and of a data URL without one, is detected from their beginning; base64 text needs `mime`.
         Raises InvalidInput.
         """
-        if isinstance(given, bytes):
-            data = base64.b64encode(given).decode()
-            return cls(data, mime or _seen(data))
-        if given.startswith("data:"):
-            head, comma, data = given.partition(",")
-            kind, *words = head.removeprefix("data:").split(";")
-            if not comma or "base64" not in words:
+        if isinstance(source, bytes):
+            data = base64.b64encode(source).decode()
+            return cls(data, mime or _type_of(data))
+        if source.startswith("data:"):
+            head, comma, data = source.partition(",")
+            kind, *parameters = head.removeprefix("data:").split(";")
+            if not comma or "base64" not in parameters:
                 raise InvalidInput("a data URL of an image is data:MIME;base64,DATA")
-            return cls(data, kind or _seen(data))
-        if given.startswith(("http://", "https://")):
+            return cls(data, kind or _type_of(data))
+        if source.startswith(("http://", "https://")):
             raise InvalidInput(
                 "an image is its content, not a URL",
                 hint="Read it first: the answer must not depend on a fetch.",
             )
-        return cls(given, mime)
+        return cls(source, mime)
 
     @property
     def url(self) -> str:
@@ -77,12 +78,12 @@ class Image:
         return f"data:{self.mime};base64,{self.data}"
 
     def to_json(self) -> dict[str, str]:
-        """`{mime, data}`."""
+        """As JSON: `{mime, data}`."""
         return {"mime": self.mime, "data": self.data}
 
 
-def _seen(data: str) -> str:
-    """The type of an image by its first bytes; "" when it is none that we know, or no base64."""
+def _type_of(data: str) -> str:
+    """The type of an image by its first bytes; "" for an unknown type, and for text that is not base64."""
     try:
         first = base64.b64decode(data[:16], validate=True)
     except (binascii.Error, ValueError):
@@ -99,6 +100,7 @@ class Tool:
     parameters: Mapping[str, Any] = field(default_factory=lambda: {"type": "object", "properties": {}})
 
     def __post_init__(self) -> None:
+        """Raise InvalidInput for a name that some provider refuses."""
         if not _TOOL_NAME.fullmatch(self.name):
             raise InvalidInput(
                 f"a tool's name is 1 to 64 letters, digits, _ or -, not {self.name!r:.80}",
@@ -106,13 +108,13 @@ class Tool:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """`{name, description, parameters}`."""
+        """As JSON: `{name, description, parameters}`."""
         return {"name": self.name, "description": self.description, "parameters": dict(self.parameters)}
 
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """What the model wants called; the result goes back as `Message("tool", text, tool_call_id=id)`.
+    """A call of a tool that the model asks for; the result goes back as `Message("tool", text, tool_call_id=id)`.
 
     Name and arguments are the model's own text: check them before anything is done with them (P6).
     """
@@ -122,5 +124,5 @@ class ToolCall:
     arguments: Mapping[str, Any]
 
     def to_json(self) -> dict[str, Any]:
-        """`{id, name, arguments}`."""
+        """As JSON: `{id, name, arguments}`."""
         return {"id": self.id, "name": self.name, "arguments": dict(self.arguments)}

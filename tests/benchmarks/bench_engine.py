@@ -60,7 +60,7 @@ async def go(store: Store, run: str, tmp: Path) -> tuple[float, float]:
     lease = store.claim(run, {"pid": 1})
     begun, cpu = time.perf_counter(), time.process_time()
     session = await open_session(
-        store, lease, settings=Settings(data_dir=tmp), providers=Providers({}, given={"fake": Instant()})
+        store, lease, settings=Settings(data_dir=tmp), providers=Providers({}, opened={"fake": Instant()})
     )
     state = await RunExecutor(session).run()
     took = time.perf_counter() - begun, time.process_time() - cpu
@@ -169,7 +169,7 @@ def main() -> list[dict[str, Any]]:
                     store,
                     store.claim(run, {"pid": 1}),
                     settings=Settings(data_dir=tmp),
-                    providers=Providers({}, given={"fake": Noticing()}),
+                    providers=Providers({}, opened={"fake": Noticing()}),
                 )
 
             first = await work_on()

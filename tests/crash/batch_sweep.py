@@ -19,11 +19,11 @@ from po_jupyter.config import Settings
 from po_jupyter.engine.replay.history import read_history
 from po_jupyter.engine.run.executor import RunExecutor
 from po_jupyter.engine.run.session import open_session
-from po_jupyter.llm.batches.protocol import batches_of
+from po_jupyter.llm.batches.protocol import batch_api_of
 from po_jupyter.llm.money.pricing import LIST_PRICES
 from po_jupyter.llm.money.tokens import estimate
 from po_jupyter.llm.providers.registry import Providers
-from po_jupyter.llm.structured.parsing import answer_schema
+from po_jupyter.llm.structured.parsing import answer_validator
 from po_jupyter.store.disk.store import DiskStore
 from tests.crash.crash_sweep import count, die_at, in_child
 from tests.support.engine import RUN, new_run
@@ -93,9 +93,9 @@ def main(root: str, model: str, directory: str) -> None:
     at = Path(directory)
     # What a worker imports when it first needs it: once here instead of in each child.
     provider = Providers({"OPENAI_API_KEY": "x", "ANTHROPIC_API_KEY": "x"}).get(model)
-    assert batches_of(provider) is not None
+    assert batch_api_of(provider) is not None
     LIST_PRICES.is_priced(model)
-    answer_schema(SCHEMA).violations({})
+    answer_validator(SCHEMA).violations({})
     estimate("x")
     in_child(lambda: setup(at, model))
     points = count(lambda: go(at, root, "count"))

@@ -17,8 +17,7 @@ from po_jupyter.llm.calls.journaled_chat import JournaledChat
 from po_jupyter.llm.chat import ChatRequest, Message
 from po_jupyter.llm.providers.openai.client import unknown_to_responses
 from po_jupyter.llm.providers.registry import Providers
-from po_jupyter.llm.wire import bodies
-from po_jupyter.llm.wire import errors as faults
+from po_jupyter.llm.wire import bodies, errors
 from po_jupyter.llm.wire.http import Http
 from po_jupyter.model.pipeline.pipeline import CallRetry
 from po_jupyter.testing.model_server import ModelServer, Reply
@@ -547,8 +546,10 @@ async def test_a_connection_that_was_never_made_is_not_billed(unused_tcp_port):
 
 def test_a_refused_key_sends_to_the_store_of_keys():
     """P11, G16: a stored key is replaced without a restart, and the hint says so."""
-    answer = bodies.Answer(401, httpx.Headers(), b'{"error": {"message": "no"}}')
-    refused = faults.fault(answer, provider="openai", model="m", key="k", key_env="OPENAI_API_KEY")
+    answer = bodies.HttpResponse(401, httpx.Headers(), b'{"error": {"message": "no"}}')
+    refused = errors.error_from_response(
+        answer, provider="openai", model="m", key="k", key_env="OPENAI_API_KEY"
+    )
     assert "po keys set openai" in refused.hint and "OPENAI_API_KEY" in refused.hint
     assert "po stop" not in refused.hint
-    assert faults.fault(answer, provider="local", model="m", key=None).hint == ""
+    assert errors.error_from_response(answer, provider="local", model="m", key=None).hint == ""

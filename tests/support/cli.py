@@ -147,9 +147,9 @@ class FakeClient:
         return [{"name": "tickets", "version": "1.0.0", "revision": "abcdef123456789", "tasks": ["label"]}]
 
     def models(self, word: str | None = None, provider: str | None = None) -> list[dict[str, Any]]:
-        from po_jupyter.llm.providers.catalogue import listed
+        from po_jupyter.llm.providers.catalogue import list_models
 
-        return listed({"OPENAI_API_KEY": "sk-x"}, word=word, provider=provider)
+        return list_models({"OPENAI_API_KEY": "sk-x"}, word=word, provider=provider)
 
     def estimate(
         self, pipeline: Any, seed: Any = None, *, limit: int | None = None, model: str | None = None

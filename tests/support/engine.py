@@ -137,7 +137,7 @@ class Bench:
             self.store,
             lease,
             settings=Settings(data_dir=self.tmp, **self.settings),
-            providers=Providers({}, given={"fake": self.fake}),
+            providers=Providers({}, opened={"fake": self.fake}),
             on_text=self.said.append,
             watched=lambda: self.watched,
         )

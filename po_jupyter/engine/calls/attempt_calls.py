@@ -18,7 +18,7 @@ from po_jupyter.errors import InvalidInput, ModelError, ModelRateLimited
 from po_jupyter.llm.calls.journaled_chat import JournaledChat, OnAgain
 from po_jupyter.llm.calls.pending_call import PendingCall
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText
-from po_jupyter.llm.providers.registry import no_images
+from po_jupyter.llm.providers.refs import images_problem
 from po_jupyter.model.pipeline.pipeline import CallRetry, Task
 from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.usage import Usage
@@ -137,7 +137,7 @@ class AttemptCalls:
 
     def need_images(self, request: ChatRequest) -> None:
         """Check that the model's provider takes images. Raises InvalidInput."""
-        if (problem := no_images(request.model)) is not None:
+        if (problem := images_problem(request.model)) is not None:
             raise InvalidInput(problem)
 
     def files(self) -> ArtifactReader:

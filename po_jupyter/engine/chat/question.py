@@ -21,7 +21,7 @@ from po_jupyter.engine.files.images import load_all
 from po_jupyter.engine.ports import ArtifactReader, CallFrame, ModelCalls, ToolCaller
 from po_jupyter.errors import AnswerUnreadable, InvalidInput, OutputInvalid
 from po_jupyter.llm.chat import CacheMode, ChatRequest, Effort, Message, OnText, ToolCall
-from po_jupyter.llm.structured.parsing import answer_schema, parse_json, reask
+from po_jupyter.llm.structured.parsing import answer_validator, parse_json, reask
 from po_jupyter.model.pipeline.answer_schema import AnswerSchema, answer_schema_of
 from po_jupyter.model.pipeline.pipeline import LLM, CallRetry
 from po_jupyter.model.pipeline.violations import did_you_mean, violations_of
@@ -220,9 +220,9 @@ def read(question: Question, text: str) -> Any:
     """The value in an answer; None where no JSON was asked for. Raises AnswerUnreadable, OutputInvalid."""
     if question.shape is None:
         return parse_json(text) if question.request.json else None
-    checker = answer_schema(question.shape.schema)
+    checker = answer_validator(question.shape.schema)
     try:
-        value = checker.read(text)
+        value = checker.parse(text)
     except AnswerUnreadable:
         if question.shape.schema.get("type") != "string":
             raise

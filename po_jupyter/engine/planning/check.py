@@ -9,7 +9,7 @@ from po_jupyter.engine.prompts.template_check import check_templates
 from po_jupyter.engine.tools.mcp import problem_of as tool_problem
 from po_jupyter.errors import InvalidPipeline, Violation
 from po_jupyter.llm.money.pricing import LIST_PRICES, PriceBook
-from po_jupyter.llm.providers.registry import no_batches, no_images, problem_of
+from po_jupyter.llm.providers.refs import batch_problem, images_problem, ref_problem
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from po_jupyter.model.run.seed import Seed
 
@@ -47,7 +47,7 @@ def violations(
 ) -> list[Violation]:
     """What `check` would raise, as a list. Lines, where given, are lines of the template or the code."""
     found: list[Violation] = []
-    if pipeline.llm.model is not None and (problem := problem_of(pipeline.llm.model)):
+    if pipeline.llm.model is not None and (problem := ref_problem(pipeline.llm.model)):
         found.append(Violation("llm.model", problem))
     for i, task in enumerate(pipeline.tasks):
         found.extend(_of_task(pipeline, i, task, default_model, prices))
@@ -58,11 +58,11 @@ def violations(
 def _of_task(pipeline: Pipeline, i: int, task: Task, default_model: str, prices: PriceBook) -> list[Violation]:
     found: list[Violation] = []
     where = f"tasks[{i}]"
-    if task.llm.model is not None and (problem := problem_of(task.llm.model)):
+    if task.llm.model is not None and (problem := ref_problem(task.llm.model)):
         found.append(Violation(f"{where}.llm.model", f"task {task.name!r}: {problem}"))
     elif task.kind == "prompt" and (task.budget.usd is not None or pipeline.budget.usd is not None):
         model = pipeline.llm_of(task).model or default_model
-        if problem_of(model) is None and not prices.is_priced(model):
+        if ref_problem(model) is None and not prices.is_priced(model):
             found.append(
                 Violation(
                     f"{where}.llm.model" if task.llm.model else "budget.usd",
@@ -70,11 +70,11 @@ def _of_task(pipeline: Pipeline, i: int, task: Task, default_model: str, prices:
                     "use `budget.tokens`",
                 )
             )
-    if task.images and (problem := no_images(pipeline.llm_of(task).model or default_model)) is not None:
+    if task.images and (problem := images_problem(pipeline.llm_of(task).model or default_model)) is not None:
         found.append(Violation(f"{where}.images", f"task {task.name!r}: {problem}"))
     if task.mode == "batch":
         model = pipeline.llm_of(task).model or default_model
-        if problem_of(model) is None and (problem := no_batches(model)):
+        if ref_problem(model) is None and (problem := batch_problem(model)):
             found.append(Violation(f"{where}.mode", f"task {task.name!r}: {problem}"))
     if task.source is not None:
         try:

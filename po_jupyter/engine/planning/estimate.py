@@ -17,7 +17,7 @@ from po_jupyter.errors import PoError
 from po_jupyter.llm.batches.protocol import BATCH_PRICE
 from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.llm.money.tokens import CHARS_PER_TOKEN, estimate, estimate_messages
-from po_jupyter.llm.structured.sample import sample_of
+from po_jupyter.llm.structured.example_value import example_value
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.run.usage import Usage
@@ -158,7 +158,7 @@ class _Task:
         """Tokens of an answer as it may be expected, None without a schema; keeps a sample as the output."""
         schema = self.task.output
         if schema is not None:
-            answer: Any = sample_of(schema, text="text")
+            answer: Any = example_value(schema, text="text")
             tokens = estimate(str(answer))
         else:
             answer, tokens = _WORD * (self.max_tokens * CHARS_PER_TOKEN // len(_WORD)), 0

@@ -14,7 +14,7 @@ from po_jupyter.engine.ports import ModelCalls
 from po_jupyter.engine.prompts.templates import Prompt
 from po_jupyter.errors import AnswerUnreadable, OutputInvalid
 from po_jupyter.llm.chat import ChatRequest, Message
-from po_jupyter.llm.structured.parsing import answer_schema, reask
+from po_jupyter.llm.structured.parsing import answer_validator, reask
 from po_jupyter.model.pipeline.pipeline import Task
 
 OffLoop = Callable[..., Awaitable[Any]]
@@ -41,7 +41,7 @@ class PromptTask:
         self._critique = (
             Prompt(critique, task=task.name, field="refine.critique") if critique is not None else None
         )
-        self._answer = answer_schema(task.output) if task.output is not None else None
+        self._answer = answer_validator(task.output) if task.output is not None else None
         kinds = (task.output or {}).get("type")
         self._free_text = kinds == "string" or (isinstance(kinds, list) and "string" in kinds)
 
@@ -116,7 +116,7 @@ class PromptTask:
         def parsing(frame: Frame) -> Any:
             assert answer is not None
             try:
-                return answer.read(text)
+                return answer.parse(text)
             except AnswerUnreadable:
                 if self._free_text:
                     return text

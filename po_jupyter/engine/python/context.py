@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from po_jupyter.engine.chat.task_llm import TaskLlm
 from po_jupyter.errors import OutputInvalid
-from po_jupyter.llm.structured.parsing import answer_schema, parse_json
+from po_jupyter.llm.structured.parsing import answer_validator, parse_json
 
 if TYPE_CHECKING:
     from po_jupyter.engine.control.control import Control
@@ -21,7 +21,7 @@ class Validators:
 
     def schema(self, value: Any, schema: Mapping[str, Any]) -> None:
         """`value` fits the JSON Schema."""
-        found = answer_schema(schema).violations(value)
+        found = answer_validator(schema).violations(value)
         if found:
             raise OutputInvalid(found[0], details={"violations": found})
 

@@ -17,7 +17,7 @@ from po_jupyter.config import McpServer
 from po_jupyter.engine.tools.toolbox import OffLoop, Refused
 from po_jupyter.errors import InvalidInput, ToolFailed
 from po_jupyter.llm.chat import Tool
-from po_jupyter.llm.structured.parsing import answer_schema
+from po_jupyter.llm.structured.parsing import answer_validator
 from po_jupyter.model.pipeline.violations import did_you_mean
 
 _START = 30.0  # s until a server has answered
@@ -187,7 +187,7 @@ class McpTool:
 
     async def call(self, arguments: dict[str, Any], off_loop: OffLoop) -> str:
         """See `tools.Usable`."""
-        wrong = answer_schema(self._schema).violations(arguments)
+        wrong = answer_validator(self._schema).violations(arguments)
         if wrong:
             raise Refused("; ".join(line.replace("answer", "arguments", 1) for line in wrong))
         from mcp import MCPError

@@ -1,1 +1,4 @@
-"""Batch APIs (G4): many requests handed over at once, answered within a day, at half the price."""
+"""Batch APIs: many requests handed over at once, answered within a day, at half the price.
+
+For other rooms: `protocol` (the seam `Batches`, `BatchStatus`, `BatchLine`, `BATCH_PRICE`, `batch_api_of`).
+"""

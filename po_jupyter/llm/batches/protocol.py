@@ -1,6 +1,6 @@
-"""The seam for providers with a batch API, beside `llm.chat.Provider`: a provider has one under `batches`.
+"""The batch API of a provider as a Protocol, beside `llm.chat.Provider`: a provider has one under `batches`.
 
-    line ─► a JSONL file ─► upload ─► create ─► look, look, look ─► fetch ─► read, line by line
+    line ─► a JSONL file ─► upload ─► create ─► status, status, ... ─► download ─► parse_line, read_response
                                  └─ died before the id was recorded? `find` says whether there is one
 
 The bodies of the requests and the answers are those of single calls, so the same builders and parsers serve
@@ -12,30 +12,31 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from po_jupyter.llm.chat import ChatRequest, ChatResponse
+from po_jupyter.model.values.json import JsonObject
 
-# What a call in a batch costs of the list price. OpenAI: "50% cost discount compared to synchronous APIs"
-# (developers.openai.com/api/docs/guides/batch); Anthropic: "charged at 50% of the standard API prices"
-# (platform.claude.com/docs/en/build-with-claude/batch-processing). Read 2026-11.
+# The price of a call in a batch, as a fraction of the list price. OpenAI: "50% cost discount compared to
+# synchronous APIs" (developers.openai.com/api/docs/guides/batch); Anthropic: "charged at 50% of the standard API
+# prices" (platform.claude.com/docs/en/build-with-claude/batch-processing). Read 2026-11.
 BATCH_PRICE = 0.5
-# Clocks of the vendor and of this machine may differ by so many seconds, when batches are told apart by their age.
-CLOCKS = 600.0
+# Seconds by which the clocks of the vendor and of this machine may differ, when batches are told apart by their age.
+CLOCK_SKEW = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class BatchStatus:
-    """Where a batch stands.
+    """The status of a batch.
 
     state     `working`, `cancelling` (no row is started any more), or `ended`
     total     requests in it, 0 while that is not known
-    done      answered, whatever with
-    error     why the batch as a whole came to nothing, "" when it did not
+    done      requests with an answer or an error
+    error     why the batch failed as a whole, "" when it did not
     code      the provider's word for that
-    lines     what is wrong with single lines (from 1) of a batch that was refused as a whole
-    results   where the results are: the provider's own names for it
-    expired   the time allowed was over before every request was looked at
+    lines     the faults of single lines (from 1) of a batch that was refused as a whole
+    results   the provider's own names for the files or paths of the results
+    expired   the time allowed was over before every request was worked on
     """
 
     id: str
@@ -49,31 +50,31 @@ class BatchStatus:
     expired: bool = False
 
 
-class Found(NamedTuple):
-    """What a search for a batch came to. `id` None and not `perhaps`: there is none."""
+class BatchSearch(NamedTuple):
+    """The result of a search for a batch. `id` None and not `undecided`: there is none."""
 
     id: str | None = None
-    perhaps: bool = False  # there is one that may be it, which cannot be told before it has ended
+    undecided: bool = False  # there is one that may be it, which cannot be told before it has ended
 
 
 class BatchLine(NamedTuple):
-    """One line of the results. `cancelled`: the request was not looked at because the batch was cancelled."""
+    """One line of the results. `cancelled`: the request was not worked on because the batch was cancelled."""
 
     custom_id: str
-    said: Mapping[str, Any]
+    body: JsonObject
     cancelled: bool = False
 
 
 class Batches(Protocol):
-    """A batch API. Nothing in here retries. Every method that asks the provider raises ModelErrors; those that are
-    transient leave open whether the provider did what was asked."""
+    """A batch API. No method retries. Every method that calls the provider raises ModelErrors; after a transient one
+    the provider may have done the work or not."""
 
     name: str
     max_requests: int
     max_bytes: int
 
     def group(self, request: ChatRequest) -> str:
-        """What requests of one batch have in common; those with another group go into another batch."""
+        """The group of a request: requests of another group go into another batch."""
         ...
 
     def line(self, custom_id: str, request: ChatRequest) -> bytes:
@@ -81,42 +82,42 @@ class Batches(Protocol):
         ...
 
     async def upload(self, path: Path, token: str) -> str:
-        """Hand the file over; what `create` wants to know of it. Nothing is worked on yet."""
+        """Hand the file over; its name for `create`. No request is worked on yet."""
         ...
 
     async def create(self, token: str, group: str, uploaded: str) -> str:
         """Start the batch; its id."""
         ...
 
-    async def find(self, token: str, *, since: float, count: int, known: Collection[str]) -> Found:
-        """Whether a batch with that token was created after `since` (seconds since 1970).
+    async def find(self, token: str, *, since: float, count: int, others: Collection[str]) -> BatchSearch:
+        """Look for a batch with that token that was created after `since` (seconds since 1970).
 
-        `count` is how many requests it has, `known` are batches that are others for sure.
+        `count` is its number of requests, `others` are ids of batches that cannot be it.
         """
         ...
 
-    async def look(self, id: str) -> BatchStatus:
-        """Where the batch stands. ModelRefused with `details.status` 404 when there is none."""
+    async def status(self, id: str) -> BatchStatus:
+        """The status of a batch. Raises ModelRefused with `details.status` 404 when there is none."""
         ...
 
     async def cancel(self, id: str) -> None:
-        """Ask for its end. What is answered already stays; one that has ended is left as it is."""
+        """Cancel a batch. Answers that it has stay; a batch that has ended is left as it is."""
         ...
 
-    async def fetch(self, status: BatchStatus, path: Path) -> None:
+    async def download(self, status: BatchStatus, path: Path) -> None:
         """Write the results of an ended batch to a file, as lines."""
         ...
 
-    def parse(self, line: bytes) -> BatchLine | None:
+    def parse_line(self, line: bytes) -> BatchLine | None:
         """A line of that file; None for one that cannot be read."""
         ...
 
-    def read(self, request: ChatRequest, line: BatchLine) -> ChatResponse:
-        """The answer to `request` in a line, without its cost. Raises the row's ModelError."""
+    def read_response(self, request: ChatRequest, line: BatchLine) -> ChatResponse:
+        """The answer to `request` in a line, without its cost. Raises the ModelError that is reported for it."""
         ...
 
 
-def batches_of(provider: object) -> Batches | None:
+def batch_api_of(provider: object) -> Batches | None:
     """The batch API of a provider, or None."""
-    found: Batches | None = getattr(provider, "batches", None)
-    return found
+    api: Batches | None = getattr(provider, "batches", None)
+    return api

@@ -1,33 +1,39 @@
-"""Files of JSON lines on their way to a provider and back: never as a whole in memory."""
+"""Transfer of JSON lines to and from a batch API: files stream both ways and are never whole in memory."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from po_jupyter.errors import ModelUnavailable
-from po_jupyter.llm.wire.bodies import Answer, lines, read_error
-from po_jupyter.llm.wire.errors import fault, redacted
-from po_jupyter.llm.wire.exchange import Endpoint
+from po_jupyter.errors import ModelError, ModelUnavailable
+from po_jupyter.llm.chat import ChatResponse
+from po_jupyter.llm.wire.bodies import HttpResponse, json_lines, read_error
+from po_jupyter.llm.wire.errors import error_from_response, redact
+from po_jupyter.llm.wire.exchange import ProviderEndpoint
 from po_jupyter.llm.wire.http import Http, Target
+from po_jupyter.llm.wire.json_fields import as_text
+from po_jupyter.llm.wire.response_reader import ResponseReader
 
 _PIECE = 1 << 20
 _SLOWEST = 250_000  # bytes a second: a larger file may take longer
-_LATER = 1 << 20  # bytes of results written at once
+_WRITE_AT = 1 << 20  # bytes of results written at once
 
 
 class FileBody:
-    """A body that is a file with something around it; it can be gone through again.
+    """A request body that is a file between a head and a tail; it can be iterated again.
 
     The file's line ends become `joint`.
     """
 
     def __init__(self, path: Path, head: bytes, tail: bytes, *, joint: bytes = b"\n") -> None:
+        """`size` is taken from the file as it is now."""
         self._path, self._head, self._tail, self._joint = path, head, tail, joint
         self.size = len(head) + path.stat().st_size + len(tail)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        """The body in pieces of at most 1 MB."""
         yield self._head
         file = await asyncio.to_thread(self._path.open, "rb")
         try:
@@ -38,12 +44,12 @@ class FileBody:
         yield self._tail
 
 
-class Api:
-    """One provider's base URL, key and connections."""
+class BatchTransport:
+    """HTTP to one provider's batch API: its base URL, key and connections."""
 
     def __init__(
         self,
-        endpoint: Endpoint,
+        endpoint: ProviderEndpoint,
         http: Http,
         *,
         name: str,
@@ -52,6 +58,7 @@ class Api:
         headers: Mapping[str, str] | None = None,
         key_header: str = "authorization",
     ) -> None:
+        """`timeout` is in seconds, for a request without a file."""
         self.name, self.key, self.key_env, self.http = name, endpoint.key, key_env, http
         self._base = endpoint.base_url.rstrip("/")
         self._headers = dict(headers or {})
@@ -67,60 +74,76 @@ class Api:
             key_header=self._key_header,
         )
 
-    async def ask(
+    async def request(
         self, method: str, path: str, body: bytes | FileBody = b"", headers: Mapping[str, str] | None = None
     ) -> bytes:
-        """The body of a good answer. Raises a ModelError."""
+        """The body of a response with status 200. Raises a ModelError."""
         size = body.size if isinstance(body, FileBody) else len(body)
         more = dict(headers or {})
         if isinstance(body, FileBody):
             more["content-length"] = str(size)
-        target = self._target(path, more)
-        answer = await self.http.fetch(
-            target, method=method, body=body, seconds=self._timeout + size / _SLOWEST
+        response = await self.http.fetch(
+            self._target(path, more), method=method, body=body, seconds=self._timeout + size / _SLOWEST
         )
-        if answer.status != 200:
-            raise self.fault(answer)
-        return answer.body
+        if response.status != 200:
+            raise self.error_from(response)
+        return response.body
 
-    async def save(self, paths: Sequence[str], to: Path) -> None:
-        """Write the lines found at some paths to one file. Raises a ModelError, or OSError."""
+    async def download_lines(self, paths: Sequence[str], to: Path) -> None:
+        """Write the lines at some paths to one file. Raises a ModelError, or OSError."""
         file = await asyncio.to_thread(to.open, "wb")
         with file:
             for path in paths:
                 target = self._target(path)
                 async with self.http.download(target, seconds=self._timeout) as response:
                     if response.status_code != 200:
-                        raise self.fault(await read_error(response))
-                    held: list[bytes] = []
+                        raise self.error_from(await read_error(response))
+                    unwritten: list[bytes] = []
                     size = 0
-                    async for line in lines(response):
-                        held += (line, b"\n")
+                    async for line in json_lines(response):
+                        unwritten += (line, b"\n")
                         size += len(line) + 1
-                        if size > _LATER:
-                            await asyncio.to_thread(file.write, b"".join(held))
-                            held, size = [], 0
-                    await asyncio.to_thread(file.write, b"".join(held))
+                        if size > _WRITE_AT:
+                            await asyncio.to_thread(file.write, b"".join(unwritten))
+                            unwritten, size = [], 0
+                    await asyncio.to_thread(file.write, b"".join(unwritten))
 
     async def first_line(self, path: str) -> bytes:
-        """The first line found at a path, b"" when there is none. Raises a ModelError."""
+        """The first line at a path that is not empty, b"" when there is none. Raises a ModelError."""
         target = self._target(path)
         async with self.http.download(target, seconds=self._timeout) as response:
             if response.status_code != 200:
-                raise self.fault(await read_error(response))
-            async for line in lines(response):
+                raise self.error_from(await read_error(response))
+            async for line in json_lines(response):
                 if line.strip():
                     return line
         return b""
 
-    def fault(self, answer: Answer) -> Exception:
-        """The error for a status that is not 200."""
-        return fault(answer, provider=self.name, model="batches", key=self.key, key_env=self.key_env)
+    def error_from(self, response: HttpResponse) -> ModelError:
+        """The error for a response whose status is not 200."""
+        return error_from_response(
+            response, provider=self.name, model="batches", key=self.key, key_env=self.key_env
+        )
 
-    def shapeless(self, what: str) -> ModelUnavailable:
+    def malformed(self, problem: str) -> ModelUnavailable:
         """The error for an answer that is not what the reference describes."""
-        return ModelUnavailable(f"{self.name}: {what}", details={"provider": self.name, "model": "batches"})
+        return ModelUnavailable(f"{self.name}: {problem}", details={"provider": self.name, "model": "batches"})
 
-    def clean(self, text: object) -> str:
-        """A text of the provider's for people: bounded, in one line, without the key."""
-        return " ".join(redacted(str(text), self.key).split())[:500]
+    def one_line(self, text: object) -> str:
+        """A text of the provider's for people: at most 500 characters in one line, without the key."""
+        return " ".join(redact(str(text), self.key).split())[:500]
+
+
+def header_text(value: object) -> str:
+    """A provider's string as the value of a header: ASCII."""
+    return as_text(value).encode("ascii", "ignore").decode()
+
+
+def read_batched(reader: ResponseReader, response: HttpResponse) -> ChatResponse:
+    """The chat response in a line of a batch's results. Raises a ModelError."""
+    try:
+        answer = reader.read_response(response)
+    except ModelError as error:
+        reader.annotate(error)
+        raise
+    return replace(answer, seconds=0.0)

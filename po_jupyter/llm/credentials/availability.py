@@ -17,7 +17,8 @@ from po_jupyter.config import Settings
 from po_jupyter.errors import Violation
 from po_jupyter.llm.credentials.keys import base_url_of, shown_url
 from po_jupyter.llm.money.pricing import PriceBook
-from po_jupyter.llm.providers.registry import BUILT_IN, Spec, described, problem_of
+from po_jupyter.llm.providers.refs import ref_problem
+from po_jupyter.llm.specs import BUILT_IN, Spec, spec_of
 from po_jupyter.model.pipeline.pipeline import Pipeline
 
 PROGRAMS = {"claude-cli": "claude", "codex-cli": "codex", "opencode-cli": "opencode"}
@@ -92,13 +93,13 @@ def environment_problems(
     problems: list[EnvironmentProblem] = []
     by_provider: dict[str, list[ModelUse]] = {}
     for use in models_used(pipeline, settings.default_model, model):
-        if problem_of(use.ref) is None:
+        if ref_problem(use.ref) is None:
             by_provider.setdefault(use.provider, []).append(use)
         elif use.where in ("default_model", "options.model"):  # the pipeline's own were checked before
-            message = f"{_tasks_of(pipeline, [use])}: {problem_of(use.ref)}"
+            message = f"{_tasks_of(pipeline, [use])}: {ref_problem(use.ref)}"
             problems.append(EnvironmentProblem(use.where, message))
     for name, uses in by_provider.items():
-        spec, tasks = described(name), _tasks_of(pipeline, uses)
+        spec, tasks = spec_of(name), _tasks_of(pipeline, uses)
         if spec is None:
             message = f"{tasks}: the plugin of {name} cannot be loaded"
             problems.append(EnvironmentProblem(uses[0].where, message, name))

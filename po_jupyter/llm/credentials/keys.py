@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from po_jupyter.errors import StoreUnusable
-from po_jupyter.llm.providers.registry import Spec, described, specs
+from po_jupyter.llm.specs import Spec, spec_of, specs
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
@@ -271,14 +271,14 @@ def _without_variable(
 ) -> Iterator[tuple[Spec, StoredKey]]:
     """The stored keys whose provider's variable is not set."""
     for name, key in stored.items():
-        spec = described(name)
+        spec = spec_of(name)
         if spec is not None and spec.key_env and not environ.get(spec.key_env, "").strip():
             yield spec, key
 
 
 def key_states(environ: Mapping[str, str], stored: Mapping[str, StoredKey]) -> list[KeyState]:
     """Every provider that takes a key, those that have one first. `environ` is the orchestrator's."""
-    found = (described(name) for name in specs())
+    found = (spec_of(name) for name in specs())
     states = [
         _state(spec, environ, stored.get(spec.name)) for spec in found if spec is not None and spec.key_env
     ]

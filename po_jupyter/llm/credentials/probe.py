@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from po_jupyter.llm.credentials.keys import base_url_of
-from po_jupyter.llm.providers.registry import BUILT_IN, Spec
+from po_jupyter.llm.specs import BUILT_IN, Spec
 
 TIMEOUT = 5.0  # s, of everything together
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from po_jupyter.errors import ModelError, ModelRefused, ModelUnavailable, from_json
 from po_jupyter.llm.local.weights import Progress, fetch
-from po_jupyter.llm.providers.openai.client import Endpoint
+from po_jupyter.llm.wire.exchange import ProviderEndpoint
 from po_jupyter.platform.source_root import SOURCE_ROOT
 
 SLOTS = 4  # answers written at the same time
@@ -70,7 +70,7 @@ class LocalServer:
         if threads is not None:
             self._options += ["--threads", str(threads)]
         self._process: asyncio.subprocess.Process | None = None
-        self._endpoint: Endpoint | None = None
+        self._endpoint: ProviderEndpoint | None = None
         self._lock = asyncio.Lock()
         self._starts: deque[float] = deque(maxlen=_STARTS)
         self._stderr: deque[str] = deque(maxlen=20)
@@ -82,7 +82,7 @@ class LocalServer:
         """The process id of the server while it runs, else None."""
         return self._process.pid if self._alive() and self._process is not None else None
 
-    async def ready(self) -> Endpoint:
+    async def ready(self) -> ProviderEndpoint:
         """The server's base URL and key. Fetches the weights and starts it when need be; callers share one start.
 
         Raises ModelRefused (no such model, a package is missing) or ModelUnavailable (not now).
@@ -125,7 +125,7 @@ class LocalServer:
     def _alive(self) -> bool:
         return self._process is not None and self._process.returncode is None
 
-    async def _start(self, path: Path) -> Endpoint:
+    async def _start(self, path: Path) -> ProviderEndpoint:
         self._stderr.clear()
         self._process = process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -153,7 +153,7 @@ class LocalServer:
             await process.wait()
             await self._reader
             raise ModelUnavailable(f"the local model {self.model} did not start{self._last_line()}")
-        return Endpoint(greeting["base_url"], greeting["key"])
+        return ProviderEndpoint(greeting["base_url"], greeting["key"])
 
     async def _listen(self, stderr: asyncio.StreamReader) -> None:
         # Read on to the end, or a full pipe would stop the server in the middle of an answer.
@@ -199,7 +199,7 @@ class LocalServers:
         self._make = make
         self._servers: dict[str, LocalServer] = {}
 
-    async def endpoint(self, model: str) -> Endpoint:
+    async def endpoint(self, model: str) -> ProviderEndpoint:
         """The base URL and key of a model's server; see `LocalServer.ready`. The resolver of the provider."""
         server = self._servers.get(model)
         if server is None:

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, TypeAlias, TypedDict
 
 from po_jupyter.config import Price
-from po_jupyter.llm.providers.registry import specs
+from po_jupyter.llm.specs import specs
 from po_jupyter.model.run.usage import Usage
 
 _MILLION = 1_000_000

@@ -1,8 +1,8 @@
-"""Models by name: the aliases of `ctx.llm.openai.gpt5_mini(...)`, and which models can be used now.
+"""The model catalogue: aliases for `ctx.llm.openai.gpt5_mini(...)`, and the models that can be used now.
 
 An alias is a model's name in letters, digits and underscores: `gpt-5-mini` is `gpt5_mini` (and `gpt_5_mini`).
-The names here are those that people ask for; any other model of the price list is found as well, and any model
-at all by its ref. A name that is here need not be served to you: that is between you and the provider.
+The names here are the common ones; any other model of the price list is found as well, and any model at all by its
+ref. A name that is here need not be served to you: that is between you and the provider.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from typing import Any
 
 from po_jupyter.errors import InvalidInput
 from po_jupyter.llm.money.pricing import LIST_PRICES, PriceBook, TokenPrices
-from po_jupyter.llm.providers.compatible.family import ALSO_CALLED
-from po_jupyter.llm.providers.registry import described, missing_key, problem_of, specs
+from po_jupyter.llm.providers.refs import missing_key, ref_problem
+from po_jupyter.llm.specs import ALSO_CALLED, spec_of, specs
 from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.values.json import JsonObject
 
 MODELS: Mapping[str, tuple[str, ...]] = {
     "openai": (
@@ -55,47 +56,48 @@ def alias_of(model: str) -> str:
     return re.sub(r"(?<=[a-z])_(?=\d)", "", words, count=1)
 
 
-def resolve(provider: str, alias: str) -> str:
-    """The model ref that an alias means. Raises InvalidInput with suggestions."""
+def resolve_alias(provider: str, alias: str) -> str:
+    """The model ref of an alias. Raises InvalidInput with suggestions."""
     name = provider.replace("_", "-") if provider not in specs() else provider
-    if (problem := problem_of(f"{name}:x")) is not None:
+    if (problem := ref_problem(f"{name}:x")) is not None:
         raise InvalidInput(problem)
-    wanted = _squeezed(alias)
-    known = _aliases(name)
-    if wanted in known:
-        return f"{name}:{known[wanted]}"
-    listed = _priced(name)
-    if wanted in listed:
-        return f"{name}:{listed[wanted]}"
-    ours = [alias_of(model) for model in _models_of(name)]
+    key = _squeezed(alias)
+    for models in (_aliases(name), _priced_models(name)):
+        if key in models:
+            return f"{name}:{models[key]}"
+    aliases = [alias_of(model) for model in _models_of(name)]
     raise InvalidInput(
-        f"{name} has no model with the alias {alias!r}{did_you_mean(alias, ours)}",
-        hint=f'Known: {", ".join(ours)}. Any other: ctx.llm.chat(..., model="{name}:NAME").',
+        f"{name} has no model with the alias {alias!r}{did_you_mean(alias, aliases)}",
+        hint=f'Known: {", ".join(aliases)}. Any other: ctx.llm.chat(..., model="{name}:NAME").',
     )
 
 
 class Shortcuts:
-    """`ctx.llm.openai`: each attribute is `chat` with that model, `shortcuts.gpt5_mini("Hello")`."""
+    """The models of one provider as functions (`ctx.llm.openai`): `shortcuts.gpt5_mini("Hello")` is `chat` with it."""
 
     __slots__ = ("_chat", "_provider")
 
     def __init__(self, provider: str, chat: Callable[..., Any]) -> None:
+        """`chat` is called with `model` set."""
         self._provider = provider
         self._chat = chat
 
     def __getattr__(self, alias: str) -> Callable[..., Any]:
+        """The function of a model. Raises AttributeError with suggestions."""
         if alias.startswith("_"):
             raise AttributeError(alias)
         try:
-            return partial(self._chat, model=resolve(self._provider, alias))
+            return partial(self._chat, model=resolve_alias(self._provider, alias))
         except InvalidInput as error:
             raise AttributeError(str(error)) from None
 
     def __dir__(self) -> list[str]:
+        """The aliases of the listed models."""
         name = self._provider if self._provider in specs() else self._provider.replace("_", "-")
         return [alias_of(model) for model in _models_of(name)]
 
     def __repr__(self) -> str:
+        """The provider and its aliases."""
         return f"<models of {self._provider}: {', '.join(dir(self))}>"
 
 
@@ -107,8 +109,8 @@ def shortcuts(name: str, chat: Callable[..., Any]) -> Shortcuts:
 
 
 @dataclass(frozen=True, slots=True)
-class Usable:
-    """One model: whether it can be used now, and if not why not. Prices: US dollars per million tokens."""
+class ModelListing:
+    """One model of the list. `why` it cannot be used now, "" when it can; `price` in US dollars per million tokens."""
 
     ref: str
     provider: str
@@ -118,54 +120,54 @@ class Usable:
     why: str
     price: TokenPrices | None = field(default=None)
 
-    def to_json(self) -> dict[str, Any]:
-        """A plain dict."""
+    def to_json(self) -> JsonObject:
+        """As JSON: the fields by name."""
         return asdict(self)
 
 
 def usable_models(
     environ: Mapping[str, str] | None = None, *, cli_agents: bool = False, prices: PriceBook = LIST_PRICES
-) -> list[Usable]:
+) -> list[ModelListing]:
     """Every model of the catalogue and every provider's example, usable ones first. No network call is made.
 
     `environ` is what the orchestrator sees (default: this process). A server of one's own counts as usable when
-    its base URL is set: whether it listens is found out by using it.
+    its base URL is set: only using it shows whether it listens.
     """
     environ = os.environ if environ is None else environ
-    found = []
+    models = []
     for name in specs():
-        why = _why_not(name, environ, cli_agents)
+        why = _unusable_because(name, environ, cli_agents)
         for model in _models_of(name) or ("NAME",):
             ref = f"{name}:{model}"
             price = prices.per_million(ref)
-            found.append(Usable(ref, name, model, alias_of(model), not why, why, price))
-    return sorted(found, key=lambda one: not one.usable)
+            models.append(ModelListing(ref, name, model, alias_of(model), not why, why, price))
+    return sorted(models, key=lambda listing: not listing.usable)
 
 
-def listed(
+def list_models(
     environ: Mapping[str, str] | None = None,
     *,
     cli_agents: bool = False,
     word: str | None = None,
     provider: str | None = None,
     prices: PriceBook = LIST_PRICES,
-) -> list[dict[str, Any]]:
+) -> list[JsonObject]:
     """`usable_models` as JSON: those of a provider, with `word` in their name or alias. Raises InvalidInput."""
     if provider is not None and provider not in specs():
-        known = ALSO_CALLED.get(provider.lower())
-        guess = f"; did you mean `{known}`?" if known else did_you_mean(provider, sorted(specs()))
+        other = ALSO_CALLED.get(provider.lower())
+        guess = f"; did you mean `{other}`?" if other else did_you_mean(provider, sorted(specs()))
         raise InvalidInput(f"no provider is called {provider!r:.60}{guess}")
-    wanted = (word or "").lower()
+    part = (word or "").lower()
     return [
-        one.to_json()
-        for one in usable_models(environ, cli_agents=cli_agents, prices=prices)
-        if provider in (None, one.provider) and (wanted in one.ref.lower() or wanted in one.alias)
+        model.to_json()
+        for model in usable_models(environ, cli_agents=cli_agents, prices=prices)
+        if provider in (None, model.provider) and (part in model.ref.lower() or part in model.alias)
     ]
 
 
-def _why_not(name: str, environ: Mapping[str, str], cli_agents: bool) -> str:
-    """Why a provider cannot be used, in words; "" when it can."""
-    spec = described(name)
+def _unusable_because(name: str, environ: Mapping[str, str], cli_agents: bool) -> str:
+    """The reason in words that a provider cannot be used; "" when it can."""
+    spec = spec_of(name)
     if spec is None:
         return "its plugin cannot be loaded"
     if spec.runs_code:
@@ -185,34 +187,36 @@ def _why_not(name: str, environ: Mapping[str, str], cli_agents: bool) -> str:
 
 
 def _models_of(provider: str) -> tuple[str, ...]:
-    """The models that are listed of a provider: those here, else the one that it gives as its example."""
+    """The listed models of a provider: those of `MODELS`, else the one in the example of its spec."""
     if provider in MODELS:
         return MODELS[provider]
-    spec = described(provider)
+    spec = spec_of(provider)
     example = spec.example.partition(":")[2] if spec is not None else ""
     return (example,) if example else ()
 
 
 def _squeezed(alias: str) -> str:
+    """The letters and digits of a name, the key of the two tables below."""
     return re.sub(r"[^a-z0-9]", "", alias.lower())
 
 
 @lru_cache(maxsize=64)
 def _aliases(provider: str) -> Mapping[str, str]:
+    """The listed models, by squeezed name."""
     return {_squeezed(model): model for model in _models_of(provider)}
 
 
 @lru_cache(maxsize=64)
-def _priced(provider: str) -> Mapping[str, str]:
+def _priced_models(provider: str) -> Mapping[str, str]:
     """The models of the price list, by squeezed name."""
-    wanted = specs()[provider].price_id
-    if not wanted:
+    price_id = specs()[provider].price_id
+    if not price_id:
         return {}
     from genai_prices.data_snapshot import get_snapshot
 
     return {
         _squeezed(model.id): model.id
         for listed in get_snapshot().providers
-        if listed.id == wanted
+        if listed.id == price_id
         for model in listed.models
     }

@@ -1,4 +1,4 @@
-"""A provider without a model, in process and deterministic: for tests, demos and dry runs.
+"""The fake provider: without a model, in process and deterministic, for tests, demos and dry runs.
 
 As a model ref: `fake:echo` repeats the last message (or fits the schema); `fake:echo?latency=0.5` takes half a
 second; `fake:echo?fail=2` fails transiently twice for each request before it answers.
@@ -14,22 +14,28 @@ from typing import TypeAlias
 from urllib.parse import parse_qsl
 
 from po_jupyter.errors import ModelError, ModelRefused, ModelUnavailable
-from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
+from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText, Provider
 from po_jupyter.llm.money.tokens import estimate, estimate_messages
-from po_jupyter.llm.structured.sample import sample_of
+from po_jupyter.llm.providers.context import ProviderContext
+from po_jupyter.llm.structured.example_value import example_value
 from po_jupyter.model.run.usage import Usage
 
 Scripted: TypeAlias = "str | ModelError | Callable[[ChatRequest], str]"
 
 
-class FakeProvider:
-    """Answers from `replies` in order while there are any, then with an echo.
+def make(context: ProviderContext) -> Provider:
+    """The fake, which needs nothing of a context."""
+    return FakeProvider()
 
-    A reply is a text, an error to raise, or a function of the request. `latency` is in seconds. `requests` is
-    what was asked, in order. Usage: the estimate of `llm.tokens`; cost 0.
+
+class FakeProvider:
+    """A provider that answers from `replies` in order while there are any, then with an echo.
+
+    `requests` are the requests so far, in order. Usage: the estimate of `llm.money.tokens`; cost 0.
     """
 
     def __init__(self, replies: Sequence[Scripted] = (), *, latency: float = 0.0, name: str = "fake") -> None:
+        """A reply is a text, an error to raise, or a function of the request. `latency` is in seconds."""
         self.name = name
         self.requests: list[ChatRequest] = []
         self._replies = list(replies)
@@ -37,7 +43,7 @@ class FakeProvider:
         self._failed: Counter[str] = Counter()
 
     async def chat(self, request: ChatRequest, *, on_text: OnText | None = None) -> ChatResponse:
-        """See `llm.chat.Provider`."""
+        """Answer at once, or after the latency. See `llm.chat.Provider`."""
         self.requests.append(request)
         model, _, query = request.model_name.partition("?")
         options = _options(query)
@@ -75,11 +81,11 @@ class FakeProvider:
             raise ModelUnavailable("fake: asked to fail")
         last = request.messages[-1].content if request.messages else ""
         if request.schema is not None:
-            return json.dumps(sample_of(request.schema))
+            return json.dumps(example_value(request.schema))
         return json.dumps({"echo": last}) if request.json else f"echo: {last}"
 
     async def aclose(self) -> None:
-        """Nothing to give back."""
+        """Close nothing."""
 
 
 def _options(query: str) -> dict[str, float]:

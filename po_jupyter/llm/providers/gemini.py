@@ -1,12 +1,12 @@
-"""Google's Gemini API: `generateContent` and `streamGenerateContent`.
+"""The provider for Google's Gemini API: `generateContent` and `streamGenerateContent`.
 
 Reference: ai.google.dev/api/generate-content, ai.google.dev/gemini-api/docs/thinking, .../structured-output,
 .../function-calling, .../thought-signatures.
 
 * System messages go into `systemInstruction`, wherever they stand; the assistant's role is called `model`.
-* A JSON Schema goes out as `responseJsonSchema`, without the keywords that the API does not know; those are
-  told in words. With tools it is only told: the API does not take both.
-* Effort: `thinkingLevel` from Gemini 3 on, `thinkingBudget` for 2.5; older models are not told.
+* A JSON Schema goes out as `responseJsonSchema`, without the keywords that the API does not know; those go
+  as text. With tools the schema is text only: the API does not take both.
+* Effort: `thinkingLevel` from Gemini 3 on, `thinkingBudget` for 2.5; older models get neither.
 * Parts are signed by models that think; with tool calls the whole turn is carried and goes back as it came.
 * The count of thoughts comes beside that of the answer: ours has both in `output_tokens`.
 """
@@ -16,15 +16,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from po_jupyter.errors import ModelRefused
-from po_jupyter.llm.chat import ChatRequest, Message
-from po_jupyter.llm.structured.dialects import JSON_ONLY, for_gemini, told
-from po_jupyter.llm.wire.exchange import OneServer
+from po_jupyter.llm.chat import ChatRequest, Message, Provider
+from po_jupyter.llm.providers.context import ProviderContext
+from po_jupyter.llm.structured.dialects import JSON_ONLY, gemini_schema, schema_as_text
+from po_jupyter.llm.wire.exchange import HttpProvider
 from po_jupyter.llm.wire.http import Target
-from po_jupyter.llm.wire.response_reader import Reading, count, part, rows, used, word
+from po_jupyter.llm.wire.json_fields import as_count, as_text, mapping_at, mappings_in
+from po_jupyter.llm.wire.response_reader import ResponseReader
+from po_jupyter.llm.wire.usage import usage_from
 from po_jupyter.model.run.usage import Usage
+from po_jupyter.model.values.json import JsonObject
 
 _NAME = re.compile(r"(?:models/|tunedModels/)?[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _VERSION = re.compile(r"gemini-(\d{1,2})(?:\.(\d{1,2}))?")
@@ -47,7 +51,12 @@ _REFUSED = frozenset(
 _FAILED = frozenset({"MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "MALFORMED_RESPONSE", "OTHER"})
 
 
-class Gemini(OneServer):
+def make(context: ProviderContext) -> Provider:
+    """The provider of a context. Raises ModelKeyError."""
+    return Gemini(context.endpoint, context.http, name=context.spec.name, key_env=context.spec.key_env)
+
+
+class Gemini(HttpProvider):
     """A provider for the Gemini API."""
 
     name = "gemini"
@@ -58,53 +67,71 @@ class Gemini(OneServer):
         return {}
 
     def target(self, request: ChatRequest, *, stream: bool) -> Target:
-        """See `OneServer`."""
+        """The URL of a model. Raises ModelRefused for a name that cannot be a part of a URL."""
         model = request.model_name
         target = self._targets.get((model, stream))
         if target is None:
             if not _NAME.fullmatch(model):  # it becomes a part of the URL
                 raise ModelRefused(f"{model!r:.80} is not the name of a Gemini model")
             path = model if "/" in model else f"models/{model}"
-            act = "streamGenerateContent?alt=sse" if stream else "generateContent"
-            base = self._endpoint.base_url.rstrip("/").removesuffix("/v1beta")
+            method = "streamGenerateContent?alt=sse" if stream else "generateContent"
+            base = self.endpoint.base_url.rstrip("/").removesuffix("/v1beta")
             target = Target(
-                f"{base}/v1beta/{path}:{act}",
-                key=self._endpoint.key,
+                f"{base}/v1beta/{path}:{method}",
+                key=self.endpoint.key,
                 name=self.name,
                 key_header="x-goog-api-key",
             )
             self._targets[(model, stream)] = target
         return target
 
-    def body(self, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
-        """See `OneServer`."""
-        return body_of(request, provider=self.name)
+    def body(self, request: ChatRequest, *, stream: bool) -> JsonObject:
+        """The body of a generateContent request."""
+        return request_body(request, provider=self.name)
 
-    def reading(self, request: ChatRequest) -> Reading:
-        """See `OneServer`."""
-        return GeminiReading(self.name, request, self._endpoint.key, self._key_env)
+    def reader(self, request: ChatRequest) -> ResponseReader:
+        """A reader of Gemini's responses."""
+        return GeminiReader(self.name, request, self.endpoint.key, self.key_env)
 
 
-def body_of(request: ChatRequest, *, provider: str = "gemini") -> dict[str, Any]:
+def request_body(request: ChatRequest, *, provider: str = "gemini") -> JsonObject:
     """The JSON body of a generateContent request, streamed or not."""
-    config: dict[str, Any] = {}
     system = [m.content for m in request.messages if m.role == "system"]
-    if request.schema is not None:
-        subset, lost = for_gemini(request.schema)
-        if request.tools:
-            lost = True
-        else:
-            config["responseMimeType"] = "application/json"
-            config["responseJsonSchema"] = subset
-        if lost:
-            system.append(told(request.schema))
-    elif request.json and request.tools:
-        system.append(JSON_ONLY)
-    elif request.json:
-        config["responseMimeType"] = "application/json"
-    body: dict[str, Any] = {"contents": _contents(request.messages, provider)}
+    config: JsonObject = {}
+    system += _add_format(config, request)
+    body: JsonObject = {"contents": _contents(request.messages, provider)}
     if system:
         body["systemInstruction"] = {"parts": [{"text": "\n\n".join(system)}]}
+    _add_sampling(config, request)
+    if config:
+        body["generationConfig"] = config
+    if request.tools:
+        declared = [
+            {"name": tool.name, "description": tool.description, "parametersJsonSchema": tool.parameters}
+            for tool in request.tools
+        ]
+        body["tools"] = [{"functionDeclarations": declared}]
+        if request.tool_choice:
+            body["toolConfig"] = {"functionCallingConfig": _tool_choice(request.tool_choice)}
+    return body
+
+
+def _add_format(config: JsonObject, request: ChatRequest) -> list[str]:
+    """Ask for JSON; the instructions for what the API does not enforce."""
+    if request.schema is not None:
+        schema, lossy = gemini_schema(request.schema)
+        if not request.tools:
+            config["responseMimeType"] = "application/json"
+            config["responseJsonSchema"] = schema
+        return [schema_as_text(request.schema)] if lossy or request.tools else []
+    if request.json and request.tools:
+        return [JSON_ONLY]
+    if request.json:
+        config["responseMimeType"] = "application/json"
+    return []
+
+
+def _add_sampling(config: JsonObject, request: ChatRequest) -> None:
     if request.temperature is not None:
         config["temperature"] = request.temperature
     if request.max_tokens is not None:
@@ -115,22 +142,12 @@ def body_of(request: ChatRequest, *, provider: str = "gemini") -> dict[str, Any]
         config["seed"] = request.seed
     if request.effort is not None and (thinking := _thinking(request.model_name, request.effort)):
         config["thinkingConfig"] = thinking
-    if config:
-        body["generationConfig"] = config
-    if request.tools:
-        declared = [
-            {"name": tool.name, "description": tool.description, "parametersJsonSchema": tool.parameters}
-            for tool in request.tools
-        ]
-        body["tools"] = [{"functionDeclarations": declared}]
-        if request.tool_choice:
-            body["toolConfig"] = {"functionCallingConfig": _choice(request.tool_choice)}
-    return body
 
 
-def _thinking(model: str, effort: str) -> dict[str, Any] | None:
-    found = _VERSION.match(model.rpartition("/")[2])
-    version = (int(found[1]), int(found[2] or 0)) if found else (0, 0)
+def _thinking(model: str, effort: str) -> JsonObject | None:
+    """The `thinkingConfig` for an effort; None for a model that has none."""
+    match = _VERSION.match(model.rpartition("/")[2])
+    version = (int(match[1]), int(match[2] or 0)) if match else (0, 0)
     pro = "pro" in model
     if version >= (3, 0):
         level = _LEVELS.get(effort, effort)
@@ -140,8 +157,9 @@ def _thinking(model: str, effort: str) -> dict[str, Any] | None:
     return None
 
 
-def _contents(messages: tuple[Message, ...], provider: str) -> list[dict[str, Any]]:
-    turns: list[dict[str, Any]] = []
+def _contents(messages: tuple[Message, ...], provider: str) -> list[JsonObject]:
+    """The `contents` of a body: without system messages, the results of one turn's tools in one message."""
+    turns: list[JsonObject] = []
     names: dict[str, str] = {}  # of the calls so far: a result names its function, not only its call
     for message in messages:
         names |= {call.id: call.name for call in message.tool_calls}
@@ -149,7 +167,7 @@ def _contents(messages: tuple[Message, ...], provider: str) -> list[dict[str, An
             continue
         if message.role == "tool":
             name = names.get(message.tool_call_id, message.tool_call_id)
-            result: dict[str, Any] = {"name": name, "response": {"result": message.content}}
+            result: JsonObject = {"name": name, "response": {"result": message.content}}
             if not message.tool_call_id.startswith(_OWN_ID):
                 result["id"] = message.tool_call_id
             turn = {"functionResponse": result}
@@ -166,24 +184,24 @@ def _contents(messages: tuple[Message, ...], provider: str) -> list[dict[str, An
 _OWN_ID = "call_"  # made up here, for calls that came without an id
 
 
-def _parts(message: Message, provider: str) -> list[dict[str, Any]]:
+def _parts(message: Message, provider: str) -> list[JsonObject]:
     carry = message.carry
     if carry is not None and carry.get("provider") == provider and "parts" in carry:
-        return [dict(piece) for piece in carry["parts"]]
-    parts: list[dict[str, Any]] = [
+        return [dict(part) for part in carry["parts"]]
+    parts: list[JsonObject] = [
         {"inlineData": {"mimeType": image.mime, "data": image.data}} for image in message.images
     ]
     for call in message.tool_calls:
-        made: dict[str, Any] = {"name": call.name, "args": dict(call.arguments)}
+        function: JsonObject = {"name": call.name, "args": dict(call.arguments)}
         if not call.id.startswith(_OWN_ID):
-            made["id"] = call.id
-        parts.append({"functionCall": made})
+            function["id"] = call.id
+        parts.append({"functionCall": function})
     if message.content or not parts:
         parts.insert(len(message.images), {"text": message.content})
     return parts
 
 
-def _choice(choice: str) -> dict[str, Any]:
+def _tool_choice(choice: str) -> JsonObject:
     if choice == "none":
         return {"mode": "NONE"}
     if choice == "required":
@@ -191,77 +209,83 @@ def _choice(choice: str) -> dict[str, Any]:
     return {"mode": "ANY", "allowedFunctionNames": [choice]}
 
 
-class GeminiReading(Reading):
-    """A GenerateContentResponse, or the several of a stream."""
+class GeminiReader(ResponseReader):
+    """The reader of a GenerateContentResponse, or of the several of a stream."""
 
     base_url_hint: ClassVar[str] = "Check the base URL: Gemini's has no /v1beta."
 
     def __init__(self, provider: str, request: ChatRequest, key: str | None, key_env: str) -> None:
+        """See `ResponseReader`."""
         super().__init__(provider, request, key, key_env)
-        self._parts: list[dict[str, Any]] = []
+        self._parts: list[JsonObject] = []
 
-    def whole(self, said: dict[str, Any]) -> str:
-        """See `Reading`."""
-        text = self.event(said)
+    def read_body(self, body: JsonObject) -> str:
+        """The text of a whole response."""
+        text = self.read_event(body)
         if self.finish is None:
-            if not rows(said.get("candidates")):
-                raise self.shapeless("the answer has no candidate")
+            if not mappings_in(body.get("candidates")):
+                raise self.malformed("the answer has no candidate")
             self.finish = "stop"
         return text
 
-    def event(self, said: dict[str, Any]) -> str:
-        """See `Reading`."""
-        self.model = word(said.get("modelVersion")) or self.model
-        self.answer_id = word(said.get("responseId")) or self.answer_id
-        if isinstance(said.get("usageMetadata"), Mapping):
-            self.usage = usage_of(said["usageMetadata"])  # cumulative: the last word wins
-        blocked = part(said, "promptFeedback").get("blockReason")
+    def read_event(self, event: JsonObject) -> str:
+        """The text of one response of a stream."""
+        self.model = as_text(event.get("modelVersion")) or self.model
+        self.answer_id = as_text(event.get("responseId")) or self.answer_id
+        if isinstance(event.get("usageMetadata"), Mapping):
+            self.usage = _usage(event["usageMetadata"])  # cumulative: the last one wins
+        blocked = mapping_at(event, "promptFeedback").get("blockReason")
         if blocked:
             self.finish, self.refusal = "refused", f"it blocked the prompt ({blocked})"
-        candidates = rows(said.get("candidates"))
+        candidates = mappings_in(event.get("candidates"))
         if not candidates:
             return ""
-        self._ended_by(candidates[0])
+        self._read_finish(candidates[0])
+        return self._read_parts(mappings_in(mapping_at(candidates[0], "content").get("parts")))
+
+    def _read_parts(self, parts: list[JsonObject]) -> str:
+        """The text of parts; tool calls are added."""
         text: list[str] = []
-        for piece in rows(part(candidates[0], "content").get("parts")):
-            self._parts.append(dict(piece))
-            call = part(piece, "functionCall")
+        for part in parts:
+            self._parts.append(dict(part))
+            call = mapping_at(part, "functionCall")
             if call:
-                self.call(
-                    len(self._calls),
-                    id=word(call.get("id")),
-                    name=word(call.get("name")),
-                    arguments=part(call, "args"),
+                self.add_tool_call(
+                    len(self._tool_calls),
+                    id=as_text(call.get("id")),
+                    name=as_text(call.get("name")),
+                    arguments=mapping_at(call, "args"),
                 )
-            elif piece.get("thought") is not True:
-                text.append(word(piece.get("text")))
+            elif part.get("thought") is not True:
+                text.append(as_text(part.get("text")))
         return "".join(text)
 
-    def _ended_by(self, candidate: Mapping[str, Any]) -> None:
-        reason = word(candidate.get("finishReason"))
+    def _read_finish(self, candidate: Mapping[str, object]) -> None:
+        reason = as_text(candidate.get("finishReason"))
         if not reason:
             return
+        message = as_text(candidate.get("finishMessage"))
         if reason in _REFUSED:
             self.finish = "refused"
-            self.refusal = word(candidate.get("finishMessage")) or f"its filter stopped the answer ({reason})"
+            self.refusal = message or f"its filter stopped the answer ({reason})"
         elif reason in _FAILED:
             self.finish = "failed"
-            self.refusal = word(candidate.get("finishMessage")) or reason
+            self.refusal = message or reason
         else:
             self.finish = {"STOP": "stop", "MAX_TOKENS": "length"}.get(reason, reason.lower())
 
-    def last(self) -> None:
-        """See `Reading`."""
-        if self._calls and any("thoughtSignature" in piece for piece in self._parts):
+    def before_response(self) -> None:
+        """Carry a signed turn with tool calls."""
+        if self.has_tool_calls and any("thoughtSignature" in part for part in self._parts):
             self.carry = {"provider": self.provider, "parts": self._parts}
 
 
-def usage_of(said: Mapping[str, Any]) -> Usage:
+def _usage(counts: Mapping[str, object]) -> Usage:
     """The usage of a response: tokens of tools' results are input, thoughts are output."""
-    thought = count(said.get("thoughtsTokenCount"))
-    return used(
-        count(said.get("promptTokenCount")) + count(said.get("toolUsePromptTokenCount")),
-        count(said.get("candidatesTokenCount")) + thought,
-        cached=count(said.get("cachedContentTokenCount")),
-        reasoning=thought,
+    thoughts = as_count(counts.get("thoughtsTokenCount"))
+    return usage_from(
+        as_count(counts.get("promptTokenCount")) + as_count(counts.get("toolUsePromptTokenCount")),
+        as_count(counts.get("candidatesTokenCount")) + thoughts,
+        cached=as_count(counts.get("cachedContentTokenCount")),
+        reasoning=thoughts,
     )

@@ -1,6 +1,6 @@
-"""JSON answers (B8): found in what a model wrote, checked against their schema, asked for again in plain words.
+"""JSON answers (B8): parsed out of a model's text, validated against their schema, asked for again in plain words.
 
-Read in this order: the whole text, a fenced block, the first complete object or array. Anything else is an
+Parsed in this order: the whole text, a fenced block, the first complete object or array. Anything else is an
 AnswerUnreadable with a sample, never a silent string.
 """
 
@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from po_jupyter.errors import AnswerUnreadable, InvalidInput
 from po_jupyter.model.pipeline import json_schema
 from po_jupyter.model.pipeline.violations import did_you_mean
+
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
 
 _LANGUAGE = re.compile(r"\s{0,8}[A-Za-z0-9_+-]{0,20}\s")
 _THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
@@ -35,12 +38,13 @@ _TYPES = {
 }
 
 
-def _no_constant(name: str) -> Any:
+def _refuse_constant(name: str) -> NoReturn:
+    """NaN and Infinity are no JSON."""
     raise ValueError(f"{name} is not JSON")
 
 
 # Line breaks inside strings are let through (`strict=False`): models write them, and they mean themselves.
-_decoder = json.JSONDecoder(strict=False, parse_constant=_no_constant)
+_decoder = json.JSONDecoder(strict=False, parse_constant=_refuse_constant)
 
 
 def parse_json(text: str, *, want: type | None = None, scalars: bool = False) -> Any:
@@ -50,7 +54,7 @@ def parse_json(text: str, *, want: type | None = None, scalars: bool = False) ->
     boolean or null is a value only with `scalars`. Raises AnswerUnreadable.
     """
     text = _THOUGHT.sub("", text.removeprefix("\ufeff"), count=1).strip()
-    found: list[Any] = []
+    others: list[Any] = []
     for value in _candidates(text):
         if not isinstance(value, dict | list):
             if scalars:
@@ -58,15 +62,16 @@ def parse_json(text: str, *, want: type | None = None, scalars: bool = False) ->
             continue
         if want is None or isinstance(value, want):
             return value
-        found.append(value)
-    if found:
-        return found[0]
+        others.append(value)
+    if others:
+        return others[0]
     sample = text if len(text) <= _SAMPLE else text[:_SAMPLE] + "…"
     message = "the answer is empty" if not text else f"the answer holds no complete JSON: {sample!r}"
     raise AnswerUnreadable(message, details={"sample": text[:_SAMPLE], "length": len(text)})
 
 
 def _candidates(text: str) -> Iterator[Any]:
+    """The JSON values that a text could mean, the likeliest first."""
     try:
         yield _decoder.decode(text)
         return
@@ -96,7 +101,7 @@ def _embedded(text: str) -> Iterator[Any]:
             if _DOUBLED.match(text, start):
                 at = (
                     start + 1
-                )  # no JSON begins like that: the outer one is the template's, the inner the answer's
+                )  # no JSON begins with two: the outer one is the template's, the inner the answer's
             elif (end := _closed(text, start)) is None:
                 return
             else:
@@ -108,33 +113,35 @@ def _embedded(text: str) -> Iterator[Any]:
 
 
 def _closed(text: str, start: int) -> int | None:
-    """Where the bracket at `start` is closed (behind it), brackets of both kinds counted; None: never."""
+    """The position behind the bracket that closes the one at `start`, counting both kinds; None: it is never closed."""
     depth = 0
     for token in _TOKENS.finditer(text, start):
-        sign = token[0]
-        if sign in "{[":
+        character = token[0]
+        if character in "{[":
             depth += 1
-        elif sign in "}]":
+        elif character in "}]":
             depth -= 1
             if depth == 0:
                 return token.end()
-        elif sign == '"':
-            return None  # a text that never ends
+        elif character == '"':
+            return None  # a string that never ends
     return None
 
 
 def _next_bracket(text: str, start: int) -> int:
-    places = [at for at in (text.find("{", start), text.find("[", start)) if at >= 0]
-    return min(places, default=-1)
+    """The position of the next bracket that opens a value, -1 when there is none."""
+    positions = [at for at in (text.find("{", start), text.find("[", start)) if at >= 0]
+    return min(positions, default=-1)
 
 
-class AnswerSchema:
-    """The JSON Schema of an answer, compiled once.
+class AnswerValidator:
+    """The validator of answers to one JSON Schema, compiled once.
 
     Validates as Draft 2020-12 unless `$schema` says otherwise. References to other documents are not fetched.
     """
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
+        """Compile `schema`."""
         json_schema.load()
         from jsonschema import Draft202012Validator
         from jsonschema.validators import validator_for
@@ -146,7 +153,7 @@ class AnswerSchema:
         kinds = schema.get("type")
         self._kinds = set(kinds if isinstance(kinds, list) else [kinds]) if kinds else set()
 
-    def read(self, text: str) -> Any:
+    def parse(self, text: str) -> Any:
         """The JSON value in an answer, of the type that the schema asks for. Raises AnswerUnreadable."""
         want = {"object": dict, "array": list}.get(next(iter(self._kinds))) if len(self._kinds) == 1 else None
         if not self._kinds and "properties" in self.schema:
@@ -155,13 +162,13 @@ class AnswerSchema:
         return parse_json(text, want=want, scalars=scalars and want is None)
 
     def violations(self, value: Any) -> list[str]:
-        """What is wrong with a value, in plain words with places; [] when it fits. At most 20.
+        """The violations of a value, at most 20, in plain words with their places; [] when it fits.
 
         Raises InvalidInput when the schema refers to something that it does not hold.
         """
         from referencing.exceptions import Unresolvable
 
-        lines = (line for error in self._validator.iter_errors(value) for line in _plainly(error))
+        lines = (line for error in self._validator.iter_errors(value) for line in _in_words(error))
         try:
             return list(islice(dict.fromkeys(lines), _MAX_VIOLATIONS))
         except Unresolvable as error:
@@ -172,12 +179,12 @@ class AnswerSchema:
 
 
 @lru_cache(maxsize=256)
-def _compiled(text: str) -> AnswerSchema:
-    return AnswerSchema(json.loads(text))
+def _compiled(text: str) -> AnswerValidator:
+    return AnswerValidator(json.loads(text))
 
 
-def answer_schema(schema: Mapping[str, Any]) -> AnswerSchema:
-    """The compiled schema; the same object for the same content."""
+def answer_validator(schema: Mapping[str, Any]) -> AnswerValidator:
+    """The validator of a schema; the same object for the same content."""
     return _compiled(json.dumps(schema))
 
 
@@ -187,32 +194,53 @@ def reask(violations: Sequence[str]) -> str:
     return f"Your answer does not fit:\n{lines}\nAnswer again with the whole corrected JSON and nothing else."
 
 
-def _plainly(error: Any) -> Iterator[str]:
+def _in_words(error: ValidationError) -> Iterator[str]:
+    """The violations in one error of the validator, in plain words."""
     place = "answer" + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.absolute_path)
-    rule, limit, value = error.validator, error.validator_value, error.instance
-    if rule == "required":
-        yield from (f"{place} has no {_show(name)}" for name in limit if name not in value)
-    elif rule == "additionalProperties" and limit is False:
-        known = list((error.schema.get("properties") or {}).keys())
-        extra = [n for n in value if n not in known and not _matches(error.schema, n)]
-        yield from (f"{place} must not have {_show(n)}{did_you_mean(n, known)}" for n in extra)
-    elif rule == "enum":
-        yield f"{place} is {_show(value)}, not one of {', '.join(map(_show, limit[:20]))}"
-    elif rule == "const":
-        yield f"{place} is {_show(value)}, not {_show(limit)}"
-    elif rule == "type":
-        wanted = [_TYPES.get(k, str(k)) for k in (limit if isinstance(limit, list) else [limit])]
-        yield f"{place} is {_show(value)}, not {' or '.join(wanted)}"
+    rule, limit, value = str(error.validator), error.validator_value, error.instance
+    if rule in _RULES and (rule != "additionalProperties" or limit is False):
+        yield from (f"{place} {text}" for text in _RULES[rule](value, limit, error.schema))
     elif rule in _LIMITS:
         size = len(value) if isinstance(value, str | list | dict) else value
         yield f"{place} {_LIMITS[rule].format(limit=limit, size=size)}"
     elif rule in ("anyOf", "oneOf") and error.context:
-        first = next(iter(_plainly(min(error.context, key=lambda e: -len(e.absolute_path)))), "")
-        yield f"{place} fits none of the allowed shapes" + (f" (nearest: {first})" if first else "")
+        nearest = next(iter(_in_words(min(error.context, key=lambda e: -len(e.absolute_path)))), "")
+        yield f"{place} fits none of the allowed shapes" + (f" (nearest: {nearest})" if nearest else "")
     else:
         yield f"{place}: {error.message:.200}"
 
 
+def _missing(value: Any, names: Any, schema: Any) -> Iterator[str]:
+    return (f"has no {_show(name)}" for name in names if name not in value)
+
+
+def _not_allowed(value: Any, allowed: Any, schema: Any) -> Iterator[str]:
+    names = list((schema.get("properties") or {}).keys())
+    extra = [n for n in value if n not in names and not _matches_pattern(schema, n)]
+    return (f"must not have {_show(n)}{did_you_mean(n, names)}" for n in extra)
+
+
+def _not_in_enum(value: Any, members: Any, schema: Any) -> Iterator[str]:
+    yield f"is {_show(value)}, not one of {', '.join(map(_show, members[:20]))}"
+
+
+def _not_the_constant(value: Any, constant: Any, schema: Any) -> Iterator[str]:
+    yield f"is {_show(value)}, not {_show(constant)}"
+
+
+def _wrong_type(value: Any, types: Any, schema: Any) -> Iterator[str]:
+    names = [_TYPES.get(t, str(t)) for t in (types if isinstance(types, list) else [types])]
+    yield f"is {_show(value)}, not {' or '.join(names)}"
+
+
+# Called with the value, what the schema says under the keyword, and the schema around it.
+_RULES: Mapping[str, Callable[[Any, Any, Any], Iterator[str]]] = {
+    "required": _missing,
+    "additionalProperties": _not_allowed,
+    "enum": _not_in_enum,
+    "const": _not_the_constant,
+    "type": _wrong_type,
+}
 _LIMITS = {
     "maxLength": "has {size} characters, at most {limit} are allowed",
     "minLength": "has {size} characters, at least {limit} are needed",
@@ -225,10 +253,11 @@ _LIMITS = {
 }
 
 
-def _matches(schema: Mapping[str, Any], name: str) -> bool:
+def _matches_pattern(schema: Mapping[str, Any], name: str) -> bool:
     return any(re.search(pattern, name) for pattern in schema.get("patternProperties") or {})
 
 
 def _show(value: Any) -> str:
+    """A value as JSON, at most 80 characters of it."""
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 80 else text[:80] + "…"

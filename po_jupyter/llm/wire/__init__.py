@@ -1,1 +1,5 @@
-"""HTTP to a vendor: the client, bounded bodies, errors, streams, readers of responses."""
+"""HTTP to a vendor: the client, bounded bodies, errors, server-sent events, readers of responses.
+
+For other rooms: `http.Http` (the connections), `exchange.ProviderEndpoint`. Authors of providers import
+`po_jupyter.providers` instead.
+"""

@@ -1,4 +1,4 @@
-"""What a provider's error means to us: the right class, the wait it asks for, and no key in its text.
+"""Errors of providers as ours: the error class for a status, the wait it asks for, and no key in its text.
 
 The table, from the vendors' references ("Error codes", OpenAI; "Errors", Anthropic; "Troubleshooting", Gemini;
 "Error codes", DeepSeek, Moonshot, Z.ai, Model Studio), 2026-11:
@@ -10,8 +10,8 @@ The table, from the vendors' references ("Error codes", OpenAI; "Errors", Anthro
     `x-should-retry: true` or `false`                       wins over the status: OpenAI and Anthropic send it
     everything else                                         ModelRefused
 
-An error status is an answer, and nothing is billed for it. 502, 504 and Cloudflare's 52x come from something in
-between: what became of the request behind it is unknown.
+An error status is an answer, and nothing is billed for it. 502, 504 and Cloudflare's 52x come from a proxy: the
+outcome of the request behind it is unknown.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from math import isfinite
-from typing import Any
 
 from po_jupyter.errors import (
     ModelError,
@@ -31,7 +30,8 @@ from po_jupyter.errors import (
     ModelRefused,
     ModelUnavailable,
 )
-from po_jupyter.llm.wire.bodies import Answer, as_json
+from po_jupyter.llm.wire.bodies import HttpResponse, decode_json
+from po_jupyter.model.values.json import JsonObject
 
 _SHOWN = 500
 _KEYS = re.compile(
@@ -40,7 +40,7 @@ _KEYS = re.compile(
 )
 _BETWEEN = frozenset({502, 504, *range(520, 526)})
 _TRANSIENT = frozenset({408, 409, 425, 500, 502, 503, 504, 529})
-# A 429 that waiting does not cure: the account is empty. By OpenAI, Moonshot and Z.ai, in this order.
+# Codes of a 429 that waiting does not cure: the account is empty. By OpenAI, Moonshot and Z.ai, in this order.
 _EMPTY = frozenset(
     {
         "insufficient_quota",
@@ -51,7 +51,7 @@ _EMPTY = frozenset(
     }
 )
 _TOO_LONG = frozenset({"context_length_exceeded", "request_too_large", "1261"})
-# What errors inside a 200 are called, and the status that they would have come with.
+# The types of errors inside a 200, and the status that each would have come with.
 _STATUS_OF = {
     "overloaded_error": 529,
     "rate_limit_error": 429,
@@ -74,8 +74,8 @@ _STATUS_OF = {
 _REQUEST_IDS = ("x-request-id", "request-id", "x-goog-request-id", "x-ds-trace-id", "x-log-id", "cf-ray")
 
 
-def redacted(text: str, *secrets: str | None) -> str:
-    """`text` without the given secrets (also as they look inside JSON) and without what looks like a key."""
+def redact(text: str, *secrets: str | None) -> str:
+    """`text` without `secrets` (also as they look inside JSON) and without anything that looks like a key."""
     for secret in secrets:
         if secret:
             text = text.replace(secret, "***").replace(json.dumps(secret)[1:-1], "***")
@@ -85,7 +85,7 @@ def redacted(text: str, *secrets: str | None) -> str:
 def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
     """Seconds that the server asks to wait: `retry-after-ms`, or `Retry-After` as seconds or as an HTTP date.
 
-    None when it asks for nothing that can be read; a date in the past is 0.0.
+    None when there is no such header that can be read; a date in the past is 0.0.
     """
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         value = headers.get(name, "").strip()
@@ -105,16 +105,16 @@ def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> f
     return None
 
 
-def request_id(headers: Mapping[str, str]) -> str:
-    """The provider's name for the request, bounded, or ""."""
+def response_request_id(headers: Mapping[str, str]) -> str:
+    """The provider's name for the request, at most 200 characters, or ""."""
     for name in _REQUEST_IDS:
-        if found := headers.get(name):
-            return found[:200]
+        if value := headers.get(name):
+            return value[:200]
     return ""
 
 
-def status_of(error: Any) -> int:
-    """The status of an error that came inside a 200: its own number, or what its type means; else 502."""
+def status_of_error(error: object) -> int:
+    """The status of an error that came inside a 200: its own number, or the one that its type means; else 502."""
     if not isinstance(error, Mapping):
         return 502
     for name in ("code", "status", "type"):
@@ -126,82 +126,97 @@ def status_of(error: Any) -> int:
     return 502
 
 
-def fault(answer: Answer, *, provider: str, model: str, key: str | None, key_env: str = "") -> ModelError:
-    """The error for a status that is not 200."""
-    said = _Said(answer, key)
-    status = answer.status
-    details: dict[str, Any] = {"status": status, "provider": provider, "model": model}
-    if found := request_id(answer.headers) or said.request_id:
-        details["request_id"] = found
+def error_from_response(
+    response: HttpResponse, *, provider: str, model: str, key: str | None, key_env: str = ""
+) -> ModelError:
+    """The error for a response whose status is not 200.
+
+    `key` is taken out of its text; `key_env` is the variable that its hint names, "" for none.
+    """
+    body = _ErrorBody(response, key)
+    status = response.status
+    details: JsonObject = {"status": status, "provider": provider, "model": model}
+    if request := response_request_id(response.headers) or body.request_id:
+        details["request_id"] = request
     if status in _BETWEEN:
         details["outcome"] = "unknown"
-    reason = said.code or said.kind
-    if reason:
+    if reason := body.code or body.kind:
         details["reason"] = reason
-    text = f"{provider} answered {status} for {model}" + (f": {said.message}" if said.message else "")
-    wait = retry_after(answer.headers)
-    wait = said.wait if wait is None else wait
-    if status in (401, 403) or said.key_refused:
-        # A stored key is taken by the next run; only one of the environment needs another start.
-        hint = (
-            f"po keys list says which key it was. Store another: po keys set {provider}; {key_env} of the environment "
-            "wins over it, and is read where the orchestrator starts."
-        )
-        hint = hint if key_env else ""
-        return ModelKeyError(text, hint=hint, details=details)
-    if status == 402 or {said.code, said.kind} & _EMPTY:
-        return ModelRefused(
-            text, hint="The account has no credit left; waiting does not help.", details=details
-        )
-    advice = answer.headers.get("x-should-retry")
+    text = f"{provider} answered {status} for {model}" + (f": {body.message}" if body.message else "")
+    if status in (401, 403) or body.key_refused:
+        return ModelKeyError(text, hint=_key_hint(provider, key_env), details=details)
+    if status == 402 or body.names & _EMPTY:
+        hint = "The account has no credit left; waiting does not help."
+        return ModelRefused(text, hint=hint, details=details)
+    wait = retry_after(response.headers)
+    wait = body.wait if wait is None else wait
+    advice = response.headers.get("x-should-retry")
     if status == 429 and advice != "false":
         return ModelRateLimited(text, details=details, retry_after=wait)
     if advice == "true" or ((status in _TRANSIENT or status >= 500) and advice != "false"):
         return ModelUnavailable(text, details=details, retry_after=wait)
+    return ModelRefused(text, hint=_refusal_hint(status, body), details=details)
+
+
+def _key_hint(provider: str, key_env: str) -> str:
+    if not key_env:
+        return ""
+    # A stored key is taken by the next run; only one of the environment needs another start.
+    return (
+        f"po keys list says which key it was. Store another: po keys set {provider}; {key_env} of the environment "
+        "wins over it, and is read where the orchestrator starts."
+    )
+
+
+def _refusal_hint(status: int, body: _ErrorBody) -> str:
     if 300 <= status < 400:
-        hint = "Redirects are not followed, so that a key goes to its own address only: correct the base URL."
-        return ModelRefused(text, hint=hint, details=details)
-    hint = ""
+        return "Redirects are not followed, so that a key goes to its own address only: correct the base URL."
     if status == 404:
-        hint = "Check the model's name, and that the base URL is right (OpenAI's kind includes /v1)."
-    elif {said.code, said.kind} & _TOO_LONG or "prompt is too long" in said.message.lower():
-        hint = "The prompt is too long for this model: shorten it or choose another model."
-    return ModelRefused(text, hint=hint, details=details)
+        return "Check the model's name, and that the base URL is right (OpenAI's kind includes /v1)."
+    if body.names & _TOO_LONG or "prompt is too long" in body.message.lower():
+        return "The prompt is too long for this model: shorten it or choose another model."
+    return ""
 
 
-class _Said:
-    """What an error's body says, in any of the vendors' shapes; redacted and bounded."""
+class _ErrorBody:
+    """The body of an error in any of the vendors' shapes, redacted and bounded.
 
-    __slots__ = ("code", "key_refused", "kind", "message", "request_id", "wait")
+    code, kind   the vendor's words for the error; `names` has both
+    message      for people
+    wait         seconds that a RetryInfo asks for, or None
+    key_refused  the body says that the key is invalid
+    """
 
-    def __init__(self, answer: Answer, key: str | None) -> None:
-        said = as_json(answer.body)
-        if isinstance(said, list) and said:
-            said = said[0]  # Gemini's streams without `alt=sse`
-        error: Any = said.get("error", said) if isinstance(said, dict) else said
-        message: Any = ""
-        kind: Any = None
-        code: Any = None
+    __slots__ = ("code", "key_refused", "kind", "message", "names", "request_id", "wait")
+
+    def __init__(self, response: HttpResponse, key: str | None) -> None:
+        body = decode_json(response.body)
+        if isinstance(body, list) and body:
+            body = body[0]  # Gemini's streams without `alt=sse`
+        error = body.get("error", body) if isinstance(body, dict) else body
+        message: object = ""
+        kind: object = None
+        code: object = None
         if isinstance(error, dict):
             message = error.get("message") or error.get("detail") or error.get("msg") or ""
             kind, code = error.get("type") or error.get("status"), error.get("code")
         elif isinstance(error, str):
-            message = error
-            message = f"{error}: {said['message']}" if isinstance(said, dict) and said.get("message") else error
-        elif "html" not in answer.headers.get("content-type", ""):
-            message = answer.body.decode(errors="replace")
-        clean = " ".join(redacted(str(message), key).split())
-        self.message = clean[:_SHOWN]
-        self.kind = redacted(str(kind or ""), key)[:100]
+            more = body.get("message") if isinstance(body, dict) else None
+            message = f"{error}: {more}" if more else error
+        elif "html" not in response.headers.get("content-type", ""):
+            message = response.body.decode(errors="replace")
+        self.message = " ".join(redact(str(message), key).split())[:_SHOWN]
+        self.kind = redact(str(kind or ""), key)[:100]
         # Gemini's `code` is the status again.
-        self.code = "" if code == answer.status else redacted(str(code or ""), key)[:100]
-        given = said.get("request_id") or said.get("id") if isinstance(said, dict) else ""
-        self.request_id = redacted(str(given or ""), key)[:200]
-        self.wait, self.key_refused = _google(error)
+        self.code = "" if code == response.status else redact(str(code or ""), key)[:100]
+        self.names = {self.code, self.kind}
+        request = body.get("request_id") or body.get("id") if isinstance(body, dict) else ""
+        self.request_id = redact(str(request or ""), key)[:200]
+        self.wait, self.key_refused = _google_details(error)
 
 
-def _google(error: Any) -> tuple[float | None, bool]:
-    """(the wait in a RetryInfo, whether the key was refused), as google.rpc.Status says it in `details`."""
+def _google_details(error: object) -> tuple[float | None, bool]:
+    """(the wait of a RetryInfo, True when the key was refused), from the `details` of a google.rpc.Status."""
     wait, refused = None, False
     details = error.get("details") if isinstance(error, dict) else None
     for detail in details if isinstance(details, list) else ():

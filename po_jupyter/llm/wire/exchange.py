@@ -1,4 +1,4 @@
-"""One exchange with a model's server: the same for every wire format."""
+"""One exchange with a model's server, the same for every wire format: send a body, read the answer."""
 
 from __future__ import annotations
 
@@ -7,114 +7,133 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeAlias
+from typing import TypeAlias
 
 from po_jupyter.errors import ModelError
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
-from po_jupyter.llm.wire.bodies import Answer, read_error, read_whole, sse
+from po_jupyter.llm.wire.bodies import HttpResponse, read_body, read_error, server_sent_events
 from po_jupyter.llm.wire.http import Http, Target
-from po_jupyter.llm.wire.response_reader import Reading
+from po_jupyter.llm.wire.response_reader import ResponseReader
+from po_jupyter.model.values.json import JsonObject
 
 DEFAULT_TIMEOUT = 60.0
 _END_OF_STREAM = 0.2  # seconds
-encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+encode_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where a server listens and the key for it."""
+class ProviderEndpoint:
+    """The base URL of a provider's server and the key for it. Its repr has no key."""
 
     base_url: str
     key: str | None = field(default=None, repr=False)
 
 
-Resolver: TypeAlias = Callable[[str], Awaitable[Endpoint]]
+# The server of a model by the model's name, for providers that have one for each.
+Resolver: TypeAlias = Callable[[str], Awaitable[ProviderEndpoint]]
 
 
 async def exchange(
-    http: Http, target: Target, body: object, reading: Reading, *, seconds: float, on_text: OnText | None
+    http: Http, target: Target, body: object, reader: ResponseReader, *, seconds: float, on_text: OnText | None
 ) -> ChatResponse:
-    """Send `body` once and read the answer, streamed when `on_text` is there. Raises a ModelError."""
-    raw = encode(body).encode("utf-8", "replace")
+    """Send `body` once and read the answer, streamed when `on_text` is given. Raises a ModelError."""
+    raw = encode_json(body).encode("utf-8", "replace")
     try:
         if on_text is None:
-            return reading.read(await http.post(target, raw, seconds=seconds))
-        async with http.stream(target, raw, seconds=seconds) as response:
-            if response.status_code != 200:
-                raise reading.failed(await read_error(response))
-            reading.headers = response.headers
-            if any(kind in response.headers.get("content-type", "") for kind in ("json", "html")):
-                # A server that does not stream, or none of that kind.
-                whole = reading.read(Answer(200, response.headers, await read_whole(response)))
-                on_text(whole.text)
-                return whole
-            events = sse(response)
-            async for data in events:
-                if piece := reading.take(data):
-                    on_text(piece)
-                if reading.ended:
-                    await _drain(events)
-                    break
-            if rest := reading.tail():
-                on_text(rest)
-            return reading.finish_stream()
+            return reader.read_response(await http.post(target, raw, seconds=seconds))
+        return await _stream(http, target, raw, reader, seconds, on_text)
     except ModelError as error:
-        reading.mark(error)
+        reader.annotate(error)
         raise
 
 
-class OneServer:
-    """A provider for one server that speaks one API. A subclass says where a request goes, what is in it, and how
-    the answer is read."""
+async def _stream(
+    http: Http, target: Target, raw: bytes, reader: ResponseReader, seconds: float, on_text: OnText
+) -> ChatResponse:
+    async with http.stream(target, raw, seconds=seconds) as response:
+        if response.status_code != 200:
+            raise reader.error_from(await read_error(response))
+        reader.headers = response.headers
+        if any(kind in response.headers.get("content-type", "") for kind in ("json", "html")):
+            # A server that does not stream, or none of that kind.
+            whole = reader.read_response(HttpResponse(200, response.headers, await read_body(response)))
+            on_text(whole.text)
+            return whole
+        events = server_sent_events(response)
+        async for data in events:
+            if piece := reader.feed(data):
+                on_text(piece)
+            if reader.ended:
+                await _read_to_end(events)
+                break
+        if rest := reader.flush():
+            on_text(rest)
+        return reader.finish_stream()
+
+
+class HttpProvider:
+    """A provider for one server that speaks one API over HTTP.
+
+    A subclass says where a request goes (`target`), what is in it (`body`) and how the answer is read (`reader`);
+    retries, limits, the cache and the journal stand above it.
+
+    name      the provider's name in model refs and messages; a class attribute, or an argument
+    key_env   the variable that messages about the key name; a class attribute, or an argument
+    endpoint  base URL and key
+    http      the worker's connections
+    timeout   seconds for a request that sets none
+    """
 
     name: str
-    key_env: ClassVar[str]  # the variable that messages name, unless told otherwise
+    key_env: str
 
     def __init__(
         self,
-        endpoint: Endpoint,
+        endpoint: ProviderEndpoint,
         http: Http,
         *,
         name: str | None = None,
         key_env: str | None = None,
         timeout: float = DEFAULT_TIMEOUT,
     ) -> None:
+        """`name` and `key_env` replace those of the class."""
         if name is not None:
             self.name = name
-        self._key_env = self.key_env if key_env is None else key_env
-        self._endpoint = endpoint
-        self._http = http
-        self._timeout = timeout
+        if key_env is not None:
+            self.key_env = key_env
+        self.endpoint = endpoint
+        self.http = http
+        self.timeout = timeout
 
     def target(self, request: ChatRequest, *, stream: bool) -> Target:
-        """Where it goes."""
+        """The URL and the headers of a request."""
         raise NotImplementedError
 
-    def body(self, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
-        """What is sent. Raises ModelRefused for what the API cannot take."""
+    def body(self, request: ChatRequest, *, stream: bool) -> JsonObject:
+        """The JSON body of a request. Raises ModelRefused for a request that the API cannot take."""
         raise NotImplementedError
 
-    def reading(self, request: ChatRequest) -> Reading:
-        """What reads the answer."""
+    def reader(self, request: ChatRequest) -> ResponseReader:
+        """A new reader for the answer to a request."""
         raise NotImplementedError
 
     async def chat(self, request: ChatRequest, *, on_text: OnText | None = None) -> ChatResponse:
-        """See `llm.chat.Provider`."""
+        """Make one request. See `llm.chat.Provider`."""
         stream = on_text is not None
         return await exchange(
-            self._http,
+            self.http,
             self.target(request, stream=stream),
             self.body(request, stream=stream),
-            self.reading(request),
-            seconds=request.timeout or self._timeout,
+            self.reader(request),
+            seconds=request.timeout or self.timeout,
             on_text=on_text,
         )
 
     async def aclose(self) -> None:
-        """Nothing: the connections belong to `Http`."""
+        """Close nothing: the connections belong to `Http`."""
 
 
-async def _drain(events: AsyncIterator[bytes]) -> None:
+async def _read_to_end(events: AsyncIterator[bytes]) -> None:
     """Read on to the end, which is a few bytes away: a connection whose answer was not read whole cannot be
     used again. A server that leaves it open is not waited for."""
     with contextlib.suppress(TimeoutError, ModelError):

@@ -1,4 +1,4 @@
-"""HTTP to models: httpx's requests and responses over aiohttp's transport, one `Http` for each worker process.
+"""The HTTP client for models: httpx's requests and responses over aiohttp's transport, one `Http` for each worker.
 
 Why this transport: httpx's own pool takes 9 to 10 ms of CPU a call at 100 in flight; this takes 0.2 ms. And why
 the transport without `httpx.AsyncClient` around it: what the client adds is cookies, redirects, authentication
@@ -6,7 +6,7 @@ flows and a log line with the URL. None of it is wanted here, and it costs a qua
 
 Time limits: 10 s to connect; then the request's own limit for every silence of the server. A plain answer must
 also be complete within it, a streamed one within ten times that, so that a server which drips one byte a minute
-holds nobody for ever. Bodies are bounded (`llm.bodies`), redirects are not followed: a key goes to its own base
+holds nobody for ever. Bodies are bounded (`llm.wire.bodies`), redirects are not followed: a key goes to its own base
 URL only.
 """
 
@@ -25,7 +25,7 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from po_jupyter.errors import ModelUnavailable
-from po_jupyter.llm.wire.bodies import Answer, read_whole
+from po_jupyter.llm.wire.bodies import HttpResponse, read_body
 from po_jupyter.telemetry.correlation import TO_MODELS, request_id
 
 CONNECT_TIMEOUT = 10.0
@@ -34,7 +34,7 @@ _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class _Pool(NamedTuple):
-    """What connections have in common that may serve one another's requests."""
+    """The key of a pool of connections: they may serve one another's requests."""
 
     tls: bool
     proxy: str | None
@@ -42,7 +42,7 @@ class _Pool(NamedTuple):
 
 
 class Target:
-    """A URL and the headers to post to it with, made once and used for every call. Its repr has no key."""
+    """The target of requests: a URL and the headers to send, made once and used for every call. Its repr has no key."""
 
     __slots__ = ("headers", "name", "pool", "stream_pool", "url")
 
@@ -55,6 +55,7 @@ class Target:
         headers: Mapping[str, str] | None = None,
         key_header: str = "authorization",
     ) -> None:
+        """`name` is for messages. The key goes into `key_header`, as a bearer token when that is `authorization`."""
         self.url = httpx.URL(url)
         self.name = name
         sent = {
@@ -74,6 +75,7 @@ class Target:
         self.stream_pool = _Pool(tls, proxy, self.url.host in _LOOPBACK)
 
     def __repr__(self) -> str:
+        """Name and URL, without the headers: one of them holds the key."""
         return f"Target({self.name!r}, {str(self.url)!r})"
 
 
@@ -81,7 +83,7 @@ class Http:
     """The connections of one worker. Use it on one event loop; `aclose()` ends it."""
 
     def __init__(self, *, max_connections: int = 0, keepalive: float = 30.0) -> None:
-        # No limit of connections here (0): who may call when is decided by the caller's concurrency.
+        """`keepalive` is in seconds. No limit of connections (0): the caller's concurrency is the limit."""
         self._max = max_connections
         self._keepalive = keepalive
         self._transports: dict[_Pool, AiohttpTransport] = {}
@@ -112,18 +114,18 @@ class Http:
             self._transports[pool] = transport
         return transport
 
-    async def post(self, target: Target, body: bytes, *, seconds: float) -> Answer:
+    async def post(self, target: Target, body: bytes, *, seconds: float) -> HttpResponse:
         """Post and read the whole answer, whatever its status. Raises ModelUnavailable."""
         try:
             async with asyncio.timeout(seconds):
                 async with self._send(target, target.pool, body, seconds) as response:
-                    return Answer(response.status_code, response.headers, await read_whole(response))
+                    return HttpResponse(response.status_code, response.headers, await read_body(response))
         except TimeoutError:
-            raise _unknown(f"{target.name}: no answer within {seconds:g} s") from None
+            raise _unknown_outcome(f"{target.name}: no answer within {seconds:g} s") from None
 
     @asynccontextmanager
     async def stream(self, target: Target, body: bytes, *, seconds: float) -> AsyncIterator[httpx.Response]:
-        """Post and hand over the response while it arrives. Raises ModelUnavailable, also from inside."""
+        """Post and yield the response while its body arrives. Raises ModelUnavailable, also inside the block."""
         limit = seconds * STREAM_FACTOR
         try:
             async with (
@@ -132,26 +134,28 @@ class Http:
             ):
                 yield response
         except TimeoutError:
-            raise _unknown(f"{target.name}: the answer did not end within {limit:g} s") from None
+            raise _unknown_outcome(f"{target.name}: the answer did not end within {limit:g} s") from None
 
     async def fetch(
         self, target: Target, *, method: str = "GET", body: bytes | AsyncIterable[bytes] = b"", seconds: float
-    ) -> Answer:
-        """As `post`, with any method. A large body may come in pieces; the target's headers then say its size.
+    ) -> HttpResponse:
+        """Send with any method and read the whole response, whatever its status.
+
+        A large body may come in pieces; the target's headers then say its size.
 
         Raises ModelUnavailable.
         """
         try:
             async with asyncio.timeout(seconds):
                 async with self._send(target, target.pool, body, seconds, method) as response:
-                    return Answer(response.status_code, response.headers, await read_whole(response))
+                    return HttpResponse(response.status_code, response.headers, await read_body(response))
         except TimeoutError:
             raise ModelUnavailable(f"{target.name}: no answer within {seconds:g} s") from None
 
     @asynccontextmanager
     async def download(self, target: Target, *, seconds: float) -> AsyncIterator[httpx.Response]:
-        """Get, and hand over the response while it arrives, however long that takes: `seconds` limits each
-        silence. Raises ModelUnavailable, also from inside."""
+        """Get, and yield the response while its body arrives, however long that takes: `seconds` limits each
+        silence. Raises ModelUnavailable, also inside the block."""
         async with self._send(target, target.pool, b"", seconds, "GET") as response:
             yield response
 
@@ -175,7 +179,7 @@ class Http:
             content=body,
             extensions={"timeout": {"connect": CONNECT_TIMEOUT, "read": seconds, "pool": None, "write": None}},
         )
-        request.headers.encoding = "ascii"  # said, so that it is not found out anew for each header
+        request.headers.encoding = "ascii"  # stated, or httpx would detect it anew for each header
         try:
             transport = self._transport(pool)
             try:
@@ -190,10 +194,10 @@ class Http:
             finally:
                 await response.aclose()
         except httpx.HTTPError as error:
-            text = f"{target.name}: {_why(error, target)}"
+            text = f"{target.name}: {_reason(error, target)}"
             if _never_connected(error) or _never_sent(error):
                 raise ModelUnavailable(text) from error
-            raise _unknown(text) from error
+            raise _unknown_outcome(text) from error
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -203,7 +207,7 @@ class Http:
 
 
 def _never_connected(error: httpx.HTTPError) -> bool:
-    """Whether there was no connection. The transport's own classes do not say: to it a server that hangs up is a
+    """True when there was no connection. The transport's own classes do not tell: to it a server that hangs up is a
     timeout of connecting."""
     cause = error.__cause__
     if cause is None:
@@ -211,13 +215,13 @@ def _never_connected(error: httpx.HTTPError) -> bool:
     return isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
 
 
-def _unknown(text: str) -> ModelUnavailable:
-    """The error of a request that was sent: what came of it at the server nobody knows."""
+def _unknown_outcome(text: str) -> ModelUnavailable:
+    """The error of a request that was sent and whose outcome at the server is unknown."""
     return ModelUnavailable(text, outcome="unknown")
 
 
 def _pool_of(url: str) -> tuple[bool, str | None]:
-    """(TLS?, proxy) of a URL. The proxy comes from the environment, never for loopback."""
+    """(TLS, proxy) of a URL. The proxy comes from the environment, never for loopback."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     proxies = {} if host in _LOOPBACK else urllib.request.getproxies_environment()
@@ -228,7 +232,7 @@ def _pool_of(url: str) -> tuple[bool, str | None]:
 
 
 def _never_sent(error: BaseException | None) -> bool:
-    """Whether a kept connection turned out to be closed before the request was written: nothing has arrived at
+    """True when a kept connection turned out to be closed before the request was written: nothing has arrived at
     the server, so sending it again is not a second request."""
     while error is not None:
         if isinstance(error, ConnectionResetError) and "closing transport" in str(error):
@@ -237,7 +241,8 @@ def _never_sent(error: BaseException | None) -> bool:
     return False
 
 
-def _why(error: httpx.HTTPError, target: Target) -> str:
+def _reason(error: httpx.HTTPError, target: Target) -> str:
+    """The failure of a request in words for people."""
     cause = error.__cause__
     if isinstance(cause, aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError | ConnectionError):
         return "the connection was closed before the answer was complete"

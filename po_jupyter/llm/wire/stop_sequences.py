@@ -1,4 +1,4 @@
-"""Stop sequences for APIs that have none: the text is cut here, streamed or not."""
+"""Stop sequences for APIs that have none: the text is cut on this side, streamed or whole."""
 
 from __future__ import annotations
 
@@ -6,35 +6,37 @@ from collections.abc import Sequence
 
 
 class StopCutter:
-    """Lets text through until the first of `stops`; what could be the beginning of one is held back.
+    """A filter that passes text on until the first of `stops`, and holds back what could be the beginning of one.
 
     The model goes on behind the stop, and its tokens are paid for: the answer is read to its end for its usage.
+    `hit` is True once a stop was found.
     """
 
-    __slots__ = ("_held", "_stops", "hit")
+    __slots__ = ("_pending", "_stops", "hit")
 
     def __init__(self, stops: Sequence[str]) -> None:
+        """`stops` are texts; empty ones are ignored."""
         self._stops = [stop for stop in stops if stop]
-        self._held = ""
+        self._pending = ""
         self.hit = False
 
     def feed(self, piece: str) -> str:
-        """What may be shown of everything that came so far and was not shown yet."""
+        """Take a further piece; the text that can be shown by now and was not shown yet."""
         if self.hit or not piece:
             return ""
-        text = self._held + piece
-        found = [at for at in map(text.find, self._stops) if at >= 0]
-        if found:
-            self.hit, self._held = True, ""
-            return text[: min(found)]
+        text = self._pending + piece
+        positions = [at for at in map(text.find, self._stops) if at >= 0]
+        if positions:
+            self.hit, self._pending = True, ""
+            return text[: min(positions)]
         keep = max((_overlap(text, stop) for stop in self._stops), default=0)
-        self._held = text[len(text) - keep :]
+        self._pending = text[len(text) - keep :]
         return text[: len(text) - keep]
 
-    def rest(self) -> str:
-        """What was held back when the answer ended."""
-        held, self._held = self._held, ""
-        return held
+    def flush(self) -> str:
+        """The text that was held back until the answer ended."""
+        pending, self._pending = self._pending, ""
+        return pending
 
 
 def _overlap(text: str, stop: str) -> int:

@@ -19,7 +19,7 @@ import structlog
 from po_jupyter.errors import InvalidInput, NotFound, StoreError
 from po_jupyter.llm.credentials import keys
 from po_jupyter.llm.credentials.keys import KeyState, StoredKey
-from po_jupyter.llm.providers.registry import Spec, described, specs
+from po_jupyter.llm.specs import Spec, spec_of, specs
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.events import now
 from po_jupyter.orchestrator.environment.variables import worker_environment
@@ -170,7 +170,7 @@ class Keys:
 
 def _spec(provider: str) -> Spec:
     """A provider that takes a key. Raises InvalidInput, which does not repeat a word that may be a key."""
-    spec = described(provider)
+    spec = spec_of(provider)
     takers = sorted(name for name, spec in specs().items() if spec.key_env)
     if spec is None:
         said = f" called {provider!r}" if len(provider) <= 20 else ""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from po_jupyter.config import Settings
 from po_jupyter.errors import Forbidden, InvalidEnvironment
 from po_jupyter.llm.credentials.availability import EnvironmentProblem, environment_problems, models_used
-from po_jupyter.llm.providers.registry import runs_code
+from po_jupyter.llm.providers.refs import runs_code
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.orchestrator.environment.key_store import Keys
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from po_jupyter.llm.structured.sample import sample_of
+from po_jupyter.llm.structured.example_value import example_value
 from po_jupyter.testing.model_server.wire import (
     Recorded,
     Reply,
@@ -61,7 +61,7 @@ def _text(request: Recorded, reply: Reply, schema: Any, as_json: bool) -> str:
     if reply.text is not None:
         return reply.text
     if schema is not None:
-        return json.dumps(sample_of(schema))
+        return json.dumps(example_value(schema))
     return json.dumps({"echo": request.prompt}) if as_json else f"echo: {request.prompt}"
 
 

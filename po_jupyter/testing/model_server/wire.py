@@ -10,7 +10,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from po_jupyter.llm.structured.sample import sample_of
+from po_jupyter.llm.structured.example_value import example_value
 
 
 @dataclass(slots=True)
@@ -119,7 +119,7 @@ def text_of(request: Recorded, reply: Reply) -> str:
     prompt = last_text(request.body)
     wanted = request.body.get("response_format") or {}
     if wanted.get("type") == "json_schema":
-        return json.dumps(sample_of(wanted.get("json_schema", {}).get("schema", {})))
+        return json.dumps(example_value(wanted.get("json_schema", {}).get("schema", {})))
     if wanted.get("type") == "json_object":
         return json.dumps({"echo": prompt})
     return f"echo: {prompt}"

@@ -163,7 +163,7 @@ async def test_a_run_stops_at_the_budget_of_its_owners_day(bench: Bench) -> None
         bench.store,
         lease,
         settings=Settings(data_dir=bench.tmp, daily_tokens=400),
-        providers=Providers({}, given={"fake": bench.fake}),
+        providers=Providers({}, opened={"fake": bench.fake}),
     )
     assert await RunExecutor(session).run() == "failed"
     await session.aclose()

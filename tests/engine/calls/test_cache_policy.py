@@ -57,7 +57,7 @@ class Cached(Bench):
             self.store,
             self.store.claim(self.run, {"pid": 1}),
             settings=Settings(data_dir=self.tmp),
-            providers=Providers({}, given={"fake": self.fake}),
+            providers=Providers({}, opened={"fake": self.fake}),
             answers=AnswerCache(self.tmp / "cache", max_bytes=2**30, days=30),
             base_url=lambda ref: self.url,
             on_text=self.said.append,

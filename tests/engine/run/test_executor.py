@@ -455,7 +455,7 @@ async def test_each_new_head_is_told(bench: Bench) -> None:
         bench.store,
         bench.store.claim(RUN, {"pid": 1}),
         settings=Settings(data_dir=bench.tmp),
-        providers=Providers({}, given={"fake": bench.fake}),
+        providers=Providers({}, opened={"fake": bench.fake}),
         on_commit=heads.append,
     )
     assert await RunExecutor(session).run() == "done"

@@ -64,7 +64,7 @@ async def opened(bench: Bench, recorder: Recorder) -> RunSession:
         bench.store,
         bench.store.claim(RUN, {"pid": 1}),
         settings=Settings(data_dir=bench.tmp),
-        providers=Providers({}, given={"fake": bench.fake}),
+        providers=Providers({}, opened={"fake": bench.fake}),
         observer=recorder,
     )
 

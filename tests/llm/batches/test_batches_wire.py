@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 
 from po_jupyter.errors import AnswerTruncated, ModelError, ModelKeyError, ModelRefused, ModelUnavailable
-from po_jupyter.llm.batches.protocol import Batches, BatchStatus, Found, batches_of
+from po_jupyter.llm.batches.protocol import Batches, BatchSearch, BatchStatus, batch_api_of
 from po_jupyter.llm.calls.journal import MemoryJournal
 from po_jupyter.llm.calls.journaled_chat import JournaledChat
 from po_jupyter.llm.chat import ChatRequest, Message
 from po_jupyter.llm.money.pricing import LIST_PRICES
-from po_jupyter.llm.providers.registry import Providers, no_batches
+from po_jupyter.llm.providers.refs import batch_problem
+from po_jupyter.llm.providers.registry import Providers
 from po_jupyter.llm.wire.http import Http
 from po_jupyter.testing.model_server.batches import BatchServer, Fault
 from po_jupyter.testing.model_server.wire import Reply
@@ -47,7 +48,7 @@ async def api(server: BatchServer, model: str) -> AsyncIterator[Batches]:
     http = Http()
     environ = {"OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": KEY}
     environ |= {"ANTHROPIC_BASE_URL": server.root_url, "ANTHROPIC_API_KEY": KEY}
-    found = batches_of(Providers(environ, http=http).get(model))
+    found = batch_api_of(Providers(environ, http=http).get(model))
     assert found is not None
     yield found
     await http.aclose()
@@ -65,10 +66,10 @@ async def made(api: Batches, tmp_path: Path, *requests: ChatRequest, token: str 
 
 
 async def results(api: Batches, id: str, path: Path) -> tuple[BatchStatus, list[Any]]:
-    status = await api.look(id)
+    status = await api.status(id)
     assert status.state == "ended"
-    await api.fetch(status, path)
-    return status, [api.parse(line) for line in path.read_bytes().splitlines()]
+    await api.download(status, path)
+    return status, [api.parse_line(line) for line in path.read_bytes().splitlines()]
 
 
 async def test_what_is_sent_is_what_the_sdks_send(
@@ -100,13 +101,13 @@ async def test_a_batch_from_its_making_to_its_answers(
     server.shuffle = True
     requests = [ask(model, f"row {n}") for n in range(3)]
     id = await made(api, tmp_path, *requests)
-    status = await api.look(id)
+    status = await api.status(id)
     assert (status.state, status.total, status.done) == ("working", 3, 0)
     status, lines = await results(api, id, tmp_path / "out")
     assert (status.done, status.error, status.expired) == (3, "", False)
     for line in lines:
         row = int(line.custom_id.split("-")[1])
-        response = api.read(requests[row], line)
+        response = api.read_response(requests[row], line)
         assert response.text == f"echo: row {row}"
         assert response.usage.cost is None and response.usage.output_tokens > 0
 
@@ -117,7 +118,9 @@ async def test_it_costs_half(api: Batches, model: str, tmp_path: Path) -> None:
     _, (line,) = await results(api, id, tmp_path / "out")
     scope = JournaledChat(lambda ref: pytest.fail("nothing is sent"), MemoryJournal()).scope("label")
     call = scope.next_call(ask(model))
-    response = await scope.record_batch_answer(call, lambda request: api.read(request, line), batch="b")
+    response = await scope.record_batch_answer(
+        call, lambda request: api.read_response(request, line), batch="b"
+    )
     usage = response.usage
     assert scope.usage == usage
     full = LIST_PRICES.cost_of(usage, model)
@@ -139,7 +142,7 @@ async def test_what_rows_come_to(api: Batches, model: str, server: BatchServer, 
     found: dict[int, Exception] = {}
     for line in lines:
         with pytest.raises(ModelError) as caught:
-            api.read(request, line)
+            api.read_response(request, line)
         found[int(line.custom_id.split("-")[1])] = caught.value
     assert (
         isinstance(found[0], ModelRefused) and "bad ***" in str(found[0]) and KEY not in repr(found[0].details)
@@ -165,23 +168,23 @@ async def test_cancelled_and_expired(api: Batches, model: str, server: BatchServ
     (late,) = (line for line in lines if "-1-1-" in line.custom_id)
     assert not late.cancelled
     with pytest.raises(ModelUnavailable, match="expired"):
-        api.read(request, late)
+        api.read_response(request, late)
 
 
 async def test_a_batch_is_found_again(api: Batches, model: str, server: BatchServer, tmp_path: Path) -> None:
     """P3: by the token; among many, over pages, and not one of somebody else's."""
     since = time.time()
     request = ask(model)
-    assert await api.find(TOKEN, since=since, count=1, known=()) == Found()
+    assert await api.find(TOKEN, since=since, count=1, others=()) == BatchSearch()
     wanted = await made(api, tmp_path, request)
     for n in range(3):
         await made(api, tmp_path, request, token=f"po{n:016x}")
     module = __import__(type(api).__module__, fromlist=["_PAGE"])
     page, module._PAGE = module._PAGE, 2
     try:
-        assert await api.find(TOKEN, since=since, count=1, known=()) == Found(wanted)
-        assert (await api.find("po" + "f" * 16, since=since, count=1, known=())) == Found()
-        assert (await api.find(TOKEN, since=since + 3600, count=1, known=())).id in (None, wanted)
+        assert await api.find(TOKEN, since=since, count=1, others=()) == BatchSearch(wanted)
+        assert (await api.find("po" + "f" * 16, since=since, count=1, others=())) == BatchSearch()
+        assert (await api.find(TOKEN, since=since + 3600, count=1, others=())).id in (None, wanted)
     finally:
         module._PAGE = page
 
@@ -190,38 +193,38 @@ async def test_who_cannot_be_told_apart_is_waited_for(server: BatchServer, tmp_p
     """P3: Anthropic's batches carry no mark before they have ended."""
     http = Http()
     environ = {"ANTHROPIC_BASE_URL": server.root_url, "ANTHROPIC_API_KEY": KEY}
-    api = batches_of(Providers(environ, http=http).get(MODELS["anthropic"]))
+    api = batch_api_of(Providers(environ, http=http).get(MODELS["anthropic"]))
     assert api is not None
     server.hold()
     since = time.time()
     id = await made(api, tmp_path, ask(MODELS["anthropic"]))
-    assert await api.find(TOKEN, since=since, count=1, known=()) == Found(None, perhaps=True)
-    assert await api.find(TOKEN, since=since, count=2, known=()) == Found()
-    assert await api.find(TOKEN, since=since, count=1, known={id}) == Found()
+    assert await api.find(TOKEN, since=since, count=1, others=()) == BatchSearch(None, undecided=True)
+    assert await api.find(TOKEN, since=since, count=2, others=()) == BatchSearch()
+    assert await api.find(TOKEN, since=since, count=1, others={id}) == BatchSearch()
     server.release()
-    assert await api.find(TOKEN, since=since, count=1, known=()) == Found(id)
+    assert await api.find(TOKEN, since=since, count=1, others=()) == BatchSearch(id)
     await http.aclose()
 
 
 async def test_errors_of_the_api(api: Batches, model: str, server: BatchServer, tmp_path: Path) -> None:
     server.faults = [Fault("GET", "batches", 401)]
     with pytest.raises(ModelKeyError):
-        await api.look("batch_1")
+        await api.status("batch_1")
     with pytest.raises(ModelRefused) as caught:
-        await api.look("../files")
+        await api.status("../files")
     assert caught.value.details["status"] == 404
     server.faults = [
         Fault("GET", "batches", 0, times=2)
     ]  # a kept connection may turn out to be closed: aiohttp looks again
     with pytest.raises(ModelUnavailable):
-        await api.look("batch_1")
+        await api.status("batch_1")
 
 
 @pytest.mark.parametrize("line", [b"", b"nonsense", b"[]", b'{"custom_id": 7}', b"{}", b"\xff\xfe"])
 def test_lines_that_are_none(line: bytes) -> None:
     for model in MODELS.values():
-        api = batches_of(Providers({"OPENAI_API_KEY": "k", "ANTHROPIC_API_KEY": "k"}, http=Http()).get(model))
-        assert api is not None and api.parse(line) is None
+        api = batch_api_of(Providers({"OPENAI_API_KEY": "k", "ANTHROPIC_API_KEY": "k"}, http=Http()).get(model))
+        assert api is not None and api.parse_line(line) is None
 
 
 @pytest.mark.parametrize(
@@ -229,17 +232,17 @@ def test_lines_that_are_none(line: bytes) -> None:
 )
 def test_results_of_no_shape_are_errors_of_their_row(said: dict[str, Any]) -> None:
     for model in MODELS.values():
-        api = batches_of(Providers({"OPENAI_API_KEY": "k", "ANTHROPIC_API_KEY": "k"}, http=Http()).get(model))
+        api = batch_api_of(Providers({"OPENAI_API_KEY": "k", "ANTHROPIC_API_KEY": "k"}, http=Http()).get(model))
         assert api is not None
-        line = api.parse(json.dumps({"custom_id": "x", **said}).encode())
+        line = api.parse_line(json.dumps({"custom_id": "x", **said}).encode())
         assert line is not None
         with pytest.raises(ModelUnavailable):
-            api.read(ask(model), line)
+            api.read_response(ask(model), line)
 
 
 def test_who_has_batches() -> None:
-    assert no_batches("openai:gpt-4o") is None and no_batches("anthropic:x") is None
-    assert "anthropic, openai" in (no_batches("gemini:x") or "") and no_batches("nobody:x") is None
+    assert batch_problem("openai:gpt-4o") is None and batch_problem("anthropic:x") is None
+    assert "anthropic, openai" in (batch_problem("gemini:x") or "") and batch_problem("nobody:x") is None
 
 
 # -- the server, judged by the SDKs' own clients -----------------------------------------------------------

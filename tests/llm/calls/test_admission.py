@@ -65,7 +65,9 @@ class Door:
 def world(replies, door, journal=None, **more):
     journal = journal or MemoryJournal()
     provider = FakeProvider(replies)
-    return JournaledChat(Providers({}, given={"fake": provider}).get, journal, admission=door, **more), provider
+    return JournaledChat(
+        Providers({}, opened={"fake": provider}).get, journal, admission=door, **more
+    ), provider
 
 
 async def test_each_request_of_a_call_is_let_go_by_itself():
@@ -122,7 +124,7 @@ async def test_a_request_under_way_that_is_cancelled_stays_an_unknown_outcome():
             await asyncio.Event().wait()
 
     door, journal = Door(), MemoryJournal()
-    chat = JournaledChat(Providers({}, given={"fake": Hanging()}).get, journal, admission=door)
+    chat = JournaledChat(Providers({}, opened={"fake": Hanging()}).get, journal, admission=door)
     scope = chat.scope("t")
     call = asyncio.create_task(scope.chat(REQUEST))
     while "goes" not in door.said:

@@ -23,7 +23,7 @@ ONCE = CallRetry(max_attempts=1)
 
 def world(provider, journal=None, **more):
     journal = journal or MemoryJournal()
-    return JournaledChat(Providers({}, given={"fake": provider}).get, journal, **more), journal
+    return JournaledChat(Providers({}, opened={"fake": provider}).get, journal, **more), journal
 
 
 async def test_a_recorded_answer_is_replayed_and_nothing_is_sent():

@@ -5,7 +5,8 @@ import pytest
 from po_jupyter.errors import ModelRateLimited, ModelRefused, ModelUnavailable
 from po_jupyter.llm.calls.retry import backoff_delay, retry_delay, with_retry
 from po_jupyter.llm.chat import ChatRequest, Message
-from po_jupyter.llm.providers.openai.client import ChatCompletions, Endpoint
+from po_jupyter.llm.providers.compatible.chat_completions import ChatCompletions
+from po_jupyter.llm.wire.exchange import ProviderEndpoint
 from po_jupyter.llm.wire.http import Http
 from po_jupyter.model.pipeline.pipeline import CallRetry
 from po_jupyter.testing.model_server import ModelServer, Reply
@@ -50,7 +51,7 @@ async def test_the_last_error_comes_out_when_the_attempts_are_spent():
 async def test_one_call_makes_at_most_max_attempts_requests_counted_at_the_server(attempts):
     http = Http()
     with ModelServer(Reply(status=503)) as server:
-        provider = ChatCompletions(Endpoint(server.base_url, "k"), http)
+        provider = ChatCompletions(ProviderEndpoint(server.base_url, "k"), http)
         request = ChatRequest("openai:m", (Message("user", "x"),))
         retry = CallRetry(max_attempts=attempts, initial_delay=0, max_delay=0)
         with pytest.raises(ModelUnavailable):

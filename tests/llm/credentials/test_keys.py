@@ -8,7 +8,7 @@ import pytest
 from po_jupyter.errors import StoreUnusable
 from po_jupyter.llm.credentials import keys
 from po_jupyter.llm.credentials.keys import StoredKey
-from po_jupyter.llm.providers.registry import described
+from po_jupyter.llm.specs import spec_of
 
 KEY = "sk-proj-abcdefghijklmnop"
 HOME = "https://api.openai.com:443"
@@ -73,7 +73,7 @@ def test_stored_keys_fill_what_the_environment_lacks_for_the_server_they_are_of(
 
 def test_a_key_that_cannot_be_read_is_not_used_and_says_why():
     damaged = stored(None, problem="the stored key is damaged")
-    assert keys.reason_unused(described("openai"), damaged, {}) == "the stored key is damaged"
+    assert keys.reason_unused(spec_of("openai"), damaged, {}) == "the stored key is damaged"
     assert keys.with_stored_keys({}, {"openai": damaged}) == {}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from po_jupyter.llm.credentials.probe import probe
-from po_jupyter.llm.providers.registry import described
+from po_jupyter.llm.specs import spec_of
 
 KEY = "sk-probe-0123456789abcdef"
 
@@ -61,7 +61,7 @@ CASES = {
 async def test_each_provider_is_asked_in_its_own_way(name: str, server: tuple[str, Asked]) -> None:
     prefix, base, path, header, value = CASES[name]
     url, asked = server
-    spec = described(name)
+    spec = spec_of(name)
     assert spec is not None
     good, words = await probe(spec, {f"{prefix}_API_KEY": KEY, f"{prefix}_BASE_URL": url + base})
     assert good
@@ -83,7 +83,7 @@ async def test_what_the_answer_means(status: int, good: bool, said: str, server:
     """A redirect is not followed: a key goes to its own base URL only."""
     url, asked = server
     asked.status, asked.headers = status, {"Location": f"{url}/elsewhere"}
-    spec = described("openai")
+    spec = spec_of("openai")
     assert spec is not None
     found, words = await probe(spec, {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": f"{url}/v1"})
     assert (found, said in words) == (good, True), words
@@ -94,7 +94,7 @@ async def test_what_the_answer_means(status: int, good: bool, said: str, server:
 async def test_silence_and_absence_end_in_time(server: tuple[str, Asked]) -> None:
     url, asked = server
     asked.hold.clear()
-    spec = described("openai")
+    spec = spec_of("openai")
     assert spec is not None
     given = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": f"{url}/v1"}
     assert await probe(spec, given, timeout=0.2) == (False, "no answer within 0.2 s")

@@ -14,7 +14,7 @@ from po_jupyter.llm.chat import ChatRequest, Message
 from po_jupyter.llm.local.server import LocalServer, LocalServers, _environment
 from po_jupyter.llm.local.weights import fetch
 from po_jupyter.llm.providers.registry import Providers
-from po_jupyter.llm.structured.parsing import AnswerSchema
+from po_jupyter.llm.structured.parsing import AnswerValidator
 
 HERE = importlib.util.find_spec("xllamacpp") is not None
 STRICT = bool(os.environ.get("PO_TEST_STRICT"))
@@ -42,7 +42,7 @@ async def test_schema_and_streaming_with_the_real_model_and_a_server_that_comes_
         ask = "numpy is for array computing in Python. What is it?"
         request = ChatRequest("local:smollm2-135m", (Message("user", ask),), temperature=0, schema=SCHEMA)
         response = await provider.chat(request)
-        assert AnswerSchema(SCHEMA).violations(json.loads(response.text)) == []
+        assert AnswerValidator(SCHEMA).violations(json.loads(response.text)) == []
         assert response.usage.output_tokens > 5 and response.model == "smollm2-135m"
 
         pieces = []

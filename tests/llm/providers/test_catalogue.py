@@ -5,8 +5,8 @@ import json
 import pytest
 
 from po_jupyter.errors import InvalidInput
-from po_jupyter.llm.providers.catalogue import MODELS, alias_of, resolve, shortcuts, usable_models
-from po_jupyter.llm.providers.registry import specs
+from po_jupyter.llm.providers.catalogue import MODELS, alias_of, resolve_alias, shortcuts, usable_models
+from po_jupyter.llm.specs import specs
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from po_jupyter.llm.providers.registry import specs
     ],
 )
 def test_an_alias_means_a_model(provider, alias, ref):
-    assert resolve(provider, alias) == ref
+    assert resolve_alias(provider, alias) == ref
 
 
 def test_every_model_is_found_by_its_alias_and_no_two_share_one():
@@ -36,16 +36,16 @@ def test_every_model_is_found_by_its_alias_and_no_two_share_one():
         assert len(set(aliases)) == len(aliases)
         for model, alias in zip(models, aliases, strict=True):
             assert alias.isidentifier(), alias
-            assert resolve(provider, alias) == f"{provider}:{model}"
+            assert resolve_alias(provider, alias) == f"{provider}:{model}"
 
 
 def test_a_wrong_alias_is_explained():
     """P11."""
     with pytest.raises(InvalidInput, match="did you mean `gpt5_mini`") as caught:
-        resolve("openai", "gpt5_mni")
+        resolve_alias("openai", "gpt5_mni")
     assert 'model="openai:NAME"' in str(caught.value)
     with pytest.raises(InvalidInput, match="no provider is called"):
-        resolve("opnai", "gpt5")
+        resolve_alias("opnai", "gpt5")
 
 
 def test_shortcuts_call_chat_with_the_model():

@@ -11,8 +11,9 @@ import pytest
 
 from po_jupyter.errors import ModelKeyError, ModelRateLimited, ModelRefused, ModelUnavailable
 from po_jupyter.llm.chat import ChatRequest, Image, Message, Tool
-from po_jupyter.llm.providers.cli_agents import CliAgent
-from po_jupyter.llm.providers.registry import Providers, runs_code
+from po_jupyter.llm.providers.cli_agents.client import CliAgent
+from po_jupyter.llm.providers.refs import runs_code
+from po_jupyter.llm.providers.registry import Providers
 
 USAGE = {"input_tokens": 5, "output_tokens": 7, "cache_read_input_tokens": 20, "cache_creation_input_tokens": 3}
 CLAUDE = {
@@ -252,7 +253,7 @@ async def test_an_agent_that_hangs_is_ended_with_all_that_it_started(stub, tmp_p
 
 
 async def test_an_agent_that_writes_without_end_is_ended(stub, tmp_path, monkeypatch):
-    monkeypatch.setattr("po_jupyter.llm.providers.cli_agents.MAX_ANSWER", 100_000)
+    monkeypatch.setattr("po_jupyter.llm.providers.cli_agents.process.MAX_ANSWER", 100_000)
     agent = stub("codex-cli", CODEX, before="\nwhile True: sys.stdout.write('x' * 65536)")
     with pytest.raises(ModelRefused, match="wrote more than"):
         await agent.chat(ask("codex-cli"))

@@ -6,7 +6,8 @@ import pytest
 
 from po_jupyter.errors import ModelError
 from po_jupyter.llm.chat import ChatRequest, Message
-from po_jupyter.llm.providers.registry import Context, specs
+from po_jupyter.llm.providers.context import ProviderContext
+from po_jupyter.llm.specs import load_factory, specs
 from po_jupyter.llm.wire.http import Http
 from po_jupyter.testing.conformance.provider import KEY, ProviderConformance, load, reply_of
 from po_jupyter.testing.model_server import ModelServer
@@ -16,7 +17,7 @@ from tests.support import sdk_types as sdk
 def opened(name, server, http, root=False):
     spec = specs()[name]
     environ = {spec.key_env: KEY, spec.base_env: server.root_url if root else server.base_url}
-    return spec.factory(Context(spec, environ, http))
+    return load_factory(spec)(ProviderContext(spec, environ, http))
 
 
 class TestOpenAIChat(ProviderConformance):

@@ -14,12 +14,12 @@ from po_jupyter.errors import AnswerTruncated, ModelKeyError, ModelRefused
 from po_jupyter.llm.chat import ChatRequest, Message
 from po_jupyter.llm.local.server import LocalServers
 from po_jupyter.llm.local.weights import fetch
-from po_jupyter.llm.providers.anthropic.messages import Anthropic
+from po_jupyter.llm.providers.anthropic.client import Anthropic
 from po_jupyter.llm.providers.compatible.chat_completions import ChatCompletions
 from po_jupyter.llm.providers.compatible.family import Quirks
 from po_jupyter.llm.providers.openai.responses import Responses
-from po_jupyter.llm.structured.parsing import AnswerSchema, parse_json
-from po_jupyter.llm.wire.exchange import Endpoint
+from po_jupyter.llm.structured.parsing import AnswerValidator, parse_json
+from po_jupyter.llm.wire.exchange import ProviderEndpoint
 from po_jupyter.llm.wire.http import Http
 
 HERE = importlib.util.find_spec("xllamacpp") is not None
@@ -48,7 +48,7 @@ async def endpoint():
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def providers(endpoint):
     http = Http()
-    root = Endpoint(endpoint.base_url.removesuffix("/v1"), endpoint.key)
+    root = ProviderEndpoint(endpoint.base_url.removesuffix("/v1"), endpoint.key)
     yield {
         "chat": ChatCompletions(endpoint, http, name="llamacpp", quirks=Quirks()),
         "responses": Responses(endpoint, http, name="llamacpp"),
@@ -112,7 +112,7 @@ async def test_truncation_is_said(providers, api, stream):
 async def test_a_schema(providers, api):
     response = await providers[api].chat(ask("numpy is for array computing. What is it?", schema=SCHEMA))
     if api == "chat":
-        assert AnswerSchema(SCHEMA).violations(parse_json(response.text)) == []
+        assert AnswerValidator(SCHEMA).violations(parse_json(response.text)) == []
 
 
 @pytest.mark.parametrize("api", APIS)
@@ -134,7 +134,7 @@ async def test_a_conversation(providers, api):
 @pytest.mark.parametrize("api", APIS)
 async def test_a_wrong_key(providers, api):
     endpoint, http = providers["endpoint"], providers["http"]
-    wrong = Endpoint(endpoint.base_url, "sk-wrong-0123456789")
+    wrong = ProviderEndpoint(endpoint.base_url, "sk-wrong-0123456789")
     made = {
         "chat": lambda: ChatCompletions(wrong, http, name="llamacpp"),
         "responses": lambda: Responses(wrong, http, name="llamacpp"),

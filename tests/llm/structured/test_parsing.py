@@ -5,8 +5,8 @@ import json
 import pytest
 
 from po_jupyter.errors import AnswerUnreadable, InvalidInput
-from po_jupyter.llm.structured.parsing import AnswerSchema, answer_schema, parse_json, reask
-from po_jupyter.llm.structured.sample import sample_of
+from po_jupyter.llm.structured.example_value import example_value
+from po_jupyter.llm.structured.parsing import AnswerValidator, answer_validator, parse_json, reask
 
 A = {"a": 1}
 FOUND = [
@@ -134,31 +134,31 @@ WRONG = [
 
 @pytest.mark.parametrize(("value", "lines"), WRONG, ids=range(len(WRONG)))
 def test_violations_in_plain_words_with_their_place(value, lines):
-    assert AnswerSchema(SCHEMA).violations(value) == lines
+    assert AnswerValidator(SCHEMA).violations(value) == lines
 
 
 def test_what_fits_has_none_and_many_are_bounded():
-    schema = AnswerSchema(SCHEMA)
+    schema = AnswerValidator(SCHEMA)
     assert schema.violations(FITS) == []
-    assert len(AnswerSchema({"items": {"type": "string"}}).violations(list(range(500)))) == 20
+    assert len(AnswerValidator({"items": {"type": "string"}}).violations(list(range(500)))) == 20
 
 
 def test_the_reask_names_each_violation():
-    text = reask(AnswerSchema(SCHEMA).violations({}))
+    text = reask(AnswerValidator(SCHEMA).violations({}))
     assert '- answer has no "label"\n- answer has no "score"' in text and text.endswith("nothing else.")
 
 
 def test_a_schema_is_compiled_once_and_says_what_to_look_for():
-    assert answer_schema(SCHEMA) is answer_schema(json.loads(json.dumps(SCHEMA)))
-    assert AnswerSchema(SCHEMA).read('[1] {"label": "bug", "score": 1}') == {"label": "bug", "score": 1}
-    assert AnswerSchema({"enum": ["bug", "praise"]}).read('"bug"') == "bug"
-    assert AnswerSchema({"type": ["array", "null"]}).read("null") is None
+    assert answer_validator(SCHEMA) is answer_validator(json.loads(json.dumps(SCHEMA)))
+    assert AnswerValidator(SCHEMA).parse('[1] {"label": "bug", "score": 1}') == {"label": "bug", "score": 1}
+    assert AnswerValidator({"enum": ["bug", "praise"]}).parse('"bug"') == "bug"
+    assert AnswerValidator({"type": ["array", "null"]}).parse("null") is None
     with pytest.raises(AnswerUnreadable):
-        AnswerSchema(SCHEMA).read('"bug"')
+        AnswerValidator(SCHEMA).parse('"bug"')
 
 
 def test_a_reference_to_elsewhere_is_refused_and_not_fetched():
-    schema = AnswerSchema({"$ref": "http://127.0.0.1:9/x.json"})
+    schema = AnswerValidator({"$ref": "http://127.0.0.1:9/x.json"})
     with pytest.raises(InvalidInput, match="nothing is fetched"):
         schema.violations({})
 
@@ -177,4 +177,4 @@ def test_a_reference_to_elsewhere_is_refused_and_not_fetched():
     ids=range(7),
 )
 def test_samples_fit_their_schema(schema):
-    assert AnswerSchema(schema).violations(sample_of(schema)) == []
+    assert AnswerValidator(schema).violations(example_value(schema)) == []

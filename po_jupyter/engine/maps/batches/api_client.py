@@ -95,17 +95,17 @@ class Asking:
         pause = pauses(settings.batch_poll_min, settings.batch_poll_max)
         while True:
             found = await self.sure(
-                lambda: self.api.find(batch.token, since=batch.prepared, count=len(batch.rows), known=others)
+                lambda: self.api.find(batch.token, since=batch.prepared, count=len(batch.rows), others=others)
             )
             if found.id is not None:
                 return found.id
             left = settings.batch_grace - (time.monotonic() - began)
-            if left <= 0 and not found.perhaps:
+            if left <= 0 and not found.undecided:
                 return None
             what = f"{self.api.name} to show whether it has a batch of {len(batch.rows):,} rows"
             self._log.emit(draft("task.waiting", self._task.name, reason=what))
             self._boundary.rest(self._task.name, True)
-            await self._boundary.sleep(pause() if found.perhaps else max(0.01, left))
+            await self._boundary.sleep(pause() if found.undecided else max(0.01, left))
             self._boundary.rest(self._task.name, False)
 
     async def look(self, batch: Open) -> BatchStatus | None:
@@ -115,7 +115,7 @@ class Asking:
         """
         assert batch.id is not None
         try:
-            return await self.api.look(batch.id)
+            return await self.api.status(batch.id)
         except ModelRefused as error:
             if error.http_status != 404:
                 raise

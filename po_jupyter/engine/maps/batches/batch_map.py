@@ -11,8 +11,8 @@ from po_jupyter.engine.maps.batches.collector import Collecting
 from po_jupyter.engine.maps.batches.custom_ids import Open, opened
 from po_jupyter.engine.maps.batches.sender import Sending
 from po_jupyter.errors import ModelRefused
-from po_jupyter.llm.batches.protocol import batches_of
-from po_jupyter.llm.providers.registry import no_batches
+from po_jupyter.llm.batches.protocol import batch_api_of
+from po_jupyter.llm.providers.refs import batch_problem
 from po_jupyter.model.run.events import draft
 from po_jupyter.platform.crashpoints import crashpoint
 
@@ -41,8 +41,8 @@ class BatchMap(Sending, Collecting):
     def _begin(self) -> None:
         parts, task = self.parts, self.task
         model = parts.calls.calls(task, 0).model
-        why = no_batches(model)
-        api = batches_of(parts.calls.provider_of(model)) if why is None else None
+        why = batch_problem(model)
+        api = batch_api_of(parts.calls.provider_of(model)) if why is None else None
         if api is None:
             raise ModelRefused(
                 why or f"`mode: batch` needs a provider with a batch API, and that of {model} has none",

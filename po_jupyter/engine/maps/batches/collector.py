@@ -32,7 +32,7 @@ class Collecting(AtProvider):
         answered = 0
         try:
             await asyncio.to_thread(path.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
-            await self.asking.sure(lambda: self.asking.api.fetch(status, path))
+            await self.asking.sure(lambda: self.asking.api.download(status, path))
             crashpoint("batch.collect.before")
             with path.open("rb") as file:
                 while lines := await asyncio.to_thread(file.readlines, _LINES * 1000):
@@ -56,7 +56,7 @@ class Collecting(AtProvider):
     async def _line(self, batch: Open, line: bytes, seen: set[int]) -> int:
         """One line of the results; 1 when it was an answer to a row that had none."""
         api = self.asking.api
-        said = api.parse(line) if line.strip() else None
+        said = api.parse_line(line) if line.strip() else None
         place = place_of(batch.token, said.custom_id) if said is not None else None
         if said is None or place is None or place.row in seen or place.row not in batch.members:
             return 0  # nothing that was asked, or a second answer: the first one counts
@@ -65,7 +65,7 @@ class Collecting(AtProvider):
         self.in_flight -= 1
         if said.cancelled and batch.cancelling:
             return 0
-        came = Came(batch.token, place.stage, place.round, _reading(api.read, said))
+        came = Came(batch.token, place.stage, place.round, _reading(api.read_response, said))
         return await self._answer(batch, place.row, came)
 
     async def _answer(self, batch: Open, index: int, came: Came) -> int:

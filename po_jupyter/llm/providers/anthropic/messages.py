@@ -1,4 +1,4 @@
-"""Anthropic's Messages API.
+"""The wire of Anthropic's Messages API: request bodies and responses.
 
 Reference: platform.claude.com/docs/en/api/messages and .../build-with-claude/streaming, structured-outputs,
 adaptive-thinking, extended-thinking.
@@ -6,7 +6,7 @@ adaptive-thinking, extended-thinking.
 * System messages go into `system`, wherever they stand.
 * `max_tokens` is required: 4,096 when a request sets none. It is a bound of thinking and answer together.
 * A JSON Schema is enforced (`output_config.format`) on models from 4.5 on, as far as the API can; where it
-  cannot, and for JSON without a schema, it is told in words.
+  cannot, and for JSON without a schema, the instruction is text.
 * Thinking, asked for by `effort`: adaptive from 4.6 on, with `output_config.effort`; a budget of tokens before,
   never more than half of `max_tokens`. Thinking blocks are signed; with tool calls they are carried and go
   back.
@@ -18,19 +18,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
 from po_jupyter.errors import ModelRefused
 from po_jupyter.llm.chat import ChatRequest, Message
-from po_jupyter.llm.structured.dialects import JSON_ONLY, for_anthropic, told
-from po_jupyter.llm.wire.exchange import OneServer
-from po_jupyter.llm.wire.http import Target
-from po_jupyter.llm.wire.response_reader import Reading, count, part, rows, used, word
+from po_jupyter.llm.structured.dialects import JSON_ONLY, anthropic_schema, schema_as_text
+from po_jupyter.llm.wire.json_fields import as_text, mapping_at, mappings_in
+from po_jupyter.llm.wire.response_reader import ResponseReader
+from po_jupyter.llm.wire.usage import anthropic_usage
 from po_jupyter.model.run.usage import Usage
-
-if TYPE_CHECKING:
-    from po_jupyter.llm.providers.anthropic.batches import AnthropicBatches
+from po_jupyter.model.values.json import JsonObject
 
 VERSION = "2023-06-01"
 MAX_TOKENS = 4096
@@ -47,81 +44,37 @@ _ENDS = {
 }
 
 
-def version_of(model: str) -> tuple[int, int]:
-    """(4, 5) for `claude-haiku-4-5-20251001`; a name that says no version counts as an old one, (3, 0)."""
-    found = _MODEL.match(model)
-    return (int(found[1]), int(found[2] or 0)) if found else (3, 0)
+def _version_of(model: str) -> tuple[int, int]:
+    """(4, 5) for `claude-haiku-4-5-20251001`; a name without a version counts as an old one, (3, 0)."""
+    match = _MODEL.match(model)
+    return (int(match[1]), int(match[2] or 0)) if match else (3, 0)
 
 
-class Anthropic(OneServer):
-    """A provider for Anthropic, or another server with its Messages API."""
-
-    name = "anthropic"
-    key_env = "ANTHROPIC_API_KEY"
-
-    @cached_property
-    def _target(self) -> Target:
-        base = self._endpoint.base_url.rstrip("/").removesuffix("/v1")
-        return Target(
-            f"{base}/v1/messages",
-            key=self._endpoint.key,
-            name=self.name,
-            headers={"anthropic-version": VERSION},
-            key_header="x-api-key",
-        )
-
-    @cached_property
-    def batches(self) -> AnthropicBatches:
-        """See `llm.batches.base.Batches`."""
-        from po_jupyter.llm.providers.anthropic.batches import AnthropicBatches
-
-        return AnthropicBatches(
-            self._endpoint, self._http, name=self.name, key_env=self._key_env, timeout=self._timeout
-        )
-
-    def target(self, request: ChatRequest, *, stream: bool) -> Target:
-        """See `OneServer`."""
-        return self._target
-
-    def body(self, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
-        """See `OneServer`."""
-        return body_of(request, stream=stream, provider=self.name)
-
-    def reading(self, request: ChatRequest) -> Reading:
-        """See `OneServer`."""
-        return MessagesReading(self.name, request, self._endpoint.key, self._key_env)
-
-
-def body_of(request: ChatRequest, *, stream: bool, provider: str = "anthropic") -> dict[str, Any]:
+def request_body(request: ChatRequest, *, stream: bool, provider: str = "anthropic") -> JsonObject:
     """The JSON body of a Messages request. Raises ModelRefused when there is no room to think in."""
-    version = version_of(request.model_name)
+    version = _version_of(request.model_name)
     limit = request.max_tokens or MAX_TOKENS
-    body: dict[str, Any] = {"model": request.model_name, "max_tokens": limit}
+    body: JsonObject = {"model": request.model_name, "max_tokens": limit}
     system = [m.content for m in request.messages if m.role == "system"]
-    output: dict[str, Any] = {}
+    output: JsonObject = {}
     if request.schema is not None:
-        enforced, lost = for_anthropic(request.schema) if version >= (4, 5) else (None, True)
+        enforced, lossy = anthropic_schema(request.schema) if version >= (4, 5) else (None, True)
         if enforced is not None:
             output["format"] = {"type": "json_schema", "schema": enforced}
-        if lost:
-            system.append(told(request.schema))
+        if lossy:
+            system.append(schema_as_text(request.schema))
     elif request.json:
         system.append(JSON_ONLY)
     if system:
         body["system"] = "\n\n".join(system)
     body["messages"] = _turns(request.messages, provider)
-    thinks = _think(body, output, request.effort, version, limit)
+    thinks = _add_thinking(body, output, request.effort, version, limit)
     if request.temperature is not None and not thinks and version < (4, 7):
         body["temperature"] = request.temperature
     if request.stop:
         body["stop_sequences"] = list(request.stop)
     if request.tools:
-        body["tools"] = [
-            {"name": tool.name, "description": tool.description, "input_schema": tool.parameters}
-            for tool in request.tools
-        ]
-        if request.tool_choice:
-            body["tool_choice"] = _choice(request.tool_choice)
+        _add_tools(body, request)
     if output:
         body["output_config"] = output
     if stream:
@@ -129,20 +82,29 @@ def body_of(request: ChatRequest, *, stream: bool, provider: str = "anthropic") 
     return body
 
 
-def _think(
-    body: dict[str, Any], output: dict[str, Any], effort: str | None, version: tuple[int, int], limit: int
+def _add_tools(body: JsonObject, request: ChatRequest) -> None:
+    body["tools"] = [
+        {"name": tool.name, "description": tool.description, "input_schema": tool.parameters}
+        for tool in request.tools
+    ]
+    if request.tool_choice:
+        body["tool_choice"] = _tool_choice(request.tool_choice)
+
+
+def _add_thinking(
+    body: JsonObject, output: JsonObject, effort: str | None, version: tuple[int, int], limit: int
 ) -> bool:
-    """Ask for thinking, or for none; whether there will be some."""
+    """Ask for thinking, or for none; True when the model will think."""
     if effort is None or version < (3, 7):
-        return version >= (5, 0)  # they think unless told not to
+        return version >= (5, 0)  # they think by default
     if effort == "none":
         if version >= (5, 0):
             body["thinking"] = {"type": "disabled"}
         return False
     if version >= (4, 6):
         body["thinking"] = {"type": "adaptive"}
-        word = "low" if effort == "minimal" else effort
-        output["effort"] = "high" if word == "xhigh" and version < (4, 7) else word
+        level = "low" if effort == "minimal" else effort
+        output["effort"] = "high" if level == "xhigh" and version < (4, 7) else level
         return True
     if limit < 2 * _SMALLEST_BUDGET:
         raise ModelRefused(
@@ -153,8 +115,9 @@ def _think(
     return True
 
 
-def _turns(messages: tuple[Message, ...], provider: str) -> list[dict[str, Any]]:
-    turns: list[dict[str, Any]] = []
+def _turns(messages: tuple[Message, ...], provider: str) -> list[JsonObject]:
+    """The `messages` of a body: without system messages, the results of one turn's tools in one message."""
+    turns: list[JsonObject] = []
     for message in messages:
         if message.role == "system":
             continue
@@ -170,13 +133,14 @@ def _turns(messages: tuple[Message, ...], provider: str) -> list[dict[str, Any]]
     return turns
 
 
-def _content(message: Message, provider: str) -> Any:
+def _content(message: Message, provider: str) -> str | list[JsonObject]:
+    """The content of a turn: as it came for a carried one, text, or blocks."""
     carry = message.carry
     if carry is not None and carry.get("provider") == provider and "content" in carry:
         return list(carry["content"])
     if not message.images and not message.tool_calls:
         return message.content
-    blocks: list[dict[str, Any]] = [
+    blocks: list[JsonObject] = [
         {"type": "image", "source": {"type": "base64", "media_type": image.mime, "data": image.data}}
         for image in message.images
     ]
@@ -189,99 +153,102 @@ def _content(message: Message, provider: str) -> Any:
     return blocks
 
 
-def _choice(choice: str) -> dict[str, Any]:
+def _tool_choice(choice: str) -> JsonObject:
     if choice == "none":
         return {"type": "none"}
     return {"type": "any"} if choice == "required" else {"type": "tool", "name": choice}
 
 
-class MessagesReading(Reading):
-    """A `message`, or the events that build one."""
+class MessagesReader(ResponseReader):
+    """The reader of a `message`, or of the events that build one."""
 
     base_url_hint: ClassVar[str] = "Check the base URL: Anthropic's has no /v1."
 
     def __init__(self, provider: str, request: ChatRequest, key: str | None, key_env: str) -> None:
+        """See `ResponseReader`."""
         super().__init__(provider, request, key, key_env)
-        self._blocks: dict[int, dict[str, Any]] = {}
-        self._counts: dict[str, Any] = {}
+        self._blocks: dict[int, JsonObject] = {}
+        self._counts: JsonObject = {}
 
-    def whole(self, said: dict[str, Any]) -> str:
-        """See `Reading`."""
-        if not isinstance(said.get("content"), list):
-            raise self.shapeless("the answer has no content")
-        self._begin(said)
-        self._end(said)
-        self._blocks = {n: dict(block) for n, block in enumerate(rows(said["content"]))}
-        return "".join(word(b.get("text")) for b in self._blocks.values() if b.get("type") == "text")
+    def read_body(self, body: JsonObject) -> str:
+        """The text of a `message`."""
+        if not isinstance(body.get("content"), list):
+            raise self.malformed("the answer has no content")
+        self._read_start(body)
+        self._read_end(body)
+        self._blocks = {n: dict(block) for n, block in enumerate(mappings_in(body["content"]))}
+        return "".join(as_text(b.get("text")) for b in self._blocks.values() if b.get("type") == "text")
 
-    def event(self, said: dict[str, Any]) -> str:
-        """See `Reading`. What begins twice is begun once."""
-        kind = word(said.get("type"))
+    def read_event(self, event: JsonObject) -> str:
+        """The text of one event. A block that begins twice is begun once."""
+        kind = as_text(event.get("type"))
         if kind == "content_block_delta":
-            return self._delta(said.get("index"), part(said, "delta"))
+            return self._read_delta(event.get("index"), mapping_at(event, "delta"))
         if kind == "content_block_start":
-            index = said.get("index")
+            index = event.get("index")
             if isinstance(index, int) and index not in self._blocks:
-                self._blocks[index] = dict(part(said, "content_block"))
+                self._blocks[index] = dict(mapping_at(event, "content_block"))
                 if self._blocks[index].get("type") == "text":
-                    return word(self._blocks[index].get("text"))
+                    return as_text(self._blocks[index].get("text"))
         elif kind == "message_start":
-            self._begin(part(said, "message"))
+            self._read_start(mapping_at(event, "message"))
         elif kind == "message_delta":
-            self._end(part(said, "delta"))
-            self._count(said.get("usage"))
+            self._read_end(mapping_at(event, "delta"))
+            self._read_usage(event.get("usage"))
         elif kind == "message_stop":
             self.ended = self.finish is not None
         return ""
 
-    def _delta(self, index: Any, delta: Mapping[str, Any]) -> str:
+    def _read_delta(self, index: object, delta: Mapping[str, object]) -> str:
         block = self._blocks.get(index) if isinstance(index, int) else None
         if block is None:
-            raise self.shapeless("the stream holds a piece of a block that never began")
-        kind = word(delta.get("type"))
+            raise self.malformed("the stream holds a piece of a block that never began")
+        kind = as_text(delta.get("type"))
         if kind == "text_delta":
-            text = word(delta.get("text"))
-            block["text"] = word(block.get("text")) + text
+            text = as_text(delta.get("text"))
+            block["text"] = as_text(block.get("text")) + text
             return text
         if kind == "input_json_delta":
-            block["partial_json"] = word(block.get("partial_json")) + word(delta.get("partial_json"))
+            block["partial_json"] = as_text(block.get("partial_json")) + as_text(delta.get("partial_json"))
         elif kind == "thinking_delta":
-            block["thinking"] = word(block.get("thinking")) + word(delta.get("thinking"))
+            block["thinking"] = as_text(block.get("thinking")) + as_text(delta.get("thinking"))
         elif kind == "signature_delta":
-            block["signature"] = word(block.get("signature")) + word(delta.get("signature"))
+            block["signature"] = as_text(block.get("signature")) + as_text(delta.get("signature"))
         return ""
 
-    def _begin(self, message: Mapping[str, Any]) -> None:
-        self.answer_id = self.answer_id or word(message.get("id"))
-        self.model = self.model or word(message.get("model"))
-        self._count(message.get("usage"))
+    def _read_start(self, message: Mapping[str, object]) -> None:
+        self.answer_id = self.answer_id or as_text(message.get("id"))
+        self.model = self.model or as_text(message.get("model"))
+        self._read_usage(message.get("usage"))
 
-    def _end(self, said: Mapping[str, Any]) -> None:
-        reason = word(said.get("stop_reason"))
+    def _read_end(self, message: Mapping[str, object]) -> None:
+        reason = as_text(message.get("stop_reason"))
         self.finish = _ENDS.get(reason, reason) or self.finish
         if reason == "refusal":
-            self.refusal = word(part(said, "stop_details").get("explanation")) or "it declined to answer"
+            self.refusal = (
+                as_text(mapping_at(message, "stop_details").get("explanation")) or "it declined to answer"
+            )
 
-    def _count(self, usage: Any) -> None:
-        """Counts are cumulative: the last word of each wins."""
+    def _read_usage(self, usage: object) -> None:
+        """Take counts over: they are cumulative, the last of each wins."""
         if isinstance(usage, Mapping):
             self._counts |= {name: value for name, value in usage.items() if value is not None}
-            self.usage = usage_of(self._counts)
+            self.usage = anthropic_usage(self._counts)
 
-    def last(self) -> None:
-        """See `Reading`."""
+    def before_response(self) -> None:
+        """Add the tool calls; with signed thinking beside them the turn is carried."""
         for n, block in self._blocks.items():
             if block.get("type") == "tool_use":
-                given = block.get("input")
-                written = block.pop("partial_json", "")
-                self.call(
+                arguments = block.get("input")
+                streamed = block.pop("partial_json", "")
+                self.add_tool_call(
                     n,
-                    id=word(block.get("id")),
-                    name=word(block.get("name")),
-                    arguments=written or (given if isinstance(given, Mapping) else ""),
+                    id=as_text(block.get("id")),
+                    name=as_text(block.get("name")),
+                    arguments=streamed or (arguments if isinstance(arguments, Mapping) else ""),
                 )
-        if self._calls and any(b.get("type", "").endswith("thinking") for b in self._blocks.values()):
-            calls = iter(self._made_calls(self.usage or Usage()))
+        if self.has_tool_calls and any(b.get("type", "").endswith("thinking") for b in self._blocks.values()):
+            calls = iter(self._made_tool_calls(self.usage or Usage()))
             content = []
             for block in self._blocks.values():
                 if block.get("type") == "tool_use":
@@ -289,15 +256,3 @@ class MessagesReading(Reading):
                     block["input"] = dict(next(calls).arguments)
                 content.append({name: value for name, value in block.items() if value is not None})
             self.carry = {"provider": self.provider, "content": content}
-
-
-def usage_of(said: Mapping[str, Any]) -> Usage:
-    """The usage of a message. What was read from and written to the cache is part of our `input_tokens`."""
-    read, written = count(said.get("cache_read_input_tokens")), count(said.get("cache_creation_input_tokens"))
-    return used(
-        count(said.get("input_tokens")) + read + written,
-        count(said.get("output_tokens")),
-        cached=read,
-        written=written,
-        reasoning=count(part(said, "output_tokens_details").get("thinking_tokens")),
-    )

@@ -1,16 +1,16 @@
-"""OpenAI's Chat Completions API, and every server that speaks it.
+"""The provider for OpenAI's Chat Completions API, and for every server that speaks it.
 
-Reference: developers.openai.com/api/reference (Chat, "Create chat completion"). Where a server differs is data
-(`compatible.Quirks`).
+Reference: developers.openai.com/api/reference (Chat, "Create chat completion"). The differences of servers are data
+(`family.Quirks`).
 
 * A JSON Schema goes out as `response_format: json_schema` with `strict: false`: strict mode refuses schemas
   that do not list every property as required and close every object, and most that people write do not. The
-  answer is validated here anyway. A server without schemas gets JSON mode and the schema in words.
-* A temperature that nobody set is not sent; models that refuse one (OpenAI's that reason, Kimi's) are sent none
-  at all, and their own name for the limit.
-* JSON mode needs the word JSON in a message; when nobody said it, a system message does.
-* Text that a model thought in (`reasoning_content`) is no part of the answer. With tool calls it is carried,
-  and goes back to the same server with the results: DeepSeek, Kimi and GLM ask for it.
+  answer is validated here anyway. A server without schemas gets JSON mode and the schema as text.
+* A temperature that is not set is not sent; models that refuse one (OpenAI's that reason, Kimi's) are sent none at
+  all, and the limit under a name of their own.
+* JSON mode needs the word JSON in a message; where none has it, a system message is added.
+* Reasoning (`reasoning_content`) is no part of the answer. With tool calls it is carried, and goes back to the same
+  server with the results: DeepSeek, Kimi and GLM ask for it.
 """
 
 from __future__ import annotations
@@ -18,17 +18,32 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from po_jupyter.errors import ModelKeyError, ModelUnavailable
-from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText
-from po_jupyter.llm.providers.compatible.family import OPENAI, Quirks
-from po_jupyter.llm.structured.dialects import JSON_ONLY, instructed, told
-from po_jupyter.llm.wire.exchange import DEFAULT_TIMEOUT, Endpoint, Resolver, exchange
+from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText, Provider
+from po_jupyter.llm.providers.compatible.family import OPENAI, QUIRKS, Quirks
+from po_jupyter.llm.providers.context import ProviderContext
+from po_jupyter.llm.structured.dialects import JSON_ONLY, schema_as_text, with_instructions
+from po_jupyter.llm.wire.exchange import DEFAULT_TIMEOUT, ProviderEndpoint, Resolver, exchange
 from po_jupyter.llm.wire.http import Http, Target
-from po_jupyter.llm.wire.response_reader import Reading, count, part, rows, used, word
+from po_jupyter.llm.wire.json_fields import as_cost, as_count, as_text, mapping_at, mappings_in
+from po_jupyter.llm.wire.response_reader import ResponseReader
 from po_jupyter.llm.wire.stop_sequences import StopCutter
+from po_jupyter.llm.wire.usage import usage_from
 from po_jupyter.model.run.usage import Usage
+from po_jupyter.model.values.json import JsonObject
+
+
+def make(context: ProviderContext) -> Provider:
+    """The provider of a context, with the quirks of its name. Raises ModelKeyError."""
+    return ChatCompletions(
+        context.endpoint,
+        context.http,
+        name=context.spec.name,
+        key_env=context.spec.key_env,
+        quirks=QUIRKS.get(context.spec.name, Quirks()),
+    )
 
 
 class ChatCompletions:
@@ -36,14 +51,14 @@ class ChatCompletions:
 
     def __init__(
         self,
-        endpoint: Endpoint | Resolver,
+        endpoint: ProviderEndpoint | Resolver,
         http: Http,
         *,
         name: str = "openai",
         key_env: str = "OPENAI_API_KEY",
         timeout: float = DEFAULT_TIMEOUT,
         quirks: Quirks = OPENAI,
-        adapt: Callable[[dict[str, Any]], None] | None = None,
+        adapt: Callable[[JsonObject], None] | None = None,
         keep_cut_text: bool = False,
     ) -> None:
         """`adapt` changes the body of a request in place, for what `quirks` cannot say.
@@ -59,65 +74,63 @@ class ChatCompletions:
         self._adapt = adapt
         self._keep_cut_text = keep_cut_text
         self._resolve = endpoint if callable(endpoint) else None
-        self._one = None if callable(endpoint) else self._aim(endpoint)
-        self._aimed: dict[str, tuple[Target, str | None]] = {}
+        self._fixed = None if callable(endpoint) else self._target_at(endpoint)
+        self._resolved: dict[str, tuple[Target, str | None]] = {}
 
-    def _aim(self, endpoint: Endpoint) -> tuple[Target, str | None]:
+    def _target_at(self, endpoint: ProviderEndpoint) -> tuple[Target, str | None]:
         url = endpoint.base_url.rstrip("/") + "/chat/completions"
         return Target(url, key=endpoint.key, name=self.name), endpoint.key
 
-    async def _where(self, model: str) -> tuple[Target, str | None]:
+    async def _target(self, model: str) -> tuple[Target, str | None]:
+        """(target, key) for a model."""
         if self._resolve is None:
-            assert self._one is not None
-            return self._one
-        if model not in self._aimed:
-            self._aimed[model] = self._aim(await self._resolve(model))
-        return self._aimed[model]
+            assert self._fixed is not None
+            return self._fixed
+        if model not in self._resolved:
+            self._resolved[model] = self._target_at(await self._resolve(model))
+        return self._resolved[model]
 
     async def chat(self, request: ChatRequest, *, on_text: OnText | None = None) -> ChatResponse:
-        """See `llm.chat.Provider`."""
-        target, key = await self._where(request.model_name)
-        body = body_of(request, stream=on_text is not None, quirks=self._quirks, provider=self.name)
+        """Make one request. See `llm.chat.Provider`."""
+        target, key = await self._target(request.model_name)
+        body = chat_body(request, stream=on_text is not None, quirks=self._quirks, provider=self.name)
         if self._adapt is not None:
             self._adapt(body)
-        reading = ChatReading(self.name, request, key, self._key_env, self._quirks)
-        reading.keep_cut_text = self._keep_cut_text and request.schema is None and not request.json
+        reader = ChatReader(self.name, request, key, self._key_env, self._quirks)
+        reader.keep_cut_text = self._keep_cut_text and request.schema is None and not request.json
         seconds = request.timeout or self._timeout
         try:
-            return await exchange(self._http, target, body, reading, seconds=seconds, on_text=on_text)
+            return await exchange(self._http, target, body, reader, seconds=seconds, on_text=on_text)
         except (ModelUnavailable, ModelKeyError):
-            # A server that was started anew has another port and key: look again before the next try.
-            self._aimed.pop(request.model_name, None)
+            # A server that was started anew has another port and key: resolve it again before the next try.
+            self._resolved.pop(request.model_name, None)
             raise
 
     async def aclose(self) -> None:
-        """Nothing: the connections belong to `Http`."""
+        """Close nothing: the connections belong to `Http`."""
 
 
-def body_of(
+def chat_body(
     request: ChatRequest, *, stream: bool, quirks: Quirks = OPENAI, provider: str = "openai"
-) -> dict[str, Any]:
+) -> JsonObject:
     """The JSON body of a Chat Completions request."""
     model = request.model_name
-    body: dict[str, Any] = {"model": model, "messages": []}
+    body: JsonObject = {"model": model, "messages": []}
     if request.temperature is not None and not _fits(quirks.fixed_sampling, model):
         body["temperature"] = request.temperature
     if request.max_tokens is not None:
         body["max_completion_tokens" if _fits(quirks.own_limit, model) else "max_tokens"] = request.max_tokens
-    messages = _shape(body, request, quirks)
+    messages = _add_format(body, request, quirks)
     body["messages"] = [_message(m, provider) for m in messages]
     if request.stop and not _fits(quirks.no_stop, model):
         body["stop"] = list(request.stop)
     if request.seed is not None and quirks.seed:
         body["seed"] = request.seed
     if request.effort is not None:
-        _effort(body, request.effort, quirks.effort_style(model), quirks)
+        _add_effort(body, request.effort, quirks.effort_style(model), quirks)
     if request.tools:
-        body["tools"] = [{"type": "function", "function": tool.to_json()} for tool in request.tools]
-        if choice := _choice(request.tool_choice, quirks):
-            body["tool_choice"] = choice
-    if quirks.extra:
-        body |= quirks.extra
+        _add_tools(body, request, quirks)
+    body |= quirks.extra
     if stream:
         body["stream"] = True
         if quirks.stream_usage:
@@ -126,42 +139,42 @@ def body_of(
 
 
 def _fits(pattern: str, model: str) -> bool:
+    """True when a model's name begins like the pattern; never for an empty one."""
     return bool(pattern) and re.match(pattern, model) is not None
 
 
-def _shape(body: dict[str, Any], request: ChatRequest, quirks: Quirks) -> tuple[Message, ...]:
-    """Ask for the shape of the answer; the messages, with what has to be said in words."""
+def _add_format(body: JsonObject, request: ChatRequest, quirks: Quirks) -> tuple[Message, ...]:
+    """Ask for JSON; the messages, with instructions for what the server does not enforce."""
     messages = request.messages
     if request.schema is not None:
         if quirks.schema == "schema":
-            wanted = {"name": "answer", "schema": request.schema, "strict": False}
-            body["response_format"] = {"type": "json_schema", "json_schema": wanted}
+            answer = {"name": "answer", "schema": request.schema, "strict": False}
+            body["response_format"] = {"type": "json_schema", "json_schema": answer}
             return messages
-        messages = instructed(messages, told(request.schema))
+        messages = with_instructions(messages, schema_as_text(request.schema))
     elif not request.json:
         return messages
     elif not quirks.json_object:
-        return instructed(messages, JSON_ONLY)
+        return with_instructions(messages, JSON_ONLY)
     elif not any("json" in m.content.lower() for m in messages):
-        messages = instructed(messages, JSON_ONLY)
-    kinds = request.schema.get("type", "object") if request.schema is not None else "object"
-    if quirks.json_object and kinds == "object":  # JSON mode knows objects only
+        messages = with_instructions(messages, JSON_ONLY)
+    kind = request.schema.get("type", "object") if request.schema is not None else "object"
+    if quirks.json_object and kind == "object":  # JSON mode knows objects only
         body["response_format"] = {"type": "json_object"}
     return messages
 
 
-def _message(message: Message, provider: str) -> dict[str, Any]:
-    content: Any = message.content
+def _message(message: Message, provider: str) -> JsonObject:
+    content: str | list[JsonObject] = message.content
     if message.role == "tool":
         return {"role": "tool", "tool_call_id": message.tool_call_id, "content": content}
     if message.images:
-        content = [{"type": "image_url", "image_url": {"url": image.url}} for image in message.images]
-        if message.content:
-            content.insert(0, {"type": "text", "text": message.content})
-    said: dict[str, Any] = {"role": message.role, "content": content}
+        texts: list[JsonObject] = [{"type": "text", "text": message.content}] if message.content else []
+        content = texts + [{"type": "image_url", "image_url": {"url": image.url}} for image in message.images]
+    turn: JsonObject = {"role": message.role, "content": content}
     if message.tool_calls:
-        said["content"] = content or None
-        said["tool_calls"] = [
+        turn["content"] = content or None
+        turn["tool_calls"] = [
             {
                 "id": call.id,
                 "type": "function",
@@ -171,11 +184,11 @@ def _message(message: Message, provider: str) -> dict[str, Any]:
         ]
     carry = message.carry
     if carry is not None and carry.get("provider") == provider:
-        said["reasoning_content"] = carry["reasoning_content"]
-    return said
+        turn["reasoning_content"] = carry["reasoning_content"]
+    return turn
 
 
-def _effort(body: dict[str, Any], effort: str, style: str | None, quirks: Quirks) -> None:
+def _add_effort(body: JsonObject, effort: str, style: str | None, quirks: Quirks) -> None:
     if style == "reasoning_effort":
         body["reasoning_effort"] = quirks.efforts.get(effort, effort)
     elif style == "thinking":
@@ -186,16 +199,21 @@ def _effort(body: dict[str, Any], effort: str, style: str | None, quirks: Quirks
         body["reasoning"] = {"effort": effort}
 
 
-def _choice(choice: str, quirks: Quirks) -> Any:
-    if choice in ("", "none"):
-        return choice or None
-    if not quirks.forced_tools:
-        return "auto"
-    return "required" if choice == "required" else {"type": "function", "function": {"name": choice}}
+def _add_tools(body: JsonObject, request: ChatRequest, quirks: Quirks) -> None:
+    body["tools"] = [{"type": "function", "function": tool.to_json()} for tool in request.tools]
+    choice = request.tool_choice
+    if choice == "none":
+        body["tool_choice"] = "none"
+    elif choice and not quirks.forced_tools:
+        body["tool_choice"] = "auto"
+    elif choice == "required":
+        body["tool_choice"] = "required"
+    elif choice:
+        body["tool_choice"] = {"type": "function", "function": {"name": choice}}
 
 
-class ChatReading(Reading):
-    """A `chat.completion`, or its chunks."""
+class ChatReader(ResponseReader):
+    """The reader of a `chat.completion`, or of its chunks."""
 
     base_url_hint: ClassVar[str] = "Check the base URL: OpenAI's kind includes /v1."
     api: ClassVar[str] = "chat"
@@ -203,87 +221,86 @@ class ChatReading(Reading):
     def __init__(
         self, provider: str, request: ChatRequest, key: str | None, key_env: str, quirks: Quirks
     ) -> None:
+        """See `ResponseReader`; `quirks` are those of the server."""
         super().__init__(provider, request, key, key_env)
         self._quirks = quirks
-        self._thought: list[str] = []
+        self._reasoning: list[str] = []
         if request.stop and _fits(quirks.no_stop, request.model_name):
             self.cutter = StopCutter(request.stop)
 
-    def whole(self, said: dict[str, Any]) -> str:
-        """See `Reading`."""
-        choices = rows(said.get("choices"))
+    def read_body(self, body: JsonObject) -> str:
+        """The text of a `chat.completion`."""
+        choices = mappings_in(body.get("choices"))
         message = choices[0].get("message") if choices else None
         if not isinstance(message, dict):
-            raise self.shapeless()
-        self.answer_id = word(said.get("id"))
-        self.model = word(said.get("model"))
-        self.usage = usage_of(said.get("usage"), says_cost=self._quirks.says_cost)
-        self._ended_by(choices[0], "stop")
-        return self._said(message)
+            raise self.malformed()
+        self.answer_id = as_text(body.get("id"))
+        self.model = as_text(body.get("model"))
+        self.usage = self._usage(body.get("usage"))
+        self._read_finish(choices[0], "stop")
+        return self._read_message(message)
 
-    def event(self, said: dict[str, Any]) -> str:
-        """See `Reading`."""
-        self.model = self.model or word(said.get("model"))
-        self.answer_id = self.answer_id or word(said.get("id"))
-        if (usage := usage_of(said.get("usage"), says_cost=self._quirks.says_cost)) is not None:
+    def read_event(self, event: JsonObject) -> str:
+        """The text of a chunk."""
+        self.model = self.model or as_text(event.get("model"))
+        self.answer_id = self.answer_id or as_text(event.get("id"))
+        if (usage := self._usage(event.get("usage"))) is not None:
             self.usage = usage
-        choices = rows(said.get("choices"))
+        choices = mappings_in(event.get("choices"))
         if not choices:
             return ""
-        self._ended_by(choices[0], self.finish)
-        return self._said(part(choices[0], "delta"))
+        self._read_finish(choices[0], self.finish)
+        return self._read_message(mapping_at(choices[0], "delta"))
 
-    def _ended_by(self, choice: Mapping[str, Any], otherwise: str | None) -> None:
-        reason = word(choice.get("finish_reason"))
+    def _read_finish(self, choice: Mapping[str, object], otherwise: str | None) -> None:
+        reason = as_text(choice.get("finish_reason"))
         if reason == "content_filter":
             reason = "refused"
         elif reason == "function_call":
             reason = "tool_calls"
         self.finish = self._quirks.ends.get(reason, reason) or otherwise
 
-    def _said(self, message: Mapping[str, Any]) -> str:
-        """The text of a message or a delta; refusal, thoughts and tool calls are kept."""
-        self.refusal += word(message.get("refusal"))
-        self._thought.append(word(message.get("reasoning_content")))
-        calls = message.get("tool_calls")
-        if calls:
-            for n, call in enumerate(rows(calls)):
-                function = part(call, "function")
-                arguments = function.get("arguments")
-                self.call(
-                    call.get("index", n),
-                    id=word(call.get("id")),
-                    name=word(function.get("name")),
-                    arguments=arguments if isinstance(arguments, str | dict) else "",
-                )
-        return text_of(message.get("content"))
+    def _read_message(self, message: Mapping[str, object]) -> str:
+        """The text of a message or a delta; refusal, reasoning and tool calls go into the fields."""
+        self.refusal += as_text(message.get("refusal"))
+        self._reasoning.append(as_text(message.get("reasoning_content")))
+        for n, call in enumerate(mappings_in(message.get("tool_calls"))):
+            function = mapping_at(call, "function")
+            arguments = function.get("arguments")
+            self.add_tool_call(
+                call.get("index", n),
+                id=as_text(call.get("id")),
+                name=as_text(function.get("name")),
+                arguments=arguments if isinstance(arguments, str | dict) else "",
+            )
+        return _message_text(message.get("content"))
 
-    def last(self) -> None:
-        """See `Reading`."""
-        thought = "".join(self._thought)
-        if thought and self._calls:
-            self.carry = {"provider": self.provider, "reasoning_content": thought}
+    def before_response(self) -> None:
+        """Carry the reasoning of a turn with tool calls."""
+        reasoning = "".join(self._reasoning)
+        if reasoning and self.has_tool_calls:
+            self.carry = {"provider": self.provider, "reasoning_content": reasoning}
 
-
-def usage_of(said: Any, *, says_cost: bool = False) -> Usage | None:
-    """The usage of a response; None when there is none. Cached tokens by the names that servers use."""
-    if not isinstance(said, Mapping):
-        return None
-    details = part(said, "prompt_tokens_details")
-    cached = details.get("cached_tokens") or said.get("prompt_cache_hit_tokens") or said.get("cached_tokens")
-    cost = said.get("cost") if says_cost else None
-    return used(
-        count(said.get("prompt_tokens")),
-        count(said.get("completion_tokens")),
-        cached=count(cached),
-        written=count(details.get("cache_write_tokens")),
-        reasoning=count(part(said, "completion_tokens_details").get("reasoning_tokens")),
-        cost=float(cost) if isinstance(cost, int | float) and cost >= 0 else None,
-    )
+    def _usage(self, counts: object) -> Usage | None:
+        """The usage of a response; None when there is none. Cached tokens by the names that servers use."""
+        if not isinstance(counts, Mapping):
+            return None
+        details = mapping_at(counts, "prompt_tokens_details")
+        cached = (
+            details.get("cached_tokens") or counts.get("prompt_cache_hit_tokens") or counts.get("cached_tokens")
+        )
+        return usage_from(
+            as_count(counts.get("prompt_tokens")),
+            as_count(counts.get("completion_tokens")),
+            cached=as_count(cached),
+            written=as_count(details.get("cache_write_tokens")),
+            reasoning=as_count(mapping_at(counts, "completion_tokens_details").get("reasoning_tokens")),
+            cost=as_cost(counts.get("cost")) if self._quirks.says_cost else None,
+        )
 
 
-def text_of(content: Any) -> str:
+def _message_text(content: object) -> str:
     """The text of a message: a string, or (some servers) a list of parts."""
     if isinstance(content, str):
         return content
-    return "".join(word(row.get("text")) for row in rows(content))
+    return "".join(as_text(part.get("text")) for part in mappings_in(content))

@@ -1,1 +1,1 @@
-"""OpenAI: Responses, Chat Completions and the Batch API."""
+"""OpenAI: the Responses API, Chat Completions (from `providers.compatible`) and the Batch API."""

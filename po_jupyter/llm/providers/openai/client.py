@@ -1,4 +1,4 @@
-"""OpenAI: two APIs, which one and why (R2.7).
+"""The provider for OpenAI: the choice between its two APIs (R2.7).
 
 `llm.api` decides; without it `gpt-5*` and later go to Responses and every other model to Chat Completions,
 whatever the base URL; a request with a seed goes to Chat Completions, which has one. The choice is logged with
@@ -7,7 +7,7 @@ its reason when a model is first used.
 Fallback: when a server answers a Responses request with an error that means "this API does not know this" (no
 such route, or a model or setting that only Chat Completions has), that model goes to Chat Completions from then
 on. The failed request counts as an attempt like any other (P7: one request per attempt, counted), and the next
-attempt follows at once. With `llm.api: responses` there is no fallback: it was asked for.
+attempt follows at once. With `llm.api: responses` there is no fallback.
 """
 
 from __future__ import annotations
@@ -19,16 +19,15 @@ from typing import TYPE_CHECKING
 import structlog
 
 from po_jupyter.errors import ModelError, ModelRefused, ModelUnavailable
-from po_jupyter.llm.chat import Api, ChatRequest, ChatResponse, OnText
-from po_jupyter.llm.providers.compatible.chat_completions import ChatCompletions, body_of, usage_of
+from po_jupyter.llm.chat import Api, ChatRequest, ChatResponse, OnText, Provider
+from po_jupyter.llm.providers.compatible.chat_completions import ChatCompletions
+from po_jupyter.llm.providers.context import ProviderContext
 from po_jupyter.llm.providers.openai.responses import Responses
-from po_jupyter.llm.wire.exchange import DEFAULT_TIMEOUT, Endpoint, Resolver
+from po_jupyter.llm.wire.exchange import DEFAULT_TIMEOUT, ProviderEndpoint
 from po_jupyter.llm.wire.http import Http
 
 if TYPE_CHECKING:
     from po_jupyter.llm.providers.openai.batches import OpenAIBatches
-
-__all__ = ["ChatCompletions", "Endpoint", "OpenAI", "Resolver", "api_for", "body_of", "usage_of"]
 
 log = structlog.get_logger("po_jupyter.llm")
 _RESPONSES_FIRST = re.compile(r"gpt-(?:[5-9]|\d\d)")
@@ -42,8 +41,13 @@ _CHAT_ONLY = re.compile(
 _UNKNOWN_SETTING = frozenset({"unknown_parameter", "unsupported_parameter"})
 
 
+def make(context: ProviderContext) -> Provider:
+    """The provider of a context. Raises ModelKeyError."""
+    return OpenAI(context.endpoint, context.http, name=context.spec.name, key_env=context.spec.key_env)
+
+
 def api_for(request: ChatRequest) -> tuple[Api, str]:
-    """Which API a request goes to, and why, in words for the log."""
+    """(the API of a request, the reason in words for the log)."""
     if request.api is not None:
         return request.api, f"llm.api is {request.api}"
     if _RESPONSES_FIRST.match(request.model_name):
@@ -54,49 +58,54 @@ def api_for(request: ChatRequest) -> tuple[Api, str]:
 
 
 class OpenAI:
-    """OpenAI, or another server with one or both of its APIs."""
+    """A provider for OpenAI, or another server with one or both of its APIs; its batch API is under `batches`."""
 
     def __init__(
         self,
-        endpoint: Endpoint,
+        endpoint: ProviderEndpoint,
         http: Http,
         *,
         name: str = "openai",
         key_env: str = "OPENAI_API_KEY",
         timeout: float = DEFAULT_TIMEOUT,
     ) -> None:
+        """`key_env` is the variable that messages about the key name; `timeout` is in seconds."""
         self.name = name
-        self._where = (endpoint, http)
+        self._endpoint = endpoint
+        self._http = http
         self._key_env = key_env
         self._timeout = timeout
         self._chat = ChatCompletions(endpoint, http, name=name, key_env=key_env, timeout=timeout)
         self._responses = Responses(endpoint, http, name=name, key_env=key_env, timeout=timeout)
-        self._chat_only: dict[str, str] = {}  # model -> why
-        self._said: set[tuple[str, str]] = set()
+        self._chat_only: dict[str, str] = {}  # model -> reason
+        self._logged: set[tuple[str, str]] = set()
 
     @cached_property
     def batches(self) -> OpenAIBatches:
-        """See `llm.batches.base.Batches`."""
+        """The batch API. See `llm.batches.protocol.Batches`."""
         from po_jupyter.llm.providers.openai.batches import OpenAIBatches
 
         def api_of(request: ChatRequest) -> str:
-            return self._api_of(request)[0]
+            return self._choose_api(request)[0]
 
-        return OpenAIBatches(*self._where, api_of, name=self.name, key_env=self._key_env, timeout=self._timeout)
+        return OpenAIBatches(
+            self._endpoint, self._http, api_of, name=self.name, key_env=self._key_env, timeout=self._timeout
+        )
 
-    def _api_of(self, request: ChatRequest) -> tuple[Api, str]:
-        api, why = api_for(request)
+    def _choose_api(self, request: ChatRequest) -> tuple[Api, str]:
+        """(the API, the reason): as `api_for`, but for models that this server's Responses API did not know."""
+        api, reason = api_for(request)
         if request.api is None and api == "responses" and request.model_name in self._chat_only:
             return "chat", self._chat_only[request.model_name]
-        return api, why
+        return api, reason
 
     async def chat(self, request: ChatRequest, *, on_text: OnText | None = None) -> ChatResponse:
-        """See `llm.chat.Provider`."""
-        api, why = self._api_of(request)
+        """Make one request. See `llm.chat.Provider`."""
+        api, reason = self._choose_api(request)
         model = request.model_name
-        if (model, api) not in self._said:
-            self._said.add((model, api))
-            log.info("api chosen", provider=self.name, model=model, api=api, reason=why)
+        if (model, api) not in self._logged:
+            self._logged.add((model, api))
+            log.info("api chosen", provider=self.name, model=model, api=api, reason=reason)
         if api == "chat":
             return await self._chat.chat(request, on_text=on_text)
         try:
@@ -114,13 +123,13 @@ class OpenAI:
             ) from None
 
     async def aclose(self) -> None:
-        """Nothing: the connections belong to `Http`."""
+        """Close nothing: the connections belong to `Http`."""
 
 
 def unknown_to_responses(error: ModelError) -> bool:
-    """Whether an error means that the Responses API does not know the route, the model or a setting.
+    """True when the Responses API does not know the route, the model or a setting of a request.
 
-    A model that does not exist at all, a bad value and everything else are not answered by asking elsewhere.
+    False for a model that does not exist at all, a bad value and everything else: the other API would not help.
     """
     status, reason = error.http_status, error.reason
     if reason == "model_not_found":

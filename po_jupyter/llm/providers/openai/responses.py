@@ -1,15 +1,14 @@
-"""OpenAI's Responses API.
+"""The provider for OpenAI's Responses API: request bodies and responses.
 
 Reference: developers.openai.com/api/reference (Responses, "Create a model response", "Streaming events").
 
-What differs from Chat Completions, as far as it can be noticed:
+Differences from Chat Completions:
 
-* nothing is kept at the vendor (`store: false`); what a model reasoned before a tool call comes encrypted and
-  is carried in the conversation;
-* there are no stop sequences: the text is cut here; there is no seed;
+* nothing is stored at the vendor (`store: false`); reasoning before a tool call comes encrypted and is carried in
+  the conversation;
+* there are no stop sequences: the text is cut on this side; there is no seed;
 * the limit is `max_output_tokens` and counts reasoning too;
-* the last event of a stream holds the whole response: that is what is read, the pieces before it are for the
-  eyes.
+* the last event of a stream holds the whole response: it is read, the pieces before it are only shown.
 """
 
 from __future__ import annotations
@@ -18,23 +17,26 @@ import json
 import re
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from po_jupyter.llm.chat import ChatRequest, Message
 from po_jupyter.llm.providers.compatible.family import OPENAI_REASONING
-from po_jupyter.llm.structured.dialects import JSON_ONLY, instructed
-from po_jupyter.llm.wire.exchange import OneServer
+from po_jupyter.llm.structured.dialects import JSON_ONLY, with_instructions
+from po_jupyter.llm.wire.exchange import HttpProvider
 from po_jupyter.llm.wire.http import Target
-from po_jupyter.llm.wire.response_reader import Reading, count, part, rows, used, word
+from po_jupyter.llm.wire.json_fields import as_count, as_text, mapping_at, mappings_in
+from po_jupyter.llm.wire.response_reader import ResponseReader
 from po_jupyter.llm.wire.stop_sequences import StopCutter
+from po_jupyter.llm.wire.usage import usage_from
 from po_jupyter.model.run.usage import Usage
+from po_jupyter.model.values.json import JsonObject
 
 _REASONING = re.compile(OPENAI_REASONING)
 _ENDS = {"response.completed", "response.incomplete", "response.failed"}
-_WHY_INCOMPLETE = {"max_output_tokens": "length", "content_filter": "refused"}
+_FINISH_OF_INCOMPLETE = {"max_output_tokens": "length", "content_filter": "refused"}
 
 
-class Responses(OneServer):
+class Responses(HttpProvider):
     """A provider for one server's `/responses`."""
 
     name = "openai"
@@ -42,35 +44,28 @@ class Responses(OneServer):
 
     @cached_property
     def _target(self) -> Target:
-        url = self._endpoint.base_url.rstrip("/") + "/responses"
-        return Target(url, key=self._endpoint.key, name=self.name)
+        url = self.endpoint.base_url.rstrip("/") + "/responses"
+        return Target(url, key=self.endpoint.key, name=self.name)
 
     def target(self, request: ChatRequest, *, stream: bool) -> Target:
-        """See `OneServer`."""
+        """`/responses` for every request."""
         return self._target
 
-    def body(self, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
-        """See `OneServer`."""
-        return body_of(request, stream=stream, provider=self.name)
+    def body(self, request: ChatRequest, *, stream: bool) -> JsonObject:
+        """The body of a Responses request."""
+        return responses_body(request, stream=stream, provider=self.name)
 
-    def reading(self, request: ChatRequest) -> Reading:
-        """See `OneServer`."""
-        return ResponsesReading(self.name, request, self._endpoint.key, self._key_env)
+    def reader(self, request: ChatRequest) -> ResponseReader:
+        """A reader of Responses answers."""
+        return ResponsesReader(self.name, request, self.endpoint.key, self.key_env)
 
 
-def body_of(request: ChatRequest, *, stream: bool, provider: str = "openai") -> dict[str, Any]:
+def responses_body(request: ChatRequest, *, stream: bool, provider: str = "openai") -> JsonObject:
     """The JSON body of a Responses request."""
     model = request.model_name
     reasons = _REASONING.match(model) is not None
-    body: dict[str, Any] = {"model": model, "store": False}
-    messages = request.messages
-    if request.schema is not None:
-        wanted = {"type": "json_schema", "name": "answer", "schema": request.schema, "strict": False}
-        body["text"] = {"format": wanted}
-    elif request.json:
-        body["text"] = {"format": {"type": "json_object"}}
-        if not any("json" in m.content.lower() for m in messages):
-            messages = instructed(messages, JSON_ONLY)
+    body: JsonObject = {"model": model, "store": False}
+    messages = _add_format(body, request)
     if messages and messages[0].role == "system":
         body["instructions"] = messages[0].content
         messages = messages[1:]
@@ -82,33 +77,48 @@ def body_of(request: ChatRequest, *, stream: bool, provider: str = "openai") -> 
     if request.effort is not None and reasons:
         body["reasoning"] = {"effort": request.effort}
     if request.tools:
-        body["tools"] = [{"type": "function", **tool.to_json(), "strict": False} for tool in request.tools]
-        if reasons:
-            body["include"] = ["reasoning.encrypted_content"]
-        choice = request.tool_choice
-        if choice:
-            words = ("none", "required")
-            body["tool_choice"] = choice if choice in words else {"type": "function", "name": choice}
+        _add_tools(body, request, reasons)
     if stream:
         body["stream"] = True
     return body
 
 
-def _items(message: Message, provider: str) -> list[dict[str, Any]]:
-    """A turn as input items: one, or for an assistant's turn as many as it had."""
+def _add_format(body: JsonObject, request: ChatRequest) -> tuple[Message, ...]:
+    """Ask for JSON; the messages, with an instruction where JSON mode needs one."""
+    if request.schema is not None:
+        answer = {"type": "json_schema", "name": "answer", "schema": request.schema, "strict": False}
+        body["text"] = {"format": answer}
+    elif request.json:
+        body["text"] = {"format": {"type": "json_object"}}
+        if not any("json" in m.content.lower() for m in request.messages):
+            return with_instructions(request.messages, JSON_ONLY)
+    return request.messages
+
+
+def _add_tools(body: JsonObject, request: ChatRequest, reasons: bool) -> None:
+    body["tools"] = [{"type": "function", **tool.to_json(), "strict": False} for tool in request.tools]
+    if reasons:
+        body["include"] = ["reasoning.encrypted_content"]
+    choice = request.tool_choice
+    if choice:
+        by_name = choice not in ("none", "required")
+        body["tool_choice"] = {"type": "function", "name": choice} if by_name else choice
+
+
+def _items(message: Message, provider: str) -> list[JsonObject]:
+    """The input items of a turn: one, or for an assistant's turn as many as it had."""
     if message.role == "tool":
         return [{"type": "function_call_output", "call_id": message.tool_call_id, "output": message.content}]
     carry = message.carry
     if carry is not None and carry.get("provider") == provider and "items" in carry:
         return [dict(item) for item in carry["items"]]
-    content: Any = message.content
+    content: str | list[JsonObject] = message.content
     if message.images:
-        content = [
+        texts: list[JsonObject] = [{"type": "input_text", "text": message.content}] if message.content else []
+        content = texts + [
             {"type": "input_image", "detail": "auto", "image_url": image.url} for image in message.images
         ]
-        if message.content:
-            content.insert(0, {"type": "input_text", "text": message.content})
-    items: list[dict[str, Any]] = []
+    items: list[JsonObject] = []
     if content or not message.tool_calls:
         items.append({"type": "message", "role": message.role, "content": content})
     for call in message.tool_calls:
@@ -117,51 +127,52 @@ def _items(message: Message, provider: str) -> list[dict[str, Any]]:
     return items
 
 
-class ResponsesReading(Reading):
-    """A `response` object, or the events that lead to it."""
+class ResponsesReader(ResponseReader):
+    """The reader of a `response` object, or of the events that lead to it."""
 
     base_url_hint: ClassVar[str] = "Check the base URL: OpenAI's kind includes /v1."
     api: ClassVar[str] = "responses"
 
     def __init__(self, provider: str, request: ChatRequest, key: str | None, key_env: str) -> None:
+        """See `ResponseReader`."""
         super().__init__(provider, request, key, key_env)
-        self._seen = -1
+        self._last_number = -1
         if request.stop:
             self.cutter = StopCutter(request.stop)
 
-    def whole(self, said: dict[str, Any]) -> str:
-        """See `Reading`."""
-        if not isinstance(said.get("output"), list):
-            raise self.shapeless("the answer has no output")
-        return self._response(said)
+    def read_body(self, body: JsonObject) -> str:
+        """The text of a `response`."""
+        if not isinstance(body.get("output"), list):
+            raise self.malformed("the answer has no output")
+        return self._read_whole(body)
 
-    def event(self, said: dict[str, Any]) -> str:
-        """See `Reading`. An event that comes again (by its `sequence_number`) is passed over."""
-        number = said.get("sequence_number")
+    def read_event(self, event: JsonObject) -> str:
+        """The text of one event. An event that comes again (by its `sequence_number`) is passed over."""
+        number = event.get("sequence_number")
         if isinstance(number, int):
-            if number <= self._seen:
+            if number <= self._last_number:
                 return ""
-            self._seen = number
-        kind = word(said.get("type"))
+            self._last_number = number
+        kind = as_text(event.get("type"))
         if kind == "response.output_text.delta":
-            return word(said.get("delta"))
+            return as_text(event.get("delta"))
         if kind == "response.refusal.delta":
-            self.refusal += word(said.get("delta"))
+            self.refusal += as_text(event.get("delta"))
         elif kind == "response.created":
-            self.answer_id = word(part(said, "response").get("id"))
+            self.answer_id = as_text(mapping_at(event, "response").get("id"))
         elif kind == "error":
-            raise self.inside({name: said.get(name) for name in ("code", "message", "param")})
+            raise self.error_inside({name: event.get(name) for name in ("code", "message", "param")})
         elif kind in _ENDS:
-            response = part(said, "response")
+            response = mapping_at(event, "response")
             if response.get("error"):
-                raise self.inside(response["error"])
+                raise self.error_inside(response["error"])
             self.ended = True
-            return self._end_of_stream(response)
+            return self._read_end(response)
         return ""
 
-    def _end_of_stream(self, response: Mapping[str, Any]) -> str:
-        """Read the whole response that the last event brings; the text that no piece brought before it."""
-        text = self._response(response)
+    def _read_end(self, response: Mapping[str, object]) -> str:
+        """Read the whole response that the last event brings; its text when no piece brought any before."""
+        text = self._read_whole(response)
         if self.cutter is not None:
             return ""  # cut pieces cannot be compared, and are complete
         shown = "".join(self._pieces)
@@ -175,51 +186,56 @@ class ResponsesReading(Reading):
             return text
         return ""
 
-    def _response(self, said: Mapping[str, Any]) -> str:
-        self.answer_id = word(said.get("id"))
-        self.model = word(said.get("model"))
-        self.usage = usage_of(said.get("usage")) or self.usage
+    def _read_whole(self, response: Mapping[str, object]) -> str:
+        self.answer_id = as_text(response.get("id"))
+        self.model = as_text(response.get("model"))
+        self.usage = _usage(response.get("usage")) or self.usage
+        items = mappings_in(response.get("output"))
+        text, refusal = self._read_items(items)
+        self.refusal = refusal or self.refusal
+        if any(item.get("encrypted_content") for item in items):
+            self.carry = {"provider": self.provider, "items": [_as_input(item) for item in items]}
+        self.finish = "stop"
+        if response.get("status") == "incomplete":
+            reason = as_text(mapping_at(response, "incomplete_details").get("reason"))
+            self.finish = _FINISH_OF_INCOMPLETE.get(reason, reason or "length")
+        elif response.get("status") in ("failed", "cancelled"):
+            self.finish = "failed"
+        return text
+
+    def _read_items(self, items: list[JsonObject]) -> tuple[str, str]:
+        """(text, refusal) of the output items; tool calls are added."""
         text: list[str] = []
         refusal: list[str] = []
-        items = rows(said.get("output"))
         for n, item in enumerate(items):
             if item.get("type") == "message":
-                for content in rows(item.get("content")):
-                    text.append(word(content.get("text")))
-                    refusal.append(word(content.get("refusal")))
+                for content in mappings_in(item.get("content")):
+                    text.append(as_text(content.get("text")))
+                    refusal.append(as_text(content.get("refusal")))
             elif item.get("type") == "function_call":
-                self.call(
+                self.add_tool_call(
                     n,
-                    id=word(item.get("call_id")) or word(item.get("id")),
-                    name=word(item.get("name")),
-                    arguments=word(item.get("arguments")),
+                    id=as_text(item.get("call_id")) or as_text(item.get("id")),
+                    name=as_text(item.get("name")),
+                    arguments=as_text(item.get("arguments")),
                 )
-        self.refusal = "".join(refusal) or self.refusal
-        if any(item.get("encrypted_content") for item in items):
-            self.carry = {"provider": self.provider, "items": [_returned(item) for item in items]}
-        self.finish = "stop"
-        if said.get("status") == "incomplete":
-            why = word(part(said, "incomplete_details").get("reason"))
-            self.finish = _WHY_INCOMPLETE.get(why, why or "length")
-        elif said.get("status") in ("failed", "cancelled"):
-            self.finish = "failed"
-        return "".join(text)
+        return "".join(text), "".join(refusal)
 
 
-def _returned(item: Mapping[str, Any]) -> dict[str, Any]:
+def _as_input(item: JsonObject) -> JsonObject:
     """An output item as it goes back in: without its state, which the API sets."""
     return {name: value for name, value in item.items() if name != "status" and value is not None}
 
 
-def usage_of(said: Any) -> Usage | None:
+def _usage(counts: object) -> Usage | None:
     """The usage of a response; None when there is none."""
-    if not isinstance(said, Mapping):
+    if not isinstance(counts, Mapping):
         return None
-    read = part(said, "input_tokens_details")
-    return used(
-        count(said.get("input_tokens")),
-        count(said.get("output_tokens")),
-        cached=count(read.get("cached_tokens")),
-        written=count(read.get("cache_write_tokens")),
-        reasoning=count(part(said, "output_tokens_details").get("reasoning_tokens")),
+    details = mapping_at(counts, "input_tokens_details")
+    return usage_from(
+        as_count(counts.get("input_tokens")),
+        as_count(counts.get("output_tokens")),
+        cached=as_count(details.get("cached_tokens")),
+        written=as_count(details.get("cache_write_tokens")),
+        reasoning=as_count(mapping_at(counts, "output_tokens_details").get("reasoning_tokens")),
     )

@@ -9,7 +9,7 @@ import pytest
 
 from po_jupyter.errors import AnswerUnreadable
 from po_jupyter.llm.chat import ChatResponse, Message, Provider
-from po_jupyter.llm.structured.parsing import AnswerSchema, parse_json
+from po_jupyter.llm.structured.parsing import AnswerValidator, parse_json
 from po_jupyter.testing.conformance.provider.stage import (
     CLOCK,
     EFFORTS,
@@ -96,7 +96,7 @@ class RequestCases(Stage):
 
     async def test_a_schema_is_enforced_or_told(self, server: ModelServer, provider: Provider) -> None:
         response, _, body = await self.play(server, provider, "json", schema=SCHEMA)
-        assert AnswerSchema(SCHEMA).violations(parse_json(response.text)) == []
+        assert AnswerValidator(SCHEMA).violations(parse_json(response.text)) == []
         assert "praise" in words(body)
 
     async def test_a_schema_with_a_stream(self, server: ModelServer, provider: Provider) -> None:

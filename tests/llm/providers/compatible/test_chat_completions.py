@@ -17,8 +17,10 @@ from po_jupyter.errors import (
     ModelUnavailable,
 )
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message
-from po_jupyter.llm.providers.openai.client import ChatCompletions, Endpoint, OpenAI, body_of
-from po_jupyter.llm.wire.errors import redacted, retry_after
+from po_jupyter.llm.providers.compatible.chat_completions import ChatCompletions, chat_body
+from po_jupyter.llm.providers.openai.client import OpenAI
+from po_jupyter.llm.wire.errors import redact, retry_after
+from po_jupyter.llm.wire.exchange import ProviderEndpoint
 from po_jupyter.llm.wire.http import Http, Target
 from po_jupyter.testing.model_server import ModelServer, Reply
 
@@ -45,7 +47,7 @@ async def http():
 
 @pytest.fixture
 def provider(server, http):
-    return ChatCompletions(Endpoint(server.base_url, KEY), http)
+    return ChatCompletions(ProviderEndpoint(server.base_url, KEY), http)
 
 
 async def test_a_plain_answer_with_usage_and_request_id(server, provider):
@@ -85,24 +87,24 @@ async def test_a_schema_goes_out_as_a_json_schema(server, provider):
 
 
 def test_json_mode_says_the_word_that_the_api_asks_for():
-    body = body_of(ask(json=True), stream=False)
+    body = chat_body(ask(json=True), stream=False)
     assert body["response_format"] == {"type": "json_object"}
     assert body["messages"][0] == {
         "role": "system",
         "content": "Be short.\n\nAnswer with JSON and nothing else.",
     }
-    assert len(body_of(ask("as JSON please", json=True), stream=False)["messages"]) == 2
+    assert len(chat_body(ask("as JSON please", json=True), stream=False)["messages"]) == 2
 
 
 @pytest.mark.parametrize("model", ["gpt-5-mini", "gpt-5", "o3", "o4-mini"])
 def test_reasoning_models_get_no_temperature_and_their_own_name_for_the_limit(model):
-    body = body_of(ask(model=f"openai:{model}", temperature=0.1, max_tokens=9), stream=False)
+    body = chat_body(ask(model=f"openai:{model}", temperature=0.1, max_tokens=9), stream=False)
     assert "temperature" not in body and "max_tokens" not in body and body["max_completion_tokens"] == 9
 
 
 @pytest.mark.parametrize("model", ["gpt-4o", "gpt-5-chat-latest", "qwen3"])
 def test_other_models_get_both(model):
-    body = body_of(ask(model=f"openai:{model}", temperature=0.1, max_tokens=9), stream=False)
+    body = chat_body(ask(model=f"openai:{model}", temperature=0.1, max_tokens=9), stream=False)
     assert (body["temperature"], body["max_tokens"]) == (0.1, 9)
 
 
@@ -290,7 +292,7 @@ async def test_no_server_is_unavailable_and_names_the_place(http):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-        provider = ChatCompletions(Endpoint(f"http://127.0.0.1:{port}/v1", KEY), http)
+        provider = ChatCompletions(ProviderEndpoint(f"http://127.0.0.1:{port}/v1", KEY), http)
         with pytest.raises(ModelUnavailable, match=f"cannot connect to 127.0.0.1:{port}"):
             await provider.chat(ask())
 
@@ -306,8 +308,10 @@ async def test_an_answer_beyond_the_bound_is_not_read(server, provider, monkeypa
 
 def test_keys_are_in_no_repr():
     """P10."""
-    assert KEY not in repr(Endpoint("http://x/v1", KEY)) + repr(Target("http://x/v1", key=KEY, name="x"))
-    assert redacted("bad sk-proj-abcdefgh1234 and Bearer abcdefgh12") == "bad *** and ***"
+    assert KEY not in repr(ProviderEndpoint("http://x/v1", KEY)) + repr(
+        Target("http://x/v1", key=KEY, name="x")
+    )
+    assert redact("bad sk-proj-abcdefgh1234 and Bearer abcdefgh12") == "bad *** and ***"
 
 
 def test_requests_have_one_hash_for_one_answer():
@@ -350,7 +354,7 @@ class StaleOnce:
 
 async def test_a_kept_connection_that_was_closed_costs_no_attempt(server, provider, http):
     """P7: the request never left, so it is sent over another connection; the server sees one."""
-    target, _ = await provider._where("gpt-4o")
+    target, _ = await provider._target("gpt-4o")
     stale = StaleOnce(http._transport(target.pool), ConnectionResetError("Cannot write to closing transport"))
     http._transports[target.pool] = stale
     assert (await provider.chat(ask())).text == "echo: hello there"
@@ -359,7 +363,7 @@ async def test_a_kept_connection_that_was_closed_costs_no_attempt(server, provid
 
 async def test_a_request_that_may_have_left_is_not_sent_again(server, provider, http):
     """P7."""
-    target, _ = await provider._where("gpt-4o")
+    target, _ = await provider._target("gpt-4o")
     stale = StaleOnce(http._transport(target.pool), ConnectionResetError("Connection reset by peer"))
     http._transports[target.pool] = stale
     with pytest.raises(ModelUnavailable):
@@ -371,7 +375,7 @@ async def test_a_request_that_may_have_left_is_not_sent_again(server, provider, 
 async def test_streams_leave_their_connection_for_the_next_call(server, http, model, monkeypatch):
     """Over the net; on this machine each stream has its own, because llama.cpp closes it without a word."""
     monkeypatch.setattr("po_jupyter.llm.wire.http._LOOPBACK", frozenset())
-    provider = OpenAI(Endpoint(server.base_url, KEY), http)
+    provider = OpenAI(ProviderEndpoint(server.base_url, KEY), http)
     for _ in range(5):
         await provider.chat(ask(model=f"openai:{model}"), on_text=lambda _: None)
     assert len(server._connections) == 1

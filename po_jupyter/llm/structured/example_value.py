@@ -1,4 +1,4 @@
-"""A deterministic value that fits a JSON Schema: what fakes answer when JSON is asked for."""
+"""The example value of a JSON Schema, deterministic: the answer of fakes when JSON is asked for."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def sample_of(schema: Any, *, text: str = "text", root: Mapping[str, Any] | None = None, depth: int = 0) -> Any:
-    """The plainest value that `schema` describes.
+def example_value(
+    schema: Any, *, text: str = "text", root: Mapping[str, Any] | None = None, depth: int = 0
+) -> Any:
+    """The plainest value that fits `schema`.
 
     The first `enum` or `anyOf` member, minimal numbers and lengths, every declared property, one
-    element in an array. `text` is the material for strings. It knows local `$ref`s; keywords that need search
+    element in an array. `text` is the material for strings. Local `$ref`s are followed; keywords that need search
     (`pattern`, `not`, `format`) are not honoured.
     """
     if not isinstance(schema, Mapping):
@@ -25,14 +27,14 @@ def sample_of(schema: Any, *, text: str = "text", root: Mapping[str, Any] | None
     if "default" in schema:
         return schema["default"]
     if "$ref" in schema:
-        return sample_of(_resolve(root, str(schema["$ref"])), text=text, root=root, depth=depth + 1)
-    for word in ("anyOf", "oneOf"):
-        if schema.get(word):
-            return sample_of(schema[word][0], text=text, root=root, depth=depth + 1)
+        return example_value(_resolve(root, str(schema["$ref"])), text=text, root=root, depth=depth + 1)
+    for keyword in ("anyOf", "oneOf"):
+        if schema.get(keyword):
+            return example_value(schema[keyword][0], text=text, root=root, depth=depth + 1)
     if schema.get("allOf"):
         merged: dict[str, Any] = {}
         for part in schema["allOf"]:
-            value = sample_of(part, text=text, root=root, depth=depth + 1)
+            value = example_value(part, text=text, root=root, depth=depth + 1)
             if not isinstance(value, dict):
                 return value
             merged.update(value)
@@ -50,13 +52,15 @@ def _typed(schema: Mapping[str, Any], text: str, root: Mapping[str, Any], depth:
         properties = schema.get("properties") or {}
         names = [*properties, *(n for n in schema.get("required") or () if n not in properties)]
         return {
-            n: sample_of(properties.get(n, {"type": "string"}), text=text, root=root, depth=depth + 1)
+            n: example_value(properties.get(n, {"type": "string"}), text=text, root=root, depth=depth + 1)
             for n in names
         }
     if kind == "array":
         count = max(int(schema.get("minItems", 1)), 0)
         count = min(count or 1, int(schema.get("maxItems", count or 1)))
-        return [sample_of(schema.get("items", {}), text=text, root=root, depth=depth + 1) for _ in range(count)]
+        return [
+            example_value(schema.get("items", {}), text=text, root=root, depth=depth + 1) for _ in range(count)
+        ]
     if kind in ("integer", "number"):
         return _number(schema, whole=kind == "integer")
     if kind == "boolean":

@@ -1,0 +1,49 @@
+"""The provider context: what a factory of the provider table may use to make its provider."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from po_jupyter.llm.providers.refs import provider_key
+from po_jupyter.llm.specs import Spec
+
+if TYPE_CHECKING:
+    from po_jupyter.llm.wire.exchange import ProviderEndpoint, Resolver
+    from po_jupyter.llm.wire.http import Http
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderContext:
+    """What a factory may use.
+
+    spec        the row of the provider table
+    environ     keys and base URLs of the worker; never shown
+    http        the worker's connections
+    local       finds, or starts, the server of an embedded model; None where no such server is run
+    cli_agents  CLI agents are allowed here
+    """
+
+    spec: Spec
+    environ: Mapping[str, str] = field(repr=False)
+    http: Http
+    local: Resolver | None = None
+    cli_agents: bool = False
+
+    @property
+    def key(self) -> str | None:
+        """The provider's key, or None. Raises ModelKeyError when it needs one and has none."""
+        return provider_key(self.spec, self.environ)
+
+    @property
+    def base_url(self) -> str:
+        """The base URL of the environment, else the provider's own."""
+        return self.environ.get(self.spec.base_env, "").strip() or self.spec.base_url
+
+    @property
+    def endpoint(self) -> ProviderEndpoint:
+        """Base URL and key together. Raises ModelKeyError."""
+        from po_jupyter.llm.wire.exchange import ProviderEndpoint
+
+        return ProviderEndpoint(self.base_url, self.key)

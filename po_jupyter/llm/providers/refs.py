@@ -1,0 +1,92 @@
+"""Checks of model refs (`provider:model`) and of the keys that their providers need: nothing is opened or sent."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from po_jupyter.errors import InvalidInput, ModelKeyError, Violation
+from po_jupyter.llm.specs import ALSO_CALLED, Plugin, Spec, spec_of, specs
+from po_jupyter.model.pipeline.violations import did_you_mean
+
+
+def ref_problem(ref: str) -> str | None:
+    """What is wrong with a model ref as such, in one line; None when its provider is known."""
+    name, colon, model = ref.partition(":")
+    names = sorted(specs())
+    if not colon or not model or not name:
+        example = f"{name}:NAME" if name in names else "openai:gpt-5-mini"
+        return f"{ref!r} is not a model: write provider:model, for example {example}"
+    if name not in names:
+        other = ALSO_CALLED.get(name.lower())
+        hint = f"; did you mean `{other}`?" if other else did_you_mean(name, names)
+        return f"no provider is called {name!r}{hint} (known: {', '.join(names)})"
+    return None
+
+
+def parse_ref(ref: str) -> tuple[str, str]:
+    """(provider, model) of a ref. Raises InvalidInput when its provider is unknown, with a suggestion for a typo."""
+    problem = ref_problem(ref)
+    if problem is not None:
+        raise InvalidInput(violations=[Violation("llm.model", problem)])
+    name, _, model = ref.partition(":")
+    return name, model
+
+
+def missing_key(ref: str, environ: Mapping[str, str] | None = None) -> str | None:
+    """The variable that a model needs and `environ` (default: this process's) lacks; None when nothing is missing."""
+    spec = spec_of(ref.partition(":")[0])
+    environ = os.environ if environ is None else environ
+    if spec is None or not spec.key_env or spec.key_optional or environ.get(spec.key_env, "").strip():
+        return None
+    return spec.key_env
+
+
+def runs_code(ref: str) -> bool:
+    """True for a model that may run commands where it is used: a run with it needs the scope `code:run`."""
+    spec = specs().get(ref.partition(":")[0])
+    return spec is not None and spec.runs_code
+
+
+def images_problem(ref: str) -> str | None:
+    """Why a model cannot be shown images, in one line; None when its provider takes them."""
+    name = ref.partition(":")[0]
+    spec = specs().get(name)
+    if spec is None or spec.images:
+        return None
+    return f"{name} takes no images, and the model is {ref}"
+
+
+def batch_problem(ref: str) -> str | None:
+    """Why a model cannot be used with `mode: batch`, in one line; None when it can, or its provider is unknown."""
+    name = ref.partition(":")[0]
+    spec = specs().get(name)
+    if spec is None or spec.batch or isinstance(spec.factory, Plugin):
+        return None
+    able = ", ".join(sorted(s.name for s in specs().values() if s.batch))
+    return f"`mode: batch` needs a provider with a batch API ({able}), and {name} has none here"
+
+
+def provider_key(spec: Spec, environ: Mapping[str, str]) -> str | None:
+    """The key of a provider, or None when it needs none.
+
+    Raises ModelKeyError when the key is missing, or cannot be the value of an HTTP header.
+    """
+    if not spec.key_env:
+        return None
+    key = environ.get(spec.key_env, "").strip()
+    if not key and spec.key_optional:
+        return None
+    if not key:
+        raise ModelKeyError(
+            f"{spec.name} needs a key: {spec.key_env} is not set where the orchestrator runs",
+            hint=f"Store one: po keys set {spec.name}   (or set {spec.key_env} where the orchestrator starts)",
+            details={"provider": spec.name, "variable": spec.key_env},
+        )
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise ModelKeyError(
+            f"{spec.key_env} is not a key: it holds spaces, line breaks or other signs that no key has",
+            hint=f"Store one: po keys set {spec.name}; {spec.key_env} of the environment wins over it, so unset that.",
+            details={"provider": spec.name, "variable": spec.key_env},
+        )
+    return key

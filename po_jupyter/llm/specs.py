@@ -1,0 +1,209 @@
+"""The provider table: one `Spec` for each provider, built in or from a plugin. Data, without HTTP or prices.
+
+A third party adds a provider through the entry-point group `po_jupyter.providers`: the entry's name is the provider's
+name, its object a `Spec`, or a factory `(context) -> Provider`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from po_jupyter.llm.chat import Provider
+
+ENTRY_POINTS = "po_jupyter.providers"
+
+# Called with one `llm.providers.context.ProviderContext`, which stands on a floor above this module.
+Factory: TypeAlias = "Callable[..., Provider]"
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """The provider of an installed package, of which only the name is known until the package is imported."""
+
+    entry: EntryPoint
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One provider.
+
+    factory       makes it from a context: a function, or the import path of one (`module:function`)
+    key_env       the variable that holds its key; "" when it has none
+    key_optional  it works without the key as well (a server of one's own)
+    base_env      the variable that holds another base URL than `base_url`
+    price_id      what genai-prices calls it; "" when it has no prices there
+    free          it costs nothing: it runs on the user's own machines
+    runs_code     it may run commands where it is used: a run with it needs the scope `code:run`
+    images        whether any of its models takes images
+    batch         it has a batch API (`mode: batch`): its provider has `batches`, see `llm.batches.protocol`
+    """
+
+    name: str
+    factory: str | Factory | Plugin
+    key_env: str = ""
+    base_env: str = ""
+    base_url: str = ""
+    price_id: str = ""
+    free: bool = False
+    example: str = ""
+    key_optional: bool = False
+    runs_code: bool = False
+    images: bool = True
+    batch: bool = False
+
+
+def _compatible(
+    name: str, base_url: str, example: str, *, price_id: str = "", prefix: str = "", images: bool = True
+) -> Spec:
+    """A vendor whose server speaks Chat Completions; its differences are in `providers.compatible.family`."""
+    prefix = prefix or name.upper()
+    return Spec(
+        name,
+        "po_jupyter.llm.providers.compatible.chat_completions:make",
+        key_env=f"{prefix}_API_KEY",
+        base_env=f"{prefix}_BASE_URL",
+        base_url=base_url,
+        price_id=price_id,
+        example=example,
+        images=images,
+    )
+
+
+def _own_server(name: str, base_url: str, example: str) -> Spec:
+    """A server with Chat Completions on the user's own machines: without a bill, and mostly without a key."""
+    return replace(_compatible(name, base_url, example), free=True, key_optional=True)
+
+
+def _cli_agent(name: str, example: str) -> Spec:
+    return Spec(
+        name, "po_jupyter.llm.providers.cli_agents.client:make", example=example, runs_code=True, images=False
+    )
+
+
+BUILT_IN: tuple[Spec, ...] = (
+    Spec(
+        "openai",
+        "po_jupyter.llm.providers.openai.client:make",
+        key_env="OPENAI_API_KEY",
+        base_env="OPENAI_BASE_URL",
+        base_url="https://api.openai.com/v1",
+        price_id="openai",
+        example="openai:gpt-5-mini",
+        batch=True,
+    ),
+    Spec(
+        "anthropic",
+        "po_jupyter.llm.providers.anthropic.client:make",
+        key_env="ANTHROPIC_API_KEY",
+        base_env="ANTHROPIC_BASE_URL",
+        base_url="https://api.anthropic.com",
+        price_id="anthropic",
+        example="anthropic:claude-sonnet-4-5",
+        batch=True,
+    ),
+    Spec(
+        "gemini",
+        "po_jupyter.llm.providers.gemini:make",
+        key_env="GEMINI_API_KEY",
+        base_env="GEMINI_BASE_URL",
+        base_url="https://generativelanguage.googleapis.com",
+        price_id="google",
+        example="gemini:gemini-2.5-flash",
+    ),
+    _compatible(
+        "deepseek",
+        "https://api.deepseek.com",
+        "deepseek:deepseek-chat",
+        price_id="deepseek",
+        images=False,
+    ),
+    _compatible("moonshot", "https://api.moonshot.ai/v1", "moonshot:kimi-k2.5", price_id="moonshotai"),
+    _compatible("zai", "https://api.z.ai/api/paas/v4", "zai:glm-4.6", price_id="zai"),
+    _compatible("zhipu", "https://open.bigmodel.cn/api/paas/v4", "zhipu:glm-4.6", price_id="zhipuai"),
+    _compatible(
+        "alibaba",
+        "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
+        "alibaba:qwen-plus",
+        price_id="alibaba",
+        prefix="DASHSCOPE",
+    ),
+    _compatible(
+        "openrouter", "https://openrouter.ai/api/v1", "openrouter:openai/gpt-5-mini", price_id="openrouter"
+    ),
+    _own_server("ollama", "http://127.0.0.1:11434/v1", "ollama:qwen3:4b"),
+    _own_server("vllm", "http://127.0.0.1:8000/v1", "vllm:Qwen/Qwen3-4B"),
+    _own_server("lmstudio", "http://127.0.0.1:1234/v1", "lmstudio:qwen3-4b"),
+    _own_server("llamacpp", "http://127.0.0.1:8080/v1", "llamacpp:any"),
+    Spec(
+        "local",
+        "po_jupyter.llm.providers.local:make",
+        free=True,
+        example="local:smollm2-135m",
+        images=False,
+    ),
+    Spec("fake", "po_jupyter.llm.providers.fake:make", free=True, example="fake:echo"),
+    _cli_agent("claude-cli", "claude-cli:sonnet"),
+    _cli_agent("codex-cli", "codex-cli:default"),
+    _cli_agent("opencode-cli", "opencode-cli:anthropic/claude-sonnet-4-5"),
+)
+
+# Other names that people try; the error for an unknown provider suggests the right one.
+ALSO_CALLED: Mapping[str, str] = {
+    "qwen": "alibaba", "dashscope": "alibaba", "kimi": "moonshot", "google": "gemini", "claude": "anthropic",
+    "glm": "zai", "z.ai": "zai", "zhipuai": "zhipu", "llama.cpp": "llamacpp", "llama-cpp": "llamacpp",
+    "lm-studio": "lmstudio", "chatgpt": "openai", "gpt": "openai",
+}  # fmt: skip
+
+
+@lru_cache(maxsize=1)
+def specs() -> Mapping[str, Spec]:
+    """Every provider by name; a plugin cannot take over a built-in name. Imports no plugin's package."""
+    by_name = {spec.name: spec for spec in BUILT_IN}
+    for entry in entry_points(group=ENTRY_POINTS):
+        by_name.setdefault(entry.name, Spec(entry.name, Plugin(entry)))
+    return by_name
+
+
+def load_plugin(spec: Spec) -> Spec:
+    """The spec that a plugin holds; `spec` itself when it is built in, or the plugin is a factory without a spec.
+
+    Imports the plugin's package, and raises whatever that raises.
+    """
+    if not isinstance(spec.factory, Plugin):
+        return spec
+    loaded = spec.factory.entry.load()
+    return loaded if isinstance(loaded, Spec) else spec
+
+
+@lru_cache(maxsize=64)
+def spec_of(name: str) -> Spec | None:
+    """The full description of a provider; None when there is none of that name, or its plugin is broken.
+
+    Imports a plugin's package, which `specs()` does not do.
+    """
+    spec = specs().get(name)
+    if spec is None:
+        return None
+    try:
+        return load_plugin(spec)
+    except Exception:  # whatever a stranger's module raises
+        return None
+
+
+def load_factory(spec: Spec) -> Factory:
+    """The function that makes the provider of a spec. Imports its module."""
+    made: Factory
+    if isinstance(spec.factory, Plugin):
+        made = spec.factory.entry.load()
+        return made
+    if isinstance(spec.factory, str):
+        module, _, function = spec.factory.partition(":")
+        made = getattr(import_module(module), function)
+        return made
+    return spec.factory

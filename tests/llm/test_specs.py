@@ -1,0 +1,89 @@
+"""The provider table: built-in providers, plugins, factories."""
+
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from po_jupyter.llm import specs as table
+from po_jupyter.llm.chat import ChatRequest, Message
+from po_jupyter.llm.providers import catalogue
+from po_jupyter.llm.providers.fake import FakeProvider
+from po_jupyter.llm.providers.refs import ref_problem
+from po_jupyter.llm.providers.registry import Providers
+from po_jupyter.llm.specs import ALSO_CALLED, BUILT_IN, Spec, load_factory, load_plugin, spec_of, specs
+
+
+def third_party(context):
+    return FakeProvider(["from a plugin"], name=context.spec.name)
+
+
+DESCRIBED = Spec("mine", third_party, key_env="MINE_KEY", example="mine:model-1")
+
+
+class Entry:
+    """An entry point whose module is this one."""
+
+    def __init__(self, name, loaded):
+        self.name, self._loaded = name, loaded
+
+    def load(self):
+        return self._loaded
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """`installed(*entries)`: those plugins and no others are installed."""
+    caches = (specs.cache_clear, spec_of.cache_clear, catalogue._aliases.cache_clear)
+
+    def install(*entries):
+        monkeypatch.setattr(table, "entry_points", lambda group: list(entries))
+        for clear in caches:
+            clear()
+
+    yield install
+    for clear in caches:
+        clear()
+
+
+def ask():
+    return ChatRequest("mine:x", (Message("user", "hi"),))
+
+
+@pytest.mark.parametrize("spec", BUILT_IN, ids=lambda spec: spec.name)
+def test_every_factory_of_the_table_is_there(spec):
+    assert callable(load_factory(spec)) and spec_of(spec.name) is spec and load_plugin(spec) is spec
+    assert spec.example.startswith(f"{spec.name}:")
+
+
+def test_other_names_lead_to_a_provider():
+    assert set(ALSO_CALLED.values()) <= specs().keys() and not ALSO_CALLED.keys() & specs().keys()
+
+
+async def test_a_third_party_adds_a_provider_by_entry_point(installed):
+    installed(Entry("mine", third_party), Entry("openai", third_party))
+    assert (await Providers({}).get("mine:x").chat(ask())).text == "from a plugin"
+    assert specs()["openai"].key_env == "OPENAI_API_KEY"  # not taken over
+    assert ref_problem("mine:x") is None
+    assert Providers({}).base_url("mine:x") is None, "a factory says nothing of where it asks"
+
+
+async def test_the_context_of_a_plugin_has_its_own_spec(installed):
+    installed(Entry("mine", DESCRIBED))
+    contexts = []
+    spec = Spec("mine", lambda context: contexts.append(context) or FakeProvider(), base_url="https://x/v1/")
+    installed(Entry("mine", spec))
+    Providers({}).get("mine:x")
+    assert contexts[0].spec is spec and Providers({}).base_url("mine:x") == "https://x/v1"
+
+
+def test_a_third_partys_provider_is_listed_as_it_describes_itself(installed):
+    """B6: `po models` says that its key is missing, and `ctx.llm.mine.model_1` means its example."""
+    installed(Entry("mine", DESCRIBED), EntryPoint("broken", "no_such_module:x", "po_jupyter.providers"))
+    (mine,) = catalogue.list_models({}, provider="mine")
+    assert (mine["ref"], mine["usable"], mine["why"]) == ("mine:model-1", False, "MINE_KEY is not set")
+    assert catalogue.list_models({"MINE_KEY": "k"}, provider="mine")[0]["usable"]
+    assert catalogue.resolve_alias("mine", mine["alias"]) == "mine:model-1"
+    (broken,) = catalogue.list_models({}, provider="broken")
+    assert not broken["usable"] and "cannot be loaded" in broken["why"]
+    with pytest.raises(ModuleNotFoundError):
+        Providers({}).get("broken:x")
