@@ -51,6 +51,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "config": ("check", "Show every setting and where it came from."),
     "doctor": ("check", "Look for what could keep runs from working."),
     "token": ("server", "Print the address and the token of the orchestrator."),
+    "help": ("help", "Show a page of the documentation, or list the pages."),
 }
 
 
@@ -101,8 +102,8 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 def po() -> None:
     """Prompt pipelines that run in the background and survive.
 
-    `po demo` shows it; `po VERB --help` tells what a verb takes. RUN is the id of a run or its last
-    characters.
+    `po demo` shows it; `po VERB --help` tells what a verb takes, `po help` has the documentation. RUN is the
+    id of a run or its last characters.
     """
 
 

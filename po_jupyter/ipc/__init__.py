@@ -1,1 +1,5 @@
-"""Between orchestrator and worker: frames over a local socket, messages as dataclasses, exit statuses."""
+"""IPC between the orchestrator and its workers: frames over a local socket, messages, exit statuses.
+
+For other rooms: `messages` (one dataclass per message, `decode`), `channel` (`Channel`, `Listener`, `connect`,
+`notify`, `address_of`) and `exit_status` (`ExitStatus`).
+"""

@@ -1,20 +1,13 @@
-"""The wire between the orchestrator and its workers: JSON lines over a Unix socket of this user's own.
+"""Channels: messages as JSON lines over a Unix socket of this user's own, and who listens at it.
 
-    worker → orchestrator   hello {run, pid, created, fence}   beat   committed {n, offset, state}   text {...}
-                            need {id, what, model}   rest {on}   bye {state}
-                            failed {message, hint} (of the store)   rate.… (see `rate_limits`)
-    orchestrator → worker   welcome {watched, rates}   beat   look   cancel   drain   stop   watched {on}
-                            progress {id, text}   answer {id, ...}   rate.…
-    another server          poke {run?}  →  ok {load}
-
-Everything said here is a hint (P1): the store has the truth, and a line that is lost loses nothing.
+The orchestrator that holds a data directory has the `Listener`; its workers and the other servers of that directory
+`connect`. The messages are in `ipc.messages`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import os
 import socket
 import stat
@@ -23,23 +16,29 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from po_jupyter.errors import StoreUnusable
+from po_jupyter.ipc.messages import (
+    FROM_ORCHESTRATOR,
+    TO_ORCHESTRATOR,
+    IpcMessage,
+    MalformedMessage,
+    Notify,
+    NotifyReply,
+    Vocabulary,
+)
 
-Message = dict[str, Any]
-# Exit statuses of a worker. Everything else (a signal, an exception) is a crash.
-IN_ORDER = 0
-OVERTAKEN = 70  # somebody else has the run now
-STORE_FAILED = 74  # the store could not be read or written: not the run's fault
 LIMIT = 1 << 20  # bytes of one line
 _NAME = "orchestrator.sock"
-_MAX_PATH = 90  # sun_path holds 104 bytes on macOS and 108 on Linux
+_MAX_PATH = 90  # bytes; sun_path holds 104 on macOS and 108 on Linux
+_MAX_BACKLOG = 8 * LIMIT  # bytes that a peer has not read; beyond them it gets nothing more
+_FIRST_MESSAGE = 10.0  # s that a new connection may take to say what it is
+_NOTIFY_TIMEOUT = 2.0  # s that an orchestrator may take to answer a `notify`
 
 
 def address_of(data_dir: Path) -> Path:
-    """Where the orchestrator of this data directory listens: in it, or, when that path is too long for a
-    socket, in a directory of this user under the runtime or temporary directory."""
+    """The socket of the orchestrator of this data directory: in it, or, when that path is too long for a socket, in
+    a directory of this user under the runtime or temporary directory."""
     path = data_dir / _NAME
     if len(os.fsencode(path)) < _MAX_PATH:
         return path
@@ -50,8 +49,8 @@ def address_of(data_dir: Path) -> Path:
     return Path(base) / f"po-jupyter-{os.getuid()}" / f"{digest}.sock"
 
 
-def prepare(address: Path) -> None:
-    """Make the socket's directory, for this user only. Raises StoreUnusable when somebody else's is there."""
+def make_socket_directory(address: Path) -> None:
+    """Make the socket's directory, for this user only. Raises StoreUnusable when it is another user's."""
     folder = address.parent
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     info = folder.lstat()
@@ -62,26 +61,37 @@ def prepare(address: Path) -> None:
 
 
 class Channel:
-    """One connection. `send` never blocks and never raises: a peer that is gone hears nothing."""
+    """One connection. `send` never blocks and never raises: to a peer that is gone nothing is sent."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, incoming: Vocabulary
+    ) -> None:
+        """`incoming`: the messages that this end receives."""
         self._reader = reader
         self._writer = writer
+        self._incoming = incoming
 
-    def send(self, op: str, **fields: Any) -> None:
+    def send(self, message: IpcMessage) -> None:
         """Queue one message."""
-        if self._writer.is_closing() or self._writer.transport.get_write_buffer_size() > 8 * LIMIT:
+        if self._writer.is_closing() or self._writer.transport.get_write_buffer_size() > _MAX_BACKLOG:
             return
-        self._writer.write(json.dumps({"op": op, **fields}, separators=(",", ":")).encode() + b"\n")
+        self._writer.write(message.encode())
 
-    async def receive(self) -> Message | None:
-        """The next message, or None at the end. A line that is no message ends the connection."""
-        try:
-            line = await self._reader.readline()
-            message = json.loads(line) if line.endswith(b"\n") else None
-        except (ValueError, OSError, asyncio.LimitOverrunError):
-            return None
-        return message if isinstance(message, dict) and isinstance(message.get("op"), str) else None
+    async def receive(self) -> IpcMessage | None:
+        """The next message that this version knows, or None at the end. A line that is no JSON object ends the
+        connection; a message whose fields are not what they must be is passed over."""
+        while True:
+            try:
+                line = await self._reader.readline()
+                if not line.endswith(b"\n"):
+                    return None
+                message = self._incoming.decode(line)
+            except MalformedMessage:
+                continue
+            except (ValueError, OSError, asyncio.LimitOverrunError):
+                return None
+            if message is not None:
+                return message
 
     async def drain(self) -> None:
         """Wait until what was sent has left this process."""
@@ -97,56 +107,59 @@ class Channel:
         return pid, uid
 
     async def close(self) -> None:
-        """Hang up."""
+        """End the connection."""
         self._writer.close()
         with suppress(OSError, asyncio.CancelledError):
             await self._writer.wait_closed()
 
 
 async def connect(address: Path) -> Channel:
-    """A connection to whoever listens. Raises OSError when nobody does."""
+    """A connection to the orchestrator that listens there. Raises OSError when none does."""
     reader, writer = await asyncio.open_unix_connection(str(address), limit=LIMIT)
-    return Channel(reader, writer)
+    return Channel(reader, writer, FROM_ORCHESTRATOR)
 
 
-async def poke(address: Path, run: str | None, patience: float = 2.0) -> Message | None:
-    """Ask the orchestrator that holds the store to look at a run, and what it has to do (`Supervisor.load`);
-    None when nobody answered."""
+async def notify(address: Path, run: str | None, patience: float = _NOTIFY_TIMEOUT) -> NotifyReply | None:
+    """Have the orchestrator that holds the store look at a run (None: at none), and learn what it has to do; None
+    when nobody answered within `patience` seconds."""
     try:
         async with asyncio.timeout(patience):
             channel = await connect(address)
             try:
-                channel.send("poke", run=run)
-                return await channel.receive()
+                channel.send(Notify(run))
+                reply = await channel.receive()
             finally:
                 await channel.close()
     except (OSError, TimeoutError):
         return None
+    return reply if isinstance(reply, NotifyReply) else None
 
 
 class Listener:
-    """The orchestrator's end. `serve(channel, first)` is called for each connection with its first message."""
+    """The orchestrator's socket. `serve(channel, first)` is called for each connection with its first message."""
 
-    def __init__(self, address: Path, serve: Callable[[Channel, Message], Awaitable[None]]) -> None:
+    def __init__(self, address: Path, serve: Callable[[Channel, IpcMessage], Awaitable[None]]) -> None:
+        """Binds nothing yet."""
         self.address = address
         self._serve = serve
         self._server: asyncio.Server | None = None
-        self._open: dict[asyncio.Task[Any], Channel] = {}
+        self._inode = 0
+        self._connections: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Bind. A socket file that another one left is replaced in one step, so that a worker that looks for
-        the path always finds somebody's."""
-        prepare(self.address)
+        """Bind. A socket file of an earlier orchestrator is replaced in one step, so that a worker that looks for
+        the path always finds one."""
+        make_socket_directory(self.address)
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        place = self.address.with_suffix(f".{os.getpid()}")
+        path = self.address.with_suffix(f".{os.getpid()}")
         with suppress(FileNotFoundError):
-            place.unlink()
+            path.unlink()
         try:
-            sock.bind(str(place))
-            place.chmod(0o600)
+            sock.bind(str(path))
+            path.chmod(0o600)
             sock.listen(512)
             sock.setblocking(False)
-            os.replace(place, self.address)
+            os.replace(path, self.address)
         except OSError:
             sock.close()
             raise
@@ -154,31 +167,31 @@ class Listener:
         self._server = await asyncio.start_unix_server(self._accept, sock=sock, limit=LIMIT)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        channel = Channel(reader, writer)
+        channel = Channel(reader, writer, TO_ORCHESTRATOR)
         task = asyncio.current_task()
         assert task is not None
-        self._open[task] = channel
+        self._connections.add(task)
         try:
             peer = channel.peer()
             if peer is not None and peer[1] != os.getuid():
                 return
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(_FIRST_MESSAGE):
                 first = await channel.receive()
             if first is not None:
                 await self._serve(channel, first)
         except (TimeoutError, asyncio.CancelledError):
             pass  # the connection's own task: to be cancelled is to hang up
         finally:
-            self._open.pop(task, None)
+            self._connections.discard(task)
             writer.close()
 
     async def close(self) -> None:
-        """Hang up on everybody and remove the socket, unless somebody else has bound the path meanwhile."""
+        """End every connection and remove the socket, unless another orchestrator has bound the path meanwhile."""
         server, self._server = self._server, None  # a lost lease and a stop may come at the same time
         if server is None:
             return
         server.close()
-        tasks = list(self._open)
+        tasks = list(self._connections)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

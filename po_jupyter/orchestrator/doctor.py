@@ -26,8 +26,8 @@ from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.llm.providers.refs import ref_problem
 from po_jupyter.llm.specs import Spec, spec_of, specs
 from po_jupyter.orchestrator.environment.key_store import Keys
-from po_jupyter.orchestrator.workers.rate_limit_server import check_names
-from po_jupyter.orchestrator.workers.zygote_pool import Zygotes
+from po_jupyter.orchestrator.workers.rate_limit_server import check_limit_names
+from po_jupyter.orchestrator.workers.zygote_pool import ZygotePool
 from po_jupyter.platform import private_dir
 from po_jupyter.store.protocol import Store
 from po_jupyter.worker.zygote import version
@@ -43,7 +43,7 @@ def finding(what: str, verdict: str, found: str, todo: str = "") -> dict[str, An
 
 
 async def examine(
-    settings: Settings, keys: Keys, zygotes: Zygotes, store: Store | None, do: Do, *, online: bool = False
+    settings: Settings, keys: Keys, zygotes: ZygotePool, store: Store | None, do: Do, *, online: bool = False
 ) -> list[dict[str, Any]]:
     """Every check. Never raises: a check that fails is a finding, and the others still run.
 
@@ -133,12 +133,12 @@ def _store(settings: Settings, store: Store | None) -> dict[str, Any]:
     )
 
 
-async def _workers(zygotes: Zygotes) -> dict[str, Any]:
+async def _workers(zygotes: ZygotePool) -> dict[str, Any]:
     started = time.monotonic()
     zygote = await zygotes.get(None)
     took = time.monotonic() - started
     how = f"started in {took:.1f} s" if took > 0.2 else "at hand"
-    return finding("workers", "ok", f"Python {zygote.hello.get('python')}, {how}")
+    return finding("workers", "ok", f"Python {zygote.hello.python}, {how}")
 
 
 def _key_file(settings: Settings, keys: Keys) -> dict[str, Any]:
@@ -168,7 +168,7 @@ def _prices(settings: Settings) -> dict[str, Any]:
 
 def _limits(settings: Settings) -> dict[str, Any]:
     try:
-        check_names(settings)
+        check_limit_names(settings)
     except InvalidSettings as error:
         words = "; ".join(violation.message for violation in error.violations)
         return finding("rate limits", "bad", words, error.hint)
@@ -243,7 +243,7 @@ def main() -> None:
     async def look() -> list[dict[str, Any]]:
         settings = config.load()
         configure(settings)  # to stderr: stdout is for the findings
-        zygotes = Zygotes(settings.data_dir / "logs")
+        zygotes = ZygotePool(settings.data_dir / "logs")
         try:
             return await examine(
                 settings,

@@ -26,10 +26,10 @@ from po_jupyter.orchestrator.maintenance.service import Keeping, clean
 from po_jupyter.orchestrator.submission.pipelines import Registry
 from po_jupyter.orchestrator.views.daily_usage import DailyUsage
 from po_jupyter.orchestrator.views.projections import Views
-from po_jupyter.orchestrator.workers.gateway import Reception
-from po_jupyter.orchestrator.workers.rate_limit_server import RateLimits, check_names
+from po_jupyter.orchestrator.workers.gateway import WorkerGateway
+from po_jupyter.orchestrator.workers.rate_limit_server import RateLimitServer, check_limit_names
 from po_jupyter.orchestrator.workers.supervisor import Supervisor
-from po_jupyter.orchestrator.workers.zygote_pool import Zygotes
+from po_jupyter.orchestrator.workers.zygote_pool import ZygotePool
 from po_jupyter.store.files.row_files import RowFiles
 from po_jupyter.store.protocol import Head, NewRun, Store
 from po_jupyter.worker.zygote import version
@@ -62,13 +62,13 @@ class Orchestrator(JobControl):
     async def start(self) -> None:
         """Open the store, take the lease when it is free, recover. Raises StoreUnusable, InvalidSettings."""
         settings = self.settings
-        check_names(settings)
+        check_limit_names(settings)
         self._address = link.address_of(settings.data_dir)
         self._store = self._given_store if self._given_store is not None else await self._do(self._open)
         await self._do(self.blobs.sweep)
         self._views = Views(self._store)
         self._registry = Registry(self._store)
-        self._zygotes = Zygotes(settings.data_dir / "logs")
+        self._zygotes = ZygotePool(settings.data_dir / "logs")
         self._models = LocalModels(settings)
         self._retention = Retention(settings, self._store, self._views)
         self._daily = DailyUsage(self._store)
@@ -76,7 +76,7 @@ class Orchestrator(JobControl):
         self._keeping: Keeping | None = None
         self._supervisor: Supervisor | None = None
         self._listener: link.Listener | None = None
-        self._rates: RateLimits | None = None
+        self._rates: RateLimitServer | None = None
         self._holding: list[asyncio.Task[Any]] = []
         self._following: Following | None = None
         self._lease = OrchestratorLease(
@@ -123,15 +123,15 @@ class Orchestrator(JobControl):
             self._following = None
         supervisor = Supervisor(
             self.settings, self._store, self._views, self.feed, self._zygotes,
-            address=self._address, run_off_loop=self._do, keys=self._keys,
+            address=self._address, to_thread=self._do, keys=self._keys,
         )  # fmt: skip
         self._supervisor = supervisor
-        self._rates = RateLimits(self.settings)
-        reception = Reception(
+        self._rates = RateLimitServer(self.settings)
+        gateway = WorkerGateway(
             supervisor, self._store, self.feed,
-            run_off_loop=self._do, need=self._models.need, rates=self._rates,
+            to_thread=self._do, get_resource=self._models.endpoint, rates=self._rates,
         )  # fmt: skip
-        self._listener = link.Listener(self._address, reception.serve)
+        self._listener = link.Listener(self._address, gateway.serve)
         await self._listener.start()
         self._holding = [
             asyncio.create_task(supervisor.watch_silence(), name="silence"),
@@ -200,7 +200,7 @@ class Orchestrator(JobControl):
             "inbox_dir": str(self.settings.inbox_dir) if self.settings.inbox_dir is not None else None,
             "limits": {
                 "running": self.settings.max_running,
-                "rates": self._rates.known() if self._ready and self._rates is not None else None,
+                "rates": self._rates.limits() if self._ready and self._rates is not None else None,
             },
             "runs": self.load(),
             "providers": sorted(specs()),

@@ -1,1 +1,4 @@
-"""What differs between systems, and small ground parts: processes, private directories, crash points."""
+"""Ground parts below every other room: processes, private directories, concurrency, crash points.
+
+All of its modules are for every room; they import `errors` alone.
+"""

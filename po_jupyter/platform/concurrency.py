@@ -1,18 +1,22 @@
-"""Several coroutines at the same time, of which none is left behind."""
+"""Concurrency on an event loop: coroutines that run together, background tasks, locks by key."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
-from typing import Any
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from contextlib import asynccontextmanager
+
+import structlog
+
+log = structlog.get_logger(__name__)
 
 
-async def together(works: Iterable[Coroutine[Any, Any, None]]) -> None:
+async def gather_or_cancel(coroutines: Iterable[Coroutine[object, object, None]]) -> None:
     """Run them all to their ends. The first error, or a cancellation, ends the others before it is raised.
 
     As it came and not in a group, which is what `asyncio.TaskGroup` would make of it: callers tell errors apart.
     """
-    tasks = [asyncio.ensure_future(work) for work in works]
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
     try:
         await asyncio.gather(*tasks)
     except BaseException:
@@ -20,3 +24,55 @@ async def together(works: Iterable[Coroutine[Any, Any, None]]) -> None:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         raise
+
+
+class BackgroundTasks:
+    """Tasks that run beside their owner, which waits for them or cancels them when it ends. What one raises is
+    logged, and ends no other."""
+
+    def __init__(self) -> None:
+        """None yet."""
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, coroutine: Coroutine[object, object, None], name: str) -> None:
+        """Run it on the loop. `name` is for people who read a log or a dump of tasks."""
+        task = asyncio.get_running_loop().create_task(coroutine, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    async def wait(self) -> None:
+        """Wait for the tasks that run now."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def cancel(self) -> None:
+        """Cancel the tasks that run now, and wait for their ends."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("unexpected", task=task.get_name(), exc_info=error)
+
+
+class KeyedLocks:
+    """One lock for each key, kept only while it is used."""
+
+    def __init__(self) -> None:
+        """No key is locked."""
+        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+
+    @asynccontextmanager
+    async def locked(self, key: str) -> AsyncIterator[None]:
+        """Hold the lock of the key."""
+        lock, users = self._locks.get(key, (asyncio.Lock(), 0))
+        self._locks[key] = (lock, users + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, users = self._locks.pop(key)
+            if users > 1:
+                self._locks[key] = (lock, users - 1)

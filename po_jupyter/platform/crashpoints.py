@@ -1,12 +1,10 @@
-"""Named crash points: places in the product where a test lets the process die as `kill -9` would (R2.3).
+"""Crash points: named places in the product where a test lets the process die as `kill -9` would (R2.3).
 
 Each stands where the durable state has just changed, or is about to: before and after every commit, between the
 rows of one, around every rename. A point that is not armed costs a call and a look at one bool.
 
     PO_TESTING=1 PO_CRASHPOINT=store.commit.before:3   the third passing of that point
     PO_TESTING=1 PO_CRASHPOINT=*:7                      the seventh passing of any point
-
-The one module of `testing` that the product imports.
 """
 
 from __future__ import annotations
@@ -24,8 +22,8 @@ STATUS = 137  # of a process that died here where there is no SIGKILL: what a sh
 armed = False
 _lock = Lock()
 _name = ANY
-_left = 0
-_seen: list[str] | None = None
+_remaining = 0
+_passed: list[str] | None = None
 
 
 def crashpoint(name: str) -> None:
@@ -35,13 +33,13 @@ def crashpoint(name: str) -> None:
 
 
 def _pass(name: str) -> None:
-    global _left
+    global _remaining
     with _lock:
-        if _seen is not None:
-            _seen.append(name)
-        if _left and _name in (ANY, name):
-            _left -= 1
-            if not _left:
+        if _passed is not None:
+            _passed.append(name)
+        if _remaining and _name in (ANY, name):
+            _remaining -= 1
+            if not _remaining:
                 die()
 
 
@@ -54,25 +52,25 @@ def die() -> None:
 
 def arm(name: str, k: int) -> None:
     """Die at the `k`-th passing (from 1) of `name`, or of any point (`*`), here or in a forked child."""
-    global armed, _name, _left
+    global armed, _name, _remaining
     if k < 1:
         raise ValueError(f"a passing is counted from 1, not {k}")
-    _name, _left, armed = name, k, True
+    _name, _remaining, armed = name, k, True
 
 
 def disarm() -> None:
     """No point is armed any more."""
-    global armed, _left, _seen
-    armed, _left, _seen = False, 0, None
+    global armed, _remaining, _passed
+    armed, _remaining, _passed = False, 0, None
 
 
 @contextmanager
 def passing() -> Iterator[list[str]]:
     """The names of the points that are passed meanwhile, in order."""
-    global armed, _seen
+    global armed, _passed
     disarm()
     names: list[str] = []
-    _seen, armed = names, True
+    _passed, armed = names, True
     try:
         yield names
     finally:
@@ -80,12 +78,12 @@ def passing() -> Iterator[list[str]]:
 
 
 def arm_from(environ: Mapping[str, str]) -> None:
-    """Arm what `PO_CRASHPOINT` says, only beside `PO_TESTING=1`. Raises ValueError when it is not `name:k`."""
-    said = environ.get("PO_CRASHPOINT")
-    if said and environ.get("PO_TESTING") == "1":
-        name, colon, k = said.rpartition(":")
+    """Arm the point that `PO_CRASHPOINT` names, only beside `PO_TESTING=1`. Raises ValueError unless it is `name:k`."""
+    spec = environ.get("PO_CRASHPOINT")
+    if spec and environ.get("PO_TESTING") == "1":
+        name, colon, k = spec.rpartition(":")
         if not colon or not name or not k.isdigit():
-            raise ValueError(f"PO_CRASHPOINT is NAME:K, for example store.commit.before:3, not {said!r:.80}")
+            raise ValueError(f"PO_CRASHPOINT is NAME:K, for example store.commit.before:3, not {spec!r:.80}")
         arm(name, int(k))
 
 

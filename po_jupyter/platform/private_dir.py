@@ -1,4 +1,4 @@
-"""A private directory on a local disk: who owns it, who may read it, and what it is mounted on."""
+"""Private directories on a local disk: made for one user alone, durably, and not on a network file system."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Mount(NamedTuple):
 
 
 def mounts() -> list[Mount]:
-    """What is mounted on this machine."""
+    """The file systems that are mounted on this machine."""
     try:
         text = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
@@ -88,7 +88,7 @@ def sync(directory: Path) -> None:
 
 
 def prepare(path: Path, *, allow_network: bool) -> None:
-    """Make `path` a private directory on a local disk, or raise StoreUnusable with what to do."""
+    """Make `path` a private directory on a local disk. Raises StoreUnusable, with what to do, when it cannot be one."""
     try:
         make(path)
         info = path.stat()

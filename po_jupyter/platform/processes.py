@@ -1,4 +1,4 @@
-"""Who a process is, whether it still lives, and how its whole group is ended.
+"""Processes: their identities, whether one still lives, and the end of one with its whole group.
 
 A pid alone says little: it is used again. An *identity* is `{pid, created, boot, host}`; `created` is the
 start time as the kernel counts it (clock ticks since boot on Linux, so that a clock that is set changes
@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 _LINUX = sys.platform == "linux"
 
@@ -32,7 +32,7 @@ class Identity(TypedDict):
 
 @lru_cache(maxsize=1)
 def boot() -> str:
-    """This boot of this machine."""
+    """The id of this boot of this machine."""
     if _LINUX:
         try:
             return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
@@ -44,7 +44,7 @@ def boot() -> str:
 
 
 def created(pid: int) -> float | None:
-    """When the process started, or None when there is none (a zombie is none: it cannot work any more)."""
+    """The start time of a process, or None when there is none (a zombie is none: it cannot work any more)."""
     if _LINUX:
         try:
             stat = Path(f"/proc/{pid}/stat").read_bytes()
@@ -71,23 +71,24 @@ def myself() -> Identity:
     return identity_of(os.getpid())
 
 
-def is_local(identity: Mapping[str, Any]) -> bool:
-    """Was it on this host? Only then can anybody here say whether it lives."""
+def is_local(identity: Mapping[str, object]) -> bool:
+    """Is it of this host? Only then can be said here whether it lives."""
     return identity.get("host") == socket.gethostname()
 
 
-def alive(identity: Mapping[str, Any] | None) -> bool:
+def alive(identity: Mapping[str, object] | None) -> bool:
     """Does this very process live here, now? False for one of another host or an earlier boot."""
     if not identity or not is_local(identity) or identity.get("boot") != boot():
         return False
-    start = created(int(identity["pid"]))
+    pid = identity.get("pid")
+    start = created(pid) if isinstance(pid, int) else None
     return start is not None and start == identity.get("created")
 
 
-def end_group(identity: Mapping[str, Any], sig: int = signal.SIGKILL) -> bool:
+def end_group(identity: Identity, sig: int = signal.SIGKILL) -> bool:
     """Signal the group that this process leads (or the process alone, when it leads none); False when it is
     gone."""
-    pid = int(identity["pid"])
+    pid = identity["pid"]
     if not alive(identity) or pid in (0, 1, os.getpid()):
         return False
     try:
@@ -101,7 +102,7 @@ def end_group(identity: Mapping[str, Any], sig: int = signal.SIGKILL) -> bool:
 
 
 def end_leftovers(pid: int) -> int:
-    """Kill what a dead leader of a session left behind in it (children of user code); how many there were."""
+    """Kill the processes that a dead leader of a session left behind in it (children of user code); their number."""
     import psutil
 
     if psutil.pid_exists(pid):
@@ -117,7 +118,7 @@ def end_leftovers(pid: int) -> int:
     return killed
 
 
-def wait_gone(identity: Mapping[str, Any], timeout: float) -> bool:
+def wait_gone(identity: Identity, timeout: float) -> bool:
     """Block until the process is gone; False when it still lives after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while alive(identity):
@@ -127,12 +128,12 @@ def wait_gone(identity: Mapping[str, Any], timeout: float) -> bool:
     return True
 
 
-async def gone(identity: Mapping[str, Any]) -> None:
+async def gone(identity: Identity) -> None:
     """Return when the process is gone. Waits on a pidfd where there is one, else looks twice a second."""
     opener = getattr(os, "pidfd_open", None)
     if opener is not None:
         try:
-            fd = opener(int(identity["pid"]))
+            fd = opener(identity["pid"])
         except ProcessLookupError:
             return
         except OSError:

@@ -1,4 +1,4 @@
-"""Where this package is imported from."""
+"""The source root: the directory from which this package is imported."""
 
 from __future__ import annotations
 

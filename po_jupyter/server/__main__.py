@@ -23,7 +23,7 @@ from traitlets.config import Config
 from po_jupyter import config
 from po_jupyter.client import discovery
 from po_jupyter.errors import PoError
-from po_jupyter.orchestrator.workers.rate_limit_server import check_names
+from po_jupyter.orchestrator.workers.rate_limit_server import check_limit_names
 
 
 class HeadlessApp(ServerApp):
@@ -94,7 +94,9 @@ def main(argv: list[str] | None = None) -> int:
     os.umask(0o077)
     try:
         settings = config.load()
-        check_names(settings)  # else it would be up and never ready, and `po start` would call that started
+        check_limit_names(
+            settings
+        )  # else it would be up and never ready, and `po start` would call that started
         folder = discovery.runtime_dir(settings)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         running = discovery.headless(settings)

@@ -1,1 +1,4 @@
-"""The program that works one run off; the same under a zygote and, later, under a broker."""
+"""The worker: the program that works one run off, and the zygote that it is forked from.
+
+For the orchestrator: `zygote.PROTOCOL` and `zygote.version`, `call_cache`. No other room imports it.
+"""

@@ -1,191 +1,262 @@
-"""A worker's end of the link: it keeps a connection to whoever orchestrates, over restarts of it."""
+"""A worker's link to its orchestrator: one connection, kept up over restarts of the orchestrator.
+
+It connects as soon as the worker has its run, while the run's log is still read. What the orchestrator sends before
+the run can act on it (a drain, a cancel) is kept until `listen`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import structlog
 
 from po_jupyter.config import Settings
+from po_jupyter.engine.calls.attempt_calls import LiveText
 from po_jupyter.errors import Unavailable, from_json
-from po_jupyter.ipc.channel import OVERTAKEN, Channel, Message, connect
+from po_jupyter.ipc.channel import Channel, connect
+from po_jupyter.ipc.exit_status import ExitStatus
+from po_jupyter.ipc.messages import (
+    CancelRequested,
+    DrainWorker,
+    Heartbeat,
+    IpcMessage,
+    LimitedModels,
+    LogGrew,
+    LookAtLog,
+    RateMessage,
+    RatePermitDenied,
+    RatePermitGranted,
+    RatePermitWait,
+    ResourceProgress,
+    ResourceRequest,
+    ResourceResponse,
+    RestingChanged,
+    StopWorker,
+    StoreFailure,
+    TextPiece,
+    WatchedChanged,
+    Welcome,
+    WorkerFinished,
+    WorkerHello,
+)
 from po_jupyter.platform import processes
 from po_jupyter.store.protocol import Head
 
-log = structlog.get_logger("po_jupyter.uplink")
+log = structlog.get_logger(__name__)
 
 _FIRST = 0.05  # s until the first connection, unless somebody watches: many runs are over by then
 _RECONNECT = 0.25  # s between looks for a new orchestrator
 _TEXT_RATE = 0.05  # s between messages with text: 20 a second read as live
 _TEXT_MAX = 100_000  # characters kept until the next of them
 _COMMIT_RATE = 0.05  # s between notes of commits
+_LAST_MESSAGE = 1.0  # s that the last message may take to leave this process
 
 
-def _nothing() -> None:
-    return None
+@dataclass(frozen=True, slots=True)
+class LinkHandlers:
+    """What a worker does about the messages of its orchestrator; called on the loop.
+
+    `look` reads the run's log again, `drain` stops starting things, `welcome` gets the first message of each
+    connection, `rates` each message of the limiter.
+    """
+
+    look: Callable[[], object]
+    drain: Callable[[], object]
+    welcome: Callable[[Welcome], object]
+    rates: Callable[[RateMessage], object]
 
 
-def _unheard(message: Message) -> None:
-    return None
-
-
-class _Need(NamedTuple):
-    message: Message
-    answer: asyncio.Future[Message]
+class _OpenRequest(NamedTuple):
+    message: ResourceRequest
+    response: asyncio.Future[ResourceResponse]
     progress: Callable[[str], None]
 
 
-class Uplink:
-    """The connection of one worker.
+def _exit_overtaken() -> None:
+    os._exit(ExitStatus.OVERTAKEN)
 
-    `on_look` is called when the log should be read again, `on_cancel` and `on_drain` when this is asked for,
-    `on_stop` when somebody else has the run, `on_welcome` with each new connection's first message, `on_rate` with
-    a word about limits (`rate_limits`).
-    """
 
-    def __init__(self, address: Path, settings: Settings, *, run: str, watched: bool = False) -> None:
+class OrchestratorLink:
+    """The connection of one worker. `start` connects, `listen` says what is done about messages."""
+
+    def __init__(
+        self,
+        address: Path,
+        settings: Settings,
+        *,
+        run: str,
+        eager: bool = False,
+        stop: Callable[[], object] = _exit_overtaken,
+    ) -> None:
+        """`eager` connects at once. `stop` is called when another process has the run: by default it ends this one."""
         # Whoever submits a run starts to watch it a moment later: until the orchestrator says otherwise
         # somebody does, or the first answer would not be seen as it is written.
         self.watched = True
-        self._eager = watched
-        self.on_look: Callable[[], Any] = _nothing
-        self.on_cancel: Callable[[], Any] = _nothing
-        self.on_drain: Callable[[], Any] = _nothing
-        self.on_stop: Callable[[], Any] = lambda: os._exit(OVERTAKEN)
-        self.on_welcome: Callable[[Message], Any] = _unheard
-        self.on_rate: Callable[[Message], Any] = _unheard
         self._address = address
         self._settings = settings
         self._run = run
         self._fence = 0
-        self._channel: Channel | None = None
-        self._hurry = asyncio.Event()  # set when the connection is needed now
         self._loop = asyncio.get_running_loop()
+        self._channel: Channel | None = None
+        self._connect_now = asyncio.Event()
+        if eager:
+            self._connect_now.set()
         self._ids = itertools.count(1)
-        self._needs: dict[int, _Need] = {}
-        self._texts: dict[tuple[Any, ...], Message] = {}
+        self._requests: dict[int, _OpenRequest] = {}
+        self._texts: dict[tuple[str, int], TextPiece] = {}
         self._text_timer: asyncio.TimerHandle | None = None
         self._head: Head | None = None
         self._head_timer: asyncio.TimerHandle | None = None
-        self._heard = 0.0
-        self._ended = asyncio.Event()
+        self._last_message = 0.0  # by the loop's clock: when something was received
+        self._finished = asyncio.Event()
         self._resting = False
         self._tasks: list[asyncio.Task[None]] = []
+        self._undelivered: list[IpcMessage] = []
+        self._listening = False
+        self._handlers: dict[type[IpcMessage], Callable[[Any], object]] = {
+            WatchedChanged: self._on_watched,
+            ResourceResponse: self._on_response,
+            ResourceProgress: self._on_progress,
+            Heartbeat: lambda message: None,
+            StopWorker: lambda message: stop(),
+        }
 
     def start(self, fence: int) -> None:
-        """Look for the orchestrator from now on."""
+        """Look for the orchestrator from now on; `fence` is the one under which the worker has its run."""
         self._fence = fence
         self._tasks = [
-            asyncio.create_task(self._stay_connected(), name="uplink"),
+            asyncio.create_task(self._stay_connected(), name="orchestrator link"),
             asyncio.create_task(self._beat(), name="heartbeat"),
         ]
 
-    # -- what the worker says -------------------------------------------------------------------
+    def listen(self, handlers: LinkHandlers) -> None:
+        """Have messages handled from now on; those that came before are handled first, in their order."""
+        rates = dict.fromkeys(
+            (LimitedModels, RatePermitGranted, RatePermitDenied, RatePermitWait), handlers.rates
+        )
+        self._handlers |= {
+            Welcome: handlers.welcome,
+            LookAtLog: lambda message: handlers.look(),
+            CancelRequested: lambda message: handlers.look(),
+            DrainWorker: lambda message: handlers.drain(),
+            **rates,
+        }
+        self._listening = True
+        undelivered, self._undelivered = self._undelivered, []
+        for message in undelivered:
+            self.deliver(message)
 
-    def committed(self, head: Head) -> None:
-        """The log grew. Told at most 20 times a second; the last state is always told."""
-        self._head = head
-        if self._head_timer is None:
-            self._head_timer = self._loop.call_later(_COMMIT_RATE, self._tell_head)
+    def deliver(self, message: IpcMessage) -> None:
+        """Handle a message as if the orchestrator had sent it: now, or once somebody listens."""
+        handler = self._handlers.get(type(message))
+        if handler is not None:
+            handler(message)
+        elif not self._listening:
+            self._undelivered.append(message)
 
-    def _tell_head(self) -> None:
-        self._head_timer = None
-        head, self._head = self._head, None
-        if head is not None and self._channel is not None:
-            self._channel.send("committed", n=head["n"], offset=head["offset"], state=head["state"])
-
-    def text(self, note: Mapping[str, Any]) -> None:
-        """A piece of a model's answer, `{task, item?, text, round}`; pieces of one answer are joined."""
-        if not self.watched:
-            return
-        key = (note.get("task"), note.get("item"), note.get("round"))
-        known = self._texts.get(key)
-        if known is None:
-            self._texts[key] = dict(note)
-        elif len(known["text"]) < _TEXT_MAX:
-            known["text"] += note["text"]
-        if self._text_timer is None:
-            self._text_timer = self._loop.call_later(_TEXT_RATE, self._tell_texts)
-
-    def _tell_texts(self) -> None:
-        self._text_timer = None
-        if self._channel is None and self.watched and not self._ended.is_set():
-            return  # told when connected
-        texts, self._texts = self._texts, {}
-        if self._channel is not None and self.watched:
-            for text in texts.values():
-                self._channel.send("text", **text)
-
-    def rest(self, resting: bool) -> None:
-        """All that this worker does is to wait for a batch at a provider, or that is over."""
-        if resting != self._resting:
-            self._resting = resting
-            if self._channel is not None:
-                self._channel.send("rest", on=resting)
+    # -- to the orchestrator --------------------------------------------------------------------
 
     @property
     def connected(self) -> bool:
-        """Whether an orchestrator hears."""
+        """Whether an orchestrator receives what is sent."""
         return self._channel is not None
 
-    def tell(self, op: str, **fields: Any) -> None:
-        """Say something that is worth nothing when nobody hears it."""
+    def send(self, message: IpcMessage) -> None:
+        """Send a message that is worth nothing later; without an orchestrator it is dropped."""
         if self._channel is not None:
-            self._channel.send(op, **fields)
+            self._channel.send(message)
 
-    def hurry(self) -> None:
-        """Connect now: somebody waits for the orchestrator."""
-        self._hurry.set()
+    def connect_now(self) -> None:
+        """End the pause before the first connection: somebody waits for the orchestrator."""
+        self._connect_now.set()
 
-    async def need(self, what: str, progress: Callable[[str], None], **fields: Any) -> Message:
-        """Ask the orchestrator for something only it has; asked again when a new one takes over.
+    def committed(self, head: Head) -> None:
+        """The log grew. Sent at most 20 times a second; the last state is always sent."""
+        self._head = head
+        if self._head_timer is None:
+            self._head_timer = self._loop.call_later(_COMMIT_RATE, self._send_head)
 
-        `progress` hears what it waits for meanwhile. Raises the error that the orchestrator answers with,
-        and Unavailable when none is there in time.
+    def _send_head(self) -> None:
+        self._head_timer = None
+        head, self._head = self._head, None
+        if head is not None:
+            self.send(LogGrew(head["n"], head["offset"], head["state"]))
+
+    def text(self, piece: LiveText) -> None:
+        """A piece of a model's answer; pieces of one answer are joined."""
+        if not self.watched:
+            return
+        key = (piece["task"], piece["round"])
+        before = self._texts.get(key)
+        if before is None:
+            self._texts[key] = TextPiece(piece["task"], piece["text"], piece["round"], piece["attempt"])
+        elif len(before.text) < _TEXT_MAX:
+            self._texts[key] = replace(before, text=before.text + piece["text"])
+        if self._text_timer is None:
+            self._text_timer = self._loop.call_later(_TEXT_RATE, self._send_texts)
+
+    def _send_texts(self) -> None:
+        self._text_timer = None
+        if self._channel is None and self.watched and not self._finished.is_set():
+            return  # sent once there is a connection
+        texts, self._texts = self._texts, {}
+        if self.watched:
+            for piece in texts.values():
+                self.send(piece)
+
+    def rest(self, resting: bool) -> None:
+        """From now on the worker only waits for a batch at a provider, or does not."""
+        if resting != self._resting:
+            self._resting = resting
+            self.send(RestingChanged(resting))
+
+    async def request(self, what: str, progress: Callable[[str], None], *, model: str) -> ResourceResponse:
+        """Get from the orchestrator what only it has; requested again when a new orchestrator takes over.
+
+        `progress` is told meanwhile, for people, what it waits for. Raises the error that the orchestrator answers
+        with, and Unavailable when there is none for `orphan_timeout`.
         """
-        number = next(self._ids)
-        message: Message = {"id": number, "what": what, **fields}
-        answer: asyncio.Future[Message] = self._loop.create_future()
-        self._needs[number] = _Need(message, answer, progress)
-        self._hurry.set()
-        if self._channel is not None:
-            self._channel.send("need", **message)
+        message = ResourceRequest(next(self._ids), what, model)
+        response: asyncio.Future[ResourceResponse] = self._loop.create_future()
+        self._requests[message.id] = _OpenRequest(message, response, progress)
+        self.connect_now()
+        self.send(message)
         try:
-            said = await answer
+            answer = await response
         finally:
-            self._needs.pop(number, None)
-        if said.get("error"):
-            raise from_json(said["error"])
-        return said
+            del self._requests[message.id]
+        if answer.error:
+            raise from_json(answer.error)
+        return answer
 
-    async def bye(self, state: str) -> None:
-        """The last word: in which state the run leaves this process. The exit status and the store say the
-        same, so nobody has to be there to hear it."""
-        self._ended.set()
-        self._tell_texts()
-        if self._channel is not None:
-            self._channel.send("bye", state=state)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(1.0):
-                    await self._channel.drain()
+    async def finished(self, state: str) -> None:
+        """Send the last message: the state in which the run leaves this process. The exit status and the store say
+        the same, so that no orchestrator has to be there."""
+        self._finished.set()
+        self._send_texts()
+        await self._send_last(WorkerFinished(state))
 
-    async def failed(self, message: str, hint: str) -> None:
-        """The last word of a worker that cannot write: why. The exit status says the rest."""
-        self._ended.set()
+    async def store_failed(self, message: str, hint: str) -> None:
+        """Send the last message of a worker that cannot write: why. The exit status says the rest."""
+        self._finished.set()
+        await self._send_last(StoreFailure(message, hint))
+
+    async def _send_last(self, message: IpcMessage) -> None:
         if self._channel is not None:
-            self._channel.send("failed", message=message, hint=hint)
+            self._channel.send(message)
             with suppress(TimeoutError):
-                async with asyncio.timeout(1.0):
+                async with asyncio.timeout(_LAST_MESSAGE):
                     await self._channel.drain()
 
     async def close(self) -> None:
-        """Hang up."""
+        """End the connection."""
         for timer in (self._text_timer, self._head_timer):
             if timer is not None:
                 timer.cancel()
@@ -195,13 +266,12 @@ class Uplink:
         if self._channel is not None:
             await self._channel.close()
 
-    # -- what it hears --------------------------------------------------------------------------
+    # -- from the orchestrator ------------------------------------------------------------------
 
     async def _stay_connected(self) -> None:
-        if not self._eager:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_FIRST):
-                    await self._hurry.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST):
+                await self._connect_now.wait()
         while True:
             try:
                 channel = await connect(self._address)
@@ -209,50 +279,45 @@ class Uplink:
                 await asyncio.sleep(_RECONNECT)
                 continue
             me = processes.myself()
-            channel.send("hello", run=self._run, pid=me["pid"], created=me["created"], fence=self._fence)
+            channel.send(WorkerHello(self._run, me["pid"], me["created"], self._fence))
             try:
-                await self._listen(channel)
+                await self._receive(channel)
             finally:
                 self._channel = None
                 await channel.close()
             await asyncio.sleep(_RECONNECT)
 
-    async def _listen(self, channel: Channel) -> None:
-        self._heard = self._loop.time()
+    async def _receive(self, channel: Channel) -> None:
+        self._last_message = self._loop.time()
         while (message := await channel.receive()) is not None:
-            self._heard = self._loop.time()
-            match message["op"]:
-                case "welcome":
-                    self.watched = bool(message.get("watched"))
-                    self._channel = channel
-                    channel.send("rest", on=self._resting)
-                    self._tell_texts()
-                    self.on_welcome(message)
-                    for need in self._needs.values():
-                        channel.send("need", **need.message)
-                case "watched":
-                    self.watched = bool(message.get("on"))
-                case "look":
-                    self.on_look()
-                case "cancel":
-                    self.on_cancel()
-                case "drain":
-                    self.on_drain()
-                case "stop":
-                    self.on_stop()
-                case "answer":
-                    waiting = self._needs.get(message.get("id", 0))
-                    if waiting is not None and not waiting.answer.done():
-                        waiting.answer.set_result(message)
-                case "rate.go" | "rate.no" | "rate.wait" | "rate.limited":
-                    self.on_rate(message)
-                case "progress":
-                    waiting = self._needs.get(message.get("id", 0))
-                    if waiting is not None:
-                        waiting.progress(str(message.get("text")))
+            self._last_message = self._loop.time()
+            if isinstance(message, Welcome):
+                self._connected(channel, message)
+            self.deliver(message)
+
+    def _connected(self, channel: Channel, welcome: Welcome) -> None:
+        self.watched = welcome.watched
+        self._channel = channel
+        channel.send(RestingChanged(self._resting))
+        self._send_texts()
+        for request in self._requests.values():
+            channel.send(request.message)
+
+    def _on_watched(self, message: WatchedChanged) -> None:
+        self.watched = message.on
+
+    def _on_response(self, message: ResourceResponse) -> None:
+        request = self._requests.get(message.id)
+        if request is not None and not request.response.done():
+            request.response.set_result(message)
+
+    def _on_progress(self, message: ResourceProgress) -> None:
+        request = self._requests.get(message.id)
+        if request is not None:
+            request.progress(message.text)
 
     async def _beat(self) -> None:
-        """Say that we live, notice when nobody answers.
+        """Send that we live, notice when no orchestrator does: then drain.
 
         The time alone is summed up from short steps that each count for at most twice their length: minutes
         in which this process was stopped, or the laptop slept, are not minutes without an orchestrator.
@@ -264,17 +329,17 @@ class Uplink:
             await asyncio.sleep(step)
             now = self._loop.time()
             if self._channel is not None:
-                self._channel.send("beat")
-                if now - self._heard < max(self._settings.lease_ttl, 4 * step):
+                self._channel.send(Heartbeat())
+                if now - self._last_message < max(self._settings.lease_ttl, 4 * step):
                     alone = 0.0
                     continue
-                # Connected, and nobody speaks: a stopped process keeps its sockets. Look for another one.
+                # Connected, and nothing comes: a stopped process keeps its sockets. Look for another one.
                 await self._channel.close()
             alone += min(now - before, 2 * step)
-            if alone >= self._settings.orphan_timeout and not self._ended.is_set():
+            if alone >= self._settings.orphan_timeout and not self._finished.is_set():
                 log.warning("no orchestrator", seconds=round(alone, 1), does="drains and exits")
-                for need in self._needs.values():
-                    if not need.answer.done():
-                        need.answer.set_exception(Unavailable("there is no orchestrator any more"))
-                self.on_drain()
+                for request in self._requests.values():
+                    if not request.response.done():
+                        request.response.set_exception(Unavailable("there is no orchestrator any more"))
+                self.deliver(DrainWorker())
                 return

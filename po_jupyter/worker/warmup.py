@@ -1,4 +1,4 @@
-"""One small run inside the zygote, so that what a first use costs is paid before the forks and not after each.
+"""The warm-up: one small run inside the zygote, so that first uses are paid for before the forks, not after each.
 
 Python specialises bytecode while it runs: a child that does that by itself pays for it in time, and again in
 pages that it no longer shares. Compiled templates, validators and module-level caches are warm as well.
@@ -15,6 +15,7 @@ from typing import Any
 
 from po_jupyter.config import Settings
 from po_jupyter.engine.stage_logs.fd_redirect import descriptors
+from po_jupyter.ipc.messages import WorkerRequest
 from po_jupyter.model.run.events import draft
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.store.protocol import NewRun
@@ -22,15 +23,14 @@ from po_jupyter.telemetry import logging
 from po_jupyter.worker import main as worker
 
 _TASKS = 12  # a line of bytecode is specialised after some eight passes
-_PATIENCE = 20.0  # s; it takes 0.1
+_TIMEOUT = 20.0  # s; it takes 0.1
 _SOURCE = (
     "def ingestion(ctx):\n    return {'seed': ctx.seed}\n\nasync def integration(ctx):\n    return ctx.output\n"
 )
 
 
 def warm_up() -> bool:
-    """Do it; False when it failed or left a thread behind, and then nobody may fork from this process
-    unaware."""
+    """Work the small run off. False when it left a thread behind, which would hold its locks for ever in each fork."""
     logging.preconfigure(Settings())
     with suppress(Exception), tempfile.TemporaryDirectory(prefix="po-warm-up-") as folder:
         asyncio.run(_run(Path(folder)))
@@ -58,8 +58,11 @@ async def _run(folder: Path) -> None:
         store.create_run(NewRun(run, "", "warm-up", "1.0.0", "warm-up", 0, definition, events))
         (folder / "runs" / run).mkdir(parents=True)
         descriptors.own(folder / "runs" / run)
-        request = {"run": run, "address": str(folder / "nobody"), "expect": 0}
-        async with asyncio.timeout(_PATIENCE):
+        request = WorkerRequest(
+            run=run, expect=0, address=str(folder / "no-orchestrator"), watched=False, shards=1, settings={},
+            cwd=None, log="", env={}, log_token=None,
+        )  # fmt: skip
+        async with asyncio.timeout(_TIMEOUT):
             await worker.work_off(request, Settings(data_dir=folder), store)
     finally:
         descriptors.disown()

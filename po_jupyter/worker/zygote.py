@@ -1,12 +1,8 @@
-"""The process that workers are forked from: `INTERPRETER -P -m po_jupyter.worker.zygote FD`.
+"""The zygote: the process that workers are forked from, `INTERPRETER -P -m po_jupyter.worker.zygote FD`.
 
 One per Python interpreter. It imports everything that a worker needs once, then forks on demand, so that a run
-starts in milliseconds and still in a process of its own. It has one thread and one socket (`FD`, inherited;
-JSON lines), and never runs anybody's code itself.
-
-    parent → zygote    spawn {id, request}
-    zygote → parent    hello {version, protocol, python, pid}   spawned {id, pid, created}   failed {id, error}
-                       exited {pid, status}        (status as `os.waitstatus_to_exitcode` gives it)
+starts in milliseconds and still in a process of its own. It has one thread and one socket (`FD`, inherited; the
+messages of `TO_ZYGOTE` and `FROM_ZYGOTE` in `ipc.messages`), and never runs anybody's code itself.
 
 When the parent's end closes the zygote exits; workers go on, a new orchestrator adopts them.
 """
@@ -14,7 +10,6 @@ When the parent's end closes the zygote exits; workers go on, a new orchestrator
 from __future__ import annotations
 
 import gc
-import json
 import os
 import selectors
 import signal
@@ -22,12 +17,27 @@ import socket
 import sys
 import traceback
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, NoReturn
+
+from po_jupyter.ipc.messages import (
+    TO_ZYGOTE,
+    ForkFailed,
+    IpcMessage,
+    Spawn,
+    WorkerExited,
+    WorkerRequest,
+    WorkerSpawned,
+    ZygoteHello,
+)
+
+if TYPE_CHECKING:
+    from po_jupyter.config import Settings
+    from po_jupyter.model.values.json import JsonObject
 
 PROTOCOL = 1
-_FILES = 4096
-# Names of modules whose import would cost a worker milliseconds; one that is missing costs nothing here.
-_PRELOAD = (
+_OPEN_FILES = 4096
+# Modules whose import would cost a worker milliseconds. `tests/test_module_strings.py` imports each.
+PRELOAD = (
     "asyncio",
     "concurrent.futures.thread",
     "structlog",
@@ -60,22 +70,23 @@ def preload() -> None:
     from po_jupyter.model.pipeline import json_schema
 
     json_schema.load()
-    for name in _PRELOAD:
-        with suppress(ModuleNotFoundError):
-            importlib.import_module(name)
+    for name in PRELOAD:
+        importlib.import_module(name)
     from po_jupyter.worker.warmup import warm_up
 
     warm_up()
 
 
 class Zygote:
-    """The loop of the process."""
+    """The loop of the process: forks a worker for each `Spawn`, and tells the parent of each that ends."""
 
     def __init__(self, parent: socket.socket) -> None:
+        """Takes over the signals of this process; `parent` is the orchestrator's socket."""
         self._parent = parent
         self._buffer = b""
         self._children: set[int] = set()
-        self._settings: tuple[Any, Any] = (None, None)  # as they came last, and read
+        self._settings_json: JsonObject | None = None  # as they came last ...
+        self._settings: Settings | None = None  # ... and read
         self._wakeup, wakeup_end = socket.socketpair()
         for end in (self._wakeup, wakeup_end):
             end.setblocking(False)
@@ -89,9 +100,7 @@ class Zygote:
 
     def serve(self) -> None:
         """Answer until the parent's end closes."""
-        self._say(
-            op="hello", version=version(), protocol=PROTOCOL, python=sys.version.split()[0], pid=os.getpid()
-        )
+        self._send(ZygoteHello(version(), PROTOCOL, sys.version.split()[0], os.getpid()))
         while True:
             for key, _ in self._selector.select():
                 if key.fileobj is self._wakeup:
@@ -101,9 +110,9 @@ class Zygote:
                 elif not self._read():
                     return
 
-    def _say(self, **message: Any) -> None:
+    def _send(self, message: IpcMessage) -> None:
         with suppress(OSError):
-            self._parent.sendall(json.dumps(message).encode() + b"\n")
+            self._parent.sendall(message.encode())
 
     def _read(self) -> bool:
         try:
@@ -114,45 +123,51 @@ class Zygote:
             return False
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         for line in lines:
-            message = json.loads(line)
-            if message["op"] == "spawn":
-                self._spawn(message)
+            message = TO_ZYGOTE.decode(line)
+            if isinstance(message, Spawn):
+                self._spawn(message.id, WorkerRequest.from_json(message.request))
         return True
 
-    def _spawn(self, message: dict[str, Any]) -> None:
-        from po_jupyter.config import Settings
+    def _spawn(self, id: int, request: WorkerRequest) -> None:
         from po_jupyter.platform.processes import created
-        from po_jupyter.telemetry import logging
 
-        request = message["request"]
-        if request["settings"] != self._settings[0]:
-            # Read here, once for all that follow, and not in each of them.
-            settings = Settings.model_validate(request["settings"])
-            self._settings = request["settings"], settings
-            logging.preconfigure(settings)
+        settings = self._read_settings(request.settings)
         try:
             pid = os.fork()
         except OSError as error:
-            self._say(op="failed", id=message["id"], error=f"cannot fork: {error.strerror}")
+            self._send(ForkFailed(id, f"cannot fork: {error.strerror}"))
             return
         if pid == 0:
-            status = 1
-            try:
-                self._leave()
-                status = become_worker(request, self._settings[1])
-            except SystemExit as error:
-                status = error.code if isinstance(error.code, int) else 1
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                with suppress(Exception):
-                    sys.stdout.flush()
-                    sys.stderr.flush()
-                os._exit(status)
+            self._be_child(request, settings)
         self._children.add(pid)
-        self._say(op="spawned", id=message["id"], pid=pid, created=created(pid))
+        self._send(WorkerSpawned(id, pid, created(pid)))
 
-    def _leave(self) -> None:
+    def _read_settings(self, settings: JsonObject) -> Settings:
+        """The settings of a request, read here, once for all that follow, and not in each worker."""
+        from po_jupyter.config import Settings
+        from po_jupyter.telemetry import logging
+
+        if self._settings is None or settings != self._settings_json:
+            self._settings_json, self._settings = settings, Settings.model_validate(settings)
+            logging.preconfigure(self._settings)
+        return self._settings
+
+    def _be_child(self, request: WorkerRequest, settings: Settings) -> NoReturn:
+        status = 1
+        try:
+            self._release()
+            status = become_worker(request, settings)
+        except SystemExit as error:
+            status = error.code if isinstance(error.code, int) else 1
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            with suppress(Exception):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(status)
+
+    def _release(self) -> None:
         """In the child: give up everything that is the zygote's."""
         signal.set_wakeup_fd(-1)
         for name in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM):
@@ -177,15 +192,15 @@ class Zygote:
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
                 self._children.discard(pid)
-                self._say(op="exited", pid=pid, status=os.waitstatus_to_exitcode(status))
+                self._send(WorkerExited(pid, os.waitstatus_to_exitcode(status)))
 
 
-def become_worker(request: dict[str, Any], settings: Any) -> int:
-    """Turn this fresh child into the worker of a run: own session, log, directory, environment; its exit
-    status."""
+def become_worker(request: WorkerRequest, settings: Settings) -> int:
+    """Turn this fresh child into the worker of a run (own session, log, directory, environment) and work the run
+    off; the exit status."""
     os.setsid()
     os.umask(0o077)
-    log = request["log"]
+    log = request.log
     os.makedirs(os.path.dirname(log), mode=0o700, exist_ok=True)
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0), 0o600)
     null = os.open(os.devnull, os.O_RDONLY)
@@ -197,7 +212,7 @@ def become_worker(request: dict[str, Any], settings: Any) -> int:
             os.close(fd)
     # Most of it is what the zygote has already, and what is not written does not have to be copied. In plain
     # loops: set operations ask abstract base classes, whose first answers in a process cost a millisecond.
-    env = request["env"]
+    env = request.env
     for name in [name for name in os.environ if name not in env]:
         del os.environ[name]
     for name in env:
@@ -207,9 +222,9 @@ def become_worker(request: dict[str, Any], settings: Any) -> int:
 
     if hasattr(time, "tzset"):
         time.tzset()
-    if request.get("cwd"):
-        os.chdir(request["cwd"])
-        sys.path.insert(0, request["cwd"])
+    if request.cwd:
+        os.chdir(request.cwd)
+        sys.path.insert(0, request.cwd)
     from po_jupyter.worker import main as worker
 
     return worker.main(request, settings)
@@ -221,9 +236,9 @@ def allow_files() -> None:
         import resource
 
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
-        if soft != resource.RLIM_INFINITY and soft < wanted:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        limit = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+        if soft != resource.RLIM_INFINITY and soft < limit:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
 
 
 def main() -> None:

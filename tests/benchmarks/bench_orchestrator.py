@@ -86,7 +86,7 @@ async def memory(service: Orchestrator) -> tuple[float, float, float]:
         runs.append(view.id)
     await asyncio.sleep(0.8)
     assert service._supervisor is not None
-    shares = [weight(w.pid)[0] for w in service._supervisor.workers.values()]
+    shares = [weight(w.pid)[0] for w in service._supervisor.processes.by_run.values()]
     zygote = weight(service._zygotes.pids()[0])[1]
     for run in runs:
         await done(service, run)

@@ -89,7 +89,7 @@ async def test_errors_of_starting_workers(tmp_path: Path, logs: Path) -> None:
         first, _ = await service.submit(body(task("one", seconds=0.5)), owner="local")
         view, _ = await service.submit(body(task("one"), interpreter=str(program)), owner="local")
         program.write_text("#!/bin/sh\nexit 1\n")
-        await service._zygotes._found.pop(str(program)).close()
+        await service._zygotes._running.pop(str(program)).close()
         assert (await until(service, first.id)).state == "done"
         assert (await until(service, view.id)).state == "dead"
     tries = lines(logs, "no worker yet")

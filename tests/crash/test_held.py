@@ -7,7 +7,6 @@ import asyncio
 import pytest
 
 from po_jupyter.orchestrator.service import Orchestrator
-from po_jupyter.orchestrator.workers.store_backoff import LONGEST, HeldRuns
 from po_jupyter.presentation import format as fmt
 from tests.crash.test_disk_full import SmallDisk, disk
 from tests.support.orchestrator import body, orchestrator, task, until, until_task
@@ -20,7 +19,7 @@ async def waits(service: Orchestrator, run: str, tries: int = 1) -> str:
     async with asyncio.timeout(20):
         while True:
             view = await service.get(run, None)
-            held = service._supervisor.held.get(run) if service._supervisor else None
+            held = service._supervisor.store_backoff.get(run) if service._supervisor else None
             if view.waiting is not None and held is not None and held.tries >= tries:
                 return view.waiting
             await asyncio.sleep(0.05)
@@ -75,18 +74,3 @@ async def test_whoever_watches_hears_that_a_run_waits(disk: SmallDisk) -> None:
         held = [part for part in heard if part.startswith(b"event: held")]
         assert b"full" in held[0]
         assert b'"reason":null' in held[-1]
-
-
-def test_the_pauses_grow_to_ten_seconds_and_start_anew() -> None:
-    held = HeldRuns()
-    pauses = [held.failed("r", "the disk is full") for _ in range(12)]
-    assert pauses[0] < 0.7 < 0.75 < pauses[1] < 1.3
-    assert max(pauses) <= 1.2 * LONGEST
-    assert "12 tries" in held.words()["r"]
-    found = held.get("r")
-    assert found is not None
-    found.trying = True
-    assert held.words() == {}
-    assert held.over("r")
-    assert not held.over("r")
-    assert held.failed("r", "full") < 0.7

@@ -106,7 +106,7 @@ async def test_a_worker_that_cannot_be_started_is_tried_again_with_growing_waits
     async with orchestrator(tmp_path / "data", max_running=1, spawn_attempts=5, spawn_delay=0.2) as service:
         first, _ = await service.submit(body(task("one", seconds=0.5)), owner="local")
         view, _ = await service.submit(body(task("one"), interpreter=str(program)), owner="local")
-        zygote = service._zygotes._found[str(program)].pid
+        zygote = service._zygotes._running[str(program)].pid
         os.kill(zygote, signal.SIGKILL)
         broken.write_text("3")
         assert (await until(service, first.id)).state == "done"
@@ -175,7 +175,7 @@ async def test_a_stopped_worker_that_wakes_up_late_is_fenced_out(tmp_path: Path)
     async with orchestrator(tmp_path, silence_grace=60) as service:
         lease = await asyncio.to_thread(service._store.claim, run, {"pid": 0, "host": "another machine"})
         await asyncio.to_thread(service._store.commit, lease, Commit(release=True))
-        del service._supervisor.workers[run]
+        del service._supervisor.processes.by_run[run]
         await service._supervisor.attend(run)
         other = await held(tmp_path, run)
         assert other != pid

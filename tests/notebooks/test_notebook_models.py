@@ -11,10 +11,10 @@ import pytest
 
 from tests.notebooks.test_notebook_quickstart import Kernel, text_of
 from tests.support.jupyter_process import JupyterProcess
-from tests.support.paths import TESTS
+from tests.support.paths import ROOT
 
-NOTEBOOK = TESTS.parent / "notebooks" / "04-models-and-money.ipynb"
-README = TESTS.parent / "README.md"
+NOTEBOOK = ROOT / "notebooks" / "04-models-and-money.ipynb"
+PAGE = ROOT / "po_jupyter" / "docs" / "design" / "writing-a-provider.md"
 
 
 def cells() -> list[Any]:
@@ -26,11 +26,11 @@ def test_the_notebook_of_models_is_kept_without_outputs() -> None:
     assert [c.id for c in cells() if c.outputs or c.execution_count] == []
 
 
-def test_its_provider_is_the_one_of_the_readme_and_has_30_lines() -> None:
+def test_its_provider_is_the_one_of_the_documentation_and_has_30_lines() -> None:
     """Issue 3, "Done when" 8."""
     (cell,) = [c.source for c in cells() if c.source.startswith("%%writefile")]
     module = cell.partition("\n")[2]
-    assert f"```python\n{module}\n```" in README.read_text("utf-8")
+    assert f"```python\n{module}\n```" in PAGE.read_text("utf-8")
     assert len([line for line in module.splitlines() if line]) <= 30
 
 

@@ -27,7 +27,7 @@ from po_jupyter.model.pipeline.pipeline import CallRetry
 from po_jupyter.model.pipeline.violations import violations_of
 from po_jupyter.model.run.answer import Answer
 from po_jupyter.model.run.usage import Usage
-from po_jupyter.platform.concurrency import together
+from po_jupyter.platform.concurrency import gather_or_cancel
 
 MOST = 1000  # at the same time, as `max_concurrency` of a map
 
@@ -160,7 +160,7 @@ class _Window:
 
     async def run(self, width: int) -> Results:
         todo = iter(range(len(self.asks)))
-        await together(self._worker(todo) for _ in range(min(width, len(self.asks))))
+        await gather_or_cancel(self._worker(todo) for _ in range(min(width, len(self.asks))))
         if self.stop is not None:
             raise self.stop
         results = Results([r or Result(i, error=self._unasked()) for i, r in enumerate(self.results)])

@@ -19,7 +19,7 @@ from po_jupyter.engine.base.interrupts import Interrupt
 from po_jupyter.engine.base.json_values import as_json
 from po_jupyter.engine.base.tracebacks import user_lines
 from po_jupyter.errors import BudgetExceeded, InvalidInput, ModelKeyError, PoError, StageFailed, StoreError
-from po_jupyter.platform.concurrency import together
+from po_jupyter.platform.concurrency import gather_or_cancel
 from po_jupyter.telemetry.logging import redactor
 
 _TABLE = """create table if not exists po_batch (
@@ -73,7 +73,7 @@ class Batch:
                 except Exception as error:
                     found[index] = _failed(index, error)
 
-        await together(worker() for _ in range(min(max_concurrency, found.count(None))))
+        await gather_or_cancel(worker() for _ in range(min(max_concurrency, found.count(None))))
         return cast("list[dict[str, Any]]", found)
 
     def _pieces(self, rows: Sequence[Any], key: Callable[[Any], Any] | None) -> list[tuple[str, int]]:

@@ -31,7 +31,7 @@ from po_jupyter.errors import BudgetExceeded, ModelKeyError, PoError, StoreError
 from po_jupyter.llm.calls.retry import backoff_delay
 from po_jupyter.model.pipeline.pipeline import STAGES, Task
 from po_jupyter.model.run.events import EventDraft, draft
-from po_jupyter.platform.concurrency import together
+from po_jupyter.platform.concurrency import gather_or_cancel
 from po_jupyter.telemetry import correlation
 from po_jupyter.telemetry.logging import redactor
 
@@ -102,7 +102,7 @@ class Map:
         """Every row to its outcome, or until `over` is set."""
         todo = (i for i in range(self.total) if i not in self.known)
         window = min(self.task.max_concurrency, self.total - self.done - self.failed)
-        await together(self._worker(todo) for _ in range(window))
+        await gather_or_cancel(self._worker(todo) for _ in range(window))
 
     async def _prepare(self) -> str:
         """Get what makes the stages of a row; the stage that stands for all of a row's in views."""

@@ -113,7 +113,7 @@ class Batches(Protocol):
         ...
 
     def read_response(self, request: ChatRequest, line: BatchLine) -> ChatResponse:
-        """The answer to `request` in a line, without its cost. Raises the ModelError of the row."""
+        """The answer to `request` in a line, without its cost. Raises the ModelError that is reported for it."""
         ...
 
 

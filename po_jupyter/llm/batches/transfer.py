@@ -139,7 +139,7 @@ def header_text(value: object) -> str:
     return as_text(value).encode("ascii", "ignore").decode()
 
 
-def read_answer(reader: ResponseReader, response: HttpResponse) -> ChatResponse:
+def read_batched(reader: ResponseReader, response: HttpResponse) -> ChatResponse:
     """The chat response in a line of a batch's results, without its cost. Raises a ModelError."""
     try:
         answer = reader.read_response(response)

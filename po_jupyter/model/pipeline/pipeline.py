@@ -66,15 +66,24 @@ def _as_task(value: Any) -> Any:
 class Pipeline(Value):
     """Tasks in order, with defaults and a budget. `version` is `x.y.z`; tasks are unique and form a DAG."""
 
-    name: PipelineName
-    version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")] = "1.0.0"
-    description: str = ""
-    llm: LLM = LLM()
-    budget: Budget = Budget()
+    name: PipelineName = Field(description="The pipeline's name: small letters, digits and hyphens.")
+    version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$", description="Three numbers, such as 1.0.0.")] = (
+        "1.0.0"
+    )
+    description: str = Field(default="", description="A text for people.")
+    llm: LLM = Field(default=LLM(), description="Model settings of all tasks that have none of their own.")
+    budget: Budget = Field(default=Budget(), description="Hard limits of a run.")
     tasks: Annotated[
-        tuple[Annotated[Task, BeforeValidator(_as_task)], ...], Field(min_length=1, max_length=MAX_TASKS)
+        tuple[Annotated[Task, BeforeValidator(_as_task)], ...],
+        Field(
+            min_length=1,
+            max_length=MAX_TASKS,
+            description="The tasks in order; a text is the name of a Python task.",
+        ),
     ]
-    metadata: CheckedJsonObject = Field(default_factory=dict)
+    metadata: CheckedJsonObject = Field(
+        default_factory=dict, description="Any JSON; kept with the pipeline, used by nothing."
+    )
 
     @model_validator(mode="after")
     def _is_a_dag(self) -> Pipeline:

@@ -53,16 +53,24 @@ class Value(BaseModel):
 class CallRetry(Value):
     """How often one call is tried (`llm.retry`); only transient errors are. Delays in seconds."""
 
-    max_attempts: Annotated[int, Field(ge=1, le=20)] = 3
-    initial_delay: Annotated[float, Field(ge=0, le=3600)] = 1.0
-    max_delay: Annotated[float, Field(ge=0, le=3600)] = 60.0
-    multiplier: Annotated[float, Field(ge=1, le=10)] = 2.0
+    max_attempts: Annotated[int, Field(ge=1, le=20, description="Attempts in all, the first one included.")] = 3
+    initial_delay: Annotated[float, Field(ge=0, le=3600, description="Seconds before the second attempt.")] = (
+        1.0
+    )
+    max_delay: Annotated[float, Field(ge=0, le=3600, description="Seconds between two attempts at most.")] = (
+        60.0
+    )
+    multiplier: Annotated[
+        float, Field(ge=1, le=10, description="How many times longer each wait is than the one before it.")
+    ] = 2.0
 
 
 class TaskRetry(CallRetry):
     """How often a task or an item is attempted (`retry`). Delays in seconds."""
 
-    max_delay: Annotated[float, Field(ge=0, le=3600)] = 10.0
+    max_delay: Annotated[float, Field(ge=0, le=3600, description="Seconds between two attempts at most.")] = (
+        10.0
+    )
 
 
 class LLM(Value):
@@ -74,16 +82,30 @@ class LLM(Value):
     neither are not told.
     """
 
-    model: str | None = None
-    provider: str | None = Field(default=None, exclude=True)
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
-    timeout: Seconds | None = None
-    api: Literal["responses", "chat"] | None = None
-    stop: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(max_length=16)] | None = None
-    seed: int | None = None
-    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
-    retry: CallRetry | None = None
+    model: str | None = Field(
+        default=None, description="The model as `provider:model`, for example openai:gpt-5-mini."
+    )
+    provider: str | None = Field(
+        default=None, exclude=True, description="The provider, where `model` does not begin with it."
+    )
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(
+        default=None, description="How much answers vary: 0 for as little as possible."
+    )
+    max_tokens: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Tokens of an answer at most. An answer that is cut off there is an error."
+    )
+    timeout: Seconds | None = Field(default=None, description="Seconds that one request may take.")
+    api: Literal["responses", "chat"] | None = Field(
+        default=None, description="Which of OpenAI's APIs is used; chosen by the model where this is not set."
+    )
+    stop: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(max_length=16)] | None = Field(
+        default=None, description="Texts at which an answer ends."
+    )
+    seed: int | None = Field(default=None, description="A number that asks for answers that repeat.")
+    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = Field(
+        default=None, description="How much a model that reasons should reason."
+    )
+    retry: CallRetry | None = Field(default=None, description="How often one call is tried.")
 
     @model_validator(mode="before")
     @classmethod
@@ -125,8 +147,10 @@ class LLM(Value):
 class Budget(Value):
     """Hard limits of a run: US dollars and tokens (input and output together)."""
 
-    usd: Annotated[float, Field(gt=0)] | None = None
-    tokens: Annotated[int, Field(gt=0)] | None = None
+    usd: Annotated[float, Field(gt=0)] | None = Field(default=None, description="US dollars at most.")
+    tokens: Annotated[int, Field(gt=0)] | None = Field(
+        default=None, description="Tokens at most, input and output together."
+    )
 
 
 class RunBudget(Budget):
@@ -138,15 +162,20 @@ class RunBudget(Budget):
 class Refine(Value):
     """`max_attempts` re-asks after a failed validation; `critique` is a template that sees `output`."""
 
-    max_attempts: Annotated[int, Field(ge=0, le=20)] = 2
-    critique: str | None = None
+    max_attempts: Annotated[
+        int, Field(ge=0, le=20, description="Times that an answer which fails a validation is asked for again.")
+    ] = 2
+    critique: str | None = Field(
+        default=None,
+        description="A template that sees `output`; a model answers it, and its answer goes along with the next try.",
+    )
 
 
 class Gate(Value):
     """A pause after the task, until a person decides; `artifacts` are named to that person."""
 
-    message: str = ""
-    artifacts: tuple[str, ...] = ()
+    message: str = Field(default="", description="What the person is asked.")
+    artifacts: tuple[str, ...] = Field(default=(), description="Names of artifacts to look at before deciding.")
 
     @model_validator(mode="before")
     @classmethod
@@ -159,8 +188,10 @@ class Gate(Value):
 class Turn(Value):
     """One message of a prompt that is a list: `content` is a template."""
 
-    role: Literal["system", "user", "assistant"]
-    content: str
+    role: Literal["system", "user", "assistant"] = Field(
+        description="Whose message it is; the last is the user's."
+    )
+    content: str = Field(description="The message, a template.")
 
 
 def _form(value: Any) -> str:
@@ -205,29 +236,61 @@ class Task(Value):
     map over to the provider's batch API: half the price, within a day.
     """
 
-    name: TaskName
-    description: str = ""
-    task: str | None = None
-    source: str | None = None
-    needs: tuple[TaskName, ...] | None = None
-    system: str | None = None
-    prompt: PromptText | None = None
-    images: tuple[str, ...] = ()
-    tools: tuple[ToolName, ...] = ()
-    max_tool_rounds: Annotated[int, Field(ge=1, le=100)] = 8
-    output: Annotated[CheckedJsonObject, BeforeValidator(_schema_of)] | None = None
-    for_each: str | None = None
-    mode: Literal["batch"] | None = None
-    max_concurrency: Annotated[int, Field(ge=1, le=1000)] = 5
-    failure_threshold: Annotated[float, Field(ge=0, le=1)] = 1.0
-    llm: LLM = LLM()
-    retry: TaskRetry = TaskRetry()
-    timeout: Seconds = 300.0
-    refine: Refine = Refine()
-    gate: Gate | None = None
-    cache: Annotated[Literal["refresh"] | bool | None, BeforeValidator(_cache_mode)] = None
-    budget: Budget = Budget()
-    config: CheckedJsonObject = Field(default_factory=dict)
+    name: TaskName = Field(description="The task's name, unique in the pipeline.")
+    description: str = Field(default="", description="A text for people.")
+    task: str | None = Field(
+        default=None, description="The Python module to use, when it is not called as the task."
+    )
+    source: str | None = Field(default=None, description="The text of a Python module with stage functions.")
+    needs: tuple[TaskName, ...] | None = Field(
+        default=None, description="Tasks that must be done first. Not set: the task before this one; []: none."
+    )
+    system: str | None = Field(default=None, description="The system message, a template.")
+    prompt: PromptText | None = Field(
+        default=None,
+        description="The prompt, a template that sees `seed`, `tasks` and `item`; or a list of messages.",
+    )
+    images: tuple[str, ...] = Field(
+        default=(), description="Templates of pictures to show: https: and data: URLs, names of artifacts."
+    )
+    tools: tuple[ToolName, ...] = Field(
+        default=(), description="Tools of MCP servers that the model may call, as `server.tool`."
+    )
+    max_tool_rounds: Annotated[
+        int, Field(ge=1, le=100, description="Rounds of tool calls in a row at most.")
+    ] = 8
+    output: Annotated[CheckedJsonObject, BeforeValidator(_schema_of)] | None = Field(
+        default=None, description="The JSON Schema that the answer must fit."
+    )
+    for_each: str | None = Field(
+        default=None, description="An expression that gives a list: the task runs once for each `item` of it."
+    )
+    mode: Literal["batch"] | None = Field(
+        default=None, description="`batch`: through the provider's batch API, at half the price, within a day."
+    )
+    max_concurrency: Annotated[
+        int, Field(ge=1, le=1000, description="Rows of `for_each` that run at the same time.")
+    ] = 5
+    failure_threshold: Annotated[
+        float, Field(ge=0, le=1, description="The part of the rows that may fail before the task fails.")
+    ] = 1.0
+    llm: LLM = Field(default=LLM(), description="Model settings of this task, over the pipeline's.")
+    retry: TaskRetry = Field(default=TaskRetry(), description="How often the task, or a row, is attempted.")
+    timeout: Annotated[
+        Seconds,
+        Field(description="Seconds that one attempt of a stage may take; waits for rate limits do not count."),
+    ] = 300.0
+    refine: Refine = Field(default=Refine(), description="Re-asks after an answer that fails a validation.")
+    gate: Gate | None = Field(default=None, description="A pause after the task, until a person decides.")
+    cache: Annotated[Literal["refresh"] | bool | None, BeforeValidator(_cache_mode)] = Field(
+        default=None,
+        description="Whether earlier answers are used: true, false, or `refresh` to ask anew and keep the answers. "
+        "Not set: yes for prompts, no for Python.",
+    )
+    budget: Budget = Field(default=Budget(), description="Limits of this task within those of the run.")
+    config: CheckedJsonObject = Field(
+        default_factory=dict, description="Any JSON; a Python task sees it as `ctx.config`."
+    )
 
     @field_validator("needs", mode="before")
     @classmethod

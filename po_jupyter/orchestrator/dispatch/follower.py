@@ -94,11 +94,11 @@ class Following:
 
     async def poke(self, run: str | None) -> bool:
         """Have the holder look at a run; whether somebody answered. What it says of its load is kept."""
-        answer = await link.poke(self._address, run)
-        load = (answer or {}).get("load")
-        if isinstance(load, dict) and load.keys() >= self.load.keys():
+        answer = await link.notify(self._address, run)
+        load = answer.load if answer is not None else None
+        if load is not None and load.keys() >= self.load.keys():
             held = self.load["held"]
-            self.load = load
+            self.load = dict(load)
             for name in held.keys() ^ load["held"].keys():
                 self._feed.held(name, load["held"].get(name))
                 self._feed.changed(name)

@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from po_jupyter.ipc import channel as link
+from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.model.run.view import RunView
 from po_jupyter.orchestrator.environment.service import Facilities
 from po_jupyter.orchestrator.events.change_feed import Feed
@@ -27,7 +28,7 @@ class Waking(Facilities):
         """Have a run that was made right now worked off."""
         self.feed.changed(head["run"])
         if self._supervisor is not None:
-            self._supervisor.submitted(head, definition)
+            self._supervisor.submitted(head, RunDefinition.from_json(definition))
         else:
             await self._nudge(head["run"])
         return await self._view(head)
@@ -43,6 +44,6 @@ class Waking(Facilities):
     async def _nudge(self, run: str) -> None:
         """Tell the holder; when it does not hear, the next one finds the run in the store."""
         following = self._following
-        heard = await (following.poke(run) if following is not None else link.poke(self._address, run))
-        if not heard:
+        reply = await (following.poke(run) if following is not None else link.notify(self._address, run))
+        if not reply:
             log.warning("no orchestrator answers; the run starts when one does", run=run)

@@ -12,8 +12,9 @@ import structlog
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import PoError, Unavailable
-from po_jupyter.ipc.channel import Message
+from po_jupyter.ipc.messages import ResourceRequest
 from po_jupyter.llm.local.server import LocalServer
+from po_jupyter.llm.wire.exchange import ProviderEndpoint
 
 log = structlog.get_logger("po_jupyter.local_models")
 
@@ -43,12 +44,12 @@ class LocalModels:
         self._watch: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def need(self, message: Message, tell: Tell) -> Message:
-        """Answer a worker's `need`; `tell` hears what it waits for meanwhile. Raises ModelError,
-        Unavailable."""
-        if message.get("what") != "local_model" or self._closed:
-            raise Unavailable(f"the orchestrator cannot give {str(message.get('what'))!r:.40}")
-        model = str(message["model"])
+    async def endpoint(self, request: ResourceRequest, tell: Tell) -> ProviderEndpoint:
+        """Where the server of the model that a worker requests listens; `tell` hears what it waits for meanwhile.
+        Raises ModelError, Unavailable."""
+        if request.what != "local_model" or request.model is None or self._closed:
+            raise Unavailable(f"the orchestrator cannot give {request.what!r:.40}")
+        model = request.model
         served = self._served.get(model)
         if served is None:
             served = self._served[model] = self._new(model)
@@ -57,13 +58,12 @@ class LocalModels:
             self._watch = asyncio.create_task(self._stop_idle(), name="local models")
         served.listeners.append(tell)
         try:
-            endpoint = await served.server.ready()
+            return await served.server.ready()
         except PoError as error:
             log.error("no local model", model=model, error=error.message)
             raise
         finally:
             served.listeners.remove(tell)
-        return {"base_url": endpoint.base_url, "key": endpoint.key}
 
     def _new(self, model: str) -> _Served:
         loop = asyncio.get_running_loop()

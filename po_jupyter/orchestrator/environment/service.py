@@ -10,14 +10,14 @@ from po_jupyter.orchestrator.environment import preflight
 from po_jupyter.orchestrator.environment.key_store import Keys
 from po_jupyter.orchestrator.submission import request as submission
 from po_jupyter.orchestrator.views.queries import Reader
-from po_jupyter.orchestrator.workers.zygote_pool import Zygotes
+from po_jupyter.orchestrator.workers.zygote_pool import ZygotePool
 
 
 class Facilities(Reader):
     """Keys, models, the check before a run, the doctor."""
 
     _keys: Keys
-    _zygotes: Zygotes
+    _zygotes: ZygotePool
 
     async def list_keys(self) -> builtins.list[dict[str, Any]]:
         """Every provider that takes a key, and what there is of it, masked (see `llm.keys.KeyState`)."""

@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from po_jupyter.config import Settings
 from po_jupyter.llm.calls.cache import owner_prefix
 from po_jupyter.store.disk.call_cache import AnswerCache
-
-
-def directory(data_dir: Path) -> Path:
-    """Where it is."""
-    return data_dir / "cache"
-
-
-def cache_of(settings: Settings) -> AnswerCache | None:
-    """The cache; None when the settings say that there is none."""
-    if not settings.cache_max_bytes:
-        return None
-    return AnswerCache(
-        directory(settings.data_dir), max_bytes=settings.cache_max_bytes, days=settings.cache_days
-    )
+from po_jupyter.worker.call_cache import cache_directory, open_call_cache
 
 
 def tend(settings: Settings) -> None:
     """Make it, so that no worker has to; delete what is too old or too much. Blocks."""
-    cache = cache_of(settings)
+    cache = open_call_cache(settings)
     if cache is not None:
         cache.prepare()
 
 
 def clear(settings: Settings, owner: str | None, *, dry_run: bool) -> dict[str, int]:
     """Forget the answers of `owner` (None: everybody's): `{answers, bytes}`. Blocks. `dry_run` only counts."""
-    cache = AnswerCache(directory(settings.data_dir), max_bytes=0)
+    cache = AnswerCache(cache_directory(settings.data_dir), max_bytes=0)
     prefix = "" if owner is None else owner_prefix(owner)
     answers, size = cache.measure(prefix)
     cache.close()

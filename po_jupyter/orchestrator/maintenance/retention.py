@@ -23,10 +23,10 @@ import structlog
 from po_jupyter.config import Settings
 from po_jupyter.errors import Conflict, NotFound
 from po_jupyter.model.run.view import ENDED
-from po_jupyter.orchestrator.maintenance.call_cache import directory
 from po_jupyter.orchestrator.views.daily_usage import DailyUsage
 from po_jupyter.orchestrator.views.projections import Views
 from po_jupyter.store.protocol import Head, Store
+from po_jupyter.worker.call_cache import cache_directory
 
 log = structlog.get_logger("po_jupyter.retention")
 
@@ -203,7 +203,7 @@ class Retention:
             "store": tree_bytes(folder / "store"),
             "files": tree_bytes(folder / "runs"),
             "blobs": tree_bytes(folder / "blobs"),
-            "cache": tree_bytes(directory(folder)),
+            "cache": tree_bytes(cache_directory(folder)),
             "logs": tree_bytes(folder / "logs") + tree_bytes(folder / "audit"),
             "free": shutil.disk_usage(folder).free if folder.exists() else None,
         }

@@ -41,7 +41,7 @@ class Reader:
 
     _threads: ThreadPoolExecutor
 
-    async def _do(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def _do(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Do blocking work in a thread (P9)."""
         # In this context, so that a log line of the thread names the request.
         call = partial(contextvars.copy_context().run, partial(work, *args, **kwargs))
@@ -96,8 +96,7 @@ class Reader:
 
     def _held(self, run: str) -> str | None:
         if self._supervisor is not None:
-            held = self._supervisor.held.get(run)
-            return str(held) if held is not None and not held.trying else None
+            return self._supervisor.store_backoff.reason(run)
         return self._following.load["held"].get(run) if self._following is not None else None
 
     async def list(

@@ -1,2 +1,5 @@
-"""Worker processes of this machine: queue, zygotes, launching, the gateway they speak to, and how they
-end."""
+"""The workers of this machine: queue, launcher, zygotes, their processes, the gateway they connect to, outcomes.
+
+For the rest of the orchestrator: `supervisor.Supervisor` and `gateway.WorkerGateway` (made by the dispatcher),
+`zygote_pool.ZygotePool`, `queue.RunQueue`, `rate_limit_server`.
+"""

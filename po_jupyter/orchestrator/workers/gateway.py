@@ -1,4 +1,4 @@
-"""Who comes in over the link: workers that say hello, and other servers that poke."""
+"""The gateway: the orchestrator's side of the connections of its workers, and of other servers that notify it."""
 
 from __future__ import annotations
 
@@ -6,24 +6,48 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import structlog
-
 from po_jupyter.errors import PoError
-from po_jupyter.ipc.channel import Channel, Message
+from po_jupyter.ipc.channel import Channel
+from po_jupyter.ipc.messages import (
+    Heartbeat,
+    IpcMessage,
+    LogGrew,
+    Notify,
+    NotifyReply,
+    RateHistory,
+    RatePermitDropped,
+    RatePermitRefused,
+    RatePermitRequest,
+    RatePermitUsed,
+    RateReport,
+    ResourceProgress,
+    ResourceRequest,
+    ResourceResponse,
+    RestingChanged,
+    StopWorker,
+    StoreFailure,
+    TextPiece,
+    WatchedChanged,
+    Welcome,
+    WorkerFinished,
+    WorkerHello,
+)
+from po_jupyter.llm.wire.exchange import ProviderEndpoint
 from po_jupyter.orchestrator.events.change_feed import Feed
-from po_jupyter.orchestrator.workers.processes import Worker
-from po_jupyter.orchestrator.workers.rate_limit_server import RateLimits
+from po_jupyter.orchestrator.threads import ToThread
+from po_jupyter.orchestrator.workers.processes import WorkerHandle
+from po_jupyter.orchestrator.workers.rate_limit_server import RateLimitServer
 from po_jupyter.orchestrator.workers.supervisor import Supervisor
-from po_jupyter.store.protocol import Head, Store
+from po_jupyter.store.protocol import Store
 
-log = structlog.get_logger("po_jupyter.reception")
-
-_LINGER = 3.0  # s that a worker may take to exit after its last word
+_MAX_FAILURE = 500  # characters of what a worker says of the store
 
 
-class Reception:
-    """Talks to the workers of one supervisor. `need` answers what a worker asks for, `rates` lets its calls
-    go."""
+class WorkerGateway:
+    """Talks to the workers of one supervisor.
+
+    `get_resource(request, progress)` answers what a worker requests, `rates` lets its calls go.
+    """
 
     def __init__(
         self,
@@ -31,106 +55,130 @@ class Reception:
         store: Store,
         feed: Feed,
         *,
-        run_off_loop: Callable[..., Awaitable[Any]],
-        need: Callable[[Message, Callable[[str], None]], Awaitable[Message]],
-        rates: RateLimits,
+        to_thread: ToThread,
+        get_resource: Callable[[ResourceRequest, Callable[[str], None]], Awaitable[ProviderEndpoint]],
+        rates: RateLimitServer,
     ) -> None:
+        """`serve` is for the `Listener`."""
         self._supervisor = supervisor
         self._store = store
         self._feed = feed
-        self._do = run_off_loop
-        self._need = need
+        self._to_thread = to_thread
+        self._get_resource = get_resource
         self._rates = rates
-        feed.on_interest = self._tell_interest
+        self._handlers: dict[type[IpcMessage], Callable[[WorkerHandle, Any], None]] = {
+            Heartbeat: self._on_heartbeat,
+            LogGrew: self._on_log_grew,
+            TextPiece: self._on_text,
+            ResourceRequest: self._on_request,
+            RestingChanged: self._on_resting,
+            StoreFailure: self._on_store_failure,
+            WorkerFinished: self._on_finished,
+            RateHistory: self._on_rates,
+            RatePermitRequest: self._on_rates,
+            RatePermitDropped: self._on_rates,
+            RatePermitUsed: self._on_rates,
+            RatePermitRefused: self._on_rates,
+        }
+        feed.on_interest = self._send_watched
 
-    async def serve(self, channel: Channel, first: Message) -> None:
-        """One connection, from its first message to its end."""
-        if first["op"] == "poke":
-            if first.get("run") is not None:
-                await self._supervisor.attend(str(first["run"]))
-            channel.send("ok", load=self._supervisor.load())
+    async def serve(self, channel: Channel, first: IpcMessage) -> None:
+        """Serve one connection, from its first message to its end."""
+        if isinstance(first, Notify):
+            if first.run is not None:
+                await self._supervisor.attend(first.run)
+            channel.send(NotifyReply(self._supervisor.load()))
             await channel.drain()
-        elif first["op"] == "hello":
-            await self._worker(channel, first)
+        elif isinstance(first, WorkerHello):
+            await self._serve_worker(channel, first)
 
-    async def _worker(self, channel: Channel, hello: Message) -> None:
-        worker = await self._greet(channel, hello)
+    async def _serve_worker(self, channel: Channel, hello: WorkerHello) -> None:
+        worker = await self._identify(channel, hello)
         if worker is None:
-            channel.send("stop")
+            channel.send(StopWorker())
             await channel.drain()
             return
         adopted = worker.channel is None and not worker.ours
         worker.channel = channel
-        worker.heard = time.monotonic()
-        rates = self._rates.join(worker.run, channel)
-        channel.send("welcome", watched=self._feed.watched(worker.run), rates=rates)
-        self._supervisor.go(self._supervisor.connected(worker, adopted=adopted), f"connected {worker.run}")
+        worker.last_message = time.monotonic()
+        rates = self._rates.connect(worker.run, channel)
+        channel.send(Welcome(self._feed.watched(worker.run), rates))
+        self._supervisor.connected(worker, adopted=adopted)
         try:
             while (message := await channel.receive()) is not None:
-                self._heard(worker, message)
+                worker.last_message = time.monotonic()
+                handler = self._handlers.get(type(message))
+                if handler is not None:
+                    handler(worker, message)
         finally:
-            self._rates.leave(worker.run, channel)
+            self._rates.disconnect(worker.run, channel)
         if worker.channel is channel:
             worker.channel = None
 
-    async def _greet(self, channel: Channel, hello: Message) -> Worker | None:
-        """The worker that this is, or None for one that has no business here any more."""
-        run, pid = str(hello.get("run")), hello.get("pid")
-        peer = channel.peer()
-        if not isinstance(pid, int) or (peer is not None and peer[0] not in (0, pid)):
+    async def _identify(self, channel: Channel, hello: WorkerHello) -> WorkerHandle | None:
+        """The worker at the other end, or None for one that has no business here any more."""
+        run, peer = hello.run, channel.peer()
+        if peer is not None and peer[0] not in (0, hello.pid):
             return None  # 0: the kernel cannot name a process of another pid namespace
-        workers = self._supervisor.workers
-        if run not in workers:
+        workers = self._supervisor.processes
+        if workers.get(run) is None:
             try:
-                head: Head = await self._do(self._store.head, run)
+                head = await self._to_thread(self._store.head, run)
             except PoError:
                 return None
-            # Asked again: the answer of the zygote may have come in meanwhile.
-            if run not in workers:
+            # Looked up again: the answer of the zygote may have come in meanwhile.
+            if workers.get(run) is None:
                 holder = head["holder"]
-                if holder is None or head["fence"] != hello.get("fence") or holder["pid"] != pid:
+                if holder is None or head["fence"] != hello.fence or holder["pid"] != hello.pid:
                     return None
                 return self._supervisor.adopt(head)
-        return workers[run] if workers[run].pid == pid else None
+        worker = workers.get(run)
+        return worker if worker is not None and worker.pid == hello.pid else None
 
-    def _heard(self, worker: Worker, message: Message) -> None:
-        worker.heard = time.monotonic()
-        match message["op"]:
-            case "beat":
-                if worker.channel is not None:
-                    worker.channel.send("beat")
-            case "committed":
-                self._supervisor.wrote(worker.run)
-                self._feed.changed(worker.run)
-            case "text":
-                self._feed.text(worker.run, {k: v for k, v in message.items() if k != "op"})
-            case "need":
-                self._supervisor.go(self._answer(worker, message), "need")
-            case "rest":
-                worker.resting = bool(message.get("on"))
-                self._supervisor.pump()
-            case op if op.startswith("rate."):
-                self._rates.heard(worker.run, message)
-            case "failed":
-                worker.failure = (str(message.get("message"))[:500], str(message.get("hint") or "")[:500])
-            case "bye":
-                worker.bye = str(message.get("state"))
-                self._feed.changed(worker.run)
-                self._supervisor.end_later(worker, _LINGER, "lingers")
-                self._supervisor.pump()
+    # -- messages of workers --------------------------------------------------------------------
 
-    async def _answer(self, worker: Worker, message: Message) -> None:
-        def say(op: str, **fields: Any) -> None:
+    def _on_heartbeat(self, worker: WorkerHandle, message: Heartbeat) -> None:
+        if worker.channel is not None:
+            worker.channel.send(Heartbeat())
+
+    def _on_log_grew(self, worker: WorkerHandle, message: LogGrew) -> None:
+        self._supervisor.wrote(worker.run)
+        self._feed.changed(worker.run)
+
+    def _on_text(self, worker: WorkerHandle, message: TextPiece) -> None:
+        self._feed.text(worker.run, message.to_json())
+
+    def _on_request(self, worker: WorkerHandle, message: ResourceRequest) -> None:
+        self._supervisor.run_in_background(self._respond(worker, message), f"request of {worker.run}")
+
+    def _on_resting(self, worker: WorkerHandle, message: RestingChanged) -> None:
+        worker.resting = message.on
+        self._supervisor.pump()
+
+    def _on_store_failure(self, worker: WorkerHandle, message: StoreFailure) -> None:
+        hint = (message.hint or "")[:_MAX_FAILURE]
+        worker.store_failure = StoreFailure(message.message[:_MAX_FAILURE], hint)
+
+    def _on_finished(self, worker: WorkerHandle, message: WorkerFinished) -> None:
+        self._supervisor.finished(worker, message.state)
+        self._feed.changed(worker.run)
+
+    def _on_rates(self, worker: WorkerHandle, message: RateReport) -> None:
+        self._rates.receive(worker.run, message)
+
+    async def _respond(self, worker: WorkerHandle, request: ResourceRequest) -> None:
+        def send(message: IpcMessage) -> None:
             if worker.channel is not None:
-                worker.channel.send(op, **{**fields, "id": message.get("id")})
+                worker.channel.send(message)
 
         try:
-            answer = await self._need(message, lambda text: say("progress", text=text))
+            endpoint = await self._get_resource(request, lambda text: send(ResourceProgress(request.id, text)))
         except PoError as error:
-            answer = {"error": error.to_json()}
-        say("answer", **answer)
+            send(ResourceResponse(request.id, error=error.to_json()))
+        else:
+            send(ResourceResponse(request.id, endpoint.base_url, endpoint.key))
 
-    def _tell_interest(self, run: str | None) -> None:
-        for worker in self._supervisor.workers.values():
+    def _send_watched(self, run: str | None) -> None:
+        for worker in self._supervisor.processes.by_run.values():
             if worker.channel is not None and run in (None, worker.run):
-                worker.channel.send("watched", on=self._feed.watched(worker.run))
+                worker.channel.send(WatchedChanged(self._feed.watched(worker.run)))

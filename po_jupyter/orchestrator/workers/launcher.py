@@ -1,11 +1,10 @@
-"""Starting the worker of a run, again and again when that fails, but not for ever."""
+"""The launcher: starts the worker of a run, again and again when that fails, but not for ever."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import structlog
 from tenacity import (
@@ -19,65 +18,69 @@ from tenacity import (
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import SpawnFailed, VersionMismatch
+from po_jupyter.ipc.messages import WorkerRequest
+from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.orchestrator.environment.key_store import Keys
-from po_jupyter.orchestrator.workers.zygote_pool import Exited, Zygotes
+from po_jupyter.orchestrator.workers.zygote_pool import OnExit, ZygotePool
 from po_jupyter.platform import processes
 from po_jupyter.store.protocol import Head
 
-log = structlog.get_logger("po_jupyter.launching")
+log = structlog.get_logger(__name__)
 
 _DEFAULT_TIMEOUT = 300.0  # s, of a task that names none
 
 
-class Launch(NamedTuple):
-    """What the start of a worker needs to know of its run; `silence` as in `silence_of`."""
+class LaunchSpec(NamedTuple):
+    """What the start of a worker needs to know of its run; `silence_limit` as the function of that name says."""
 
     interpreter: str | None
     cwd: str | None
     fence: int
-    silence: float
+    silence_limit: float
 
 
-def launch_of(head: Head, definition: Mapping[str, Any], settings: Settings) -> Launch:
-    """How to start a run's worker, from what the store keeps of it."""
-    silence = silence_of(definition, settings)
-    return Launch(definition.get("interpreter"), definition.get("cwd"), head["fence"], silence)
+def launch_spec(head: Head, definition: RunDefinition, settings: Settings) -> LaunchSpec:
+    """The spec of a run."""
+    limit = silence_limit(definition, settings)
+    return LaunchSpec(definition.interpreter, definition.cwd, head["fence"], limit)
 
 
-def silence_of(definition: Mapping[str, Any], settings: Settings) -> float:
-    """Seconds without a word after which the run's worker is taken for hung: longer than any stage may take."""
-    tasks = definition["pipeline"]["tasks"]
+def silence_limit(definition: RunDefinition, settings: Settings) -> float:
+    """Seconds without a message after which the run's worker is taken for hung: longer than any stage may take."""
+    tasks = definition.pipeline["tasks"]
     return max(float(t.get("timeout", _DEFAULT_TIMEOUT)) for t in tasks) + settings.silence_grace
 
 
 class Launcher:
-    """Starts workers for one supervisor. `shards` is the store's number of them."""
+    """Starts workers for one supervisor."""
 
-    def __init__(self, settings: Settings, zygotes: Zygotes, address: Path, shards: int, keys: Keys) -> None:
+    def __init__(self, settings: Settings, zygotes: ZygotePool, address: Path, shards: int, keys: Keys) -> None:
+        """`address` is where the orchestrator listens, `shards` the store's number of them."""
         self._settings = settings
         self._keys = keys
         self._zygotes = zygotes
-        self._common = {
-            "settings": settings.model_dump(mode="json", exclude={"auth_token", "log_remote_token"}),
-            "log_token": settings.log_remote_token.get_secret_value() if settings.log_remote_token else None,
-            "address": str(address),
-            "shards": shards,
-        }
+        self._address = str(address)
+        self._shards = shards
+        self._settings_json = settings.model_dump(mode="json", exclude={"auth_token", "log_remote_token"})
+        token = settings.log_remote_token
+        self._log_token = token.get_secret_value() if token else None
 
-    async def start(self, run: str, launch: Launch, on_exit: Exited, *, watched: bool) -> processes.Identity:
-        """A worker of the run. Raises SpawnFailed, VersionMismatch or InvalidInput after the last try
-        (R1.2)."""
+    async def start(
+        self, run: str, launch: LaunchSpec, on_exit: OnExit, *, watched: bool
+    ) -> processes.Identity:
+        """Start a worker of the run; `on_exit` as in `ZygoteProcess`. Raises SpawnFailed, VersionMismatch or
+        InvalidInput after the last try (R1.2)."""
 
-        def say(again: RetryCallState) -> None:
-            error = again.outcome.exception() if again.outcome is not None else None
-            log.warning("no worker yet", run=run, attempt=again.attempt_number, error=str(error))
+        def warn(state: RetryCallState) -> None:
+            error = state.outcome.exception() if state.outcome is not None else None
+            log.warning("no worker yet", run=run, attempt=state.attempt_number, error=str(error))
 
         retry = AsyncRetrying(
             stop=stop_after_attempt(self._settings.spawn_attempts),
             wait=wait_exponential(multiplier=self._settings.spawn_delay, max=self._settings.spawn_max_delay)
             + wait_random(0, self._settings.spawn_delay),
             retry=retry_if_exception_type((SpawnFailed, VersionMismatch)),
-            before_sleep=say,
+            before_sleep=warn,
             reraise=True,
         )
         async for attempt in retry:
@@ -85,22 +88,25 @@ class Launcher:
                 return await self._spawn(run, launch, on_exit, watched)
         raise SpawnFailed("no worker could be started")  # not reached: the last try raises
 
-    async def _spawn(self, run: str, launch: Launch, on_exit: Exited, watched: bool) -> processes.Identity:
+    async def _spawn(self, run: str, launch: LaunchSpec, on_exit: OnExit, watched: bool) -> processes.Identity:
         zygote = await self._zygotes.get(launch.interpreter)
         environ, _ = await asyncio.to_thread(self._keys.environment, self._settings.inherited)
-        request = {
-            **self._common,
-            "run": run,
-            "expect": launch.fence,
-            "watched": watched,
-            "cwd": launch.cwd,
-            "log": str(self._settings.data_dir / "runs" / run / "worker.log"),
-            "env": environ,
-        }
+        request = WorkerRequest(
+            run=run,
+            expect=launch.fence,
+            address=self._address,
+            watched=watched,
+            shards=self._shards,
+            settings=self._settings_json,
+            cwd=launch.cwd,
+            log=str(self._settings.data_dir / "runs" / run / "worker.log"),
+            env=environ,
+            log_token=self._log_token,
+        )
         spawning = asyncio.ensure_future(zygote.spawn(request, on_exit))
         try:
             return await asyncio.shield(spawning)
         except asyncio.CancelledError:
-            # We are stopping, and the child may exist already: who stops has to know it. The answer takes
+            # We are stopping, and the child may exist already: the supervisor has to know it. The answer takes
             # milliseconds, and the task that was cancelled ends at its next wait.
             return await spawning

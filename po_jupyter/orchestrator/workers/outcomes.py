@@ -1,4 +1,4 @@
-"""What the orchestrator itself writes about a run when no worker can: its end, its crash, its death.
+"""The outcomes of runs without a worker, as the orchestrator itself writes them: an end, a crash, a death.
 
 Every function blocks on the store: call them in a thread. Each claims the run first, so that a worker that
 is not as dead as it looked is fenced out.
@@ -9,38 +9,40 @@ from __future__ import annotations
 import signal
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import structlog
 
 from po_jupyter.engine.state.decide import End, decide
 from po_jupyter.errors import Moved, PoError, WorkerCrashed
-from po_jupyter.ipc.channel import OVERTAKEN
+from po_jupyter.ipc.exit_status import ExitStatus
 from po_jupyter.model.run.events import draft, event_draft
 from po_jupyter.model.run.view import ENDED
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.views.projections import Views
-from po_jupyter.orchestrator.workers.store_backoff import Held
+from po_jupyter.orchestrator.workers.store_backoff import StoreWait
 from po_jupyter.platform import processes
 from po_jupyter.store.protocol import Commit, Head, LogStore
 from po_jupyter.telemetry.logging import redactor
 
-log = structlog.get_logger("po_jupyter.ending")
+log = structlog.get_logger(__name__)
 
 _TAIL = 2000  # characters of a worker's log that its crash keeps
 
 
-class Exit(NamedTuple):
-    """How a worker ended. `status` is None when only somebody else could have known it."""
+class WorkerExit(NamedTuple):
+    """How a worker ended. `status` is None when only another process could have known it; `end_reason` says why we
+    ended it ourselves."""
 
     identity: processes.Identity
     status: int | None
-    killed: str | None
+    end_reason: str | None
     run_dir: Path
 
 
 def settle(store: LogStore, views: Views, run: str) -> tuple[Literal["pending", "waiting", "ended"], Head]:
-    """What a run without a worker needs: `pending` (a worker), nothing while it waits, or to be ended, which is
-    done here when nothing but its end is left (a cancel, a rejected gate)."""
+    """What becomes of a run without a worker: `pending` (it needs one), `waiting` (for a person), or `ended`. A run
+    of which nothing but its end is left (a cancel, a rejected gate) is ended here."""
     head = store.head(run)
     if head["state"] in ENDED:
         return "ended", head
@@ -60,33 +62,25 @@ def settle(store: LogStore, views: Views, run: str) -> tuple[Literal["pending", 
     return "pending", head
 
 
-def _end(store: LogStore, run: str, event: str, state: str, error: dict[str, Any] | None) -> Head:
+def _end(store: LogStore, run: str, event: str, state: str, error: JsonObject | None) -> Head:
     lease = store.claim(run, processes.myself())
-    said = event_draft(event, None, None, {"error": error} if error else {})
-    return store.commit(lease, Commit(events=[said], state=state, release=True))
+    end = event_draft(event, None, None, {"error": error} if error else {})
+    return store.commit(lease, Commit(events=[end], state=state, release=True))
 
 
-def dead(store: LogStore, run: str, error: PoError) -> None:
+def end_as_dead(store: LogStore, run: str, error: PoError) -> None:
     """End the run as dead, whatever it was doing."""
     if store.head(run)["state"] not in ENDED:
         _end(store, run, "run.dead", "dead", error.to_json())
 
 
-def crashed(store: LogStore, views: Views, run: str, end: Exit, max_crashes: int) -> int | None:
-    """Record that the worker of this run ended without a last word.
+def record_crash(store: LogStore, views: Views, run: str, end: WorkerExit, max_crashes: int) -> int | None:
+    """Record that the worker of this run ended without a last message.
 
-    Answers the number of crashes in a row, or None when there was none: the run had left it already,
-    somebody else works on it, or we ended it ourselves for a cancel.
+    Returns the number of crashes in a row, or None when there was none: the run had left it already,
+    another process works on it, or we ended it ourselves for a cancel.
     """
-    head = store.head(run)
-    if head["state"] in ENDED or head["state"] == "waiting":
-        return None
-    holder = head["holder"]
-    if holder is None and end.status is None:
-        return None  # an adopted one: it gave the run back before it ended
-    if holder is not None and holder["pid"] != end.identity["pid"] and processes.alive(holder):
-        return None
-    if end.status == OVERTAKEN:
+    if not _is_crash(store.head(run), end):
         return None
     lease = store.claim(run, processes.myself())
     state = views.state(store.head(run))
@@ -94,20 +88,21 @@ def crashed(store: LogStore, views: Views, run: str, end: Exit, max_crashes: int
         store.commit(lease, Commit(events=[draft("run.cancelled")], state="cancelled", release=True))
         return None
     crashes = state.crashes + 1
-    at_work = [
+    tasks = [
         {"task": t.name, "stage": t.stage, "attempt": t.attempt}
         for t in state.tasks.values()
         if t.state == "running"
     ]
     error = WorkerCrashed(
-        f"the worker of this run {words(end)}" + (f", {crashes} times in a row" if crashes > 1 else ""),
+        f"the worker of this run {describe_exit(end)}" + (f", {crashes} times in a row" if crashes > 1 else ""),
         hint=f"Its log: {end.run_dir / 'worker.log'}",
         details={
-            "status": end.status, "crashes": crashes, "log": _tail(end.run_dir / "worker.log"), "tasks": at_work
+            "status": end.status, "crashes": crashes, "log": _tail(end.run_dir / "worker.log"), "tasks": tasks
         },
     ).to_json()  # fmt: skip
-    for at in at_work or [{}]:
-        log.error("worker crashed", run=run, pid=end.identity["pid"], how=words(end), crashes=crashes, **at)
+    about = {"run": run, "pid": end.identity["pid"], "how": describe_exit(end), "crashes": crashes}
+    for task in tasks or [{}]:
+        log.error("worker crashed", **about, **task)
     events = [draft("worker.crashed", error=error, crashes=crashes)]
     if crashes >= max_crashes:
         events.append(draft("run.dead", error=error))
@@ -117,19 +112,28 @@ def crashed(store: LogStore, views: Views, run: str, end: Exit, max_crashes: int
     return crashes
 
 
-def write_held(store: LogStore, run: str, held: Held) -> None:
-    """Say in the log that the run had to wait for the store. Raises StoreError when it still has to."""
+def _is_crash(head: Head, end: WorkerExit) -> bool:
+    if head["state"] in ENDED or head["state"] == "waiting" or end.status == ExitStatus.OVERTAKEN:
+        return False
+    holder = head["holder"]
+    if holder is None:
+        return end.status is not None  # without one it was adopted: it gave the run back before it ended
+    return holder["pid"] == end.identity["pid"] or not processes.alive(holder)
+
+
+def record_store_wait(store: LogStore, run: str, wait: StoreWait) -> None:
+    """Write into the log that the run had to wait for the store. Raises StoreError when it still has to."""
     head = store.head(run)
     if head["state"] in ENDED:
         return
-    said = draft("run.held", reason=held.reason, seconds=round(held.seconds, 1), tries=held.tries)
-    with suppress(Moved):  # somebody else wrote to it: it can be written
-        store.request(run, [said], after=head["n"])
+    event = draft("run.held", reason=wait.reason, seconds=round(wait.seconds, 1), tries=wait.tries)
+    with suppress(Moved):  # another process wrote to it: it can be written
+        store.request(run, [event], after=head["n"])
 
 
-def words(end: Exit) -> str:
-    """How it ended, for people."""
-    if end.killed == "silence":
+def describe_exit(end: WorkerExit) -> str:
+    """How the worker ended, for people."""
+    if end.end_reason == "silence":
         return "was ended because it said nothing for longer than any of its stages may take"
     if end.status is None:
         return "ended"

@@ -1,141 +1,171 @@
-"""The processes of workers: watched while they live, and ended when they must.
+"""The processes of workers: which run has which, how their ends are noticed, and how they are ended.
 
-What the end of one means for its run is the supervisor's matter (`workers.py`).
+What the end of one means for its run is the supervisor's matter (`on_exit`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any
 
 import structlog
 
 from po_jupyter.config import Settings
 from po_jupyter.ipc.channel import Channel
+from po_jupyter.ipc.messages import StoreFailure
 from po_jupyter.platform import processes
+from po_jupyter.platform.concurrency import BackgroundTasks
 
-log = structlog.get_logger("po_jupyter.workers")
+log = structlog.get_logger(__name__)
 
-_LINGER = 3.0  # s that a worker may take to exit after its last word
+_LINGER = 3.0  # s that a worker may take to exit after its last message
+_LAST_MESSAGES = 0.05  # s that an adopted worker's last messages may be on their way when it is gone
 
 
 @dataclass(slots=True)
-class Worker:
-    """One worker process, ours or adopted."""
+class WorkerHandle:
+    """One worker process, ours or adopted, as the orchestrator knows it.
+
+    silence_limit   seconds without a message after which it is taken for hung
+    final_state     the state in which the run left it, from its last message
+    resting         it only waits for a batch at a provider, for up to a day
+    end_reason      why we ended it: cancel, silence, stop, lingers
+    store_failure   what it said of the store before it gave up
+    """
 
     run: str
     identity: processes.Identity
-    silence: float  # s without a word after which it is taken for hung
+    silence_limit: float
     ours: bool = True  # or adopted
     channel: Channel | None = None
-    heard: float = field(default_factory=time.monotonic)
-    bye: str | None = None
+    last_message: float = field(default_factory=time.monotonic)
+    final_state: str | None = None
     cancelled: bool = False
-    resting: bool = False  # it only waits for a batch at a provider, for up to a day
-    killed: str | None = None  # why we ended it: cancel, silence, stop
-    failure: tuple[str, str] = ("", "")  # what it said of the store before it gave up: (message, hint)
+    resting: bool = False
+    end_reason: str | None = None
+    store_failure: StoreFailure | None = None
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def pid(self) -> int:
         """Of the process, which leads its group."""
-        return int(self.identity["pid"])
+        return self.identity["pid"]
+
+    @property
+    def finished(self) -> bool:
+        """It sent its last message."""
+        return self.final_state is not None
 
 
-class WorkerEnds:
-    """The workers by their runs. `_after` hears of each end, once."""
+class WorkerProcesses:
+    """The worker processes by their runs. `on_exit(worker, status)` runs after the end of each, once; the status is
+    None when only another process could have known it."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self.workers: dict[str, Worker] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
+    def __init__(
+        self, settings: Settings, on_exit: Callable[[WorkerHandle, int | None], Coroutine[object, object, None]]
+    ) -> None:
+        """No worker yet."""
+        self._heartbeat = settings.heartbeat
+        self._on_exit = on_exit
+        self._exits = BackgroundTasks()
+        self._watches = BackgroundTasks()
+        self.by_run: dict[str, WorkerHandle] = {}
 
-    async def _after(self, worker: Worker, status: int | None) -> None:
-        raise NotImplementedError
+    def get(self, run: str) -> WorkerHandle | None:
+        """The worker of a run."""
+        return self.by_run.get(run)
 
-    def _watch(self, worker: Worker) -> None:
-        async def watch() -> None:
-            await processes.gone(worker.identity)
-            await asyncio.sleep(0.05)  # its last words may still be on the way
-            self._exited(worker, None)
+    def add(self, worker: WorkerHandle) -> None:
+        """Have a worker that was just started, or adopted; the end of an adopted one is watched for from here."""
+        self.by_run[worker.run] = worker
+        if not worker.ours:
+            self._watch(worker)
 
-        self.go(watch(), f"watch {worker.run}")
+    def remove(self, worker: WorkerHandle) -> None:
+        """Forget a worker, unless its run has another one by now."""
+        if self.by_run.get(worker.run) is worker:
+            del self.by_run[worker.run]
 
-    def end_later(self, worker: Worker, delay: float, why: str) -> None:
-        """End the worker unless it has ended by itself `delay` seconds from now."""
-
-        async def kill() -> None:
-            try:
-                async with asyncio.timeout(delay):
-                    await worker.ended.wait()
-            except TimeoutError:
-                self._kill(worker, why)
-
-        self.go(kill(), f"end {worker.run}")
-
-    def _kill(self, worker: Worker, why: str) -> None:
-        if not worker.ended.is_set():
-            log.warning("ending a worker", run=worker.run, pid=worker.pid, why=why)
-            worker.killed = worker.killed or why
-            processes.end_group(worker.identity)
-
-    def _exited(self, worker: Worker, status: int | None) -> None:
+    def exited(self, worker: WorkerHandle, status: int | None) -> None:
+        """The process ended with this status, or (None) its zygote ended and it may have."""
         if worker.ended.is_set():
             return
         if status is None and processes.alive(worker.identity):
             self._watch(worker)  # its zygote ended, not the worker
             return
         worker.ended.set()
-        self.go(self._after(worker, status), f"after {worker.run}")
+        self._exits.start(self._on_exit(worker, status), f"after {worker.run}")
 
-    async def _finished(self, worker: Worker) -> None:
-        """Wait for a worker that said its last word to be gone."""
+    def _watch(self, worker: WorkerHandle) -> None:
+        async def watch() -> None:
+            await processes.gone(worker.identity)
+            await asyncio.sleep(_LAST_MESSAGES)
+            self.exited(worker, None)
+
+        self._watches.start(watch(), f"watch {worker.run}")
+
+    # -- ending ---------------------------------------------------------------------------------
+
+    def kill(self, worker: WorkerHandle, reason: str) -> None:
+        """Kill the process with its group, if it has not ended."""
+        if not worker.ended.is_set():
+            log.warning("ending a worker", run=worker.run, pid=worker.pid, why=reason)
+            worker.end_reason = worker.end_reason or reason
+            processes.end_group(worker.identity)
+
+    def kill_after(self, worker: WorkerHandle, delay: float, reason: str) -> None:
+        """Kill the process unless it has ended by itself `delay` seconds from now."""
+
+        async def wait_and_kill() -> None:
+            await self.wait_ended([worker], delay)
+            self.kill(worker, reason)
+
+        self._watches.start(wait_and_kill(), f"end {worker.run}")
+
+    def finished(self, worker: WorkerHandle) -> None:
+        """The worker sent its last message: it exits by itself, or is killed."""
+        self.kill_after(worker, _LINGER, "lingers")
+
+    async def wait_finished(self, worker: WorkerHandle) -> None:
+        """Wait for a worker that sent its last message to be gone, and forget it."""
+        await self.wait_ended([worker], _LINGER + 1)
+        self.kill(worker, "lingers")
+        self.by_run.pop(worker.run, None)
+
+    async def wait_ended(self, workers: list[WorkerHandle], seconds: float) -> None:
+        """Wait until all of them ended, but not longer."""
         try:
-            async with asyncio.timeout(_LINGER + 1):
-                await worker.ended.wait()
-        except TimeoutError:
-            self._kill(worker, "lingers")
-        self.workers.pop(worker.run, None)
-
-    async def watch_silence(self) -> None:
-        """End workers that said nothing for longer than any of their stages may take. Runs until cancelled.
-
-        Time passes here in short steps that count for at most twice their length: a suspended laptop adds
-        nothing.
-        """
-        step = self._settings.heartbeat
-        silent: dict[int, float] = {}
-        while True:
-            before = time.monotonic()
-            await asyncio.sleep(step)
-            passed = min(time.monotonic() - before, 2 * step)
-            for worker in list(self.workers.values()):
-                key = id(worker)
-                if worker.heard >= before or worker.bye is not None:
-                    silent.pop(key, None)
-                    continue
-                silent[key] = silent.get(key, 0.0) + passed
-                if silent[key] > worker.silence:
-                    self._kill(worker, "silence")
-
-    async def _all_ended(self, workers: list[Worker], patience: float) -> None:
-        try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(seconds):
                 for worker in workers:
                     await worker.ended.wait()
         except TimeoutError:
             pass
 
-    def go(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        """Do it beside; it ends with the supervisor."""
-        task = asyncio.get_running_loop().create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._gone)
+    async def watch_silence(self) -> None:
+        """Kill workers that sent nothing for longer than any of their stages may take. Runs until cancelled.
 
-    def _gone(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("unexpected", task=task.get_name(), exc_info=error)
+        Time passes here in short steps that count for at most twice their length: a suspended laptop adds
+        nothing.
+        """
+        silent: dict[int, float] = {}
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(self._heartbeat)
+            passed = min(time.monotonic() - before, 2 * self._heartbeat)
+            for worker in list(self.by_run.values()):
+                key = id(worker)
+                if worker.last_message >= before or worker.finished:
+                    silent.pop(key, None)
+                    continue
+                silent[key] = silent.get(key, 0.0) + passed
+                if silent[key] > worker.silence_limit:
+                    self.kill(worker, "silence")
+
+    async def close(self) -> None:
+        """Let what follows the end of a worker finish, and watch no more. Ends no worker."""
+        # It is short, and kills what the worker left behind.
+        await self._exits.wait()
+        await self._exits.cancel()
+        await self._watches.cancel()

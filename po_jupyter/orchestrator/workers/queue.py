@@ -1,4 +1,4 @@
-"""Runs that wait for a worker: by priority (higher first), then by age."""
+"""The queue of runs that wait for a worker: by priority (higher first), then by age."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ from po_jupyter.store.protocol import Head
 
 
 class RunQueue:
-    """A small ordered set. Positions start at 1."""
+    """A small ordered set of runs. Positions start at 1."""
 
     def __init__(self) -> None:
+        """An empty queue."""
         self._keys: dict[str, tuple[int, str, str]] = {}
         self._order: list[str] | None = []
         self._positions: dict[str, int] = {}
 
     def __len__(self) -> int:
+        """How many runs wait."""
         return len(self._keys)
 
     def __contains__(self, run: str) -> bool:
+        """Does the run wait?"""
         return run in self._keys
 
     def add(self, head: Head) -> None:
@@ -39,12 +42,12 @@ class RunQueue:
         self._positions = {}
         return run
 
-    def positions(self, most: int) -> dict[str, int]:
-        """The places of the first so many runs."""
-        return {run: place for place, run in enumerate(self._sorted()[:most], 1)}
+    def positions(self, limit: int) -> dict[str, int]:
+        """The positions of the first `limit` runs."""
+        return {run: position for position, run in enumerate(self._sorted()[:limit], 1)}
 
     def position(self, run: str) -> int | None:
-        """The place of a queued run, 1 is next."""
+        """The position of a queued run, 1 is next."""
         if run not in self._keys:
             return None
         if not self._positions or self._order is None:

@@ -1,7 +1,7 @@
-"""Runs that wait because the store could not be written for them: a full or read-only disk, most of all.
+"""Backoff of runs whose store could not be written: a full or read-only disk, most of all.
 
-Nobody's crash, and nothing is lost: the run is tried again, with growing pauses, for as long as it takes. Why it
-waits cannot be written into its log meanwhile, so people are told from here; once it can be, the log says so too.
+It is nobody's crash, and nothing is lost: the run is tried again, with growing pauses, for as long as it takes. The
+reason cannot be written into its log meanwhile, so people are told it from here; later the log says it too.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ FIRST, LONGEST = 0.5, 10.0  # s between two tries
 
 
 @dataclass(slots=True)
-class Held:
-    """Why a run waits. `trying`: a worker is on its way, or at work, and has not written anything yet."""
+class StoreWait:
+    """The wait of one run. `trying`: a worker is on its way, or at work, and has not written anything yet."""
 
     reason: str
     hint: str
@@ -29,36 +29,43 @@ class Held:
         return time.monotonic() - self.since
 
     def __str__(self) -> str:
+        """The sentence that people read."""
         often = f" ({self.tries} tries in {self.seconds:.0f} s)" if self.tries > 1 else ""
         hint = f" {self.hint}" if self.hint else ""
         return f"the run waits, it cannot be written to the store{often}: {self.reason}.{hint}"
 
 
-class HeldRuns:
-    """Which runs wait for the store, and for how long the next try is put off."""
+class StoreBackoff:
+    """The runs that wait for the store, and how long the next try of each is put off."""
 
     def __init__(self) -> None:
-        self._runs: dict[str, Held] = {}
+        """No run waits."""
+        self._waits: dict[str, StoreWait] = {}
 
     def failed(self, run: str, reason: str, hint: str = "") -> float:
-        """It failed (again); seconds until the next try."""
-        held = self._runs.get(run)
-        if held is None:
-            held = self._runs[run] = Held(reason, hint, time.monotonic())
+        """A try failed (again); seconds until the next one."""
+        wait = self._waits.get(run)
+        if wait is None:
+            wait = self._waits[run] = StoreWait(reason, hint, time.monotonic())
         else:
-            held.reason, held.hint = reason, hint
-            held.tries += 1
-            held.trying = False
-        return min(LONGEST, FIRST * 2.0 ** min(held.tries - 1, 10)) * random.uniform(0.8, 1.2)
+            wait.reason, wait.hint = reason, hint
+            wait.tries += 1
+            wait.trying = False
+        return min(LONGEST, FIRST * 2.0 ** min(wait.tries - 1, 10)) * random.uniform(0.8, 1.2)
 
-    def get(self, run: str) -> Held | None:
-        """Why it waits, if it does."""
-        return self._runs.get(run)
+    def get(self, run: str) -> StoreWait | None:
+        """The wait of a run, if it waits."""
+        return self._waits.get(run)
 
-    def over(self, run: str) -> bool:
-        """It was written to, or left: whether it had been waiting."""
-        return self._runs.pop(run, None) is not None
+    def reason(self, run: str) -> str | None:
+        """Why the run waits, for people; None when it does not, or a try is on its way."""
+        wait = self._waits.get(run)
+        return str(wait) if wait is not None and not wait.trying else None
 
-    def words(self) -> dict[str, str]:
-        """What people are told, by run."""
-        return {run: str(held) for run, held in self._runs.items() if not held.trying}
+    def reasons(self) -> dict[str, str]:
+        """`reason` of every run that has one."""
+        return {run: str(wait) for run, wait in self._waits.items() if not wait.trying}
+
+    def clear(self, run: str) -> bool:
+        """The run was written to, or is gone; True when it had been waiting."""
+        return self._waits.pop(run, None) is not None

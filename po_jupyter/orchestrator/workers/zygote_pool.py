@@ -1,4 +1,4 @@
-"""The orchestrator's side of its zygotes: one per interpreter, started when first needed."""
+"""The zygotes of an orchestrator: one process per interpreter, started when first needed, that forks its workers."""
 
 from __future__ import annotations
 
@@ -6,44 +6,59 @@ import asyncio
 import hashlib
 import itertools
 import os
+import re
 import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import structlog
 
-from po_jupyter.errors import InvalidInput, SpawnFailed, VersionMismatch
+from po_jupyter.errors import InvalidInput, PoError, SpawnFailed, VersionMismatch
 from po_jupyter.ipc.channel import LIMIT, Channel
+from po_jupyter.ipc.messages import (
+    FROM_ZYGOTE,
+    ForkFailed,
+    Spawn,
+    WorkerExited,
+    WorkerRequest,
+    WorkerSpawned,
+    ZygoteHello,
+)
 from po_jupyter.orchestrator.environment.variables import preload_environment
 from po_jupyter.platform import processes
 from po_jupyter.platform.source_root import SOURCE_ROOT
-from po_jupyter.worker import zygote
+from po_jupyter.worker.zygote import PROTOCOL, version
 
-log = structlog.get_logger("po_jupyter.zygotes")
+log = structlog.get_logger(__name__)
 
+MODULE = "po_jupyter.worker.zygote"
+FORMER_MODULE = "po_jupyter.orchestrator.zygote"  # of version 0.1.0 and before: asked only for its version
 _START_TIMEOUT = 60.0  # s; a cold import of everything from a slow disk
 _LOG_MAX = 1_000_000  # bytes; what it says are errors of its start
 _SPAWN_TIMEOUT = 15.0  # s; a fork takes milliseconds, a machine that swaps takes seconds
-Exited = Callable[[int, int | None], None]
+_CLOSE_TIMEOUT = 2.0  # s until a zygote that does not exit by itself is killed
+
+OnExit = Callable[[int, int | None], None]  # (pid, status)
 
 
 class ZygoteProcess:
     """One running zygote. `on_exit(pid, status)` is called for each of its workers that ends; the status is
     None when the zygote itself ended first, and then the worker may still live."""
 
-    def __init__(self, interpreter: str, process: asyncio.subprocess.Process, channel: Channel) -> None:
+    def __init__(
+        self, interpreter: str, process: asyncio.subprocess.Process, channel: Channel, hello: ZygoteHello
+    ) -> None:
+        """A zygote that said `hello`. Needs a running loop."""
         self.interpreter = interpreter
-        self.hello: dict[str, Any] = {}
+        self.hello = hello
         self._process = process
         self._channel = channel
         self._ids = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
-        self._children: dict[int, Exited] = {}
-        self._callers: dict[int, Exited] = {}
-        self._reader: asyncio.Task[None] | None = None
+        self._spawning: dict[int, tuple[asyncio.Future[WorkerSpawned | ForkFailed], OnExit]] = {}
+        self._children: dict[int, OnExit] = {}
+        self._reader = asyncio.create_task(self._read(), name=f"zygote {process.pid}")
 
     @property
     def pid(self) -> int:
@@ -53,18 +68,17 @@ class ZygoteProcess:
     @property
     def alive(self) -> bool:
         """Does it still answer?"""
-        return self._reader is not None and not self._reader.done()
+        return not self._reader.done()
 
-    async def spawn(self, request: dict[str, Any], on_exit: Exited) -> processes.Identity:
+    async def spawn(self, request: WorkerRequest, on_exit: OnExit) -> processes.Identity:
         """Fork a worker. Raises SpawnFailed."""
         number = next(self._ids)
-        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = answer
-        self._callers[number] = on_exit
+        answer: asyncio.Future[WorkerSpawned | ForkFailed] = asyncio.get_running_loop().create_future()
+        self._spawning[number] = answer, on_exit
         try:
             if not self.alive:
                 raise SpawnFailed(f"the process that starts workers for {self.interpreter} ended")
-            self._channel.send("spawn", id=number, request=request)
+            self._channel.send(Spawn(number, request.to_json()))
             async with asyncio.timeout(_SPAWN_TIMEOUT):
                 message = await answer
         except TimeoutError:
@@ -72,65 +86,83 @@ class ZygoteProcess:
                 f"{self.interpreter} did not start a worker within {_SPAWN_TIMEOUT:.0f} s"
             ) from None
         finally:
-            self._waiting.pop(number, None)
-            self._callers.pop(number, None)
-        if message["op"] == "failed":
-            raise SpawnFailed(f"a worker could not be started: {message['error']}")
-        return {**processes.identity_of(message["pid"]), "created": message["created"]}
+            del self._spawning[number]
+        if isinstance(message, ForkFailed):
+            raise SpawnFailed(f"a worker could not be started: {message.error}")
+        return {**processes.identity_of(message.pid), "created": message.created}
 
     async def _read(self) -> None:
         while (message := await self._channel.receive()) is not None:
-            op = message["op"]
-            if op == "exited":
-                on_exit = self._children.pop(message["pid"], None)
+            if isinstance(message, WorkerExited):
+                on_exit = self._children.pop(message.pid, None)
                 if on_exit is not None:
-                    on_exit(message["pid"], message["status"])
-            elif op in ("spawned", "failed"):
-                if op == "spawned" and message["id"] in self._callers:
-                    # Registered here and not after `spawn` woke up: a worker can end faster than that.
-                    self._children[message["pid"]] = self._callers[message["id"]]
-                waiting = self._waiting.get(message["id"])
-                if waiting is not None and not waiting.done():
-                    waiting.set_result(message)
-        for waiting in self._waiting.values():
-            if not waiting.done():
-                waiting.set_result({"op": "failed", "error": "the zygote ended"})
+                    on_exit(message.pid, message.status)
+            elif isinstance(message, WorkerSpawned | ForkFailed):
+                self._answer(message)
+        for number, (answer, _) in self._spawning.items():
+            if not answer.done():
+                answer.set_result(ForkFailed(number, "the zygote ended"))
         children, self._children = self._children, {}
         for pid, on_exit in children.items():
             on_exit(pid, None)
 
+    def _answer(self, message: WorkerSpawned | ForkFailed) -> None:
+        if message.id not in self._spawning:
+            return
+        answer, on_exit = self._spawning[message.id]
+        if isinstance(message, WorkerSpawned):
+            # Registered here and not after `spawn` woke up: a worker can end faster than that.
+            self._children[message.pid] = on_exit
+        if not answer.done():
+            answer.set_result(message)
+
     async def close(self) -> None:
-        """Hang up; the zygote exits by itself, its workers go on."""
-        children, self._children = self._children, {}
-        children.clear()
+        """End the connection; the zygote exits by itself, its workers go on, and `on_exit` is called no more."""
+        self._children = {}
         await self._channel.close()
-        if self._reader is not None:
-            self._reader.cancel()
-            await asyncio.gather(self._reader, return_exceptions=True)
-        try:
-            async with asyncio.timeout(2):
-                await self._process.wait()
-        except TimeoutError:
-            self._process.kill()
-            await self._process.wait()
+        self._reader.cancel()
+        await asyncio.gather(self._reader, return_exceptions=True)
+        await _end(self._process, _CLOSE_TIMEOUT)
 
 
-async def start(interpreter: str, logs: Path, closed: asyncio.Event) -> ZygoteProcess:
-    """A zygote of that interpreter, ready; given up when `closed` is set. Raises VersionMismatch, SpawnFailed.
+async def start_zygote(interpreter: str, logs: Path, closed: asyncio.Event) -> ZygoteProcess:
+    """Start a zygote of that interpreter; given up when `closed` is set. Raises VersionMismatch, SpawnFailed.
 
     To be given up is not to be cancelled: a process that is just being made could not be ended then.
     """
+    log_path = logs / f"zygote-{hashlib.sha256(interpreter.encode()).hexdigest()[:8]}.log"
+    start = await _launch(interpreter, MODULE, log_path, closed)
+    if isinstance(start, str) and re.search(r"No module named '?po_jupyter\.", start):
+        # There is a po_jupyter without this module: an older one, which can say its version under the former name.
+        start = await _launch(interpreter, FORMER_MODULE, log_path, closed)
+    if isinstance(start, str):
+        raise _start_error(interpreter, start)
+    process, channel, hello = start
+    if hello.version != version() or hello.protocol != PROTOCOL:
+        await channel.close()
+        await _end(process, _CLOSE_TIMEOUT)
+        raise _version_mismatch(
+            interpreter, hello.version, f"has po_jupyter {hello.version}, this orchestrator is"
+        )
+    log.info("zygote ready", interpreter=interpreter, pid=process.pid, python=hello.python)
+    return ZygoteProcess(interpreter, process, channel, hello)
+
+
+async def _launch(
+    interpreter: str, module: str, log_path: Path, closed: asyncio.Event
+) -> tuple[asyncio.subprocess.Process, Channel, ZygoteHello] | str:
+    """The zygote once it said hello, or what it wrote on standard error when it ended without. Raises SpawnFailed
+    when it cannot be started, or `closed` is set."""
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    path = logs / f"zygote-{hashlib.sha256(interpreter.encode()).hexdigest()[:8]}.log"
-    errors, said_before = await asyncio.to_thread(_open_log, path)
+    errors, log_end = await asyncio.to_thread(_open_log, log_path)
     env = preload_environment()
     if interpreter == sys.executable:
         # Our own interpreter finds our own package, also when it was not installed but stands on the path.
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [SOURCE_ROOT, env.get("PYTHONPATH")]))
     try:
         process = await asyncio.create_subprocess_exec(
-            interpreter, "-P", "-m", "po_jupyter.worker.zygote", str(theirs.fileno()),
+            interpreter, "-P", "-m", module, str(theirs.fileno()),
             pass_fds=[theirs.fileno()], stdin=asyncio.subprocess.DEVNULL, stdout=errors, stderr=errors,
             env=env, cwd="/", start_new_session=True,
         )  # fmt: skip
@@ -141,33 +173,32 @@ async def start(interpreter: str, logs: Path, closed: asyncio.Event) -> ZygotePr
         os.close(errors)
         theirs.close()
     reader, writer = await asyncio.open_connection(sock=ours, limit=LIMIT)
-    found = ZygoteProcess(interpreter, process, Channel(reader, writer))
-    receiving = asyncio.create_task(found._channel.receive())
+    channel = Channel(reader, writer, FROM_ZYGOTE)
+    receiving = asyncio.create_task(channel.receive())
     closing = asyncio.create_task(closed.wait())
     await asyncio.wait({receiving, closing}, timeout=_START_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
     hello = receiving.result() if receiving.done() else None
     receiving.cancel()
     closing.cancel()
-    if hello is None or closed.is_set():  # it ended, hangs, or nobody wants it any more
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-        await found._channel.close()
+    if isinstance(hello, ZygoteHello) and not closed.is_set():
+        return process, channel, hello
+    await _end(process, 0.0)  # it ended, hangs, or is not needed any more
+    await channel.close()
     if closed.is_set():
         raise SpawnFailed("the orchestrator is stopping")
-    if hello is None:
-        raise _did_not_start(interpreter, await asyncio.to_thread(_read_from, path, said_before))
-    found.hello = hello
-    if hello.get("version") != zygote.version() or hello.get("protocol") != zygote.PROTOCOL:
-        await found.close()
-        raise VersionMismatch(
-            f"{interpreter} has po_jupyter {hello.get('version')}, this orchestrator is {zygote.version()}",
-            hint=f"{interpreter} -m pip install po_jupyter=={zygote.version()}",
-            details={"interpreter": interpreter, "theirs": hello.get("version"), "ours": zygote.version()},
-        )
-    found._reader = asyncio.create_task(found._read(), name=f"zygote {process.pid}")
-    log.info("zygote ready", interpreter=interpreter, pid=process.pid, python=hello.get("python"))
-    return found
+    return await asyncio.to_thread(_read_from, log_path, log_end)
+
+
+async def _end(process: asyncio.subprocess.Process, seconds: float) -> None:
+    """Wait for the process to exit, and kill it after so many seconds."""
+    if seconds:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await process.wait()
+                return
+    with suppress(ProcessLookupError):
+        process.kill()
+    await process.wait()
 
 
 def _open_log(path: Path) -> tuple[int, int]:
@@ -185,23 +216,32 @@ def _read_from(path: Path, start: int) -> str:
         return file.read(100_000).decode("utf-8", "replace")
 
 
-def _did_not_start(interpreter: str, output: str) -> Exception:
-    if "No module named" in output and "po_jupyter" in output:
-        return VersionMismatch(
-            f"{interpreter} has no po_jupyter; a run there needs the same version as here, {zygote.version()}",
-            hint=f"{interpreter} -m pip install po_jupyter=={zygote.version()}",
-            details={"interpreter": interpreter, "theirs": None, "ours": zygote.version()},
-        )
+def _start_error(interpreter: str, output: str) -> PoError:
+    if re.search(r"No module named '?po_jupyter\.", output):
+        sentence = "has an incomplete or very old po_jupyter; a run there needs the same version as here,"
+        return _version_mismatch(interpreter, None, sentence)
+    if re.search(r"No module named '?po_jupyter\b", output):
+        sentence = "has no po_jupyter; a run there needs the same version as here,"
+        return _version_mismatch(interpreter, None, sentence)
     last = output.strip().splitlines()[-1:] or ["it said nothing"]
     return SpawnFailed(f"workers cannot be started with {interpreter}: {last[0]}")
 
 
-class Zygotes:
+def _version_mismatch(interpreter: str, theirs: str | None, sentence: str) -> VersionMismatch:
+    return VersionMismatch(
+        f"{interpreter} {sentence} {version()}",
+        hint=f"{interpreter} -m pip install po_jupyter=={version()}",
+        details={"interpreter": interpreter, "theirs": theirs, "ours": version()},
+    )
+
+
+class ZygotePool:
     """The zygotes of one orchestrator, by interpreter."""
 
     def __init__(self, logs: Path) -> None:
+        """Starts none yet; what they write on standard error goes to files in `logs`."""
         self._logs = logs
-        self._found: dict[str, ZygoteProcess] = {}
+        self._running: dict[str, ZygoteProcess] = {}
         self._starting: dict[str, asyncio.Task[ZygoteProcess]] = {}
         self._closed = asyncio.Event()
 
@@ -211,9 +251,9 @@ class Zygotes:
         Raises InvalidInput when there is no such program, VersionMismatch, SpawnFailed.
         """
         path = interpreter or sys.executable
-        known = self._found.get(path)
-        if known is not None and known.alive:
-            return known
+        running = self._running.get(path)
+        if running is not None and running.alive:
+            return running
         if self._closed.is_set():
             raise SpawnFailed("the orchestrator is stopping")
         if not (os.path.isabs(path) and os.access(path, os.X_OK)):
@@ -228,11 +268,11 @@ class Zygotes:
         return await asyncio.shield(starting)
 
     async def _start(self, path: str) -> ZygoteProcess:
-        former = self._found.pop(path, None)
+        former = self._running.pop(path, None)
         if former is not None:
             await former.close()
-        found = self._found[path] = await start(path, self._logs, self._closed)
-        return found
+        zygote = self._running[path] = await start_zygote(path, self._logs, self._closed)
+        return zygote
 
     def _started(self, path: str, task: asyncio.Task[ZygoteProcess]) -> None:
         del self._starting[path]
@@ -241,12 +281,12 @@ class Zygotes:
 
     def pids(self) -> list[int]:
         """Of the zygotes that live."""
-        return [z.pid for z in self._found.values() if z.alive]
+        return [zygote.pid for zygote in self._running.values() if zygote.alive]
 
     async def close(self) -> None:
         """End them all; workers go on."""
         self._closed.set()
         starting = list(self._starting.values())
         await asyncio.gather(*starting, return_exceptions=True)
-        found, self._found = list(self._found.values()), {}
-        await asyncio.gather(*(z.close() for z in found))
+        running, self._running = list(self._running.values()), {}
+        await asyncio.gather(*(zygote.close() for zygote in running))

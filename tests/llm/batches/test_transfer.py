@@ -6,7 +6,7 @@ import pytest
 from po_jupyter.errors import AnswerTruncated, ModelRefused, ModelUnavailable
 from po_jupyter.llm.batches import transfer
 from po_jupyter.llm.batches.protocol import batch_api_of
-from po_jupyter.llm.batches.transfer import BatchTransport, FileBody, header_text, read_answer
+from po_jupyter.llm.batches.transfer import BatchTransport, FileBody, header_text, read_batched
 from po_jupyter.llm.chat import ChatRequest, Message
 from po_jupyter.llm.providers.compatible.chat_completions import ChatReader
 from po_jupyter.llm.providers.compatible.family import OPENAI
@@ -109,7 +109,7 @@ def test_an_answer_of_a_batch_took_no_time_and_its_errors_know_their_call():
 
     def read(finish):
         body = f'{{"choices": [{{"message": {{"content": "x"}}, "finish_reason": "{finish}"}}]}}'
-        return read_answer(
+        return read_batched(
             ChatReader("toy", request, KEY, "TOY_KEY", OPENAI),
             HttpResponse(200, httpx.Headers(), body.encode()),
         )

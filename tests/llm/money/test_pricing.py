@@ -99,6 +99,32 @@ def test_prices_for_a_list_are_per_million_tokens():
     assert LIST_PRICES.per_million("local:smollm2-135m") == {"input": 0.0, "output": 0.0}
 
 
+def test_the_quick_price_is_the_price_of_the_list_for_every_openai_model():
+    from genai_prices import Usage as Counts
+    from genai_prices import calc_price
+    from genai_prices.data_snapshot import get_snapshot
+
+    (openai,) = (p for p in get_snapshot().providers if p.id == "openai")
+    compared = 0
+    for model in openai.models:
+        try:
+            counts = Counts(input_tokens=300_000, output_tokens=1000, cache_read_tokens=1000)
+            want = float(calc_price(counts, model.id, provider_id="openai").total_price)
+        except LookupError:
+            continue
+        usage = Usage(input_tokens=300_000, output_tokens=1000, cached_tokens=1000, cost=None)
+        assert LIST_PRICES.cost_of(usage, f"openai:{model.id}") == pytest.approx(want), model.id
+        compared += 1
+    assert compared > 30
+
+
+def test_a_model_without_a_price_is_priced_by_the_one_that_answered():
+    usage = Usage(input_tokens=10, output_tokens=1, cost=None)
+    assert LIST_PRICES.priced(usage, "openai:no-such-model").cost is None
+    assert LIST_PRICES.priced(usage, "openai:alias", "gpt-4o-2024-08-06").cost > 0
+    assert LIST_PRICES.is_priced("fake:echo")
+
+
 def test_a_part_of_the_price_is_a_part_of_what_a_provider_says_it_cost_too():
     """Batches cost half."""
     usage = Usage(input_tokens=1_000_000, cost=None)

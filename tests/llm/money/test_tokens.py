@@ -94,3 +94,7 @@ def test_a_conversation_is_its_texts_and_what_holds_them():
     assert count_messages(["Hello", "world"], "openai:gpt-4o") == (1 + 1 + 2 * 4 + 3, True)
     assert not count_messages(["Hello"], "gemini:gemini-2.5-flash").exact
     assert count("half \ud83d of a sign", "openai:gpt-4o").tokens > 0
+
+
+def test_estimates_are_near_a_token_for_four_characters():
+    assert estimate("") == 0 and estimate("word" * 10) == 10 and estimate("日本語") >= 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,13 +10,11 @@ from po_jupyter.engine.state.fold import fold
 from po_jupyter.engine.state.resume import plan
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import Conflict, NotFound
-from po_jupyter.ipc import channel as link
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.orchestrator.environment.variables import preload_environment, worker_environment
 from po_jupyter.orchestrator.events.change_feed import Feed
 from po_jupyter.orchestrator.views.projections import brief
-from po_jupyter.orchestrator.workers.queue import RunQueue
 
 DIAMOND = validate_pipeline({
     "name": "diamond",
@@ -99,18 +96,6 @@ def test_only_progress_forgives_a_crash() -> None:
     assert state(DIAMOND, crash, crash, DONE[0]).crashes == 0
 
 
-def test_the_queue_serves_the_higher_priority_and_then_the_older_run() -> None:
-    """B14."""
-    queue = RunQueue()
-    for run, priority, at in (("a", 0, "1"), ("b", 0, "2"), ("c", 9, "3"), ("a", 0, "1")):
-        queue.add({"run": run, "priority": priority, "created_at": at})
-    assert [queue.position(r) for r in "cab"] == [1, 2, 3]
-    assert queue.pop() == "c"
-    queue.discard("a")
-    assert (queue.position("b"), queue.position("a")) == (1, None)
-    assert [queue.pop(), queue.pop()] == ["b", None]
-
-
 async def test_a_slow_listener_gets_fewer_notes_and_never_a_growing_queue() -> None:
     """P1: notes are hints."""
     feed = Feed()
@@ -139,17 +124,6 @@ def test_of_the_environment_only_what_is_allowed_reaches_a_worker() -> None:
         "PATH", "OPENAI_API_KEY", "OPENAI_BASE_URL", "PO_LOG_LEVEL", "MINE", "LC_ALL",
     }  # fmt: skip
     assert "OPENAI_API_KEY" not in preload_environment(environ), "a zygote needs nobody's key"
-
-
-def test_the_socket_has_a_short_path_of_this_users_own(tmp_path: Path) -> None:
-    """A data directory may be deep; a Unix socket's path may not."""
-    deep = tmp_path / ("x" * 120)
-    address = link.address_of(deep)
-    assert len(str(address)) < 108
-    assert address == link.address_of(deep)
-    link.prepare(address)
-    assert address.parent.stat().st_mode & 0o777 == 0o700
-    assert link.address_of(Path("/short")) == Path("/short/orchestrator.sock")
 
 
 def test_a_large_seed_is_named_by_its_size() -> None:

@@ -108,7 +108,7 @@ async def test_a_worker_that_cannot_be_started_ends_the_run_as_dead(tmp_path: Pa
         first, _ = await service.submit(body(task("one", seconds=30)), owner="local")
         await until_task(service, first.id, "one")
         view, _ = await service.submit(body(task("one"), interpreter=other), owner="local")
-        zygote = service._zygotes._found[other].pid
+        zygote = service._zygotes._running[other].pid
         Path(other).rename(other + ".gone")
         os.kill(zygote, signal.SIGKILL)
         await service.cancel(first.id, None)

@@ -13,7 +13,7 @@ import pytest
 from po_jupyter.errors import Forbidden, InvalidInput, InvalidPipeline
 from po_jupyter.orchestrator.environment.interpreters import check_modules, problem_of
 from po_jupyter.orchestrator.submission.request import Submission, check, read
-from po_jupyter.orchestrator.workers.zygote_pool import Zygotes
+from po_jupyter.orchestrator.workers.zygote_pool import ZygotePool
 from tests.support.orchestrator import body, orchestrator, task
 
 
@@ -63,12 +63,12 @@ async def test_a_program_that_is_no_python_is_never_started(
 ) -> None:
     """P11: refused at submit."""
 
-    async def started(self: Zygotes, interpreter: str) -> None:
+    async def started(self: ZygotePool, interpreter: str) -> None:
         raise AssertionError(interpreter)
 
     tool = program(tmp_path / "tool")
     async with orchestrator(tmp_path / "data") as service:
-        monkeypatch.setattr(Zygotes, "get", started)
+        monkeypatch.setattr(ZygotePool, "get", started)
         with pytest.raises(InvalidInput, match="no installed kernelspec"):
             await service.submit(body(task("one"), interpreter=tool), owner="local")
         assert (await service.list(None))[0] == []

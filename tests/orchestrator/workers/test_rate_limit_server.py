@@ -216,8 +216,8 @@ async def test_a_worker_that_dies_gives_its_place_back(tmp_path: Path, aim: Any)
             await asyncio.to_thread(server.wait_for, 1)
             second = (await service.submit(job("two", 1), owner="local"))[0].id
             assert "1 call in flight" in await waiting(service, second)
-            worker = service._supervisor.workers[first]
-            worker.identity and service._supervisor._kill(worker, "a test")
+            worker = service._supervisor.processes.by_run[first]
+            service._supervisor.processes.kill(worker, "a test")
             await asyncio.to_thread(server.wait_for, 2)
             server.release()
             assert (await until(service, second)).state == "done"
@@ -237,7 +237,7 @@ async def test_a_new_orchestrator_knows_what_is_under_way(tmp_path: Path, aim: A
         async with orchestrator(tmp_path, rate_limits=limits) as service:
             worker = (await service.get(run, None)).id
             async with asyncio.timeout(10):
-                while not (known := service._supervisor.workers.get(worker)) or known.channel is None:
+                while not (known := service._supervisor.processes.get(worker)) or known.channel is None:
                     await asyncio.sleep(0.05)
             assert lives(known.pid)
             await asyncio.sleep(1.0)  # in which nothing may happen

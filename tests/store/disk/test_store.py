@@ -21,7 +21,7 @@ import pytest
 from po_jupyter.errors import CorruptRow, InvalidInput, StoreUnusable
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.platform import private_dir
-from po_jupyter.platform.private_dir import Mount, mounts, network_type
+from po_jupyter.platform.private_dir import Mount
 from po_jupyter.store import json_codec as jsontext
 from po_jupyter.store.disk import migrations
 from po_jupyter.store.disk.json_disk import SETTINGS, JsonDisk, ShardCache
@@ -487,27 +487,6 @@ def test_a_file_in_the_way_is_said(tmp_path: Path) -> None:
         DiskStore(tmp_path / "file")
 
 
-@pytest.mark.parametrize(
-    ("mounted", "expected"),
-    [
-        ([Mount("/", "ext4")], None),
-        ([Mount("/", "overlay"), Mount("/home", "nfs4")], "nfs4"),
-        ([Mount("/", "ext4"), Mount("/home", "nfs"), Mount("/home/ada", "ext4")], None),
-        ([Mount("/", "ext4"), Mount("/home/ada", "fuse.sshfs")], "fuse.sshfs"),
-        ([Mount("/", "ext4"), Mount("/home/ada", "fuse.ntfs-3g")], None),
-        ([Mount("/", "ext4"), Mount("/home/ad", "nfs")], None),
-        ([Mount("/", "lustre"), Mount("/run", "tmpfs")], "lustre"),
-        ([Mount("/", "ext4"), Mount("/home", "CIFS")], "CIFS"),
-        ([Mount("/", "ext4"), Mount("/home", "ext4"), Mount("/home", "nfs4")], "nfs4"),
-        ([Mount("/", "NTFS", True)], "NTFS"),
-        ([Mount("/", "9p")], "9p"),
-        ([], None),
-    ],
-)
-def test_network_file_systems_are_known(mounted: list[Mount], expected: str | None) -> None:
-    assert network_type(Path("/home/ada/data"), mounted) == expected
-
-
 def test_a_network_file_system_is_refused_with_a_way_out(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """P11: a plain message instead of a hang."""
     monkeypatch.setattr(private_dir, "mounts", lambda: [Mount("/", "nfs4")])
@@ -515,11 +494,6 @@ def test_a_network_file_system_is_refused_with_a_way_out(path: Path, monkeypatch
         DiskStore(path)
     assert "PO_DATA_DIR" in caught.value.hint
     DiskStore(path, allow_network=True).close()
-
-
-def test_mounts_are_read_from_this_machine() -> None:
-    assert any(mount.point == "/" for mount in mounts()) or sys.platform == "win32"
-    assert private_dir._unescaped("/mnt/my\\040disk") == "/mnt/my disk"
 
 
 def test_a_newer_format_is_refused(path: Path) -> None:

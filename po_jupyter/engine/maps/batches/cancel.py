@@ -9,7 +9,7 @@ import structlog
 from po_jupyter.engine.maps.batches.batch_map import BatchMap
 from po_jupyter.engine.maps.parts import MapParts
 from po_jupyter.errors import PoError, StoreError
-from po_jupyter.platform.concurrency import together
+from po_jupyter.platform.concurrency import gather_or_cancel
 
 _log = structlog.get_logger("po_jupyter.engine")
 
@@ -22,7 +22,7 @@ async def wind_up(parts: MapParts) -> None:
     """
     try:
         async with asyncio.timeout(parts.inputs.settings.batch_cancel_wait):
-            await together(_one(parts, name) for name in parts.log.state.open_batches)
+            await gather_or_cancel(_one(parts, name) for name in parts.log.state.open_batches)
     except TimeoutError:
         _log.warning(
             "batches are left at their provider", run=parts.log.run, tasks=parts.log.state.open_batches

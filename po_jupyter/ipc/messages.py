@@ -1,0 +1,471 @@
+"""The messages between orchestrator, workers, zygotes and other servers, and how each stands on the wire.
+
+A message is one line of JSON, `{"op": NAME, FIELD: VALUE, ...}`. Each is a dataclass; its docstring begins with the
+direction. All of them are hints (P1): the store has the truth, and a message that is lost loses nothing.
+
+Versions mix: a worker may be adopted by an orchestrator of a newer or an older version. Therefore
+
+* an `op` and the names and types of fields never change;
+* a field that is added later has the default None, and is left out of the line when it is None;
+* a reader passes over ops and fields that it does not know (`decode`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, ClassVar, NamedTuple, Self, TypedDict
+
+from po_jupyter.model.values.json import JsonObject
+
+
+class MalformedMessage(ValueError):
+    """A field of a message is missing, or is not of its type."""
+
+
+class _Field(NamedTuple):
+    name: str
+    required: bool
+    fits: Callable[[object], bool]
+
+
+# What a value of JSON must be for an annotation. JSON knows one kind of number; Python's bool is an int.
+_TYPES: dict[str, tuple[type, ...]] = {
+    "None": (type(None),),
+    "bool": (bool,),
+    "int": (int,),
+    "float": (int, float),
+    "str": (str,),
+    "dict": (dict,),
+    "list": (list,),
+    "JsonObject": (dict,),
+    "RateState": (dict,),
+    "OrchestratorLoad": (dict,),
+}
+
+
+def _check_of(annotation: str) -> Callable[[object], bool]:
+    types: set[type] = set()
+    for name in annotation.split(" | "):
+        types.update(_TYPES[name.partition("[")[0]])
+    return lambda value: type(value) in types
+
+
+_fields_cache: dict[type[WireValue], tuple[_Field, ...]] = {}
+
+
+def _fields_of(cls: type[WireValue]) -> tuple[_Field, ...]:
+    cached = _fields_cache.get(cls)
+    if cached is None:
+        cached = tuple(_Field(f.name, f.default is MISSING, _check_of(str(f.type))) for f in fields(cls))
+        _fields_cache[cls] = cached
+    return cached
+
+
+@dataclass(frozen=True, slots=True)
+class WireValue:
+    """A value that is an object of JSON on the wire."""
+
+    def to_json(self) -> JsonObject:
+        """The object; a field with a default is left out when it is None."""
+        values = ((f, getattr(self, f.name)) for f in _fields_of(type(self)))
+        return {f.name: value for f, value in values if f.required or value is not None}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, object]) -> Self:
+        """The value of an object; fields that it does not know are passed over. Raises MalformedMessage."""
+        values: dict[str, Any] = {}
+        for name, required, fits in _fields_of(cls):
+            if name in data:
+                if not fits(data[name]):
+                    raise MalformedMessage(f"{cls.__name__}.{name} cannot be {data[name]!r:.60}")
+                values[name] = data[name]
+            elif required:
+                raise MalformedMessage(f"{cls.__name__} without {name}")
+        return cls(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class IpcMessage(WireValue):
+    """One message. `op` is its name on the wire."""
+
+    op: ClassVar[str]
+
+    def encode(self) -> bytes:
+        """The line of JSON, with its end."""
+        return json.dumps({"op": self.op, **self.to_json()}, separators=(",", ":")).encode() + b"\n"
+
+
+class Vocabulary:
+    """The messages that may arrive at one end of a connection."""
+
+    def __init__(self, classes: Iterable[type[IpcMessage]]) -> None:
+        """Of these classes, each with an `op` of its own."""
+        self._by_op = {cls.op: cls for cls in classes}
+
+    def decode(self, line: bytes) -> IpcMessage | None:
+        """The message in a line; None for an op that this version does not know. Raises MalformedMessage for a known
+        op with other fields than its own, and another ValueError for a line that is no message at all."""
+        data = json.loads(line)
+        if not isinstance(data, dict) or not isinstance(data.get("op"), str):
+            raise ValueError(f"no message: {line[:60]!r}")
+        cls = self._by_op.get(data["op"])
+        return None if cls is None else cls.from_json(data)
+
+
+# -- worker to orchestrator ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerHello(IpcMessage):
+    """Worker to orchestrator, first: who it is; `created` is its start time as `platform.processes` counts it."""
+
+    op = "hello"
+    run: str
+    pid: int
+    created: float | None
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat(IpcMessage):
+    """Worker to orchestrator, and back: the sender lives."""
+
+    op = "beat"
+
+
+@dataclass(frozen=True, slots=True)
+class LogGrew(IpcMessage):
+    """Worker to orchestrator: records up to `n`, events up to `offset` are committed."""
+
+    op = "committed"
+    n: int
+    offset: int
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextPiece(IpcMessage):
+    """Worker to orchestrator: a piece of a model's answer as it is written; `item` is the row of a map."""
+
+    op = "text"
+    task: str
+    text: str
+    round: int
+    attempt: int | None = None
+    item: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceRequest(IpcMessage):
+    """Worker to orchestrator: what only the orchestrator has; today `what` is `local_model`, with its `model`."""
+
+    op = "need"
+    id: int
+    what: str
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RestingChanged(IpcMessage):
+    """Worker to orchestrator: whether it only waits for a batch at a provider."""
+
+    op = "rest"
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerFinished(IpcMessage):
+    """Worker to orchestrator, last: the state in which the run leaves it."""
+
+    op = "bye"
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFailure(IpcMessage):
+    """Worker to orchestrator, last: why the store could not be used."""
+
+    op = "failed"
+    message: str
+    hint: str | None = None
+
+
+# -- orchestrator to worker ------------------------------------------------------------------------
+
+
+class RateState(TypedDict):
+    """The limiter as a worker meets it: which one it is, and the models and providers that are limited."""
+
+    epoch: str
+    limited: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome(IpcMessage):
+    """Orchestrator to worker, first: whether somebody watches the run, and the state of the limiter."""
+
+    op = "welcome"
+    watched: bool
+    rates: RateState | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LookAtLog(IpcMessage):
+    """Orchestrator to worker: somebody wrote to the run's log."""
+
+    op = "look"
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequested(IpcMessage):
+    """Orchestrator to worker: a cancel was written to the run's log."""
+
+    op = "cancel"
+
+
+@dataclass(frozen=True, slots=True)
+class DrainWorker(IpcMessage):
+    """Orchestrator to worker: finish the calls in flight, start nothing, give the run back."""
+
+    op = "drain"
+
+
+@dataclass(frozen=True, slots=True)
+class StopWorker(IpcMessage):
+    """Orchestrator to worker: another process has the run; end at once."""
+
+    op = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedChanged(IpcMessage):
+    """Orchestrator to worker: whether somebody watches the run."""
+
+    op = "watched"
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceProgress(IpcMessage):
+    """Orchestrator to worker: what a `ResourceRequest` waits for, for people."""
+
+    op = "progress"
+    id: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceResponse(IpcMessage):
+    """Orchestrator to worker: the resource of a `ResourceRequest` (for a local model the `base_url` and `key` of
+    its server), or the error, as `PoError.to_json` writes it."""
+
+    op = "answer"
+    id: int
+    base_url: str | None = None
+    key: str | None = field(default=None, repr=False)
+    error: JsonObject | None = None
+
+
+# -- rate limits (`orchestrator.workers.rate_limit_server`, `worker.rate_limit_client`) ---------------
+
+
+@dataclass(frozen=True, slots=True)
+class RateHistory(IpcMessage):
+    """Worker to orchestrator: by model, what was sent without asking: `{past, open, limits}`."""
+
+    op = "rate.recall"
+    models: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class RatePermitRequest(IpcMessage):
+    """Worker to orchestrator: may a call of about `input` tokens go, whose answer has at most `most`?"""
+
+    op = "rate.ask"
+    id: int
+    model: str
+    input: int
+    most: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RatePermitDropped(IpcMessage):
+    """Worker to orchestrator: the call will not be sent."""
+
+    op = "rate.drop"
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class RatePermitUsed(IpcMessage):
+    """Worker to orchestrator: the call began `ago` seconds ago and is over; tokens that count, when they are known,
+    and the limits that the provider's server named."""
+
+    op = "rate.used"
+    id: int
+    ago: float
+    input: int | None = None
+    output: int | None = None
+    limits: JsonObject | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RatePermitRefused(IpcMessage):
+    """Worker to orchestrator: the provider's server refused the call (429), for `after` seconds if it said so."""
+
+    op = "rate.refused"
+    id: int
+    model: str
+    after: float | None
+    limits: JsonObject | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LimitedModels(IpcMessage):
+    """Orchestrator to worker: the models and providers whose calls must ask from now on."""
+
+    op = "rate.limited"
+    keys: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class RatePermitGranted(IpcMessage):
+    """Orchestrator to worker: the call may go."""
+
+    op = "rate.go"
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class RatePermitDenied(IpcMessage):
+    """Orchestrator to worker: the call can never go, and why."""
+
+    op = "rate.no"
+    id: int
+    error: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class RatePermitWait(IpcMessage):
+    """Orchestrator to worker: what its calls to a model wait for, and for about how many seconds."""
+
+    op = "rate.wait"
+    model: str
+    seconds: float | None
+    reason: str
+    calls: int
+
+
+RateReport = RateHistory | RatePermitRequest | RatePermitDropped | RatePermitUsed | RatePermitRefused
+RateMessage = LimitedModels | RatePermitGranted | RatePermitDenied | RatePermitWait
+
+
+# -- another server to the one that holds the store ---------------------------------------------------
+
+
+class OrchestratorLoad(TypedDict):
+    """What the holder of the store has to do: runs at work, runs that wait and their places, and why runs wait for
+    the store, for people."""
+
+    running: int
+    queued: int
+    positions: dict[str, int]
+    held: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Notify(IpcMessage):
+    """Server to orchestrator: look at this run (None: only tell the load)."""
+
+    op = "poke"
+    run: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyReply(IpcMessage):
+    """Orchestrator to server: seen to, and what there is to do."""
+
+    op = "ok"
+    load: OrchestratorLoad | None = None
+
+
+# -- orchestrator and zygote ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRequest(WireValue):
+    """What a worker is started with: its run, the fence that is expected, the orchestrator's `address`, where its
+    log goes, its directory and its environment."""
+
+    run: str
+    expect: int | None
+    address: str
+    watched: bool
+    shards: int
+    settings: JsonObject
+    cwd: str | None
+    log: str
+    env: dict[str, str] = field(repr=False)
+    log_token: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn(IpcMessage):
+    """Orchestrator to zygote: fork a worker; `request` is a `WorkerRequest`."""
+
+    op = "spawn"
+    id: int
+    request: JsonObject = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ZygoteHello(IpcMessage):
+    """Zygote to orchestrator, first: its version of po_jupyter, of this protocol, and of Python."""
+
+    op = "hello"
+    version: str
+    protocol: int
+    python: str | None = None
+    pid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSpawned(IpcMessage):
+    """Zygote to orchestrator: the worker exists."""
+
+    op = "spawned"
+    id: int
+    pid: int
+    created: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ForkFailed(IpcMessage):
+    """Zygote to orchestrator: there is no worker, and why."""
+
+    op = "failed"
+    id: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerExited(IpcMessage):
+    """Zygote to orchestrator: a worker ended; `status` as `os.waitstatus_to_exitcode` gives it."""
+
+    op = "exited"
+    pid: int
+    status: int
+
+
+TO_ORCHESTRATOR = Vocabulary((
+    WorkerHello, Heartbeat, LogGrew, TextPiece, ResourceRequest, RestingChanged, WorkerFinished, StoreFailure,
+    RateHistory, RatePermitRequest, RatePermitDropped, RatePermitUsed, RatePermitRefused, Notify,
+))  # fmt: skip
+FROM_ORCHESTRATOR = Vocabulary((
+    Welcome, Heartbeat, LookAtLog, CancelRequested, DrainWorker, StopWorker, WatchedChanged, ResourceProgress,
+    ResourceResponse, LimitedModels, RatePermitGranted, RatePermitDenied, RatePermitWait, NotifyReply,
+))  # fmt: skip
+TO_ZYGOTE = Vocabulary((Spawn,))
+FROM_ZYGOTE = Vocabulary((ZygoteHello, WorkerSpawned, ForkFailed, WorkerExited))

@@ -1,0 +1,39 @@
+"""Threads for blocking work, so that the orchestrator's loop never waits for a disk (P9)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import ParamSpec, Protocol, TypeVar
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+class ToThread(Protocol):
+    """Runs blocking work in a thread; `asyncio.to_thread` is one."""
+
+    async def __call__(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """What `work` returns; raises what it raises."""
+        ...
+
+
+class ThreadRunner:
+    """A pool of threads of one orchestrator, called like `asyncio.to_thread`."""
+
+    def __init__(self, size: int) -> None:
+        """At most `size` threads; each starts when it is first needed."""
+        self._pool = ThreadPoolExecutor(size, thread_name_prefix="po-orchestrator")
+
+    async def __call__(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """What `work` returns; raises what it raises."""
+        # In this context, so that a log line of the thread names the request.
+        call = partial(contextvars.copy_context().run, partial(work, *args, **kwargs))
+        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+
+    def close(self) -> None:
+        """Take no more work; what has begun ends by itself."""
+        self._pool.shutdown(wait=False)

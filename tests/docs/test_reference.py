@@ -1,0 +1,30 @@
+"""The pages of the reference say what the code says."""
+
+from __future__ import annotations
+
+import pytest
+
+from po_jupyter.model.pipeline.pipeline import Pipeline
+from tests.docs.generate import _YAML_MODELS, COMMAND, PAGES, REFERENCE, generated, path_of
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_page_is_the_one_that_the_code_makes(name: str) -> None:
+    same = path_of(name).read_text("utf-8") == generated(name)
+    assert same, f"po_jupyter/docs/reference/{name}.md is out of date; this writes it again: {COMMAND}"
+
+
+def test_every_page_of_the_reference_is_made() -> None:
+    assert {path.stem for path in REFERENCE.glob("*.md")} == set(PAGES)
+
+
+def test_every_field_of_a_pipeline_is_explained() -> None:
+    """The reference and hover texts in an editor are made of these."""
+    silent = [
+        f"{model.__name__}.{name}"
+        for model in _YAML_MODELS.values()
+        for name, field in model.model_fields.items()
+        if not field.description
+    ]
+    assert silent == []
+    assert Pipeline.model_json_schema()["properties"]["tasks"]["description"]

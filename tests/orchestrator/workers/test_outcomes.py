@@ -1,0 +1,123 @@
+"""R1.2: what the orchestrator writes about runs without a worker, on a store in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from po_jupyter.errors import SpawnFailed
+from po_jupyter.ipc.exit_status import ExitStatus
+from po_jupyter.model.run.events import draft
+from po_jupyter.orchestrator.views.projections import Views
+from po_jupyter.orchestrator.workers import outcomes
+from po_jupyter.orchestrator.workers.outcomes import WorkerExit, describe_exit
+from po_jupyter.orchestrator.workers.store_backoff import StoreBackoff
+from po_jupyter.platform import processes
+from po_jupyter.store.keyed.memory import MemoryStore
+from po_jupyter.store.protocol import Commit
+from tests.support.stored_runs import RUN, store_run
+
+GONE: processes.Identity = {**processes.myself(), "pid": 999_999_999, "created": 1.0}
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    """A store with one run that a worker holds, which is gone."""
+    store = MemoryStore()
+    store_run(store)
+    lease = store.claim(RUN, GONE)
+    started = [
+        draft("run.started", pid=GONE["pid"], fence=lease.fence),
+        draft("task.started", "one", attempt=1),
+    ]
+    store.commit(lease, Commit(events=started, state="running"))
+    return store
+
+
+def crash(
+    store: MemoryStore, tmp_path: Path, status: int | None = -9, *, reason: str | None = None, limit: int = 3
+) -> int | None:
+    return outcomes.record_crash(store, Views(store), RUN, WorkerExit(GONE, status, reason, tmp_path), limit)
+
+
+def types(store: MemoryStore) -> list[str]:
+    return [event["type"] for event in store.events(RUN)]
+
+
+def test_crashes_are_counted_with_their_log_until_the_run_is_dead(store: MemoryStore, tmp_path: Path) -> None:
+    (tmp_path / "worker.log").write_text("Fatal Python error: " + "x" * 5000)
+    assert [crash(store, tmp_path), crash(store, tmp_path)] == [1, 2]
+    assert store.head(RUN)["state"] == "running" and store.head(RUN)["holder"] is None
+    assert crash(store, tmp_path) == 3
+    assert store.head(RUN)["state"] == "dead"
+    error = store.events(RUN)[-1]["data"]["error"]
+    assert error["message"] == "the worker of this run was killed by SIGKILL (out of memory?), 3 times in a row"
+    assert len(error["details"]["log"]) == 2000
+    assert error["details"]["tasks"] == [{"task": "one", "stage": None, "attempt": 1}]
+
+
+def test_a_worker_that_was_overtaken_or_ended_for_a_cancel_did_not_crash(
+    store: MemoryStore, tmp_path: Path
+) -> None:
+    assert crash(store, tmp_path, ExitStatus.OVERTAKEN) is None
+    store.request(RUN, [draft("run.cancel_requested", by="me")])
+    assert crash(store, tmp_path, reason="cancel") is None
+    assert store.head(RUN)["state"] == "cancelled"
+    assert crash(store, tmp_path) is None, "it has ended"
+    assert "worker.crashed" not in types(store)
+
+
+def test_an_adopted_worker_that_gave_the_run_back_did_not_crash(store: MemoryStore, tmp_path: Path) -> None:
+    store.commit(store.claim(RUN, GONE), Commit(release=True))
+    assert crash(store, tmp_path, None) is None
+    assert crash(store, tmp_path, 1) == 1
+
+
+def test_a_run_that_another_process_holds_is_left_to_it(store: MemoryStore, tmp_path: Path) -> None:
+    store.claim(RUN, processes.myself())
+    assert crash(store, tmp_path) is None
+
+
+def test_a_run_that_needs_a_worker_gets_one_and_a_cancelled_one_is_ended(store: MemoryStore) -> None:
+    assert outcomes.settle(store, Views(store), RUN)[0] == "pending"
+    store.request(RUN, [draft("run.cancel_requested", by="me")])
+    outcome, head = outcomes.settle(store, Views(store), RUN)
+    assert (outcome, head["state"]) == ("ended", "cancelled")
+    assert outcomes.settle(store, Views(store), RUN)[0] == "ended"
+
+
+def test_a_run_that_can_have_no_worker_is_dead_once(store: MemoryStore) -> None:
+    for _ in range(2):
+        outcomes.end_as_dead(store, RUN, SpawnFailed("no worker could be started"))
+    assert store.head(RUN)["state"] == "dead"
+    assert types(store).count("run.dead") == 1
+
+
+def test_the_wait_for_the_store_is_written_once_it_can_be(store: MemoryStore) -> None:
+    backoff = StoreBackoff()
+    backoff.failed(RUN, "the disk is full")
+    wait = backoff.get(RUN)
+    assert wait is not None
+    outcomes.record_store_wait(store, RUN, wait)
+    event = store.events(RUN)[-1]
+    assert (event["type"], event["data"]["reason"], event["data"]["tries"]) == (
+        "run.held",
+        "the disk is full",
+        1,
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "sentence"),
+    [
+        (3, None, "ended with status 3"),
+        (-15, None, "was killed by SIGTERM"),
+        (-9, None, "was killed by SIGKILL (out of memory?)"),
+        (-99, None, "was killed by signal 99"),
+        (None, None, "ended"),
+        (-9, "silence", "was ended because it said nothing for longer than any of its stages may take"),
+    ],
+)
+def test_an_end_is_told_in_words(status: int | None, reason: str | None, sentence: str) -> None:
+    assert describe_exit(WorkerExit(GONE, status, reason, Path())) == sentence
