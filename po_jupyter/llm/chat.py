@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol, Required, TypeAlias, TypedDict
 
 from po_jupyter.llm.messages import Image, Tool, ToolCall
 from po_jupyter.model.run.usage import Usage
+from po_jupyter.model.values.json import JsonObject
 
 __all__ = ["Api", "ChatRequest", "ChatResponse", "Effort", "Image", "Message", "Provider", "Tool", "ToolCall"]
 
@@ -28,14 +29,14 @@ class ChatResponseJson(TypedDict, total=False):
     """A `ChatResponse` as the journal and the cache keep it; see `ChatResponse.to_json`."""
 
     text: Required[str]
-    usage: dict[str, Any]
+    usage: JsonObject
     model: str
     finish: str
     request_id: str
     seconds: float
     estimated: bool
-    tool_calls: list[dict[str, Any]]
-    carry: dict[str, Any]
+    tool_calls: list[JsonObject]
+    carry: JsonObject
     api: str
 
 
@@ -57,9 +58,9 @@ class Message:
     tool_call_id: str = ""
     carry: Mapping[str, Any] | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """`{role, content}`, and the other fields where they hold something."""
-        body: dict[str, Any] = {"role": self.role, "content": self.content}
+        body: JsonObject = {"role": self.role, "content": self.content}
         if self.images:
             body["images"] = [image.to_json() for image in self.images]
         if self.tool_calls:
@@ -131,9 +132,9 @@ class ChatRequest:
             object.__setattr__(self, "_hash", hashlib.sha256(text.encode()).hexdigest()[:32])
         return self._hash
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """A plain dict; fields at their defaults are left out, so that a new field changes no old hash."""
-        body: dict[str, Any] = {"model": self.model, "messages": [m.to_json() for m in self.messages]}
+        body: JsonObject = {"model": self.model, "messages": [m.to_json() for m in self.messages]}
         if self.temperature is not None:
             body["temperature"] = self.temperature
         if self.max_tokens is not None:

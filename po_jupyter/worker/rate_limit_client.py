@@ -195,8 +195,8 @@ class RateLimitClient:
         waiting.sent_at = self.now()
         seconds = waiting.sent_at - since
         if seconds >= _LONG_WAIT:
-            why = self._reasons.get(request.model)
-            log.debug("call waited", task=task, model=request.model, seconds=round(seconds, 3), why=why)
+            reason = self._reasons.get(request.model)
+            log.debug("call waited", task=task, model=request.model, seconds=round(seconds, 3), why=reason)
         self._sent[waiting.id] = waiting
         return waiting
 

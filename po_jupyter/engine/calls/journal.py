@@ -70,7 +70,7 @@ class StoreJournal:
         record: CallResponseDraft = {"key": key, "kind": "response", "ok": outcome["ok"]}
         if call.cached:
             # There is no intent that says the model. The place: nobody else in this run gets that answer.
-            record |= {"cached": True, "model": call.model, "place": call.place}
+            record |= {"cached": True, "model": call.model, "place": call.cache_nth}
         payloads: tuple[Any, ...] = ()
         if outcome["ok"]:
             said = dict(outcome["response"])

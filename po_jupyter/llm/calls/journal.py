@@ -26,10 +26,11 @@ What a journal has to keep, in this order of time:
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol, Required, TypedDict
+from typing import NamedTuple, Protocol, Required, TypedDict
 
 from po_jupyter.llm.chat import ChatResponseJson
 from po_jupyter.model.run.usage import Usage
+from po_jupyter.model.values.json import JsonObject
 
 
 class CallOutcome(TypedDict, total=False):
@@ -37,7 +38,7 @@ class CallOutcome(TypedDict, total=False):
 
     ok: Required[bool]
     response: ChatResponseJson
-    error: dict[str, Any]
+    error: JsonObject
 
 
 class IntentMeta(TypedDict):
@@ -126,9 +127,10 @@ class Journal(Protocol):
 class CallDone(NamedTuple):
     """A finished call, for events and sums.
 
-    `seconds` includes the waits between tries; `error` is the code of the error it ended with, or None; `cached`:
-    the answer came from the cache of calls, where it is number `place` of its kind. `batch` is the token of the
-    batch that it came with, or None.
+    seconds    with the waits between tries
+    error      the code of the error that it ended with, or None
+    cached     the answer came from the cache of calls, where it is number `cache_nth` of its kind
+    batch      the token of the batch that it came with, or None
     """
 
     key: CallKey
@@ -139,7 +141,7 @@ class CallDone(NamedTuple):
     error: str | None = None
     cached: bool = False
     batch: str | None = None
-    place: int = 0
+    cache_nth: int = 0
 
 
 class MemoryJournal:
@@ -149,7 +151,7 @@ class MemoryJournal:
 
     def __init__(self) -> None:
         """Start empty."""
-        self.records: list[dict[str, Any]] = []
+        self.records: list[JsonObject] = []
         self._entries: dict[str, JournalEntry] = {}
 
     def knows(self, key: str) -> bool:

@@ -20,12 +20,7 @@ from po_jupyter.llm.batches.protocol import BATCH_PRICE
 from po_jupyter.llm.calls.admission import UNLIMITED, Admission, Pass
 from po_jupyter.llm.calls.cache import CacheSlot, CallCache, keepable
 from po_jupyter.llm.calls.journal import CallDone, CallKey, CallOutcome, Journal
-from po_jupyter.llm.calls.pending_call import (
-    CallOutcomes,
-    OnDone,
-    PendingCall,
-    with_broken_tries,
-)
+from po_jupyter.llm.calls.pending_call import CallOutcomes, OnDone, PendingCall, with_broken_tries
 from po_jupyter.llm.calls.retry import RETRY_AFTER_CAP, OnWait, with_retry
 from po_jupyter.llm.chat import CacheMode, ChatRequest, ChatResponse, ChatResponseJson, OnText, Provider
 from po_jupyter.llm.money.pricing import LIST_PRICES, PriceBook
@@ -177,7 +172,9 @@ class CallScope:
             self._slots.append(slot)
         if response is None:
             return None
-        done = CallDone(call.key, response.usage, call.request.model, 0.0, False, cached=True, place=slot.nth)
+        done = CallDone(
+            call.key, response.usage, call.request.model, 0.0, False, cached=True, cache_nth=slot.nth
+        )
         await self._outcomes.record({"ok": True, "response": response.to_json()}, done)
         if on_text is not None and response.text:
             on_text(response.text)
@@ -231,10 +228,9 @@ class CallScope:
             raise
         usage = self._chat.prices.priced(response.usage, call.request.model, response.model, rate=BATCH_PRICE)
         response = replace(response, usage=usage)
-        done = CallDone(call.key, response.usage, call.request.model, 0.0, False, batch=batch)
         body = response.to_json()
         self._cache_later(call, response, body)
-        await self._outcomes.record({"ok": True, "response": body}, done)
+        await self._outcomes.record_answer(call, response, body, batch=batch)
         return response
 
     def _cache_later(self, call: PendingCall, response: ChatResponse, body: ChatResponseJson) -> None:
@@ -252,7 +248,7 @@ class _CallHooks(NamedTuple):
 
 
 class _CallTries:
-    """The sending of one call: a pass, the intent, the request, retries; then its outcome is recorded.
+    """The sending of one call, to the record of its outcome.
 
     begin ─► try ─► an answer ──────────────────────────► settled
              ▲ ├──► a transient error ─► wait, and again
@@ -390,8 +386,7 @@ class _CallTries:
         body = response.to_json()
         self._cache_later(self._call, response, body)
         self._outcomes.in_flight -= 1
-        done = CallDone(self._call.key, usage, request.model, seconds, False)
-        await self._outcomes.record({"ok": True, "response": body}, done)
+        await self._outcomes.record_answer(self._call, response, body, seconds)
         return response
 
     def _withdraw(self) -> None:

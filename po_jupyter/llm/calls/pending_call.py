@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from po_jupyter.errors import ModelError
 from po_jupyter.llm.calls.cache import CacheSlot
 from po_jupyter.llm.calls.journal import CallDone, CallKey, CallOutcome, Journal
-from po_jupyter.llm.chat import ChatRequest
+from po_jupyter.llm.chat import ChatRequest, ChatResponse, ChatResponseJson
 from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.model.run.usage import Usage
 
@@ -64,6 +64,19 @@ class CallOutcomes:
             await _shielded(write)
         if self._on_done is not None:
             self._on_done(done)
+
+    async def record_answer(
+        self,
+        call: PendingCall,
+        response: ChatResponse,
+        body: ChatResponseJson,
+        seconds: float = 0.0,
+        *,
+        batch: str | None = None,
+    ) -> None:
+        """Record the answer to a call; `body` is its JSON, `batch` the token of the batch that it came with."""
+        done = CallDone(call.key, response.usage, call.request.model, seconds, False, batch=batch)
+        await self.record({"ok": True, "response": body}, done)
 
     async def record_error(
         self,

@@ -24,6 +24,7 @@ import structlog
 
 from po_jupyter.errors import StoreUnusable
 from po_jupyter.llm.specs import Spec, spec_of, specs
+from po_jupyter.model.values.json import JsonObject
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
@@ -88,7 +89,7 @@ class KeyState:
     stored: bool
     note: str
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """A plain dict."""
         return {name: getattr(self, name) for name in self.__slots__}
 
@@ -278,9 +279,9 @@ def _without_variable(
 
 def key_states(environ: Mapping[str, str], stored: Mapping[str, StoredKey]) -> list[KeyState]:
     """Every provider that takes a key, those that have one first. `environ` is the orchestrator's."""
-    found = (spec_of(name) for name in specs())
+    described = (spec_of(name) for name in specs())
     states = [
-        _state(spec, environ, stored.get(spec.name)) for spec in found if spec is not None and spec.key_env
+        _state(spec, environ, stored.get(spec.name)) for spec in described if spec is not None and spec.key_env
     ]
     return sorted(states, key=lambda state: (state.source is None, not state.stored))
 

@@ -109,10 +109,10 @@ class LimitState:
 
     def limit(self, kind: str) -> int | None:
         """The limit of a kind in a window, from everything that is known; None: it has none."""
-        known = [limits[kind] for limits in (self._configured, self._reported) if kind in limits]
+        candidates = [limits[kind] for limits in (self._configured, self._reported) if kind in limits]
         if kind == "requests" and self.estimate is not None:
-            known.append(self.estimate)
-        return max(1, int(min(known) * self._scale)) if known else None
+            candidates.append(self.estimate)
+        return max(1, int(min(candidates) * self._scale)) if candidates else None
 
     def declared(self, kind: str) -> int | None:
         """The limit by settings and server, without what was learned from refusals."""
