@@ -196,18 +196,18 @@ def _key_file(settings: Settings, keys: KeyStore) -> Finding:
 
     stored = keys.stored()
     backend = keyring_backend()
-    place = f"the system's keyring ({type(backend).__module__})" if backend is not None else "a file, 0600"
-    lost = [key for key in stored.values() if key.key is None]
-    if lost:
-        words = "; ".join(f"{key.provider}: {key.problem}" for key in lost)
-        return finding("keys", "bad", words, f"po keys set {lost[0].provider}")
-    return finding("keys", "ok", f"{len(stored)} stored; `po keys set` keeps them in {place}")
+    storage = f"the system's keyring ({type(backend).__module__})" if backend is not None else "a file, 0600"
+    unread = [key for key in stored.values() if key.key is None]
+    if unread:
+        problems = "; ".join(f"{key.provider}: {key.problem}" for key in unread)
+        return finding("keys", "bad", problems, f"po keys set {unread[0].provider}")
+    return finding("keys", "ok", f"{len(stored)} stored; `po keys set` keeps them in {storage}")
 
 
 def _prices(settings: Settings) -> Finding:
-    if strangers := [ref for ref in settings.prices if ref_problem(ref) is not None]:
-        words = "; ".join(str(ref_problem(ref)) for ref in strangers)
-        return finding("prices", "note", words, "The setting `prices` names models as provider:model.")
+    if unknown := [ref for ref in settings.prices if ref_problem(ref) is not None]:
+        problems = "; ".join(str(ref_problem(ref)) for ref in unknown)
+        return finding("prices", "note", problems, "The setting `prices` names models as provider:model.")
     if settings.daily_usd is not None and not is_priced(settings.default_model):
         return finding(
             "prices", "bad", f"daily_usd is set, and the price of {settings.default_model} (default_model) is unknown",
@@ -220,8 +220,8 @@ def _limits(settings: Settings) -> Finding:
     try:
         check_names(settings)
     except InvalidSettings as error:
-        words = "; ".join(violation.message for violation in error.violations)
-        return finding("rate limits", "bad", words, error.hint)
+        problems = "; ".join(violation.message for violation in error.violations)
+        return finding("rate limits", "bad", problems, error.hint)
     if not settings.rate_limits:
         return finding("rate limits", "ok", "none set; learned from what servers say")
     return finding("rate limits", "ok", ", ".join(settings.rate_limits))
@@ -251,9 +251,9 @@ async def _provider(
         # A server of one's own that nobody set up: it may not be there, and nobody misses it.
         return finding(name, "note", f"{spec.base_env} is not set; it would be asked at {spec.base_url}")
     if online and spec.base_url:
-        good, words = await probe(spec, environ)
-        todo = "" if good else _todo(spec, [words])
-        return finding(name, "ok" if good else "bad", "; ".join([*facts, words, *notes]), todo)
+        good, answer = await probe(spec, environ)
+        todo = "" if good else _todo(spec, [answer])
+        return finding(name, "ok" if good else "bad", "; ".join([*facts, answer, *notes]), todo)
     return finding(name, "note" if notes else "ok", "; ".join([*facts, *notes]) or "usable")
 
 

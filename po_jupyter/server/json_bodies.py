@@ -50,7 +50,7 @@ def _read(text: bytes) -> dict[str, Any]:
 
 
 async def write(value: Any) -> bytes:
-    """An answer as JSON."""
+    """A response as JSON."""
     if chunked_json.is_larger_than(value, LARGE):
         return await asyncio.to_thread(_write, value)
     return _write(value)

@@ -34,8 +34,8 @@ def logs(run_dir: Path, state: RunState, task: str | None, stage: str | None) ->
     `STAGE.live` while it runs. NotFound for a task that the run does not have.
     """
     if task is not None and task not in state.tasks:
-        known = list(state.tasks)
-        raise NotFound(f"run {state.run[-6:]} has no task {task!r}{did_you_mean(task, known)}")
+        guess = did_you_mean(task, list(state.tasks))
+        raise NotFound(f"run {state.run[-6:]} has no task {task!r}{guess}")
     own = Tree(run_dir)
     names = own.names("")
     # First: what becomes a log meanwhile is there twice, and not nowhere.

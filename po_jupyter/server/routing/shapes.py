@@ -11,7 +11,7 @@ from po_jupyter.model.run.view import ENDED, RunStatus
 
 
 class Query(BaseModel):
-    """Nothing of its own; `?token=`, `?no_track_activity=` and cache busters are let be."""
+    """A query without fields of its own; `?token=`, `?no_track_activity=` and cache busters are passed over."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -22,11 +22,11 @@ class _Body(BaseModel):
 
 def _states(value: Any) -> Any:
     states = [part.strip() for part in str(value).split(",") if part.strip()]
-    known = get_args(RunStatus)
+    statuses = get_args(RunStatus)
     for state in states:
-        if state not in known:
+        if state not in statuses:
             raise ValueError(
-                f"{state!r} is not a state{did_you_mean(state, known)}; states: {', '.join(known)}"
+                f"{state!r} is not a state{did_you_mean(state, statuses)}; states: {', '.join(statuses)}"
             )
     return tuple(states)
 
