@@ -215,7 +215,7 @@ def _no_link(name: str) -> str:
 
 
 def _route_text(route: Route) -> str:
-    parts = [f"## {route.method} {route.path}", as_sentence(_first_paragraph(route.run.__doc__))]
+    parts = [f"## {route.method} {route.path}", as_sentence(_first_paragraph(route.action.__doc__))]
     facts = [f"Scope: {' and '.join(f'`{scope}`' for scope in route.scopes)}."]
     if route.asks_code:
         facts.append("`code:run` too, when the request brings code or an interpreter.")
@@ -240,7 +240,7 @@ def http_page() -> str:
         [
             f"`{r.method} {r.path}`",
             " ".join(f"`{s}`" for s in r.scopes),
-            as_sentence(_first_paragraph(r.run.__doc__)),
+            as_sentence(_first_paragraph(r.action.__doc__)),
         ]
         for r in TABLE.routes
     ]
