@@ -20,7 +20,7 @@ from typing import Literal, TypedDict
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidSettings, PoError, StoreError
 from po_jupyter.llm.credentials.availability import of_provider
-from po_jupyter.llm.credentials.keys import KeyState, base_url_of, shown_url
+from po_jupyter.llm.credentials.keys import KeyState, base_url_of
 from po_jupyter.llm.credentials.probe import probe
 from po_jupyter.llm.money.pricing import is_priced, use_prices
 from po_jupyter.llm.providers.refs import ref_problem
@@ -30,6 +30,7 @@ from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.workers.rate_limit_server import check_names
 from po_jupyter.orchestrator.workers.zygote_pool import ZygotePool
 from po_jupyter.platform import private_dir
+from po_jupyter.presentation.urls import shown_url
 from po_jupyter.store.protocol import Store
 from po_jupyter.worker.zygote import version
 

@@ -21,7 +21,7 @@ from jupyter_server.serverapp import ServerApp
 from traitlets.config import Config
 
 from po_jupyter import config
-from po_jupyter.client import discovery
+from po_jupyter.client import headless
 from po_jupyter.errors import PoError
 from po_jupyter.server.lifecycle import check_settings
 
@@ -95,9 +95,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         settings = config.load()
         check_settings(settings)  # else it would be up and never ready, and `po start` would call that started
-        folder = discovery.runtime_dir(settings)
+        folder = headless.runtime_dir(settings)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        running = discovery.headless(settings)
+        running = headless.running(settings)
         if running is not None and arguments.ready_file is None:
             print(
                 f"an orchestrator of {settings.data_dir} is running already (pid {running.pid})",

@@ -24,6 +24,7 @@ import structlog
 
 from po_jupyter.errors import StoreUnusable
 from po_jupyter.llm.specs import Spec, spec_of, specs
+from po_jupyter.presentation.urls import shown_url
 
 T = TypeVar("T")
 log = structlog.get_logger("po_jupyter.keys")
@@ -224,7 +225,8 @@ def unused(spec: Spec, stored: StoredKey, environ: Mapping[str, str]) -> str:
         return stored.problem
     base = base_url_of(spec, environ)
     if stored.origin != origin_of(base):
-        return f"the stored key was stored for {stored.origin}, and {spec.base_env or 'the base URL'} is {_shown(base)}"
+        name = spec.base_env or "the base URL"
+        return f"the stored key was stored for {stored.origin}, and {name} is {shown_url(base)}"
     return ""
 
 
@@ -269,19 +271,7 @@ def states(environ: Mapping[str, str], stored: Mapping[str, StoredKey]) -> list[
             note = unused(spec, kept, environ)
             if not note and kept.key is not None:
                 source, masked = kept.where, mask(kept.key)
-        base = _shown(base_url_of(spec, environ))
+        base = shown_url(base_url_of(spec, environ))
         needed = not spec.key_optional
         found.append(KeyState(name, spec.key_env, base, needed, source, masked, kept is not None, note))
     return sorted(found, key=lambda one: (one.source is None, not one.stored))
-
-
-def _shown(url: str) -> str:
-    """A URL for people, without what may be secret in it."""
-    try:
-        parts = urlsplit(url)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-    except ValueError:
-        return "no URL"
-
-
-shown_url = _shown

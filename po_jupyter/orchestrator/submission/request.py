@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from po_jupyter.config import Settings
-from po_jupyter.engine.python.lookup import module_of
 from po_jupyter.errors import Forbidden, InvalidInput, InvalidPipeline, InvalidSeed, Violation
 from po_jupyter.llm.providers.refs import ref_problem
 from po_jupyter.model.pipeline.parsing import parse_pipeline, validate_pipeline
@@ -204,7 +203,7 @@ def _check_code(submission: Submission, pipeline: Pipeline) -> None:
     """Raises Forbidden for what runs code of the caller's choice."""
     if any(t.source is not None for t in pipeline.tasks):
         raise Forbidden("this orchestrator runs no code that comes with a pipeline (`source`)")
-    if submission.cwd is not None and any(module_of(t) for t in pipeline.tasks):
+    if submission.cwd is not None and any(t.module for t in pipeline.tasks):
         # Whoever chooses the directory chooses what a module's name means there.
         raise Forbidden("this orchestrator does not let a run choose the directory of its modules (`cwd`)")
 

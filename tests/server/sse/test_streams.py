@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from po_jupyter.client.http.sse import Message, Parser
+from po_jupyter.client.http.sse import Parser, SseMessage
 from po_jupyter.model.run.view import RunView
 from po_jupyter.server import activity
 from po_jupyter.server.sse import streams as stream
@@ -33,7 +33,7 @@ async def started(orchestrator: FakeOrchestrator, owner: str = "ann", **more: An
     return view
 
 
-async def read(source: AsyncGenerator[bytes, None], until: str, most: int = 200) -> list[Message]:
+async def read(source: AsyncGenerator[bytes, None], until: str, most: int = 200) -> list[SseMessage]:
     """Messages up to and with the first called `until`."""
     parser, found = Parser(), []
     async for part in source:
@@ -56,7 +56,7 @@ async def test_a_run_is_told_from_its_first_event_to_its_end(orchestrator: FakeO
     texts = [message for message in messages if message.event == "text"]
     assert texts
     assert all(message.id is None and message.data["text"] == "wo\u2028rd" for message in texts)
-    assert messages[-1] == Message("end", {"state": "done"})
+    assert messages[-1] == SseMessage("end", {"state": "done"})
     assert not orchestrator.changes.open
 
 
@@ -113,7 +113,7 @@ async def test_a_deleted_run_is_gone(orchestrator: FakeOrchestrator) -> None:
         await asyncio.sleep(0.02)
         orchestrator.log.emit(run.id, "x", state="done")
         await orchestrator.control.delete(run.id, "ann")
-        assert (await asyncio.wait_for(reader, 2))[-1] == Message("gone", {"id": run.id})
+        assert (await asyncio.wait_for(reader, 2))[-1] == SseMessage("gone", {"id": run.id})
 
 
 async def test_my_runs_are_told_and_nobody_elses(orchestrator: FakeOrchestrator) -> None:
@@ -134,7 +134,7 @@ async def test_my_runs_are_told_and_nobody_elses(orchestrator: FakeOrchestrator)
     views = [m.data["run"] for m in messages if m.event == "run"]
     assert [v["state"] for v in views if v["id"] == late.id][-1] == "done"
     assert any(m.event == "text" and m.data["run"] == late.id for m in messages)
-    assert messages[-1] == Message("gone", {"id": mine.id})
+    assert messages[-1] == SseMessage("gone", {"id": mine.id})
 
 
 async def test_a_busy_run_is_told_at_most_five_times_a_second(orchestrator: FakeOrchestrator) -> None:
@@ -219,7 +219,7 @@ def test_a_reader_that_goes_leaves_nothing_behind(jupyter: JupyterProcess) -> No
         assert open_now == 0
 
 
-def messages_of(answer: httpx.Response) -> list[Message]:
+def messages_of(answer: httpx.Response) -> list[SseMessage]:
     return Parser().feed(answer.content)
 
 
