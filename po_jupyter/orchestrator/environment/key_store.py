@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import structlog
 
@@ -23,6 +22,7 @@ from po_jupyter.llm.credentials.keys import KeyState, StoredKey
 from po_jupyter.llm.specs import Spec, spec_of, specs
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.events import now
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.environment.variables import worker_environment
 from po_jupyter.store import diagnosis
 from po_jupyter.store.files.tree import write_atomic
@@ -111,7 +111,7 @@ class KeyStore:
                 hint="Set it right where the orchestrator starts, or unset it.",
             )
         redactor.learn([key])
-        entry: dict[str, Any] = {"for": origin, "at": now()}
+        entry: JsonObject = {"for": origin, "at": now()}
         with self._changing() as entries:
             if self._put_in_keyring(provider, key):
                 entry["in"] = "keyring"
@@ -152,7 +152,7 @@ class KeyStore:
                 keys.within(5.0, lambda: backend.delete_password(keys.service(self._data_dir), provider))
 
     @contextmanager
-    def _changing(self) -> Iterator[dict[str, dict[str, Any]]]:
+    def _changing(self) -> Iterator[dict[str, JsonObject]]:
         """The entries, written back at the end when nothing was raised; one process at a time."""
         with self._lock, _locked(self._data_dir):
             entries = keys.entries(self._data_dir)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.environment.key_store import KeyStore
 from po_jupyter.orchestrator.threads import ToThread
 
@@ -28,7 +28,7 @@ class EnvironmentService:
     async def set_key(self, provider: str, key: str) -> Mapping[str, object]:
         """Store a key; the next run has it. Raises InvalidInput, StoreUnusable."""
 
-        def put() -> dict[str, Any]:
+        def put() -> JsonObject:
             self._keys.put(provider, key)
             return self._keys.state(provider, self._inherited).to_json()
 
@@ -38,11 +38,11 @@ class EnvironmentService:
         """Forget a stored key. NotFound, InvalidInput, StoreUnusable."""
         await self._to_thread(self._keys.remove, provider)
 
-    async def models(self, *, word: str | None = None, provider: str | None = None) -> list[dict[str, Any]]:
+    async def models(self, *, word: str | None = None, provider: str | None = None) -> list[JsonObject]:
         """Models by name, usable ones first, as a worker started now would see them. Raises InvalidInput."""
         from po_jupyter.llm.providers.catalogue import list_models
 
-        def read() -> list[dict[str, Any]]:
+        def read() -> list[JsonObject]:
             environ, _ = self._keys.environment(self._inherited)
             return list_models(environ, cli_agents=self._cli_agents, word=word, provider=provider)
 

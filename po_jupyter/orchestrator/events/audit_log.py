@@ -14,12 +14,12 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import structlog
 
 from po_jupyter.errors import InvalidInput
 from po_jupyter.model.run.events import now
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.store import diagnosis
 from po_jupyter.telemetry.logging import redactor
 
@@ -55,7 +55,7 @@ class AuditLog:
         except OSError as error:
             log.error("the audit log cannot be written", entry=entry, error=error.strerror)
 
-    def read(self, *, cursor: str | None = None, limit: int = 100) -> tuple[list[dict[str, Any]], str | None]:
+    def read(self, *, cursor: str | None = None, limit: int = 100) -> tuple[list[JsonObject], str | None]:
         """The newest entries first, and the cursor of the page after them. InvalidInput for a wrong cursor."""
         files = [*sorted(self._directory.glob("audit-*.jsonl")), self._file]
         names = [f.name for f in files]
@@ -67,7 +67,7 @@ class AuditLog:
                     "that is not a cursor of this list", hint="Pass the `next` of the page before."
                 )
             files, end = files[: names.index(name) + 1], int(offset)
-        entries: list[dict[str, Any]] = []
+        entries: list[JsonObject] = []
         for file in reversed(files):
             for at, line in _backwards(file, end):
                 if len(entries) == limit:

@@ -18,6 +18,7 @@ from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidSeed, NotFound, Violation
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.seed import read_seed
+from po_jupyter.model.values.json import JsonObject
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 _CHUNK = 2**20
@@ -103,7 +104,7 @@ def _refuse_constant(text: str) -> Any:
     raise ValueError(f"{text} is not JSON; use null")
 
 
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_keys(pairs: list[tuple[str, Any]]) -> JsonObject:
     value = dict(pairs)
     if len(value) < len(pairs):
         names = [name for name, _ in pairs]

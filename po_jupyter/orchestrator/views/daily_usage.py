@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from po_jupyter.engine.budgets import daily_usage as daily
 from po_jupyter.errors import NotFound
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.store import documents
 from po_jupyter.store.protocol import Head, Store
 
@@ -26,7 +26,7 @@ class DailyUsage:
         """Nothing is read yet."""
         self._store = store
 
-    def report(self, owner: str | None, days: int) -> dict[str, Any]:
+    def report(self, owner: str | None, days: int) -> JsonObject:
         """`{days, total}` as `engine.budgets.daily_usage.report` has it, of the last `days` days; of everybody, and
         with `owners` for each, when `owner` is None. Reads what runs wrote since the last report."""
         since = (datetime.now(UTC) - timedelta(days=days - 1)).strftime("%Y-%m-%d")
@@ -34,7 +34,7 @@ class DailyUsage:
         if owner is not None:
             return daily.report(self._days(owner, heads.get(owner[:400], {})), since)
         everybody = daily.Days()
-        owners: dict[str, Any] = {}
+        owners: JsonObject = {}
         recorded = {daily.owner_of(name) for name in self._store.names(daily.KIND)}
         for one in sorted(recorded | heads.keys()):
             theirs = self._days(one, heads.get(one, {}))

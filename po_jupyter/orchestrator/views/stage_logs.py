@@ -17,7 +17,7 @@ _TAIL = 64 * 1024  # bytes of each log that are shown
 _LOGS = 200  # logs in one answer
 
 
-class StageLog(TypedDict):
+class StageLogView(TypedDict):
     """A log. `text` is the end of it, 64 KB at most, without keys; `cut` says that there is more. The worker's own log
     has neither task nor stage."""
 
@@ -29,7 +29,7 @@ class StageLog(TypedDict):
     cut: bool
 
 
-def logs(run_dir: Path, state: RunState, task: str | None, stage: str | None) -> list[StageLog]:
+def logs(run_dir: Path, state: RunState, task: str | None, stage: str | None) -> list[StageLogView]:
     """Every log, or those of a task or a stage. What a stage's subprocesses have written so far can stand in
     `STAGE.live` while it runs. NotFound for a task that the run does not have.
     """
@@ -54,7 +54,7 @@ def logs(run_dir: Path, state: RunState, task: str | None, stage: str | None) ->
     return shown_logs[-_LOGS:]
 
 
-def _live(tree: Tree, name: str) -> StageLog | None:
+def _live(tree: Tree, name: str) -> StageLogView | None:
     """The log of what a stage has written past Python and is not in its own log yet; None when that is nothing."""
     owner = place_of(name)
     if owner is None:
@@ -66,7 +66,7 @@ def _live(tree: Tree, name: str) -> StageLog | None:
     return shown if shown["bytes"] else None
 
 
-def _shown(tree: Tree, path: str, task: str | None, stage: str | None, name: str) -> StageLog:
+def _shown(tree: Tree, path: str, task: str | None, stage: str | None, name: str) -> StageLogView:
     with tree.open(path) as opened:
         size = opened.seek(0, 2)
         opened.seek(max(0, size - _TAIL))

@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.view import ENDED, RunStatus
+from po_jupyter.model.values.json import JsonObject
 
 
 class Query(BaseModel):
@@ -137,7 +138,7 @@ class SubmitBody(_Body):
     seed: Any
     idempotency_key: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     priority: Annotated[int, Field(ge=-100, le=100)] | None = None
-    budget: dict[str, Any] | None = None
+    budget: JsonObject | None = None
     interpreter: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
     cwd: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
     options: RunOptionsBody | None = None
@@ -148,7 +149,7 @@ class EstimateBody(_Body):
 
     pipeline: Any = None
     seed: Any
-    budget: dict[str, Any] | None = None
+    budget: JsonObject | None = None
     options: RunOptionsBody | None = None
 
 
@@ -174,7 +175,7 @@ class ResumeBody(_Body):
 
     from_task: Name | None = None
     only_failed: bool = False
-    budget: dict[str, Any] | None = None
+    budget: JsonObject | None = None
 
 
 class RestartBody(_Body):
