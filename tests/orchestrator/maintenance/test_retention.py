@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 
 from po_jupyter.config import Settings
-from po_jupyter.errors import InvalidInput, NotFound
+from po_jupyter.errors import NotFound
 from po_jupyter.model.run.events import draft
-from po_jupyter.orchestrator.events.audit_log import AuditLog
 from po_jupyter.orchestrator.maintenance.retention import (
     DAY,
     RetentionPolicy,
@@ -26,7 +25,7 @@ from po_jupyter.orchestrator.submission.request import new_id
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.store.protocol import Commit, NewRun
-from tests.support.orchestrator import body, orchestrator, task, until
+from tests.support.orchestrator import orchestrator
 
 EVERY = ("pending", "running", "waiting", "done", "failed", "cancelled", "dead")
 
@@ -192,37 +191,6 @@ def test_rows_that_are_submitted_while_the_runs_are_counted_stay(
     monkeypatch.setattr(shelf.retention, "_used_blobs", meanwhile)
     assert shelf.retention.sweep() == 0
     assert blob.exists()
-
-
-async def test_clean_and_usage_through_the_orchestrator(tmp_path: Path) -> None:
-    """G7, B15: a dry run says the same as the deletion; others' runs are not mine to delete."""
-    async with orchestrator(tmp_path / "data") as service:
-        mine, _ = await service.submissions.submit(body(task("a")), owner="me")
-        other, _ = await service.submissions.submit(body(task("a")), owner="you")
-        failed, _ = await service.submissions.submit(body(task("a", fail=str(tmp_path / "never"))), owner="me")
-        for view in (mine, other, failed):
-            await until(service, view.id)
-        used = (await service.maintenance.usage("me"))["disk"]["runs"]["states"]
-        assert {s: v["runs"] for s, v in used.items()} == {"done": 1, "failed": 1}
-        assert (await service.maintenance.clean("me"))["runs"] == [], "the settings' 30 days"
-        dry = await service.maintenance.clean("me", dry_run=True, older_than=0)
-        assert [r["run"] for r in dry["runs"]] == [mine.id]
-        assert dry["bytes"] > 0
-        assert (await service.runs.get(mine.id, "me")).state == "done"
-        done = await service.maintenance.clean("me", older_than=0)
-        assert [r["run"] for r in done["runs"]] == [mine.id]
-        with pytest.raises(NotFound):
-            await service.runs.get(mine.id, "me")
-        assert {v.id for v in (await service.runs.page(None))[0]} == {other.id, failed.id}
-        done = await service.maintenance.clean("me", older_than=0, states=("failed", "cancelled"))
-        assert [r["run"] for r in done["runs"]] == [failed.id]
-        with pytest.raises(InvalidInput, match="older_than"):
-            await service.maintenance.clean("me", states=("failed",))
-    entries, _ = AuditLog(tmp_path / "data" / "audit").read()
-    assert [(e["by"], e["action"], e["run"]) for e in entries] == [
-        ("me", "delete_run", failed.id),
-        ("me", "delete_run", mine.id),
-    ]
 
 
 async def test_cleaning_does_not_hold_up_the_loop(tmp_path: Path) -> None:
