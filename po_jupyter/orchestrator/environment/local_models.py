@@ -15,7 +15,7 @@ from po_jupyter.ipc.messages import ResourceRequest
 from po_jupyter.llm.local.server import LocalServer
 from po_jupyter.llm.wire.exchange import ProviderEndpoint
 
-log = structlog.get_logger("po_jupyter.local_models")
+log = structlog.get_logger(__name__)
 
 IDLE = 600.0  # s without a request after which a server is stopped
 _CHECK = 30.0  # s between checks for idle servers
