@@ -121,7 +121,7 @@ def check_xsrf(handler: JupyterHandler) -> None:
         ) from None
 
 
-class Limiter:
+class RequestLimiter:
     """A token bucket per credentials: `per_minute` at once, refilled evenly. For this server alone."""
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:

@@ -24,8 +24,8 @@ from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.orchestrator.inbox import transitions as intake
-from po_jupyter.orchestrator.inbox.folder import Folder
-from po_jupyter.orchestrator.submission.pipelines import Registry
+from po_jupyter.orchestrator.inbox.folder import InboxFolder
+from po_jupyter.orchestrator.submission.pipelines import PipelineRegistry
 from po_jupyter.store.disk import migrations
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.store.files.intent_log import LOG
@@ -571,17 +571,17 @@ class TakeInArchive(Scenario):
 
     name = "inbox"
 
-    def folder(self, at: Path, store: DiskStore) -> Folder:
+    def folder(self, at: Path, store: DiskStore) -> InboxFolder:
         structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # the sweep reads stdout
         settings = Settings(data_dir=at / "data", inbox_dir=at / "inbox", inbox_stable=0)
-        folder = Folder(settings, store, Registry(store), owner="me")
+        folder = InboxFolder(settings, store, PipelineRegistry(store), owner="me")
         folder.open()
         return folder
 
     def setup(self, at: Path) -> None:
         store = opened(at)
         pipeline = {"name": "p", "tasks": [{"name": "t", "prompt": "x", "llm": "fake:echo"}]}
-        Registry(store).put(validate_pipeline(pipeline), "me")
+        PipelineRegistry(store).put(validate_pipeline(pipeline), "me")
         folder = self.folder(at, store)
         with zipfile.ZipFile(folder.pending / "a-seed.zip", "w") as packed:
             packed.writestr("seed.json", json.dumps({"name": "n", "pipeline": "p", "data": {}}))

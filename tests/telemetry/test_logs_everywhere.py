@@ -109,11 +109,11 @@ async def test_one_id_finds_one_request_in_every_log(
         more = {"log_remote_url": collector.url, "log_remote_token": "token-of-the-collector"}
         async with orchestrator(tmp_path, **more) as service:
             request_id.set("cell-42")
-            view, _ = await service.submit(BODY, owner="me")
+            view, _ = await service.submissions.submit(BODY, owner="me")
             request_id.set("")
             view = await until(service, view.id)
             assert view.state == "failed"
-            created, *_ = await service.events(view.id, None)
+            created, *_ = await service.runs.events(view.id, None)
             assert created["data"]["request"] == "cell-42"
         assert model.requests[0].headers["x-client-request-id"] == "cell-42"
         log = (tmp_path / "runs" / view.id / "worker.log").read_text()

@@ -15,11 +15,12 @@ from urllib.parse import SplitResult, urlsplit
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import Violation
-from po_jupyter.llm.credentials.keys import base_url_of, shown_url
+from po_jupyter.llm.credentials.keys import base_url_of
 from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.llm.providers.refs import ref_problem
 from po_jupyter.llm.specs import BUILT_IN, Spec, spec_of
 from po_jupyter.model.pipeline.pipeline import Pipeline
+from po_jupyter.presentation.urls import shown_url
 
 PROGRAMS = {"claude-cli": "claude", "codex-cli": "codex", "opencode-cli": "opencode"}
 _TWO_APIS = frozenset({"openai"})
@@ -78,7 +79,7 @@ def models_used(pipeline: Pipeline, default_model: str, model: str | None = None
     return [ModelUse(ref, where, tuple(tasks)) for (ref, where), tasks in tasks_of.items()]
 
 
-def environment_problems(
+def model_problems(
     pipeline: Pipeline,
     *,
     environ: Mapping[str, str],

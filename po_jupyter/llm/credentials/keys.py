@@ -25,6 +25,7 @@ import structlog
 from po_jupyter.errors import StoreUnusable
 from po_jupyter.llm.specs import Spec, spec_of, specs
 from po_jupyter.model.values.json import JsonObject
+from po_jupyter.presentation.urls import shown_url
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
@@ -301,12 +302,3 @@ def _state(spec: Spec, environ: Mapping[str, str], stored: StoredKey | None) -> 
     return KeyState(
         spec.name, spec.key_env, base_url, not spec.key_optional, source, masked, stored is not None, note
     )
-
-
-def shown_url(url: str) -> str:
-    """A URL for people, without the parts that may be secret."""
-    try:
-        parts = urlsplit(url)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-    except ValueError:
-        return "no URL"

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 
 import structlog
 
-from po_jupyter.engine.python import lookup
-from po_jupyter.engine.python.lookup import module_of, not_found
 from po_jupyter.errors import InvalidPipeline, Violation
 from po_jupyter.model.pipeline.pipeline import Pipeline
+from po_jupyter.model.pipeline.violations import missing_module
 from po_jupyter.orchestrator.environment.variables import preload_environment
+from po_jupyter.platform import task_modules
 from po_jupyter.platform.source_root import SOURCE_ROOT
 
 log = structlog.get_logger("po_jupyter.interpreters")
@@ -76,15 +76,16 @@ def check_modules(pipeline: Pipeline, interpreter: str | None, cwd: str | None) 
 
     What cannot be asked (the interpreter hangs, or fails) is not refused here: the worker will say more.
     """
-    wanted = {task.name: name for task in pipeline.tasks if (name := module_of(task)) is not None}
-    if not wanted:
+    modules = {task.module for task in pipeline.tasks if task.module is not None}
+    if not modules:
         return
     path = interpreter or sys.executable
-    missing = _missing(path, cwd, sorted(set(wanted.values())))
+    missing = _missing(path, cwd, sorted(modules))
+    where = f"(looked in {cwd or 'no directory'} and in {path})"
     found = [
-        Violation(f"tasks[{i}]", f"{not_found(task)} (looked in {cwd or 'no directory'} and in {path})")
+        Violation(f"tasks[{i}]", f"{missing_module(task.name, task.module)} {where}")
         for i, task in enumerate(pipeline.tasks)
-        if wanted.get(task.name) in missing
+        if task.module is not None and task.module in missing
     ]
     if found:
         raise InvalidPipeline(
@@ -100,7 +101,7 @@ def _missing(path: str, cwd: str | None, names: list[str]) -> set[str]:
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [SOURCE_ROOT, environment.get("PYTHONPATH")]))
     try:
         asked = subprocess.run(
-            [path, "-P", lookup.__file__, *([cwd] if cwd else [])],
+            [path, "-P", task_modules.__file__, *([cwd] if cwd else [])],
             input=json.dumps(names), capture_output=True, text=True, timeout=_LOOK, check=True,
             env=environment, cwd=cwd or "/",
         )  # fmt: skip

@@ -33,7 +33,7 @@ _PAUSE = 10  # times as long as it took, until a keyring without an answer is as
 _MOST_PAUSE = 60.0  # s
 
 
-class Keys:
+class KeyStore:
     """Reads and changes stored keys. A key that was read is known to the redactor from then on (P10)."""
 
     def __init__(self, data_dir: Path) -> None:

@@ -1,5 +1,4 @@
-"""The client's restart, fork, gates and dead letters against a real server with real workers (B12, B13, G5,
-R1.2)."""
+"""Restart, fork, gates and dead letters of `Run` and `Client`, with real workers (B12, B13, G5, R1.2)."""
 
 from __future__ import annotations
 

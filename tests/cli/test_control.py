@@ -1,4 +1,4 @@
-"""`po restart`, `fork`, `dead`: what they send, print and exit with (B13, G5, R1.2)."""
+"""`po cancel`, `resume`, `restart`, `fork`, `approve`, `reject`, `dead`: what they send, print and exit with."""
 
 from __future__ import annotations
 
@@ -7,7 +7,33 @@ from typing import Any
 
 import pytest
 
-from tests.support.cli import FakeRun, make_view
+from tests.support.cli import FakeRun, fake_run, make_view
+
+
+def test_decisions_go_to_the_run(po: Any, client: Any) -> None:
+    run = fake_run(make_view("done"))
+    client.runs_there = [run]
+    assert po("cancel", "7f3a")[0] == 0
+    assert po("resume", "7f3a", "--from-task", "label", "--budget", "5", "--no-follow")[0] == 0
+    assert po("resume", "7f3a", "--only-failed")[0] == 0
+    assert po("approve", "7f3a", "--note", "fine")[0] == 0
+    assert po("reject", "7f3a", "--note", "no")[0] == 0
+    assert run.asked[:5] == [
+        ("cancel", None),
+        ("resume", {"from_task": "label", "only_failed": False, "budget": {"usd": 5.0}}),
+        ("resume", {"from_task": None, "only_failed": True, "budget": None}),
+        ("approve", "fine"),
+        ("reject", "no"),
+    ]
+
+
+def test_budgets_of_a_run_and_of_its_tasks(po: Any, client: Any) -> None:
+    """G1."""
+    client.runs_there = [fake_run(make_view("failed"))]
+    po("resume", "be7f3a", "--budget", "5", "--budget", "label=0.5", "--no-follow")
+    (_, options), *_ = client.runs_there[0].asked
+    assert options["budget"] == {"usd": 5.0, "tasks": {"label": {"usd": 0.5}}}
+
 
 LETTER = {
     "id": make_view().id,
@@ -80,10 +106,3 @@ def test_dead_runs_are_requeued_and_discarded(po: Any, run: FakeRun) -> None:
     assert po("dead", "discard", run.short, "--yes")[0] == 0
     assert json.loads(po("dead", "discard", run.short, "--json")[1]) == {"discarded": run.id}
     assert run.asked == [("requeue", "label"), ("discard", None), ("discard", None)]
-
-
-def test_a_priority_goes_along(po: Any, client: Any, run: FakeRun) -> None:
-    """B14."""
-    assert po("run", "tickets", "--priority", "5", "--no-follow")[0] == 0
-    assert client.submitted[0][2]["priority"] == 5
-    assert po("run", "tickets", "--priority", "500")[0] == 2

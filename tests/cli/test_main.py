@@ -1,9 +1,7 @@
-"""R1.4: every malformed command line has one clear answer; every verb explains itself."""
+"""The command `po`: every verb explains itself, every malformed command line has one clear answer (R1.4)."""
 
 from __future__ import annotations
 
-import io
-import json
 import re
 import subprocess
 import sys
@@ -17,7 +15,6 @@ import pytest
 import po_jupyter
 from po_jupyter.cli.main import VERBS
 from po_jupyter.cli.main import po as group
-from tests.support.cli import FakeRun, make_view
 
 
 def commands() -> list[tuple[str, click.Command]]:
@@ -112,64 +109,6 @@ def test_each_malformed_command_line_is_answered_with_code_2(case: str, po: Any,
     assert client.submitted == []
 
 
-BAD_INPUT: dict[str, tuple[list[str], str, int]] = {
-    "a seed that is not JSON": (["run", "tickets", "--seed", "{text: 1}"], "the seed is not JSON", 2),
-    "a seed that is a number": (["run", "tickets", "--seed", "3"], "not an object or a list", 2),
-    "a seed file that is not there": (
-        ["run", "tickets", "--seed", "@gone.json"],
-        "there is no file gone.json",
-        1,
-    ),
-    "a seed file of bytes": (
-        ["run", "tickets", "--seed", "@bytes.json"],
-        "bytes.json is not UTF-8 text: byte 0",
-        2,
-    ),
-    "a line of a seed file": (
-        ["run", "tickets", "--seed", "@rows.jsonl"],
-        "line 2 of rows.jsonl is not JSON",
-        2,
-    ),
-    "a folder as a seed": (["run", "tickets", "--seed", "@folder"], "folder cannot be read", 2),
-    "a pipeline file that is not there": (["run", "ticket.yaml"], "did you mean `tickets.yaml`?", 1),
-    "a name that nobody knows": (["run", "tickest"], "called 'tickest'; did you mean `tickets`?", 1),
-    "a pipeline with a typo": (["run", "bad.yaml"], "line 3: `prmpt` is not a field of a task", 2),
-    "a Python task without its module": (["validate", "tickets.yaml"], "line 2: no module 'a' is found", 2),
-    "the same, only checked": (["validate", "bad.yaml"], "line 3: `prmpt` is not a field of a task", 2),
-    "a model without a provider": (["run", "tickets", "--model", "gpt"], "provider:model", 2),
-    "a seed without a name": (["submit", '{"data": {}}'], "a seed needs `name`", 2),
-    "a seed without a pipeline": (["submit", '{"name": "a", "data": {}}'], "the seed names no `pipeline`", 2),
-    "a seed file that holds a list": (["submit", "rows.json"], "a seed is an object with `name` and `data`", 2),
-    "a run that is not there": (["show", "ffffff"], "there is no run 'ffffff'", 1),
-    "a task that is not there": (["show", "7f3a", "--output", "labl"], "did you mean `label`?", 2),
-}
-
-
-@pytest.mark.parametrize("case", BAD_INPUT)
-def test_each_bad_input_is_answered_with_one_message(
-    case: str, po: Any, client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """R1.4, P11: what, where and what to do; nothing is submitted."""
-    client.runs_there = [FakeRun([make_view()])]
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "bytes.json").write_bytes(b"\xff\xfe")
-    (tmp_path / "rows.jsonl").write_text('{"a": 1}\n{"a": \n')
-    (tmp_path / "rows.json").write_text("[1]")
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "tickets.yaml").write_text("name: tickets\ntasks: [a]\n")
-    (tmp_path / "bad.yaml").write_text("name: a\ntasks:\n  - {name: b, prmpt: hi}\n")
-    args, says, expected = BAD_INPUT[case]
-    code, out, err = po(*args)
-    assert (code, out) == (expected, "")
-    assert says in err
-    assert err.startswith("error: ")
-    assert "Traceback" not in err
-    assert client.submitted == []
-    code, out, err = po(*args, "--json")
-    assert (code, out) == (expected, "")
-    assert says in json.loads(err)["error"]["message"]
-
-
 READ_ONLY = [
     ["runs"], ["status"], ["status", "7f3a"], ["show", "7f3a"], ["logs", "7f3a"], ["artifacts", "7f3a"],
     ["pipelines"], ["token"],
@@ -206,29 +145,3 @@ def test_po_is_also_python_m_and_says_its_version() -> None:
         [sys.executable, "-m", "po_jupyter", "--version"], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == f"po_jupyter {po_jupyter.__version__}"
-
-
-@pytest.mark.parametrize(
-    "args",
-    [["chat", "-"], ["keys", "set", "openai", "--stdin"], ["run", "tickets", "--seed", "-"], ["submit", "-"]],
-)
-@pytest.mark.parametrize("errors", ["surrogateescape", "strict"])  # the locale decides
-def test_bytes_on_stdin_that_are_no_text_are_one_clear_message(
-    args: list[str], errors: str, po: Any, client: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """R1.4, P11: nothing is started, and none of the bytes is repeated."""
-    stdin = io.TextIOWrapper(io.BytesIO(b'{"a": "caf\xe9 \xff"}'), encoding="utf-8", errors=errors)
-    monkeypatch.setattr(sys, "stdin", stdin)
-    code, out, err = po(*args)
-    assert (code, out) == (2, "")
-    assert "what came from stdin is not UTF-8 text: byte 10" in err
-    assert "caf" not in err and "Traceback" not in err
-    assert client.submitted == []
-
-
-def test_what_is_no_json_names_the_option_that_it_was_given_for(po: Any) -> None:
-    """P11: the hint of a schema does not speak of --seed."""
-    code, _, err = po("chat", "hello", "--schema", "{bad")
-    assert code == 2
-    assert "the schema is not JSON" in err
-    assert "--schema '" in err and "--seed" not in err
