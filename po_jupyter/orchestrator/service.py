@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from po_jupyter.config import Settings
+from po_jupyter.config.owner import default_owner
 from po_jupyter.ipc import channel as link
-from po_jupyter.llm.money.pricing import use_prices
 from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.orchestrator.control.fork import ForkPlanner
 from po_jupyter.orchestrator.control.run_control import RunControl
@@ -29,7 +29,7 @@ from po_jupyter.orchestrator.events.audit_log import AuditLog
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.maintenance import call_cache
 from po_jupyter.orchestrator.maintenance.retention import RunCleaner
-from po_jupyter.orchestrator.maintenance.service import Maintenance, MaintenanceJobs, own_owner
+from po_jupyter.orchestrator.maintenance.service import Maintenance, MaintenanceJobs
 from po_jupyter.orchestrator.submission.pipeline_files import PipelineFiles
 from po_jupyter.orchestrator.submission.pipelines import PipelineLibrary, PipelineRegistry
 from po_jupyter.orchestrator.submission.planner import RunPlanner
@@ -39,7 +39,7 @@ from po_jupyter.orchestrator.views.daily_usage import DailyUsage
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.views.queries import RunQueries
 from po_jupyter.orchestrator.views.results import RunResults
-from po_jupyter.orchestrator.workers.rate_limit_server import check_names
+from po_jupyter.orchestrator.workers.rate_limit_server import check_limit_names
 from po_jupyter.orchestrator.workers.zygote_pool import ZygotePool
 from po_jupyter.store.files.row_files import RowFiles
 from po_jupyter.store.protocol import Head, NewRun, Store
@@ -133,7 +133,6 @@ class Orchestrator:
     async def start(self) -> RunningOrchestrator:
         """Open the store, take the lease when it is free, recover. Raises StoreUnusable, InvalidSettings."""
         check_settings(self._settings)
-        use_prices(self._settings.prices)
         async with contextlib.AsyncExitStack() as resources:
             running = await self._start(resources)
             self._resources = resources.pop_all()
@@ -237,14 +236,14 @@ def _jobs(base: _Base, created: Callable[[NewRun, Head, bool], Awaitable[None]])
     settings = base.settings
     pipelines = None
     if settings.pipelines_dir is not None:
-        pipelines = PipelineFiles(settings.pipelines_dir, base.registry, own_owner())
+        pipelines = PipelineFiles(settings.pipelines_dir, base.registry, default_owner())
     inbox = None
     if settings.inbox_dir is not None:
         from po_jupyter.orchestrator.inbox.folder import InboxFolder
         from po_jupyter.orchestrator.inbox.watcher import InboxWatcher
 
         folder = InboxFolder(
-            settings, base.store, base.registry, owner=own_owner(), pipelines=pipelines, keys=base.keys
+            settings, base.store, base.registry, owner=default_owner(), pipelines=pipelines, keys=base.keys
         )
         inbox = InboxWatcher(
             folder, settings,
@@ -281,7 +280,11 @@ def _parts(base: _Base, dispatcher: LeasedDispatcher) -> RunningOrchestrator:
         ),
         pipelines=PipelineLibrary(base.registry, to_thread),
         environment=EnvironmentService(
-            base.keys, to_thread, inherited=settings.inherited, cli_agents=settings.cli_agents
+            base.keys,
+            to_thread,
+            inherited=settings.inherited,
+            cli_agents=settings.cli_agents,
+            prices=settings.prices,
         ),
         maintenance=Maintenance(
             settings, base.cleaner, base.daily_usage, base.changes, base.audit, to_thread
@@ -294,7 +297,7 @@ def _parts(base: _Base, dispatcher: LeasedDispatcher) -> RunningOrchestrator:
 
 def check_settings(settings: Settings) -> None:
     """Raises InvalidSettings for settings that no orchestrator starts with."""
-    check_names(settings)
+    check_limit_names(settings)
 
 
 def open_store(settings: Settings) -> Store:

@@ -9,14 +9,13 @@ row is tried again by a resume only.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from po_jupyter.engine.base.interrupts import Drained
 from po_jupyter.engine.base.json_values import copied
-from po_jupyter.engine.base.task_retry import delay_before, may_retry
+from po_jupyter.engine.base.task_retry import may_retry
 from po_jupyter.engine.base.tracebacks import internal
 from po_jupyter.engine.base.usage_sum import Tally
 from po_jupyter.engine.lifecycle.frame import Frame
@@ -28,11 +27,13 @@ from po_jupyter.engine.python.inputs import TaskInputs
 from po_jupyter.engine.replay.history import map_marker
 from po_jupyter.engine.replay.row_table import DONE, FAILED
 from po_jupyter.errors import BudgetExceeded, ModelKeyError, PoError, StoreError, ThresholdExceeded
+from po_jupyter.llm.calls.retry import backoff_delay
 from po_jupyter.model.pipeline.pipeline import STAGES, Task
 from po_jupyter.model.run.events import EventDraft, draft
+from po_jupyter.model.values.digests import short_digest
 from po_jupyter.platform.concurrency import gather_or_cancel
 from po_jupyter.telemetry import correlation
-from po_jupyter.telemetry.logging import redactor
+from po_jupyter.telemetry.redaction import redactor
 
 if TYPE_CHECKING:
     from po_jupyter.engine.calls.attempt_calls import AttemptCalls
@@ -251,7 +252,7 @@ class Map:
             if not may_retry(error) or row_attempt >= task.retry.max_attempts:
                 self._outcome(index, key, usage, None, error)
                 break
-            await parts.boundary.sleep(delay_before(row_attempt, task.retry))
+            await parts.boundary.sleep(backoff_delay(row_attempt, task.retry))
         if self.unflushed >= UNFLUSHED:
             self.unflushed = 0
             await parts.log.flush()
@@ -344,4 +345,4 @@ class Map:
                 text += json.dumps([self.contents.get(i.text, i.text) for i in self.prompt.images(names)])
         else:
             text = json.dumps(item, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(f"{self.definition}\n{text}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        return short_digest(f"{self.definition}\n{text}")

@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import structlog
 
@@ -26,9 +25,9 @@ from po_jupyter.model.run.events import now
 from po_jupyter.orchestrator.environment.variables import worker_environment
 from po_jupyter.store import diagnosis as place
 from po_jupyter.store.files.tree import write_atomic
-from po_jupyter.telemetry.logging import redactor
+from po_jupyter.telemetry.redaction import redactor
 
-log = structlog.get_logger("po_jupyter.keys")
+log = structlog.get_logger(__name__)
 
 _PAUSE = 10  # times as long as it took, until a keyring without an answer is asked again
 _MOST_PAUSE = 60.0  # s
@@ -60,7 +59,7 @@ class KeyStore:
             began = time.monotonic()
             lost = any(key.key is None for key in self._known.values())
             if stamp != self._seen or (lost and began >= self._ask_again):
-                self._known = keys.read(self._data_dir) if stamp else {}
+                self._known = keys.read_stored_keys(self._data_dir) if stamp else {}
                 ended = time.monotonic()
                 self._ask_again = ended + min(_MOST_PAUSE, _PAUSE * (ended - began))
                 self._seen = stamp
@@ -84,11 +83,11 @@ class KeyStore:
             }
         if not stored:
             return environ, {}
-        return keys.with_stored(environ, stored), keys.refused(environ, stored)
+        return keys.with_stored_keys(environ, stored), keys.refused_keys(environ, stored)
 
     def states(self, extra: Iterable[str] = ()) -> list[KeyState]:
         """What there is for every provider that takes a key. Raises StoreUnusable."""
-        return keys.states(worker_environment(extra), self.stored())
+        return keys.key_states(worker_environment(extra), self.stored())
 
     def state(self, provider: str, extra: Iterable[str] = ()) -> KeyState:
         """The same for one. Raises InvalidInput, StoreUnusable."""
@@ -109,7 +108,7 @@ class KeyStore:
                 hint="Set it right where the orchestrator starts, or unset it.",
             )
         redactor.learn([key])
-        entry: dict[str, Any] = {"for": origin, "at": now()}
+        entry: keys.KeyEntry = {"for": origin, "at": now()}
         with self._changing() as entries:
             if self._to_keyring(provider, key):
                 entry["in"] = "keyring"
@@ -135,10 +134,12 @@ class KeyStore:
         backend = keys.keyring_backend()
         if backend is None:
             return False
-        name = keys.service(self._data_dir)
+        name = keys.keyring_service(self._data_dir)
         try:
-            keys.within(5.0, lambda: backend.set_password(name, provider, key))
-            return bool(keys.within(5.0, lambda: backend.get_password(name, provider)) == key)
+            keys.with_timeout(keys.KEYRING_TIMEOUT, lambda: backend.set_password(name, provider, key))
+            return bool(
+                keys.with_timeout(keys.KEYRING_TIMEOUT, lambda: backend.get_password(name, provider)) == key
+            )
         except Exception as error:  # every backend has errors of its own; their texts may have anything in them
             log.warning("the system's keyring is not used", error=type(error).__name__)
             return False
@@ -147,13 +148,16 @@ class KeyStore:
         backend = keys.keyring_backend()
         if backend is not None:
             with suppress(Exception):
-                keys.within(5.0, lambda: backend.delete_password(keys.service(self._data_dir), provider))
+                keys.with_timeout(
+                    keys.KEYRING_TIMEOUT,
+                    lambda: backend.delete_password(keys.keyring_service(self._data_dir), provider),
+                )
 
     @contextmanager
-    def _changing(self) -> Iterator[dict[str, dict[str, Any]]]:
+    def _changing(self) -> Iterator[dict[str, keys.KeyEntry]]:
         """The entries, written back at the end when nothing was raised; one process at a time."""
         with self._lock, _locked(self._data_dir):
-            entries = keys.entries(self._data_dir)
+            entries = keys.read_entries(self._data_dir)
             before = json.dumps(entries, sort_keys=True)
             yield entries
             text = json.dumps(entries, sort_keys=True)

@@ -17,7 +17,7 @@ from keyring.backend import KeyringBackend
 from po_jupyter.errors import InvalidEnvironment, InvalidInput, NotFound, PoError, StoreUnusable
 from po_jupyter.llm.credentials import keys as llm_keys
 from po_jupyter.orchestrator.environment.key_store import KeyStore
-from po_jupyter.telemetry.logging import redactor
+from po_jupyter.telemetry.redaction import redactor
 from po_jupyter.testing.model_server import ModelServer
 from tests.support.orchestrator import body, orchestrator, until
 
@@ -236,7 +236,7 @@ def test_a_keyring_that_never_answers_holds_nobody_up_twice(
     monkeypatch.undo()
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
-    monkeypatch.setattr(llm_keys, "_PATIENCE", 0.2)
+    monkeypatch.setattr(llm_keys, "KEYRING_TIMEOUT", 0.2)
     before, backend, asked = keyring.get_keyring(), InMemory(), []
     closed = threading.Event()
     keyring.set_keyring(backend)
