@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from po_jupyter.config import Settings
+from po_jupyter.config.owner import default_owner
 from po_jupyter.ipc import channel as link
 from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.orchestrator.control.fork import ForkPlanner
@@ -28,7 +29,7 @@ from po_jupyter.orchestrator.events.audit_log import AuditLog
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.maintenance import call_cache
 from po_jupyter.orchestrator.maintenance.retention import RunCleaner
-from po_jupyter.orchestrator.maintenance.service import Maintenance, MaintenanceJobs, own_owner
+from po_jupyter.orchestrator.maintenance.service import Maintenance, MaintenanceJobs
 from po_jupyter.orchestrator.submission.pipeline_files import PipelineFiles
 from po_jupyter.orchestrator.submission.pipelines import PipelineLibrary, PipelineRegistry
 from po_jupyter.orchestrator.submission.planner import RunPlanner
@@ -235,14 +236,14 @@ def _jobs(base: _Base, created: Callable[[NewRun, Head, bool], Awaitable[None]])
     settings = base.settings
     pipelines = None
     if settings.pipelines_dir is not None:
-        pipelines = PipelineFiles(settings.pipelines_dir, base.registry, own_owner())
+        pipelines = PipelineFiles(settings.pipelines_dir, base.registry, default_owner())
     inbox = None
     if settings.inbox_dir is not None:
         from po_jupyter.orchestrator.inbox.folder import InboxFolder
         from po_jupyter.orchestrator.inbox.watcher import InboxWatcher
 
         folder = InboxFolder(
-            settings, base.store, base.registry, owner=own_owner(), pipelines=pipelines, keys=base.keys
+            settings, base.store, base.registry, owner=default_owner(), pipelines=pipelines, keys=base.keys
         )
         inbox = InboxWatcher(
             folder, settings,
@@ -279,7 +280,10 @@ def _parts(base: _Base, dispatcher: LeasedDispatcher) -> RunningOrchestrator:
         ),
         pipelines=PipelineLibrary(base.registry, to_thread),
         environment=EnvironmentService(
-            base.keys, to_thread, inherited=settings.inherited, cli_agents=settings.cli_agents,
+            base.keys,
+            to_thread,
+            inherited=settings.inherited,
+            cli_agents=settings.cli_agents,
             prices=settings.prices,
         ),
         maintenance=Maintenance(

@@ -18,7 +18,7 @@ from po_jupyter.errors import (
     RateLimited,
     Unauthenticated,
 )
-from po_jupyter.telemetry.logging import redactor
+from po_jupyter.telemetry.redaction import redactor
 
 _CODES = {401: Unauthenticated, 403: Forbidden, 404: NotFound}
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from po_jupyter.server.routing.api import UploadApi
     from po_jupyter.server.routing.context import ServerContext
 
-_log = structlog.get_logger("po_jupyter.server")
+_log = structlog.get_logger(__name__)
 ModelT = TypeVar("ModelT", bound=BaseModel)
 AnyRequest = ApiRequest[Any, Any]
 

@@ -25,7 +25,7 @@ from po_jupyter.model.run import event_data, events
 from po_jupyter.server.auth import SCOPES
 from po_jupyter.server.routes import TABLE
 from po_jupyter.server.routing.table import PREFIX as HTTP_PREFIX
-from po_jupyter.server.routing.table import Route
+from po_jupyter.server.routing.table import AnyRoute
 from tests.docs.parts import PARTS
 from tests.docs.schema_text import (
     as_sentence,
@@ -210,9 +210,9 @@ def _no_link(name: str) -> str:
     return f"`{name}`"
 
 
-def _route_text(route: Route) -> str:
-    parts = [f"## {route.method} {route.path}", as_sentence(first_paragraph(route.run.__doc__))]
-    facts = [f"Scope: {' and '.join(f'`{scope}`' for scope in route.scopes)}."]
+def _route_text(route: AnyRoute) -> str:
+    parts = [f"## {route.method} {route.path}", as_sentence(first_paragraph(route.action.__doc__))]
+    facts = [f"Name: `{route.name}`.", f"Scope: {' and '.join(f'`{scope}`' for scope in route.scopes)}."]
     if route.asks_code:
         facts.append("`code:run` too, when the request brings code or an interpreter.")
     body = "nothing" if route.success == 204 else f"`{route.media}`"
@@ -236,7 +236,7 @@ def http_page() -> str:
         [
             f"`{r.method} {r.path}`",
             " ".join(f"`{s}`" for s in r.scopes),
-            as_sentence(first_paragraph(r.run.__doc__)),
+            as_sentence(first_paragraph(r.action.__doc__)),
         ]
         for r in TABLE.routes
     ]
@@ -248,7 +248,8 @@ def http_page() -> str:
         "Send `Authorization: token ...` (`po token` prints it), or the login cookie together with its XSRF token. "
         'An error is `{"error": {"code", "message", "hint", "details"}}`; see [Errors](errors.md).',
         markdown_table(["route", "scope", "what it does"], rows),
-        "A scope is a question to Jupyter's authorizer:",
+        "A route's name is its action in the audit log, and its `operationId`. A scope is a question to Jupyter's "
+        "authorizer:",
         markdown_table(["scope", "action", "resource"], scopes),
         *(_route_text(route) for route in TABLE.routes),
     ]

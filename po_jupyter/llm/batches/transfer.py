@@ -140,7 +140,7 @@ def header_text(value: object) -> str:
 
 
 def read_batched(reader: ResponseReader, response: HttpResponse) -> ChatResponse:
-    """The chat response in a line of a batch's results. Raises a ModelError."""
+    """The chat response in a line of a batch's results, without its cost. Raises a ModelError."""
     try:
         answer = reader.read_response(response)
     except ModelError as error:

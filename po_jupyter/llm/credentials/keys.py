@@ -15,7 +15,6 @@ import stat
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypedDict, TypeVar, cast
 from urllib.parse import urlsplit
@@ -24,6 +23,7 @@ import structlog
 
 from po_jupyter.errors import StoreUnusable
 from po_jupyter.llm.specs import Spec, spec_of, specs
+from po_jupyter.model.values.digests import short_digest
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.presentation.urls import shown_url
 
@@ -212,7 +212,7 @@ def keyring_backend() -> KeyringBackend | None:
 
 def keyring_service(data_dir: Path) -> str:
     """The name of one data directory's keys in the keyring."""
-    return f"po_jupyter {sha256(str(data_dir).encode()).hexdigest()[:12]}"
+    return f"po_jupyter {short_digest(str(data_dir), 12)}"
 
 
 def with_timeout(seconds: float, work: Callable[[], T]) -> T:
@@ -245,8 +245,8 @@ def reason_unused(spec: Spec, stored: StoredKey, environ: Mapping[str, str]) -> 
         return stored.problem
     base = base_url_of(spec, environ)
     if stored.origin != origin_of(base):
-        base_url = f"{spec.base_env or 'the base URL'} is {shown_url(base)}"
-        return f"the stored key was stored for {stored.origin}, and {base_url}"
+        name = spec.base_env or "the base URL"
+        return f"the stored key was stored for {stored.origin}, and {name} is {shown_url(base)}"
     return ""
 
 

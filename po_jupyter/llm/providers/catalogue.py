@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from typing import Any
 
@@ -118,7 +118,7 @@ class ModelListing:
     alias: str
     usable: bool
     why: str
-    price: TokenPrices | None = field(default=None)
+    price: TokenPrices | None = None
 
     def to_json(self) -> JsonObject:
         """As JSON: the fields by name."""

@@ -17,6 +17,7 @@ from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.model.run.events import EventDraft, draft
+from po_jupyter.model.run.names import short_id
 from po_jupyter.orchestrator.control.run_files import run_directory
 from po_jupyter.orchestrator.submission.planner import RunPlanner
 from po_jupyter.orchestrator.submission.request import read_submission
@@ -203,4 +204,4 @@ def _check_task(pipeline: Pipeline, task: str, run: str) -> None:
     """Raises NotFound when the new run's pipeline has no such task."""
     names = [t.name for t in pipeline.tasks]
     if task not in names:
-        raise NotFound(f"the fork of run {run[-6:]} has no task {task!r}{did_you_mean(task, names)}")
+        raise NotFound(f"the fork of run {short_id(run)} has no task {task!r}{did_you_mean(task, names)}")

@@ -18,6 +18,7 @@ from po_jupyter.model.pipeline.pipeline import RunBudget
 from po_jupyter.model.pipeline.violations import violations_of
 from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.names import actor_of, short_id
 from po_jupyter.model.run.view import ENDED, RunView
 from po_jupyter.orchestrator.control.conditional_append import LogAppend, append_if_current
 from po_jupyter.orchestrator.control.fork import ForkPlanner
@@ -32,8 +33,6 @@ from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.views.queries import RunQueries
 from po_jupyter.store.protocol import Head, Store
 from po_jupyter.telemetry.correlation import request_id
-
-EVERYBODY = "admin"  # who changes a run when no owner is meant
 
 
 class RunControl:
@@ -89,10 +88,10 @@ class RunControl:
         if head["state"] == "cancelled":
             return await self._runs.view(head)
         if head["state"] in ENDED:
-            raise Conflict(f"run {run[-6:]} is {head['state']} already")
+            raise Conflict(f"run {short_id(run)} is {head['state']} already")
         state = await self._to_thread(self._projections.state, head)
         if not state.cancel_requested:
-            cancel = draft("run.cancel_requested", by=owner or EVERYBODY)
+            cancel = draft("run.cancel_requested", by=actor_of(owner))
             await self._to_thread(self._store.request, run, [cancel])
         return await self._changed(run)
 
@@ -102,12 +101,12 @@ class RunControl:
             raise InvalidInput(f"a decision is `approve` or `reject`, not {decision!r:.40}")
         verdict: Literal["approve", "reject"] = "approve" if decision == "approve" else "reject"
         head = await self._runs.find(run_id, owner)
-        by = owner or EVERYBODY
+        by = actor_of(owner)
 
         def build(now: Head, state: RunState) -> LogAppend:
             task = next((t.name for t in state.tasks.values() if t.gate == "open"), None)
             if task is None or now["state"] in ENDED:
-                raise Conflict(f"run {now['run'][-6:]} has no open gate")
+                raise Conflict(f"run {short_id(now['run'])} has no open gate")
             events = [draft("gate.decided", task, decision=verdict, note=note, by=by)]
             goes_on = now["state"] == "waiting" and verdict == "approve"
             if goes_on:
@@ -145,7 +144,7 @@ class RunControl:
             todo = plan(pipeline, state, from_task=from_task, only_failed=only_failed)
             gates = [draft("gate.opened", t, **gate_words(state, t)) for t in todo.ask]
             resumed = draft(
-                "run.resumed", by=owner or EVERYBODY, from_task=from_task, only_failed=only_failed,
+                "run.resumed", by=actor_of(owner), from_task=from_task, only_failed=only_failed,
                 budget=amounts, reset=list(todo.reset), clear=list(todo.clear), request=request_id.get(),
             )  # fmt: skip
             return LogAppend([resumed, *gates], "pending")
@@ -181,7 +180,7 @@ class RunControl:
             todo = restart_plan(self._projections.pipeline(run), state, task=task, only=only)
             gates = [draft("gate.opened", name, **gate_words(state, name)) for name in todo.ask]
             resumed = draft(
-                "run.resumed", by=owner or EVERYBODY, restart=True, from_task=task,
+                "run.resumed", by=actor_of(owner), restart=True, from_task=task,
                 only=task if only else None, clear_usage=clear_usage, budget={},
                 reset=list(todo.reset), clear=list(todo.clear),
             )  # fmt: skip
@@ -247,7 +246,7 @@ class RunControl:
         head = await self._runs.find(run_id, owner)
         if head["state"] != "dead":
             raise Conflict(
-                f"run {head['run'][-6:]} is no dead letter, it is {head['state']}",
+                f"run {short_id(head['run'])} is no dead letter, it is {head['state']}",
                 hint="`po dead list` shows those that are.",
             )
         return head

@@ -17,7 +17,7 @@ from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.workers.queue import RunQueue
 from po_jupyter.store.protocol import Head, Store
 
-log = structlog.get_logger("po_jupyter.orchestrator")
+log = structlog.get_logger(__name__)
 
 _POLL = 0.25  # s between looks at the heads while somebody subscribes
 _COUNT = 5.0  # s between counts of live runs

@@ -20,7 +20,7 @@ from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.platform import processes
 from po_jupyter.store.protocol import DocumentStore
 
-log = structlog.get_logger("po_jupyter.lease")
+log = structlog.get_logger(__name__)
 
 KIND, NAME = "lease", "orchestrator"
 _POLL = 0.5  # s between looks of those who do not hold it

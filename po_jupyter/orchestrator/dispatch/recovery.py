@@ -11,7 +11,7 @@ from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.workers.supervisor import Supervisor
 from po_jupyter.store.protocol import Head, Store
 
-log = structlog.get_logger("po_jupyter.recovery")
+log = structlog.get_logger(__name__)
 
 
 async def recover(store: Store, supervisor: Supervisor, to_thread: ToThread) -> int:

@@ -45,7 +45,7 @@ class Preflight:
         return warnings(pipeline, self._settings, self._keys, model)
 
 
-def environment_problems(
+def run_problems(
     pipeline: Pipeline, settings: Settings, keys: KeyStore, model: str | None = None
 ) -> list[EnvironmentProblem]:
     """Everything that is wrong with the environment of a run. Blocks: call it in a thread."""
@@ -55,7 +55,7 @@ def environment_problems(
 
 def check(pipeline: Pipeline, settings: Settings, keys: KeyStore, model: str | None = None) -> None:
     """Refuse a run whose models cannot be used here. Raises InvalidEnvironment with everything that is wrong."""
-    errors = [p for p in environment_problems(pipeline, settings, keys, model) if not p.warning]
+    errors = [p for p in run_problems(pipeline, settings, keys, model) if not p.warning]
     if not errors:
         return
     missing = {p.variable: p.provider for p in errors if p.variable}
@@ -70,7 +70,7 @@ def check(pipeline: Pipeline, settings: Settings, keys: KeyStore, model: str | N
 
 def warnings(pipeline: Pipeline, settings: Settings, keys: KeyStore, model: str | None = None) -> list[str]:
     """The messages of all problems, warnings too."""
-    return [problem.message for problem in environment_problems(pipeline, settings, keys, model)]
+    return [problem.message for problem in run_problems(pipeline, settings, keys, model)]
 
 
 def check_code(pipeline: Pipeline, settings: Settings, *, code_allowed: bool, model: str | None = None) -> None:

@@ -22,8 +22,7 @@ class EnvironmentService:
         cli_agents: bool,
         prices: Mapping[str, Price],
     ) -> None:
-        """`inherited` names variables that workers get beside the usual ones (`Settings.inherited`), `prices` is the
-        setting."""
+        """`inherited` names variables that workers get beside the usual ones (`Settings.inherited`)."""
         self._keys = keys
         self._to_thread = to_thread
         self._inherited = tuple(inherited)
@@ -54,9 +53,12 @@ class EnvironmentService:
 
         def read() -> list[dict[str, Any]]:
             environ, _ = self._keys.environment(self._inherited)
-            prices = PriceBook(self._prices)
             return list_models(
-                environ, cli_agents=self._cli_agents, word=word, provider=provider, prices=prices
+                environ,
+                cli_agents=self._cli_agents,
+                word=word,
+                provider=provider,
+                prices=PriceBook(self._prices),
             )
 
         return await self._to_thread(read)

@@ -32,7 +32,7 @@ from po_jupyter.store import diagnosis as place
 from po_jupyter.store.files.row_files import RowFiles
 from po_jupyter.store.protocol import Head, NewRun, Store
 
-log = structlog.get_logger("po_jupyter.inbox")
+log = structlog.get_logger(__name__)
 
 _LOCK = ".po-lock"
 _OURS = (intake.DEFINITION, intake.RESULT)  # names that stand beside a seed's file

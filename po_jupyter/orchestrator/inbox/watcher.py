@@ -24,7 +24,7 @@ from po_jupyter.orchestrator.inbox.folder import InboxFolder, TakenFile, shown
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.store.protocol import Head, NewRun
 
-log = structlog.get_logger("po_jupyter.inbox")
+log = structlog.get_logger(__name__)
 
 
 class InboxWatcher:

@@ -29,7 +29,7 @@ from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.store.protocol import Head, Store
 from po_jupyter.worker.call_cache import cache_directory
 
-log = structlog.get_logger("po_jupyter.retention")
+log = structlog.get_logger(__name__)
 
 DAY = 86_400.0
 _ORPHAN = 3600.0  # s; a directory without a run may be of a run that is being created

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -13,6 +12,7 @@ import structlog
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidInput, PoError
+from po_jupyter.model.run.names import actor_of
 from po_jupyter.orchestrator.events.audit_log import AuditLog
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.maintenance import call_cache
@@ -28,7 +28,7 @@ from po_jupyter.orchestrator.submission.pipeline_files import PipelineFiles
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.views.daily_usage import DailyUsage
 
-log = structlog.get_logger("po_jupyter.keeping")
+log = structlog.get_logger(__name__)
 
 _FIRST = 60.0  # s after the start until the first cleaning: a start has better things to do
 _PATIENCE = 10.0  # s that one request to clean may take; its caller asks again
@@ -44,11 +44,6 @@ class CleanReport(TypedDict):
     dry_run: bool
     more: bool
     cache: NotRequired[CacheSize]
-
-
-def own_owner() -> str:
-    """Whose the runs of files are: the one user of this orchestrator."""
-    return os.environ.get("JUPYTERHUB_USER") or "local"
 
 
 class Maintenance:
@@ -101,7 +96,7 @@ class Maintenance:
             raise InvalidInput("`states` needs `older_than`", hint="For example 30 days; 0 means all of them.")
         return await clean_runs(
             self._cleaner, policy, changes=self._changes, audit=self._audit, to_thread=self._to_thread,
-            by=owner or "admin", owner=owner, dry_run=dry_run, patience=_PATIENCE,
+            by=actor_of(owner), owner=owner, dry_run=dry_run, patience=_PATIENCE,
         )  # fmt: skip
 
     async def usage(self, owner: str | None, *, days: int = 30) -> dict[str, Any]:

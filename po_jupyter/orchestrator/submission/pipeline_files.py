@@ -18,7 +18,7 @@ from po_jupyter.model.pipeline.parsing import parse_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.orchestrator.submission.pipelines import PipelineRegistry
 
-log = structlog.get_logger("po_jupyter.pipelines")
+log = structlog.get_logger(__name__)
 
 _KINDS = (".yaml", ".yml", ".json")
 _LARGEST = 4_000_000  # bytes of a definition's file

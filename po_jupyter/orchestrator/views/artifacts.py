@@ -12,6 +12,7 @@ from po_jupyter.engine.files.artifacts import ARTIFACTS, GIVEN, visible
 from po_jupyter.engine.state.run_state import RunState, TaskState
 from po_jupyter.errors import InvalidInput, NotFound
 from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.run.names import short_id
 from po_jupyter.store.files.tree import Tree
 
 
@@ -41,7 +42,7 @@ def content(run_dir: Path, state: RunState, name: str, *, limit: int) -> bytes:
     entry = visible(state).get(name)
     names = sorted({*visible(state), *_names(run_dir / GIVEN)})
     if name not in names:
-        raise NotFound(f"run {state.run[-6:]} has no artifact {name!r:.80}{did_you_mean(name, names)}")
+        raise NotFound(f"run {short_id(state.run)} has no artifact {name!r:.80}{did_you_mean(name, names)}")
     try:
         if entry is not None:
             return Tree(run_dir / ARTIFACTS).read(entry["path"], limit=limit)

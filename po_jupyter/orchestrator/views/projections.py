@@ -17,6 +17,7 @@ from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.definition import RunDefinition
+from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.view import RunView
 from po_jupyter.model.values.chunked_json import json_chunks
 from po_jupyter.orchestrator.views.row_pages import RowOutcome, RowPages
@@ -103,7 +104,7 @@ class RunProjections:
         folded = self.state(head)
         if task is not None and task not in folded.tasks:
             raise NotFound(
-                f"run {head['run'][-6:]} has no task {task!r}{did_you_mean(task, list(folded.tasks))}"
+                f"run {short_id(head['run'])} has no task {task!r}{did_you_mean(task, list(folded.tasks))}"
             )
         outputs: dict[str, Any] = {}
         for name, now in folded.tasks.items():
@@ -124,7 +125,7 @@ class RunProjections:
         folded = self.state(head)
         if task not in folded.tasks:
             raise NotFound(
-                f"run {head['run'][-6:]} has no task {task!r}{did_you_mean(task, list(folded.tasks))}"
+                f"run {short_id(head['run'])} has no task {task!r}{did_you_mean(task, list(folded.tasks))}"
             )
         if state not in (None, "done", "failed"):
             raise InvalidInput(f"rows are `done` or `failed`, not {state!r}")

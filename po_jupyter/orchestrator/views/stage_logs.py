@@ -10,8 +10,9 @@ from po_jupyter.engine.stage_logs.live_file import place_of
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import NotFound
 from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.run.names import short_id
 from po_jupyter.store.files.tree import Tree
-from po_jupyter.telemetry.logging import redactor
+from po_jupyter.telemetry.redaction import redactor
 
 _TAIL = 64 * 1024  # bytes of each log that are shown
 _LOGS = 200  # logs in one answer
@@ -35,7 +36,7 @@ def logs(run_dir: Path, state: RunState, task: str | None, stage: str | None) ->
     """
     if task is not None and task not in state.tasks:
         known = list(state.tasks)
-        raise NotFound(f"run {state.run[-6:]} has no task {task!r}{did_you_mean(task, known)}")
+        raise NotFound(f"run {short_id(state.run)} has no task {task!r}{did_you_mean(task, known)}")
     own = Tree(run_dir)
     names = own.names("")
     # First: what becomes a log meanwhile is there twice, and not nowhere.

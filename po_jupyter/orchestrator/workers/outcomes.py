@@ -23,7 +23,7 @@ from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.workers.store_backoff import StoreWait
 from po_jupyter.platform import processes
 from po_jupyter.store.protocol import Commit, Head, LogStore
-from po_jupyter.telemetry.logging import redactor
+from po_jupyter.telemetry.redaction import redactor
 
 log = structlog.get_logger(__name__)
 

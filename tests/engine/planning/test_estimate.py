@@ -11,7 +11,7 @@ from po_jupyter.engine.planning.estimate import estimate_run
 from po_jupyter.errors import PoError
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.run.seed import Seed
-from po_jupyter.presentation.estimates import lines_of
+from po_jupyter.presentation.estimates import estimate_lines
 
 LABEL = {"type": "object", "required": ["label"], "properties": {"label": {"enum": ["bug", "praise"]}}}
 
@@ -76,7 +76,7 @@ def test_what_cannot_be_known_is_said() -> None:
 
 
 def test_in_words() -> None:
-    first, *rest = lines_of(
+    first, *rest = estimate_lines(
         estimate(MAP, {"name": "x", "source": "def ingestion(ctx):\n    return 1\n"}, data=ROWS)
     )
     assert first.startswith("p (estimate, nothing was started): at least 1,000 calls · about ")

@@ -17,7 +17,7 @@ from keyring.backend import KeyringBackend
 from po_jupyter.errors import InvalidEnvironment, InvalidInput, NotFound, PoError, StoreUnusable
 from po_jupyter.llm.credentials import keys as llm_keys
 from po_jupyter.orchestrator.environment.key_store import KeyStore
-from po_jupyter.telemetry.logging import redactor
+from po_jupyter.telemetry.redaction import redactor
 from po_jupyter.testing.model_server import ModelServer
 from tests.support.orchestrator import body, orchestrator, until
 
