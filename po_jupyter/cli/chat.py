@@ -82,7 +82,7 @@ def chat(
         })  # fmt: skip
         return 0
     base.print_line(base.plain(answer.text))
-    spent = " · ".join([answer.model, *fmt.spent(answer.usage), f"run {answer.run.short}"])
+    spent = " · ".join([answer.model, *fmt.usage_parts(answer.usage), f"run {answer.run.short}"])
     base.print_line(click.style(spent, dim=True), err=True)
     return 0
 

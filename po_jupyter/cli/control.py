@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from po_jupyter.cli import base
-from po_jupyter.presentation import format as fmt
+from po_jupyter.model.run.names import short_id
 
 if TYPE_CHECKING:
     from po_jupyter.client.http.payloads import DeadLetterJson
@@ -193,7 +193,7 @@ def _list_dead(as_json: bool, limit: int) -> int:
 
 
 def _print_letter(letter: DeadLetterJson) -> None:
-    short = fmt.short(letter["id"])
+    short = short_id(letter["id"])
     counts = letter["tasks"]
     base.print_line(
         f"{short}  {base.coloured('dead', 'dead')}  {base.plain(letter['pipeline'])} {letter['version']}  "
@@ -221,5 +221,5 @@ def _conclude(run: Run, follow: bool, as_json: bool, message: str) -> int:
     if as_json:
         base.print_json(run.view.model_dump(mode="json"))
     else:
-        base.print_line(f"run {run.short}: {message}   po show {fmt.short(run.id)}")
+        base.print_line(f"run {run.short}: {message}   po show {short_id(run.id)}")
     return 0

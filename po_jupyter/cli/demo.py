@@ -124,8 +124,8 @@ def _print_summary(
     if items:
         base.print_table(["package", "purpose", "topic"], [_table_row(rows, item) for item in items])
         base.print_line()
-    facts = [f"{sum(bool(i['ok']) for i in items)} of {len(rows)} rows done", *fmt.spent(view.usage)]
-    base.print_line(f"{view.state} · {' · '.join(facts)} · {fmt.took(seconds)}")
+    facts = [f"{sum(bool(i['ok']) for i in items)} of {len(rows)} rows done", *fmt.usage_parts(view.usage)]
+    base.print_line(f"{view.state} · {' · '.join(facts)} · {fmt.elapsed(seconds)}")
     if model.startswith("local:"):
         base.print_line(
             "A model of 135M parameters shows that it runs, not what good answers look like: --model openai:..."

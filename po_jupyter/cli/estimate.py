@@ -6,7 +6,7 @@ import click
 
 from po_jupyter.cli import base
 from po_jupyter.model.values.json import JsonObject
-from po_jupyter.presentation.estimates import lines_of
+from po_jupyter.presentation.estimates import estimate_lines
 
 
 @click.command()
@@ -33,5 +33,5 @@ def print_estimate(result: JsonObject, as_json: bool) -> None:
     if as_json:
         base.print_json(result)
     else:
-        for line in lines_of(result):
+        for line in estimate_lines(result):
             base.print_line(base.plain(line))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from po_jupyter.cli.base import coloured, plain, print_line
 from po_jupyter.cli.main import FAILED, INTERRUPTED, OK, TERMINATED, WAITING
+from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.view import ENDED, RunView, TaskView
 from po_jupyter.presentation import format as fmt
 
@@ -122,7 +123,7 @@ def print_run(view: RunView) -> None:
 def _print_detached(view: RunView) -> None:
     if view.state in ENDED:
         return
-    run = fmt.short(view.id)
+    run = short_id(view.id)
     print_line(f"detached; the run goes on: po show {run}   (to stop it: po cancel {run})", err=True)
 
 
@@ -158,7 +159,7 @@ class _LineScreen:
     def show(self, view: RunView) -> None:
         now = time.time()
         if not self._state:
-            print_line(plain(f"{view.pipeline} {view.version} · run {fmt.short(view.id)} · {view.state}"))
+            print_line(plain(f"{view.pipeline} {view.version} · run {short_id(view.id)} · {view.state}"))
         self._state = self._state or view.state
         for task in view.tasks:
             for line in self._changes(task, now):
@@ -174,7 +175,7 @@ class _LineScreen:
                 self._end_printed = True
                 print_line(plain(" · ".join(fmt.headline(view, now))))
             elif view.state == "waiting":
-                print_line(f"run {fmt.short(view.id)} · waiting")
+                print_line(f"run {short_id(view.id)} · waiting")
 
     def _changes(self, task: TaskView, now: float) -> Iterator[str]:
         """A line about what changed in a task, when it is worth one now."""
@@ -196,7 +197,7 @@ class _LineScreen:
             if now - self._printed_at.get(task.name, 0.0) < _LINE_EVERY:
                 return  # not remembered as printed: the next update has the newer numbers
             self._printed_at[task.name] = now
-            yield f"   {task.name}: {fmt.rows(task.items)} · {fmt.percent(fmt.progress(task.items) or 0.0)}"
+            yield f"   {task.name}: {fmt.row_counts(task.items)} · {fmt.percent(fmt.progress(task.items) or 0.0)}"
         self._printed[task.name] = task
 
     def add_text(self, delta: TextDelta) -> None:

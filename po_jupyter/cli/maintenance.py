@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from po_jupyter.cli import base
+from po_jupyter.model.run.names import short_id
 from po_jupyter.presentation import format as fmt
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def _charges_row(charges: ChargesJson) -> list[str]:
     if charges.get("cached_calls"):
         calls += f" + {charges['cached_calls']:,} cached"
     tokens = [f"{charges['input_tokens']:,}", f"{charges['output_tokens']:,}"]
-    return [calls, *tokens, fmt.bill(charges["cost"], charges["unpriced"], charges["unknown"])]
+    return [calls, *tokens, fmt.cost_sum(charges["cost"], charges["unpriced"], charges["unknown"])]
 
 
 @click.command()
@@ -148,7 +149,7 @@ def _print_cleaned_runs(cleaning: CleaningJson, dry_run: bool) -> None:
     if runs:
         rows = [
             [
-                fmt.short(r["run"]),
+                short_id(r["run"]),
                 r["state"],
                 base.one_line(r["name"], 40),
                 r["ended_at"][:10],
@@ -183,6 +184,6 @@ def audit(limit: int, as_json: bool) -> int:
         more = "  ".join(f"{k}={base.one_line(v, 40)}" for k, v in entry.items() if k not in shown_apart)
         at = str(entry.get("at", ""))[:19].replace("T", " ")
         actor, action = str(entry.get("by", "")), str(entry.get("action", ""))
-        rows.append([at, actor, action, fmt.short(run) if run else "", more])
+        rows.append([at, actor, action, short_id(run) if run else "", more])
     base.print_table(["at (UTC)", "who", "did", "run", "what"], rows)
     return 0

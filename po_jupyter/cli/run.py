@@ -9,8 +9,8 @@ import click
 
 from po_jupyter.cli import base
 from po_jupyter.errors import InvalidInput
+from po_jupyter.model.run.names import short_id
 from po_jupyter.model.values.json import JsonObject
-from po_jupyter.presentation import format as fmt
 
 if TYPE_CHECKING:
     from po_jupyter.client.client import Client
@@ -164,7 +164,7 @@ def _watch(started: Run, follow: bool, as_json: bool) -> int:
         if as_json:
             base.print_json(started.view.model_dump(mode="json"))
         else:
-            base.print_line(f"run {started.short} started: po show {fmt.short(started.id)}")
+            base.print_line(f"run {started.short} started: po show {short_id(started.id)}")
         return 0
     view, code = live.follow(started, quiet=as_json)
     if as_json:

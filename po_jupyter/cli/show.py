@@ -11,6 +11,7 @@ import click
 from po_jupyter.cli import base
 from po_jupyter.cli.main import OK, UNAVAILABLE
 from po_jupyter.errors import InvalidInput
+from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.view import ENDED, RunView
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.presentation import format as fmt
@@ -57,17 +58,17 @@ def runs(state: tuple[str, ...], pipeline: str | None, limit: int, export: str |
 
 def _run_row(view: RunView, now: float) -> list[str]:
     finished = sum(t.state in ("done", "skipped") for t in view.tasks)
-    elapsed = fmt.span(view.created_at, view.updated_at if view.state in ENDED else None, now)
-    started = fmt.span(view.created_at, None, now)
+    elapsed = fmt.seconds_between(view.created_at, view.updated_at if view.state in ENDED else None, now)
+    started = fmt.seconds_between(view.created_at, None, now)
     return [
-        fmt.short(view.id),
+        short_id(view.id),
         view.state,
         view.pipeline,
         base.one_line(view.name, 30),
         f"{finished}/{len(view.tasks)}",
         f"{_ago(started)} ago" if started is not None else "",
-        fmt.took(elapsed) if elapsed is not None else "",
-        " · ".join(fmt.spent(view.usage)),
+        fmt.elapsed(elapsed) if elapsed is not None else "",
+        " · ".join(fmt.usage_parts(view.usage)),
     ]
 
 

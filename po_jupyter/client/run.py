@@ -18,6 +18,7 @@ from po_jupyter.client.paging import CursorPage, collect_pages
 from po_jupyter.errors import InvalidInput, PoError, from_json
 from po_jupyter.model.pipeline.pipeline import Budget, Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.run.view import RunView
 from po_jupyter.model.values.json import JsonObject
@@ -60,7 +61,7 @@ class Run:
     @property
     def short(self) -> str:
         """The last six characters of the id: what people see and type."""
-        return self._view.id[-6:]
+        return short_id(self._view.id)
 
     @property
     def view(self) -> RunView:

@@ -81,12 +81,12 @@ def _need_code(session: Session, pipeline: Pipeline, find_line: FindLine | None)
 
 def print_estimate(session: Session, pipeline: Pipeline, seed: Any, arguments: Arguments) -> None:
     """Print the cost of a run; nothing is started."""
-    from po_jupyter.presentation.estimates import lines_of
+    from po_jupyter.presentation.estimates import estimate_lines
 
     result = session.client().estimate(
         pipeline, seed, limit=arguments.get("limit"), model=arguments.get("model")
     )
-    for line in lines_of(result):
+    for line in estimate_lines(result):
         print(line)
 
 

@@ -144,11 +144,11 @@ def _lines(run: RunView, now: float) -> list[fmt.TaskLine]:
     return lines
 
 
-def _problems(run: RunView) -> list[fmt.Problem]:
+def _problems(run: RunView) -> list[fmt.RunProblem]:
     problems = list(fmt.problems(run))
-    shown = [fmt.Problem(_cut(p.text), _cut(p.hint)) for p in problems[:_PROBLEMS]]
+    shown = [fmt.RunProblem(_cut(p.text), _cut(p.hint)) for p in problems[:_PROBLEMS]]
     if len(problems) > _PROBLEMS:
-        shown.append(fmt.Problem(f"and {len(problems) - _PROBLEMS} more", ""))
+        shown.append(fmt.RunProblem(f"and {len(problems) - _PROBLEMS} more", ""))
     return shown
 
 

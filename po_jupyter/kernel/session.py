@@ -11,6 +11,7 @@ from po_jupyter.kernel.cells import TaskCell
 from po_jupyter.kernel.errors import CellError
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.view import ENDED, RunView
 from po_jupyter.presentation import format as fmt
 
@@ -175,7 +176,7 @@ class Session:
 
 def end_message(run: RunView) -> str:
     """The error message of a cell that waited for a run that did not end well."""
-    lines = [f"run {fmt.short(run.id)} of {run.pipeline} ended {run.state}"]
+    lines = [f"run {short_id(run.id)} of {run.pipeline} ended {run.state}"]
     for problem in fmt.problems(run):
         lines += [problem.text, *(f"  {line}" for line in problem.hint.splitlines())]
     for task in run.tasks:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from po_jupyter.kernel.run_view import table_html, table_text
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
+from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.view import ENDED, RunView
 from po_jupyter.presentation import format as fmt
 
@@ -39,10 +40,12 @@ def runs(views: Sequence[RunView], now: float | None = None) -> Bundle:
     rows = []
     for run in views:
         done = sum(t.state in ("done", "skipped") for t in run.tasks)
-        elapsed = fmt.span(run.created_at, run.updated_at if run.state in ENDED else None, moment) or 0.0
+        elapsed = (
+            fmt.seconds_between(run.created_at, run.updated_at if run.state in ENDED else None, moment) or 0.0
+        )
         rows.append(
             [
-                fmt.short(run.id),
+                short_id(run.id),
                 f"{run.pipeline} {run.version}",
                 f"{fmt.state_icon(run.state)} {run.state}",
                 f"{done}/{len(run.tasks)}",
@@ -56,7 +59,7 @@ def runs(views: Sequence[RunView], now: float | None = None) -> Bundle:
 
 
 def _when(iso: str) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(fmt.at(iso)))
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(fmt.timestamp(iso)))
 
 
 def pipeline(definition: Pipeline, registered: bool) -> Bundle:
@@ -93,7 +96,7 @@ def _description(definition: Pipeline, task: Task) -> str:
 def failed_rows(run: RunView, rows: Sequence[tuple[str, RowJson]], most: int) -> Bundle:
     """A table of (task, row) pairs that failed, at most `most` of them: which, in which stage, why."""
     if not rows:
-        text = f"no row of run {fmt.short(run.id)} failed"
+        text = f"no row of run {short_id(run.id)} failed"
         return {"text/plain": text, "text/html": table_html([], [], text)}
     lines = []
     for task, row in rows[:most]:
@@ -103,13 +106,13 @@ def failed_rows(run: RunView, rows: Sequence[tuple[str, RowJson]], most: int) ->
     more = f", the first {most} of them" if len(rows) > most else ""
     count = "1 row" if len(rows) == 1 else f"{len(rows)} rows"
     steps = [s for s in fmt.next_steps(run) if not s.endswith("--failed") or s.endswith("--only-failed")]
-    caption = f"run {fmt.short(run.id)}: {count} failed{more}" + "".join(f" · {s}" for s in steps)
+    caption = f"run {short_id(run.id)}: {count} failed{more}" + "".join(f" · {s}" for s in steps)
     return _table(["task", "row", "stage", "why"], lines, caption)
 
 
 def trial(name: str, trial: Trial) -> Bundle:
     """A table of the stages of a tried task and their outputs."""
-    rows = [[step.stage, fmt.took(step.seconds), _output_text(step.output)] for step in trial.steps]
+    rows = [[step.stage, fmt.elapsed(step.seconds), _output_text(step.output)] for step in trial.steps]
     caption = f"task {name} tried here" + (f" · {trial.note}" if trial.note else "")
     return _table(["stage", "time", "output"], rows, caption)
 

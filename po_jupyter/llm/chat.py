@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -10,6 +9,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from po_jupyter.llm.messages import Image, Tool, ToolCall
 from po_jupyter.model.run.usage import Usage
+from po_jupyter.model.values.digests import short_digest
 
 __all__ = ["Api", "ChatRequest", "ChatResponse", "Effort", "Image", "Message", "Provider", "Tool", "ToolCall"]
 
@@ -111,7 +111,7 @@ class ChatRequest:
             said = self.to_json()
             said.pop("timeout", None)
             text = json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-            object.__setattr__(self, "_hash", hashlib.sha256(text.encode()).hexdigest()[:32])
+            object.__setattr__(self, "_hash", short_digest(text))
         return self._hash
 
     def to_json(self) -> dict[str, Any]:

@@ -8,10 +8,8 @@ action and a resource of ours.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import math
-import os
 import re
 import time
 from collections import OrderedDict
@@ -23,7 +21,9 @@ from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.utils import ensure_async
 from tornado.web import HTTPError
 
+from po_jupyter.config.owner import default_owner
 from po_jupyter.errors import Forbidden, RateLimited, Unauthenticated
+from po_jupyter.model.values.digests import short_digest
 
 if TYPE_CHECKING:
     from jupyter_server.auth import Authorizer, IdentityProvider
@@ -61,7 +61,7 @@ async def authenticate(handler: JupyterHandler, settings: Settings) -> Principal
     given = token_of(handler)
     secret = settings.auth_token.get_secret_value() if settings.auth_token else ""
     if given and secret and hmac.compare_digest(given.encode(), secret.encode()):
-        owner = os.environ.get("JUPYTERHUB_USER") or "local"
+        owner = default_owner()
         return Principal(owner, User(username=owner), _digest(given), by_token=True)
     try:
         user = await ensure_async(handler.identity_provider.get_user(handler))
@@ -100,7 +100,7 @@ def owner_of(provider: IdentityProvider, user: User) -> str:
     is `local` (on a hub without its provider, the hub's user). Others know who it is.
     """
     if type(provider).__module__.partition(".")[0] == "jupyter_server":
-        return os.environ.get("JUPYTERHUB_USER") or "local"
+        return default_owner()
     return str(user.username)
 
 
@@ -121,7 +121,7 @@ def check_xsrf(handler: JupyterHandler) -> None:
         ) from None
 
 
-class Limiter:
+class RequestLimiter:
     """A token bucket per credentials: `per_minute` at once, refilled evenly. For this server alone."""
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -148,7 +148,7 @@ class Limiter:
 
 
 def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()[:16]
+    return short_digest(token, 16)
 
 
 def _cookie_name(handler: JupyterHandler) -> str:

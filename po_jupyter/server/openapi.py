@@ -7,7 +7,7 @@ from typing import Any
 
 from po_jupyter import __version__
 from po_jupyter.model.run.view import RunView
-from po_jupyter.server.routing.table import PREFIX, Route, Table
+from po_jupyter.server.routing.table import PREFIX, AnyRoute, Table
 
 _REF = "#/components/schemas/{model}"
 
@@ -51,7 +51,7 @@ def document(table: Table) -> dict[str, Any]:
     }
 
 
-def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
+def _operation(route: AnyRoute, schemas: dict[str, Any]) -> dict[str, Any]:
     parameters: list[dict[str, Any]] = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         for name in re.findall(r"\{(\w+)\}", route.path)
@@ -66,7 +66,7 @@ def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
         success["content"] = {route.media: {"schema": {"type": "string" if plain else "object"}}}
     error = {"application/json": {"schema": {"$ref": _REF.format(model="Error")}}}
     operation: dict[str, Any] = {
-        "operationId": route.run.__name__,
+        "operationId": route.name,
         "summary": route.summary,
         "parameters": parameters,
         "responses": {

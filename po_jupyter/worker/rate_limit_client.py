@@ -32,7 +32,7 @@ from po_jupyter.llm.money.tokens import estimate, estimate_messages
 from po_jupyter.llm.rate_limits.sliding_window import Cost, RateLog
 from po_jupyter.model.run.usage import Usage
 
-log = structlog.get_logger("po_jupyter.limits")
+log = structlog.get_logger(__name__)
 
 _SAY = 5.0  # s between events that say what a task waits for
 _CLEAR = 1.0  # s without a waiting call after which a task waits no more

@@ -68,7 +68,7 @@ def go(at: Path, root: str, key: str) -> str:
     return asyncio.run(_go(at, root, key))
 
 
-def found(at: Path) -> dict[str, Any]:
+def outcome_of(at: Path) -> dict[str, Any]:
     """What the log says at the end."""
     store = opened(at)
     history = read_history(store, RUN)
@@ -102,11 +102,11 @@ def main(root: str, model: str, directory: str) -> None:
     for n, point in enumerate(points):
         key = f"key-{n}"
         in_child(lambda: setup(at, model))
-        said: dict[str, Any] = {"point": f"{point[0]}:{point[1]}", "key": key}
-        said["killed"] = die_at(point, lambda key=key: go(at, root, key))
-        said["state"] = in_child(lambda key=key: go(at, root, key))[1]
-        said |= in_child(lambda: found(at))[1]
-        print(json.dumps(said), flush=True)
+        report: dict[str, Any] = {"point": f"{point[0]}:{point[1]}", "key": key}
+        report["killed"] = die_at(point, lambda key=key: go(at, root, key))
+        report["state"] = in_child(lambda key=key: go(at, root, key))[1]
+        report |= in_child(lambda: outcome_of(at))[1]
+        print(json.dumps(report), flush=True)
 
 
 if __name__ == "__main__":

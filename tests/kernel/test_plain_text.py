@@ -22,8 +22,10 @@ def harmless(text: str) -> bool:
 
 
 def test_a_view_as_text_commands_nothing() -> None:
-    spoken = Picture(view(), fmt.at("2026-11-22T12:00:41Z"), LiveText("t", None, f"one\n{COMMANDS}\ntwo"))
-    results = Picture(view("done"), fmt.at("2026-11-22T12:00:41Z"), results=[("t", COMMANDS)])
+    spoken = Picture(
+        view(), fmt.timestamp("2026-11-22T12:00:41Z"), LiveText("t", None, f"one\n{COMMANDS}\ntwo")
+    )
+    results = Picture(view("done"), fmt.timestamp("2026-11-22T12:00:41Z"), results=[("t", COMMANDS)])
     for picture in (spoken, results):
         text = to_text(picture)
         assert "evil" in text

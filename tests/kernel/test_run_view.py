@@ -14,7 +14,7 @@ from po_jupyter.model.run.view import ItemCounts, TaskView
 from po_jupyter.presentation import format as fmt
 from tests.support.runs import run_view
 
-NOW = fmt.at("2026-11-22T12:00:41.500Z")
+NOW = fmt.timestamp("2026-11-22T12:00:41.500Z")
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'"
 
 

@@ -17,7 +17,7 @@ from po_jupyter.engine.replay.spending import Amount, dollars, spent_on
 from po_jupyter.errors import BudgetExceeded, NotFound, StoreError
 from po_jupyter.store.protocol import Store
 
-_log = structlog.get_logger("po_jupyter.engine")
+_log = structlog.get_logger(__name__)
 _AHEAD = 32  # calls that a share covers beyond those in flight
 _PART = 20  # and at most one part in so many of the day's limit
 _TELL = 2.0  # s between two words about what was used

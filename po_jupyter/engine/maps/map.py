@@ -9,7 +9,6 @@ row is tried again by a resume only.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -30,9 +29,10 @@ from po_jupyter.engine.replay.row_table import DONE, FAILED
 from po_jupyter.errors import BudgetExceeded, ModelKeyError, PoError, StoreError, ThresholdExceeded
 from po_jupyter.model.pipeline.pipeline import STAGES, Task
 from po_jupyter.model.run.events import EventDraft, draft
+from po_jupyter.model.values.digests import short_digest
 from po_jupyter.platform.concurrency import gather_or_cancel
 from po_jupyter.telemetry import correlation
-from po_jupyter.telemetry.logging import redactor
+from po_jupyter.telemetry.redaction import redactor
 
 if TYPE_CHECKING:
     from po_jupyter.engine.calls.attempt_calls import AttemptCalls
@@ -344,4 +344,4 @@ class Map:
                 text += json.dumps([self.contents.get(i.text, i.text) for i in self.prompt.images(names)])
         else:
             text = json.dumps(item, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(f"{self.definition}\n{text}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        return short_digest(f"{self.definition}\n{text}")

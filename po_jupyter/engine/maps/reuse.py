@@ -14,7 +14,6 @@ is kept with the outcome, which is taken only where that is the same.
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -30,9 +29,10 @@ from po_jupyter.engine.prompts.templates import ENVIRONMENT
 from po_jupyter.engine.python.python_task import Functions
 from po_jupyter.errors import NotFound, StoreError
 from po_jupyter.model.pipeline.pipeline import Task
+from po_jupyter.model.values.digests import short_digest
 from po_jupyter.store.protocol import DocumentStore, LogStore, Ref
 
-_log = structlog.get_logger("po_jupyter.engine")
+_log = structlog.get_logger(__name__)
 
 KIND = "row-outcomes"
 _RUNS = 16  # newest runs that are remembered for each definition
@@ -97,7 +97,7 @@ def _files(functions: Functions) -> list[str]:
         try:
             path = inspect.getsourcefile(inspect.unwrap(fn))
             if path is not None:
-                found.add(hashlib.sha256(Path(path).read_bytes()).hexdigest()[:32])
+                found.add(short_digest(Path(path).read_bytes()))
         except (OSError, TypeError):
             found.add("unreadable")
     return sorted(found)

@@ -15,13 +15,13 @@ provider that may do more than answer (`Spec.runs_code`).
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
 from po_jupyter.llm.chat import ChatRequest, ChatResponse
 from po_jupyter.model.run.usage import Usage
+from po_jupyter.model.values.digests import short_digest
 
 HIT = Usage(cached_calls=1)
 _LINGER = 0.2  # s that answers wait for others to be written with
@@ -56,7 +56,7 @@ class Place(NamedTuple):
 
 def owner_prefix(owner: str) -> str:
     """What the keys of an owner's answers begin with."""
-    return hashlib.sha256(owner.encode("utf-8", "surrogatepass")).hexdigest()[:16] + "/"
+    return short_digest(owner, 16) + "/"
 
 
 class CallCache:
@@ -97,7 +97,7 @@ class CallCache:
         url = self._urls[model]
         if url is None:
             return None
-        digest = hashlib.sha256(f"{url}\n{request.request_hash}".encode()).hexdigest()[:32]
+        digest = short_digest(f"{url}\n{request.request_hash}")
         if had := self._had.get(request.request_hash):
             self._taken.setdefault(int(digest[:15], 16), had)
         return self._next(digest)

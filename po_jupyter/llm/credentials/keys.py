@@ -15,7 +15,6 @@ import stat
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -24,10 +23,11 @@ import structlog
 
 from po_jupyter.errors import StoreUnusable
 from po_jupyter.llm.specs import Spec, spec_of, specs
+from po_jupyter.model.values.digests import short_digest
 from po_jupyter.presentation.urls import shown_url
 
 T = TypeVar("T")
-log = structlog.get_logger("po_jupyter.keys")
+log = structlog.get_logger(__name__)
 
 FILE = "keys.json"
 VERSION = 1
@@ -192,7 +192,7 @@ def keyring_backend() -> Any:
 
 def service(data_dir: Path) -> str:
     """The name in the keyring under which one data directory's keys are."""
-    return f"po_jupyter {sha256(str(data_dir).encode()).hexdigest()[:12]}"
+    return f"po_jupyter {short_digest(str(data_dir), 12)}"
 
 
 def within(seconds: float, work: Callable[[], T]) -> T:

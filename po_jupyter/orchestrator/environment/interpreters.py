@@ -19,7 +19,7 @@ from po_jupyter.orchestrator.environment.variables import preload_environment
 from po_jupyter.platform import task_modules
 from po_jupyter.platform.source_root import SOURCE_ROOT
 
-log = structlog.get_logger("po_jupyter.interpreters")
+log = structlog.get_logger(__name__)
 
 _PYTHON = re.compile(r"(python|pypy)[\d.]*t?(\.exe)?", re.IGNORECASE)
 _LOOK = 15.0  # s; it takes milliseconds, unless a package above a dotted name does much when it is imported

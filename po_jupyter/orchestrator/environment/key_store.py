@@ -26,15 +26,15 @@ from po_jupyter.model.run.events import now
 from po_jupyter.orchestrator.environment.variables import worker_environment
 from po_jupyter.store import diagnosis as place
 from po_jupyter.store.files.tree import write_atomic
-from po_jupyter.telemetry.logging import redactor
+from po_jupyter.telemetry.redaction import redactor
 
-log = structlog.get_logger("po_jupyter.keys")
+log = structlog.get_logger(__name__)
 
 _PAUSE = 10  # times as long as it took, until a keyring without an answer is asked again
 _MOST_PAUSE = 60.0  # s
 
 
-class Keys:
+class KeyStore:
     """Reads and changes stored keys. A key that was read is known to the redactor from then on (P10)."""
 
     def __init__(self, data_dir: Path) -> None:

@@ -16,7 +16,7 @@ from po_jupyter.ipc.messages import ResourceRequest
 from po_jupyter.llm.local.server import LocalServer
 from po_jupyter.llm.wire.exchange import ProviderEndpoint
 
-log = structlog.get_logger("po_jupyter.local_models")
+log = structlog.get_logger(__name__)
 
 IDLE = 600.0  # s without anybody asking after which a server is stopped
 _LOOK = 30.0  # s between looks for idle servers

@@ -21,9 +21,9 @@ import structlog
 from po_jupyter.errors import InvalidInput
 from po_jupyter.model.run.events import now
 from po_jupyter.store import diagnosis as place
-from po_jupyter.telemetry.logging import redactor
+from po_jupyter.telemetry.redaction import redactor
 
-log = structlog.get_logger("po_jupyter.audit")
+log = structlog.get_logger(__name__)
 
 _ROTATE = 16 * 1024 * 1024  # bytes
 _BLOCK = 64 * 1024

@@ -20,19 +20,19 @@ from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.events import now
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.orchestrator.environment import preflight
-from po_jupyter.orchestrator.environment.key_store import Keys
+from po_jupyter.orchestrator.environment.key_store import KeyStore
 from po_jupyter.orchestrator.inbox import seed_file as seedfile
 from po_jupyter.orchestrator.inbox import transitions as intake
 from po_jupyter.orchestrator.inbox.archive import SeedZip
-from po_jupyter.orchestrator.submission import request as submission
 from po_jupyter.orchestrator.submission.pipeline_files import PipelineFiles
-from po_jupyter.orchestrator.submission.pipelines import Registry
+from po_jupyter.orchestrator.submission.pipelines import PipelineRegistry
+from po_jupyter.orchestrator.submission.request import Submission, check_submission, new_run
 from po_jupyter.platform.crashpoints import crashpoint
 from po_jupyter.store import diagnosis as place
 from po_jupyter.store.files.row_files import RowFiles
 from po_jupyter.store.protocol import Head, NewRun, Store
 
-log = structlog.get_logger("po_jupyter.inbox")
+log = structlog.get_logger(__name__)
 
 _LOCK = ".po-lock"
 _OURS = (intake.DEFINITION, intake.RESULT)  # names that stand beside a seed's file
@@ -40,8 +40,8 @@ _OURS = (intake.DEFINITION, intake.RESULT)  # names that stand beside a seed's f
 Stamp = tuple[int, int, int, int]  # device, inode, time of change (ns), size
 
 
-class Taken(NamedTuple):
-    """What became of one file: a run, or its name in `rejected`; neither: it is to be looked at later."""
+class TakenFile(NamedTuple):
+    """The fate of one file: a run, or its name in `rejected`; neither: it is to be looked at later."""
 
     new: NewRun | None = None
     head: Head | None = None
@@ -49,14 +49,14 @@ class Taken(NamedTuple):
     rejected: str | None = None
 
 
-class Folder:
+class InboxFolder:
     """The watch folder of one store. Everything blocks: call it in a thread, one call at a time."""
 
     def __init__(
-        self, settings: Settings, store: Store, registry: Registry, *, owner: str,
-        pipelines: PipelineFiles | None = None, keys: Keys | None = None,
+        self, settings: Settings, store: Store, registry: PipelineRegistry, *, owner: str,
+        pipelines: PipelineFiles | None = None, keys: KeyStore | None = None,
     ) -> None:  # fmt: skip
-        self._keys = keys or Keys(settings.data_dir)
+        self._keys = keys or KeyStore(settings.data_dir)
         assert settings.inbox_dir is not None
         self.root = settings.inbox_dir
         self.places = intake.Places(
@@ -70,7 +70,9 @@ class Folder:
         self._pipelines = pipelines
         self._intents = intake.open_intents(self.root, store)
         self._seen: dict[str, tuple[Stamp, float]] = {}
-        self._left: dict[str, Stamp] = {}  # what could not be moved at all, so that it is not tried for ever
+        self._unmovable: dict[
+            str, Stamp
+        ] = {}  # what could not be moved at all, so that it is not tried for ever
         self._lock: int | None = None
 
     # -- life -----------------------------------------------------------------------------------
@@ -80,7 +82,7 @@ class Folder:
         try:
             for name in self.places:
                 place.make(self.root / name)
-            self._lock = _locked(self.root / _LOCK)
+            self._lock = _lock(self.root / _LOCK)
         except OSError as error:
             raise place.unusable_os(error, self.root) from None
         for outcome in self._intents.recover():
@@ -114,7 +116,7 @@ class Folder:
                 continue
             with suppress(FileNotFoundError):  # gone again
                 stamp = _stamp(entry.stat(follow_symlinks=False))
-                if self._left.get(name) == stamp:
+                if self._unmovable.get(name) == stamp:
                     continue
                 known = self._seen.get(name)
                 since = known[1] if known is not None and known[0] == stamp else clock
@@ -132,13 +134,13 @@ class Folder:
 
     # -- taking in ------------------------------------------------------------------------------
 
-    def take(self, name: str) -> Taken:
+    def take(self, name: str) -> TakenFile:
         """Make a run of `pending/NAME`, or reject it. Raises StoreError; the file is where it was then."""
         path = self.pending / name
         try:
             return self._take(name, path)
         except FileNotFoundError:
-            return Taken()
+            return TakenFile()
         except StoreError:
             raise
         except PoError as error:
@@ -146,7 +148,7 @@ class Folder:
         except OSError as error:
             return self._rejected(name, path, InvalidSeed(f"it cannot be read: {error.strerror}"))
 
-    def _take(self, name: str, path: Path) -> Taken:
+    def _take(self, name: str, path: Path) -> TakenFile:
         with seedfile.opened(path) as file:
             stamp = _stamp(os.fstat(file.fileno()))
             if name in _OURS:
@@ -159,7 +161,7 @@ class Folder:
             if archive is not None:
                 archive.verify()
             if _stamp(os.fstat(file.fileno())) != stamp or _stamp(path.lstat()) != stamp:
-                return Taken()  # somebody writes to it after all
+                return TakenFile()  # somebody writes to it after all
             run_dir = self._settings.data_dir / "runs" / new.run
             if archive is not None:
                 self._forget_artifacts(new.run)  # what a crash left of an earlier try
@@ -173,7 +175,7 @@ class Folder:
         if archive is not None and head["run"] != new.run:
             self._hand_over(new.run, head["run"])
         log.info("taken in", file=shown(name), run=head["run"], pipeline=head["pipeline"])
-        return Taken(new, head, fresh)
+        return TakenFile(new, head, fresh)
 
     def _planned(self, name: str, stamp: Stamp, content: str, value: Any, changed: int) -> NewRun:
         """The run of this very file: asked again, it is the same one. Raises InvalidInput, NotFound."""
@@ -183,13 +185,15 @@ class Folder:
         if found:
             raise InvalidSeed("the seed cannot be used:", violations=found)
         cwd = str(self._pipelines.project) if self._pipelines is not None else None
-        asked = submission.Submission(seed=value, cwd=cwd)
-        pipeline, seed = submission.check(asked, self._registered, code_allowed=True, settings=self._settings)
+        submission = Submission(seed=value, cwd=cwd)
+        pipeline, seed = check_submission(
+            submission, self._registered, code_allowed=True, settings=self._settings
+        )
         RowFiles(self._settings.data_dir).check(self._owner, seed.data)
         key = hashlib.sha256(json.dumps([name, *stamp, content]).encode()).hexdigest()
         # Not the wall clock: after a crash the same file must be planned as the same run.
         at = min(changed // 1_000_000, time.time_ns() // 1_000_000)
-        new = submission.new_run(asked, pipeline, seed, self._owner)
+        new = new_run(submission, pipeline, seed, self._owner)
         new = new._replace(run=f"{at:012x}{key[:10]}", idempotency_key=f"inbox:{key}", request_hash=key)
         try:
             self._store.head(new.run)  # a crash came in between: it runs already, whatever became of the keys
@@ -225,24 +229,24 @@ class Folder:
             os.replace(runs / planned / GIVEN, runs / run / GIVEN)
             crashpoint("file.moved")
 
-    def _rejected(self, name: str, path: Path, error: PoError) -> Taken:
+    def _rejected(self, name: str, path: Path, error: PoError) -> TakenFile:
         reason = {"file": shown(name), "at": now(), "error": error.to_json()}
         log.warning("rejected", file=shown(name), error=error.message)
         try:
-            return Taken(rejected=intake.reject(self._intents, name, reason, places=self.places))
+            return TakenFile(rejected=intake.reject(self._intents, name, reason, places=self.places))
         except NotFound:
-            return Taken()
+            return TakenFile()
         except StoreError:
             raise
         except PoError as problem:
             # A link, a pipe: nothing of ours moves it. The reason is written, and it is left alone.
             log.error("cannot be moved away", file=shown(name), error=problem.message)
             with suppress(OSError):
-                self._left[name] = _stamp(path.lstat())
+                self._unmovable[name] = _stamp(path.lstat())
             stem, suffix = intake._short(name)
             where = f"{self.places.rejected}/{stem}{suffix}{intake.REASON}"
             self._intents.tree.write(where, intake.as_text({**reason, "left": problem.message}))
-            return Taken(rejected=name)
+            return TakenFile(rejected=name)
 
     # -- putting away ---------------------------------------------------------------------------
 
@@ -284,7 +288,7 @@ def shown(name: str) -> str:
     return name.encode("utf-8", "replace").decode("utf-8")[:300]
 
 
-def _locked(path: Path) -> int:
+def _lock(path: Path) -> int:
     """A descriptor that holds the folder's lock. Raises Unavailable when another process has it."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
     try:

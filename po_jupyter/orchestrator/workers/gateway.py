@@ -33,7 +33,7 @@ from po_jupyter.ipc.messages import (
     WorkerHello,
 )
 from po_jupyter.llm.wire.exchange import ProviderEndpoint
-from po_jupyter.orchestrator.events.change_feed import Feed
+from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.workers.processes import WorkerHandle
 from po_jupyter.orchestrator.workers.rate_limit_server import RateLimits
@@ -53,7 +53,7 @@ class WorkerGateway:
         self,
         supervisor: Supervisor,
         store: Store,
-        feed: Feed,
+        feed: ChangeFeed,
         *,
         to_thread: ToThread,
         get_resource: Callable[[ResourceRequest, Callable[[str], None]], Awaitable[ProviderEndpoint]],
@@ -80,7 +80,7 @@ class WorkerGateway:
             RatePermitUsed: self._on_rates,
             RatePermitRefused: self._on_rates,
         }
-        feed.on_interest = self._send_watched
+        feed.on_subscribers_changed(self._send_watched)
 
     async def serve(self, channel: Channel, first: IpcMessage) -> None:
         """Serve one connection, from its first message to its end."""

@@ -39,7 +39,7 @@ from po_jupyter.llm.rate_limits.limiter import Limiter
 from po_jupyter.llm.rate_limits.sliding_window import Cost
 from po_jupyter.model.pipeline.violations import did_you_mean
 
-log = structlog.get_logger("po_jupyter.limits")
+log = structlog.get_logger(__name__)
 
 _TELL = 2.0  # s between words to a worker about what its calls wait for
 

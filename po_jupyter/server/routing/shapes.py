@@ -118,7 +118,7 @@ class EventsQuery(Query):
     limit: Annotated[int, Field(ge=1, le=5000)] = 1000
 
 
-class Options(_Body):
+class RunOptionsBody(_Body):
     """`limit` rows of each map; `fresh` uses no earlier answer; `cache` is false (keep none either) or "refresh";
     `skip_validation` starts a run although a key or the like that it needs is missing; `model` is in the place of all
     that are named."""
@@ -140,7 +140,7 @@ class SubmitBody(_Body):
     budget: dict[str, Any] | None = None
     interpreter: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
     cwd: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
-    options: Options | None = None
+    options: RunOptionsBody | None = None
 
 
 class EstimateBody(_Body):
@@ -149,7 +149,7 @@ class EstimateBody(_Body):
     pipeline: Any = None
     seed: Any
     budget: dict[str, Any] | None = None
-    options: Options | None = None
+    options: RunOptionsBody | None = None
 
 
 class ValidateBody(_Body):

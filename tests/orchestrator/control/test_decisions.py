@@ -13,7 +13,7 @@ from po_jupyter.errors import Conflict, NotFound
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.orchestrator.environment.variables import preload_environment, worker_environment
-from po_jupyter.orchestrator.events.change_feed import Feed
+from po_jupyter.orchestrator.events.change_feed import ChangeFeed, Notification
 from po_jupyter.orchestrator.views.projections import brief
 
 DIAMOND = validate_pipeline({
@@ -98,7 +98,7 @@ def test_only_progress_forgives_a_crash() -> None:
 
 async def test_a_slow_listener_gets_fewer_notes_and_never_a_growing_queue() -> None:
     """P1: notes are hints."""
-    feed = Feed()
+    feed = ChangeFeed()
     async with feed.subscribe() as notes, feed.subscribe("other") as others:
         for _ in range(10_000):
             feed.changed("run")
@@ -108,7 +108,7 @@ async def test_a_slow_listener_gets_fewer_notes_and_never_a_growing_queue() -> N
         while (note := await notes.get(0)) is not None and note.kind == "text":
             texts += 1
         assert texts < 1000
-        assert note == ("changed", "run")
+        assert note == Notification("changed", "run")
         assert await notes.get(0) is None
         assert await others.get(0) is None
     assert not feed.watched("run")

@@ -58,10 +58,12 @@ async def test_a_run_uses_the_packages_and_the_directory_of_its_interpreter(
     cwd.mkdir()
     (cwd / "beside.py").write_text("X = 'beside the notebook'\n")
     async with orchestrator(tmp_path / "data", worker_env=("MY_SETTING",)) as service:
-        view, _ = await service.submit(body(importing(), interpreter=other, cwd=str(cwd)), owner="local")
+        view, _ = await service.submissions.submit(
+            body(importing(), interpreter=other, cwd=str(cwd)), owner="local"
+        )
         view = await until(service, view.id)
         assert view.state == "done", view.error
-        answer, executable, where, beside, environ = (await service.outputs(view.id, None))["look"]
+        answer, executable, where, beside, environ = (await service.results.outputs(view.id, None))["look"]
         assert (answer, beside) == (42, "beside the notebook")
         assert executable == other
         assert os.path.samefile(where, cwd)
@@ -70,7 +72,7 @@ async def test_a_run_uses_the_packages_and_the_directory_of_its_interpreter(
         assert "JUPYTERHUB_API_TOKEN" not in environ
         assert "PO_AUTH_TOKEN" not in environ
 
-        view, _ = await service.submit(body(importing(), cwd=str(cwd)), owner="local")
+        view, _ = await service.submissions.submit(body(importing(), cwd=str(cwd)), owner="local")
         view = await until(service, view.id)
         assert view.state == "failed", "our own interpreter does not have it"
 
@@ -80,9 +82,9 @@ async def test_an_interpreter_without_po_jupyter_is_refused_at_submit(tmp_path: 
     bare = make_venv(tmp_path / "venv")
     async with orchestrator(tmp_path / "data") as service:
         with pytest.raises(VersionMismatch, match="has no po_jupyter") as raised:
-            await service.submit(body(task("one"), interpreter=bare), owner="local")
+            await service.submissions.submit(body(task("one"), interpreter=bare), owner="local")
         assert raised.value.hint.startswith(f"{bare} -m pip install po_jupyter==")
-        assert (await service.list(None))[0] == []
+        assert (await service.runs.page(None))[0] == []
 
 
 async def test_another_version_of_po_jupyter_is_refused_at_submit(tmp_path: Path) -> None:
@@ -99,25 +101,25 @@ async def test_another_version_of_po_jupyter_is_refused_at_submit(tmp_path: Path
     old = make_venv(tmp_path / "venv", package.parents[1])
     async with orchestrator(tmp_path / "data") as service:
         with pytest.raises(VersionMismatch, match=r"has po_jupyter 0\.0\.1"):
-            await service.submit(body(task("one"), interpreter=old), owner="local")
+            await service.submissions.submit(body(task("one"), interpreter=old), owner="local")
 
 
 async def test_a_worker_that_cannot_be_started_ends_the_run_as_dead(tmp_path: Path, other: str) -> None:
     """R1.2: spawn failures are retried, then the run is dead with the reason; it can be resumed."""
     async with orchestrator(tmp_path / "data", max_running=1, spawn_attempts=2) as service:
-        first, _ = await service.submit(body(task("one", seconds=30)), owner="local")
+        first, _ = await service.submissions.submit(body(task("one", seconds=30)), owner="local")
         await until_task(service, first.id, "one")
-        view, _ = await service.submit(body(task("one"), interpreter=other), owner="local")
-        zygote = service._zygotes._running[other].pid
+        view, _ = await service.submissions.submit(body(task("one"), interpreter=other), owner="local")
+        zygote = service.zygotes._running[other].pid
         Path(other).rename(other + ".gone")
         os.kill(zygote, signal.SIGKILL)
-        await service.cancel(first.id, None)
+        await service.control.cancel(first.id, None)
         view = await until(service, view.id)
         assert view.state == "dead"
         assert view.error is not None
         assert view.error["code"] in ("spawn_failed", "invalid_input")
         Path(other + ".gone").rename(other)
-        await service.resume(view.id, None)
+        await service.control.resume(view.id, None)
         assert (await until(service, view.id)).state == "done"
     assert not processes_of(tmp_path)
 
@@ -129,4 +131,4 @@ async def test_a_broken_interpreter_says_its_last_words(tmp_path: Path) -> None:
     broken.chmod(0o755)
     async with orchestrator(tmp_path / "data") as service:
         with pytest.raises(SpawnFailed, match="cannot load libmagic"):
-            await service.submit(body(task("one"), interpreter=str(broken)), owner="local")
+            await service.submissions.submit(body(task("one"), interpreter=str(broken)), owner="local")

@@ -19,8 +19,8 @@ import pytest
 
 from po_jupyter.config import Settings
 from po_jupyter.model.pipeline.parsing import validate_pipeline
-from po_jupyter.orchestrator.inbox.folder import Folder
-from po_jupyter.orchestrator.submission.pipelines import Registry
+from po_jupyter.orchestrator.inbox.folder import InboxFolder
+from po_jupyter.orchestrator.submission.pipelines import PipelineRegistry
 from po_jupyter.store.keyed.memory import MemoryStore
 
 GREET = {"name": "greet", "tasks": [{"name": "say", "prompt": "Hello {{ seed.who }}", "llm": "fake:echo"}]}
@@ -36,9 +36,9 @@ class Desk:
             inbox_max_bytes=5000, zip_max_files=5, zip_max_bytes=3_000_000, zip_max_ratio=50,
         )  # fmt: skip
         self.store = MemoryStore()
-        registry = Registry(self.store)
+        registry = PipelineRegistry(self.store)
         registry.put(validate_pipeline(GREET), "local")
-        self.folder = Folder(self.settings, self.store, registry, owner="local")
+        self.folder = InboxFolder(self.settings, self.store, registry, owner="local")
         self.folder.open()
 
     def drop(self, name: str, data: bytes) -> Path:

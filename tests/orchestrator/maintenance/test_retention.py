@@ -18,9 +18,15 @@ from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidInput, NotFound
 from po_jupyter.model.run.events import draft
 from po_jupyter.orchestrator.events.audit_log import AuditLog
-from po_jupyter.orchestrator.maintenance.retention import DAY, Policy, Retention, policy_of, tree_bytes
+from po_jupyter.orchestrator.maintenance.retention import (
+    DAY,
+    RetentionPolicy,
+    RunCleaner,
+    policy_of,
+    tree_bytes,
+)
 from po_jupyter.orchestrator.submission.request import new_id
-from po_jupyter.orchestrator.views.projections import Views
+from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.store.protocol import Commit, NewRun
 from tests.support.orchestrator import body, orchestrator, task, until
@@ -34,7 +40,7 @@ class Shelf:
     def __init__(self, data_dir: Path, **more: Any) -> None:
         self.settings = Settings(data_dir=data_dir, store_shards=2, **more)
         self.store = DiskStore(data_dir / "store", shards=2)
-        self.retention = Retention(self.settings, self.store, Views(self.store))
+        self.retention = RunCleaner(self.settings, self.store, RunProjections(self.store))
 
     def run(self, state: str, *, kilobytes: int = 1, seed: Any = None, owner: str = "me") -> str:
         run = new_id()
@@ -55,7 +61,7 @@ class Shelf:
     def left(self) -> list[str]:
         return sorted(h["run"] for h in self.store.runs(limit=1000).heads)
 
-    def clean(self, policy: Policy, days: float = 0) -> list[str]:
+    def clean(self, policy: RetentionPolicy, days: float = 0) -> list[str]:
         doomed = self.retention.plan(policy, at=time.time() + days * DAY)
         return [d.run for d in doomed if self.retention.delete(d)]
 
@@ -87,7 +93,7 @@ def test_what_can_be_resumed_goes_only_when_days_are_set(tmp_path: Path) -> None
     assert set(policy.days) == {"failed", "dead"}
     assert shelf.clean(policy, days=50) == [runs["dead"]]
     assert shelf.clean(policy, days=91) == [runs["failed"]]
-    everything = Policy(dict.fromkeys(EVERY, 0.0))
+    everything = RetentionPolicy(dict.fromkeys(EVERY, 0.0))
     assert set(shelf.clean(everything, days=10_000)) == {runs["done"], runs["cancelled"]}
     assert shelf.left() == sorted(runs[s] for s in ("pending", "running", "waiting"))
     shelf.store.close()
@@ -111,7 +117,7 @@ def test_above_the_size_limit_the_oldest_go_first(tmp_path: Path) -> None:
 def test_a_run_that_changed_after_it_was_planned_stays(shelf: Shelf) -> None:
     """G7, P12: somebody resumed it meanwhile."""
     run = shelf.run("done")
-    (doomed,) = shelf.retention.plan(Policy({"done": 0.0}))
+    (doomed,) = shelf.retention.plan(RetentionPolicy({"done": 0.0}))
     shelf.store.request(run, [draft("run.resumed", by="me")], "pending")
     assert not shelf.retention.delete(doomed)
     lease = shelf.store.claim(run, {"pid": 1})
@@ -126,7 +132,7 @@ def test_room_is_really_given_back(shelf: Shelf) -> None:
     shelf.retention.reclaim()
     full = tree_bytes(shelf.settings.data_dir)
     assert full > 20 * 300_000
-    shelf.clean(Policy({"done": 0.0}))
+    shelf.clean(RetentionPolicy({"done": 0.0}))
     returned = shelf.retention.reclaim()
     assert tree_bytes(shelf.settings.data_dir) < full / 20
     assert returned > 20 * 100_000
@@ -194,27 +200,27 @@ def test_rows_that_are_submitted_while_the_runs_are_counted_stay(
 async def test_clean_and_usage_through_the_orchestrator(tmp_path: Path) -> None:
     """G7, B15: a dry run says the same as the deletion; others' runs are not mine to delete."""
     async with orchestrator(tmp_path / "data") as service:
-        mine, _ = await service.submit(body(task("a")), owner="me")
-        other, _ = await service.submit(body(task("a")), owner="you")
-        failed, _ = await service.submit(body(task("a", fail=str(tmp_path / "never"))), owner="me")
+        mine, _ = await service.submissions.submit(body(task("a")), owner="me")
+        other, _ = await service.submissions.submit(body(task("a")), owner="you")
+        failed, _ = await service.submissions.submit(body(task("a", fail=str(tmp_path / "never"))), owner="me")
         for view in (mine, other, failed):
             await until(service, view.id)
-        used = (await service.usage("me"))["disk"]["runs"]["states"]
+        used = (await service.maintenance.usage("me"))["disk"]["runs"]["states"]
         assert {s: v["runs"] for s, v in used.items()} == {"done": 1, "failed": 1}
-        assert (await service.clean("me"))["runs"] == [], "the settings' 30 days"
-        dry = await service.clean("me", dry_run=True, older_than=0)
+        assert (await service.maintenance.clean("me"))["runs"] == [], "the settings' 30 days"
+        dry = await service.maintenance.clean("me", dry_run=True, older_than=0)
         assert [r["run"] for r in dry["runs"]] == [mine.id]
         assert dry["bytes"] > 0
-        assert (await service.get(mine.id, "me")).state == "done"
-        done = await service.clean("me", older_than=0)
+        assert (await service.runs.get(mine.id, "me")).state == "done"
+        done = await service.maintenance.clean("me", older_than=0)
         assert [r["run"] for r in done["runs"]] == [mine.id]
         with pytest.raises(NotFound):
-            await service.get(mine.id, "me")
-        assert {v.id for v in (await service.list(None))[0]} == {other.id, failed.id}
-        done = await service.clean("me", older_than=0, states=("failed", "cancelled"))
+            await service.runs.get(mine.id, "me")
+        assert {v.id for v in (await service.runs.page(None))[0]} == {other.id, failed.id}
+        done = await service.maintenance.clean("me", older_than=0, states=("failed", "cancelled"))
         assert [r["run"] for r in done["runs"]] == [failed.id]
         with pytest.raises(InvalidInput, match="older_than"):
-            await service.clean("me", states=("failed",))
+            await service.maintenance.clean("me", states=("failed",))
     entries, _ = AuditLog(tmp_path / "data" / "audit").read()
     assert [(e["by"], e["action"], e["run"]) for e in entries] == [
         ("me", "delete_run", failed.id),
@@ -238,7 +244,7 @@ async def test_cleaning_does_not_hold_up_the_loop(tmp_path: Path) -> None:
                 longest, last = max(longest, time.perf_counter() - last), time.perf_counter()
 
         ticking = asyncio.create_task(tick())
-        assert len((await service.clean(None, older_than=0))["runs"]) == 150
+        assert len((await service.maintenance.clean(None, older_than=0))["runs"]) == 150
         going = False
         await ticking
     assert longest < 0.5, f"{longest:.3f} s"

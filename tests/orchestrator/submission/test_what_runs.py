@@ -12,7 +12,7 @@ import pytest
 
 from po_jupyter.errors import Forbidden, InvalidInput, InvalidPipeline
 from po_jupyter.orchestrator.environment.interpreters import check_modules, problem_of
-from po_jupyter.orchestrator.submission.request import Submission, check, read
+from po_jupyter.orchestrator.submission.request import Submission, check_submission, read_submission
 from po_jupyter.orchestrator.workers.zygote_pool import ZygotePool
 from tests.support.orchestrator import body, orchestrator, task
 
@@ -70,8 +70,8 @@ async def test_a_program_that_is_no_python_is_never_started(
     async with orchestrator(tmp_path / "data") as service:
         monkeypatch.setattr(ZygotePool, "get", started)
         with pytest.raises(InvalidInput, match="no installed kernelspec"):
-            await service.submit(body(task("one"), interpreter=tool), owner="local")
-        assert (await service.list(None))[0] == []
+            await service.submissions.submit(body(task("one"), interpreter=tool), owner="local")
+        assert (await service.runs.page(None))[0] == []
 
 
 def modules(*tasks: Any) -> dict[str, Any]:
@@ -84,28 +84,32 @@ async def test_a_module_that_is_not_there_is_told_at_submit(tmp_path: Path) -> N
     asked = modules("beside-me", {"name": "other", "task": "nowhere_to_be_found"})
     async with orchestrator(tmp_path / "data") as service:
         with pytest.raises(InvalidPipeline, match="nowhere_to_be_found") as raised:
-            await service.submit({**asked, "cwd": str(tmp_path)}, owner="local")
+            await service.submissions.submit({**asked, "cwd": str(tmp_path)}, owner="local")
         assert [v.where for v in raised.value.violations] == ["tasks[1]"]
         assert "%%po_task" in raised.value.hint
         with pytest.raises(InvalidPipeline) as raised:
-            await service.submit(asked, owner="local")
+            await service.submissions.submit(asked, owner="local")
         assert [v.where for v in raised.value.violations] == ["tasks[0]", "tasks[1]"]
-        assert (await service.list(None))[0] == []
-        assert (await service.validate(asked, owner="local"))["ok"], "where it will run is not known here"
+        assert (await service.runs.page(None))[0] == []
+        assert (await service.submissions.validate(asked, owner="local"))["ok"], (
+            "where it will run is not known here"
+        )
 
 
 def test_what_cannot_be_asked_is_left_to_the_worker(tmp_path: Path) -> None:
     submission = Submission.model_validate(modules("nowhere_to_be_found"))
-    pipeline, _ = check(submission, lambda name: pytest.fail(name), code_allowed=True, modules=False)
+    pipeline, _ = check_submission(submission, lambda name: pytest.fail(name), code_allowed=True, modules=False)
     check_modules(pipeline, program(tmp_path / "python"), None)
 
 
 def test_without_code_nobody_chooses_what_a_module_means(tmp_path: Path) -> None:
     """DESIGN, Doors: `code:run`; a directory of one's own is code of one's own."""
     (tmp_path / "mine.py").write_text("def ingestion(ctx): ...\n")
-    asked = read({**modules("mine"), "cwd": str(tmp_path)}, code_allowed=False)
+    asked = read_submission({**modules("mine"), "cwd": str(tmp_path)}, code_allowed=False)
     with pytest.raises(Forbidden, match="cwd"):
-        check(asked, lambda name: pytest.fail(name), code_allowed=False)
-    check(asked, lambda name: pytest.fail(name), code_allowed=True)
-    prompts = read({**modules({"name": "a", "prompt": "x"}), "cwd": str(tmp_path)}, code_allowed=False)
-    check(prompts, lambda name: pytest.fail(name), code_allowed=False)
+        check_submission(asked, lambda name: pytest.fail(name), code_allowed=False)
+    check_submission(asked, lambda name: pytest.fail(name), code_allowed=True)
+    prompts = read_submission(
+        {**modules({"name": "a", "prompt": "x"}), "cwd": str(tmp_path)}, code_allowed=False
+    )
+    check_submission(prompts, lambda name: pytest.fail(name), code_allowed=False)

@@ -47,41 +47,12 @@ An error crosses a process boundary as `to_json()` and comes back through `from_
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar, cast, overload
+from typing import Any, ClassVar, Literal, TypeAlias
 
-T = TypeVar("T")
+from po_jupyter.errors.fields import DetailField as DetailField
+from po_jupyter.errors.fields import Violation as Violation
 
-
-class DetailField(Generic[T]):
-    """A typed field of an error that is kept in its `details`: code that decides reads the field, and it crosses a
-    process boundary with the details.
-
-    `default` is what a missing value, or one of another type than `kind`, reads as; setting None removes it.
-    """
-
-    def __init__(self, name: str, kind: type | tuple[type, ...], default: T) -> None:
-        """See the class."""
-        self._name, self._kind, self._default = name, kind, default
-
-    @overload
-    def __get__(self, error: None, owner: type[PoError]) -> DetailField[T]: ...
-
-    @overload
-    def __get__(self, error: PoError, owner: type[PoError]) -> T: ...
-
-    def __get__(self, error: PoError | None, owner: type[PoError]) -> T | DetailField[T]:
-        """The value in the details of `error`."""
-        if error is None:
-            return self
-        value = error.details.get(self._name)
-        return cast(T, value) if isinstance(value, self._kind) else self._default
-
-    def __set__(self, error: PoError, value: T) -> None:
-        """Write it to the details of `error`."""
-        if value is None:
-            error.details.pop(self._name, None)
-        else:
-            error.details[self._name] = value
+Details: TypeAlias = Mapping[str, Any] | None
 
 
 class PoError(Exception):
@@ -90,7 +61,7 @@ class PoError(Exception):
     code: ClassVar[str] = "error"
     status: ClassVar[int] = 500  # the HTTP status a server answers with
 
-    def __init__(self, message: str, *, hint: str = "", details: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, message: str, *, hint: str = "", details: Details = None) -> None:
         """`details` is JSON."""
         super().__init__(message)
         self.message = message
@@ -106,22 +77,6 @@ class PoError(Exception):
         return {"code": self.code, "message": self.message, "hint": self.hint, "details": self.details}
 
 
-class Violation(NamedTuple):
-    """One thing that is wrong in an input."""
-
-    where: str  # a path such as "tasks.classify.neds"; "" for the whole
-    message: str
-    line: int | None = None  # 1-based, within the text that was given
-    column: int | None = None  # 1-based
-
-    def __str__(self) -> str:
-        """One line, with the place once."""
-        if self.line:
-            return f"line {self.line}: {self.message}"
-        # Messages about a value begin with its path already.
-        return self.message if self.message.startswith(self.where) else f"{self.where}: {self.message}"
-
-
 class InvalidInput(PoError):
     """Raised with every violation found; nothing was changed."""
 
@@ -134,7 +89,7 @@ class InvalidInput(PoError):
         *,
         violations: Iterable[Violation] = (),
         hint: str = "",
-        details: Mapping[str, Any] | None = None,
+        details: Details = None,
     ) -> None:
         """The text is `message` and every violation, one line each."""
         self.violations = list(violations)
@@ -164,8 +119,7 @@ class InvalidSettings(InvalidInput):
 
 
 class InvalidEnvironment(InvalidInput):
-    """A run cannot start with the keys, base URLs and programs that its orchestrator has; `details["missing"]`
-    lists variables that are not set: `{provider, variable}` each."""
+    """A run needs a key, base URL or program that is not there; `details["missing"]`: `{provider, variable}` each."""
 
     code = "environment"
 
@@ -273,7 +227,7 @@ class ModelError(PoError):
         message: str,
         *,
         hint: str = "",
-        details: Mapping[str, Any] | None = None,
+        details: Details = None,
         retry_after: float | None = None,
         outcome: Literal["unknown"] | None = None,
         at_once: bool = False,
@@ -282,8 +236,7 @@ class ModelError(PoError):
         super().__init__(message, hint=hint, details=details)
         self.retry_after = retry_after
         self.limits: Mapping[str, Any] | None = None
-        if outcome is not None:
-            self.outcome = outcome
+        self.outcome = outcome
         if at_once:
             self.at_once = True
 
@@ -338,12 +291,7 @@ class TaskError(PoError):
     permanent = DetailField[bool]("permanent", bool, False)
 
     def __init__(
-        self,
-        message: str,
-        *,
-        hint: str = "",
-        details: Mapping[str, Any] | None = None,
-        permanent: bool = False,
+        self, message: str, *, hint: str = "", details: Details = None, permanent: bool = False
     ) -> None:
         """`permanent` goes to the details."""
         super().__init__(message, hint=hint, details=details)
@@ -382,8 +330,7 @@ class TemplateFailed(TaskError):
 
 
 class OutputInvalid(TaskError):
-    """The answer breaks its JSON Schema or a validation stage after the last refinement; `violations` says all that
-    is wrong."""
+    """The answer still breaks its JSON Schema or a validation stage; `violations` says all that is wrong."""
 
     code = "output_invalid"
     violations = DetailField[Sequence[str]]("violations", list, ())
@@ -396,8 +343,7 @@ class ThresholdExceeded(TaskError):
 
 
 class ControlInvalid(TaskError):
-    """What a task wants to add, skip or pause cannot be; `details["violations"]` has everything that is
-    wrong."""
+    """A task cannot add, skip or pause that; `details["violations"]` has everything that is wrong."""
 
     code = "control_invalid"
 
@@ -448,13 +394,7 @@ def from_json(data: Mapping[str, Any]) -> PoError:
         error, str(data.get("message", "")), hint=str(data.get("hint") or ""), details=data.get("details") or {}
     )
     if isinstance(error, InvalidInput):
-        given = error.details.get("violations")
-        fields = set(Violation._fields)
-        error.violations = [
-            Violation(**v)
-            for v in (given if isinstance(given, list) else ())
-            if isinstance(v, dict) and {"where", "message"} <= set(v) <= fields
-        ]
+        error.violations = Violation.list_from_json(error.details.get("violations"))
     if isinstance(error, ModelError):
         error.retry_after = error.limits = None
     return error
