@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from po_jupyter.errors import ModelError, ModelRefused, ModelUnavailable
 from po_jupyter.llm.batches.protocol import CLOCK_SKEW, BatchLine, BatchSearch, BatchStatus
-from po_jupyter.llm.batches.transfer import BatchTransport, FileBody, header_text, read_priced
+from po_jupyter.llm.batches.transfer import BatchTransport, FileBody, header_text, read_batched
 from po_jupyter.llm.chat import ChatRequest, ChatResponse
 from po_jupyter.llm.providers.compatible.chat_completions import ChatReader, chat_body
 from po_jupyter.llm.providers.compatible.family import OPENAI
@@ -206,9 +206,7 @@ class OpenAIBatches:
         headers = Headers({"x-request-id": header_text(response.get("request_id"))})
         status = response.get("status_code")
         body = json.dumps(response.get("body")).encode()
-        return read_priced(
-            reader, HttpResponse(status if isinstance(status, int) else 502, headers, body), request
-        )
+        return read_batched(reader, HttpResponse(status if isinstance(status, int) else 502, headers, body))
 
     def _not_answered(self, error: Mapping[str, object], request: ChatRequest) -> ModelError:
         clean = self._transport.one_line
