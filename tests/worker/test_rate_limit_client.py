@@ -14,7 +14,6 @@ from po_jupyter.errors import ModelRateLimited, ModelRefused
 from po_jupyter.ipc.messages import (
     FROM_ORCHESTRATOR,
     TO_ORCHESTRATOR,
-    IpcMessage,
     RateHistory,
     RatePermitDropped,
     RatePermitGranted,
@@ -24,6 +23,7 @@ from po_jupyter.ipc.messages import (
     RateReport,
     Welcome,
 )
+from po_jupyter.ipc.wire import IpcMessage
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message
 from po_jupyter.model.run.rate_limit import RateLimit
 from po_jupyter.model.run.usage import Usage
