@@ -41,7 +41,7 @@ _PACKAGES = ("httpx", "aiohttp", "diskcache", "jupyter-server", "genai-prices", 
 Verdict = Literal["ok", "note", "bad"]
 
 
-class Finding(TypedDict):
+class DoctorFinding(TypedDict):
     """The result of one check. `verdict`: `ok`, `note` (runs work without it), `bad` (to be mended, as `todo` says)."""
 
     what: str
@@ -50,7 +50,7 @@ class Finding(TypedDict):
     todo: str
 
 
-def finding(what: str, verdict: Verdict, found: str, todo: str = "") -> Finding:
+def finding(what: str, verdict: Verdict, found: str, todo: str = "") -> DoctorFinding:
     """A `Finding`."""
     return {"what": what, "verdict": verdict, "found": found, "todo": todo}
 
@@ -76,7 +76,7 @@ class Doctor:
         self._to_thread = to_thread
         self._has_workers = has_workers
 
-    async def examine(self, *, online: bool = False) -> list[Finding]:
+    async def examine(self, *, online: bool = False) -> list[DoctorFinding]:
         """A finding about everything that a run needs here; with `online` providers are asked too."""
         findings = await examine(
             self._settings, self._keys, self._zygotes, self._store, self._to_thread, online=online
@@ -95,7 +95,7 @@ async def examine(
     to_thread: ToThread,
     *,
     online: bool = False,
-) -> list[Finding]:
+) -> list[DoctorFinding]:
     """Every check. Never raises: a check that fails is a finding, and the others still run.
 
     `store` None: it is opened for this, when there is one.
@@ -123,7 +123,7 @@ async def examine(
     return [*findings, *await asyncio.gather(*checks)]
 
 
-async def _guarded(what: str, check: Callable[[], Awaitable[Finding]]) -> Finding:
+async def _guarded(what: str, check: Callable[[], Awaitable[DoctorFinding]]) -> DoctorFinding:
     try:
         return await check()
     except PoError as error:
@@ -132,7 +132,7 @@ async def _guarded(what: str, check: Callable[[], Awaitable[Finding]]) -> Findin
         return finding(what, "bad", f"this check failed: {type(error).__name__}")
 
 
-def _python() -> Finding:
+def _python() -> DoctorFinding:
     packages = []
     for name in _PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -143,7 +143,7 @@ def _python() -> Finding:
     )
 
 
-def _data_dir(settings: Settings) -> Finding:
+def _data_dir(settings: Settings) -> DoctorFinding:
     path = settings.data_dir
     private_dir.prepare(path, allow_network=settings.allow_network_store)
     free = shutil.disk_usage(path).free
@@ -161,7 +161,7 @@ def _file_system(path: Path) -> str:
     return best.type if best is not None else "an unknown file system"
 
 
-def _store(settings: Settings, store: Store | None) -> Finding:
+def _store(settings: Settings, store: Store | None) -> DoctorFinding:
     started, opened = time.monotonic(), None
     if store is None:
         if not (settings.data_dir / "store").is_dir():
@@ -184,7 +184,7 @@ def _store(settings: Settings, store: Store | None) -> Finding:
     )
 
 
-async def _workers(zygotes: ZygotePool) -> Finding:
+async def _workers(zygotes: ZygotePool) -> DoctorFinding:
     started = time.monotonic()
     zygote = await zygotes.get(None)
     took = time.monotonic() - started
@@ -192,23 +192,23 @@ async def _workers(zygotes: ZygotePool) -> Finding:
     return finding("workers", "ok", f"Python {zygote.hello.python}, {how}")
 
 
-def _key_file(settings: Settings, keys: KeyStore) -> Finding:
+def _key_file(settings: Settings, keys: KeyStore) -> DoctorFinding:
     from po_jupyter.llm.credentials.keys import keyring_backend
 
     stored = keys.stored()
     backend = keyring_backend()
-    place = f"the system's keyring ({type(backend).__module__})" if backend is not None else "a file, 0600"
-    lost = [key for key in stored.values() if key.key is None]
-    if lost:
-        words = "; ".join(f"{key.provider}: {key.problem}" for key in lost)
-        return finding("keys", "bad", words, f"po keys set {lost[0].provider}")
-    return finding("keys", "ok", f"{len(stored)} stored; `po keys set` keeps them in {place}")
+    storage = f"the system's keyring ({type(backend).__module__})" if backend is not None else "a file, 0600"
+    unread = [key for key in stored.values() if key.key is None]
+    if unread:
+        problems = "; ".join(f"{key.provider}: {key.problem}" for key in unread)
+        return finding("keys", "bad", problems, f"po keys set {unread[0].provider}")
+    return finding("keys", "ok", f"{len(stored)} stored; `po keys set` keeps them in {storage}")
 
 
-def _prices(settings: Settings) -> Finding:
-    if strangers := [ref for ref in settings.prices if ref_problem(ref) is not None]:
-        words = "; ".join(str(ref_problem(ref)) for ref in strangers)
-        return finding("prices", "note", words, "The setting `prices` names models as provider:model.")
+def _prices(settings: Settings) -> DoctorFinding:
+    if unknown := [ref for ref in settings.prices if ref_problem(ref) is not None]:
+        problems = "; ".join(str(ref_problem(ref)) for ref in unknown)
+        return finding("prices", "note", problems, "The setting `prices` names models as provider:model.")
     if settings.daily_usd is not None and not PriceBook(settings.prices).is_priced(settings.default_model):
         return finding(
             "prices", "bad", f"daily_usd is set, and the price of {settings.default_model} (default_model) is unknown",
@@ -217,12 +217,12 @@ def _prices(settings: Settings) -> Finding:
     return finding("prices", "ok", f"{len(settings.prices)} of your own over the list's")
 
 
-def _limits(settings: Settings) -> Finding:
+def _limits(settings: Settings) -> DoctorFinding:
     try:
         check_limit_names(settings)
     except InvalidSettings as error:
-        words = "; ".join(violation.message for violation in error.violations)
-        return finding("rate limits", "bad", words, error.hint)
+        problems = "; ".join(violation.message for violation in error.violations)
+        return finding("rate limits", "bad", problems, error.hint)
     if not settings.rate_limits:
         return finding("rate limits", "ok", "none set; learned from what servers say")
     return finding("rate limits", "ok", ", ".join(settings.rate_limits))
@@ -230,7 +230,7 @@ def _limits(settings: Settings) -> Finding:
 
 async def _provider(
     name: str, settings: Settings, environ: dict[str, str], refused: str, state: KeyState | None, online: bool
-) -> Finding:
+) -> DoctorFinding:
     """Usable or why not. It is `bad` when runs would use it: it was set up, or is the default."""
     spec = await asyncio.to_thread(spec_of, name)
     if spec is None:
@@ -254,9 +254,9 @@ async def _provider(
         # A server of one's own that nobody set up: it may not be there, and nobody misses it.
         return finding(name, "note", f"{spec.base_env} is not set; it would be asked at {spec.base_url}")
     if online and spec.base_url:
-        good, words = await probe(spec, environ)
-        todo = "" if good else _todo(spec, [words])
-        return finding(name, "ok" if good else "bad", "; ".join([*facts, words, *notes]), todo)
+        good, answer = await probe(spec, environ)
+        todo = "" if good else _todo(spec, [answer])
+        return finding(name, "ok" if good else "bad", "; ".join([*facts, answer, *notes]), todo)
     return finding(name, "note" if notes else "ok", "; ".join([*facts, *notes]) or "usable")
 
 
@@ -291,7 +291,7 @@ def main() -> None:
     from po_jupyter import config
     from po_jupyter.telemetry.logging import configure
 
-    async def run() -> list[Finding]:
+    async def run() -> list[DoctorFinding]:
         settings = config.load()
         configure(settings)  # to stderr: stdout is for the findings
         zygotes = ZygotePool(settings.data_dir / "logs")

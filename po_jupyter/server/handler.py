@@ -19,6 +19,7 @@ from tornado.web import HTTPError, stream_request_body
 
 from po_jupyter.errors import Forbidden, InvalidInput, NotFound, PoError
 from po_jupyter.model.pipeline.violations import violations_of
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.server import auth, json_bodies
 from po_jupyter.server.error_response import TooLarge, WrongMethod, error_response
 from po_jupyter.server.routing.request import (
@@ -259,7 +260,7 @@ class ApiHandler(JupyterHandler):
             name: values[-1].decode("utf-8", "replace") for name, values in self.request.query_arguments.items()
         }
 
-    async def _json(self) -> dict[str, Any]:
+    async def _json(self) -> JsonObject:
         text = b"".join(self._chunks)
         self._chunks.clear()
         return await json_bodies.read(text)

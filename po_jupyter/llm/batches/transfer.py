@@ -9,9 +9,9 @@ from pathlib import Path
 
 from po_jupyter.errors import ModelError, ModelUnavailable
 from po_jupyter.llm.chat import ChatResponse
+from po_jupyter.llm.specs import ProviderEndpoint
 from po_jupyter.llm.wire.bodies import HttpResponse, json_lines, read_error
 from po_jupyter.llm.wire.errors import error_from_response, redact
-from po_jupyter.llm.wire.exchange import ProviderEndpoint
 from po_jupyter.llm.wire.http import Http, Target
 from po_jupyter.llm.wire.json_fields import as_text
 from po_jupyter.llm.wire.response_reader import ResponseReader

@@ -79,7 +79,7 @@ def models_used(pipeline: Pipeline, default_model: str, model: str | None = None
     return [ModelUse(ref, where, tuple(tasks)) for (ref, where), tasks in tasks_of.items()]
 
 
-def environment_problems(
+def model_problems(
     pipeline: Pipeline,
     *,
     environ: Mapping[str, str],

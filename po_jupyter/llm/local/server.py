@@ -26,7 +26,7 @@ from pathlib import Path
 
 from po_jupyter.errors import ModelError, ModelRefused, ModelUnavailable, from_json
 from po_jupyter.llm.local.weights import Progress, fetch
-from po_jupyter.llm.wire.exchange import ProviderEndpoint
+from po_jupyter.llm.specs import ProviderEndpoint
 from po_jupyter.platform.source_root import SOURCE_ROOT
 
 SLOTS = 4  # answers written at the same time

@@ -18,6 +18,7 @@ from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.model.run.events import EventDraft, draft
 from po_jupyter.model.run.names import short_id
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.control.run_files import run_directory
 from po_jupyter.orchestrator.submission.planner import RunPlanner
 from po_jupyter.orchestrator.submission.request import read_submission
@@ -156,7 +157,7 @@ class _Copier:
         value = self._payload(task.output) if task.output is not None else None
         if task.items is not None and isinstance(value, dict) and value.keys() == {MAP, "total"}:
             value = self._copy_rows(name, value["total"])
-        wrote: dict[str, Any] = {"artifacts": list(task.artifacts)} if task.artifacts else {}
+        wrote: JsonObject = {"artifacts": list(task.artifacts)} if task.artifacts else {}
         events.append(draft("task.done", name, output=len(payloads), seconds=0.0, copied=True, **wrote))
         payloads.append(value)
         events += _gate_events(self._state, task)

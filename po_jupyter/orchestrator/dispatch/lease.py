@@ -16,6 +16,7 @@ import structlog
 
 from po_jupyter.errors import StoreError
 from po_jupyter.model.run.events import now
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.platform import processes
 from po_jupyter.store.protocol import DocumentStore
@@ -46,13 +47,13 @@ class OrchestratorLease:
         self._to_thread = to_thread
         self._on_taken = on_taken
         self._on_lost = on_lost
-        self._mine: dict[str, Any] | None = None
+        self._mine: JsonObject | None = None
         self._renewed = 0.0
         self._seen: Any = None
         self._looked = 0.0
         self._unchanged = 0.0  # s
         self._task: asyncio.Task[None] | None = None
-        self.document: dict[str, Any] | None = None  # as last seen, whoever holds it
+        self.document: JsonObject | None = None  # as last seen, whoever holds it
 
     @property
     def held(self) -> bool:
@@ -97,7 +98,7 @@ class OrchestratorLease:
         else:
             await self._take_when_free()
 
-    async def _renew(self, mine: dict[str, Any]) -> None:
+    async def _renew(self, mine: JsonObject) -> None:
         fresh = {**mine, "renewed": now(), "count": mine["count"] + 1}
         if await self._to_thread(self._store.swap, KIND, NAME, mine, fresh):
             self._mine = self.document = fresh
@@ -126,7 +127,7 @@ class OrchestratorLease:
                 await self._give_back()
                 raise
 
-    def _is_free(self, document: dict[str, Any]) -> bool:
+    def _is_free(self, document: JsonObject) -> bool:
         if processes.is_local(document) and not processes.alive(document):
             return True
         if document.get("holder") == self._me["holder"]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import Forbidden, InvalidEnvironment
-from po_jupyter.llm.credentials.availability import EnvironmentProblem, environment_problems, models_used
+from po_jupyter.llm.credentials.availability import EnvironmentProblem, model_problems, models_used
 from po_jupyter.llm.providers.refs import runs_code
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.orchestrator.environment.key_store import KeyStore
@@ -50,7 +50,7 @@ def run_problems(
 ) -> list[EnvironmentProblem]:
     """Everything that is wrong with the environment of a run. Blocks: call it in a thread."""
     environ, refused = keys.environment(settings.inherited)
-    return environment_problems(pipeline, environ=environ, settings=settings, model=model, refused=refused)
+    return model_problems(pipeline, environ=environ, settings=settings, model=model, refused=refused)
 
 
 def check(pipeline: Pipeline, settings: Settings, keys: KeyStore, model: str | None = None) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from po_jupyter.config import Price
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.environment.key_store import KeyStore
 from po_jupyter.orchestrator.threads import ToThread
 
@@ -22,7 +22,8 @@ class EnvironmentService:
         cli_agents: bool,
         prices: Mapping[str, Price],
     ) -> None:
-        """`inherited` names variables that workers get beside the usual ones (`Settings.inherited`)."""
+        """`inherited` names variables that workers get beside the usual ones (`Settings.inherited`), `prices` is the
+        setting."""
         self._keys = keys
         self._to_thread = to_thread
         self._inherited = tuple(inherited)
@@ -36,7 +37,7 @@ class EnvironmentService:
     async def set_key(self, provider: str, key: str) -> Mapping[str, object]:
         """Store a key; the next run has it. Raises InvalidInput, StoreUnusable."""
 
-        def put() -> dict[str, Any]:
+        def put() -> JsonObject:
             self._keys.put(provider, key)
             return self._keys.state(provider, self._inherited).to_json()
 
@@ -46,12 +47,12 @@ class EnvironmentService:
         """Forget a stored key. NotFound, InvalidInput, StoreUnusable."""
         await self._to_thread(self._keys.remove, provider)
 
-    async def models(self, *, word: str | None = None, provider: str | None = None) -> list[dict[str, Any]]:
+    async def models(self, *, word: str | None = None, provider: str | None = None) -> list[JsonObject]:
         """Models by name, usable ones first, as a worker started now would see them. Raises InvalidInput."""
         from po_jupyter.llm.money.pricing import PriceBook
         from po_jupyter.llm.providers.catalogue import list_models
 
-        def read() -> list[dict[str, Any]]:
+        def read() -> list[JsonObject]:
             environ, _ = self._keys.environment(self._inherited)
             return list_models(
                 environ,

@@ -1,4 +1,4 @@
-"""The files of the watch folder: which are ready, what becomes of each, and where it goes. See `inbox.py`."""
+"""The watch folder on the disk: finds the files that are ready, makes runs of them, moves them. See `watcher`."""
 
 from __future__ import annotations
 
@@ -21,23 +21,22 @@ from po_jupyter.model.run.events import now
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.orchestrator.environment import preflight
 from po_jupyter.orchestrator.environment.key_store import KeyStore
-from po_jupyter.orchestrator.inbox import seed_file as seedfile
-from po_jupyter.orchestrator.inbox import transitions as intake
+from po_jupyter.orchestrator.inbox import seed_file, transitions
 from po_jupyter.orchestrator.inbox.archive import SeedZip
 from po_jupyter.orchestrator.submission.pipeline_files import PipelineFiles
 from po_jupyter.orchestrator.submission.pipelines import PipelineRegistry
 from po_jupyter.orchestrator.submission.request import Submission, check_submission, new_run
 from po_jupyter.platform.crashpoints import crashpoint
-from po_jupyter.store import diagnosis as place
+from po_jupyter.store import diagnosis
 from po_jupyter.store.files.row_files import RowFiles
 from po_jupyter.store.protocol import Head, NewRun, Store
 
 log = structlog.get_logger(__name__)
 
 _LOCK = ".po-lock"
-_OURS = (intake.DEFINITION, intake.RESULT)  # names that stand beside a seed's file
+_RESERVED = (transitions.DEFINITION, transitions.RESULT)  # names that stand beside a seed's file
 
-Stamp = tuple[int, int, int, int]  # device, inode, time of change (ns), size
+FileStamp = tuple[int, int, int, int]  # device, inode, time of change (ns), size
 
 
 class TakenFile(NamedTuple):
@@ -56,10 +55,11 @@ class InboxFolder:
         self, settings: Settings, store: Store, registry: PipelineRegistry, *, owner: str,
         pipelines: PipelineFiles | None = None, keys: KeyStore | None = None,
     ) -> None:  # fmt: skip
+        """Seeds are `owner`'s, and name pipelines of `registry`, which `pipelines` keeps up to date."""
         self._keys = keys or KeyStore(settings.data_dir)
         assert settings.inbox_dir is not None
         self.root = settings.inbox_dir
-        self.places = intake.Places(
+        self.places = transitions.InboxPlaces(
             settings.inbox_pending, settings.inbox_current, settings.inbox_complete, settings.inbox_rejected
         )
         self.pending = self.root / self.places.pending
@@ -68,10 +68,10 @@ class InboxFolder:
         self._registry = registry
         self._owner = owner
         self._pipelines = pipelines
-        self._intents = intake.open_intents(self.root, store)
-        self._seen: dict[str, tuple[Stamp, float]] = {}
+        self._intents = transitions.open_intents(self.root, store)
+        self._seen: dict[str, tuple[FileStamp, float]] = {}
         self._unmovable: dict[
-            str, Stamp
+            str, FileStamp
         ] = {}  # what could not be moved at all, so that it is not tried for ever
         self._lock: int | None = None
 
@@ -81,10 +81,10 @@ class InboxFolder:
         """Make the directories, lock the folder, finish what a crash left. StoreUnusable, Unavailable."""
         try:
             for name in self.places:
-                place.make(self.root / name)
+                diagnosis.make(self.root / name)
             self._lock = _lock(self.root / _LOCK)
         except OSError as error:
-            raise place.unusable_os(error, self.root) from None
+            raise diagnosis.unusable_os(error, self.root) from None
         for outcome in self._intents.recover():
             say = log.error if outcome.result == "stuck" else log.info
             say("an interrupted move", what=outcome.name, result=outcome.result, reason=outcome.reason)
@@ -99,14 +99,14 @@ class InboxFolder:
 
     def ready(self) -> tuple[list[str], float | None]:
         """Files unchanged for `inbox_stable` seconds, oldest first; seconds until another may be ready."""
-        found: list[tuple[int, str]] = []
-        seen: dict[str, tuple[Stamp, float]] = {}
+        ready: list[tuple[int, str]] = []
+        seen: dict[str, tuple[FileStamp, float]] = {}
         due: float | None = None
         clock, stable = time.monotonic(), self._settings.inbox_stable
         try:
             entries = list(os.scandir(self.pending))
         except FileNotFoundError:
-            place.make(self.pending)
+            diagnosis.make(self.pending)
             entries = []
         for entry in entries:
             name = entry.name
@@ -118,17 +118,17 @@ class InboxFolder:
                 stamp = _stamp(entry.stat(follow_symlinks=False))
                 if self._unmovable.get(name) == stamp:
                     continue
-                known = self._seen.get(name)
-                since = known[1] if known is not None and known[0] == stamp else clock
+                before = self._seen.get(name)
+                since = before[1] if before is not None and before[0] == stamp else clock
                 seen[name] = stamp, since
                 if clock - since >= stable:
-                    found.append((stamp[2], name))
+                    ready.append((stamp[2], name))
                 else:
                     due = min(due if due is not None else stable, stable - (clock - since))
         self._seen = seen
-        return [name for _, name in sorted(found)], due
+        return [name for _, name in sorted(ready)], due
 
-    def going(self) -> list[str]:
+    def current_runs(self) -> list[str]:
         """Runs whose files are in `current`."""
         return self._intents.tree.names(self.places.current)
 
@@ -138,7 +138,7 @@ class InboxFolder:
         """Make a run of `pending/NAME`, or reject it. Raises StoreError; the file is where it was then."""
         path = self.pending / name
         try:
-            return self._take(name, path)
+            return self._make_run(name, path)
         except FileNotFoundError:
             return TakenFile()
         except StoreError:
@@ -148,15 +148,15 @@ class InboxFolder:
         except OSError as error:
             return self._rejected(name, path, InvalidSeed(f"it cannot be read: {error.strerror}"))
 
-    def _take(self, name: str, path: Path) -> TakenFile:
-        with seedfile.opened(path) as file:
+    def _make_run(self, name: str, path: Path) -> TakenFile:
+        with seed_file.opened(path) as file:
             stamp = _stamp(os.fstat(file.fileno()))
-            if name in _OURS:
+            if name in _RESERVED:
                 raise InvalidSeed(f"a seed's file cannot be called {name}")
-            content = seedfile.digest(file)
+            content = seed_file.digest(file)
             file.seek(0)
             archive = SeedZip(file, self._settings) if name.endswith(self._settings.inbox_zip_suffix) else None
-            value = archive.seed() if archive is not None else seedfile.read_json(file, self._settings)
+            value = archive.seed() if archive is not None else seed_file.read_json(file, self._settings)
             new = self._planned(name, stamp, content, value, os.fstat(file.fileno()).st_ctime_ns)
             if archive is not None:
                 archive.verify()
@@ -167,7 +167,7 @@ class InboxFolder:
                 self._forget_artifacts(new.run)  # what a crash left of an earlier try
                 archive.unpack(run_dir)
         try:
-            head, fresh = intake.take_in(self._intents, self._store, new, name, places=self.places)
+            head, fresh = transitions.take_in(self._intents, self._store, new, name, places=self.places)
         except BaseException:
             if archive is not None:
                 self._forget_artifacts(new.run)
@@ -177,13 +177,13 @@ class InboxFolder:
         log.info("taken in", file=shown(name), run=head["run"], pipeline=head["pipeline"])
         return TakenFile(new, head, fresh)
 
-    def _planned(self, name: str, stamp: Stamp, content: str, value: Any, changed: int) -> NewRun:
-        """The run of this very file: asked again, it is the same one. Raises InvalidInput, NotFound."""
+    def _planned(self, name: str, stamp: FileStamp, content: str, value: Any, changed: int) -> NewRun:
+        """The run of this very file: planned again, it is the same one. Raises InvalidInput, NotFound."""
         if self._pipelines is not None:
             self._pipelines.refresh()
-        found = seedfile.violations(value, self._registered)
-        if found:
-            raise InvalidSeed("the seed cannot be used:", violations=found)
+        violations = seed_file.seed_violations(value, self._registered)
+        if violations:
+            raise InvalidSeed("the seed cannot be used:", violations=violations)
         cwd = str(self._pipelines.project) if self._pipelines is not None else None
         submission = Submission(seed=value, cwd=cwd)
         pipeline, seed = check_submission(
@@ -225,7 +225,7 @@ class InboxFolder:
         if (runs / run / GIVEN).exists():
             shutil.rmtree(runs / planned, ignore_errors=True)
         else:
-            place.make(runs / run)
+            diagnosis.make(runs / run)
             os.replace(runs / planned / GIVEN, runs / run / GIVEN)
             crashpoint("file.moved")
 
@@ -233,7 +233,7 @@ class InboxFolder:
         reason = {"file": shown(name), "at": now(), "error": error.to_json()}
         log.warning("rejected", file=shown(name), error=error.message)
         try:
-            return TakenFile(rejected=intake.reject(self._intents, name, reason, places=self.places))
+            return TakenFile(rejected=transitions.reject(self._intents, name, reason, places=self.places))
         except NotFound:
             return TakenFile()
         except StoreError:
@@ -243,9 +243,9 @@ class InboxFolder:
             log.error("cannot be moved away", file=shown(name), error=problem.message)
             with suppress(OSError):
                 self._unmovable[name] = _stamp(path.lstat())
-            stem, suffix = intake._short(name)
-            where = f"{self.places.rejected}/{stem}{suffix}{intake.REASON}"
-            self._intents.tree.write(where, intake.as_text({**reason, "left": problem.message}))
+            stem, suffix = transitions.short_name(name)
+            reason_path = f"{self.places.rejected}/{stem}{suffix}{transitions.REASON}"
+            self._intents.tree.write(reason_path, transitions.as_text({**reason, "left": problem.message}))
             return TakenFile(rejected=name)
 
     # -- putting away ---------------------------------------------------------------------------
@@ -253,14 +253,14 @@ class InboxFolder:
     def settle(self, run: str) -> bool:
         """Put the files of `run` away when it ended (or is gone); True when something changed."""
         tree = self._intents.tree
-        here = tree.identity(f"{self.places.current}/{run}") is not None
-        there = not here and tree.identity(f"{self.places.complete}/{run}") is not None
-        if not here and not there:
+        is_current = tree.identity(f"{self.places.current}/{run}") is not None
+        is_complete = not is_current and tree.identity(f"{self.places.complete}/{run}") is not None
+        if not is_current and not is_complete:
             return False
         try:
             head = self._store.head(run)
         except NotFound:
-            return here and intake.put_away(
+            return is_current and transitions.put_away(
                 self._intents, run, result={"run": run, "state": "deleted"}, places=self.places
             )
         if head["state"] not in ENDED:
@@ -269,17 +269,17 @@ class InboxFolder:
             "run": run, "state": head["state"], "ended_at": head["updated_at"],
             "name": head["name"], "pipeline": head["pipeline"], "version": head["version"],
         }  # fmt: skip
-        if here:
-            return intake.put_away(self._intents, run, result=result, places=self.places)
-        where, text = f"{self.places.complete}/{run}/{intake.RESULT}", intake.as_text(result)
+        if is_current:
+            return transitions.put_away(self._intents, run, result=result, places=self.places)
+        path, text = f"{self.places.complete}/{run}/{transitions.RESULT}", transitions.as_text(result)
         with suppress(NotFound):
-            if tree.read(where) == text:
+            if tree.read(path) == text:
                 return False
-        tree.write(where, text)  # it was resumed, and ended again
+        tree.write(path, text)  # it was resumed, and ended again
         return True
 
 
-def _stamp(info: os.stat_result) -> Stamp:
+def _stamp(info: os.stat_result) -> FileStamp:
     return info.st_dev, info.st_ino, info.st_mtime_ns, info.st_size
 
 

@@ -80,7 +80,7 @@ class InboxWatcher:
                     await self._to_thread(self._folder.open)
                     opened = True
                     self._tasks.append(asyncio.create_task(self._watch(), name="inbox watch"))
-                    self._touched.update(await self._to_thread(self._folder.going))
+                    self._touched.update(await self._to_thread(self._folder.current_runs))
                 due = await self._look_through()
             except PoError as error:
                 log.error("the watch folder cannot be worked on", error=error.message, hint=error.hint)
@@ -93,7 +93,7 @@ class InboxWatcher:
                 await asyncio.sleep(self._settings.inbox_debounce)
             except TimeoutError:
                 if due is None and opened:
-                    self._touched.update(await self._to_thread(self._folder.going))
+                    self._touched.update(await self._to_thread(self._folder.current_runs))
             self._wake.clear()
 
     async def _look_through(self) -> float | None:

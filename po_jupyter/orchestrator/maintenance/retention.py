@@ -23,6 +23,7 @@ import structlog
 from po_jupyter.config import Settings
 from po_jupyter.errors import Conflict, NotFound
 from po_jupyter.model.run.view import ENDED
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.control.run_files import remove_run_directory, run_directory
 from po_jupyter.orchestrator.views.daily_usage import DailyUsage
 from po_jupyter.orchestrator.views.projections import RunProjections
@@ -186,7 +187,7 @@ class RunCleaner:
         self._store.reclaim()
         return max(0, before - tree_bytes(self._data_dir / "store"))
 
-    def used(self, owner: str | None = None) -> dict[str, Any]:
+    def used(self, owner: str | None = None) -> JsonObject:
         """Bytes: `{runs: {bytes, states: {state: {runs, bytes}}}, store, files, blobs, cache, logs, free}`.
 
         `runs` are the runs of `owner` (None: everybody's) by state; the rest is of the whole data directory.

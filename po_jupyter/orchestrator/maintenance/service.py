@@ -6,13 +6,14 @@ import asyncio
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NotRequired, Protocol, TypedDict
+from typing import NotRequired, Protocol, TypedDict
 
 import structlog
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidInput, PoError
 from po_jupyter.model.run.names import actor_of
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.events.audit_log import AuditLog
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.maintenance import call_cache
@@ -38,7 +39,7 @@ class CleanReport(TypedDict):
     """What a cleaning deleted, or with `dry_run` would delete: `runs` as `Deletion` has them, their bytes, and those
     that the file system got back. `more`: it ended before all was done. `cache` for a cleaning of cached answers."""
 
-    runs: list[dict[str, Any]]
+    runs: list[JsonObject]
     bytes: int
     returned: int
     dry_run: bool
@@ -99,7 +100,7 @@ class Maintenance:
             by=actor_of(owner), owner=owner, dry_run=dry_run, patience=_PATIENCE,
         )  # fmt: skip
 
-    async def usage(self, owner: str | None, *, days: int = 30) -> dict[str, Any]:
+    async def usage(self, owner: str | None, *, days: int = 30) -> JsonObject:
         """What calls used in the last `days` days and the room that runs take: `{days, total, owners?, disk}` as
         `DailyUsage.report` and `RunCleaner.used` say it."""
         used = await self._to_thread(self._daily_usage.report, owner, days)

@@ -28,6 +28,7 @@ class PipelineFiles:
     """The folder and what is wrong with its files. `refresh` blocks: call it in a thread."""
 
     def __init__(self, directory: Path, registry: PipelineRegistry, owner: str) -> None:
+        """Pipelines are registered as `owner`'s."""
         self._directory = directory
         self._registry = registry
         self._owner = owner

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from po_jupyter.errors import NotFound
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.events import now
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.store.protocol import DocumentStore
 
@@ -35,7 +36,7 @@ class PipelineRegistry:
         """Reads and writes documents of `store`."""
         self._store = store
 
-    def put(self, pipeline: Pipeline, owner: str) -> tuple[dict[str, Any], bool]:
+    def put(self, pipeline: Pipeline, owner: str) -> tuple[JsonObject, bool]:
         """Register it; (what `get` answers, was it new). The same content again changes nothing."""
         name = f"{owner}/{pipeline.name}"
         current = self._store.get(KIND, name)
@@ -45,7 +46,7 @@ class PipelineRegistry:
         self._store.put(KIND, name, document)
         return _shown(document), current is None
 
-    def get(self, name: str, owner: str) -> dict[str, Any]:
+    def get(self, name: str, owner: str) -> JsonObject:
         """The definition, with `revision` and `updated_at`. NotFound."""
         return _shown(self._document(name, owner))
 
@@ -53,7 +54,7 @@ class PipelineRegistry:
         """The definition as a value. NotFound."""
         return validate_pipeline(self._document(name, owner)["definition"])
 
-    def _document(self, name: str, owner: str) -> dict[str, Any]:
+    def _document(self, name: str, owner: str) -> JsonObject:
         document = self._store.get(KIND, f"{owner}/{name}")
         if document is None:
             names = self._names(owner)
@@ -92,13 +93,13 @@ class PipelineLibrary:
         self._registry = registry
         self._to_thread = to_thread
 
-    async def put(self, name: str, definition: object, *, owner: str) -> tuple[dict[str, Any], bool]:
+    async def put(self, name: str, definition: object, *, owner: str) -> tuple[JsonObject, bool]:
         """Register a definition; (as stored with `revision` and `updated_at`, was the name new).
         InvalidPipeline."""
         pipeline = validate_pipeline(definition, name=name)
         return await self._to_thread(self._registry.put, pipeline, owner)
 
-    async def get(self, name: str, *, owner: str) -> dict[str, Any]:
+    async def get(self, name: str, *, owner: str) -> JsonObject:
         """A registered definition. NotFound."""
         return await self._to_thread(self._registry.get, name, owner)
 
@@ -111,5 +112,5 @@ class PipelineLibrary:
         await self._to_thread(self._registry.delete, name, owner)
 
 
-def _shown(document: dict[str, Any]) -> dict[str, Any]:
+def _shown(document: JsonObject) -> JsonObject:
     return {**document["definition"], "revision": document["revision"], "updated_at": document["updated_at"]}

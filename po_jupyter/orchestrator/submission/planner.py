@@ -8,6 +8,7 @@ from typing import Any
 from po_jupyter.config import Settings
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.seed import Seed
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.environment.preflight import Preflight
 from po_jupyter.orchestrator.submission.pipelines import PipelineRegistry
 from po_jupyter.orchestrator.submission.request import Submission, check_submission, new_run, read_definition
@@ -57,7 +58,7 @@ class RunPlanner:
         )
         return new_run(submission, pipeline, seed, owner, code_allowed=code_allowed)
 
-    def estimate(self, submission: Submission, owner: str, *, code_allowed: bool) -> dict[str, Any]:
+    def estimate(self, submission: Submission, owner: str, *, code_allowed: bool) -> JsonObject:
         """What a submission would ask of models (see `engine.planning.estimate`), and `warnings`."""
         from po_jupyter.engine.planning.estimate import estimate_run
 

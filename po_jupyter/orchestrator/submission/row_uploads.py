@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.store.files.row_files import RowFileUpload
 
@@ -20,7 +19,7 @@ class RowUpload:
         """The next bytes; the sender waits for the disk. Raises StoreUnusable."""
         await self._to_thread(self._receiver.write, data)
 
-    async def finish(self) -> dict[str, Any]:
+    async def finish(self) -> JsonObject:
         """Check and keep the file: `{sha256, bytes, rows}`. Raises InvalidInput, StoreUnusable."""
         return await self._to_thread(self._receiver.finish)
 

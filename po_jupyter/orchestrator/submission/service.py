@@ -10,6 +10,7 @@ from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import InvalidInput
 from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.model.run.view import RunView
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.dispatch.protocol import Dispatcher
 from po_jupyter.orchestrator.submission.planner import RunPlanner
 from po_jupyter.orchestrator.submission.request import Submission, read_submission, redeemed_run
@@ -85,7 +86,7 @@ class Submissions:
 
     async def estimate(
         self, body: Mapping[str, object], *, owner: str, code_allowed: bool = True
-    ) -> dict[str, Any]:
+    ) -> JsonObject:
         """What a `POST runs` body would ask of models (see `engine.planning.estimate`); starts nothing. Raises as
         `submit`."""
         submission = await self._to_thread(read_submission, body, code_allowed=code_allowed)
@@ -97,6 +98,6 @@ class Submissions:
         """Begin to receive a file of rows; `digest` is its SHA-256. InvalidInput, StoreUnusable."""
         return RowUpload(await self._to_thread(self._row_files.receive, owner, digest), self._to_thread)
 
-    async def row_file(self, digest: str, owner: str) -> dict[str, Any]:
+    async def row_file(self, digest: str, owner: str) -> JsonObject:
         """`{sha256, bytes, rows}` of a file of rows. NotFound."""
         return await self._to_thread(self._row_files.info, owner, digest)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from po_jupyter.engine.state.decide import Start, decide
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.model.pipeline.pipeline import Pipeline
+from po_jupyter.model.values.json import JsonObject
 
 
 class WorkPlace(TypedDict):
@@ -30,11 +31,11 @@ class DeadLetter(WorkPlace):
     created_at: str
     died_at: str
     at_work: list[WorkPlace]
-    error: dict[str, Any]
+    error: JsonObject
     log: str
     crashes: int
     tasks: dict[str, int]
-    usage: dict[str, Any]
+    usage: JsonObject
 
 
 def letter(state: RunState, pipeline: Pipeline) -> DeadLetter:

@@ -20,6 +20,7 @@ from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.view import RunView
 from po_jupyter.model.values.chunked_json import json_chunks
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.views.row_pages import RowOutcome, RowPages
 from po_jupyter.store.protocol import Head, Record, Ref, Store
 
@@ -99,14 +100,14 @@ class RunProjections:
 
     # -- results --------------------------------------------------------------------------------
 
-    def outputs(self, head: Head, task: str | None = None) -> dict[str, Any]:
+    def outputs(self, head: Head, task: str | None = None) -> JsonObject:
         """Outputs of finished tasks by name. NotFound for a task that does not exist."""
         folded = self.state(head)
         if task is not None and task not in folded.tasks:
             raise NotFound(
                 f"run {short_id(head['run'])} has no task {task!r}{did_you_mean(task, list(folded.tasks))}"
             )
-        outputs: dict[str, Any] = {}
+        outputs: JsonObject = {}
         for name, now in folded.tasks.items():
             if (task is None or name == task) and now.output is not None:
                 value = self._store.payload(head["run"], Ref(*now.output))
@@ -132,7 +133,7 @@ class RunProjections:
         outcome = {"done": DONE, "failed": FAILED}.get(state or "")
         return self._rows.page(head, task, outcome, start, limit)
 
-    def calls(self, head: Head, task: str | None = None, state: str | None = None) -> Iterator[dict[str, Any]]:
+    def calls(self, head: Head, task: str | None = None, state: str | None = None) -> Iterator[JsonObject]:
         """The journal, in order, without the answers: `{n, key, kind, state, ...}`.
 
         A response is `done` or `failed`. An intent is `answered`; or `withdrawn`: it was given up while nothing of

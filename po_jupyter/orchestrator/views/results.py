@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidInput
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.views import artifacts, stage_logs
 from po_jupyter.orchestrator.views.artifacts import ArtifactInfo
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.views.queries import RunQueries
 from po_jupyter.orchestrator.views.row_pages import RowOutcome
-from po_jupyter.orchestrator.views.stage_logs import StageLog
+from po_jupyter.orchestrator.views.stage_logs import StageLogView
 from po_jupyter.store.protocol import Head
 
 
@@ -33,7 +33,7 @@ class RunResults:
     def _directory(self, head: Head) -> Path:
         return self._settings.data_dir / "runs" / head["run"]
 
-    async def outputs(self, run_id: str, owner: str | None, task: str | None = None) -> dict[str, Any]:
+    async def outputs(self, run_id: str, owner: str | None, task: str | None = None) -> JsonObject:
         """Outputs of the finished tasks (or of one), by name."""
         head = await self._runs.find(run_id, owner)
         return await self._to_thread(self._projections.outputs, head, task)
@@ -72,7 +72,7 @@ class RunResults:
 
     async def logs(
         self, run_id: str, owner: str | None, task: str | None = None, stage: str | None = None
-    ) -> list[StageLog]:
+    ) -> list[StageLogView]:
         """The stages' logs: what they printed and logged."""
         head = await self._runs.find(run_id, owner)
         return await self._to_thread(
@@ -87,13 +87,13 @@ class RunResults:
         cursor: str | None = None,
         limit: int = 1000,
         state: str | None = None,
-    ) -> tuple[list[dict[str, Any]], str | None]:
+    ) -> tuple[list[JsonObject], str | None]:
         """The journal of calls in order, without the answers, as `RunProjections.calls` shows them; of those in one
         `state` when given."""
         head = await self._runs.find(run_id, owner)
         start = _offset(cursor)
 
-        def read() -> list[dict[str, Any]]:
+        def read() -> list[JsonObject]:
             return list(islice(self._projections.calls(head, task, state), start, start + limit + 1))
 
         page = await self._to_thread(read)

@@ -11,6 +11,7 @@ from threading import Lock
 from typing import Any, TypedDict
 
 from po_jupyter.engine.replay.row_table import RowTable
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.store.protocol import Head, ItemRecord, LogStore, Ref
 
 _KEPT = 16  # runs
@@ -22,8 +23,8 @@ class RowOutcome(TypedDict):
     index: int
     ok: bool
     output: Any
-    error: dict[str, Any] | None
-    usage: dict[str, Any] | None
+    error: JsonObject | None
+    usage: JsonObject | None
     reused: bool
 
 

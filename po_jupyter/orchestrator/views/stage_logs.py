@@ -18,7 +18,7 @@ _TAIL = 64 * 1024  # bytes of each log that are shown
 _LOGS = 200  # logs in one answer
 
 
-class StageLog(TypedDict):
+class StageLogView(TypedDict):
     """A log. `text` is the end of it, 64 KB at most, without keys; `cut` says that there is more. The worker's own log
     has neither task nor stage."""
 
@@ -30,13 +30,13 @@ class StageLog(TypedDict):
     cut: bool
 
 
-def logs(run_dir: Path, state: RunState, task: str | None, stage: str | None) -> list[StageLog]:
+def logs(run_dir: Path, state: RunState, task: str | None, stage: str | None) -> list[StageLogView]:
     """Every log, or those of a task or a stage. What a stage's subprocesses have written so far can stand in
     `STAGE.live` while it runs. NotFound for a task that the run does not have.
     """
     if task is not None and task not in state.tasks:
-        known = list(state.tasks)
-        raise NotFound(f"run {short_id(state.run)} has no task {task!r}{did_you_mean(task, known)}")
+        guess = did_you_mean(task, list(state.tasks))
+        raise NotFound(f"run {short_id(state.run)} has no task {task!r}{guess}")
     own = Tree(run_dir)
     names = own.names("")
     # First: what becomes a log meanwhile is there twice, and not nowhere.
@@ -55,7 +55,7 @@ def logs(run_dir: Path, state: RunState, task: str | None, stage: str | None) ->
     return shown_logs[-_LOGS:]
 
 
-def _live(tree: Tree, name: str) -> StageLog | None:
+def _live(tree: Tree, name: str) -> StageLogView | None:
     """The log of what a stage has written past Python and is not in its own log yet; None when that is nothing."""
     owner = place_of(name)
     if owner is None:
@@ -67,7 +67,7 @@ def _live(tree: Tree, name: str) -> StageLog | None:
     return shown if shown["bytes"] else None
 
 
-def _shown(tree: Tree, path: str, task: str | None, stage: str | None, name: str) -> StageLog:
+def _shown(tree: Tree, path: str, task: str | None, stage: str | None, name: str) -> StageLogView:
     with tree.open(path) as opened:
         size = opened.seek(0, 2)
         opened.seek(max(0, size - _TAIL))

@@ -32,7 +32,7 @@ from po_jupyter.ipc.messages import (
     WorkerHello,
 )
 from po_jupyter.ipc.wire import IpcMessage
-from po_jupyter.llm.wire.exchange import ProviderEndpoint
+from po_jupyter.llm.specs import ProviderEndpoint
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.workers.processes import WorkerHandle

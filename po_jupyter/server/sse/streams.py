@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
-from typing import Any
 
 from po_jupyter.errors import NotFound
 from po_jupyter.model.run.view import ENDED, RunView
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.server.routing.api import NotificationApi, OrchestratorApi, RunsApi
 
 PING_EVERY = 15.0  # seconds; below the idle limits of the usual proxies
@@ -32,7 +32,7 @@ def frame(event: str, data: object, offset: int | None = None) -> bytes:
     return f"{head}event: {event}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode()
 
 
-def run_json(view: RunView) -> dict[str, Any]:
+def run_json(view: RunView) -> JsonObject:
     """A run as JSON. Its seed, which may be large, is JSON already and not copied."""
     return {**view.model_dump(mode="json", exclude={"seed"}), "seed": view.seed}
 

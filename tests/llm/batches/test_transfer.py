@@ -11,8 +11,8 @@ from po_jupyter.llm.chat import ChatRequest, Message
 from po_jupyter.llm.providers.compatible.chat_completions import ChatReader
 from po_jupyter.llm.providers.compatible.family import OPENAI
 from po_jupyter.llm.providers.fake import FakeProvider
+from po_jupyter.llm.specs import ProviderEndpoint
 from po_jupyter.llm.wire.bodies import HttpResponse
-from po_jupyter.llm.wire.exchange import ProviderEndpoint
 
 KEY = "sk-wire-0123456789abcdef"
 

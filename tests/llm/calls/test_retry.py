@@ -6,7 +6,7 @@ from po_jupyter.errors import ModelRateLimited, ModelRefused, ModelUnavailable
 from po_jupyter.llm.calls.retry import backoff_delay, retry_delay, with_retry
 from po_jupyter.llm.chat import ChatRequest, Message
 from po_jupyter.llm.providers.compatible.chat_completions import ChatCompletions
-from po_jupyter.llm.wire.exchange import ProviderEndpoint
+from po_jupyter.llm.specs import ProviderEndpoint
 from po_jupyter.llm.wire.http import Http
 from po_jupyter.model.pipeline.pipeline import CallRetry
 from po_jupyter.testing.model_server import ModelServer, Reply

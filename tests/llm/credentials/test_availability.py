@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from po_jupyter.config import Settings
-from po_jupyter.llm.credentials.availability import EnvironmentProblem, environment_problems, models_used
+from po_jupyter.llm.credentials.availability import EnvironmentProblem, model_problems, models_used
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 
 ALL = {
@@ -27,7 +27,7 @@ def look(
     **settings: Any,
 ) -> list[EnvironmentProblem]:
     definition = {"name": "tickets", "tasks": list(tasks), **({"llm": llm} if llm else {})}
-    return environment_problems(
+    return model_problems(
         validate_pipeline(definition), environ=environ or {}, settings=Settings(**settings), model=model
     )
 

@@ -4,7 +4,8 @@ import pytest
 
 from po_jupyter.errors import ModelUnavailable
 from po_jupyter.llm.chat import ChatRequest, Message
-from po_jupyter.llm.wire.exchange import HttpProvider, ProviderEndpoint
+from po_jupyter.llm.specs import ProviderEndpoint
+from po_jupyter.llm.wire.exchange import HttpProvider
 from po_jupyter.llm.wire.http import Http, Target
 from po_jupyter.llm.wire.json_fields import as_text, mapping_at, mappings_in
 from po_jupyter.llm.wire.response_reader import ResponseReader

@@ -2,7 +2,7 @@
 
 import pytest
 
-from po_jupyter.llm.wire.exchange import ProviderEndpoint
+from po_jupyter.llm.specs import ProviderEndpoint
 from po_jupyter.llm.wire.http import Http, Target
 from po_jupyter.telemetry.correlation import TO_MODELS, request_id
 from po_jupyter.testing.model_server import ModelServer

@@ -9,9 +9,15 @@ from threading import Barrier, BrokenBarrierError
 
 import pytest
 
-from po_jupyter.errors import Conflict
+from po_jupyter.engine.state.run_state import RunState
+from po_jupyter.errors import Conflict, Moved
+from po_jupyter.model.run.events import EventDraft, draft
 from po_jupyter.model.run.view import RunView
+from po_jupyter.orchestrator.control.conditional_append import LogAppend, append_if_current
 from po_jupyter.orchestrator.service import RunningOrchestrator
+from po_jupyter.orchestrator.views.projections import RunProjections
+from po_jupyter.store.keyed.memory import MemoryStore
+from po_jupyter.store.protocol import Head, NewRun
 from tests.support.orchestrator import body, orchestrator, task, until
 
 
@@ -80,3 +86,40 @@ async def test_a_run_goes_on_once(
         assert (await until(service, view.id)).state == "done"
         types = [e["type"] for e in await service.runs.events(view.id, None)]
         assert types.count("run.resumed") == 1
+
+
+def created() -> EventDraft:
+    return draft("run.created", name="n", pipeline="p", version="1.0.0", tasks=[])
+
+
+def test_what_was_decided_on_an_older_state_is_decided_again() -> None:
+    """Of two that decide at the same moment the second one sees the first."""
+    store = MemoryStore()
+    head, _ = store.create_run(
+        NewRun("0" * 22, "a", "p", "1.0.0", "n", 0, {"pipeline": {}, "seed": {"data": {}}}, [created()])
+    )
+    seen: list[bool] = []
+
+    def build(now: Head, state: RunState) -> LogAppend:
+        seen.append(state.cancel_requested)
+        if len(seen) == 1:
+            store.request(now["run"], [draft("run.cancel_requested", by="the first")])
+        return LogAppend([draft("run.cancel_requested", by="the second")])
+
+    after = append_if_current(store, RunProjections(store), head["run"], build)
+    assert seen == [False, True]
+    assert after["n"] == 3
+
+
+def test_a_run_that_never_holds_still_is_given_up() -> None:
+    store = MemoryStore()
+    head, _ = store.create_run(
+        NewRun("0" * 22, "a", "p", "1.0.0", "n", 0, {"pipeline": {}, "seed": {"data": {}}}, [created()])
+    )
+
+    def build(now: Head, state: RunState) -> LogAppend:
+        store.request(now["run"], [draft("run.cancel_requested", by="another")])
+        return LogAppend([draft("run.cancel_requested", by="me")])
+
+    with pytest.raises(Moved):
+        append_if_current(store, RunProjections(store), head["run"], build)

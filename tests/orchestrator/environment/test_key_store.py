@@ -249,7 +249,7 @@ def test_a_keyring_that_never_answers_holds_nobody_up_twice(
         for _ in range(5):
             assert "cannot be read (TimeoutError)" in keys.environment()[1]["openai"]
         assert len(asked) == 1
-        keys._ask_again = 0.0
+        keys._retry_at = 0.0
         keys.environment()
         assert len(asked) == 2, "it may be open now"
     finally:

@@ -31,7 +31,7 @@ from po_jupyter.ipc.messages import (
     WorkerHello,
 )
 from po_jupyter.ipc.wire import IpcMessage
-from po_jupyter.llm.wire.exchange import ProviderEndpoint
+from po_jupyter.llm.specs import ProviderEndpoint
 from po_jupyter.model.run.rate_limit import RateLimit
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed, Notification
 from po_jupyter.orchestrator.workers.gateway import WorkerGateway

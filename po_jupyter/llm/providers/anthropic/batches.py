@@ -25,9 +25,10 @@ from po_jupyter.llm.batches.protocol import CLOCK_SKEW, BatchLine, BatchSearch, 
 from po_jupyter.llm.batches.transfer import BatchTransport, FileBody, header_text, read_batched
 from po_jupyter.llm.chat import ChatRequest, ChatResponse
 from po_jupyter.llm.providers.anthropic.messages import VERSION, MessagesReader, request_body
+from po_jupyter.llm.specs import ProviderEndpoint
 from po_jupyter.llm.wire.bodies import HttpResponse, decode_json
 from po_jupyter.llm.wire.errors import status_of_error
-from po_jupyter.llm.wire.exchange import ProviderEndpoint, encode_json
+from po_jupyter.llm.wire.exchange import encode_json
 from po_jupyter.llm.wire.http import Http
 from po_jupyter.llm.wire.json_fields import as_count, as_text, mapping_at, mappings_in
 

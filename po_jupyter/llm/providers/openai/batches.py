@@ -25,8 +25,9 @@ from po_jupyter.llm.chat import ChatRequest, ChatResponse
 from po_jupyter.llm.providers.compatible.chat_completions import ChatReader, chat_body
 from po_jupyter.llm.providers.compatible.family import OPENAI
 from po_jupyter.llm.providers.openai.responses import ResponsesReader, responses_body
+from po_jupyter.llm.specs import ProviderEndpoint
 from po_jupyter.llm.wire.bodies import HttpResponse, decode_json
-from po_jupyter.llm.wire.exchange import ProviderEndpoint, encode_json
+from po_jupyter.llm.wire.exchange import encode_json
 from po_jupyter.llm.wire.http import Http
 from po_jupyter.llm.wire.json_fields import as_count, as_text, mapping_at, mappings_in
 from po_jupyter.llm.wire.response_reader import ResponseReader

@@ -17,7 +17,7 @@ from po_jupyter.errors import (
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message
 from po_jupyter.llm.providers.compatible.chat_completions import ChatCompletions, chat_body
 from po_jupyter.llm.providers.openai.client import OpenAI
-from po_jupyter.llm.wire.exchange import ProviderEndpoint
+from po_jupyter.llm.specs import ProviderEndpoint
 from po_jupyter.llm.wire.http import Http
 from po_jupyter.testing.model_server import ModelServer, Reply
 

@@ -63,7 +63,7 @@ class Desk:
 
     def unchanged(self) -> None:
         assert self.store.runs().heads == []
-        assert self.folder.going() == []
+        assert self.folder.current_runs() == []
         assert list((self.folder.root / "complete").iterdir()) == []
         assert not (self.settings.data_dir / "runs").exists() or not list(
             (self.settings.data_dir / "runs").iterdir()
