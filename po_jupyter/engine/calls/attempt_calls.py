@@ -19,7 +19,7 @@ from po_jupyter.llm.calls.journaled_chat import Asking, JournaledChat, OnAgain
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText
 from po_jupyter.llm.providers.refs import images_problem
 from po_jupyter.model.pipeline.pipeline import CallRetry, Task
-from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.events import EventDraft, draft
 from po_jupyter.model.run.usage import Usage
 
 _DEFAULT_RETRY = CallRetry()
@@ -32,6 +32,23 @@ class LiveText(TypedDict):
     text: str
     round: int
     attempt: int
+
+
+def retry_event(
+    task: str, index: int | None, provider: str, attempt: int, delay: float, error: ModelError, *, stage: str
+) -> EventDraft:
+    """The `call.retry` of try `attempt`, which failed with `error` and is followed by another in `delay` seconds."""
+    return draft(
+        "call.retry",
+        task,
+        index,
+        attempt=attempt,
+        delay=round(delay, 2),
+        seconds=round(delay, 2),
+        reason=f"{provider} ({error.code.removeprefix('model_').replace('_', ' ')})",
+        error={"code": error.code, "message": error.message},
+        stage=stage,
+    )
 
 
 class ModelSettings:
@@ -81,10 +98,10 @@ class CallParts:
 class AttemptCalls:
     """The calls of one attempt: journal, cache, budget, retries and live text. Implements `ModelCalls`.
 
-    `again`: the attempt is not the first, so the cache answers nothing.
+    `again`: the attempt is not the first, so the cache answers nothing. `scope` has its calls in the journal.
     """
 
-    __slots__ = ("_again", "_parts", "_scope", "_settings")
+    __slots__ = ("_again", "_parts", "_settings", "scope")
 
     def __init__(
         self,
@@ -100,7 +117,7 @@ class AttemptCalls:
         self._parts = parts
         self._again = again
         self._settings = settings
-        self._scope = parts.chat.scope(task.name, item=item, attempt=attempt)
+        self.scope = parts.chat.scope(task.name, item=item, attempt=attempt)
 
     @property
     def model(self) -> str:
@@ -110,21 +127,21 @@ class AttemptCalls:
     @property
     def usage(self) -> Usage:
         """Usage of the calls so far; a call whose outcome is lost counts as unknown."""
-        lost = self._scope.in_flight
-        return self._scope.usage + Usage(calls=lost, unknown=lost) if lost else self._scope.usage
+        lost = self.scope.in_flight
+        return self.scope.usage + Usage(calls=lost, unknown=lost) if lost else self.scope.usage
 
     @property
     def lost(self) -> int:
         """Calls that were stopped before their answer came: unknown, once the attempt is over."""
-        return self._scope.in_flight
+        return self.scope.in_flight
 
     def keep(self) -> None:
         """The attempt succeeded: later runs may use its answers."""
-        self._scope.keep()
+        self.scope.keep()
 
     def drop(self) -> None:
         """The attempt failed: nobody gets its answers."""
-        self._scope.drop()
+        self.scope.drop()
 
     def request(self, messages: tuple[Message, ...], **fields: Any) -> ChatRequest:
         """A request with these fields (of `ChatRequest`), the rest from the task's settings; None is left out."""
@@ -151,6 +168,20 @@ class AttemptCalls:
         """The request that follows an answer which did not fit."""
         return request.then(answer.message, Message("user", words))
 
+    def open_call(
+        self, request: ChatRequest, *, stage: str, frame: CallFrame, answered: bool = False
+    ) -> Asking:
+        """The next call of the attempt, with its number and the cache's place for its answer; nothing is sent.
+
+        `answered`: its answer came with a batch, so the cache gets it and is not asked for one. Raises an Interrupt.
+        """
+        parts = self._parts
+        parts.boundary.checkpoint()
+        mode = cache_mode(frame.task, parts.inputs.options, again=self._again, given=request.cache)
+        if answered and mode is True:
+            mode = "refresh"
+        return self.scope.call(request, stage=stage, round=frame.round, cache=mode)
+
     async def chat(
         self,
         request: ChatRequest,
@@ -168,15 +199,13 @@ class AttemptCalls:
         Raises ModelError or BudgetExceeded, and an Interrupt before anything is sent.
         """
         parts = self._parts
-        parts.boundary.checkpoint()
-        mode = cache_mode(frame.task, parts.inputs.options, again=self._again, given=request.cache)
         begun_anew = on_text
-        call = self._scope.call(request, stage=stage, round=frame.round, cache=mode)
+        call = self.open_call(request, stage=stage, frame=frame)
         on_text = self._on_text(frame, on_text) if stream else on_text
-        recalled = await self._scope.recall(call, on_text=on_text)
+        recalled = await self.scope.recall(call, on_text=on_text)
         if recalled is not None:
             return recalled  # it was paid for: it needs no room in any budget
-        if mode:
+        if call.place is not None:
             parts.boundary.checkpoint()  # the cache took its time
         budget = parts.budget
         if budget is None:
@@ -197,7 +226,7 @@ class AttemptCalls:
             with frame.waiting():
                 hold = await budget.renew(over, usage)
 
-        before = self._scope.usage
+        before = self.scope.usage
         used: Usage | None = None
         try:
             response = await self._send(call, frame, on_text, retry, begun_anew, again)
@@ -208,8 +237,8 @@ class AttemptCalls:
             used = Usage.model_validate(reported) if reported else Usage(calls=1)
             raise
         finally:
-            if used is None and self._scope.usage is before and not self._scope.in_flight:
-                used = self._scope.given_up()  # stopped while nothing of it was in flight
+            if used is None and self.scope.usage is before and not self.scope.in_flight:
+                used = self.scope.given_up()  # stopped while nothing of it was in flight
             reserved.reset(token)
             if hold is not None:
                 budget.settle(hold, used, before=tries)
@@ -217,7 +246,7 @@ class AttemptCalls:
     def _on_text(self, frame: CallFrame, then: OnText | None) -> OnText | None:
         parts = self._parts
         # Pieces of answers that come at the same time would only mix.
-        if frame.index is not None or self._scope.in_flight or not parts.watched():
+        if frame.index is not None or self.scope.in_flight or not parts.watched():
             return then
 
         def on_text(piece: str) -> None:
@@ -248,25 +277,13 @@ class AttemptCalls:
             if isinstance(error, ModelRateLimited):
                 frame.extend(delay)
             observer.on_call_retry(frame, stage, attempt, error)
-            log.emit(
-                draft(
-                    "call.retry",
-                    task,
-                    frame.index,
-                    attempt=attempt,
-                    delay=round(delay, 2),
-                    seconds=round(delay, 2),
-                    reason=f"{request.provider} ({error.code.removeprefix('model_').replace('_', ' ')})",
-                    error={"code": error.code, "message": error.message},
-                    stage=stage,
-                )
-            )
+            log.emit(retry_event(task, frame.index, request.provider, attempt, delay, error, stage=stage))
 
         usage: Usage | None = None
         ended_by: BaseException | None = None
         observer.on_call_start(frame, stage, request)
         try:
-            response = await self._scope.ask(
+            response = await self.scope.ask(
                 call,
                 retry=retry or self._settings.retry,
                 on_text=on_text,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from po_jupyter.engine.base.run_inputs import RunInputs
 from po_jupyter.engine.base.threads import Threads
@@ -22,8 +22,6 @@ from po_jupyter.llm.calls.journaled_chat import JournaledChat
 from po_jupyter.llm.chat import Provider
 from po_jupyter.model.pipeline.pipeline import Task
 from po_jupyter.model.run.events import event_draft
-
-C = TypeVar("C", bound=AttemptCalls)
 
 
 class ProviderSource(Protocol):
@@ -109,15 +107,12 @@ class CallFactory:
         self, task: Task, attempt: int, item: int | None = None, *, again: bool | None = None
     ) -> AttemptCalls:
         """The calls of one attempt of a task or a row; `again`: it is not the first (default: by its number)."""
-        return self.calls_of(AttemptCalls, task, attempt, item, again=attempt > 1 if again is None else again)
-
-    def calls_of(self, kind: type[C], task: Task, attempt: int, item: int | None = None, *, again: bool) -> C:
-        """The same, with calls of another kind."""
         settings = self._settings.get(task.name)
         if settings is None:
             settings = self._settings[task.name] = ModelSettings(self._inputs, task)
             self._limit(task)
-        return kind(self._parts, task, settings, attempt=attempt, item=item, again=again)
+        again = attempt > 1 if again is None else again
+        return AttemptCalls(self._parts, task, settings, attempt=attempt, item=item, again=again)
 
     def _limit(self, task: Task) -> None:
         """Limit the calls of a task that another one added to its own budget too."""

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import TypeVar
 
+from po_jupyter.engine.calls.attempt_calls import retry_event
 from po_jupyter.engine.maps.batches.custom_ids import Open
 from po_jupyter.engine.maps.parts import MapParts
 from po_jupyter.errors import ModelError, ModelRateLimited, ModelRefused
@@ -49,18 +50,8 @@ class Asking:
         return await with_retry(ask, self._retry, on_wait=self._told, cap=cap, sleep=self._boundary.sleep)
 
     def _told(self, attempt: int, delay: float, error: ModelError) -> None:
-        self._log.emit(
-            draft(
-                "call.retry",
-                self._task.name,
-                attempt=attempt,
-                delay=round(delay, 2),
-                seconds=round(delay, 2),
-                reason=f"{self.api.name} ({error.code.removeprefix('model_').replace('_', ' ')})",
-                error={"code": error.code, "message": error.message},
-                stage="inference",
-            )
-        )
+        name = self.api.name
+        self._log.emit(retry_event(self._task.name, None, name, attempt, delay, error, stage="inference"))
 
     async def submit(self, batch: Open, group: str, path: Path, others: Collection[str]) -> str:
         """Hand a file over; the batch's id. Raises a ModelError when it is certain that there is no batch."""

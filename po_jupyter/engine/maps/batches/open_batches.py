@@ -90,8 +90,9 @@ class AtProvider(Map):
         item = self.rows[index]
         names = {**self.names, "item": item, "index": index}
         first = self._first(names)
-        calls = parts.calls.calls_of(BatchCalls, task, attempt * ROW_ATTEMPTS + 1, index, again=attempt > 1)
-        calls.came = came
+        calls = BatchCalls(
+            parts.calls.calls(task, attempt * ROW_ATTEMPTS + 1, index, again=attempt > 1), parts.observer, came
+        )
         frame = Frame(task, 1, item, index)
         correlation.place.set(frame.where)
         assert self.prompt is not None

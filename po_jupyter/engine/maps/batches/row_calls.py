@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from po_jupyter.engine.base.interrupts import Interrupt
 from po_jupyter.engine.calls.attempt_calls import AttemptCalls
-from po_jupyter.engine.calls.cache_policy import cache_mode
-from po_jupyter.engine.ports import CallFrame
+from po_jupyter.engine.ports import ArtifactReader, CallFrame, Observer, ToolCaller
 from po_jupyter.errors import ModelError
-from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
+from po_jupyter.llm.calls.journaled_chat import Asking
+from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText
 from po_jupyter.model.pipeline.pipeline import CallRetry
 from po_jupyter.model.run.usage import Usage
 
@@ -34,6 +34,10 @@ class Came(NamedTuple):
     round: int
     read: Callable[[ChatRequest], ChatResponse]
 
+    def fits(self, stage: str, round: int) -> bool:
+        """Whether it answers a request of that stage and round."""
+        return self.stage is None or (self.stage, self.round) == (stage, round)
+
 
 def raising(error: ModelError) -> Callable[[ChatRequest], ChatResponse]:
     """What reads an answer that is an error; for `Came`."""
@@ -44,14 +48,63 @@ def raising(error: ModelError) -> Callable[[ChatRequest], ChatResponse]:
     return read
 
 
-class BatchCalls(AttemptCalls):
-    """Calls of one attempt of a row. `came` is the answer that may be used, once; None when it was.
+class BatchCalls:
+    """The calls of one attempt of a row whose answers come with batches. Implements `ModelCalls`; sends nothing.
 
-    `fresh` is what that answer used, or None while it was not used.
+    `fresh` is the usage of the batch's answer, None while the row has not used it.
     """
 
-    came: Came | None = None
-    fresh: Usage | None = None
+    __slots__ = ("_answer", "_calls", "_observer", "fresh")
+
+    def __init__(self, calls: AttemptCalls, observer: Observer, answer: Came | None = None) -> None:
+        """Over the calls of the attempt; `answer` is used once."""
+        self._calls = calls
+        self._observer = observer
+        self._answer = answer
+        self.fresh: Usage | None = None
+
+    @property
+    def model(self) -> str:
+        """See `ModelCalls`."""
+        return self._calls.model
+
+    @property
+    def usage(self) -> Usage:
+        """See `ModelCalls`."""
+        return self._calls.usage
+
+    @property
+    def lost(self) -> int:
+        """See `ModelCalls`."""
+        return self._calls.lost
+
+    def request(self, messages: tuple[Message, ...], **fields: Any) -> ChatRequest:
+        """See `ModelCalls`."""
+        return self._calls.request(messages, **fields)
+
+    def again(self, request: ChatRequest, answer: ChatResponse, words: str) -> ChatRequest:
+        """See `ModelCalls`."""
+        return self._calls.again(request, answer, words)
+
+    def need_images(self, request: ChatRequest) -> None:
+        """See `ModelCalls`."""
+        self._calls.need_images(request)
+
+    def files(self) -> ArtifactReader:
+        """See `ModelCalls`."""
+        return self._calls.files()
+
+    def toolbox(self, tools: Sequence[Any]) -> ToolCaller:
+        """See `ModelCalls`."""
+        return self._calls.toolbox(tools)
+
+    def keep(self) -> None:
+        """See `ModelCalls`."""
+        self._calls.keep()
+
+    def drop(self) -> None:
+        """See `ModelCalls`."""
+        self._calls.drop()
 
     async def chat(
         self,
@@ -63,33 +116,33 @@ class BatchCalls(AttemptCalls):
         retry: CallRetry | None = None,
         on_text: OnText | None = None,
     ) -> ChatResponse:
-        """Answer from the journal, the cache or the batch; Deferred when none of them has it."""
-        self._parts.boundary.checkpoint()
-        came = self.came
-        if came is not None and came.stage is not None and (came.stage, came.round) != (stage, frame.round):
-            came = None
-        mode = cache_mode(frame.task, self._parts.inputs.options, again=self._again, given=request.cache)
-        if came is not None and mode is True:
-            mode = "refresh"  # the answer is there: nobody else's is looked for
-        call = self._scope.call(request, stage=stage, round=frame.round, cache=mode)
-        known = await self._scope.recall(call)
-        if known is not None:
-            return known
-        if came is None:
+        """The answer of the journal, the cache or the batch. Raises Deferred when none of them has it."""
+        answer = self._answer
+        if answer is not None and not answer.fits(stage, frame.round):
+            answer = None
+        call = self._calls.open_call(request, stage=stage, frame=frame, answered=answer is not None)
+        recalled = await self._calls.scope.recall(call)
+        if recalled is not None:
+            return recalled
+        if answer is None:
             raise Deferred(request, stage, frame.round)
-        self.came = None
-        before = self._scope.usage
-        observer = self._parts.observer
+        self._answer = None
+        return await self._record(call, answer, frame)
+
+    async def _record(self, call: Asking, answer: Came, frame: CallFrame) -> ChatResponse:
+        """Record the batch's answer in the journal, as that of a call which was sent by itself."""
+        scope, observer, stage = self._calls.scope, self._observer, call.key.stage
+        before = scope.usage
         ended_by: BaseException | None = None
-        observer.on_call_start(frame, stage, request)
+        observer.on_call_start(frame, stage, call.request)
         try:
-            return await self._scope.collected(call, came.read, batch=came.batch)
+            return await scope.collected(call, answer.read, batch=answer.batch)
         except BaseException as error:
             ended_by = error
             raise
         finally:
-            self.fresh = _difference(self._scope.usage, before)
-            observer.on_call_end(frame, stage, request, self.fresh, ended_by)
+            self.fresh = _difference(scope.usage, before)
+            observer.on_call_end(frame, stage, call.request, self.fresh, ended_by)
 
 
 def _difference(now: Usage, before: Usage) -> Usage:
