@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from po_jupyter.engine.base.run_inputs import RunInputs
-from po_jupyter.engine.budgets.budget import Account, Budget, warning
 from po_jupyter.engine.budgets.daily_ledger import Limits
 from po_jupyter.engine.budgets.daily_share import DayShare
+from po_jupyter.engine.budgets.guard import Account, BudgetGuard, warning
 from po_jupyter.engine.replay.run_log import RunLog
-from po_jupyter.engine.replay.spending import NOTHING, Amount, Spending
+from po_jupyter.engine.replay.spent_from_log import NOTHING, Amount, SpentFromLog
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.model.pipeline.pipeline import Task
 from po_jupyter.model.run.events import event_draft
@@ -20,8 +20,8 @@ _CALM = 60.0  # s beyond what one call may take that a share of the day holds wi
 
 
 def build_budget(
-    inputs: RunInputs, log: RunLog, spending: Spending, running: Callable[[], Collection[str]]
-) -> Budget | None:
+    inputs: RunInputs, log: RunLog, spending: SpentFromLog, running: Callable[[], Collection[str]]
+) -> BudgetGuard | None:
     """The budget that limits the calls of a run, with what its log has as used; None when nothing is limited.
 
     `running` are the tasks that are executed now: those are said to wait when the day's share is used up.
@@ -51,7 +51,7 @@ def build_budget(
     day = _day_share(inputs, log, warn_of_day)
     if run is None and not tasks and day is None:
         return None
-    return Budget(run, tasks, day, say=emit_event)
+    return BudgetGuard(run, tasks, day, say=emit_event)
 
 
 def task_account(task: Task, state: RunState, used: Amount = NOTHING) -> Account | None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from po_jupyter.engine.replay.spending import Amount
+from po_jupyter.engine.replay.spent_from_log import Amount
 
 KIND = "spending"
 Document = Mapping[str, Any]

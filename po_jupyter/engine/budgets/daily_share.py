@@ -13,7 +13,7 @@ import structlog
 
 from po_jupyter.engine.budgets import daily_ledger as ledger
 from po_jupyter.engine.budgets.daily_ledger import Entry, Limits
-from po_jupyter.engine.replay.spending import Amount, dollars, spent_on
+from po_jupyter.engine.replay.spent_from_log import Amount, dollars, spent_on
 from po_jupyter.errors import BudgetExceeded, NotFound, StoreError
 from po_jupyter.store.protocol import Store
 

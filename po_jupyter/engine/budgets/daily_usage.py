@@ -20,9 +20,9 @@ from po_jupyter.model.run.usage import Usage
 from po_jupyter.store.protocol import Head, Record
 
 KIND = "daily-usage"
-Document: TypeAlias = Mapping[str, Any]
-Sum: TypeAlias = dict[str, Any]
-Days: TypeAlias = dict[str, dict[str, Sum]]
+UsageDocument: TypeAlias = Mapping[str, Any]
+UsageCounts: TypeAlias = dict[str, Any]
+DailySums: TypeAlias = dict[str, dict[str, UsageCounts]]
 
 _COUNTS = tuple(name for name in Usage.model_fields if name != "cost")
 _LOST = {"calls": 1, "unknown": 1}
@@ -43,13 +43,13 @@ def empty() -> dict[str, Any]:
     return {"days": {}, "runs": {}}
 
 
-def add(total: Sum, more: Mapping[str, Any]) -> None:
+def add(total: UsageCounts, more: Mapping[str, Any]) -> None:
     """Add a sum to a sum."""
     for name, value in more.items():
         total[name] = total.get(name, 0) + value
 
 
-def add_days(total: Days, more: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
+def add_days(total: DailySums, more: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
     """Add days to days."""
     for day, models in more.items():
         for model, used in models.items():
@@ -58,7 +58,7 @@ def add_days(total: Days, more: Mapping[str, Mapping[str, Mapping[str, Any]]]) -
 
 def advanced(entry: Mapping[str, Any] | None, records: Iterable[Record]) -> dict[str, Any]:
     """A run's entry with the records after its `n`."""
-    n, days, open_ = 0, Days(), {}
+    n, days, open_ = 0, DailySums(), {}
     if entry is not None:
         n, open_ = entry["n"], dict(entry["open"])
         add_days(days, entry["days"])
@@ -86,7 +86,7 @@ def _said(call: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**said, "usage": said.get("usage") or {"calls": 1}}
 
 
-def _sum_of(usage: Mapping[str, Any]) -> Sum:
+def _sum_of(usage: Mapping[str, Any]) -> UsageCounts:
     found = {name: usage[name] for name in _COUNTS if usage.get(name)}
     cost = usage.get("cost", 0.0)
     if cost is None:
@@ -96,9 +96,9 @@ def _sum_of(usage: Mapping[str, Any]) -> Sum:
     return found
 
 
-def settled(entry: Mapping[str, Any], head: Head | None) -> Days:
+def settled(entry: Mapping[str, Any], head: Head | None) -> DailySums:
     """What a run used; `head` (None: it is gone) tells calls in flight from lost ones."""
-    days = Days()
+    days = DailySums()
     add_days(days, entry["days"])
     fence = head["fence"] if head is not None and head["state"] == "running" else None
     for held, day, model in entry["open"].values():
@@ -107,10 +107,10 @@ def settled(entry: Mapping[str, Any], head: Head | None) -> Days:
     return days
 
 
-def without(document: Document, runs: Iterable[str]) -> dict[str, Any]:
+def without(document: UsageDocument, runs: Iterable[str]) -> dict[str, Any]:
     """The document once `runs` are deleted: what they used stays."""
     gone = set(runs)
-    days = Days()
+    days = DailySums()
     add_days(days, document["days"])
     for run in gone & document["runs"].keys():
         add_days(days, settled(document["runs"][run], None))
@@ -125,13 +125,13 @@ def shown(used: Mapping[str, Any]) -> dict[str, Any]:
     return {**counts, "cost": cost if known else None}
 
 
-def report(days: Days, since: str) -> dict[str, Any]:
+def report(days: DailySums, since: str) -> dict[str, Any]:
     """`{days: [{day, ..., by_model}], total}` of the days from `since` on, the newest first."""
-    rows, whole = [], Sum()
+    rows, whole = [], UsageCounts()
     for day in sorted(days, reverse=True):
         if day < since:
             continue
-        total = Sum()
+        total = UsageCounts()
         for used in days[day].values():
             add(total, used)
         add(whole, total)

@@ -8,11 +8,11 @@ from typing import Any, TypedDict
 
 from po_jupyter.engine.base.run_inputs import RunInputs
 from po_jupyter.engine.base.threads import Threads
-from po_jupyter.engine.budgets.budget import Budget, Hold, reserved
+from po_jupyter.engine.budgets.guard import BudgetGuard, Hold, reserved
 from po_jupyter.engine.calls.cache_policy import cache_mode
 from po_jupyter.engine.files.artifacts import RunFiles
 from po_jupyter.engine.ports import ArtifactReader, Boundary, CallFrame, EventLog, Observer
-from po_jupyter.engine.replay.spending import Amount, amount_of
+from po_jupyter.engine.replay.spent_from_log import Amount, amount_of
 from po_jupyter.engine.tools.toolbox import Remote, Toolbox
 from po_jupyter.errors import InvalidInput, ModelError, ModelRateLimited
 from po_jupyter.llm.calls.journaled_chat import Asking, JournaledChat, OnAgain
@@ -86,7 +86,7 @@ class CallParts:
     log: EventLog
     boundary: Boundary
     chat: JournaledChat
-    budget: Budget | None
+    budget: BudgetGuard | None
     files: RunFiles
     threads: Threads
     mcp: Remote

@@ -7,8 +7,8 @@ from typing import Protocol
 
 from po_jupyter.engine.base.run_inputs import RunInputs
 from po_jupyter.engine.base.threads import Threads
-from po_jupyter.engine.budgets.budget import Budget
 from po_jupyter.engine.budgets.build import build_budget, task_account
+from po_jupyter.engine.budgets.guard import BudgetGuard
 from po_jupyter.engine.calls.attempt_calls import AttemptCalls, CallParts, LiveText, ModelSettings
 from po_jupyter.engine.calls.journal import StoreJournal
 from po_jupyter.engine.files.artifacts import RunFiles
@@ -81,7 +81,7 @@ class CallFactory:
             log=log,
             boundary=boundary,
             chat=chat,
-            budget=build_budget(inputs, log, history.spending, running),
+            budget=build_budget(inputs, log, history.spent, running),
             files=files,
             threads=threads,
             mcp=mcp,
@@ -91,7 +91,7 @@ class CallFactory:
         )
 
     @property
-    def budget(self) -> Budget | None:
+    def budget(self) -> BudgetGuard | None:
         """The budget of the run, its tasks and its owner's day; None when nothing is limited."""
         return self._parts.budget
 
@@ -120,7 +120,7 @@ class CallFactory:
         if account is None:
             return
         if self._parts.budget is None:
-            self._parts.budget = Budget(
+            self._parts.budget = BudgetGuard(
                 say=lambda type, data: self._log.emit(event_draft(type, None, None, data))
             )
         self._parts.budget.add(account)

@@ -8,9 +8,9 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from po_jupyter.engine.budgets.budget import reserved
+from po_jupyter.engine.budgets.guard import reserved
 from po_jupyter.engine.ports import CommitPlace, EventLog
-from po_jupyter.engine.replay.history import Call, History
+from po_jupyter.engine.replay.history import History, JournaledCall
 from po_jupyter.errors import StoreError
 from po_jupyter.llm.calls.journal import CallDone, CallKey, Entry
 from po_jupyter.model.run.events import EventDraft, draft
@@ -102,7 +102,7 @@ class StoreJournal:
         """A row of a batch is left and taken up again in this very process: its answers are known then as they are
         after a restart. They are forgotten with its outcome."""
         calls = self._history.calls.setdefault(key.task, {}).setdefault(key.item, {})
-        calls[str(key)] = Call(1, list(result.refs[0]) if result.refs else None, record)
+        calls[str(key)] = JournaledCall(1, list(result.refs[0]) if result.refs else None, record)
 
     def withdrawn(self, key: str, usage: Usage) -> None:
         """See `llm.journal.Journal`."""

@@ -18,7 +18,7 @@ from po_jupyter.engine.base.interrupts import Drained
 from po_jupyter.engine.base.json_values import copied
 from po_jupyter.engine.base.task_retry import delay_before, may_retry
 from po_jupyter.engine.base.tracebacks import internal
-from po_jupyter.engine.base.usage_sum import Tally
+from po_jupyter.engine.base.usage_sum import UsageSum
 from po_jupyter.engine.lifecycle.frame import Frame
 from po_jupyter.engine.lifecycle.stages import run_stages
 from po_jupyter.engine.maps.dependencies import RowDependencies
@@ -66,7 +66,7 @@ class Map:
         self.failed = sum(1 for i in self.known.indexes(FAILED) if i < self.total)
         self.reused = parts.history.reused[task.name]
         self.in_flight = 0
-        self.used = parts.history.uncounted.pop(task.name, Tally())
+        self.used = parts.history.uncounted.pop(task.name, UsageSum())
         self.over: PoError | None = None  # no further row starts
         self.unflushed = 0
         self.timer: asyncio.TimerHandle | None = None
@@ -205,7 +205,7 @@ class Map:
         first = self._first(names)
         key = self._key(item, first, names)
         row_attempt = 0
-        usage = Tally()
+        usage = UsageSum()
         while True:
             row_attempt += 1
             again = self.attempt > 1 or row_attempt > 1
@@ -264,7 +264,7 @@ class Map:
             return
         log.emit(draft("call.unknown", self.task.name, index, stage=frame.stage, usage=used.to_json()))
 
-    def _outcome(self, index: int, key: str, usage: Tally, output: Any, error: PoError | None) -> None:
+    def _outcome(self, index: int, key: str, usage: UsageSum, output: Any, error: PoError | None) -> None:
         row: ItemDraft = {"task": self.task.name, "index": index, "ok": error is None, "key": key}
         used = usage.to_json()
         if usage:

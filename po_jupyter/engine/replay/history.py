@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from po_jupyter.engine.base.usage_sum import Tally
+from po_jupyter.engine.base.usage_sum import UsageSum
 from po_jupyter.engine.replay.row_table import MapOutput, RowTable
-from po_jupyter.engine.replay.spending import Spending
+from po_jupyter.engine.replay.spent_from_log import SpentFromLog
 from po_jupyter.engine.state.fold import fold
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.model.run.events import NumberedEvent
@@ -17,7 +17,7 @@ from po_jupyter.store.protocol import CallResponse, CallResponseDraft, LogStore,
 
 
 @dataclass(slots=True)
-class Call:
+class JournaledCall:
     """A call of the journal. `answer` None: nothing but intents. `response` is the record of the answer. `told`: of
     how many intents a `call.unknown` was said; it came with the intent after them, and stays when that is withdrawn.
     """
@@ -38,20 +38,20 @@ class History:
 
     state: RunState
     rows: dict[str, RowTable] = field(default_factory=dict)
-    calls: dict[str, dict[int | None, dict[str, Call]]] = field(default_factory=dict)
-    uncounted: dict[str, Tally] = field(default_factory=dict)
+    calls: dict[str, dict[int | None, dict[str, JournaledCall]]] = field(default_factory=dict)
+    uncounted: dict[str, UsageSum] = field(default_factory=dict)
     reused: Counter[str] = field(default_factory=Counter)  # rows of a map that an earlier run paid for
     artifacts: dict[str, dict[int, list[Any]]] = field(default_factory=dict)  # of rows that count
     hits: dict[str, int] = field(default_factory=dict)
     listed: list[Any] = field(default_factory=list)  # every artifact that a commit ever listed
-    spending: Spending = field(default_factory=Spending)
+    spent: SpentFromLog = field(default_factory=SpentFromLog)
     n: int = 0
 
     def table(self, task: str) -> RowTable:
         """Outcomes of a map's rows that count."""
         return self.rows.setdefault(task, RowTable())
 
-    def call(self, key: str) -> Call | None:
+    def call(self, key: str) -> JournaledCall | None:
         """The call of that key, if it may have to answer again."""
         task, item = _place(key)
         return self.calls.get(task, {}).get(item, {}).get(key)
@@ -63,7 +63,7 @@ def read_history(store: LogStore, run: str) -> History:
     events: list[NumberedEvent] = []
     for record in store.records(run):
         _take(history, record)
-        history.spending.take(record)
+        history.spent.take(record)
         offset = record["first"]
         for i, event in enumerate(record["events"]):
             events.append({**event, "offset": offset + i})
@@ -76,7 +76,7 @@ def _take(history: History, record: Record) -> None:
     calls = history.calls
     for call in record["calls"]:
         task, item = _place(call["key"])
-        known = calls.setdefault(task, {}).setdefault(item, {}).setdefault(call["key"], Call())
+        known = calls.setdefault(task, {}).setdefault(item, {}).setdefault(call["key"], JournaledCall())
         if call["kind"] == "intent":
             known.told = max(known.told, known.intents)
             known.intents += 1
@@ -96,7 +96,7 @@ def _take(history: History, record: Record) -> None:
             history.artifacts.setdefault(task, {})[index] = wrote
             history.listed += wrote
         if usage := row.get("usage"):
-            history.uncounted.setdefault(task, Tally()).add_json(usage)
+            history.uncounted.setdefault(task, UsageSum()).add_json(usage)
         gone = calls.get(task, {}).pop(index, None)  # a row with an outcome is not gone through again
         if row["ok"]:
             _over(history, gone)
@@ -110,7 +110,7 @@ def _take(history: History, record: Record) -> None:
                 _over(history, ended.get(None))
             history.listed += data.get("artifacts") or ()
         elif kind == "map.progress" and data.get("usage"):
-            history.uncounted.setdefault(event["task"], Tally()).add_json(data["usage"], -1)
+            history.uncounted.setdefault(event["task"], UsageSum()).add_json(data["usage"], -1)
         elif kind == "run.resumed":
             for task in data.get("clear", ()):
                 history.rows.pop(task, None)
@@ -122,7 +122,7 @@ def _take(history: History, record: Record) -> None:
                     history.rows[task].drop_failed()
 
 
-def _over(history: History, calls: Mapping[str, Call] | None) -> None:
+def _over(history: History, calls: Mapping[str, JournaledCall] | None) -> None:
     for key, call in (calls or {}).items():
         if call.response is not None and (place := call.response.get("place")) is not None:
             digest = key.split("/")[-2]
@@ -142,14 +142,14 @@ def map_marker(task: str, total: int) -> dict[str, Any]:
     return {MAP: task, "total": total}
 
 
-def expand(store: LogStore, run: str, value: Any, rows: RowTable | None = None) -> Any:
+def expand_output(store: LogStore, run: str, value: Any, rows: RowTable | None = None) -> Any:
     """An output as people see it: the list of `{index, ok, output, error}`, read row by row, where `value` stands
     for a map's.
 
     `rows` are the outcomes of that map; read from the log when not given. Ask only for the output of a map:
     what a model answers may look the same.
     """
-    task = marked(value)
+    task = map_of_marker(value)
     if task is None:
         return value
     if rows is None:
@@ -157,6 +157,6 @@ def expand(store: LogStore, run: str, value: Any, rows: RowTable | None = None) 
     return MapOutput(store, run, task, rows, value["total"])
 
 
-def marked(value: Any) -> str | None:
+def map_of_marker(value: Any) -> str | None:
     """The map whose rows `value` stands for, or None."""
     return value[MAP] if isinstance(value, dict) and value.keys() == {MAP, "total"} else None

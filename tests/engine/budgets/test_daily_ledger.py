@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from po_jupyter.engine.budgets import daily_ledger as ledger
-from po_jupyter.engine.budgets.budget import Budget
 from po_jupyter.engine.budgets.daily_ledger import Entry, Limits
 from po_jupyter.engine.budgets.daily_share import DayShare
-from po_jupyter.engine.replay.spending import Amount
+from po_jupyter.engine.budgets.guard import BudgetGuard
+from po_jupyter.engine.replay.spent_from_log import Amount
 from po_jupyter.engine.run.executor import RunExecutor
 from po_jupyter.engine.run.session import open_session
 from po_jupyter.errors import BudgetExceeded
@@ -55,7 +55,7 @@ class Day:
 async def test_two_runs_of_one_owner_share_the_day() -> None:
     day = Day()
     one, two = day.share(), day.share(OTHER)
-    first, second = Budget(day=one), Budget(day=two)
+    first, second = BudgetGuard(day=one), BudgetGuard(day=two)
     holds = [await first.reserve(request()) for _ in range(5)]
     held = [await second.reserve(request()) for _ in range(4)]
     assert ledger.others(day.document(), "")[0].tokens <= 1000
@@ -66,9 +66,9 @@ async def test_two_runs_of_one_owner_share_the_day() -> None:
     await first.aclose()
     await second.aclose()
     assert day.document() == {"ended": {"usd": 0.0, "tokens": 860}, "runs": {}}
-    third = Budget(day=day.share(OTHER))
+    third = BudgetGuard(day=day.share(OTHER))
     await third.reserve(request(answer=100))
-    fourth = Budget(day=day.share())
+    fourth = BudgetGuard(day=day.share())
     day.time += 200  # the share of `third` is void, and its log knows of no call
     with pytest.raises(BudgetExceeded) as caught:
         await fourth.reserve(request(answer=2000))
@@ -81,7 +81,7 @@ async def test_two_runs_of_one_owner_share_the_day() -> None:
 async def test_a_share_that_others_hold_is_waited_for() -> None:
     """Reservations shrink concurrency before they stop a run: what another run gives back is taken."""
     day = Day()
-    first, second = Budget(day=day.share(tokens=250)), Budget(day=day.share(OTHER, tokens=250))
+    first, second = BudgetGuard(day=day.share(tokens=250)), BudgetGuard(day=day.share(OTHER, tokens=250))
     hold = await first.reserve(request(answer=200))
     waiting = asyncio.ensure_future(second.reserve(request(answer=200)))
     await asyncio.sleep(0.05)
@@ -97,7 +97,7 @@ async def test_what_a_dead_worker_used_is_read_in_its_log() -> None:
     """A reservation expires; the settled sum of its run comes from the log (P1)."""
     day = Day()
     dead = day.share()
-    budget = Budget(day=dead)
+    budget = BudgetGuard(day=dead)
     await budget.reserve(request(answer=400))
     when = draft("x")["at"][:10]
     lease = day.store.claim(RUN, {"pid": 1})
@@ -123,7 +123,7 @@ async def test_what_a_dead_worker_used_is_read_in_its_log() -> None:
         ledger.KIND, name, ledger.with_entry(None, RUN, Entry(Amount(), Amount(0.0, 900), now - 1, Amount()))
     )
     day.time = now
-    other = Budget(day=day.share(OTHER))
+    other = BudgetGuard(day=day.share(OTHER))
     hold = await other.reserve(request(answer=400))
     entry = ledger.entry_of(day.store.get(ledger.KIND, name), RUN)
     assert entry is not None
@@ -140,7 +140,7 @@ async def test_the_day_ends_at_midnight() -> None:
     day = Day()
     day.time = 1_790_000_000.0 // 86400 * 86400 + 86400 - 60
     share = day.share(ttl=8.0)
-    budget = Budget(day=share)
+    budget = BudgetGuard(day=share)
     late = await budget.reserve(request(answer=800))
     day.time += 61
     early = await budget.reserve(request(answer=800))

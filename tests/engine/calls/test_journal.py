@@ -11,7 +11,7 @@ import pytest
 
 from po_jupyter.engine.budgets import daily_usage as daily
 from po_jupyter.engine.replay.history import read_history
-from po_jupyter.engine.replay.spending import Amount
+from po_jupyter.engine.replay.spent_from_log import Amount
 from po_jupyter.engine.run.executor import RunExecutor
 from po_jupyter.errors import ModelRateLimited, StaleFence
 from po_jupyter.store.keyed.memory import MemoryStore
@@ -238,7 +238,7 @@ async def test_a_call_stopped_while_its_intent_is_written_was_never_sent(tmp_pat
     assert await bench.go() == "failed"
     assert bench.fake.prompts == []
     assert [c["kind"] for r in bench.records() for c in r["calls"]] == ["intent", "withdrawn"]
-    assert read_history(store, RUN).spending.of_tasks() == {"a": Amount()}
+    assert read_history(store, RUN).spent.of_tasks() == {"a": Amount()}
     shown = daily.settled(daily.advanced(None, bench.records()), store.head(RUN))
     assert daily.report(shown, "")["total"]["unknown"] == 0 == bench.state.usage.unknown
 

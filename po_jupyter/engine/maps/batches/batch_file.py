@@ -7,7 +7,7 @@ import hashlib
 import secrets
 from pathlib import Path
 
-from po_jupyter.engine.budgets.budget import BatchHold
+from po_jupyter.engine.budgets.guard import BatchHold
 from po_jupyter.errors import StoreUnusable
 
 _AT_ONCE = 1 << 20  # bytes

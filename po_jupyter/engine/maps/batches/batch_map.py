@@ -61,7 +61,7 @@ class BatchMap(Sending, Collecting):
         batches = [(opened(said, _seconds(said["at"])), said["offset"]) for said in state.batches.values()]
         for batch, _ in batches:  # all of them first: while one is looked for, no row of another is free
             if budget is not None and not self.stopping:
-                batch.hold = budget.adopt(name, parts.history.spending.left_of(batch.token))
+                batch.hold = budget.adopt(name, parts.history.spent.left_of(batch.token))
             self._add(batch)
         for batch, offset in batches:
             if batch.id is None:

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from po_jupyter.engine.replay.spending import Amount
+from po_jupyter.engine.replay.spent_from_log import Amount
 
 if TYPE_CHECKING:
-    from po_jupyter.engine.budgets.budget import BatchHold
+    from po_jupyter.engine.budgets.guard import BatchHold
 
 _STAGES = {"inference": "i", "critique": "c"}
 _LETTERS = {letter: stage for stage, letter in _STAGES.items()}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from po_jupyter.engine.base.tracebacks import internal
-from po_jupyter.engine.base.usage_sum import Tally
+from po_jupyter.engine.base.usage_sum import UsageSum
 from po_jupyter.engine.lifecycle.frame import Frame
 from po_jupyter.engine.lifecycle.stages import run_stages
 from po_jupyter.engine.maps.batches.api_client import Asking
@@ -96,7 +96,7 @@ class AtProvider(Map):
         frame = Frame(task, 1, item, index)
         correlation.place.set(frame.where)
         assert self.prompt is not None
-        usage = Tally()
+        usage = UsageSum()
         observer = parts.observer
         observer.on_row_start(task, index, 1)
         try:

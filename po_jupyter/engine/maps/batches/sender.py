@@ -9,7 +9,7 @@ from po_jupyter.engine.maps.batches.batch_file import Wave
 from po_jupyter.engine.maps.batches.custom_ids import Open, Place, custom_id, spans
 from po_jupyter.engine.maps.batches.open_batches import BREATH, AtProvider
 from po_jupyter.engine.maps.batches.row_calls import Came, raising
-from po_jupyter.engine.replay.spending import NOTHING
+from po_jupyter.engine.replay.spent_from_log import NOTHING
 from po_jupyter.errors import BudgetExceeded, ModelError, ModelRefused
 from po_jupyter.llm.batches.protocol import BATCH_PRICE
 from po_jupyter.llm.chat import ChatRequest

@@ -12,7 +12,7 @@ from po_jupyter.config import Settings
 from po_jupyter.engine.maps.batches.custom_ids import Place, custom_id, of_spans, place_of, spans
 from po_jupyter.engine.planning.check import violations
 from po_jupyter.engine.planning.estimate import estimate_run
-from po_jupyter.engine.replay.spending import Spending
+from po_jupyter.engine.replay.spent_from_log import SpentFromLog
 from po_jupyter.errors import InvalidPipeline
 from po_jupyter.model.pipeline.parsing import parse_pipeline, validate_pipeline
 from po_jupyter.model.run.seed import Seed
@@ -118,7 +118,7 @@ def _record(day: str, *events: dict[str, Any], calls: tuple[dict[str, Any], ...]
 
 def test_what_a_batch_holds_becomes_what_it_used() -> None:
     """G1: an equal part for each answer, nothing once it is closed."""
-    spending = Spending()
+    spending = SpentFromLog()
     data = {"token": "t", "count": 4, "reserved": [0.4, 400]}
     spending.take(_record("2026-11-22", {"type": "batch.prepared", "task": "m", "data": data}))
     assert spending.of_tasks()["m"].tokens == 400

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from po_jupyter.engine.budgets.daily_ledger import Limits
 from po_jupyter.engine.budgets.daily_share import DayShare
-from po_jupyter.engine.replay.spending import NOTHING, Amount, amount_of, dollars
+from po_jupyter.engine.replay.spent_from_log import NOTHING, Amount, amount_of, dollars
 from po_jupyter.errors import BudgetExceeded, PoError
 from po_jupyter.llm.chat import ChatRequest
 from po_jupyter.llm.money.pricing import cost_of
@@ -119,7 +119,7 @@ class _Waiting(NamedTuple):
     accounts: tuple[Account, ...]
 
 
-class Budget:
+class BudgetGuard:
     """The accounts of one run. `say(type, data)` is told events: `budget.warning`, and waits for the day's
     share."""
 

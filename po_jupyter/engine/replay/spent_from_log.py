@@ -75,7 +75,7 @@ def amount_of(usage: Mapping[str, Any] | None, otherwise: Amount | None = None) 
     return Amount(float(cost), usage.get("input_tokens", 0) + usage.get("output_tokens", 0))
 
 
-class Spending:
+class SpentFromLog:
     """Sums by task and by day (UTC, `2026-11-22`), fed with the records of a run in order."""
 
     def __init__(self) -> None:
@@ -158,9 +158,9 @@ class Spending:
         return found
 
 
-def spending_of(records: Iterable[Record]) -> Spending:
+def spent_from_records(records: Iterable[Record]) -> SpentFromLog:
     """The spending that a log says."""
-    spending = Spending()
+    spending = SpentFromLog()
     for record in records:
         spending.take(record)
     return spending
@@ -168,4 +168,4 @@ def spending_of(records: Iterable[Record]) -> Spending:
 
 def spent_on(store: LogStore, run: str, day: str) -> Amount:
     """What a run used on a day. Reads its whole log. Raises NotFound."""
-    return spending_of(store.records(run)).of_day(day)
+    return spent_from_records(store.records(run)).of_day(day)
