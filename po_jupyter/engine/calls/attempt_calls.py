@@ -8,7 +8,8 @@ from typing import Any, TypedDict
 
 from po_jupyter.engine.base.run_inputs import RunInputs
 from po_jupyter.engine.base.threads import Threads
-from po_jupyter.engine.budgets.guard import BudgetGuard, Hold, reserved
+from po_jupyter.engine.budgets.account import Hold, reserved
+from po_jupyter.engine.budgets.guard import BudgetGuard
 from po_jupyter.engine.calls.cache_policy import cache_mode
 from po_jupyter.engine.files.artifacts import RunFiles
 from po_jupyter.engine.ports import ArtifactReader, Boundary, CallFrame, EventLog, Observer

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from po_jupyter.engine.base.run_inputs import RunInputs
 from po_jupyter.engine.base.threads import Threads
-from po_jupyter.engine.budgets.build import build_budget, task_account
+from po_jupyter.engine.budgets.build import build_budget, task_account, warning_emitter
 from po_jupyter.engine.budgets.guard import BudgetGuard
 from po_jupyter.engine.calls.attempt_calls import AttemptCalls, CallParts, LiveText, ModelSettings
 from po_jupyter.engine.calls.journal import StoreJournal
@@ -21,7 +21,6 @@ from po_jupyter.llm.calls.cache import Answers, CallCache
 from po_jupyter.llm.calls.journaled_chat import JournaledChat
 from po_jupyter.llm.chat import Provider
 from po_jupyter.model.pipeline.pipeline import Task
-from po_jupyter.model.run.events import event_draft
 
 
 class ProviderSource(Protocol):
@@ -120,9 +119,7 @@ class CallFactory:
         if account is None:
             return
         if self._parts.budget is None:
-            self._parts.budget = BudgetGuard(
-                say=lambda type, data: self._log.emit(event_draft(type, None, None, data))
-            )
+            self._parts.budget = BudgetGuard(on_warning=warning_emitter(self._log))
         self._parts.budget.add(account)
 
     async def flush_cache(self) -> None:

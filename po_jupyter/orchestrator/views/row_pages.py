@@ -54,7 +54,7 @@ class RowPages:
         for index in table.indexes(state, start):
             if limit is not None and len(places) == limit:
                 return list(self._read(run, task, places)), index
-            places.append((index, table.record(index)))
+            places.append((index, table.record_number(index)))
         return list(self._read(run, task, places)), None
 
     def _read(self, run: str, task: str, places: list[tuple[int, int]]) -> Iterable[dict[str, Any]]:
@@ -94,5 +94,5 @@ class _Run:
                     for name in event["data"].get("clear", ()):
                         self.tables.pop(name, None)
             for item in record["items"]:
-                self.tables.setdefault(item["task"], RowTable()).take(item, record["n"])
+                self.tables.setdefault(item["task"], RowTable()).apply(item, record["n"])
             self.n = record["n"]

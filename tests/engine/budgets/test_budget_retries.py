@@ -118,9 +118,9 @@ async def test_a_try_that_does_not_fit_is_not_made(bench: Bench) -> None:
     assert bench.state.error["code"] == "budget_exceeded"
     assert sum(vendor.seen.values()) == 1
     assert bench.state.usage.unknown == 1
-    account = bench.session.calls.budget and bench.session.calls.budget._run
+    account = bench.session.calls.budget and bench.session.calls.budget.run
     assert account is not None
-    assert (account.held, account.open) == (Amount(), 0)
+    assert (account.held, account.holds) == (Amount(), 0)
     bench.resume("a", budget={"tokens": 1000})
     assert await bench.go() == "done"
 
@@ -133,7 +133,7 @@ async def test_a_last_try_of_unknown_outcome_counts_as_its_worst(bench: Bench) -
     (row,) = bench.output("m")
     assert row["error"]["code"] == "model_unavailable"
     assert bench.state.usage.unknown == 3
-    account = bench.session.calls.budget and bench.session.calls.budget._run
+    account = bench.session.calls.budget and bench.session.calls.budget.run
     assert account is not None
     assert account.used.tokens >= vendor.bill == 3 * (vendor.bill // 3)
     async with bench.worker() as session:

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from po_jupyter.engine.budgets import daily_ledger as ledger
-from po_jupyter.engine.budgets.daily_ledger import Entry, Limits
-from po_jupyter.engine.budgets.daily_share import DayShare
+from po_jupyter.engine.budgets.daily_ledger import LedgerEntry
+from po_jupyter.engine.budgets.daily_share import DailyShare
 from po_jupyter.engine.budgets.guard import BudgetGuard
+from po_jupyter.engine.budgets.limits import BudgetLimits
 from po_jupyter.engine.replay.spent_from_log import Amount
 from po_jupyter.engine.run.executor import RunExecutor
 from po_jupyter.engine.run.session import open_session
@@ -44,8 +45,8 @@ class Day:
         for run in (RUN, OTHER):
             new_run(self.store, {"name": "p", "tasks": [{"name": "a", "prompt": "x"}]}, {}, run)
 
-    def share(self, run: str = RUN, tokens: int = 1000, ttl: float = 100.0) -> DayShare:
-        return DayShare(self.store, "me", run, Limits(tokens=tokens), ttl=ttl, clock=lambda: self.time)
+    def share(self, run: str = RUN, tokens: int = 1000, ttl: float = 100.0) -> DailyShare:
+        return DailyShare(self.store, "me", run, BudgetLimits(tokens=tokens), ttl=ttl, clock=lambda: self.time)
 
     def document(self) -> Any:
         (name,) = self.store.names(ledger.KIND)[-1:]
@@ -120,7 +121,9 @@ async def test_what_a_dead_worker_used_is_read_in_its_log() -> None:
     now = datetime.now(UTC).timestamp()
     name = ledger.name_of("me", when)
     day.store.put(
-        ledger.KIND, name, ledger.with_entry(None, RUN, Entry(Amount(), Amount(0.0, 900), now - 1, Amount()))
+        ledger.KIND,
+        name,
+        ledger.with_entry(None, RUN, LedgerEntry(Amount(), Amount(0.0, 900), now - 1, Amount())),
     )
     day.time = now
     other = BudgetGuard(day=day.share(OTHER))
@@ -131,7 +134,7 @@ async def test_what_a_dead_worker_used_is_read_in_its_log() -> None:
     assert entry.held == Amount()
     other.settle(hold, Usage())
     await other.aclose()
-    for task in (dead._telling,):
+    for task in (dead._reporting,):
         assert task is not None
         task.cancel()
 
@@ -193,13 +196,13 @@ STEP = st.one_of(
 def test_a_day_is_never_exceeded_whatever_happens(steps: list[tuple[str, str, int]], limit: int) -> None:
     """G1: workers take, use, give back, crash, leave and expire in any order; what is used stays in the limit.
 
-    The model of a worker is the contract of `DayShare`: it uses only what its share has, while it holds.
+    The model of a worker is the contract of `DailyShare`: it uses only what its share has, while it holds.
     """
     document: Any = None
     now, ttl = 0.0, 20.0
     logs = dict.fromkeys("abc", 0)  # what each run truly used
-    alive: dict[str, Entry] = {}
-    limits = Limits(tokens=limit)
+    alive: dict[str, LedgerEntry] = {}
+    limits = BudgetLimits(tokens=limit)
 
     def derived() -> Any:
         found = document
@@ -207,7 +210,7 @@ def test_a_day_is_never_exceeded_whatever_happens(steps: list[tuple[str, str, in
             entry = ledger.entry_of(found, run)
             assert entry is not None
             truly = Amount(0.0, logs[run]).minus(entry.base)
-            found = ledger.with_entry(found, run, Entry(truly, Amount(), 0.0, entry.base))
+            found = ledger.with_entry(found, run, LedgerEntry(truly, Amount(), 0.0, entry.base))
             if run in alive:
                 alive[run] = alive[run]._replace(until=0.0)
         return found
@@ -221,10 +224,10 @@ def test_a_day_is_never_exceeded_whatever_happens(steps: list[tuple[str, str, in
             if mine is None:
                 known = ledger.entry_of(document, run)
                 base = Amount(0.0, logs[run]) if known is None else known.base
-                mine = Entry(base=base)
+                mine = LedgerEntry(base=base)
             used = Amount(0.0, logs[run]).minus(mine.base)
             held = Amount(0.0, max(n, mine.whole.minus(used).tokens if now < mine.until else 0))
-            entry = Entry(used, held, now + ttl, mine.base)
+            entry = LedgerEntry(used, held, now + ttl, mine.base)
             if ledger.allowed(document, run, entry, limits):
                 document = ledger.with_entry(document, run, entry)
                 alive[run] = entry
@@ -236,7 +239,7 @@ def test_a_day_is_never_exceeded_whatever_happens(steps: list[tuple[str, str, in
             used = Amount(0.0, logs[run]).minus(mine.base)
             held = Amount(0.0, min(n, mine.whole.minus(used).tokens))
             if now < mine.until:
-                alive[run] = Entry(used, held, now + ttl, mine.base)
+                alive[run] = LedgerEntry(used, held, now + ttl, mine.base)
                 document = ledger.with_entry(document, run, alive[run])
         elif what == "crash":
             alive.pop(run, None)

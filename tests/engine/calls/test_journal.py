@@ -172,7 +172,7 @@ async def test_each_crash_counts_an_unknown_outcome_once(tmp_path: Path) -> None
         async with bench.worker() as session:
             driving = asyncio.ensure_future(RunExecutor(session).run())
             await bench.fake.waiting.wait()
-            session.log.closed = True  # a process that is gone says nothing
+            session.log.abandon()  # a process that is gone says nothing
             driving.cancel()
             await asyncio.wait([driving])
         assert read_history(bench.store, RUN).state.usage.unknown == crash
@@ -203,7 +203,7 @@ async def test_load_of_a_long_history_is_quick(tmp_path: Path) -> None:
     async with bench.worker() as session:
         driving = asyncio.ensure_future(RunExecutor(session).run())
         await asyncio.wait_for(bench.fake.waiting.wait(), 60)
-        session.log.closed = True
+        session.log.abandon()
         driving.cancel()
         await asyncio.wait([driving])
     begun = time.perf_counter()
@@ -251,7 +251,7 @@ async def test_an_unknown_outcome_is_told_once_though_its_repetition_was_withdra
     async with bench.worker() as session:
         driving = asyncio.ensure_future(RunExecutor(session).run())
         await bench.fake.waiting.wait()
-        session.log.closed = True  # a process that is gone says nothing
+        session.log.abandon()  # a process that is gone says nothing
         driving.cancel()
         await asyncio.wait([driving])
     bench.fake.hold = False

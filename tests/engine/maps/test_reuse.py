@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from po_jupyter.engine.maps.reuse import KIND, announce, definition_of
+from po_jupyter.engine.maps.definition import definition_hash
+from po_jupyter.engine.maps.reuse import KIND, announce
 from po_jupyter.errors import ModelRefused
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.store.disk.store import DiskStore
@@ -83,7 +84,7 @@ async def test_only_new_rows_are_paid_for(again: Again) -> None:
 def definition(tmp: Path, task: Mapping[str, Any], data: Mapping[str, Any] = ROWS, **more: Any) -> str | None:
     """The hash of a map's definition, without a run."""
     inputs = inputs_of(tmp, [task], data, **more)
-    return definition_of(inputs, inputs.pipeline.task("m"))
+    return definition_hash(inputs, inputs.pipeline.task("m"))
 
 
 @pytest.mark.parametrize(

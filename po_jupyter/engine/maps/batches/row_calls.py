@@ -1,4 +1,4 @@
-"""The calls of a row in a batch: answered by the journal, the cache and the batch; what none has waits for the next."""
+"""The calls of a row in a batch: answered by the journal, the cache or the batch; others wait for the next batch."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from po_jupyter.model.pipeline.pipeline import CallRetry
 from po_jupyter.model.run.usage import Usage
 
 
-class Deferred(Interrupt):
-    """The row needs an answer that is not there: `request` is to be asked, at this stage of this round."""
+class NeedsAnswer(Interrupt):
+    """The row needs an answer that is not known: to `request`, at this stage of this round."""
 
     def __init__(self, request: ChatRequest, stage: str, round: int) -> None:
+        """Raised instead of sending `request`."""
         super().__init__()
         self.request, self.stage, self.round = request, stage, round
 
 
-class Came(NamedTuple):
+class BatchAnswer(NamedTuple):
     """The answer that a batch brought for a row.
 
-    `stage` None: for whatever the row asks first. `read(request)` is the answer or raises a ModelError.
+    `stage` None: to the first request of the row, whichever it is. `read(request)` is the answer or raises ModelError.
     """
 
     batch: str
@@ -35,17 +36,17 @@ class Came(NamedTuple):
     read: Callable[[ChatRequest], ChatResponse]
 
     def fits(self, stage: str, round: int) -> bool:
-        """Whether it answers a request of that stage and round."""
+        """Whether this is the answer to a request of that stage and round."""
         return self.stage is None or (self.stage, self.round) == (stage, round)
 
 
-def raising(error: ModelError) -> Callable[[ChatRequest], ChatResponse]:
-    """What reads an answer that is an error; for `Came`."""
+def failed_answer(batch: str, error: ModelError) -> BatchAnswer:
+    """An answer that is an error, to whatever the row asks first."""
 
     def read(request: ChatRequest) -> ChatResponse:
         raise error
 
-    return read
+    return BatchAnswer(batch, None, 0, read)
 
 
 class BatchCalls:
@@ -56,7 +57,7 @@ class BatchCalls:
 
     __slots__ = ("_answer", "_calls", "_observer", "fresh")
 
-    def __init__(self, calls: AttemptCalls, observer: Observer, answer: Came | None = None) -> None:
+    def __init__(self, calls: AttemptCalls, observer: Observer, answer: BatchAnswer | None = None) -> None:
         """Over the calls of the attempt; `answer` is used once."""
         self._calls = calls
         self._observer = observer
@@ -116,7 +117,7 @@ class BatchCalls:
         retry: CallRetry | None = None,
         on_text: OnText | None = None,
     ) -> ChatResponse:
-        """The answer of the journal, the cache or the batch. Raises Deferred when none of them has it."""
+        """The answer of the journal, the cache or the batch. Raises NeedsAnswer when none of them has it."""
         answer = self._answer
         if answer is not None and not answer.fits(stage, frame.round):
             answer = None
@@ -125,11 +126,11 @@ class BatchCalls:
         if recalled is not None:
             return recalled
         if answer is None:
-            raise Deferred(request, stage, frame.round)
+            raise NeedsAnswer(request, stage, frame.round)
         self._answer = None
         return await self._record(call, answer, frame)
 
-    async def _record(self, call: Asking, answer: Came, frame: CallFrame) -> ChatResponse:
+    async def _record(self, call: Asking, answer: BatchAnswer, frame: CallFrame) -> ChatResponse:
         """Record the batch's answer in the journal, as that of a call which was sent by itself."""
         scope, observer, stage = self._calls.scope, self._observer, call.key.stage
         before = scope.usage

@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from po_jupyter.config import Settings
-from po_jupyter.engine.maps.batches.custom_ids import Place, custom_id, of_spans, place_of, spans
+from po_jupyter.engine.maps.batches.custom_ids import (
+    RequestId,
+    custom_id,
+    format_spans,
+    parse_custom_id,
+    parse_spans,
+)
 from po_jupyter.engine.planning.check import violations
 from po_jupyter.engine.planning.estimate import estimate_run
 from po_jupyter.engine.replay.spent_from_log import SpentFromLog
@@ -78,7 +84,7 @@ def test_the_estimate_knows_the_half_price() -> None:
 
 @given(st.sets(st.integers(0, 300)))
 def test_spans(rows: set[int]) -> None:
-    assert list(of_spans(spans(sorted(rows)))) == sorted(rows)
+    assert list(parse_spans(format_spans(sorted(rows)))) == sorted(rows)
 
 
 @given(
@@ -88,11 +94,11 @@ def test_spans(rows: set[int]) -> None:
     st.sampled_from(["inference", "critique"]),
 )
 def test_custom_ids(row: int, attempt: int, round_: int, stage: str) -> None:
-    place = Place(row, attempt, stage, round_)
+    place = RequestId(row, attempt, stage, round_)
     said = custom_id(TOKEN, place)
     assert len(said) <= 64 and set(said) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
-    assert place_of(TOKEN, said) == place
-    assert place_of("po" + "0" * 16, said) is None
+    assert parse_custom_id(TOKEN, said) == place
+    assert parse_custom_id("po" + "0" * 16, said) is None
 
 
 @pytest.mark.parametrize(
@@ -109,7 +115,7 @@ def test_custom_ids(row: int, attempt: int, round_: int, stage: str) -> None:
 )
 def test_other_peoples_ids(given_: str) -> None:
     """P6: a name that comes back is a name that was given, or nothing."""
-    assert place_of(TOKEN, given_) is None
+    assert parse_custom_id(TOKEN, given_) is None
 
 
 def _record(day: str, *events: dict[str, Any], calls: tuple[dict[str, Any], ...] = ()) -> Any:
@@ -120,7 +126,7 @@ def test_what_a_batch_holds_becomes_what_it_used() -> None:
     """G1: an equal part for each answer, nothing once it is closed."""
     spending = SpentFromLog()
     data = {"token": "t", "count": 4, "reserved": [0.4, 400]}
-    spending.take(_record("2026-11-22", {"type": "batch.prepared", "task": "m", "data": data}))
+    spending.apply(_record("2026-11-22", {"type": "batch.prepared", "task": "m", "data": data}))
     assert spending.of_tasks()["m"].tokens == 400
     usage = {"input_tokens": 5, "output_tokens": 5, "cost": 0.01}
     answer = {
@@ -130,9 +136,9 @@ def test_what_a_batch_holds_becomes_what_it_used() -> None:
         "batch": "t",
         "response": {"usage": usage},
     }
-    spending.take(_record("2026-11-23", calls=(answer,)))
-    assert spending.left_of("t").tokens == 300
+    spending.apply(_record("2026-11-23", calls=(answer,)))
+    assert spending.of_batch("t").tokens == 300
     assert spending.of_tasks()["m"].tokens == 310
     assert spending.of_day("2026-11-23").tokens == 10 and spending.of_day("2026-11-22").tokens == 300
-    spending.take(_record("2026-11-23", {"type": "batch.closed", "task": "m", "data": {"token": "t"}}))
+    spending.apply(_record("2026-11-23", {"type": "batch.closed", "task": "m", "data": {"token": "t"}}))
     assert spending.of_tasks()["m"].tokens == 10 and spending.of_day("2026-11-22").tokens == 0
