@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from po_jupyter.client.chat import chat
-    from po_jupyter.client.client import Client, Run
+    from po_jupyter.client.client import Client
+    from po_jupyter.client.default import chat
     from po_jupyter.client.discovery import connect
+    from po_jupyter.client.run import Run
     from po_jupyter.engine.lifecycle.frame import StageResult
     from po_jupyter.errors import PoError
     from po_jupyter.model.pipeline.pipeline import LLM, Budget, Gate, Pipeline, Refine, Task
@@ -49,17 +50,18 @@ _HOMES = {
     "Pipeline": "model.pipeline.pipeline",
     "PoError": "errors",
     "Refine": "model.pipeline.pipeline",
-    "Run": "client.client",
+    "Run": "client.run",
     "Seed": "model.run.seed",
     "StageResult": "engine.lifecycle.frame",
     "Task": "model.pipeline.pipeline",
     "Usage": "model.run.usage",
-    "chat": "client.chat",
+    "chat": "client.default",
     "connect": "client.discovery",
 }
 
 
 def __getattr__(name: str) -> Any:
+    """A public name, imported at its first use."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
@@ -68,16 +70,17 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
+    """The public names too, imported or not."""
     return sorted({*globals(), *__all__})
 
 
 def load_ipython_extension(ipython: InteractiveShell) -> None:
-    """`%load_ext po_jupyter`: the magics. Starts no orchestrator and asks nothing of one."""
+    """`%load_ext po_jupyter`: registers the magics. Starts no orchestrator and asks nothing of one."""
     import_module(f"{__name__}.kernel").load(ipython, verbs=lambda: import_module(f"{__name__}.cli.main").po)
 
 
 def unload_ipython_extension(ipython: InteractiveShell) -> None:
-    """`%unload_ext po_jupyter`: the magics are gone, runs go on."""
+    """`%unload_ext po_jupyter`: removes the magics; runs go on."""
     import_module(f"{__name__}.kernel").unload(ipython)
 
 

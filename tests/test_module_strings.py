@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -40,11 +41,12 @@ def names_in(source: str) -> Iterator[str]:
 def exists(name: str) -> bool:
     """Is there a module, or a thing in a module, of this name?"""
     module, colon, thing = name.partition(":")
-    try:
-        if not colon:
+    if not colon:
+        with suppress(ModuleNotFoundError):  # its parent is a module, or there is none
             if importlib.util.find_spec(module) is not None:
                 return True
-            module, _, thing = module.rpartition(".")
+        module, _, thing = module.rpartition(".")
+    try:
         return hasattr(importlib.import_module(module), thing)
     except ModuleNotFoundError:
         return False

@@ -1,4 +1,4 @@
-"""What every verb shares: the connection, JSON, errors, and text that is safe to print."""
+"""Shared parts of the verbs: the connection, common options, printing, errors, and reading of stdin and JSON."""
 
 from __future__ import annotations
 
@@ -10,10 +10,30 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from po_jupyter.errors import InvalidInput, PoError
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.presentation.terminal_text import plain
 
 if TYPE_CHECKING:
-    from po_jupyter.client.client import Client, Run
+    from po_jupyter.client.client import Client
+    from po_jupyter.client.run import Run
+
+__all__ = [
+    "JSON",
+    "MONEY",
+    "RUN",
+    "budget_body",
+    "coloured",
+    "connect",
+    "find_run",
+    "one_line",
+    "parse_json",
+    "plain",
+    "print_error",
+    "print_json",
+    "print_line",
+    "print_table",
+    "read_stdin",
+]
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 RUN = click.argument("run_id", metavar="RUN")
@@ -29,7 +49,6 @@ _COLOURS = {
     "skipped": "bright_black",
 }
 _EXAMPLES = {"--seed": '{"text": "hello"}', "--schema": '{"type": "object"}'}
-clean = plain  # what every verb calls it
 
 
 class _Money(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.2
@@ -40,6 +59,7 @@ class _Money(click.ParamType):  # type: ignore[type-arg]  # not generic before c
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, float]:
+        """The pair."""
         if isinstance(value, tuple):
             return value
         task, _, amount = str(value).rpartition("=")
@@ -55,46 +75,46 @@ class _Money(click.ParamType):  # type: ignore[type-arg]  # not generic before c
 MONEY = _Money()
 
 
-def budget_of(given: Sequence[tuple[str, float]]) -> dict[str, Any] | None:
-    """What `--budget` options say, as the body of a request has it."""
-    found: dict[str, Any] = {}
-    for task, usd in given:
+def budget_body(limits: Sequence[tuple[str, float]]) -> JsonObject | None:
+    """The values of `--budget` options, as the body of a request has them."""
+    budget: JsonObject = {}
+    for task, usd in limits:
         if task:
-            found.setdefault("tasks", {})[task] = {"usd": usd}
+            budget.setdefault("tasks", {})[task] = {"usd": usd}
         else:
-            found["usd"] = usd
-    return found or None
+            budget["usd"] = usd
+    return budget or None
 
 
 def connect(*, start: bool) -> Client:
-    """The orchestrator; started when there is none and `start` says so. Raises Unavailable."""
+    """The orchestrator; started when there is none and `start` is set. Raises Unavailable."""
     from po_jupyter.client.discovery import connect as discover
 
     client = discover(start=start)
     for note in client.notes:
-        say(clean(note), err=True)
+        print_line(plain(note), err=True)
     return client
 
 
-def find(run_id: str, *, start: bool = False) -> Run:
+def find_run(run_id: str, *, start: bool = False) -> Run:
     """The run of that id or end of an id. Raises NotFound, Unavailable."""
     return connect(start=start).run(run_id)
 
 
-def brief(value: object, width: int = 200) -> str:
+def one_line(value: object, width: int = 200) -> str:
     """One line of at most `width` characters that stands for a value."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    text = " ".join(clean(text).split())
+    text = " ".join(plain(text).split())
     return text if len(text) <= width else text[: width - 1].rstrip() + "…"
 
 
-def say(text: str = "", *, err: bool = False, bold: bool = False) -> None:
-    """A line for people."""
+def print_line(text: str = "", *, err: bool = False, bold: bool = False) -> None:
+    """Print a line for people."""
     click.echo(click.style(text, bold=True) if bold else text, err=err)
 
 
-def dump(value: Any) -> None:
-    """A value for scripts. ASCII, so that it means the same in every locale."""
+def print_json(value: object) -> None:
+    """Print a value for scripts. ASCII, so that it means the same in every locale."""
     click.echo(json.dumps(value, indent=2 if sys.stdout.isatty() else None))
 
 
@@ -103,29 +123,29 @@ def coloured(text: str, state: str) -> str:
     return click.style(text, fg=_COLOURS.get(state))
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], states: Sequence[str] = ()) -> None:
-    """Aligned columns; `states` colours the rows' second column."""
-    cells = [[clean(c).replace("\n", " ") for c in row] for row in rows]
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], states: Sequence[str] = ()) -> None:
+    """Print aligned columns; `states` colours the rows' second column."""
+    cells = [[plain(c).replace("\n", " ") for c in row] for row in rows]
     widths = [max(len(line[i]) for line in [list(columns), *cells]) for i in range(len(columns))]
-    say("  ".join(f"{c:<{w}}" for c, w in zip(columns, widths, strict=True)).rstrip(), bold=True)
+    print_line("  ".join(f"{c:<{w}}" for c, w in zip(columns, widths, strict=True)).rstrip(), bold=True)
     for n, row in enumerate(cells):
         parts = [f"{c:<{w}}" for c, w in zip(row, widths, strict=True)]
         if states:
             parts[1] = coloured(parts[1], states[n])
-        say("  ".join(parts).rstrip())
+        print_line("  ".join(parts).rstrip())
 
 
-def complain(error: PoError, *, as_json: bool = False) -> None:
-    """One clean message on stderr (P11)."""
+def print_error(error: PoError, *, as_json: bool = False) -> None:
+    """Print one clean message to stderr (P11)."""
     if as_json:
         click.echo(json.dumps({"error": error.to_json()}), err=True)
         return
-    message, *more = clean(error.message).split("\n")
-    say(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)
+    message, *more = plain(error.message).split("\n")
+    print_line(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)
     for line in more:
-        say(f"  {line}", err=True)
+        print_line(f"  {line}", err=True)
     if error.hint:
-        say(clean(error.hint), err=True)
+        print_line(plain(error.hint), err=True)
 
 
 def read_stdin(limit: int = -1) -> str:

@@ -1,4 +1,4 @@
-"""`po chat`."""
+"""`po chat`: one question to a model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from po_jupyter.errors import InvalidInput
 if TYPE_CHECKING:
     from po_jupyter.model.run.view import RunView
 
-_EVERY = 10.0  # seconds between two lines about what is waited for
+_EVERY = 10.0  # seconds between two lines about a wait
 
 
 @click.command()
@@ -52,7 +52,7 @@ def chat(
     PROMPT is text, or - for what comes from stdin. It is a run of its own: keys, limits, budgets and the journal
     apply, `po runs` lists it, and an interrupt leaves it to its end.
     """
-    from po_jupyter.client.chat import chat as ask
+    from po_jupyter.client.default import chat as ask
     from po_jupyter.presentation import format as fmt
 
     text = base.read_stdin() if prompt == "-" else prompt
@@ -64,7 +64,7 @@ def chat(
         text,
         model=model,
         system=system,
-        schema=_schema(schema),
+        schema=_parse_schema(schema),
         images=images,
         tools=tools,
         temperature=temperature,
@@ -72,39 +72,40 @@ def chat(
         budget=None if budget is None else budget[1],
         fresh=fresh,
         skip_validation=skip_validation,
-        watch=None if as_json else _Waits(),
+        watch=None if as_json else _WaitLines(),
         client=base.connect(start=True),
     )
     if as_json:
-        base.dump({
+        base.print_json({
             "text": answer.text, "value": answer.value, "model": answer.model, "usage": answer.usage.to_json(),
             "run": answer.run.id,
         })  # fmt: skip
         return 0
-    base.say(base.clean(answer.text))
-    spent = " · ".join([answer.model, *fmt.spent(answer.usage), f"run {answer.run.short}"])
-    base.say(click.style(spent, dim=True), err=True)
+    base.print_line(base.plain(answer.text))
+    spent = " · ".join([answer.model, *fmt.usage_parts(answer.usage), f"run {answer.run.short}"])
+    base.print_line(click.style(spent, dim=True), err=True)
     return 0
 
 
-class _Waits:
-    """Says on stderr what the run waits for: an answer may be a minute away, and silence looks like a fault."""
+class _WaitLines:
+    """Prints to stderr what the run waits for: an answer may be a minute away, and silence looks like a fault."""
 
     def __init__(self) -> None:
-        self._said, self._at = "", float("-inf")
+        self._printed, self._printed_at = "", float("-inf")
 
     def __call__(self, view: RunView) -> None:
         from po_jupyter.model.run.view import ENDED
 
         task = view.tasks[0] if view.tasks else None
-        said = view.waiting or (task.waiting if task else None) or ""
-        if view.state in ENDED or not said or said == self._said or time.monotonic() - self._at < _EVERY:
+        wait = view.waiting or (task.waiting if task else None) or ""
+        soon = time.monotonic() - self._printed_at < _EVERY
+        if view.state in ENDED or not wait or wait == self._printed or soon:
             return
-        self._said, self._at = said, time.monotonic()
-        base.say(click.style(base.clean(said), dim=True), err=True)
+        self._printed, self._printed_at = wait, time.monotonic()
+        base.print_line(click.style(base.plain(wait), dim=True), err=True)
 
 
-def _schema(text: str | None) -> object:
+def _parse_schema(text: str | None) -> object:
     if text is None:
         return None
     if text.startswith("@"):

@@ -1,4 +1,4 @@
-"""`po validate`, `config`, `doctor`: whether it would work."""
+"""`po validate`, `config` and `doctor`: checks of pipelines, settings and the machine."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pydantic import BaseModel, SecretStr
 
 from po_jupyter.cli import base
 from po_jupyter.errors import Unavailable
+from po_jupyter.model.values.json import JsonObject
+from po_jupyter.presentation.urls import shown_url
 
 
 @click.command()
@@ -30,17 +32,19 @@ def validate(file: str, seed: str | None, as_json: bool) -> int:
     try:
         client = base.connect(start=False)
         with inputs.located(file):
-            answer = client.validate(pipeline, data)
-        warnings = [str(w) for w in answer.get("warnings", ())]
+            result = client.validate(pipeline, data)
+        warnings = [str(w) for w in result.get("warnings", ())]
     except Unavailable:
         warnings = ["no orchestrator is running: templates, providers and modules were not checked (po start)"]
     if as_json:
-        base.dump({"ok": True, "name": pipeline.name, "revision": pipeline.revision, "warnings": warnings})
+        base.print_json(
+            {"ok": True, "name": pipeline.name, "revision": pipeline.revision, "warnings": warnings}
+        )
         return 0
     kinds = ", ".join(f"{t.name} ({t.kind}{', for each row' if t.for_each else ''})" for t in pipeline.tasks)
-    base.say(f"{pipeline.name} {pipeline.version} is valid: {kinds}")
+    base.print_line(f"{pipeline.name} {pipeline.version} is valid: {kinds}")
     for warning in warnings:
-        base.say(f"  {base.clean(warning)}")
+        base.print_line(f"  {base.plain(warning)}")
     return 0
 
 
@@ -53,55 +57,54 @@ def config(ctx: click.Context, as_json: bool) -> int:
     Weight grows: defaults, then the file (PO_CONFIG, or po.yaml, po.toml, po.json in the data directory),
     then PO_* variables.
     """
-    return _show(as_json) if ctx.invoked_subcommand is None else 0
+    return _print_settings(as_json) if ctx.invoked_subcommand is None else 0
 
 
 @config.command("show")
 @base.JSON
 def show(as_json: bool) -> int:
     """Show every setting and where it came from."""
-    return _show(as_json)
+    return _print_settings(as_json)
 
 
-def _show(as_json: bool) -> int:
+def _print_settings(as_json: bool) -> int:
     from po_jupyter.config import Settings, load
 
     settings = load()
-    values = {name: _shown(getattr(settings, name)) for name in Settings.model_fields}
+    values = {name: _public_value(getattr(settings, name)) for name in Settings.model_fields}
     if as_json:
-        base.dump({n: {"value": v, "source": settings.source_of(n)} for n, v in values.items()})
+        base.print_json({n: {"value": v, "source": settings.source_of(n)} for n, v in values.items()})
     else:
-        base.table(
+        base.print_table(
             ["setting", "value", "from", "what it is"],
             [
-                [name, _text(value), settings.source_of(name), Settings.model_fields[name].description or ""]
+                [name, _as_text(value), settings.source_of(name), Settings.model_fields[name].description or ""]
                 for name, value in values.items()
             ],
         )
     return 0
 
 
-def _shown(value: Any) -> Any:
+def _public_value(value: Any) -> Any:
+    """A setting's value as JSON; secrets are stars (P10)."""
     if isinstance(value, SecretStr):
         return "********"
     if isinstance(value, tuple):
         return list(value)
     if isinstance(value, dict):
-        return {name: _fields(one) if isinstance(one, BaseModel) else one for name, one in value.items()}
+        return {name: _fields(part) if isinstance(part, BaseModel) else part for name, part in value.items()}
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
-def _fields(value: BaseModel) -> dict[str, Any]:
-    """Of a setting with fields; a URL without what may be secret in it (P10)."""
-    from po_jupyter.llm.credentials.keys import shown_url
-
+def _fields(value: BaseModel) -> JsonObject:
+    """The fields of a setting that has some; a URL without what may be secret in it (P10)."""
     fields = dict(value)
     if isinstance(url := fields.get("url"), str):
         fields["url"] = shown_url(url)
     return fields
 
 
-def _text(value: Any) -> str:
+def _as_text(value: Any) -> str:
     if value is None:
         return "unset"
     if isinstance(value, bool):
@@ -118,7 +121,7 @@ def schema() -> int:
     """Print the JSON Schema of the settings file."""
     from po_jupyter.config import Settings
 
-    base.dump(Settings.model_json_schema())
+    base.print_json(Settings.model_json_schema())
     return 0
 
 
@@ -135,13 +138,13 @@ def doctor(online: bool, as_json: bool) -> int:
 
     findings = examine(online=online)
     if as_json:
-        base.dump([f._asdict() for f in findings])
+        base.print_json([f._asdict() for f in findings])
     else:
         width = max(len(f.what) for f in findings)
         for f in findings:
             icon, state = {"ok": ("✓", "done"), "note": ("·", "pending"), "bad": ("✗", "failed")}[f.verdict]
-            base.say(f" {base.coloured(icon, state)} {f.what:<{width}}  {base.clean(f.found)}")
+            base.print_line(f" {base.coloured(icon, state)} {f.what:<{width}}  {base.plain(f.found)}")
             if f.todo:
                 for line in f.todo.splitlines():
-                    base.say(f"   {'':<{width}}  → {base.clean(line)}")
+                    base.print_line(f"   {'':<{width}}  → {base.plain(line)}")
     return 1 if any(f.verdict == "bad" for f in findings) else 0

@@ -1,4 +1,4 @@
-"""`po cancel`, `resume`, `approve`, `reject`: what a person decides about a run."""
+"""Control of runs: `po cancel`, `resume`, `restart`, `fork`, `approve`, `reject` and `dead`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import click
 
 from po_jupyter.cli import base
-from po_jupyter.presentation import format as fmt
+from po_jupyter.model.run.names import short_id
 
 if TYPE_CHECKING:
-    from po_jupyter.client.client import Run
+    from po_jupyter.client.http.payloads import DeadLetterJson
+    from po_jupyter.client.run import Run
 
-FOLLOW = click.option("--follow/--no-follow", default=True, help="Watch the run afterwards (the default).")
+_FOLLOW = click.option("--follow/--no-follow", default=True, help="Watch the run afterwards (the default).")
 _NOTE = click.option("--note", default="", metavar="TEXT", help="Why; kept with the decision.")
 
 
@@ -21,13 +22,13 @@ _NOTE = click.option("--note", default="", metavar="TEXT", help="Why; kept with 
 @base.JSON
 def cancel(run_id: str, as_json: bool) -> int:
     """Cancel a run; what is finished is kept."""
-    run = base.find(run_id, start=True)
+    run = base.find_run(run_id, start=True)
     run.cancel()
     if as_json:
-        base.dump(run.view.model_dump(mode="json"))
+        base.print_json(run.view.model_dump(mode="json"))
     else:
         again = f"; to go on: po resume {run.short}"
-        base.say(f"run {run.short}: asked to stop, what is finished is kept{again}")
+        base.print_line(f"run {run.short}: asked to stop, what is finished is kept{again}")
     return 0
 
 
@@ -42,7 +43,7 @@ def cancel(run_id: str, as_json: bool) -> int:
     metavar="USD|TASK=USD",
     help="The new limit of the whole run, or of one task.",
 )
-@FOLLOW
+@_FOLLOW
 @base.JSON
 def resume(
     run_id: str,
@@ -55,21 +56,69 @@ def resume(
     """Go on with a run that failed, was cancelled or is dead."""
     if from_task and only_failed:
         raise click.UsageError("--from-task and --only-failed exclude each other")
-    run = base.find(run_id, start=True)
-    run.resume(from_task=from_task, only_failed=only_failed, budget=base.budget_of(budget))
-    return afterwards(run, follow, as_json, "goes on")
+    run = base.find_run(run_id, start=True)
+    run.resume(from_task=from_task, only_failed=only_failed, budget=base.budget_body(budget))
+    return _conclude(run, follow, as_json, "goes on")
+
+
+@click.command()
+@base.RUN
+@click.option("--task", metavar="TASK", help="From this task on; by default all of the run.")
+@click.option("--only", is_flag=True, help="That task alone; `po resume` goes on with what is left.")
+@click.option("--clear-usage", is_flag=True, help="Count usage, and with it the budget, from zero.")
+@_FOLLOW
+@base.JSON
+def restart(run_id: str, task: str | None, only: bool, clear_usage: bool, follow: bool, as_json: bool) -> int:
+    """Do a run again, or a part of it; earlier results stay in its history."""
+    if only and not task:
+        raise click.UsageError("--only needs --task: which one?")
+    run = base.find_run(run_id, start=True)
+    run.restart(task, only=only, clear_usage=clear_usage)
+    return _conclude(run, follow, as_json, "starts again")
+
+
+@click.command()
+@base.RUN
+@click.option("--from-task", metavar="TASK", required=True, help="The first task that runs anew.")
+@click.option("--seed", metavar="JSON|@FILE|-", help="Another seed's data.")
+@click.option("--pipeline", metavar="PIPELINE", help="Another definition: a file, or a registered one.")
+@_FOLLOW
+@base.JSON
+def fork(
+    run_id: str, from_task: str, seed: str | None, pipeline: str | None, follow: bool, as_json: bool
+) -> int:
+    """Start a new run from the middle of another one.
+
+    It takes over the results of the tasks before TASK; the old run stays as it is.
+
+    \b
+    po fork 7f3a9c --from-task classify
+    """
+    from po_jupyter.cli import inputs
+
+    data = None if seed is None else inputs.seed_data(seed)
+    client = base.connect(start=True)
+    run = client.run(run_id)
+    if pipeline is not None:
+        definition = inputs.find_pipeline(pipeline, client)
+        with inputs.located(pipeline):
+            inputs.need_code(definition)
+            new = run.fork(from_task, seed=data, pipeline=definition)
+    else:
+        new = run.fork(from_task, seed=data)
+    return _conclude(new, follow, as_json, f"forked from {run.short}")
 
 
 @click.command()
 @base.RUN
 @_NOTE
-@FOLLOW
+@_FOLLOW
 @base.JSON
 def approve(run_id: str, note: str, follow: bool, as_json: bool) -> int:
     """Approve the gate that a run waits at."""
-    run = base.find(run_id, start=True)
+    run = base.find_run(run_id, start=True)
     run.approve(note=note)
-    return afterwards(run, follow, as_json, "approved; the run goes on")
+    return _conclude(run, follow, as_json, "approved; the run goes on")
 
 
 @click.command()
@@ -78,22 +127,99 @@ def approve(run_id: str, note: str, follow: bool, as_json: bool) -> int:
 @base.JSON
 def reject(run_id: str, note: str, as_json: bool) -> int:
     """Reject the gate that a run waits at; the run ends."""
-    run = base.find(run_id, start=True)
+    run = base.find_run(run_id, start=True)
     run.reject(note=note)
-    return afterwards(run, False, as_json, "rejected; the run ends")
+    return _conclude(run, False, as_json, "rejected; the run ends")
 
 
-def afterwards(run: Run, follow: bool, as_json: bool, word: str) -> int:
-    """Watch the run that somebody decided about, or say `word` of it; the exit code."""
+@click.group(invoke_without_command=True)
+@base.JSON
+@click.pass_context
+def dead(context: click.Context, as_json: bool) -> int | None:
+    """List, requeue or discard runs that used up their attempts.
+
+    `po dead` lists them. Each of list, requeue and discard takes --json.
+    """
+    return _list_dead(as_json, 50) if context.invoked_subcommand is None else None
+
+
+@dead.command("list")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="How many at most.")
+@base.JSON
+def dead_list(limit: int, as_json: bool) -> int:
+    """List the dead runs, the newest first, with where and why."""
+    return _list_dead(as_json, limit)
+
+
+@dead.command("requeue")
+@base.RUN
+@click.option("--from-task", metavar="TASK", help="From this task on; by default where it died.")
+@_FOLLOW
+@base.JSON
+def dead_requeue(run_id: str, from_task: str | None, follow: bool, as_json: bool) -> int:
+    """Try a dead run again; what it finished is kept."""
+    run = base.connect(start=True).requeue(run_id, from_task)
+    return _conclude(run, follow, as_json, "tried again")
+
+
+@dead.command("discard")
+@base.RUN
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@base.JSON
+def dead_discard(run_id: str, yes: bool, as_json: bool) -> int:
+    """Remove a dead run with all that is its own."""
+    client = base.connect(start=True)
+    run = client.run(run_id)
+    if not yes and not as_json:
+        click.confirm(f"remove run {run.short} with its results, logs and files?", abort=True)
+    client.discard(run.id)
+    if as_json:
+        base.print_json({"discarded": run.id})
+    else:
+        base.print_line(f"run {run.short}: removed")
+    return 0
+
+
+def _list_dead(as_json: bool, limit: int) -> int:
+    letters = base.connect(start=False).dead_letters(limit=limit)
+    if as_json:
+        base.print_json(letters)
+        return 0
+    if not letters:
+        base.print_line("no dead runs")
+    for letter in letters:
+        _print_letter(letter)
+    return 0
+
+
+def _print_letter(letter: DeadLetterJson) -> None:
+    short = short_id(letter["id"])
+    counts = letter["tasks"]
+    base.print_line(
+        f"{short}  {base.coloured('dead', 'dead')}  {base.plain(letter['pipeline'])} {letter['version']}  "
+        f"{base.one_line(letter['name'], 40)}  {letter['died_at']}  {counts['done']}/{counts['total']} tasks done"
+    )
+    if letter["task"]:
+        where = f"in task {base.plain(letter['task'])}"
+        where += f", stage {letter['stage']}" if letter["stage"] else ""
+        base.print_line(f"  {where}, attempt {letter['attempt']}; {letter['crashes']} crashes in a row")
+    base.print_line(f"  {base.one_line(letter['error'].get('message') or 'no reason is known', 300)}")
+    for line in base.plain(letter["log"]).splitlines()[-5:]:
+        base.print_line(f"  │ {line[:200]}")
+    base.print_line(f"  po dead requeue {short}   po dead discard {short}   po show {short}")
+
+
+def _conclude(run: Run, follow: bool, as_json: bool, message: str) -> int:
+    """Watch the changed run, or print `message` about it; the exit code."""
     from po_jupyter.cli import live
 
     if follow:
         view, code = live.follow(run, quiet=as_json)
         if as_json:
-            base.dump(view.model_dump(mode="json"))
+            base.print_json(view.model_dump(mode="json"))
         return code
     if as_json:
-        base.dump(run.view.model_dump(mode="json"))
+        base.print_json(run.view.model_dump(mode="json"))
     else:
-        base.say(f"run {run.short}: {word}   po show {fmt.short(run.id)}")
+        base.print_line(f"run {run.short}: {message}   po show {short_id(run.id)}")
     return 0

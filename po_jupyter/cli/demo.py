@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,7 +16,8 @@ from po_jupyter.errors import Unavailable
 from po_jupyter.presentation import format as fmt
 
 if TYPE_CHECKING:
-    from po_jupyter.client.client import Run
+    from po_jupyter.client.http.payloads import RowJson
+    from po_jupyter.client.run import Run
     from po_jupyter.model.run.view import RunView
 
 PIPELINE = Path(__file__).with_name("demo_pipeline.yaml")
@@ -52,8 +53,8 @@ def demo(model: str | None, rows: int, as_json: bool) -> int:
     client = base.connect(start=True)
     meta = client.meta()
     if not as_json:
-        base.say(f"{len(seed['rows'])} installed packages, labelled by {chosen}")
-        base.say(f"orchestrator {client.url}, data in {base.clean(meta.get('data_dir'))}")
+        base.print_line(f"{len(seed['rows'])} installed packages, labelled by {chosen}")
+        base.print_line(f"orchestrator {client.url}, data in {base.plain(meta.get('data_dir'))}")
     # Fresh: a demo shows the work, not what an earlier one paid for.
     run = client.submit(pipeline, seed=seed, fresh=True)
     view, code = live.follow(run, quiet=as_json)
@@ -62,37 +63,39 @@ def demo(model: str | None, rows: int, as_json: bool) -> int:
     items = run.items("label") if any(t.name == "label" and t.items for t in view.tasks) else []
     succeeded = sum(bool(item["ok"]) for item in items)
     if as_json:
-        base.dump({"run": view.model_dump(mode="json"), "items": items, "seconds": time.monotonic() - begun})
+        base.print_json(
+            {"run": view.model_dump(mode="json"), "items": items, "seconds": time.monotonic() - begun}
+        )
     else:
-        _summary(run, view, seed["rows"], items, time.monotonic() - begun, chosen)
+        _print_summary(run, view, seed["rows"], items, time.monotonic() - begun, chosen)
         table = next((a["path"] for a in run.artifacts() if a["name"] == "packages.md"), None)
         if table is not None and Path(table).is_file():  # the orchestrator may be on another machine
-            base.say(f"the table that the last task wrote   {table}")
+            base.print_line(f"the table that the last task wrote   {table}")
     if code == 0 and succeeded == 0:
         return 1
     return code
 
 
-def packages(wanted: int) -> list[dict[str, str]]:
-    """What installed packages say about themselves: `{name, version, summary, description}` each.
+def packages(count: int) -> list[dict[str, str]]:
+    """Installed packages with their own descriptions: `{name, version, summary, description}` each.
 
-    The well-known ones first, then whatever is there in the order of its name.
+    The well-known ones first, then all others in the order of their names.
     """
     rows: list[dict[str, str]] = []
     seen: set[str] = set()
-    for found in _candidates():
-        if len(rows) == wanted:
+    for package in _distributions():
+        if len(rows) == count:
             break
-        name, summary = _field(found, "Name"), _field(found, "Summary")
+        name, summary = _field(package, "Name"), _field(package, "Summary")
         if name and summary and name.lower() not in seen:
             seen.add(name.lower())
-            description = (_field(found, "Description") or summary)[:_DESCRIPTION]
-            version = _field(found, "Version")
+            description = (_field(package, "Description") or summary)[:_DESCRIPTION]
+            version = _field(package, "Version")
             rows.append({"name": name, "version": version, "summary": summary, "description": description})
     return rows
 
 
-def _candidates() -> Iterator[metadata.Distribution]:
+def _distributions() -> Iterator[metadata.Distribution]:
     for name in _WELL_KNOWN:
         try:
             yield metadata.distribution(name)
@@ -101,42 +104,42 @@ def _candidates() -> Iterator[metadata.Distribution]:
     yield from sorted(metadata.distributions(), key=lambda d: _field(d, "Name").lower())
 
 
-def _field(found: metadata.Distribution, name: str) -> str:
+def _field(package: metadata.Distribution, name: str) -> str:
     try:
-        fields = found.metadata
+        fields = package.metadata
         return str(fields[name]) if name in fields else ""
     except Exception:  # the leftovers of a broken installation are nobody's demo
         return ""
 
 
-def _summary(
+def _print_summary(
     run: Run,
     view: RunView,
     rows: list[dict[str, str]],
-    items: list[dict[str, Any]],
+    items: list[RowJson],
     seconds: float,
     model: str,
 ) -> None:
-    base.say()
+    base.print_line()
     if items:
-        base.table(["package", "purpose", "topic"], [_row(rows, item) for item in items])
-        base.say()
-    facts = [f"{sum(bool(i['ok']) for i in items)} of {len(rows)} rows done", *fmt.spent(view.usage)]
-    base.say(f"{view.state} · {' · '.join(facts)} · {fmt.took(seconds)}")
+        base.print_table(["package", "purpose", "topic"], [_table_row(rows, item) for item in items])
+        base.print_line()
+    facts = [f"{sum(bool(i['ok']) for i in items)} of {len(rows)} rows done", *fmt.usage_parts(view.usage)]
+    base.print_line(f"{view.state} · {' · '.join(facts)} · {fmt.elapsed(seconds)}")
     if model.startswith("local:"):
-        base.say(
+        base.print_line(
             "A model of 135M parameters shows that it runs, not what good answers look like: --model openai:..."
         )
-    base.say()
-    base.say(f"look at it again   po show {run.short}        its history   po logs {run.short}")
-    base.say("the same in a notebook: notebooks/01-quickstart.ipynb        all runs   po runs")
-    base.say("the orchestrator goes on in the background: po status, po stop")
+    base.print_line()
+    base.print_line(f"look at it again   po show {run.short}        its history   po logs {run.short}")
+    base.print_line("the same in a notebook: notebooks/01-quickstart.ipynb        all runs   po runs")
+    base.print_line("the orchestrator goes on in the background: po status, po stop")
 
 
-def _row(rows: list[dict[str, str]], item: Mapping[str, Any]) -> list[str]:
+def _table_row(rows: list[dict[str, str]], item: RowJson) -> list[str]:
     name = rows[item["index"]]["name"]
     output = item.get("output")
     if item["ok"] and isinstance(output, Mapping):
-        return [name, base.brief(output.get("purpose", ""), 80), base.brief(output.get("topic", ""), 20)]
+        return [name, base.one_line(output.get("purpose", ""), 80), base.one_line(output.get("topic", ""), 20)]
     error = item.get("error") or {}
-    return [name, base.brief(f"failed: {error.get('message', 'no message')}", 80), ""]
+    return [name, base.one_line(f"failed: {error.get('message', 'no message')}", 80), ""]

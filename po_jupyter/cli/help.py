@@ -86,14 +86,14 @@ def _as_command(link: re.Match[str]) -> str:
         return link[0]
     path = target.partition("#")[0]
     topic = path.rpartition("/")[2].removesuffix(".md")
-    known = path.endswith(".md") and topic in {page.topic for page in pages()}
-    return f"{title} (`po help {topic}`)" if known else title
+    is_page = path.endswith(".md") and topic in {page.topic for page in pages()}
+    return f"{title} (`po help {topic}`)" if is_page else title
 
 
 def _find(topic: str) -> Page | None:
     section, _, name = topic.strip("/").removesuffix(".md").rpartition("/")
-    wanted = name.lower().replace("_", "-").replace(" ", "-")
-    return next((p for p in pages() if p.topic == wanted and section in ("", p.section)), None)
+    slug = name.lower().replace("_", "-").replace(" ", "-")
+    return next((p for p in pages() if p.topic == slug and section in ("", p.section)), None)
 
 
 def _sections() -> Iterator[tuple[str, list[Page]]]:
@@ -101,19 +101,19 @@ def _sections() -> Iterator[tuple[str, list[Page]]]:
         yield section, [page for page in pages() if page.section == section]
 
 
-def _list(section: str | None, as_json: bool) -> None:
-    chosen = [(name, found) for name, found in _sections() if section in (None, name)]
+def _print_topics(section: str | None, as_json: bool) -> None:
+    chosen = [(name, listed) for name, listed in _sections() if section in (None, name)]
     if as_json:
-        base.dump({"topics": [asdict(page) for _, found in chosen for page in found]})
+        base.print_json({"topics": [asdict(page) for _, listed in chosen for page in listed]})
         return
-    width = max(len(page.topic) for _, found in chosen for page in found)
+    width = max(len(page.topic) for _, listed in chosen for page in listed)
     room = max(40, get_terminal_size().columns - width - 4) if sys.stdout.isatty() else sys.maxsize
-    for name, found in chosen:
-        base.say(name, bold=True)
-        for page in found:
-            base.say(f"  {page.topic:<{width}}  {base.brief(page.summary, room)}")
-        base.say()
-    base.say("po help TOPIC shows one of them, po VERB --help what a verb takes.")
+    for name, listed in chosen:
+        base.print_line(name, bold=True)
+        for page in listed:
+            base.print_line(f"  {page.topic:<{width}}  {base.one_line(page.summary, room)}")
+        base.print_line()
+    base.print_line("po help TOPIC shows one of them, po VERB --help what a verb takes.")
 
 
 def _notebook_shown(text: str) -> bool:
@@ -142,7 +142,7 @@ def show_page(text: str) -> None:
 
 
 def _verb_help(context: click.Context, name: str) -> str | None:
-    """What `po NAME --help` prints, or None when there is no such verb."""
+    """The text of `po NAME --help`, or None when there is no such verb."""
     root = context.find_root()
     if not isinstance(root.command, click.Group) or name not in root.command.list_commands(root):
         return None
@@ -160,13 +160,13 @@ def help(context: click.Context, topic: str | None, as_json: bool) -> int:
     TOPIC is a page (gates), a section (guide) or a verb. Nothing is started, and nothing is asked of the network.
     """
     if topic is None or topic in {page.section for page in pages()}:
-        _list(topic, as_json)
+        _print_topics(topic, as_json)
         return 0
     page = _find(topic)
     if page is not None:
         text = page_text(page)
         if as_json:
-            base.dump({**asdict(page), "text": text})
+            base.print_json({**asdict(page), "text": text})
         else:
             show_page(text)
         return 0
@@ -176,11 +176,11 @@ def help(context: click.Context, topic: str | None, as_json: bool) -> int:
 
         topics = [page.topic for page in pages()]
         raise NotFound(
-            f"there is no help on {base.brief(topic, 60)!r}{did_you_mean(topic, topics)}",
+            f"there is no help on {base.one_line(topic, 60)!r}{did_you_mean(topic, topics)}",
             hint="`po help` lists the topics.",
         )
     if as_json:
-        base.dump({"topic": topic, "section": "verb", "title": f"po {topic}", "text": text_of_verb})
+        base.print_json({"topic": topic, "section": "verb", "title": f"po {topic}", "text": text_of_verb})
     else:
-        base.say(text_of_verb)
+        base.print_line(text_of_verb)
     return 0

@@ -1,4 +1,4 @@
-"""`po init`: a folder with pipelines, a watch folder, and its own data directory."""
+"""`po init`: makes a project, a folder with pipelines, a watch folder and a data directory of its own."""
 
 from __future__ import annotations
 
@@ -72,11 +72,13 @@ def init(folder: str, as_json: bool) -> int:
     except OSError as error:
         raise InvalidInput(f"{error.filename or root} cannot be made: {error.strerror}") from None
     if as_json:
-        base.dump({"project": str(root), "data_dir": str(data), "made": made})
+        base.print_json({"project": str(root), "data_dir": str(data), "made": made})
         return 0
-    base.say(f"project       {root}" + ("" if made else "   (it was one already)"))
-    base.say(f"watch folder  {data / 'pending'}")
+    base.print_line(f"project       {root}" + ("" if made else "   (it was one already)"))
+    base.print_line(f"watch folder  {data / 'pending'}")
     for name in made:
-        base.say(f"  made {name}")
-    base.say("to go on, there:  po start   then   cp hello-seed.json pipeline-data/pending/   and   po runs")
+        base.print_line(f"  made {name}")
+    base.print_line(
+        "to go on, there:  po start   then   cp hello-seed.json pipeline-data/pending/   and   po runs"
+    )
     return 0

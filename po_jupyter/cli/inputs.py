@@ -1,4 +1,4 @@
-"""Pipelines and seeds as a command line names them: files, registered names, JSON text."""
+"""Inputs of a command line: pipelines and seeds from files, registered names and JSON text."""
 
 from __future__ import annotations
 
@@ -10,18 +10,21 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from po_jupyter.cli import base
 from po_jupyter.cli.base import parse_json, read_stdin
 from po_jupyter.errors import InvalidInput, InvalidPipeline, NotFound, Violation
 from po_jupyter.model.pipeline.parsing import line_finder, parse_pipeline, validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
-from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.pipeline.violations import did_you_mean, missing_module
 from po_jupyter.model.run.seed import Seed, read_seed
+from po_jupyter.model.values.json import JsonObject
+from po_jupyter.platform.task_modules import is_available
 
 if TYPE_CHECKING:
     from po_jupyter.client.client import Client
 
 _SUFFIXES = (".yaml", ".yml", ".json")
-MAX_BYTES = 256 * 1024 * 1024  # of a file of rows; larger ones are not a request's business
+MAX_BYTES = 256 * 1024 * 1024  # of a file of rows; a larger one does not fit into a request
 
 
 def is_file(name: str) -> bool:
@@ -45,17 +48,18 @@ def pipeline_file(name: str) -> Pipeline:
 
 
 def need_code(pipeline: Pipeline) -> None:
-    """Python tasks run with this interpreter in this directory: what is not found here, a worker will not find.
+    """Check that the code of Python tasks is found by this interpreter in this directory, which a worker will use.
 
     Raises InvalidPipeline.
     """
-    from po_jupyter.engine.python.lookup import findable
-
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)  # as a worker does
-    problems = [(f"tasks[{i}]", findable(task)) for i, task in enumerate(pipeline.tasks)]
-    missing = [Violation(where, problem) for where, problem in problems if problem is not None]
+    directory = str(Path.cwd())
+    if directory not in sys.path:
+        sys.path.insert(0, directory)  # as a worker does
+    missing = [
+        Violation(f"tasks[{i}]", missing_module(task.name, task.module))
+        for i, task in enumerate(pipeline.tasks)
+        if task.module is not None and not is_available(task.module)
+    ]
     if missing:
         raise InvalidPipeline(
             violations=missing,
@@ -65,7 +69,7 @@ def need_code(pipeline: Pipeline) -> None:
 
 @contextmanager
 def located(name: str) -> Iterator[None]:
-    """What the orchestrator finds wrong in the pipeline `name` points at lines of its file."""
+    """Give violations of the pipeline `name` that the orchestrator reports the lines of its file."""
     try:
         yield
     except InvalidPipeline as error:
@@ -84,12 +88,10 @@ def located(name: str) -> Iterator[None]:
 
 def find_pipeline(name: str, client: Client) -> Pipeline:
     """The pipeline in the file `name`, else the registered one of that name. Raises NotFound."""
-    from po_jupyter.client import background_loop as loop
-
     if is_file(name):
         return pipeline_file(name)
     try:
-        found = loop.run(client.aio.pipeline(name))
+        definition = client.call(client.aio.pipeline(name))
     except NotFound:
         files = {p.stem: p.name for p in sorted(Path().glob("*")) if p.suffix in _SUFFIXES}
         near = get_close_matches(name, list(files), n=1)
@@ -100,8 +102,21 @@ def find_pipeline(name: str, client: Client) -> Pipeline:
             f"there is no file and no registered pipeline called {name!r}{guess}",
             hint="`po pipelines` lists the registered ones.",
         ) from None
-    # What the orchestrator adds to a definition is not a part of it.
-    return validate_pipeline({k: v for k, v in found.items() if k in Pipeline.model_fields})
+    # The orchestrator adds fields that are not a part of the definition.
+    return validate_pipeline({k: v for k, v in definition.items() if k in Pipeline.model_fields})
+
+
+def read_run_inputs(name: str, seed: str | None, model: str | None) -> tuple[Client, Pipeline, Any]:
+    """The orchestrator (started when there is none), the pipeline and the seed's data of a command line.
+
+    Mistakes in the model, the seed or the pipeline's file are found before an orchestrator is started.
+    """
+    check_model(model)
+    data = seed_data(seed)
+    if is_file(name):
+        pipeline_file(name)
+    client = base.connect(start=True)
+    return client, find_pipeline(name, client), data
 
 
 def check_model(model: str | None) -> None:
@@ -118,14 +133,11 @@ def with_model(pipeline: Pipeline, model: str | None) -> Pipeline:
     return pipeline.model_copy(update={"llm": llm})
 
 
-_ANY: dict[str, Any] = {"name": "any", "tasks": ["any"]}
+_ANY: JsonObject = {"name": "any", "tasks": ["any"]}
 
 
 def seed_data(text: str | None) -> Any:
-    """What `--seed` says: JSON, `@FILE` (JSON, JSON lines or CSV) or `-` (JSON from stdin).
-
-    It is the seed's data; a list becomes `{"rows": [...]}`.
-    """
+    """The seed's data in a `--seed` option: JSON, `@FILE` (JSON, JSON lines or CSV) or `-` (JSON from stdin)."""
     if text is None:
         return {}
     if text == "-":

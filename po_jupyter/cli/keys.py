@@ -1,35 +1,39 @@
-"""`po keys`: keys of providers, kept where the orchestrator runs."""
+"""`po keys`: API keys of providers, kept where the orchestrator runs."""
 
 from __future__ import annotations
 
 import getpass
 import warnings
-from typing import Any
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import click
 
 from po_jupyter.cli import base
-from po_jupyter.errors import InvalidInput
+from po_jupyter.errors import InvalidInput, PoError, Unavailable
 
-_PLACES = {"environment": "environment", "keyring": "keyring", "file": "file", None: ""}
+if TYPE_CHECKING:
+    from po_jupyter.client.client import Client
+
+_SOURCES = {"environment": "environment", "keyring": "keyring", "file": "file", None: ""}
 
 
 @click.group(invoke_without_command=True)
 @base.JSON
 @click.pass_context
-def keys(context: click.Context, as_json: bool) -> Any:
+def keys(context: click.Context, as_json: bool) -> int | None:
     """Keep, list or remove keys of model providers.
 
     `po keys` lists them. A key is asked for without showing it, or read from stdin; never an argument.
     """
-    return _list(as_json) if context.invoked_subcommand is None else None
+    return _print_keys(as_json) if context.invoked_subcommand is None else None
 
 
 @keys.command("list")
 @base.JSON
 def keys_list(as_json: bool) -> int:
     """List the keys, masked, where they come from and whom they go to."""
-    return _list(as_json)
+    return _print_keys(as_json)
 
 
 @keys.command("set")
@@ -43,17 +47,17 @@ def keys_set(words: tuple[str, ...], from_stdin: bool, as_json: bool) -> int:
     po keys set openai
     po keys set openai --stdin < key.txt
     """
-    provider = _provider(words)
-    key = _from_stdin() if from_stdin else _asked(provider)
-    state = base.connect(start=True).set_key(provider, key)
+    provider, client = _provider(words)
+    key = _read_key() if from_stdin else _prompt_for_key(provider)
+    state = (client or base.connect(start=True)).set_key(provider, key)
     if as_json:
-        base.dump(state)
+        base.print_json(state)
         return 0
     if state["note"]:
-        base.say(f"the key of {provider} is kept, but {base.clean(state['note'])}")
+        base.print_line(f"the key of {provider} is kept, but {base.plain(state['note'])}")
     else:
         where = "the system's keyring" if state["source"] == "keyring" else "a file that only you can read"
-        base.say(f"{provider}: {state['masked']} is kept in {where}; the next run has it")
+        base.print_line(f"{provider}: {state['masked']} is kept in {where}; the next run has it")
     return 0
 
 
@@ -62,50 +66,73 @@ def keys_set(words: tuple[str, ...], from_stdin: bool, as_json: bool) -> int:
 @base.JSON
 def keys_remove(words: tuple[str, ...], as_json: bool) -> int:
     """Forget the stored key of a provider."""
-    provider = _provider(words)
-    base.connect(start=True).remove_key(provider)
+    provider, client = _provider(words)
+    (client or base.connect(start=True)).remove_key(provider)
     if as_json:
-        base.dump({"removed": provider})
+        base.print_json({"removed": provider})
     else:
-        base.say(f"the stored key of {provider} is removed; runs that have started still have it")
+        base.print_line(f"the stored key of {provider} is removed; runs that have started still have it")
     return 0
 
 
-def _provider(words: tuple[str, ...]) -> str:
-    """The one word that there may be. What else was written may be a key: it is not repeated (P10)."""
-    from po_jupyter.llm.specs import specs
+def _provider(words: tuple[str, ...]) -> tuple[str, Client | None]:
+    """The provider that the one word names, and the running orchestrator, if it was asked.
+
+    Any other word may be a key: it is not repeated (P10), and nothing is started for it.
+    """
+    client = _running_client() if len(words) == 1 else None
+    if client is not None and words[0] in _providers_of(client):
+        return words[0], client
+    return _checked_offline(words), client
+
+
+def _running_client() -> Client | None:
+    try:
+        return base.connect(start=False)
+    except Unavailable:
+        return None
+
+
+def _providers_of(client: Client) -> set[str]:
+    with suppress(PoError):  # without the scope for it the request itself is refused, and says so
+        states = client.keys()
+        return {state["provider"] for state in states}
+    return set()
+
+
+def _checked_offline(words: tuple[str, ...]) -> str:
+    """The one word, when an orchestrator of this package knows such a provider. Raises UsageError, InvalidInput."""
+    from po_jupyter.cli.programs import offline_providers
     from po_jupyter.model.pipeline.violations import did_you_mean
 
-    known = sorted(name for name, spec in specs().items() if spec.key_env or not spec.base_url)
+    providers = offline_providers()
     if not words:
-        raise click.UsageError(f"which provider? One of {', '.join(known)}")
+        raise click.UsageError(f"which provider? One of {', '.join(providers)}")
+    name = words[0] if words[0] in providers else "PROVIDER"
     if len(words) > 1:
         raise InvalidInput(
             "a key is never an argument: it would stay in the history and in the list of processes",
-            hint=f"If that was one, replace it with a new one. po keys set {_safe(words[0], known)} asks for it.",
+            hint=f"If that was one, replace it with a new one. po keys set {name} asks for it.",
         )
-    if words[0] not in known:
+    if name != words[0]:
         raise InvalidInput(
-            f"that is not the name of a provider{did_you_mean(words[0], known)}",
-            hint=f"Known: {', '.join(known)}. If it was a key, replace it with a new one: a key is never an "
+            f"that is not the name of a provider{did_you_mean(words[0], providers)}",
+            hint=f"Known: {', '.join(providers)}. If it was a key, replace it with a new one: a key is never an "
             "argument, po keys set PROVIDER asks for it.",
         )
-    return words[0]
+    return name
 
 
-def _safe(word: str, known: list[str]) -> str:
-    return word if word in known else "PROVIDER"
-
-
-def _from_stdin() -> str:
+def _read_key() -> str:
+    """The key on stdin."""
     text = base.read_stdin(100_000)
     if not text.strip():
         raise InvalidInput("nothing came from stdin", hint="For example: po keys set openai --stdin < key.txt")
     return text.strip()
 
 
-def _asked(provider: str) -> str:
-    """What a person types, unseen: in a terminal, or in the input field of a notebook."""
+def _prompt_for_key(provider: str) -> str:
+    """The key that a person types, unseen: in a terminal, or in the input field of a notebook."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", getpass.GetPassWarning)  # it would show what is typed
         try:
@@ -122,23 +149,23 @@ def _asked(provider: str) -> str:
     return key.strip()
 
 
-def _list(as_json: bool) -> int:
-    found = base.connect(start=False).keys()
+def _print_keys(as_json: bool) -> int:
+    states = base.connect(start=False).keys()
     if as_json:
-        base.dump(found)
+        base.print_json(states)
         return 0
     rows = [
         [
             state["provider"],
             state["masked"] or ("none" if state["needed"] else "none needed"),
-            _PLACES.get(state["source"], ""),
+            _SOURCES.get(state["source"], ""),
             state["variable"],
             state["base_url"],
         ]
-        for state in found
+        for state in states
     ]
-    base.table(["provider", "key", "from", "variable", "goes to"], rows)
-    for state in found:
+    base.print_table(["provider", "key", "from", "variable", "goes to"], rows)
+    for state in states:
         if state["note"]:
-            base.say(f"{state['provider']}: {base.clean(state['note'])}")
+            base.print_line(f"{state['provider']}: {base.plain(state['note'])}")
     return 0

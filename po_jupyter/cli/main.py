@@ -1,4 +1,6 @@
-"""The group of verbs. A verb's module is imported when the verb is used, so that `po --help` is quick.
+"""The command `po`: the group of verbs and the exit codes.
+
+A verb's module is imported when the verb is used, so that `po --help` is quick.
 
 Exit codes: 0 done · 1 failed (the run, or what was asked) · 2 a mistake in the command or in an input · 3 no
 orchestrator · 4 the run waits for a decision · 130 interrupted (143 terminated): the run goes on.
@@ -33,12 +35,12 @@ VERBS: dict[str, tuple[str, str]] = {
     "status": ("show", "Say how the orchestrator is, or how a run is."),
     "show": ("show", "Show a run, live until it ends."),
     "artifacts": ("files", "List the files that a run's tasks wrote, or get one."),
-    "logs": ("show", "Print the history of a run, or the orchestrator's log."),
+    "logs": ("logs", "Print the history of a run, or the orchestrator's log."),
     "cancel": ("control", "Cancel a run; what is finished is kept."),
     "resume": ("control", "Go on with a run that failed, was cancelled or is dead."),
-    "restart": ("again", "Do a run again, or a part of it; earlier results stay in its history."),
-    "fork": ("again", "Start a new run from the middle of another one."),
-    "dead": ("again", "List, requeue or discard runs that used up their attempts."),
+    "restart": ("control", "Do a run again, or a part of it; earlier results stay in its history."),
+    "fork": ("control", "Start a new run from the middle of another one."),
+    "dead": ("control", "List, requeue or discard runs that used up their attempts."),
     "approve": ("control", "Approve the gate that a run waits at."),
     "reject": ("control", "Reject the gate that a run waits at; the run ends."),
     "usage": ("maintenance", "Say what was used day by day, and how much room runs take."),
@@ -59,9 +61,11 @@ class Verbs(click.Group):
     """A group that knows its verbs before it imports them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """The verbs in the order of the help."""
         return list(VERBS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """The verb's command, from its module."""
         if name not in VERBS:
             return None
         module = import_module(f"po_jupyter.cli.{VERBS[name][0]}")
@@ -71,6 +75,7 @@ class Verbs(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The verb of a command line. Raises UsageError with a suggestion."""
         word = args[0]
         if word not in VERBS and not word.startswith("-"):
             from po_jupyter.model.pipeline.violations import did_you_mean  # pydantic: not for `po --help`
@@ -79,12 +84,13 @@ class Verbs(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of verbs, without an import of their modules."""
         with formatter.section("Verbs"):
             formatter.write_dl([(name, text) for name, (_, text) in VERBS.items()])
 
 
-def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
-    if wanted and not ctx.resilient_parsing:
+def _version(ctx: click.Context, _: click.Parameter, requested: bool) -> None:
+    if requested and not ctx.resilient_parsing:
         from po_jupyter import __version__
 
         click.echo(f"po_jupyter {__version__}")
@@ -108,7 +114,7 @@ def po() -> None:
 
 
 def code_of(error: PoError) -> int:
-    """The exit code that tells this error to a script."""
+    """The exit code of an error."""
     if isinstance(error, InvalidInput):
         return USAGE
     return UNAVAILABLE if isinstance(error, Unavailable) else FAILED
@@ -131,7 +137,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 
 def run(args: Sequence[str], name: str = "po") -> int:
-    """The exit code of `po ARGS`; what there is to say was printed."""
+    """Run `po ARGS` in this process: prints what the verb has to say; the exit code."""
     try:
         code = po.main(list(args), prog_name=name, standalone_mode=False)
         return code if isinstance(code, int) else OK
@@ -141,7 +147,7 @@ def run(args: Sequence[str], name: str = "po") -> int:
     except click.Abort:
         return INTERRUPTED  # click turns an interrupt outside of our own waits into this
     except PoError as error:
-        from po_jupyter.cli.base import complain
+        from po_jupyter.cli.base import print_error
 
-        complain(error, as_json="--json" in args)
+        print_error(error, as_json="--json" in args)
         return code_of(error)

@@ -1,4 +1,4 @@
-"""`po usage`, `clean`, `audit`: what was used and the room it takes, what goes, and who changed what."""
+"""`po usage`, `clean` and `audit`: usage and room of runs, their deletion, and the audit log."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from po_jupyter.cli import base
+from po_jupyter.model.run.names import short_id
 from po_jupyter.presentation import format as fmt
 
 if TYPE_CHECKING:
+    from po_jupyter.client.http.payloads import ChargesJson, CleanedCacheJson, CleaningJson, DiskJson, UsageJson
+
     _Type = click.ParamType[float]
 else:
     _Type = click.ParamType  # older versions of click know it without the kind of its value
@@ -53,49 +56,53 @@ def usage(days: int, by_model: bool, as_json: bool) -> int:
 
     Deleted runs stay counted. Calls whose price or outcome nobody knows are said beside the sum.
     """
-    found = base.connect(start=False).usage(days)
+    report = base.connect(start=False).usage(days)
     if as_json:
-        base.dump(found)
+        base.print_json(report)
         return 0
-    _used(found, days, by_model)
-    disk = found["disk"]
-    states = disk["runs"]["states"]
-    if states:
-        rows = [[state, str(s["runs"]), size(s["bytes"])] for state, s in sorted(states.items())]
-        base.table(["state", "runs", "room"], rows)
-    else:
-        base.say("no runs")
-    parts = [
-        f"{name} {size(disk[name])}" for name in ("store", "files", "blobs", "cache", "logs") if disk.get(name)
-    ]
-    free = f"   free on the disk: {size(disk['free'])}" if disk.get("free") is not None else ""
-    base.say(f"on the disk: {', '.join(parts) or 'nothing'}{free}")
+    _print_charges(report, days, by_model)
+    _print_room(report["disk"])
     return 0
 
 
-def _used(found: dict[str, Any], days: int, by_model: bool) -> None:
+def _print_room(disk: DiskJson) -> None:
+    states = disk["runs"]["states"]
+    if states:
+        rows = [[state, str(s["runs"]), size(s["bytes"])] for state, s in sorted(states.items())]
+        base.print_table(["state", "runs", "room"], rows)
+    else:
+        base.print_line("no runs")
+    parts = [(name, disk.get(name)) for name in ("store", "files", "blobs", "cache", "logs")]
+    sizes = [f"{name} {size(count)}" for name, count in parts if isinstance(count, int) and count]
+    free = disk.get("free")
+    rest = f"   free on the disk: {size(free)}" if free is not None else ""
+    base.print_line(f"on the disk: {', '.join(sizes) or 'nothing'}{rest}")
+
+
+def _print_charges(report: UsageJson, days: int, by_model: bool) -> None:
     last = "today" if days == 1 else f"in the last {days} days"
-    if not found["days"]:
-        base.say(f"no model was asked {last}")
+    if not report["days"]:
+        base.print_line(f"no model was asked {last}")
         return
     rows = []
-    for day in found["days"]:
-        rows.append([day["day"], *_line(day)])
+    for day in report["days"]:
+        rows.append([day["day"], *_charges_row(day)])
         if by_model:
-            rows += [[f"  {model}", *_line(used)] for model, used in day["by_model"].items()]
-    if len(found["days"]) > 1:
-        rows.append(["total", *_line(found["total"])])
-    owners = found.get("owners") or {}
+            rows += [[f"  {model}", *_charges_row(charges)] for model, charges in day["by_model"].items()]
+    if len(report["days"]) > 1:
+        rows.append(["total", *_charges_row(report["total"])])
+    owners = report.get("owners") or {}
     if len(owners) > 1:
-        rows += [[f"  {owner}", *_line(theirs["total"])] for owner, theirs in owners.items()]
-    base.table(["day (UTC)", "calls", "tokens in", "out", "cost"], rows)
+        rows += [[f"  {owner}", *_charges_row(usage["total"])] for owner, usage in owners.items()]
+    base.print_table(["day (UTC)", "calls", "tokens in", "out", "cost"], rows)
 
 
-def _line(used: dict[str, Any]) -> list[str]:
-    counts = [f"{used[name]:,}" for name in ("calls", "input_tokens", "output_tokens")]
-    if used.get("cached_calls"):
-        counts[0] += f" + {used['cached_calls']:,} cached"
-    return [*counts, fmt.bill(used["cost"], used["unpriced"], used["unknown"])]
+def _charges_row(charges: ChargesJson) -> list[str]:
+    calls = f"{charges['calls']:,}"
+    if charges.get("cached_calls"):
+        calls += f" + {charges['cached_calls']:,} cached"
+    tokens = [f"{charges['input_tokens']:,}", f"{charges['output_tokens']:,}"]
+    return [calls, *tokens, fmt.cost_sum(charges["cost"], charges["unpriced"], charges["unknown"])]
 
 
 @click.command()
@@ -121,29 +128,40 @@ def clean(older_than: float | None, state: tuple[str, ...], cache: bool, dry_run
     if cache and (state or older_than is not None):
         raise click.UsageError("--cache is about answers, --older-than and --state are about runs")
     client = base.connect(start=not dry_run)
-    found = client.clean(dry_run=dry_run, older_than=older_than, states=state, cache=cache)
+    cleaning = client.clean(dry_run=dry_run, older_than=older_than, states=state, cache=cache)
     if as_json:
-        base.dump(found)
-        return 0
-    if cache:
-        gone = found["cache"]
-        word = "would be forgotten" if dry_run else "forgotten"
-        base.say(
-            f"{gone['answers']:,} cached answer{'s' if gone['answers'] != 1 else ''} {word}, {size(gone['bytes'])}"
-        )
-        return 0
-    runs = found["runs"]
+        base.print_json(cleaning)
+    elif cache:
+        _print_cleaned_cache(cleaning["cache"], dry_run)
+    else:
+        _print_cleaned_runs(cleaning, dry_run)
+    return 0
+
+
+def _print_cleaned_cache(cleaned: CleanedCacheJson, dry_run: bool) -> None:
+    done = "would be forgotten" if dry_run else "forgotten"
+    answers = f"{cleaned['answers']:,} cached answer{'s' if cleaned['answers'] != 1 else ''}"
+    base.print_line(f"{answers} {done}, {size(cleaned['bytes'])}")
+
+
+def _print_cleaned_runs(cleaning: CleaningJson, dry_run: bool) -> None:
+    runs = cleaning["runs"]
     if runs:
         rows = [
-            [fmt.short(r["run"]), r["state"], base.brief(r["name"], 40), r["ended_at"][:10], size(r["bytes"])]
+            [
+                short_id(r["run"]),
+                r["state"],
+                base.one_line(r["name"], 40),
+                r["ended_at"][:10],
+                size(r["bytes"]),
+            ]
             for r in runs
         ]
-        base.table(["run", "state", "seed", "ended", "room"], rows, [r["state"] for r in runs])
-    word = "would be deleted" if dry_run else "deleted"
-    base.say(f"{len(runs)} run{'s' if len(runs) != 1 else ''} {word}, {size(found['bytes'])}")
-    if not dry_run and found["returned"]:
-        base.say(f"the store is {size(found['returned'])} smaller")
-    return 0
+        base.print_table(["run", "state", "seed", "ended", "room"], rows, [r["state"] for r in runs])
+    done = "would be deleted" if dry_run else "deleted"
+    base.print_line(f"{len(runs)} run{'s' if len(runs) != 1 else ''} {done}, {size(cleaning['bytes'])}")
+    if not dry_run and cleaning["returned"]:
+        base.print_line(f"the store is {size(cleaning['returned'])} smaller")
 
 
 @click.command()
@@ -153,18 +171,19 @@ def audit(limit: int, as_json: bool) -> int:
     """Say who changed what, the newest first."""
     entries = base.connect(start=False).audit(limit)
     if as_json:
-        base.dump(entries)
+        base.print_json(entries)
         return 0
     if not entries:
-        base.say("nothing was changed yet")
+        base.print_line("nothing was changed yet")
         return 0
-    known = ("at", "by", "action", "run", "idempotency_key")  # a name for a request; the log shows stars for it
+    # In columns of their own, but for the idempotency key: a client's name for a request, which the log masks.
+    shown_apart = ("at", "by", "action", "run", "idempotency_key")
     rows = []
     for entry in entries:
         run = str(entry.get("run", ""))
-        more = "  ".join(f"{k}={base.brief(v, 40)}" for k, v in entry.items() if k not in known)
+        more = "  ".join(f"{k}={base.one_line(v, 40)}" for k, v in entry.items() if k not in shown_apart)
         at = str(entry.get("at", ""))[:19].replace("T", " ")
-        who, did = str(entry.get("by", "")), str(entry.get("action", ""))
-        rows.append([at, who, did, fmt.short(run) if run else "", more])
-    base.table(["at (UTC)", "who", "did", "run", "what"], rows)
+        actor, action = str(entry.get("by", "")), str(entry.get("action", ""))
+        rows.append([at, actor, action, short_id(run) if run else "", more])
+    base.print_table(["at (UTC)", "who", "did", "run", "what"], rows)
     return 0

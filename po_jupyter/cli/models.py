@@ -1,14 +1,16 @@
-"""`po models`: which models can be used now, what they cost, and why not the others."""
+"""`po models`: the models that can be used now, their prices, and reasons against the others."""
 
 from __future__ import annotations
 
-import os
-from typing import Any
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from po_jupyter.cli import base
 from po_jupyter.errors import Unavailable
+
+if TYPE_CHECKING:
+    from po_jupyter.client.http.payloads import ModelJson
 
 
 @click.command()
@@ -23,45 +25,44 @@ def models(word: str | None, provider: str | None, usable: bool, as_json: bool) 
     of the orchestrator; where none is running, this one. Any other model of a provider is used by its name:
     provider:NAME.
     """
-    where = ""
+    note = ""
     try:
-        found = base.connect(start=False).models(word=word, provider=provider)
+        listed = base.connect(start=False).models(word=word, provider=provider)
     except Unavailable:
-        from po_jupyter import config
-        from po_jupyter.llm.providers.catalogue import list_models
+        from po_jupyter.cli.programs import offline_models
 
-        found = list_models(os.environ, cli_agents=config.load().cli_agents, word=word, provider=provider)
-        where = "no orchestrator is running: this is what one started here would see"
+        listed = offline_models(word, provider)
+        note = "no orchestrator is running: this is what one started here would see"
     if usable:
-        found = [one for one in found if one["usable"]]
+        listed = [model for model in listed if model["usable"]]
     if as_json:
-        base.dump(found)
+        base.print_json(listed)
         return 0
-    if not found:
-        base.say(
-            "no model like that is list_models; any model of a provider is used by its name: provider:NAME"
+    if not listed:
+        base.print_line(
+            "no model like that is listed; any model of a provider is used by its name: provider:NAME"
         )
         return 0
-    base.table(
+    base.print_table(
         ["model", "in Python", "input", "output", "usable"],
         [
             [
-                one["ref"],
-                f"ctx.llm.{one['provider'].replace('-', '_')}.{one['alias']}",
-                _price(one, "input"),
-                _price(one, "output"),
-                "yes" if one["usable"] else f"no: {one['why']}",
+                model["ref"],
+                f"ctx.llm.{model['provider'].replace('-', '_')}.{model['alias']}",
+                _price(model, "input"),
+                _price(model, "output"),
+                "yes" if model["usable"] else f"no: {model['why']}",
             ]
-            for one in found
+            for model in listed
         ],
     )
-    if where:
-        base.say(where, err=True)
+    if note:
+        base.print_line(note, err=True)
     return 0
 
 
-def _price(one: dict[str, Any], kind: str) -> str:
-    price = one.get("price")
+def _price(model: ModelJson, kind: Literal["input", "output"]) -> str:
+    price = model["price"]
     if price is None:
         return "unknown"
     return f"${price[kind]:g}"

@@ -1,20 +1,27 @@
-"""`po run` and `po submit`."""
+"""`po run` and `po submit`: verbs that start a run and watch it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypedDict, TypeVar, Unpack
 
 import click
 
 from po_jupyter.cli import base
 from po_jupyter.errors import InvalidInput
-from po_jupyter.presentation import format as fmt
+from po_jupyter.model.run.names import short_id
+from po_jupyter.model.values.json import JsonObject
 
 if TYPE_CHECKING:
-    from po_jupyter.client.client import Client, Run
+    from po_jupyter.client.client import Client
+    from po_jupyter.client.run import Run
     from po_jupyter.model.pipeline.pipeline import Pipeline
-    from po_jupyter.model.run.seed import Seed
 
+_MODEL = click.option("--model", metavar="REF", help="The model of every task, as provider:model.")
+_BUDGET = click.option(
+    "--budget", type=base.MONEY, multiple=True, metavar="USD|TASK=USD", help="Stop before more is spent."
+)
+_DRY = click.option("--dry-run", is_flag=True, help="Say what it would cost, and start nothing.")
 _FOLLOW = click.option(
     "--follow/--no-follow",
     "--wait/--no-wait",
@@ -22,27 +29,43 @@ _FOLLOW = click.option(
     default=True,
     help="Watch until it ends (the default).",
 )
-_LIMIT = click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N rows of a map.")
-_FRESH = click.option("--fresh", is_flag=True, help="Ask the models anew; use no cached answer.")
-_CACHE = click.option(
-    "--cache", type=click.Choice(["false", "refresh"]),
-    help="false: use and keep no cached answer. refresh: use none, keep the new ones (as --fresh).",
+_START_OPTIONS = (
+    click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N rows of a map."),
+    click.option("--fresh", is_flag=True, help="Ask the models anew; use no cached answer."),
+    click.option(
+        "--cache", type=click.Choice(["false", "refresh"]),
+        help="false: use and keep no cached answer. refresh: use none, keep the new ones (as --fresh).",
+    ),
+    click.option(
+        "--skip-validation", is_flag=True, help="Start although a key or the like that it needs is missing."
+    ),
+    click.option(
+        "--priority",
+        type=click.IntRange(-100, 100),
+        metavar="N",
+        help="Higher ones leave the queue first; the default is 0.",
+    ),
+    click.option("--key", "idempotency_key", metavar="TEXT", help="The same key twice starts one run only."),
 )  # fmt: skip
-_SKIP = click.option(
-    "--skip-validation", is_flag=True, help="Start although a key or the like that it needs is missing."
-)
-_MODEL = click.option("--model", metavar="REF", help="The model of every task, as provider:model.")
-_BUDGET = click.option(
-    "--budget", type=base.MONEY, multiple=True, metavar="USD|TASK=USD", help="Stop before more is spent."
-)
-_DRY = click.option("--dry-run", is_flag=True, help="Say what it would cost, and start nothing.")
-_PRIORITY = click.option(
-    "--priority",
-    type=click.IntRange(-100, 100),
-    metavar="N",
-    help="Higher ones leave the queue first; the default is 0.",
-)
-_KEY = click.option("--key", "idempotency_key", metavar="TEXT", help="The same key twice starts one run only.")
+Verb = TypeVar("Verb", bound=Callable[..., int])
+
+
+def _start_options(verb: Verb) -> Verb:
+    """The options of every verb that starts a run, as keyword arguments of `_submit`."""
+    for option in reversed(_START_OPTIONS):
+        verb = option(verb)
+    return verb
+
+
+class _StartOptions(TypedDict):
+    """The values of `_START_OPTIONS`."""
+
+    limit: int | None
+    fresh: bool
+    cache: str | None
+    skip_validation: bool
+    priority: int | None
+    idempotency_key: str | None
 
 
 @click.command()
@@ -50,12 +73,7 @@ _KEY = click.option("--key", "idempotency_key", metavar="TEXT", help="The same k
 @click.option("--seed", metavar="JSON|@FILE|-", help="The seed's data; a list becomes seed.rows.")
 @_MODEL
 @_BUDGET
-@_LIMIT
-@_FRESH
-@_CACHE
-@_SKIP
-@_PRIORITY
-@_KEY
+@_start_options
 @_DRY
 @_FOLLOW
 @base.JSON
@@ -64,15 +82,10 @@ def run(
     seed: str | None,
     model: str | None,
     budget: tuple[tuple[str, float], ...],
-    limit: int | None,
-    fresh: bool,
-    cache: str | None,
-    skip_validation: bool,
-    priority: int | None,
-    idempotency_key: str | None,
     dry_run: bool,
     follow: bool,
     as_json: bool,
+    **options: Unpack[_StartOptions],
 ) -> int:
     """Run a pipeline from a file, or a registered one.
 
@@ -82,50 +95,24 @@ def run(
     """
     from po_jupyter.cli import inputs
 
-    inputs.check_model(model)
-    data = inputs.seed_data(seed)
-    if inputs.is_file(pipeline):
-        # Read before the orchestrator is started: a mistake in the file should not cost that.
-        inputs.pipeline_file(pipeline)
-    client = base.connect(start=True)
-    found = inputs.find_pipeline(pipeline, client)
+    client, definition, data = inputs.read_run_inputs(pipeline, seed, model)
     with inputs.located(pipeline):
         if dry_run:
-            from po_jupyter.cli.estimate import tell
+            from po_jupyter.cli.estimate import print_estimate
 
-            tell(client.estimate(found, data, limit=limit, model=model), as_json)
+            print_estimate(client.estimate(definition, data, limit=options["limit"], model=model), as_json)
             return 0
-        inputs.need_code(found)
-        limits = base.budget_of(budget)
-        started = _submit(
-            client, found, data, budget=limits, limit=limit, fresh=fresh, cache=cache,
-            skip_validation=skip_validation, key=idempotency_key, priority=priority,
-            model=model,
-        )  # fmt: skip
+        inputs.need_code(definition)
+        started = _submit(client, definition, data, options, budget=base.budget_body(budget), model=model)
     return _watch(started, follow, as_json)
 
 
 @click.command()
 @click.argument("seed")
-@_LIMIT
-@_FRESH
-@_CACHE
-@_SKIP
-@_PRIORITY
-@_KEY
+@_start_options
 @_FOLLOW
 @base.JSON
-def submit(
-    seed: str,
-    limit: int | None,
-    fresh: bool,
-    cache: str | None,
-    skip_validation: bool,
-    priority: int | None,
-    idempotency_key: str | None,
-    follow: bool,
-    as_json: bool,
-) -> int:
+def submit(seed: str, follow: bool, as_json: bool, **options: Unpack[_StartOptions]) -> int:
     """Start a run from a seed file.
 
     SEED is a file, or JSON: {"name": ..., "pipeline": ..., "data": {...}}. `pipeline` names a registered
@@ -139,40 +126,33 @@ def submit(
             "the seed names no `pipeline`", hint='Add "pipeline": NAME, or: po run PIPELINE --seed JSON'
         )
     client = base.connect(start=True)
-    found = inputs.find_pipeline(envelope.pipeline, client)
+    definition = inputs.find_pipeline(envelope.pipeline, client)
     with inputs.located(envelope.pipeline):
-        inputs.need_code(found)
-        started = _submit(
-            client, found, envelope, limit=limit, fresh=fresh, cache=cache,
-            skip_validation=skip_validation, key=idempotency_key, priority=priority,
-        )  # fmt: skip
+        inputs.need_code(definition)
+        started = _submit(client, definition, envelope, options)
     return _watch(started, follow, as_json)
 
 
 def _submit(
     client: Client,
     pipeline: Pipeline,
-    seed: Seed | object,
+    seed: object,
+    options: _StartOptions,
     *,
-    budget: dict[str, Any] | None = None,
-    limit: int | None,
-    fresh: bool,
-    cache: str | None,
-    skip_validation: bool,
-    key: str | None,
-    priority: int | None,
+    budget: JsonObject | None = None,
     model: str | None = None,
 ) -> Run:
+    cache = options["cache"]
     return client.submit(
         pipeline,
         seed=seed,
-        idempotency_key=key,
+        idempotency_key=options["idempotency_key"],
         budget=budget,
-        limit=limit,
-        fresh=fresh,
+        limit=options["limit"],
+        fresh=options["fresh"],
         cache=False if cache == "false" else "refresh" if cache else None,
-        skip_validation=skip_validation,
-        priority=priority,
+        skip_validation=options["skip_validation"],
+        priority=options["priority"],
         model=model,
     )
 
@@ -182,15 +162,15 @@ def _watch(started: Run, follow: bool, as_json: bool) -> int:
 
     if not follow:
         if as_json:
-            base.dump(started.view.model_dump(mode="json"))
+            base.print_json(started.view.model_dump(mode="json"))
         else:
-            base.say(f"run {started.short} started: po show {fmt.short(started.id)}")
+            base.print_line(f"run {started.short} started: po show {short_id(started.id)}")
         return 0
     view, code = live.follow(started, quiet=as_json)
     if as_json:
-        base.dump({**view.model_dump(mode="json"), "outputs": dict(started.outputs) if code == 0 else {}})
+        base.print_json({**view.model_dump(mode="json"), "outputs": dict(started.outputs) if code == 0 else {}})
     elif code == 0:
-        from po_jupyter.cli.show import results
+        from po_jupyter.cli.show import print_results
 
-        results(started, view)
+        print_results(started, view)
     return code

@@ -1,4 +1,4 @@
-"""`po start`, `stop`, `token`: the background orchestrator as a process."""
+"""`po start`, `stop` and `token`: the process of the background orchestrator, and access to it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def start(as_json: bool) -> int:
     terminal is closed.
     """
     from po_jupyter import config
-    from po_jupyter.client import discovery
+    from po_jupyter.client import headless
 
     settings = config.load()
-    before = discovery.headless(settings)
-    running = discovery.start_headless(settings)
+    before = headless.running(settings)
+    running = headless.start(settings)
     fresh = before is None or before.pid != running.pid
     if as_json:
-        base.dump(
+        base.print_json(
             {
                 "started": fresh,
                 "url": running.endpoint.url,
@@ -36,10 +36,10 @@ def start(as_json: bool) -> int:
             }
         )
         return 0
-    base.say(f"orchestrator  {'started' if fresh else 'was running'}")
-    base.say(f"address       {running.endpoint.url}   (its token: po token)")
-    base.say(f"process       {running.pid}   (to end it: po stop)")
-    base.say(f"data          {settings.data_dir}")
+    base.print_line(f"orchestrator  {'started' if fresh else 'was running'}")
+    base.print_line(f"address       {running.endpoint.url}   (its token: po token)")
+    base.print_line(f"process       {running.pid}   (to end it: po stop)")
+    base.print_line(f"data          {settings.data_dir}")
     return 0
 
 
@@ -58,14 +58,14 @@ def stop(timeout: float, as_json: bool) -> int:
     import psutil
 
     from po_jupyter import config
-    from po_jupyter.client import discovery
+    from po_jupyter.client import headless
 
-    running = discovery.headless(config.load())
+    running = headless.running(config.load())
     if running is None:
         if as_json:
-            base.dump({"stopped": False, "pid": None})
+            base.print_json({"stopped": False, "pid": None})
         else:
-            base.say("no background orchestrator is running")
+            base.print_line("no background orchestrator is running")
         return 0
     try:
         # `headless` has compared pid and start time; psutil compares them again before it signals.
@@ -84,9 +84,11 @@ def stop(timeout: float, as_json: bool) -> int:
     except psutil.AccessDenied:
         raise Unavailable(f"process {running.pid} is not yours to stop") from None
     if as_json:
-        base.dump({"stopped": True, "pid": running.pid})
+        base.print_json({"stopped": True, "pid": running.pid})
     else:
-        base.say(f"stopped the orchestrator (process {running.pid}); unfinished runs go on at the next start")
+        base.print_line(
+            f"stopped the orchestrator (process {running.pid}); unfinished runs go on at the next start"
+        )
     return 0
 
 
@@ -100,10 +102,10 @@ def token(as_json: bool) -> int:
     client = base.connect(start=False)
     endpoint = client.aio.endpoint
     if as_json:
-        base.dump({"url": endpoint.url, "token": endpoint.token})
+        base.print_json({"url": endpoint.url, "token": endpoint.token})
         return 0
     if sys.stdout.isatty():
-        base.say("Whoever has this token can run code as you:", err=True)
-    base.say(f"PO_JUPYTER_URL={endpoint.url}")
-    base.say(f"PO_JUPYTER_TOKEN={endpoint.token}")
+        base.print_line("Whoever has this token can run code as you:", err=True)
+    base.print_line(f"PO_JUPYTER_URL={endpoint.url}")
+    base.print_line(f"PO_JUPYTER_TOKEN={endpoint.token}")
     return 0

@@ -1,4 +1,4 @@
-"""The one typed HTTP client. Everything that talks to an orchestrator goes through it.
+"""The async HTTP client of an orchestrator: one method for each route.
 
 It is bound to the event loop that it is first used on. Errors come back as the exceptions of `errors.py`, as
 the orchestrator raised them; when nothing answers it is `Unavailable`, which says what to do.
@@ -8,25 +8,41 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, cast
 
-from po_jupyter.client.follow import Following, Text, run_of
-from po_jupyter.client.http.responses import read_answer
-from po_jupyter.client.http.transport import Endpoint, Wire, part, quiet_params
+from po_jupyter.client.follow import RunStreams, TextDelta, parse_run
+from po_jupyter.client.http.payloads import (
+    ArtifactJson,
+    CleaningJson,
+    DeadLetterJson,
+    FindingJson,
+    KeyJson,
+    ModelJson,
+    PipelineJson,
+    ReadinessJson,
+    RowFileJson,
+    RowJson,
+    StageLogJson,
+    UsageJson,
+)
+from po_jupyter.client.http.responses import read_response
+from po_jupyter.client.http.sse import SseMessage
+from po_jupyter.client.http.transport import Endpoint, Transport, path_segment, quiet_params
 from po_jupyter.errors import InvalidInput, NotFound
 from po_jupyter.model.run.view import RunView
+from po_jupyter.model.values.json import JsonObject
 
 _PROVIDER = re.compile(r"[a-z0-9_-]{1,30}")
-__all__ = ["AsyncClient", "Endpoint", "Text"]
+__all__ = ["AsyncClient", "Endpoint", "TextDelta"]
 
 
-class AsyncClient(Following):
+class AsyncClient:
     """One orchestrator.
 
-    `timeout` is of one request, in seconds, and how long a lost stream is looked for. `relocate` as in `Wire`.
+    `timeout` is of one request, in seconds, and how long a lost stream is looked for. `relocate` as in `Transport`.
     """
 
     def __init__(
@@ -36,120 +52,143 @@ class AsyncClient(Following):
         timeout: float = 30.0,
         relocate: Callable[[], Endpoint | None] | None = None,
     ) -> None:
-        self._wire = Wire(endpoint, timeout, relocate)
+        """Connects at the first request."""
+        self._transport = Transport(endpoint, timeout, relocate)
+        self._streams = RunStreams(self._transport)
 
     def __repr__(self) -> str:
+        """Its URL, without the token."""
         return f"AsyncClient({self.endpoint.url!r})"
 
     @property
     def endpoint(self) -> Endpoint:
-        """Where the orchestrator is now."""
-        return self._wire.endpoint
+        """The address of the orchestrator as it is now."""
+        return self._transport.endpoint
 
     async def __aenter__(self) -> AsyncClient:
+        """Itself."""
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Close the connections."""
         await self.aclose()
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._wire.aclose()
+        await self._transport.aclose()
 
     # -- the orchestrator -----------------------------------------------------------------------
-    async def health(self) -> dict[str, Any]:
+    async def health(self) -> JsonObject:
         """`{"status": "ok"}`."""
-        return await self._wire.json("GET", "health")
+        return await self._transport.json("GET", "health")
 
-    async def ready(self) -> dict[str, Any]:
-        """Whether runs can be started: `{ready, orchestrator, store}`."""
-        answer = await self._wire.send("GET", "ready")
-        if answer.status_code in (200, 503):
+    async def ready(self) -> ReadinessJson:
+        """Readiness: whether runs can be started, `{ready, orchestrator, store}`."""
+        response = await self._transport.send("GET", "ready")
+        if response.status_code in (200, 503):
             with suppress(ValueError):
-                data = answer.json()
+                data = response.json()
                 if isinstance(data, dict) and "ready" in data:
-                    return data
-        return read_answer(self.endpoint.url, answer)
+                    return cast("ReadinessJson", data)
+        return cast("ReadinessJson", read_response(self.endpoint.url, response))
 
-    async def meta(self) -> dict[str, Any]:
+    async def meta(self) -> JsonObject:
         """Version, user, data directory, providers; see HTTP.md."""
-        return await self._wire.json("GET", "meta")
+        return await self._transport.json("GET", "meta")
 
-    async def models(self, *, word: str | None = None, provider: str | None = None) -> list[dict[str, Any]]:
+    async def models(self, *, word: str | None = None, provider: str | None = None) -> list[ModelJson]:
         """The models that the orchestrator knows, usable ones first."""
-        data = await self._wire.json("GET", "models", params=_params(word=word, provider=provider))
+        data = await self._transport.json("GET", "models", params=_params(word=word, provider=provider))
         return list(data["models"])
 
     # -- pipelines ------------------------------------------------------------------------------
-    async def pipelines(self) -> list[dict[str, Any]]:
+    async def pipelines(self) -> list[PipelineJson]:
         """The registered pipelines: `{name, version, revision, updated_at, tasks}` each."""
-        data = await self._wire.json("GET", "pipelines")
+        data = await self._transport.json("GET", "pipelines")
         return list(data["pipelines"])
 
-    async def pipeline(self, name: str) -> dict[str, Any]:
+    async def pipeline(self, name: str) -> JsonObject:
         """A registered definition. NotFound."""
-        data = await self._wire.json("GET", f"pipelines/{part(name)}")
+        data = await self._transport.json("GET", f"pipelines/{path_segment(name)}")
         return dict(data["pipeline"])
 
-    async def put_pipeline(self, name: str, definition: Mapping[str, Any]) -> dict[str, Any]:
+    async def put_pipeline(self, name: str, definition: Mapping[str, object]) -> JsonObject:
         """Register a definition; the same content again changes nothing. InvalidPipeline."""
-        data = await self._wire.json("PUT", f"pipelines/{part(name)}", body=dict(definition))
+        data = await self._transport.json("PUT", f"pipelines/{path_segment(name)}", body=dict(definition))
         return dict(data["pipeline"])
 
     async def delete_pipeline(self, name: str) -> None:
         """Forget a registered pipeline; its runs keep their copy. NotFound."""
-        await self._wire.json("DELETE", f"pipelines/{part(name)}")
+        await self._transport.json("DELETE", f"pipelines/{path_segment(name)}")
 
-    async def validate(self, pipeline: Any, seed: Any = None) -> dict[str, Any]:
+    async def validate(self, pipeline: JsonObject | str, seed: JsonObject | None = None) -> JsonObject:
         """Check without starting anything: `{ok, pipeline, warnings}`. InvalidPipeline, InvalidSeed."""
         body = {"pipeline": pipeline} if seed is None else {"pipeline": pipeline, "seed": seed}
-        return await self._wire.json("POST", "pipelines/validate", body=body, safe=True)
+        return await self._transport.json("POST", "pipelines/validate", body=body, safe=True)
 
-    async def estimate(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """What a run of that body would cost, estimated; starts nothing. See `Client.estimate`."""
-        return await self._wire.json("POST", "runs/estimate", body=dict(body), safe=True)
+    async def estimate(self, body: Mapping[str, object]) -> JsonObject:
+        """The estimated cost of a run with that body; starts nothing. See `Client.estimate`."""
+        return await self._transport.json("POST", "runs/estimate", body=dict(body), safe=True)
 
     # -- files of rows --------------------------------------------------------------------------
-    async def put_rows(self, file: IO[bytes], sha256: str) -> dict[str, Any]:
+    async def put_rows(self, file: IO[bytes], sha256: str) -> RowFileJson:
         """Keep a file of rows (JSON lines) under its SHA-256: `{sha256, bytes, rows}`. It travels once."""
         with suppress(NotFound):
-            data = await self._wire.json("GET", f"blobs/{part(sha256)}")
-            return dict(data["blob"])
-        data = await self._wire.json("PUT", f"blobs/{part(sha256)}", file=file, safe=True)
-        return dict(data["blob"])
+            data = await self._transport.json("GET", f"blobs/{path_segment(sha256)}")
+            return cast("RowFileJson", data["blob"])
+        data = await self._transport.json("PUT", f"blobs/{path_segment(sha256)}", file=file, safe=True)
+        return cast("RowFileJson", data["blob"])
 
     # -- runs -----------------------------------------------------------------------------------
-    async def submit(self, body: Mapping[str, Any]) -> RunView:
+    async def submit(self, body: Mapping[str, object]) -> RunView:
         """Start a run; `body` as in POST runs. When this returns the run is durable.
 
         Without an idempotency key it gets one, so that a lost answer can be asked for again
         without starting the run twice.
         """
         body = {"idempotency_key": f"auto-{secrets.token_hex(12)}", **body}
-        return run_of(await self._wire.json("POST", "runs", body=body, safe=True))
+        return parse_run(await self._transport.json("POST", "runs", body=body, safe=True))
 
     async def runs(
         self,
         *,
-        states: tuple[str, ...] | list[str] = (),
+        states: Sequence[str] = (),
         pipeline: str | None = None,
         cursor: str | None = None,
         limit: int = 50,
     ) -> tuple[list[RunView], str | None]:
         """Runs from the newest to the oldest, and the cursor of the next page or None."""
         params = _params(state=",".join(states) or None, pipeline=pipeline, cursor=cursor, limit=limit)
-        data = await self._wire.json("GET", "runs", params=params)
+        data = await self._transport.json("GET", "runs", params=params)
         return [RunView.model_validate(run) for run in data["runs"]], data.get("next")
+
+    async def run(self, run_id: str, *, quiet: bool = False) -> RunView:
+        """One run, by its id or a unique part of it. `quiet` requests do not count as the user's activity."""
+        return await self._streams.view(run_id, quiet=quiet)
+
+    def events(self, run_id: str, since: int = 0) -> AsyncGenerator[SseMessage, None]:
+        """Every event of a run with an offset above `since`, then `end`; survives a lost connection."""
+        return self._streams.events(run_id, since)
+
+    def follow(self, run_id: str, *, every: float = 0.15) -> AsyncGenerator[RunView | TextDelta, None]:
+        """The run now and after each change, at most once in `every` seconds, until it ended; texts in between."""
+        return self._streams.follow(run_id, every=every)
+
+    async def wait_end(self, run_id: str) -> RunView:
+        """The run after it ended. A waiting gate keeps it waiting."""
+        return await self._streams.wait_end(run_id)
 
     async def delete(self, run_id: str) -> None:
         """Remove an ended run. Conflict while it has not ended."""
-        await self._wire.json("DELETE", f"runs/{part(run_id)}")
+        await self._transport.json("DELETE", f"runs/{path_segment(run_id)}")
 
     async def cancel(self, run_id: str) -> RunView:
         """Ask the run to stop; what is finished is kept."""
-        return run_of(await self._wire.json("POST", f"runs/{part(run_id)}/cancel", body={}, safe=True))
+        return parse_run(
+            await self._transport.json("POST", f"runs/{path_segment(run_id)}/cancel", body={}, safe=True)
+        )
 
     async def resume(
         self,
@@ -157,68 +196,81 @@ class AsyncClient(Following):
         *,
         from_task: str | None = None,
         only_failed: bool = False,
-        budget: Mapping[str, Any] | None = None,
+        budget: Mapping[str, object] | None = None,
     ) -> RunView:
         """Go on with an ended run. Conflict when there is nothing to go on with."""
         body = _params(from_task=from_task, only_failed=only_failed or None, budget=budget and dict(budget))
-        return run_of(await self._wire.json("POST", f"runs/{part(run_id)}/resume", body=body))
+        return parse_run(await self._transport.json("POST", f"runs/{path_segment(run_id)}/resume", body=body))
 
     async def restart(
         self, run_id: str, task: str | None = None, *, only: bool = False, clear_usage: bool = False
     ) -> RunView:
         """Do an ended run again. Conflict while it has not ended."""
         body = _params(task=task, only=only or None, clear_usage=clear_usage or None)
-        return run_of(await self._wire.json("POST", f"runs/{part(run_id)}/restart", body=body))
+        return parse_run(await self._transport.json("POST", f"runs/{path_segment(run_id)}/restart", body=body))
 
-    async def fork(self, run_id: str, from_task: str, *, seed: Any = None, pipeline: Any = None) -> RunView:
+    async def fork(
+        self,
+        run_id: str,
+        from_task: str,
+        *,
+        seed: JsonObject | None = None,
+        pipeline: JsonObject | str | None = None,
+    ) -> RunView:
         """A new run with the checkpoints of the tasks before `from_task`; `seed` is an envelope."""
         body = _params(from_task=from_task, seed=seed, pipeline=pipeline)
-        return run_of(await self._wire.json("POST", f"runs/{part(run_id)}/fork", body=body))
+        return parse_run(await self._transport.json("POST", f"runs/{path_segment(run_id)}/fork", body=body))
 
     async def dead_letters(
         self, *, cursor: str | None = None, limit: int = 50
-    ) -> tuple[list[dict[str, Any]], str | None]:
+    ) -> tuple[list[DeadLetterJson], str | None]:
         """Runs that exhausted their attempts, newest first, and the cursor of the next page or None."""
-        data = await self._wire.json("GET", "dead-letters", params=_params(cursor=cursor, limit=limit))
+        data = await self._transport.json("GET", "dead-letters", params=_params(cursor=cursor, limit=limit))
         return list(data["dead_letters"]), data.get("next")
 
     async def requeue(self, run_id: str, from_task: str | None = None) -> RunView:
         """Try a dead run again. Conflict when it is not dead."""
         body = _params(from_task=from_task)
-        return run_of(await self._wire.json("POST", f"dead-letters/{part(run_id)}/requeue", body=body))
+        return parse_run(
+            await self._transport.json("POST", f"dead-letters/{path_segment(run_id)}/requeue", body=body)
+        )
 
     async def discard(self, run_id: str) -> None:
         """Remove a dead run. Conflict when it is not dead."""
-        await self._wire.json("DELETE", f"dead-letters/{part(run_id)}")
+        await self._transport.json("DELETE", f"dead-letters/{path_segment(run_id)}")
 
     async def gate(self, run_id: str, decision: str, note: str = "") -> RunView:
         """Decide the open gate: `approve` or `reject`. Conflict when it was decided before."""
         body = {"decision": decision, **({"note": note} if note else {})}
-        return run_of(await self._wire.json("POST", f"runs/{part(run_id)}/gate", body=body))
+        return parse_run(await self._transport.json("POST", f"runs/{path_segment(run_id)}/gate", body=body))
 
-    async def outputs(self, run_id: str, task: str | None = None) -> dict[str, Any]:
+    async def outputs(self, run_id: str, task: str | None = None) -> JsonObject:
         """Outputs of the finished tasks, or of one."""
-        data = await self._wire.json("GET", f"runs/{part(run_id)}/outputs", params=_params(task=task))
+        data = await self._transport.json(
+            "GET", f"runs/{path_segment(run_id)}/outputs", params=_params(task=task)
+        )
         return dict(data["outputs"])
 
-    async def artifacts(self, run_id: str) -> list[dict[str, Any]]:
+    async def artifacts(self, run_id: str) -> list[ArtifactJson]:
         """The run's artifacts: `{name, task, bytes, sha256, path}` each; `path` on the orchestrator's machine."""
-        return list((await self._wire.json("GET", f"runs/{part(run_id)}/artifacts"))["artifacts"])
+        return list((await self._transport.json("GET", f"runs/{path_segment(run_id)}/artifacts"))["artifacts"])
 
     async def artifact(self, run_id: str, name: str) -> bytes:
         """The content of an artifact. NotFound."""
-        answer = await self._wire.send("GET", f"runs/{part(run_id)}/artifacts/{part(name)}")
-        if answer.is_success:
-            return answer.content
-        read_answer(self._wire.endpoint.url, answer)
-        raise AssertionError("read_answer raises what is no success")
+        response = await self._transport.send(
+            "GET", f"runs/{path_segment(run_id)}/artifacts/{path_segment(name)}"
+        )
+        if response.is_success:
+            return response.content
+        read_response(self._transport.endpoint.url, response)
+        raise AssertionError("read_response raises for every other status")
 
     async def items(
         self, run_id: str, task: str, *, state: str | None = None, cursor: str | None = None, limit: int = 1000
-    ) -> tuple[list[dict[str, Any]], str | None]:
+    ) -> tuple[list[RowJson], str | None]:
         """Rows of a map: `{index, ok, output, error, usage}` each; `state` is `done` or `failed`."""
         params = _params(task=task, state=state, cursor=cursor, limit=limit)
-        data = await self._wire.json("GET", f"runs/{part(run_id)}/items", params=params)
+        data = await self._transport.json("GET", f"runs/{path_segment(run_id)}/items", params=params)
         return list(data["items"]), data.get("next")
 
     async def calls(
@@ -229,29 +281,31 @@ class AsyncClient(Following):
         state: str | None = None,
         cursor: str | None = None,
         limit: int = 200,
-    ) -> tuple[list[dict[str, Any]], str | None]:
+    ) -> tuple[list[JsonObject], str | None]:
         """Calls to models, from the journal; `state` `unknown` are those whose outcome was lost."""
         params = _params(task=task, state=state, cursor=cursor, limit=limit)
-        data = await self._wire.json("GET", f"runs/{part(run_id)}/calls", params=params)
+        data = await self._transport.json("GET", f"runs/{path_segment(run_id)}/calls", params=params)
         return list(data["calls"]), data.get("next")
 
     async def logs(
         self, run_id: str, *, task: str | None = None, stage: str | None = None
-    ) -> list[dict[str, Any]]:
-        """What stages printed: `{task, stage, name, bytes, text, cut}` of each log, `text` its last 64 KB."""
+    ) -> list[StageLogJson]:
+        """The output of stages: `{task, stage, name, bytes, text, cut}` of each log, `text` its last 64 KB."""
         params = _params(task=task, stage=stage)
-        return list((await self._wire.json("GET", f"runs/{part(run_id)}/logs", params=params))["logs"])
+        return list(
+            (await self._transport.json("GET", f"runs/{path_segment(run_id)}/logs", params=params))["logs"]
+        )
 
-    async def history(self, run_id: str, since: int = 0, limit: int = 1000) -> list[dict[str, Any]]:
+    async def history(self, run_id: str, since: int = 0, limit: int = 1000) -> list[JsonObject]:
         """Stored events with an offset above `since`, at most `limit`."""
         params = {**_params(since=since, limit=limit), **quiet_params(True)}
-        data = await self._wire.json("GET", f"runs/{part(run_id)}/events", params=params)
+        data = await self._transport.json("GET", f"runs/{path_segment(run_id)}/events", params=params)
         return list(data["events"])
 
     # -- room and history -----------------------------------------------------------------------
-    async def usage(self, days: int = 30) -> dict[str, Any]:
-        """What my calls used in the last `days` days and the room that my runs take; see `Client.usage`."""
-        return await self._wire.json("GET", "usage", params=_params(days=days))
+    async def usage(self, days: int = 30) -> UsageJson:
+        """Usage of my calls in the last `days` days and the room that my runs take; see `Client.usage`."""
+        return cast("UsageJson", await self._transport.json("GET", "usage", params=_params(days=days)))
 
     async def clean(
         self,
@@ -260,42 +314,42 @@ class AsyncClient(Following):
         older_than: float | None = None,
         states: Sequence[str] = (),
         cache: bool = False,
-    ) -> dict[str, Any]:
+    ) -> CleaningJson:
         """Delete old ended runs: `{runs, bytes, returned, dry_run}`. `older_than` is in days. With `cache` the
         cached answers of models instead: `{..., cache: {answers, bytes}}`."""
         body = _params(dry_run=dry_run, older_than=older_than, states=list(states) or None, cache=cache or None)
-        return await self._wire.json("POST", "clean", body=body, safe=dry_run)
+        return cast("CleaningJson", await self._transport.json("POST", "clean", body=body, safe=dry_run))
 
     async def audit(
         self, *, cursor: str | None = None, limit: int = 100
-    ) -> tuple[list[dict[str, Any]], str | None]:
-        """Who changed what, the newest first, and the cursor of the next page or None."""
-        data = await self._wire.json("GET", "audit", params=_params(cursor=cursor, limit=limit))
+    ) -> tuple[list[JsonObject], str | None]:
+        """Entries of the audit log, the newest first, and the cursor of the next page or None."""
+        data = await self._transport.json("GET", "audit", params=_params(cursor=cursor, limit=limit))
         return list(data["entries"]), data.get("next")
 
     # -- keys -----------------------------------------------------------------------------------
-    async def keys(self) -> list[dict[str, Any]]:
-        """What there is of each provider's key: `{provider, variable, base_url, needed, source, masked, stored,
-        note}`."""
-        return list((await self._wire.json("GET", "keys"))["keys"])
+    async def keys(self) -> list[KeyJson]:
+        """The state of each provider's key, without the key."""
+        return list((await self._transport.json("GET", "keys"))["keys"])
 
-    async def set_key(self, provider: str, key: str) -> dict[str, Any]:
+    async def set_key(self, provider: str, key: str) -> KeyJson:
         """Keep a key where the orchestrator runs. InvalidInput."""
         if not _PROVIDER.fullmatch(provider):  # a key in its place must not become a part of a URL
             raise InvalidInput("that is not the name of a provider", hint="For example openai or anthropic.")
-        return dict((await self._wire.json("PUT", f"keys/{provider}", body={"key": key}))["key"])
+        data = await self._transport.json("PUT", f"keys/{provider}", body={"key": key})
+        return cast("KeyJson", data["key"])
 
     async def remove_key(self, provider: str) -> None:
         """Forget a stored key. NotFound when there is none."""
         if not _PROVIDER.fullmatch(provider):
             raise InvalidInput("that is not the name of a provider", hint="For example openai or anthropic.")
-        await self._wire.json("DELETE", f"keys/{provider}")
+        await self._transport.json("DELETE", f"keys/{provider}")
 
-    async def doctor(self, *, online: bool = False) -> list[dict[str, Any]]:
-        """What the orchestrator finds at itself: `{what, verdict, found, todo}` each."""
+    async def doctor(self, *, online: bool = False) -> list[FindingJson]:
+        """Findings of the orchestrator's checks of itself."""
         params = {"online": "true"} if online else None
-        return list((await self._wire.json("GET", "doctor", params=params))["findings"])
+        return list((await self._transport.json("GET", "doctor", params=params))["findings"])
 
 
-def _params(**values: Any) -> dict[str, Any]:
+def _params(**values: object) -> JsonObject:
     return {name: value for name, value in values.items() if value is not None}

@@ -1,4 +1,4 @@
-"""One event loop on one daemon thread per process: where every client talks and every widget follows.
+"""The background event loop: one daemon thread per process, on which every client talks and every widget follows.
 
 A notebook's own loop belongs to its kernel and stands still while a cell blocks; this one does not. It is
 started at first use, and again after a fork.
@@ -38,8 +38,8 @@ except ImportError:  # an interpreter without the accelerator
     from asyncio import Task as _Task
 
 
-def _make_task(loop: asyncio.AbstractEventLoop, coro: Any, **more: Any) -> Any:
-    return _Task(coro, loop=loop, **more)
+def _make_task(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> Any:
+    return _Task(coro, loop=loop, **options)
 
 
 _guard = threading.RLock()  # a collected client may ask for the loop in the middle of this very thread's asking
@@ -93,24 +93,24 @@ def run(coro: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
     """
     future = spawn(coro)
     try:
-        left = timeout
+        remaining = timeout
         while True:
-            step = TICK if left is None else min(TICK, left)
+            step = TICK if remaining is None else min(TICK, remaining)
             try:
                 return future.result(step)
             except FutureTimeout:
                 if future.done():
                     return future.result()  # the coroutine's own TimeoutError, or a result just in time
-                if left is not None:
-                    left -= step
-                    if left <= 0:
+                if remaining is not None:
+                    remaining -= step
+                    if remaining <= 0:
                         raise TimeoutError(f"no answer within {timeout:g} s") from None
     finally:
         if not future.done():
             future.cancel()
 
 
-async def bring(future: Future[T]) -> T:
+async def await_future(future: Future[T]) -> T:
     """Wait for `future` on the caller's own loop, waking often enough to notice an interrupt.
 
     Cancelling this cancels `future`.

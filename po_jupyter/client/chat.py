@@ -1,7 +1,7 @@
-"""`po.chat`: one question without a pipeline, through the orchestrator: its keys, limits, budgets, cache and journal.
+"""A chat: one question to a model as a run of a pipeline with one task, called `chat`.
 
-It is a run like any other, of a pipeline with one task, called `chat`. What is asked travels in the seed, so no text
-of a question is ever a template.
+It goes through the orchestrator: its keys, limits, budgets, cache and journal. The question travels in the seed, so
+no text of a question is ever a template. `po.chat` (`client.default`) and `Client.chat` are its faces.
 """
 
 from __future__ import annotations
@@ -10,134 +10,152 @@ import base64
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol, TypeAlias
 
+from po_jupyter.client.run import BudgetInput, Run
 from po_jupyter.errors import InvalidInput, PoError
-from po_jupyter.model.pipeline.answer_schema import answer_schema_of
-from po_jupyter.model.pipeline.pipeline import Budget
+from po_jupyter.model.pipeline.answer_schema import AnswerSchema, answer_schema_of
+from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.answer import Answer
 from po_jupyter.model.run.view import RunView
+from po_jupyter.model.values.json import JsonObject
 
-if TYPE_CHECKING:
-    from po_jupyter.client.client import Client
-    from po_jupyter.client.run import Run
+ChatPrompt: TypeAlias = str | Sequence[Mapping[str, str]]
+ChatImage: TypeAlias = bytes | str | os.PathLike[str]
+ChatEffort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 NAME = "chat"
 _MAX_IMAGE = 10 * 1024 * 1024  # bytes; the orchestrator knows the real bound, this only spares the way
-_clients: dict[tuple[str | None, ...], Client] = {}
 
 
-def chat(
-    prompt: str | Sequence[Mapping[str, str]],
-    *,
-    model: str | None = None,
-    system: str | None = None,
-    schema: Any = None,
-    images: Sequence[bytes | str | os.PathLike[str]] = (),
-    temperature: float | None = None,
-    max_tokens: int | None = None,
-    stop: str | Sequence[str] | None = None,
-    seed: int | None = None,
-    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None,
-    tools: Sequence[str] = (),
-    budget: float | Budget | Mapping[str, Any] | None = None,
-    fresh: bool = False,
-    skip_validation: bool = False,
-    timeout: float | None = None,
-    watch: Callable[[RunView], None] | None = None,
-    client: Client | None = None,
-) -> Answer:
-    """The `Answer` of a model to a prompt, or to messages `[{role, content}]`. Blocks until it is there.
+class Submits(Protocol):
+    """A client that starts runs, as `Client` does."""
 
-    `schema` is a JSON Schema, pydantic model, dataclass or TypedDict: `answer.value` fits it, and is an instance
-    where a class was given (`text` is then its JSON). `images` are paths, bytes, `https:` and `data:` URLs. `tools`
-    are names of the setting `mcp_servers`; functions are for tasks (`ctx.llm.chat`). `fresh` asks anew although the
-    same was asked before; `skip_validation` although a key or the like is missing. `answer.run` is the run.
-    `watch` is called with its view after each change, to say what it waits for.
+    def submit(
+        self,
+        pipeline: Pipeline,
+        seed: Any = None,
+        *,
+        budget: BudgetInput | None = None,
+        fresh: bool = False,
+        skip_validation: bool = False,
+    ) -> Run:
+        """Start a run and return at once."""
+        ...
 
-    An interrupt, or `timeout` seconds, ends the waiting, not the run. Raises InvalidInput before anything is asked,
-    the run's error when it fails, TimeoutError.
-    """
-    from po_jupyter.model.pipeline.parsing import validate_pipeline  # it brings YAML, which is slow to import
 
-    shape = None if schema is None else answer_schema_of(schema)
-    definition, data = _asked(prompt, system, images)
-    llm = {"model": model, "temperature": temperature, "max_tokens": max_tokens, "stop": stop, "seed": seed}
-    task = {"name": NAME, **definition, "output": None if shape is None else dict(shape.schema)}
-    if tools:
-        task["tools"] = _named(tools)
-    said = {k: v for k, v in {**llm, "effort": effort}.items() if v is not None}
-    pipeline = validate_pipeline({"name": NAME, "llm": said, "tasks": [task]})
-    run = (client or _client()).submit(
-        pipeline, seed=data, budget=budget, fresh=fresh, skip_validation=skip_validation
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatArguments:
+    """Arguments of a chat, but for the prompt; `po.chat` explains them."""
+
+    model: str | None = None
+    system: str | None = None
+    schema: Any = None
+    images: Sequence[ChatImage] = ()
+    temperature: float | None = None
+    max_tokens: int | None = None
+    stop: str | Sequence[str] | None = None
+    seed: int | None = None
+    effort: ChatEffort | None = None
+    tools: Sequence[str] = ()
+    budget: BudgetInput | None = None
+    fresh: bool = False
+    skip_validation: bool = False
+    timeout: float | None = None
+    watch: Callable[[RunView], None] | None = None
+
+
+def chat(prompt: ChatPrompt, arguments: ChatArguments, submits: Submits) -> Answer:
+    """The `Answer` of a model. Blocks until the run ended; see `po.chat` for the errors."""
+    shape = None if arguments.schema is None else answer_schema_of(arguments.schema)
+    pipeline, data = _question(prompt, arguments, shape)
+    run = submits.submit(
+        pipeline,
+        seed=data,
+        budget=arguments.budget,
+        fresh=arguments.fresh,
+        skip_validation=arguments.skip_validation,
     )
-    if watch is not None:
+    if arguments.watch is not None:
         for update in run.follow():
             if isinstance(update, RunView):
-                watch(update)
-    run.wait(timeout)
+                arguments.watch(update)
+    run.wait(arguments.timeout)
     return _answer(run, shape)
 
 
-def _asked(prompt: Any, system: str | None, images: Sequence[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The task's templates, and the seed's data that they show as it is."""
-    data: dict[str, Any] = {}
-    definition: dict[str, Any] = {}
+def _question(
+    prompt: ChatPrompt, arguments: ChatArguments, shape: AnswerSchema | None
+) -> tuple[Pipeline, JsonObject]:
+    """The pipeline, whose templates show the seed's data as it is, and that data. Raises InvalidInput."""
+    from po_jupyter.model.pipeline.parsing import validate_pipeline  # it brings YAML, which is slow to import
+
+    templates, data = _prompt(prompt)
+    if arguments.system is not None:
+        if not isinstance(arguments.system, str):
+            raise InvalidInput(f"`system` is text, not {type(arguments.system).__name__}")
+        templates["system"], data["system"] = "{{ seed.system }}", arguments.system
+    if isinstance(arguments.images, str | bytes | os.PathLike):
+        raise InvalidInput(f"`images` is a list, not {type(arguments.images).__name__}")
+    if arguments.images:
+        data["images"] = [_image_url(image, i) for i, image in enumerate(arguments.images)]
+        templates["images"] = [f"{{{{ seed.images[{i}] }}}}" for i in range(len(arguments.images))]
+    task = {"name": NAME, **templates, "output": None if shape is None else dict(shape.schema)}
+    if arguments.tools:
+        task["tools"] = _tool_names(arguments.tools)
+    names = ("model", "temperature", "max_tokens", "stop", "seed", "effort")
+    llm = {name: value for name in names if (value := getattr(arguments, name)) is not None}
+    return validate_pipeline({"name": NAME, "llm": llm, "tasks": [task]}), data
+
+
+def _prompt(prompt: object) -> tuple[JsonObject, JsonObject]:
+    """The task's templates of the prompt, and the seed's data that they show."""
     if isinstance(prompt, str):
-        definition["prompt"], data["prompt"] = "{{ seed.prompt }}", prompt
-    elif isinstance(prompt, list | tuple) and all(isinstance(turn, Mapping) for turn in prompt):
-        # What is wrong with a turn is told by the pipeline's own check.
-        definition["prompt"] = [
-            {**turn, "content": f"{{{{ seed.messages[{i}] }}}}"}
-            if isinstance(turn.get("content"), str)
-            else dict(turn)
-            for i, turn in enumerate(prompt)
-        ]
-        data["messages"] = [turn.get("content") for turn in prompt]
-    else:
+        return {"prompt": "{{ seed.prompt }}"}, {"prompt": prompt}
+    if not isinstance(prompt, list | tuple) or not all(isinstance(turn, Mapping) for turn in prompt):
         raise InvalidInput(f"a prompt is text or a list of messages, not {type(prompt).__name__}")
-    if system is not None:
-        if not isinstance(system, str):
-            raise InvalidInput(f"`system` is text, not {type(system).__name__}")
-        definition["system"], data["system"] = "{{ seed.system }}", system
-    if isinstance(images, str | bytes | os.PathLike):
-        raise InvalidInput(f"`images` is a list, not {type(images).__name__}")
-    if images:
-        data["images"] = [_image(image, i) for i, image in enumerate(images)]
-        definition["images"] = [f"{{{{ seed.images[{i}] }}}}" for i in range(len(images))]
-    return definition, data
+    # A wrong turn is refused by the pipeline's own check.
+    turns = [
+        {**turn, "content": f"{{{{ seed.messages[{i}] }}}}"}
+        if isinstance(turn.get("content"), str)
+        else dict(turn)
+        for i, turn in enumerate(prompt)
+    ]
+    return {"prompt": turns}, {"messages": [turn.get("content") for turn in prompt]}
 
 
-def _image(given: Any, n: int) -> str:
+def _image_url(image: object, n: int) -> str:
     """An image as a URL. Raises InvalidInput."""
-    if isinstance(given, str) and given.startswith(("data:", "https://", "http://")):
-        return given
-    if isinstance(given, str | os.PathLike):
-        path = Path(given).expanduser()
+    if isinstance(image, str) and image.startswith(("data:", "https://", "http://")):
+        return image
+    if isinstance(image, str | os.PathLike):
+        path = Path(image).expanduser()
         try:
             if path.stat().st_size > _MAX_IMAGE:
                 raise InvalidInput(f"image {n}: {path} has {path.stat().st_size:,} bytes, which is too much")
-            given = path.read_bytes()
+            image = path.read_bytes()
         except OSError as error:
             raise InvalidInput(f"image {n}: {path} cannot be read: {error.strerror}") from None
-    if not isinstance(given, bytes):
-        raise InvalidInput(f"image {n} is a {type(given).__name__}, not a path, a URL or bytes")
-    return "data:;base64," + base64.b64encode(given).decode()
+    if not isinstance(image, bytes):
+        raise InvalidInput(f"image {n} is a {type(image).__name__}, not a path, a URL or bytes")
+    return "data:;base64," + base64.b64encode(image).decode()
 
 
-def _named(tools: Any) -> list[str]:
-    named = [tools] if isinstance(tools, str) else list(tools)
-    for tool in named:
+def _tool_names(tools: Sequence[object]) -> list[str]:
+    names: list[str] = []
+    for tool in [tools] if isinstance(tools, str) else tools:
         if not isinstance(tool, str):
             raise InvalidInput(
                 f"po.chat takes tools by name, and {tool!r:.80} is none",
                 hint="Functions run in a task: ctx.llm.chat(..., tools=[function]) in a %%po_task cell.",
             )
-    return named
+        names.append(tool)
+    return names
 
 
-def _answer(run: Run, shape: Any) -> Answer:
+def _answer(run: Run, shape: AnswerSchema | None) -> Answer:
     if run.state != "done":
         run.raise_for_error()
         raise PoError(f"run {run.short} of {NAME} ended {run.state}", hint=f"po show {run.short} says more.")
@@ -147,21 +165,3 @@ def _answer(run: Run, shape: Any) -> Answer:
     return Answer(
         text, None if shape is None else shape.typed(value), run.usage, models[-1] if models else "", run
     )
-
-
-def _client() -> Client:
-    """One client for all questions of this process, as long as it is told the same place."""
-    from po_jupyter.client.discovery import connect
-
-    place = tuple(
-        os.environ.get(name) for name in ("PO_JUPYTER_URL", "PO_JUPYTER_TOKEN", "PO_DATA_DIR", "PO_CONFIG")
-    )
-    known = _clients.get(place)
-    if known is not None:
-        try:
-            known.health()
-            return known
-        except PoError:
-            known.close()
-            del _clients[place]
-    return _clients.setdefault(place, connect())

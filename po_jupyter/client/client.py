@@ -1,34 +1,47 @@
-"""The client that people hold: plain calls that block, over the async one on the background loop."""
+"""The blocking client of an orchestrator: plain calls, for notebooks and scripts."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import secrets
 import sys
-import weakref
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TextIO, TypeVar
+from typing import Any, Literal, TextIO
 
-from po_jupyter.client import background_loop as loop
-from po_jupyter.client.async_client import AsyncClient, Endpoint
+from po_jupyter.client.async_client import Endpoint
+from po_jupyter.client.blocking import Blocking
+from po_jupyter.client.http.payloads import (
+    CleaningJson,
+    DeadLetterJson,
+    FindingJson,
+    KeyJson,
+    ModelJson,
+    PipelineJson,
+    ReadinessJson,
+    UsageJson,
+)
 from po_jupyter.client.inputs.pipelines import has_code, name_of, pipeline_body
 from po_jupyter.client.inputs.seeds import seed_of
-from po_jupyter.client.row_uploads import uploaded
-from po_jupyter.client.run import Outputs, Run, budget_body
+from po_jupyter.client.paging import CursorPage, collect_pages
+from po_jupyter.client.row_uploads import upload_rows
+from po_jupyter.client.run import Run, RunOutputs, budget_body
 from po_jupyter.errors import InvalidInput
 from po_jupyter.model.pipeline.pipeline import Budget, Pipeline
 from po_jupyter.model.run.answer import Answer
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.run.view import ENDED, RunView
+from po_jupyter.model.values.json import JsonObject
 
-__all__ = ["Client", "Outputs", "Run"]
+__all__ = ["Client", "Run", "RunOutputs"]
 
-T = TypeVar("T")
+_RUNS_PAGE = 200
+_AUDIT_PAGE = 1000
+_LETTERS_PAGE = 200
+_EXPORT_TIMEOUT = 3600.0  # seconds
 
 
-class Client:
+class Client(Blocking):
     """An orchestrator. `connect()` finds or starts one.
 
     Safe to use from any thread, from a notebook's cells and after a fork. Raises the errors of
@@ -43,93 +56,66 @@ class Client:
         relocate: Callable[[], Endpoint | None] | None = None,
         notes: tuple[str, ...] = (),
     ) -> None:
-        self._endpoint = endpoint
-        self._timeout = timeout
-        self._relocate = relocate
-        self._bound: tuple[asyncio.AbstractEventLoop, AsyncClient] | None = None
-        self.notes = notes  # what discovery wants a person to know
+        """As `Blocking`; `notes` are remarks of the discovery for a person."""
+        super().__init__(endpoint, timeout=timeout, relocate=relocate)
+        self.notes = notes
 
     def __repr__(self) -> str:
+        """Its URL, without the token."""
         return f"<po_jupyter client of {self.url}>"
 
-    @property
-    def url(self) -> str:
-        """The base URL of the server."""
-        return self.aio.endpoint.url
-
-    @property
-    def aio(self) -> AsyncClient:
-        """The async client, for use on the background loop only (`client.loop.spawn`)."""
-        current = loop.get_loop()
-        if self._bound is None or self._bound[0] is not current:  # at first, and in the child of a fork
-            aio = AsyncClient(self._endpoint, timeout=self._timeout, relocate=self._relocate)
-            self._bound = (current, aio)
-            # A client that is dropped without close() must not keep its connections. Not at exit: then the
-            # loop's thread may be gone, and the system closes them.
-            weakref.finalize(self, _drop, current, aio).atexit = False
-        return self._bound[1]
-
-    def close(self) -> None:
-        """Close the connections. The orchestrator and its runs go on."""
-        bound, self._bound = self._bound, None
-        if bound is not None and bound[0] is loop.get_loop():
-            loop.run(bound[1].aclose(), 5)
-
-    def _call(self, coro: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
-        return loop.run(coro, timeout)
-
     # -- the orchestrator -----------------------------------------------------------------------
-    def health(self) -> dict[str, Any]:
+    def health(self) -> JsonObject:
         """`{"status": "ok"}`, or Unavailable."""
-        return self._call(self.aio.health())
+        return self.call(self.aio.health())
 
-    def ready(self) -> dict[str, Any]:
+    def ready(self) -> ReadinessJson:
         """`{ready, orchestrator, store}`."""
-        return self._call(self.aio.ready())
+        return self.call(self.aio.ready())
 
-    def meta(self) -> dict[str, Any]:
+    def meta(self) -> JsonObject:
         """Version, user, data directory, limits and providers of the orchestrator."""
-        return self._call(self.aio.meta())
+        return self.call(self.aio.meta())
 
-    def models(self, word: str | None = None, provider: str | None = None) -> list[dict[str, Any]]:
+    def models(self, word: str | None = None, provider: str | None = None) -> list[ModelJson]:
         """Models by name, those that can be used now first: `{ref, provider, model, alias, usable, why, price}`.
 
         `price` is `{input, output}` in US dollars for a million tokens, None where it is unknown. `word` is a part
         of the name. Any other model of a provider works as well, by its ref.
         """
-        return self._call(self.aio.models(word=word, provider=provider))
+        return self.call(self.aio.models(word=word, provider=provider))
 
     def chat(self, prompt: str | Sequence[Mapping[str, str]], **options: Any) -> Answer:
         """One question without a pipeline; `options` as in `po.chat`."""
-        from po_jupyter.client.chat import chat
+        from po_jupyter.client.chat import ChatArguments, chat  # schemas of answers: not for every client
 
-        return chat(prompt, client=self, **options)
+        return chat(prompt, ChatArguments(**options), self)
 
     # -- pipelines ------------------------------------------------------------------------------
-    def validate(self, pipeline: Pipeline | Mapping[str, Any] | str, seed: Any = None) -> dict[str, Any]:
+    def validate(self, pipeline: Pipeline | Mapping[str, object] | str, seed: Any = None) -> JsonObject:
         """Check a pipeline (and a seed) with all that the orchestrator knows; starts nothing.
 
         Raises InvalidPipeline or InvalidSeed with every violation.
         """
-        given = pipeline_body(pipeline)
-        envelope = None if seed is None else seed_of(seed, name_of(given)).model_dump(mode="json")
-        return self._call(self.aio.validate(given, envelope))
+        body = pipeline_body(pipeline)
+        envelope = None if seed is None else seed_of(seed, name_of(body)).model_dump(mode="json")
+        return self.call(self.aio.validate(body, envelope))
 
-    def register(self, pipeline: Pipeline | Mapping[str, Any] | str) -> dict[str, Any]:
+    def register(self, pipeline: Pipeline | Mapping[str, object] | str) -> JsonObject:
         """Keep the definition under its name, so that runs can be started by name."""
-        given = pipeline_body(pipeline)
-        if isinstance(given, str):
-            raise InvalidInput(f"{given!r} is a name, not a definition")
-        return self._call(self.aio.put_pipeline(name_of(given), given))
+        body = pipeline_body(pipeline)
+        if isinstance(body, str):
+            raise InvalidInput(f"{body!r} is a name, not a definition")
+        return self.call(self.aio.put_pipeline(name_of(body), body))
 
-    def pipelines(self) -> list[dict[str, Any]]:
+    def pipelines(self) -> list[PipelineJson]:
         """The registered pipelines."""
-        return self._call(self.aio.pipelines())
+        return self.call(self.aio.pipelines())
 
     # -- runs -----------------------------------------------------------------------------------
     def submit(
         self,
-        pipeline: Pipeline | Mapping[str, Any] | str,
+        pipeline: Pipeline | Mapping[str, object] | str,
         seed: Any = None,
         *,
         idempotency_key: str | None = None,
@@ -137,7 +123,7 @@ class Client:
         fresh: bool = False,
         cache: Literal[False, "refresh"] | None = None,
         skip_validation: bool = False,
-        budget: float | Budget | Mapping[str, Any] | None = None,
+        budget: float | Budget | Mapping[str, object] | None = None,
         interpreter: str | None = None,
         cwd: str | None = None,
         priority: int | None = None,
@@ -156,59 +142,52 @@ class Client:
         is on this machine.
         The same `idempotency_key` with the same content gives the same run; with another one it is a Conflict.
         """
-        given = pipeline_body(pipeline)
-        envelope = seed_of(seed, name_of(given))
-        body: dict[str, Any] = {"pipeline": given}
-        if interpreter is None and self.aio.endpoint.is_local and has_code(given):
+        definition = pipeline_body(pipeline)
+        envelope = seed_of(seed, name_of(definition))
+        if interpreter is None and self.aio.endpoint.is_local and has_code(definition):
             interpreter = sys.executable
             cwd = cwd or os.getcwd()
-        given_options = {
-            "limit": limit, "fresh": fresh or None, "cache": cache, "skip_validation": skip_validation or None,
-            "model": model,
-        }  # fmt: skip
-        options = {k: v for k, v in given_options.items() if v is not None}
-        extras = {
-            "idempotency_key": idempotency_key,
-            "budget": budget_body(budget),
-            "interpreter": interpreter,
-            "cwd": cwd,
-            "priority": priority,
-            "options": options or None,
-        }
-        body.update({k: v for k, v in extras.items() if v is not None})
-        return Run(self, self._call(self._submit(body, envelope)))
+        options = _present(
+            limit=limit, fresh=fresh or None, cache=cache, skip_validation=skip_validation or None, model=model
+        )
+        body = _present(
+            pipeline=definition, idempotency_key=idempotency_key, budget=budget_body(budget),
+            interpreter=interpreter, cwd=cwd, priority=priority, options=options or None,
+        )  # fmt: skip
+        return Run(self, self.call(self._submit(body, envelope)))
 
-    async def _submit(self, body: dict[str, Any], seed: Seed) -> RunView:
-        sent = await uploaded(self.aio, seed)
-        return await self.aio.submit({**body, "seed": sent.model_dump(mode="json", exclude_none=True)})
+    async def _submit(self, body: JsonObject, seed: Seed) -> RunView:
+        return await self.aio.submit({**body, "seed": await self._seed_body(seed)})
+
+    async def _seed_body(self, seed: Seed) -> JsonObject:
+        """The seed as a request's body has it, after its large lists were uploaded."""
+        uploaded = await upload_rows(self.aio, seed)
+        return uploaded.model_dump(mode="json", exclude_none=True)
 
     def estimate(
         self,
-        pipeline: Pipeline | Mapping[str, Any] | str,
+        pipeline: Pipeline | Mapping[str, object] | str,
         seed: Any = None,
         *,
         limit: int | None = None,
         model: str | None = None,
-    ) -> dict[str, Any]:
-        """What a run would cost, before anything is spent; every number is an estimate.
+    ) -> JsonObject:
+        """The cost of a run, before anything is spent; every number is an estimate.
 
         `{calls, input_tokens, output_tokens_max, cost: {expected, worst}, tasks: [...], unknown: [...]}`: US
         dollars, null where unknown; `unknown` says what the numbers leave out. Raises InvalidPipeline,
         InvalidSeed.
         """
-        given = pipeline_body(pipeline)
-        body: dict[str, Any] = {"pipeline": given}
-        if options := {k: v for k, v in {"limit": limit, "model": model}.items() if v is not None}:
-            body["options"] = options
-        return self._call(self._estimate(body, seed_of(seed, name_of(given))))
+        definition = pipeline_body(pipeline)
+        body = _present(pipeline=definition, options=_present(limit=limit, model=model) or None)
+        return self.call(self._estimate(body, seed_of(seed, name_of(definition))))
 
-    async def _estimate(self, body: dict[str, Any], seed: Seed) -> dict[str, Any]:
-        sent = await uploaded(self.aio, seed)
-        return await self.aio.estimate({**body, "seed": sent.model_dump(mode="json", exclude_none=True)})
+    async def _estimate(self, body: JsonObject, seed: Seed) -> JsonObject:
+        return await self.aio.estimate({**body, "seed": await self._seed_body(seed)})
 
     def run(self, run_id: str) -> Run:
         """A run by its id, or a unique part of it such as the six characters that people see. NotFound."""
-        return Run(self, self._call(self.aio.run(run_id)))
+        return Run(self, self.call(self.aio.run(run_id)))
 
     def runs(
         self,
@@ -218,46 +197,49 @@ class Client:
     ) -> list[Run]:
         """The newest runs first, at most `limit`."""
         states = [state] if isinstance(state, str) else list(state or ())
-        views = self._call(self._runs(states, pipeline, limit))
-        return [Run(self, view) for view in views]
+
+        async def fetch(cursor: str | None, size: int) -> CursorPage[RunView]:
+            return await self.aio.runs(states=states, pipeline=pipeline, cursor=cursor, limit=size)
+
+        return [Run(self, view) for view in self.call(collect_pages(fetch, _RUNS_PAGE, limit))]
 
     # -- keys -----------------------------------------------------------------------------------
-    def keys(self) -> list[dict[str, Any]]:
-        """What there is of each provider's key, masked; those that have one first.
+    def keys(self) -> list[KeyJson]:
+        """The state of each provider's key, masked; those that have one first.
 
         `{provider, variable, base_url, needed, source, masked, stored, note}`: `source` is where the key that runs
         get comes from (`environment`, `keyring`, `file`, or None), `base_url` where it goes. Needs the scope `admin`.
         """
-        return self._call(self.aio.keys())
+        return self.call(self.aio.keys())
 
-    def set_key(self, provider: str, key: str) -> dict[str, Any]:
+    def set_key(self, provider: str, key: str) -> KeyJson:
         """Keep a provider's key where the orchestrator runs (`client.set_key("openai", getpass())`).
 
         The next run has it. A variable of the orchestrator's environment wins over it. Raises InvalidInput.
         """
-        return self._call(self.aio.set_key(provider, key))
+        return self.call(self.aio.set_key(provider, key))
 
     def remove_key(self, provider: str) -> None:
         """Forget a stored key. NotFound when none is stored."""
-        self._call(self.aio.remove_key(provider))
+        self.call(self.aio.remove_key(provider))
 
-    def doctor(self, *, online: bool = False) -> list[dict[str, Any]]:
-        """What could keep runs from working, as the orchestrator sees it: `{what, verdict, found, todo}` each.
+    def doctor(self, *, online: bool = False) -> list[FindingJson]:
+        """Findings of the orchestrator about what could keep runs from working: `{what, verdict, found, todo}` each.
 
         `verdict` is `ok`, `note` or `bad`. With `online` each configured provider is asked for its list of models.
         """
-        return self._call(self.aio.doctor(online=online))
+        return self.call(self.aio.doctor(online=online))
 
     # -- room and history -----------------------------------------------------------------------
-    def usage(self, days: int = 30) -> dict[str, Any]:
-        """What your calls used in the last `days` days (UTC), and the room that your runs take.
+    def usage(self, days: int = 30) -> UsageJson:
+        """Usage of your calls in the last `days` days (UTC), and the room that your runs take.
 
         `{days: [{day, input_tokens, output_tokens, calls, cost, unpriced, unknown, ..., by_model}], total, disk:
         {runs: {bytes, states}, store, files, ...}}`, the newest day first, room in bytes. `cost` is US dollars
         without the `unpriced` calls, whose price nobody knows, and the `unknown` ones, whose outcome was lost;
         None when that is all of them. Deleted runs stay counted. Who sees everybody's also gets `owners`.
         """
-        return self._call(self.aio.usage(days))
+        return self.call(self.aio.usage(days))
 
     def clean(
         self,
@@ -266,7 +248,7 @@ class Client:
         older_than: float | None = None,
         states: Sequence[str] = (),
         cache: bool = False,
-    ) -> dict[str, Any]:
+    ) -> CleaningJson:
         """Delete old ended runs with all that is theirs: `{runs, bytes, returned, dry_run}`.
 
         `older_than` is in days, of `states` (by default only `done`: the others can be resumed). Without it,
@@ -274,29 +256,24 @@ class Client:
         cached answers of models, and no run; `cache: {answers, bytes}` then says how many.
         """
         if cache:
-            return self._call(self.aio.clean(dry_run=dry_run, older_than=older_than, states=states, cache=True))
-        done: dict[str, Any] = {"runs": [], "bytes": 0, "returned": 0}
+            return self.call(self.aio.clean(dry_run=dry_run, older_than=older_than, states=states, cache=True))
+        total: CleaningJson = {"runs": [], "bytes": 0, "returned": 0, "dry_run": dry_run}
         more = True
         while more:  # a long cleaning is several requests
-            part = self._call(self.aio.clean(dry_run=dry_run, older_than=older_than, states=states))
-            for name in done:
-                done[name] += part[name]
+            part = self.call(self.aio.clean(dry_run=dry_run, older_than=older_than, states=states))
+            total["runs"] += part["runs"]
+            total["bytes"] += part["bytes"]
+            total["returned"] += part["returned"]
             more = bool(part.get("more"))
-        return {**done, "dry_run": dry_run}
+        return total
 
-    def audit(self, limit: int = 100) -> list[dict[str, Any]]:
-        """Who changed what, and when: the newest entries first. Needs the scope `admin`."""
-        return self._call(self._audit(limit))
+    def audit(self, limit: int = 100) -> list[JsonObject]:
+        """Entries of the audit log (who changed what, and when), the newest first. Needs the scope `admin`."""
 
-    async def _audit(self, limit: int) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
-        cursor: str | None = None
-        while len(found) < limit:
-            page, cursor = await self.aio.audit(cursor=cursor, limit=min(1000, limit - len(found)))
-            found += page
-            if cursor is None:
-                break
-        return found
+        async def fetch(cursor: str | None, size: int) -> CursorPage[JsonObject]:
+            return await self.aio.audit(cursor=cursor, limit=size)
+
+        return self.call(collect_pages(fetch, _AUDIT_PAGE, limit))
 
     def export(
         self, path: str | os.PathLike[str], *, state: str | None = None, pipeline: str | None = None
@@ -306,14 +283,14 @@ class Client:
         The file is there as a whole or not at all.
         """
         states = [s for s in (state.split(",") if state else sorted(ENDED)) if s]
-        strangers = [s for s in states if s not in ENDED]
-        if strangers:
-            raise InvalidInput(f"{strangers[0]!r} has not ended; ended are: {', '.join(sorted(ENDED))}")
+        not_ended = [s for s in states if s not in ENDED]
+        if not_ended:
+            raise InvalidInput(f"{not_ended[0]!r} has not ended; ended are: {', '.join(sorted(ENDED))}")
         target = Path(path)
         temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
         try:
             with temporary.open("w", encoding="utf-8") as file:
-                count = self._call(self._export(file, states, pipeline), 3600)
+                count = self.call(self._export(file, states, pipeline), _EXPORT_TIMEOUT)
             os.replace(temporary, target)
         except OSError as error:
             raise InvalidInput(f"{target} cannot be written: {error.strerror}") from None
@@ -324,54 +301,38 @@ class Client:
     async def _export(self, file: TextIO, states: list[str], pipeline: str | None) -> int:
         count, cursor = 0, None
         while True:
-            views, cursor = await self.aio.runs(states=states, pipeline=pipeline, cursor=cursor, limit=200)
+            views, cursor = await self.aio.runs(
+                states=states, pipeline=pipeline, cursor=cursor, limit=_RUNS_PAGE
+            )
             for view in views:
                 file.write(view.model_dump_json() + "\n")
             count += len(views)
             if cursor is None:
                 return count
 
-    async def _runs(self, states: list[str], pipeline: str | None, limit: int) -> list[RunView]:
-        views: list[RunView] = []
-        cursor: str | None = None
-        while len(views) < limit:
-            page, cursor = await self.aio.runs(
-                states=states, pipeline=pipeline, cursor=cursor, limit=min(200, limit - len(views))
-            )
-            views += page
-            if cursor is None:
-                break
-        return views[:limit]
-
     # -- dead letters ---------------------------------------------------------------------------
-    def dead_letters(self, limit: int = 50) -> list[dict[str, Any]]:
+    def dead_letters(self, limit: int = 50) -> list[DeadLetterJson]:
         """Runs that exhausted their attempts, newest first, at most `limit`.
 
         Each has its context: `{id, name, pipeline, task, stage, attempt, error, log, crashes, died_at, tasks,
         usage, ...}`; `error` is the last one, `log` the end of the worker's log.
         """
-        return self._call(self._dead_letters(limit))
 
-    async def _dead_letters(self, limit: int) -> list[dict[str, Any]]:
-        letters: list[dict[str, Any]] = []
-        cursor: str | None = None
-        while len(letters) < limit:
-            page, cursor = await self.aio.dead_letters(cursor=cursor, limit=min(200, limit - len(letters)))
-            letters += page
-            if cursor is None:
-                break
-        return letters
+        async def fetch(cursor: str | None, size: int) -> CursorPage[DeadLetterJson]:
+            return await self.aio.dead_letters(cursor=cursor, limit=size)
+
+        return self.call(collect_pages(fetch, _LETTERS_PAGE, limit))
 
     def requeue(self, run_id: str, from_task: str | None = None) -> Run:
         """Try a dead run again, from `from_task` on if given; its finished work is kept. Conflict when it is
         not dead."""
-        return Run(self, self._call(self.aio.requeue(run_id, from_task)))
+        return Run(self, self.call(self.aio.requeue(run_id, from_task)))
 
     def discard(self, run_id: str) -> None:
         """Remove a dead run with all that is its own. Conflict when it is not dead."""
-        self._call(self.aio.discard(run_id))
+        self.call(self.aio.discard(run_id))
 
 
-def _drop(owner: asyncio.AbstractEventLoop, aio: AsyncClient) -> None:
-    if owner is loop.get_loop():
-        asyncio.run_coroutine_threadsafe(aio.aclose(), owner)
+def _present(**values: object) -> JsonObject:
+    """The values that are not None."""
+    return {name: value for name, value in values.items() if value is not None}

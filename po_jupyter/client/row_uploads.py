@@ -1,4 +1,4 @@
-"""Large lists of a seed go to the orchestrator as files, once, and the request only names them."""
+"""Uploads of row files: large lists of a seed go to the orchestrator as files, once, and the request names them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from po_jupyter.model.run.row_file_ref import RowFileRef
 from po_jupyter.model.run.seed import Seed
 
 INLINE = 2**20  # bytes of JSON up to which a list stays in the request
-_SURELY_SMALL = 1000  # values of a list of numbers and short texts; nothing is written for those
+_ALWAYS_INLINE = 1000  # values of a list of numbers and short texts; nothing is written for those
 _COLUMNS_OF = 100  # rows that say which columns there are
 
 
@@ -25,9 +25,9 @@ class RowFile(NamedTuple):
     ref: RowFileRef
 
 
-def write(rows: list[Any]) -> RowFile | None:
+def write_rows(rows: list[Any]) -> RowFile | None:
     """The rows as a file, or None when they are few enough to stay in the request."""
-    if len(rows) <= _SURELY_SMALL and all(not isinstance(r, dict | list | str) for r in rows):
+    if len(rows) <= _ALWAYS_INLINE and all(not isinstance(r, dict | list | str) for r in rows):
         return None
     file = tempfile.SpooledTemporaryFile(max_size=INLINE + 1, mode="w+b")  # noqa: SIM115  # closed by its owner
     digest = hashlib.sha256()
@@ -45,15 +45,15 @@ def write(rows: list[Any]) -> RowFile | None:
     return RowFile(file, RowFileRef(digest.hexdigest(), len(rows), tuple(columns)))
 
 
-async def uploaded(aio: AsyncClient, seed: Seed) -> Seed:
-    """The seed with references for its large lists, whose files are at the orchestrator now."""
+async def upload_rows(aio: AsyncClient, seed: Seed) -> Seed:
+    """The seed with a reference in the place of each large list, whose file the orchestrator has by then."""
     data = dict(seed.data)
     async with AsyncExitStack() as stack:
         for key, value in seed.data.items():
             if isinstance(value, list):
-                made = await asyncio.to_thread(write, value)
-                if made is not None:
-                    stack.callback(made.file.close)
-                    await aio.put_rows(made.file, made.ref.sha256)
-                    data[key] = made.ref.to_json()
+                upload = await asyncio.to_thread(write_rows, value)
+                if upload is not None:
+                    stack.callback(upload.file.close)
+                    await aio.put_rows(upload.file, upload.ref.sha256)
+                    data[key] = upload.ref.to_json()
     return seed.model_copy(update={"data": data})

@@ -1,29 +1,32 @@
-"""A run as a person holds it: everything is asked of the orchestrator, nothing has to stay alive here."""
+"""The handle of a run: state, results and control, all asked of the orchestrator."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Coroutine, Generator, Iterator, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeAlias
 
 from po_jupyter.client import background_loop as loop
-from po_jupyter.client.async_client import Text
-from po_jupyter.client.http.sse import Message
+from po_jupyter.client.async_client import AsyncClient, TextDelta
+from po_jupyter.client.blocking import Blocking
+from po_jupyter.client.http.payloads import ArtifactJson, RowJson, StageLogJson
+from po_jupyter.client.http.sse import SseMessage
 from po_jupyter.client.inputs.pipelines import pipeline_body
 from po_jupyter.client.inputs.seeds import seed_of
+from po_jupyter.client.paging import CursorPage, collect_pages
 from po_jupyter.errors import InvalidInput, PoError, from_json
 from po_jupyter.model.pipeline.pipeline import Budget, Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.run.view import RunView
+from po_jupyter.model.values.json import JsonObject
 
-if TYPE_CHECKING:
-    from po_jupyter.client.client import Client
+BudgetInput: TypeAlias = float | Budget | Mapping[str, object]  # US dollars, or limits by name
 
-T = TypeVar("T")
-_PAGE = 5000  # rows fetched at once
+_ROWS_PAGE = 5000  # rows fetched at once
+_CALLS_PAGE = 1000
 _FRESH = 0.5  # seconds that a view is believed before it is asked for again
 
 
@@ -34,18 +37,20 @@ class Run:
     cancel.
     """
 
-    def __init__(self, client: Client, view: RunView) -> None:
+    def __init__(self, client: Blocking, view: RunView) -> None:
+        """A handle with a first view; nothing is asked yet."""
         self._client = client
         self._view = view
         self._seen = time.monotonic()
-        self.outputs: Mapping[str, Any] = Outputs(self)
+        self.outputs: Mapping[str, Any] = RunOutputs(self)
 
     def __repr__(self) -> str:
+        """Its short id, pipeline and last known state."""
         return f"<run {self.short} of {self._view.pipeline} {self._view.version}: {self._view.state}>"
 
     @property
-    def client(self) -> Client:
-        """Whose run it is."""
+    def client(self) -> Blocking:
+        """The client that the run came from."""
         return self._client
 
     @property
@@ -56,7 +61,7 @@ class Run:
     @property
     def short(self) -> str:
         """The last six characters of the id: what people see and type."""
-        return self._view.id[-6:]
+        return short_id(self._view.id)
 
     @property
     def view(self) -> RunView:
@@ -67,11 +72,20 @@ class Run:
 
     def refresh(self) -> RunView:
         """The run as it is now."""
-        return self._take(self._client._call(self._client.aio.run(self.id, quiet=True)))
+        return self._update(self._client.call(self._aio.run(self.id, quiet=True)))
 
-    def _take(self, view: RunView) -> RunView:
+    @property
+    def _aio(self) -> AsyncClient:
+        return self._client.aio
+
+    def _update(self, view: RunView) -> RunView:
         self._view, self._seen = view, time.monotonic()
         return view
+
+    def _control(self, request: Coroutine[Any, Any, RunView]) -> Run:
+        """Itself, after a request that answers with the changed run."""
+        self._update(self._client.call(request))
+        return self
 
     @property
     def state(self) -> str:
@@ -96,25 +110,25 @@ class Run:
         return self
 
     # -- watching -------------------------------------------------------------------------------
-    def events(self, since: int = 0) -> Iterator[dict[str, Any]]:
+    def events(self, since: int = 0) -> Iterator[JsonObject]:
         """The events so far with an offset above `since`, in order."""
         while True:
-            page = self._client._call(self._client.aio.history(self.id, since))
+            page = self._client.call(self._aio.history(self.id, since))
             yield from page
             if not page:
                 return
             since = int(page[-1]["offset"])
 
-    def follow(self) -> Iterator[RunView | Text]:
+    def follow(self) -> Iterator[RunView | TextDelta]:
         """The run now and after each change, with texts in between, until it ended. Blocks between values."""
-        for value in _iterate(self._client.aio.follow(self.id)):
+        for value in self._client.iterate(self._aio.follow(self.id)):
             if isinstance(value, RunView):
-                self._take(value)
+                self._update(value)
             yield value
 
-    def stream(self, since: int = 0) -> Iterator[Message]:
+    def stream(self, since: int = 0) -> Iterator[SseMessage]:
         """Every event above `since`, then `end`; survives a lost connection. Blocks between values."""
-        return _iterate(self._client.aio.events(self.id, since))
+        return self._client.iterate(self._aio.events(self.id, since))
 
     def wait(self, timeout: float | None = None) -> Run:
         """Block until the run ended, however it ended.
@@ -122,34 +136,33 @@ class Run:
         An interrupt detaches: KeyboardInterrupt is raised here, the run goes on. Raises TimeoutError after
         `timeout` seconds.
         """
-        self._take(self._client._call(self._client.aio.wait_end(self.id), timeout))
+        self._update(self._client.call(self._aio.wait_end(self.id), timeout))
         return self
 
     def __await__(self) -> Generator[Any, None, Run]:
+        """Wait on the caller's own event loop until the run ended."""
         return self._wait_async().__await__()
 
     async def _wait_async(self) -> Run:
-        self._take(await loop.bring(loop.spawn(self._client.aio.wait_end(self.id))))
+        self._update(await loop.await_future(loop.spawn(self._aio.wait_end(self.id))))
         return self
 
     # -- control --------------------------------------------------------------------------------
     def cancel(self) -> Run:
         """Ask the run to stop; what is finished is kept."""
-        self._take(self._client._call(self._client.aio.cancel(self.id)))
-        return self
+        return self._control(self._aio.cancel(self.id))
 
     def resume(
         self,
         from_task: str | None = None,
         only_failed: bool = False,
-        budget: float | Budget | Mapping[str, Any] | None = None,
+        budget: float | Budget | Mapping[str, object] | None = None,
     ) -> Run:
         """Go on with an ended run: what failed, everything from `from_task` on, or only the failed rows."""
-        coro = self._client.aio.resume(
-            self.id, from_task=from_task, only_failed=only_failed, budget=budget_body(budget)
+        limits = budget_body(budget)
+        return self._control(
+            self._aio.resume(self.id, from_task=from_task, only_failed=only_failed, budget=limits)
         )
-        self._take(self._client._call(coro))
-        return self
 
     def restart(self, task: str | None = None, *, only: bool = False, clear_usage: bool = False) -> Run:
         """Do the ended run again as new attempts: all of it, `task` and what follows, or with `only` that task
@@ -158,77 +171,60 @@ class Run:
         Earlier checkpoints stay in its log. After `only`, `resume()` goes on with what is left. `clear_usage`
         counts usage, and with it the budget, from zero.
         """
-        self._take(
-            self._client._call(self._client.aio.restart(self.id, task, only=only, clear_usage=clear_usage))
-        )
-        return self
+        return self._control(self._aio.restart(self.id, task, only=only, clear_usage=clear_usage))
 
     def fork(
-        self, from_task: str, seed: Any = None, pipeline: Pipeline | Mapping[str, Any] | str | None = None
+        self, from_task: str, seed: Any = None, pipeline: Pipeline | Mapping[str, object] | str | None = None
     ) -> Run:
         """A new run that takes over the checkpoints of the tasks before `from_task` and goes on from there,
         with another seed (data, rows or a `Seed`) or pipeline if given. This run stays as it is."""
         envelope = (
             None if seed is None else seed_of(seed, self._view.name).model_dump(mode="json", exclude_none=True)
         )
-        given = None if pipeline is None else pipeline_body(pipeline)
-        coro = self._client.aio.fork(self.id, from_task, seed=envelope, pipeline=given)
-        return Run(self._client, self._client._call(coro))
+        definition = None if pipeline is None else pipeline_body(pipeline)
+        request = self._aio.fork(self.id, from_task, seed=envelope, pipeline=definition)
+        return Run(self._client, self._client.call(request))
 
     def approve(self, note: str = "") -> Run:
         """Open the gate that the run waits at."""
-        self._take(self._client._call(self._client.aio.gate(self.id, "approve", note)))
-        return self
+        return self._control(self._aio.gate(self.id, "approve", note))
 
     def reject(self, note: str = "") -> Run:
         """Refuse at the gate: the run ends `cancelled`."""
-        self._take(self._client._call(self._client.aio.gate(self.id, "reject", note)))
-        return self
+        return self._control(self._aio.gate(self.id, "reject", note))
 
     def delete(self) -> None:
         """Remove the ended run with all that is its own."""
-        self._client._call(self._client.aio.delete(self.id))
+        self._client.call(self._aio.delete(self.id))
 
     # -- results --------------------------------------------------------------------------------
-    def artifacts(self) -> list[dict[str, Any]]:
+    def artifacts(self) -> list[ArtifactJson]:
         """Files that finished tasks wrote: `{name, task, bytes, sha256, path}` each, by name."""
-        return self._client._call(self._client.aio.artifacts(self.id))
+        return self._client.call(self._aio.artifacts(self.id))
 
     def artifact(self, name: str) -> bytes:
         """The content of one of `artifacts()`. NotFound."""
-        return self._client._call(self._client.aio.artifact(self.id, name))
+        return self._client.call(self._aio.artifact(self.id, name))
 
-    def items(self, task: str, state: str | None = None) -> list[dict[str, Any]]:
+    def items(self, task: str, state: str | None = None) -> list[RowJson]:
         """Rows of a map so far in order, `{index, ok, output, error, usage}`; `state`: `done` or `failed`."""
-        return self._client._call(self._items(task, state))
 
-    async def _items(self, task: str, state: str | None) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = []
-        cursor: str | None = None
-        while True:
-            page, cursor = await self._client.aio.items(self.id, task, state=state, cursor=cursor, limit=_PAGE)
-            rows += page
-            if cursor is None:
-                return rows
+        async def fetch(cursor: str | None, size: int) -> CursorPage[RowJson]:
+            return await self._aio.items(self.id, task, state=state, cursor=cursor, limit=size)
 
-    def calls(self, task: str | None = None, state: str | None = None) -> list[dict[str, Any]]:
+        return self._client.call(collect_pages(fetch, _ROWS_PAGE))
+
+    def calls(self, task: str | None = None, state: str | None = None) -> list[JsonObject]:
         """The journal of calls to models, without the answers; `state="unknown"`: whose outcome was lost."""
-        return self._client._call(self._calls(task, state))
 
-    async def _calls(self, task: str | None, state: str | None) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
-        cursor: str | None = None
-        while True:
-            page, cursor = await self._client.aio.calls(
-                self.id, task=task, state=state, cursor=cursor, limit=1000
-            )
-            found += page
-            if cursor is None:
-                return found
+        async def fetch(cursor: str | None, size: int) -> CursorPage[JsonObject]:
+            return await self._aio.calls(self.id, task=task, state=state, cursor=cursor, limit=size)
 
-    def logs(self, task: str | None = None, stage: str | None = None) -> list[dict[str, Any]]:
-        """What stages printed: `{task, stage, name, bytes, text, cut}` of each log, `text` its last 64 KB."""
-        return self._client._call(self._client.aio.logs(self.id, task=task, stage=stage))
+        return self._client.call(collect_pages(fetch, _CALLS_PAGE))
+
+    def logs(self, task: str | None = None, stage: str | None = None) -> list[StageLogJson]:
+        """The output of stages: `{task, stage, name, bytes, text, cut}` of each log, `text` its last 64 KB."""
+        return self._client.call(self._aio.logs(self.id, task=task, stage=stage))
 
     def frame(self, task: str, library: Literal["pandas", "polars"] = "pandas") -> Any:
         """The rows of a map so far as a DataFrame, at any moment: the fields of an object output as columns, then `ok`,
@@ -248,22 +244,24 @@ class Run:
             ) from None
         rows = [_frame_row(row) for row in self.items(task)]
         if library == "pandas":
-            return frames.DataFrame(rows, columns=None if rows else [*_TAIL]).set_index("index")
+            return frames.DataFrame(rows, columns=None if rows else [*_FRAME_TAIL]).set_index("index")
         # A row without answer has fewer fields, and models mix numbers with text: all rows decide about the columns.
-        columns = list(dict.fromkeys(name for row in rows for name in row)) or list(_TAIL)
+        columns = list(dict.fromkeys(name for row in rows for name in row)) or list(_FRAME_TAIL)
         table = frames.DataFrame(
             {name: frames.Series(name, [row.get(name) for row in rows], strict=False) for name in columns}
         )
         return table.select("index", frames.exclude("index"))
 
 
-_TAIL = ("index", "ok", "error", "input_tokens", "output_tokens", "cost", "cached", "unknown")
+# The columns behind the fields of an output.
+_FRAME_TAIL = ("index", "ok", "error", "input_tokens", "output_tokens", "cost", "cached", "unknown")
 
 
-def _frame_row(row: Mapping[str, Any]) -> dict[str, Any]:
+def _frame_row(row: RowJson) -> JsonObject:
+    """A row of a map as the cells of a frame's row."""
     output, error, usage = row.get("output"), row.get("error"), row.get("usage") or {}
     fields = dict(output) if isinstance(output, Mapping) else ({} if output is None else {"output": output})
-    tail: dict[str, Any] = {
+    tail: JsonObject = {
         "index": row["index"],
         "ok": row["ok"],
         "error": error.get("message") if isinstance(error, Mapping) else error,
@@ -277,60 +275,45 @@ def _frame_row(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**{(f"output_{name}" if name in tail else name): value for name, value in fields.items()}, **tail}
 
 
-class Outputs(Mapping[str, Any]):
-    """Outputs of finished tasks by name, each fetched when it is first looked at."""
+class RunOutputs(Mapping[str, Any]):
+    """Outputs of finished tasks by name, each fetched when it is first read."""
 
     def __init__(self, run: Run) -> None:
+        """Fetches nothing yet."""
         self._run = run
-        self._kept: dict[str, tuple[str | None, Any]] = {}  # with the end of the task that wrote it
+        self._fetched: dict[str, tuple[str | None, Any]] = {}  # with the end of the task that wrote it
 
     def __getitem__(self, name: str) -> Any:
+        """The output of a finished task. Raises KeyError that says why there is none."""
         view = self._run.view
         task = next((t for t in view.tasks if t.name == name), None)
         if task is None:
-            known = [t.name for t in view.tasks]
-            raise KeyError(f"no task {name!r}{did_you_mean(name, known)} (tasks: {', '.join(known)})")
+            names = [t.name for t in view.tasks]
+            raise KeyError(f"no task {name!r}{did_you_mean(name, names)} (tasks: {', '.join(names)})")
         if task.state != "done":
             raise KeyError(f"task {name!r} has no output yet: it is {task.state}, the run is {view.state}")
-        kept = self._kept.get(name)
-        if kept is None or kept[0] != task.ended_at:
+        fetched = self._fetched.get(name)
+        if fetched is None or fetched[0] != task.ended_at:
             client = self._run.client
-            found = client._call(client.aio.outputs(self._run.id, name))
-            self._kept[name] = kept = (task.ended_at, found[name])
-        return kept[1]
+            outputs = client.call(client.aio.outputs(self._run.id, name))
+            self._fetched[name] = fetched = (task.ended_at, outputs[name])
+        return fetched[1]
 
     def __iter__(self) -> Iterator[str]:
+        """The names of the finished tasks."""
         return iter([task.name for task in self._run.view.tasks if task.state == "done"])
 
     def __len__(self) -> int:
+        """The number of finished tasks."""
         return len(list(iter(self)))
 
     def __repr__(self) -> str:
+        """The names; outputs themselves may be large."""
         return f"<outputs of run {self._run.short}: {', '.join(self) or 'none yet'}>"
 
 
-def _iterate(source: AsyncIterator[T]) -> Iterator[T]:
-    async def step() -> T:
-        return await anext(source)
-
-    async def finish() -> None:
-        close = getattr(source, "aclose", None)
-        if close is not None:
-            await close()
-
-    try:
-        while True:
-            try:
-                value = loop.run(step())
-            except StopAsyncIteration:
-                return
-            yield value
-    finally:
-        with suppress(Exception):
-            loop.run(finish(), 5)
-
-
-def budget_body(budget: float | Budget | Mapping[str, Any] | None) -> dict[str, Any] | None:
+def budget_body(budget: BudgetInput | None) -> JsonObject | None:
+    """A budget as the body of a request has it."""
     if budget is None:
         return None
     if isinstance(budget, Budget):

@@ -7,7 +7,6 @@ The orchestrator that holds a data directory has the `Listener`; its workers and
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import socket
 import stat
@@ -27,6 +26,7 @@ from po_jupyter.ipc.messages import (
     NotifyReply,
     Vocabulary,
 )
+from po_jupyter.model.values.digests import short_digest
 
 LIMIT = 1 << 20  # bytes of one line
 _NAME = "orchestrator.sock"
@@ -42,7 +42,7 @@ def address_of(data_dir: Path) -> Path:
     path = data_dir / _NAME
     if len(os.fsencode(path)) < _MAX_PATH:
         return path
-    digest = hashlib.sha256(os.fsencode(data_dir.resolve())).hexdigest()[:16]
+    digest = short_digest(os.fsencode(data_dir.resolve()), 16)
     base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
     if len(os.fsencode(base)) > 50:
         base = "/tmp"  # noqa: S108 - the directory below is checked to be ours alone

@@ -1,4 +1,7 @@
-"""The face in the notebook: magics and live views. Nothing here is imported before `%load_ext po_jupyter`."""
+"""The face in the notebook: magics and live views. Nothing here is imported before `%load_ext po_jupyter`.
+
+For other rooms: `load` and `unload`.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ _RUN = ("po_jupyter.client.run", "Run")  # by name: importing the client is left
 def load(
     ipython: InteractiveShell, verbs: Callable[[], click.Group] | None = None, connect: Connect | None = None
 ) -> Session:
-    """Register the magics in `ipython`. Starts and asks nothing; loading twice keeps what cells have defined.
+    """Register the magics in `ipython`. Starts and asks nothing; loading twice keeps the cells' definitions.
 
     `verbs` gives the group of the CLI's verbs when `%po` needs it; `connect(start=...)` gives the client.
     """
@@ -30,7 +33,7 @@ def load(
         session = Session(ipython, connect)
         setattr(ipython, _ATTRIBUTE, session)
         if ipython.display_formatter is not None:
-            ipython.display_formatter.mimebundle_formatter.for_type_by_name(*_RUN, session.bundle_of)
+            ipython.display_formatter.mimebundle_formatter.for_type_by_name(*_RUN, session.run_bundle)
     ipython.register_magics(PoMagics(session, verbs))
     return session
 

@@ -1,4 +1,4 @@
-"""The line behind a magic: `NAME --run --seed EXPR --out VAR`.
+"""Arguments of a magic: the line behind it, `NAME --run --seed EXPR --out VAR`, and its parser.
 
 IPython's own argument parser splits like a shell, which takes the quotes out of a Python expression. Here an
 expression goes on to the next `--option`, whatever it holds; quotes around the whole of it, as one would
@@ -7,34 +7,46 @@ write them in a shell, are taken off.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from po_jupyter.kernel.errors import CellError
 from po_jupyter.model.pipeline.violations import did_you_mean
 
 _OPEN, _CLOSE = "([{", ")]}"
+_VALUES = {
+    "expression": "a Python expression",
+    "number": "a whole number",
+    "money": "an amount in USD",
+    "name": "the name of a variable",
+}
+
+
+Kind: TypeAlias = Literal["flag", "word", "expression", "number", "money", "name", "choice"]
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """`kind`: flag, word, expression, number (at least 1), money (above 0), name (a Python variable) or choice (of
-    what `metavar` lists; `false` is False)."""
+    """An option of a magic.
 
-    kind: str
+    `kind`: flag, word, expression (of Python), number (at least 1), money (above 0), name (of a Python variable) or
+    choice (of what `metavar` lists; `false` is False).
+    """
+
+    kind: Kind
     metavar: str = ""
 
 
 @dataclass(slots=True)
-class Given:
-    """What stood in the line: words in order, and the options' values (flags: True)."""
+class Arguments:
+    """A parsed line: positional words in order, and the values of the options that stood in it (flags: True)."""
 
     words: list[str] = field(default_factory=list)
     options: dict[str, Any] = field(default_factory=dict)
 
     def get(self, name: str) -> Any:
-        """The value of an option, or None when it was not given."""
+        """The value of an option, or None when it does not stand in the line."""
         return self.options.get(name)
 
 
@@ -45,47 +57,127 @@ def usage(magic: str, words: Sequence[str], options: Mapping[str, Option]) -> st
     return " ".join(parts)
 
 
-def parse(line: str, magic: str, words: Sequence[str], options: Mapping[str, Option]) -> Given:
-    """Read `line`. `words` names the positional arguments; one in brackets may be missing.
+def parse(line: str, magic: str, words: Sequence[str], options: Mapping[str, Option]) -> Arguments:
+    """Parse `line`. `words` names the positional arguments; one in brackets may be missing.
 
     Raises CellError that names the argument and shows the usage.
     """
-    how = f"usage: {usage(magic, words, options)}"
-    pieces = _pieces(line, how)
-    given = Given()
-    while pieces:
-        piece = pieces.pop(0)
-        if not piece.startswith("--"):
-            given.words.append(unquoted(piece))
-            continue
-        name, equals, value = piece[2:].partition("=")
-        option = options.get(name)
+    parser = _LineParser(line, magic, options, f"usage: {usage(magic, words, options)}")
+    arguments = parser.arguments()
+    required = [w for w in words if not w.startswith("[")]
+    if len(arguments.words) < len(required):
+        raise parser.error(f"{magic} needs {required[len(arguments.words)]}")
+    if len(arguments.words) > len(words):
+        reason = " (a name has no spaces)" if words and not arguments.options else ""
+        raise parser.error(f"`{arguments.words[len(words)]}` is one argument too many{reason}")
+    return arguments
+
+
+class _LineParser:
+    """A parser of one line; `hint` is the usage, below each error."""
+
+    def __init__(self, line: str, magic: str, options: Mapping[str, Option], hint: str) -> None:
+        self._magic = magic
+        self._options = options
+        self._hint = hint
+        self._pieces = self._split(line)
+
+    def error(self, message: str) -> CellError:
+        return CellError(f"{message}\n{self._hint}")
+
+    def arguments(self) -> Arguments:
+        arguments = Arguments()
+        while self._pieces:
+            piece = self._pieces.pop(0)
+            if piece.startswith("--"):
+                name, value = self._option(*piece[2:].partition("="), present=arguments.options)
+                arguments.options[name] = value
+            else:
+                arguments.words.append(unquoted(piece))
+        return arguments
+
+    def _option(self, name: str, equals: str, text: str, *, present: Container[str]) -> tuple[str, Any]:
+        """The option that begins with the piece `--NAME` or `--NAME=TEXT`; its value may take further pieces."""
+        option = self._options.get(name)
         if option is None:
-            known = did_you_mean(f"--{name}", [f"--{o}" for o in options])
-            raise CellError(f"{magic} has no option `--{name}`{known}\n{how}")
-        if name in given.options:
-            raise CellError(f"`--{name}` stands here twice\n{how}")
+            guess = did_you_mean(f"--{name}", [f"--{o}" for o in self._options])
+            raise self.error(f"{self._magic} has no option `--{name}`{guess}")
+        if name in present:
+            raise self.error(f"`--{name}` stands here twice")
         if option.kind == "flag":
             if equals:
-                raise CellError(f"`--{name}` takes no value\n{how}")
-            given.options[name] = True
-            continue
+                raise self.error(f"`--{name}` takes no value")
+            return name, True
         if not equals:
-            taken = []
-            while pieces and not pieces[0].startswith("--"):
-                taken.append(pieces.pop(0))
-                if option.kind != "expression":
-                    break
-            value = " ".join(taken)
-        if not value:
-            raise CellError(f"`--{name}` needs {_article(option)}: --{name} {option.metavar}\n{how}")
-        given.options[name] = _value(name, option, unquoted(value), how)
-    required = [w for w in words if not w.startswith("[")]
-    if len(given.words) < len(required):
-        raise CellError(f"{magic} needs {required[len(given.words)]}\n{how}")
-    if len(given.words) > len(words):
-        raise CellError(f"`{given.words[len(words)]}` is one argument too many{_spaced(given, words)}\n{how}")
-    return given
+            text = self._following(option)
+        if not text:
+            raise self.error(
+                f"`--{name}` needs {_VALUES.get(option.kind, 'a value')}: --{name} {option.metavar}"
+            )
+        return name, self._value(name, option, unquoted(text))
+
+    def _following(self, option: Option) -> str:
+        """The pieces behind an option that are its value: one, of an expression all up to the next option."""
+        pieces: list[str] = []
+        while self._pieces and not self._pieces[0].startswith("--"):
+            pieces.append(self._pieces.pop(0))
+            if option.kind != "expression":
+                break
+        return " ".join(pieces)
+
+    def _value(self, name: str, option: Option, text: str) -> Any:
+        if option.kind == "number":
+            if not text.isdecimal() or int(text) < 1:
+                raise self.error(f"`--{name}` is a whole number from 1 on, not `{text}`")
+            return int(text)
+        if option.kind == "money":
+            try:
+                amount = float(text.lstrip("$"))
+            except ValueError:
+                amount = 0.0
+            if not 0 < amount < float("inf"):
+                raise self.error(f"`--{name}` is an amount in USD above 0, not `{text}`")
+            return amount
+        if option.kind == "choice":
+            if text not in option.metavar.split("|"):
+                raise self.error(f"`--{name}` is {option.metavar.replace('|', ' or ')}, not `{text}`")
+            return False if text == "false" else text
+        if option.kind == "name" and not text.isidentifier():
+            raise self.error(f"`--{name}` is the name of a variable, not `{text}`")
+        return text
+
+    def _split(self, line: str) -> list[str]:
+        """`line` split at the spaces that stand outside of quotes and brackets."""
+        pieces: list[str] = []
+        start: int | None = None
+        closing: list[str] = []
+        quote = ""
+        i = 0
+        while i < len(line):
+            char = line[i]
+            if quote:
+                if char == "\\":
+                    i += 1
+                elif char == quote:
+                    quote = ""
+            elif char.isspace() and not closing:
+                if start is not None:
+                    pieces.append(line[start:i])
+                    start = None
+            else:
+                start = i if start is None else start
+                if char in "'\"":
+                    quote = char
+                elif char in _OPEN:
+                    closing.append(_CLOSE[_OPEN.index(char)])
+                elif closing and char == closing[-1]:
+                    closing.pop()
+            i += 1
+        if quote or closing:
+            raise self.error(f"a {quote or closing[-1]} is missing at the end of the line: {line.strip()}")
+        if start is not None:
+            pieces.append(line[start:])
+        return pieces
 
 
 def unquoted(text: str) -> str:
@@ -93,72 +185,3 @@ def unquoted(text: str) -> str:
     if len(text) >= 2 and text[0] in "'\"" and text[-1] == text[0] and text[0] not in text[1:-1]:
         return text[1:-1]
     return text
-
-
-def _spaced(given: Given, words: Sequence[str]) -> str:
-    return " (a name has no spaces)" if words and not given.options else ""
-
-
-def _article(option: Option) -> str:
-    return {
-        "expression": "a Python expression",
-        "number": "a whole number",
-        "money": "an amount in USD",
-        "name": "the name of a variable",
-    }.get(option.kind, "a value")
-
-
-def _value(name: str, option: Option, text: str, how: str) -> Any:
-    if option.kind == "number":
-        if not text.isdecimal() or int(text) < 1:
-            raise CellError(f"`--{name}` is a whole number from 1 on, not `{text}`\n{how}")
-        return int(text)
-    if option.kind == "money":
-        try:
-            amount = float(text.lstrip("$"))
-        except ValueError:
-            amount = 0.0
-        if not 0 < amount < float("inf"):
-            raise CellError(f"`--{name}` is an amount in USD above 0, not `{text}`\n{how}")
-        return amount
-    if option.kind == "choice":
-        if text not in option.metavar.split("|"):
-            raise CellError(f"`--{name}` is {option.metavar.replace('|', ' or ')}, not `{text}`\n{how}")
-        return False if text == "false" else text
-    if option.kind == "name" and not text.isidentifier():
-        raise CellError(f"`--{name}` is the name of a variable, not `{text}`\n{how}")
-    return text
-
-
-def _pieces(line: str, how: str) -> list[str]:
-    """`line` split at the spaces that stand outside of quotes and brackets."""
-    pieces: list[str] = []
-    start: int | None = None
-    closing: list[str] = []
-    quote = ""
-    i = 0
-    while i < len(line):
-        char = line[i]
-        if quote:
-            if char == "\\":
-                i += 1
-            elif char == quote:
-                quote = ""
-        elif char.isspace() and not closing:
-            if start is not None:
-                pieces.append(line[start:i])
-                start = None
-        else:
-            start = i if start is None else start
-            if char in "'\"":
-                quote = char
-            elif char in _OPEN:
-                closing.append(_CLOSE[_OPEN.index(char)])
-            elif closing and char == closing[-1]:
-                closing.pop()
-        i += 1
-    if quote or closing:
-        raise CellError(f"a {quote or closing[-1]} is missing at the end of the line: {line.strip()}\n{how}")
-    if start is not None:
-        pieces.append(line[start:])
-    return pieces

@@ -1,4 +1,4 @@
-"""The Python tasks that cells of this kernel define, and what a cell's code would miss elsewhere."""
+"""Python tasks that cells of this kernel define, and the notebook's globals that their code would miss in a worker."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BODY_OFFSET = 1  # the line of the magic itself stands before a cell's body
 _MODULE_NAMES = frozenset({"__name__", "__file__", "__doc__", "__builtins__", "__annotations__", "__spec__"})
 
 # The first system's camelCase names are stages too.
-_NAMES = {re.sub(r"_(\w)", lambda m: m[1].upper(), stage): stage for stage in STAGES}
+_STAGE_OF = {re.sub(r"_(\w)", lambda m: m[1].upper(), stage): stage for stage in STAGES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +30,14 @@ class TaskCell:
     asynchronous: frozenset[str]
 
 
-def read_task(name: str, source: str) -> TaskCell:
-    """Check a cell's body. Raises CellError that names the line of the cell."""
+def parse_task_cell(name: str, source: str) -> TaskCell:
+    """The task in a cell's body. Raises CellError that names the line of the cell."""
     try:
         module = ast.parse(source)
     except SyntaxError as error:
-        raise CellError(_syntax(error)) from None
+        raise CellError(_syntax_message(error)) from None
     functions = {
-        _NAMES.get(n.name, n.name): n
+        _STAGE_OF.get(n.name, n.name): n
         for n in module.body
         if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)
     }
@@ -66,7 +66,7 @@ def read_task(name: str, source: str) -> TaskCell:
     )
 
 
-def _syntax(error: SyntaxError) -> str:
+def _syntax_message(error: SyntaxError) -> str:
     line = f"cell line {error.lineno + BODY_OFFSET}: " if error.lineno else ""
     message = f"{line}the Python does not parse: {error.msg}"
     if error.text:
@@ -77,8 +77,8 @@ def _syntax(error: SyntaxError) -> str:
     return message
 
 
-def missing_names(source: str, namespace: Container[str]) -> list[tuple[str, int]]:
-    """(name, line of `source`) of globals that the code reads and does not define, but the notebook has.
+def globals_of_notebook(source: str, namespace: Container[str]) -> list[tuple[str, int]]:
+    """Globals, as (name, line of `source`), that the code reads and does not define, but the notebook has.
 
     In the worker they will not be there. `source` parses.
     """
@@ -108,7 +108,7 @@ def _scopes(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
         yield from _scopes(child)
 
 
-def inline(pipeline: Pipeline, cells: Mapping[str, TaskCell]) -> Pipeline:
+def with_cell_sources(pipeline: Pipeline, cells: Mapping[str, TaskCell]) -> Pipeline:
     """`pipeline` with the code of the cells that its Python tasks name; a cell wins over a module."""
 
     def with_source(task: Task) -> Task:

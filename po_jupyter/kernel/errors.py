@@ -1,4 +1,4 @@
-"""Errors as a cell shows them: what happened, where, what to do; no traceback of our insides.
+"""Errors of cells: what happened, where, what to do; without a traceback of our insides.
 
 The cell still fails (so that "run all" stops and nbclient sees an error); only the box is clean.
 """
@@ -28,6 +28,7 @@ class RunFailed(CellError):
     """The cell waited for a run that did not end `done`. `run` is the Run."""
 
     def __init__(self, message: str, run: object) -> None:
+        """A message about `run`."""
         super().__init__(message)
         self.run = run
 
@@ -35,8 +36,10 @@ class RunFailed(CellError):
 LineOf = Callable[[Violation], int | None]
 
 
-def told(error: PoError, line_of: LineOf = lambda violation: violation.line, offset: int = 0) -> CellError:
-    """`error` in the words of a cell.
+def cell_error(
+    error: PoError, line_of: LineOf = lambda violation: violation.line, offset: int = 0
+) -> CellError:
+    """`error` as a cell shows it.
 
     `line_of` finds the line of a violation in the cell's body (1-based), `offset` is how many lines of
     the cell stand before that body.
@@ -56,9 +59,9 @@ def told(error: PoError, line_of: LineOf = lambda violation: violation.line, off
 
 
 @contextmanager
-def clean(line_of: LineOf = lambda violation: violation.line, offset: int = 0) -> Iterator[None]:
-    """Every PoError inside comes out as a CellError."""
+def as_cell_errors(line_of: LineOf = lambda violation: violation.line, offset: int = 0) -> Iterator[None]:
+    """Raise every PoError of the block as a CellError."""
     try:
         yield
     except PoError as error:
-        raise told(error, line_of, offset) from None
+        raise cell_error(error, line_of, offset) from None

@@ -1,4 +1,4 @@
-"""A run drawn as HTML and as plain text. Pure: what is shown comes in, text comes out.
+"""Rendering of a run as HTML and as plain text. Pure: values come in, text comes out.
 
 The HTML holds no script and no class names, only inline styles over `currentColor` and Lab's own variables,
 so that it looks right in Lab (light and dark), VS Code and nbconvert; where styles are stripped (GitHub) the
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
+from po_jupyter.kernel.live_texts import LiveText
 from po_jupyter.model.run.view import ENDED, RunView
 from po_jupyter.presentation import format as fmt
 from po_jupyter.presentation.terminal_text import plain
@@ -20,33 +21,10 @@ from po_jupyter.presentation.terminal_text import plain
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
 
-_SPOKEN = 400  # characters of streamed text that are shown: about four lines of a cell
 _MANY = 30  # tasks that are drawn one by one; a thousand of them eight times a second would choke a browser
 _NEAR = 4  # of more tasks: how many finished and pending ones next to the running ones
 _PROBLEMS = 8
 _MESSAGE = 600  # characters of one error
-
-
-@dataclass(frozen=True, slots=True)
-class Speech:
-    """The text that a model is writing now: of which task, of which row (from 0) or None."""
-
-    task: str
-    item: int | None
-    text: str
-
-    @property
-    def label(self) -> str:
-        """`row 413`, or the task's name."""
-        return self.task if self.item is None else f"row {self.item}"
-
-    @property
-    def tail(self) -> str:
-        """The newest part of the text, whole words where possible."""
-        text = self.text.strip()
-        if len(text) <= _SPOKEN:
-            return text
-        return "…" + text[-_SPOKEN:].lstrip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +36,7 @@ class Picture:
 
     run: RunView
     now: float
-    speech: Speech | None = None
+    live_text: LiveText | None = None
     notice: str = ""
     results: Sequence[tuple[str, str]] = ()
 
@@ -82,10 +60,11 @@ def to_text(picture: Picture) -> str:
             out.append(indent + line.note)
     if run.state == "waiting" and run.gate:
         out.append(f" {_gate(run)}")
-    if picture.speech is not None and picture.speech.tail and run.state not in ENDED:
-        first, *rest = picture.speech.tail.splitlines()
-        out.append(f" {picture.speech.label} │ {first}")
-        out += [f" {'':<{len(picture.speech.label)}} │ {line}" for line in rest]
+    live_text = _shown_text(picture)
+    if live_text is not None:
+        first, *rest = live_text.tail.splitlines()
+        out.append(f" {live_text.label} │ {first}")
+        out += [f" {'':<{len(live_text.label)}} │ {line}" for line in rest]
     out += [f" {label} → {text}" for label, text in picture.results]
     for problem in _problems(run):
         out.append(problem.text)
@@ -114,7 +93,7 @@ def to_html(picture: Picture) -> str:
         icon=fmt.state_icon(run.state),
         lines=[(line, _TONES.get(line.icon, _QUIET)) for line in _lines(run, now)],
         gate=_gate(run) if run.state == "waiting" and run.gate else "",
-        speech=picture.speech if picture.speech and picture.speech.tail and run.state not in ENDED else None,
+        live_text=_shown_text(picture),
         results=picture.results,
         problems=_problems(run),
         steps=fmt.next_steps(run),
@@ -129,12 +108,19 @@ def table_html(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: s
 
 def table_text(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> str:
     """The same table as aligned text."""
-    everything = [list(columns), *map(list, rows)]
-    widths = [max(len(row[i]) for row in everything) for i in range(len(columns))]
+    lines_of_cells = [list(columns), *map(list, rows)]
+    widths = [max(len(row[i]) for row in lines_of_cells) for i in range(len(columns))]
     lines = [
-        "  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in everything
+        "  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip()
+        for row in lines_of_cells
     ]
     return plain("\n".join(filter(None, [caption, *lines])))
+
+
+def _shown_text(picture: Picture) -> LiveText | None:
+    """The live text, unless it is empty or the run has ended."""
+    text = picture.live_text
+    return text if text is not None and text.tail and picture.run.state not in ENDED else None
 
 
 def _lines(run: RunView, now: float) -> list[fmt.TaskLine]:
@@ -150,20 +136,20 @@ def _lines(run: RunView, now: float) -> list[fmt.TaskLine]:
     for i in [*kept, len(run.tasks)]:
         hidden = Counter(t.state for t in run.tasks[last + 1 : i])
         if hidden:
-            said = " · ".join(f"{count} more {state}" for state, count in hidden.items())
-            lines.append(fmt.TaskLine("⋮", "", "", [said], None, ""))
+            counts = " · ".join(f"{count} more {state}" for state, count in hidden.items())
+            lines.append(fmt.TaskLine("⋮", "", "", [counts], None, ""))
         if i < len(run.tasks):
             lines.append(fmt.task_line(run.tasks[i], now))
         last = i
     return lines
 
 
-def _problems(run: RunView) -> list[fmt.Problem]:
-    found = list(fmt.problems(run))
-    short = [fmt.Problem(_cut(p.text), _cut(p.hint)) for p in found[:_PROBLEMS]]
-    if len(found) > _PROBLEMS:
-        short.append(fmt.Problem(f"and {len(found) - _PROBLEMS} more", ""))
-    return short
+def _problems(run: RunView) -> list[fmt.RunProblem]:
+    problems = list(fmt.problems(run))
+    shown = [fmt.RunProblem(_cut(p.text), _cut(p.hint)) for p in problems[:_PROBLEMS]]
+    if len(problems) > _PROBLEMS:
+        shown.append(fmt.RunProblem(f"and {len(problems) - _PROBLEMS} more", ""))
+    return shown
 
 
 def _cut(text: str) -> str:
@@ -228,11 +214,11 @@ width:{{ "%.1f" | format(100 * line.progress) }}%"></span></span> {{ percent(lin
 {%- endfor %}
 </tbody></table>
 {%- if gate %}<div style="color:{{ WAIT }}">{{ gate }}</div>{% endif %}
-{%- if speech %}
+{%- if live_text %}
 <table style="{{ plain_table }}margin:2px 0 4px"><tbody><tr style="background:none">
-<td style="{{ cell }}{{ quiet }}white-space:nowrap;padding-right:10px">{{ speech.label }}</td>
+<td style="{{ cell }}{{ quiet }}white-space:nowrap;padding-right:10px">{{ live_text.label }}</td>
 <td style="{{ cell }}{{ mono }}font-size:12px;white-space:pre-wrap;word-break:break-word;
-border-left:1px solid rgba(128,128,128,0.4);padding-left:10px">{{ speech.tail }}</td></tr></tbody></table>
+border-left:1px solid rgba(128,128,128,0.4);padding-left:10px">{{ live_text.tail }}</td></tr></tbody></table>
 {%- endif %}
 {%- if results %}
 <table style="{{ plain_table }}margin:2px 0 4px"><tbody>

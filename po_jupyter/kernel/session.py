@@ -1,24 +1,26 @@
-"""What the magics of one kernel share: the client, the cells' definitions, the live views."""
+"""The session of one kernel: the client, the cells' definitions and the live views that its magics share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from po_jupyter.client.inputs.kernel_keys import words_of
+from po_jupyter.client.inputs.kernel_keys import key_hints
 from po_jupyter.errors import InvalidInput, PoError, Unavailable
 from po_jupyter.kernel.cells import TaskCell
 from po_jupyter.kernel.errors import CellError
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.view import ENDED, RunView
 from po_jupyter.presentation import format as fmt
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from po_jupyter.client.client import Client, Run
-    from po_jupyter.kernel.widget import Bundle, RunWidget
+    from po_jupyter.client.client import Client
+    from po_jupyter.client.run import Run
+    from po_jupyter.kernel.widget import MimeBundle, RunWidget
 
 Connect = Callable[..., "Client"]  # takes `start`
 
@@ -30,9 +32,10 @@ def _connect(*, start: bool = True) -> Client:
 
 
 class Session:
-    """One per kernel; it connects when something is first asked of the orchestrator, never before."""
+    """State of the magics of one kernel. It connects at the first request to the orchestrator, never before."""
 
     def __init__(self, shell: InteractiveShell, connect: Connect | None = None) -> None:
+        """A session of `shell`; `connect(start=...)` gives the client."""
         self.shell = shell
         self.tasks: dict[str, TaskCell] = {}
         self.pipelines: dict[str, Pipeline] = {}
@@ -50,20 +53,20 @@ class Session:
     def client(self) -> Client:
         """The client; an orchestrator is started when there is none. Raises Unavailable."""
         if self._client is None:
-            self._take(self._connect(start=True))
+            self._use(self._connect(start=True))
         assert self._client is not None
         return self._client
 
-    def reachable(self) -> Client | None:
-        """The client if an orchestrator is there; none is started for it."""
+    def running_client(self) -> Client | None:
+        """The client if an orchestrator runs; none is started for it."""
         if self._client is None:
             try:
-                self._take(self._connect(start=False))
+                self._use(self._connect(start=False))
             except Unavailable:
                 return None
         return self._client
 
-    def _take(self, client: Client) -> None:
+    def _use(self, client: Client) -> None:
         self._client = client
         for note in client.notes:
             print(note)
@@ -72,7 +75,7 @@ class Session:
         """Look for the orchestrator anew at the next use."""
         self._client = None
 
-    def find(self, name: str | None) -> Run:
+    def find_run(self, name: str | None) -> Run:
         """A run by its id or a part of it; the newest one without a name. Raises NotFound."""
         client = self.client()
         if name is not None:
@@ -83,7 +86,7 @@ class Session:
         return runs[0]
 
     # -- drawing --------------------------------------------------------------------------------
-    def show(self, run: Run) -> RunWidget:
+    def show_run(self, run: Run) -> RunWidget:
         """Draw the run here, live while it lives. A run that is drawn already shares its follower."""
         from po_jupyter.kernel.widget import RunWidget
 
@@ -102,7 +105,7 @@ class Session:
         for run_id in [i for i, w in self._widgets.items() if w.finished.is_set()]:
             del self._widgets[run_id]
 
-    def publish(self, bundle: Bundle, display_id: str, update: bool) -> None:
+    def publish(self, bundle: MimeBundle, display_id: str, update: bool) -> None:
         """Send a MIME bundle to the frontend; from any thread."""
         if update and not self.interactive:
             if bundle.get("text/plain"):
@@ -110,14 +113,14 @@ class Session:
             return
         self.shell.display_pub.publish(bundle, transient={"display_id": display_id}, update=update)
 
-    def bundle_of(self, run: Run, include: Any = None, exclude: Any = None) -> dict[str, Any] | None:
-        """What a Run is as the value of a cell: its live view, or one line where the cell drew it already."""
+    def run_bundle(self, run: Run, include: object = None, exclude: object = None) -> MimeBundle | None:
+        """A Run as the value of a cell: its live view, or one line where the cell drew it already."""
         if self._shown.get(run.id) != self.shell.execution_count:
             try:
-                self.show(run)
+                self.show_run(run)
             except PoError:
                 return None  # the plain repr: a value must print even when nobody answers
-        view: RunView = run._view
+        view = run._view
         line = f"run {run.short} of {view.pipeline} {view.version} · %po show {run.short} brings this view back"
         return {"text/plain": line}
 
@@ -131,7 +134,7 @@ class Session:
             self._client = None
 
     # -- expressions ----------------------------------------------------------------------------
-    def value_of(self, option: str, expression: str) -> Any:
+    def evaluate(self, option: str, expression: str) -> Any:
         """The value of a Python expression of the notebook. Raises CellError in one line."""
         what = f"`--{option} {expression}`"
         try:
@@ -142,8 +145,8 @@ class Session:
         try:
             return eval(code, self.shell.user_global_ns, self.shell.user_ns)  # noqa: S307  # the user's own line
         except NameError as error:
-            known = [name for name in self.shell.user_ns if not name.startswith("_")]
-            guess = did_you_mean(str(error.name), known) if error.name else ""
+            names = [name for name in self.shell.user_ns if not name.startswith("_")]
+            guess = did_you_mean(str(error.name), names) if error.name else ""
             raise CellError(f"{what}: {error}{guess}") from None
         except Exception as error:
             text = " ".join(str(error).split())[:500]
@@ -151,32 +154,33 @@ class Session:
 
     def definition(self, name: str) -> Pipeline:
         """A pipeline by its name: one of this notebook's cells, else a registered one. Raises PoError."""
-        from po_jupyter.client import background_loop as loop
         from po_jupyter.errors import NotFound
         from po_jupyter.model.pipeline.parsing import validate_pipeline
 
         if name in self.pipelines:
             return self.pipelines[name]
-        aio = self.client().aio
+        client = self.client()
         try:
-            found = loop.run(aio.pipeline(name))
+            definition = client.call(client.aio.pipeline(name))
         except NotFound:
-            known = [*self.pipelines, *(p["name"] for p in self.client().pipelines())]
+            names = [*self.pipelines, *(p["name"] for p in client.pipelines())]
             raise InvalidInput(
-                f"there is no pipeline `{name}`{did_you_mean(name, known)}",
+                f"there is no pipeline `{name}`{did_you_mean(name, names)}",
                 hint=f"Define it in a cell: %%po_pipeline {name}"
-                + (f"\nThere are: {', '.join(sorted(set(known)))}" if known else ""),
+                + (f"\nThere are: {', '.join(sorted(set(names)))}" if names else ""),
             ) from None
-        return validate_pipeline({key: value for key, value in found.items() if key in Pipeline.model_fields})
+        return validate_pipeline(
+            {key: value for key, value in definition.items() if key in Pipeline.model_fields}
+        )
 
 
-def how_it_ended(run: RunView) -> str:
-    """One paragraph for a cell that waited for a run that did not end well."""
-    lines = [f"run {fmt.short(run.id)} of {run.pipeline} ended {run.state}"]
+def end_message(run: RunView) -> str:
+    """The error message of a cell that waited for a run that did not end well."""
+    lines = [f"run {short_id(run.id)} of {run.pipeline} ended {run.state}"]
     for problem in fmt.problems(run):
         lines += [problem.text, *(f"  {line}" for line in problem.hint.splitlines())]
     for task in run.tasks:
-        lines += words_of((task.error or {}).get("details") or {})
+        lines += key_hints((task.error or {}).get("details") or {})
     lines = list(dict.fromkeys(lines))
     steps = fmt.next_steps(run)
     if steps:

@@ -1,24 +1,28 @@
-"""Static things that a cell shows: tables of runs, of a pipeline's tasks, of failed rows; HTML and text."""
+"""Static tables of a cell, as HTML and text: runs, a pipeline's tasks, failed rows, a task that was tried."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 from po_jupyter.kernel.run_view import table_html, table_text
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
+from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.view import ENDED, RunView
 from po_jupyter.presentation import format as fmt
 
 if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from po_jupyter.client.http.payloads import RowJson
     from po_jupyter.kernel.try_task import Trial
 
-Bundle = dict[str, str]
+Bundle: TypeAlias = dict[str, str]  # text by MIME type
 
 
-def show(shell: Any, bundle: Bundle) -> None:
+def show(shell: InteractiveShell, bundle: Bundle) -> None:
     """Display a bundle in the running cell."""
     shell.display_pub.publish(bundle)
 
@@ -28,7 +32,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str =
 
 
 def runs(views: Sequence[RunView], now: float | None = None) -> Bundle:
-    """The newest first."""
+    """A table of runs."""
     if not views:
         text = "no runs yet: %%po_pipeline NAME --run starts one"
         return {"text/plain": text, "text/html": table_html([], [], text)}
@@ -36,10 +40,12 @@ def runs(views: Sequence[RunView], now: float | None = None) -> Bundle:
     rows = []
     for run in views:
         done = sum(t.state in ("done", "skipped") for t in run.tasks)
-        elapsed = fmt.span(run.created_at, run.updated_at if run.state in ENDED else None, moment) or 0.0
+        elapsed = (
+            fmt.seconds_between(run.created_at, run.updated_at if run.state in ENDED else None, moment) or 0.0
+        )
         rows.append(
             [
-                fmt.short(run.id),
+                short_id(run.id),
                 f"{run.pipeline} {run.version}",
                 f"{fmt.state_icon(run.state)} {run.state}",
                 f"{done}/{len(run.tasks)}",
@@ -53,25 +59,25 @@ def runs(views: Sequence[RunView], now: float | None = None) -> Bundle:
 
 
 def _when(iso: str) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(fmt.at(iso)))
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(fmt.timestamp(iso)))
 
 
 def pipeline(definition: Pipeline, registered: bool) -> Bundle:
-    """The tasks of a pipeline that was defined; `registered`: an orchestrator checked it and knows it."""
+    """A table of the tasks of a defined pipeline; `registered`: an orchestrator checked it and knows it."""
     rows = []
     for task in definition.tasks:
         needs = definition.needs_of(task.name)
-        rows.append([task.name, task.kind, ", ".join(needs) or "—", _what(definition, task)])
+        rows.append([task.name, task.kind, ", ".join(needs) or "—", _description(definition, task)])
     count = len(definition.tasks)
-    how = "registered" if registered else "defined here; no orchestrator is running"
+    status = "registered" if registered else "defined here; no orchestrator is running"
     caption = (
-        f"{definition.name} {definition.version} · {count} {'task' if count == 1 else 'tasks'} · {how}"
+        f"{definition.name} {definition.version} · {count} {'task' if count == 1 else 'tasks'} · {status}"
         f" · %po run {definition.name} starts it"
     )
     return _table(["task", "kind", "after", ""], rows, caption)
 
 
-def _what(definition: Pipeline, task: Task) -> str:
+def _description(definition: Pipeline, task: Task) -> str:
     parts = []
     if task.kind == "prompt":
         parts.append(definition.llm_of(task).model or "default model")
@@ -87,30 +93,30 @@ def _what(definition: Pipeline, task: Task) -> str:
     return " · ".join(parts)
 
 
-def failed_rows(run: RunView, rows: Sequence[tuple[str, Mapping[str, Any]]], most: int) -> Bundle:
-    """Rows that failed: which, in which stage, why."""
+def failed_rows(run: RunView, rows: Sequence[tuple[str, RowJson]], most: int) -> Bundle:
+    """A table of (task, row) pairs that failed, at most `most` of them: which, in which stage, why."""
     if not rows:
-        text = f"no row of run {fmt.short(run.id)} failed"
+        text = f"no row of run {short_id(run.id)} failed"
         return {"text/plain": text, "text/html": table_html([], [], text)}
     lines = []
     for task, row in rows[:most]:
-        error = row.get("error") or {}
+        error = row["error"] or {}
         stage = (error.get("details") or {}).get("stage") or ""
-        lines.append([task, f"row {row.get('index')}", str(stage), str(error.get("message", ""))])
+        lines.append([task, f"row {row['index']}", str(stage), str(error.get("message", ""))])
     more = f", the first {most} of them" if len(rows) > most else ""
     count = "1 row" if len(rows) == 1 else f"{len(rows)} rows"
     steps = [s for s in fmt.next_steps(run) if not s.endswith("--failed") or s.endswith("--only-failed")]
-    caption = f"run {fmt.short(run.id)}: {count} failed{more}" + "".join(f" · {s}" for s in steps)
+    caption = f"run {short_id(run.id)}: {count} failed{more}" + "".join(f" · {s}" for s in steps)
     return _table(["task", "row", "stage", "why"], lines, caption)
 
 
-def trial(name: str, tried: Trial) -> Bundle:
-    """What each stage of a tried task answered."""
-    rows = [[step.stage, fmt.took(step.seconds), _shown(step.output)] for step in tried.steps]
-    caption = f"task {name} tried here" + (f" · {tried.note}" if tried.note else "")
+def trial(name: str, trial: Trial) -> Bundle:
+    """A table of the stages of a tried task and their outputs."""
+    rows = [[step.stage, fmt.elapsed(step.seconds), _output_text(step.output)] for step in trial.steps]
+    caption = f"task {name} tried here" + (f" · {trial.note}" if trial.note else "")
     return _table(["stage", "time", "output"], rows, caption)
 
 
-def _shown(value: Any, most: int = 500) -> str:
+def _output_text(value: object, most: int = 500) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=repr)
     return text if len(text) <= most else text[:most] + "…"

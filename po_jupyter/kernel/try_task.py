@@ -1,4 +1,4 @@
-"""`%%po_task --try`: a task's stages run here, in the kernel, on a seed: the same lifecycle as in a worker.
+"""`%%po_task --try`: runs a task's stages in the kernel on a seed, with the same lifecycle as in a worker.
 
 Async stages run on the kernel's own loop, so that they can use the notebook's objects of that loop. A cell
 magic already runs inside of it; nest_asyncio lets the loop turn once more. It is applied here, when an async
@@ -45,7 +45,7 @@ class Step:
 
 @dataclass(slots=True)
 class Trial:
-    """What happened; `error` is the message for the cell, or None."""
+    """The outcome of a try; `error` is the message for the cell, or None."""
 
     steps: list[Step] = field(default_factory=list)
     error: str | None = None
@@ -65,7 +65,7 @@ class _NoModel:
 def try_task(cell: TaskCell, seed: Any) -> Trial:
     """Run the stages of `cell` on `seed` (its data). Files that it writes go to a directory that is removed.
 
-    What the stages raise is in the answer's `error`. Raises InvalidSeed.
+    An error of the stages is in the trial's `error`. Raises InvalidSeed.
     """
     task = Task(name=cell.name, source=cell.source)
     data = seed_of(seed, cell.name).data
@@ -75,18 +75,18 @@ def try_task(cell: TaskCell, seed: Any) -> Trial:
         try:
             functions = load(task)
             frame = Frame(task)
-            stages = {stage: _bound(stage, fn, trial, data, io) for stage, fn in functions.items()}
+            stages = {stage: _with_context(stage, fn, trial, data, io) for stage, fn in functions.items()}
             work = run_stages(stages, frame, max_refinements=task.refine.max_attempts, seconds=task.timeout)
             if any(inspect.iscoroutinefunction(fn) for fn in functions.values()):
-                _on_the_kernels_loop(work, trial)
+                _run_on_kernel_loop(work, trial)
             else:
-                _by_hand(work)
+                _run_sync(work)
         except PoError as error:
-            trial.error = _said(error)
+            trial.error = _with_traceback(error)
     return trial
 
 
-def _bound(
+def _with_context(
     stage: str, fn: Callable[[Context], Any], trial: Trial, seed: Any, io: TaskIo
 ) -> Callable[[Frame], Any]:
     def context(frame: Frame) -> Context:
@@ -106,21 +106,21 @@ def _bound(
             control=Control(Rehearsal(), stage),
         )
 
-    def keep(start: float, result: Any) -> Any:
+    def record(start: float, result: Any) -> Any:
         trial.steps.append(Step(stage, time.perf_counter() - start, getattr(result, "output", result)))
         return result
 
     def call(frame: Frame) -> Any:
-        return keep(time.perf_counter(), fn(context(frame)))
+        return record(time.perf_counter(), fn(context(frame)))
 
     async def call_async(frame: Frame) -> Any:
         start = time.perf_counter()
-        return keep(start, await fn(context(frame)))
+        return record(start, await fn(context(frame)))
 
     return call_async if inspect.iscoroutinefunction(fn) else call
 
 
-def _by_hand(work: Coroutine[Any, Any, Any]) -> None:
+def _run_sync(work: Coroutine[Any, Any, Any]) -> None:
     """Finish a coroutine that awaits nothing: sync stages stay in this thread and need no loop."""
     with suppress(StopIteration):
         work.send(None)
@@ -128,7 +128,7 @@ def _by_hand(work: Coroutine[Any, Any, Any]) -> None:
         raise PoError("a stage returned something to wait for", hint="Write it as `async def`.")
 
 
-def _on_the_kernels_loop(work: Coroutine[Any, Any, Any], trial: Trial) -> None:
+def _run_on_kernel_loop(work: Coroutine[Any, Any, Any], trial: Trial) -> None:
     try:
         running = asyncio.get_running_loop()
     except RuntimeError:  # plain IPython, or a script
@@ -143,13 +143,13 @@ def _on_the_kernels_loop(work: Coroutine[Any, Any, Any], trial: Trial) -> None:
     trial.note = "on a loop of its own: this Python cannot nest loops"
     failed: list[BaseException] = []
 
-    def elsewhere() -> None:
+    def run_in_thread() -> None:
         try:
             asyncio.run(work)
         except BaseException as error:
             failed.append(error)
 
-    thread = threading.Thread(target=elsewhere, name="po_try", daemon=True)
+    thread = threading.Thread(target=run_in_thread, name="po_try", daemon=True)
     thread.start()
     while thread.is_alive():
         thread.join(0.25)  # in steps, so that an interrupt is noticed
@@ -157,7 +157,7 @@ def _on_the_kernels_loop(work: Coroutine[Any, Any, Any], trial: Trial) -> None:
         raise failed[0]
 
 
-def _said(error: PoError) -> str:
+def _with_traceback(error: PoError) -> str:
     lines = [str(error)]
     trace = error.details.get("traceback")
     if trace:

@@ -1,4 +1,4 @@
-"""The live view of a run in a cell.
+"""The live view of a run in a cell: a widget while the run goes on, plain HTML and text afterwards.
 
 The client's background thread follows the run and writes into the widget, so the view lives while a cell blocks
 and after it returned. That thread never prints: its output would land in whatever cell runs. When the run ends,
@@ -12,14 +12,16 @@ import json
 import threading
 import time
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from contextlib import aclosing, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from po_jupyter.client import background_loop as loop
 from po_jupyter.errors import NotFound, PoError
-from po_jupyter.kernel.live_texts import Voices
+from po_jupyter.kernel.live_texts import LiveTexts
 from po_jupyter.kernel.run_view import Picture, to_html, to_text
 from po_jupyter.model.run.view import ENDED, RunView
+from po_jupyter.model.values.json import JsonObject
 
 if TYPE_CHECKING:
     from po_jupyter.client.async_client import AsyncClient
@@ -32,8 +34,10 @@ _WIDGET = "application/vnd.jupyter.widget-view+json"
 _RESULT = 300  # characters of an output that a finished run shows
 _RESULT_ROWS = 3
 
-Bundle = dict[str, Any]
-Publish = Callable[[Bundle, str, bool], None]  # bundle, display id, whether it replaces an earlier one
+MimeBundle: TypeAlias = JsonObject  # content by MIME type, as IPython displays it
+Publish: TypeAlias = Callable[
+    [MimeBundle, str, bool], None
+]  # bundle, display id, whether it replaces an earlier one
 
 
 class RunWidget:
@@ -44,19 +48,20 @@ class RunWidget:
     """
 
     def __init__(self, aio: AsyncClient, run: RunView, publish: Publish, *, interactive: bool = True) -> None:
+        """Draws nothing yet; opens the widget's comms, so it belongs into the cell's thread."""
         self.run = run
         self.finished = threading.Event()  # the run ended, or cannot be followed any longer
         self._aio = aio
         self._publish = publish
-        self._voices = Voices()
+        self._texts = LiveTexts()
         self._notice = ""
         self._waits_in_cell = False
         self._results: list[tuple[str, str]] = []
         self._displays: list[str] = []
-        self._places: list[str] = []
-        self._future: Any = None
+        self._button_displays: list[str] = []
+        self._future: Future[None] | None = None
         self._closed = False
-        self._parts = _Parts(self._click) if interactive else None
+        self._controls = _Controls(self._click) if interactive else None
         self._draw()
 
     # -- in the cell's thread -------------------------------------------------------------------
@@ -64,12 +69,12 @@ class RunWidget:
         """Draw the run here too, and follow it if nobody does yet."""
         display_id = f"po-{self.run.id}-{len(self._displays)}-{id(self):x}"
         if self.run.state in ENDED:
-            loop.run(self._collect())
+            loop.run(self._fetch_results())
         self._publish(self.bundle(), display_id, False)
-        if self._parts is not None and (self.run.state not in ENDED or _buttons(self.run)):
-            # A place of its own for the buttons that remain when the picture has become plain HTML.
-            self._publish(self._rest(), display_id + _BUTTONS, False)
-            self._places.append(display_id + _BUTTONS)
+        if self._controls is not None and (self.run.state not in ENDED or _buttons(self.run)):
+            # A display of its own for the buttons that remain when the picture has become plain HTML.
+            self._publish(self._buttons_bundle(), display_id + _BUTTONS, False)
+            self._button_displays.append(display_id + _BUTTONS)
         self._displays.append(display_id)
         if self.run.state not in ENDED:
             self._start()
@@ -93,15 +98,15 @@ class RunWidget:
             self._future.cancel()
         self.finished.set()
 
-    def bundle(self) -> Bundle:
+    def bundle(self) -> MimeBundle:
         """The run as HTML and text, and as a widget while it is alive."""
         picture = self._picture()
-        bundle: Bundle = {"text/plain": to_text(picture), "text/html": to_html(picture)}
-        if self._parts is not None and self.run.state not in ENDED:
-            bundle[_WIDGET] = self._parts.live
+        bundle: MimeBundle = {"text/plain": to_text(picture), "text/html": to_html(picture)}
+        if self._controls is not None and self.run.state not in ENDED:
+            bundle[_WIDGET] = self._controls.live
         return bundle
 
-    def _repr_mimebundle_(self, **_: Any) -> Bundle:
+    def _repr_mimebundle_(self, **_: Any) -> MimeBundle:
         return self.bundle()
 
     # -- on the background loop -----------------------------------------------------------------
@@ -121,9 +126,9 @@ class RunWidget:
                         async for update in updates:
                             if isinstance(update, RunView):
                                 self.run, self._notice, pause = update, "", 0.5
-                                self._voices.only({t.name for t in update.tasks if t.state == "running"})
+                                self._texts.keep_tasks({t.name for t in update.tasks if t.state == "running"})
                             else:
-                                self._voices.hear(
+                                self._texts.add(
                                     update.task, update.item, update.text, update.round, time.monotonic()
                                 )
                             dirty.set()
@@ -143,7 +148,7 @@ class RunWidget:
             with suppress(asyncio.CancelledError):
                 await painter
             if not self._closed:
-                await self._settle()
+                await self._finish()
 
     async def _paint(self, dirty: asyncio.Event) -> None:
         while True:
@@ -154,49 +159,50 @@ class RunWidget:
             self._draw()
             await asyncio.sleep(EVERY)
 
-    async def _settle(self) -> None:
-        """The last picture: in the widget, and as what the notebook keeps."""
+    async def _finish(self) -> None:
+        """Draw the last picture: in the widget, and as what the notebook keeps."""
         try:
-            await self._collect()
+            await self._fetch_results()
             self._draw()
             self._publish_again()
         finally:
             self.finished.set()
 
-    async def _collect(self) -> None:
+    async def _fetch_results(self) -> None:
         if self.run.state == "done" and not self._results:
             with suppress(PoError):
                 self._results = await _results(self._aio, self.run)
 
     def _publish_again(self) -> None:
-        bundle, rest = self.bundle(), self._rest()
+        bundle, buttons = self.bundle(), self._buttons_bundle()
         for display_id in self._displays:
             self._publish(bundle, display_id, True)
-        for display_id in self._places:
-            self._publish(rest, display_id, True)
+        for display_id in self._button_displays:
+            self._publish(buttons, display_id, True)
 
-    def _rest(self) -> Bundle:
-        if self._parts is None or self.run.state not in ENDED or not _buttons(self.run):
+    def _buttons_bundle(self) -> MimeBundle:
+        """The buttons below the plain HTML of an ended run; nothing while it goes on."""
+        if self._controls is None or self.run.state not in ENDED or not _buttons(self.run):
             return {"text/html": "", "text/plain": ""}
-        return {"text/plain": "", _WIDGET: self._parts.after}
+        return {"text/plain": "", _WIDGET: self._controls.after}
 
     def _picture(self) -> Picture:
         notice = self._notice
         if self._waits_in_cell and self.run.state == "waiting" and not notice:
             notice = "This cell blocks its buttons: decide in the side panel, or interrupt (■) first."
-        speech = self._voices.speech(time.monotonic())
-        return Picture(self.run, time.time(), speech, notice, self._results)
+        text = self._texts.current(time.monotonic())
+        return Picture(self.run, time.time(), text, notice, self._results)
 
     def _draw(self) -> None:
-        if self._parts is not None:
-            self._parts.update(to_html(self._picture()), _buttons(self.run))
+        if self._controls is not None:
+            self._controls.update(to_html(self._picture()), _buttons(self.run))
 
     # -- buttons --------------------------------------------------------------------------------
     def _click(self, action: str) -> None:
         # On the kernel's main thread: only hand over.
-        loop.spawn(self._act(action))
+        loop.spawn(self._perform(action))
 
-    async def _act(self, action: str) -> None:
+    async def _perform(self, action: str) -> None:
         run_id = self.run.id
         calls: dict[str, Callable[[], Coroutine[Any, Any, RunView]]] = {
             "Cancel": lambda: self._aio.cancel(run_id),
@@ -211,8 +217,8 @@ class RunWidget:
             self._notice = ""
         except PoError as error:
             self._notice = str(error)
-            if self._parts is not None:
-                self._parts.free()
+            if self._controls is not None:
+                self._controls.enable()
         self._draw()
         if was_over:
             self._results = []
@@ -221,7 +227,7 @@ class RunWidget:
                 self._start()
 
 
-class _Parts:
+class _Controls:
     """The ipywidgets of one run: a picture with its buttons while it lives, and buttons alone afterwards."""
 
     def __init__(self, click: Callable[[str], None]) -> None:
@@ -239,11 +245,11 @@ class _Parts:
             self._button(action)  # comms are opened here, in the cell's thread
 
     @property
-    def live(self) -> Bundle:
+    def live(self) -> MimeBundle:
         return dict(self._box._repr_mimebundle_()[_WIDGET])
 
     @property
-    def after(self) -> Bundle:
+    def after(self) -> MimeBundle:
         return dict(self._row._repr_mimebundle_()[_WIDGET])
 
     def update(self, html: str, actions: tuple[str, ...]) -> None:
@@ -252,9 +258,9 @@ class _Parts:
         if actions != self._shown:
             self._row.children = [self._button(action) for action in actions]
             self._shown = actions
-            self.free()
+            self.enable()
 
-    def free(self) -> None:
+    def enable(self) -> None:
         for button in self._buttons.values():
             button.disabled = False
 
@@ -302,14 +308,14 @@ async def _results(aio: AsyncClient, run: RunView) -> list[tuple[str, str]]:
     task = done[-1]
     if task.items is not None:
         rows, _ = await aio.items(run.id, task.name, state="done", limit=_RESULT_ROWS)
-        found = [(f"row {row['index']}", _beginning(row.get("output"))) for row in rows]
+        results = [(f"row {row['index']}", _beginning(row.get("output"))) for row in rows]
     else:
         outputs = await aio.outputs(run.id, task.name)
-        found = [(task.name, _beginning(outputs.get(task.name)))]
-    return [(label, text) for label, text in found if text]
+        results = [(task.name, _beginning(outputs.get(task.name)))]
+    return [(label, text) for label, text in results if text]
 
 
-def _beginning(value: Any) -> str:
+def _beginning(value: object) -> str:
     if value is None:
         return ""
     text = value.strip() if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

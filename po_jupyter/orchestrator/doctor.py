@@ -1,4 +1,4 @@
-"""The doctor, where the orchestrator runs: everything that a run needs, each finding with what to do about it.
+"""The doctor: checks everything that a run needs where the orchestrator runs; each finding says what to do about it.
 
 python -m po_jupyter.orchestrator.doctor [--online]     the findings as JSON, when no orchestrator runs
 """
@@ -15,64 +15,115 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Literal, TypedDict
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidSettings, PoError, StoreError
-from po_jupyter.llm.credentials.availability import of_provider
-from po_jupyter.llm.credentials.keys import KeyState, base_url_of, shown_url
+from po_jupyter.llm.credentials.availability import provider_problems
+from po_jupyter.llm.credentials.keys import KeyState, base_url_of
 from po_jupyter.llm.credentials.probe import probe
-from po_jupyter.llm.money.pricing import is_priced, use_prices
+from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.llm.providers.refs import ref_problem
 from po_jupyter.llm.specs import Spec, spec_of, specs
-from po_jupyter.orchestrator.environment.key_store import Keys
-from po_jupyter.orchestrator.workers.rate_limit_server import check_names
+from po_jupyter.orchestrator.environment.key_store import KeyStore
+from po_jupyter.orchestrator.threads import ToThread
+from po_jupyter.orchestrator.workers.rate_limit_server import check_limit_names
 from po_jupyter.orchestrator.workers.zygote_pool import ZygotePool
 from po_jupyter.platform import private_dir
+from po_jupyter.presentation.urls import shown_url
 from po_jupyter.store.protocol import Store
 from po_jupyter.worker.zygote import version
 
-Do = Callable[..., Awaitable[Any]]
 _LITTLE = 1024**3  # bytes; below this the disk is called nearly full
 _PACKAGES = ("httpx", "aiohttp", "diskcache", "jupyter-server", "genai-prices", "keyring", "xllamacpp")
 
 
-def finding(what: str, verdict: str, found: str, todo: str = "") -> dict[str, Any]:
-    """`verdict`: `ok`, `note` (runs work without it), `bad` (to be mended)."""
+Verdict = Literal["ok", "note", "bad"]
+
+
+class DoctorFinding(TypedDict):
+    """The result of one check. `verdict`: `ok`, `note` (runs work without it), `bad` (to be mended, as `todo` says)."""
+
+    what: str
+    verdict: Verdict
+    found: str
+    todo: str
+
+
+def finding(what: str, verdict: Verdict, found: str, todo: str = "") -> DoctorFinding:
+    """A `Finding`."""
     return {"what": what, "verdict": verdict, "found": found, "todo": todo}
 
 
+class Doctor:
+    """The doctor of a running orchestrator."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        keys: KeyStore,
+        zygotes: ZygotePool,
+        store: Store,
+        to_thread: ToThread,
+        *,
+        has_workers: Callable[[], bool],
+    ) -> None:
+        """`has_workers` tells whether runs are worked off here, with this process's environment."""
+        self._settings = settings
+        self._keys = keys
+        self._zygotes = zygotes
+        self._store = store
+        self._to_thread = to_thread
+        self._has_workers = has_workers
+
+    async def examine(self, *, online: bool = False) -> list[DoctorFinding]:
+        """A finding about everything that a run needs here; with `online` providers are asked too."""
+        findings = await examine(
+            self._settings, self._keys, self._zygotes, self._store, self._to_thread, online=online
+        )
+        if not self._has_workers():
+            note = "another server of this data directory has the workers, and its environment counts for keys"
+            findings.insert(0, finding("workers of another", "note", note))
+        return findings
+
+
 async def examine(
-    settings: Settings, keys: Keys, zygotes: ZygotePool, store: Store | None, do: Do, *, online: bool = False
-) -> list[dict[str, Any]]:
+    settings: Settings,
+    keys: KeyStore,
+    zygotes: ZygotePool,
+    store: Store | None,
+    to_thread: ToThread,
+    *,
+    online: bool = False,
+) -> list[DoctorFinding]:
     """Every check. Never raises: a check that fails is a finding, and the others still run.
 
-    `store` None: it is opened for this, when there is one. `do` runs what blocks in a thread.
+    `store` None: it is opened for this, when there is one.
     """
-    found = [_python()]
+    findings = [_python()]
     for what, check in (
-        ("data directory", lambda: do(_data_dir, settings)),
-        ("store", lambda: do(_store, settings, store)),
+        ("data directory", lambda: to_thread(_data_dir, settings)),
+        ("store", lambda: to_thread(_store, settings, store)),
         ("workers", lambda: _workers(zygotes)),
-        ("keys", lambda: do(_key_file, settings, keys)),
-        ("prices", lambda: do(_prices, settings)),
-        ("rate limits", lambda: do(_limits, settings)),
+        ("keys", lambda: to_thread(_key_file, settings, keys)),
+        ("prices", lambda: to_thread(_prices, settings)),
+        ("rate limits", lambda: to_thread(_limits, settings)),
     ):
-        found.append(await _guarded(what, check))
-    environ, refused = await do(keys.environment, settings.inherited)
+        findings.append(await _guarded(what, check))
+    environ, refused = await to_thread(keys.environment, settings.inherited)
     states: dict[str, KeyState] = {}
     with contextlib.suppress(StoreError):  # said by the check of the file
-        states = {state.provider: state for state in await do(keys.states, settings.inherited)}
-    looks = [
+        states = {state.provider: state for state in await to_thread(keys.states, settings.inherited)}
+    checks = [
         _guarded(
             name, partial(_provider, name, settings, environ, refused.get(name, ""), states.get(name), online)
         )
         for name in specs()
     ]
-    return [*found, *await asyncio.gather(*looks)]
+    return [*findings, *await asyncio.gather(*checks)]
 
 
-async def _guarded(what: str, check: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+async def _guarded(what: str, check: Callable[[], Awaitable[DoctorFinding]]) -> DoctorFinding:
     try:
         return await check()
     except PoError as error:
@@ -81,7 +132,7 @@ async def _guarded(what: str, check: Callable[[], Awaitable[dict[str, Any]]]) ->
         return finding(what, "bad", f"this check failed: {type(error).__name__}")
 
 
-def _python() -> dict[str, Any]:
+def _python() -> DoctorFinding:
     packages = []
     for name in _PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -92,14 +143,14 @@ def _python() -> dict[str, Any]:
     )
 
 
-def _data_dir(settings: Settings) -> dict[str, Any]:
+def _data_dir(settings: Settings) -> DoctorFinding:
     path = settings.data_dir
     private_dir.prepare(path, allow_network=settings.allow_network_store)
     free = shutil.disk_usage(path).free
-    said = f"{path}, {_file_system(path)}, {free / 1024**3:.1f} GB free"
+    summary = f"{path}, {_file_system(path)}, {free / 1024**3:.1f} GB free"
     if free < _LITTLE:
-        return finding("data directory", "bad", said, "Free some space, or set PO_DATA_DIR to another disk.")
-    return finding("data directory", "ok", said)
+        return finding("data directory", "bad", summary, "Free some space, or set PO_DATA_DIR to another disk.")
+    return finding("data directory", "ok", summary)
 
 
 def _file_system(path: Path) -> str:
@@ -110,7 +161,7 @@ def _file_system(path: Path) -> str:
     return best.type if best is not None else "an unknown file system"
 
 
-def _store(settings: Settings, store: Store | None) -> dict[str, Any]:
+def _store(settings: Settings, store: Store | None) -> DoctorFinding:
     started, opened = time.monotonic(), None
     if store is None:
         if not (settings.data_dir / "store").is_dir():
@@ -133,7 +184,7 @@ def _store(settings: Settings, store: Store | None) -> dict[str, Any]:
     )
 
 
-async def _workers(zygotes: ZygotePool) -> dict[str, Any]:
+async def _workers(zygotes: ZygotePool) -> DoctorFinding:
     started = time.monotonic()
     zygote = await zygotes.get(None)
     took = time.monotonic() - started
@@ -141,24 +192,24 @@ async def _workers(zygotes: ZygotePool) -> dict[str, Any]:
     return finding("workers", "ok", f"Python {zygote.hello.python}, {how}")
 
 
-def _key_file(settings: Settings, keys: Keys) -> dict[str, Any]:
+def _key_file(settings: Settings, keys: KeyStore) -> DoctorFinding:
     from po_jupyter.llm.credentials.keys import keyring_backend
 
     stored = keys.stored()
     backend = keyring_backend()
-    place = f"the system's keyring ({type(backend).__module__})" if backend is not None else "a file, 0600"
-    lost = [key for key in stored.values() if key.key is None]
-    if lost:
-        words = "; ".join(f"{key.provider}: {key.problem}" for key in lost)
-        return finding("keys", "bad", words, f"po keys set {lost[0].provider}")
-    return finding("keys", "ok", f"{len(stored)} stored; `po keys set` keeps them in {place}")
+    storage = f"the system's keyring ({type(backend).__module__})" if backend is not None else "a file, 0600"
+    unread = [key for key in stored.values() if key.key is None]
+    if unread:
+        problems = "; ".join(f"{key.provider}: {key.problem}" for key in unread)
+        return finding("keys", "bad", problems, f"po keys set {unread[0].provider}")
+    return finding("keys", "ok", f"{len(stored)} stored; `po keys set` keeps them in {storage}")
 
 
-def _prices(settings: Settings) -> dict[str, Any]:
-    if strangers := [ref for ref in settings.prices if ref_problem(ref) is not None]:
-        words = "; ".join(str(ref_problem(ref)) for ref in strangers)
-        return finding("prices", "note", words, "The setting `prices` names models as provider:model.")
-    if settings.daily_usd is not None and not is_priced(settings.default_model):
+def _prices(settings: Settings) -> DoctorFinding:
+    if unknown := [ref for ref in settings.prices if ref_problem(ref) is not None]:
+        problems = "; ".join(str(ref_problem(ref)) for ref in unknown)
+        return finding("prices", "note", problems, "The setting `prices` names models as provider:model.")
+    if settings.daily_usd is not None and not PriceBook(settings.prices).is_priced(settings.default_model):
         return finding(
             "prices", "bad", f"daily_usd is set, and the price of {settings.default_model} (default_model) is unknown",
             "Give it in the setting `prices`, or use daily_tokens.",
@@ -166,12 +217,12 @@ def _prices(settings: Settings) -> dict[str, Any]:
     return finding("prices", "ok", f"{len(settings.prices)} of your own over the list's")
 
 
-def _limits(settings: Settings) -> dict[str, Any]:
+def _limits(settings: Settings) -> DoctorFinding:
     try:
-        check_names(settings)
+        check_limit_names(settings)
     except InvalidSettings as error:
-        words = "; ".join(violation.message for violation in error.violations)
-        return finding("rate limits", "bad", words, error.hint)
+        problems = "; ".join(violation.message for violation in error.violations)
+        return finding("rate limits", "bad", problems, error.hint)
     if not settings.rate_limits:
         return finding("rate limits", "ok", "none set; learned from what servers say")
     return finding("rate limits", "ok", ", ".join(settings.rate_limits))
@@ -179,32 +230,34 @@ def _limits(settings: Settings) -> dict[str, Any]:
 
 async def _provider(
     name: str, settings: Settings, environ: dict[str, str], refused: str, state: KeyState | None, online: bool
-) -> dict[str, Any]:
+) -> DoctorFinding:
     """Usable or why not. It is `bad` when runs would use it: it was set up, or is the default."""
     spec = await asyncio.to_thread(spec_of, name)
     if spec is None:
         return finding(name, "bad", "its plugin cannot be loaded", "Install its package again, or remove it.")
-    problems = await asyncio.to_thread(lambda: list(of_provider(spec, environ, settings, refused=refused)))
+    problems = await asyncio.to_thread(
+        lambda: list(provider_problems(spec, environ, settings, refused=refused))
+    )
     default = settings.default_model.partition(":")[0] == name
-    parts = _told(spec, environ, state)
+    facts = _facts(spec, environ, state)
     errors = [p.message for p in problems if not p.warning]
     notes = [p.message for p in problems if p.warning]
     if errors:
         set_up = bool(
             environ.get(spec.base_env, "").strip() or environ.get(spec.key_env, "").strip() or refused
         )
-        verdict = "bad" if default or (set_up and not spec.runs_code) else "note"
+        verdict: Verdict = "bad" if default or (set_up and not spec.runs_code) else "note"
         if len(errors) == 1 and problems[0].variable and not set_up:
             return finding(name, verdict, f"no key ({spec.key_env})", f"po keys set {name}" if default else "")
-        return finding(name, verdict, "; ".join([*parts, *errors]), _todo(spec, errors))
+        return finding(name, verdict, "; ".join([*facts, *errors]), _todo(spec, errors))
     if spec.key_optional and not environ.get(spec.base_env, "").strip() and not default:
         # A server of one's own that nobody set up: it may not be there, and nobody misses it.
         return finding(name, "note", f"{spec.base_env} is not set; it would be asked at {spec.base_url}")
     if online and spec.base_url:
-        good, words = await probe(spec, environ)
-        todo = "" if good else _todo(spec, [words])
-        return finding(name, "ok" if good else "bad", "; ".join([*parts, words, *notes]), todo)
-    return finding(name, "note" if notes else "ok", "; ".join([*parts, *notes]) or "usable")
+        good, answer = await probe(spec, environ)
+        todo = "" if good else _todo(spec, [answer])
+        return finding(name, "ok" if good else "bad", "; ".join([*facts, answer, *notes]), todo)
+    return finding(name, "note" if notes else "ok", "; ".join([*facts, *notes]) or "usable")
 
 
 def _todo(spec: Spec, errors: list[str]) -> str:
@@ -220,17 +273,17 @@ def _todo(spec: Spec, errors: list[str]) -> str:
     )
 
 
-def _told(spec: Spec, environ: dict[str, str], state: KeyState | None) -> list[str]:
-    parts = []
+def _facts(spec: Spec, environ: dict[str, str], state: KeyState | None) -> list[str]:
+    facts = []
     if state is not None and state.source is not None:
-        parts.append(f"key {state.masked} from the {state.source}")
+        facts.append(f"key {state.masked} from the {state.source}")
         if state.note:
-            parts.append(state.note)
+            facts.append(state.note)
     if spec.base_env:
         base = base_url_of(spec, environ)
         own = f" ({spec.base_env})" if base != spec.base_url else ""
-        parts.append(f"{shown_url(base)}{own}")
-    return parts
+        facts.append(f"{shown_url(base)}{own}")
+    return facts
 
 
 def main() -> None:
@@ -238,15 +291,14 @@ def main() -> None:
     from po_jupyter import config
     from po_jupyter.telemetry.logging import configure
 
-    async def look() -> list[dict[str, Any]]:
+    async def run() -> list[DoctorFinding]:
         settings = config.load()
         configure(settings)  # to stderr: stdout is for the findings
-        use_prices(settings.prices)
         zygotes = ZygotePool(settings.data_dir / "logs")
         try:
             return await examine(
                 settings,
-                Keys(settings.data_dir),
+                KeyStore(settings.data_dir),
                 zygotes,
                 None,
                 asyncio.to_thread,
@@ -255,7 +307,7 @@ def main() -> None:
         finally:
             await zygotes.close()
 
-    print(json.dumps(asyncio.run(look())))
+    print(json.dumps(asyncio.run(run())))
 
 
 if __name__ == "__main__":

@@ -85,6 +85,25 @@ def alive(identity: Mapping[str, object] | None) -> bool:
     return start is not None and start == identity.get("created")
 
 
+def started_at(pid: int, epoch: float | None) -> bool:
+    """Does the process `pid` live here, and was it started at `epoch` (seconds since 1970; None: at any time)?
+
+    The start time tells two processes of one pid apart. For processes known by a clock's time; those with an
+    identity are asked with `alive`.
+    """
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        return epoch is None or abs(process.create_time() - epoch) < 1.0
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True
+
+
 def end_group(identity: Identity, sig: int = signal.SIGKILL) -> bool:
     """Signal the group that this process leads (or the process alone, when it leads none); False when it is
     gone."""

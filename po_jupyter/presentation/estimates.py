@@ -1,4 +1,4 @@
-"""An estimate in words. Pure, like `format`."""
+"""The sentences of an estimate. Pure, like `format`."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 from po_jupyter.presentation import format as fmt
 
 
-def lines_of(said: Mapping[str, Any]) -> list[str]:
-    """The estimate in words, the same in the terminal and in a cell."""
-    more = "at least " if said["unknown"] else ""
+def estimate_lines(estimate: Mapping[str, Any]) -> list[str]:
+    """One line for the run and one for each task; `estimate` is JSON as the server answers it."""
+    more = "at least " if estimate["unknown"] else ""
     parts = [
-        f"{more}{said['calls']:,} calls",
-        f"about {fmt.tokens(said['input_tokens'])} tokens in",
-        f"at most {fmt.tokens(said['output_tokens_max'])} out",
+        f"{more}{estimate['calls']:,} calls",
+        f"about {fmt.tokens(estimate['input_tokens'])} tokens in",
+        f"at most {fmt.tokens(estimate['output_tokens_max'])} out",
     ]
-    cost = said["cost"]
+    cost = estimate["cost"]
     if cost["expected"] is not None and cost["expected"] != cost["worst"]:
         parts.append(f"about {fmt.money(cost['expected'])}")
     parts.append("cost unknown" if cost["worst"] is None else f"at most {fmt.money(cost['worst'])}")
-    out = [f"{said['pipeline']} (estimate, nothing was started): " + " · ".join(parts)]
-    width = max(len(t["name"]) for t in said["tasks"])
-    for task in said["tasks"]:
+    out = [f"{estimate['pipeline']} (estimate, nothing was started): " + " · ".join(parts)]
+    width = max(len(t["name"]) for t in estimate["tasks"])
+    for task in estimate["tasks"]:
         if task["calls"] is None:
             out.append(f"  {task['name']:<{width}}  not known before it runs")
             continue
@@ -36,6 +36,6 @@ def lines_of(said: Mapping[str, Any]) -> list[str]:
         out.append(
             f"  {task['name']:<{width}}  {rows}{calls} · {fmt.tokens(task['input_tokens'])} in · {price}{half}"
         )
-    out += [f"  not in these numbers: {what}" for what in said["unknown"]]
-    out += [f"  before it can run: {what}" for what in said.get("warnings", ())]
+    out += [f"  not in these numbers: {what}" for what in estimate["unknown"]]
+    out += [f"  before it can run: {what}" for what in estimate.get("warnings", ())]
     return out

@@ -1,7 +1,7 @@
-"""Numbers and words about a run, the same in the cell, the panel's twin in the terminal, and plain text.
+"""Formatting of a run's numbers and states, the same in the cell, the panel's twin in the terminal, and plain text.
 
 Pure: the time comes in as an argument, and nothing here knows HTML or colours. Texts that come from
-models or users are passed on as they are; whoever draws them escapes them.
+models or users are passed on as they are; a face that draws them escapes them.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.run.view import ENDED, ItemCounts, RunView, TaskView
 
@@ -23,17 +24,11 @@ _ICONS = {
     "skipped": "↷",
     "dead": "✗",
 }
-SHORT = 6  # characters of a run's id that people see
 
 
 def state_icon(state: str) -> str:
     """One character, one column wide, for the state of a run or a task."""
     return _ICONS.get(state, "·")
-
-
-def short(run_id: str) -> str:
-    """The end of a run's id: what people see, and what every command takes."""
-    return run_id[-SHORT:]
 
 
 def money(cost: float | None) -> str:
@@ -51,7 +46,7 @@ def money(cost: float | None) -> str:
     return f"${cost:,.2f}"
 
 
-def bill(cost: float | None, unpriced: int = 0, unknown: int = 0) -> str:
+def cost_sum(cost: float | None, unpriced: int = 0, unknown: int = 0) -> str:
     """A sum with what is not in it: `$1.20 + 3 calls of unknown price + 1 call of unknown outcome`."""
     parts = [] if cost is None and (unpriced or unknown) else [money(cost)]
     for count, what in ((unpriced, "price"), (unknown, "outcome")):
@@ -84,8 +79,8 @@ def duration(seconds: float) -> str:
     return f"{minutes:02}:{secs:02}"
 
 
-def took(seconds: float) -> str:
-    """How long a finished thing took: tenths below a minute (`12.1 s`), then a clock."""
+def elapsed(seconds: float) -> str:
+    """The time that a finished thing took: tenths below a minute (`12.1 s`), then a clock."""
     return f"{seconds:.1f} s" if seconds < 59.95 else duration(round(seconds))
 
 
@@ -106,20 +101,20 @@ def bar(fraction: float, width: int = 16) -> str:
     return "█" * full + "░" * (width - full)
 
 
-def at(iso: str) -> float:
+def timestamp(iso: str) -> float:
     """An ISO 8601 time as seconds since 1970."""
     moment = datetime.fromisoformat(iso)
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-def span(start: str | None, end: str | None, now: float) -> float | None:
+def seconds_between(start: str | None, end: str | None, now: float) -> float | None:
     """Seconds from `start` to `end` (to `now`, in seconds since 1970, without one); None before the start."""
     if not start:
         return None
-    return max(0.0, (at(end) if end else now) - at(start))
+    return max(0.0, (timestamp(end) if end else now) - timestamp(start))
 
 
-def spent(usage: Usage, budget_usd: float | None = None) -> list[str]:
+def usage_parts(usage: Usage, budget_usd: float | None = None) -> list[str]:
     """`["18.2k tokens", "$0.043 of $2.00"]`; nothing where no model was asked."""
     parts: list[str] = []
     used = usage.input_tokens + usage.output_tokens
@@ -136,19 +131,18 @@ def spent(usage: Usage, budget_usd: float | None = None) -> list[str]:
     return parts
 
 
-def warned(run: RunView) -> list[str]:
+def budget_warnings(run: RunView) -> list[str]:
     """`["82 % of the budget used"]`: budgets that are nearly spent, of a run that may spend more."""
     if run.state in ENDED:
         return []
-    known = {"run": "the budget", "day": "today's budget"}
-    whose = [known.get(w["scope"], f"the budget of {w['scope']}") for w in run.warnings]
+    names = {"run": "the budget", "day": "today's budget"}
     return [
-        f"{percent(min(float(w['fraction']), 1.0))} of {what} used"
-        for w, what in zip(run.warnings, whose, strict=True)
+        f"{percent(min(float(w['fraction']), 1.0))} of {names.get(w['scope'], 'the budget of ' + w['scope'])} used"
+        for w in run.warnings
     ]
 
 
-def rows(items: ItemCounts) -> str:
+def row_counts(items: ItemCounts) -> str:
     """`412/1000 rows · 3 failed · 300 reused · 16 in flight`; done and failed both count as finished rows."""
     parts = [f"{items.done + items.failed}/{items.total} rows"]
     if items.failed:
@@ -169,17 +163,17 @@ def progress(items: ItemCounts | None) -> float | None:
 
 def headline(run: RunView, now: float) -> list[str]:
     """The parts of the first line: pipeline, run, state, tasks, clock, tokens, money."""
-    parts = [f"{run.pipeline} {run.version}", f"run {short(run.id)}", _state_of(run)]
+    parts = [f"{run.pipeline} {run.version}", f"run {short_id(run.id)}", _state_of(run)]
     finished = sum(t.state in ("done", "skipped") for t in run.tasks)
     running = [i for i, t in enumerate(run.tasks, 1) if t.state == "running"]
     if run.state == "running" and len(running) == 1:
         parts.append(f"task {running[0]} of {len(run.tasks)}")
     elif run.tasks:
         parts.append(f"{finished} of {len(run.tasks)} {'task' if len(run.tasks) == 1 else 'tasks'} done")
-    elapsed = span(run.created_at, run.updated_at if run.state in ENDED else None, now)
-    if elapsed is not None:
-        parts.append(duration(elapsed))
-    return parts + spent(run.usage, run.budget.get("usd")) + warned(run)
+    seconds = seconds_between(run.created_at, run.updated_at if run.state in ENDED else None, now)
+    if seconds is not None:
+        parts.append(duration(seconds))
+    return parts + usage_parts(run.usage, run.budget.get("usd")) + budget_warnings(run)
 
 
 def _state_of(run: RunView) -> str:
@@ -193,28 +187,28 @@ def _state_of(run: RunView) -> str:
 
 
 class TaskLine(NamedTuple):
-    """What one row of a view says. `doing` is the stage while it runs, else the state."""
+    """The row of a task in a view. `doing` is the stage while it runs, else the state."""
 
     icon: str
     name: str
     doing: str
     details: list[str]
     progress: float | None
-    note: str  # a wait for whom and how long, or ""
+    note: str  # the reason of a wait or a skip, or ""
 
 
 def task_line(task: TaskView, now: float) -> TaskLine:
     """The row of a task."""
     running = task.state == "running"
     details: list[str] = []
-    elapsed = span(task.started_at, task.ended_at if not running else None, now)
+    seconds = seconds_between(task.started_at, task.ended_at if not running else None, now)
     if task.items is not None:
-        details.append(rows(task.items))
-    if elapsed is not None and (running or task.ended_at):
-        details.append(duration(elapsed) if running else took(elapsed))
+        details.append(row_counts(task.items))
+    if seconds is not None and (running or task.ended_at):
+        details.append(duration(seconds) if running else elapsed(seconds))
     if task.attempt > 1:
         details.append(f"attempt {task.attempt}")
-    details += spent(task.usage)
+    details += usage_parts(task.usage)
     if task.kind == "python":
         details.append("python")
     done = progress(task.items) if running else None
@@ -225,37 +219,39 @@ def task_line(task: TaskView, now: float) -> TaskLine:
     return TaskLine(state_icon(task.state), task.name, doing, details, done, note)
 
 
-class Problem(NamedTuple):
-    """What went wrong, and where; `hint` is the error's own advice, or ""."""
+class RunProblem(NamedTuple):
+    """A problem of a run, with its place; `hint` is the error's own advice, or ""."""
 
     text: str
     hint: str
 
 
-def problems(run: RunView) -> Iterator[Problem]:
+def problems(run: RunView) -> Iterator[RunProblem]:
     """One for each failed task, one for each map with failed rows, one for a run that failed as a whole."""
-    told: set[str] = set()
+    messages: set[str] = set()
     if run.waiting and run.state not in ENDED:
-        yield Problem(run.waiting, "")
+        yield RunProblem(run.waiting, "")
     for task in run.tasks:
         if task.items is not None and task.items.failed:
             went_on = "; the run went on" if task.state == "done" else ""
-            yield Problem(f"{task.name} failed on {task.items.failed} of {task.items.total} rows{went_on}", "")
+            yield RunProblem(
+                f"{task.name} failed on {task.items.failed} of {task.items.total} rows{went_on}", ""
+            )
         if task.error and task.state in ("failed", "pending", "running"):
             message = str(task.error.get("message", ""))
-            told.add(message)
+            messages.add(message)
             stage = f" in {task.stage}" if task.stage and task.state == "failed" else ""
             verb = "failed" if task.state == "failed" else f"attempt {max(1, task.attempt - 1)} failed"
-            yield Problem(f"{task.name} {verb}{stage}: {message}", str(task.error.get("hint") or ""))
+            yield RunProblem(f"{task.name} {verb}{stage}: {message}", str(task.error.get("hint") or ""))
     if run.error:
         message = str(run.error.get("message", ""))
-        if message and not any(message in t or t in message for t in told):
-            yield Problem(message, str(run.error.get("hint") or ""))
+        if message and not any(message in t or t in message for t in messages):
+            yield RunProblem(message, str(run.error.get("hint") or ""))
 
 
 def next_steps(run: RunView, prefix: str = "%po ") -> list[str]:
     """The commands that go on from where the run stands; [] while it runs or when nothing is left to do."""
-    this = short(run.id)
+    this = short_id(run.id)
     failed_rows = any(t.items is not None and t.items.failed for t in run.tasks)
     steps: list[str] = []
     if failed_rows and run.state in ENDED:

@@ -1,4 +1,4 @@
-"""Text that a terminal shows and does not obey: model text is untrusted (P6)."""
+"""Text made safe for a terminal: control characters of models and users are shown, not obeyed (P6)."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u20
 
 
 def plain(text: object) -> str:
-    """`text` with a replacement character for each of these."""
+    """`text` with a replacement character for each control character; tabs and newlines stay."""
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", str(text).replace("\r\n", "\n"))

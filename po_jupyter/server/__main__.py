@@ -21,9 +21,9 @@ from jupyter_server.serverapp import ServerApp
 from traitlets.config import Config
 
 from po_jupyter import config
-from po_jupyter.client import discovery
+from po_jupyter.client import headless
 from po_jupyter.errors import PoError
-from po_jupyter.orchestrator.workers.rate_limit_server import check_names
+from po_jupyter.server.lifecycle import check_settings
 
 
 class HeadlessApp(ServerApp):
@@ -90,21 +90,21 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m po_jupyter.server", description=__doc__)
     parser.add_argument("--ready-file", type=Path, help="where to write url, token and pid")
     parser.add_argument("--port", type=int, default=0, help="0 (default): any free one")
-    given = parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
     os.umask(0o077)
     try:
         settings = config.load()
-        check_names(settings)  # else it would be up and never ready, and `po start` would call that started
-        folder = discovery.runtime_dir(settings)
+        check_settings(settings)  # else it would be up and never ready, and `po start` would call that started
+        folder = headless.runtime_dir(settings)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        running = discovery.headless(settings)
-        if running is not None and given.ready_file is None:
+        running = headless.running(settings)
+        if running is not None and arguments.ready_file is None:
             print(
                 f"an orchestrator of {settings.data_dir} is running already (pid {running.pid})",
                 file=sys.stderr,
             )
             return 3
-        app = make_app(settings, given.ready_file or folder / "headless.json", given.port)
+        app = make_app(settings, arguments.ready_file or folder / "headless.json", arguments.port)
     except PoError as error:
         print(error, file=sys.stderr)
         return 3

@@ -1,4 +1,5 @@
-"""Keeps the idle culler away while runs live: a server that is culled overnight takes their workers with it."""
+"""Activity reports: keep the idle culler away while runs live. A server that is culled overnight takes their workers
+with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who asks, what may they do, and how often.
+"""Authentication, authorization and request limits.
 
 Somebody without credentials is told 401, somebody with wrong ones 403, always in JSON and never with a
 redirect. Credentials are Jupyter's own (token, or cookie with an XSRF check on what changes things) or the
@@ -8,10 +8,8 @@ action and a resource of ours.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import math
-import os
 import re
 import time
 from collections import OrderedDict
@@ -23,7 +21,9 @@ from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.utils import ensure_async
 from tornado.web import HTTPError
 
+from po_jupyter.config.owner import default_owner
 from po_jupyter.errors import Forbidden, RateLimited, Unauthenticated
+from po_jupyter.model.values.digests import short_digest
 
 if TYPE_CHECKING:
     from jupyter_server.auth import Authorizer, IdentityProvider
@@ -43,7 +43,7 @@ _BUCKETS = 1000  # tokens whose rate is remembered
 
 
 class Principal(NamedTuple):
-    """Who asks. `owner` owns the runs; `key` stands for the credentials where rates are counted."""
+    """The caller. `owner` owns the runs; `key` stands for the credentials where requests are counted."""
 
     owner: str
     user: User
@@ -52,17 +52,17 @@ class Principal(NamedTuple):
 
 
 async def authenticate(handler: JupyterHandler, settings: Settings) -> Principal:
-    """The principal of this request. Raises Unauthenticated (nothing was given) or Forbidden (it was wrong)."""
+    """The principal of this request. Raises Unauthenticated (no credentials) or Forbidden (wrong ones)."""
     if not handler.check_host():
         raise Forbidden(
             "this server does not answer to that host name",
             hint="Use its own address, or set ServerApp.allow_remote_access.",
         )
-    given = token_of(handler)
+    token = token_of(handler)
     secret = settings.auth_token.get_secret_value() if settings.auth_token else ""
-    if given and secret and hmac.compare_digest(given.encode(), secret.encode()):
-        owner = os.environ.get("JUPYTERHUB_USER") or "local"
-        return Principal(owner, User(username=owner), _digest(given), by_token=True)
+    if token and secret and hmac.compare_digest(token.encode(), secret.encode()):
+        owner = default_owner()
+        return Principal(owner, User(username=owner), _digest(token), by_token=True)
     try:
         user = await ensure_async(handler.identity_provider.get_user(handler))
     except HTTPError as error:
@@ -73,7 +73,7 @@ async def authenticate(handler: JupyterHandler, settings: Settings) -> Principal
             details={"reason": str(error.log_message or error.reason or "")[:200]},
         ) from None
     if user is None:
-        if given or handler.get_cookie(_cookie_name(handler)) is not None:
+        if token or handler.get_cookie(_cookie_name(handler)) is not None:
             raise Forbidden(
                 "the token or login is not valid here",
                 hint="It may have expired or belong to another server: log in again, or restart the kernel.",
@@ -83,7 +83,7 @@ async def authenticate(handler: JupyterHandler, settings: Settings) -> Principal
         )
     by_token = bool(handler.identity_provider.is_token_authenticated(handler))
     owner = owner_of(handler.identity_provider, user)
-    key = _digest(given) if by_token and given else f"user:{owner}"
+    key = _digest(token) if by_token and token else f"user:{owner}"
     return Principal(owner, user, key, by_token)
 
 
@@ -100,12 +100,12 @@ def owner_of(provider: IdentityProvider, user: User) -> str:
     is `local` (on a hub without its provider, the hub's user). Others know who it is.
     """
     if type(provider).__module__.partition(".")[0] == "jupyter_server":
-        return os.environ.get("JUPYTERHUB_USER") or "local"
+        return default_owner()
     return str(user.username)
 
 
 async def allowed(handler: JupyterHandler, authorizer: Authorizer, principal: Principal, scope: str) -> bool:
-    """Whether Jupyter's authorizer lets this user do what the scope stands for."""
+    """True when Jupyter's authorizer lets this user do what the scope stands for."""
     action, resource = SCOPES[scope]
     return bool(await ensure_async(authorizer.is_authorized(handler, principal.user, action, resource)))
 
@@ -121,25 +121,26 @@ def check_xsrf(handler: JupyterHandler) -> None:
         ) from None
 
 
-class Limiter:
+class RequestLimiter:
     """A token bucket per credentials: `per_minute` at once, refilled evenly. For this server alone."""
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
+        """Every bucket is full at first."""
         self._size = float(per_minute)
         self._clock = clock
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # left, at
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # remaining, at
 
     def take(self, key: str) -> None:
         """Count one request. RateLimited says how long to wait, in whole seconds."""
         now = self._clock()
-        left, at = self._buckets.pop(key, (self._size, now))
+        remaining, at = self._buckets.pop(key, (self._size, now))
         rate = self._size / 60
-        left = min(self._size, left + (now - at) * rate)
-        self._buckets[key] = (max(0.0, left - 1) if left >= 1 else left, now)
+        remaining = min(self._size, remaining + (now - at) * rate)
+        self._buckets[key] = (max(0.0, remaining - 1) if remaining >= 1 else remaining, now)
         while len(self._buckets) > _BUCKETS:
             self._buckets.popitem(last=False)
-        if left < 1:
-            wait = math.ceil((1 - left) / rate)
+        if remaining < 1:
+            wait = math.ceil((1 - remaining) / rate)
             raise RateLimited(
                 f"more than {self._size:.0f} requests in a minute",
                 hint=f"Wait {wait} s. The limit is the setting requests_per_minute.",
@@ -148,7 +149,7 @@ class Limiter:
 
 
 def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()[:16]
+    return short_digest(token, 16)
 
 
 def _cookie_name(handler: JupyterHandler) -> str:

@@ -7,7 +7,7 @@ there, and a request that comes earlier waits a moment for it.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from jupyter_server.extension.application import ExtensionApp
 from traitlets import Dict, Float, Integer, Type, Unicode
@@ -15,11 +15,12 @@ from traitlets import Dict, Float, Integer, Type, Unicode
 from po_jupyter import config
 from po_jupyter.errors import InvalidSettings, PoError
 from po_jupyter.server.activity import report
-from po_jupyter.server.auth import Limiter
-from po_jupyter.server.lifecycle import Host
+from po_jupyter.server.auth import RequestLimiter
+from po_jupyter.server.lifecycle import OrchestratorLifecycle, audit_log
+from po_jupyter.server.routing.api import OrchestratorFactory, OrchestratorService
 
 if TYPE_CHECKING:
-    from po_jupyter.orchestrator.events.audit_log import AuditLog
+    from po_jupyter.server.routing.context import AuditTrail
 
 _FORWARDED = {
     "po_data_dir": "data_dir",  # Jupyter's own applications have a data_dir, for kernelspecs and the like
@@ -70,32 +71,31 @@ class PoExtension(ExtensionApp):
     orchestrator_class = Type(
         None,
         allow_none=True,
-        klass=object,
-        help="""The class that runs the runs. It is made with the settings, then started and stopped.
-        None (default): po_jupyter's own.""",
+        klass=OrchestratorService,
+        help="""The class that runs the runs: it is made with the settings, then started and stopped, and its `start`
+        returns the parts (po_jupyter.server.routing.api.OrchestratorApi). None (default): po_jupyter's own.""",
     ).tag(config=True)
 
     def initialize_settings(self) -> None:
-        """Read the settings once; what is wrong in them is told by every route, not by a server that fails."""
-        given = {to: value for name, to in _FORWARDED.items() if (value := getattr(self, name)) is not None}
+        """Read the settings once; errors in them are told by every route, not by a server that fails."""
+        traits = {to: value for name, to in _FORWARDED.items() if (value := getattr(self, name)) is not None}
         broken: PoError | None = None
         try:
-            self.po_settings = config.load(jupyter={**self.options, **given})
+            self.po_settings = config.load(jupyter={**self.options, **traits})
         except InvalidSettings as error:
             self.log.error("po_jupyter: %s", error)
             broken = error
             self.po_settings = config.Settings()
-        self.limiter = Limiter(self.po_settings.requests_per_minute)
+        self.limiter = RequestLimiter(self.po_settings.requests_per_minute)
         self.streams: set[asyncio.Task[None]] = set()
-        self.host = Host(self.po_settings, self.orchestrator_class, self.log, broken)
+        factory = cast("OrchestratorFactory | None", self.orchestrator_class)
+        self.host = OrchestratorLifecycle(self.po_settings, factory, self.log, broken)
         self._reporter: asyncio.Task[None] | None = None
 
     @property
-    def audit(self) -> AuditLog:
-        """Where the changes are told of; imported with the first of them, not at the server's start."""
-        from po_jupyter.orchestrator.events.audit_log import AuditLog
-
-        return AuditLog(self.po_settings.data_dir / "audit")
+    def audit(self) -> AuditTrail:
+        """The audit log of the data directory."""
+        return audit_log(self.po_settings)
 
     def initialize_handlers(self) -> None:
         """One handler for the whole prefix, unknown paths included."""

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping
 from contextlib import suppress
-from http.client import responses
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 from urllib.parse import quote
 
 import structlog
@@ -19,57 +17,47 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, stream_request_body
 
-from po_jupyter.errors import (
-    DetailField,
-    Forbidden,
-    InvalidInput,
-    NotFound,
-    PoError,
-    RateLimited,
-    Unauthenticated,
-)
+from po_jupyter.errors import Forbidden, InvalidInput, NotFound, PoError
 from po_jupyter.model.pipeline.violations import violations_of
-from po_jupyter.server import auth
-from po_jupyter.server import json_bodies as bodies
-from po_jupyter.server.routing.request import Answer, Call, File, Streamed
-from po_jupyter.server.routing.table import Route, Table
+from po_jupyter.model.values.json import JsonObject
+from po_jupyter.server import auth, json_bodies
+from po_jupyter.server.error_response import TooLarge, WrongMethod, error_response
+from po_jupyter.server.routing.request import (
+    ActionResult,
+    ApiRequest,
+    FileResponse,
+    JsonResponse,
+    StreamResponse,
+)
+from po_jupyter.server.routing.table import AnyRoute, Table
+from po_jupyter.server.sse.pump import pump
 from po_jupyter.telemetry import correlation
-from po_jupyter.telemetry.logging import redactor
 
 if TYPE_CHECKING:
-    from po_jupyter.server.routing.context import Hosting
+    from po_jupyter.server.routing.api import UploadApi
+    from po_jupyter.server.routing.context import ServerContext
 
-_log = structlog.get_logger("po_jupyter.server")
-_CODES = {401: Unauthenticated, 403: Forbidden, 404: NotFound}
-
-
-class WrongMethod(NotFound):
-    """The path exists, but not with this method; `allowed` are those that it has."""
-
-    status = 405
-    allowed = DetailField[Sequence[str]]("allowed", (list, tuple), ())
-
-
-class TooLarge(InvalidInput):
-    """The body is larger than `max_request_bytes`."""
-
-    status = 413
+_log = structlog.get_logger(__name__)
+ModelT = TypeVar("ModelT", bound=BaseModel)
+AnyRequest = ApiRequest[Any, Any]
 
 
 @stream_request_body  # prepare runs before the body is read: nobody unknown makes the server hold a large one
 class ApiHandler(JupyterHandler):
     """Every request under `po/api/v1/`, unknown paths included."""
 
-    def initialize(self, extension: Hosting, table: Table) -> None:
+    def initialize(self, extension: ServerContext, table: Table) -> None:
+        """Before each request."""
         self._extension = extension
         self._table = table
         self._chunks: list[bytes] = []
         self._size = 0
         self._refusal: Exception | None = None
-        self._pump: asyncio.Task[None] | None = None
-        self._upload: Any = None
+        self._stream: asyncio.Task[None] | None = None
+        self._upload: UploadApi | None = None
 
     def set_default_headers(self) -> None:
+        """JSON that is not stored, and the request's id."""
         super().set_default_headers()
         self.set_header("Content-Type", "application/json; charset=utf-8")
         self.set_header("Cache-Control", "no-store")
@@ -82,11 +70,11 @@ class ApiHandler(JupyterHandler):
     def on_finish(self) -> None:
         """A line for each request; for those that change nothing only when DEBUG is asked for."""
         if self._upload is not None:
-            self._upload.drop()  # nothing is left to drop when it was kept
+            self._upload.drop()  # nothing is left to drop when it was finished
         super().on_finish()
-        say = _log.debug if self.request.method in ("GET", "HEAD") else _log.info
+        write = _log.debug if self.request.method in ("GET", "HEAD") else _log.info
         principal = getattr(self, "_principal", None)
-        say(
+        write(
             "request",
             method=self.request.method,
             path=str(self.path_kwargs.get("path") or ""),
@@ -100,6 +88,7 @@ class ApiHandler(JupyterHandler):
         """None: no other site reads these answers."""
 
     def decode_argument(self, value: bytes, name: str | None = None) -> str:
+        """As text, whatever the bytes are."""
         return value.decode("utf-8", "replace")  # bytes that are no text find no route; strangers get their 401
 
     def compute_etag(self) -> None:
@@ -107,6 +96,7 @@ class ApiHandler(JupyterHandler):
 
     # -- before the body ------------------------------------------------------------------------
     async def prepare(self) -> None:  # type: ignore[override]  # the base redirects to a login page; an API never does
+        """Check what can be checked without the body."""
         # A refusal is kept until the body has passed by (and was dropped): the web server closes the connection
         # of an answer that overtakes its request, and the caller might see a reset instead of the reason.
         correlation.request_id.set(self._request_id)
@@ -127,7 +117,7 @@ class ApiHandler(JupyterHandler):
             _ = self.xsrf_token  # gives the cookie to whoever has no token, for the next change
         self._extension.limiter.take(self._principal.key)
         path = str(self.path_kwargs.get("path") or "")
-        self._route, self._path = self._find(method, path)
+        self._route, self._path = self._match(method, path)
         for scope in self._route.scopes:
             if not await auth.allowed(self, self.authorizer, self._principal, scope):
                 raise Forbidden(
@@ -149,15 +139,15 @@ class ApiHandler(JupyterHandler):
             if set_bound is not None:
                 set_bound(self._extension.po_settings.max_upload_bytes)
 
-    def _find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
-        found = self._table.match(method, path)
-        if isinstance(found, tuple):
-            return found
-        if found:
+    def _match(self, method: str, path: str) -> tuple[AnyRoute, dict[str, str]]:
+        match = self._table.match(method, path)
+        if isinstance(match, tuple):
+            return match
+        if match:
             raise WrongMethod(
                 f"{method} is not possible here",
-                hint=f"Possible: {', '.join(found)}.",
-                details={"allowed": found},
+                hint=f"Possible: {', '.join(match)}.",
+                details={"allowed": match},
             )
         raise NotFound(
             f"there is no {path!r} here{self._table.suggest(path)}", hint="GET openapi.json lists all."
@@ -181,80 +171,85 @@ class ApiHandler(JupyterHandler):
             )
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
+        """Keep a part of the body, or hand it to the upload; nothing of a request that is refused."""
         self._size += len(chunk)
         if self._upload is not None and self._refusal is None:
-            return self._receive(chunk)
+            return self._receive(self._upload, chunk)
         if self._refusal is None and self._size <= self._bound[1]:
             self._chunks.append(chunk)
         else:
             self._chunks.clear()
         return None
 
-    async def _receive(self, chunk: bytes) -> None:
+    async def _receive(self, upload: UploadApi, chunk: bytes) -> None:
         try:
             self._check_size(self._size)
-            await self._upload.write(chunk)
+            await upload.write(chunk)
         except Exception as error:
             self._refusal = error
 
-    # -- the call -------------------------------------------------------------------------------
+    # -- the action -----------------------------------------------------------------------------
     async def _serve(self, path: str | None = None) -> None:
         if self._refusal is not None:
             raise self._refusal
         route = self._route
         self._check_size(self._size)
-        query = _check(route.query, self._arguments(), "the query")
-        body = _check(route.body, await self._json(), "the request") if route.body else None
-        orchestrator = await self._extension.host.ready() if route.needs_orchestrator else None
-        code = "code:run" if route.asks_code else None
-        call = Call(
-            orchestrator=orchestrator,
+        query = _validate(route.query, self._arguments(), "the query")
+        body = _validate(route.body, await self._json(), "the request") if route.body else None
+        running = await self._extension.host.ready() if route.needs_orchestrator else None
+        code_allowed = route.asks_code and await auth.allowed(
+            self, self.authorizer, self._principal, "code:run"
+        )
+        request: AnyRequest = ApiRequest(
             owner=self._principal.owner,
             path=self._path,
             query=query,
             body=body,
-            code_allowed=code is not None and await auth.allowed(self, self.authorizer, self._principal, code),
             extension=self._extension,
+            running=running,
+            code_allowed=code_allowed,
             accept=self.request.headers.get("Accept", ""),
             last_event_id=self.request.headers.get("Last-Event-ID"),
             upload=self._upload,
         )
-        result = await route.run(call)
+        result = await route.action(request)
         if route.audited:
-            await asyncio.to_thread(self._audit, call, result)
-        if isinstance(result, Streamed):
-            await self._stream(result)
-            return
-        if isinstance(result, File):
-            self.set_header("Content-Type", "application/octet-stream")
-            name = quote(result.name, safe="")
-            self.set_header("Content-Disposition", f"attachment; filename*=UTF-8''{name}")
-            self.set_header("Content-Security-Policy", "default-src 'none'; sandbox")
-            self.finish(result.content)
-            return
-        answer = result if isinstance(result, Answer) else Answer(result)
-        self.set_status(answer.status)
-        if answer.status == 204:
-            self.clear_header("Content-Type")
-            self.finish()
-        else:
-            self.finish(await bodies.write(answer.value))
+            await asyncio.to_thread(self._audit, request, result)
+        match result:
+            case StreamResponse():
+                await self._send_stream(result)
+            case FileResponse(content, name):
+                self._send_file(content, name)
+            case JsonResponse(value, status):
+                self.set_status(status)
+                if status == 204:
+                    self.clear_header("Content-Type")
+                    self.finish()
+                else:
+                    self.finish(await json_bodies.write(value))
 
-    def _audit(self, call: Call, result: Any) -> None:
-        """A line about the change that was just made: who, what, on which thing, as what was asked."""
-        value = result.value if isinstance(result, Answer) else result
-        about: dict[str, Any] = dict(call.path)
-        if isinstance(value, dict) and isinstance(value.get("run"), dict):
-            run = value["run"]
+    def _send_file(self, content: bytes, name: str) -> None:
+        self.set_header("Content-Type", "application/octet-stream")
+        self.set_header("Content-Disposition", f"attachment; filename*=UTF-8''{quote(name, safe='')}")
+        self.set_header("Content-Security-Policy", "default-src 'none'; sandbox")
+        self.finish(content)
+
+    def _audit(self, request: AnyRequest, result: ActionResult) -> None:
+        """Write a line about the change that was just made: who, what, to which thing, with which small fields."""
+        about: dict[str, object] = dict(request.path)
+        value = result.value if isinstance(result, JsonResponse) else None
+        run = value.get("run") if value is not None else None
+        if isinstance(run, Mapping):
             about.update(run=run["id"], pipeline=run["pipeline"], name=run["name"], state=run["state"])
             about.pop("id", None)
-        asked = call.body.model_fields_set if call.body is not None else ()
-        for field, given in ((name, getattr(call.body, name)) for name in asked):
+        body: BaseModel | None = request.body
+        for field in body.model_fields_set if body is not None else ():
+            content = getattr(body, field)
             # Only what is small and no secret: neither definitions nor data.
-            left_out = isinstance(given, dict | list | BaseModel | SecretStr)
+            left_out = isinstance(content, dict | list | BaseModel | SecretStr)
             if field not in (*about, "by", "action", "at") and not left_out:
-                about[field] = given[:500] if isinstance(given, str) else given
-        self._extension.audit.append(by=call.owner, action=self._route.run.__name__, **about)
+                about[field] = content[:500] if isinstance(content, str) else content
+        self._extension.audit.append(by=request.owner, action=self._route.name, **about)
 
     # Read by a server that allows no unauthenticated access: these have a rule of their own, `prepare`.
     setattr(_serve, "__allow_unauthenticated", False)
@@ -265,73 +260,52 @@ class ApiHandler(JupyterHandler):
             name: values[-1].decode("utf-8", "replace") for name, values in self.request.query_arguments.items()
         }
 
-    async def _json(self) -> dict[str, Any]:
+    async def _json(self) -> JsonObject:
         text = b"".join(self._chunks)
         self._chunks.clear()
-        return await bodies.read(text)
+        return await json_bodies.read(text)
 
     # -- streams --------------------------------------------------------------------------------
-    async def _stream(self, streamed: Streamed) -> None:
-        self.set_header("Content-Type", f"{streamed.media}; charset=utf-8")
+    async def _send_stream(self, response: StreamResponse) -> None:
+        self.set_header("Content-Type", f"{response.media}; charset=utf-8")
         self.set_header("Cache-Control", "no-cache, no-transform")
         self.set_header("X-Accel-Buffering", "no")
         # Says "already encoded" to the server's gzip filter, which would hold a compressor for every stream.
         self.set_header("Content-Encoding", "identity")
 
-        async def pump() -> None:
-            try:
-                async for part in streamed.source:
-                    self.write(part)
-                    await self.flush()  # backpressure: goes on when the socket took it
-            except StreamClosedError:
-                pass
-            except (
-                PoError
-            ) as error:  # the headers are gone: the reader is told in the stream, and may come back
-                self.log.warning("po_jupyter: a stream ended early: %s", error.message)
-            finally:
-                await streamed.source.aclose()
+        async def send(part: bytes) -> None:
+            self.write(part)
+            await self.flush()  # backpressure: goes on when the socket took it
 
         # A task of its own, because a cancelled request coroutine is an error to the web server.
-        self._pump = asyncio.create_task(pump())
-        self._extension.streams.add(self._pump)
-        self._pump.add_done_callback(self._extension.streams.discard)
-        await asyncio.wait({self._pump})
-        if not self._pump.cancelled() and self._pump.exception() is not None:
-            self.log.error("po_jupyter: a stream failed", exc_info=self._pump.exception())
+        stream = self._stream = asyncio.create_task(pump(response.source, send, self.log))
+        self._extension.streams.add(stream)
+        stream.add_done_callback(self._extension.streams.discard)
+        await asyncio.wait({stream})
+        if not stream.cancelled() and stream.exception() is not None:
+            self.log.error("po_jupyter: a stream failed", exc_info=stream.exception())
         if not self._finished:
             with suppress(StreamClosedError):
                 self.finish()
 
     def on_connection_close(self) -> None:
+        """The caller is gone: nobody takes the rest."""
         super().on_connection_close()
         if self._upload is not None:
             self._upload.drop()
-        if self._pump is not None:
-            self._pump.cancel()
+        if self._stream is not None:
+            self._stream.cancel()
 
     # -- errors ---------------------------------------------------------------------------------
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Every error as `{"error": {code, message, hint, details}}`."""
-        error = kwargs.get("exc_info", (None, None, None))[1]
-        if isinstance(error, HTTPError):
-            kind = _CODES.get(status_code, InvalidInput if status_code < 500 else PoError)
-            error = kind(str(error.log_message or error.reason or responses.get(status_code, "error"))[:500])
-        elif not isinstance(error, PoError):
-            # What went wrong inside may hold paths or values: it is in the log, not in the answer.
-            error = PoError(
-                "something went wrong inside of the orchestrator", hint="The server's log says what."
-            )
-        self.set_header("Content-Type", "application/json; charset=utf-8")
-        if status_code == 401:
-            self.set_header("WWW-Authenticate", 'Bearer realm="po_jupyter"')
-        if isinstance(error, RateLimited) and error.retry_after is not None:
-            self.set_header("Retry-After", str(error.retry_after))
-        if isinstance(error, WrongMethod):
-            self.set_header("Allow", ", ".join(error.allowed))
-        self.finish(_dumps({"error": redactor.value(error.to_json())}))
+        headers, body = error_response(status_code, kwargs.get("exc_info", (None, None, None))[1])
+        for name, value in headers.items():
+            self.set_header(name, value)
+        self.finish(body)
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        """With the status of the error, where it is one of ours."""
         error = kwargs.get("exc_info", (None, None, None))[1]
         super().send_error(error.status if isinstance(error, PoError) else status_code, **kwargs)
 
@@ -347,17 +321,18 @@ class ApiHandler(JupyterHandler):
             self.log.warning("po_jupyter: %s %s: %s", self.request.method, self.request.path, value.message)
 
 
-def _check(model: type[BaseModel], value: Any, what: str) -> Any:
+def _validate(model: type[ModelT], value: Mapping[str, object], what: str) -> ModelT:
+    """The value as the model, which messages call `what`. Raises InvalidInput with every violation."""
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        found = violations_of(error, known=lambda place: _fields(model, place, what))
-        raise InvalidInput(violations=found) from None
+        violations = violations_of(error, known=lambda path: _fields(model, path, what))
+        raise InvalidInput(violations=violations) from None
 
 
-def _fields(model: type[BaseModel], place: tuple[int | str, ...], what: str) -> tuple[list[str], str]:
-    """The fields at a place inside of a body, and what that place is called."""
-    for part in place:
+def _fields(model: type[BaseModel], path: tuple[int | str, ...], what: str) -> tuple[list[str], str]:
+    """The fields of what is at a path inside of a body, and its name for messages."""
+    for part in path:
         annotation = model.model_fields[part].annotation if part in model.model_fields else None
         inner = [kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type)]
         inner = [kind for kind in inner if issubclass(kind, BaseModel)]
@@ -365,7 +340,3 @@ def _fields(model: type[BaseModel], place: tuple[int | str, ...], what: str) -> 
             return [], f"`{part}`"
         model, what = inner[0], f"`{part}`"
     return list(model.model_fields), what
-
-
-def _dumps(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")

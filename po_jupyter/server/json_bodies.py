@@ -10,6 +10,7 @@ from typing import Any
 
 from po_jupyter.errors import InvalidInput
 from po_jupyter.model.values import chunked_json
+from po_jupyter.model.values.json import JsonObject
 
 LARGE = 256 * 1024  # bytes; up to there it is a matter of 3 ms
 # An escaped half of a surrogate pair without its other half. (A backslash that is itself escaped is looked at
@@ -20,14 +21,14 @@ _HALF = re.compile(
 )
 
 
-async def read(text: bytes) -> dict[str, Any]:
+async def read(text: bytes) -> JsonObject:
     """The object of a request's body; {} for none. Raises InvalidInput."""
     if len(text) <= LARGE:
         return _read(text)
     return await asyncio.to_thread(_read, text)
 
 
-def _read(text: bytes) -> dict[str, Any]:
+def _read(text: bytes) -> JsonObject:
     if not text.strip():
         return {}
     try:
@@ -50,7 +51,7 @@ def _read(text: bytes) -> dict[str, Any]:
 
 
 async def write(value: Any) -> bytes:
-    """An answer as JSON."""
+    """A response as JSON."""
     if chunked_json.is_larger_than(value, LARGE):
         return await asyncio.to_thread(_write, value)
     return _write(value)

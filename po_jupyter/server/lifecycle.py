@@ -1,30 +1,44 @@
-"""The life of the orchestrator in the server: started in the background, waited for, tried again, stopped."""
+"""The lifecycle of the orchestrator in the server: started in the background, waited for, tried again, stopped."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from contextlib import suppress
-from importlib import import_module
 from logging import Logger
-from typing import Any
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import PoError, StoreError, Unavailable
+from po_jupyter.server.routing.api import (
+    OrchestratorApi,
+    OrchestratorFactory,
+    OrchestratorService,
+    ReadinessReport,
+)
+from po_jupyter.server.routing.context import AuditTrail
 
 START_PATIENCE = 15.0  # seconds that a request waits for a starting orchestrator
 RETRY_AFTER = 5.0  # seconds before a failed start is tried again
 
 
-class Host:
-    """Holds one orchestrator. `broken` are settings that it cannot start with; every request is told."""
+class OrchestratorLifecycle:
+    """Starts and stops one orchestrator."""
 
-    def __init__(self, settings: Settings, cls: Any, log: Logger, broken: PoError | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        factory: OrchestratorFactory | None,
+        log: Logger,
+        broken: PoError | None = None,
+    ) -> None:
+        """`factory` makes the orchestrator; None: po_jupyter's own. `broken` is what is wrong with the settings: it
+        cannot start with them, and every request is told."""
         self._settings = settings
-        self._class = cls
+        self._factory = factory
         self._log = log
         self._broken = broken
-        self._orchestrator: Any = None
+        self._service: OrchestratorService | None = None
+        self._orchestrator: OrchestratorApi | None = None
         self._starting: asyncio.Task[None] | None = None
         self._failed: tuple[float, PoError] | None = None
         self._again: asyncio.TimerHandle | None = None
@@ -44,10 +58,12 @@ class Host:
                 raise self._broken
             # In a thread: the engine and its libraries take a moment to load, the log's directory to make (P9).
             await asyncio.to_thread(_log_to_file, self._settings)
-            cls = self._class or await asyncio.to_thread(_own_class)
-            orchestrator = cls(self._settings)
-            await orchestrator.start()
-            self._orchestrator = orchestrator
+            factory = self._factory
+            if factory is None:
+                factory = await asyncio.to_thread(_own_factory)
+            service = factory(self._settings)
+            self._orchestrator = await service.start()
+            self._service = service
         except PoError as error:
             self._log.error("po_jupyter: the orchestrator did not start: %s", error)
             self._failed = (time.monotonic(), error)
@@ -59,10 +75,9 @@ class Host:
             message = f"the orchestrator did not start: {type(error).__name__}"
             self._failed = (time.monotonic(), Unavailable(message, hint="The server's log says why."))
 
-    async def ready(self) -> Any:
+    async def ready(self) -> OrchestratorApi:
         """The running one. Raises what kept it from starting, or Unavailable while it starts for long."""
-        running: Any = self._orchestrator
-        if running is not None:
+        if (running := self._running()) is not None:
             return running
         if self._stopped:
             raise Unavailable("the orchestrator is stopping")
@@ -72,21 +87,23 @@ class Host:
         await asyncio.wait({self._starting}, timeout=START_PATIENCE)
         if self._failed is not None:
             raise self._failed[1]
-        running = self._orchestrator
-        if running is None:
+        if (running := self._running()) is None:
             raise Unavailable("the orchestrator is still starting", hint="Try again in a moment.")
         return running
 
-    def readiness(self) -> dict[str, Any]:
+    def _running(self) -> OrchestratorApi | None:
+        return self._orchestrator
+
+    def readiness(self) -> ReadinessReport:
         """`{ready, orchestrator, store}`, without waiting."""
         if self._orchestrator is None:
             problem = self._failed[1].message if self._failed else "starting"
             return {"ready": False, "orchestrator": False, "store": problem}
-        return dict(self._orchestrator.ready())
+        return self._orchestrator.ready()
 
     def live_runs(self) -> int:
         """Runs at work or queued."""
-        return int(self._orchestrator.live_runs()) if self._orchestrator is not None else 0
+        return self._orchestrator.live_runs() if self._orchestrator is not None else 0
 
     async def stop(self) -> None:
         """Drain and stop it; one that is still starting is waited for, so that nothing of it is left."""
@@ -95,9 +112,10 @@ class Host:
             self._again.cancel()
         if self._starting is not None:
             await asyncio.wait({self._starting}, timeout=START_PATIENCE)
-        if self._orchestrator is not None:
-            orchestrator, self._orchestrator = self._orchestrator, None
-            await orchestrator.stop()
+        self._orchestrator = None
+        service, self._service = self._service, None
+        if service is not None:
+            await service.stop()
 
 
 def _log_to_file(settings: Settings) -> None:
@@ -108,5 +126,22 @@ def _log_to_file(settings: Settings) -> None:
         logging.configure(settings, file=settings.data_dir / "logs" / "orchestrator.log")
 
 
-def _own_class() -> Any:
-    return import_module("po_jupyter.orchestrator.service").Orchestrator
+def check_settings(settings: Settings) -> None:
+    """Raises InvalidSettings for settings that the orchestrator would not start with."""
+    from po_jupyter.orchestrator.service import check_settings
+
+    check_settings(settings)
+
+
+def audit_log(settings: Settings) -> AuditTrail:
+    """The audit log; its module is imported with the first change, not at the server's start."""
+    from po_jupyter.orchestrator.events.audit_log import AuditLog
+
+    return AuditLog(settings.data_dir / "audit")
+
+
+def _own_factory() -> OrchestratorFactory:
+    # Here alone the server knows more of the orchestrator than `routing.api`.
+    from po_jupyter.orchestrator.service import Orchestrator
+
+    return Orchestrator

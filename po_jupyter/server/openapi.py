@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from po_jupyter import __version__
 from po_jupyter.model.run.view import RunView
-from po_jupyter.server.routing.table import PREFIX, Route, Table
+from po_jupyter.model.values.json import JsonObject
+from po_jupyter.server.routing.table import PREFIX, AnyRoute, Table
 
 _REF = "#/components/schemas/{model}"
 
 
-def document(table: Table) -> dict[str, Any]:
+def document(table: Table) -> JsonObject:
     """The document: a path for each of the table's, their queries and bodies, and the one shape of errors."""
-    schemas: dict[str, Any] = {
+    schemas: JsonObject = {
         "Error": {
             "type": "object",
             "required": ["error"],
@@ -33,7 +33,7 @@ def document(table: Table) -> dict[str, Any]:
         }
     }
     _add(schemas, "Run", RunView.model_json_schema(ref_template=_REF, mode="serialization"))
-    paths: dict[str, Any] = {}
+    paths: JsonObject = {}
     for route in table.routes:
         paths.setdefault(f"/{PREFIX}/{route.path}", {})[route.method.lower()] = _operation(route, schemas)
     return {
@@ -51,8 +51,8 @@ def document(table: Table) -> dict[str, Any]:
     }
 
 
-def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
-    parameters: list[dict[str, Any]] = [
+def _operation(route: AnyRoute, schemas: JsonObject) -> JsonObject:
+    parameters: list[JsonObject] = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         for name in re.findall(r"\{(\w+)\}", route.path)
     ]
@@ -61,12 +61,12 @@ def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
         required = name in query.get("required", [])
         parameters.append({"name": name, "in": "query", "required": required, "schema": schema})
     plain = route.streams or route.media != "application/json"
-    success: dict[str, Any] = {"description": route.summary}
+    success: JsonObject = {"description": route.summary}
     if route.success != 204:
         success["content"] = {route.media: {"schema": {"type": "string" if plain else "object"}}}
     error = {"application/json": {"schema": {"$ref": _REF.format(model="Error")}}}
-    operation: dict[str, Any] = {
-        "operationId": route.run.__name__,
+    operation: JsonObject = {
+        "operationId": route.name,
         "summary": route.summary,
         "parameters": parameters,
         "responses": {
@@ -85,6 +85,6 @@ def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
     return operation
 
 
-def _add(schemas: dict[str, Any], name: str, schema: dict[str, Any]) -> None:
+def _add(schemas: JsonObject, name: str, schema: JsonObject) -> None:
     schemas.update(schema.pop("$defs", {}))
     schemas[name] = schema

@@ -1,4 +1,4 @@
-"""What to say when a store cannot be used: full disks, rights, locks, damage. Where it lives: `private_dir`."""
+"""Diagnosis of a store that cannot be used: full disks, rights, locks, damage, as errors for people."""
 
 from __future__ import annotations
 
@@ -35,26 +35,28 @@ _REASONS = {
 
 def cause(error: BaseException) -> sqlite3.Error | None:
     """The first SQLite error behind `error`: diskcache hides it behind its Timeout, or a failed rollback."""
-    found: sqlite3.Error | None = None
+    sqlite_error: sqlite3.Error | None = None
     at: BaseException | None = error
     while at is not None:
         if isinstance(at, sqlite3.Error) and getattr(at, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF != 1:
-            found = at
+            sqlite_error = at
         at = at.__cause__ or at.__context__
-    return found
+    return sqlite_error
 
 
 def is_busy(error: BaseException) -> bool:
-    """Whether somebody else has the lock, so that waiting helps."""
-    found = cause(error)
-    return found is None or found.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+    """True when another process has the lock, so that waiting helps."""
+    sqlite_error = cause(error)
+    return sqlite_error is None or sqlite_error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def unusable(error: BaseException, file: Path) -> StoreError:
     """`error`, which came from diskcache or SQLite, in plain words."""
-    found = cause(error)
-    code = found.sqlite_errorcode & 0xFF if found is not None else sqlite3.SQLITE_BUSY
-    what, hint = _REASONS.get(code, (f"SQLite says: {found}", "If this happens again, please report it."))
+    sqlite_error = cause(error)
+    code = sqlite_error.sqlite_errorcode & 0xFF if sqlite_error is not None else sqlite3.SQLITE_BUSY
+    what, hint = _REASONS.get(
+        code, (f"SQLite says: {sqlite_error}", "If this happens again, please report it.")
+    )
     return StoreUnusable(f"the store {file} cannot be used: {what}", hint=hint, details={"path": str(file)})
 
 

@@ -1,4 +1,4 @@
-"""Group commit: what becomes ready while one transaction is on its way to the disk shares the next one.
+"""Group commit: commits that become ready while one transaction is on its way to the disk share the next one.
 
 A durable transaction costs about the same for one row as for hundreds, and all of a worker's commits go to
 one run. So there is one queue and one thread (P9: the loop never waits for the disk). While the thread is in a
@@ -26,8 +26,8 @@ REMEMBERED = 20_000  # payloads of this run that a later equal one refers to
 
 
 class CommitResult(NamedTuple):
-    """What became of a commit: the run's head after its transaction, the number of the record that it is in,
-    and where each of its payloads is (an equal one that was stored before is not stored again)."""
+    """The result of a commit: the run's head after its transaction, the number of the record that it is in, and the
+    reference of each of its payloads (an equal one that was stored before is not stored again)."""
 
     head: Head
     n: int
@@ -81,7 +81,7 @@ class GroupCommitter:
         self._own_thread: ThreadPoolExecutor | None = None
         self._known: OrderedDict[bytes, Ref] = OrderedDict()
         self._broken: Exception | None = None  # why nothing is written any more
-        self._told = False  # somebody was told so
+        self._was_raised = False  # a caller got it
 
     async def __aenter__(self) -> GroupCommitter:
         """Itself."""
@@ -110,7 +110,7 @@ class GroupCommitter:
         """
         self._raise_broken()
         self._pending.append(_PendingCommit(commit, None, then))
-        self._kick()
+        self._start_working()
 
     async def flush(self) -> None:
         """Wait until everything that is queued now is durable."""
@@ -122,14 +122,14 @@ class GroupCommitter:
         StaleFence when the run was taken over.
         """
         loop = asyncio.get_running_loop()
-        head, foreign = await loop.run_in_executor(self._thread(), self._look)
-        self._tell((), foreign)
+        head, foreign = await loop.run_in_executor(self._thread(), self._read_head)
+        self._notify((), foreign)
         return head
 
     async def close(self) -> None:
-        """Flush, and end the thread. An error that nobody was told of is raised."""
+        """Flush, and end the thread. An error that no caller got is raised."""
         try:
-            if self._broken is None or not self._told:
+            if self._broken is None or not self._was_raised:
                 await self.flush()
         finally:
             if self._own_thread is not None:
@@ -147,15 +147,15 @@ class GroupCommitter:
         self._raise_broken()
         future: asyncio.Future[CommitResult | None] = asyncio.get_running_loop().create_future()
         self._pending.append(_PendingCommit(commit, future))
-        self._kick()
+        self._start_working()
         return future
 
     def _raise_broken(self) -> None:
         if self._broken is not None:
-            self._told = True
+            self._was_raised = True
             raise self._broken
 
-    def _kick(self) -> None:
+    def _start_working(self) -> None:
         if self._working is None:
             self._working = asyncio.get_running_loop().create_task(self._work())
 
@@ -170,13 +170,13 @@ class GroupCommitter:
                     self._broken = self._broken or error
                     outcomes, foreign = [error] * len(batch), []
                 del self._pending[: len(outcomes)]
-                self._tell(outcomes, foreign)
+                self._notify(outcomes, foreign)
                 for waiting, outcome in zip(batch, outcomes, strict=False):
                     self._answer(waiting, outcome)
         finally:
             self._working = None
 
-    def _tell(self, outcomes: Sequence[_Outcome], foreign: list[Record]) -> None:
+    def _notify(self, outcomes: Sequence[_Outcome], foreign: list[Record]) -> None:
         try:
             if foreign and self._on_foreign is not None:
                 self._on_foreign(foreign)
@@ -194,7 +194,7 @@ class GroupCommitter:
         if waiting.future is None or waiting.future.done():  # done: its owner was cancelled and went away
             return
         if isinstance(outcome, BaseException):
-            self._told = self._told or outcome is self._broken
+            self._was_raised = self._was_raised or outcome is self._broken
             waiting.future.set_exception(outcome)
         else:
             waiting.future.set_result(outcome)
@@ -253,7 +253,7 @@ class GroupCommitter:
             records.extend(foreign)
         return outcomes, records
 
-    def _look(self) -> tuple[Head, list[Record]]:
+    def _read_head(self) -> tuple[Head, list[Record]]:
         head = self._store.head(self._lease.run)
         if head["fence"] != self._lease.fence:
             stale = StaleFence(f"run {self._lease.run} was taken over by a later lease ({head['fence']})")
@@ -285,7 +285,7 @@ class GroupCommitter:
 
 
 class _Transaction:
-    """Commits that become one."""
+    """A transaction that is being gathered: several commits that are written as one."""
 
     def __init__(self, known: Mapping[bytes, Ref]) -> None:
         self.known = known

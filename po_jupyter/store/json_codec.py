@@ -140,14 +140,14 @@ def _culprit(value: Any, where: str) -> tuple[str, str]:
         for key, inner in value.items():
             if type(key) is not str:
                 return where, f"the key {key!r:.60} is a {type(key).__name__}, not text"
-            found = _culprit(inner, f"{where}.{key}" if where else key)
-            if found[1]:
-                return found
+            culprit = _culprit(inner, f"{where}.{key}" if where else key)
+            if culprit[1]:
+                return culprit
     elif type(value) is list or isinstance(value, tuple):
         for i, inner in enumerate(value):
-            found = _culprit(inner, f"{where}[{i}]")
-            if found[1]:
-                return found
+            culprit = _culprit(inner, f"{where}[{i}]")
+            if culprit[1]:
+                return culprit
     else:
         try:
             _check(value)

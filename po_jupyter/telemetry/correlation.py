@@ -1,4 +1,4 @@
-"""One id finds one request in every log (R2.4): from the cell's request, over the run, to the call to a model.
+"""Correlation ids: one id finds one request in every log (R2.4), from the cell over the run to the call to a model.
 
 client ── X-Request-Id ─► server ── run.created ─► worker ── X-Client-Request-Id ─► model
 """

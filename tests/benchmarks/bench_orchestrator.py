@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 
 from po_jupyter.config import Settings
-from po_jupyter.orchestrator.service import Orchestrator
+from po_jupyter.orchestrator.service import Orchestrator, RunningOrchestrator
 
 RUNS = 100
 EMPTY = "def ingestion(ctx):\n    return None\n"
@@ -27,46 +27,46 @@ def empty(tasks: int, source: str = EMPTY) -> dict[str, Any]:
     }
 
 
-async def done(service: Orchestrator, run: str) -> None:
-    async with service.feed.subscribe(run) as notes:
-        while (view := await service.get(run, None)).state != "done":
+async def done(service: RunningOrchestrator, run: str) -> None:
+    async with service.changes.subscribe(run) as notes:
+        while (view := await service.runs.get(run, None)).state != "done":
             assert view.state in ("pending", "running"), view.error
             await notes.get(1.0)
 
 
-async def latency(service: Orchestrator) -> list[float]:
+async def latency(service: RunningOrchestrator) -> list[float]:
     """Milliseconds from the call of `submit` to the first line of the first stage, by the wall clock."""
     source = "import time\ndef ingestion(ctx):\n    return time.time()\n"
     found = []
     for _ in range(20):
         before = time.time()
-        view, _ = await service.submit(empty(1, source), owner="local")
+        view, _ = await service.submissions.submit(empty(1, source), owner="local")
         await done(service, view.id)
-        found.append(((await service.outputs(view.id, None))["t0"] - before) * 1000)
+        found.append(((await service.results.outputs(view.id, None))["t0"] - before) * 1000)
         await asyncio.sleep(0.05)
     return found
 
 
-def cpu(service: Orchestrator) -> tuple[float, float, float]:
+def cpu(service: RunningOrchestrator) -> tuple[float, float, float]:
     """CPU seconds so far of this process, of the zygote, and of the workers that ended."""
-    zygote = psutil.Process(service._zygotes.pids()[0]).cpu_times()
+    zygote = psutil.Process(service.zygotes.pids()[0]).cpu_times()
     return time.process_time(), zygote.user + zygote.system, zygote.children_user + zygote.children_system
 
 
-async def throughput(service: Orchestrator) -> tuple[float, tuple[float, ...]]:
+async def throughput(service: RunningOrchestrator) -> tuple[float, tuple[float, ...]]:
     """Runs of ten empty tasks a second, all submitted at once, and ms of CPU a run: see `cpu`."""
     used = cpu(service)
     before = time.perf_counter()
-    async with service.feed.subscribe(None) as notes:
+    async with service.changes.subscribe(None) as notes:
         runs = set()
         for _ in range(RUNS):
-            view, _ = await service.submit(empty(10), owner="local")
+            view, _ = await service.submissions.submit(empty(10), owner="local")
             runs.add(view.id)
         while service.live_runs():
             await notes.get(0.05)
     seconds = time.perf_counter() - before
     for run in runs:
-        assert (await service.get(run, None)).state == "done"
+        assert (await service.runs.get(run, None)).state == "done"
     each = tuple((now - then) / RUNS * 1000 for now, then in zip(cpu(service), used, strict=True))
     return RUNS / seconds, each
 
@@ -77,17 +77,16 @@ def weight(pid: int) -> tuple[float, float]:
     return memory.pss / 1e6, memory.uss / 1e6
 
 
-async def memory(service: Orchestrator) -> tuple[float, float, float]:
+async def memory(service: RunningOrchestrator) -> tuple[float, float, float]:
     """(orchestrator's RSS, zygote's USS, a running run's PSS) in MB, with four runs at work."""
     runs = []
     source = "import asyncio\nasync def ingestion(ctx):\n    await asyncio.sleep(2)\n"
     for _ in range(4):
-        view, _ = await service.submit(empty(1, source), owner="local")
+        view, _ = await service.submissions.submit(empty(1, source), owner="local")
         runs.append(view.id)
     await asyncio.sleep(0.8)
-    assert service._supervisor is not None
-    shares = [weight(w.pid)[0] for w in service._supervisor.processes.by_run.values()]
-    zygote = weight(service._zygotes.pids()[0])[1]
+    shares = [weight(w.pid)[0] for w in service.dispatcher.active.supervisor.processes.by_run.values()]
+    zygote = weight(service.zygotes.pids()[0])[1]
     for run in runs:
         await done(service, run)
     return psutil.Process().memory_info().rss / 1e6, zygote, statistics.mean(shares)
@@ -99,12 +98,12 @@ async def measure(data_dir: Path) -> list[dict[str, Any]]:
     def row(name: str, value: float, unit: str, aim: str, note: str = "") -> None:
         rows.append({"name": name, "value": round(value, 2), "unit": unit, "aim": aim, "note": note})
 
-    service = Orchestrator(Settings(data_dir=data_dir, log_level="WARNING"))
+    orchestrator = Orchestrator(Settings(data_dir=data_dir, log_level="WARNING"))
     before = time.perf_counter()
-    await service.start()
+    service = await orchestrator.start()
     row("orchestrator start", (time.perf_counter() - before) * 1000, "ms", "")
     before = time.perf_counter()
-    await service._zygotes.get(None)
+    await service.zygotes.get(None)
     row("zygote start", (time.perf_counter() - before) * 1000, "ms", "")
     times = await latency(service)
     row("submit to first stage", statistics.median(times), "ms", "<= 30", f"worst of 20: {max(times):.0f} ms")
@@ -123,7 +122,7 @@ async def measure(data_dir: Path) -> list[dict[str, Any]]:
     row("orchestrator's process", rss, "MB RSS", "", "this benchmark's process, everything imported")
     row("zygote", zygote, "MB USS", "", "what no other process shares")
     row("a running run", share, "MB PSS", "", "of four at once")
-    await service.stop()
+    await orchestrator.stop()
     return rows
 
 

@@ -10,6 +10,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
 
 from po_jupyter.cli import help as help_verb
 from po_jupyter.cli.help import Page, page_text, pages
@@ -95,3 +97,17 @@ def test_it_starts_nothing_and_asks_nothing(po: Any, client: Any) -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.endswith("[]\n")
+
+
+def test_the_magic_reads_the_same_pages() -> None:
+    """`%po help gates`, in a shell without a kernel: the Markdown is printed."""
+    InteractiveShell.clear_instance()
+    shell = InteractiveShell.instance()
+    try:
+        with capture_output() as captured:
+            shell.run_line_magic("load_ext", "po_jupyter")
+            shell.run_line_magic("po", "help gates")
+            shell.run_line_magic("unload_ext", "po_jupyter")
+        assert captured.stdout.startswith("# Gates\n")
+    finally:
+        InteractiveShell.clear_instance()

@@ -6,15 +6,15 @@ import getpass
 import io
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from po_jupyter.cli import doctor
-from po_jupyter.errors import Forbidden, NotFound
+from po_jupyter.errors import NotFound
 
 KEY = "sk-Zq7TtTb3vRkW9xYp2LmN8cJh5sDf"
+
+
 STATE = {
     "provider": "openai", "variable": "OPENAI_API_KEY", "base_url": "https://api.openai.com/v1", "needed": True,
     "source": "file", "masked": "sk-…5sDf", "stored": True, "note": "",
@@ -128,65 +128,22 @@ def test_the_list_and_the_removal(po: Any, client: Any, kept: dict[str, str]) ->
     assert "no key of openai is stored" in err
 
 
-# -- the doctor ---------------------------------------------------------------------------------
-
-
-def finding(what: str, verdict: str, found: str = "x") -> dict[str, str]:
-    return {"what": what, "verdict": verdict, "found": found, "todo": ""}
-
-
-def test_the_doctor_asks_the_orchestrator_that_is_there(po: Any, client: Any) -> None:
-    """Its environment is what runs get. Exit code 1 when something a run needs is broken."""
-    asked = []
-
-    def said(*, online: bool) -> list[dict[str, str]]:
-        asked.append(online)
-        return [
-            finding("store", "ok"),
-            finding("openai", "bad" if online else "note", "it refuses the key (401)"),
-        ]
-
-    client.doctor = said
-    code, out, _ = po("doctor")
-    assert code == 0
-    code, out, _ = po("doctor", "--online")
-    assert code == 1
-    assert "it refuses the key (401)" in out
-    assert asked == [False, True]
-    assert client.started == [False] * len(client.started)
-    findings = json.loads(po("doctor", "--json")[1])
-    assert {"what", "verdict", "found", "todo"} == set(findings[0])
-
-
-def test_the_doctor_goes_on_without_the_scope(po: Any, client: Any) -> None:
-    def refused(*, online: bool) -> Any:
-        raise Forbidden("you may not do this: it needs the scope admin")
-
-    client.doctor = refused
-    code, out, _ = po("doctor")
-    assert code == 0
-    assert "needs the scope admin" in out
-
-
-def test_without_an_orchestrator_the_doctor_looks_himself(
-    po: Any, client: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_a_provider_of_the_orchestrators_own_is_known(
+    po: Any, client: Any, kept: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same findings, in a process of their own: keys, store, workers; and no key in sight."""
+    """A plugin may be installed there and not here."""
+    client.keys = lambda: [{**STATE, "provider": "house"}]
+    monkeypatch.setattr(getpass, "getpass", lambda _: KEY)
+    assert po("keys", "set", "house")[0] == 0
+    assert kept == {"house": KEY}
+    assert po("keys", "set", "hose")[0] == 2
+    assert kept == {"house": KEY}
+
+
+def test_a_mistyped_provider_starts_nothing(po: Any, client: Any, kept: dict[str, str]) -> None:
+    """P11."""
     client.running = False
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setenv("GEMINI_BASE_URL", "nonsense")
-    code, out, _ = po("doctor", "--json")
-    found = {f["what"]: f for f in json.loads(out)}
-    assert code == 1, "a base URL that is none"
-    assert found["gemini"]["verdict"] == "bad"
-    assert "key sk-…5sDf from the environment" in found["openai"]["found"]
-    assert found["workers"]["verdict"] == "ok"
-    assert found["store"]["verdict"] == "note"
-    assert found["anthropic"]["verdict"] == "note"
-    assert KEY not in out
-
-
-def test_a_doctor_that_cannot_look_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor.sys, "executable", "/bin/false")
-    (one,) = doctor._alone(False)
-    assert one["verdict"] == "bad"
+    code, _, err = po("keys", "set", "opnai")
+    assert code == 2
+    assert "did you mean `openai`" in err
+    assert client.started == [False]

@@ -30,7 +30,7 @@ def test_a_call_blocks_for_its_result() -> None:
 async def test_it_works_inside_of_a_running_loop() -> None:
     """A notebook's cell is inside of one; asyncio.run would refuse."""
     assert loop.run(double(2)) == 4
-    assert await loop.bring(loop.spawn(double(3))) == 6
+    assert await loop.await_future(loop.spawn(double(3))) == 6
 
 
 def test_a_timeout_is_a_timeout_and_cancels() -> None:
@@ -90,7 +90,7 @@ async def test_cancelling_a_bring_cancels_what_it_waits_for() -> None:
         finally:
             cancelled.set()
 
-    task = asyncio.create_task(loop.bring(loop.spawn(sleeper())))
+    task = asyncio.create_task(loop.await_future(loop.spawn(sleeper())))
     await asyncio.to_thread(started.wait)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -123,7 +123,7 @@ async def inner():
             await asyncio.gather(*(asyncio.sleep(0.01) for _ in range(5)))
     return 7
 async def outer():
-    return loop.run(inner()), await loop.bring(loop.spawn(inner()))
+    return loop.run(inner()), await loop.await_future(loop.spawn(inner()))
 assert type(loop.get_loop())._run_once is asyncio.BaseEventLoop._run_once
 print(main.run_until_complete(outer()))
 """

@@ -1,54 +1,16 @@
-"""Finding the orchestrator, in FINDINGS' order, and starting the headless one."""
+"""Finding the orchestrator, in FINDINGS' order."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
-import stat
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import pytest
 
-from po_jupyter import config
-from po_jupyter.client import discovery
-from po_jupyter.client.client import Client
+from po_jupyter.client import discovery, headless
 from po_jupyter.errors import Unavailable
+from tests.support.headless import end
 from tests.support.jupyter_process import JupyterProcess, definition
-
-
-@pytest.fixture
-def environ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """An environment with nothing to find, whose data directory is this test's."""
-    for name in list(os.environ):
-        if name.startswith(("PO_", "JUPYTER", "JPY_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("PO_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
-    return dict(os.environ)
-
-
-@pytest.fixture
-def started(environ: dict[str, str]) -> Iterator[discovery.Headless]:
-    """A headless orchestrator of this test's own, ended with it."""
-    running = discovery.start_headless()
-    yield running
-    end(running.pid)
-
-
-def end(pid: int) -> None:
-    with suppress(psutil.NoSuchProcess):
-        process = psutil.Process(pid)
-        process.send_signal(signal.SIGTERM)
-        process.wait(15)
-    assert not discovery._lives(pid, None)  # and buried
 
 
 def test_nothing_is_started_for_those_who_only_look(environ: dict[str, str], tmp_path: Path) -> None:
@@ -112,7 +74,7 @@ def test_a_server_without_us_is_passed_over_with_a_note(
         found = discovery.find()
         assert found.how == "headless"
         assert "has no po_jupyter" in found.notes[0]
-        running = discovery.headless()
+        running = headless.running()
         assert running is not None
         end(running.pid)
     finally:
@@ -139,7 +101,7 @@ def test_runtime_files_of_every_kind_are_read(
     folder = tmp_path / "runtime"
     folder.mkdir()
     (folder / "jpserver-77.json").write_text(json.dumps({"token": "t", **info}))
-    endpoint = discovery._jupyter_server({"JPY_PARENT_PID": "77"})
+    endpoint = discovery.jupyter_server({"JPY_PARENT_PID": "77"})
     assert endpoint is not None
     assert (endpoint.url, endpoint.is_local) == (url, True)
     assert endpoint.socket == ("/tmp/a.sock" if "sock" in info else None)
@@ -150,101 +112,4 @@ def test_a_server_with_only_a_password_is_not_ours(environ: dict[str, str], tmp_
     folder = tmp_path / "runtime"
     folder.mkdir()
     (folder / "jpserver-77.json").write_text(json.dumps({"token": "", "password": True, "port": 1}))
-    assert discovery._jupyter_server({"JPY_PARENT_PID": "77"}) is None
-
-
-def test_the_headless_one_is_started_once_and_found_again(environ: dict[str, str]) -> None:
-    """4: two clients that start at once get the same; its file is the user's alone; SIGTERM ends it."""
-    found: list[discovery.Found] = []
-    threads = [threading.Thread(target=lambda: found.append(discovery.find())) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len({one.endpoint for one in found}) == 1
-    settings = config.load()
-    running = discovery.headless(settings)
-    assert running is not None
-    try:
-        folder = discovery.runtime_dir(settings)
-        assert stat.S_IMODE((folder / "headless.json").stat().st_mode) == 0o600
-        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-        assert running.endpoint.token not in " ".join(psutil.Process(running.pid).cmdline())
-        assert os.getsid(running.pid) != os.getsid(0)  # the end of this terminal is not its end
-        client = discovery.connect(start=False)
-        assert client.meta()["data_dir"] == str(settings.data_dir)
-        assert client.ready()["ready"]
-        client.close()
-    finally:
-        end(running.pid)
-    assert discovery.headless(settings) is None
-    assert not (folder / "headless.json").exists()
-    assert running.endpoint.token not in (folder / "headless.log").read_text()
-
-
-def test_a_stale_file_is_no_orchestrator(environ: dict[str, str], started: discovery.Headless) -> None:
-    """After kill -9 the file is still there; the next client starts a new one, and a held client follows."""
-    client = discovery.connect()
-    assert client.health() == {"status": "ok"}
-    psutil.Process(started.pid).kill()
-    while discovery._lives(started.pid, started.created):
-        time.sleep(0.01)
-    again = discovery.start_headless()
-    try:
-        assert again.pid != started.pid
-        assert client.health() == {"status": "ok"}
-        assert client.url == again.endpoint.url
-        client.close()
-    finally:
-        end(again.pid)
-
-
-def test_one_that_cannot_start_says_why(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """P11: the end of its log, and where it is."""
-    with pytest.raises(Unavailable) as caught:
-        discovery.start_headless(config.load(), {**environ, "PO_MAX_RUNNING": "many"})
-    assert "PO_MAX_RUNNING" in str(caught.value)
-    assert "headless.log" in caught.value.hint
-
-
-def test_a_data_directory_that_cannot_be_made_is_told(tmp_path: Path, environ: dict[str, str]) -> None:
-    """P11."""
-    (tmp_path / "file").write_text("")
-    with pytest.raises(Unavailable, match="no orchestrator can be started"):
-        discovery.start_headless(config.load({**environ, "PO_DATA_DIR": str(tmp_path / "file" / "data")}))
-
-
-def test_a_run_outlives_the_program_that_started_it(
-    environ: dict[str, str], started: discovery.Headless
-) -> None:
-    """DESIGN: what you start here goes on there; a second program sees it."""
-    definition = {
-        "name": "outlives",
-        "tasks": [
-            {
-                "name": "nap",
-                "source": "import time\ndef integration(ctx):\n    time.sleep(1)\n    return 'rested'",
-            }
-        ],
-    }
-    code = f"""
-from po_jupyter.client import discovery
-run = discovery.connect().submit({definition!r})
-print(run.id)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-        env=dict(os.environ),
-    )
-    assert done.returncode == 0, done.stderr
-    client: Client = discovery.connect(start=False)
-    run = client.run(done.stdout.strip())
-    before = time.monotonic()
-    assert run.wait(20).state == "done", run.error
-    assert time.monotonic() - before < 20
-    assert run.outputs["nap"] == "rested"
-    client.close()
+    assert discovery.jupyter_server({"JPY_PARENT_PID": "77"}) is None

@@ -268,3 +268,10 @@ def test_the_environment_of_mcp_servers_is_inherited(tmp_path: Path) -> None:
     text = '{"files": {"command": ["x"], "env": ["FILES_TOKEN"]}}'
     settings = load({"PO_DATA_DIR": str(tmp_path), "PO_MCP_SERVERS": text, "PO_WORKER_ENV": "A, B"})
     assert settings.inherited == ("A", "B", "FILES_TOKEN")
+
+
+def test_settings_of_remote_logs_are_checked() -> None:
+    with pytest.raises(InvalidSettings):
+        load({"PO_LOG_REMOTE_URL": "file:///etc/passwd"})
+    settings = load({"PO_LOG_REMOTE_URL": "https://logs.example/v1/logs", "PO_LOG_REMOTE_TOKEN": "t" * 20})
+    assert "t" * 20 not in repr(settings)

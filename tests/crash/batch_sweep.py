@@ -20,7 +20,7 @@ from po_jupyter.engine.replay.history import read_history
 from po_jupyter.engine.run.executor import RunExecutor
 from po_jupyter.engine.run.session import open_session
 from po_jupyter.llm.batches.protocol import batch_api_of
-from po_jupyter.llm.money.pricing import is_priced
+from po_jupyter.llm.money.pricing import LIST_PRICES
 from po_jupyter.llm.money.tokens import estimate
 from po_jupyter.llm.providers.registry import Providers
 from po_jupyter.llm.structured.parsing import answer_validator
@@ -68,7 +68,7 @@ def go(at: Path, root: str, key: str) -> str:
     return asyncio.run(_go(at, root, key))
 
 
-def found(at: Path) -> dict[str, Any]:
+def outcome_of(at: Path) -> dict[str, Any]:
     """What the log says at the end."""
     store = opened(at)
     history = read_history(store, RUN)
@@ -94,7 +94,7 @@ def main(root: str, model: str, directory: str) -> None:
     # What a worker imports when it first needs it: once here instead of in each child.
     provider = Providers({"OPENAI_API_KEY": "x", "ANTHROPIC_API_KEY": "x"}).get(model)
     assert batch_api_of(provider) is not None
-    is_priced(model)
+    LIST_PRICES.is_priced(model)
     answer_validator(SCHEMA).violations({})
     estimate("x")
     in_child(lambda: setup(at, model))
@@ -102,11 +102,11 @@ def main(root: str, model: str, directory: str) -> None:
     for n, point in enumerate(points):
         key = f"key-{n}"
         in_child(lambda: setup(at, model))
-        said: dict[str, Any] = {"point": f"{point[0]}:{point[1]}", "key": key}
-        said["killed"] = die_at(point, lambda key=key: go(at, root, key))
-        said["state"] = in_child(lambda key=key: go(at, root, key))[1]
-        said |= in_child(lambda: found(at))[1]
-        print(json.dumps(said), flush=True)
+        report: dict[str, Any] = {"point": f"{point[0]}:{point[1]}", "key": key}
+        report["killed"] = die_at(point, lambda key=key: go(at, root, key))
+        report["state"] = in_child(lambda key=key: go(at, root, key))[1]
+        report |= in_child(lambda: outcome_of(at))[1]
+        print(json.dumps(report), flush=True)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ The servers are real ones, headless Jupyter servers with our extension; runs are
 and followed over HTTP with the product's client. Beside that the log is watched in the store itself.
 
 The same seed does the same to the same runs at the same instants; what the machine makes of it differs a
-little. The report says what was done and what was found.
+little. The report says what was done and what was evidence.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ STUCK = 60.0  # s without a new record anywhere, after the monkey has gone: what
 
 @dataclass
 class Report:
-    """What was done and what was found."""
+    """What was done and what was evidence."""
 
     seed: int
     seconds: float
@@ -184,11 +184,11 @@ class Chaos:
         for host in self._started:
             await host.close()
         for _ in range(100):
-            if not (left := family(self.data_dir)):
+            if not (processes := family(self.data_dir)):
                 break
             await asyncio.sleep(0.1)
         else:
-            self.report.problems.append(f"left behind: {left}")
+            self.report.problems.append(f"left behind: {processes}")
 
     # -- runs -----------------------------------------------------------------------------------
     async def _submit(self) -> None:
@@ -306,21 +306,21 @@ class Chaos:
             except NotFound:
                 report.problems.append(f"{made.key}: acknowledged, and not found")
                 continue
-            found = Evidence(made, records, view, outputs, requests.get(made.key, Counter()), self.seen[run])
+            evidence = Evidence(made, records, view, outputs, requests.get(made.key, Counter()), self.seen[run])
             followed = self.followed[run]
-            problems = [*found.problems(), *followed.problems(made.key, records)]
+            problems = [*evidence.problems(), *followed.problems(made.key, records)]
             report.problems += [f"{line} [{run}]" for line in problems]
             report.ended[view["state"]] += 1
             numbers["records"] += len(records)
             numbers["records watched"] += len(self.seen[run])
             numbers["events streamed"] += followed.offset
             numbers["streams lost"] += followed.lost
-            numbers["calls answered"] += len(found.answered)
-            numbers["calls repeated"] += sum(max(0, n - 1) for n in found.intents.values())
-            numbers["requests"] += sum(found.requests.values())
+            numbers["calls answered"] += len(evidence.answered)
+            numbers["calls repeated"] += sum(max(0, n - 1) for n in evidence.intents.values())
+            numbers["requests"] += sum(evidence.requests.values())
             numbers["rows"] += sum(len(r["items"]) for r in records)
-            numbers["crashes told"] += found.types["worker.crashed"]
-            numbers["workers"] += found.types["run.started"]
+            numbers["crashes told"] += evidence.types["worker.crashed"]
+            numbers["workers"] += evidence.types["run.started"]
         numbers["seconds"] = round(time.monotonic() - self._began)
         report.numbers, report.done = dict(numbers), self.monkey.done
 
@@ -369,12 +369,19 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--gap", type=float, default=0.9, help="seconds between two strokes, on average")
     parser.add_argument("--keep", type=Path, default=Path("test-artifacts"))
-    given = parser.parse_args()
-    seed = seed_of() if given.seed is None else given.seed
+    options = parser.parse_args()
+    seed = seed_of() if options.seed is None else options.seed
     print(f"PO_CHAOS_SEED={seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="po-chaos-") as folder:
         report = asyncio.run(
-            run(Path(folder), seed=seed, seconds=given.seconds, runs=given.runs, gap=given.gap, keep=given.keep)
+            run(
+                Path(folder),
+                seed=seed,
+                seconds=options.seconds,
+                runs=options.runs,
+                gap=options.gap,
+                keep=options.keep,
+            )
         )
     print(report)
     return 1 if report.problems else 0

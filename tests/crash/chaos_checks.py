@@ -44,45 +44,45 @@ class Evidence:
 
     def problems(self) -> list[str]:
         """Everything that is wrong with it."""
-        found = [*self._log(), *self._journal(), *self._end(), *self._rows(), *self._bill()]
-        return [f"{self.plan.key} ({self.plan.kind}): {line}" for line in found]
+        problems = [*self._log(), *self._journal(), *self._end(), *self._rows(), *self._bill()]
+        return [f"{self.plan.key} ({self.plan.kind}): {line}" for line in problems]
 
     def _log(self) -> list[str]:
-        found = []
+        problems = []
         offset, fence = 0, 0
         for n, record in enumerate(self.records, 1):
             if record["n"] != n or record["first"] != offset + 1:
-                found.append(f"a gap before record {record['n']}, offset {record['first']}")
+                problems.append(f"a gap before record {record['n']}, offset {record['first']}")
             if record["fence"] < fence:
-                found.append(f"record {n} was written under fence {record['fence']} after {fence}")
+                problems.append(f"record {n} was written under fence {record['fence']} after {fence}")
             offset, fence = offset + len(record["events"]), record["fence"]
         for n, was in enumerate(self.seen):
             if n >= len(self.records) or digest(self.records[n]) != was:
-                found.append(f"record {n + 1} had been shown, and is lost or another one now")
+                problems.append(f"record {n + 1} had been shown, and is lost or another one now")
         done: set[str] = set()
         for event in self.events:
             if event["type"] == "task.started" and event["task"] in done:
-                found.append(f"task {event['task']} was started again after it was done")
+                problems.append(f"task {event['task']} was started again after it was done")
             if event["type"] == "task.done":
                 done.add(event["task"])
-        return found
+        return problems
 
     def _journal(self) -> list[str]:
         """P3: no recorded call is ever sent again, and whatever was sent was announced first."""
-        found = []
+        problems = []
         announced: Counter[str] = Counter()
         for call in (c for r in self.records for c in r["calls"]):
             key = call["key"]
             if call["kind"] == "intent":
                 if key in self.answered:
-                    found.append(f"sent again although its answer was recorded: {key}")
+                    problems.append(f"sent again although its answer was recorded: {key}")
                 self.intents[key] += 1
                 announced[self._prompt(key)] += 1
             elif call["kind"] == "withdrawn":
                 self.intents[key] -= 1
             else:
                 self.answered[key] += 1
-        found += [f"answered {n} times: {key}" for key, n in self.answered.items() if n > 1]
+        problems += [f"answered {n} times: {key}" for key, n in self.answered.items() if n > 1]
         retries = Counter(
             self._prompt(f"{e['task']}/{e['item'] if e.get('item') is not None else '-'}")
             for e in self.events
@@ -90,11 +90,11 @@ class Evidence:
         )
         for prompt, count in self.requests.items():
             if count > announced[prompt] + retries[prompt]:
-                found.append(f"{prompt!r} was sent {count} times, announced {announced[prompt]} times")
+                problems.append(f"{prompt!r} was sent {count} times, announced {announced[prompt]} times")
         again = sum(max(0, n - 1) for n in self.intents.values())
         if again > self.types["call.unknown"]:
-            found.append(f"{again} calls repeated, {self.types['call.unknown']} told as unknown")
-        return found
+            problems.append(f"{again} calls repeated, {self.types['call.unknown']} told as unknown")
+        return problems
 
     def _prompt(self, key: str) -> str:
         """What a call's prompt must be, from its task and row."""
@@ -113,40 +113,40 @@ class Evidence:
             return [f"ended with {code}, not {plan.error}"]
         if plan.decision is not None and self.types["gate.decided"] != 1:
             return [f"its gate was decided {self.types['gate.decided']} times"]
-        found = []
+        problems = []
         for task, expected in plan.outputs.items():
-            given = self.outputs.get(task)
+            output = self.outputs.get(task)
             if task in plan.rows:
-                given = [row["output"] for row in given or ()]
+                output = [row["output"] for row in output or ()]
                 expected = [e if ok else None for e, ok in zip(expected, plan.rows[task], strict=True)]
-            if given != expected:
-                found.append(f"the output of {task} is {given!r:.200}, not {expected!r:.200}")
-        return found
+            if output != expected:
+                problems.append(f"the output of {task} is {output!r:.200}, not {expected!r:.200}")
+        return problems
 
     def _rows(self) -> list[str]:
-        found = []
+        problems = []
         outcomes: dict[str, dict[int, list[bool]]] = defaultdict(lambda: defaultdict(list))
         for item in (i for r in self.records for i in r["items"]):
             outcomes[item["task"]][item["index"]].append(item["ok"])
         for task, rows in self.plan.rows.items():
             for index, expected in enumerate(rows):
-                said = outcomes[task][index]
-                if len(said) > 1 or (expected is not None and said != [expected]):
-                    found.append(f"row {index} of {task} has the outcomes {said}, not [{expected}]")
-        return found
+                results = outcomes[task][index]
+                if len(results) > 1 or (expected is not None and results != [expected]):
+                    problems.append(f"row {index} of {task} has the outcomes {results}, not [{expected}]")
+        return problems
 
     def _bill(self) -> list[str]:
-        found = []
+        problems = []
         good = sum(1 for r in self.records for c in r["calls"] if c["kind"] == "response" and c["ok"])
         if self.plan.budget is not None:
             if good * TOKENS > self.plan.budget:
-                found.append(f"{good * TOKENS} tokens recorded, the budget was {self.plan.budget}")
+                problems.append(f"{good * TOKENS} tokens recorded, the budget was {self.plan.budget}")
             unknown = sum(self.requests.values()) - len(self.answered)
             spent = sum(self.requests.values()) * TOKENS
             if spent > self.plan.budget + unknown * WORST:
-                found.append(f"{spent} tokens spent, {unknown} calls unknown, budget {self.plan.budget}")
+                problems.append(f"{spent} tokens spent, {unknown} calls unknown, budget {self.plan.budget}")
         usage = self.view["usage"]
-        told = usage["input_tokens"] + usage["output_tokens"]
-        if told != good * TOKENS:
-            found.append(f"its usage says {told} tokens, its journal {good * TOKENS}")
-        return found
+        counted = usage["input_tokens"] + usage["output_tokens"]
+        if counted != good * TOKENS:
+            problems.append(f"its usage says {counted} tokens, its journal {good * TOKENS}")
+        return problems

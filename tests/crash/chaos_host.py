@@ -53,7 +53,7 @@ class Host:
         """
         number = next(_numbers)
         ready = settings.data_dir / "runtime" / f"{number}.json"
-        said = {
+        variables = {
             f"PO_{name.upper()}": str(value)
             for name, value in settings.model_dump(mode="json", exclude_unset=True).items()
         }
@@ -62,24 +62,24 @@ class Host:
             process = subprocess.Popen(  # noqa: ASYNC220 - a few milliseconds, and this loop serves nobody
                 [sys.executable, "-P", "-m", "po_jupyter.server", "--ready-file", str(ready)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=logs, start_new_session=True,
-                env={**inherited, **environ, **said, "PYTHONPATH": str(ROOT)},
+                env={**inherited, **environ, **variables, "PYTHONPATH": str(ROOT)},
                 preexec_fn=lambda: _libc.prctl(_DEATH_SIGNAL, signal.SIGTERM),
             )  # fmt: skip
         host = cls(process, ready)
         try:
-            await host._found()
+            await host._wait_ready()
         except BaseException:
             await host.kill()
             raise
         return host
 
-    async def _found(self) -> None:
+    async def _wait_ready(self) -> None:
         until = time.monotonic() + START
         while self.alive and time.monotonic() < until:
             with suppress(OSError, ValueError):
-                said = json.loads(self._ready.read_text("utf-8"))
-                if said["pid"] == self.identity["pid"]:
-                    self.endpoint = Endpoint(said["url"], said["token"])
+                ready = json.loads(self._ready.read_text("utf-8"))
+                if ready["pid"] == self.identity["pid"]:
+                    self.endpoint = Endpoint(ready["url"], ready["token"])
                     self._client = AsyncClient(self.endpoint, timeout=10.0)
                     return
             await asyncio.sleep(0.05)
@@ -113,13 +113,13 @@ class Host:
 
     @staticmethod
     async def _all(client: AsyncClient) -> list[str]:
-        found: list[str] = []
+        runs: list[str] = []
         cursor: str | None = None
         while True:
             page, cursor = await client.runs(cursor=cursor, limit=200)
-            found += [view.id for view in page]
+            runs += [view.id for view in page]
             if cursor is None:
-                return found
+                return runs
 
     async def kill(self) -> None:
         """kill -9, of the server alone."""

@@ -64,13 +64,13 @@ class Process(NamedTuple):
 
 def family(data_dir: Path) -> list[Process]:
     """Workers and zygotes, by whose log their standard error is."""
-    found = []
+    members = []
     for name in os.listdir("/proc"):
         with suppress(OSError):
             log = Path(os.readlink(f"/proc/{name}/fd/2")) if name.isdigit() else Path()
             if log.is_relative_to(data_dir) and (identity := processes.identity_of(int(name)))["created"]:
-                found.append(Process(identity, log.parent.name if log.name == "worker.log" else None))
-    return sorted(found, key=lambda p: (p.run or "", p.identity["pid"]))
+                members.append(Process(identity, log.parent.name if log.name == "worker.log" else None))
+    return sorted(members, key=lambda p: (p.run or "", p.identity["pid"]))
 
 
 def signal_to(identity: processes.Identity, sig: signal.Signals) -> bool:
@@ -87,19 +87,19 @@ class Disk:
     """The disk of the data directory: a small tmpfs, filled with a file. Where nobody may mount, the processes
     are forbidden to write files instead."""
 
-    def __init__(self, place: Path, megabytes: int = 192) -> None:
-        self.place = place
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=700", "tmpfs", str(place)]
+    def __init__(self, mount_point: Path, megabytes: int = 192) -> None:
+        self.mount_point = mount_point
+        mount_point.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=700", "tmpfs", str(mount_point)]
         self.mounted = os.geteuid() == 0 and subprocess.run(mount, capture_output=True).returncode == 0
 
     def fill(self, identities: list[processes.Identity]) -> None:
         """Nothing can be written from now on."""
         if self.mounted:
-            room = os.statvfs(self.place)
-            with (self.place / "balloon").open("wb") as file, suppress(OSError):
+            room = os.statvfs(self.mount_point)
+            with (self.mount_point / "balloon").open("wb") as file, suppress(OSError):
                 os.posix_fallocate(file.fileno(), 0, room.f_bavail * room.f_frsize)
-            with (self.place / "balloon").open("ab", buffering=0) as file, suppress(OSError):
+            with (self.mount_point / "balloon").open("ab", buffering=0) as file, suppress(OSError):
                 while file.write(bytes(4096)):  # what the file itself left over
                     pass
         else:
@@ -108,14 +108,14 @@ class Disk:
     def free(self, identities: list[processes.Identity]) -> None:
         """It can again."""
         if self.mounted:
-            (self.place / "balloon").unlink(missing_ok=True)
+            (self.mount_point / "balloon").unlink(missing_ok=True)
         else:
             self._limit(identities, resource.RLIM_INFINITY)
 
     def close(self) -> None:
         """Unmount. What was on it is gone."""
         if self.mounted:
-            subprocess.run(["umount", "-l", str(self.place)], check=True)
+            subprocess.run(["umount", "-l", str(self.mount_point)], check=True)
 
     @staticmethod
     def _limit(identities: list[processes.Identity], size: int) -> None:

@@ -83,14 +83,14 @@ class Followed:
             for record in records
             for i, event in enumerate(record["events"])
         ]
-        found = list(self._wrong)
+        problems = list(self._wrong)
         if len(self._events) != len(logged):
-            found.append(f"{len(self._events)} events were streamed, {len(logged)} are in the log")
+            problems.append(f"{len(self._events)} events were streamed, {len(logged)} are in the log")
         for offset, (streamed, event) in enumerate(zip(self._events, logged, strict=False), 1):
             if streamed != digest(event):
-                found.append(f"event {offset} was streamed as another one than {event}")
+                problems.append(f"event {offset} was streamed as another one than {event}")
                 break
-        return [f"{key}: {line}" for line in found]
+        return [f"{key}: {line}" for line in problems]
 
     async def close(self) -> None:
         """Stop following."""

@@ -24,8 +24,8 @@ from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.orchestrator.inbox import transitions as intake
-from po_jupyter.orchestrator.inbox.folder import Folder
-from po_jupyter.orchestrator.submission.pipelines import Registry
+from po_jupyter.orchestrator.inbox.folder import InboxFolder
+from po_jupyter.orchestrator.submission.pipelines import PipelineRegistry
 from po_jupyter.store.disk import migrations
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.store.files.intent_log import LOG
@@ -75,12 +75,12 @@ def dump(store: Store, run: str) -> dict[str, Any]:
     head.pop("created_at")
     records = []
     for record in store.records(run):
-        said = json.loads(json.dumps(record))
-        said.pop("at")
-        for event in said["events"]:
+        copy = json.loads(json.dumps(record))
+        copy.pop("at")
+        for event in copy["events"]:
             event.pop("at", None)
-        said["payloads"] = store.payloads(run, record["n"])
-        records.append(said)
+        copy["payloads"] = store.payloads(run, record["n"])
+        records.append(copy)
     return {"head": head, "records": records, "definition": store.definition(run)}
 
 
@@ -249,9 +249,9 @@ class _Folder(Scenario):
             store.close()
 
     def files(self, at: Path) -> list[str]:
-        found = list(_tree(at / "inbox"))
-        assert not [name for name in found if name.startswith(LOG)], found
-        return found
+        files = list(_tree(at / "inbox"))
+        assert not [name for name in files if name.startswith(LOG)], files
+        return files
 
 
 class TakeIn(_Folder):
@@ -444,24 +444,24 @@ class _Run(Scenario):
 
     def recorded(self, bench: Bench) -> list[str]:
         """The prompts whose answer the journal has: the fake provider says a prompt back."""
-        found = []
+        prompts = []
         for record in bench.records():
             for call in record["calls"]:
                 if call["kind"] == "response":
-                    found.append(bench.store.payload(RUN, Ref(*call["answer"])))
-        return found
+                    prompts.append(bench.store.payload(RUN, Ref(*call["answer"])))
+        return prompts
 
     def check_state(self, bench: Bench) -> None: ...
 
     def finish(self, at: Path) -> None:
-        asked = (at / "asked.log").read_text().split() if (at / "asked.log").exists() else []
+        before = (at / "asked.log").read_text().split() if (at / "asked.log").exists() else []
         recorded = json.loads((at / "recorded.json").read_text())
         bench = self.bench(at)
         if bench.store.head(RUN)["state"] not in ENDED:
             assert self.drive(bench) == "done"
-        again = (at / "asked.log").read_text().split()[len(asked) :] if (at / "asked.log").exists() else []
+        again = (at / "asked.log").read_text().split()[len(before) :] if (at / "asked.log").exists() else []
         assert not set(again) & set(recorded), "a recorded call was sent again (P3)"
-        assert all(n <= 2 for n in Counter([*asked, *again]).values())
+        assert all(n <= 2 for n in Counter([*before, *again]).values())
         sound(bench.store)
         self.check_state(bench)
         self.check_end(bench)
@@ -523,13 +523,13 @@ class Gate(_Run):
     ]
 
     def drive(self, bench: Bench) -> str:
-        left = super().drive(bench)
-        if left == "waiting":
+        outcome = super().drive(bench)
+        if outcome == "waiting":
             if read_history(bench.store, RUN).state.tasks["draft"].gate == "open":
                 decided = draft("gate.decided", "draft", decision="approve", note="", by="me")
                 bench.store.request(RUN, [decided, draft("run.resumed")], state="pending")
-            left = super().drive(bench)
-        return left
+            outcome = super().drive(bench)
+        return outcome
 
     def check_state(self, bench: Bench) -> None:
         types = Counter(bench.types())
@@ -571,17 +571,17 @@ class TakeInArchive(Scenario):
 
     name = "inbox"
 
-    def folder(self, at: Path, store: DiskStore) -> Folder:
+    def folder(self, at: Path, store: DiskStore) -> InboxFolder:
         structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # the sweep reads stdout
         settings = Settings(data_dir=at / "data", inbox_dir=at / "inbox", inbox_stable=0)
-        folder = Folder(settings, store, Registry(store), owner="me")
+        folder = InboxFolder(settings, store, PipelineRegistry(store), owner="me")
         folder.open()
         return folder
 
     def setup(self, at: Path) -> None:
         store = opened(at)
         pipeline = {"name": "p", "tasks": [{"name": "t", "prompt": "x", "llm": "fake:echo"}]}
-        Registry(store).put(validate_pipeline(pipeline), "me")
+        PipelineRegistry(store).put(validate_pipeline(pipeline), "me")
         folder = self.folder(at, store)
         with zipfile.ZipFile(folder.pending / "a-seed.zip", "w") as packed:
             packed.writestr("seed.json", json.dumps({"name": "n", "pipeline": "p", "data": {}}))
@@ -616,9 +616,9 @@ class TakeInArchive(Scenario):
         (run,) = (h["run"] for h in heads)
         assert files == [".po-lock", f"current/{run}/a-seed.zip", f"current/{run}/definition.json"], files
         artifacts = artifacts / run / "given"
-        there = [p for p in artifacts.rglob("*") if p.is_file()]
-        found = {p.relative_to(artifacts).as_posix(): p.read_text() for p in there}
-        assert found == {"a.txt": "A", "b/c.txt": "C"}, found
+        paths = [p for p in artifacts.rglob("*") if p.is_file()]
+        texts = {p.relative_to(artifacts).as_posix(): p.read_text() for p in paths}
+        assert texts == {"a.txt": "A", "b/c.txt": "C"}, texts
         assert [p.name for p in (at / "data" / "runs").iterdir()] == [run]
         return "after"
 

@@ -43,11 +43,11 @@ def in_child(work: Callable[[], Any]) -> tuple[int, Any]:
         os.close(read_end)
         signal.alarm(_LIMIT)
         try:
-            said = {"result": work()}
+            outcome = {"result": work()}
         except BaseException:
-            said = {"error": traceback.format_exc()}
+            outcome = {"error": traceback.format_exc()}
         with os.fdopen(write_end, "w") as pipe:
-            pipe.write(json.dumps(said))
+            pipe.write(json.dumps(outcome))
         os._exit(0)
     os.close(write_end)
     with os.fdopen(read_end) as pipe:
@@ -55,10 +55,10 @@ def in_child(work: Callable[[], Any]) -> tuple[int, Any]:
     _, status = os.waitpid(pid, 0)
     if not text:
         return status, None
-    said = json.loads(text)
-    if "error" in said:
-        raise RuntimeError(said["error"])
-    return status, said["result"]
+    outcome = json.loads(text)
+    if "error" in outcome:
+        raise RuntimeError(outcome["error"])
+    return status, outcome["result"]
 
 
 def killed(status: int) -> bool:
@@ -113,18 +113,18 @@ def sweep(scenario: Scenario, base: Path, *, nested: bool) -> None:
                 break
         if reached and not points and last[0] == point[0] and point[1] < end:
             points.append((point[0], point[1] + 1))  # until it lives to its end: see _MORE
-        said: dict[str, Any] = {"point": f"{point[0]}:{point[1]}", "killed": reached, "extra": extra}
+        report: dict[str, Any] = {"point": f"{point[0]}:{point[1]}", "killed": reached, "extra": extra}
         if nested and reached:
             fresh(at, crashed)
-            said["again"] = 0
+            report["again"] = 0
             for second in count(lambda: scenario.recover(fresh(crashed, at))):
                 fresh(crashed, at)
-                said["again"] += die_at(second, lambda: scenario.recover(at))
+                report["again"] += die_at(second, lambda: scenario.recover(at))
                 in_child(lambda: (scenario.recover(at), scenario.check(at)))
             fresh(crashed, at)
-        said["state"] = in_child(lambda: (scenario.recover(at), scenario.check(at))[1])[1]
+        report["state"] = in_child(lambda: (scenario.recover(at), scenario.check(at))[1])[1]
         in_child(lambda: scenario.finish(at))
-        print(json.dumps(said), flush=True)
+        print(json.dumps(report), flush=True)
 
 
 def main(name: str, directory: str) -> None:

@@ -38,17 +38,17 @@ def test_no_kill_makes_a_second_batch(model: str) -> None:
             capture_output=True, text=True, timeout=110, check=False,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
-        found = [json.loads(line) for line in sweep.stdout.splitlines()]
-        assert sweep.returncode == 0, f"{sweep.stderr[-3000:]} after {found[-1:]}"
-        killed = [said for said in found if said["killed"]]
-        assert {said["point"].partition(":")[0] for said in killed} >= NAMES
-        for said in found:
-            assert said["state"] == "done", said
-            assert said["outputs"] == [{"label": "good"}] * 4, said
-            assert said["items"] == {str(n): 1 for n in range(4)}, said
-            assert (said["calls"], said["most"], said["usage"], said["unknown"]) == (5, 1, 5, 0), said
-            assert said["open"] == []
-            made = server.batches(said["key"])
-            assert [len(batch.requests) for batch in made] == [4, 1], said
-            asked = Counter(custom_id.split("-", 1)[1] for batch in made for custom_id, _ in batch.requests)
-            assert max(asked.values()) == 1, said
+        reports = [json.loads(line) for line in sweep.stdout.splitlines()]
+        assert sweep.returncode == 0, f"{sweep.stderr[-3000:]} after {reports[-1:]}"
+        killed = [report for report in reports if report["killed"]]
+        assert {report["point"].partition(":")[0] for report in killed} >= NAMES
+        for report in reports:
+            assert report["state"] == "done", report
+            assert report["outputs"] == [{"label": "good"}] * 4, report
+            assert report["items"] == {str(n): 1 for n in range(4)}, report
+            assert (report["calls"], report["most"], report["usage"], report["unknown"]) == (5, 1, 5, 0), report
+            assert report["open"] == []
+            made = server.batches(report["key"])
+            assert [len(batch.requests) for batch in made] == [4, 1], report
+            rows = Counter(custom_id.split("-", 1)[1] for batch in made for custom_id, _ in batch.requests)
+            assert max(rows.values()) == 1, report

@@ -79,9 +79,11 @@ def whole() -> dict[str, Any]:
         [{"key": key, "kind": "response", "ok": True}],
     ]
     records, first = [], 1
-    for n, (said, called) in enumerate(zip(events, calls, strict=True), 1):
-        records.append({"n": n, "fence": 1, "first": first, "events": said, "calls": called, "items": []})
-        first += len(said)
+    for n, (record_events, record_calls) in enumerate(zip(events, calls, strict=True), 1):
+        records.append(
+            {"n": n, "fence": 1, "first": first, "events": record_events, "calls": record_calls, "items": []}
+        )
+        first += len(record_events)
     tokens = {"input_tokens": USED["prompt_tokens"], "output_tokens": USED["completion_tokens"]}
     return {
         "plan": made,
@@ -97,49 +99,49 @@ def test_a_run_with_which_all_was_well_has_no_problems() -> None:
     assert Evidence(**whole()).problems() == []
 
 
-def _sent_again(given: dict[str, Any]) -> None:
-    given["records"][2]["calls"].append({"key": "t0/-/1/0/inference/abc/0", "kind": "intent"})
-    given["seen"] = []
+def _sent_again(evidence: dict[str, Any]) -> None:
+    evidence["records"][2]["calls"].append({"key": "t0/-/1/0/inference/abc/0", "kind": "intent"})
+    evidence["seen"] = []
 
 
-def _sent_unannounced(given: dict[str, Any]) -> None:
-    given["requests"]["r000 t0"] = 2
+def _sent_unannounced(evidence: dict[str, Any]) -> None:
+    evidence["requests"]["r000 t0"] = 2
 
 
-def _record_lost(given: dict[str, Any]) -> None:
-    given["records"].pop()
+def _record_lost(evidence: dict[str, Any]) -> None:
+    evidence["records"].pop()
 
 
-def _record_rewritten(given: dict[str, Any]) -> None:
-    given["records"][1]["events"][0]["data"] = {"other": 1}
+def _record_rewritten(evidence: dict[str, Any]) -> None:
+    evidence["records"][1]["events"][0]["data"] = {"other": 1}
 
 
-def _gap(given: dict[str, Any]) -> None:
-    given["records"][2]["first"] += 1
+def _gap(evidence: dict[str, Any]) -> None:
+    evidence["records"][2]["first"] += 1
 
 
-def _late_writer(given: dict[str, Any]) -> None:
-    given["records"][1]["fence"] = 2
+def _late_writer(evidence: dict[str, Any]) -> None:
+    evidence["records"][1]["fence"] = 2
 
 
-def _done_twice(given: dict[str, Any]) -> None:
-    given["records"][2]["events"].append({"type": "task.started", "task": "t0", "data": {}})
+def _done_twice(evidence: dict[str, Any]) -> None:
+    evidence["records"][2]["events"].append({"type": "task.started", "task": "t0", "data": {}})
 
 
-def _other_end(given: dict[str, Any]) -> None:
-    given["view"]["state"] = "dead"
+def _other_end(evidence: dict[str, Any]) -> None:
+    evidence["view"]["state"] = "dead"
 
 
-def _other_output(given: dict[str, Any]) -> None:
-    given["outputs"]["t0"] = None
+def _other_output(evidence: dict[str, Any]) -> None:
+    evidence["outputs"]["t0"] = None
 
 
-def _over_budget(given: dict[str, Any]) -> None:
-    given["plan"].budget = 5
+def _over_budget(evidence: dict[str, Any]) -> None:
+    evidence["plan"].budget = 5
 
 
-def _wrong_bill(given: dict[str, Any]) -> None:
-    given["view"]["usage"]["input_tokens"] += 1
+def _wrong_bill(evidence: dict[str, Any]) -> None:
+    evidence["view"]["usage"]["input_tokens"] += 1
 
 
 @pytest.mark.parametrize(
@@ -151,6 +153,6 @@ def _wrong_bill(given: dict[str, Any]) -> None:
 )  # fmt: skip
 def test_each_kind_of_harm_is_noticed(harm: Any) -> None:
     """A check that cannot fail proves nothing."""
-    given = whole()
-    harm(given)
-    assert Evidence(**given).problems()
+    evidence = whole()
+    harm(evidence)
+    assert Evidence(**evidence).problems()

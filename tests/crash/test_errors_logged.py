@@ -58,7 +58,7 @@ async def test_errors_of_code_rows_and_calls(tmp_path: Path, monkeypatch: pytest
         asked = body(busy, bad, rows)
         asked["pipeline"]["llm"] = llm
         async with orchestrator(tmp_path) as service:
-            view, _ = await service.submit(asked, owner="local")
+            view, _ = await service.submissions.submit(asked, owner="local")
             assert (await until(service, view.id)).state == "failed"
     log = tmp_path / "runs" / view.id / "worker.log"
     assert places(log, "task failed") == [(view.id, "bad", "ingestion", n) for n in (1, 2)]
@@ -71,7 +71,7 @@ async def test_errors_of_code_rows_and_calls(tmp_path: Path, monkeypatch: pytest
 async def test_errors_of_workers(tmp_path: Path, logs: Path) -> None:
     """A crash names what the worker was doing, and so does the run's own record of it."""
     async with orchestrator(tmp_path, max_crashes=2) as service:
-        view, _ = await service.submit(body(task("one"), task("two", crash=True)), owner="local")
+        view, _ = await service.submissions.submit(body(task("one"), task("two", crash=True)), owner="local")
         view = await until(service, view.id)
         assert view.state == "dead"
         assert view.error is not None
@@ -86,10 +86,10 @@ async def test_errors_of_starting_workers(tmp_path: Path, logs: Path) -> None:
     program.chmod(0o755)
     more = {"max_running": 1, "spawn_attempts": 3, "spawn_delay": 0.01}
     async with orchestrator(tmp_path / "data", **more) as service:
-        first, _ = await service.submit(body(task("one", seconds=0.5)), owner="local")
-        view, _ = await service.submit(body(task("one"), interpreter=str(program)), owner="local")
+        first, _ = await service.submissions.submit(body(task("one", seconds=0.5)), owner="local")
+        view, _ = await service.submissions.submit(body(task("one"), interpreter=str(program)), owner="local")
         program.write_text("#!/bin/sh\nexit 1\n")
-        await service._zygotes._running.pop(str(program)).close()
+        await service.zygotes._running.pop(str(program)).close()
         assert (await until(service, first.id)).state == "done"
         assert (await until(service, view.id)).state == "dead"
     tries = lines(logs, "no worker yet")

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from po_jupyter.orchestrator.service import Orchestrator
+from po_jupyter.orchestrator.service import RunningOrchestrator
 from po_jupyter.presentation import format as fmt
 from tests.crash.test_disk_full import SmallDisk, disk
 from tests.support.orchestrator import body, orchestrator, task, until, until_task
@@ -14,12 +14,13 @@ from tests.support.orchestrator import body, orchestrator, task, until, until_ta
 __all__ = ["disk"]  # a fixture
 
 
-async def waits(service: Orchestrator, run: str, tries: int = 1) -> str:
+async def waits(service: RunningOrchestrator, run: str, tries: int = 1) -> str:
     """What people are told of the run, once it was tried so often."""
     async with asyncio.timeout(20):
         while True:
-            view = await service.get(run, None)
-            held = service._supervisor.store_backoff.get(run) if service._supervisor else None
+            view = await service.runs.get(run, None)
+            dispatcher = service.dispatcher.active
+            held = dispatcher.supervisor.store_backoff.get(run) if dispatcher.is_holder else None
             if view.waiting is not None and held is not None and held.tries >= tries:
                 return view.waiting
             await asyncio.sleep(0.05)
@@ -29,13 +30,13 @@ async def waits(service: Orchestrator, run: str, tries: int = 1) -> str:
 async def test_a_worker_that_meets_a_full_disk_waits_and_goes_on(disk: SmallDisk) -> None:
     """Not counted as a crash, although one crash would be the end; told with its reason; the log says it later."""
     async with orchestrator(disk.path / "data", max_crashes=1, store_shards=1) as service:
-        view, _ = await service.submit(
+        view, _ = await service.submissions.submit(
             body(task("one"), task("two", seconds=1.0), task("three")), owner="local"
         )
         await until_task(service, view.id, "two")
         with disk.full():
             said = await waits(service, view.id, tries=2)
-            now = await service.get(view.id, None)
+            now = await service.runs.get(view.id, None)
             assert "full" in said
             assert "2 tries" in said
             assert now.state == "running"
@@ -44,7 +45,7 @@ async def test_a_worker_that_meets_a_full_disk_waits_and_goes_on(disk: SmallDisk
         view = await until(service, view.id, patience=30)
         assert view.state == "done"
         assert view.waiting is None
-        events = await service.events(view.id, None)
+        events = await service.runs.events(view.id, None)
         assert not [e for e in events if e["type"] == "worker.crashed"]
         (*_, held) = [e for e in events if e["type"] == "run.held"]
         assert held["data"]["tries"] >= 2
@@ -58,7 +59,7 @@ async def test_whoever_watches_hears_that_a_run_waits(disk: SmallDisk) -> None:
     from po_jupyter.server.sse import streams as stream
 
     async with orchestrator(disk.path / "data", store_shards=1) as service:
-        view, _ = await service.submit(body(task("one", seconds=1.0)), owner="local")
+        view, _ = await service.submissions.submit(body(task("one", seconds=1.0)), owner="local")
         await until_task(service, view.id, "one")
         heard: list[bytes] = []
 

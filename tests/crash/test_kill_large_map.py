@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 from po_jupyter.model.run.row_file_ref import RowFileRef
-from po_jupyter.orchestrator.service import Orchestrator
+from po_jupyter.orchestrator.service import RunningOrchestrator
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.store.files.row_files import RowFiles
 from tests.support.orchestrator import held, orchestrator, settings, until
@@ -19,10 +19,10 @@ from tests.support.orchestrator import held, orchestrator, settings, until
 ROWS = 50_000
 
 
-async def enough_rows(service: Orchestrator, run: str, count: int) -> None:
-    async with service.feed.subscribe(run) as notes, asyncio.timeout(60):
+async def enough_rows(service: RunningOrchestrator, run: str, count: int) -> None:
+    async with service.changes.subscribe(run) as notes, asyncio.timeout(60):
         while True:
-            view = await service.get(run, None)
+            view = await service.runs.get(run, None)
             items = view.tasks[0].items
             if items is not None and items.done >= count:
                 return
@@ -42,7 +42,7 @@ async def test_a_map_killed_in_the_middle_has_each_outcome_once(tmp_path: Path) 
         "seed": {"name": "s", "data": {"rows": RowFileRef(digest, ROWS).to_json()}},
     }
     async with orchestrator(tmp_path) as service:
-        view, _ = await service.submit(body, owner="local")
+        view, _ = await service.submissions.submit(body, owner="local")
         for part in (0.3, 0.6):
             await enough_rows(service, view.id, int(part * ROWS))
             os.kill(await held(tmp_path, view.id), signal.SIGKILL)
@@ -51,7 +51,7 @@ async def test_a_map_killed_in_the_middle_has_each_outcome_once(tmp_path: Path) 
         items = view.tasks[0].items
         assert items is not None
         assert (items.done, items.failed) == (ROWS, 0)
-        rows, after = await service.items(view.id, None, "m", cursor=str(ROWS - 2))
+        rows, after = await service.results.items(view.id, None, "m", cursor=str(ROWS - 2))
         assert [(r["index"], r["output"]) for r in rows] == [
             (i, f"echo: row {i}") for i in (ROWS - 2, ROWS - 1)
         ]

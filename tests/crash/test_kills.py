@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from po_jupyter.orchestrator.service import Orchestrator
+from po_jupyter.orchestrator.service import RunningOrchestrator
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.testing.model_server import ModelServer
 from tests.support.orchestrator import Server, gone, orchestrator, processes_of, until
@@ -44,14 +44,14 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Any:
         yield server
 
 
-async def check(service: Orchestrator, run: str, model: ModelServer, kills: int) -> None:
+async def check(service: RunningOrchestrator, run: str, model: ModelServer, kills: int) -> None:
     """The run is done and whole, and the journal and the model's server agree that nothing was paid twice."""
     view = await until(service, run, patience=40)
     assert view.state == "done", view.error
-    outputs = await service.outputs(run, None)
+    outputs = await service.results.outputs(run, None)
     assert outputs["t3"] == "echo: task 3: x"
     assert [row["output"] for row in outputs["rows"]] == [f"echo: row {i}" for i in range(ROWS)]
-    calls, _ = await service.calls(run, None, limit=10_000)
+    calls, _ = await service.results.calls(run, None, limit=10_000)
     answered: set[str] = set()
     intents: Counter[str] = Counter()
     for call in calls:  # in the order of the log
@@ -65,11 +65,11 @@ async def check(service: Orchestrator, run: str, model: ModelServer, kills: int)
     requests = Counter(r.prompt for r in model.requests)
     assert len(requests) == 4 + ROWS
     assert sum(requests.values()) <= sum(intents.values()), "every request had a durable intent before it"
-    items = [i for r in await asyncio.to_thread(lambda: list(service._store.records(run))) for i in r["items"]]
+    items = [i for r in await asyncio.to_thread(lambda: list(service.store.records(run))) for i in r["items"]]
     assert sorted(i["index"] for i in items) == list(range(ROWS)), "one outcome for each row"
-    offsets = [e["offset"] for e in await service.events(run, None, limit=10_000)]
+    offsets = [e["offset"] for e in await service.runs.events(run, None, limit=10_000)]
     assert offsets == list(range(1, len(offsets) + 1))
-    unknown = sum(e["type"] == "call.unknown" for e in await service.events(run, None, limit=10_000))
+    unknown = sum(e["type"] == "call.unknown" for e in await service.runs.events(run, None, limit=10_000))
     assert view.usage.unknown >= unknown > 0 or sum(intents.values()) == 4 + ROWS
 
 
@@ -98,7 +98,7 @@ async def kill_workers(data_dir: Path, run: str, dice: random.Random, kills: int
 async def workers_die(tmp_path: Path, model: ModelServer, seed: int) -> None:
     dice = random.Random(seed)
     async with orchestrator(tmp_path, max_crashes=20) as service:
-        view, _ = await service.submit(paid(), owner="local")
+        view, _ = await service.submissions.submit(paid(), owner="local")
         hits = await kill_workers(tmp_path, view.id, dice, 3)
         await check(service, view.id, model, hits)
     await gone(processes_of(tmp_path))  # a zygote that was just loading notices a little later

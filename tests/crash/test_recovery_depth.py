@@ -17,7 +17,7 @@ from po_jupyter.ipc import channel as link
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.orchestrator.dispatch.lease import OrchestratorLease
-from po_jupyter.orchestrator.service import Orchestrator
+from po_jupyter.orchestrator.service import Orchestrator, RunningOrchestrator
 from po_jupyter.orchestrator.submission.request import Submission, new_run
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.store.keyed.memory import MemoryStore
@@ -69,8 +69,8 @@ async def ingestion(ctx):
 """
 
 
-async def types_of(service: Orchestrator, run: str) -> list[str]:
-    return [e["type"] for e in await service.events(run, None)]
+async def types_of(service: RunningOrchestrator, run: str) -> list[str]:
+    return [e["type"] for e in await service.runs.events(run, None)]
 
 
 def one(name: str, source: str, **config: Any) -> dict[str, Any]:
@@ -104,9 +104,9 @@ async def test_a_worker_that_cannot_be_started_is_tried_again_with_growing_waits
     """R1.2: exponential backoff with jitter; it is no crash, and the run is done in the end."""
     program, broken = flaky(tmp_path)
     async with orchestrator(tmp_path / "data", max_running=1, spawn_attempts=5, spawn_delay=0.2) as service:
-        first, _ = await service.submit(body(task("one", seconds=0.5)), owner="local")
-        view, _ = await service.submit(body(task("one"), interpreter=str(program)), owner="local")
-        zygote = service._zygotes._running[str(program)].pid
+        first, _ = await service.submissions.submit(body(task("one", seconds=0.5)), owner="local")
+        view, _ = await service.submissions.submit(body(task("one"), interpreter=str(program)), owner="local")
+        zygote = service.zygotes._running[str(program)].pid
         os.kill(zygote, signal.SIGKILL)
         broken.write_text("3")
         assert (await until(service, first.id)).state == "done"
@@ -129,7 +129,7 @@ async def test_user_code_that_keeps_the_gil_is_not_taken_for_dead(tmp_path: Path
     short = {"heartbeat": 0.1, "lease_ttl": 0.4, "orphan_timeout": 0.8, "silence_grace": 0.1}
     async with orchestrator(tmp_path, **short) as service:
         tasks = [{**one("holds", HOLDS, how=how), "timeout": 60.0}, task("two")]
-        view, _ = await service.submit(body(*tasks), owner="local")
+        view, _ = await service.submissions.submit(body(*tasks), owner="local")
         view = await until(service, view.id, patience=60)
         assert view.state == "done", view.error
         types = await types_of(service, view.id)
@@ -173,17 +173,17 @@ async def test_a_stopped_worker_that_wakes_up_late_is_fenced_out(tmp_path: Path)
     os.kill(pid, signal.SIGSTOP)
     server.kill()
     async with orchestrator(tmp_path, silence_grace=60) as service:
-        lease = await asyncio.to_thread(service._store.claim, run, {"pid": 0, "host": "another machine"})
-        await asyncio.to_thread(service._store.commit, lease, Commit(release=True))
-        del service._supervisor.processes.by_run[run]
-        await service._supervisor.attend(run)
+        lease = await asyncio.to_thread(service.store.claim, run, {"pid": 0, "host": "another machine"})
+        await asyncio.to_thread(service.store.commit, lease, Commit(release=True))
+        del service.dispatcher.active.supervisor.processes.by_run[run]
+        await service.dispatcher.active.supervisor.attend(run)
         other = await held(tmp_path, run)
         assert other != pid
         os.kill(pid, signal.SIGCONT)
         await gone([pid])
         view = await until(service, run)
         assert view.state == "done"
-        records = list(service._store.records(run))
+        records = list(service.store.records(run))
         assert [r["fence"] for r in records] == sorted(r["fence"] for r in records)
         assert "worker.crashed" not in await types_of(service, run)
 
@@ -192,7 +192,9 @@ async def test_a_stopped_server_gives_way_and_comes_back_as_the_second_one(tmp_p
     """Two servers, one lease: who slept through his term does not work on when he wakes up."""
     server = Server(tmp_path, lease_ttl=1.0)
     async with orchestrator(tmp_path, lease_ttl=1.0) as second:
-        view, _ = await second.submit(body(*(task(f"t{i}", seconds=0.5) for i in range(6))), owner="local")
+        view, _ = await second.submissions.submit(
+            body(*(task(f"t{i}", seconds=0.5) for i in range(6))), owner="local"
+        )
         await until_task(second, view.id, "t0")
         server.process.send_signal(signal.SIGSTOP)
         async with asyncio.timeout(6):
@@ -280,7 +282,7 @@ async def test_a_run_that_nobody_was_told_of_is_found(tmp_path: Path) -> None:
         asked = Submission(pipeline=None, seed=None)
         given = body(task("one"))
         new = new_run(asked, Pipeline.model_validate(given["pipeline"]), Seed(**given["seed"]), "local")
-        await asyncio.to_thread(service._store.create_run, new)
+        await asyncio.to_thread(service.store.create_run, new)
         assert (await until(service, new.run, patience=8)).state == "done"
 
 
@@ -299,15 +301,16 @@ async def test_a_lease_whose_work_cannot_begin_is_given_back(
         await whole(self)
 
     monkeypatch.setattr(link.Listener, "start", fails)
-    first, second = Orchestrator(settings(tmp_path)), Orchestrator(settings(tmp_path))
-    await first.start()
-    await second.start()
-    view, _ = await first.submit(body(*(task(f"t{i}", seconds=0.5) for i in range(4))), owner="local")
+    holder, follower = Orchestrator(settings(tmp_path)), Orchestrator(settings(tmp_path))
+    first, second = await holder.start(), await follower.start()
+    view, _ = await first.submissions.submit(
+        body(*(task(f"t{i}", seconds=0.5) for i in range(4))), owner="local"
+    )
     await until_task(first, view.id, "t1")
-    await first.stop()
+    await holder.stop()
     assert (await until(second, view.id)).state == "done"
     assert tries == 3
-    await second.stop()
+    await follower.stop()
 
 
 async def test_time_that_a_follower_slept_does_not_lapse_the_lease() -> None:
@@ -321,9 +324,7 @@ async def test_time_that_a_follower_slept_does_not_lapse_the_lease() -> None:
         return None
 
     def lease(name: str) -> OrchestratorLease:
-        return OrchestratorLease(
-            store, 5.0, holder=name, run_off_loop=off_loop, on_taken=nothing, on_lost=nothing
-        )
+        return OrchestratorLease(store, 5.0, holder=name, to_thread=off_loop, on_taken=nothing, on_lost=nothing)
 
     holder, follower = lease("a"), lease("b")
     await holder._step()

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 import re
 import sys
@@ -26,26 +25,23 @@ from po_jupyter.model.run import event_data, events
 from po_jupyter.server.auth import SCOPES
 from po_jupyter.server.routes import TABLE
 from po_jupyter.server.routing.table import PREFIX as HTTP_PREFIX
-from po_jupyter.server.routing.table import Route
+from po_jupyter.server.routing.table import AnyRoute
+from tests.docs.parts import PARTS
 from tests.docs.schema_text import (
     as_sentence,
     declared_default,
     default_text,
+    first_paragraph,
     markdown_table,
     model_fields_of,
     type_text,
 )
 from tests.support.paths import ROOT
 
-ARCHITECTURE = ROOT / "po_jupyter" / "docs" / "design" / "architecture.md"
 REFERENCE = ROOT / "po_jupyter" / "docs" / "reference"
 COMMAND = "python -m tests.docs.generate"
 _NOTE = f"<!-- Made from the code: do not edit. `{COMMAND}` writes this page again. -->\n"
 _CLI_WIDTH = 96
-
-
-def _first_paragraph(doc: str | None) -> str:
-    return " ".join(inspect.cleandoc(doc or "").partition("\n\n")[0].split())
 
 
 # -- the pages ------------------------------------------------------------------------------------------
@@ -214,9 +210,9 @@ def _no_link(name: str) -> str:
     return f"`{name}`"
 
 
-def _route_text(route: Route) -> str:
-    parts = [f"## {route.method} {route.path}", as_sentence(_first_paragraph(route.run.__doc__))]
-    facts = [f"Scope: {' and '.join(f'`{scope}`' for scope in route.scopes)}."]
+def _route_text(route: AnyRoute) -> str:
+    parts = [f"## {route.method} {route.path}", as_sentence(first_paragraph(route.action.__doc__))]
+    facts = [f"Name: `{route.name}`.", f"Scope: {' and '.join(f'`{scope}`' for scope in route.scopes)}."]
     if route.asks_code:
         facts.append("`code:run` too, when the request brings code or an interpreter.")
     body = "nothing" if route.success == 204 else f"`{route.media}`"
@@ -225,7 +221,7 @@ def _route_text(route: Route) -> str:
     for title, model in (("query", route.query), ("body", route.body)):
         rows = [[f"`{n}`", *rest] for n, *rest in model_fields_of(model, _no_link)] if model is not None else []
         if model is not None and (rows or title == "body"):
-            doc = as_sentence(_first_paragraph(model.__doc__))
+            doc = as_sentence(first_paragraph(model.__doc__))
             parts.append(f"The {title}: {doc[:1].lower() + doc[1:]}" if doc else f"The {title}:")
         if rows:
             parts.append(markdown_table([title, "type", "default", "meaning"], rows))
@@ -240,7 +236,7 @@ def http_page() -> str:
         [
             f"`{r.method} {r.path}`",
             " ".join(f"`{s}`" for s in r.scopes),
-            as_sentence(_first_paragraph(r.run.__doc__)),
+            as_sentence(first_paragraph(r.action.__doc__)),
         ]
         for r in TABLE.routes
     ]
@@ -252,7 +248,8 @@ def http_page() -> str:
         "Send `Authorization: token ...` (`po token` prints it), or the login cookie together with its XSRF token. "
         'An error is `{"error": {"code", "message", "hint", "details"}}`; see [Errors](errors.md).',
         markdown_table(["route", "scope", "what it does"], rows),
-        "A scope is a question to Jupyter's authorizer:",
+        "A route's name is its action in the audit log, and its `operationId`. A scope is a question to Jupyter's "
+        "authorizer:",
         markdown_table(["scope", "action", "resource"], scopes),
         *(_route_text(route) for route in TABLE.routes),
     ]
@@ -343,7 +340,7 @@ def errors_page() -> str:
         line.removeprefix("    ") for line in doc.splitlines() if re.match(r" +(PoError|├|│|└| )", line)
     )
     rows = [
-        [f"`{cls.code}`", f"`{cls.__name__}`", str(cls.status), as_sentence(_first_paragraph(cls.__doc__))]
+        [f"`{cls.code}`", f"`{cls.__name__}`", str(cls.status), as_sentence(first_paragraph(cls.__doc__))]
         for cls in _error_classes(errors.PoError)
     ]
     parts = [
@@ -368,31 +365,6 @@ PAGES: dict[str, Callable[[], str]] = {
 }
 
 
-_ROOMS = re.compile(r"(<!-- rooms: .*? -->\n).*?(<!-- end of rooms -->)", re.S)
-_OTHER_ROOMS = ("errors", "providers")  # rooms of one module
-
-
-def rooms() -> Iterator[tuple[str, str]]:
-    """Each room and sub-room with the first sentence of its docstring."""
-    package = ROOT / "po_jupyter"
-    modules = [path for name in _OTHER_ROOMS if (path := package / f"{name}.py").is_file()]
-    for path in sorted([*package.rglob("*/__init__.py"), *modules], key=lambda p: p.with_suffix("").parts):
-        room = path.parent if path.name == "__init__.py" else path.with_suffix("")
-        doc = ast.get_docstring(ast.parse(path.read_text("utf-8")))
-        yield ".".join(room.relative_to(package).parts), _first_sentence(doc)
-
-
-def _first_sentence(doc: str | None) -> str:
-    return re.split(r"(?<=\.)\s", f"{_first_paragraph(doc)} ", maxsplit=1)[0]
-
-
-def architecture_page() -> str:
-    """The page of the architecture with the table of rooms as the code has them."""
-    rows = [[f"`{name}`" if "." in name else f"**`{name}`**", sentence] for name, sentence in rooms()]
-    table = markdown_table(["room", "what it is"], rows)
-    return _ROOMS.sub(lambda m: f"{m[1]}\n{table}\n\n{m[2]}", ARCHITECTURE.read_text("utf-8"))
-
-
 def generated(name: str) -> str:
     """The text of one page of the reference."""
     title, _, rest = PAGES[name]().partition("\n\n")
@@ -408,5 +380,6 @@ if __name__ == "__main__":
     for page in PAGES:
         path_of(page).write_text(generated(page), "utf-8")
         print(path_of(page).relative_to(ROOT))
-    ARCHITECTURE.write_text(architecture_page(), "utf-8")
-    print(ARCHITECTURE.relative_to(ROOT))
+    for path, make in PARTS.items():
+        path.write_text(make(), "utf-8")
+        print(path.relative_to(ROOT))

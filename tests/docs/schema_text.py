@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -93,3 +94,8 @@ def model_fields_of(model: type[BaseModel], link: Callable[[str], str]) -> Itera
         described = schema["properties"].get(name, {})
         default = "required" if field.is_required() else default_text(declared_default(field))
         yield name, type_text(described, link), default, as_sentence(field.description or "")
+
+
+def first_paragraph(doc: str | None) -> str:
+    """The first paragraph of a docstring, in one line."""
+    return " ".join(inspect.cleandoc(doc or "").partition("\n\n")[0].split())

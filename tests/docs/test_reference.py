@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from tests.docs.generate import _YAML_MODELS, COMMAND, PAGES, REFERENCE, generated, path_of
+from tests.docs.parts import PARTS
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_the_page_is_the_one_that_the_code_makes(name: str) -> None:
     same = path_of(name).read_text("utf-8") == generated(name)
     assert same, f"po_jupyter/docs/reference/{name}.md is out of date; this writes it again: {COMMAND}"
+
+
+@pytest.mark.parametrize("path", PARTS, ids=lambda path: path.stem)
+def test_the_made_part_of_a_written_page_is_up_to_date(path: Path) -> None:
+    same = path.read_text("utf-8") == PARTS[path]()
+    assert same, f"{path.name} is out of date; this writes its made part again: {COMMAND}"
 
 
 def test_every_page_of_the_reference_is_made() -> None:

@@ -44,32 +44,32 @@ def providers(model: str, batches: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-async def _said(service: opening.Orchestrator, run: str) -> dict[str, Any]:
+async def _said(service: opening.RunningOrchestrator, run: str) -> dict[str, Any]:
     view = await opening.until(service, run)
-    outputs = opening.plain(await service.outputs(run, None))
+    outputs = opening.plain(await service.results.outputs(run, None))
     usage = view["usage"]
     return {
         "state": view["state"],
         "outputs": {name: small(value) for name, value in outputs.items()},
         "items": {t["name"]: [t["items"]["done"], t["items"]["failed"]] for t in view["tasks"] if t["items"]},
         "usage": {k: usage[k] for k in ("input_tokens", "output_tokens", "calls")},
-        "artifacts": [a["name"] for a in await service.artifacts(run, None)],
+        "artifacts": [a["name"] for a in await service.results.artifacts(run, None)],
     }
 
 
-async def _one(service: opening.Orchestrator, run: str, how: Mapping[str, Any]) -> dict[str, Any]:
+async def _one(service: opening.RunningOrchestrator, run: str, how: Mapping[str, Any]) -> dict[str, Any]:
     for step in how["steps"]:
         if "resume" in step:
-            await service.resume(run, None, **step["resume"])
+            await service.control.resume(run, None, **step["resume"])
         elif "requeue" in step:
-            await service.requeue(run, None)
+            await service.control.requeue(run, None)
         elif "restart" in step:
-            await service.restart(run, None, step["restart"])
+            await service.control.restart(run, None, step["restart"])
         elif "approve" in step:
             await opening.until(service, run, ("waiting",))
-            await service.gate(run, None, "approve")
+            await service.control.gate(run, None, "approve")
         elif "fork" in step:
-            run = (await service.fork(run, None, step["fork"])).id
+            run = (await service.control.fork(run, None, step["fork"])).id
         else:
             assert step == {"recover": True}, step  # nobody has to ask for it
     return await _said(service, run)
@@ -77,7 +77,7 @@ async def _one(service: opening.Orchestrator, run: str, how: Mapping[str, Any]) 
 
 async def _all(data_dir: Path, runs: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     async with opening.orchestrator(data_dir) as service:
-        letters, _ = await service.dead_letters(None)
+        letters, _ = await service.runs.dead_letters(None)
         names = [label for label, run in runs.items() if run["goes_on"]]
         ends = await asyncio.gather(
             *(_one(service, runs[label]["id"], runs[label]["goes_on"]) for label in names),
@@ -92,10 +92,10 @@ async def _all(data_dir: Path, runs: Mapping[str, Any]) -> tuple[dict[str, Any],
 
 async def _again(data_dir: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
     async with opening.orchestrator(data_dir) as service:
-        same, created = await service.submit({**asked, "idempotency_key": "history"}, owner=OWNER)
-        fresh, _ = await service.submit(dict(asked), owner=OWNER)
+        same, created = await service.submissions.submit({**asked, "idempotency_key": "history"}, owner=OWNER)
+        fresh, _ = await service.submissions.submit(dict(asked), owner=OWNER)
         said = await _said(service, fresh.id)
-        view = await service.get(fresh.id, None)
+        view = await service.runs.get(fresh.id, None)
         registered = await opening.registered(service, str(asked["pipeline"]), OWNER)
     return {
         "same_run": same.id,

@@ -17,9 +17,9 @@ from po_jupyter.config import Settings
 from po_jupyter.errors import NotFound
 from po_jupyter.model.run.row_file_ref import RowFileRef
 from po_jupyter.model.values.chunked_json import json_chunks
-from po_jupyter.orchestrator.service import Orchestrator
+from po_jupyter.orchestrator.service import Orchestrator, RunningOrchestrator
 from po_jupyter.orchestrator.views import artifacts
-from po_jupyter.orchestrator.views.projections import Views
+from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.store.disk.call_cache import AnswerCache
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.testing.model_server import ModelServer
@@ -27,7 +27,7 @@ from po_jupyter.testing.model_server.batch_shapes import Made
 from po_jupyter.testing.model_server.batches import BatchServer
 from po_jupyter.testing.model_server.wire import Reply, last_text
 
-__all__ = ["BatchServer", "ModelServer", "Orchestrator", "Reply", "last_text"]
+__all__ = ["BatchServer", "ModelServer", "Reply", "RunningOrchestrator", "last_text"]
 
 ENDED = ("done", "failed", "cancelled", "dead")
 
@@ -43,7 +43,7 @@ class Opened:
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
         self._store = DiskStore(data_dir / "store")
-        self._views = Views(self._store)
+        self._views = RunProjections(self._store)
 
     def close(self) -> None:
         """Release the files."""
@@ -144,28 +144,28 @@ def settings(data_dir: Path, **more: Any) -> Settings:
 
 
 @asynccontextmanager
-async def orchestrator(data_dir: Path, **more: Any) -> AsyncIterator[Orchestrator]:
+async def orchestrator(data_dir: Path, **more: Any) -> AsyncIterator[RunningOrchestrator]:
     """A started one that holds the store; stopped at the end."""
-    service = Orchestrator(settings(data_dir, **more))
-    await service.start()
+    starting = Orchestrator(settings(data_dir, **more))
     try:
-        async with service.feed.subscribe(None) as notes:
+        service = await starting.start()
+        async with service.changes.subscribe(None) as notes:
             # The one that was killed on another machine has its lease until it lapses.
             while not service.meta()["orchestrator"]["holder"]:
                 await notes.get(0.05)
         yield service
     finally:
-        await service.stop()
+        await starting.stop()
 
 
 async def until(
-    service: Orchestrator, run: str, states: Sequence[str] = ENDED, patience: float = 30.0
+    service: RunningOrchestrator, run: str, states: Sequence[str] = ENDED, patience: float = 30.0
 ) -> dict[str, Any]:
     """The view of the run once it is in one of `states`. AssertionError that says where it stands."""
-    view = await service.get(run, None)
-    async with service.feed.subscribe(run) as notes:
+    view = await service.runs.get(run, None)
+    async with service.changes.subscribe(run) as notes:
         for _ in range(int(patience / 0.2)):
-            view = await service.get(run, None)
+            view = await service.runs.get(run, None)
             if view.state in states:
                 return view.model_dump(mode="json")
             await notes.get(0.2)
@@ -173,12 +173,12 @@ async def until(
     raise AssertionError(f"run {run} is still {view.state}: {tasks} {view.error}")
 
 
-async def put_rows(service: Orchestrator, owner: str, lines: bytes) -> dict[str, Any]:
+async def put_rows(service: RunningOrchestrator, owner: str, lines: bytes) -> dict[str, Any]:
     """Send a file of rows; what stands for it in a seed."""
     digest = hashlib.sha256(lines).hexdigest()
-    upload = await service.receive_blob(digest, owner)
+    upload = await service.submissions.receive_rows(digest, owner)
     await upload.write(lines)
-    kept = await upload.keep()
+    kept = await upload.finish()
     return RowFileRef(digest, kept["rows"]).to_json()
 
 
@@ -197,9 +197,9 @@ def remember(server: BatchServer, batches: Sequence[dict[str, Any]], key: str) -
         server._made.append(made)
 
 
-async def registered(service: Orchestrator, name: str, owner: str) -> dict[str, Any] | None:
+async def registered(service: RunningOrchestrator, name: str, owner: str) -> dict[str, Any] | None:
     """A registered pipeline."""
     try:
-        return await service.get_pipeline(name, owner=owner)
+        return await service.pipelines.get(name, owner=owner)
     except NotFound:
         return None

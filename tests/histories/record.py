@@ -53,30 +53,32 @@ async def ended(runs: dict[str, Any]) -> dict[str, Any]:
 
     async with opening.orchestrator(PLACE) as service:
         pipeline, lines = submissions.tickets()
-        await service.put_pipeline("tickets", pipeline, owner=going_on.OWNER)
+        await service.pipelines.put("tickets", pipeline, owner=going_on.OWNER)
         rows = await opening.put_rows(service, going_on.OWNER, lines)
         seed = {"name": "done", "data": {"text": "the export button is broken", "rows": rows}}
         submitted = {"pipeline": "tickets", "seed": seed}
-        view, _ = await service.submit({**submitted, "idempotency_key": "history"}, owner=going_on.OWNER)
+        view, _ = await service.submissions.submit(
+            {**submitted, "idempotency_key": "history"}, owner=going_on.OWNER
+        )
         assert (await opening.until(service, view.id))["state"] == "done"
         note("done", view.id, submissions.DONE, {"fork": "report"})
 
-        fork = (await service.fork(view.id, None, "report")).id
+        fork = (await service.control.fork(view.id, None, "report")).id
         await opening.until(service, fork)
         note("fork", fork, "a fork of `done`; its last task is done again", {"restart": "report"})
 
         for label, (what, given, state, steps) in submissions.ended().items():
-            view, _ = await service.submit(given, owner=going_on.OWNER)
+            view, _ = await service.submissions.submit(given, owner=going_on.OWNER)
             if label == "cancelled":
-                while (await service.get(view.id, None)).tasks[1].state != "running":
+                while (await service.runs.get(view.id, None)).tasks[1].state != "running":
                     await asyncio.sleep(0.05)
-                await service.cancel(view.id, None)
+                await service.control.cancel(view.id, None)
             elif label == "rejected":
                 await opening.until(service, view.id, ("waiting",))
-                await service.gate(view.id, None, "reject", note="not like this")
+                await service.control.gate(view.id, None, "reject", note="not like this")
             elif label == "directed":
                 await opening.until(service, view.id)
-                await service.restart(view.id, None, "last")
+                await service.control.restart(view.id, None, "last")
             found = await opening.until(
                 service, view.id, (*opening.ENDED, *(["waiting"] if label == "gate" else []))
             )
@@ -92,7 +94,7 @@ async def serve() -> None:
     async with opening.orchestrator(PLACE, max_running=2) as service:
         print(json.dumps("ready"), flush=True)
         while line := await asyncio.to_thread(sys.stdin.readline):
-            view, _ = await service.submit(json.loads(line), owner=going_on.OWNER)
+            view, _ = await service.submissions.submit(json.loads(line), owner=going_on.OWNER)
             print(json.dumps(view.id), flush=True)
 
 

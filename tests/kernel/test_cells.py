@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from po_jupyter.kernel.cells import inline, missing_names, read_task
+from po_jupyter.kernel.cells import globals_of_notebook, parse_task_cell, with_cell_sources
 from po_jupyter.kernel.errors import CellError
 from po_jupyter.model.pipeline.parsing import parse_pipeline
 
 
 def test_stages_come_in_their_order() -> None:
-    cell = read_task("extract", "import json\nasync def parsing(ctx): ...\ndef ingestion(ctx, deep=1): ...\n")
+    cell = parse_task_cell(
+        "extract", "import json\nasync def parsing(ctx): ...\ndef ingestion(ctx, deep=1): ...\n"
+    )
     assert cell.stages == ("ingestion", "parsing")
     assert cell.asynchronous == {"parsing"}
 
@@ -35,7 +37,7 @@ def test_stages_come_in_their_order() -> None:
 def test_a_task_that_cannot_run_says_its_line(source: str, message: str) -> None:
     """P11; done-when 8: a Python task with a syntax error."""
     with pytest.raises(CellError) as caught:
-        read_task("extract", source)
+        parse_task_cell("extract", source)
     assert message in str(caught.value)
 
 
@@ -76,7 +78,12 @@ def parsing(ctx):
         "len",
         "a",
     }
-    assert missing_names(source, namespace) == [("rows", 6), ("threshold", 7), ("df", 15), ("decorate", 17)]
+    assert globals_of_notebook(source, namespace) == [
+        ("rows", 6),
+        ("threshold", 7),
+        ("df", 15),
+        ("decorate", 17),
+    ]
 
 
 def test_a_cell_wins_over_an_installed_module() -> None:
@@ -85,8 +92,8 @@ def test_a_cell_wins_over_an_installed_module() -> None:
         " {name: s, source: 'def parsing(ctx): ...'}]",
         name="x",
     )
-    cells = {name: read_task(name, "def ingestion(ctx): return 1") for name in ("json", "mine", "p", "s")}
-    tasks = inline(pipeline, cells).tasks
+    cells = {name: parse_task_cell(name, "def ingestion(ctx): return 1") for name in ("json", "mine", "p", "s")}
+    tasks = with_cell_sources(pipeline, cells).tasks
     assert [t.source for t in tasks] == [
         cells["json"].source,
         cells["mine"].source,
@@ -94,4 +101,4 @@ def test_a_cell_wins_over_an_installed_module() -> None:
         "def parsing(ctx): ...",
     ]
     assert tasks[1].task is None
-    assert inline(pipeline, {}) == pipeline
+    assert with_cell_sources(pipeline, {}) == pipeline

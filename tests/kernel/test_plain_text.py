@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from po_jupyter.errors import StageFailed
-from po_jupyter.kernel.errors import CellError, told
-from po_jupyter.kernel.run_view import Picture, Speech, table_text, to_text
+from po_jupyter.kernel.errors import CellError, cell_error
+from po_jupyter.kernel.live_texts import LiveText
+from po_jupyter.kernel.run_view import Picture, table_text, to_text
 from po_jupyter.model.run.view import RunView
 from po_jupyter.presentation import format as fmt
+from tests.support.runs import run_view
 
 COMMANDS = "\x1b]0;gone\x07\x1b[2J\x9b1A\r\u202eevil"
 
 
-def view() -> RunView:
-    return RunView.model_validate({
-        "id": "0190000000000000007f3a9c", "name": "n", "pipeline": "p", "version": "1.0.0", "state": "running",
-        "created_at": "2026-11-22T12:00:00Z", "updated_at": "2026-11-22T12:00:20Z", "seed": {},
-        "tasks": [{"name": "t", "state": "running", "waiting": COMMANDS}],
-    })  # fmt: skip
+def view(state: str = "running") -> RunView:
+    return run_view(state=state, tasks=[{"name": "t", "state": "running", "waiting": COMMANDS}])
 
 
 def harmless(text: str) -> bool:
@@ -24,10 +22,10 @@ def harmless(text: str) -> bool:
 
 
 def test_a_view_as_text_commands_nothing() -> None:
-    spoken = Picture(view(), fmt.at("2026-11-22T12:00:41Z"), Speech("t", None, f"one\n{COMMANDS}\ntwo"))
-    results = Picture(
-        view().model_copy(update={"state": "done"}), fmt.at("2026-11-22T12:00:41Z"), results=[("t", COMMANDS)]
+    spoken = Picture(
+        view(), fmt.timestamp("2026-11-22T12:00:41Z"), LiveText("t", None, f"one\n{COMMANDS}\ntwo")
     )
+    results = Picture(view("done"), fmt.timestamp("2026-11-22T12:00:41Z"), results=[("t", COMMANDS)])
     for picture in (spoken, results):
         text = to_text(picture)
         assert "evil" in text
@@ -38,6 +36,6 @@ def test_a_view_as_text_commands_nothing() -> None:
 def test_a_table_and_an_error_command_nothing() -> None:
     assert harmless(table_text(["a", "b"], [["x", COMMANDS]], COMMANDS))
     error = StageFailed(f"ingestion raised ValueError: {COMMANDS}\nsecond line")
-    assert all(harmless(line) for line in told(error)._render_traceback_())
-    assert len(told(error)._render_traceback_()) == 2
+    assert all(harmless(line) for line in cell_error(error)._render_traceback_())
+    assert len(cell_error(error)._render_traceback_()) == 2
     assert harmless("".join(CellError(COMMANDS)._render_traceback_()))

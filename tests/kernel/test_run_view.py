@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 from html.parser import HTMLParser
-from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from po_jupyter.kernel.run_view import Picture, Speech, table_html, table_text, to_html, to_text
+from po_jupyter.kernel.live_texts import LiveText
+from po_jupyter.kernel.run_view import Picture, table_html, table_text, to_html, to_text
 from po_jupyter.model.run.usage import Usage
-from po_jupyter.model.run.view import ItemCounts, RunView, TaskView
+from po_jupyter.model.run.view import ItemCounts, TaskView
 from po_jupyter.presentation import format as fmt
+from tests.support.runs import run_view
 
-NOW = fmt.at("2026-11-22T12:00:41.500Z")
+NOW = fmt.timestamp("2026-11-22T12:00:41.500Z")
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'"
-
-
-def run_view(**changes: Any) -> RunView:
-    base: dict[str, Any] = {
-        "id": "0190000000000000007f3a9c",
-        "name": "first",
-        "pipeline": "tickets",
-        "version": "1.0.0",
-        "state": "running",
-        "created_at": "2026-11-22T12:00:00.000Z",
-        "updated_at": "2026-11-22T12:00:20.000Z",
-        "seed": {},
-    }
-    return RunView.model_validate({**base, **changes})
 
 
 TASKS = (
@@ -90,8 +77,8 @@ ALLOWED = {"div", "span", "b", "table", "thead", "tbody", "tr", "td", "th", "cod
 
 def test_the_plain_text_is_the_sketch() -> None:
     run = run_view(tasks=TASKS, usage=TASKS[1].usage, budget={"usd": 2.0})
-    speech = Speech("classify", 413, '{"label": "bug", "reason": "the export')
-    assert to_text(Picture(run, NOW, speech)).splitlines() == [
+    live_text = LiveText("classify", 413, '{"label": "bug", "reason": "the export')
+    assert to_text(Picture(run, NOW, live_text)).splitlines() == [
         "tickets 1.0.0 · run 7f3a9c · running · task 2 of 3 · 00:41 · 18.2k tokens · $0.041 of $2.00",
         " ✓ extract   done       12.1 s · python",
         " ▸ classify  inference  412/1000 rows · 3 failed · 16 in flight · 00:29 · 18.2k tokens · $0.041"
@@ -125,17 +112,10 @@ def test_html_and_text_say_the_same_words() -> None:
 
 
 def test_the_streamed_text_ends_with_the_run() -> None:
-    speech = Speech("classify", None, "half an ans")
-    assert "half an ans" in to_text(Picture(run_view(), NOW, speech))
-    assert "half an ans" not in to_text(Picture(run_view(state="cancelled"), NOW, speech))
-    assert "half an ans" not in to_html(Picture(run_view(state="cancelled"), NOW, speech))
-
-
-def test_long_speech_keeps_its_newest_end() -> None:
-    tail = Speech("a", None, "x" * 5000 + " the end").tail
-    assert tail.startswith("…")
-    assert tail.endswith("the end")
-    assert len(tail) < 500
+    live_text = LiveText("classify", None, "half an ans")
+    assert "half an ans" in to_text(Picture(run_view(), NOW, live_text))
+    assert "half an ans" not in to_text(Picture(run_view(state="cancelled"), NOW, live_text))
+    assert "half an ans" not in to_html(Picture(run_view(state="cancelled"), NOW, live_text))
 
 
 def test_a_gate_says_what_it_waits_for_and_how_to_decide() -> None:
@@ -162,7 +142,7 @@ def test_nothing_from_outside_becomes_html() -> None:
         ),
         error={"message": EVIL + "2", "hint": EVIL},
     )
-    seen = Seen(to_html(Picture(run, NOW, Speech(EVIL, None, EVIL), EVIL, [(EVIL, EVIL)])))
+    seen = Seen(to_html(Picture(run, NOW, LiveText(EVIL, None, EVIL), EVIL, [(EVIL, EVIL)])))
     assert seen.harmless
     seen = Seen(table_html([EVIL], [[EVIL]], EVIL))
     assert seen.harmless
@@ -171,7 +151,7 @@ def test_nothing_from_outside_becomes_html() -> None:
 @given(st.text(max_size=200))
 def test_any_text_is_only_text(text: str) -> None:
     """P6."""
-    seen = Seen(to_html(Picture(run_view(tasks=TASKS), NOW, Speech("t", 1, text), text, [(text, text)])))
+    seen = Seen(to_html(Picture(run_view(tasks=TASKS), NOW, LiveText("t", 1, text), text, [(text, text)])))
     assert seen.harmless
 
 

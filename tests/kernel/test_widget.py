@@ -13,10 +13,9 @@ import pytest
 from po_jupyter.client import background_loop as loop
 from po_jupyter.errors import Conflict, NotFound, Unavailable
 from po_jupyter.kernel import widget as module
-from po_jupyter.kernel.live_texts import Voices
 from po_jupyter.kernel.widget import RunWidget
 from po_jupyter.model.run.view import ItemCounts, TaskView
-from tests.support.kernel import FakeAio, run_view
+from tests.support.kernel import FakeAio, classifying
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -59,19 +58,19 @@ def shown(aio: FakeAio, page: Page | None = None, **how: Any) -> RunWidget:
 
 
 def html(widget: RunWidget) -> str:
-    assert widget._parts is not None
-    return str(widget._parts._html.value)
+    assert widget._controls is not None
+    return str(widget._controls._html.value)
 
 
 def press(widget: RunWidget, name: str) -> None:
-    assert widget._parts is not None
-    button = next(b for b in widget._parts._row.children if b.description == name)
+    assert widget._controls is not None
+    button = next(b for b in widget._controls._row.children if b.description == name)
     button.click()
 
 
 def test_the_text_of_the_model_is_seen_while_it_comes() -> None:
     """G11."""
-    aio = FakeAio(run_view())
+    aio = FakeAio(classifying())
     widget = shown(aio)
     aio.say("the answer ")
     aio.say("is <b>42</b>")
@@ -81,12 +80,12 @@ def test_the_text_of_the_model_is_seen_while_it_comes() -> None:
 
 def test_at_the_end_the_notebook_holds_plain_html() -> None:
     """G8: nothing needs a widget manager or a kernel any more."""
-    aio, page = FakeAio(run_view()), Page()
+    aio, page = FakeAio(classifying()), Page()
     aio.outputs_of = {"classify": {"label": "bug"}}
     widget = shown(aio, page)
     assert VIEW in page.picture
     assert "running" in page.picture["text/html"]
-    aio.push(run_view(state="done", tasks=(TaskView(name="classify", state="done"),)))
+    aio.push(classifying(state="done", tasks=(TaskView(name="classify", state="done"),)))
     widget.wait()
     assert VIEW not in page.picture
     assert "done" in page.picture["text/plain"]
@@ -98,9 +97,9 @@ def test_many_finished_runs_leave_no_follower_and_no_thread() -> None:
     loop.get_loop()
     threads = threading.active_count()
     for _ in range(30):
-        aio = FakeAio(run_view())
+        aio = FakeAio(classifying())
         widget = shown(aio)
-        aio.push(run_view(state="cancelled"))
+        aio.push(classifying(state="cancelled"))
         widget.wait()
         assert aio.followers == 0
     assert threading.active_count() == threads
@@ -114,25 +113,25 @@ def test_many_finished_runs_leave_no_follower_and_no_thread() -> None:
 
 
 def test_a_map_of_many_rows_does_not_flood_the_browser(monkeypatch: pytest.MonkeyPatch) -> None:
-    aio = FakeAio(run_view())
+    aio = FakeAio(classifying())
     widget = shown(aio)
     seen: set[str] = set()
-    assert widget._parts is not None
-    widget._parts._html.observe(lambda change: seen.add(change["new"]), "value")
+    assert widget._controls is not None
+    widget._controls._html.observe(lambda change: seen.add(change["new"]), "value")
     start = time.monotonic()
     for done in range(400):
         items = ItemCounts(total=400, done=done)
-        aio.push(run_view(tasks=(TaskView(name="classify", state="running", items=items),)))
+        aio.push(classifying(tasks=(TaskView(name="classify", state="running", items=items),)))
     until(lambda: "399/400" in html(widget))
     assert len(seen) <= 2 + 8 * (time.monotonic() - start)
     widget.close()
 
 
 def test_a_second_display_shares_the_follower() -> None:
-    aio, page = FakeAio(run_view()), Page()
+    aio, page = FakeAio(classifying()), Page()
     widget = shown(aio, page)
     widget.show()
-    aio.push(run_view(state="cancelled"))
+    aio.push(classifying(state="cancelled"))
     widget.wait()
     pictures = [b for name, b in page.displays.items() if not name.endswith("-buttons")]
     assert len(pictures) == 2
@@ -141,19 +140,19 @@ def test_a_second_display_shares_the_follower() -> None:
 
 def test_a_lost_orchestrator_is_said_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """P1: the view is only a view."""
-    aio = FakeAio(run_view())
+    aio = FakeAio(classifying())
     widget = shown(aio)
     aio.following.clear()
     aio.push(Unavailable("no orchestrator answers at http://127.0.0.1:1"))
     until(lambda: "no orchestrator answers at http://127.0.0.1:1; trying again" in html(widget))
     assert aio.following.wait(5)
     until(lambda: "trying again" not in html(widget))
-    aio.push(run_view(state="done"))
+    aio.push(classifying(state="done"))
     widget.wait()
 
 
 def test_a_deleted_run_ends_the_view() -> None:
-    aio, page = FakeAio(run_view()), Page()
+    aio, page = FakeAio(classifying()), Page()
     widget = shown(aio, page)
     aio.push(NotFound("run 7f3a9c was deleted"))
     widget.wait()
@@ -161,15 +160,15 @@ def test_a_deleted_run_ends_the_view() -> None:
 
 
 def test_buttons_fit_the_state_and_go_over_the_api() -> None:
-    aio, page = FakeAio(run_view()), Page()
+    aio, page = FakeAio(classifying()), Page()
     widget = shown(aio, page)
     press(widget, "Cancel")
     until(lambda: aio.calls == [("cancel",)])
-    aio.push(run_view(state="waiting", gate={"task": "classify"}))
+    aio.push(classifying(state="waiting", gate={"task": "classify"}))
     until(lambda: "waiting for a decision" in html(widget))
     press(widget, "Approve")
     until(lambda: aio.calls[-1] == ("gate", "approve", ""))
-    aio.push(run_view(state="failed", error={"message": "it broke"}))
+    aio.push(classifying(state="failed", error={"message": "it broke"}))
     widget.wait()
     assert VIEW in page.buttons
     aio.following.clear()
@@ -177,24 +176,24 @@ def test_buttons_fit_the_state_and_go_over_the_api() -> None:
     assert aio.following.wait(5)
     assert aio.calls[-1] == ("resume", {})
     until(lambda: VIEW in page.picture and VIEW not in page.buttons)
-    aio.push(run_view(state="done"))
+    aio.push(classifying(state="done"))
     widget.wait()
     assert VIEW not in page.picture
 
 
 def test_a_refused_click_says_why_and_can_be_clicked_again() -> None:
-    aio = FakeAio(run_view(state="failed", error={"message": "it broke"}))
+    aio = FakeAio(classifying(state="failed", error={"message": "it broke"}))
     aio.refuse = Conflict("the run is done already")
     widget = shown(aio)
     press(widget, "Resume")
     until(lambda: "the run is done already" in html(widget))
-    assert widget._parts is not None
-    assert not widget._parts._row.children[0].disabled
+    assert widget._controls is not None
+    assert not widget._controls._row.children[0].disabled
 
 
 def test_waiting_can_be_interrupted_and_the_run_goes_on() -> None:
     """P12: an interrupt detaches."""
-    aio = FakeAio(run_view())
+    aio = FakeAio(classifying())
     widget = shown(aio)
     timer = threading.Timer(0.3, _thread.interrupt_main)
     timer.start()
@@ -207,42 +206,26 @@ def test_waiting_can_be_interrupted_and_the_run_goes_on() -> None:
 
 
 def test_a_gate_under_a_blocked_cell_says_where_the_buttons_work() -> None:
-    aio = FakeAio(run_view())
+    aio = FakeAio(classifying())
     widget = shown(aio)
     waiter = threading.Thread(target=widget.wait)
     waiter.start()
-    aio.push(run_view(state="waiting", gate={"task": "classify"}))
+    aio.push(classifying(state="waiting", gate={"task": "classify"}))
     until(lambda: "decide in the side panel" in html(widget))
-    aio.push(run_view(state="done"))
+    aio.push(classifying(state="done"))
     waiter.join(5)
 
 
 def test_without_a_widget_manager_there_is_a_first_and_a_last_picture() -> None:
     """G8."""
-    aio, page = FakeAio(run_view()), Page()
+    aio, page = FakeAio(classifying()), Page()
     widget = shown(aio, page, interactive=False)
-    aio.push(run_view(state="done"))
+    aio.push(classifying(state="done"))
     widget.wait()
     assert list(page.picture) == ["text/plain", "text/html"]
     assert page.updates == 1
 
 
-def test_one_voice_is_heard_out() -> None:
-    voices = Voices()
-
-    def heard(now: float) -> str | None:
-        speech = voices.speech(now)
-        return speech and speech.text
-
-    voices.hear("a", 1, "first", 0, now=10.0)
-    voices.hear("a", 2, "second", 0, now=10.1)
-    assert heard(10.2) == "first"
-    assert heard(11.3) == "second"
-    voices.hear("a", 2, "again", 1, now=11.4)
-    assert heard(11.5) == "again"
-    voices.only({"b"})
-    assert heard(11.6) is None
-    for row in range(1000):
-        voices.hear("a", row, "x" * 3000, 0, now=12.0)
-    assert len(voices._texts) <= 64
+def test_updates_are_bounded() -> None:
+    """Eight a second is what an eye and a browser can use."""
     assert module.EVERY >= 1 / 8

@@ -29,23 +29,25 @@ from tests.support.orchestrator import (
 async def test_a_run_of_five_tasks_is_done_in_a_process_of_its_own(tmp_path: Path) -> None:
     """C4: submitted is durable, done is done, and the outputs are there."""
     async with orchestrator(tmp_path) as service:
-        view, created = await service.submit(body(*(task(f"t{i}") for i in range(5))), owner="local")
+        view, created = await service.submissions.submit(
+            body(*(task(f"t{i}") for i in range(5))), owner="local"
+        )
         assert created
         assert view.state == "pending"
         assert len(view.id) == 22
         view = await until(service, view.id)
         assert view.state == "done"
         assert [t.state for t in view.tasks] == ["done"] * 5
-        outputs = await service.outputs(view.id, "local")
+        outputs = await service.results.outputs(view.id, "local")
         assert list(outputs) == [f"t{i}" for i in range(5)]
-        offsets = [e["offset"] for e in await service.events(view.id, "local")]
+        offsets = [e["offset"] for e in await service.runs.events(view.id, "local")]
         assert offsets == list(range(1, view.last_event + 1)), "P8: no gaps"
 
 
 async def test_a_stopped_orchestrator_leaves_no_process_and_the_next_one_goes_on(tmp_path: Path) -> None:
     """Done-when of recovery: a graceful stop drains, nothing is lost."""
     async with orchestrator(tmp_path) as service:
-        view, _ = await service.submit(
+        view, _ = await service.submissions.submit(
             body(task("one"), task("two", seconds=1.0), task("three")), owner="local"
         )
         await until_task(service, view.id, "two")
@@ -54,7 +56,7 @@ async def test_a_stopped_orchestrator_leaves_no_process_and_the_next_one_goes_on
     async with orchestrator(tmp_path) as service:
         view = await until(service, view.id)
         assert view.state == "done"
-        events = await service.events(view.id, None)
+        events = await service.runs.events(view.id, None)
         assert sum(e["type"] == "task.done" and e["task"] == "one" for e in events) == 1
         assert not any(e["type"] == "worker.crashed" for e in events), "a stop is nobody's crash"
 
@@ -71,7 +73,7 @@ async def test_what_is_asked_of_the_disk_is_asked_in_a_thread(
 
     async with orchestrator(tmp_path) as service:
         monkeypatch.setattr(submission.os.path, "isdir", look)
-        await service.estimate({**body(task("one")), "cwd": str(tmp_path)}, owner="local")
+        await service.submissions.estimate({**body(task("one")), "cwd": str(tmp_path)}, owner="local")
     assert asked
     assert threading.get_ident() not in asked
 
@@ -79,23 +81,25 @@ async def test_what_is_asked_of_the_disk_is_asked_in_a_thread(
 async def test_cancel_keeps_what_is_finished(tmp_path: Path) -> None:
     """P12."""
     async with orchestrator(tmp_path) as service:
-        view, _ = await service.submit(body(task("one"), task("two", seconds=60)), owner="local")
+        view, _ = await service.submissions.submit(body(task("one"), task("two", seconds=60)), owner="local")
         await until_task(service, view.id, "two")
-        await service.cancel(view.id, "local")
+        await service.control.cancel(view.id, "local")
         view = await until(service, view.id)
         assert view.state == "cancelled"
         assert view.tasks[0].state == "done"
-        assert (await service.cancel(view.id, "local")).state == "cancelled", "twice is once"
-        assert list(await service.outputs(view.id, None)) == ["one"]
+        assert (await service.control.cancel(view.id, "local")).state == "cancelled", "twice is once"
+        assert list(await service.results.outputs(view.id, None)) == ["one"]
 
 
 async def test_cancel_ends_user_code_that_blocks_and_its_children(tmp_path: Path) -> None:
     """A cancelled worker that does not react is ended with its whole group; the run is `cancelled`."""
     async with orchestrator(tmp_path, cancel_timeout=0.5) as service:
         note = tmp_path / "child.pid"
-        view, _ = await service.submit(body(task("one"), task("two", block=60, child=str(note))), owner="local")
+        view, _ = await service.submissions.submit(
+            body(task("one"), task("two", block=60, child=str(note))), owner="local"
+        )
         await appears(note)
-        await service.cancel(view.id, "local")
+        await service.control.cancel(view.id, "local")
         view = await until(service, view.id, patience=8)
         assert view.state == "cancelled"
         assert view.tasks[0].state == "done"
@@ -106,17 +110,17 @@ async def test_cancel_ends_user_code_that_blocks_and_its_children(tmp_path: Path
 async def test_a_cancelled_run_in_the_queue_never_starts(tmp_path: Path) -> None:
     """B14: one slot; the queue has positions, and a cancel takes a run out of it."""
     async with orchestrator(tmp_path, max_running=1) as service:
-        first, _ = await service.submit(body(task("one", seconds=30)), owner="local")
+        first, _ = await service.submissions.submit(body(task("one", seconds=30)), owner="local")
         await until_task(service, first.id, "one")
-        second, _ = await service.submit(body(task("one")), owner="local")
-        third, _ = await service.submit(body(task("one"), priority=5), owner="local")
-        assert (await service.get(third.id, None)).position == 1, "the higher priority is next"
-        assert (await service.get(second.id, None)).position == 2
+        second, _ = await service.submissions.submit(body(task("one")), owner="local")
+        third, _ = await service.submissions.submit(body(task("one"), priority=5), owner="local")
+        assert (await service.runs.get(third.id, None)).position == 1, "the higher priority is next"
+        assert (await service.runs.get(second.id, None)).position == 2
         assert service.live_runs() == 3
-        assert (await service.cancel(second.id, None)).state == "cancelled"
-        await service.cancel(first.id, None)
+        assert (await service.control.cancel(second.id, None)).state == "cancelled"
+        await service.control.cancel(first.id, None)
         assert (await until(service, third.id)).state == "done"
-        events = await service.events(second.id, None)
+        events = await service.runs.events(second.id, None)
         assert not any(e["type"] == "run.started" for e in events)
 
 
@@ -124,34 +128,34 @@ async def test_a_failed_run_resumes_where_it_failed(tmp_path: Path) -> None:
     """P12: resume does only what is not done."""
     async with orchestrator(tmp_path) as service:
         fixed = tmp_path / "fixed"
-        view, _ = await service.submit(
+        view, _ = await service.submissions.submit(
             body(task("one"), task("two", fail=str(fixed)), task("three")), owner="local"
         )
         view = await until(service, view.id)
         assert view.state == "failed"
         assert [t.state for t in view.tasks] == ["done", "failed", "pending"]
         fixed.touch()
-        assert (await service.resume(view.id, "local")).state in ("pending", "running", "done")
+        assert (await service.control.resume(view.id, "local")).state in ("pending", "running", "done")
         view = await until(service, view.id)
         assert view.state == "done"
-        starts = [e["task"] for e in await service.events(view.id, None) if e["type"] == "task.started"]
+        starts = [e["task"] for e in await service.runs.events(view.id, None) if e["type"] == "task.started"]
         assert starts == ["one", "two", "two", "three"]
         with pytest.raises(Conflict, match="nothing to resume"):
-            await service.resume(view.id, "local")
+            await service.control.resume(view.id, "local")
 
 
 async def test_resume_from_a_task_does_it_and_everything_after_it_again(tmp_path: Path) -> None:
     """B13."""
     async with orchestrator(tmp_path) as service:
         fixed = tmp_path / "fixed"
-        view, _ = await service.submit(
+        view, _ = await service.submissions.submit(
             body(task("one"), task("two"), task("three", fail=str(fixed))), owner="local"
         )
         await until(service, view.id)
         fixed.touch()
-        await service.resume(view.id, "local", from_task="two")
+        await service.control.resume(view.id, "local", from_task="two")
         assert (await until(service, view.id)).state == "done"
-        starts = [e["task"] for e in await service.events(view.id, None) if e["type"] == "task.started"]
+        starts = [e["task"] for e in await service.runs.events(view.id, None) if e["type"] == "task.started"]
         assert starts == ["one", "two", "three", "two", "three"]
 
 
@@ -159,26 +163,26 @@ async def test_a_gate_waits_and_a_decision_is_final(tmp_path: Path) -> None:
     """B12: approve goes on; a later decision is a conflict; reject ends the run, which can be resumed."""
     gated = {**task("one"), "gate": "look"}
     async with orchestrator(tmp_path) as service:
-        view, _ = await service.submit(body(gated, task("two")), owner="local")
+        view, _ = await service.submissions.submit(body(gated, task("two")), owner="local")
         view = await until(service, view.id, ["waiting"])
         assert view.gate is not None
         assert view.gate["task"] == "one"
-        await service.gate(view.id, "local", "approve", "fine")
+        await service.control.gate(view.id, "local", "approve", "fine")
         assert (await until(service, view.id)).state == "done"
         with pytest.raises(Conflict):
-            await service.gate(view.id, "local", "reject")
+            await service.control.gate(view.id, "local", "reject")
 
-        view, _ = await service.submit(body(gated, task("two")), owner="local")
+        view, _ = await service.submissions.submit(body(gated, task("two")), owner="local")
         await until(service, view.id, ["waiting"])
-        view = await service.gate(view.id, "local", "reject", "no")
+        view = await service.control.gate(view.id, "local", "reject", "no")
         assert view.state == "cancelled"
         assert view.error is not None
         assert view.error["code"] == "gate_rejected"
-        await service.resume(view.id, "local")
+        await service.control.resume(view.id, "local")
         await until(service, view.id, ["waiting"])
-        await service.gate(view.id, "local", "approve")
+        await service.control.gate(view.id, "local", "approve")
         assert (await until(service, view.id)).state == "done"
-        starts = [e["task"] for e in await service.events(view.id, None) if e["type"] == "task.started"]
+        starts = [e["task"] for e in await service.runs.events(view.id, None) if e["type"] == "task.started"]
         assert starts == ["one", "two"], "the task before the gate was paid for once"
 
 
@@ -190,29 +194,29 @@ async def test_a_repeat_is_answered_although_it_could_not_be_submitted_any_more(
     by_module = body({"name": "gone_soon"}, cwd=str(place), idempotency_key="module")
     by_name = {"pipeline": "kept", "seed": {"name": "s", "data": {}}, "idempotency_key": "name"}
     async with orchestrator(tmp_path) as service:
-        await service.put_pipeline("kept", body(task("one"), name="kept")["pipeline"], owner="a")
-        made = [(await service.submit(asked, owner="a"))[0].id for asked in (by_module, by_name)]
+        await service.pipelines.put("kept", body(task("one"), name="kept")["pipeline"], owner="a")
+        made = [(await service.submissions.submit(asked, owner="a"))[0].id for asked in (by_module, by_name)]
         for run in made:
             await until(service, run)
         (place / "gone_soon.py").unlink()
-        await service.delete_pipeline("kept", owner="a")
+        await service.pipelines.delete("kept", owner="a")
         for asked, run in zip((by_module, by_name), made, strict=True):
-            view, created = await service.submit(asked, owner="a")
+            view, created = await service.submissions.submit(asked, owner="a")
             assert (view.id, created) == (run, False)
         shutil.rmtree(place)
-        view, created = await service.submit(by_module, owner="a")
+        view, created = await service.submissions.submit(by_module, owner="a")
         assert (view.id, created) == (made[0], False)
         with pytest.raises(InvalidInput, match="cannot be started"):  # another body is looked at as ever
-            await service.submit({**by_module, "priority": 3}, owner="a")
+            await service.submissions.submit({**by_module, "priority": 3}, owner="a")
         with pytest.raises(NotFound):
-            await service.submit(by_name, owner="b")
-        await service.put_pipeline("kept", body(task("two"), name="kept")["pipeline"], owner="a")
+            await service.submissions.submit(by_name, owner="b")
+        await service.pipelines.put("kept", body(task("two"), name="kept")["pipeline"], owner="a")
         with pytest.raises(Conflict):
-            await service.submit({**by_name, "priority": 3}, owner="a")
-        view, created = await service.submit(by_name, owner="a")
+            await service.submissions.submit({**by_name, "priority": 3}, owner="a")
+        view, created = await service.submissions.submit(by_name, owner="a")
         assert (view.id, created) == (made[1], False), "the same words mean the same run"
-        await service.delete(made[1], "a")
-        view, created = await service.submit(by_name, owner="a")
+        await service.control.delete(made[1], "a")
+        view, created = await service.submissions.submit(by_name, owner="a")
         assert created
         await until(service, view.id)
 
@@ -220,14 +224,16 @@ async def test_a_repeat_is_answered_although_it_could_not_be_submitted_any_more(
 async def test_an_idempotency_key_makes_one_run(tmp_path: Path) -> None:
     """DESIGN, Identity: the same key is the same run, with another body a conflict, and keys are per owner."""
     async with orchestrator(tmp_path) as service:
-        first, created = await service.submit(body(task("one"), idempotency_key="k"), owner="a")
-        again, created_again = await service.submit(body(task("one"), idempotency_key="k"), owner="a")
+        first, created = await service.submissions.submit(body(task("one"), idempotency_key="k"), owner="a")
+        again, created_again = await service.submissions.submit(
+            body(task("one"), idempotency_key="k"), owner="a"
+        )
         assert created
         assert not created_again
         assert first.id == again.id
         with pytest.raises(Conflict):
-            await service.submit(body(task("other"), idempotency_key="k"), owner="a")
-        other, created = await service.submit(body(task("one"), idempotency_key="k"), owner="b")
+            await service.submissions.submit(body(task("other"), idempotency_key="k"), owner="a")
+        other, created = await service.submissions.submit(body(task("one"), idempotency_key="k"), owner="b")
         assert created
         assert other.id != first.id
         for run in (first.id, other.id):
@@ -237,17 +243,23 @@ async def test_an_idempotency_key_makes_one_run(tmp_path: Path) -> None:
 async def test_runs_of_others_do_not_exist(tmp_path: Path) -> None:
     """P5: an owner sees only what is theirs; the admin (None) sees all; a suffix of an id will do."""
     async with orchestrator(tmp_path) as service:
-        view, _ = await service.submit(body(task("one")), owner="a")
-        for ask in (service.get, service.cancel, service.resume, service.delete, service.outputs):
+        view, _ = await service.submissions.submit(body(task("one")), owner="a")
+        for ask in (
+            service.runs.get,
+            service.control.cancel,
+            service.control.resume,
+            service.control.delete,
+            service.results.outputs,
+        ):
             with pytest.raises(NotFound):
                 await ask(view.id, "b")
-        assert (await service.list("b"))[0] == []
+        assert (await service.runs.page("b"))[0] == []
         await until(service, view.id)
-        assert (await service.get(view.id[-6:], "a")).id == view.id
-        assert [v.id for v in (await service.list(None))[0]] == [view.id]
-        await service.delete(view.id, "a")
+        assert (await service.runs.get(view.id[-6:], "a")).id == view.id
+        assert [v.id for v in (await service.runs.page(None))[0]] == [view.id]
+        await service.control.delete(view.id, "a")
         with pytest.raises(NotFound):
-            await service.get(view.id, "a")
+            await service.runs.get(view.id, "a")
         assert not (tmp_path / "runs" / view.id).exists()
 
 
@@ -270,8 +282,8 @@ async def test_a_wrong_submission_changes_nothing(tmp_path: Path, wrong: dict, e
     """P11."""
     async with orchestrator(tmp_path) as service:
         with pytest.raises(error, match=words):
-            await service.submit({**body(task("one")), **wrong}, owner="local")
-        assert (await service.list(None))[0] == []
+            await service.submissions.submit({**body(task("one")), **wrong}, owner="local")
+        assert (await service.runs.page(None))[0] == []
         assert service.live_runs() == 0
 
 
@@ -279,26 +291,28 @@ async def test_code_is_refused_where_it_is_not_allowed(tmp_path: Path) -> None:
     """DESIGN, Doors: the scope code:run."""
     async with orchestrator(tmp_path) as service:
         with pytest.raises(Forbidden, match="source"):
-            await service.submit(body(task("one")), owner="x", code_allowed=False)
+            await service.submissions.submit(body(task("one")), owner="x", code_allowed=False)
 
 
 async def test_registered_pipelines_are_run_by_name(tmp_path: Path) -> None:
     """B10: a registry per owner; a run keeps its own snapshot."""
     async with orchestrator(tmp_path) as service:
         definition = body(task("one"))["pipeline"]
-        stored, new = await service.put_pipeline("test", definition, owner="a")
+        stored, new = await service.pipelines.put("test", definition, owner="a")
         assert new
         assert stored["revision"]
-        assert (await service.put_pipeline("test", definition, owner="a"))[1] is False
-        assert [p["tasks"] for p in await service.list_pipelines(owner="a")] == [["one"]]
-        assert await service.list_pipelines(owner="b") == []
-        view, _ = await service.submit({"pipeline": "test", "seed": {"name": "s", "data": {}}}, owner="a")
-        await service.delete_pipeline("test", owner="a")
+        assert (await service.pipelines.put("test", definition, owner="a"))[1] is False
+        assert [p["tasks"] for p in await service.pipelines.summaries(owner="a")] == [["one"]]
+        assert await service.pipelines.summaries(owner="b") == []
+        view, _ = await service.submissions.submit(
+            {"pipeline": "test", "seed": {"name": "s", "data": {}}}, owner="a"
+        )
+        await service.pipelines.delete("test", owner="a")
         assert (await until(service, view.id)).state == "done"
         with pytest.raises(NotFound):
-            await service.get_pipeline("test", owner="a")
+            await service.pipelines.get("test", owner="a")
         with pytest.raises(InvalidPipeline, match="called 'other'"):
-            await service.put_pipeline("other", definition, owner="a")
+            await service.pipelines.put("other", definition, owner="a")
 
 
 async def test_large_seeds_stay_out_of_lists(tmp_path: Path) -> None:
@@ -306,9 +320,9 @@ async def test_large_seeds_stay_out_of_lists(tmp_path: Path) -> None:
     async with orchestrator(tmp_path) as service:
         asked = body(task("one"))
         asked["seed"]["data"] = {"text": "x" * 100_000}
-        view, _ = await service.submit(asked, owner="a")
+        view, _ = await service.submissions.submit(asked, owner="a")
         assert view.seed["data"]["text"]
-        listed = (await service.list("a"))[0][0]
+        listed = (await service.runs.page("a"))[0][0]
         assert "data" not in listed.seed
         assert listed.seed["data_bytes"] > 100_000
         await until(service, view.id)
@@ -317,12 +331,12 @@ async def test_large_seeds_stay_out_of_lists(tmp_path: Path) -> None:
 async def test_stop_before_start_and_twice_is_harmless(tmp_path: Path) -> None:
     service = Orchestrator(settings(tmp_path))
     await service.stop()
-    await service.start()
-    assert service.ready()["ready"]
-    assert service.meta()["orchestrator"]["holder"]
+    running = await service.start()
+    assert running.ready()["ready"]
+    assert running.meta()["orchestrator"]["holder"]
     await service.stop()
     await service.stop()
-    assert not service.ready()["ready"]
+    assert not running.ready()["ready"]
     assert not any(lives(p) for p in processes_of(tmp_path))
 
 
@@ -337,18 +351,18 @@ async def test_text_is_seen_while_it_is_written(tmp_path: Path, monkeypatch: pyt
                 "pipeline": {"name": "talk", "tasks": [{"name": "say", "prompt": "x", "llm": "openai:test"}]},
                 "seed": {"name": "s", "data": {}},
             }
-            view, _ = await service.submit(asked, owner="local")
+            view, _ = await service.submissions.submit(asked, owner="local")
             texts = []
-            async with service.feed.subscribe(view.id) as notes:
-                while (await service.get(view.id, None)).state in ("pending", "running"):
+            async with service.changes.subscribe(view.id) as notes:
+                while (await service.runs.get(view.id, None)).state in ("pending", "running"):
                     note = await notes.get(0.2)
                     if note is not None and note.kind == "text":
-                        assert (note.what["run"], note.what["task"]) == (view.id, "say")
-                        texts.append(note.what["text"])
+                        assert (note.run, note.data["task"]) == (view.id, "say")
+                        texts.append(note.data["text"])
                 while (note := await notes.get(0.1)) is not None:
                     if note.kind == "text":
-                        texts.append(note.what["text"])
-            assert (await service.outputs(view.id, None))["say"] == answer
+                        texts.append(note.data["text"])
+            assert (await service.results.outputs(view.id, None))["say"] == answer
             assert "".join(texts) == answer
 
 
@@ -360,28 +374,28 @@ async def test_rows_come_in_pages_while_the_map_goes_on_and_after_a_restart(tmp_
         "seed": {"name": "s", "data": {}},
     }
     async with orchestrator(tmp_path) as service:
-        first, _ = await service.submit(wanted, owner="local")
+        first, _ = await service.submissions.submit(wanted, owner="local")
         assert (await until(service, first.id)).state == "done"
         seen: list[int] = []
         cursor: str | None = None
         while True:
-            page, cursor = await service.items(first.id, None, "m", cursor=cursor, limit=10)
+            page, cursor = await service.results.items(first.id, None, "m", cursor=cursor, limit=10)
             seen += [r["index"] for r in page]
             assert all(r["ok"] and r["output"] == f"echo: {r['index']}" and not r["reused"] for r in page)
             assert all(r["usage"]["calls"] == 1 for r in page)
             if cursor is None:
                 break
         assert seen == list(range(25))
-        again, _ = await service.submit(wanted, owner="local")
+        again, _ = await service.submissions.submit(wanted, owner="local")
         view = await until(service, again.id)
         items = view.tasks[0].items
         assert items is not None
         assert (items.done, items.reused, view.usage.calls) == (25, 25, 0)
         assert view.tasks[0].stage == "inference"
-        page, _ = await service.items(again.id, None, "m")
+        page, _ = await service.results.items(again.id, None, "m")
         assert [(r["output"], r["reused"]) for r in page] == [(f"echo: {i}", True) for i in range(25)]
-        assert (await service.items(again.id, None, "m", state="failed")) == ([], None)
-        outputs = await service.outputs(again.id, None)
+        assert (await service.results.items(again.id, None, "m", state="failed")) == ([], None)
+        outputs = await service.results.outputs(again.id, None)
         assert outputs["m"][3] == {"index": 3, "ok": True, "output": "echo: 3", "error": None}
-        fresh, _ = await service.submit({**wanted, "options": {"fresh": True}}, owner="local")
+        fresh, _ = await service.submissions.submit({**wanted, "options": {"fresh": True}}, owner="local")
         assert (await until(service, fresh.id)).usage.calls == 25

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from po_jupyter.model.run.usage import Usage
-from po_jupyter.model.run.view import ItemCounts, RunView, TaskView
+from po_jupyter.model.run.view import ItemCounts, TaskView
 from po_jupyter.presentation import format as fmt
+from tests.support.runs import run_view
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,7 @@ def test_duration(seconds: float, text: str) -> None:
 
 
 def test_took_is_exact_below_a_minute() -> None:
-    assert [fmt.took(s) for s in (0.04, 12.14, 59.94, 59.96, 61)] == [
+    assert [fmt.elapsed(s) for s in (0.04, 12.14, 59.94, 59.96, 61)] == [
         "0.0 s",
         "12.1 s",
         "59.9 s",
@@ -92,25 +93,11 @@ def test_only_the_whole_is_a_full_bar(fraction: float) -> None:
     assert ("█" not in drawn) == (fraction == 0) == (said == "0 %")
 
 
-def _run(**changes: object) -> RunView:
-    base: dict[str, object] = {
-        "id": "0190000000000000007f3a9c",
-        "name": "first",
-        "pipeline": "tickets",
-        "version": "1.0.0",
-        "state": "running",
-        "created_at": "2026-11-22T12:00:00.000Z",
-        "updated_at": "2026-11-22T12:00:20.000Z",
-        "seed": {},
-    }
-    return RunView.model_validate({**base, **changes})
-
-
-NOW = fmt.at("2026-11-22T12:00:41.500Z")
+NOW = fmt.timestamp("2026-11-22T12:00:41.500Z")
 
 
 def test_the_headline_of_the_sketch() -> None:
-    run = _run(
+    run = run_view(
         tasks=(
             TaskView(name="extract", state="done", kind="python"),
             TaskView(name="classify", state="running"),
@@ -125,7 +112,7 @@ def test_the_headline_of_the_sketch() -> None:
 
 
 def test_the_clock_of_an_ended_run_stands_still() -> None:
-    assert "00:20" in fmt.headline(_run(state="failed"), NOW)
+    assert "00:20" in fmt.headline(run_view(state="failed"), NOW)
 
 
 def test_a_map_says_rows_failures_and_flight() -> None:
@@ -147,40 +134,42 @@ def test_a_map_says_rows_failures_and_flight() -> None:
 
 
 def test_unknown_cost_is_said_and_local_is_free() -> None:
-    assert fmt.spent(Usage(calls=1, cost=None, input_tokens=5)) == ["5 tokens", "cost unknown"]
-    assert fmt.spent(Usage(calls=1, cost=0.0, output_tokens=1)) == ["1 token", "$0"]
-    assert fmt.spent(Usage()) == []
-    assert fmt.spent(Usage(cached_calls=1)) == ["$0", "1 of 1 call from the cache"]
-    told = fmt.spent(Usage(calls=9, cached_calls=1200, input_tokens=5, cost=0.1))
+    assert fmt.usage_parts(Usage(calls=1, cost=None, input_tokens=5)) == ["5 tokens", "cost unknown"]
+    assert fmt.usage_parts(Usage(calls=1, cost=0.0, output_tokens=1)) == ["1 token", "$0"]
+    assert fmt.usage_parts(Usage()) == []
+    assert fmt.usage_parts(Usage(cached_calls=1)) == ["$0", "1 of 1 call from the cache"]
+    told = fmt.usage_parts(Usage(calls=9, cached_calls=1200, input_tokens=5, cost=0.1))
     assert told[1:] == ["$0.100", "1,200 of 1,209 calls from the cache"], "G2: visible hits"
-    assert fmt.spent(Usage(calls=1, unknown=2, cost=0.1))[-1] == "2 calls of unknown outcome"
+    assert fmt.usage_parts(Usage(calls=1, unknown=2, cost=0.1))[-1] == "2 calls of unknown outcome"
 
 
 def test_every_failure_carries_the_command_that_goes_on() -> None:
     """P11, P12: what happened, and how to go on without paying twice."""
     rows = TaskView(name="classify", state="done", items=ItemCounts(total=1000, done=997, failed=3))
-    done = _run(state="done", tasks=(rows,))
+    done = run_view(state="done", tasks=(rows,))
     assert [p.text for p in fmt.problems(done)] == ["classify failed on 3 of 1000 rows; the run went on"]
     assert fmt.next_steps(done) == ["%po show 7f3a9c --failed", "%po resume 7f3a9c --only-failed"]
     error = {"code": "model_key", "message": "no key for openai", "hint": "set OPENAI_API_KEY"}
     task = TaskView(name="a", state="failed", stage="inference", error=error)
-    failed = _run(state="failed", error=error, tasks=(task,))
+    failed = run_view(state="failed", error=error, tasks=(task,))
     assert list(fmt.problems(failed)) == [
-        fmt.Problem("a failed in inference: no key for openai", "set OPENAI_API_KEY")
+        fmt.RunProblem("a failed in inference: no key for openai", "set OPENAI_API_KEY")
     ]
     assert fmt.next_steps(failed, "po ") == ["po resume 7f3a9c"]
-    over = _run(state="failed", error={"code": "budget_exceeded", "message": "the next call could cost more"})
+    over = run_view(
+        state="failed", error={"code": "budget_exceeded", "message": "the next call could cost more"}
+    )
     assert [p.text for p in fmt.problems(over)] == ["the next call could cost more"]
     assert fmt.next_steps(over) == ["%po resume 7f3a9c --budget USD"]
-    gate = _run(state="waiting", gate={"task": "a", "message": "look"})
+    gate = run_view(state="waiting", gate={"task": "a", "message": "look"})
     assert fmt.next_steps(gate) == ["%po approve 7f3a9c", "%po reject 7f3a9c"]
-    assert fmt.next_steps(_run()) == []
+    assert fmt.next_steps(run_view()) == []
 
 
 def test_reused_rows_are_said() -> None:
     """G17: what an earlier run paid for is visible, in the words of the panel."""
     items = ItemCounts(total=1000, done=409, failed=3, in_flight=16, reused=400)
-    assert fmt.rows(items) == "412/1000 rows · 3 failed · 400 reused · 16 in flight"
+    assert fmt.row_counts(items) == "412/1000 rows · 3 failed · 400 reused · 16 in flight"
 
 
 @pytest.mark.parametrize(
@@ -196,4 +185,4 @@ def test_reused_rows_are_said() -> None:
 )
 def test_a_bill_says_what_is_not_in_it(cost: float | None, unpriced: int, unknown: int, text: str) -> None:
     """G1: unknown is shown as unknown, never as zero."""
-    assert fmt.bill(cost, unpriced, unknown) == text
+    assert fmt.cost_sum(cost, unpriced, unknown) == text

@@ -14,13 +14,16 @@ import psutil
 import pytest
 
 from po_jupyter import config
-from po_jupyter.client import discovery
+from po_jupyter.client import headless as background
+from po_jupyter.platform import processes
 from tests.security.test_open_doors import doors, open_doors
 from tests.support.paths import ROOT
 
 
 @pytest.fixture(scope="module")
-def headless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[config.Settings, discovery.Headless]]:
+def headless(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[config.Settings, background.HeadlessProcess]]:
     folder = tmp_path_factory.mktemp("headless")
     (folder / "config").mkdir()
     # What a user may have for a server that others use too; none of it is for this one.
@@ -34,20 +37,22 @@ def headless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[config.
         "JUPYTER_TOKEN": "from-the-environment",
     }
     settings = config.load(environ)
-    running = discovery.start_headless(settings, environ)
+    running = background.start(settings, environ)
     yield settings, running
     process = psutil.Process(running.pid)
     process.terminate()
     process.wait(15)
-    assert not discovery._lives(running.pid, None)
+    assert not processes.started_at(running.pid, None)
 
 
-def test_it_refuses_the_anonymous_everywhere(headless: tuple[config.Settings, discovery.Headless]) -> None:
+def test_it_refuses_the_anonymous_everywhere(
+    headless: tuple[config.Settings, background.HeadlessProcess],
+) -> None:
     """P5."""
     assert open_doors(headless[1].endpoint.url, doors()) == []
 
 
-def test_it_has_neither_kernels_nor_files(headless: tuple[config.Settings, discovery.Headless]) -> None:
+def test_it_has_neither_kernels_nor_files(headless: tuple[config.Settings, background.HeadlessProcess]) -> None:
     """Nothing of a Jupyter server but what the API needs."""
     endpoint = headless[1].endpoint
     headers = {"Authorization": f"token {endpoint.token}"}
@@ -61,7 +66,7 @@ def test_it_has_neither_kernels_nor_files(headless: tuple[config.Settings, disco
 
 
 def test_it_listens_on_loopback_alone_and_writes_for_its_user_alone(
-    headless: tuple[config.Settings, discovery.Headless],
+    headless: tuple[config.Settings, background.HeadlessProcess],
 ) -> None:
     """DESIGN section 5: on loopback with its own token, whatever the user's Jupyter configuration says."""
     settings, running = headless
@@ -78,7 +83,7 @@ def test_it_listens_on_loopback_alone_and_writes_for_its_user_alone(
 
 
 def test_a_second_one_says_that_there_is_one(
-    headless: tuple[config.Settings, discovery.Headless], tmp_path: Path
+    headless: tuple[config.Settings, background.HeadlessProcess], tmp_path: Path
 ) -> None:
     """P11: `python -m po_jupyter.server` by hand does not take the first one's place."""
     settings, running = headless
@@ -89,4 +94,4 @@ def test_a_second_one_says_that_there_is_one(
     )  # fmt: skip
     assert done.returncode == 3
     assert str(running.pid) in done.stderr
-    assert discovery.headless(settings) == running
+    assert background.running(settings) == running

@@ -7,7 +7,7 @@ from jupyter_server.auth import User
 from jupyter_server.auth.identity import IdentityProvider, LegacyIdentityProvider, PasswordIdentityProvider
 
 from po_jupyter.errors import RateLimited
-from po_jupyter.server.auth import Limiter, owner_of
+from po_jupyter.server.auth import RequestLimiter, owner_of
 from tests.support.two_people import Named
 
 RANDOM = User(username="5f0e3a", name="Anonymous Callisto")
@@ -33,7 +33,7 @@ def test_a_provider_that_knows_people_is_believed(monkeypatch: pytest.MonkeyPatc
 def test_a_bucket_refills_evenly() -> None:
     """DESIGN: so many a minute, told when to come back; each token has its own."""
     now = 0.0
-    limiter = Limiter(60, clock=lambda: now)
+    limiter = RequestLimiter(60, clock=lambda: now)
     for _ in range(60):
         limiter.take("a")
     limiter.take("b")
@@ -54,7 +54,7 @@ def test_a_bucket_refills_evenly() -> None:
 
 def test_many_tokens_do_not_fill_the_memory() -> None:
     """Only so many buckets are kept."""
-    limiter = Limiter(60)
+    limiter = RequestLimiter(60)
     for i in range(5000):
         limiter.take(str(i))
     assert len(limiter._buckets) <= 1000

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,27 +12,21 @@ from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidSettings, StoreUnusable
 from po_jupyter.server import __main__ as headless
 from po_jupyter.server import lifecycle as hosting
-from po_jupyter.server.lifecycle import Host
+from po_jupyter.server.lifecycle import OrchestratorLifecycle
+from po_jupyter.server.routing.api import OrchestratorApi
+from tests.support.fake_orchestrator import FakeOrchestrator
 
 
-class Full:
+class Full(FakeOrchestrator):
     """An orchestrator whose disk is full for the first two starts."""
 
     starts = 0
 
-    def __init__(self, settings: Settings) -> None:
-        self.stopped = False
-
-    async def start(self) -> None:
+    async def start(self) -> OrchestratorApi:
         type(self).starts += 1
         if self.starts <= 2:
             raise StoreUnusable("the disk is full", hint="Make room.")
-
-    def ready(self) -> dict[str, Any]:
-        return {"ready": True}
-
-    async def stop(self) -> None:
-        self.stopped = True
+        return self
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +38,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_runs_go_on_when_the_disk_has_room_again_although_nobody_asks(tmp_path: Path) -> None:
     """R1.2: incomplete runs are found at every start, so a start that fails is tried again."""
-    host = Host(Settings(data_dir=tmp_path), Full, logging.getLogger("test"))
+    host = OrchestratorLifecycle(Settings(data_dir=tmp_path), Full, logging.getLogger("test"))
     host.begin()
     async with asyncio.timeout(5):
         while "full" not in str(host.readiness()["store"]):
@@ -57,9 +50,11 @@ async def test_runs_go_on_when_the_disk_has_room_again_although_nobody_asks(tmp_
 
 
 async def test_settings_that_cannot_be_used_and_a_stopped_server_are_not_tried_again(tmp_path: Path) -> None:
-    broken = Host(Settings(data_dir=tmp_path), Full, logging.getLogger("test"), InvalidSettings("no"))
+    broken = OrchestratorLifecycle(
+        Settings(data_dir=tmp_path), Full, logging.getLogger("test"), InvalidSettings("no")
+    )
     broken.begin()
-    stopped = Host(Settings(data_dir=tmp_path), Full, logging.getLogger("test"))
+    stopped = OrchestratorLifecycle(Settings(data_dir=tmp_path), Full, logging.getLogger("test"))
     stopped.begin()
     async with asyncio.timeout(5):
         while Full.starts < 1:

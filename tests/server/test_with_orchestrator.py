@@ -180,7 +180,7 @@ def test_the_servers_end_leaves_no_process_and_loses_no_run(tmp_path: Path) -> N
 
 def test_a_start_is_not_delayed(tmp_path: Path) -> None:
     """P9: routes answer while the orchestrator is still starting."""
-    process = JupyterProcess(tmp_path, orchestrator="tests.support.slow_orchestrator.Slow")
+    process = JupyterProcess(tmp_path, orchestrator="tests.support.slow_orchestrator.SlowOrchestrator")
     try:
         with process.http() as http:
             started = time.monotonic()

@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from typing import Any
 
-from po_jupyter.client.async_client import Text
+from po_jupyter.client import background_loop
+from po_jupyter.client.async_client import TextDelta
 from po_jupyter.errors import NotFound, Unavailable
 from po_jupyter.model.run.view import RunView
+from tests.support.runs import run_view
 
 RUN_ID = "0192f0c3a1b2" + "deadbe7f3a"
 
 
-def make_view(state: str = "done", **more: Any) -> RunView:
-    data: dict[str, Any] = {
-        "id": RUN_ID,
-        "name": "first",
-        "pipeline": "tickets",
-        "version": "1.0.0",
-        "state": state,
-        "created_at": "2026-11-22T12:00:00.000Z",
-        "updated_at": "2026-11-22T12:00:41.500Z",
-        "seed": {},
-        "tasks": [
-            {"name": "extract", "state": "done", "kind": "python", "attempt": 1,
-             "started_at": "2026-11-22T12:00:00.000Z", "ended_at": "2026-11-22T12:00:12.100Z"},
-            {"name": "label", "attempt": 1,
-             "state": state if state in ("done", "failed", "running") else "pending",
-             "started_at": "2026-11-22T12:00:12.100Z", "ended_at": "2026-11-22T12:00:41.000Z",
-             "items": {"total": 4, "done": 3, "failed": 1, "in_flight": 0},
-             "usage": {"input_tokens": 18_000, "output_tokens": 200, "cost": 0.043, "calls": 5}},
-        ],
-        "usage": {"input_tokens": 18_000, "output_tokens": 200, "cost": 0.043, "calls": 5},
+def make_view(state: str = "done", **changes: Any) -> RunView:
+    """A run of two tasks, the second a map with a failed row, and with `changes`."""
+    usage = {"input_tokens": 18_000, "output_tokens": 200, "cost": 0.043, "calls": 5}
+    extract = {
+        "name": "extract", "state": "done", "kind": "python", "attempt": 1,
+        "started_at": "2026-11-22T12:00:00.000Z", "ended_at": "2026-11-22T12:00:12.100Z",
     }  # fmt: skip
-    return RunView.model_validate({**data, **more})
+    label = {
+        "name": "label", "state": state if state in ("done", "failed", "running") else "pending", "attempt": 1,
+        "started_at": "2026-11-22T12:00:12.100Z", "ended_at": "2026-11-22T12:00:41.000Z",
+        "items": {"total": 4, "done": 3, "failed": 1, "in_flight": 0}, "usage": usage,
+    }  # fmt: skip
+    base: dict[str, Any] = {"id": RUN_ID, "state": state, "tasks": [extract, label], "usage": usage}
+    return run_view(**{**base, "updated_at": "2026-11-22T12:00:41.500Z", **changes})
 
 
 class FakeRun:
@@ -49,7 +43,7 @@ class FakeRun:
         self.failed_rows: list[dict[str, Any]] = []
         self.history: list[dict[str, Any]] = []
 
-    def follow(self) -> Iterator[RunView | Text]:
+    def follow(self) -> Iterator[RunView | TextDelta]:
         for update in self.updates:
             if isinstance(update, BaseException):
                 raise update
@@ -106,6 +100,11 @@ ESTIMATE: dict[str, Any] = {
 }  # fmt: skip
 
 
+def fake_run(*updates: Any) -> FakeRun:
+    """A run that shows these views and texts, and raises these errors, one after another."""
+    return FakeRun(list(updates))
+
+
 class FakeClient:
     url = "http://127.0.0.1:1/"
     notes = ()
@@ -123,6 +122,12 @@ class FakeClient:
         if not self.running and not start:
             raise Unavailable("no orchestrator is running", hint="`po start` starts an orchestrator")
         return self
+
+    def call(self, coro: Coroutine[Any, Any, Any], timeout: float | None = None) -> Any:
+        return background_loop.run(coro, timeout)
+
+    def keys(self) -> list[dict[str, Any]]:
+        return []
 
     def run(self, run_id: str) -> FakeRun:
         for run in self.runs_there:

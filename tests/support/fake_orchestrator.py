@@ -1,4 +1,7 @@
-"""An orchestrator in memory with the real one's methods: no store and no workers, runs move when told."""
+"""An orchestrator in memory: no store and no workers; runs move as their definitions say, or when a test moves them.
+
+mypy checks that it is an `OrchestratorApi`, as the real one is.
+"""
 
 from __future__ import annotations
 
@@ -8,135 +11,167 @@ import hashlib
 import json
 import secrets
 import time
-from typing import Any
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, NoReturn
 
+from po_jupyter.config import Settings
 from po_jupyter.errors import Conflict, Forbidden, InvalidSeed, NotFound
 from po_jupyter.model.pipeline.parsing import validate_pipeline
-from po_jupyter.model.run.events import now
+from po_jupyter.model.run.events import EventRecord, now
 from po_jupyter.model.run.seed import read_seed
 from po_jupyter.model.run.view import ENDED, RunView, TaskView
+from po_jupyter.server.routing.api import (
+    JsonMapping,
+    OrchestratorApi,
+    OrchestratorFactory,
+    ReadinessReport,
+)
 
 
-class Notes:
+class FakeNotification(NamedTuple):
+    """As the change feed's."""
+
+    kind: Literal["changed", "text", "held"]
+    run: str
+    data: JsonMapping
+
+
+class FakeSubscription:
+    """An unbounded queue."""
+
     def __init__(self) -> None:
-        self.queue: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
+        self.queue: asyncio.Queue[FakeNotification] = asyncio.Queue()
 
-    async def get(self, timeout: float) -> tuple[str, Any] | None:  # noqa: ASYNC109 - the feed's
+    async def get(self, timeout: float) -> FakeNotification | None:  # noqa: ASYNC109 - the feed's
         try:
             return await asyncio.wait_for(self.queue.get(), timeout)
         except TimeoutError:
             return None
 
 
-class Feed:
+class FakeChanges:
+    """Publish and subscribe."""
+
     def __init__(self) -> None:
-        self.open: dict[Notes, str | None] = {}
+        self.open: dict[FakeSubscription, str | None] = {}
 
     @contextlib.asynccontextmanager
-    async def subscribe(self, run: str | None):
-        notes = Notes()
-        self.open[notes] = run
+    async def subscribe(self, run: str | None) -> AsyncIterator[FakeSubscription]:
+        subscription = FakeSubscription()
+        self.open[subscription] = run
         try:
-            yield notes
+            yield subscription
         finally:
-            del self.open[notes]
+            del self.open[subscription]
 
-    def tell(self, kind: str, what: Any) -> None:
-        run = what if kind == "changed" else what["run"]
-        for notes, wanted in self.open.items():
-            if wanted in (None, run):
-                notes.queue.put_nowait((kind, what))
+    def publish(self, kind: Literal["changed", "text", "held"], run: str, **data: object) -> None:
+        for subscription, subject in self.open.items():
+            if subject in (None, run):
+                subscription.queue.put_nowait(FakeNotification(kind, run, {"run": run, **data}))
 
 
-class FakeOrchestrator:
-    """`metadata.steps` of the pipeline's definition, when given, is how many ticks of 20 ms a run takes;
-    without it a run stays pending until something is asked of it."""
+class FakeLog:
+    """The runs of one fake: their views, events, keys, and registered pipelines."""
 
-    def __init__(self, settings: Any, store: Any = None) -> None:
-        self.settings = settings
-        self.feed = Feed()
+    def __init__(self, changes: FakeChanges) -> None:
+        self.changes = changes
         self.views: dict[str, RunView] = {}
-        self.log: dict[str, list[dict[str, Any]]] = {}
+        self.log: dict[str, list[EventRecord]] = {}
         self.keys: dict[tuple[str, str], tuple[str, str]] = {}
         self.named: dict[str, dict[str, Any]] = {}
         self.tasks: set[asyncio.Task[None]] = set()
 
-    async def start(self) -> None:
-        pass
+    def emit(self, run_id: str, kind: str, task: str | None = None, **view: Any) -> None:
+        """Append an event and change the view."""
+        log = self.log[run_id]
+        log.append({"offset": len(log) + 1, "at": now(), "type": kind, "run": run_id, "data": {}})
+        if task:
+            log[-1]["task"] = task
+        before = self.views[run_id]
+        self.views[run_id] = before.model_copy(update={"last_event": len(log), "updated_at": now(), **view})
+        self.changes.publish("changed", run_id)
 
-    async def stop(self) -> None:
-        for task in self.tasks:
-            task.cancel()
+    def play(self, run_id: str, steps: int) -> None:
+        """Work the run off in so many ticks of 20 ms."""
+        self.tasks.add(asyncio.create_task(self._play(run_id, steps)))
 
-    def meta(self) -> dict[str, Any]:
-        return {
-            "version": "0",
-            "orchestrator": {"holder": True},
-            "data_dir": str(self.settings.data_dir),
-            "subscriptions": len(self.feed.open),
-        }
+    async def _play(self, run_id: str, steps: int) -> None:
+        self.emit(run_id, "run.started", state="running")
+        task = self.views[run_id].tasks[0].name
+        for _ in range(steps):
+            await asyncio.sleep(0.02)
+            if self.views[run_id].state in ENDED:
+                return
+            self.emit(run_id, "task.stage", task)
+            self.changes.publish("text", run_id, task=task, text="wo\u2028rd", round=0)
+        done = tuple(
+            t.model_copy(update={"state": "done", "ended_at": now()}) for t in self.views[run_id].tasks
+        )
+        self.emit(run_id, "run.done", state="done", tasks=done)
 
-    def ready(self) -> dict[str, Any]:
-        return {"ready": True, "orchestrator": True, "store": "memory"}
+    def find(self, run_id: str, owner: str | None) -> str:
+        """The whole id of a run, or NotFound."""
+        for whole, view in self.views.items():
+            same = whole == run_id or (len(run_id) >= 4 and whole.endswith(run_id))
+            if same and owner in (None, view.owner):
+                return whole
+        raise NotFound(f"there is no run {run_id!r}")
 
-    def live_runs(self) -> int:
-        return sum(view.state not in ENDED for view in self.views.values())
+    def view(self, run_id: str, owner: str | None) -> RunView:
+        return self.views[self.find(run_id, owner)]
 
-    # -- pipelines
-    async def models(self, *, word: str | None = None, provider: str | None = None) -> list[dict[str, Any]]:
-        return [{"ref": "fake:echo", "usable": True}]
 
-    async def list_pipelines(self, *, owner: str) -> list[dict[str, Any]]:
-        return [{"name": name} for name in sorted(self.named)]
+class FakePipelines:
+    """Registered pipelines."""
 
-    async def put_pipeline(
-        self, name: str, definition: dict[str, Any], *, owner: str
-    ) -> tuple[dict[str, Any], bool]:
-        created = name not in self.named
-        self.named[name] = validate_pipeline(definition, name=name).to_json()
-        return self.named[name], created
+    def __init__(self, log: FakeLog) -> None:
+        self._log = log
 
-    async def get_pipeline(self, name: str, *, owner: str) -> dict[str, Any]:
-        if name not in self.named:
+    async def summaries(self, *, owner: str) -> list[JsonMapping]:
+        return [{"name": name} for name in sorted(self._log.named)]
+
+    async def put(self, name: str, definition: object, *, owner: str) -> tuple[JsonMapping, bool]:
+        created = name not in self._log.named
+        self._log.named[name] = validate_pipeline(definition, name=name).to_json()
+        return self._log.named[name], created
+
+    async def get(self, name: str, *, owner: str) -> JsonMapping:
+        if name not in self._log.named:
             raise NotFound(f"no pipeline {name!r} is registered")
-        return self.named[name]
+        return self._log.named[name]
 
-    async def delete_pipeline(self, name: str, *, owner: str) -> None:
-        await self.get_pipeline(name, owner=owner)
-        del self.named[name]
+    async def delete(self, name: str, *, owner: str) -> None:
+        await self.get(name, owner=owner)
+        del self._log.named[name]
 
-    async def validate(self, body: dict[str, Any], *, owner: str) -> dict[str, Any]:
-        return {"ok": True, "pipeline": validate_pipeline(body["pipeline"]).to_json(), "warnings": []}
 
-    # -- files of rows
-    async def receive_blob(self, digest: str, owner: str) -> Any:
-        raise NotFound("no files here")
+class FakeSubmissions:
+    """New runs; no files of rows."""
 
-    async def blob(self, digest: str, owner: str) -> dict[str, Any]:
-        raise NotFound("no files here")
+    def __init__(self, log: FakeLog) -> None:
+        self._log = log
 
-    # -- runs
-    async def submit(
-        self, body: dict[str, Any], *, owner: str, code_allowed: bool = True
-    ) -> tuple[RunView, bool]:
-        given = body.get("pipeline")
-        pipeline = validate_pipeline(self.named.get(given, given) if isinstance(given, str) else given)
+    async def submit(self, body: JsonMapping, *, owner: str, code_allowed: bool = True) -> tuple[RunView, bool]:
+        definition = body.get("pipeline")
+        if isinstance(definition, str):
+            definition = self._log.named.get(definition, definition)
+        pipeline = validate_pipeline(definition)
         seed = read_seed(body["seed"])
         if not code_allowed and (body.get("interpreter") or any(t.source for t in pipeline.tasks)):
             raise Forbidden("Python needs the scope code:run")
         if seed.data.get("refuse"):
             raise InvalidSeed("refused")
         key = body.get("idempotency_key")
-        digest = hashlib.sha256(json.dumps([given, body["seed"]], sort_keys=True).encode()).hexdigest()
-        if key and (owner, key) in self.keys:
-            run_id, before = self.keys[owner, key]
+        digest = hashlib.sha256(json.dumps([definition, body["seed"]], sort_keys=True).encode()).hexdigest()
+        if key and (owner, str(key)) in self._log.keys:
+            run_id, before = self._log.keys[owner, str(key)]
             if before != digest:
                 raise Conflict("this idempotency key was used with another body")
-            return self.views[run_id], False
+            return self._log.views[run_id], False
         run_id = f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(5)}"
         if key:
-            self.keys[owner, key] = (run_id, digest)
-        self.views[run_id] = RunView(
+            self._log.keys[owner, str(key)] = (run_id, digest)
+        self._log.views[run_id] = RunView(
             id=run_id,
             name=seed.name,
             pipeline=pipeline.name,
@@ -148,122 +183,95 @@ class FakeOrchestrator:
             owner=owner,
             tasks=tuple(TaskView(name=t.name, kind=t.kind) for t in pipeline.tasks),
         )
-        self.log[run_id] = []
-        self.emit(run_id, "run.created")
+        self._log.log[run_id] = []
+        self._log.emit(run_id, "run.created")
         if "steps" in pipeline.metadata:
-            task = asyncio.create_task(self.play(run_id, int(pipeline.metadata["steps"])))
-            self.tasks.add(task)
-        return self.views[run_id], True
+            self._log.play(run_id, int(pipeline.metadata["steps"]))
+        return self._log.views[run_id], True
 
-    def emit(self, run_id: str, kind: str, task: str | None = None, **view: Any) -> None:
-        log = self.log[run_id]
-        log.append({"offset": len(log) + 1, "at": now(), "type": kind, "run": run_id, "data": {}})
-        if task:
-            log[-1]["task"] = task
-        before = self.views[run_id]
-        self.views[run_id] = before.model_copy(update={"last_event": len(log), "updated_at": now(), **view})
-        self.feed.tell("changed", run_id)
+    async def validate(self, body: JsonMapping, *, owner: str) -> JsonMapping:
+        return {"ok": True, "pipeline": validate_pipeline(body["pipeline"]).to_json(), "warnings": []}
 
-    async def play(self, run_id: str, steps: int) -> None:
-        self.emit(run_id, "run.started", state="running")
-        for _ in range(steps):
-            await asyncio.sleep(0.02)
-            if self.views[run_id].state in ENDED:
-                return
-            self.emit(run_id, "task.stage", self.views[run_id].tasks[0].name)
-            self.feed.tell(
-                "text",
-                {"run": run_id, "task": self.views[run_id].tasks[0].name, "text": "wo\u2028rd", "round": 0},
-            )
-        done = tuple(
-            t.model_copy(update={"state": "done", "ended_at": now()}) for t in self.views[run_id].tasks
-        )
-        self.emit(run_id, "run.done", state="done", tasks=done)
+    async def estimate(self, body: JsonMapping, *, owner: str, code_allowed: bool = True) -> JsonMapping:
+        validate_pipeline(body["pipeline"])
+        cost = {"expected": None, "worst": 0.5}
+        return {"estimated": True, "calls": 3, "cost": cost, "tasks": [], "unknown": []}
 
-    def find(self, run_id: str, owner: str | None) -> str:
-        for known, view in self.views.items():
-            if (known == run_id or (len(run_id) >= 4 and known.endswith(run_id))) and owner in (
-                None,
-                view.owner,
-            ):
-                return known
-        raise NotFound(f"there is no run {run_id!r}")
+    async def receive_rows(self, digest: str, owner: str) -> NoReturn:
+        raise NotFound("no files here")
+
+    async def row_file(self, digest: str, owner: str) -> NoReturn:
+        raise NotFound("no files here")
+
+
+class FakeRuns:
+    """Queries."""
+
+    def __init__(self, log: FakeLog) -> None:
+        self._log = log
 
     async def get(self, run_id: str, owner: str | None, *, whole_seed: bool = True) -> RunView:
-        return self.views[self.find(run_id, owner)]
+        return self._log.view(run_id, owner)
 
-    async def list(self, owner, states, pipeline, cursor, limit):
-        found = [
+    async def page(
+        self,
+        owner: str | None,
+        states: Sequence[str] = (),
+        pipeline: str | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> tuple[list[RunView], str | None]:
+        views = [
             view
-            for view in sorted(self.views.values(), key=lambda v: v.id, reverse=True)
+            for view in sorted(self._log.views.values(), key=lambda v: v.id, reverse=True)
             if owner in (None, view.owner)
             and (not states or view.state in states)
             and (pipeline is None or view.pipeline == pipeline)
             and (cursor is None or view.id < cursor)
         ]
-        return found[:limit], found[limit - 1].id if len(found) > limit else None
+        return views[:limit], views[limit - 1].id if len(views) > limit else None
 
-    async def delete(self, run_id: str, owner: str | None) -> None:
-        run_id = self.find(run_id, owner)
-        if self.views[run_id].state not in ENDED:
-            raise Conflict("it has not ended")
-        del self.views[run_id]
-        self.feed.tell("changed", run_id)
+    async def events(
+        self, run_id: str, owner: str | None, since: int = 0, limit: int = 1000
+    ) -> list[EventRecord]:
+        return self._log.log[self._log.find(run_id, owner)][since : since + limit]
 
-    async def cancel(self, run_id: str, owner: str | None) -> RunView:
-        run_id = self.find(run_id, owner)
-        if self.views[run_id].state not in ENDED:
-            self.emit(run_id, "run.cancelled", state="cancelled")
-        return self.views[run_id]
-
-    async def resume(
-        self, run_id: str, owner: str | None, from_task=None, only_failed=False, budget=None, code_allowed=True
-    ) -> RunView:
-        run_id = self.find(run_id, owner)
-        if self.views[run_id].state not in ENDED:
-            raise Conflict("it has not ended")
-        self.emit(run_id, "run.resumed", state="pending")
-        return self.views[run_id]
-
-    async def gate(self, run_id: str, owner: str | None, decision: str, note: str) -> RunView:
-        raise Conflict(f"run {self.find(run_id, owner)} waits at no gate")
-
-    async def restart(self, run_id: str, owner: str | None, task: str | None = None, **_: Any) -> RunView:
-        return await self.resume(run_id, owner)
-
-    async def fork(self, run_id: str, owner: str | None, from_task: str, **_: Any) -> RunView:
-        return self.views[self.find(run_id, owner)]
-
-    async def dead_letters(self, owner: str | None, *_: Any) -> tuple[list[dict[str, Any]], None]:
+    async def dead_letters(
+        self, owner: str | None, cursor: str | None = None, limit: int = 50
+    ) -> tuple[list[JsonMapping], str | None]:
         return [], None
 
-    async def requeue(
-        self, run_id: str, owner: str | None, from_task: str | None = None, *, code_allowed: bool = True
-    ) -> RunView:
-        raise Conflict(f"run {self.find(run_id, owner)} is no dead letter")
 
-    async def discard(self, run_id: str, owner: str | None) -> None:
-        raise Conflict(f"run {self.find(run_id, owner)} is no dead letter")
+class FakeResults:
+    """Five rows, of which the third failed; no files, no calls, no logs."""
 
-    async def events(self, run_id: str, owner: str | None, since: int, limit: int) -> list[dict[str, Any]]:
-        return self.log[self.find(run_id, owner)][since : since + limit]
+    def __init__(self, log: FakeLog) -> None:
+        self._log = log
 
-    async def outputs(self, run_id: str, owner: str | None, task: str | None = None) -> dict[str, Any]:
-        view = self.views[self.find(run_id, owner)]
-        return {t.name: {"said": t.name} for t in view.tasks if t.state == "done" and task in (None, t.name)}
+    async def outputs(self, run_id: str, owner: str | None, task: str | None = None) -> JsonMapping:
+        tasks = self._log.view(run_id, owner).tasks
+        return {t.name: {"said": t.name} for t in tasks if t.state == "done" and task in (None, t.name)}
 
-    async def artifacts(self, run_id: str, owner: str | None) -> list[dict[str, Any]]:
-        self.find(run_id, owner)
+    async def artifacts(self, run_id: str, owner: str | None) -> list[JsonMapping]:
+        self._log.find(run_id, owner)
         return []
 
     async def artifact(self, run_id: str, owner: str | None, name: str) -> bytes:
-        self.find(run_id, owner)
+        self._log.find(run_id, owner)
         raise NotFound(f"there is no artifact {name!r}")
 
-    async def items(self, run_id, owner, task, state=None, cursor=None, limit=1000):
-        self.find(run_id, owner)
+    async def items(
+        self,
+        run_id: str,
+        owner: str | None,
+        task: str,
+        state: str | None = None,
+        cursor: str | None = None,
+        limit: int = 1000,
+    ) -> tuple[list[JsonMapping], str | None]:
+        self._log.find(run_id, owner)
         start = int(cursor or 0)
-        rows = [
+        rows: list[JsonMapping] = [
             {
                 "index": i,
                 "ok": i != 2,
@@ -276,34 +284,177 @@ class FakeOrchestrator:
         page = rows[start : start + min(limit, 2)]
         return page, str(start + 2) if start + 2 < len(rows) else None
 
-    async def estimate(self, body: dict[str, Any], *, owner: str, code_allowed: bool = True) -> dict[str, Any]:
-        validate_pipeline(body["pipeline"])
-        cost = {"expected": None, "worst": 0.5}
-        return {"estimated": True, "calls": 3, "cost": cost, "tasks": [], "unknown": []}
-
-    async def logs(self, run_id: str, owner: str | None, task: Any = None, stage: Any = None) -> list[Any]:
-        self.find(run_id, owner)
-        return []
-
-    async def calls(self, run_id, owner, task=None, cursor=None, limit=200, state=None):
-        self.find(run_id, owner)
+    async def calls(
+        self,
+        run_id: str,
+        owner: str | None,
+        task: str | None = None,
+        cursor: str | None = None,
+        limit: int = 1000,
+        state: str | None = None,
+    ) -> tuple[list[JsonMapping], str | None]:
+        self._log.find(run_id, owner)
         return [], None
 
-    async def usage(self, owner, *, days=30):
-        return {"days": [], "total": {"calls": 0}, "disk": {"runs": {"bytes": 0, "states": {}}}}
-
-    async def clean(self, owner, *, dry_run=False, cache=False, **_):
-        gone = {"cache": {"answers": 0, "bytes": 0}} if cache else {}
-        return {"runs": [], "bytes": 0, "returned": 0, "dry_run": dry_run, **gone}
-
-    async def list_keys(self) -> list[dict[str, Any]]:
+    async def logs(
+        self, run_id: str, owner: str | None, task: str | None = None, stage: str | None = None
+    ) -> list[JsonMapping]:
+        self._log.find(run_id, owner)
         return []
 
-    async def set_key(self, provider: str, key: str) -> dict[str, Any]:
+
+class FakeControl:
+    """Changes of state, and nothing else."""
+
+    def __init__(self, log: FakeLog) -> None:
+        self._log = log
+
+    async def cancel(self, run_id: str, owner: str | None) -> RunView:
+        run_id = self._log.find(run_id, owner)
+        if self._log.views[run_id].state not in ENDED:
+            self._log.emit(run_id, "run.cancelled", state="cancelled")
+        return self._log.views[run_id]
+
+    async def resume(
+        self,
+        run_id: str,
+        owner: str | None,
+        from_task: str | None = None,
+        only_failed: bool = False,
+        budget: Mapping[str, object] | None = None,
+        *,
+        code_allowed: bool = True,
+    ) -> RunView:
+        run_id = self._log.find(run_id, owner)
+        if self._log.views[run_id].state not in ENDED:
+            raise Conflict("it has not ended")
+        self._log.emit(run_id, "run.resumed", state="pending")
+        return self._log.views[run_id]
+
+    async def restart(
+        self,
+        run_id: str,
+        owner: str | None,
+        task: str | None = None,
+        *,
+        only: bool = False,
+        clear_usage: bool = False,
+        code_allowed: bool = True,
+    ) -> RunView:
+        return await self.resume(run_id, owner)
+
+    async def fork(
+        self,
+        run_id: str,
+        owner: str | None,
+        from_task: str,
+        *,
+        seed: object = None,
+        pipeline: object = None,
+        code_allowed: bool = True,
+    ) -> RunView:
+        return self._log.view(run_id, owner)
+
+    async def gate(self, run_id: str, owner: str | None, decision: str, note: str = "") -> RunView:
+        raise Conflict(f"run {self._log.find(run_id, owner)} waits at no gate")
+
+    async def delete(self, run_id: str, owner: str | None) -> None:
+        run_id = self._log.find(run_id, owner)
+        if self._log.views[run_id].state not in ENDED:
+            raise Conflict("it has not ended")
+        del self._log.views[run_id]
+        self._log.changes.publish("changed", run_id)
+
+    async def requeue(
+        self, run_id: str, owner: str | None, from_task: str | None = None, *, code_allowed: bool = True
+    ) -> RunView:
+        raise Conflict(f"run {self._log.find(run_id, owner)} is no dead letter")
+
+    async def discard(self, run_id: str, owner: str | None) -> None:
+        raise Conflict(f"run {self._log.find(run_id, owner)} is no dead letter")
+
+
+class FakeEnvironment:
+    """One model, and no key."""
+
+    async def list_keys(self) -> list[JsonMapping]:
+        return []
+
+    async def set_key(self, provider: str, key: str) -> JsonMapping:
         return {"provider": provider, "masked": "…"}
 
     async def remove_key(self, provider: str) -> None:
         raise NotFound(f"no key of {provider} is stored")
 
-    async def doctor(self, *, online: bool = False) -> list[dict[str, Any]]:
+    async def models(self, *, word: str | None = None, provider: str | None = None) -> list[JsonMapping]:
+        return [{"ref": "fake:echo", "usable": True}]
+
+
+class FakeMaintenance:
+    """Nothing to clean, nothing used."""
+
+    async def clean(
+        self,
+        owner: str | None,
+        *,
+        dry_run: bool = False,
+        older_than: float | None = None,
+        states: Sequence[str] = (),
+        cache: bool = False,
+    ) -> JsonMapping:
+        size = {"cache": {"answers": 0, "bytes": 0}} if cache else {}
+        return {"runs": [], "bytes": 0, "returned": 0, "dry_run": dry_run, **size}
+
+    async def usage(self, owner: str | None, *, days: int = 30) -> JsonMapping:
+        return {"days": [], "total": {"calls": 0}, "disk": {"runs": {"bytes": 0, "states": {}}}}
+
+
+class FakeDoctor:
+    """All is well."""
+
+    async def examine(self, *, online: bool = False) -> list[JsonMapping]:
         return [{"what": "store", "verdict": "ok", "found": "in memory", "todo": ""}]
+
+
+class FakeOrchestrator:
+    """`metadata.steps` of the pipeline's definition, when given, is how many ticks of 20 ms a run takes;
+    without it a run stays pending until something is asked of it."""
+
+    max_running: int | None = None
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.changes = FakeChanges()
+        self.log = FakeLog(self.changes)
+        self.submissions = FakeSubmissions(self.log)
+        self.runs = FakeRuns(self.log)
+        self.results = FakeResults(self.log)
+        self.control = FakeControl(self.log)
+        self.pipelines = FakePipelines(self.log)
+        self.environment = FakeEnvironment()
+        self.maintenance = FakeMaintenance()
+        self.doctor = FakeDoctor()
+
+    async def start(self) -> OrchestratorApi:
+        return self
+
+    async def stop(self) -> None:
+        for task in self.log.tasks:
+            task.cancel()
+
+    def meta(self) -> JsonMapping:
+        return {
+            "version": "0",
+            "orchestrator": {"holder": True},
+            "data_dir": str(self.settings.data_dir),
+            "subscriptions": len(self.changes.open),
+        }
+
+    def ready(self) -> ReadinessReport:
+        return {"ready": True, "orchestrator": True, "store": "memory"}
+
+    def live_runs(self) -> int:
+        return sum(view.state not in ENDED for view in self.log.views.values())
+
+
+FACTORY: OrchestratorFactory = FakeOrchestrator

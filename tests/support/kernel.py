@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+
 from po_jupyter.client import background_loop as loop
-from po_jupyter.client.async_client import Endpoint, Text
+from po_jupyter.client.async_client import Endpoint, TextDelta
 from po_jupyter.client.client import Client
-from po_jupyter.errors import NotFound
+from po_jupyter.errors import NotFound, Unavailable
 from po_jupyter.model.run.view import ENDED, RunView, TaskView
+from tests.support.runs import run_view
 
 
-def run_view(**changes: Any) -> RunView:
-    base: dict[str, Any] = {
-        "id": "0190000000000000007f3a9c",
-        "name": "first",
-        "pipeline": "tickets",
-        "version": "1.0.0",
-        "state": "running",
-        "created_at": "2026-11-22T12:00:00.000Z",
-        "updated_at": "2026-11-22T12:00:20.000Z",
-        "seed": {},
-        "tasks": (TaskView(name="classify", state="running", stage="inference"),),
-    }
-    return RunView.model_validate({**base, **changes})
+def classifying(**changes: Any) -> RunView:
+    """A run whose one task is asking a model, and with `changes`."""
+    task = TaskView(name="classify", state="running", stage="inference")
+    return run_view(**{"tasks": (task,), **changes})
 
 
 class FakeAio:
@@ -45,7 +41,7 @@ class FakeAio:
         self._queues: list[asyncio.Queue[Any]] = []
         self.following = threading.Event()
 
-    def push(self, update: RunView | Text | Exception) -> None:
+    def push(self, update: RunView | TextDelta | Exception) -> None:
         async def put() -> None:
             if isinstance(update, RunView):
                 self.view = update
@@ -55,7 +51,7 @@ class FakeAio:
         loop.run(put(), 5)
 
     def say(self, text: str, task: str = "classify", item: int | None = None) -> None:
-        self.push(Text(self.view.id, task, item, text, 0))
+        self.push(TextDelta(self.view.id, task, item, text, 0))
 
     async def follow(self, run_id: str, *, since: int | None = None, every: float = 0.1) -> AsyncIterator[Any]:
         if self.refuse is not None:
@@ -146,3 +142,42 @@ class FakeAio:
 
     async def gate(self, run_id: str, decision: str, note: str = "") -> RunView:
         return await self._control("gate", decision, note, state="running")
+
+
+class Notebook:
+    """Cells in, what they show out."""
+
+    def __init__(self, shell: InteractiveShell, aio: FakeAio) -> None:
+        self.shell = shell
+        self.aio = aio
+        self.started = 0
+        self.reachable = True
+
+    def connect(self, *, start: bool = True) -> Any:
+        self.started += start
+        if not self.reachable:
+            raise Unavailable("no orchestrator is running", hint="`po start` starts one.")
+        return self.aio.client()
+
+    def cell(self, text: str) -> tuple[str, Any]:
+        """What the cell printed and displayed as text, and its value. Raises what the cell raised."""
+        with capture_output() as captured:
+            result = self.shell.run_cell(text, store_history=False)
+        if result.error_in_exec is not None:
+            raise result.error_in_exec
+        shown = [str(o.data.get("text/plain")) for o in captured.outputs if o.data]
+        return "\n".join([captured.stdout, *shown]), result.result
+
+    def error(self, text: str) -> str:
+        """How the cell fails, as its box says it: no traceback of ours."""
+        with capture_output() as captured:
+            result = self.shell.run_cell(text, store_history=False)
+        assert result.error_in_exec is not None, captured.stdout
+        box = re.sub(r"\x1b\[[0-9;]*m", "", captured.stdout)
+        assert "Traceback" not in box
+        assert str(result.error_in_exec) in box
+        return str(result.error_in_exec)
+
+
+def soon(action: Callable[[], object]) -> None:
+    threading.Timer(0.3, action).start()

@@ -37,10 +37,12 @@ class FakeScope:
     def __init__(self) -> None:
         self.usage = Usage()
 
-    async def recall(self, call: Any) -> ChatResponse | None:
+    async def find_answer(self, call: Any) -> ChatResponse | None:
         return None
 
-    async def collected(self, call: Any, read: Callable[[ChatRequest], ChatResponse], *, batch: str) -> Any:
+    async def record_batch_answer(
+        self, call: Any, read: Callable[[ChatRequest], ChatResponse], *, batch: str
+    ) -> Any:
         response = read(call.request)
         self.usage = self.usage + response.usage
         return response

@@ -17,7 +17,7 @@ import psutil
 
 from po_jupyter.config import Settings
 from po_jupyter.model.run.view import ENDED, RunView
-from po_jupyter.orchestrator.service import Orchestrator
+from po_jupyter.orchestrator.service import Orchestrator, RunningOrchestrator
 from po_jupyter.store.disk.store import DiskStore
 from tests.support.paths import ROOT
 
@@ -64,25 +64,24 @@ def settings(data_dir: Path, **more: Any) -> Settings:
 
 
 @asynccontextmanager
-async def orchestrator(data_dir: Path, **more: Any) -> AsyncIterator[Orchestrator]:
+async def orchestrator(data_dir: Path, **more: Any) -> AsyncIterator[RunningOrchestrator]:
     """A started one, stopped at the end."""
-    found = Orchestrator(settings(data_dir, **more))
-    await found.start()
+    starting = Orchestrator(settings(data_dir, **more))
     try:
-        yield found
+        yield await starting.start()
     finally:
-        await found.stop()
+        await starting.stop()
 
 
 async def until(
-    service: Orchestrator, run: str, states: Sequence[str] = tuple(ENDED), patience: float = 20.0
+    service: RunningOrchestrator, run: str, states: Sequence[str] = tuple(ENDED), patience: float = 20.0
 ) -> RunView:
     """The run once it is in one of `states`."""
-    view = await service.get(run, None)
-    async with service.feed.subscribe(run) as notes:
+    view = await service.runs.get(run, None)
+    async with service.changes.subscribe(run) as notes:
         try:
             async with asyncio.timeout(patience):
-                while (view := await service.get(run, None)).state not in states:
+                while (view := await service.runs.get(run, None)).state not in states:
                     await notes.get(0.5)
         except TimeoutError:
             log = service.settings.data_dir / "runs" / run / "worker.log"
@@ -93,12 +92,12 @@ async def until(
 
 
 async def until_task(
-    service: Orchestrator, run: str, name: str, state: str = "running", patience: float = 20.0
+    service: RunningOrchestrator, run: str, name: str, state: str = "running", patience: float = 20.0
 ) -> RunView:
     """The run once one of its tasks is in that state."""
-    async with service.feed.subscribe(run) as notes, asyncio.timeout(patience):
+    async with service.changes.subscribe(run) as notes, asyncio.timeout(patience):
         while True:
-            view = await service.get(run, None)
+            view = await service.runs.get(run, None)
             if next(t for t in view.tasks if t.name == name).state == state:
                 return view
             await notes.get(0.5)
@@ -196,13 +195,13 @@ class Server:
 
 
 async def _serve(config: dict[str, Any]) -> None:
-    service = Orchestrator(Settings.model_validate(config))
-    await service.start()
+    orchestrator = Orchestrator(Settings.model_validate(config))
+    service = await orchestrator.start()
     print(json.dumps("ready"), flush=True)
     while line := await asyncio.to_thread(sys.stdin.readline):
-        view, _ = await service.submit(json.loads(line), owner="local")
+        view, _ = await service.submissions.submit(json.loads(line), owner="local")
         print(json.dumps(view.id), flush=True)
-    await service.stop()
+    await orchestrator.stop()
 
 
 if __name__ == "__main__":

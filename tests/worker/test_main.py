@@ -107,7 +107,9 @@ async def test_a_server_that_stops_while_a_worker_loads_drains_it(
     monkeypatch.setattr(ZygoteProcess, "spawn", spawn_and_note)
     data = tmp_path / "data"
     async with orchestrator(data, shutdown_timeout=20.0) as service:
-        view, _ = await service.submit(body(task("one", seconds=60), interpreter=str(python)), owner="me")
+        view, _ = await service.submissions.submit(
+            body(task("one", seconds=60), interpreter=str(python)), owner="me"
+        )
         run = view.id
         async with asyncio.timeout(20):
             while not (tmp_path / "loading").exists():

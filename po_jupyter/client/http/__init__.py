@@ -1,1 +1,5 @@
-"""The wire below the client: requests, answers, errors and event streams over HTTP."""
+"""HTTP of the client: transport, server-sent events, responses and the shapes of their JSON.
+
+`Endpoint` (transport), `SseMessage` (sse), `START_HINT` (responses) and the TypedDicts of `payloads` are for the rest
+of the client and for the faces.
+"""

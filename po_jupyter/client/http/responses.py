@@ -1,13 +1,12 @@
-"""What an HTTP answer means: the JSON of ours, or the error to raise. No I/O."""
+"""Meaning of HTTP responses: the JSON of an orchestrator, or the error to raise. No I/O."""
 
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
 
 import httpx
 
-from po_jupyter.client.inputs.kernel_keys import noticed
+from po_jupyter.client.inputs.kernel_keys import with_key_hints
 from po_jupyter.errors import (
     Conflict,
     Forbidden,
@@ -18,26 +17,27 @@ from po_jupyter.errors import (
     Unavailable,
     from_json,
 )
+from po_jupyter.model.values.json import JsonObject
 
 START_HINT = "`po start` starts an orchestrator; `po doctor` looks for the reason."
 
 
-def read_answer(url: str, answer: httpx.Response) -> dict[str, Any]:
-    """The JSON object of a good answer of the orchestrator at `url`. Raises the error of a bad one."""
-    if answer.status_code == 204:
+def read_response(url: str, response: httpx.Response) -> JsonObject:
+    """The JSON object of a successful response of the orchestrator at `url`. Raises the error of any other."""
+    if response.status_code == 204:
         return {}
-    data: Any = None
+    data: object = None
     with suppress(ValueError):
-        data = answer.json()
-    if answer.is_success and isinstance(data, dict):
+        data = response.json()
+    if response.is_success and isinstance(data, dict):
         return data
     if isinstance(data, dict) and isinstance(data.get("error"), dict) and "code" in data["error"]:
-        raise noticed(from_json(data["error"]))
-    raise _foreign(url, answer.status_code)
+        raise with_key_hints(from_json(data["error"]))
+    raise _foreign_error(url, response.status_code)
 
 
-def _foreign(url: str, status: int) -> PoError:
-    """The error for an answer that is not ours: a proxy's, a hub's, a Jupyter server without po_jupyter."""
+def _foreign_error(url: str, status: int) -> PoError:
+    """The error for a response of another server: a proxy, a hub, a Jupyter server without po_jupyter."""
     if status == 401:
         return Unauthenticated(f"{url} wants a token", hint="Set PO_JUPYTER_TOKEN, or restart the kernel.")
     if status == 403 or status in (301, 302, 303, 307, 308):

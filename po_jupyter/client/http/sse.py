@@ -1,41 +1,44 @@
-"""Server-sent events: bytes in, messages out. No I/O."""
+"""Parser of server-sent events: bytes in, messages out. No I/O."""
 
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from po_jupyter.model.values.json import JsonObject
 
 
-class Message(NamedTuple):
+class SseMessage(NamedTuple):
     """One event of a stream. `id` is the offset of a stored event, or None for an ephemeral one."""
 
     event: str
-    data: dict[str, Any]
+    data: JsonObject
     id: int | None = None
 
 
 class Parser:
-    """Feed it what arrives; a message comes out when its empty line has arrived.
+    """An incremental parser; a message comes out when the empty line behind it has arrived.
 
     Lines end with LF or CRLF only: a line separator inside of JSON text is not the end of a line.
     """
 
     def __init__(self) -> None:
+        """At the beginning of a stream."""
         self._rest = b""
         self._event = ""
         self._data: list[str] = []
         self._id: int | None = None
 
-    def feed(self, chunk: bytes) -> list[Message]:
+    def feed(self, chunk: bytes) -> list[SseMessage]:
         """The messages that `chunk` completes. A message whose data is not a JSON object is dropped."""
         *lines, self._rest = (self._rest + chunk).split(b"\n")
-        found: list[Message] = []
+        messages: list[SseMessage] = []
         for raw in lines:
             line = raw.removesuffix(b"\r").decode("utf-8", "replace")
             if not line:
-                message = self._take()
+                message = self._pop_message()
                 if message is not None:
-                    found.append(message)
+                    messages.append(message)
                 continue
             field, _, value = line.partition(":")
             value = value.removeprefix(" ")
@@ -45,9 +48,9 @@ class Parser:
                 self._data.append(value)
             elif field == "id" and value.isdecimal():
                 self._id = int(value)
-        return found
+        return messages
 
-    def _take(self) -> Message | None:
+    def _pop_message(self) -> SseMessage | None:
         event, text, offset = self._event or "message", "\n".join(self._data), self._id
         self._event, self._data, self._id = "", [], None
         if not text:
@@ -56,4 +59,4 @@ class Parser:
             data = json.loads(text)
         except ValueError:
             return None
-        return Message(event, data, offset) if isinstance(data, dict) else None
+        return SseMessage(event, data, offset) if isinstance(data, dict) else None

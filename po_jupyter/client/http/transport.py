@@ -1,4 +1,4 @@
-"""Requests and streams to an orchestrator: what is sent again, when, and where to. Knows no routes."""
+"""HTTP transport to an orchestrator: requests and streams, with retries and relocation. Knows no routes."""
 
 from __future__ import annotations
 
@@ -10,48 +10,53 @@ import ssl
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import suppress
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple, TypeAlias
 from urllib.parse import quote, urlsplit
 
 import httpx
 
-from po_jupyter.client.http.responses import START_HINT, read_answer
-from po_jupyter.client.http.sse import Message, Parser
+from po_jupyter.client.http.responses import START_HINT, read_response
+from po_jupyter.client.http.sse import Parser, SseMessage
 from po_jupyter.errors import InvalidInput, Unavailable
+from po_jupyter.model.values.json import JsonObject
+
+Params: TypeAlias = Mapping[str, str | int | float | bool]  # of a query
 
 PREFIX = "po/api/v1/"
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
-_PIECE = 256 * 1024  # bytes of a file that are sent at once
+_CHUNK = 256 * 1024  # bytes of a file that are sent at once
 _SILENCE = 45.0  # seconds; the server says something every 15
 _PAUSES = (0.1, 0.4, 1.0)  # seconds before each further try of a request that got no answer
 
 
 class Endpoint(NamedTuple):
-    """Where an orchestrator is: the server's base URL, its token, and the Unix socket when it has one."""
+    """The address of an orchestrator: the server's base URL, its token, and the Unix socket when it has one."""
 
     url: str
     token: str = ""
     socket: str | None = None
 
     def __repr__(self) -> str:
-        return f"Endpoint({self.url!r})"  # never the token (P10)
+        """Without the token (P10)."""
+        return f"Endpoint({self.url!r})"
 
     @property
     def is_local(self) -> bool:
-        """Whether it runs on this machine, where paths and interpreters mean the same."""
+        """True for a server on this machine, where paths and interpreters mean the same."""
         return self.socket is not None or (urlsplit(self.url).hostname or "") in _LOOPBACK
 
 
-class Wire:
+class Transport:
     """The connection to one orchestrator, made again when it is lost.
 
-    `relocate`, when given, is called in a thread after the connection was lost and answers where the
-    orchestrator is now, or None: a headless one gets a new port when it is started again.
+    `relocate`, when given, is called in a thread after the connection was lost and gives the orchestrator's
+    endpoint of now, or None: a headless one gets a new port when it is started again.
     """
 
     def __init__(
         self, endpoint: Endpoint, timeout: float, relocate: Callable[[], Endpoint | None] | None
     ) -> None:
+        """Connects at the first request. `timeout` is of one request, in seconds."""
         self.endpoint = endpoint
         self._timeout = timeout
         self._relocate = relocate
@@ -85,7 +90,7 @@ class Wire:
             transport=transport,
         )
 
-    async def stream(self, path: str, params: Callable[[], dict[str, Any]]) -> AsyncGenerator[Message, None]:
+    async def stream(self, path: str, params: Callable[[], Params]) -> AsyncGenerator[SseMessage, None]:
         """Messages of a stream that is opened again, with growing pauses, until that failed for too long."""
         timeout = httpx.Timeout(self._timeout, connect=5.0, read=_SILENCE)
         headers = {"Accept": "text/event-stream"}
@@ -96,14 +101,14 @@ class Wire:
                 query = {**params(), **quiet_params(True)}
                 async with self._http.stream(
                     "GET", path, params=query, headers=headers, timeout=timeout
-                ) as answer:
-                    if answer.status_code != 200:
-                        await answer.aread()
-                        read_answer(self.endpoint.url, answer)
-                        raise Unavailable(f"the stream {path} answered {answer.status_code}", hint=START_HINT)
+                ) as response:
+                    if response.status_code != 200:
+                        await response.aread()
+                        read_response(self.endpoint.url, response)
+                        raise Unavailable(f"the stream {path} answered {response.status_code}", hint=START_HINT)
                     lost_at, pause = None, 0.1
                     parser = Parser()
-                    async for chunk in answer.aiter_bytes():
+                    async for chunk in response.aiter_bytes():
                         for message in parser.feed(chunk):
                             yield message
                 reason: Exception = Unavailable("the server closed the stream")
@@ -112,24 +117,25 @@ class Wire:
             now = time.monotonic()
             lost_at = now if lost_at is None else lost_at
             if now - lost_at > self._timeout:
-                raise self._lost(reason) from None
+                raise self._unreachable(reason) from None
             await asyncio.sleep(
                 pause * random.uniform(0.5, 1.5)
             )  # so that many followers do not return at once
             pause = min(pause * 2, 3.0)
-            await self._look_again()
+            await self._follow_relocation()
 
     async def json(
         self,
         method: str,
         path: str,
         *,
-        params: Mapping[str, Any] | None = None,
-        body: Any = None,
+        params: Params | None = None,
+        body: object = None,
         file: IO[bytes] | None = None,
         safe: bool = False,
-    ) -> dict[str, Any]:
-        return read_answer(
+    ) -> JsonObject:
+        """The JSON object of the response of `send`. Raises the orchestrator's error."""
+        return read_response(
             self.endpoint.url, await self.send(method, path, params=params, body=body, file=file, safe=safe)
         )
 
@@ -138,12 +144,12 @@ class Wire:
         method: str,
         path: str,
         *,
-        params: Mapping[str, Any] | None = None,
-        body: Any = None,
+        params: Params | None = None,
+        body: object = None,
         file: IO[bytes] | None = None,
         safe: bool = False,
     ) -> httpx.Response:
-        """The answer. What got none is sent again where that does no harm: reads, and what is `safe`.
+        """The response. A request without one is sent again where that does no harm: reads, and what is `safe`.
 
         `body` is JSON; `file` is sent as it is, from its beginning, piece by piece.
         """
@@ -157,14 +163,14 @@ class Wire:
                 raise InvalidInput(f"this request cannot be written as JSON: {error}") from None
             headers["Content-Type"] = "application/json"
         if method != "GET" and not self.endpoint.token:
-            await self._take_xsrf()
+            await self._fetch_xsrf_cookie()
             headers["X-XSRFToken"] = self._http.cookies.get("_xsrf") or ""
         repeat = safe or method != "POST"
         pauses: Iterator[float] = iter(_PAUSES)
         while True:
             try:
-                sent = content if file is None else _pieces(file)
-                answer = await self._http.request(method, path, params=params, content=sent, headers=headers)
+                sent = content if file is None else _chunks(file)
+                response = await self._http.request(method, path, params=params, content=sent, headers=headers)
             except httpx.TransportError as error:
                 pause = next(pauses, None)
                 unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
@@ -172,52 +178,52 @@ class Wire:
                     # Waited for long already. Only what started something is asked about once more.
                     repeat, pauses = safe and repeat, iter(())
                 if pause is None or not (repeat or unsent):
-                    raise self._lost(error) from None
+                    raise self._unreachable(error) from None
                 await asyncio.sleep(pause)
-                await self._look_again()
+                await self._follow_relocation()
                 continue
             except httpx.InvalidURL as error:
                 raise Unavailable(
                     f"{self.endpoint.url} is not a usable address: {error}", hint=START_HINT
                 ) from None
-            if answer.status_code == 429:
+            if response.status_code == 429:
                 pause = next(pauses, None)
                 if pause is not None:
-                    await asyncio.sleep(min(10.0, max(pause, _seconds(answer.headers.get("Retry-After")))))
+                    await asyncio.sleep(min(10.0, max(pause, _seconds(response.headers.get("Retry-After")))))
                     continue
-            return answer
+            return response
 
-    async def _take_xsrf(self) -> None:
+    async def _fetch_xsrf_cookie(self) -> None:
         # Only a server without a token asks for this; its first answer carries the cookie.
         if "_xsrf" not in self._http.cookies:
             with suppress(httpx.TransportError):
                 await self._http.get("health")
 
-    async def _look_again(self) -> None:
+    async def _follow_relocation(self) -> None:
         if self._relocate is None:
             return
-        found = await asyncio.to_thread(self._relocate)
-        if found is not None and found != self.endpoint:
-            old, self._http, self.endpoint = self._http, self._open(found), found
+        endpoint = await asyncio.to_thread(self._relocate)
+        if endpoint is not None and endpoint != self.endpoint:
+            old, self._http, self.endpoint = self._http, self._open(endpoint), endpoint
             with suppress(Exception):
                 await old.aclose()
 
-    def _lost(self, error: Exception) -> Unavailable:
+    def _unreachable(self, error: Exception) -> Unavailable:
         url = self.endpoint.url
         if isinstance(error, httpx.TimeoutException):
             return Unavailable(f"the orchestrator at {url} did not answer in time", hint=START_HINT)
         return Unavailable(f"no orchestrator answers at {url}", hint=START_HINT)
 
 
-def quiet_params(quiet: bool) -> dict[str, Any]:
-    """What marks a request as not a person's: Jupyter's idle culler must not take our polling for work."""
+def quiet_params(quiet: bool) -> dict[str, str]:
+    """The query that marks a request as not a person's: Jupyter's idle culler must not take our polling for work."""
     return {"no_track_activity": "1"} if quiet else {}
 
 
-async def _pieces(file: IO[bytes]) -> AsyncGenerator[bytes, None]:
+async def _chunks(file: IO[bytes]) -> AsyncGenerator[bytes, None]:
     await asyncio.to_thread(file.seek, 0)
-    while piece := await asyncio.to_thread(file.read, _PIECE):
-        yield piece
+    while chunk := await asyncio.to_thread(file.read, _CHUNK):
+        yield chunk
 
 
 def _seconds(text: str | None) -> float:
@@ -227,8 +233,8 @@ def _seconds(text: str | None) -> float:
         return 0.0
 
 
-def part(text: str) -> str:
-    """A part of a path. InvalidInput."""
+def path_segment(text: str) -> str:
+    """A run id or a name, quoted for a URL's path. Raises InvalidInput."""
     if not text or text in (".", ".."):
         raise InvalidInput(
             f"{text!r} is not a name", hint="Run ids and pipeline names are never empty or dots."

@@ -1,1 +1,4 @@
-"""What callers hand to the client, made into what HTTP takes: pipelines, seeds, the kernel's own keys."""
+"""Inputs of the client: pipelines and seeds of callers turned into what HTTP takes, and hints about local keys.
+
+For the faces: `seeds.seed_of`, `kernel_keys.key_hints`.
+"""

@@ -1,19 +1,22 @@
-"""Pipelines as people give them: a value, a dict, YAML or a registered name."""
+"""Pipelines that callers pass in: a `Pipeline`, a dict, YAML text or a registered name, made into a request's body."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TypeAlias
 
 from po_jupyter.errors import InvalidPipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
+from po_jupyter.model.values.json import JsonObject
+
+PipelineInput: TypeAlias = Pipeline | Mapping[str, object] | str
 
 _NAME = re.compile(r"[a-z0-9-]+")
 
 
-def pipeline_body(pipeline: Pipeline | Mapping[str, Any] | str) -> dict[str, Any] | str:
-    """What of it travels: its definition, or the name of a registered one. InvalidPipeline."""
+def pipeline_body(pipeline: PipelineInput) -> JsonObject | str:
+    """The definition as JSON, or the name of a registered one. Raises InvalidPipeline."""
     if isinstance(pipeline, Pipeline):
         return pipeline.to_json()
     if isinstance(pipeline, Mapping):
@@ -31,14 +34,14 @@ def pipeline_body(pipeline: Pipeline | Mapping[str, Any] | str) -> dict[str, Any
     )
 
 
-def name_of(pipeline: Mapping[str, Any] | str) -> str:
-    """Its name, or `seed` when it has none; a check will say so."""
+def name_of(pipeline: JsonObject | str) -> str:
+    """The pipeline's name, or `seed` when it has none (the orchestrator's check refuses that)."""
     name = pipeline if isinstance(pipeline, str) else pipeline.get("name")
     return name[:100] if isinstance(name, str) and name else "seed"
 
 
-def has_code(pipeline: Mapping[str, Any] | str) -> bool:
-    """Whether a task of it may be Python. Of a registered one that is not known here."""
+def has_code(pipeline: JsonObject | str) -> bool:
+    """Whether a task of the definition may be Python; False for a registered one, which is not known here."""
     if isinstance(pipeline, str):
         return False
     tasks = pipeline.get("tasks")

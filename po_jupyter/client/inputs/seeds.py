@@ -1,4 +1,4 @@
-"""What a person gives as the seed, made into the envelope `{name, data}`.
+"""Seeds that callers pass in, made into the envelope `{name, data}`.
 
 The value is the seed's *data*: a dict is taken as it is, a list or a DataFrame becomes `{"rows": [...]}`,
 nothing becomes `{}`. Only a `Seed` is an envelope already.
@@ -20,8 +20,10 @@ from pydantic import BaseModel
 
 from po_jupyter.errors import InvalidSeed, Violation
 from po_jupyter.model.run.seed import Seed
+from po_jupyter.model.values.json import JsonObject
 
 _MAX_SHOWN = 10
+_MAX_DEPTH = 100
 
 
 def seed_of(value: Any, name: str) -> Seed:
@@ -51,6 +53,7 @@ def seed_of(value: Any, name: str) -> Seed:
 
 
 def _rows_of(value: Any) -> list[Any] | None:
+    """The rows of a list, a tuple, a DataFrame or a Series of pandas or polars; None for anything else."""
     if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
         return list(value)
     if hasattr(value, "to_dicts"):  # polars
@@ -65,69 +68,88 @@ def _rows_of(value: Any) -> list[Any] | None:
     return None
 
 
-def _missing(cell: Any) -> bool:
-    if isinstance(cell, float):
-        return math.isnan(cell)
-    return type(cell).__name__ in {"NaTType", "NAType"}
-
-
-def _plain_object(data: Mapping[Any, Any]) -> dict[str, Any]:
-    wrong: list[Violation] = []
-    plain = _plain(data, "seed", wrong, 0)
-    if wrong:
-        more = len(wrong) - _MAX_SHOWN
+def _plain_object(data: Mapping[Any, Any]) -> JsonObject:
+    """`data` as JSON. Raises InvalidSeed with every place that holds what JSON cannot."""
+    conversion = _Conversion()
+    plain = conversion.mapping(data, "seed", 0)
+    violations = conversion.violations
+    if violations:
+        more = len(violations) - _MAX_SHOWN
         raise InvalidSeed(
             "the seed holds values that JSON cannot:",
-            violations=wrong[:_MAX_SHOWN],
+            violations=violations[:_MAX_SHOWN],
             hint=(f"And {more} more. " if more > 0 else "")
             + "Turn them into text, numbers, lists or dicts first.",
         )
-    assert isinstance(plain, dict)
     return plain
 
 
-def _plain(value: Any, where: str, wrong: list[Violation], depth: int) -> Any:
-    if value is None or isinstance(value, bool | str) or type(value) is int:
-        return value
-    if depth > 100:
-        wrong.append(Violation(where, "it is nested more than 100 deep, or holds itself"))
-        return None
-    if isinstance(value, Enum):
-        return _plain(value.value, where, wrong, depth + 1)
-    if isinstance(value, int):
-        return int(value)
-    if _missing(value):
-        return None
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            wrong.append(Violation(where, f"{value} is not a JSON number"))
+class _Conversion:
+    """A conversion of Python values to JSON; a value that has no JSON becomes null and a violation."""
+
+    def __init__(self) -> None:
+        self.violations: list[Violation] = []
+
+    def value(self, value: Any, where: str, depth: int) -> Any:
+        """One value, and all that is in it; `where` is its place in the seed."""
+        if value is None or isinstance(value, bool | str) or type(value) is int:
+            return value
+        if depth > _MAX_DEPTH:
+            return self._refuse(where, f"it is nested more than {_MAX_DEPTH} deep, or holds itself")
+        if isinstance(value, Enum):
+            return self.value(value.value, where, depth + 1)
+        if isinstance(value, int):
+            return int(value)
+        if _is_missing(value):
             return None
-        return float(value)
-    if isinstance(value, Mapping):
-        out: dict[str, Any] = {}
+        if isinstance(value, float):
+            return (
+                float(value) if math.isfinite(value) else self._refuse(where, f"{value} is not a JSON number")
+            )
+        if isinstance(value, Mapping):
+            return self.mapping(value, where, depth)
+        if isinstance(value, list | tuple):
+            return [self.value(item, f"{where}[{i}]", depth + 1) for i, item in enumerate(value)]
+        return self._object(value, where, depth)
+
+    def mapping(self, value: Mapping[Any, Any], where: str, depth: int) -> JsonObject:
+        """A mapping with its keys as text."""
+        fields: JsonObject = {}
         for key, item in value.items():
             if not isinstance(key, str | int | float | bool | None):
-                wrong.append(Violation(where, f"the key {key!r:.40} is {type(key).__name__}, not text"))
+                self._refuse(where, f"the key {key!r:.40} is {type(key).__name__}, not text")
                 continue
             name = key if isinstance(key, str) else json.dumps(key)  # what json would make of it
-            out[name] = _plain(item, f"{where}.{name}", wrong, depth + 1)
-        return out
-    if isinstance(value, list | tuple):
-        return [_plain(item, f"{where}[{i}]", wrong, depth + 1) for i, item in enumerate(value)]
-    if isinstance(value, datetime.date | datetime.time):
-        return value.isoformat()
-    if isinstance(value, PurePath | uuid.UUID):
-        return str(value)
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return _plain(dataclasses.asdict(value), where, wrong, depth + 1)
-    rows = _rows_of(value)
-    if rows is not None:
-        return _plain(rows, where, wrong, depth + 1)
-    if type(value).__name__ == "datetime64":  # numpy's own would become a number of nanoseconds
-        return None if str(value) == "NaT" else str(value)
-    if hasattr(value, "tolist"):  # numpy scalars and arrays
-        return _plain(value.tolist(), where, wrong, depth + 1)
-    wrong.append(Violation(where, f"{type(value).__name__} is not JSON"))
-    return None
+            fields[name] = self.value(item, f"{where}.{name}", depth + 1)
+        return fields
+
+    def _object(self, value: Any, where: str, depth: int) -> Any:
+        """An object of a class that has a meaning in JSON."""
+        if isinstance(value, datetime.date | datetime.time):
+            return value.isoformat()
+        if isinstance(value, PurePath | uuid.UUID):
+            return str(value)
+        if isinstance(value, BaseModel):
+            return value.model_dump(mode="json")
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return self.value(dataclasses.asdict(value), where, depth + 1)
+        rows = _rows_of(value)
+        if rows is not None:
+            return self.value(rows, where, depth + 1)
+        if type(value).__name__ == "datetime64":  # numpy's own would become a number of nanoseconds
+            return None if str(value) == "NaT" else str(value)
+        if hasattr(value, "tolist"):  # numpy scalars and arrays
+            return self.value(value.tolist(), where, depth + 1)
+        return self._refuse(where, f"{type(value).__name__} is not JSON")
+
+    def _refuse(self, where: str, message: str) -> Any:
+        """Null in the value's place, and a violation."""
+        self.violations.append(Violation(where, message))
+        return None
+
+
+def _is_missing(cell: Any) -> bool:
+    """Whether a cell of a table says that there is no value."""
+    if isinstance(cell, float):
+        return math.isnan(cell)
+    return type(cell).__name__ in {"NaTType", "NAType"}

@@ -14,6 +14,7 @@ from po_jupyter.engine.budgets.limits import BudgetLimits, warning_data
 from po_jupyter.engine.replay.run_log import RunLog
 from po_jupyter.engine.replay.spent_from_log import ZERO, Amount, SpentFromLog
 from po_jupyter.engine.state.run_state import RunState
+from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.model.pipeline.pipeline import Task
 from po_jupyter.model.run.events import draft
 
@@ -48,7 +49,8 @@ def build_budget(
     day = _daily_share(inputs, log)
     if run is None and not tasks and day is None:
         return None
-    return BudgetGuard(run, tasks, day, on_warning=warning_emitter(log), on_wait=emit_waiting)
+    prices = PriceBook(inputs.settings.prices)
+    return BudgetGuard(run, tasks, day, on_warning=warning_emitter(log), on_wait=emit_waiting, prices=prices)
 
 
 def warning_emitter(log: RunLog) -> Callable[[BudgetWarningData], None]:

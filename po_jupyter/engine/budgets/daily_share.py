@@ -19,7 +19,7 @@ from po_jupyter.errors import BudgetExceeded, Conflict, NotFound, StoreError
 from po_jupyter.store import documents
 from po_jupyter.store.protocol import Store
 
-_log = structlog.get_logger("po_jupyter.engine")
+_log = structlog.get_logger(__name__)
 _CALLS_AHEAD = 32  # calls that a share covers beyond those in flight
 _LARGEST_PART = 20  # and at most one part in so many of the day's limit
 _REPORT = 2.0  # s between two reports of what was used

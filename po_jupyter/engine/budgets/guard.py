@@ -20,7 +20,7 @@ from po_jupyter.engine.budgets.limits import WARN_AT, warning_data
 from po_jupyter.engine.replay.spent_from_log import ZERO, Amount, amount_of
 from po_jupyter.errors import BudgetExceeded
 from po_jupyter.llm.chat import ChatRequest
-from po_jupyter.llm.money.pricing import cost_of
+from po_jupyter.llm.money.pricing import LIST_PRICES, PriceBook
 from po_jupyter.llm.money.tokens import count_request, is_quick
 from po_jupyter.model.run.usage import Usage
 
@@ -52,6 +52,7 @@ class BudgetGuard:
         *,
         on_warning: Callable[[BudgetWarningData], None] = lambda data: None,
         on_wait: Callable[[str], None] = lambda reason: None,
+        prices: PriceBook = LIST_PRICES,
     ) -> None:
         """A guard of these accounts; None: no limit of that kind."""
         self.run = run
@@ -59,6 +60,7 @@ class BudgetGuard:
         self._tasks = dict(tasks or {})
         self._on_warning = on_warning
         self._on_wait = on_wait
+        self._prices = prices
         self._waiters: deque[_Waiter] = deque()
         limits = [a.limits for a in (run, *self._tasks.values(), day) if a is not None]
         self._priced = any(limit.usd is not None for limit in limits)
@@ -75,7 +77,7 @@ class BudgetGuard:
 
     def worst_of(self, request: ChatRequest) -> Amount:
         """The most that a call may use, in dollars where a limit is. Raises BudgetExceeded for an unknown price."""
-        return worst_of(request, priced=self._priced)
+        return worst_of(request, self._prices if self._priced else None)
 
     async def worst_case(self, request: ChatRequest) -> Amount:
         """As `worst_of`; a large request is counted in a thread."""
@@ -159,17 +161,17 @@ class BudgetGuard:
             await self.day.aclose()
 
 
-def worst_of(request: ChatRequest, *, priced: bool) -> Amount:
+def worst_of(request: ChatRequest, prices: PriceBook | None) -> Amount:
     """The most that a call may use: its tokens as counted or estimated, and a full answer.
 
-    With `priced` in dollars too; then raises BudgetExceeded for an unknown price.
+    With `prices` in dollars too; then raises BudgetExceeded for an unknown price.
     """
     counted, estimated = count_request(request)
     question = counted + int(estimated * _MARGIN)
     answer = request.max_tokens or 0
-    if not priced:
+    if prices is None:
         return Amount(0.0, question + answer)
-    usd = cost_of(Usage(input_tokens=question, output_tokens=answer, calls=1), request.model)
+    usd = prices.cost_of(Usage(input_tokens=question, output_tokens=answer, calls=1), request.model)
     if usd is None:
         raise BudgetExceeded(
             f"the price of {request.model} is unknown, so a budget in dollars cannot be kept",

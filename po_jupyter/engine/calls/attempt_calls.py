@@ -16,7 +16,8 @@ from po_jupyter.engine.ports import ArtifactReader, Boundary, CallFrame, EventLo
 from po_jupyter.engine.replay.spent_from_log import Amount, amount_of
 from po_jupyter.engine.tools.toolbox import Remote, Toolbox
 from po_jupyter.errors import InvalidInput, ModelError, ModelRateLimited
-from po_jupyter.llm.calls.journaled_chat import Asking, JournaledChat, OnAgain
+from po_jupyter.llm.calls.journaled_chat import JournaledChat, OnAgain
+from po_jupyter.llm.calls.pending_call import PendingCall
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText
 from po_jupyter.llm.providers.refs import images_problem
 from po_jupyter.model.pipeline.pipeline import CallRetry, Task
@@ -138,11 +139,11 @@ class AttemptCalls:
 
     def keep(self) -> None:
         """The attempt succeeded: later runs may use its answers."""
-        self.scope.keep()
+        self.scope.keep_answers()
 
     def drop(self) -> None:
         """The attempt failed: nobody gets its answers."""
-        self.scope.drop()
+        self.scope.drop_answers()
 
     def request(self, messages: tuple[Message, ...], **fields: Any) -> ChatRequest:
         """A request with these fields (of `ChatRequest`), the rest from the task's settings; None is left out."""
@@ -171,8 +172,8 @@ class AttemptCalls:
 
     def open_call(
         self, request: ChatRequest, *, stage: str, frame: CallFrame, answered: bool = False
-    ) -> Asking:
-        """The next call of the attempt, with its number and the cache's place for its answer; nothing is sent.
+    ) -> PendingCall:
+        """The next call of the attempt, with its number and its slot in the cache; nothing is sent.
 
         `answered`: its answer came with a batch, so the cache gets it and is not asked for one. Raises an Interrupt.
         """
@@ -181,7 +182,7 @@ class AttemptCalls:
         mode = cache_mode(frame.task, parts.inputs.options, again=self._again, given=request.cache)
         if answered and mode is True:
             mode = "refresh"
-        return self.scope.call(request, stage=stage, round=frame.round, cache=mode)
+        return self.scope.next_call(request, stage=stage, round=frame.round, cache=mode)
 
     async def chat(
         self,
@@ -203,10 +204,10 @@ class AttemptCalls:
         begun_anew = on_text
         call = self.open_call(request, stage=stage, frame=frame)
         on_text = self._on_text(frame, on_text) if stream else on_text
-        recalled = await self.scope.recall(call, on_text=on_text)
+        recalled = await self.scope.find_answer(call, on_text=on_text)
         if recalled is not None:
             return recalled  # it was paid for: it needs no room in any budget
-        if call.place is not None:
+        if call.slot is not None:
             parts.boundary.checkpoint()  # the cache took its time
         budget = parts.budget
         if budget is None:
@@ -239,7 +240,7 @@ class AttemptCalls:
             raise
         finally:
             if used is None and self.scope.usage is before and not self.scope.in_flight:
-                used = self.scope.given_up()  # stopped while nothing of it was in flight
+                used = self.scope.take_withdrawn_usage()  # stopped while nothing of it was in flight
             reserved.reset(token)
             if hold is not None:
                 budget.settle(hold, used, before=tries)
@@ -261,7 +262,7 @@ class AttemptCalls:
 
     async def _send(
         self,
-        call: Asking,
+        call: PendingCall,
         frame: CallFrame,
         on_text: OnText | None,
         retry: CallRetry | None,
@@ -284,7 +285,7 @@ class AttemptCalls:
         ended_by: BaseException | None = None
         observer.on_call_start(frame, stage, request)
         try:
-            response = await self.scope.ask(
+            response = await self.scope.send(
                 call,
                 retry=retry or self._settings.retry,
                 on_text=on_text,

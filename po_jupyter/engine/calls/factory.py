@@ -17,9 +17,10 @@ from po_jupyter.engine.replay.history import History
 from po_jupyter.engine.replay.run_log import RunLog
 from po_jupyter.engine.tools.toolbox import Remote
 from po_jupyter.llm.calls.admission import UNLIMITED, Admission
-from po_jupyter.llm.calls.cache import Answers, CallCache
+from po_jupyter.llm.calls.cache import AnswerStore, CallCache
 from po_jupyter.llm.calls.journaled_chat import JournaledChat
 from po_jupyter.llm.chat import Provider
+from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.model.pipeline.pipeline import Task
 
 
@@ -50,7 +51,7 @@ class CallFactory:
         providers: ProviderSource,
         running: Callable[[], set[str]] = set,
         admission: Admission | None = None,
-        answers: Answers | None = None,
+        answers: AnswerStore | None = None,
         base_url: Callable[[str], str | None] = lambda ref: "",
         watched: Callable[[], bool] = lambda: False,
         on_text: Callable[[LiveText], None] = lambda piece: None,
@@ -61,9 +62,10 @@ class CallFactory:
         self._log = log
         self._providers = providers
         self._settings: dict[str, ModelSettings] = {}
+        self._prices = PriceBook(inputs.settings.prices)
         self.journal = StoreJournal(log, history)
         self.cache = (
-            CallCache(answers, owner=inputs.owner, run=inputs.run, base_url=base_url, had=history.hits)
+            CallCache(answers, owner=inputs.owner, run=inputs.run, base_url=base_url, used=history.hits)
             if answers
             else None
         )
@@ -74,6 +76,7 @@ class CallFactory:
             admission=admission or UNLIMITED,
             cache=self.cache,
             sleep=boundary.sleep,
+            prices=self._prices,
         )
         self._parts = CallParts(
             inputs=inputs,
@@ -119,7 +122,7 @@ class CallFactory:
         if account is None:
             return
         if self._parts.budget is None:
-            self._parts.budget = BudgetGuard(on_warning=warning_emitter(self._log))
+            self._parts.budget = BudgetGuard(on_warning=warning_emitter(self._log), prices=self._prices)
         self._parts.budget.add(account)
 
     async def flush_cache(self) -> None:

@@ -7,7 +7,6 @@ outcome.
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
 import sqlite3
@@ -19,8 +18,9 @@ from po_jupyter.engine.base.interrupts import Interrupt
 from po_jupyter.engine.base.json_values import as_json
 from po_jupyter.engine.base.tracebacks import user_lines
 from po_jupyter.errors import BudgetExceeded, InvalidInput, ModelKeyError, PoError, StageFailed, StoreError
+from po_jupyter.model.values.digests import short_digest
 from po_jupyter.platform.concurrency import gather_or_cancel
-from po_jupyter.telemetry.logging import redactor
+from po_jupyter.telemetry.redaction import redactor
 
 _TABLE = """create table if not exists po_batch (
   task text, epoch integer, name text, piece text, nth integer, output text,
@@ -81,7 +81,7 @@ class Batch:
         pieces = []
         for row in rows:
             said = as_json(row if key is None else key(row))
-            piece = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:32]
+            piece = short_digest(json.dumps(said, sort_keys=True))
             pieces.append((piece, seen[piece]))
             seen[piece] += 1
         return pieces

@@ -12,7 +12,7 @@ from po_jupyter.errors import PoError, StoreError
 from po_jupyter.model.pipeline.pipeline import Task
 from po_jupyter.model.run.usage import Usage
 
-_log = structlog.get_logger("po_jupyter.engine")
+_log = structlog.get_logger(__name__)
 
 
 class FailureLog(NullObserver):

@@ -9,7 +9,7 @@ from typing import Any
 
 from po_jupyter.engine.lifecycle.frame import Frame
 from po_jupyter.errors import PoError
-from po_jupyter.telemetry.logging import redactor
+from po_jupyter.telemetry.redaction import redactor
 
 _MAX = 256 * 1024  # characters of one value
 _ROWS = 20  # rows of a map that get one: they tend to fail alike

@@ -20,7 +20,7 @@ from po_jupyter.errors import PoError, ThresholdExceeded
 from po_jupyter.model.pipeline.pipeline import Task
 from po_jupyter.model.run.events import EventDraft, draft
 from po_jupyter.model.values.json import JsonObject
-from po_jupyter.telemetry.logging import redactor
+from po_jupyter.telemetry.redaction import redactor
 
 if TYPE_CHECKING:
     from po_jupyter.engine.ports import CommitPlace

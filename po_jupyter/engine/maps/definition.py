@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from po_jupyter.engine.maps.dependencies import digest
 from po_jupyter.engine.prompts.templates import ENVIRONMENT
 from po_jupyter.engine.python.python_task import Functions
 from po_jupyter.model.pipeline.pipeline import Task
+from po_jupyter.model.values.digests import short_digest
 
 # The fields of a task that make the outcome of a row; the others say how it is run.
 _FIELDS = {
@@ -61,7 +61,7 @@ def _hashes_of_files(functions: Functions) -> list[str]:
         try:
             path = inspect.getsourcefile(inspect.unwrap(function))
             if path is not None:
-                hashes.add(hashlib.sha256(Path(path).read_bytes()).hexdigest()[:32])
+                hashes.add(short_digest(Path(path).read_bytes()))
         except (OSError, TypeError):
             hashes.add("unreadable")
     return sorted(hashes)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
 
 from po_jupyter.engine.base.run_inputs import RunInputs
 from po_jupyter.engine.files.artifacts import RunFiles
+from po_jupyter.model.values.digests import short_digest
 from po_jupyter.model.values.json import JsonObject
 
 
 def digest(value: Any) -> str:
     """The hash that names a JSON value by its content."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=list)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return short_digest(text)
 
 
 class RowDependencies:

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Iterator
 
 from po_jupyter.engine.base.interrupts import Drained
-from po_jupyter.engine.base.task_retry import delay_before, may_retry
+from po_jupyter.engine.base.task_retry import may_retry
 from po_jupyter.engine.base.tracebacks import internal
 from po_jupyter.engine.base.usage_sum import UsageSum
 from po_jupyter.engine.lifecycle.frame import Frame
@@ -18,6 +18,7 @@ from po_jupyter.engine.maps.base import ROW_ATTEMPTS, MapState
 from po_jupyter.engine.maps.row_code import MapRow
 from po_jupyter.engine.ports import ModelCalls
 from po_jupyter.errors import BudgetExceeded, ModelKeyError, PoError, StoreError
+from po_jupyter.llm.calls.retry import backoff_delay
 from po_jupyter.model.run.events import draft
 from po_jupyter.platform.concurrency import gather_or_cancel
 from po_jupyter.telemetry import correlation
@@ -70,7 +71,7 @@ class LiveMap:
             if not may_retry(error) or number >= task.retry.max_attempts:
                 state.fail(index, key, usage, error)
                 break
-            await state.parts.boundary.sleep(delay_before(number, task.retry))
+            await state.parts.boundary.sleep(backoff_delay(number, task.retry))
         await state.flush_when_full()
 
     async def _attempt(self, row: MapRow, key: str, number: int, usage: UsageSum) -> PoError | None:

@@ -29,7 +29,7 @@ from po_jupyter.model.values.json import JsonObject
 from po_jupyter.store import documents
 from po_jupyter.store.protocol import DocumentStore, ItemRecord, LogStore, Ref
 
-_log = structlog.get_logger("po_jupyter.engine")
+_log = structlog.get_logger(__name__)
 
 KIND = "row-outcomes"
 _RUNS = 16  # newest runs that are remembered for each definition

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
@@ -20,7 +19,8 @@ from po_jupyter.engine.python.python_task import PythonTask
 from po_jupyter.errors import PoError
 from po_jupyter.llm.chat import Message
 from po_jupyter.model.pipeline.pipeline import STAGES, Task
-from po_jupyter.telemetry.logging import redactor
+from po_jupyter.model.values.digests import short_digest
+from po_jupyter.telemetry.redaction import redactor
 
 
 class MapRow(NamedTuple):
@@ -167,4 +167,4 @@ def _json(item: Any) -> str:
 
 
 def _key(definition: str | None, text: str) -> str:
-    return hashlib.sha256(f"{definition}\n{text}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return short_digest(f"{definition}\n{text}")

@@ -26,11 +26,11 @@ from po_jupyter.engine.lifecycle.stages import Stage
 from po_jupyter.engine.ports import ModelCalls
 from po_jupyter.engine.python.context import Context, Validators
 from po_jupyter.engine.python.inputs import TaskInputs
-from po_jupyter.engine.python.lookup import candidates, entry_point
 from po_jupyter.engine.stage_logs.capture import StageLog
 from po_jupyter.errors import StageFailed
 from po_jupyter.model.pipeline.pipeline import STAGES, Task
 from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.platform.task_modules import candidates, entry_point
 
 _SHORT = 10_000  # characters of source that are compiled in well under 10 ms
 Functions = dict[str, Callable[[Context], Any]]

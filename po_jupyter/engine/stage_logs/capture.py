@@ -11,7 +11,7 @@ from typing import IO, Any, TextIO, cast
 
 from po_jupyter.engine.stage_logs import live_file as spool
 from po_jupyter.engine.stage_logs.fd_redirect import descriptors
-from po_jupyter.telemetry.logging import redactor
+from po_jupyter.telemetry.redaction import redactor
 
 _MAX_BYTES = 20_000_000
 _LONGEST_LINE = 64 * 1024  # characters of a row's line that wait for its end

@@ -13,6 +13,7 @@ from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import Conflict, NotFound
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.run.names import short_id
 
 
 class Plan(NamedTuple):
@@ -29,7 +30,7 @@ def plan(
 ) -> Plan:
     """What a resume does again. Raises Conflict when the run's state does not allow it, NotFound for an unknown
     task."""
-    short = state.run[-6:]
+    short = short_id(state.run)
     names = _names(pipeline, state, from_task)
     if state.state == "done" and not only_failed:
         raise Conflict(
@@ -56,7 +57,7 @@ def restart_plan(pipeline: Pipeline, state: RunState, *, task: str | None = None
 
     Raises Conflict when the run has not ended, or when what the only task needs is not there; NotFound.
     """
-    short = state.run[-6:]
+    short = short_id(state.run)
     names = _names(pipeline, state, task)
     if task is None:
         again = set(names)
@@ -86,7 +87,7 @@ def gate_words(state: RunState, task: str) -> dict[str, Any]:
 
 
 def _names(pipeline: Pipeline, state: RunState, task: str | None) -> list[str]:
-    short = state.run[-6:]
+    short = short_id(state.run)
     names = [t.name for t in pipeline.tasks]
     if task is not None and task not in names:
         raise NotFound(f"run {short} has no task {task!r}{did_you_mean(task, names)}")

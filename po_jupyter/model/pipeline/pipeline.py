@@ -6,7 +6,6 @@ provider, does the module exist) are checked where that world is known.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from functools import cached_property
@@ -32,6 +31,7 @@ from po_jupyter.model.pipeline.task import (
 )
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.values.checked_json import CheckedJsonObject
+from po_jupyter.model.values.digests import short_digest
 from po_jupyter.model.values.json import JsonObject
 
 # A definition is imported from here, its tasks and their parts too.
@@ -148,7 +148,7 @@ class Pipeline(Value):
     def revision(self) -> str:
         """The first 12 hex digits of the SHA-256 of the canonical definition: same content, same revision."""
         text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return short_digest(text, 12)
 
 
 def _cycle(needs: Mapping[str, tuple[str, ...]]) -> list[str]:

@@ -378,3 +378,8 @@ class Task(Value):
     def kind(self) -> Literal["prompt", "python"]:
         """`prompt` needs no code; `python` is a module of stage functions."""
         return "prompt" if self.prompt is not None else "python"
+
+    @property
+    def module(self) -> str | None:
+        """The module or entry point of a Python task without `source`; None for any other task."""
+        return (self.task or self.name) if self.kind == "python" and self.source is None else None

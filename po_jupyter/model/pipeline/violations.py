@@ -47,6 +47,11 @@ def did_you_mean(word: str, known: Sequence[str]) -> str:
     return f"; did you mean `{close[0]}`?" if close else ""
 
 
+def missing_module(task: str, module: str) -> str:
+    """The message that the module of a Python task is not found where the task is to run."""
+    return f"no module {module!r} is found for task {task!r}"
+
+
 def violations_of(
     error: ValidationError,
     *,

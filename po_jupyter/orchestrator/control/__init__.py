@@ -1,1 +1,4 @@
-"""What people do to runs: cancel, resume, restart, fork, decide a gate, delete."""
+"""Run control: cancel, resume, restart, fork, decide a gate, delete.
+
+For the rest of the orchestrator: `run_control.RunControl`, `fork.ForkPlanner`, `run_files`.
+"""

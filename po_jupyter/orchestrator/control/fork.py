@@ -2,115 +2,207 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from po_jupyter.engine.replay.history import MAP, map_marker, read_history
+from po_jupyter.engine.replay.history import MAP, History, map_marker, read_history
 from po_jupyter.engine.replay.row_table import RowTable
-from po_jupyter.engine.state.effective_pipeline import with_tasks
+from po_jupyter.engine.state.effective_pipeline import effective, with_tasks
 from po_jupyter.engine.state.resume import gate_words
-from po_jupyter.engine.state.run_state import RunState
+from po_jupyter.engine.state.run_state import RunState, TaskState
 from po_jupyter.errors import NotFound
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.model.run.events import EventDraft, draft
-from po_jupyter.store.protocol import ItemDraft, LogStore, Ref
+from po_jupyter.model.run.names import short_id
+from po_jupyter.model.values.json import JsonObject
+from po_jupyter.orchestrator.control.run_files import run_directory
+from po_jupyter.orchestrator.submission.planner import RunPlanner
+from po_jupyter.orchestrator.submission.request import read_submission
+from po_jupyter.orchestrator.views import artifacts
+from po_jupyter.orchestrator.views.projections import RunProjections
+from po_jupyter.store.protocol import Head, ItemDraft, LogStore, NewRun, Ref, Store
 
 
-class Copies(NamedTuple):
-    """What goes into the first record of the new run."""
+class Checkpoints(NamedTuple):
+    """Checkpoints of the old run, as the first record of the new one has them."""
 
     events: list[EventDraft]
     items: list[ItemDraft]
     payloads: list[Any]
 
 
-def base(pipeline: Pipeline, state: RunState, from_task: str) -> Pipeline:
-    """The definition of a fork that brings none of its own: the effective pipeline, without what tasks that run
-    again added: they will add it again. Raises InvalidPipeline when what is left does not fit together."""
-    again = {from_task, *(t.name for t in pipeline.tasks if from_task in pipeline.upstream_of(t.name))}
-    gone: set[str] = set()
-    while more := {n for n, added in state.added.items() if added.by in again | gone} - gone:
-        gone |= more
-    gone.discard(from_task)  # it was named, so it is wanted, whoever added it
-    if not gone:
+class ForkPlanner:
+    """Plans forks. Blocks: call it in a thread."""
+
+    def __init__(self, store: Store, projections: RunProjections, planner: RunPlanner, data_dir: Path) -> None:
+        """`planner` checks the new run as it does a submission."""
+        self._store = store
+        self._projections = projections
+        self._planner = planner
+        self._data_dir = data_dir
+
+    def plan(
+        self, head: Head, owner: str, from_task: str, *, seed: object, pipeline: object, code_allowed: bool
+    ) -> NewRun:
+        """The new run of `owner`. `seed` and `pipeline` are None for those of the old run.
+
+        The artifacts of the tasks taken over are copied already: a crash before the run is created leaves files
+        without a run, never a run without its files. Raises what `RunPlanner.plan` does, and NotFound for an unknown
+        task.
+        """
+        run = head["run"]
+        state = self._projections.state(self._store.head(run))
+        definition = RunDefinition.from_json(self._store.definition(run))
+        budget = None
+        if pipeline is None:
+            current = effective(validate_pipeline(definition.pipeline), state)
+            _check_task(current, from_task, run)
+            pipeline = inherited_definition(current, state, from_task).to_json()
+            budget = {k: v for k, v in state.budget.items() if k in ("usd", "tokens") and v is not None}
+        body = {
+            "pipeline": pipeline,
+            "seed": definition.seed if seed is None else seed,
+            "priority": head["priority"],
+            "budget": budget or None,
+            "interpreter": definition.interpreter,
+            "cwd": definition.cwd,
+            "options": definition.options.to_json(),
+        }
+        submission = read_submission(body, code_allowed=code_allowed)
+        checked, envelope = self._planner.check(submission, owner, code_allowed=code_allowed)
+        _check_task(checked, from_task, run)
+        new = self._planner.new_run(submission, checked, envelope, owner, code_allowed=code_allowed)
+        tasks = tasks_taken_over(checked, state, from_task)
+        checkpoints = copy_checkpoints(self._store, state, tasks)
+        artifacts.take_over(
+            run_directory(self._data_dir, run),
+            run_directory(self._data_dir, new.run),
+            [state.tasks[name] for name in tasks],
+        )
+        origin = {"run": run, "from_task": from_task}
+        created: EventDraft = {**new.events[0], "data": {**new.events[0]["data"], "forked_from": origin}}
+        return new._replace(
+            definition={**new.definition, "forked_from": origin},
+            events=[created, *checkpoints.events],
+            items=checkpoints.items,
+            payloads=checkpoints.payloads,
+        )
+
+
+def inherited_definition(pipeline: Pipeline, state: RunState, from_task: str) -> Pipeline:
+    """The definition of a fork that brings none of its own: the effective pipeline, without the tasks that were added
+    by tasks which run again, because they will add them again. Raises InvalidPipeline when the rest does not fit
+    together."""
+    run_again = {from_task, *(t.name for t in pipeline.tasks if from_task in pipeline.upstream_of(t.name))}
+    dropped: set[str] = set()
+    while more := {n for n, added in state.added.items() if added.by in run_again | dropped} - dropped:
+        dropped |= more
+    dropped.discard(from_task)  # it was named, so it is wanted, whichever task added it
+    if not dropped:
         return pipeline
-    left = with_tasks(pipeline, [t for t in pipeline.tasks if t.name not in gone])
-    return validate_pipeline(left.to_json())
+    rest = with_tasks(pipeline, [t for t in pipeline.tasks if t.name not in dropped])
+    return validate_pipeline(rest.to_json())
 
 
-def kept(pipeline: Pipeline, state: RunState, from_task: str) -> list[str]:
+def tasks_taken_over(pipeline: Pipeline, state: RunState, from_task: str) -> list[str]:
     """Tasks of the new pipeline whose checkpoints are taken over: finished in the old run, not after
     `from_task`, and with everything that they need taken over too. Raises NotFound."""
     names = [t.name for t in pipeline.tasks]
     if from_task not in names:
         raise NotFound(f"there is no task {from_task!r}{did_you_mean(from_task, names)}")
-    found: dict[str, bool] = {}
 
-    def is_kept(name: str) -> bool:
-        if name not in found:
-            task = state.tasks.get(name)
-            found[name] = (
-                name != from_task
-                and task is not None
-                and task.state in ("done", "skipped")
-                and from_task not in pipeline.upstream_of(name)
-                and all(
-                    n in state.tasks and state.tasks[n].state in ("done", "skipped")
-                    for n in pipeline.upstream_of(name)
-                )
-            )
-        return found[name]
+    def finished(name: str) -> bool:
+        return name in state.tasks and state.tasks[name].state in ("done", "skipped")
 
-    return [n for n in names if is_kept(n)]
+    def taken_over(name: str) -> bool:
+        upstream = pipeline.upstream_of(name)
+        return (
+            name != from_task
+            and from_task not in upstream
+            and finished(name)
+            and all(finished(needed) for needed in upstream)
+        )
+
+    return [name for name in names if taken_over(name)]
 
 
-def copies(store: LogStore, state: RunState, names: list[str]) -> Copies:
-    """The checkpoints of `names`, read from the old run. Blocks on the store."""
-    events: list[EventDraft] = []
-    items: list[ItemDraft] = []
-    payloads: list[Any] = []
-    history = None
+def copy_checkpoints(store: LogStore, state: RunState, names: Sequence[str]) -> Checkpoints:
+    """The checkpoints of the tasks `names`, read from the old run. Blocks on the store."""
+    copier = _Copier(store, state)
     for name in names:
-        task = state.tasks[name]
+        copier.copy(name)
+    return copier.checkpoints
+
+
+class _Copier:
+    """Reads one run; its history, which is read whole, only when a map is copied."""
+
+    def __init__(self, store: LogStore, state: RunState) -> None:
+        self._store = store
+        self._state = state
+        self._history: History | None = None
+        self.checkpoints = Checkpoints([], [], [])
+
+    def copy(self, name: str) -> None:
+        """Append the checkpoint of a finished task."""
+        task = self._state.tasks[name]
+        events, _, payloads = self.checkpoints
         if task.state == "skipped":
             events.append(draft("task.skipped", name, reason=task.reason, by=task.skipped_by))
-            continue
-        value = store.payload(state.run, Ref(*task.output)) if task.output is not None else None
+            return
+        value = self._payload(task.output) if task.output is not None else None
         if task.items is not None and isinstance(value, dict) and value.keys() == {MAP, "total"}:
-            history = history if history is not None else read_history(store, state.run)
-            value = map_marker(name, value["total"])
-            outcomes = history.rows.get(name, RowTable())
-            files = history.artifacts.get(name, {})
-            for index in sorted(outcomes):
-                row = outcomes[index]
-                item: ItemDraft = {"task": name, "index": index, "ok": row.ok}
-                if row.output is not None:
-                    item["output"] = len(payloads)
-                    payloads.append(store.payload(state.run, Ref(*row.output)))
-                if row.error is not None:
-                    item["error"] = row.error
-                if row.ok and index in files:
-                    item["artifacts"] = files[index]
-                items.append(item)
-            good = sum(row.ok for row in outcomes.values())
-            events.append(draft("map.started", name, total=value["total"]))
-            events.append(draft("map.progress", name, done=good, failed=len(outcomes) - good, in_flight=0))
-        wrote: dict[str, Any] = {"artifacts": list(task.artifacts)} if task.artifacts else {}
+            value = self._copy_rows(name, value["total"])
+        wrote: JsonObject = {"artifacts": list(task.artifacts)} if task.artifacts else {}
         events.append(draft("task.done", name, output=len(payloads), seconds=0.0, copied=True, **wrote))
         payloads.append(value)
-        events += _gate(state, name)
-    return Copies(events, items, payloads)
+        events += _gate_events(self._state, task)
+
+    def _copy_rows(self, name: str, total: int) -> Any:
+        """Append the outcomes of a map's rows; the map's own output."""
+        if self._history is None:
+            self._history = read_history(self._store, self._state.run)
+        events, items, payloads = self.checkpoints
+        outcomes = self._history.rows.get(name, RowTable())
+        files = self._history.artifacts.get(name, {})
+        for index in sorted(outcomes):
+            row = outcomes[index]
+            item: ItemDraft = {"task": name, "index": index, "ok": row.ok}
+            if row.output is not None:
+                item["output"] = len(payloads)
+                payloads.append(self._payload(row.output))
+            if row.error is not None:
+                item["error"] = row.error
+            if row.ok and index in files:
+                item["artifacts"] = files[index]
+            items.append(item)
+        good = sum(row.ok for row in outcomes.values())
+        events.append(draft("map.started", name, total=total))
+        events.append(draft("map.progress", name, done=good, failed=len(outcomes) - good, in_flight=0))
+        return map_marker(name, total)
+
+    def _payload(self, ref: Sequence[int]) -> Any:
+        return self._store.payload(self._state.run, Ref(*ref))
 
 
-def _gate(state: RunState, name: str) -> list[EventDraft]:
+def _gate_events(state: RunState, task: TaskState) -> list[EventDraft]:
     """A decision that was made holds in the fork; one that was not, or was a rejection, is asked for again."""
-    task = state.tasks[name]
     if task.gate is None:
         return []
-    info = task.gate_info or {}
-    opened = draft("gate.opened", name, **gate_words(state, name))
+    opened = draft("gate.opened", task.name, **gate_words(state, task.name))
     if task.gate != "approved":
         return [opened]
-    said = {"note": info.get("note", ""), "by": info.get("by"), "copied": True}
-    return [opened, draft("gate.decided", name, decision="approve", **said)]
+    decision = task.gate_info or {}
+    copied = {"note": decision.get("note", ""), "by": decision.get("by"), "copied": True}
+    return [opened, draft("gate.decided", task.name, decision="approve", **copied)]
+
+
+def _check_task(pipeline: Pipeline, task: str, run: str) -> None:
+    """Raises NotFound when the new run's pipeline has no such task."""
+    names = [t.name for t in pipeline.tasks]
+    if task not in names:
+        raise NotFound(f"the fork of run {short_id(run)} has no task {task!r}{did_you_mean(task, names)}")

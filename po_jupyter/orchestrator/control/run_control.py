@@ -1,43 +1,121 @@
-"""What people ask of a run that there is: cancel, resume, decide, delete. One part of the orchestrator."""
+"""Run control: cancel, resume, restart, fork, decide a gate, requeue, discard, delete.
+
+Each request is in the run's log when its method returns, whoever has the workers.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal
 
-from po_jupyter.engine.state.resume import gate_words, plan
+from pydantic import ValidationError
+
+from po_jupyter.engine.state.resume import gate_words, plan, restart_plan
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import Conflict, InvalidInput
 from po_jupyter.model.pipeline.pipeline import RunBudget
+from po_jupyter.model.pipeline.violations import violations_of
+from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.names import actor_of, short_id
 from po_jupyter.model.run.view import ENDED, RunView
-from po_jupyter.orchestrator.control.conditional_append import Asked, ask
-from po_jupyter.orchestrator.maintenance.retention import remove_run_dir
-from po_jupyter.orchestrator.submission import request as submission
-from po_jupyter.orchestrator.submission.service import Submitting
+from po_jupyter.orchestrator.control.conditional_append import LogAppend, append_if_current
+from po_jupyter.orchestrator.control.fork import ForkPlanner
+from po_jupyter.orchestrator.control.run_files import remove_run_directory
+from po_jupyter.orchestrator.dispatch.protocol import Dispatcher
+from po_jupyter.orchestrator.environment.preflight import Preflight
+from po_jupyter.orchestrator.events.change_feed import ChangeFeed
+from po_jupyter.orchestrator.submission.request import check_task_budgets
+from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.views.daily_usage import DailyUsage
-from po_jupyter.store.protocol import Head
+from po_jupyter.orchestrator.views.projections import RunProjections
+from po_jupyter.orchestrator.views.queries import RunQueries
+from po_jupyter.store.protocol import Head, Store
 from po_jupyter.telemetry.correlation import request_id
 
 
-class Directing(Submitting):
-    """Each request is in the run's log when its method returns, whoever has the workers."""
+class RunControl:
+    """`owner` None may change everybody's runs; somebody else's run is NotFound."""
 
-    _daily: DailyUsage
+    def __init__(
+        self,
+        store: Store,
+        projections: RunProjections,
+        runs: RunQueries,
+        dispatcher: Dispatcher,
+        changes: ChangeFeed,
+        *,
+        preflight: Preflight,
+        forks: ForkPlanner,
+        daily_usage: DailyUsage,
+        data_dir: Path,
+        to_thread: ToThread,
+    ) -> None:
+        """Writes to `store` in threads, and tells `dispatcher`."""
+        self._store = store
+        self._projections = projections
+        self._runs = runs
+        self._dispatcher = dispatcher
+        self._changes = changes
+        self._preflight = preflight
+        self._forks = forks
+        self._daily_usage = daily_usage
+        self._data_dir = data_dir
+        self._to_thread = to_thread
+
+    async def _append(self, run: str, build: Callable[[Head, RunState], LogAppend]) -> RunView:
+        """Append to the run's log what `build` makes of it, and have it acted on."""
+        await self._to_thread(append_if_current, self._store, self._projections, run, build)
+        return await self._changed(run)
+
+    async def _changed(self, run: str) -> RunView:
+        await self._dispatcher.changed(run)
+        return await self._runs.newest_view(run)
+
+    def _check_code(self, run: str, code_allowed: bool) -> None:
+        """Raises Forbidden when who goes on with a run may not use the models that it names. Blocks."""
+        model = RunDefinition.from_json(self._store.definition(run)).options.model
+        self._preflight.check_code(self._projections.pipeline(run), model=model, code_allowed=code_allowed)
+
+    # -- while it runs --------------------------------------------------------------------------
 
     async def cancel(self, run_id: str, owner: str | None) -> RunView:
         """Stop the run; what is finished is kept. The request is durable when this returns. Conflict when it
         ended in another way already; cancelling twice is one cancel."""
-        head = await self.find(run_id, owner)
+        head = await self._runs.find(run_id, owner)
+        run = head["run"]
         if head["state"] == "cancelled":
-            return await self._view(head)
+            return await self._runs.view(head)
         if head["state"] in ENDED:
-            raise Conflict(f"run {head['run'][-6:]} is {head['state']} already")
-        state = await self._do(self._views.state, head)
+            raise Conflict(f"run {short_id(run)} is {head['state']} already")
+        state = await self._to_thread(self._projections.state, head)
         if not state.cancel_requested:
-            await self._do(
-                self._store.request, head["run"], [draft("run.cancel_requested", by=owner or "admin")]
-            )
-        return await self._changed(head["run"])
+            cancel = draft("run.cancel_requested", by=actor_of(owner))
+            await self._to_thread(self._store.request, run, [cancel])
+        return await self._changed(run)
+
+    async def gate(self, run_id: str, owner: str | None, decision: str, note: str = "") -> RunView:
+        """Decide the open gate: `approve` or `reject`. Conflict when none is open (any more)."""
+        if decision not in ("approve", "reject"):
+            raise InvalidInput(f"a decision is `approve` or `reject`, not {decision!r:.40}")
+        verdict: Literal["approve", "reject"] = "approve" if decision == "approve" else "reject"
+        head = await self._runs.find(run_id, owner)
+        by = actor_of(owner)
+
+        def build(now: Head, state: RunState) -> LogAppend:
+            task = next((t.name for t in state.tasks.values() if t.gate == "open"), None)
+            if task is None or now["state"] in ENDED:
+                raise Conflict(f"run {short_id(now['run'])} has no open gate")
+            events = [draft("gate.decided", task, decision=verdict, note=note, by=by)]
+            goes_on = now["state"] == "waiting" and verdict == "approve"
+            if goes_on:
+                events.append(draft("run.resumed", by=by))
+            return LogAppend(events, "pending" if goes_on else None)
+
+        return await self._append(head["run"], build)
+
+    # -- after it ended -------------------------------------------------------------------------
 
     async def resume(
         self,
@@ -45,7 +123,7 @@ class Directing(Submitting):
         owner: str | None,
         from_task: str | None = None,
         only_failed: bool = False,
-        budget: dict[str, Any] | None = None,
+        budget: Mapping[str, object] | None = None,
         *,
         code_allowed: bool = True,
     ) -> RunView:
@@ -53,63 +131,131 @@ class Directing(Submitting):
 
         Conflict unless the run is failed, cancelled or dead (or done, with `only_failed`).
         """
-        if budget is not None:
-            from pydantic import ValidationError
+        larger = _read_budget(budget) if budget is not None else None
+        amounts = {k: v for k, v in larger.model_dump(exclude_none=True).items() if v} if larger else {}
+        head = await self._runs.find(run_id, owner)
+        run = head["run"]
 
-            from po_jupyter.model.pipeline.violations import violations_of
-
-            try:
-                wanted = RunBudget.model_validate(budget)
-                budget = {k: v for k, v in wanted.model_dump(exclude_none=True).items() if v}
-            except ValidationError as error:
-                known = tuple(RunBudget.model_fields)
-                raise InvalidInput(violations=violations_of(error, known=known, what="a budget")) from None
-        head = await self.find(run_id, owner)
-
-        def words(now: Head, state: RunState) -> Asked:
-            self._check_agents(head["run"], code_allowed)
-            if budget:
-                submission.check_tasks(wanted, self._views.pipeline(head["run"]))
-            todo = plan(self._views.pipeline(head["run"]), state, from_task=from_task, only_failed=only_failed)
+        def build(now: Head, state: RunState) -> LogAppend:
+            self._check_code(run, code_allowed)
+            pipeline = self._projections.pipeline(run)
+            if amounts:
+                check_task_budgets(larger, pipeline)
+            todo = plan(pipeline, state, from_task=from_task, only_failed=only_failed)
             gates = [draft("gate.opened", t, **gate_words(state, t)) for t in todo.ask]
             resumed = draft(
-                "run.resumed", by=owner or "admin", from_task=from_task, only_failed=only_failed,
-                budget=budget or {}, reset=list(todo.reset), clear=list(todo.clear), request=request_id.get(),
+                "run.resumed", by=actor_of(owner), from_task=from_task, only_failed=only_failed,
+                budget=amounts, reset=list(todo.reset), clear=list(todo.clear), request=request_id.get(),
             )  # fmt: skip
-            return Asked([resumed, *gates], "pending")
+            return LogAppend([resumed, *gates], "pending")
 
-        await self._do(ask, self._store, self._views, head["run"], words)
-        return await self._changed(head["run"])
+        return await self._append(run, build)
 
-    async def gate(self, run_id: str, owner: str | None, decision: str, note: str = "") -> RunView:
-        """Decide the open gate: `approve` or `reject`. Conflict when none is open (any more)."""
-        if decision not in ("approve", "reject"):
-            raise InvalidInput(f"a decision is `approve` or `reject`, not {decision!r:.40}")
-        verdict: Literal["approve", "reject"] = "approve" if decision == "approve" else "reject"
-        head = await self.find(run_id, owner)
+    async def restart(
+        self,
+        run_id: str,
+        owner: str | None,
+        task: str | None = None,
+        *,
+        only: bool = False,
+        clear_usage: bool = False,
+        code_allowed: bool = True,
+    ) -> RunView:
+        """Do the ended run again as new attempts (B13): all of it, `task` and what follows, or with `only` that task
+        alone.
 
-        def words(now: Head, state: RunState) -> Asked:
-            task = next((t.name for t in state.tasks.values() if t.gate == "open"), None)
-            if task is None or now["state"] in ENDED:
-                raise Conflict(f"run {now['run'][-6:]} has no open gate")
-            events = [draft("gate.decided", task, decision=verdict, note=note, by=owner or "admin")]
-            waiting = now["state"] == "waiting" and decision == "approve"
-            if waiting:
-                events.append(draft("run.resumed", by=owner or "admin"))
-            return Asked(events, "pending" if waiting else None)
+        Earlier checkpoints stay in the run's log. After `only` the run ends again; a resume goes on with what
+        is left. `clear_usage` starts the tasks' usage, and with it the budget, at zero. Conflict unless the run
+        has ended, or when the only task lacks what it needs; NotFound for an unknown task.
+        """
+        if only and task is None:
+            raise InvalidInput(
+                "`only` says that one task runs, and no task is named", hint="Name it with `task`."
+            )
+        head = await self._runs.find(run_id, owner)
+        run = head["run"]
 
-        await self._do(ask, self._store, self._views, head["run"], words)
-        return await self._changed(head["run"])
+        def build(now: Head, state: RunState) -> LogAppend:
+            self._check_code(run, code_allowed)
+            todo = restart_plan(self._projections.pipeline(run), state, task=task, only=only)
+            gates = [draft("gate.opened", name, **gate_words(state, name)) for name in todo.ask]
+            resumed = draft(
+                "run.resumed", by=actor_of(owner), restart=True, from_task=task,
+                only=task if only else None, clear_usage=clear_usage, budget={},
+                reset=list(todo.reset), clear=list(todo.clear),
+            )  # fmt: skip
+            return LogAppend([resumed, *gates], "pending")
+
+        return await self._append(run, build)
+
+    async def fork(
+        self,
+        run_id: str,
+        owner: str | None,
+        from_task: str,
+        *,
+        seed: object = None,
+        pipeline: object = None,
+        code_allowed: bool = True,
+    ) -> RunView:
+        """A new run that takes over the checkpoints of the tasks before `from_task` and goes on from there (G5),
+        with another seed or pipeline if given. The old run stays as it is. Calls are not taken over: what runs
+        asks anew.
+
+        Raises what `submit` does, and NotFound for an unknown task.
+        """
+        head = await self._runs.find(run_id, owner)
+        new = await self._to_thread(
+            self._forks.plan, head, owner or head["owner"], from_task,
+            seed=seed, pipeline=pipeline, code_allowed=code_allowed,
+        )  # fmt: skip
+        created, _ = await self._to_thread(self._store.create_run, new)
+        await self._dispatcher.submitted(created, RunDefinition.from_json(new.definition))
+        return await self._runs.view(created)
 
     async def delete(self, run_id: str, owner: str | None) -> None:
         """Remove an ended run with its files. Conflict when it has not ended."""
-        head = await self.find(run_id, owner)
+        head = await self._runs.find(run_id, owner)
+        run = head["run"]
 
         def remove() -> None:
-            self._daily.count([head])
-            self._store.delete_run(head["run"])
-            remove_run_dir(self.settings.data_dir, head["run"])
-            self._views.forget(head["run"])
+            self._daily_usage.count([head])
+            self._store.delete_run(run)
+            remove_run_directory(self._data_dir, run)
+            self._projections.forget(run)
 
-        await self._do(remove)
-        self.feed.changed(head["run"])
+        await self._to_thread(remove)
+        self._changes.changed(run)
+
+    # -- dead letters ---------------------------------------------------------------------------
+
+    async def requeue(
+        self, run_id: str, owner: str | None, from_task: str | None = None, *, code_allowed: bool = True
+    ) -> RunView:
+        """Try a dead run again, from `from_task` on if given; its finished work is kept (R1.2). Conflict when it is
+        not dead."""
+        head = await self._dead(run_id, owner)
+        return await self.resume(head["run"], owner, from_task=from_task, code_allowed=code_allowed)
+
+    async def discard(self, run_id: str, owner: str | None) -> None:
+        """Remove a dead run with all that is its own. Conflict when it is not dead."""
+        head = await self._dead(run_id, owner)
+        await self.delete(head["run"], owner)
+
+    async def _dead(self, run_id: str, owner: str | None) -> Head:
+        head = await self._runs.find(run_id, owner)
+        if head["state"] != "dead":
+            raise Conflict(
+                f"run {short_id(head['run'])} is no dead letter, it is {head['state']}",
+                hint="`po dead list` shows those that are.",
+            )
+        return head
+
+
+def _read_budget(budget: Mapping[str, object]) -> RunBudget:
+    """Raises InvalidInput with every violation."""
+    try:
+        return RunBudget.model_validate(budget)
+    except ValidationError as error:
+        known = tuple(RunBudget.model_fields)
+        raise InvalidInput(violations=violations_of(error, known=known, what="a budget")) from None

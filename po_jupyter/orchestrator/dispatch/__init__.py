@@ -1,1 +1,5 @@
-"""Who works runs off: the holder of the store's lease with its workers, or a follower that asks it."""
+"""Dispatch: has runs worked off, by the workers of the server that holds the store's lease.
+
+For the rest of the orchestrator: `protocol.Dispatcher`. `service` makes a `LeasedDispatcher`, which is a
+`LocalDispatcher` (the holder's) or a `Follower`.
+"""

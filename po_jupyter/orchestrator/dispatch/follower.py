@@ -1,153 +1,166 @@
-"""What is found when an orchestrator takes the store, and what one that does not hold it sees of the others'
-work."""
+"""The dispatcher of a server that does not hold the store's lease: it notifies the holder, and asks for its load."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import structlog
 
-from po_jupyter.errors import NotFound, PoError, StoreError
-from po_jupyter.ipc import channel as link
-from po_jupyter.orchestrator.events.change_feed import Feed
+from po_jupyter.errors import NotFound, PoError
+from po_jupyter.ipc import channel
+from po_jupyter.model.run.definition import RunDefinition
+from po_jupyter.orchestrator.dispatch.protocol import DispatchLoad
+from po_jupyter.orchestrator.events.change_feed import ChangeFeed
+from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.workers.queue import RunQueue
-from po_jupyter.orchestrator.workers.supervisor import Supervisor
 from po_jupyter.store.protocol import Head, Store
 
-log = structlog.get_logger("po_jupyter.recovery")
+log = structlog.get_logger(__name__)
 
-_LOOK = 0.25  # s between looks at the heads while somebody listens
+_POLL = 0.25  # s between looks at the heads while somebody subscribes
 _COUNT = 5.0  # s between counts of live runs
-_ASK = 1.0  # s between questions to the holder: what it has to do
+_ASK = 1.0  # s between questions to the holder about its load
+_POSITIONS = 1000  # queued runs whose places are counted when nobody answers
 
 
-async def recover(store: Store, supervisor: Supervisor, run_off_loop: Callable[..., Awaitable[Any]]) -> int:
-    """Attend to every run that has not ended: adopt those whose worker lives, queue the others. How many
-    there were.
+class HolderLoad(TypedDict):
+    """What the holder tells of its runs (`Supervisor.load`): how many, the places of those queued, and why others
+    wait for the store."""
 
-    A server's death is nobody's crash: nothing is counted here.
-    """
-    heads: list[Head] = await run_off_loop(store.active)
-    for head in heads:
-        await supervisor.attend(head["run"])
-    if heads:
-        log.info("recovered", runs=len(heads))
-    return len(heads)
+    running: int | None
+    queued: int | None
+    positions: dict[str, int]
+    held: dict[str, str]
 
 
-async def sweep(
-    store: Store, supervisor: Supervisor, run_off_loop: Callable[..., Awaitable[Any]], every: float
-) -> None:
-    """Attend, every so many seconds, to active runs that nobody here knows: a hint that was lost (a poke that
-    timed out, an error of the moment) loses no run (P1). Runs until cancelled."""
-    waiting: dict[str, int] = {}  # as last attended: they need nothing until their log grows
-    while True:
-        await asyncio.sleep(every)
-        try:
-            heads: list[Head] = await run_off_loop(store.active)
-        except StoreError as error:
-            log.warning("cannot look at the store", error=error.message)
-            continue
-        waiting = {h["run"]: waiting.get(h["run"], 0) for h in heads if h["state"] == "waiting"}
-        for head in heads:
-            run = head["run"]
-            if supervisor.knows(run) or waiting.get(run) == head["n"]:
-                continue
-            if run in waiting:
-                waiting[run] = head["n"]
-            else:
-                log.warning("a run that nobody looked after", run=run, state=head["state"])
-            await supervisor.attend(run)
+class Follower:
+    """Polls the heads of runs while somebody subscribes to them, and asks the holder for its load.
 
-
-class Following:
-    """The eyes of a server that does not hold the store: looks at the heads while somebody listens, and asks the
-    holder what it has to do.
-
-    `load` is what `Supervisor.load` said there a moment ago; what the store says of it while nobody answers.
+    While the holder does not answer, the load is counted from the store. Before `start` it knows nothing.
     """
 
-    def __init__(
-        self, store: Store, feed: Feed, run_off_loop: Callable[..., Awaitable[Any]], address: Path
-    ) -> None:
-        self.live = 0
-        self.load: dict[str, Any] = {"running": None, "queued": None, "positions": {}, "held": {}}
+    is_holder = False
+    checks_environment = False
+
+    def __init__(self, store: Store, changes: ChangeFeed, to_thread: ToThread, address: Path) -> None:
+        """`address` is where the holder listens."""
         self._address = address
         self._store = store
-        self._feed = feed
-        self._do = run_off_loop
+        self._changes = changes
+        self._to_thread = to_thread
+        self._live = 0
+        self._load: HolderLoad = {"running": None, "queued": None, "positions": {}, "held": {}}
         self._seen: dict[str, int] = {}
         self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Look from now on."""
-        self._task = asyncio.create_task(self._look(), name="following")
+    # -- life -----------------------------------------------------------------------------------
 
-    async def close(self) -> None:
-        """Stop looking."""
+    async def start(self) -> None:
+        """Poll from now on."""
+        self._task = asyncio.create_task(self._poll(), name="following")
+
+    async def close(self, *, drain: bool = False) -> None:
+        """Stop polling. There are no workers here to drain."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    async def poke(self, run: str | None) -> bool:
-        """Have the holder look at a run; whether somebody answered. What it says of its load is kept."""
-        answer = await link.notify(self._address, run)
-        load = answer.load if answer is not None else None
-        if load is not None and load.keys() >= self.load.keys():
-            held = self.load["held"]
-            self.load = dict(load)
-            for name in held.keys() ^ load["held"].keys():
-                self._feed.held(name, load["held"].get(name))
-                self._feed.changed(name)
-        return answer is not None
+    # -- dispatching ----------------------------------------------------------------------------
 
-    async def _ask(self) -> None:
-        if await self.poke(None):
+    async def submitted(self, head: Head, definition: RunDefinition) -> None:
+        """Tell the holder of a new run."""
+        await self.changed(head["run"])
+
+    async def changed(self, run: str) -> None:
+        """Tell the holder; when it does not hear, the next one finds the run in the store."""
+        if not await self.notify(run):
+            log.warning("no orchestrator answers; the run starts when one does", run=run)
+
+    async def notify(self, run: str | None) -> bool:
+        """Have the holder look at a run, or at nothing; True when it answered. What it says of its load is kept."""
+        reply = await channel.notify(self._address, run)
+        load = reply.load if reply is not None else None
+        if load is not None and load.keys() >= self._load.keys():
+            reasons = self._load["held"]
+            self._load = HolderLoad(
+                running=load["running"], queued=load["queued"], positions=load["positions"], held=load["held"]
+            )
+            for name in reasons.keys() ^ self._load["held"].keys():
+                self._changes.held(name, self._load["held"].get(name))
+                self._changes.changed(name)
+        return reply is not None
+
+    # -- what is known of the holder ------------------------------------------------------------
+
+    def position(self, run: str) -> int | None:
+        """The place of a queued run, as the holder said."""
+        return self._load["positions"].get(run)
+
+    def waiting_reason(self, run: str) -> str | None:
+        """Why the run waits for the store, as the holder said."""
+        return self._load["held"].get(run)
+
+    def load(self) -> DispatchLoad:
+        """Of the holder, as it said a moment ago."""
+        return {"running": self._load["running"], "queued": self._load["queued"]}
+
+    def live_runs(self) -> int:
+        """Runs in the store that are at work or queued."""
+        return self._live
+
+    def rate_limits(self) -> None:
+        """None: the holder hands them out."""
+
+    # -- polling --------------------------------------------------------------------------------
+
+    async def _poll(self) -> None:
+        loop = asyncio.get_running_loop()
+        counted, asked = -_COUNT, -_ASK
+        while True:
+            interests = self._changes.interests()
+            try:
+                if loop.time() - asked >= _ASK:
+                    await self._refresh_load()
+                    asked = loop.time()
+                if loop.time() - counted >= _COUNT:
+                    heads = await self._to_thread(self._store.active)
+                    self._live = sum(h["state"] != "waiting" for h in heads)
+                    counted = loop.time()
+                if interests:
+                    self._publish(await self._to_thread(self._last_records, interests))
+            except PoError as error:
+                log.warning("cannot look at the store", error=error.message)
+            await asyncio.sleep(_POLL)
+
+    async def _refresh_load(self) -> None:
+        if await self.notify(None):
             return
-        heads: list[Head] = await self._do(self._store.active)
+        heads = await self._to_thread(self._store.active)
         queue = RunQueue()
         for head in heads:
             if head["state"] == "pending" or (head["state"] == "running" and head["holder"] is None):
                 queue.add(head)
         running = sum(h["state"] == "running" and h["holder"] is not None for h in heads)
-        self.load = {"running": running, "queued": len(queue), "positions": queue.positions(1000), "held": {}}
+        positions = queue.positions(_POSITIONS)
+        self._load = {"running": running, "queued": len(queue), "positions": positions, "held": {}}
 
-    async def _look(self) -> None:
-        loop = asyncio.get_running_loop()
-        counted, asked = -_COUNT, -_ASK
-        while True:
-            interests = self._feed.interests()
-            try:
-                if loop.time() - asked >= _ASK:
-                    await self._ask()
-                    asked = loop.time()
-                if loop.time() - counted >= _COUNT:
-                    heads: list[Head] = await self._do(self._store.active)
-                    self.live = sum(h["state"] != "waiting" for h in heads)
-                    counted = loop.time()
-                if interests:
-                    self._tell(await self._do(self._heads, interests))
-            except PoError as error:
-                log.warning("cannot look at the store", error=error.message)
-            await asyncio.sleep(_LOOK)
-
-    def _heads(self, interests: set[str | None]) -> dict[str, int]:
-        found: dict[str, int] = {}
+    def _last_records(self, interests: set[str | None]) -> dict[str, int]:
+        """The number of the last record of each run that somebody subscribes to; -1 for one that is gone."""
+        last: dict[str, int] = {}
         for run in interests:
             if run is None:
-                found.update((h["run"], h["n"]) for h in self._store.runs(limit=50).heads)
+                last.update((h["run"], h["n"]) for h in self._store.runs(limit=50).heads)
             else:
                 try:
-                    found[run] = self._store.head(run)["n"]
+                    last[run] = self._store.head(run)["n"]
                 except NotFound:
-                    found[run] = -1
-        return found
+                    last[run] = -1
+        return last
 
-    def _tell(self, found: dict[str, int]) -> None:
-        for run, n in found.items():
+    def _publish(self, last: dict[str, int]) -> None:
+        for run, n in last.items():
             if self._seen.get(run) != n:
-                self._feed.changed(run)
-        self._seen = found
+                self._changes.changed(run)
+        self._seen = last

@@ -1,49 +1,78 @@
-"""Having runs looked after, by our own workers or by the server that has them. One part of the orchestrator."""
+"""`Dispatcher`: the seam between the orchestrator and who works its runs off.
+
+A submission, a resume or a decision is durable before a dispatcher hears of it, and a dispatcher that hears nothing
+finds the run in the store (P1). `LocalDispatcher` has the workers, `Follower` leaves them to the server that has;
+`LeasedDispatcher` is one or the other.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import Protocol, TypedDict
 
-import structlog
-
-from po_jupyter.ipc import channel as link
 from po_jupyter.model.run.definition import RunDefinition
-from po_jupyter.model.run.view import RunView
-from po_jupyter.orchestrator.environment.service import Facilities
-from po_jupyter.orchestrator.events.change_feed import Feed
 from po_jupyter.store.protocol import Head
 
-log = structlog.get_logger("po_jupyter.orchestrator")
+
+class DispatchLoad(TypedDict):
+    """How many runs have a worker, and how many wait for one (B14); None while that is not known."""
+
+    running: int | None
+    queued: int | None
 
 
-class Waking(Facilities):
-    """Who wrote to a run's log says so here, and somebody acts on it."""
+class Dispatcher(Protocol):
+    """Has runs worked off. Called on the orchestrator's loop; `position` and `waiting_reason` from any thread."""
 
-    feed: Feed
-    _address: Path
+    @property
+    def is_holder(self) -> bool:
+        """This server holds the store's lease and has the workers."""
+        ...
 
-    async def _begin(self, head: Head, definition: Mapping[str, Any]) -> RunView:
-        """Have a run that was made right now worked off."""
-        self.feed.changed(head["run"])
-        if self._supervisor is not None:
-            self._supervisor.submitted(head, RunDefinition.from_json(definition))
-        else:
-            await self._nudge(head["run"])
-        return await self._view(head)
+    @property
+    def checks_environment(self) -> bool:
+        """Runs see this process's environment, so that a key which is missing here will be missing there."""
+        ...
 
-    async def _changed(self, run: str) -> RunView:
-        self.feed.changed(run)
-        if self._supervisor is not None:
-            await self._supervisor.attend(run)
-        else:
-            await self._nudge(run)
-        return await self._view(await self._do(self._store.head, run))
+    async def submitted(self, head: Head, definition: RunDefinition) -> None:
+        """Have a run worked off that was created right now."""
 
-    async def _nudge(self, run: str) -> None:
-        """Tell the holder; when it does not hear, the next one finds the run in the store."""
-        following = self._following
-        reply = await (following.poke(run) if following is not None else link.notify(self._address, run))
-        if not reply:
-            log.warning("no orchestrator answers; the run starts when one does", run=run)
+    async def changed(self, run: str) -> None:
+        """Do what the log of the run asks for: somebody just wrote to it."""
+
+    def position(self, run: str) -> int | None:
+        """The place of a queued run, 1 is next; None when it does not wait for a worker."""
+
+    def waiting_reason(self, run: str) -> str | None:
+        """Why the run waits for the store, for people; None when it does not."""
+
+    def load(self) -> DispatchLoad:
+        """How busy the workers are."""
+        ...
+
+    def live_runs(self) -> int:
+        """How many runs are at work or queued: what keeps a server from being idle."""
+        ...
+
+    def rate_limits(self) -> Mapping[str, object] | None:
+        """The rate limits of models by key, as `GET meta` shows them; None where others hand them out."""
+
+
+class ActiveDispatcher(Dispatcher, Protocol):
+    """A dispatcher that is started, and closed when another takes its place."""
+
+    async def start(self) -> None:
+        """Begin. Raises StoreError."""
+
+    async def close(self, *, drain: bool) -> None:
+        """End. With `drain` its workers checkpoint and end; without, they live on and look for the next holder."""
+
+
+class HolderService(Protocol):
+    """Background work that only the holder of the lease does."""
+
+    async def start(self) -> None:
+        """Begin. Raises StoreError."""
+
+    async def close(self) -> None:
+        """End; what a thread has begun it ends."""

@@ -1,4 +1,4 @@
-"""The Python that a run may use, and whether it finds the run's modules. Blocks: call it in a thread."""
+"""Interpreters: which Python a run may use, and which of the run's modules it finds. Blocks: call it in a thread."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from collections.abc import Iterator
 
 import structlog
 
-from po_jupyter.engine.python import lookup
-from po_jupyter.engine.python.lookup import module_of, not_found
 from po_jupyter.errors import InvalidPipeline, Violation
 from po_jupyter.model.pipeline.pipeline import Pipeline
+from po_jupyter.model.pipeline.violations import missing_module
 from po_jupyter.orchestrator.environment.variables import preload_environment
+from po_jupyter.platform import task_modules
 from po_jupyter.platform.source_root import SOURCE_ROOT
 
-log = structlog.get_logger("po_jupyter.interpreters")
+log = structlog.get_logger(__name__)
 
 _PYTHON = re.compile(r"(python|pypy)[\d.]*t?(\.exe)?", re.IGNORECASE)
-_LOOK = 15.0  # s; it takes milliseconds, unless a package above a dotted name does much when it is imported
+_PATIENCE = 15.0  # s; it takes milliseconds, unless a package above a dotted name does much when it is imported
 
 
 def problem_of(path: str) -> str | None:
-    """Why a run cannot have this interpreter; None when it can.
+    """Why a run cannot have this interpreter; None when it can have it.
 
     It may have ours, one of an installed kernelspec, and a Python that nobody but this user (or root) could
     have put there: the caller's own kernel, also where no kernelspec says so (VS Code, a plain environment).
@@ -35,14 +35,14 @@ def problem_of(path: str) -> str | None:
         return None
     if not (os.path.isabs(path) and os.access(path, os.X_OK)) or os.path.isdir(path):
         return f"there is no Python at {path!r}; give an absolute path"
-    strange = _strange(path)
-    if strange is None or path in set(_of_kernelspecs()):
+    objection = _objection(path)
+    if objection is None or path in set(_of_kernelspecs()):
         return None
-    return f"{path!r} is not used for runs: {strange}, and it is of no installed kernelspec"
+    return f"{path!r} is not used for runs: {objection}, and it is of no installed kernelspec"
 
 
-def _strange(path: str) -> str | None:
-    """What speaks against a program that no kernelspec names."""
+def _objection(path: str) -> str | None:
+    """Why a program that no kernelspec names is not trusted; None when it is."""
     if not _PYTHON.fullmatch(os.path.basename(path)):
         return "by its name it is no Python"
     if not hasattr(os, "getuid"):
@@ -66,8 +66,8 @@ def _of_kernelspecs() -> Iterator[str]:
     except Exception as error:  # the files of others
         log.warning("the kernelspecs cannot be read", error=repr(error)[:200])
         return
-    for found in specs.values():
-        argv = found["spec"].get("argv") or [""]
+    for spec in specs.values():
+        argv = spec["spec"].get("argv") or [""]
         yield str(argv[0])
 
 
@@ -76,20 +76,21 @@ def check_modules(pipeline: Pipeline, interpreter: str | None, cwd: str | None) 
 
     What cannot be asked (the interpreter hangs, or fails) is not refused here: the worker will say more.
     """
-    wanted = {task.name: name for task in pipeline.tasks if (name := module_of(task)) is not None}
-    if not wanted:
+    modules = {task.module for task in pipeline.tasks if task.module is not None}
+    if not modules:
         return
     path = interpreter or sys.executable
-    missing = _missing(path, cwd, sorted(set(wanted.values())))
-    found = [
-        Violation(f"tasks[{i}]", f"{not_found(task)} (looked in {cwd or 'no directory'} and in {path})")
+    missing = _missing(path, cwd, sorted(modules))
+    searched = f"(looked in {cwd or 'no directory'} and in {path})"
+    violations = [
+        Violation(f"tasks[{i}]", f"{missing_module(task.name, task.module)} {searched}")
         for i, task in enumerate(pipeline.tasks)
-        if wanted.get(task.name) in missing
+        if task.module is not None and task.module in missing
     ]
-    if found:
+    if violations:
         raise InvalidPipeline(
-            "the pipeline cannot run:" if len(found) > 1 else "",
-            violations=found,
+            "the pipeline cannot run:" if len(violations) > 1 else "",
+            violations=violations,
             hint="Define it with %%po_task, give its `source`, or name another module with `task:`.",
         )
 
@@ -99,12 +100,12 @@ def _missing(path: str, cwd: str | None, names: list[str]) -> set[str]:
     if path == sys.executable:  # as for its zygote: our own package need not be installed
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [SOURCE_ROOT, environment.get("PYTHONPATH")]))
     try:
-        asked = subprocess.run(
-            [path, "-P", lookup.__file__, *([cwd] if cwd else [])],
-            input=json.dumps(names), capture_output=True, text=True, timeout=_LOOK, check=True,
+        completed = subprocess.run(
+            [path, "-P", task_modules.__file__, *([cwd] if cwd else [])],
+            input=json.dumps(names), capture_output=True, text=True, timeout=_PATIENCE, check=True,
             env=environment, cwd=cwd or "/",
         )  # fmt: skip
-        return set(json.loads(asked.stdout))
+        return set(json.loads(completed.stdout))
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         log.warning("cannot ask for modules", interpreter=path, error=repr(error)[:500])
         return set()

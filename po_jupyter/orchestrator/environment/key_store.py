@@ -1,4 +1,4 @@
-"""The stored keys of one data directory, as an orchestrator keeps them. What they mean: `llm.keys`.
+"""The key store: the stored keys of providers of one data directory. What they mean: `llm.credentials.keys`.
 
 Every method blocks (files, perhaps the keyring): call it in a thread. Several servers of one data directory share
 the file; it is looked at anew whenever it changed.
@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import structlog
 
@@ -24,28 +23,30 @@ from po_jupyter.llm.specs import Spec, spec_of, specs
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.events import now
 from po_jupyter.orchestrator.environment.variables import worker_environment
-from po_jupyter.store import diagnosis as place
+from po_jupyter.store import diagnosis
 from po_jupyter.store.files.tree import write_atomic
-from po_jupyter.telemetry.logging import redactor
+from po_jupyter.telemetry.redaction import redactor
 
-log = structlog.get_logger("po_jupyter.keys")
+log = structlog.get_logger(__name__)
 
 _PAUSE = 10  # times as long as it took, until a keyring without an answer is asked again
 _MOST_PAUSE = 60.0  # s
 
 
-class Keys:
+class KeyStore:
     """Reads and changes stored keys. A key that was read is known to the redactor from then on (P10)."""
 
     def __init__(self, data_dir: Path) -> None:
+        """Nothing is read yet."""
         self._data_dir = data_dir
         self._path = data_dir / keys.FILE
         self._lock = threading.RLock()
-        self._seen: tuple[int, ...] | None = None
-        self._known: dict[str, StoredKey] = {}
-        self._ask_again = 0.0  # when a keyring that did not answer may be asked again
+        self._stamp: tuple[int, ...] | None = None
+        self._cached: dict[str, StoredKey] = {}
+        self._retry_at = 0.0  # when a keyring that did not answer is asked again
 
     def __repr__(self) -> str:
+        """Without a key."""
         return f"Keys({str(self._path)!r})"
 
     def stored(self) -> dict[str, StoredKey]:
@@ -58,19 +59,19 @@ class Keys:
             # A keyring that was locked may be open now: what could not be read is asked for again. Not at once
             # where that took long: every submission waits here, and every start of a worker.
             began = time.monotonic()
-            lost = any(key.key is None for key in self._known.values())
-            if stamp != self._seen or (lost and began >= self._ask_again):
-                self._known = keys.read(self._data_dir) if stamp else {}
+            unread = any(key.key is None for key in self._cached.values())
+            if stamp != self._stamp or (unread and began >= self._retry_at):
+                self._cached = keys.read_stored_keys(self._data_dir) if stamp else {}
                 ended = time.monotonic()
-                self._ask_again = ended + min(_MOST_PAUSE, _PAUSE * (ended - began))
-                self._seen = stamp
-                redactor.learn(key.key for key in self._known.values() if key.key is not None)
-            return dict(self._known)
+                self._retry_at = ended + min(_MOST_PAUSE, _PAUSE * (ended - began))
+                self._stamp = stamp
+                redactor.learn(key.key for key in self._cached.values() if key.key is not None)
+            return dict(self._cached)
 
     def environment(self, extra: Iterable[str] = ()) -> tuple[dict[str, str], dict[str, str]]:
-        """What a worker gets: its variables, stored keys among them; and why a provider's stored key is not.
+        """The variables of a worker, stored keys among them; and by provider, why a stored key is not.
 
-        A file that cannot be used is told for every provider without a key, and keeps nobody from starting.
+        A file that cannot be used is the reason for every provider without a key, and keeps no worker from starting.
         """
         environ = worker_environment(extra)
         try:
@@ -84,14 +85,14 @@ class Keys:
             }
         if not stored:
             return environ, {}
-        return keys.with_stored(environ, stored), keys.refused(environ, stored)
+        return keys.with_stored_keys(environ, stored), keys.refused_keys(environ, stored)
 
     def states(self, extra: Iterable[str] = ()) -> list[KeyState]:
-        """What there is for every provider that takes a key. Raises StoreUnusable."""
-        return keys.states(worker_environment(extra), self.stored())
+        """The state of the key of every provider that takes one. Raises StoreUnusable."""
+        return keys.key_states(worker_environment(extra), self.stored())
 
     def state(self, provider: str, extra: Iterable[str] = ()) -> KeyState:
-        """The same for one. Raises InvalidInput, StoreUnusable."""
+        """The state of one provider's key. Raises InvalidInput, StoreUnusable."""
         _spec(provider)
         return next(state for state in self.states(extra) if state.provider == provider)
 
@@ -109,14 +110,14 @@ class Keys:
                 hint="Set it right where the orchestrator starts, or unset it.",
             )
         redactor.learn([key])
-        entry: dict[str, Any] = {"for": origin, "at": now()}
+        entry: keys.KeyEntry = {"for": origin, "at": now()}
         with self._changing() as entries:
-            if self._to_keyring(provider, key):
+            if self._put_in_keyring(provider, key):
                 entry["in"] = "keyring"
             else:
                 entry["key"] = key
                 if entries.get(provider, {}).get("in") == "keyring":
-                    self._from_keyring(provider)
+                    self._drop_from_keyring(provider)
             entries[provider] = entry
 
     def remove(self, provider: str) -> None:
@@ -129,31 +130,36 @@ class Keys:
                     hint = f"{spec.key_env} is set where the orchestrator starts; it is unset there."
                 raise NotFound(f"no key of {provider} is stored", hint=hint)
             if entries.pop(provider).get("in") == "keyring":
-                self._from_keyring(provider)
+                self._drop_from_keyring(provider)
 
-    def _to_keyring(self, provider: str, key: str) -> bool:
+    def _put_in_keyring(self, provider: str, key: str) -> bool:
         backend = keys.keyring_backend()
         if backend is None:
             return False
-        name = keys.service(self._data_dir)
+        name = keys.keyring_service(self._data_dir)
         try:
-            keys.within(5.0, lambda: backend.set_password(name, provider, key))
-            return bool(keys.within(5.0, lambda: backend.get_password(name, provider)) == key)
+            keys.with_timeout(keys.KEYRING_TIMEOUT, lambda: backend.set_password(name, provider, key))
+            return bool(
+                keys.with_timeout(keys.KEYRING_TIMEOUT, lambda: backend.get_password(name, provider)) == key
+            )
         except Exception as error:  # every backend has errors of its own; their texts may have anything in them
             log.warning("the system's keyring is not used", error=type(error).__name__)
             return False
 
-    def _from_keyring(self, provider: str) -> None:
+    def _drop_from_keyring(self, provider: str) -> None:
         backend = keys.keyring_backend()
         if backend is not None:
             with suppress(Exception):
-                keys.within(5.0, lambda: backend.delete_password(keys.service(self._data_dir), provider))
+                keys.with_timeout(
+                    keys.KEYRING_TIMEOUT,
+                    lambda: backend.delete_password(keys.keyring_service(self._data_dir), provider),
+                )
 
     @contextmanager
-    def _changing(self) -> Iterator[dict[str, dict[str, Any]]]:
+    def _changing(self) -> Iterator[dict[str, keys.KeyEntry]]:
         """The entries, written back at the end when nothing was raised; one process at a time."""
         with self._lock, _locked(self._data_dir):
-            entries = keys.entries(self._data_dir)
+            entries = keys.read_entries(self._data_dir)
             before = json.dumps(entries, sort_keys=True)
             yield entries
             text = json.dumps(entries, sort_keys=True)
@@ -161,7 +167,7 @@ class Keys:
                 write_atomic(
                     self._path, json.dumps({"version": keys.VERSION, "keys": entries}).encode() + b"\n"
                 )
-            self._seen = None
+            self._stamp = None
 
 
 def _spec(provider: str) -> Spec:
@@ -169,9 +175,9 @@ def _spec(provider: str) -> Spec:
     spec = spec_of(provider)
     takers = sorted(name for name, spec in specs().items() if spec.key_env)
     if spec is None:
-        said = f" called {provider!r}" if len(provider) <= 20 else ""
+        called = f" called {provider!r}" if len(provider) <= 20 else ""
         raise InvalidInput(
-            f"there is no provider{said}{did_you_mean(provider, takers)}", hint=f"Known: {', '.join(takers)}"
+            f"there is no provider{called}{did_you_mean(provider, takers)}", hint=f"Known: {', '.join(takers)}"
         )
     if not spec.key_env:
         raise InvalidInput(f"{provider} takes no key", hint=f"Those that do: {', '.join(takers)}")
@@ -185,7 +191,7 @@ def _locked(directory: Path) -> Iterator[None]:
     except ModuleNotFoundError:  # Windows: two servers that change keys at the same moment are nobody's habit
         yield
         return
-    place.make(directory)
+    diagnosis.make(directory)
     fd = os.open(directory / f".{keys.FILE}.lock", os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)

@@ -1,5 +1,4 @@
-"""The servers of local models: one per model, shared by all workers of the orchestrator that holds the
-store."""
+"""Local models: a server for each, shared by all workers of the orchestrator that holds the store."""
 
 from __future__ import annotations
 
@@ -14,38 +13,38 @@ from po_jupyter.config import Settings
 from po_jupyter.errors import PoError, Unavailable
 from po_jupyter.ipc.messages import ResourceRequest
 from po_jupyter.llm.local.server import LocalServer
-from po_jupyter.llm.wire.exchange import ProviderEndpoint
+from po_jupyter.llm.specs import ProviderEndpoint
 
-log = structlog.get_logger("po_jupyter.local_models")
+log = structlog.get_logger(__name__)
 
-IDLE = 600.0  # s without anybody asking after which a server is stopped
-_LOOK = 30.0  # s between looks for idle servers
-_SAY = 1.0  # s between notes of progress
+IDLE = 600.0  # s without a request after which a server is stopped
+_CHECK = 30.0  # s between checks for idle servers
+_REPORT = 1.0  # s between reports of progress
 
-Tell = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
 @dataclass(slots=True)
 class _Served:
     server: LocalServer
-    asked: float = 0.0
-    said: float = 0.0
-    listeners: list[Tell] = field(default_factory=list)
+    requested: float = 0.0
+    reported: float = 0.0
+    listeners: list[Progress] = field(default_factory=list)
 
 
 class LocalModels:
-    """Starts a model's server when a worker needs it, again when it died, and ends it when nobody asks any
-    more."""
+    """Starts a model's server when a worker needs it, again when it died, and ends it when it is idle."""
 
     def __init__(self, settings: Settings, *, idle: float = IDLE) -> None:
+        """`idle` is in seconds."""
         self._settings = settings
         self._idle = idle
         self._served: dict[str, _Served] = {}
         self._watch: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def endpoint(self, request: ResourceRequest, tell: Tell) -> ProviderEndpoint:
-        """Where the server of the model that a worker requests listens; `tell` hears what it waits for meanwhile.
+    async def endpoint(self, request: ResourceRequest, progress: Progress) -> ProviderEndpoint:
+        """Where the server of the model that a worker requests listens; `progress` hears what it waits for meanwhile.
         Raises ModelError, Unavailable."""
         if request.what != "local_model" or request.model is None or self._closed:
             raise Unavailable(f"the orchestrator cannot give {request.what!r:.40}")
@@ -53,41 +52,41 @@ class LocalModels:
         served = self._served.get(model)
         if served is None:
             served = self._served[model] = self._new(model)
-        served.asked = time.monotonic()
+        served.requested = time.monotonic()
         if self._watch is None:
             self._watch = asyncio.create_task(self._stop_idle(), name="local models")
-        served.listeners.append(tell)
+        served.listeners.append(progress)
         try:
             return await served.server.ready()
         except PoError as error:
             log.error("no local model", model=model, error=error.message)
             raise
         finally:
-            served.listeners.remove(tell)
+            served.listeners.remove(progress)
 
     def _new(self, model: str) -> _Served:
         loop = asyncio.get_running_loop()
 
-        def progress(done: int, total: int | None) -> None:  # in a thread
+        def fetched(done: int, total: int | None) -> None:  # in a thread
             of = f" of {total / 1e6:.0f}" if total else ""
-            loop.call_soon_threadsafe(self._say, model, f"the weights of {model} ({done / 1e6:.0f}{of} MB)")
+            loop.call_soon_threadsafe(self._report, model, f"the weights of {model} ({done / 1e6:.0f}{of} MB)")
 
         log.info("local model", model=model)
-        return _Served(LocalServer(model, directory=self._settings.models_dir, progress=progress))
+        return _Served(LocalServer(model, directory=self._settings.models_dir, progress=fetched))
 
-    def _say(self, model: str, text: str) -> None:
+    def _report(self, model: str, text: str) -> None:
         served = self._served.get(model)
-        if served is not None and time.monotonic() - served.said >= _SAY:
-            served.said = time.monotonic()
+        if served is not None and time.monotonic() - served.reported >= _REPORT:
+            served.reported = time.monotonic()
             log.info("fetching", model=model, what=text)
-            for tell in served.listeners:
-                tell(text)
+            for progress in served.listeners:
+                progress(text)
 
     async def _stop_idle(self) -> None:
         while True:
-            await asyncio.sleep(min(_LOOK, self._idle))
+            await asyncio.sleep(min(_CHECK, self._idle))
             for model, served in list(self._served.items()):
-                if not served.listeners and time.monotonic() - served.asked > self._idle:
+                if not served.listeners and time.monotonic() - served.requested > self._idle:
                     del self._served[model]
                     log.info("local model stopped", model=model, why="idle")
                     await served.server.stop()

@@ -1,27 +1,61 @@
-"""What is looked at before a run starts, beside its definition: the keys and programs of its models, and who may
-use those that run commands (R2.5; DESIGN, Doors)."""
+"""Preflight: what is checked before a run starts, beside its definition. The keys and programs of its models (R2.5),
+and who may use models that run commands (DESIGN, Doors)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import Forbidden, InvalidEnvironment
-from po_jupyter.llm.credentials.availability import Problem, problems, uses
+from po_jupyter.llm.credentials.availability import EnvironmentProblem, model_problems, models_used
 from po_jupyter.llm.providers.refs import runs_code
 from po_jupyter.model.pipeline.pipeline import Pipeline
-from po_jupyter.orchestrator.environment.key_store import Keys
+from po_jupyter.orchestrator.environment.key_store import KeyStore
 
 
-def found(pipeline: Pipeline, settings: Settings, keys: Keys, model: str | None = None) -> list[Problem]:
+class Preflight:
+    """The checks of one orchestrator. They block: call them in a thread.
+
+    `environment_counts` tells whether runs see this process's environment; where they do not (another server has the
+    workers), it is not looked at. `model` is the one that a run uses in the place of all that its pipeline names.
+    """
+
+    def __init__(self, settings: Settings, keys: KeyStore, environment_counts: Callable[[], bool]) -> None:
+        """See the class."""
+        self._settings = settings
+        self._keys = keys
+        self._environment_counts = environment_counts
+
+    def check(
+        self, pipeline: Pipeline, *, model: str | None = None, code_allowed: bool, skip: bool = False
+    ) -> None:
+        """Raises Forbidden (`check_code`); InvalidEnvironment unless the run or the settings skip that."""
+        self.check_code(pipeline, model=model, code_allowed=code_allowed)
+        if self._environment_counts() and not (skip or self._settings.skip_validation):
+            check(pipeline, self._settings, self._keys, model)
+
+    def check_code(self, pipeline: Pipeline, *, model: str | None = None, code_allowed: bool) -> None:
+        """Raises Forbidden for a CLI agent without the scope for it."""
+        check_code(pipeline, self._settings, code_allowed=code_allowed, model=model)
+
+    def warnings(self, pipeline: Pipeline, model: str | None = None) -> list[str]:
+        """Everything that is wrong with the environment of a run, for people; nothing is refused."""
+        if not self._environment_counts():
+            return []
+        return warnings(pipeline, self._settings, self._keys, model)
+
+
+def run_problems(
+    pipeline: Pipeline, settings: Settings, keys: KeyStore, model: str | None = None
+) -> list[EnvironmentProblem]:
     """Everything that is wrong with the environment of a run. Blocks: call it in a thread."""
     environ, refused = keys.environment(settings.inherited)
-    return problems(pipeline, environ=environ, settings=settings, model=model, refused=refused)
+    return model_problems(pipeline, environ=environ, settings=settings, model=model, refused=refused)
 
 
-def check(pipeline: Pipeline, settings: Settings, keys: Keys, model: str | None = None) -> None:
+def check(pipeline: Pipeline, settings: Settings, keys: KeyStore, model: str | None = None) -> None:
     """Refuse a run whose models cannot be used here. Raises InvalidEnvironment with everything that is wrong."""
-    errors = [problem for problem in found(pipeline, settings, keys, model) if not problem.warning]
+    errors = [p for p in run_problems(pipeline, settings, keys, model) if not p.warning]
     if not errors:
         return
     missing = {p.variable: p.provider for p in errors if p.variable}
@@ -34,9 +68,9 @@ def check(pipeline: Pipeline, settings: Settings, keys: Keys, model: str | None 
     )
 
 
-def warnings(pipeline: Pipeline, settings: Settings, keys: Keys, model: str | None = None) -> list[str]:
-    """The same in words, warnings too; nothing is refused."""
-    return [problem.message for problem in found(pipeline, settings, keys, model)]
+def warnings(pipeline: Pipeline, settings: Settings, keys: KeyStore, model: str | None = None) -> list[str]:
+    """The messages of all problems, warnings too."""
+    return [problem.message for problem in run_problems(pipeline, settings, keys, model)]
 
 
 def check_code(pipeline: Pipeline, settings: Settings, *, code_allowed: bool, model: str | None = None) -> None:
@@ -52,6 +86,6 @@ def check_code(pipeline: Pipeline, settings: Settings, *, code_allowed: bool, mo
 
 def agents_of(pipeline: Pipeline, settings: Settings, model: str | None = None) -> Sequence[str]:
     """The models of a pipeline that may run commands, of all that it names, used or not."""
-    named = [use.ref for use in uses(pipeline, settings.default_model, model)]
+    named = [use.ref for use in models_used(pipeline, settings.default_model, model)]
     named += [llm.model for llm in (pipeline.llm, *(t.llm for t in pipeline.tasks)) if llm.model is not None]
     return [ref for ref in dict.fromkeys(named) if runs_code(ref)]

@@ -1,4 +1,4 @@
-"""What a worker inherits of the orchestrator's environment: an allow-list, so that a secret of the server (a
+"""The environment variables of a worker: an allow-list of the orchestrator's, so that a secret of the server (a
 hub's API token, a database password) never reaches the code of a pipeline by accident."""
 
 from __future__ import annotations

@@ -1,1 +1,4 @@
-"""What changed: the change feed that wakes streams, and the audit log."""
+"""Events of the orchestrator: the change feed that wakes streams, and the audit log.
+
+For the rest of the orchestrator: `change_feed.ChangeFeed`, `audit_log.AuditLog`.
+"""

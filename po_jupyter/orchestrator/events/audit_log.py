@@ -1,4 +1,4 @@
-"""Who changed what, and when (B15): an append-only file of JSON lines in the data directory.
+"""The audit log (B15): who changed what, and when; an append-only file of JSON lines in the data directory.
 
     audit/audit.jsonl        {at, by, action, ...}; one line is one change that was made
     audit/audit-TIME.jsonl   what was there before the file grew large; never deleted by itself
@@ -14,16 +14,16 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import structlog
 
 from po_jupyter.errors import InvalidInput
 from po_jupyter.model.run.events import now
-from po_jupyter.store import diagnosis as place
-from po_jupyter.telemetry.logging import redactor
+from po_jupyter.model.values.json import JsonObject
+from po_jupyter.store import diagnosis
+from po_jupyter.telemetry.redaction import redactor
 
-log = structlog.get_logger("po_jupyter.audit")
+log = structlog.get_logger(__name__)
 
 _ROTATE = 16 * 1024 * 1024  # bytes
 _BLOCK = 64 * 1024
@@ -33,15 +33,16 @@ class AuditLog:
     """The log of one data directory. Every method blocks: call it in a thread."""
 
     def __init__(self, directory: Path) -> None:
+        """`directory` is made with the first line."""
         self._directory = directory
         self._file = directory / "audit.jsonl"
 
-    def append(self, *, by: str, action: str, **what: Any) -> None:
+    def append(self, *, by: str, action: str, **about: object) -> None:
         """Write one line, durably. A disk that refuses is logged: the change was made already."""
-        entry = redactor.value({"at": now(), "by": by, "action": action, **what})
+        entry = redactor.value({"at": now(), "by": by, "action": action, **about})
         line = json.dumps(entry, ensure_ascii=True).encode() + b"\n"
         try:
-            place.make(self._directory)
+            diagnosis.make(self._directory)
             fd = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             try:
                 os.write(fd, line)
@@ -54,7 +55,7 @@ class AuditLog:
         except OSError as error:
             log.error("the audit log cannot be written", entry=entry, error=error.strerror)
 
-    def read(self, *, cursor: str | None = None, limit: int = 100) -> tuple[list[dict[str, Any]], str | None]:
+    def read(self, *, cursor: str | None = None, limit: int = 100) -> tuple[list[JsonObject], str | None]:
         """The newest entries first, and the cursor of the page after them. InvalidInput for a wrong cursor."""
         files = [*sorted(self._directory.glob("audit-*.jsonl")), self._file]
         names = [f.name for f in files]
@@ -66,19 +67,19 @@ class AuditLog:
                     "that is not a cursor of this list", hint="Pass the `next` of the page before."
                 )
             files, end = files[: names.index(name) + 1], int(offset)
-        found: list[dict[str, Any]] = []
+        entries: list[JsonObject] = []
         for file in reversed(files):
             for at, line in _backwards(file, end):
-                if len(found) == limit:
-                    return found, f"{file.name}:{at + len(line) + 1}"
+                if len(entries) == limit:
+                    return entries, f"{file.name}:{at + len(line) + 1}"
                 try:
                     entry = json.loads(line)
                 except ValueError:
                     continue
                 if isinstance(entry, dict):
-                    found.append(entry)
+                    entries.append(entry)
             end = None
-        return found, None
+        return entries, None
 
 
 def _backwards(path: Path, end: int | None) -> Iterator[tuple[int, bytes]]:

@@ -1,4 +1,4 @@
-"""A seed as an archive: `seed.json` and files below `artifacts/`, unpacked with suspicion.
+"""Seed archives: a zip of `seed.json` and files below `artifacts/`, unpacked with suspicion.
 
 An archive is a program for a small machine: it names places, says sizes that need not be true, and can be a few
 kilobytes that stand for a terabyte. So its directory is judged before it is read, its names before they are
@@ -33,16 +33,17 @@ class SeedZip:
     """An open archive whose directory was judged. Raises InvalidSeed with every violation."""
 
     def __init__(self, file: BinaryIO, settings: Settings) -> None:
+        """Reads the directory of the archive. Raises InvalidSeed."""
         self._settings = settings
-        _judge_directory(file, settings)
+        _check_directory(file, settings)
         try:
             self._zip = zipfile.ZipFile(file)
         except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
-            raise InvalidSeed(f"the archive cannot be read: {_words(error)}") from None
+            raise InvalidSeed(f"the archive cannot be read: {_message(error)}") from None
         self._entries: dict[str, zipfile.ZipInfo] = {}
-        found = self._judge_entries()
-        if found:
-            raise InvalidSeed("the archive cannot be used:", violations=found)
+        violations = self._check_entries()
+        if violations:
+            raise InvalidSeed("the archive cannot be used:", violations=violations)
 
     @property
     def artifacts(self) -> list[str]:
@@ -55,23 +56,23 @@ class SeedZip:
             with self._zip.open(self._entries[SEED]) as file:
                 return read_json(file, self._settings, SEED)  # type: ignore[arg-type]  # it has `read`, all that is used
         except _BROKEN as error:
-            raise InvalidSeed(f"{SEED} cannot be unpacked: {_words(error)}") from None
+            raise InvalidSeed(f"{SEED} cannot be unpacked: {_message(error)}") from None
 
     def verify(self) -> None:
         """Unpack everything into nothing: sizes and checksums are true. InvalidSeed."""
-        found: list[Violation] = []
+        violations: list[Violation] = []
         for name, info in self._entries.items():
             try:
                 with self._zip.open(info) as file:
                     while file.read(2**20):
                         pass
             except _BROKEN as error:
-                found.append(Violation(name, f"{name} cannot be unpacked: {_words(error)}"))
-        if found:
-            raise InvalidSeed("the archive is damaged:", violations=found)
+                violations.append(Violation(name, f"{name} cannot be unpacked: {_message(error)}"))
+        if violations:
+            raise InvalidSeed("the archive is damaged:", violations=violations)
 
     def unpack(self, run_dir: Path) -> int:
-        """Write the artifacts to where the run's tasks find what was given to it; how many.
+        """Write the artifacts to where the run's tasks find what came with its seed; how many.
 
         Raises InvalidSeed (damaged), StoreUnusable.
         """
@@ -80,7 +81,7 @@ class SeedZip:
             try:
                 data = self._zip.read(self._entries[ARTIFACTS + name])
             except _BROKEN as error:
-                raise InvalidSeed(f"{ARTIFACTS}{name} cannot be unpacked: {_words(error)}") from None
+                raise InvalidSeed(f"{ARTIFACTS}{name} cannot be unpacked: {_message(error)}") from None
             tree.write(f"{GIVEN}/{name}", data)
         return len(self._entries) - 1
 
@@ -88,9 +89,9 @@ class SeedZip:
         """Release the archive; the file stays open."""
         self._zip.close()
 
-    def _judge_entries(self) -> list[Violation]:
+    def _check_entries(self) -> list[Violation]:
         settings, total = self._settings, 0
-        found: list[Violation] = []
+        violations: list[Violation] = []
         folded: dict[str, str] = {}
         entries = self._zip.infolist()
         if len(entries) > settings.zip_max_files + 1:  # whatever the archive's end said
@@ -106,18 +107,18 @@ class SeedZip:
                 folded[name.casefold()] = name
                 self._entries[name] = info
             if problem is not None:
-                found.append(Violation(name[:200], f"{name!r:.120} {problem}"))
+                violations.append(Violation(name[:200], f"{name!r:.120} {problem}"))
             total += info.file_size
         for name in self._entries:
             at = name.casefold()
             while at := at.rpartition("/")[0]:
                 if at in folded:
-                    found.append(
+                    violations.append(
                         Violation(name[:200], f"{name!r:.120} lies below {folded[at]!r:.80}, which is a file")
                     )
                     break
         if total > settings.zip_max_bytes:
-            found.append(
+            violations.append(
                 Violation(
                     "",
                     f"unpacked it has {total:,} bytes; "
@@ -127,20 +128,20 @@ class SeedZip:
         if SEED not in self._entries:
             inside = next((i.filename for i in self._zip.infolist() if i.filename.endswith("/" + SEED)), None)
             also = f"; there is {inside!r:.80}: pack what is in that folder, not the folder" if inside else ""
-            found.append(Violation("", f"there is no {SEED} at its top{also}"))
-        return found
+            violations.append(Violation("", f"there is no {SEED} at its top{also}"))
+        return violations
 
 
 def _problem(info: zipfile.ZipInfo, settings: Settings) -> str | None:
-    """What keeps an entry from being used."""
+    """Why an entry cannot be used; None when it can."""
     # `filename` is what zipfile made of it: cut at a NUL, with this system's separators replaced.
-    name, given = info.filename, info.orig_filename
+    name, original = info.filename, info.orig_filename
     mode = info.external_attr >> 16
     if info.flag_bits & 0x1:
         return "is encrypted"
     if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
         return "is a link" if stat.S_ISLNK(mode) else "is neither a file nor a folder"
-    if name != given:
+    if name != original:
         return "has a name that cannot be used"
     try:
         checked(name.removesuffix("/") if info.is_dir() else name)
@@ -170,7 +171,7 @@ def _too_many(count: int, settings: Settings) -> Violation:
     )
 
 
-def _judge_directory(file: BinaryIO, settings: Settings) -> None:
+def _check_directory(file: BinaryIO, settings: Settings) -> None:
     """Look at the end of the file before `zipfile` reads a directory of whatever size it claims."""
     size = file.seek(0, 2)
     if size > settings.zip_max_bytes:
@@ -198,5 +199,5 @@ def _judge_directory(file: BinaryIO, settings: Settings) -> None:
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, struct.error)
 
 
-def _words(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     return (str(error) or type(error).__name__)[:200]

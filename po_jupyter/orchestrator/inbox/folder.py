@@ -1,4 +1,4 @@
-"""The files of the watch folder: which are ready, what becomes of each, and where it goes. See `inbox.py`."""
+"""The watch folder on the disk: finds the files that are ready, makes runs of them, moves them. See `watcher`."""
 
 from __future__ import annotations
 
@@ -20,28 +20,27 @@ from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.events import now
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.orchestrator.environment import preflight
-from po_jupyter.orchestrator.environment.key_store import Keys
-from po_jupyter.orchestrator.inbox import seed_file as seedfile
-from po_jupyter.orchestrator.inbox import transitions as intake
+from po_jupyter.orchestrator.environment.key_store import KeyStore
+from po_jupyter.orchestrator.inbox import seed_file, transitions
 from po_jupyter.orchestrator.inbox.archive import SeedZip
-from po_jupyter.orchestrator.submission import request as submission
 from po_jupyter.orchestrator.submission.pipeline_files import PipelineFiles
-from po_jupyter.orchestrator.submission.pipelines import Registry
+from po_jupyter.orchestrator.submission.pipelines import PipelineRegistry
+from po_jupyter.orchestrator.submission.request import Submission, check_submission, new_run
 from po_jupyter.platform.crashpoints import crashpoint
-from po_jupyter.store import diagnosis as place
+from po_jupyter.store import diagnosis
 from po_jupyter.store.files.row_files import RowFiles
 from po_jupyter.store.protocol import Head, NewRun, Store
 
-log = structlog.get_logger("po_jupyter.inbox")
+log = structlog.get_logger(__name__)
 
 _LOCK = ".po-lock"
-_OURS = (intake.DEFINITION, intake.RESULT)  # names that stand beside a seed's file
+_RESERVED = (transitions.DEFINITION, transitions.RESULT)  # names that stand beside a seed's file
 
-Stamp = tuple[int, int, int, int]  # device, inode, time of change (ns), size
+FileStamp = tuple[int, int, int, int]  # device, inode, time of change (ns), size
 
 
-class Taken(NamedTuple):
-    """What became of one file: a run, or its name in `rejected`; neither: it is to be looked at later."""
+class TakenFile(NamedTuple):
+    """The fate of one file: a run, or its name in `rejected`; neither: it is to be looked at later."""
 
     new: NewRun | None = None
     head: Head | None = None
@@ -49,17 +48,18 @@ class Taken(NamedTuple):
     rejected: str | None = None
 
 
-class Folder:
+class InboxFolder:
     """The watch folder of one store. Everything blocks: call it in a thread, one call at a time."""
 
     def __init__(
-        self, settings: Settings, store: Store, registry: Registry, *, owner: str,
-        pipelines: PipelineFiles | None = None, keys: Keys | None = None,
+        self, settings: Settings, store: Store, registry: PipelineRegistry, *, owner: str,
+        pipelines: PipelineFiles | None = None, keys: KeyStore | None = None,
     ) -> None:  # fmt: skip
-        self._keys = keys or Keys(settings.data_dir)
+        """Seeds are `owner`'s, and name pipelines of `registry`, which `pipelines` keeps up to date."""
+        self._keys = keys or KeyStore(settings.data_dir)
         assert settings.inbox_dir is not None
         self.root = settings.inbox_dir
-        self.places = intake.Places(
+        self.places = transitions.InboxPlaces(
             settings.inbox_pending, settings.inbox_current, settings.inbox_complete, settings.inbox_rejected
         )
         self.pending = self.root / self.places.pending
@@ -68,9 +68,11 @@ class Folder:
         self._registry = registry
         self._owner = owner
         self._pipelines = pipelines
-        self._intents = intake.open_intents(self.root, store)
-        self._seen: dict[str, tuple[Stamp, float]] = {}
-        self._left: dict[str, Stamp] = {}  # what could not be moved at all, so that it is not tried for ever
+        self._intents = transitions.open_intents(self.root, store)
+        self._seen: dict[str, tuple[FileStamp, float]] = {}
+        self._unmovable: dict[
+            str, FileStamp
+        ] = {}  # what could not be moved at all, so that it is not tried for ever
         self._lock: int | None = None
 
     # -- life -----------------------------------------------------------------------------------
@@ -79,10 +81,10 @@ class Folder:
         """Make the directories, lock the folder, finish what a crash left. StoreUnusable, Unavailable."""
         try:
             for name in self.places:
-                place.make(self.root / name)
-            self._lock = _locked(self.root / _LOCK)
+                diagnosis.make(self.root / name)
+            self._lock = _lock(self.root / _LOCK)
         except OSError as error:
-            raise place.unusable_os(error, self.root) from None
+            raise diagnosis.unusable_os(error, self.root) from None
         for outcome in self._intents.recover():
             say = log.error if outcome.result == "stuck" else log.info
             say("an interrupted move", what=outcome.name, result=outcome.result, reason=outcome.reason)
@@ -97,14 +99,14 @@ class Folder:
 
     def ready(self) -> tuple[list[str], float | None]:
         """Files unchanged for `inbox_stable` seconds, oldest first; seconds until another may be ready."""
-        found: list[tuple[int, str]] = []
-        seen: dict[str, tuple[Stamp, float]] = {}
+        ready: list[tuple[int, str]] = []
+        seen: dict[str, tuple[FileStamp, float]] = {}
         due: float | None = None
         clock, stable = time.monotonic(), self._settings.inbox_stable
         try:
             entries = list(os.scandir(self.pending))
         except FileNotFoundError:
-            place.make(self.pending)
+            diagnosis.make(self.pending)
             entries = []
         for entry in entries:
             name = entry.name
@@ -114,31 +116,31 @@ class Folder:
                 continue
             with suppress(FileNotFoundError):  # gone again
                 stamp = _stamp(entry.stat(follow_symlinks=False))
-                if self._left.get(name) == stamp:
+                if self._unmovable.get(name) == stamp:
                     continue
-                known = self._seen.get(name)
-                since = known[1] if known is not None and known[0] == stamp else clock
+                before = self._seen.get(name)
+                since = before[1] if before is not None and before[0] == stamp else clock
                 seen[name] = stamp, since
                 if clock - since >= stable:
-                    found.append((stamp[2], name))
+                    ready.append((stamp[2], name))
                 else:
                     due = min(due if due is not None else stable, stable - (clock - since))
         self._seen = seen
-        return [name for _, name in sorted(found)], due
+        return [name for _, name in sorted(ready)], due
 
-    def going(self) -> list[str]:
+    def current_runs(self) -> list[str]:
         """Runs whose files are in `current`."""
         return self._intents.tree.names(self.places.current)
 
     # -- taking in ------------------------------------------------------------------------------
 
-    def take(self, name: str) -> Taken:
+    def take(self, name: str) -> TakenFile:
         """Make a run of `pending/NAME`, or reject it. Raises StoreError; the file is where it was then."""
         path = self.pending / name
         try:
-            return self._take(name, path)
+            return self._make_run(name, path)
         except FileNotFoundError:
-            return Taken()
+            return TakenFile()
         except StoreError:
             raise
         except PoError as error:
@@ -146,26 +148,26 @@ class Folder:
         except OSError as error:
             return self._rejected(name, path, InvalidSeed(f"it cannot be read: {error.strerror}"))
 
-    def _take(self, name: str, path: Path) -> Taken:
-        with seedfile.opened(path) as file:
+    def _make_run(self, name: str, path: Path) -> TakenFile:
+        with seed_file.opened(path) as file:
             stamp = _stamp(os.fstat(file.fileno()))
-            if name in _OURS:
+            if name in _RESERVED:
                 raise InvalidSeed(f"a seed's file cannot be called {name}")
-            content = seedfile.digest(file)
+            content = seed_file.digest(file)
             file.seek(0)
             archive = SeedZip(file, self._settings) if name.endswith(self._settings.inbox_zip_suffix) else None
-            value = archive.seed() if archive is not None else seedfile.read_json(file, self._settings)
+            value = archive.seed() if archive is not None else seed_file.read_json(file, self._settings)
             new = self._planned(name, stamp, content, value, os.fstat(file.fileno()).st_ctime_ns)
             if archive is not None:
                 archive.verify()
             if _stamp(os.fstat(file.fileno())) != stamp or _stamp(path.lstat()) != stamp:
-                return Taken()  # somebody writes to it after all
+                return TakenFile()  # somebody writes to it after all
             run_dir = self._settings.data_dir / "runs" / new.run
             if archive is not None:
                 self._forget_artifacts(new.run)  # what a crash left of an earlier try
                 archive.unpack(run_dir)
         try:
-            head, fresh = intake.take_in(self._intents, self._store, new, name, places=self.places)
+            head, fresh = transitions.take_in(self._intents, self._store, new, name, places=self.places)
         except BaseException:
             if archive is not None:
                 self._forget_artifacts(new.run)
@@ -173,23 +175,25 @@ class Folder:
         if archive is not None and head["run"] != new.run:
             self._hand_over(new.run, head["run"])
         log.info("taken in", file=shown(name), run=head["run"], pipeline=head["pipeline"])
-        return Taken(new, head, fresh)
+        return TakenFile(new, head, fresh)
 
-    def _planned(self, name: str, stamp: Stamp, content: str, value: Any, changed: int) -> NewRun:
-        """The run of this very file: asked again, it is the same one. Raises InvalidInput, NotFound."""
+    def _planned(self, name: str, stamp: FileStamp, content: str, value: Any, changed: int) -> NewRun:
+        """The run of this very file: planned again, it is the same one. Raises InvalidInput, NotFound."""
         if self._pipelines is not None:
             self._pipelines.refresh()
-        found = seedfile.violations(value, self._registered)
-        if found:
-            raise InvalidSeed("the seed cannot be used:", violations=found)
+        violations = seed_file.seed_violations(value, self._registered)
+        if violations:
+            raise InvalidSeed("the seed cannot be used:", violations=violations)
         cwd = str(self._pipelines.project) if self._pipelines is not None else None
-        asked = submission.Submission(seed=value, cwd=cwd)
-        pipeline, seed = submission.check(asked, self._registered, code_allowed=True, settings=self._settings)
+        submission = Submission(seed=value, cwd=cwd)
+        pipeline, seed = check_submission(
+            submission, self._registered, code_allowed=True, settings=self._settings
+        )
         RowFiles(self._settings.data_dir).check(self._owner, seed.data)
         key = hashlib.sha256(json.dumps([name, *stamp, content]).encode()).hexdigest()
         # Not the wall clock: after a crash the same file must be planned as the same run.
         at = min(changed // 1_000_000, time.time_ns() // 1_000_000)
-        new = submission.new_run(asked, pipeline, seed, self._owner)
+        new = new_run(submission, pipeline, seed, self._owner)
         new = new._replace(run=f"{at:012x}{key[:10]}", idempotency_key=f"inbox:{key}", request_hash=key)
         try:
             self._store.head(new.run)  # a crash came in between: it runs already, whatever became of the keys
@@ -221,42 +225,42 @@ class Folder:
         if (runs / run / GIVEN).exists():
             shutil.rmtree(runs / planned, ignore_errors=True)
         else:
-            place.make(runs / run)
+            diagnosis.make(runs / run)
             os.replace(runs / planned / GIVEN, runs / run / GIVEN)
             crashpoint("file.moved")
 
-    def _rejected(self, name: str, path: Path, error: PoError) -> Taken:
+    def _rejected(self, name: str, path: Path, error: PoError) -> TakenFile:
         reason = {"file": shown(name), "at": now(), "error": error.to_json()}
         log.warning("rejected", file=shown(name), error=error.message)
         try:
-            return Taken(rejected=intake.reject(self._intents, name, reason, places=self.places))
+            return TakenFile(rejected=transitions.reject(self._intents, name, reason, places=self.places))
         except NotFound:
-            return Taken()
+            return TakenFile()
         except StoreError:
             raise
         except PoError as problem:
             # A link, a pipe: nothing of ours moves it. The reason is written, and it is left alone.
             log.error("cannot be moved away", file=shown(name), error=problem.message)
             with suppress(OSError):
-                self._left[name] = _stamp(path.lstat())
-            stem, suffix = intake._short(name)
-            where = f"{self.places.rejected}/{stem}{suffix}{intake.REASON}"
-            self._intents.tree.write(where, intake.as_text({**reason, "left": problem.message}))
-            return Taken(rejected=name)
+                self._unmovable[name] = _stamp(path.lstat())
+            stem, suffix = transitions.short_name(name)
+            reason_path = f"{self.places.rejected}/{stem}{suffix}{transitions.REASON}"
+            self._intents.tree.write(reason_path, transitions.as_text({**reason, "left": problem.message}))
+            return TakenFile(rejected=name)
 
     # -- putting away ---------------------------------------------------------------------------
 
     def settle(self, run: str) -> bool:
         """Put the files of `run` away when it ended (or is gone); True when something changed."""
         tree = self._intents.tree
-        here = tree.identity(f"{self.places.current}/{run}") is not None
-        there = not here and tree.identity(f"{self.places.complete}/{run}") is not None
-        if not here and not there:
+        is_current = tree.identity(f"{self.places.current}/{run}") is not None
+        is_complete = not is_current and tree.identity(f"{self.places.complete}/{run}") is not None
+        if not is_current and not is_complete:
             return False
         try:
             head = self._store.head(run)
         except NotFound:
-            return here and intake.put_away(
+            return is_current and transitions.put_away(
                 self._intents, run, result={"run": run, "state": "deleted"}, places=self.places
             )
         if head["state"] not in ENDED:
@@ -265,17 +269,17 @@ class Folder:
             "run": run, "state": head["state"], "ended_at": head["updated_at"],
             "name": head["name"], "pipeline": head["pipeline"], "version": head["version"],
         }  # fmt: skip
-        if here:
-            return intake.put_away(self._intents, run, result=result, places=self.places)
-        where, text = f"{self.places.complete}/{run}/{intake.RESULT}", intake.as_text(result)
+        if is_current:
+            return transitions.put_away(self._intents, run, result=result, places=self.places)
+        path, text = f"{self.places.complete}/{run}/{transitions.RESULT}", transitions.as_text(result)
         with suppress(NotFound):
-            if tree.read(where) == text:
+            if tree.read(path) == text:
                 return False
-        tree.write(where, text)  # it was resumed, and ended again
+        tree.write(path, text)  # it was resumed, and ended again
         return True
 
 
-def _stamp(info: os.stat_result) -> Stamp:
+def _stamp(info: os.stat_result) -> FileStamp:
     return info.st_dev, info.st_ino, info.st_mtime_ns, info.st_size
 
 
@@ -284,7 +288,7 @@ def shown(name: str) -> str:
     return name.encode("utf-8", "replace").decode("utf-8")[:300]
 
 
-def _locked(path: Path) -> int:
+def _lock(path: Path) -> int:
     """A descriptor that holds the folder's lock. Raises Unavailable when another process has it."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
     try:

@@ -1,6 +1,6 @@
-"""What somebody dropped into the watch folder, read with suspicion: a JSON seed, or an archive with one.
+"""Seed files: the JSON of a seed that was dropped into the watch folder, read with suspicion.
 
-Everything that is wrong is said at once (R1.1), and nothing is changed by reading.
+Everything that is wrong is told at once (R1.1), and nothing is changed by reading.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidSeed, NotFound, Violation
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.seed import read_seed
+from po_jupyter.model.values.json import JsonObject
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 _CHUNK = 2**20
@@ -27,7 +28,7 @@ _DEEPEST = 200  # levels; how deep a parser itself can go depends on the version
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
     """The regular file at `path`; a link is not followed and a pipe not waited for. InvalidSeed, OSError."""
-    if path.is_symlink():  # where there is no O_NOFOLLOW; elsewhere only for the words
+    if path.is_symlink():  # where there is no O_NOFOLLOW; elsewhere only for the message
         raise InvalidSeed("it is a link, and links are not followed", hint="Put the file itself there.")
     fd = os.open(path, _FLAGS | getattr(os, "O_BINARY", 0))
     with os.fdopen(fd, "rb") if stat.S_ISREG(os.fstat(fd).st_mode) else _refused(fd) as file:
@@ -42,10 +43,10 @@ def _refused(fd: int) -> BinaryIO:
 def digest(file: BinaryIO) -> str:
     """The SHA-256 of the content, as hex."""
     file.seek(0)
-    found = hashlib.sha256()
+    sha256 = hashlib.sha256()
     while chunk := file.read(_CHUNK):
-        found.update(chunk)
-    return found.hexdigest()
+        sha256.update(chunk)
+    return sha256.hexdigest()
 
 
 def read_json(file: BinaryIO, settings: Settings, what: str = "the file") -> Any:
@@ -67,7 +68,11 @@ def parse(data: bytes, what: str = "the file") -> Any:
         raise InvalidSeed(f"{what} is UTF-16 text", hint="Save it as UTF-8.")
     deep = InvalidSeed(f"{what} is nested deeper than {_DEEPEST} levels")
     try:
-        value = json.loads(data.decode("utf-8-sig"), parse_constant=_no_constant, object_pairs_hook=_once)
+        value = json.loads(
+            data.decode("utf-8-sig"),
+            parse_constant=_refuse_constant,
+            object_pairs_hook=_unique_keys,
+        )
     except UnicodeDecodeError as error:
         raise InvalidSeed(f"{what} is not UTF-8 text: byte {error.start}", hint="Save it as UTF-8.") from None
     except json.JSONDecodeError as error:
@@ -78,8 +83,8 @@ def parse(data: bytes, what: str = "the file") -> Any:
         raise deep from None
     except ValueError as error:
         # The one that is not ours is about a whole number of more digits than Python reads.
-        words = "a number has too many digits" if "int_max_str_digits" in str(error) else str(error)
-        raise InvalidSeed(f"{what} cannot be read: {words[:200]}") from None
+        reason = "a number has too many digits" if "int_max_str_digits" in str(error) else str(error)
+        raise InvalidSeed(f"{what} cannot be read: {reason[:200]}") from None
     if data.count(b"[") + data.count(b"{") > _DEEPEST and _depth(value) > _DEEPEST:
         raise deep
     return value
@@ -95,36 +100,38 @@ def _depth(value: Any) -> int:
     return deepest
 
 
-def _no_constant(text: str) -> Any:
+def _refuse_constant(text: str) -> Any:
     raise ValueError(f"{text} is not JSON; use null")
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+def _unique_keys(pairs: list[tuple[str, Any]]) -> JsonObject:
+    value = dict(pairs)
+    if len(value) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"`{twice:.60}` stands twice in one object")
-    return found
+    return value
 
 
-def violations(value: Any, registered: Callable[[str], Pipeline]) -> list[Violation]:
-    """What is wrong with a decoded seed file: its envelope, and the pipeline that it must name.
+def seed_violations(value: Any, registered: Callable[[str], Pipeline]) -> list[Violation]:
+    """The violations of a decoded seed file: of its envelope, and of the pipeline that it must name.
 
-    `registered` raises NotFound for a name that is not known, and InvalidInput for one that cannot run.
+    `registered` raises NotFound for an unknown name, and InvalidInput for one that cannot run.
     """
-    found: list[Violation] = []
+    violations: list[Violation] = []
     try:
         read_seed(value)
     except InvalidSeed as error:
-        found += error.violations or [Violation("", error.message)]
+        violations += error.violations or [Violation("", error.message)]
     if isinstance(value, dict):
-        wanted = value.get("pipeline")
-        if wanted is None:
-            found.append(Violation("pipeline", "a seed file needs `pipeline`: the name of a registered one"))
-        elif isinstance(wanted, str):
+        pipeline = value.get("pipeline")
+        if pipeline is None:
+            violations.append(
+                Violation("pipeline", "a seed file needs `pipeline`: the name of a registered one")
+            )
+        elif isinstance(pipeline, str):
             try:
-                registered(wanted)
+                registered(pipeline)
             except NotFound as error:
-                found.append(Violation("pipeline", f"{error.message}. {error.hint}".strip()))
-    return found
+                violations.append(Violation("pipeline", f"{error.message}. {error.hint}".strip()))
+    return violations

@@ -1,4 +1,4 @@
-"""The files of seeds as they go through their folder: pending → current → complete, or rejected.
+"""Transitions of seed files in the watch folder: pending → current → complete, or rejected.
 
 pending/NAME             what somebody dropped
 current/RUN/NAME         and `definition.json` beside it: moved when the run was created, both or neither
@@ -23,7 +23,7 @@ _NAMES = 1000  # tries to find a free name for a rejected file
 _LONGEST = 255 - len("~999") - len(REASON)  # bytes of a rejected file's name, so that its reason has one too
 
 
-class Places(NamedTuple):
+class InboxPlaces(NamedTuple):
     """The names of the four directories."""
 
     pending: str = "pending"
@@ -32,7 +32,7 @@ class Places(NamedTuple):
     rejected: str = "rejected"
 
 
-DEFAULT = Places()
+DEFAULT = InboxPlaces()
 
 
 def open_intents(root: Path, store: Store) -> IntentLog:
@@ -41,13 +41,13 @@ def open_intents(root: Path, store: Store) -> IntentLog:
     return IntentLog(root, decided=decided_by_run(store.head))
 
 
-def identity_of(intents: IntentLog, name: str, *, places: Places = DEFAULT) -> str:
-    """What stands for the file `pending/NAME` in an idempotency key, until it is dropped anew. NotFound."""
+def identity_of(intents: IntentLog, name: str, *, places: InboxPlaces = DEFAULT) -> str:
+    """The identity of the file `pending/NAME` for an idempotency key, until it is dropped anew. NotFound."""
     return ":".join(map(str, intents.tree.stamp(f"{places.pending}/{name}")))
 
 
 def take_in(
-    intents: IntentLog, store: Store, new: NewRun, name: str, *, places: Places = DEFAULT
+    intents: IntentLog, store: Store, new: NewRun, name: str, *, places: InboxPlaces = DEFAULT
 ) -> tuple[Head, bool]:
     """Create the run of the checked seed `pending/NAME` and move the file to `current/RUN/`: both or neither.
 
@@ -68,14 +68,14 @@ def take_in(
     return head, fresh
 
 
-def _taking(run: str, name: str, snapshot: bytes, places: Places) -> list[Op]:
+def _taking(run: str, name: str, snapshot: bytes, places: InboxPlaces) -> list[Op]:
     return [
         Write(f"{places.current}/{run}/{DEFINITION}", snapshot),
         Move(f"{places.pending}/{name}", f"{places.current}/{run}/{name}"),
     ]
 
 
-def _follow(intent: Intent, planned: str, run: str, name: str, places: Places) -> None:
+def _follow(intent: Intent, planned: str, run: str, name: str, places: InboxPlaces) -> None:
     """The key meant an earlier run: the file belongs to that one."""
     intent.redirect(f"{places.current}/{planned}/{DEFINITION}", f"{places.current}/{run}/{DEFINITION}")
     target = f"{places.current}/{run}/{name}"
@@ -88,7 +88,7 @@ def put_away(
     *,
     to: str | None = None,
     result: Mapping[str, Any] | None = None,
-    places: Places = DEFAULT,
+    places: InboxPlaces = DEFAULT,
 ) -> bool:
     """Move `current/RUN` to `complete/RUN`, with `result.json` in it when given; False when it is not there."""
     if intents.tree.identity(f"{places.current}/{run}") is None:
@@ -102,13 +102,13 @@ def put_away(
     return True
 
 
-def reject(intents: IntentLog, name: str, reason: Mapping[str, Any], *, places: Places = DEFAULT) -> str:
+def reject(intents: IntentLog, name: str, reason: Mapping[str, Any], *, places: InboxPlaces = DEFAULT) -> str:
     """Move `pending/NAME` to `rejected/`, the reason in `NAME.reason.json` beside it; the name it has there.
 
     A file of that name which was rejected before stays: the new one gets a number.
     """
     text = as_text(reason)
-    stem, suffix = _short(name)
+    stem, suffix = short_name(name)
     for i in range(1, _NAMES):
         free = f"{stem}{suffix}" if i == 1 else f"{stem}~{i}{suffix}"
         try:
@@ -131,7 +131,7 @@ def as_text(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, indent=2).encode("utf-8", "replace")
 
 
-def _short(name: str) -> tuple[str, str]:
+def short_name(name: str) -> tuple[str, str]:
     """Stem and suffix of the name, cut so that there is room for a number and for the reason's name."""
     stem, dot, suffix = name.rpartition(".")
     stem, suffix = (stem, dot + suffix) if stem and len(suffix) < 20 else (name, "")

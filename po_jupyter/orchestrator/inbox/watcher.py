@@ -13,21 +13,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
 
 import structlog
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import PoError, StoreError
 from po_jupyter.orchestrator.events.audit_log import AuditLog
-from po_jupyter.orchestrator.events.change_feed import Feed
-from po_jupyter.orchestrator.inbox.folder import Folder, Taken, shown
+from po_jupyter.orchestrator.events.change_feed import ChangeFeed
+from po_jupyter.orchestrator.inbox.folder import InboxFolder, TakenFile, shown
+from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.store.protocol import Head, NewRun
 
-log = structlog.get_logger("po_jupyter.inbox")
+log = structlog.get_logger(__name__)
 
 
-class Inbox:
+class InboxWatcher:
     """Watches a `Folder` on the orchestrator's loop, all file work in threads.
 
     `created(new, head, fresh)` is awaited for each run; `fresh`: it was not there before.
@@ -35,19 +35,20 @@ class Inbox:
 
     def __init__(
         self,
-        folder: Folder,
+        folder: InboxFolder,
         settings: Settings,
         *,
-        feed: Feed,
+        changes: ChangeFeed,
         audit: AuditLog,
-        run_off_loop: Callable[..., Awaitable[Any]],
+        to_thread: ToThread,
         created: Callable[[NewRun, Head, bool], Awaitable[None]],
     ) -> None:
+        """`created` has the new run worked off."""
         self._folder = folder
         self._settings = settings
-        self._feed = feed
+        self._changes = changes
         self._audit = audit
-        self._do = run_off_loop
+        self._to_thread = to_thread
         self._created = created
         self._wake = asyncio.Event()
         self._touched: set[str] = set()
@@ -55,32 +56,32 @@ class Inbox:
 
     def start(self) -> None:
         """Watch from now on."""
-        self._feed.listeners.add(self._changed)
-        self._tasks = [asyncio.create_task(self._keep(), name="inbox")]
+        self._changes.add_listener(self._run_changed)
+        self._tasks = [asyncio.create_task(self._work(), name="inbox")]
 
     async def close(self) -> None:
         """Stop watching; a file that is being taken in is taken in."""
-        self._feed.listeners.discard(self._changed)
+        self._changes.remove_listener(self._run_changed)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._do(self._folder.close)
+        await self._to_thread(self._folder.close)
 
-    def _changed(self, run: str) -> None:
+    def _run_changed(self, run: str) -> None:
         self._touched.add(run)
         self._wake.set()
 
-    async def _keep(self) -> None:
+    async def _work(self) -> None:
         opened = False
         while True:
             due: float | None = None
             try:
                 if not opened:
-                    await self._do(self._folder.open)
+                    await self._to_thread(self._folder.open)
                     opened = True
                     self._tasks.append(asyncio.create_task(self._watch(), name="inbox watch"))
-                    self._touched.update(await self._do(self._folder.going))
-                due = await self._look()
+                    self._touched.update(await self._to_thread(self._folder.current_runs))
+                due = await self._look_through()
             except PoError as error:
                 log.error("the watch folder cannot be worked on", error=error.message, hint=error.hint)
             except Exception:
@@ -92,34 +93,38 @@ class Inbox:
                 await asyncio.sleep(self._settings.inbox_debounce)
             except TimeoutError:
                 if due is None and opened:
-                    self._touched.update(await self._do(self._folder.going))
+                    self._touched.update(await self._to_thread(self._folder.current_runs))
             self._wake.clear()
 
-    async def _look(self) -> float | None:
+    async def _look_through(self) -> float | None:
         """Take in what is ready, put away what ended; seconds until the next look, or None."""
         touched, self._touched = self._touched, set()
         for run in touched:
             try:
-                await self._do(self._folder.settle, run)
+                await self._to_thread(self._folder.settle, run)
             except PoError as error:
                 log.error("cannot put the files of a run away", run=run, error=error.message)
-        names, due = await self._do(self._folder.ready)
+        names, due = await self._to_thread(self._folder.ready)
         for name in names:
             # Shielded: what a thread has begun it ends, and its run must be heard of.
-            await asyncio.shield(self._one(name))
+            await asyncio.shield(self._take_in(name))
         return float(due) if due is not None else None
 
-    async def _one(self, name: str) -> None:
+    async def _take_in(self, name: str) -> None:
         try:
-            taken: Taken = await self._do(self._folder.take, name)
+            taken: TakenFile = await self._to_thread(self._folder.take, name)
         except StoreError as error:
             log.error("a seed waits", file=shown(name), error=error.message, hint=error.hint)
             return
         if taken.rejected is not None:
-            await self._do(partial(self._audit.append, by="inbox", action="reject_seed", file=shown(name)))
+            await self._to_thread(
+                partial(self._audit.append, by="inbox", action="reject_seed", file=shown(name))
+            )
         elif taken.new is not None and taken.head is not None:
             run = taken.head["run"]
-            await self._do(partial(self._audit.append, by="inbox", action="submit", run=run, file=shown(name)))
+            await self._to_thread(
+                partial(self._audit.append, by="inbox", action="submit", run=run, file=shown(name))
+            )
             self._touched.add(run)
             await self._created(taken.new._replace(run=run), taken.head, taken.fresh)
 

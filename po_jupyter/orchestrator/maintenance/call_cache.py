@@ -1,8 +1,8 @@
-"""The cache of calls as the orchestrator looks after it: made once, kept in bounds, emptied when asked (G2)."""
+"""The cache of model answers (G2), as the orchestrator maintains it: made once, kept in bounds, emptied when asked."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict
 
 from po_jupyter.config import Settings
 from po_jupyter.llm.calls.cache import owner_prefix
@@ -10,15 +10,22 @@ from po_jupyter.store.disk.call_cache import AnswerCache
 from po_jupyter.worker.call_cache import cache_directory, open_call_cache
 
 
+class CacheSize(TypedDict):
+    """How many answers, and how many bytes they take."""
+
+    answers: int
+    bytes: int
+
+
 def tend(settings: Settings) -> None:
-    """Make it, so that no worker has to; delete what is too old or too much. Blocks."""
+    """Make the cache, so that no worker has to; delete what is too old or too much. Blocks."""
     cache = open_call_cache(settings)
     if cache is not None:
         cache.prepare()
 
 
-def clear(settings: Settings, owner: str | None, *, dry_run: bool) -> dict[str, int]:
-    """Forget the answers of `owner` (None: everybody's): `{answers, bytes}`. Blocks. `dry_run` only counts."""
+def clear(settings: Settings, owner: str | None, *, dry_run: bool) -> CacheSize:
+    """Forget the answers of `owner` (None: everybody's); how many. Blocks. `dry_run` only counts."""
     cache = AnswerCache(cache_directory(settings.data_dir), max_bytes=0)
     prefix = "" if owner is None else owner_prefix(owner)
     answers, size = cache.measure(prefix)
@@ -26,8 +33,3 @@ def clear(settings: Settings, owner: str | None, *, dry_run: bool) -> dict[str, 
     if not dry_run:
         answers = cache.clear(prefix)
     return {"answers": answers, "bytes": size}
-
-
-def no_runs(dry_run: bool) -> dict[str, Any]:
-    """What cleaning answers that was not about runs."""
-    return {"runs": [], "bytes": 0, "returned": 0, "dry_run": dry_run, "more": False}

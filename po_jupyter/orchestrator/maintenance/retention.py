@@ -1,4 +1,4 @@
-"""What is deleted by itself, and how much room there is in the rest (G7). It blocks: call it in a thread.
+"""Retention (G7): which ended runs are deleted, and how much room the others take. It blocks: call it in a thread.
 
 Nothing that has not ended is ever deleted. What can be resumed (cancelled, failed, dead) stays unless days
 were set for it, or a person names its state. So by default only finished runs go, after 30 days. A size limit
@@ -23,12 +23,14 @@ import structlog
 from po_jupyter.config import Settings
 from po_jupyter.errors import Conflict, NotFound
 from po_jupyter.model.run.view import ENDED
+from po_jupyter.model.values.json import JsonObject
+from po_jupyter.orchestrator.control.run_files import remove_run_directory, run_directory
 from po_jupyter.orchestrator.views.daily_usage import DailyUsage
-from po_jupyter.orchestrator.views.projections import Views
+from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.store.protocol import Head, Store
 from po_jupyter.worker.call_cache import cache_directory
 
-log = structlog.get_logger("po_jupyter.retention")
+log = structlog.get_logger(__name__)
 
 DAY = 86_400.0
 _ORPHAN = 3600.0  # s; a directory without a run may be of a run that is being created
@@ -37,15 +39,15 @@ _ID = re.compile(r"[0-9a-f]{22}")
 _SHA = re.compile(r"[0-9a-f]{64}")
 
 
-class Policy(NamedTuple):
+class RetentionPolicy(NamedTuple):
     """Days by state, of the states that may be deleted; `max_bytes` of all runs together, 0: no limit."""
 
     days: Mapping[str, float]
     max_bytes: int = 0
 
 
-class Doomed(NamedTuple):
-    """A run that is deleted, and why: `age` or `size`."""
+class Deletion(NamedTuple):
+    """A run to delete, and why: `age` or `size`."""
 
     run: str
     state: str
@@ -55,40 +57,44 @@ class Doomed(NamedTuple):
     why: str
 
 
-def policy_of(settings: Settings) -> Policy:
-    """What the settings say."""
+def policy_of(settings: Settings) -> RetentionPolicy:
+    """The policy of the settings."""
     days = {state: float(getattr(settings, f"retention_{state}")) for state in sorted(ENDED)}
-    return Policy({state: d for state, d in days.items() if d > 0}, settings.retention_max_bytes)
+    return RetentionPolicy({state: d for state, d in days.items() if d > 0}, settings.retention_max_bytes)
 
 
-class Retention:
+class RunCleaner:
     """Cleans the runs of one data directory."""
 
-    def __init__(self, settings: Settings, store: Store, views: Views) -> None:
+    def __init__(self, settings: Settings, store: Store, projections: RunProjections) -> None:
+        """The usage of a run is counted by day before it is deleted."""
         self._data_dir = settings.data_dir
         self._store = store
-        self._views = views
+        self._projections = projections
         self._daily = DailyUsage(store)
 
-    def plan(self, policy: Policy, *, owner: str | None = None, at: float | None = None) -> list[Doomed]:
-        """What `policy` would delete of `owner` (None: everybody's), oldest first. `at` is now, in seconds."""
+    def plan(
+        self, policy: RetentionPolicy, *, owner: str | None = None, at: float | None = None
+    ) -> list[Deletion]:
+        """The deletions that `policy` asks for, of `owner` (None: everybody's), oldest first. `at` is now, in seconds
+        since 1970."""
         at = time.time() if at is None else at
         heads = sorted(self._ended(owner, policy.days), key=lambda h: h["updated_at"])
-        doomed = [
-            self._doomed(head, "age")
+        deletions = [
+            self._deletion(head, "age")
             for head in heads
             if at - seconds(head["updated_at"]) >= policy.days[head["state"]] * DAY
         ]
         if policy.max_bytes:
-            too_much = self.used()["runs"]["bytes"] - sum(d.bytes for d in doomed) - policy.max_bytes
-            gone = {d.run for d in doomed}
+            too_much = self.used()["runs"]["bytes"] - sum(d.bytes for d in deletions) - policy.max_bytes
+            gone = {d.run for d in deletions}
             for head in heads:
                 if too_much <= 0:
                     break
                 if head["run"] not in gone:
-                    doomed.append(self._doomed(head, "size"))
-                    too_much -= doomed[-1].bytes
-        return doomed
+                    deletions.append(self._deletion(head, "size"))
+                    too_much -= deletions[-1].bytes
+        return deletions
 
     def _ended(self, owner: str | None, states: Mapping[str, float]) -> Iterator[Head]:
         cursor: str | None = None
@@ -99,53 +105,53 @@ class Retention:
             if cursor is None:
                 return
 
-    def _doomed(self, head: Head, why: str) -> Doomed:
-        return Doomed(
+    def _deletion(self, head: Head, why: str) -> Deletion:
+        return Deletion(
             head["run"], head["state"], head["name"], head["updated_at"], self.bytes_of(head["run"]), why
         )
 
     def bytes_of(self, run: str) -> int:
-        """What a run takes: its rows in the store and its directory."""
+        """The bytes of a run: its rows in the store and its directory."""
         try:
             rows = self._store.run_bytes(run)
         except NotFound:
             rows = 0
-        return rows + tree_bytes(self._data_dir / "runs" / run)
+        return rows + tree_bytes(run_directory(self._data_dir, run))
 
-    def count(self, doomed: Iterable[Doomed]) -> None:
-        """Have all that these runs used counted, in few writes: `delete` would do it one by one."""
+    def count(self, deletions: Iterable[Deletion]) -> None:
+        """Count the usage of these runs by day, in few writes: `delete` would do it one by one."""
         heads = []
-        for one in doomed:
+        for one in deletions:
             with suppress(NotFound):
                 heads.append(self._store.head(one.run))
         with suppress(Conflict):
             self._daily.count(heads)
 
-    def delete(self, doomed: Doomed) -> bool:
+    def delete(self, deletion: Deletion) -> bool:
         """Delete the run unless it has changed since it was planned; False then."""
         try:
-            head = self._store.head(doomed.run)
-            if head["updated_at"] != doomed.ended_at:
+            head = self._store.head(deletion.run)
+            if head["updated_at"] != deletion.ended_at:
                 return False
             self._daily.count([head])
-            self._store.delete_run(doomed.run)
+            self._store.delete_run(deletion.run)
         except (NotFound, Conflict):
             return False
-        remove_run_dir(self._data_dir, doomed.run)
-        self._views.forget(doomed.run)
-        log.info("deleted", run=doomed.run, state=doomed.state, why=doomed.why, bytes=doomed.bytes)
+        remove_run_directory(self._data_dir, deletion.run)
+        self._projections.forget(deletion.run)
+        log.info("deleted", run=deletion.run, state=deletion.state, why=deletion.why, bytes=deletion.bytes)
         return True
 
     def sweep(self) -> int:
-        """Remove what belongs to no run: directories that a crash left, uploaded rows. How many bytes."""
+        """Remove what belongs to no run: directories that a crash left, uploaded rows. Returns the bytes."""
         freed = 0
         for entry in _entries(self._data_dir / "runs"):
             if _ID.fullmatch(entry.name) and _older(entry, _ORPHAN) and not self._exists(entry.name):
                 freed += tree_bytes(Path(entry.path))
                 shutil.rmtree(entry.path, ignore_errors=True)
         rooms = _entries(self._data_dir / "blobs")  # one for each owner
-        found = (e for room in rooms if room.is_dir(follow_symlinks=False) for e in _entries(Path(room.path)))
-        blobs = [e for e in found if _SHA.match(e.name) and _older(e, _BLOB)]
+        files = (e for room in rooms if room.is_dir(follow_symlinks=False) for e in _entries(Path(room.path)))
+        blobs = [e for e in files if _SHA.match(e.name) and _older(e, _BLOB)]
         used = self._used_blobs() if blobs else set()
         for entry in blobs:
             if entry.name[:64] not in used:
@@ -181,7 +187,7 @@ class Retention:
         self._store.reclaim()
         return max(0, before - tree_bytes(self._data_dir / "store"))
 
-    def used(self, owner: str | None = None) -> dict[str, Any]:
+    def used(self, owner: str | None = None) -> JsonObject:
         """Bytes: `{runs: {bytes, states: {state: {runs, bytes}}}, store, files, blobs, cache, logs, free}`.
 
         `runs` are the runs of `owner` (None: everybody's) by state; the rest is of the whole data directory.
@@ -209,25 +215,20 @@ class Retention:
         }
 
 
-def remove_run_dir(data_dir: Path, run: str) -> None:
-    """Remove the files of a run that is gone; links in it are removed, not followed."""
-    shutil.rmtree(data_dir / "runs" / run, ignore_errors=True)
-
-
 def blobs_in(value: Any) -> set[str]:
     """The hashes of uploaded rows that a seed refers to as `{"$rows": SHA256}`."""
-    found: set[str] = set()
+    hashes: set[str] = set()
     todo = [value]
     while todo:
         value = todo.pop()
         if isinstance(value, dict):
             sha = value.get("$rows")
             if isinstance(sha, str):
-                found.add(sha)
+                hashes.add(sha)
             todo.extend(value.values())
         elif isinstance(value, list):
             todo.extend(value)
-    return found
+    return hashes
 
 
 def seconds(at: str) -> float:
@@ -250,8 +251,8 @@ def tree_bytes(directory: Path) -> int:
 
 def _entries(directory: Path) -> list[os.DirEntry[str]]:
     try:
-        with os.scandir(directory) as found:
-            return list(found)
+        with os.scandir(directory) as entries:
+            return list(entries)
     except OSError:
         return []
 

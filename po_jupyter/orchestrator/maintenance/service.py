@@ -1,86 +1,154 @@
-"""What the holder of the store does beside its workers: pipelines from files, the watch folder, retention."""
+"""Maintenance: cleaning and usage as people ask for them, and the jobs that the holder of the store does by itself."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import NotRequired, Protocol, TypedDict
 
 import structlog
 
 from po_jupyter.config import Settings
-from po_jupyter.errors import PoError
-from po_jupyter.orchestrator.environment.key_store import Keys
+from po_jupyter.errors import InvalidInput, PoError
+from po_jupyter.model.run.names import actor_of
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.events.audit_log import AuditLog
-from po_jupyter.orchestrator.events.change_feed import Feed
+from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.maintenance import call_cache
-from po_jupyter.orchestrator.maintenance.retention import DAY, Doomed, Policy, Retention, policy_of
+from po_jupyter.orchestrator.maintenance.call_cache import CacheSize
+from po_jupyter.orchestrator.maintenance.retention import (
+    DAY,
+    Deletion,
+    RetentionPolicy,
+    RunCleaner,
+    policy_of,
+)
 from po_jupyter.orchestrator.submission.pipeline_files import PipelineFiles
-from po_jupyter.orchestrator.submission.pipelines import Registry
-from po_jupyter.orchestrator.views.projections import Views
-from po_jupyter.store.protocol import Head, NewRun, Store
+from po_jupyter.orchestrator.threads import ToThread
+from po_jupyter.orchestrator.views.daily_usage import DailyUsage
 
-log = structlog.get_logger("po_jupyter.keeping")
+log = structlog.get_logger(__name__)
 
 _FIRST = 60.0  # s after the start until the first cleaning: a start has better things to do
+_PATIENCE = 10.0  # s that one request to clean may take; its caller asks again
 
 
-def own_owner() -> str:
-    """Whose the runs of files are: the one user of this orchestrator."""
-    return os.environ.get("JUPYTERHUB_USER") or "local"
+class CleanReport(TypedDict):
+    """What a cleaning deleted, or with `dry_run` would delete: `runs` as `Deletion` has them, their bytes, and those
+    that the file system got back. `more`: it ended before all was done. `cache` for a cleaning of cached answers."""
+
+    runs: list[JsonObject]
+    bytes: int
+    returned: int
+    dry_run: bool
+    more: bool
+    cache: NotRequired[CacheSize]
 
 
-class Keeping:
-    """Started when the store's lease is taken, closed when it is lost."""
+class Maintenance:
+    """What people ask for. `owner` None means everybody's runs."""
 
     def __init__(
         self,
         settings: Settings,
-        store: Store,
-        registry: Registry,
-        views: Views,
-        feed: Feed,
-        *,
+        cleaner: RunCleaner,
+        daily_usage: DailyUsage,
+        changes: ChangeFeed,
         audit: AuditLog,
-        run_off_loop: Callable[..., Awaitable[Any]],
-        created: Callable[[NewRun, Head, bool], Awaitable[None]],
-        keys: Keys | None = None,
+        to_thread: ToThread,
     ) -> None:
+        """Deletes and measures in threads."""
         self._settings = settings
-        self._feed = feed
+        self._cleaner = cleaner
+        self._daily_usage = daily_usage
+        self._changes = changes
         self._audit = audit
-        self._do = run_off_loop
-        self._retention = Retention(settings, store, views)
-        self._pipelines = (
-            PipelineFiles(settings.pipelines_dir, registry, own_owner())
-            if settings.pipelines_dir is not None
-            else None
-        )
-        self._inbox = None
-        if settings.inbox_dir is not None:
-            from po_jupyter.orchestrator.inbox.folder import Folder
-            from po_jupyter.orchestrator.inbox.watcher import Inbox
+        self._to_thread = to_thread
 
-            folder = Folder(settings, store, registry, owner=own_owner(), pipelines=self._pipelines, keys=keys)
-            self._inbox = Inbox(
-                folder, settings, feed=feed, audit=audit, run_off_loop=run_off_loop, created=created
-            )
+    async def clean(
+        self,
+        owner: str | None,
+        *,
+        dry_run: bool = False,
+        older_than: float | None = None,
+        states: Sequence[str] = (),
+        cache: bool = False,
+    ) -> CleanReport:
+        """Delete old runs; with `cache` the cached answers of models instead.
+
+        With `older_than` (days): runs in one of `states`, or else only finished ones. Without: what the settings of
+        retention say. Only ended runs are ever deleted; `dry_run` deletes nothing. InvalidInput for what does not go
+        together.
+        """
+        if cache:
+            if older_than is not None or states:
+                raise InvalidInput(
+                    "`cache` is about answers, `older_than` and `states` are about runs",
+                    hint="Clean one after the other.",
+                )
+            size = await self._to_thread(call_cache.clear, self._settings, owner, dry_run=dry_run)
+            return {"runs": [], "bytes": 0, "returned": 0, "dry_run": dry_run, "more": False, "cache": size}
+        policy = policy_of(self._settings)._replace(max_bytes=0)
+        if older_than is not None:
+            policy = RetentionPolicy(dict.fromkeys(states or ("done",), older_than))
+        elif states:
+            raise InvalidInput("`states` needs `older_than`", hint="For example 30 days; 0 means all of them.")
+        return await clean_runs(
+            self._cleaner, policy, changes=self._changes, audit=self._audit, to_thread=self._to_thread,
+            by=actor_of(owner), owner=owner, dry_run=dry_run, patience=_PATIENCE,
+        )  # fmt: skip
+
+    async def usage(self, owner: str | None, *, days: int = 30) -> JsonObject:
+        """What calls used in the last `days` days and the room that runs take: `{days, total, owners?, disk}` as
+        `DailyUsage.report` and `RunCleaner.used` say it."""
+        used = await self._to_thread(self._daily_usage.report, owner, days)
+        return {**used, "disk": await self._to_thread(self._cleaner.used, owner)}
+
+
+class BackgroundJob(Protocol):
+    """A job that runs on the loop from `start` to `close`."""
+
+    def start(self) -> None:
+        """Begin in the background."""
+
+    async def close(self) -> None:
+        """End; what a thread has begun it ends."""
+
+
+class MaintenanceJobs:
+    """The holder's jobs while it has the lease: pipelines from files, the watch folder, retention."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        cleaner: RunCleaner,
+        changes: ChangeFeed,
+        audit: AuditLog,
+        to_thread: ToThread,
+        *,
+        pipelines: PipelineFiles | None,
+        inbox: BackgroundJob | None,
+    ) -> None:
+        """`pipelines` and `inbox` are None where the settings name no such folder."""
+        self._settings = settings
+        self._cleaner = cleaner
+        self._changes = changes
+        self._audit = audit
+        self._to_thread = to_thread
+        self._pipelines = pipelines
+        self._inbox = inbox
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Read the pipelines, then watch and clean in the background."""
         if self._pipelines is not None:
-            try:
-                await self._do(self._pipelines.refresh)
-            except PoError as error:
-                log.error("the pipelines' files were not read", error=error.message)
-            self._tasks.append(asyncio.create_task(self._refresh(self._pipelines), name="pipelines"))
+            await self._refresh(self._pipelines)
+            self._tasks.append(asyncio.create_task(self._refresh_often(self._pipelines), name="pipelines"))
         if self._inbox is not None:
             self._inbox.start()
-        self._tasks.append(asyncio.create_task(self._clean(), name="retention"))
+        self._tasks.append(asyncio.create_task(self._clean_often(), name="retention"))
 
     async def close(self) -> None:
         """Stop; what a thread has begun it ends."""
@@ -91,72 +159,73 @@ class Keeping:
             await self._inbox.close()
 
     async def _refresh(self, pipelines: PipelineFiles) -> None:
+        try:
+            await self._to_thread(pipelines.refresh)
+        except PoError as error:
+            log.error("the pipelines' files were not read", error=error.message)
+
+    async def _refresh_often(self, pipelines: PipelineFiles) -> None:
         while True:
             await asyncio.sleep(self._settings.inbox_rescan)
-            try:
-                await self._do(pipelines.refresh)
-            except PoError as error:
-                log.error("the pipelines' files were not read", error=error.message)
+            await self._refresh(pipelines)
 
-    async def _clean(self) -> None:
+    async def _clean_often(self) -> None:
         await asyncio.sleep(_FIRST)
         while True:
             try:
-                await clean(
-                    self._retention, policy_of(self._settings), feed=self._feed, audit=self._audit,
-                    run_off_loop=self._do, by="retention",
+                await clean_runs(
+                    self._cleaner, policy_of(self._settings), changes=self._changes, audit=self._audit,
+                    to_thread=self._to_thread, by="retention",
                 )  # fmt: skip
             except PoError as error:
                 log.error("the runs were not cleaned", error=error.message)
-            await self._do(call_cache.tend, self._settings)
+            await self._to_thread(call_cache.tend, self._settings)
             await asyncio.sleep(self._settings.retention_every * DAY)
 
 
-async def clean(
-    retention: Retention,
-    policy: Policy,
+async def clean_runs(
+    cleaner: RunCleaner,
+    policy: RetentionPolicy,
     *,
-    feed: Feed,
+    changes: ChangeFeed,
     audit: AuditLog,
-    run_off_loop: Callable[..., Awaitable[Any]],
+    to_thread: ToThread,
     by: str,
     owner: str | None = None,
     dry_run: bool = False,
     patience: float = float("inf"),
-) -> dict[str, Any]:
-    """Delete what the policy says.
+) -> CleanReport:
+    """Delete what the policy says; `more` is true when `patience`, in seconds, ended before the work did.
 
-    Answers `{runs: [{run, state, name, ended_at, bytes, why}], bytes, returned, dry_run, more}`; `more` when
-    `patience`, in seconds, ended before the work did. One run at a time, each in a thread: the store is held up
-    for no longer than one deletion takes.
+    One run at a time, each in a thread: the store is busy for no longer than one deletion takes.
     """
     until = time.monotonic() + patience
-    doomed = await run_off_loop(partial(retention.plan, policy, owner=owner))
-    gone: list[Doomed] = []
+    planned = await to_thread(partial(cleaner.plan, policy, owner=owner))
+    if dry_run:
+        return _report(planned, dry_run=True)
+    await to_thread(partial(cleaner.count, planned))
+    deleted: list[Deletion] = []
     more = False
-    if not dry_run:
-        await run_off_loop(partial(retention.count, doomed))
-    for one in doomed if not dry_run else ():
+    for deletion in planned:
         if time.monotonic() > until:
             more = True
             break
-        if await run_off_loop(retention.delete, one):
-            gone.append(one)
-            feed.changed(one.run)
-            told = {"run": one.run, "name": one.name, "state": one.state, "why": one.why}
-            await run_off_loop(partial(audit.append, by=by, action="delete_run", **told))
-    returned = 0
-    if dry_run:
-        gone = doomed
-    else:
-        await run_off_loop(retention.sweep)
-        returned = await run_off_loop(retention.reclaim)
-        if gone:
-            log.info("cleaned", runs=len(gone), bytes=sum(d.bytes for d in gone), returned=returned)
-    return {
-        "runs": [d._asdict() for d in gone],
-        "bytes": sum(d.bytes for d in gone),
-        "returned": returned,
-        "dry_run": dry_run,
-        "more": more,
-    }
+        if await to_thread(cleaner.delete, deletion):
+            deleted.append(deletion)
+            changes.changed(deletion.run)
+            entry = {"run": deletion.run, "name": deletion.name, "state": deletion.state, "why": deletion.why}
+            await to_thread(partial(audit.append, by=by, action="delete_run", **entry))
+    await to_thread(cleaner.sweep)
+    returned = await to_thread(cleaner.reclaim)
+    report = _report(deleted, returned=returned, more=more)
+    if deleted:
+        log.info("cleaned", runs=len(deleted), bytes=report["bytes"], returned=returned)
+    return report
+
+
+def _report(
+    deletions: Sequence[Deletion], *, returned: int = 0, dry_run: bool = False, more: bool = False
+) -> CleanReport:
+    runs = [deletion._asdict() for deletion in deletions]
+    freed = sum(deletion.bytes for deletion in deletions)
+    return {"runs": runs, "bytes": freed, "returned": returned, "dry_run": dry_run, "more": more}

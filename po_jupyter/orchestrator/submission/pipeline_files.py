@@ -16,9 +16,9 @@ import structlog
 from po_jupyter.errors import InvalidPipeline, PoError
 from po_jupyter.model.pipeline.parsing import parse_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
-from po_jupyter.orchestrator.submission.pipelines import Registry
+from po_jupyter.orchestrator.submission.pipelines import PipelineRegistry
 
-log = structlog.get_logger("po_jupyter.pipelines")
+log = structlog.get_logger(__name__)
 
 _KINDS = (".yaml", ".yml", ".json")
 _LARGEST = 4_000_000  # bytes of a definition's file
@@ -27,7 +27,8 @@ _LARGEST = 4_000_000  # bytes of a definition's file
 class PipelineFiles:
     """The folder and what is wrong with its files. `refresh` blocks: call it in a thread."""
 
-    def __init__(self, directory: Path, registry: Registry, owner: str) -> None:
+    def __init__(self, directory: Path, registry: PipelineRegistry, owner: str) -> None:
+        """Pipelines are registered as `owner`'s."""
         self._directory = directory
         self._registry = registry
         self._owner = owner

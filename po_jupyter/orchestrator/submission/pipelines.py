@@ -1,44 +1,60 @@
-"""Registered pipelines: documents of the store, per owner. Every function blocks: call them in a thread."""
+"""The pipeline library: definitions that are registered by name, per owner, as documents of the store."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict
 
 from po_jupyter.errors import NotFound
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.events import now
+from po_jupyter.model.values.json import JsonObject
+from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.store.protocol import DocumentStore
 
 KIND = "pipeline"
 
 
-class Registry:
-    """Name → definition. Runs keep their own snapshot, so changing or deleting one changes no run."""
+class PipelineSummary(TypedDict):
+    """A registered pipeline as lists show it; `tasks` are names."""
+
+    name: str
+    version: str
+    revision: str
+    updated_at: str
+    tasks: list[str]
+
+
+class PipelineRegistry:
+    """Name → definition. Runs keep their own snapshot, so changing or deleting one changes no run.
+
+    Every method blocks: call them in a thread.
+    """
 
     def __init__(self, store: DocumentStore) -> None:
+        """Reads and writes documents of `store`."""
         self._store = store
 
-    def put(self, pipeline: Pipeline, owner: str) -> tuple[dict[str, Any], bool]:
+    def put(self, pipeline: Pipeline, owner: str) -> tuple[JsonObject, bool]:
         """Register it; (what `get` answers, was it new). The same content again changes nothing."""
-        place = f"{owner}/{pipeline.name}"
-        known = self._store.get(KIND, place)
-        if known is not None and known["revision"] == pipeline.revision:
-            return _shown(known), False
+        name = f"{owner}/{pipeline.name}"
+        current = self._store.get(KIND, name)
+        if current is not None and current["revision"] == pipeline.revision:
+            return _shown(current), False
         document = {"definition": pipeline.to_json(), "revision": pipeline.revision, "updated_at": now()}
-        self._store.put(KIND, place, document)
-        return _shown(document), known is None
+        self._store.put(KIND, name, document)
+        return _shown(document), current is None
 
-    def get(self, name: str, owner: str) -> dict[str, Any]:
+    def get(self, name: str, owner: str) -> JsonObject:
         """The definition, with `revision` and `updated_at`. NotFound."""
-        return _shown(self._find(name, owner))
+        return _shown(self._document(name, owner))
 
     def pipeline(self, name: str, owner: str) -> Pipeline:
         """The definition as a value. NotFound."""
-        return validate_pipeline(self._find(name, owner)["definition"])
+        return validate_pipeline(self._document(name, owner)["definition"])
 
-    def _find(self, name: str, owner: str) -> dict[str, Any]:
+    def _document(self, name: str, owner: str) -> JsonObject:
         document = self._store.get(KIND, f"{owner}/{name}")
         if document is None:
             names = self._names(owner)
@@ -46,22 +62,22 @@ class Registry:
             raise NotFound(f"there is no pipeline {name!r}{did_you_mean(name, names)}", hint=hint)
         return dict(document)
 
-    def all(self, owner: str) -> list[dict[str, Any]]:
-        """Every pipeline of the owner as `{name, version, revision, updated_at, tasks: [names]}`."""
-        found = []
+    def summaries(self, owner: str) -> list[PipelineSummary]:
+        """Every pipeline of the owner, by name."""
+        summaries: list[PipelineSummary] = []
         for name in self._names(owner):
             document = self._store.get(KIND, f"{owner}/{name}")
             if document is not None:
                 definition = validate_pipeline(document["definition"])
-                found.append({
+                summaries.append({
                     "name": name, "version": definition.version, "revision": document["revision"],
                     "updated_at": document["updated_at"], "tasks": [t.name for t in definition.tasks],
                 })  # fmt: skip
-        return found
+        return summaries
 
     def delete(self, name: str, owner: str) -> None:
         """Forget it. NotFound."""
-        self._find(name, owner)
+        self._document(name, owner)
         self._store.drop(KIND, f"{owner}/{name}")
 
     def _names(self, owner: str) -> list[str]:
@@ -69,5 +85,32 @@ class Registry:
         return [n.removeprefix(start) for n in self._store.names(KIND) if n.startswith(start)]
 
 
-def _shown(document: dict[str, Any]) -> dict[str, Any]:
+class PipelineLibrary:
+    """The registry for callers on the orchestrator's loop."""
+
+    def __init__(self, registry: PipelineRegistry, to_thread: ToThread) -> None:
+        """Calls `registry` in threads."""
+        self._registry = registry
+        self._to_thread = to_thread
+
+    async def put(self, name: str, definition: object, *, owner: str) -> tuple[JsonObject, bool]:
+        """Register a definition; (as stored with `revision` and `updated_at`, was the name new).
+        InvalidPipeline."""
+        pipeline = validate_pipeline(definition, name=name)
+        return await self._to_thread(self._registry.put, pipeline, owner)
+
+    async def get(self, name: str, *, owner: str) -> JsonObject:
+        """A registered definition. NotFound."""
+        return await self._to_thread(self._registry.get, name, owner)
+
+    async def summaries(self, *, owner: str) -> list[PipelineSummary]:
+        """The registered pipelines of the owner, by name."""
+        return await self._to_thread(self._registry.summaries, owner)
+
+    async def delete(self, name: str, *, owner: str) -> None:
+        """Forget a registered pipeline; its runs keep their snapshots. NotFound."""
+        await self._to_thread(self._registry.delete, name, owner)
+
+
+def _shown(document: JsonObject) -> JsonObject:
     return {**document["definition"], "revision": document["revision"], "updated_at": document["updated_at"]}

@@ -1,4 +1,4 @@
-"""What somebody asks to run: read, checked whole, and turned into the run that the store makes durable."""
+"""Submissions: the body of `POST runs`, parsed, checked whole, and turned into the run that the store makes durable."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from po_jupyter.config import Settings
-from po_jupyter.engine.python.lookup import module_of
-from po_jupyter.errors import Forbidden, InvalidInput, InvalidPipeline, InvalidSeed, PoError, Violation
-from po_jupyter.llm.providers.refs import ref_problem as model_problem
+from po_jupyter.errors import Forbidden, InvalidInput, InvalidPipeline, InvalidSeed, Violation
+from po_jupyter.llm.providers.refs import ref_problem
 from po_jupyter.model.pipeline.parsing import parse_pipeline, validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline, RunBudget
 from po_jupyter.model.pipeline.violations import did_you_mean, violations_of
+from po_jupyter.model.run.definition import RunDefinition, RunOptions
 from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.seed import Seed, read_seed
 from po_jupyter.model.values.chunked_json import json_chunks
@@ -26,10 +26,8 @@ from po_jupyter.store.protocol import Head, NewRun, RunStore
 from po_jupyter.telemetry.correlation import request_id
 
 
-class Options(BaseModel):
-    """How this one run differs: `limit` takes the first rows of each map, `fresh` (or `cache` "refresh") uses no
-    earlier answer, `cache` false keeps none either; `skip_validation` starts it although its environment is not
-    complete; `model` is used in the place of those that the pipeline and its tasks name."""
+class SubmittedOptions(BaseModel):
+    """The options of a submission, validated; see `RunOptions`, which has the same fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,9 +40,13 @@ class Options(BaseModel):
     @field_validator("model")
     @classmethod
     def _is_a_model(cls, value: str | None) -> str | None:
-        if value is not None and (problem := model_problem(value)):
+        if value is not None and (problem := ref_problem(value)):
             raise ValueError(problem)
         return value
+
+    def run_options(self) -> RunOptions:
+        """The options as the run keeps them."""
+        return RunOptions(**dict(self))
 
 
 class Submission(BaseModel):
@@ -59,28 +61,32 @@ class Submission(BaseModel):
     budget: RunBudget | None = None
     interpreter: Annotated[str, Field(max_length=4096)] | None = None
     cwd: Annotated[str, Field(max_length=4096)] | None = None
-    options: Options = Options()
+    options: SubmittedOptions = SubmittedOptions()
 
 
-def read(body: object, *, code_allowed: bool) -> Submission:
+# -- reading --------------------------------------------------------------------------------------
+
+
+def read_submission(body: object, *, code_allowed: bool) -> Submission:
     """The submission that a decoded body is. Looks at the disk: call it in a thread.
 
     Raises InvalidInput with every violation, Forbidden.
     """
-    submission = parse(body)
-    found: list[Violation] = []
+    submission = parse_submission(body)
+    violations: list[Violation] = []
     if submission.interpreter is not None and not code_allowed:
         raise Forbidden("this orchestrator does not let a run choose its interpreter")
     if submission.interpreter is not None and (problem := problem_of(submission.interpreter)) is not None:
-        found.append(Violation("interpreter", problem))
+        violations.append(Violation("interpreter", problem))
     if submission.cwd is not None and not (os.path.isabs(submission.cwd) and os.path.isdir(submission.cwd)):
-        found.append(Violation("cwd", f"there is no directory {submission.cwd!r}; give an absolute path"))
-    if found:
-        raise InvalidInput("the run cannot be started:", violations=found)
+        problem = f"there is no directory {submission.cwd!r}; give an absolute path"
+        violations.append(Violation("cwd", problem))
+    if violations:
+        raise InvalidInput("the run cannot be started:", violations=violations)
     return submission
 
 
-def parse(body: object) -> Submission:
+def parse_submission(body: object) -> Submission:
     """A body's fields; looks at nothing but the body. Raises InvalidInput."""
     if not isinstance(body, dict):
         raise InvalidInput("the body is an object with `pipeline` and `seed`")
@@ -93,23 +99,24 @@ def parse(body: object) -> Submission:
         ) from None
 
 
-def redeemed(store: RunStore, body: object, owner: str) -> Head | None:
+def redeemed_run(store: RunStore, body: object, owner: str) -> Head | None:
     """The run that this very body made before, by its idempotency key; None when it is none that did.
 
     Nothing is checked again: whoever lost the answer gets it, even when the module, the registered pipeline or the
     directory that the run was made from is gone meanwhile (R3.3). Blocks on the store.
     """
     key = body.get("idempotency_key") if isinstance(body, dict) else None
-    if not isinstance(key, str) or (there := store.redeemed(owner, key)) is None:
+    if not isinstance(key, str) or (redeemed := store.redeemed(owner, key)) is None:
         return None
+    head, body_hash = redeemed
     try:
-        return there[0] if request_hash(parse(body)) == there[1] else None
+        return head if request_hash(parse_submission(body)) == body_hash else None
     except InvalidInput:
         return None
 
 
 def request_hash(submission: Submission) -> str:
-    """What a repeat of a request has in common with it: everything that was asked for, as it was asked for."""
+    """A digest of all that was asked for, as it was asked for: a repeat of the request has the same."""
     large = {"pipeline": submission.pipeline, "seed": submission.seed}
     small = submission.model_dump(mode="json", exclude={"idempotency_key", *large})
     digest = hashlib.sha256()
@@ -118,7 +125,10 @@ def request_hash(submission: Submission) -> str:
     return digest.hexdigest()
 
 
-def check(
+# -- checking -------------------------------------------------------------------------------------
+
+
+def check_submission(
     submission: Submission,
     registered: Callable[[str], Pipeline],
     *,
@@ -132,54 +142,72 @@ def check(
     Raises InvalidPipeline, InvalidSeed, NotFound (no such registered pipeline), Forbidden. When both
     pipeline and seed are wrong, one InvalidInput has the violations of both.
     """
-    problems: list[InvalidInput] = []
+    pipeline, seed = _pipeline_and_seed(submission, registered)
+    if not code_allowed:
+        _check_code(submission, pipeline)
+    from po_jupyter.engine.planning.check import DEFAULT_MODEL, check
+    from po_jupyter.llm.money.pricing import PriceBook
+
+    effective = _with_model(pipeline, submission.options.model)
+    check(
+        effective.model_copy(update={"budget": _budget(submission, pipeline)}),
+        seed,
+        default_model=DEFAULT_MODEL if settings is None else settings.default_model,
+        servers=None if settings is None else settings.mcp_servers,
+        prices=PriceBook(None if settings is None else settings.prices),
+    )
+    check_task_budgets(submission.budget, pipeline)
+    if modules:
+        check_modules(pipeline, submission.interpreter, submission.cwd)
+    return pipeline, seed
+
+
+def _pipeline_and_seed(submission: Submission, registered: Callable[[str], Pipeline]) -> tuple[Pipeline, Seed]:
+    """Both, parsed; their violations are raised together."""
+    errors: list[InvalidInput] = []
     pipeline: Pipeline | None = None
     seed: Seed | None = None
     try:
         seed = read_seed(submission.seed)
     except InvalidSeed as error:
-        problems.append(error)
-    wanted = submission.pipeline if submission.pipeline is not None else (seed.pipeline if seed else None)
+        errors.append(error)
+    definition = submission.pipeline
+    if definition is None and seed is not None:
+        definition = seed.pipeline
     try:
-        if wanted is None:
-            if seed is not None:
-                raise InvalidPipeline("no pipeline: give a definition, or the name of a registered one")
-        elif isinstance(wanted, str) and "\n" not in wanted:
-            pipeline = registered(wanted)
-        elif isinstance(wanted, str):
-            pipeline = parse_pipeline(wanted)
-        else:
-            pipeline = validate_pipeline(wanted)
+        if definition is not None:
+            pipeline = read_definition(definition, registered)
+        elif seed is not None:
+            raise InvalidPipeline("no pipeline: give a definition, or the name of a registered one")
     except InvalidInput as error:
-        problems.append(error)
-    if len(problems) > 1:
+        errors.append(error)
+    if len(errors) > 1:
         raise InvalidInput(
             "pipeline and seed cannot be used:",
-            violations=[v for p in problems for v in (p.violations or [Violation("", p.message)])],
+            violations=[v for e in errors for v in (e.violations or [Violation("", e.message)])],
         )
-    if problems:
-        raise problems[0]
+    if errors:
+        raise errors[0]
     assert pipeline is not None
     assert seed is not None
-    if not code_allowed and any(t.source is not None for t in pipeline.tasks):
+    return pipeline, seed
+
+
+def read_definition(definition: object, registered: Callable[[str], Pipeline]) -> Pipeline:
+    """The pipeline that a definition is: a name (looked up with `registered`), YAML text of several lines, or decoded
+    JSON. Raises InvalidPipeline, and what `registered` raises."""
+    if isinstance(definition, str):
+        return parse_pipeline(definition) if "\n" in definition else registered(definition)
+    return validate_pipeline(definition)
+
+
+def _check_code(submission: Submission, pipeline: Pipeline) -> None:
+    """Raises Forbidden for what runs code of the caller's choice."""
+    if any(t.source is not None for t in pipeline.tasks):
         raise Forbidden("this orchestrator runs no code that comes with a pipeline (`source`)")
-    if not code_allowed and submission.cwd is not None and any(module_of(t) for t in pipeline.tasks):
+    if submission.cwd is not None and any(t.module for t in pipeline.tasks):
         # Whoever chooses the directory chooses what a module's name means there.
         raise Forbidden("this orchestrator does not let a run choose the directory of its modules (`cwd`)")
-    from po_jupyter.engine.planning.check import DEFAULT_MODEL
-    from po_jupyter.engine.planning.check import check as check_engine
-
-    wanted = _with_model(pipeline, submission.options.model)
-    check_engine(
-        wanted.model_copy(update={"budget": _budget(submission, pipeline)}),
-        seed,
-        default_model=DEFAULT_MODEL if settings is None else settings.default_model,
-        servers=None if settings is None else settings.mcp_servers,
-    )
-    check_tasks(submission.budget, pipeline)
-    if modules:
-        check_modules(pipeline, submission.interpreter, submission.cwd)
-    return pipeline, seed
 
 
 def _with_model(pipeline: Pipeline, model: str | None) -> Pipeline:
@@ -194,20 +222,24 @@ def _with_model(pipeline: Pipeline, model: str | None) -> Pipeline:
 
 
 def _budget(submission: Submission, pipeline: Pipeline) -> RunBudget:
-    given = submission.budget.model_dump(exclude_none=True) if submission.budget else {}
-    return RunBudget.model_validate({**pipeline.budget.model_dump(exclude_none=True), **given})
+    """The pipeline's budget, with what the submission says in its place."""
+    submitted = submission.budget.model_dump(exclude_none=True) if submission.budget else {}
+    return RunBudget.model_validate({**pipeline.budget.model_dump(exclude_none=True), **submitted})
 
 
-def check_tasks(budget: RunBudget | None, pipeline: Pipeline) -> None:
+def check_task_budgets(budget: RunBudget | None, pipeline: Pipeline) -> None:
     """Every task that a budget names is one of the pipeline. Raises InvalidInput."""
     names = [t.name for t in pipeline.tasks]
-    found = [
+    violations = [
         Violation(f"budget.tasks.{name}", f"there is no task {name!r}{did_you_mean(name, names)}")
         for name in (budget.tasks if budget else ())
         if name not in names
     ]
-    if found:
-        raise InvalidInput(violations=found)
+    if violations:
+        raise InvalidInput(violations=violations)
+
+
+# -- planning -------------------------------------------------------------------------------------
 
 
 def new_id() -> str:
@@ -218,18 +250,17 @@ def new_id() -> str:
 def new_run(
     submission: Submission, pipeline: Pipeline, seed: Seed, owner: str, *, code_allowed: bool = True
 ) -> NewRun:
-    """What `create_run` makes durable. `code_allowed` is kept: models that the run's code names while it runs are
-    nobody's to check before."""
+    """The run that `create_run` makes durable. `code_allowed` is kept: models that the run's code names while it runs
+    can be checked by nobody before."""
     budget = {k: v for k, v in _budget(submission, pipeline).model_dump(exclude_none=True).items() if v}
-    definition = {
-        "pipeline": pipeline.to_json(),
-        "seed": {name: value for name, value in seed if value is not None},  # JSON already, and perhaps large
-        "interpreter": submission.interpreter,
-        "cwd": submission.cwd,
-        "env": {},
-        "options": submission.options.model_dump(exclude_defaults=True),
-        "code_allowed": code_allowed,
-    }
+    definition = RunDefinition(
+        pipeline=pipeline.to_json(),
+        seed={name: value for name, value in seed if value is not None},  # JSON already, and perhaps large
+        interpreter=submission.interpreter,
+        cwd=submission.cwd,
+        options=submission.options.run_options(),
+        code_allowed=code_allowed,
+    )
     created = draft(
         "run.created", name=seed.name, pipeline=pipeline.name, version=pipeline.version,
         tasks=[{"name": t.name, "kind": t.kind} for t in pipeline.tasks], owner=owner, budget=budget,
@@ -237,10 +268,7 @@ def new_run(
     )  # fmt: skip
     return NewRun(
         run=new_id(), owner=owner, pipeline=pipeline.name, version=pipeline.version, name=seed.name,
-        priority=submission.priority, definition=definition, events=[created],
+        priority=submission.priority, definition=definition.to_json(), events=[created],
         idempotency_key=submission.idempotency_key,
         request_hash=request_hash(submission) if submission.idempotency_key else "",
     )  # fmt: skip
-
-
-__all__ = ["Options", "PoError", "Submission", "check", "new_id", "new_run", "read"]

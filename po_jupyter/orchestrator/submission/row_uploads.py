@@ -1,29 +1,28 @@
-"""A file of rows that comes in piece by piece, without holding the loop (P9)."""
+"""Uploads of row files: bytes that come in piece by piece and are written in a thread, not on the loop (P9)."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any
-
+from po_jupyter.model.values.json import JsonObject
+from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.store.files.row_files import RowFileUpload
 
 
-class Upload:
-    """Bytes on their way to the disk. One that is neither kept nor dropped leaves a temporary file."""
+class RowUpload:
+    """Bytes on their way to the disk. One that is neither finished nor dropped leaves a temporary file."""
 
-    def __init__(self, receiver: RowFileUpload, off_loop: Callable[..., Awaitable[Any]]) -> None:
+    def __init__(self, receiver: RowFileUpload, to_thread: ToThread) -> None:
+        """`receiver` writes, in threads."""
         self._receiver = receiver
-        self._off_loop = off_loop
+        self._to_thread = to_thread
 
     async def write(self, data: bytes) -> None:
         """The next bytes; the sender waits for the disk. Raises StoreUnusable."""
-        await self._off_loop(self._receiver.write, data)
+        await self._to_thread(self._receiver.write, data)
 
-    async def keep(self) -> dict[str, Any]:
+    async def finish(self) -> JsonObject:
         """Check and keep the file: `{sha256, bytes, rows}`. Raises InvalidInput, StoreUnusable."""
-        answer: dict[str, Any] = await self._off_loop(self._receiver.finish)
-        return answer
+        return await self._to_thread(self._receiver.finish)
 
     def drop(self) -> None:
-        """Forget what came."""
+        """Forget what came; nothing happens after `finish`."""
         self._receiver.abort()

@@ -1,1 +1,5 @@
-"""What people and programs read of runs: projections, pages of rows, artifacts, logs, usage."""
+"""Views of runs: queries, results, projections of their logs, usage by day.
+
+For the rest of the orchestrator: `queries.RunQueries`, `results.RunResults`, `projections.RunProjections`,
+`daily_usage.DailyUsage`, `artifacts`.
+"""

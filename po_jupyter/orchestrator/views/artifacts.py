@@ -1,4 +1,4 @@
-"""The artifacts of a run as people get them: what its log lists, and what came with its seed."""
+"""The artifacts of a run: the files that its log lists, and those that came with its seed."""
 
 from __future__ import annotations
 
@@ -6,34 +6,43 @@ import contextlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 from po_jupyter.engine.files.artifacts import ARTIFACTS, GIVEN, visible
 from po_jupyter.engine.state.run_state import RunState, TaskState
 from po_jupyter.errors import InvalidInput, NotFound
 from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.run.names import short_id
 from po_jupyter.store.files.tree import Tree
 
 
-def listed(run_dir: Path, state: RunState) -> list[dict[str, Any]]:
-    """`{name, task, bytes, sha256, path}` of each, by name; `path` is where it is on this machine.
+class ArtifactInfo(TypedDict):
+    """An artifact; `path` is where it is on this machine. `task` and `sha256` are None for a file that came with the
+    seed."""
 
-    `task` and `sha256` are None for a file that came with the seed.
-    """
+    name: str
+    task: str | None
+    bytes: int
+    sha256: str | None
+    path: str
+
+
+def listed(run_dir: Path, state: RunState) -> list[ArtifactInfo]:
+    """Every artifact, by name."""
     task_of = {entry["path"]: task.name for task in state.tasks.values() for entry in task.artifacts}
-    found = {name: _given(run_dir, name) for name in _names(run_dir / GIVEN)}
+    infos = {name: _from_seed(run_dir, name) for name in _names(run_dir / GIVEN)}
     for name, entry in visible(state).items():
         path = str(run_dir / ARTIFACTS / entry["path"])
-        found[name] = {**entry, "task": task_of[entry["path"]], "path": path}
-    return [found[name] for name in sorted(found)]
+        infos[name] = cast("ArtifactInfo", {**entry, "task": task_of[entry["path"]], "path": path})
+    return [infos[name] for name in sorted(infos)]
 
 
 def content(run_dir: Path, state: RunState, name: str, *, limit: int) -> bytes:
-    """The content of one. NotFound; InvalidInput when it is larger than `limit` bytes."""
+    """The content of an artifact. NotFound; InvalidInput when it is larger than `limit` bytes."""
     entry = visible(state).get(name)
     names = sorted({*visible(state), *_names(run_dir / GIVEN)})
     if name not in names:
-        raise NotFound(f"run {state.run[-6:]} has no artifact {name!r:.80}{did_you_mean(name, names)}")
+        raise NotFound(f"run {short_id(state.run)} has no artifact {name!r:.80}{did_you_mean(name, names)}")
     try:
         if entry is not None:
             return Tree(run_dir / ARTIFACTS).read(entry["path"], limit=limit)
@@ -59,17 +68,17 @@ def take_over(source: Path, target: Path, tasks: Iterable[TaskState]) -> None:
                 new.write(name, old.read(name))
 
 
-def _given(run_dir: Path, name: str) -> dict[str, Any]:
+def _from_seed(run_dir: Path, name: str) -> ArtifactInfo:
     path = run_dir / GIVEN / name
     return {"name": name, "task": None, "bytes": path.lstat().st_size, "sha256": None, "path": str(path)}
 
 
 def _names(root: Path) -> list[str]:
     """Regular files below `root`, without following links."""
-    found = []
+    paths = []
     for directory, _, names in os.walk(root):
         for name in names:
             path = Path(directory, name)
             if path.is_file() and not path.is_symlink():
-                found.append(path.relative_to(root).as_posix())
-    return found
+                paths.append(path.relative_to(root).as_posix())
+    return paths

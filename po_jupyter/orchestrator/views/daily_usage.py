@@ -1,4 +1,4 @@
-"""Usage by owner and day, kept in step with the logs of the runs (see `engine.daily`).
+"""Usage by owner and day, kept in step with the logs of the runs (see `engine.budgets.daily_usage`).
 
 A document lags behind the logs until somebody asks, or until a run is deleted: then its log is read first. So
 it is never the truth about a run that exists, and the only one about those that are gone.
@@ -7,11 +7,12 @@ it is never the truth about a run that exists, and the only one about those that
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from po_jupyter.engine.budgets import daily_usage as daily
 from po_jupyter.errors import NotFound
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.store import documents
 from po_jupyter.store.protocol import Head, Store
 
@@ -19,39 +20,40 @@ _AT_ONCE = 200  # runs between two writes: what was read is not read again after
 
 
 class DailyUsage:
-    """Every method blocks on the store: call them in a thread."""
+    """Counts the usage of runs. Every method blocks on the store: call them in a thread."""
 
     def __init__(self, store: Store) -> None:
+        """Nothing is read yet."""
         self._store = store
 
-    def report(self, owner: str | None, days: int) -> dict[str, Any]:
-        """`{days, total}` as `engine.daily.report` says it, of the last `days` days; of everybody, and with
-        `owners` for each, when `owner` is None. Reads what runs wrote since it was last asked."""
+    def report(self, owner: str | None, days: int) -> JsonObject:
+        """`{days, total}` as `engine.budgets.daily_usage.report` has it, of the last `days` days; of everybody, and
+        with `owners` for each, when `owner` is None. Reads what runs wrote since the last report."""
         since = (datetime.now(UTC) - timedelta(days=days - 1)).strftime("%Y-%m-%d")
         heads = self._heads(owner)
         if owner is not None:
             return daily.report(self._days(owner, heads.get(owner[:400], {})), since)
         everybody = daily.DailySums()
-        owners: dict[str, Any] = {}
-        known = {daily.owner_of(name) for name in self._store.names(daily.KIND)}
-        for one in sorted(known | heads.keys()):
+        owners: JsonObject = {}
+        recorded = {daily.owner_of(name) for name in self._store.names(daily.KIND)}
+        for one in sorted(recorded | heads.keys()):
             theirs = self._days(one, heads.get(one, {}))
             daily.add_days(everybody, theirs)
-            found = daily.report(theirs, since)
-            if found["days"]:
-                owners[one] = found
+            report = daily.report(theirs, since)
+            if report["days"]:
+                owners[one] = report
         return {**daily.report(everybody, since), "owners": owners}
 
     def _heads(self, owner: str | None) -> dict[str, dict[str, Head]]:
-        found: dict[str, dict[str, Head]] = {}
+        by_owner: dict[str, dict[str, Head]] = {}
         cursor: str | None = None
         while True:
             page = self._store.runs(owner=owner, cursor=cursor, limit=200)
             for head in page.heads:
-                found.setdefault(head["owner"][:400], {})[head["run"]] = head
+                by_owner.setdefault(head["owner"][:400], {})[head["run"]] = head
             cursor = page.next
             if cursor is None:
-                return found
+                return by_owner
 
     def _days(self, owner: str, heads: Mapping[str, Head]) -> daily.DailySums:
         document = self._advance(owner, heads, gone=True)
@@ -62,8 +64,8 @@ class DailyUsage:
         return days
 
     def count(self, heads: Iterable[Head]) -> None:
-        """Have counted all that these runs used: needed before they are deleted. Raises Conflict or StoreError;
-        then they must not be."""
+        """Count all that these runs used: needed before they are deleted. Raises Conflict or StoreError; then they
+        must not be deleted."""
         owners: dict[str, dict[str, Head]] = {}
         for head in heads:
             owners.setdefault(head["owner"], {})[head["run"]] = head
@@ -73,21 +75,18 @@ class DailyUsage:
                 self._advance(owner, {run: theirs[run] for run in runs[at : at + _AT_ONCE]})
 
     def _advance(self, owner: str, heads: Mapping[str, Head], *, gone: bool = False) -> daily.UsageDocument:
-        """Bring the entries of these runs up to date; with `gone` move those that are no more."""
+        """Bring the entries of these runs up to date; with `gone` settle those of runs that were deleted."""
 
         def change(old: daily.UsageDocument | None) -> daily.UsageDocument | None:
             new = old if old is not None else daily.empty()
             runs = dict(new["runs"])
             for run, head in heads.items():
-                known = runs.get(run)
-                if known is not None and known["n"] >= head["n"]:
+                entry = runs.get(run)
+                counted = entry["n"] if entry is not None else 0
+                if counted >= head["n"]:
                     continue
-                try:
-                    after = known["n"] if known is not None else 0
-                    entry = daily.advanced(known, self._store.records(run, after=after))
-                except NotFound:  # deleted just now
-                    continue
-                runs[run] = entry
+                with suppress(NotFound):  # deleted just now
+                    runs[run] = daily.advanced(entry, self._store.records(run, after=counted))
             if runs != new["runs"]:
                 new = {**new, "runs": runs}
             if gone and (lost := [run for run in runs if run not in heads and self._is_gone(run)]):

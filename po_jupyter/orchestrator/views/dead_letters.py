@@ -1,21 +1,48 @@
-"""Dead letters (R1.2): runs that exhausted their attempts, with all that somebody needs who looks for the
-reason."""
+"""Dead letters (R1.2): runs that exhausted their attempts, each with all that explains why."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TypedDict
 
 from po_jupyter.engine.state.decide import Start, decide
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.model.pipeline.pipeline import Pipeline
+from po_jupyter.model.values.json import JsonObject
 
 
-def letter(state: RunState, pipeline: Pipeline) -> dict[str, Any]:
-    """One of them: which run, where it was, what happened last, and how often."""
+class WorkPlace(TypedDict):
+    """A task that was at work when its run died; `stage` is None when it had not begun."""
+
+    task: str | None
+    stage: str | None
+    attempt: int | None
+
+
+class DeadLetter(WorkPlace):
+    """A dead run: which, where it was (the first of `at_work`), what happened last and how often, and the end of its
+    worker's log."""
+
+    id: str
+    name: str
+    pipeline: str
+    version: str
+    owner: str
+    created_at: str
+    died_at: str
+    at_work: list[WorkPlace]
+    error: JsonObject
+    log: str
+    crashes: int
+    tasks: dict[str, int]
+    usage: JsonObject
+
+
+def letter(state: RunState, pipeline: Pipeline) -> DeadLetter:
+    """The dead letter of a dead run."""
     error = state.error or {}
     details = error.get("details") or {}
-    at_work = [
+    at_work: list[WorkPlace] = [
         {"task": t.name, "stage": t.stage, "attempt": t.attempt}
         for t in state.tasks.values()
         if t.state == "failed" and t.error == state.error
@@ -25,7 +52,7 @@ def letter(state: RunState, pipeline: Pipeline) -> dict[str, Any]:
         commands = decide(pipeline, replace(state, state="running"))
         starts = [c for c in commands if isinstance(c, Start)]
         at_work = [{"task": c.task, "stage": None, "attempt": c.attempt} for c in starts]
-    first = at_work[0] if at_work else {"task": None, "stage": None, "attempt": None}
+    first: WorkPlace = at_work[0] if at_work else {"task": None, "stage": None, "attempt": None}
     return {
         "id": state.run,
         "name": state.name,

@@ -1,4 +1,4 @@
-"""What the store knows about runs, as people see it: folded states, kept by head so that lists are cheap."""
+"""Projections of runs: the states that their logs fold to, cached by head so that lists are cheap."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ from po_jupyter.errors import InvalidInput, NotFound
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.run.definition import RunDefinition
+from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.view import RunView
 from po_jupyter.model.values.chunked_json import json_chunks
-from po_jupyter.orchestrator.views.row_pages import RowPages
+from po_jupyter.model.values.json import JsonObject
+from po_jupyter.orchestrator.views.row_pages import RowOutcome, RowPages
 from po_jupyter.store.protocol import Head, Record, Ref, Store
 
 _KEPT = 500  # runs whose state is kept in memory
@@ -26,12 +29,13 @@ _PAGE = 2000  # events read at once
 _SEED_SHOWN = 32_768  # bytes of a seed's data that lists and streams carry with every run
 
 
-class Views:
+class RunProjections:
     """Reads runs. Every method blocks on the store: call them in a thread. Safe for several threads."""
 
     def __init__(self, store: Store) -> None:
+        """Nothing is cached yet."""
         self._store = store
-        self._states: OrderedDict[str, tuple[RunState, dict[str, Any]]] = OrderedDict()
+        self._states: OrderedDict[str, tuple[RunState, Mapping[str, Any]]] = OrderedDict()
         self._lock = Lock()
         self._rows = RowPages(store)
 
@@ -39,35 +43,38 @@ class Views:
         """The fold of the run's events up to (at least) `head`."""
         return self._state(head)[0]
 
-    def _state(self, head: Head) -> tuple[RunState, dict[str, Any]]:
+    def _state(self, head: Head) -> tuple[RunState, Mapping[str, Any]]:
         run = head["run"]
         with self._lock:
-            known = self._states.get(run)
-            if known is not None:
+            cached = self._states.get(run)
+            if cached is not None:
                 self._states.move_to_end(run)
-        if known is not None and known[0].offset >= head["offset"]:
-            return known
-        seed = known[1] if known is not None else brief(self._store.definition(run)["seed"])
-        state = known[0] if known is not None else RunState(run)
+        if cached is not None and cached[0].offset >= head["offset"]:
+            return cached
+        seed = cached[1] if cached is not None else brief(self._seed(run))
+        state = cached[0] if cached is not None else RunState(run)
         while state.offset < head["offset"]:
             events = self._store.events(run, since=state.offset, limit=_PAGE)
             if not events:
                 break
             state = fold(state, events)
-        self.keep(state, seed)
+        self.remember(state, seed)
         return state, seed
 
-    def keep(self, state: RunState, seed: dict[str, Any]) -> None:
-        """Remember a state that is known already."""
+    def _seed(self, run: str) -> Mapping[str, Any]:
+        return RunDefinition.from_json(self._store.definition(run)).seed
+
+    def remember(self, state: RunState, seed: Mapping[str, Any]) -> None:
+        """Cache a state that was folded elsewhere; `seed` as `brief` makes it."""
         with self._lock:
-            known = self._states.get(state.run)
-            if known is None or known[0].offset <= state.offset:
+            cached = self._states.get(state.run)
+            if cached is None or cached[0].offset <= state.offset:
                 self._states[state.run] = (state, seed)
             while len(self._states) > _KEPT:
                 self._states.popitem(last=False)
 
     def forget(self, run: str) -> None:
-        """The run is gone."""
+        """Drop what is cached of a run that is gone."""
         with self._lock:
             self._states.pop(run, None)
         self._rows.forget(run)
@@ -83,24 +90,24 @@ class Views:
         """The run as everybody sees it; a seed too large for lists comes only with `whole_seed`."""
         state, seed = self._state(head)
         if whole_seed and "data" not in seed:
-            seed = self._store.definition(head["run"])["seed"]
+            seed = self._seed(head["run"])
         return view(state, seed, position=position, waiting=waiting)
 
     def pipeline(self, run: str) -> Pipeline:
         """The run's own snapshot of its pipeline, with what its tasks added."""
-        pipeline = validate_pipeline(self._store.definition(run)["pipeline"])
+        pipeline = validate_pipeline(RunDefinition.from_json(self._store.definition(run)).pipeline)
         return effective(pipeline, self.state(self._store.head(run)))
 
     # -- results --------------------------------------------------------------------------------
 
-    def outputs(self, head: Head, task: str | None = None) -> dict[str, Any]:
+    def outputs(self, head: Head, task: str | None = None) -> JsonObject:
         """Outputs of finished tasks by name. NotFound for a task that does not exist."""
         folded = self.state(head)
         if task is not None and task not in folded.tasks:
             raise NotFound(
-                f"run {head['run'][-6:]} has no task {task!r}{did_you_mean(task, list(folded.tasks))}"
+                f"run {short_id(head['run'])} has no task {task!r}{did_you_mean(task, list(folded.tasks))}"
             )
-        found: dict[str, Any] = {}
+        outputs: JsonObject = {}
         for name, now in folded.tasks.items():
             if (task is None or name == task) and now.output is not None:
                 value = self._store.payload(head["run"], Ref(*now.output))
@@ -108,25 +115,25 @@ class Views:
                 if mapped is not None:
                     rows = self._rows.table(head, mapped)
                     value = list(expand_output(self._store, head["run"], value, rows))
-                found[name] = value
-        return found
+                outputs[name] = value
+        return outputs
 
     def items(
         self, head: Head, task: str, state: str | None = None, *, start: int = 0, limit: int | None = None
-    ) -> tuple[list[dict[str, Any]], int | None]:
-        """The newest outcome of each row of a map, in row order, from row `start`: `{index, ok, output, error,
-        usage, reused}`; and the row that the next page starts with, or None."""
+    ) -> tuple[list[RowOutcome], int | None]:
+        """The newest outcome of each row of a map, in row order, from row `start`; and the row that the next page
+        starts with, or None."""
         folded = self.state(head)
         if task not in folded.tasks:
             raise NotFound(
-                f"run {head['run'][-6:]} has no task {task!r}{did_you_mean(task, list(folded.tasks))}"
+                f"run {short_id(head['run'])} has no task {task!r}{did_you_mean(task, list(folded.tasks))}"
             )
         if state not in (None, "done", "failed"):
             raise InvalidInput(f"rows are `done` or `failed`, not {state!r}")
-        wanted = {"done": DONE, "failed": FAILED}.get(state or "")
-        return self._rows.page(head, task, wanted, start, limit)
+        outcome = {"done": DONE, "failed": FAILED}.get(state or "")
+        return self._rows.page(head, task, outcome, start, limit)
 
-    def calls(self, head: Head, task: str | None = None, state: str | None = None) -> Iterator[dict[str, Any]]:
+    def calls(self, head: Head, task: str | None = None, state: str | None = None) -> Iterator[JsonObject]:
         """The journal, in order, without the answers: `{n, key, kind, state, ...}`.
 
         A response is `done` or `failed`. An intent is `answered`; or `withdrawn`: it was given up while nothing of
@@ -170,7 +177,7 @@ def _task_of(call: Mapping[str, Any], record: Record) -> str | None:
     return str(task) if task is not None else str(call.get("key", "")).split("/")[0]
 
 
-def brief(seed: dict[str, Any]) -> dict[str, Any]:
+def brief(seed: Mapping[str, Any]) -> Mapping[str, Any]:
     """The seed as lists carry it: large data are left out, `data_bytes` says how large."""
     size = sum(map(len, json_chunks(seed.get("data"))))
     if size <= _SEED_SHOWN:

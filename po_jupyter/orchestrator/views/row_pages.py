@@ -1,4 +1,4 @@
-"""Pages of a map's rows: where each outcome is, is remembered for the maps looked at last, and caught up from the log.
+"""Pages of a map's rows: an index of where each outcome is in the log, kept for the maps read last and caught up.
 
 A frame of 50,000 rows is fetched page by page, and a live view again and again: neither reads the whole log anew.
 """
@@ -8,45 +8,58 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 from threading import Lock
-from typing import Any
+from typing import Any, TypedDict
 
 from po_jupyter.engine.replay.row_table import RowTable
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.store.protocol import Head, ItemRecord, LogStore, Ref
 
 _KEPT = 16  # runs
 
 
+class RowOutcome(TypedDict):
+    """The newest outcome of one row. `reused`: it was taken from an earlier run."""
+
+    index: int
+    ok: bool
+    output: Any
+    error: JsonObject | None
+    usage: JsonObject | None
+    reused: bool
+
+
 class RowPages:
-    """Blocks on the store: call it in a thread. Safe for several threads."""
+    """Reads rows. Blocks on the store: call it in a thread. Safe for several threads."""
 
     def __init__(self, store: LogStore) -> None:
+        """Nothing is read yet."""
         self._store = store
         self._lock = Lock()
-        self._runs: OrderedDict[str, _Run] = OrderedDict()
+        self._runs: OrderedDict[str, _RowIndex] = OrderedDict()
 
-    def _run(self, run: str) -> _Run:
+    def _index(self, run: str) -> _RowIndex:
         with self._lock:
-            known = self._runs.setdefault(run, _Run())
+            index = self._runs.setdefault(run, _RowIndex())
             self._runs.move_to_end(run)
             while len(self._runs) > _KEPT:
                 self._runs.popitem(last=False)
-            return known
+            return index
 
     def forget(self, run: str) -> None:
-        """The run is gone."""
+        """Drop what is indexed of a run that is gone."""
         with self._lock:
             self._runs.pop(run, None)
 
     def table(self, head: Head, task: str) -> RowTable:
         """Outcomes of a map up to (at least) `head`, without those that a restart made void."""
-        known = self._run(head["run"])
-        with known.lock:
-            known.catch_up(self._store, head)
-            return known.tables.get(task) or RowTable()
+        index = self._index(head["run"])
+        with index.lock:
+            index.catch_up(self._store, head)
+            return index.tables.get(task) or RowTable()
 
     def page(
         self, head: Head, task: str, state: int | None, start: int, limit: int | None
-    ) -> tuple[list[dict[str, Any]], int | None]:
+    ) -> tuple[list[RowOutcome], int | None]:
         """Rows from index `start`, at most `limit`, and the index that the next page starts with."""
         run = head["run"]
         table = self.table(head, task)
@@ -57,16 +70,16 @@ class RowPages:
             places.append((index, table.record_number(index)))
         return list(self._read(run, task, places)), None
 
-    def _read(self, run: str, task: str, places: list[tuple[int, int]]) -> Iterable[dict[str, Any]]:
-        wanted = dict(places)
-        said: dict[int, ItemRecord] = {}
-        for n in sorted(set(wanted.values())):
+    def _read(self, run: str, task: str, places: list[tuple[int, int]]) -> Iterable[RowOutcome]:
+        record_of = dict(places)
+        items: dict[int, ItemRecord] = {}
+        for n in sorted(set(record_of.values())):
             for record in self._store.records(run, after=n - 1, limit=1):
                 for item in record["items"]:
-                    if item["task"] == task and wanted.get(item["index"]) == n:
-                        said[item["index"]] = item
+                    if item["task"] == task and record_of.get(item["index"]) == n:
+                        items[item["index"]] = item
         for index, _ in places:
-            item = said[index]
+            item = items[index]
             output = item.get("output")
             yield {
                 "index": index,
@@ -78,7 +91,7 @@ class RowPages:
             }
 
 
-class _Run:
+class _RowIndex:
     """The maps of one run, up to record `n`."""
 
     def __init__(self) -> None:

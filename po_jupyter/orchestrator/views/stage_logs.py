@@ -1,63 +1,73 @@
-"""What the stages of a run printed, by names that lead nowhere else."""
+"""The logs of a run's stages: what they printed, read by names that lead nowhere else."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from po_jupyter.engine.files.artifacts import walk
 from po_jupyter.engine.stage_logs.live_file import place_of
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import NotFound
 from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.run.names import short_id
 from po_jupyter.store.files.tree import Tree
-from po_jupyter.telemetry.logging import redactor
+from po_jupyter.telemetry.redaction import redactor
 
 _TAIL = 64 * 1024  # bytes of each log that are shown
 _LOGS = 200  # logs in one answer
 
 
-def logs(run_dir: Path, state: RunState, task: str | None, stage: str | None) -> list[dict[str, Any]]:
-    """`{task, stage, name, bytes, text, cut}` of each log, or of those of a task or a stage.
+class StageLogView(TypedDict):
+    """A log. `text` is the end of it, 64 KB at most, without keys; `cut` says that there is more. The worker's own log
+    has neither task nor stage."""
 
-    `text` is the end of it, 64 KB at most, without keys; `cut` says that there is more. The worker's own log has
-    neither task nor stage. What a stage's subprocesses have written so far can stand in `STAGE.live` while it
-    runs. NotFound for a task that the run does not have.
+    task: str | None
+    stage: str | None
+    name: str
+    bytes: int
+    text: str
+    cut: bool
+
+
+def logs(run_dir: Path, state: RunState, task: str | None, stage: str | None) -> list[StageLogView]:
+    """Every log, or those of a task or a stage. What a stage's subprocesses have written so far can stand in
+    `STAGE.live` while it runs. NotFound for a task that the run does not have.
     """
     if task is not None and task not in state.tasks:
-        known = list(state.tasks)
-        raise NotFound(f"run {state.run[-6:]} has no task {task!r}{did_you_mean(task, known)}")
+        guess = did_you_mean(task, list(state.tasks))
+        raise NotFound(f"run {short_id(state.run)} has no task {task!r}{guess}")
     own = Tree(run_dir)
     names = own.names("")
     # First: what becomes a log meanwhile is there twice, and not nowhere.
     live = [shown for name in names if (shown := _live(own, name)) is not None]
     tree = Tree(run_dir / "logs")
-    found = []
+    shown_logs = []
     for path in walk(tree):
         owner, _, name = path.partition("/")
         owner, name = (owner, name) if name else ("", owner)
         its_stage = name.partition(".")[0] if name.endswith((".log", ".context.json")) else None
         if (task is None or owner == task) and (stage is None or its_stage == stage):
-            found.append(_shown(tree, path, owner or None, its_stage, name))
-    found += [log for log in live if task in (None, log["task"]) and stage in (None, log["stage"])]
+            shown_logs.append(_shown(tree, path, owner or None, its_stage, name))
+    shown_logs += [log for log in live if task in (None, log["task"]) and stage in (None, log["stage"])]
     if task is None and stage is None and "worker.log" in names:
-        found.append(_shown(own, "worker.log", None, None, "worker.log"))
-    return found[-_LOGS:]
+        shown_logs.append(_shown(own, "worker.log", None, None, "worker.log"))
+    return shown_logs[-_LOGS:]
 
 
-def _live(tree: Tree, name: str) -> dict[str, Any] | None:
-    """What a stage has written past Python and is not in its log yet; None when that is nothing."""
-    place = place_of(name)
-    if place is None:
+def _live(tree: Tree, name: str) -> StageLogView | None:
+    """The log of what a stage has written past Python and is not in its own log yet; None when that is nothing."""
+    owner = place_of(name)
+    if owner is None:
         return None
     try:
-        shown = _shown(tree, name, *place, name.partition(".")[2])
+        shown = _shown(tree, name, *owner, name.partition(".")[2])
     except NotFound:  # now it is
         return None
     return shown if shown["bytes"] else None
 
 
-def _shown(tree: Tree, path: str, task: str | None, stage: str | None, name: str) -> dict[str, Any]:
+def _shown(tree: Tree, path: str, task: str | None, stage: str | None, name: str) -> StageLogView:
     with tree.open(path) as opened:
         size = opened.seek(0, 2)
         opened.seek(max(0, size - _TAIL))

@@ -20,7 +20,7 @@ from po_jupyter.config import Settings
 from po_jupyter.errors import SpawnFailed, VersionMismatch
 from po_jupyter.ipc.messages import WorkerRequest
 from po_jupyter.model.run.definition import RunDefinition
-from po_jupyter.orchestrator.environment.key_store import Keys
+from po_jupyter.orchestrator.environment.key_store import KeyStore
 from po_jupyter.orchestrator.workers.zygote_pool import OnExit, ZygotePool
 from po_jupyter.platform import processes
 from po_jupyter.store.protocol import Head
@@ -54,7 +54,9 @@ def silence_limit(definition: RunDefinition, settings: Settings) -> float:
 class Launcher:
     """Starts workers for one supervisor."""
 
-    def __init__(self, settings: Settings, zygotes: ZygotePool, address: Path, shards: int, keys: Keys) -> None:
+    def __init__(
+        self, settings: Settings, zygotes: ZygotePool, address: Path, shards: int, keys: KeyStore
+    ) -> None:
         """`address` is where the orchestrator listens, `shards` the store's number of them."""
         self._settings = settings
         self._keys = keys

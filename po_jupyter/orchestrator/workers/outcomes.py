@@ -19,11 +19,11 @@ from po_jupyter.ipc.exit_status import ExitStatus
 from po_jupyter.model.run.events import draft, event_draft
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.model.values.json import JsonObject
-from po_jupyter.orchestrator.views.projections import Views
+from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.workers.store_backoff import StoreWait
 from po_jupyter.platform import processes
 from po_jupyter.store.protocol import Commit, Head, LogStore
-from po_jupyter.telemetry.logging import redactor
+from po_jupyter.telemetry.redaction import redactor
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +40,9 @@ class WorkerExit(NamedTuple):
     run_dir: Path
 
 
-def settle(store: LogStore, views: Views, run: str) -> tuple[Literal["pending", "waiting", "ended"], Head]:
+def settle(
+    store: LogStore, views: RunProjections, run: str
+) -> tuple[Literal["pending", "waiting", "ended"], Head]:
     """What becomes of a run without a worker: `pending` (it needs one), `waiting` (for a person), or `ended`. A run
     of which nothing but its end is left (a cancel, a rejected gate) is ended here."""
     head = store.head(run)
@@ -74,7 +76,9 @@ def end_as_dead(store: LogStore, run: str, error: PoError) -> None:
         _end(store, run, "run.dead", "dead", error.to_json())
 
 
-def record_crash(store: LogStore, views: Views, run: str, end: WorkerExit, max_crashes: int) -> int | None:
+def record_crash(
+    store: LogStore, views: RunProjections, run: str, end: WorkerExit, max_crashes: int
+) -> int | None:
     """Record that the worker of this run ended without a last message.
 
     Returns the number of crashes in a row, or None when there was none: the run had left it already,

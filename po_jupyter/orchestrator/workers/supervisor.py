@@ -23,10 +23,10 @@ from po_jupyter.ipc.exit_status import ExitStatus
 from po_jupyter.ipc.messages import CancelRequested, DrainWorker, LookAtLog, OrchestratorLoad
 from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.model.run.view import ENDED
-from po_jupyter.orchestrator.environment.key_store import Keys
-from po_jupyter.orchestrator.events.change_feed import Feed
+from po_jupyter.orchestrator.environment.key_store import KeyStore
+from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread
-from po_jupyter.orchestrator.views.projections import Views
+from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.workers import outcomes
 from po_jupyter.orchestrator.workers.launcher import Launcher, LaunchSpec, launch_spec, silence_limit
 from po_jupyter.orchestrator.workers.processes import WorkerHandle, WorkerProcesses
@@ -56,13 +56,13 @@ class Supervisor:
         self,
         settings: Settings,
         store: Store,
-        views: Views,
-        feed: Feed,
+        views: RunProjections,
+        feed: ChangeFeed,
         zygotes: ZygotePool,
         *,
         address: Path,
         to_thread: ToThread,
-        keys: Keys | None = None,
+        keys: KeyStore | None = None,
     ) -> None:
         """`address` is where the orchestrator listens. Nothing runs yet."""
         self._settings = settings
@@ -71,7 +71,7 @@ class Supervisor:
         self._feed = feed
         self._to_thread = to_thread
         shards = getattr(store, "shards", settings.store_shards)
-        self._launcher = Launcher(settings, zygotes, address, shards, keys or Keys(settings.data_dir))
+        self._launcher = Launcher(settings, zygotes, address, shards, keys or KeyStore(settings.data_dir))
         self.queue = RunQueue()
         self.processes = WorkerProcesses(settings, self._after_exit)
         self.store_backoff = StoreBackoff()

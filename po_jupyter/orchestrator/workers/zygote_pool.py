@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import itertools
 import os
 import re
@@ -26,6 +25,7 @@ from po_jupyter.ipc.messages import (
     WorkerSpawned,
     ZygoteHello,
 )
+from po_jupyter.model.values.digests import short_digest
 from po_jupyter.orchestrator.environment.variables import preload_environment
 from po_jupyter.platform import processes
 from po_jupyter.platform.source_root import SOURCE_ROOT
@@ -130,7 +130,7 @@ async def start_zygote(interpreter: str, logs: Path, closed: asyncio.Event) -> Z
 
     To be given up is not to be cancelled: a process that is just being made could not be ended then.
     """
-    log_path = logs / f"zygote-{hashlib.sha256(interpreter.encode()).hexdigest()[:8]}.log"
+    log_path = logs / f"zygote-{short_digest(interpreter, 8)}.log"
     start = await _launch(interpreter, MODULE, log_path, closed)
     if isinstance(start, str) and re.search(r"No module named '?po_jupyter\.", start):
         # There is a po_jupyter without this module: an older one, which can say its version under the former name.

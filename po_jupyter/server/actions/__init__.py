@@ -1,1 +1,1 @@
-"""What the routes do, by subject. Which action belongs to which path is said in `server.routes`."""
+"""Actions: one function for each route, by subject. `server.routes` says which belongs to which path."""

@@ -1,24 +1,24 @@
-"""Keys of providers. A key is never part of an answer."""
+"""Keys of providers. A key is never part of a response."""
 
 from __future__ import annotations
 
-from typing import Any
+from po_jupyter.server.routing.request import ApiRequest, JsonResponse
+from po_jupyter.server.routing.shapes import KeyBody, Query
 
-from po_jupyter.server.routing.request import Answer, Call
 
-
-async def list_keys(call: Call) -> Any:
+async def list_keys(request: ApiRequest[Query, None]) -> JsonResponse:
     """Keys of providers, masked: whether there is one, where it comes from, whom it is for."""
-    return {"keys": await call.orchestrator.list_keys()}
+    return JsonResponse({"keys": await request.orchestrator.environment.list_keys()})
 
 
-async def set_key(call: Call) -> Any:
+async def set_key(request: ApiRequest[Query, KeyBody]) -> JsonResponse:
     """Keep a provider's key where the orchestrator runs; the next run has it."""
-    key = call.body.key.get_secret_value()
-    return {"key": await call.orchestrator.set_key(call.path["provider"], key)}
+    key = request.body.key.get_secret_value()
+    state = await request.orchestrator.environment.set_key(request.path["provider"], key)
+    return JsonResponse({"key": state})
 
 
-async def remove_key(call: Call) -> Any:
+async def remove_key(request: ApiRequest[Query, None]) -> JsonResponse:
     """Forget the stored key of a provider."""
-    await call.orchestrator.remove_key(call.path["provider"])
-    return Answer(None, 204)
+    await request.orchestrator.environment.remove_key(request.path["provider"])
+    return JsonResponse(None, 204)

@@ -1,30 +1,32 @@
-"""What was used, what may go, who changed what."""
+"""Usage, cleaning, the audit log."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
-from po_jupyter.server.routing.request import Call
-from po_jupyter.server.routing.shapes import AuditQuery, CleanBody
+from po_jupyter.server.routing.request import ApiRequest, JsonResponse
+from po_jupyter.server.routing.shapes import AuditQuery, CleanBody, Query, UsageQuery
 
 
-async def usage(call: Call) -> Any:
+async def usage(request: ApiRequest[UsageQuery, None]) -> JsonResponse:
     """What my calls used by day, and how much room my runs take."""
-    return await call.orchestrator.usage(call.owner, days=call.query.days)
+    return JsonResponse(await request.orchestrator.maintenance.usage(request.owner, days=request.query.days))
 
 
-async def clean(call: Call) -> Any:
+async def clean(request: ApiRequest[Query, CleanBody]) -> JsonResponse:
     """Delete old ended runs, or say which would go; what can be resumed stays unless its state is named. With
     `cache`, my cached answers of models instead."""
-    body: CleanBody = call.body
-    return await call.orchestrator.clean(
-        call.owner, dry_run=body.dry_run, older_than=body.older_than, states=body.states, cache=body.cache
+    body = request.body
+    report = await request.orchestrator.maintenance.clean(
+        request.owner, dry_run=body.dry_run, older_than=body.older_than, states=body.states, cache=body.cache
     )
+    return JsonResponse(report)
 
 
-async def audit(call: Call) -> Any:
+async def audit(request: ApiRequest[AuditQuery, None]) -> JsonResponse:
     """Who changed what, and when; the newest first."""
-    query: AuditQuery = call.query
-    entries, cursor = await asyncio.to_thread(call.extension.audit.read, cursor=query.cursor, limit=query.limit)
-    return {"entries": entries, "next": cursor}
+    query = request.query
+    entries, cursor = await asyncio.to_thread(
+        request.extension.audit.read, cursor=query.cursor, limit=query.limit
+    )
+    return JsonResponse({"entries": entries, "next": cursor})

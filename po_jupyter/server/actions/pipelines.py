@@ -1,35 +1,37 @@
-"""Definitions: those that are registered, and the check of one."""
+"""Pipelines: registered definitions, and the check of one."""
 
 from __future__ import annotations
 
-from typing import Any
+from po_jupyter.server.routing.request import ApiRequest, JsonResponse, body_fields
+from po_jupyter.server.routing.shapes import DefinitionBody, Query, ValidateBody
 
-from po_jupyter.server.routing.request import Answer, Call, given
 
-
-async def list_pipelines(call: Call) -> Any:
+async def list_pipelines(request: ApiRequest[Query, None]) -> JsonResponse:
     """Registered pipelines."""
-    return {"pipelines": await call.orchestrator.list_pipelines(owner=call.owner)}
+    return JsonResponse({"pipelines": await request.orchestrator.pipelines.summaries(owner=request.owner)})
 
 
-async def put_pipeline(call: Call) -> Any:
+async def put_pipeline(request: ApiRequest[Query, DefinitionBody]) -> JsonResponse:
     """Register a definition."""
-    definition = dict(call.body)
-    kept, created = await call.orchestrator.put_pipeline(call.path["name"], definition, owner=call.owner)
-    return Answer({"pipeline": kept}, 201 if created else 200)
+    stored, created = await request.orchestrator.pipelines.put(
+        request.path["name"], dict(request.body), owner=request.owner
+    )
+    return JsonResponse({"pipeline": stored}, 201 if created else 200)
 
 
-async def get_pipeline(call: Call) -> Any:
+async def get_pipeline(request: ApiRequest[Query, None]) -> JsonResponse:
     """A registered definition."""
-    return {"pipeline": await call.orchestrator.get_pipeline(call.path["name"], owner=call.owner)}
+    definition = await request.orchestrator.pipelines.get(request.path["name"], owner=request.owner)
+    return JsonResponse({"pipeline": definition})
 
 
-async def delete_pipeline(call: Call) -> Any:
+async def delete_pipeline(request: ApiRequest[Query, None]) -> JsonResponse:
     """Forget a registered definition; runs keep theirs."""
-    await call.orchestrator.delete_pipeline(call.path["name"], owner=call.owner)
-    return Answer(None, 204)
+    await request.orchestrator.pipelines.delete(request.path["name"], owner=request.owner)
+    return JsonResponse(None, 204)
 
 
-async def validate(call: Call) -> Any:
+async def validate(request: ApiRequest[Query, ValidateBody]) -> JsonResponse:
     """Check a pipeline (and a seed); starts nothing."""
-    return await call.orchestrator.validate(given(call.body), owner=call.owner)
+    body = body_fields(request.body)
+    return JsonResponse(await request.orchestrator.submissions.validate(body, owner=request.owner))

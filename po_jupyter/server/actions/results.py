@@ -1,49 +1,52 @@
-"""What is in a run: outputs, files, rows, calls, logs."""
+"""Results of a run: outputs, files, rows, calls, logs."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from po_jupyter.server.routing.request import Call, File
-from po_jupyter.server.routing.shapes import CallsQuery, ItemsQuery, LogsQuery
+from po_jupyter.server.routing.request import ApiRequest, FileResponse, JsonResponse
+from po_jupyter.server.routing.shapes import CallsQuery, ItemsQuery, LogsQuery, OutputsQuery, Query
 
 
-async def outputs(call: Call) -> Any:
+async def outputs(request: ApiRequest[OutputsQuery, None]) -> JsonResponse:
     """Outputs of finished tasks."""
-    return {"outputs": await call.orchestrator.outputs(call.path["id"], call.owner, call.query.task)}
+    by_task = await request.orchestrator.results.outputs(request.path["id"], request.owner, request.query.task)
+    return JsonResponse({"outputs": by_task})
 
 
-async def artifacts(call: Call) -> Any:
+async def artifacts(request: ApiRequest[Query, None]) -> JsonResponse:
     """Files that finished tasks wrote, and those that came with the seed."""
-    return {"artifacts": await call.orchestrator.artifacts(call.path["id"], call.owner)}
+    listed = await request.orchestrator.results.artifacts(request.path["id"], request.owner)
+    return JsonResponse({"artifacts": listed})
 
 
-async def artifact(call: Call) -> Any:
+async def artifact(request: ApiRequest[Query, None]) -> FileResponse:
     """One of these files."""
-    name = call.path["path"]
-    return File(await call.orchestrator.artifact(call.path["id"], call.owner, name), name.rpartition("/")[2])
+    name = request.path["path"]
+    content = await request.orchestrator.results.artifact(request.path["id"], request.owner, name)
+    return FileResponse(content, name.rpartition("/")[2])
 
 
-async def items(call: Call) -> Any:
+async def items(request: ApiRequest[ItemsQuery, None]) -> JsonResponse:
     """Rows of a map, in order."""
-    query: ItemsQuery = call.query
-    rows, cursor = await call.orchestrator.items(
-        call.path["id"], call.owner, query.task, state=query.state, cursor=query.cursor, limit=query.limit
-    )
-    return {"items": rows, "next": cursor}
+    query = request.query
+    rows, cursor = await request.orchestrator.results.items(
+        request.path["id"], request.owner, query.task,
+        state=query.state, cursor=query.cursor, limit=query.limit,
+    )  # fmt: skip
+    return JsonResponse({"items": rows, "next": cursor})
 
 
-async def calls(call: Call) -> Any:
+async def calls(request: ApiRequest[CallsQuery, None]) -> JsonResponse:
     """Calls to models, from the journal."""
-    query: CallsQuery = call.query
-    rows, cursor = await call.orchestrator.calls(
-        call.path["id"], call.owner, query.task, cursor=query.cursor, limit=query.limit, state=query.state
-    )
-    return {"calls": rows, "next": cursor}
+    query = request.query
+    journal, cursor = await request.orchestrator.results.calls(
+        request.path["id"], request.owner, query.task,
+        cursor=query.cursor, limit=query.limit, state=query.state,
+    )  # fmt: skip
+    return JsonResponse({"calls": journal, "next": cursor})
 
 
-async def logs(call: Call) -> Any:
+async def logs(request: ApiRequest[LogsQuery, None]) -> JsonResponse:
     """What the stages of a run printed: the end of each log."""
-    query: LogsQuery = call.query
-    found = await call.orchestrator.logs(call.path["id"], call.owner, query.task, query.stage)
-    return {"logs": found}
+    query = request.query
+    texts = await request.orchestrator.results.logs(request.path["id"], request.owner, query.task, query.stage)
+    return JsonResponse({"logs": texts})

@@ -1,122 +1,137 @@
-"""Starting runs, finding them, telling them what to do; dead letters too, which are runs."""
+"""Runs: start, find, control; dead letters too, which are runs."""
 
 from __future__ import annotations
 
-from typing import Any
+from po_jupyter.model.run.view import RunView
+from po_jupyter.server.routing.request import ApiRequest, JsonResponse, body_fields
+from po_jupyter.server.routing.shapes import (
+    DeadQuery,
+    EmptyBody,
+    EstimateBody,
+    ForkBody,
+    GateBody,
+    ListRuns,
+    Query,
+    RequeueBody,
+    RestartBody,
+    ResumeBody,
+    SubmitBody,
+)
+from po_jupyter.server.sse.streams import run_json
 
-from po_jupyter.server.routing.request import Answer, Call, given
-from po_jupyter.server.routing.shapes import DeadQuery, ForkBody, ListRuns, RestartBody, ResumeBody
-from po_jupyter.server.sse import streams as stream
 
-
-async def submit(call: Call) -> Any:
+async def submit(request: ApiRequest[Query, SubmitBody]) -> JsonResponse:
     """Start a run: durable when this answers. The same idempotency key gives the same run."""
-    view, created = await call.orchestrator.submit(
-        given(call.body), owner=call.owner, code_allowed=call.code_allowed
+    view, created = await request.orchestrator.submissions.submit(
+        body_fields(request.body), owner=request.owner, code_allowed=request.code_allowed
     )
-    return Answer({"run": stream.dump(view)}, 201 if created else 200)
+    return _run(view, 201 if created else 200)
 
 
-async def estimate(call: Call) -> Any:
+async def estimate(request: ApiRequest[Query, EstimateBody]) -> JsonResponse:
     """What a run would cost: calls, tokens and dollars, estimated; starts nothing."""
-    return await call.orchestrator.estimate(given(call.body), owner=call.owner, code_allowed=call.code_allowed)
+    return JsonResponse(
+        await request.orchestrator.submissions.estimate(
+            body_fields(request.body), owner=request.owner, code_allowed=request.code_allowed
+        )
+    )
 
 
-async def list_runs(call: Call) -> Any:
+async def list_runs(request: ApiRequest[ListRuns, None]) -> JsonResponse:
     """My runs, newest first."""
-    query: ListRuns = call.query
-    views, cursor = await call.orchestrator.list(
-        call.owner, query.state, query.pipeline, query.cursor, query.limit
+    query = request.query
+    views, cursor = await request.orchestrator.runs.page(
+        request.owner, query.state, query.pipeline, query.cursor, query.limit
     )
-    return {"runs": [stream.dump(view) for view in views], "next": cursor}
+    return JsonResponse({"runs": [run_json(view) for view in views], "next": cursor})
 
 
-async def get_run(call: Call) -> Any:
+async def get_run(request: ApiRequest[Query, None]) -> JsonResponse:
     """One run, by its id or a unique end of it."""
-    return _run(await call.orchestrator.get(call.path["id"], call.owner))
+    return _run(await request.orchestrator.runs.get(request.path["id"], request.owner))
 
 
-async def delete_run(call: Call) -> Any:
+async def delete_run(request: ApiRequest[Query, None]) -> JsonResponse:
     """Remove an ended run."""
-    await call.orchestrator.delete(call.path["id"], call.owner)
-    return Answer(None, 204)
+    await request.orchestrator.control.delete(request.path["id"], request.owner)
+    return JsonResponse(None, 204)
 
 
-async def cancel(call: Call) -> Any:
+async def cancel(request: ApiRequest[Query, EmptyBody]) -> JsonResponse:
     """Stop a run; what is finished is kept."""
-    return _run(await call.orchestrator.cancel(call.path["id"], call.owner))
+    return _run(await request.orchestrator.control.cancel(request.path["id"], request.owner))
 
 
-async def resume(call: Call) -> Any:
+async def resume(request: ApiRequest[Query, ResumeBody]) -> JsonResponse:
     """Go on with an ended run."""
-    body: ResumeBody = call.body
-    return _run(
-        await call.orchestrator.resume(
-            call.path["id"],
-            call.owner,
-            from_task=body.from_task,
-            only_failed=body.only_failed,
-            budget=body.budget,
-            code_allowed=call.code_allowed,
-        )
+    body = request.body
+    view = await request.orchestrator.control.resume(
+        request.path["id"],
+        request.owner,
+        from_task=body.from_task,
+        only_failed=body.only_failed,
+        budget=body.budget,
+        code_allowed=request.code_allowed,
     )
+    return _run(view)
 
 
-async def restart(call: Call) -> Any:
+async def restart(request: ApiRequest[Query, RestartBody]) -> JsonResponse:
     """Do an ended run again: all of it, from a task on, or one task only."""
-    body: RestartBody = call.body
-    return _run(
-        await call.orchestrator.restart(
-            call.path["id"],
-            call.owner,
-            body.task,
-            only=body.only,
-            clear_usage=body.clear_usage,
-            code_allowed=call.code_allowed,
-        )
+    body = request.body
+    view = await request.orchestrator.control.restart(
+        request.path["id"],
+        request.owner,
+        body.task,
+        only=body.only,
+        clear_usage=body.clear_usage,
+        code_allowed=request.code_allowed,
     )
+    return _run(view)
 
 
-async def fork(call: Call) -> Any:
+async def fork(request: ApiRequest[Query, ForkBody]) -> JsonResponse:
     """A new run with the checkpoints of the tasks before one; the old run stays as it is."""
-    body: ForkBody = call.body
-    view = await call.orchestrator.fork(
-        call.path["id"],
-        call.owner,
+    body = request.body
+    view = await request.orchestrator.control.fork(
+        request.path["id"],
+        request.owner,
         body.from_task,
         seed=body.seed,
         pipeline=body.pipeline,
-        code_allowed=call.code_allowed,
+        code_allowed=request.code_allowed,
     )
-    return Answer(_run(view), 201)
+    return _run(view, 201)
 
 
-async def gate(call: Call) -> Any:
+async def gate(request: ApiRequest[Query, GateBody]) -> JsonResponse:
     """Decide the open gate of a run."""
-    return _run(await call.orchestrator.gate(call.path["id"], call.owner, call.body.decision, call.body.note))
-
-
-async def dead_letters(call: Call) -> Any:
-    """Runs that exhausted their attempts, with their context."""
-    query: DeadQuery = call.query
-    letters, cursor = await call.orchestrator.dead_letters(call.owner, query.cursor, query.limit)
-    return {"dead_letters": letters, "next": cursor}
-
-
-async def requeue(call: Call) -> Any:
-    """Try a dead run again."""
+    body = request.body
     return _run(
-        await call.orchestrator.requeue(
-            call.path["id"], call.owner, call.body.from_task, code_allowed=call.code_allowed
-        )
+        await request.orchestrator.control.gate(request.path["id"], request.owner, body.decision, body.note)
     )
 
 
-async def discard(call: Call) -> Any:
+async def dead_letters(request: ApiRequest[DeadQuery, None]) -> JsonResponse:
+    """Runs that exhausted their attempts, with their context."""
+    query = request.query
+    letters, cursor = await request.orchestrator.runs.dead_letters(request.owner, query.cursor, query.limit)
+    return JsonResponse({"dead_letters": letters, "next": cursor})
+
+
+async def requeue(request: ApiRequest[Query, RequeueBody]) -> JsonResponse:
+    """Try a dead run again."""
+    view = await request.orchestrator.control.requeue(
+        request.path["id"], request.owner, request.body.from_task, code_allowed=request.code_allowed
+    )
+    return _run(view)
+
+
+async def discard(request: ApiRequest[Query, None]) -> JsonResponse:
     """Remove a dead run."""
-    await call.orchestrator.discard(call.path["id"], call.owner)
-    return Answer(None, 204)
+    await request.orchestrator.control.discard(request.path["id"], request.owner)
+    return JsonResponse(None, 204)
 
 
-def _run(view: Any) -> dict[str, Any]:
-    return {"run": stream.dump(view)}
+def _run(view: RunView, status: int = 200) -> JsonResponse:
+    return JsonResponse({"run": run_json(view)}, status)

@@ -1,33 +1,34 @@
-"""What this server is and whether it works."""
+"""The server itself: whether it works, and what it can do."""
 
 from __future__ import annotations
 
-from typing import Any
+from po_jupyter.server.routing.request import ApiRequest, JsonResponse
+from po_jupyter.server.routing.shapes import DoctorQuery, ModelsQuery, Query
 
-from po_jupyter.server.routing.request import Answer, Call
 
-
-async def health(call: Call) -> Any:
+async def health(request: ApiRequest[Query, None]) -> JsonResponse:
     """The server answers."""
-    return {"status": "ok"}
+    return JsonResponse({"status": "ok"})
 
 
-async def ready(call: Call) -> Any:
+async def ready(request: ApiRequest[Query, None]) -> JsonResponse:
     """Whether runs can be started; 503 when not."""
-    state = call.extension.host.readiness()
-    return Answer(state, 200 if state.get("ready") else 503)
+    state = request.extension.host.readiness()
+    return JsonResponse(state, 200 if state["ready"] else 503)
 
 
-async def meta(call: Call) -> Any:
+async def meta(request: ApiRequest[Query, None]) -> JsonResponse:
     """Version, user, orchestrator, limits, providers."""
-    return {**call.orchestrator.meta(), "user": {"name": call.owner}}
+    return JsonResponse({**request.orchestrator.meta(), "user": {"name": request.owner}})
 
 
-async def models(call: Call) -> Any:
+async def models(request: ApiRequest[ModelsQuery, None]) -> JsonResponse:
     """Models that can be used now, with prices, and why not the others."""
-    return {"models": await call.orchestrator.models(word=call.query.word, provider=call.query.provider)}
+    query = request.query
+    listed = await request.orchestrator.environment.models(word=query.word, provider=query.provider)
+    return JsonResponse({"models": listed})
 
 
-async def doctor(call: Call) -> Any:
+async def doctor(request: ApiRequest[DoctorQuery, None]) -> JsonResponse:
     """What could keep runs from working where the orchestrator runs, each finding with what to do."""
-    return {"findings": await call.orchestrator.doctor(online=call.query.online)}
+    return JsonResponse({"findings": await request.orchestrator.doctor.examine(online=request.query.online)})

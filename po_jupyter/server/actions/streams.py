@@ -1,36 +1,37 @@
-"""Answers that go on: events as they come, and runs as lines."""
+"""Responses that go on: events as they come, and runs as lines."""
 
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from po_jupyter.errors import InvalidInput
-from po_jupyter.server.routing.request import LINES, Call, Streamed
-from po_jupyter.server.routing.shapes import ExportQuery
-from po_jupyter.server.sse import streams as stream
+from po_jupyter.server.routing.request import LINES, ApiRequest, JsonResponse, StreamResponse
+from po_jupyter.server.routing.shapes import EventsQuery, ExportQuery, Query
+from po_jupyter.server.sse import streams
 
 
-async def run_events(call: Call) -> Any:
+async def run_events(request: ApiRequest[EventsQuery, None]) -> JsonResponse | StreamResponse:
     """The events of a run: a stream (SSE), or one page in JSON when only that is accepted."""
-    since = call.query.since
-    view = await call.orchestrator.get(call.path["id"], call.owner, whole_seed=False)
-    if "application/json" in call.accept and "text/event-stream" not in call.accept:
-        found = await call.orchestrator.events(view.id, call.owner, since, call.query.limit)
-        return {"events": found}
-    if call.last_event_id is not None:  # a browser that comes back knows better than its first URL
-        if not re.fullmatch(r"\d{1,15}", call.last_event_id.strip()):
-            raise InvalidInput(f"Last-Event-ID is an offset, not {call.last_event_id[:40]!r}")
-        since = int(call.last_event_id)
-    return Streamed(stream.run_events(call.orchestrator, view, call.owner, since))
+    since = request.query.since
+    runs = request.orchestrator.runs
+    view = await runs.get(request.path["id"], request.owner, whole_seed=False)
+    if "application/json" in request.accept and "text/event-stream" not in request.accept:
+        events = await runs.events(view.id, request.owner, since, request.query.limit)
+        return JsonResponse({"events": events})
+    if request.last_event_id is not None:  # a browser that comes back knows better than its first URL
+        if not re.fullmatch(r"\d{1,15}", request.last_event_id.strip()):
+            raise InvalidInput(f"Last-Event-ID is an offset, not {request.last_event_id[:40]!r}")
+        since = int(request.last_event_id)
+    return StreamResponse(streams.run_events(request.orchestrator, view, request.owner, since))
 
 
-async def all_events(call: Call) -> Any:
+async def all_events(request: ApiRequest[Query, None]) -> StreamResponse:
     """All my runs, live (SSE)."""
-    return Streamed(stream.all_runs(call.orchestrator, call.owner))
+    return StreamResponse(streams.all_runs(request.orchestrator, request.owner))
 
 
-async def export(call: Call) -> Any:
+async def export(request: ApiRequest[ExportQuery, None]) -> StreamResponse:
     """Ended runs, the newest first, as lines of JSON (ndjson)."""
-    query: ExportQuery = call.query
-    return Streamed(stream.ended_runs(call.orchestrator, call.owner, query.state, query.pipeline), media=LINES)
+    query = request.query
+    lines = streams.ended_runs(request.orchestrator, request.owner, query.state, query.pipeline)
+    return StreamResponse(lines, media=LINES)

@@ -1,2 +1,1 @@
-"""The table of routes, the request that actions get, the schemas of bodies, and the Protocols of an
-orchestrator."""
+"""Routing: the table of routes, the request that actions get, schemas of bodies, Protocols of an orchestrator."""

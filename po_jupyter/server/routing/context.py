@@ -1,25 +1,63 @@
-"""What a request needs of the extension that serves it."""
+"""The server's side of a request: what it needs of the extension that serves it."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from po_jupyter.config import Settings
-    from po_jupyter.orchestrator.events.audit_log import AuditLog
-    from po_jupyter.server.auth import Limiter
-    from po_jupyter.server.lifecycle import Host
+    from po_jupyter.server.routing.api import JsonMapping, OrchestratorApi, ReadinessReport
 
 
-class Hosting(Protocol):
-    """See `server.extension.PoExtension`. `streams` are the answers that are still being sent."""
+class RequestCounter(Protocol):
+    """Counts the requests of each credentials, see `server.auth.RequestLimiter`."""
+
+    def take(self, key: str) -> None:
+        """Count one. Raises RateLimited."""
+
+
+class OrchestratorHost(Protocol):
+    """Has the orchestrator, see `server.lifecycle.OrchestratorLifecycle`."""
+
+    async def ready(self) -> OrchestratorApi:
+        """The running orchestrator. Raises what kept it from starting, or Unavailable."""
+        ...
+
+    def readiness(self) -> ReadinessReport:
+        """Whether there is one, without waiting."""
+        ...
+
+
+class AuditTrail(Protocol):
+    """The audit log. It blocks: call it in a thread."""
+
+    def append(self, *, by: str, action: str, **about: object) -> None:
+        """Write one entry. Raises nothing."""
+
+    def read(self, *, cursor: str | None = None, limit: int = 100) -> tuple[Sequence[JsonMapping], str | None]:
+        """The newest entries first, and the cursor of the page after them. InvalidInput for a wrong cursor."""
+        ...
+
+
+class ServerContext(Protocol):
+    """What `server.extension.PoExtension` has for the handler. `streams` are the answers still being sent."""
 
     po_settings: Settings
-    limiter: Limiter
-    host: Host
     streams: set[asyncio.Task[None]]
 
     @property
-    def audit(self) -> AuditLog:
-        """Where every change is told."""
+    def limiter(self) -> RequestCounter:
+        """Of this server alone."""
+        ...
+
+    @property
+    def host(self) -> OrchestratorHost:
+        """The orchestrator's life."""
+        ...
+
+    @property
+    def audit(self) -> AuditTrail:
+        """The log of every change."""
+        ...

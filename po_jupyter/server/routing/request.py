@@ -1,62 +1,74 @@
-"""One checked request as an action sees it, and the forms that its answer may have."""
+"""One checked request as an action sees it, and the forms that its response may have."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel
 
 if TYPE_CHECKING:
-    from po_jupyter.server.routing.context import Hosting
+    from po_jupyter.server.routing.api import JsonMapping, OrchestratorApi, UploadApi
+    from po_jupyter.server.routing.context import ServerContext
 
 EVENTS, LINES = "text/event-stream", "application/x-ndjson"
+QueryT = TypeVar("QueryT", bound=BaseModel)
+BodyT = TypeVar("BodyT", bound=BaseModel | None)
 
 
-class Answer(NamedTuple):
-    """A JSON answer with its status; 204 has no body."""
+class JsonResponse(NamedTuple):
+    """A response in JSON with its status; 204 has no body."""
 
-    value: Any
+    value: JsonMapping | None
     status: int = 200
 
 
-class File(NamedTuple):
-    """An answer that is a file, to be saved and never to be shown: a model may have written it (P6)."""
+class FileResponse(NamedTuple):
+    """A response that is a file, to be saved and never to be shown: a model may have written it (P6)."""
 
     content: bytes
     name: str
 
 
-class Streamed(NamedTuple):
-    """An answer that goes on: server-sent events, or lines (`media`)."""
+class StreamResponse(NamedTuple):
+    """A response that goes on: server-sent events, or lines (`media`)."""
 
     source: AsyncGenerator[bytes, None]
     media: str = EVENTS
 
 
 @dataclass(frozen=True)
-class Call:
-    """One checked request, as a route's function sees it."""
+class ApiRequest(Generic[QueryT, BodyT]):
+    """One checked request. `path` has the parts of the path by name; `body` is None where the route takes none."""
 
-    orchestrator: Any
     owner: str
-    path: dict[str, str]
-    query: Any
-    body: Any
-    code_allowed: bool
-    extension: Hosting
-    accept: str
-    last_event_id: str | None
-    upload: Any = None
+    path: Mapping[str, str]
+    query: QueryT
+    body: BodyT
+    extension: ServerContext
+    running: OrchestratorApi | None = None
+    code_allowed: bool = False
+    accept: str = ""
+    last_event_id: str | None = None
+    upload: UploadApi | None = None
+
+    @property
+    def orchestrator(self) -> OrchestratorApi:
+        """The running orchestrator; only for routes that need one."""
+        assert self.running is not None, "the route says needs_orchestrator=False"
+        return self.running
 
 
-Run = Callable[[Call], Awaitable[Any]]
-Receive = Callable[[Any, str, dict[str, str]], Awaitable[Any]]  # orchestrator, owner, the path's parts
+ActionResult = JsonResponse | FileResponse | StreamResponse
+Action = Callable[[ApiRequest[QueryT, BodyT]], Awaitable[ActionResult]]
+UploadOpener = Callable[
+    ["OrchestratorApi", str, Mapping[str, str]], Awaitable["UploadApi"]
+]  # owner, path's parts
 
 
-def given(body: Any) -> dict[str, Any]:
-    """What a body says. Definitions and seeds are handed on as they are: a copy of a large one takes time."""
+def body_fields(body: BaseModel) -> dict[str, object]:
+    """The fields that a body has. Definitions and seeds are handed on as they are: a copy of a large one takes time."""
     return {
         name: value.model_dump(exclude_none=True) if isinstance(value, BaseModel) else value
         for name, value in body

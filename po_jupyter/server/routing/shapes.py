@@ -8,10 +8,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.view import ENDED, RunStatus
+from po_jupyter.model.values.json import JsonObject
 
 
 class Query(BaseModel):
-    """Nothing of its own; `?token=`, `?no_track_activity=` and cache busters are let be."""
+    """A query without fields of its own; `?token=`, `?no_track_activity=` and cache busters are passed over."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -22,11 +23,11 @@ class _Body(BaseModel):
 
 def _states(value: Any) -> Any:
     states = [part.strip() for part in str(value).split(",") if part.strip()]
-    known = get_args(RunStatus)
+    statuses = get_args(RunStatus)
     for state in states:
-        if state not in known:
+        if state not in statuses:
             raise ValueError(
-                f"{state!r} is not a state{did_you_mean(state, known)}; states: {', '.join(known)}"
+                f"{state!r} is not a state{did_you_mean(state, statuses)}; states: {', '.join(statuses)}"
             )
     return tuple(states)
 
@@ -118,7 +119,7 @@ class EventsQuery(Query):
     limit: Annotated[int, Field(ge=1, le=5000)] = 1000
 
 
-class Options(_Body):
+class RunOptionsBody(_Body):
     """`limit` rows of each map; `fresh` uses no earlier answer; `cache` is false (keep none either) or "refresh";
     `skip_validation` starts a run although a key or the like that it needs is missing; `model` is in the place of all
     that are named."""
@@ -137,10 +138,10 @@ class SubmitBody(_Body):
     seed: Any
     idempotency_key: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     priority: Annotated[int, Field(ge=-100, le=100)] | None = None
-    budget: dict[str, Any] | None = None
+    budget: JsonObject | None = None
     interpreter: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
     cwd: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
-    options: Options | None = None
+    options: RunOptionsBody | None = None
 
 
 class EstimateBody(_Body):
@@ -148,8 +149,8 @@ class EstimateBody(_Body):
 
     pipeline: Any = None
     seed: Any
-    budget: dict[str, Any] | None = None
-    options: Options | None = None
+    budget: JsonObject | None = None
+    options: RunOptionsBody | None = None
 
 
 class ValidateBody(_Body):
@@ -174,7 +175,7 @@ class ResumeBody(_Body):
 
     from_task: Name | None = None
     only_failed: bool = False
-    budget: dict[str, Any] | None = None
+    budget: JsonObject | None = None
 
 
 class RestartBody(_Body):

@@ -1,72 +1,82 @@
-"""What a line of the table of routes is, and how a path finds its own."""
+"""The lines of the table of routes, and how a path finds its own."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-
-from pydantic import BaseModel
+from typing import Any, Generic
 
 from po_jupyter.model.pipeline.violations import did_you_mean
-from po_jupyter.server.routing.request import Receive, Run
+from po_jupyter.server.routing.request import Action, BodyT, QueryT, UploadOpener
 from po_jupyter.server.routing.shapes import Query
 
 PREFIX = "po/api/v1"
 
 
 @dataclass(frozen=True)
-class Route:
-    """One line of the table. `scopes` are all needed; `asks_code`: `code:run` is asked for, not needed.
+class Route(Generic[QueryT, BodyT]):
+    """One line of the table.
 
-    `receive` says where the bytes of a body go that is no JSON and never held as a whole.
+    name        public: the action of its lines in the audit log, and its operationId in openapi.json
+    scopes      all of them are needed
+    success     the status of a success
+    media       of the response
+    changes     it changes something durable, so that the audit log has a line of it; None: all but GET do
+    asks_code   `code:run` is asked for, not needed: the action is told whether it was given
+    receive     opens what the bytes of a body go to that is no JSON and never in memory as a whole
     """
 
+    name: str
     method: str
     path: str
     scopes: tuple[str, ...]
-    run: Run
-    query: type[BaseModel] = Query
-    body: type[BaseModel] | None = None
+    action: Action[QueryT, BodyT]
+    query: type[QueryT] = Query  # type: ignore[assignment]  # what an action without a query of its own takes
+    body: type[BodyT] | None = None
     success: int = 200
     streams: bool = False
-    media: str = "application/json"  # of the answer
-    changes: bool | None = None  # something durable, so that the audit log tells of it; None: all but GET do
+    media: str = "application/json"
+    changes: bool | None = None
     needs_orchestrator: bool = True
     asks_code: bool = False
-    receive: Receive | None = None
+    receive: UploadOpener | None = None
 
     @property
     def audited(self) -> bool:
-        """Whether a call of it is a line of the audit log, as an action with the function's name."""
+        """A success is a line of the audit log."""
         return self.changes if self.changes is not None else self.method != "GET"
 
     @property
     def summary(self) -> str:
-        """The first line of what the function says about itself."""
-        return (self.run.__doc__ or "").strip().splitlines()[0]
+        """The first line of the action's docstring."""
+        return (self.action.__doc__ or "").strip().splitlines()[0]
+
+
+AnyRoute = Route[Any, Any]
 
 
 @dataclass(frozen=True)
 class Table:
     """Routes, and how a path finds its own."""
 
-    routes: Sequence[Route]
-    _patterns: list[tuple[re.Pattern[str], Route]] = field(init=False, repr=False)
+    routes: Sequence[AnyRoute]
+    _patterns: list[tuple[re.Pattern[str], AnyRoute]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        """Compile the paths."""
         patterns = [(_pattern(route.path), route) for route in self.routes]
         object.__setattr__(self, "_patterns", patterns)
 
-    def match(self, method: str, path: str) -> tuple[Route, dict[str, str]] | list[str]:
+    def match(self, method: str, path: str) -> tuple[AnyRoute, dict[str, str]] | list[str]:
         """The route and its path's parts; else the methods that this path has ([] for an unknown path)."""
         others: list[str] = []
         for pattern, route in self._patterns:
-            found = pattern.fullmatch(path)
-            if found is None:
+            matched = pattern.fullmatch(path)
+            if matched is None:
                 continue
             if route.method == method:
-                return route, found.groupdict()
+                return route, matched.groupdict()
             others.append(route.method)
         return others
 

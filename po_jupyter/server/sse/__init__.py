@@ -1,1 +1,1 @@
-"""Server-sent events: streams that resume from an offset."""
+"""Server-sent events: streams that resume from an offset, and the pump that sends them."""

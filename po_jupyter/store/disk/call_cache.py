@@ -35,7 +35,7 @@ _AT_ONCE = 500  # keys of one SELECT, rows of one DELETE
 _ROOM = 0.9  # of the bound, that is left once rows had to go
 _SHARE = 0.1  # of the bound, that one answer may take
 
-_log = structlog.get_logger("po_jupyter.cache")
+_log = structlog.get_logger(__name__)
 _FAILURES = (sqlite3.Error, Timeout, OSError)
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
@@ -88,16 +88,16 @@ class AnswerCache:
         self._days = days
         self._shard: _Shard | None = None
         self._pause_until = 0.0
-        self._told = False
+        self._has_warned = False
 
     # -- for workers ----------------------------------------------------------------------------
     def find(self, keys: Sequence[str]) -> dict[str, JsonObject]:
-        """What is there, by key."""
-        found: dict[str, JsonObject] = {}
+        """The values of those keys that have one."""
+        values: dict[str, JsonObject] = {}
         for i in range(0, len(keys), _AT_ONCE):
             some = keys[i : i + _AT_ONCE]
-            found.update(self._try(lambda: self._find(some)) or {})  # noqa: B023  # called at once
-        return found
+            values.update(self._try(lambda: self._find(some)) or {})  # noqa: B023  # called at once
+        return values
 
     def keep(self, rows: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
         """Put all rows, in one transaction."""
@@ -111,30 +111,30 @@ class AnswerCache:
             self._try(lambda: self._keep(packed))
 
     def close(self) -> None:
-        """Hang up; the next use connects again."""
+        """Disconnect; the next use connects again."""
         shard, self._shard = self._shard, None
         if shard is not None:
             shard.close()
 
-    # -- for who looks after it -----------------------------------------------------------------
+    # -- maintenance ----------------------------------------------------------------------------
     def prepare(self) -> None:
         """Make the cache when it is not there, or is damaged; delete what is too old or too much."""
-        self._mended(lambda: self._trim(self._open()))
+        self._with_repair(lambda: self._trim(self._open()))
 
     def clear(self, prefix: str = "") -> int:
-        """Delete every row whose key begins with `prefix`; how many that were."""
+        """Delete every row whose key begins with `prefix`; their number."""
         if not exists(self._directory):
             return 0
-        return self._mended(lambda: self._clear(prefix)) or 0
+        return self._with_repair(lambda: self._clear(prefix)) or 0
 
     def measure(self, prefix: str = "") -> tuple[int, int]:
-        """How many rows have a key that begins with `prefix`, and the bytes of their values."""
+        """The number of rows whose key begins with `prefix`, and the bytes of their values."""
         if not exists(self._directory):
             return 0, 0
         measured = self._try(lambda: self._open().sql(_MEASURE, *_range(prefix)))
         return (int(measured[0][0]), int(measured[0][1])) if measured else (0, 0)
 
-    # -- how ------------------------------------------------------------------------------------
+    # -- inside ---------------------------------------------------------------------------------
     def _open(self) -> _Shard:
         if self._shard is None:
             self._shard = open_as(_Shard, self._directory)
@@ -145,16 +145,16 @@ class AnswerCache:
             return {}
         shard = self._open()
         oldest = time.time() - self._days * _DAY if self._days else 0.0
-        found = {}
+        values = {}
         for key, mode, filename, value in shard.sql(_FIND % ", ".join("?" * len(keys)), oldest, *keys):
             try:
-                known = shard.read(mode, filename, value)
+                stored = shard.read(mode, filename, value)
             except Unreadable as error:
-                self._tell(f"a row {error}")
+                self._warn_once(f"a row {error}")
                 continue
-            if type(known) is dict:
-                found[key] = known
-        return found
+            if type(stored) is dict:
+                values[key] = stored
+        return values
 
     def _keep(self, rows: list[_Row]) -> None:
         shard = self._open()
@@ -180,7 +180,7 @@ class AnswerCache:
             too_many -= _AT_ONCE
 
     def _delete(self, shard: _Shard, which: str, most: int) -> bool:
-        """Delete up to `most` rows; whether there were any. A transaction of its own: others write meanwhile."""
+        """Delete up to `most` rows; False when there were none. A transaction of its own: others write meanwhile."""
         with shard.transact():
             shard.sql(f"DELETE FROM Cache WHERE rowid IN (SELECT rowid FROM Cache {which} LIMIT ?)", most)  # noqa: S608 - two constants
             ((gone,),) = shard.sql("SELECT changes()")
@@ -194,13 +194,13 @@ class AnswerCache:
         shard.sql("PRAGMA wal_checkpoint(TRUNCATE)")
         return int(gone)
 
-    def _mended(self, work: Callable[[], T]) -> T | None:
-        """`work()`; when the file is damaged, once more with a new one. Hangs up at the end."""
+    def _with_repair(self, work: Callable[[], T]) -> T | None:
+        """`work()`; when the file is damaged, once more with a new one. Disconnects at the end."""
         try:
             return work()
         except _FAILURES as error:
-            found = diagnosis.cause(error)
-            if found is None or found.sqlite_errorcode & 0xFF not in _DAMAGED:
+            sqlite_error = diagnosis.cause(error)
+            if sqlite_error is None or sqlite_error.sqlite_errorcode & 0xFF not in _DAMAGED:
                 self._failed(error)
                 return None
             self.close()
@@ -229,11 +229,11 @@ class AnswerCache:
         else:
             reason = diagnosis.unusable(error, self._directory).message.partition("used: ")[2]
         self._pause_until = time.monotonic() + _PAUSE
-        self._tell(reason)
+        self._warn_once(reason)
 
-    def _tell(self, reason: str) -> None:
-        if not self._told:
-            self._told = True
+    def _warn_once(self, reason: str) -> None:
+        if not self._has_warned:
+            self._has_warned = True
             _log.warning(
                 "answers of models are not cached",
                 reason=reason,

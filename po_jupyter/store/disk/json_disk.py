@@ -137,12 +137,12 @@ class ShardCache(Cache):  # type: ignore[misc]  # diskcache has no types
 
     def _is_whole(self) -> bool:
         try:
-            found = dict(self._sql("SELECT key, value FROM Settings").fetchall())
+            settings = dict(self._sql("SELECT key, value FROM Settings").fetchall())
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:  # that one: there is no such table yet
                 raise
             return False
-        return _WHOLE in found and self.settings.items() <= found.items()
+        return _WHOLE in settings and self.settings.items() <= settings.items()
 
     def put(self, key: str, value: Any) -> None:
         """`set` in one statement instead of two, for use inside a transaction only."""

@@ -125,15 +125,15 @@ class IntentLog:
         """Complete or roll back what a crash left open. Call it at the start; it may be called at any time."""
         names = self.tree.names(LOG)
         outcomes: list[IntentOutcome] = []
-        known: set[str] = set()
+        written: set[str] = set()
         for file in names:
             id_, _, kind = file.partition(".")
             if kind in ("json", "go"):
-                known.add(id_)
+                written.add(id_)
                 if id_ not in self._open:
                     outcomes.append(self._recover(id_, kind))
         for file in names:  # contents whose intent was never written, and half-written files
-            if file.startswith(TEMPORARY) or file.partition(".")[0] not in known | self._open:
+            if file.startswith(TEMPORARY) or file.partition(".")[0] not in written | self._open:
                 self.tree.remove(f"{LOG}/{file}")
         return outcomes
 
@@ -206,16 +206,16 @@ class Intent:
         return {"op": "move", "source": op.source, "target": op.target, "identity": identity}
 
     def _save(self) -> None:
-        said = {"version": 1, "name": self.name, "at": now(), "decision": self.decision, "ops": self._ops}
-        self._tree.write(f"{LOG}/{self.id}.json", json.dumps(said).encode())
+        intent = {"version": 1, "name": self.name, "at": now(), "decision": self.decision, "ops": self._ops}
+        self._tree.write(f"{LOG}/{self.id}.json", json.dumps(intent).encode())
 
     def read(self, kind: str) -> None:
         """Read it back. Raises InvalidInput when it is not an intent that this version knows."""
         try:
-            said = json.loads(self._tree.read(f"{LOG}/{self.id}.{kind}", limit=_LARGEST))
-            if said["version"] != 1:
+            intent = json.loads(self._tree.read(f"{LOG}/{self.id}.{kind}", limit=_LARGEST))
+            if intent["version"] != 1:
                 raise InvalidInput(f"the intent {self.id} was written by a newer po_jupyter")
-            self.name, self.decision, self._ops = said["name"], said["decision"], said["ops"]
+            self.name, self.decision, self._ops = intent["name"], intent["decision"], intent["ops"]
             for op in self._ops:
                 fields = _FIELDS[op["op"]]
                 if op.keys() != {"op", *fields} or not all(type(op[f]) is str for f in fields - {"identity"}):

@@ -22,6 +22,7 @@ from typing import Any
 
 from po_jupyter.errors import InvalidInput, InvalidSeed, NotFound, Violation
 from po_jupyter.model.run.row_file_ref import RowFileRef, checked_hash, refs_in
+from po_jupyter.model.values.digests import short_digest
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.model.values.lazy_list import LazyList
 from po_jupyter.platform.crashpoints import crashpoint
@@ -41,11 +42,11 @@ class RowFiles:
         self._root = data_dir / "blobs"
 
     def _path(self, owner: str, digest: str) -> Path:
-        room = hashlib.sha256(owner.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        room = short_digest(owner, 16)
         return self._root / room / f"{checked_hash(digest)}.ndjson"
 
     def info(self, owner: str, digest: str) -> JsonObject:
-        """`{sha256, bytes, rows}` of a file. NotFound. Who asks is about to use it: it counts as new from now on."""
+        """`{sha256, bytes, rows}` of a file. NotFound. It is about to be used, so it counts as new from now on."""
         path = self._path(owner, digest)
         try:
             os.utime(path)
@@ -55,7 +56,7 @@ class RowFiles:
         return {"sha256": digest, "bytes": size, "rows": len(FileRows(path))}
 
     def receive(self, owner: str, digest: str) -> RowFileUpload:
-        """Where the bytes of a new file go. Raises StoreUnusable."""
+        """The upload that takes the bytes of a new file. Raises StoreUnusable."""
         return RowFileUpload(self._path(owner, digest), digest)
 
     def sweep(self) -> None:
@@ -75,28 +76,28 @@ class RowFiles:
 
     def check(self, owner: str, data: Mapping[str, Any]) -> None:
         """Raises InvalidSeed for a reference to a file that is not there, or has another number of rows."""
-        found: list[Violation] = []
+        violations: list[Violation] = []
         for key, ref in refs_in(data):
             where = f"data.{key}"
             try:
                 rows = self.info(owner, ref.sha256)["rows"]
             except NotFound:
-                found.append(
+                violations.append(
                     Violation(where, f"`{where}`: the file of its rows, {ref.sha256[:12]}..., is not here")
                 )
                 continue
             if rows != ref.rows:
-                found.append(
+                violations.append(
                     Violation(where, f"`{where}`: its file has {rows} rows, and `count` says {ref.rows}")
                 )
-        if found:
+        if violations:
             raise InvalidSeed(
-                "the seed cannot be used:", violations=found, hint="PUT blobs/SHA256 comes first."
+                "the seed cannot be used:", violations=violations, hint="PUT blobs/SHA256 comes first."
             )
 
 
 class RowFileUpload:
-    """A file on its way in. `finish` makes it real, `abort` leaves nothing."""
+    """A file of rows that is being received. `finish` keeps it, `abort` leaves nothing."""
 
     def __init__(self, path: Path, digest: str) -> None:
         """Opens a temporary file beside `path`. Raises StoreUnusable."""
@@ -128,10 +129,10 @@ class RowFileUpload:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
-            found = self._hash.hexdigest()
-            if found != self._digest:
+            digest = self._hash.hexdigest()
+            if digest != self._digest:
                 raise InvalidInput(
-                    f"the file arrived with the SHA-256 {found[:12]}..., not {self._digest[:12]}...",
+                    f"the file arrived with the SHA-256 {digest[:12]}..., not {self._digest[:12]}...",
                     hint="Send it again.",
                 )
             rows = _check_lines(self._temporary)
@@ -144,10 +145,10 @@ class RowFileUpload:
             raise diagnosis.unusable_os(error, self._path.parent) from error
         finally:
             self.abort()
-        return {"sha256": found, "bytes": self.size, "rows": rows}
+        return {"sha256": digest, "bytes": self.size, "rows": rows}
 
     def abort(self) -> None:
-        """Forget what came. Nothing happens after `finish`."""
+        """Remove the temporary file. Nothing happens after `finish`."""
         with suppress(OSError):
             self._file.close()
         if self._temporary is not None:
@@ -173,7 +174,7 @@ def _check_lines(path: Path) -> int:
 
 
 class FileRows(LazyList):
-    """The rows of a file, each read when it is looked at. Safe for several threads.
+    """The rows of a file as a lazy list. Safe for several threads.
 
     Raises NotFound when the file is gone.
     """
@@ -187,14 +188,14 @@ class FileRows(LazyList):
         self._lock = Lock()
 
     def open(self) -> None:
-        """Find the lines; reading a row is quick after that."""
+        """Map the file and find its lines; reading a row is quick after that."""
         with self._lock:
             if self._map is not None:
                 return
             try:
                 with self._path.open("rb") as file:
                     size = os.fstat(file.fileno()).st_size
-                    found: mmap.mmap | bytes = (
+                    content: mmap.mmap | bytes = (
                         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
                     )
             except FileNotFoundError:
@@ -202,11 +203,11 @@ class FileRows(LazyList):
                     f"the file with the rows of this seed is gone: {self._path.name[:12]}...",
                     hint="Submit the pipeline with its rows again.",
                 ) from None
-            ends, at = self._ends, found.find(b"\n")
+            ends, at = self._ends, content.find(b"\n")
             while at >= 0:
                 ends.append(at)
-                at = found.find(b"\n", at + 1)
-            self._map = found
+                at = content.find(b"\n", at + 1)
+            self._map = content
 
     def __len__(self) -> int:
         """The number of rows."""

@@ -122,7 +122,7 @@ def parts_of(name: str) -> tuple[str, ...]:
 
 
 def same(one: list[int] | None, other: list[int] | None) -> bool:
-    """Whether two identities are of one file.
+    """True when two identities are of one file.
 
     Files restored from a copy have other inodes, and one that is still being edited has another time: one of
     the two is enough.
@@ -293,13 +293,13 @@ def _down(fd: int, step: str, make: bool) -> int:
 
 
 def sweep(directory: Path) -> int:
-    """Remove what interrupted writes left in `directory`; how many files. Only while nobody writes there."""
+    """Remove the temporary files of interrupted writes in `directory`; their number. Only while nobody writes to it."""
     if not directory.is_dir() or directory.is_symlink():
         return 0
     with os.scandir(directory) as entries:
-        left = [e for e in entries if e.name.startswith(TEMPORARY) and e.is_file(follow_symlinks=False)]
-    found = [entry.path for entry in left]
-    for path in found:
+        temporary = [e for e in entries if e.name.startswith(TEMPORARY) and e.is_file(follow_symlinks=False)]
+    paths = [entry.path for entry in temporary]
+    for path in paths:
         with contextlib.suppress(OSError):
             os.unlink(path)
-    return len(found)
+    return len(paths)

@@ -65,9 +65,9 @@ def drop(shard: Shard, kind: str, name: str) -> bool:
 
 
 def swap(shard: Shard, kind: str, name: str, old: Any | None, new: Any | None) -> bool:
-    """Write `new` (None: remove) when the document equals `old` (None: is not there)."""
-    there = shard.read(key(kind, name))
-    if there != (None if old is None else decode(encode(old))):
+    """Write `new` (None: remove) when the document equals `old` (None: there is none)."""
+    current = shard.read(key(kind, name))
+    if current != (None if old is None else decode(encode(old))):
         return False
     put(shard, kind, name, new)
     return True

@@ -57,9 +57,9 @@ class _Overlay:
         self.changed[key] = encode(value)
 
     def erase(self, key: str) -> bool:
-        there = self.text(key) is not None
+        existed = self.text(key) is not None
         self.changed[key] = None
-        return there
+        return existed
 
     def measure(self, first: str, end: str) -> int:
         return sum(len(text) for key, text in self._rows.items() if first <= key < end)

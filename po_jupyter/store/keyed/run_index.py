@@ -70,13 +70,13 @@ def older(shard: Shard, than: str | None, limit: int) -> list[str]:
     if not count:
         return []
     k = count - 1 if than is None else _page_of(shard, than, count)
-    found: list[str] = []
-    while k >= 0 and len(found) < limit:
+    older_ids: list[str] = []
+    while k >= 0 and len(older_ids) < limit:
         ids = _page(shard, k)["ids"]
         end = len(ids) if than is None else bisect_left(ids, than)
-        found.extend(reversed(ids[max(0, end - (limit - len(found))) : end]))
+        older_ids.extend(reversed(ids[max(0, end - (limit - len(older_ids))) : end]))
         k -= 1
-    return found
+    return older_ids
 
 
 def active(shard: Shard) -> list[str]:

@@ -1,4 +1,4 @@
-"""The log of one run, as rows of its shard: how a record is written, read and found."""
+"""The log of a run in its shard: heads, and records that are written, read and found by offset."""
 
 from __future__ import annotations
 
@@ -33,9 +33,21 @@ def head_of(shard: Shard, run: str) -> Head:
     return cast(Head, head)
 
 
-def _placed(said: Mapping[str, Any], field: str, n: int, values: int) -> JsonObject:
-    """A copy of `said` in which an index into this commit's payloads has become `[n, index]`."""
-    entry = dict(said)
+def active_heads(shard: Shard) -> list[Head]:
+    """The heads of the runs that have not ended."""
+    return [head for run in run_index.active(shard) if (head := shard.read(f"head/{run}")) is not None]
+
+
+def older_heads(shard: Shard, than: str | None, limit: int) -> tuple[list[Head], str | None]:
+    """Heads below `than`, newest first, and the id to go on from (None: that was all)."""
+    ids = run_index.older(shard, than, limit)
+    heads = [head for run in ids if (head := shard.read(f"head/{run}")) is not None]
+    return heads, ids[-1] if len(ids) == limit else None
+
+
+def _placed(draft: Mapping[str, Any], field: str, n: int, values: int) -> JsonObject:
+    """A copy of `draft` in which an index into this commit's payloads has become `[n, index]`."""
+    entry = dict(draft)
     at = entry.get(field)
     if type(at) is int:
         if not 0 <= at < values:
@@ -44,8 +56,8 @@ def _placed(said: Mapping[str, Any], field: str, n: int, values: int) -> JsonObj
     return entry
 
 
-def _draft(said: Mapping[str, Any], at: str, n: int, values: int) -> JsonObject:
-    event = {key: value for key, value in said.items() if key not in ("offset", "run")}
+def _recorded_event(draft: Mapping[str, Any], at: str, n: int, values: int) -> JsonObject:
+    event = {key: value for key, value in draft.items() if key not in ("offset", "run")}
     event.setdefault("at", at)
     data = event.get("data")
     if data is None:
@@ -61,7 +73,7 @@ def append(shard: Shard, head: Head, commit: Commit, joined: bytes | None = None
     at = now() if head["n"] else head["created_at"]
     record: JsonObject = {"at": at, "fence": head["fence"], "first": head["offset"] + 1}
     if commit.events:
-        record["events"] = [_draft(event, at, n, values) for event in commit.events]
+        record["events"] = [_recorded_event(event, at, n, values) for event in commit.events]
     if commit.items:
         record["items"] = [_placed(item, "output", n, values) for item in commit.items]
     if commit.calls:

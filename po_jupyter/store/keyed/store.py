@@ -88,11 +88,11 @@ class KeyedStore(ABC):
         values = payloads.join(new.payloads) if new.payloads else None
 
         def work(shard: Shard) -> tuple[Head, bool]:
-            there = shard.read(f"head/{run}")
-            if there is not None:
+            existing = shard.read(f"head/{run}")
+            if existing is not None:
                 if reservation is None:
                     raise Conflict(f"there is already a run {run}")
-                return there, False
+                return existing, False
             at = now()
             head: Head = {
                 "run": run,
@@ -150,26 +150,26 @@ class KeyedStore(ABC):
         """See `RunStore`."""
         if limit < 1:
             raise InvalidInput(f"`limit` is at least 1, not {limit}")
-        than = None
+        before = None
         if cursor is not None:
             match = _CURSOR.fullmatch(cursor)
             if match is None:
                 raise InvalidInput(
                     f"{cursor!r:.80} is not a cursor", hint="Pass the `next` of the page before."
                 )
-            than = match[1]
-        wanted = frozenset(states)
-        found: list[Head] = []
-        for head in self._newest_first(than, wanted, limit):
+            before = match[1]
+        wanted_states = frozenset(states)
+        heads: list[Head] = []
+        for head in self._newest_first(before, wanted_states, limit):
             if (
                 (owner is None or head["owner"] == owner)
-                and (not wanted or head["state"] in wanted)
+                and (not wanted_states or head["state"] in wanted_states)
                 and (pipeline is None or head["pipeline"] == pipeline)
             ):
-                if len(found) == limit:  # one more exists: only then is there a next page
-                    return Page(found, f"before:{found[-1]['run']}")
-                found.append(head)
-        return Page(found, None)
+                if len(heads) == limit:  # one more exists: only then is there a next page
+                    return Page(heads, f"before:{heads[-1]['run']}")
+                heads.append(head)
+        return Page(heads, None)
 
     def _newest_first(self, than: str | None, wanted: frozenset[str], limit: int) -> Iterator[Head]:
         if wanted and not wanted & ENDED:
@@ -181,7 +181,7 @@ class KeyedStore(ABC):
         def walk(number: int) -> Iterator[Head]:
             below, size = than, max(4, limit // self.shards + 2)
             while True:
-                heads, last = self._at(number, partial(_older_heads, than=below, limit=size))
+                heads, last = self._at(number, partial(run_log.older_heads, than=below, limit=size))
                 yield from heads
                 if last is None:
                     return
@@ -191,7 +191,7 @@ class KeyedStore(ABC):
 
     def active(self) -> list[Head]:
         """See `RunStore`."""
-        heads = [head for number in range(self.shards) for head in self._at(number, _active_heads)]
+        heads = [head for number in range(self.shards) for head in self._at(number, run_log.active_heads)]
         return sorted(heads, key=lambda head: head["run"])
 
     def delete_run(self, run: str) -> None:
@@ -308,21 +308,21 @@ class KeyedStore(ABC):
             return run_log.find(shard, run, since + 1, head["n"], hint), head["n"]
 
         start, last = self._run(run, find)
-        found: list[EventRecord] = []
+        events: list[EventRecord] = []
         if not last:
-            return found
+            return events
         for record in self._read_on(run, start, last):
             for offset, event in enumerate(record["events"], record["first"]):
                 if offset > since:
-                    if len(found) >= limit:
-                        return found
+                    if len(events) >= limit:
+                        return events
                     numbered = cast("EventRecord", event)  # read for this call: nobody else has it
                     numbered["offset"], numbered["run"] = offset, run
-                    found.append(numbered)
+                    events.append(numbered)
             if len(self._hints) > 1000:
                 self._hints.clear()
             self._hints[run] = record["n"], record["first"]
-        return found
+        return events
 
     def payload(self, run: str, ref: Ref) -> Any:
         """See `LogStore`."""
@@ -372,30 +372,19 @@ class KeyedStore(ABC):
         return self._at(DOCUMENTS, partial(documents.swap, kind=kind, name=name, old=old, new=text), write=True)
 
 
-def _active_heads(shard: Shard) -> list[Head]:
-    return [head for run in run_index.active(shard) if (head := shard.read(f"head/{run}")) is not None]
-
-
-def _older_heads(shard: Shard, than: str | None, limit: int) -> tuple[list[Head], str | None]:
-    """Heads below `than`, newest first, and the id to go on from (None: that was all)."""
-    ids = run_index.older(shard, than, limit)
-    heads = [head for run in ids if (head := shard.read(f"head/{run}")) is not None]
-    return heads, ids[-1] if len(ids) == limit else None
-
-
 def _reservation(owner: str, key: str) -> str:
     return "i/" + sha256(f"{owner}\0{key}".encode()).hexdigest()
 
 
 def _reserve(shard: Shard, *, new: NewRun, key: str) -> str:
     """The run that the idempotency key means; from now on `new.run` when it meant none."""
-    there = shard.read(key)
-    if there is None:
+    reservation = shard.read(key)
+    if reservation is None:
         shard.write(key, {"run": new.run, "request_hash": new.request_hash})
         return new.run
-    if there["request_hash"] != new.request_hash:
+    if reservation["request_hash"] != new.request_hash:
         raise Conflict(
-            f"the idempotency key {new.idempotency_key!r:.80} was used for another request: run {there['run']}",
+            f"the idempotency key {new.idempotency_key!r:.80} was used for another request: run {reservation['run']}",
             hint="Use a new key for a new request; the same key only repeats the very same one.",
         )
-    return str(there["run"])
+    return str(reservation["run"])

@@ -1,5 +1,5 @@
-"""Log lines to another machine, over HTTP: one JSON object a line, or OTLP (OpenTelemetry's protocol, JSON
-encoded).
+"""The exporter of log lines to another machine over HTTP: one JSON object a line, or OTLP (OpenTelemetry's protocol,
+JSON encoded).
 
 Nothing waits for it: lines go into a bounded queue that a thread of its own empties. What does not fit, or
 cannot be delivered in three tries, is dropped and counted; the next delivery says how much. The local log has
@@ -18,6 +18,8 @@ import urllib.request
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from po_jupyter.model.values.json import JsonObject
+
 _QUEUE = 10_000
 _BATCH = 500
 _PAUSE = 1.0  # s that lines are collected
@@ -30,7 +32,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         """The token goes where it was meant to go, and nowhere else."""
 
 
-class RemoteHandler(logging.Handler):
+class HttpLogHandler(logging.Handler):
     """Sends rendered JSON lines to `url`; `token` is sent as a bearer token."""
 
     def __init__(
@@ -41,6 +43,7 @@ class RemoteHandler(logging.Handler):
         token: str | None = None,
         timeout: float = 5.0,
     ) -> None:
+        """Nothing is sent before the first line."""
         super().__init__()
         self._url, self._format, self._timeout = url, format, timeout
         self._headers = {"Content-Type": "application/json" if format == "otlp" else "application/x-ndjson"}
@@ -79,9 +82,9 @@ class RemoteHandler(logging.Handler):
         if line is None:
             return [], True
         lines, end = [line], time.monotonic() + _PAUSE
-        while len(lines) < _BATCH and (left := end - time.monotonic()) > 0:
+        while len(lines) < _BATCH and (remaining := end - time.monotonic()) > 0:
             try:
-                line = self._queue.get(timeout=left)
+                line = self._queue.get(timeout=remaining)
             except queue.Empty:
                 break
             if line is None:
@@ -92,12 +95,12 @@ class RemoteHandler(logging.Handler):
     def _deliver(self, lines: Sequence[str], *, patient: bool) -> None:
         dropped = self.dropped
         if dropped:
-            told = {
+            notice = {
                 "event": "log lines were not delivered",
                 "level": "warning",
-                "logger": "po_jupyter.telemetry",
+                "logger": __name__,
             }
-            lines = [*lines, json.dumps({**told, "lines": dropped})]
+            lines = [*lines, json.dumps({**notice, "lines": dropped})]
         body = otlp(lines) if self._format == "otlp" else "\n".join(lines).encode() + b"\n"
         for attempt in range(_TRIES if patient else 1):
             if attempt:
@@ -129,16 +132,16 @@ def otlp(lines: Sequence[str]) -> bytes:
     records = []
     for line in lines:
         try:
-            said = json.loads(line)
+            fields = json.loads(line)
         except ValueError:
-            said = {"event": line}
-        level = str(said.pop("level", "info"))
-        record: dict[str, Any] = {
+            fields = {"event": line}
+        level = str(fields.pop("level", "info"))
+        record: JsonObject = {
             "timeUnixNano": str(time.time_ns()),
             "severityNumber": _SEVERITY.get(level, 9),
             "severityText": level.upper(),
-            "body": {"stringValue": str(said.pop("event", ""))},
-            "attributes": [{"key": k, "value": _any(v)} for k, v in said.items()],
+            "body": {"stringValue": str(fields.pop("event", ""))},
+            "attributes": [{"key": k, "value": _attribute_value(v)} for k, v in fields.items()],
         }
         records.append(record)
     resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "po_jupyter"}}]}
@@ -146,7 +149,7 @@ def otlp(lines: Sequence[str]) -> bytes:
     return json.dumps({"resourceLogs": [{"resource": resource, "scopeLogs": [scope]}]}).encode()
 
 
-def _any(value: Any) -> dict[str, Any]:
+def _attribute_value(value: Any) -> JsonObject:
     if isinstance(value, bool):
         return {"boolValue": value}
     if isinstance(value, int):

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from po_jupyter.client.http.sse import Message, Parser
+from po_jupyter.client.http.sse import Parser, SseMessage
 from po_jupyter.server.sse.streams import frame
 
 WIRE = (
@@ -19,9 +19,9 @@ WIRE = (
     b'id: x\ndata:{"b":\ndata: 2}\n\n'
 )
 MESSAGES = [
-    Message("run.created", {"a": 1}, 1),
-    Message("text", {"text": "line\u2028separator \u2028 raw"}),
-    Message("message", {"b": 2}),
+    SseMessage("run.created", {"a": 1}, 1),
+    SseMessage("text", {"text": "line\u2028separator \u2028 raw"}),
+    SseMessage("message", {"b": 2}),
 ]
 
 
@@ -38,4 +38,4 @@ def test_cuts_do_not_matter(cuts: list[int]) -> None:
 def test_what_the_server_writes_is_what_the_client_reads(data: dict[str, str], offset: int | None) -> None:
     """P6: no text of a model can end a line or a message."""
     written = frame("x", data, offset)
-    assert Parser().feed(written) == [Message("x", data, offset)]
+    assert Parser().feed(written) == [SseMessage("x", data, offset)]

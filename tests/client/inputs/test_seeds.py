@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import decimal
-import hashlib
 import json
 import uuid
 from pathlib import Path
@@ -16,9 +15,7 @@ import pytest
 from pydantic import BaseModel
 
 from po_jupyter.client.inputs.seeds import seed_of
-from po_jupyter.client.row_uploads import write
 from po_jupyter.errors import InvalidSeed
-from po_jupyter.model.run.row_file_ref import RowFileRef
 from po_jupyter.model.run.seed import Seed
 
 
@@ -142,16 +139,3 @@ def test_what_has_no_plain_form_is_named(value: Any, said: str) -> None:
     """P11: the place and the type."""
     with pytest.raises(InvalidSeed, match=rf"seed\.rows\[1\]\.a: {said} is not JSON"):
         seed_of([{"a": 1}, {"a": value}], "t")
-
-
-def test_only_large_lists_become_files() -> None:
-    rows = [{"a": i, "text": "x" * 100} for i in range(20_000)]
-    made = write(rows)
-    assert made is not None
-    made.file.seek(0)
-    data = made.file.read()
-    assert [json.loads(line) for line in data.splitlines()] == rows
-    assert made.ref == RowFileRef(hashlib.sha256(data).hexdigest(), 20_000, ("a", "text"))
-    made.file.close()
-    assert write(rows[:100]) is None
-    assert write(list(range(500))) is None

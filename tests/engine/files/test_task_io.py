@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from po_jupyter.engine.files.artifacts import visible
-from po_jupyter.telemetry.logging import STARS, Redactor, redactor
+from po_jupyter.telemetry.redaction import STARS, Redactor, redactor
 from tests.support.engine import Bench
 
 KEY = "sk-planted-0123456789abcdef"

@@ -11,7 +11,7 @@ from po_jupyter.engine.planning.estimate import estimate_run
 from po_jupyter.errors import PoError
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.run.seed import Seed
-from po_jupyter.presentation.estimates import lines_of
+from po_jupyter.presentation.estimates import estimate_lines
 
 LABEL = {"type": "object", "required": ["label"], "properties": {"label": {"enum": ["bug", "praise"]}}}
 
@@ -76,7 +76,7 @@ def test_what_cannot_be_known_is_said() -> None:
 
 
 def test_in_words() -> None:
-    first, *rest = lines_of(
+    first, *rest = estimate_lines(
         estimate(MAP, {"name": "x", "source": "def ingestion(ctx):\n    return 1\n"}, data=ROWS)
     )
     assert first.startswith("p (estimate, nothing was started): at least 1,000 calls · about ")
@@ -88,16 +88,16 @@ async def test_it_is_asked_for_over_the_orchestrator_and_starts_nothing(tmp_path
     """P11: a wrong seed is refused as a submit would refuse it; a right one leaves no run behind."""
     from po_jupyter.orchestrator.service import Orchestrator
 
-    service = Orchestrator(Settings(data_dir=tmp_path, store_shards=1))
-    await service.start()
+    orchestrator = Orchestrator(Settings(data_dir=tmp_path, store_shards=1))
+    service = await orchestrator.start()
     try:
         body = {"pipeline": {"name": "p", "tasks": [MAP]}, "seed": {"name": "s", "data": ROWS}}
-        said = await service.estimate({**body, "options": {"limit": 3}}, owner="me")
+        said = await service.submissions.estimate({**body, "options": {"limit": 3}}, owner="me")
         assert said["calls"] == 3
         with pytest.raises(PoError, match="has no `rows`"):
-            await service.estimate({**body, "seed": {"name": "s", "data": {}}}, owner="me")
+            await service.submissions.estimate({**body, "seed": {"name": "s", "data": {}}}, owner="me")
         with pytest.raises(PoError, match="no task 'labl'; did you mean `label`"):
-            await service.submit({**body, "budget": {"tasks": {"labl": {"usd": 1}}}}, owner="me")
-        assert (await service.list(None))[0] == []
+            await service.submissions.submit({**body, "budget": {"tasks": {"labl": {"usd": 1}}}}, owner="me")
+        assert (await service.runs.page(None))[0] == []
     finally:
-        await service.stop()
+        await orchestrator.stop()

@@ -9,7 +9,7 @@ from typing import Any
 from po_jupyter.engine.replay.history import JournaledCall, read_history
 from po_jupyter.model.run.events import draft
 from po_jupyter.orchestrator.control import fork
-from po_jupyter.orchestrator.views.projections import Views
+from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.store.keyed.memory import MemoryStore
 from po_jupyter.store.protocol import Commit
 from tests.support.engine import RUN, Bench, new_run
@@ -24,14 +24,14 @@ async def test_a_model_cannot_speak_for_a_map(tmp_path: Path) -> None:
         {"name": "b", "source": "def ingestion(ctx):\n    return ctx.tasks['a']\n"},
     ])  # fmt: skip
     assert await bench.go() == "done"
-    views = Views(bench.store)
+    views = RunProjections(bench.store)
     assert views.outputs(bench.store.head(RUN)) == {"a": LOOKALIKE, "b": LOOKALIKE}
 
     bench.resume("b", clear=["b"])
     assert await bench.go() == "done"
     assert views.outputs(bench.store.head(RUN), "b") == {"b": LOOKALIKE}, "read back, not at hand"
 
-    copied = fork.copies(bench.store, views.state(bench.store.head(RUN)), ["a"])
+    copied = fork.copy_checkpoints(bench.store, views.state(bench.store.head(RUN)), ["a"])
     assert copied.payloads == [LOOKALIKE]
     assert [e["type"] for e in copied.events] == ["task.done"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from po_jupyter.errors import Conflict, InvalidInput, NotFound
-from po_jupyter.orchestrator.service import Orchestrator
+from po_jupyter.orchestrator.service import RunningOrchestrator
 from tests.support.orchestrator import body, orchestrator, task, until
 
 COUNT = """
@@ -27,13 +27,13 @@ def count(name: str, **more: Any) -> dict[str, Any]:
     return {"name": name, "source": COUNT, **more}
 
 
-async def made(service: Orchestrator, *tasks: dict[str, Any], **more: Any) -> str:
-    view, _ = await service.submit(body(*tasks, **more), owner="me")
+async def made(service: RunningOrchestrator, *tasks: dict[str, Any], **more: Any) -> str:
+    view, _ = await service.submissions.submit(body(*tasks, **more), owner="me")
     return view.id
 
 
-async def attempts(service: Orchestrator, run: str) -> dict[str, int]:
-    return {name: value["attempt"] for name, value in (await service.outputs(run, "me")).items()}
+async def attempts(service: RunningOrchestrator, run: str) -> dict[str, int]:
+    return {name: value["attempt"] for name, value in (await service.results.outputs(run, "me")).items()}
 
 
 async def test_a_run_is_restarted_clean_from_a_task_or_one_task_only(tmp_path: Path) -> None:
@@ -42,24 +42,24 @@ async def test_a_run_is_restarted_clean_from_a_task_or_one_task_only(tmp_path: P
         run = await made(service, count("a"), count("b"), count("c"))
         await until(service, run)
         with pytest.raises(InvalidInput, match="no task is named"):
-            await service.restart(run, "me", only=True)
+            await service.control.restart(run, "me", only=True)
         with pytest.raises(NotFound, match="did you mean"):
-            await service.restart(run, "me", "bb")
+            await service.control.restart(run, "me", "bb")
 
-        await service.restart(run, "me")
+        await service.control.restart(run, "me")
         assert (await until(service, run)).state == "done"
         assert await attempts(service, run) == {"a": 2, "b": 2, "c": 2}
 
-        await service.restart(run, "me", "b")
+        await service.control.restart(run, "me", "b")
         assert (await until(service, run)).state == "done"
         assert await attempts(service, run) == {"a": 2, "b": 3, "c": 3}
 
-        await service.restart(run, "me", "b", only=True)
+        await service.control.restart(run, "me", "b", only=True)
         view = await until(service, run)
         assert view.state == "done"
         assert await attempts(service, run) == {"a": 2, "b": 4, "c": 3}
 
-        done = [e for e in await service.events(run, "me", limit=1000) if e["type"] == "task.done"]
+        done = [e for e in await service.runs.events(run, "me", limit=1000) if e["type"] == "task.done"]
         assert len(done) == 3 + 3 + 2 + 1
         assert len({tuple(e["data"]["output"]) for e in done}) == len(done), "each checkpoint is still there"
 
@@ -71,16 +71,16 @@ async def test_one_task_only_and_then_the_rest(tmp_path: Path) -> None:
         run = await made(service, count("a"), task("b", fail=str(flag)), count("c"))
         assert (await until(service, run)).state == "failed"
         with pytest.raises(Conflict, match="needs 'b', which is failed"):
-            await service.restart(run, "me", "c", only=True)
+            await service.control.restart(run, "me", "c", only=True)
         flag.touch()
-        await service.restart(run, "me", "b", only=True)
+        await service.control.restart(run, "me", "b", only=True)
         view = await until(service, run)
         assert view.state == "cancelled"
         assert view.error is not None
         assert view.error["code"] == "stopped"
         assert "not run: c" in view.error["message"]
         assert {t.name: t.state for t in view.tasks} == {"a": "done", "b": "done", "c": "pending"}
-        await service.resume(run, "me")
+        await service.control.resume(run, "me")
         assert (await until(service, run)).state == "done"
 
 
@@ -90,9 +90,9 @@ async def test_usage_is_kept_or_cleared(tmp_path: Path) -> None:
     async with orchestrator(tmp_path) as service:
         run = await made(service, prompt)
         assert (await until(service, run)).usage.calls == 1
-        await service.restart(run, "me")
+        await service.control.restart(run, "me")
         assert (await until(service, run)).usage.calls == 2
-        await service.restart(run, "me", clear_usage=True)
+        await service.control.restart(run, "me", clear_usage=True)
         assert (await until(service, run)).usage.calls == 1
 
 
@@ -100,8 +100,8 @@ async def test_a_run_at_work_is_not_restarted(tmp_path: Path) -> None:
     async with orchestrator(tmp_path) as service:
         run = await made(service, task("a", seconds=30))
         with pytest.raises(Conflict):
-            await service.restart(run, "me")
-        await service.cancel(run, "me")
+            await service.control.restart(run, "me")
+        await service.control.cancel(run, "me")
         assert (await until(service, run)).state == "cancelled"
 
 
@@ -112,28 +112,28 @@ async def test_a_fork_takes_over_checkpoints_and_leaves_the_old_run(tmp_path: Pa
     async with orchestrator(tmp_path) as service:
         old = await made(service, count("a", gate="ok?"), rows, count("b"), count("c"))
         await until(service, old, ("waiting",))
-        await service.gate(old, "me", "approve", "fine")
+        await service.control.gate(old, "me", "approve", "fine")
         before = await until(service, old)
         with pytest.raises(NotFound, match="has no task 'd'"):
-            await service.fork(old, "me", "d")
+            await service.control.fork(old, "me", "d")
 
-        forked = await service.fork(old, "me", "b", seed={"name": "other", "data": {"text": "y"}})
+        forked = await service.control.fork(old, "me", "b", seed={"name": "other", "data": {"text": "y"}})
         assert forked.forked_from == {"run": old, "from_task": "b"}
         view = await until(service, forked.id)
         assert view.state == "done"
-        ours = await service.outputs(forked.id, "me")
-        theirs = await service.outputs(old, "me")
+        ours = await service.results.outputs(forked.id, "me")
+        theirs = await service.results.outputs(old, "me")
         assert ours["a"] == theirs["a"]
         assert ours["m"] == theirs["m"]
         assert (ours["a"]["x"], ours["b"]["x"]) == ("x", "y")
-        assert len((await service.items(forked.id, "me", "m"))[0]) == 3
-        events = await service.events(forked.id, "me", limit=1000)
+        assert len((await service.results.items(forked.id, "me", "m"))[0]) == 3
+        events = await service.runs.events(forked.id, "me", limit=1000)
         assert [e["task"] for e in events if e["type"] == "task.started"] == ["b", "c"]
         [decided] = [e for e in events if e["type"] == "gate.decided"]
         assert decided["data"]["note"] == "fine", "who approved what holds in the copy"
-        assert (await service.get(old, "me")) == before
-        await service.delete(old, "me")
-        assert (await service.outputs(forked.id, "me"))["m"] == theirs["m"]
+        assert (await service.runs.get(old, "me")) == before
+        await service.control.delete(old, "me")
+        assert (await service.results.outputs(forked.id, "me"))["m"] == theirs["m"]
 
 
 async def test_a_fork_has_the_artifacts_of_what_it_takes_over(tmp_path: Path) -> None:
@@ -153,14 +153,14 @@ def integration(ctx):
             {"name": "c", "source": writes},
         )
         assert (await until(service, old)).state == "done"
-        names = [a["name"] for a in await service.artifacts(old, "me")]
+        names = [a["name"] for a in await service.results.artifacts(old, "me")]
         assert names == ["a.txt", "c.txt", "row1.txt", "row2.txt"]
-        forked = await service.fork(old, "me", "b")
-        await service.delete(old, "me")
+        forked = await service.control.fork(old, "me", "b")
+        await service.control.delete(old, "me")
         assert (await until(service, forked.id)).state == "done"
-        assert (await service.outputs(forked.id, "me"))["b"] == ["a", "row2"]
-        assert [a["name"] for a in await service.artifacts(forked.id, "me")] == names
-        assert await service.artifact(forked.id, "me", "c.txt") == b"c"
+        assert (await service.results.outputs(forked.id, "me"))["b"] == ["a", "row2"]
+        assert [a["name"] for a in await service.results.artifacts(forked.id, "me")] == names
+        assert await service.results.artifact(forked.id, "me", "c.txt") == b"c"
 
 
 async def test_a_fork_may_have_another_pipeline(tmp_path: Path) -> None:
@@ -169,14 +169,14 @@ async def test_a_fork_may_have_another_pipeline(tmp_path: Path) -> None:
         old = await made(service, count("a"), count("b"))
         await until(service, old)
         new = {"name": "test", "version": "1.1.0", "tasks": [count("a"), count("extra"), count("b")]}
-        view = await until(service, (await service.fork(old, "me", "extra", pipeline=new)).id)
+        view = await until(service, (await service.control.fork(old, "me", "extra", pipeline=new)).id)
         assert (view.state, view.version) == ("done", "1.1.0")
         assert [t.attempt for t in view.tasks] == [0, 1, 1], "the first one was taken over"
         with pytest.raises(InvalidInput):
-            await service.fork(
+            await service.control.fork(
                 old, "me", "b", pipeline={"name": "test", "tasks": [{"name": "b", "promt": "x"}]}
             )
-        assert len((await service.list("me"))[0]) == 2
+        assert len((await service.runs.page("me"))[0]) == 2
 
 
 async def test_what_tasks_added_is_seen_and_forked(tmp_path: Path) -> None:
@@ -196,18 +196,18 @@ async def test_what_tasks_added_is_seen_and_forked(tmp_path: Path) -> None:
             ("c", "skipped", "no need"),
             ("d", "done", None),
         ]
-        await service.restart(run, "me", "deep-dive")
+        await service.control.restart(run, "me", "deep-dive")
         assert (await until(service, run)).state == "done"
         assert (await attempts(service, run))["deep-dive"] == 2
-        await service.restart(run, "me")
+        await service.control.restart(run, "me")
         view = await until(service, run)
         assert [t.name for t in view.tasks] == ["a", "b", "deep-dive", "c", "d"]
         assert (await attempts(service, run)) == {"a": 2, "b": 2, "deep-dive": 3, "d": 3}
-        kept = await until(service, (await service.fork(run, "me", "d")).id)
+        kept = await until(service, (await service.control.fork(run, "me", "d")).id)
         assert [(t.name, t.attempt) for t in kept.tasks] == [
             ("a", 0), ("b", 0), ("deep-dive", 0), ("c", 0), ("d", 1)
         ]  # fmt: skip
-        anew = await until(service, (await service.fork(run, "me", "a")).id)
+        anew = await until(service, (await service.control.fork(run, "me", "a")).id)
         assert [t.name for t in anew.tasks] == ["a", "b", "deep-dive", "c", "d"]
         assert anew.tasks[2].attempt == 1
 
@@ -217,28 +217,28 @@ async def test_dead_letters_have_the_whole_context(tmp_path: Path) -> None:
     async with orchestrator(tmp_path, max_crashes=2) as service:
         run = await made(service, count("a"), task("b", crash=True))
         assert (await until(service, run)).state == "dead"
-        [letter] = (await service.dead_letters("me"))[0]
+        [letter] = (await service.runs.dead_letters("me"))[0]
         assert (letter["id"], letter["task"], letter["stage"], letter["attempt"]) == (run, "b", "ingestion", 1)
         assert letter["crashes"] == 2
         assert letter["error"]["code"] == "worker_crashed"
         assert "SIGKILL" in letter["error"]["message"]
         assert letter["tasks"] == {"total": 2, "done": 1}
         json.dumps(letter)
-        assert (await service.dead_letters("somebody else"))[0] == []
+        assert (await service.runs.dead_letters("somebody else"))[0] == []
 
-        await service.requeue(run, "me")
+        await service.control.requeue(run, "me")
         assert (await until(service, run)).state == "dead"
-        done = [e["task"] for e in await service.events(run, "me", limit=1000) if e["type"] == "task.done"]
+        done = [e["task"] for e in await service.runs.events(run, "me", limit=1000) if e["type"] == "task.done"]
         assert done == ["a"], "what was finished is kept"
         fine = await made(service, count("a"))
         await until(service, fine)
-        for wrong in (service.requeue(fine, "me"), service.discard(fine, "me")):
+        for wrong in (service.control.requeue(fine, "me"), service.control.discard(fine, "me")):
             with pytest.raises(Conflict, match="no dead letter, it is done"):
                 await wrong
-        await service.discard(run, "me")
-        assert (await service.dead_letters("me"))[0] == []
+        await service.control.discard(run, "me")
+        assert (await service.runs.dead_letters("me"))[0] == []
         with pytest.raises(NotFound):
-            await service.get(run, "me")
+            await service.runs.get(run, "me")
 
 
 async def test_the_queue_has_positions_priorities_and_frees_slots(tmp_path: Path) -> None:
@@ -250,16 +250,16 @@ async def test_the_queue_has_positions_priorities_and_frees_slots(tmp_path: Path
         low = await made(service, count("a"), name="low")
         high = await made(service, count("a"), name="high", priority=5)
         late = await made(service, count("a"), name="late")
-        places = {v.pipeline: v.position for v in (await service.list("me", ("pending",)))[0]}
+        places = {v.pipeline: v.position for v in (await service.runs.page("me", ("pending",)))[0]}
         assert places == {"high": 1, "low": 2, "late": 3}
         assert service.meta()["runs"] == {"running": 1, "queued": 3}
         assert service.meta()["limits"]["running"] == 1
-        await service.cancel(first, "me")
+        await service.control.cancel(first, "me")
         for run in (first, low, high, late):
             await until(service, run)
         started = {}
         for run in (low, high, late):
-            [event] = [e for e in await service.events(run, "me") if e["type"] == "run.started"]
+            [event] = [e for e in await service.runs.events(run, "me") if e["type"] == "run.started"]
             started[run] = event["at"]
         assert sorted(started, key=started.__getitem__) == [high, low, late]
 
@@ -280,7 +280,7 @@ async def test_a_rejected_gate_ends_cancelled_and_can_be_resumed(tmp_path: Path)
         )
         view = await until(service, run, ("waiting",))
         assert view.gate == {"task": "a", "message": "ok?", "artifacts": ["o.json"]}
-        await service.gate(run, "me", "reject", "too long")
+        await service.control.gate(run, "me", "reject", "too long")
         view = await until(service, run)
         assert view.state == "cancelled"
         assert view.error is not None
@@ -288,13 +288,13 @@ async def test_a_rejected_gate_ends_cancelled_and_can_be_resumed(tmp_path: Path)
         assert "too long" in view.error["message"]
         for decision in ("approve", "reject"):
             with pytest.raises(Conflict):
-                await service.gate(run, "me", decision)
-        [decided] = [e for e in await service.events(run, "me") if e["type"] == "gate.decided"]
+                await service.control.gate(run, "me", decision)
+        [decided] = [e for e in await service.runs.events(run, "me") if e["type"] == "gate.decided"]
         assert (decided["data"]["by"], decided["data"]["note"]) == ("me", "too long")
         assert decided["at"]
-        await service.resume(run, "me")
+        await service.control.resume(run, "me")
         await until(service, run, ("waiting",))
-        await service.gate(run, "me", "approve")
+        await service.control.gate(run, "me", "approve")
         view = await until(service, run)
         assert view.state == "done"
         assert [t.attempt for t in view.tasks] == [1, 1], "what was paid for is not done again"

@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from po_jupyter.orchestrator.service import Orchestrator
+from po_jupyter.orchestrator.service import Orchestrator, RunningOrchestrator
 from po_jupyter.orchestrator.submission import request as submission
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.store.protocol import Commit, NewRun
@@ -33,30 +33,30 @@ def five(seconds: float = 0.4) -> dict[str, Any]:
     return body(*(task(f"t{i}", seconds=seconds) for i in range(5)))
 
 
-async def starts_of(service: Orchestrator, run: str) -> list[str]:
-    return [e["task"] for e in await service.events(run, None) if e["type"] == "task.started"]
+async def starts_of(service: RunningOrchestrator, run: str) -> list[str]:
+    return [e["task"] for e in await service.runs.events(run, None) if e["type"] == "task.started"]
 
 
-async def types_of(service: Orchestrator, run: str) -> list[str]:
-    return [e["type"] for e in await service.events(run, None)]
+async def types_of(service: RunningOrchestrator, run: str) -> list[str]:
+    return [e["type"] for e in await service.runs.events(run, None)]
 
 
-async def worker_pid(service: Orchestrator, run: str) -> int:
-    events = [e for e in await service.events(run, None) if e["type"] == "run.started"]
+async def worker_pid(service: RunningOrchestrator, run: str) -> int:
+    events = [e for e in await service.runs.events(run, None) if e["type"] == "run.started"]
     return int(events[-1]["data"]["pid"])
 
 
 async def test_a_killed_worker_is_replaced_and_goes_on_where_it_was(tmp_path: Path) -> None:
     """Done-when 4, the worker's half: kill -9 costs the task in flight, nothing else."""
     async with orchestrator(tmp_path) as service:
-        view, _ = await service.submit(five(), owner="local")
+        view, _ = await service.submissions.submit(five(), owner="local")
         await until_task(service, view.id, "t2")
         os.kill(await worker_pid(service, view.id), signal.SIGKILL)
         view = await until(service, view.id)
         assert view.state == "done"
         starts = await starts_of(service, view.id)
         assert [starts.count(f"t{i}") for i in range(5)] == [1, 1, 2, 1, 1]
-        crash = next(e for e in await service.events(view.id, None) if e["type"] == "worker.crashed")
+        crash = next(e for e in await service.runs.events(view.id, None) if e["type"] == "worker.crashed")
         assert "SIGKILL" in crash["data"]["error"]["message"]
         assert next(t for t in view.tasks if t.name == "t2").attempt == 1, "a crash keeps the attempt (P3)"
 
@@ -64,7 +64,7 @@ async def test_a_killed_worker_is_replaced_and_goes_on_where_it_was(tmp_path: Pa
 async def test_a_crash_loop_ends_as_dead_and_resumes(tmp_path: Path) -> None:
     """R1.2: only so many crashes in a row; then the run is kept, dead, until it is resumed."""
     async with orchestrator(tmp_path, max_crashes=3) as service:
-        view, _ = await service.submit(body(task("one"), task("two", crash=True)), owner="local")
+        view, _ = await service.submissions.submit(body(task("one"), task("two", crash=True)), owner="local")
         view = await until(service, view.id)
         assert view.state == "dead"
         assert view.error is not None
@@ -72,7 +72,7 @@ async def test_a_crash_loop_ends_as_dead_and_resumes(tmp_path: Path) -> None:
         assert "3 times" in view.error["message"]
         assert (await types_of(service, view.id)).count("worker.crashed") == 3
         assert [t.state for t in view.tasks] == ["done", "failed"]
-        assert (await service.resume(view.id, None)).state in ("pending", "running")
+        assert (await service.control.resume(view.id, None)).state in ("pending", "running")
         assert (await until(service, view.id)).state == "dead"
         assert (await starts_of(service, view.id)).count("one") == 1
 
@@ -101,7 +101,7 @@ async def test_an_adopted_worker_can_be_cancelled(tmp_path: Path) -> None:
     server.kill()
     async with orchestrator(tmp_path) as service:
         await until_task(service, run, "two")
-        await service.cancel(run, None)
+        await service.control.cancel(run, None)
         assert (await until(service, run, patience=8)).state == "cancelled"
 
 
@@ -156,13 +156,13 @@ async def test_two_servers_share_one_store_and_the_second_takes_over(tmp_path: P
     async with orchestrator(tmp_path) as second:
         assert second.meta()["orchestrator"] == {**second.meta()["orchestrator"], "holder": False}
         assert second.meta()["orchestrator"]["pid"] == server.process.pid
-        view, _ = await second.submit(five(0.3), owner="local")
+        view, _ = await second.submissions.submit(five(0.3), owner="local")
         await until_task(second, view.id, "t1")
         assert await worker_pid(second, view.id) not in (server.process.pid, os.getpid())
-        cancelled, _ = await second.submit(body(task("one", seconds=60)), owner="local")
+        cancelled, _ = await second.submissions.submit(body(task("one", seconds=60)), owner="local")
         await until_task(second, cancelled.id, "one")
         assert second.live_runs() >= 0
-        await second.cancel(cancelled.id, None)
+        await second.control.cancel(cancelled.id, None)
         assert (await until(second, cancelled.id)).state == "cancelled"
         server.kill()
         async with asyncio.timeout(3):
@@ -183,62 +183,67 @@ async def test_the_server_that_does_not_hold_the_store_knows_its_queue(tmp_path:
                     await asyncio.sleep(0.05)
 
         assert not other.meta()["orchestrator"]["holder"]
-        runs = [(await other.submit(body(task("one", seconds=60)), owner="a"))[0].id for _ in range(3)]
+        runs = [
+            (await other.submissions.submit(body(task("one", seconds=60)), owner="a"))[0].id for _ in range(3)
+        ]
         await until_task(other, runs[0], "one")
-        assert {v.id: v.position for v in (await other.list("a"))[0]} == {runs[0]: None, runs[1]: 1, runs[2]: 2}
-        last, _ = await other.submit(body(task("one"), priority=9), owner="a")
+        assert {v.id: v.position for v in (await other.runs.page("a"))[0]} == {
+            runs[0]: None,
+            runs[1]: 1,
+            runs[2]: 2,
+        }
+        last, _ = await other.submissions.submit(body(task("one"), priority=9), owner="a")
         assert last.position == 1
-        assert (await other.get(runs[1], "a")).position == 2
+        assert (await other.runs.get(runs[1], "a")).position == 2
         await load_is(1, 3)
         for run in (last.id, *runs[1:]):
-            await other.cancel(run, "a")
+            await other.control.cancel(run, "a")
         await load_is(1, 0)
         os.kill(server.process.pid, signal.SIGSTOP)  # its lease goes on, and it answers nobody
         try:
             new = new_run_of(body(task("one")))
-            await asyncio.to_thread(other._store.create_run, new)
+            await asyncio.to_thread(other.store.create_run, new)
             await load_is(1, 1)
-            assert (await other.get(new.run, None)).position == 1
+            assert (await other.runs.get(new.run, None)).position == 1
         finally:
             os.kill(server.process.pid, signal.SIGCONT)
-        await other.cancel(new.run, None)
-        await other.cancel(runs[0], "a")
+        await other.control.cancel(new.run, None)
+        await other.control.cancel(runs[0], "a")
         assert (await until(other, runs[0])).state == "cancelled"
     server.kill()
 
 
 def new_run_of(asked: dict[str, Any]) -> NewRun:
     """A run that is in the store and of which nobody was told."""
-    given = submission.parse(asked)
-    pipeline, seed = submission.check(given, lambda name: None, code_allowed=True)
+    given = submission.parse_submission(asked)
+    pipeline, seed = submission.check_submission(given, lambda name: None, code_allowed=True)
     return submission.new_run(given, pipeline, seed, "a")
 
 
 async def test_a_graceful_stop_hands_over_at_once(tmp_path: Path) -> None:
     """The lease is given back: nobody waits for it to lapse."""
-    first, second = Orchestrator(settings(tmp_path)), Orchestrator(settings(tmp_path))
-    await first.start()
-    await second.start()
-    view, _ = await first.submit(five(0.3), owner="local")
+    holder, follower = Orchestrator(settings(tmp_path)), Orchestrator(settings(tmp_path))
+    first, second = await holder.start(), await follower.start()
+    view, _ = await first.submissions.submit(five(0.3), owner="local")
     await until_task(first, view.id, "t1")
-    await first.stop()
+    await holder.stop()
     assert (await until(second, view.id)).state == "done"
-    await second.stop()
+    await follower.stop()
     assert not processes_of(tmp_path)
 
 
 async def test_a_dead_zygote_takes_no_worker_along(tmp_path: Path) -> None:
     """A worker is only forked from it; the next run gets a new one."""
     async with orchestrator(tmp_path) as service:
-        view, _ = await service.submit(five(0.3), owner="local")
+        view, _ = await service.submissions.submit(five(0.3), owner="local")
         await until_task(service, view.id, "t1")
-        (zygote,) = service._zygotes.pids()
+        (zygote,) = service.zygotes.pids()
         os.kill(zygote, signal.SIGKILL)
-        other, _ = await service.submit(body(task("one")), owner="local")
+        other, _ = await service.submissions.submit(body(task("one")), owner="local")
         assert (await until(service, other.id)).state == "done"
         assert (await until(service, view.id)).state == "done"
         assert "worker.crashed" not in await types_of(service, view.id)
-        assert service._zygotes.pids() not in ([], [zygote])
+        assert service.zygotes.pids() not in ([], [zygote])
 
 
 async def test_a_worker_that_hangs_is_ended_and_fenced(tmp_path: Path) -> None:
@@ -246,21 +251,21 @@ async def test_a_worker_that_hangs_is_ended_and_fenced(tmp_path: Path) -> None:
     before anybody else goes on, and whatever it still holds is stale."""
     async with orchestrator(tmp_path, silence_grace=0.3) as service:
         slow = {**task("one", seconds=0.8), "timeout": 1.0}
-        view, _ = await service.submit(body(slow, task("two") | {"timeout": 1.0}), owner="local")
+        view, _ = await service.submissions.submit(body(slow, task("two") | {"timeout": 1.0}), owner="local")
         await until_task(service, view.id, "one")
         pid = await worker_pid(service, view.id)
         os.kill(pid, signal.SIGSTOP)
         view = await until(service, view.id)
         assert view.state == "done"
         assert not lives(pid)
-        crash = next(e for e in await service.events(view.id, None) if e["type"] == "worker.crashed")
+        crash = next(e for e in await service.runs.events(view.id, None) if e["type"] == "worker.crashed")
         assert "said nothing" in crash["data"]["error"]["message"]
 
 
 async def test_user_code_that_holds_the_worker_is_not_taken_for_dead(tmp_path: Path) -> None:
     """Blocking for many heartbeats is fine as long as the stage's timeout is not over."""
     async with orchestrator(tmp_path, heartbeat=0.1, lease_ttl=0.5) as service:
-        view, _ = await service.submit(body(task("one", block=2.0)), owner="local")
+        view, _ = await service.submissions.submit(body(task("one", block=2.0)), owner="local")
         view = await until(service, view.id)
         assert view.state == "done"
         assert "worker.crashed" not in await types_of(service, view.id)
@@ -269,10 +274,10 @@ async def test_user_code_that_holds_the_worker_is_not_taken_for_dead(tmp_path: P
 async def test_a_worker_that_was_overtaken_writes_nothing(tmp_path: Path) -> None:
     """P2: a claim by somebody else fences the worker out, and the supervisor does not count that as a crash."""
     async with orchestrator(tmp_path) as service:
-        view, _ = await service.submit(five(0.3), owner="local")
+        view, _ = await service.submissions.submit(five(0.3), owner="local")
         await until_task(service, view.id, "t1")
-        lease = await asyncio.to_thread(service._store.claim, view.id, {"pid": 0, "host": "elsewhere"})
-        await asyncio.to_thread(service._store.commit, lease, Commit(release=True))
+        lease = await asyncio.to_thread(service.store.claim, view.id, {"pid": 0, "host": "elsewhere"})
+        await asyncio.to_thread(service.store.commit, lease, Commit(release=True))
         assert (await until(service, view.id)).state == "done"
         assert "worker.crashed" not in await types_of(service, view.id)
         starts = await starts_of(service, view.id)
@@ -283,6 +288,8 @@ async def test_what_user_code_left_running_ends_with_its_worker(tmp_path: Path) 
     """No orphan: a crash takes the children of the worker with it."""
     note = tmp_path / "child"
     async with orchestrator(tmp_path, max_crashes=1) as service:
-        view, _ = await service.submit(body(task("one", child=str(note), crash=True)), owner="local")
+        view, _ = await service.submissions.submit(
+            body(task("one", child=str(note), crash=True)), owner="local"
+        )
         assert (await until(service, view.id)).state == "dead"
         await gone([int(await appears(note))])

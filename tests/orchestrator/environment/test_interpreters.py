@@ -1,132 +1,102 @@
-"""Done-when 5: a run of another environment's kernel uses that Python, its packages and its directory."""
+"""Which Python a run may have, and that it finds the run's modules: known before anything is stored."""
 
 from __future__ import annotations
 
+import json
 import os
-import signal
-import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from po_jupyter.errors import SpawnFailed, VersionMismatch
-from tests.support.orchestrator import ROOT, body, orchestrator, processes_of, task, until, until_task
+from po_jupyter.errors import InvalidInput, InvalidPipeline
+from po_jupyter.orchestrator.environment.interpreters import check_modules, problem_of
+from po_jupyter.orchestrator.submission.request import Submission, check_submission
+from po_jupyter.orchestrator.workers.zygote_pool import ZygotePool
+from tests.support.orchestrator import body, orchestrator, task
 
 
-def make_venv(folder: Path, *paths: str | Path) -> str:
-    """A virtual environment that sees `paths`; its interpreter."""
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
-    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
-    (folder / "lib" / version / "site-packages" / "paths.pth").write_text("\n".join(map(str, paths)) + "\n")
-    return str(folder / "bin" / "python")
+def program(path: Path) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("#!/bin/sh\nexit 3\n")
+    path.chmod(0o755)
+    return str(path)
 
 
-@pytest.fixture
-def other(tmp_path: Path) -> str:
-    """An environment with po_jupyter and a module that only it has."""
-    modules = tmp_path / "modules"
-    modules.mkdir()
-    (modules / "only_there.py").write_text("ANSWER = 42\n")
-    return make_venv(tmp_path / "venv", sysconfig.get_path("purelib"), ROOT, modules)
-
-
-def importing() -> dict[str, Any]:
-    return {
-        "name": "look",
-        "source": (
-            "import os, sys\n"
-            "def ingestion(ctx):\n"
-            "    import only_there, beside\n"
-            "    return [only_there.ANSWER, sys.executable, os.getcwd(), beside.X, dict(os.environ)]\n"
-        ),
-        "retry": {"max_attempts": 1},
-    }
-
-
-async def test_a_run_uses_the_packages_and_the_directory_of_its_interpreter(
-    tmp_path: Path, other: str, monkeypatch: pytest.MonkeyPatch
+def test_only_what_its_own_user_could_have_put_there_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Done-when 5, and P10: of the server's environment only what is allowed arrives."""
-    monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "secret-of-the-hub")
-    monkeypatch.setenv("PO_AUTH_TOKEN", "secret-of-the-door")
-    monkeypatch.setenv("DEEPSEEK_API_KEY", "a-key-of-mine")
-    monkeypatch.setenv("MY_SETTING", "mine")
-    cwd = tmp_path / "notebooks"
-    cwd.mkdir()
-    (cwd / "beside.py").write_text("X = 'beside the notebook'\n")
-    async with orchestrator(tmp_path / "data", worker_env=("MY_SETTING",)) as service:
-        view, _ = await service.submit(body(importing(), interpreter=other, cwd=str(cwd)), owner="local")
-        view = await until(service, view.id)
-        assert view.state == "done", view.error
-        answer, executable, where, beside, environ = (await service.outputs(view.id, None))["look"]
-        assert (answer, beside) == (42, "beside the notebook")
-        assert executable == other
-        assert os.path.samefile(where, cwd)
-        assert environ["DEEPSEEK_API_KEY"] == "********", "it arrived there, and is not stored"
-        assert environ["MY_SETTING"] == "mine"
-        assert "JUPYTERHUB_API_TOKEN" not in environ
-        assert "PO_AUTH_TOKEN" not in environ
+    """DESIGN, Doors: interpreters come from installed kernelspecs or the caller's own kernels."""
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    mine = program(tmp_path / "venv" / "bin" / "python3.11")
+    assert problem_of(sys.executable) is None
+    assert problem_of(mine) is None
+    assert "no Python" in str(problem_of(program(tmp_path / "tool")))
+    assert "no Python at" in str(problem_of("python3"))
+    assert "no Python at" in str(problem_of(str(tmp_path / "nowhere" / "python")))
 
-        view, _ = await service.submit(body(importing(), cwd=str(cwd)), owner="local")
-        view = await until(service, view.id)
-        assert view.state == "failed", "our own interpreter does not have it"
+    open_to_all = program(tmp_path / "shared" / "python")
+    (tmp_path / "shared").chmod(0o777)
+    assert "everybody may write" in str(problem_of(open_to_all))
+    linked = tmp_path / "linked" / "python"
+    linked.parent.mkdir()
+    linked.symlink_to(open_to_all)
+    assert "everybody may write" in str(problem_of(str(linked)))
+
+    spec = tmp_path / "jupyter" / "kernels" / "shared" / "kernel.json"
+    spec.parent.mkdir(parents=True)
+    argv = [open_to_all, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    spec.write_text(json.dumps({"argv": argv, "display_name": "Shared", "language": "python"}))
+    assert problem_of(open_to_all) is None, "whoever runs this machine installed it as a kernel"
 
 
-async def test_an_interpreter_without_po_jupyter_is_refused_at_submit(tmp_path: Path) -> None:
-    """DESIGN 5: with the command that helps; nothing was started or stored."""
-    bare = make_venv(tmp_path / "venv")
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="platform: needs root to chown")
+def test_the_python_of_another_user_does_not_run(tmp_path: Path) -> None:
+    theirs = program(tmp_path / "theirs" / "python")
+    os.chown(theirs, 12345, -1)
+    assert "belongs to another user" in str(problem_of(theirs))
+
+
+async def test_a_program_that_is_no_python_is_never_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P11: refused at submit."""
+
+    async def started(self: ZygotePool, interpreter: str) -> None:
+        raise AssertionError(interpreter)
+
+    tool = program(tmp_path / "tool")
     async with orchestrator(tmp_path / "data") as service:
-        with pytest.raises(VersionMismatch, match="has no po_jupyter") as raised:
-            await service.submit(body(task("one"), interpreter=bare), owner="local")
-        assert raised.value.hint.startswith(f"{bare} -m pip install po_jupyter==")
-        assert (await service.list(None))[0] == []
+        monkeypatch.setattr(ZygotePool, "get", started)
+        with pytest.raises(InvalidInput, match="no installed kernelspec"):
+            await service.submissions.submit(body(task("one"), interpreter=tool), owner="local")
+        assert (await service.runs.page(None))[0] == []
 
 
-async def test_another_version_of_po_jupyter_is_refused_at_submit(tmp_path: Path) -> None:
-    """DESIGN 5."""
-    package = tmp_path / "old" / "po_jupyter" / "orchestrator"
-    package.mkdir(parents=True)
-    (package.parent / "__init__.py").touch()
-    (package / "__init__.py").touch()
-    (package / "zygote.py").write_text(
-        "import json, os, sys\n"
-        "said = json.dumps({'op': 'hello', 'version': '0.0.1', 'protocol': 1})\n"
-        "os.write(int(sys.argv[1]), said.encode() + b'\\n')\n"
-    )
-    old = make_venv(tmp_path / "venv", package.parents[1])
+def modules(*tasks: Any) -> dict[str, Any]:
+    return {"pipeline": {"name": "p", "tasks": list(tasks)}, "seed": {"name": "s", "data": {}}}
+
+
+async def test_a_module_that_is_not_there_is_told_at_submit(tmp_path: Path) -> None:
+    """P11: nothing is stored; in the run's own directory it is found."""
+    (tmp_path / "beside_me.py").write_text("raise RuntimeError('looked at, not imported')\n")
+    asked = modules("beside-me", {"name": "other", "task": "nowhere_to_be_found"})
     async with orchestrator(tmp_path / "data") as service:
-        with pytest.raises(VersionMismatch, match=r"has po_jupyter 0\.0\.1"):
-            await service.submit(body(task("one"), interpreter=old), owner="local")
+        with pytest.raises(InvalidPipeline, match="nowhere_to_be_found") as raised:
+            await service.submissions.submit({**asked, "cwd": str(tmp_path)}, owner="local")
+        assert [v.where for v in raised.value.violations] == ["tasks[1]"]
+        assert "%%po_task" in raised.value.hint
+        with pytest.raises(InvalidPipeline) as raised:
+            await service.submissions.submit(asked, owner="local")
+        assert [v.where for v in raised.value.violations] == ["tasks[0]", "tasks[1]"]
+        assert (await service.runs.page(None))[0] == []
+        assert (await service.submissions.validate(asked, owner="local"))["ok"], (
+            "where it will run is not known here"
+        )
 
 
-async def test_a_worker_that_cannot_be_started_ends_the_run_as_dead(tmp_path: Path, other: str) -> None:
-    """R1.2: spawn failures are retried, then the run is dead with the reason; it can be resumed."""
-    async with orchestrator(tmp_path / "data", max_running=1, spawn_attempts=2) as service:
-        first, _ = await service.submit(body(task("one", seconds=30)), owner="local")
-        await until_task(service, first.id, "one")
-        view, _ = await service.submit(body(task("one"), interpreter=other), owner="local")
-        zygote = service._zygotes._running[other].pid
-        Path(other).rename(other + ".gone")
-        os.kill(zygote, signal.SIGKILL)
-        await service.cancel(first.id, None)
-        view = await until(service, view.id)
-        assert view.state == "dead"
-        assert view.error is not None
-        assert view.error["code"] in ("spawn_failed", "invalid_input")
-        Path(other + ".gone").rename(other)
-        await service.resume(view.id, None)
-        assert (await until(service, view.id)).state == "done"
-    assert not processes_of(tmp_path)
-
-
-async def test_a_broken_interpreter_says_its_last_words(tmp_path: Path) -> None:
-    """P11."""
-    broken = tmp_path / "python"
-    broken.write_text("#!/bin/sh\necho 'cannot load libmagic' >&2\nexit 3\n")
-    broken.chmod(0o755)
-    async with orchestrator(tmp_path / "data") as service:
-        with pytest.raises(SpawnFailed, match="cannot load libmagic"):
-            await service.submit(body(task("one"), interpreter=str(broken)), owner="local")
+def test_what_cannot_be_asked_is_left_to_the_worker(tmp_path: Path) -> None:
+    submission = Submission.model_validate(modules("nowhere_to_be_found"))
+    pipeline, _ = check_submission(submission, lambda name: pytest.fail(name), code_allowed=True, modules=False)
+    check_modules(pipeline, program(tmp_path / "python"), None)

@@ -16,8 +16,8 @@ from keyring.backend import KeyringBackend
 
 from po_jupyter.errors import InvalidEnvironment, InvalidInput, NotFound, PoError, StoreUnusable
 from po_jupyter.llm.credentials import keys as llm_keys
-from po_jupyter.orchestrator.environment.key_store import Keys
-from po_jupyter.telemetry.logging import redactor
+from po_jupyter.orchestrator.environment.key_store import KeyStore
+from po_jupyter.telemetry.redaction import redactor
 from po_jupyter.testing.model_server import ModelServer
 from tests.support.orchestrator import body, orchestrator, until
 
@@ -36,7 +36,7 @@ def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_key_is_kept_for_its_owner_alone_and_shown_masked(tmp_path: Path) -> None:
     """G16: one 0600 file, whole or not at all; the list says enough to tell two keys apart."""
-    keys = Keys(tmp_path / "data")
+    keys = KeyStore(tmp_path / "data")
     keys.put("openai", f"  {KEY}\n")
     file = tmp_path / "data" / "keys.json"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -46,7 +46,7 @@ def test_a_key_is_kept_for_its_owner_alone_and_shown_masked(tmp_path: Path) -> N
     assert state.base_url == "https://api.openai.com/v1"
     assert KEY not in repr((keys, state, keys.stored(), state.to_json()))
     assert redactor.text(f"key {KEY}") == "key ********", "what was stored is known to every log"
-    assert Keys(tmp_path / "data").environment()[0]["OPENAI_API_KEY"] == KEY
+    assert KeyStore(tmp_path / "data").environment()[0]["OPENAI_API_KEY"] == KEY
     keys.put("openai", OTHER)
     assert keys.environment()[0]["OPENAI_API_KEY"] == OTHER
     keys.remove("openai")
@@ -64,7 +64,7 @@ def test_a_short_key_shows_nothing(tmp_path: Path) -> None:
 
 def test_another_server_of_the_directory_sees_the_change(tmp_path: Path) -> None:
     """DESIGN 5: two servers on one data directory are normal."""
-    one, two = Keys(tmp_path), Keys(tmp_path)
+    one, two = KeyStore(tmp_path), KeyStore(tmp_path)
     assert two.environment()[0].get("OPENAI_API_KEY") is None
     one.put("openai", KEY)
     assert two.environment()[0]["OPENAI_API_KEY"] == KEY
@@ -73,7 +73,7 @@ def test_another_server_of_the_directory_sees_the_change(tmp_path: Path) -> None
 
 
 def test_the_environment_wins_and_the_list_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    keys = Keys(tmp_path)
+    keys = KeyStore(tmp_path)
     keys.put("openai", KEY)
     monkeypatch.setenv("OPENAI_API_KEY", OTHER)
     assert keys.environment()[0]["OPENAI_API_KEY"] == OTHER
@@ -86,7 +86,7 @@ def test_a_stored_key_goes_to_the_server_it_was_stored_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """P10, DESIGN Wire: who changes a base URL is not sent the key; the list and the check say why."""
-    keys = Keys(tmp_path)
+    keys = KeyStore(tmp_path)
     keys.put("openai", KEY)
     monkeypatch.setenv("OPENAI_BASE_URL", "https://elsewhere.example/v1")
     environ, refused = keys.environment()
@@ -118,7 +118,7 @@ BAD = {
 @pytest.mark.parametrize("text", BAD.values(), ids=BAD.keys())
 def test_what_cannot_be_a_key_is_refused_and_not_repeated(tmp_path: Path, text: str) -> None:
     """P10, P11: one clear error, nothing changed, nothing echoed."""
-    keys = Keys(tmp_path)
+    keys = KeyStore(tmp_path)
     keys.put("openai", OTHER)
     with pytest.raises(InvalidInput, match="not a key of openai") as raised:
         keys.put("openai", text)
@@ -129,7 +129,7 @@ def test_what_cannot_be_a_key_is_refused_and_not_repeated(tmp_path: Path, text: 
 
 
 def test_a_provider_that_is_none_or_takes_no_key(tmp_path: Path) -> None:
-    keys = Keys(tmp_path)
+    keys = KeyStore(tmp_path)
     with pytest.raises(InvalidInput, match="did you mean `openai`"):
         keys.put("opnai", KEY)
     with pytest.raises(InvalidInput, match="takes no key") as refused:
@@ -143,10 +143,10 @@ def test_a_provider_that_is_none_or_takes_no_key(tmp_path: Path) -> None:
 
 def test_a_file_that_others_could_read_is_closed_and_a_damaged_one_refused(tmp_path: Path) -> None:
     """P11: what to do is said; runs that need none of it go on."""
-    keys, file = Keys(tmp_path), tmp_path / "keys.json"
+    keys, file = KeyStore(tmp_path), tmp_path / "keys.json"
     keys.put("openai", KEY)
     file.chmod(0o644)
-    assert Keys(tmp_path).environment()[0]["OPENAI_API_KEY"] == KEY
+    assert KeyStore(tmp_path).environment()[0]["OPENAI_API_KEY"] == KEY
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     for damage in (
         '{"version": 1',
@@ -157,15 +157,15 @@ def test_a_file_that_others_could_read_is_closed_and_a_damaged_one_refused(tmp_p
     ):
         file.write_text(damage)
         with pytest.raises(StoreUnusable, match="stored keys") as raised:
-            Keys(tmp_path).stored()
+            KeyStore(tmp_path).stored()
         assert "po keys set" in raised.value.hint
-        environ, refused = Keys(tmp_path).environment()
+        environ, refused = KeyStore(tmp_path).environment()
         assert "OPENAI_API_KEY" not in environ
         assert "cannot be used" in refused["openai"]
     file.unlink()
     file.symlink_to("/etc/passwd")
     with pytest.raises(StoreUnusable):
-        Keys(tmp_path).stored()
+        KeyStore(tmp_path).stored()
 
 
 class InMemory(KeyringBackend):
@@ -203,7 +203,7 @@ def test_the_systems_keyring_has_it_when_there_is_one(tmp_path: Path, monkeypatc
     before, backend = keyring.get_keyring(), InMemory()
     keyring.set_keyring(backend)
     try:
-        keys = Keys(tmp_path)
+        keys = KeyStore(tmp_path)
         keys.put("openai", KEY)
         assert KEY not in (tmp_path / "keys.json").read_text()
         assert list(backend.kept.values()) == [KEY]
@@ -211,7 +211,7 @@ def test_the_systems_keyring_has_it_when_there_is_one(tmp_path: Path, monkeypatc
         assert keys.environment()[0]["OPENAI_API_KEY"] == KEY
 
         backend.locked = True
-        fresh = Keys(tmp_path)
+        fresh = KeyStore(tmp_path)
         environ, refused = fresh.environment()
         assert "OPENAI_API_KEY" not in environ
         assert "cannot be read (RuntimeError)" in refused["openai"]
@@ -236,20 +236,20 @@ def test_a_keyring_that_never_answers_holds_nobody_up_twice(
     monkeypatch.undo()
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
-    monkeypatch.setattr(llm_keys, "_PATIENCE", 0.2)
+    monkeypatch.setattr(llm_keys, "KEYRING_TIMEOUT", 0.2)
     before, backend, asked = keyring.get_keyring(), InMemory(), []
     closed = threading.Event()
     keyring.set_keyring(backend)
     try:
-        Keys(tmp_path).put("openai", KEY)
+        KeyStore(tmp_path).put("openai", KEY)
         monkeypatch.setattr(
             InMemory, "get_password", lambda self, service, name: asked.append(name) or closed.wait(10)
         )
-        keys = Keys(tmp_path)
+        keys = KeyStore(tmp_path)
         for _ in range(5):
             assert "cannot be read (TimeoutError)" in keys.environment()[1]["openai"]
         assert len(asked) == 1
-        keys._ask_again = 0.0
+        keys._retry_at = 0.0
         keys.environment()
         assert len(asked) == 2, "it may be open now"
     finally:
@@ -292,26 +292,26 @@ async def test_the_next_run_has_the_key_without_a_restart_and_nobody_sees_it(
         monkeypatch.setenv("OPENAI_BASE_URL", model.base_url)
         async with orchestrator(tmp_path) as service:
             with pytest.raises(InvalidEnvironment):
-                await service.submit(prompt(), owner="local")
-            state = await service.set_key("openai", KEY)
+                await service.submissions.submit(prompt(), owner="local")
+            state = await service.environment.set_key("openai", KEY)
             cases = [prompt(), body({"name": "leak", "source": code})]
             runs = []
             for case in cases:
-                view, _ = await service.submit(case, owner="local")
+                view, _ = await service.submissions.submit(case, owner="local")
                 runs.append(await until(service, view.id))
-            told = [await service.list_keys(), await service.doctor(online=True), state]
+            told = [await service.environment.list_keys(), await service.doctor.examine(online=True), state]
             for run in runs:
                 assert run.state == "done", run.error
                 told += [
                     run.model_dump(),
-                    await service.events(run.id, None),
-                    await service.outputs(run.id, None),
+                    await service.runs.events(run.id, None),
+                    await service.results.outputs(run.id, None),
                 ]
-                told += [await service.logs(run.id, None), await service.calls(run.id, None)]
+                told += [await service.results.logs(run.id, None), await service.results.calls(run.id, None)]
             commands = b"".join(p.read_bytes() for p in Path("/proc").glob("[0-9]*/cmdline") if p.exists())
-            await service.remove_key("openai")
+            await service.environment.remove_key("openai")
             with pytest.raises(InvalidEnvironment):
-                await service.submit(prompt(), owner="local")
+                await service.submissions.submit(prompt(), owner="local")
         assert model.requests
     assert KEY not in json.dumps(told, default=str)
     assert KEY.encode() not in commands
@@ -326,12 +326,12 @@ async def test_a_wrong_key_fails_the_run_and_stays_unseen(
     with ModelServer(lambda b, n: "hello", key=KEY) as model:
         monkeypatch.setenv("OPENAI_BASE_URL", model.base_url)
         async with orchestrator(tmp_path) as service:
-            await service.set_key("openai", OTHER)
-            view, _ = await service.submit(prompt(), owner="local")
+            await service.environment.set_key("openai", OTHER)
+            view, _ = await service.submissions.submit(prompt(), owner="local")
             ended = await until(service, view.id)
             assert ended.tasks[0].error is not None
             assert ended.tasks[0].error["code"] == "model_key"
-            found = {one["what"]: one for one in await service.doctor(online=True)}
+            found = {one["what"]: one for one in await service.doctor.examine(online=True)}
             assert OTHER not in json.dumps([ended.model_dump(), found])
     assert OTHER.encode() not in everything_written(tmp_path)
 
@@ -340,7 +340,7 @@ async def test_errors_of_keys_are_errors_of_ours(tmp_path: Path) -> None:
     async with orchestrator(tmp_path) as service:
         for provider, key in (("nobody", KEY), ("fake", KEY), ("openai", "short")):
             with pytest.raises(PoError) as raised:
-                await service.set_key(provider, key)
+                await service.environment.set_key(provider, key)
             assert KEY not in str(raised.value)
         with pytest.raises(NotFound):
-            await service.remove_key("gemini")
+            await service.environment.remove_key("gemini")

@@ -16,9 +16,9 @@ import pytest
 
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.run.view import RunView
-from po_jupyter.orchestrator.inbox.folder import Folder
-from po_jupyter.orchestrator.service import Orchestrator
-from po_jupyter.orchestrator.submission.pipelines import Registry
+from po_jupyter.orchestrator.inbox.folder import InboxFolder
+from po_jupyter.orchestrator.service import Orchestrator, RunningOrchestrator
+from po_jupyter.orchestrator.submission.pipelines import PipelineRegistry
 from po_jupyter.store.disk.store import DiskStore
 from tests.support.orchestrator import orchestrator, settings, until
 from tests.support.paths import DATA
@@ -37,10 +37,10 @@ def seed(pipeline: str = "greet", name: str = "first", **data: Any) -> bytes:
     return json.dumps({"name": name, "pipeline": pipeline, "data": data or {"who": "you"}}).encode()
 
 
-async def appears(service: Orchestrator, count: int = 1, patience: float = 15.0) -> list[RunView]:
+async def appears(service: RunningOrchestrator, count: int = 1, patience: float = 15.0) -> list[RunView]:
     """The runs, once there are so many."""
-    async with service.feed.subscribe(None) as notes, asyncio.timeout(patience):
-        while len(views := (await service.list(None))[0]) < count:
+    async with service.changes.subscribe(None) as notes, asyncio.timeout(patience):
+        while len(views := (await service.runs.page(None))[0]) < count:
             await notes.get(0.2)
     return views
 
@@ -77,7 +77,7 @@ async def test_the_first_systems_files_work_unchanged(tmp_path: Path, monkeypatc
         view = await until(service, run.id)
         assert (view.state, view.error) == ("done", None)
         assert view.name == "Market Analysis about Renewable Energy Storage"
-        assert (await service.outputs(run.id, None))["formatting"] == "Renewable Energy Storage: 4"
+        assert (await service.results.outputs(run.id, None))["formatting"] == "Renewable Energy Storage: 4"
         done = await there(inbox / "complete" / run.id / "result.json")
     kept = {p.name: p for p in done.parent.iterdir()}
     assert kept["market-analysis-seed.json"].read_bytes() == (FIRST / "market-analysis-seed.json").read_bytes()
@@ -99,12 +99,12 @@ async def test_an_archive_brings_its_artifacts(tmp_path: Path) -> None:
         file.writestr("__MACOSX/._seed.json", b"\0\5\26\7")
         file.writestr("artifacts/.DS_Store", b"\0")
     async with orchestrator(tmp_path / "data", inbox_dir=inbox, **QUICK) as service:
-        await service.put_pipeline("read", READ, owner="local")
+        await service.pipelines.put("read", READ, owner="local")
         (await there(inbox / "pending") / "x-seed.zip").write_bytes(packed.getvalue())
         (run,) = await appears(service)
         view = await until(service, run.id)
         assert (view.state, view.error) == ("done", None)
-        outputs = await service.outputs(run.id, None)
+        outputs = await service.results.outputs(run.id, None)
         assert outputs["reader"] == {"text": "many words ünï", "rows": [1, 2, 3]}
 
 
@@ -133,7 +133,7 @@ async def test_a_file_that_is_still_written_waits(tmp_path: Path) -> None:
     async with orchestrator(
         tmp_path / "data", inbox_dir=inbox, inbox_debounce=0.02, inbox_stable=0.4
     ) as service:
-        await service.put_pipeline("greet", GREET, owner="local")
+        await service.pipelines.put("greet", GREET, owner="local")
         path = await there(inbox / "pending") / "slow-seed.json"
         data = seed()
         with path.open("wb", buffering=0) as file:
@@ -149,7 +149,7 @@ async def test_a_rejected_seed_has_its_reasons_beside_it_and_can_be_dropped_agai
     """B9, R1.1, B15."""
     inbox = tmp_path / "inbox"
     async with orchestrator(tmp_path / "data", inbox_dir=inbox, **QUICK) as service:
-        await service.put_pipeline("greet", GREET, owner="local")
+        await service.pipelines.put("greet", GREET, owner="local")
         (await there(inbox / "pending") / "bad-seed.json").write_bytes(b'{"name": "", "pipeline": "gret"}')
         reason = json.loads((await there(inbox / "rejected" / "bad-seed.json.reason.json")).read_text())
         assert reason["file"] == "bad-seed.json"
@@ -158,7 +158,7 @@ async def test_a_rejected_seed_has_its_reasons_beside_it_and_can_be_dropped_agai
         (inbox / "pending" / "bad-seed.json").write_bytes(seed())
         (run,) = await appears(service)
         assert (await until(service, run.id)).state == "done"
-        entries, _ = service._audit.read()
+        entries, _ = service.audit.read()
         assert [(e["by"], e["action"]) for e in entries] == [("inbox", "submit"), ("inbox", "reject_seed")]
 
 
@@ -168,14 +168,14 @@ async def test_a_resumed_run_brings_its_result_up_to_date(tmp_path: Path) -> Non
     source = f"import os\ndef ingestion(ctx):\n    assert os.path.exists({str(flag)!r})\n    return 1\n"
     task = {"name": "t", "source": source, "retry": {"max_attempts": 1}}
     async with orchestrator(tmp_path / "data", inbox_dir=inbox, **QUICK) as service:
-        await service.put_pipeline("flagged", {"name": "flagged", "tasks": [task]}, owner="local")
+        await service.pipelines.put("flagged", {"name": "flagged", "tasks": [task]}, owner="local")
         (await there(inbox / "pending") / "x-seed.json").write_bytes(seed("flagged"))
         (run,) = await appears(service)
         assert (await until(service, run.id)).state == "failed"
         result = await there(inbox / "complete" / run.id / "result.json")
         assert json.loads(result.read_text())["state"] == "failed"
         flag.touch()
-        await service.resume(run.id, None)
+        await service.control.resume(run.id, None)
         assert (await until(service, run.id, ("done",))).state == "done"
         async with asyncio.timeout(10):
             while json.loads(result.read_text())["state"] != "done":
@@ -189,7 +189,7 @@ async def test_pipelines_from_files_follow_their_files(tmp_path: Path) -> None:
     (folder / "hello.yaml").write_text("tasks:\n  - {name: say, prompt: one, llm: 'fake:echo'}\n")
     (folder / "broken.yaml").write_text("tasks:\n  - {name: say, prmpt: one}\n")
     async with orchestrator(tmp_path / "data", inbox_dir=inbox, pipelines_dir=folder, **QUICK) as service:
-        assert [p["name"] for p in await service.list_pipelines(owner="local")] == ["hello"]
+        assert [p["name"] for p in await service.pipelines.summaries(owner="local")] == ["hello"]
         pending = await there(inbox / "pending")
         (pending / "b-seed.json").write_bytes(seed("broken"))
         reason = json.loads((await there(inbox / "rejected" / "b-seed.json.reason.json")).read_text())
@@ -199,7 +199,7 @@ async def test_pipelines_from_files_follow_their_files(tmp_path: Path) -> None:
         (pending / "h-seed.json").write_bytes(seed("hello"))
         (run,) = await appears(service)
         await until(service, run.id)
-        assert (await service.outputs(run.id, None))["say"] == "echo: two words"
+        assert (await service.results.outputs(run.id, None))["say"] == "echo: two words"
 
 
 async def test_one_folder_is_one_orchestrators(tmp_path: Path) -> None:
@@ -210,40 +210,44 @@ async def test_one_folder_is_one_orchestrators(tmp_path: Path) -> None:
         orchestrator(tmp_path / "b", inbox_dir=inbox, **QUICK) as two,
     ):
         for service in (one, two):
-            await service.put_pipeline("greet", GREET, owner="local")
+            await service.pipelines.put("greet", GREET, owner="local")
         (await there(inbox / "pending") / "x-seed.json").write_bytes(seed())
         (run,) = await appears(one)
         await until(one, run.id)
-        assert (await two.list(None))[0] == []
+        assert (await two.runs.page(None))[0] == []
 
 
 async def test_only_the_holder_of_the_store_takes_files(tmp_path: Path) -> None:
     """DESIGN section 5: two servers on one data directory; when one goes, the other goes on."""
     inbox = tmp_path / "inbox"
     data = tmp_path / "data"
-    async with orchestrator(data, inbox_dir=inbox, **QUICK) as first:  # noqa: SIM117 - one after the other
+    holder = Orchestrator(settings(data, inbox_dir=inbox, **QUICK))
+    first = await holder.start()
+    try:
         async with orchestrator(data, inbox_dir=inbox, **QUICK) as follower:
-            await first.put_pipeline("greet", GREET, owner="local")
+            await first.pipelines.put("greet", GREET, owner="local")
             (await there(inbox / "pending") / "a-seed.json").write_bytes(seed(name="a"))
             (run,) = await appears(follower)
             await until(follower, run.id)
             assert follower.meta()["orchestrator"]["holder"] is False
-            await first.stop()
+            await holder.stop()
             (inbox / "pending" / "b-seed.json").write_bytes(seed(name="b"))
             views = await appears(follower, 2)
             assert [v.name for v in views] == ["b", "a"]
             for view in views:
                 assert (await until(follower, view.id)).state == "done"
                 await there(inbox / "complete" / view.id / "result.json")
+    finally:
+        await holder.stop()
 
 
 def test_the_same_file_is_the_same_run(tmp_path: Path) -> None:
     """B9, R2.3: whatever happened after the run was created, its file makes no second one."""
     store = DiskStore(tmp_path / "store", shards=2)
-    registry = Registry(store)
+    registry = PipelineRegistry(store)
     registry.put(validate_pipeline(GREET), "local")
     config = settings(tmp_path, inbox_dir=tmp_path / "inbox", inbox_stable=0)
-    folder = Folder(config, store, registry, owner="local")
+    folder = InboxFolder(config, store, registry, owner="local")
     folder.open()
     path = folder.pending / "x-seed.json"
     path.write_bytes(seed())
@@ -270,7 +274,9 @@ def test_the_same_file_is_the_same_run(tmp_path: Path) -> None:
 def test_the_folder_is_looked_through_quickly(tmp_path: Path, empty: bool) -> None:
     """P9: a thousand files that are no seeds cost a look less than a tenth of a second."""
     store = DiskStore(tmp_path / "store", shards=1)
-    folder = Folder(settings(tmp_path, inbox_dir=tmp_path / "inbox"), store, Registry(store), owner="local")
+    folder = InboxFolder(
+        settings(tmp_path, inbox_dir=tmp_path / "inbox"), store, PipelineRegistry(store), owner="local"
+    )
     folder.open()
     if not empty:
         for i in range(1000):

@@ -12,7 +12,7 @@ import pytest
 
 from po_jupyter.errors import InvalidInput
 from po_jupyter.model.run.view import RunView
-from po_jupyter.orchestrator.service import Orchestrator
+from po_jupyter.orchestrator.service import RunningOrchestrator
 from po_jupyter.testing.model_server import ModelServer, Reply
 from tests.support.orchestrator import orchestrator, until
 
@@ -36,8 +36,10 @@ def asked(*tasks: dict[str, Any], data: dict[str, Any] | None = None, **options:
     }
 
 
-async def run(service: Orchestrator, body: dict[str, Any], *, owner: str = "me", ends: str = "done") -> RunView:
-    view, _ = await service.submit(body, owner=owner)
+async def run(
+    service: RunningOrchestrator, body: dict[str, Any], *, owner: str = "me", ends: str = "done"
+) -> RunView:
+    view, _ = await service.submissions.submit(body, owner=owner)
     view = await until(service, view.id)
     assert view.state == ends, view.error
     return view
@@ -56,10 +58,10 @@ async def test_the_second_run_asks_nobody(tmp_path: Path, model: ModelServer) ->
         second = await run(service, asked(label, ONE, {**rows, "config": {"x": 1}}))
         assert len(model.requests) == 8
         assert (second.usage.calls, second.usage.cached_calls, second.usage.cost) == (0, 8, 0.0)
-        assert await service.outputs(second.id, None) == await service.outputs(first.id, None)
+        assert await service.results.outputs(second.id, None) == await service.results.outputs(first.id, None)
         kept = {t.name: (t.usage.calls, t.usage.cached_calls) for t in second.tasks}
         assert kept == {"label": (0, 2), "say": (0, 1), "rows": (0, 5)}
-        calls, _ = await service.calls(second.id, None)
+        calls, _ = await service.results.calls(second.id, None)
         assert [(c["kind"], c["state"], c["cached"]) for c in calls] == [("response", "done", True)] * 8
         fresh = await run(service, asked(ONE, fresh=True))
         assert (len(model.requests), fresh.usage.cached_calls) == (9, 0)
@@ -120,21 +122,21 @@ async def test_room_and_clearing(tmp_path: Path, model: ModelServer) -> None:
     async with orchestrator(tmp_path) as service:
         first = await run(service, asked(ONE))
         await run(service, asked(ONE), owner="other")
-        assert (await service.usage("me"))["disk"]["cache"] > 0
-        dry = await service.clean("me", cache=True, dry_run=True)
+        assert (await service.maintenance.usage("me"))["disk"]["cache"] > 0
+        dry = await service.maintenance.clean("me", cache=True, dry_run=True)
         assert (dry["runs"], dry["cache"]["answers"]) == ([], 1)
         assert dry["cache"]["bytes"] > 0
-        assert (await service.clean("me", cache=True))["cache"]["answers"] == 1
-        assert (await service.get(first.id, "me")).state == "done"
+        assert (await service.maintenance.clean("me", cache=True))["cache"]["answers"] == 1
+        assert (await service.runs.get(first.id, "me")).state == "done"
         assert (await run(service, asked(ONE), owner="other")).usage.cached_calls == 1
         assert (await run(service, asked(ONE))).usage.cached_calls == 0
-        assert (await service.clean(None, cache=True))["cache"]["answers"] == 2
+        assert (await service.maintenance.clean(None, cache=True))["cache"]["answers"] == 2
         with pytest.raises(InvalidInput, match="about runs"):
-            await service.clean("me", cache=True, older_than=1)
+            await service.maintenance.clean("me", cache=True, older_than=1)
         with pytest.raises(InvalidInput, match="cache"):
-            await service.submit(asked(ONE, cache="refrsh"), owner="me")
+            await service.submissions.submit(asked(ONE, cache="refrsh"), owner="me")
         with pytest.raises(InvalidInput, match="cache"):
-            await service.submit(asked(ONE, cache=True), owner="me")
+            await service.submissions.submit(asked(ONE, cache=True), owner="me")
 
 
 async def test_the_orchestrator_makes_it_once_and_mends_it(tmp_path: Path, model: ModelServer) -> None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,15 +12,20 @@ from typing import Any
 import pytest
 
 from po_jupyter.config import Settings
-from po_jupyter.errors import InvalidInput, NotFound
+from po_jupyter.errors import NotFound
 from po_jupyter.model.run.events import draft
-from po_jupyter.orchestrator.events.audit_log import AuditLog
-from po_jupyter.orchestrator.maintenance.retention import DAY, Policy, Retention, policy_of, tree_bytes
+from po_jupyter.orchestrator.maintenance.retention import (
+    DAY,
+    RetentionPolicy,
+    RunCleaner,
+    policy_of,
+    tree_bytes,
+)
 from po_jupyter.orchestrator.submission.request import new_id
-from po_jupyter.orchestrator.views.projections import Views
+from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.store.protocol import Commit, NewRun
-from tests.support.orchestrator import body, orchestrator, task, until
+from tests.support.orchestrator import orchestrator
 
 EVERY = ("pending", "running", "waiting", "done", "failed", "cancelled", "dead")
 
@@ -34,7 +36,7 @@ class Shelf:
     def __init__(self, data_dir: Path, **more: Any) -> None:
         self.settings = Settings(data_dir=data_dir, store_shards=2, **more)
         self.store = DiskStore(data_dir / "store", shards=2)
-        self.retention = Retention(self.settings, self.store, Views(self.store))
+        self.retention = RunCleaner(self.settings, self.store, RunProjections(self.store))
 
     def run(self, state: str, *, kilobytes: int = 1, seed: Any = None, owner: str = "me") -> str:
         run = new_id()
@@ -55,7 +57,7 @@ class Shelf:
     def left(self) -> list[str]:
         return sorted(h["run"] for h in self.store.runs(limit=1000).heads)
 
-    def clean(self, policy: Policy, days: float = 0) -> list[str]:
+    def clean(self, policy: RetentionPolicy, days: float = 0) -> list[str]:
         doomed = self.retention.plan(policy, at=time.time() + days * DAY)
         return [d.run for d in doomed if self.retention.delete(d)]
 
@@ -87,7 +89,7 @@ def test_what_can_be_resumed_goes_only_when_days_are_set(tmp_path: Path) -> None
     assert set(policy.days) == {"failed", "dead"}
     assert shelf.clean(policy, days=50) == [runs["dead"]]
     assert shelf.clean(policy, days=91) == [runs["failed"]]
-    everything = Policy(dict.fromkeys(EVERY, 0.0))
+    everything = RetentionPolicy(dict.fromkeys(EVERY, 0.0))
     assert set(shelf.clean(everything, days=10_000)) == {runs["done"], runs["cancelled"]}
     assert shelf.left() == sorted(runs[s] for s in ("pending", "running", "waiting"))
     shelf.store.close()
@@ -111,7 +113,7 @@ def test_above_the_size_limit_the_oldest_go_first(tmp_path: Path) -> None:
 def test_a_run_that_changed_after_it_was_planned_stays(shelf: Shelf) -> None:
     """G7, P12: somebody resumed it meanwhile."""
     run = shelf.run("done")
-    (doomed,) = shelf.retention.plan(Policy({"done": 0.0}))
+    (doomed,) = shelf.retention.plan(RetentionPolicy({"done": 0.0}))
     shelf.store.request(run, [draft("run.resumed", by="me")], "pending")
     assert not shelf.retention.delete(doomed)
     lease = shelf.store.claim(run, {"pid": 1})
@@ -126,7 +128,7 @@ def test_room_is_really_given_back(shelf: Shelf) -> None:
     shelf.retention.reclaim()
     full = tree_bytes(shelf.settings.data_dir)
     assert full > 20 * 300_000
-    shelf.clean(Policy({"done": 0.0}))
+    shelf.clean(RetentionPolicy({"done": 0.0}))
     returned = shelf.retention.reclaim()
     assert tree_bytes(shelf.settings.data_dir) < full / 20
     assert returned > 20 * 100_000
@@ -191,37 +193,6 @@ def test_rows_that_are_submitted_while_the_runs_are_counted_stay(
     assert blob.exists()
 
 
-async def test_clean_and_usage_through_the_orchestrator(tmp_path: Path) -> None:
-    """G7, B15: a dry run says the same as the deletion; others' runs are not mine to delete."""
-    async with orchestrator(tmp_path / "data") as service:
-        mine, _ = await service.submit(body(task("a")), owner="me")
-        other, _ = await service.submit(body(task("a")), owner="you")
-        failed, _ = await service.submit(body(task("a", fail=str(tmp_path / "never"))), owner="me")
-        for view in (mine, other, failed):
-            await until(service, view.id)
-        used = (await service.usage("me"))["disk"]["runs"]["states"]
-        assert {s: v["runs"] for s, v in used.items()} == {"done": 1, "failed": 1}
-        assert (await service.clean("me"))["runs"] == [], "the settings' 30 days"
-        dry = await service.clean("me", dry_run=True, older_than=0)
-        assert [r["run"] for r in dry["runs"]] == [mine.id]
-        assert dry["bytes"] > 0
-        assert (await service.get(mine.id, "me")).state == "done"
-        done = await service.clean("me", older_than=0)
-        assert [r["run"] for r in done["runs"]] == [mine.id]
-        with pytest.raises(NotFound):
-            await service.get(mine.id, "me")
-        assert {v.id for v in (await service.list(None))[0]} == {other.id, failed.id}
-        done = await service.clean("me", older_than=0, states=("failed", "cancelled"))
-        assert [r["run"] for r in done["runs"]] == [failed.id]
-        with pytest.raises(InvalidInput, match="older_than"):
-            await service.clean("me", states=("failed",))
-    entries, _ = AuditLog(tmp_path / "data" / "audit").read()
-    assert [(e["by"], e["action"], e["run"]) for e in entries] == [
-        ("me", "delete_run", failed.id),
-        ("me", "delete_run", mine.id),
-    ]
-
-
 async def test_cleaning_does_not_hold_up_the_loop(tmp_path: Path) -> None:
     """P9: the loop ticks while hundreds of runs are deleted."""
     shelf = Shelf(tmp_path / "data")
@@ -238,73 +209,7 @@ async def test_cleaning_does_not_hold_up_the_loop(tmp_path: Path) -> None:
                 longest, last = max(longest, time.perf_counter() - last), time.perf_counter()
 
         ticking = asyncio.create_task(tick())
-        assert len((await service.clean(None, older_than=0))["runs"]) == 150
+        assert len((await service.maintenance.clean(None, older_than=0))["runs"]) == 150
         going = False
         await ticking
     assert longest < 0.5, f"{longest:.3f} s"
-
-
-# -- the audit log -----------------------------------------------------------------------------------
-
-
-def test_the_audit_log_is_read_backwards_in_pages(tmp_path: Path) -> None:
-    """B15, P8: every entry once, over rotated files and around a line that a power cut cut off."""
-    log = AuditLog(tmp_path / "audit")
-    assert log.read() == ([], None)
-    for i in range(250):
-        log.append(by="me", action="cancel", run=f"r{i}", note="x" * 500)
-    path = tmp_path / "audit" / "audit.jsonl"
-    path.rename(tmp_path / "audit" / "audit-00000000000000000001.jsonl")
-    for i in range(250, 300):
-        log.append(by="me", action="cancel", run=f"r{i}")
-    with path.open("ab") as file:
-        file.write(b'{"at": "2026-11-22T1')
-    seen: list[str] = []
-    cursor: str | None = None
-    while True:
-        page, cursor = log.read(cursor=cursor, limit=70)
-        seen += [e["run"] for e in page]
-        if cursor is None:
-            break
-    assert seen == [f"r{i}" for i in reversed(range(300))]
-    assert path.stat().st_mode & 0o077 == 0
-    for wrong in ("x", "audit.jsonl:-1", "../../etc/passwd:3", ":"):
-        with pytest.raises(InvalidInput, match="cursor"):
-            log.read(cursor=wrong)
-
-
-def test_a_full_log_gives_way_to_a_new_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """B15: rotated by size, nothing is lost."""
-    monkeypatch.setattr("po_jupyter.orchestrator.events.audit_log._ROTATE", 2000)
-    log = AuditLog(tmp_path)
-    for i in range(100):
-        log.append(by="me", action="submit", run=f"r{i}")
-    assert len(list(tmp_path.iterdir())) > 2
-    assert [e["run"] for e in log.read(limit=100)[0]] == [f"r{i}" for i in reversed(range(100))]
-
-
-def test_several_processes_write_one_log(tmp_path: Path) -> None:
-    """B15, DESIGN section 5: servers that share a data directory share the log; no line is torn or lost."""
-    code = (
-        "import sys; from pathlib import Path; from po_jupyter.orchestrator.events.audit_log import AuditLog\n"
-        "log = AuditLog(Path(sys.argv[1]))\n"
-        "for i in range(100): log.append(by=sys.argv[2], action='x', n=i, note='y' * 300)"
-    )
-    processes = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), who]) for who in "abc"]
-    assert [p.wait(60) for p in processes] == [0, 0, 0]
-    entries, _ = AuditLog(tmp_path).read(limit=1000)
-    assert sorted((e["by"], e["n"]) for e in entries) == [(who, n) for who in "abc" for n in range(100)]
-
-
-def test_a_disk_that_refuses_does_not_undo_the_change(tmp_path: Path) -> None:
-    """B15: the change was made; that it could not be written down is logged, not raised."""
-    (tmp_path / "audit").write_text("a file where the directory should be")
-    AuditLog(tmp_path / "audit").append(by="me", action="cancel")
-
-
-def test_no_secret_is_written_down(tmp_path: Path) -> None:
-    """P10: fields with the name of a secret are starred."""
-    log = AuditLog(tmp_path)
-    log.append(by="me", action="keys", api_key="sk-very-secret-1234", note="fine")
-    assert "sk-very" not in (tmp_path / "audit.jsonl").read_text()
-    assert json.loads((tmp_path / "audit.jsonl").read_text())["note"] == "fine"

@@ -36,8 +36,10 @@ def batched() -> dict[str, Any]:
 
 async def waits(service: Any, run: str) -> None:
     async with asyncio.timeout(20):
-        async with service.feed.subscribe(run) as notes:
-            while "batch of 6 rows at openai" not in ((await service.get(run, None)).tasks[0].waiting or ""):
+        async with service.changes.subscribe(run) as notes:
+            while "batch of 6 rows at openai" not in (
+                (await service.runs.get(run, None)).tasks[0].waiting or ""
+            ):
                 await notes.get(0.2)
 
 
@@ -45,11 +47,11 @@ async def test_a_run_that_waits_takes_no_place(tmp_path: Path, server: BatchServ
     """B14: with room for one run, another goes on beside one whose batch takes a day."""
     server.hold()
     async with orchestrator(tmp_path, max_running=1, **QUICK) as service:
-        waiting, _ = await service.submit(batched(), owner="local")
+        waiting, _ = await service.submissions.submit(batched(), owner="local")
         await waits(service, waiting.id)
-        other, _ = await service.submit(body(task("t")), owner="local")
+        other, _ = await service.submissions.submit(body(task("t")), owner="local")
         assert (await until(service, other.id)).state == "done"
-        assert (await service.get(waiting.id, None)).state == "running"
+        assert (await service.runs.get(waiting.id, None)).state == "running"
         server.release()
         view = await until(service, waiting.id)
         assert view.state == "done" and view.usage.calls == ROWS
@@ -61,13 +63,13 @@ async def test_a_killed_worker_and_a_restarted_server_find_the_batch_again(
     """Done-when 7."""
     server.hold()
     async with orchestrator(tmp_path, **QUICK) as service:
-        view, _ = await service.submit(batched(), owner="local")
+        view, _ = await service.submissions.submit(batched(), owner="local")
         await waits(service, view.id)
         pid = await held(tmp_path, view.id)
         os.kill(pid, signal.SIGKILL)
         async with asyncio.timeout(20):
             while not any(
-                e["type"] == "worker.crashed" for e in await service.events(view.id, None, limit=1000)
+                e["type"] == "worker.crashed" for e in await service.runs.events(view.id, None, limit=1000)
             ):
                 await asyncio.sleep(0.05)
         await waits(service, view.id)
@@ -75,7 +77,7 @@ async def test_a_killed_worker_and_a_restarted_server_find_the_batch_again(
     async with orchestrator(tmp_path, **QUICK) as service:
         view = await until(service, view.id)
         assert view.state == "done" and view.usage.calls == ROWS
-        outputs = await service.outputs(view.id, None)
+        outputs = await service.results.outputs(view.id, None)
         assert [row["output"] for row in outputs["m"]] == [f"echo: row {i}" for i in range(ROWS)]
     assert len(server.batches()) == 1
 
@@ -86,11 +88,11 @@ async def test_a_cancel_waits_for_what_is_paid_for(tmp_path: Path, server: Batch
     server.hold()
     server.finished = 2
     async with orchestrator(tmp_path, cancel_timeout=0.2, **QUICK) as service:
-        view, _ = await service.submit(batched(), owner="local")
+        view, _ = await service.submissions.submit(batched(), owner="local")
         await waits(service, view.id)
         if alone:
             os.kill(await held(tmp_path, view.id), signal.SIGKILL)
-        await service.cancel(view.id, None)
+        await service.control.cancel(view.id, None)
         view = await until(service, view.id)
         assert view.state == "cancelled"
         assert view.usage.calls == 2

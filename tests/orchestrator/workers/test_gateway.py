@@ -31,12 +31,12 @@ from po_jupyter.ipc.messages import (
     WorkerFinished,
     WorkerHello,
 )
-from po_jupyter.llm.wire.exchange import ProviderEndpoint
+from po_jupyter.llm.specs import ProviderEndpoint
 from po_jupyter.model.run.rate_limit import RateLimit
-from po_jupyter.orchestrator.events.change_feed import Feed
+from po_jupyter.orchestrator.events.change_feed import ChangeFeed, Notification
 from po_jupyter.orchestrator.workers.gateway import WorkerGateway
 from po_jupyter.orchestrator.workers.processes import WorkerHandle, WorkerProcesses
-from po_jupyter.orchestrator.workers.rate_limit_server import RateLimits
+from po_jupyter.orchestrator.workers.rate_limit_server import RateLimitServer
 from po_jupyter.platform import processes
 from po_jupyter.platform.concurrency import BackgroundTasks
 from po_jupyter.store.keyed.memory import MemoryStore
@@ -92,11 +92,11 @@ class House:
         self.store = MemoryStore()
         store_run(self.store)
         self.supervisor = FakeSupervisor()
-        self.feed = Feed()
+        self.feed = ChangeFeed()
         settings = Settings(rate_limits={"openai": RateLimit(requests=1)})
         self.gateway = WorkerGateway(
             self.supervisor, self.store, self.feed,  # type: ignore[arg-type]
-            to_thread=asyncio.to_thread, get_resource=self.resource, rates=RateLimits(settings),
+            to_thread=asyncio.to_thread, get_resource=self.resource, rates=RateLimitServer(settings),
         )  # fmt: skip
         self.listener = Listener(self.address, self.gateway.serve)
 
@@ -184,16 +184,16 @@ async def test_what_a_worker_says_reaches_who_it_concerns(house: House) -> None:
         channel.send(TextPiece("t", "hi", 1, attempt=1))
         note = await notes.get(5)
         assert note is not None
-        assert note.what == {"run": RUN, "task": "t", "text": "hi", "round": 1, "attempt": 1}
+        assert note.data == {"run": RUN, "task": "t", "text": "hi", "round": 1, "attempt": 1}
         channel.send(LogGrew(3, 5, "running"))
-        assert await notes.get(5) == ("changed", RUN)
+        assert await notes.get(5) == Notification("changed", RUN)
         channel.send(RestingChanged(True))
         await until(lambda: worker.resting)
         channel.send(StoreFailure("x" * 900, "Make room."))
         await until(lambda: worker.store_failure is not None)
         assert worker.store_failure == StoreFailure("x" * 500, "Make room.")
         channel.send(WorkerFinished("done"))
-        assert await notes.get(5) == ("changed", RUN)
+        assert await notes.get(5) == Notification("changed", RUN)
     assert calls == [("connected", False), ("wrote", RUN), "pump", ("finished", "done")]
     await channel.close()
 

@@ -13,7 +13,7 @@ from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidInput, SpawnFailed
 from po_jupyter.ipc.messages import WorkerRequest
 from po_jupyter.model.run.definition import RunDefinition
-from po_jupyter.orchestrator.environment.key_store import Keys
+from po_jupyter.orchestrator.environment.key_store import KeyStore
 from po_jupyter.orchestrator.workers.launcher import Launcher, LaunchSpec, launch_spec, silence_limit
 from po_jupyter.platform import processes
 
@@ -48,7 +48,7 @@ def launcher(pool: Any, data_dir: Path, **more: Any) -> Launcher:
     settings = Settings(
         data_dir=data_dir, spawn_attempts=3, spawn_delay=0.01, spawn_max_delay=0.02, auth_token="door", **more
     )
-    return Launcher(settings, pool, Path("/run/po.sock"), 8, Keys(data_dir))
+    return Launcher(settings, pool, Path("/run/po.sock"), 8, KeyStore(data_dir))
 
 
 def ignore(pid: int, status: int | None) -> None:

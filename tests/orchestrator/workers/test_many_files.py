@@ -34,7 +34,7 @@ async def main(folder):
     asked = body(rows)
     asked["seed"]["data"] = {"rows": list(range(1000))}
     async with orchestrator(folder) as service:
-        view, _ = await service.submit(asked, owner="me")
+        view, _ = await service.submissions.submit(asked, owner="me")
         view = await until(service, view.id, patience=60)
         print(view.state, view.tasks[0].items.done, view.error)
         logs = folder / "runs" / view.id / "logs" / "rows"
@@ -73,9 +73,9 @@ async def test_the_soft_limit_is_raised_for_workers_only(tmp_path: Path) -> None
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, hard), hard))
     try:
         async with orchestrator(tmp_path) as service:
-            view, _ = await service.submit(body({"name": "a", "source": source}), owner="me")
+            view, _ = await service.submissions.submit(body({"name": "a", "source": source}), owner="me")
             view = await until(service, view.id)
-            outputs = await service.outputs(view.id, None)
+            outputs = await service.results.outputs(view.id, None)
             assert outputs["a"] == [min(4096, hard), hard]
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == min(1024, hard)
     finally:

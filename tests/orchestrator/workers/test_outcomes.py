@@ -9,7 +9,7 @@ import pytest
 from po_jupyter.errors import SpawnFailed
 from po_jupyter.ipc.exit_status import ExitStatus
 from po_jupyter.model.run.events import draft
-from po_jupyter.orchestrator.views.projections import Views
+from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.workers import outcomes
 from po_jupyter.orchestrator.workers.outcomes import WorkerExit, describe_exit
 from po_jupyter.orchestrator.workers.store_backoff import StoreBackoff
@@ -38,7 +38,9 @@ def store() -> MemoryStore:
 def crash(
     store: MemoryStore, tmp_path: Path, status: int | None = -9, *, reason: str | None = None, limit: int = 3
 ) -> int | None:
-    return outcomes.record_crash(store, Views(store), RUN, WorkerExit(GONE, status, reason, tmp_path), limit)
+    return outcomes.record_crash(
+        store, RunProjections(store), RUN, WorkerExit(GONE, status, reason, tmp_path), limit
+    )
 
 
 def types(store: MemoryStore) -> list[str]:
@@ -80,11 +82,11 @@ def test_a_run_that_another_process_holds_is_left_to_it(store: MemoryStore, tmp_
 
 
 def test_a_run_that_needs_a_worker_gets_one_and_a_cancelled_one_is_ended(store: MemoryStore) -> None:
-    assert outcomes.settle(store, Views(store), RUN)[0] == "pending"
+    assert outcomes.settle(store, RunProjections(store), RUN)[0] == "pending"
     store.request(RUN, [draft("run.cancel_requested", by="me")])
-    outcome, head = outcomes.settle(store, Views(store), RUN)
+    outcome, head = outcomes.settle(store, RunProjections(store), RUN)
     assert (outcome, head["state"]) == ("ended", "cancelled")
-    assert outcomes.settle(store, Views(store), RUN)[0] == "ended"
+    assert outcomes.settle(store, RunProjections(store), RUN)[0] == "ended"
 
 
 def test_a_run_that_can_have_no_worker_is_dead_once(store: MemoryStore) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from po_jupyter.errors import InvalidSettings
-from po_jupyter.orchestrator.service import Orchestrator
+from po_jupyter.orchestrator.service import RunningOrchestrator
 from po_jupyter.testing.model_server import ModelServer, Reply
 from tests.support.limit_servers import Bucket, Fixed, Sliding
 from tests.support.orchestrator import Server, lives, orchestrator, until
@@ -85,7 +85,9 @@ def aim(monkeypatch: pytest.MonkeyPatch) -> Any:
 async def play(data_dir: Path, rows: int, **settings: Any) -> list[Any]:
     """Two runs of so many calls each, at the same time; their views at the end."""
     async with orchestrator(data_dir, rate_window=WINDOW, **settings) as service:
-        runs = [(await service.submit(job(name, rows), owner="local"))[0].id for name in ("one", "two")]
+        runs = [
+            (await service.submissions.submit(job(name, rows), owner="local"))[0].id for name in ("one", "two")
+        ]
         views = [await until(service, run, patience=100) for run in runs]
         for view in views:
             assert view.state == "done", view.error
@@ -145,16 +147,16 @@ async def test_a_limit_that_only_refusals_tell(tmp_path: Path, aim: Any) -> None
 LIMITS = {"openai:gpt-4o-mini": {"requests": 2}}
 
 
-async def waiting(service: Orchestrator, run: str, patience: float = 20.0) -> str:
+async def waiting(service: RunningOrchestrator, run: str, patience: float = 20.0) -> str:
     """What the run's only task waits for, once it says so."""
-    async with service.feed.subscribe(run) as notes, asyncio.timeout(patience):
-        while not (text := (await service.get(run, None)).tasks[0].waiting):
+    async with service.changes.subscribe(run) as notes, asyncio.timeout(patience):
+        while not (text := (await service.runs.get(run, None)).tasks[0].waiting):
             await notes.get(0.5)
     return text
 
 
-async def calls_of(service: Orchestrator, run: str) -> Counter[str]:
-    found, _ = await service.calls(run, None, limit=1000)
+async def calls_of(service: RunningOrchestrator, run: str) -> Counter[str]:
+    found, _ = await service.results.calls(run, None, limit=1000)
     return Counter(f"{call['kind']} {call['state']}" for call in found)
 
 
@@ -165,7 +167,7 @@ async def test_a_wait_is_visible_and_not_the_stage_s_time(tmp_path: Path, aim: A
     with ModelServer("fine") as server:
         aim(server)
         async with orchestrator(tmp_path, rate_limits=LIMITS, rate_window=4.0) as service:
-            run = (await service.submit(wanted, owner="local"))[0].id
+            run = (await service.submissions.submit(wanted, owner="local"))[0].id
             text = await waiting(service, run)
             assert text.startswith("waiting") and text.endswith("s for openai:gpt-4o-mini (requests per 4 s)")
             view = await until(service, run)
@@ -179,10 +181,10 @@ async def test_a_cancel_ends_a_wait_and_nothing_was_sent(tmp_path: Path, aim: An
     with ModelServer("fine") as server:
         aim(server)
         async with orchestrator(tmp_path, rate_limits=LIMITS, rate_window=600) as service:
-            run = (await service.submit(job("one", 10), owner="local"))[0].id
+            run = (await service.submissions.submit(job("one", 10), owner="local"))[0].id
             await waiting(service, run)
             begun = time.monotonic()
-            await service.cancel(run, None)
+            await service.control.cancel(run, None)
             view = await until(service, run)
             assert time.monotonic() - begun < 3 and view.state == "cancelled"
             assert await calls_of(service, run) == {"intent answered": 2, "response done": 2}
@@ -194,7 +196,7 @@ async def test_a_drain_ends_a_wait_and_the_next_server_goes_on(tmp_path: Path, a
     with ModelServer("fine") as server:
         aim(server)
         async with orchestrator(tmp_path, rate_limits=LIMITS, rate_window=600, shutdown_timeout=10) as service:
-            run = (await service.submit(job("one", 10), owner="local"))[0].id
+            run = (await service.submissions.submit(job("one", 10), owner="local"))[0].id
             await waiting(service, run)
             begun = time.monotonic()
         assert time.monotonic() - begun < 5
@@ -212,12 +214,12 @@ async def test_a_worker_that_dies_gives_its_place_back(tmp_path: Path, aim: Any)
         server.hold()
         limits = {"openai": {"concurrency": 1}}
         async with orchestrator(tmp_path, rate_limits=limits, max_crashes=1) as service:
-            first = (await service.submit(job("one", 1), owner="local"))[0].id
+            first = (await service.submissions.submit(job("one", 1), owner="local"))[0].id
             await asyncio.to_thread(server.wait_for, 1)
-            second = (await service.submit(job("two", 1), owner="local"))[0].id
+            second = (await service.submissions.submit(job("two", 1), owner="local"))[0].id
             assert "1 call in flight" in await waiting(service, second)
-            worker = service._supervisor.processes.by_run[first]
-            service._supervisor.processes.kill(worker, "a test")
+            worker = service.dispatcher.active.supervisor.processes.by_run[first]
+            service.dispatcher.active.supervisor.processes.kill(worker, "a test")
             await asyncio.to_thread(server.wait_for, 2)
             server.release()
             assert (await until(service, second)).state == "done"
@@ -235,9 +237,12 @@ async def test_a_new_orchestrator_knows_what_is_under_way(tmp_path: Path, aim: A
         await asyncio.to_thread(server.wait_for, 1)
         await asyncio.to_thread(old.kill)
         async with orchestrator(tmp_path, rate_limits=limits) as service:
-            worker = (await service.get(run, None)).id
+            worker = (await service.runs.get(run, None)).id
             async with asyncio.timeout(10):
-                while not (known := service._supervisor.processes.get(worker)) or known.channel is None:
+                while (
+                    not (known := service.dispatcher.active.supervisor.processes.get(worker))
+                    or known.channel is None
+                ):
                     await asyncio.sleep(0.05)
             assert lives(known.pid)
             await asyncio.sleep(1.0)  # in which nothing may happen
@@ -255,10 +260,10 @@ async def test_a_prompt_that_never_fits_fails_its_row_alone(tmp_path: Path, aim:
     with ModelServer("fine") as server:
         aim(server)
         async with orchestrator(tmp_path, rate_limits={"openai": {"tokens": 1000}}) as service:
-            run = (await service.submit(wanted, owner="local"))[0].id
+            run = (await service.submissions.submit(wanted, owner="local"))[0].id
             view = await until(service, run)
             assert view.state == "done" and view.tasks[0].items.failed == 1
-            (row,) = [row for row in (await service.outputs(run, None))["ask"] if not row["ok"]]
+            (row,) = [row for row in (await service.results.outputs(run, None))["ask"] if not row["ok"]]
             assert "larger than openai allows at all: 1,000 tokens per minute" in row["error"]["message"]
         assert len(server.requests) == 2
 

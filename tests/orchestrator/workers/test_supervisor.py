@@ -15,9 +15,9 @@ from po_jupyter.ipc.exit_status import ExitStatus
 from po_jupyter.ipc.messages import IpcMessage, LookAtLog, StoreFailure, WorkerRequest
 from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.model.run.events import draft
-from po_jupyter.orchestrator.environment.key_store import Keys
-from po_jupyter.orchestrator.events.change_feed import Feed
-from po_jupyter.orchestrator.views.projections import Views
+from po_jupyter.orchestrator.environment.key_store import KeyStore
+from po_jupyter.orchestrator.events.change_feed import ChangeFeed
+from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.workers.supervisor import Supervisor
 from po_jupyter.platform import processes
 from po_jupyter.store.keyed.memory import MemoryStore
@@ -65,11 +65,11 @@ class House:
         self.store = MemoryStore()
         self.head = store_run(self.store)
         self.zygotes = FakeZygotes()
-        self.feed = Feed()
+        self.feed = ChangeFeed()
         settings = Settings(data_dir=folder, max_running=1, spawn_attempts=1, shutdown_timeout=0.2)
         self.supervisor = Supervisor(
-            settings, self.store, Views(self.store), self.feed, self.zygotes,  # type: ignore[arg-type]
-            address=folder / "s", to_thread=asyncio.to_thread, keys=Keys(folder),
+            settings, self.store, RunProjections(self.store), self.feed, self.zygotes,  # type: ignore[arg-type]
+            address=folder / "s", to_thread=asyncio.to_thread, keys=KeyStore(folder),
         )  # fmt: skip
 
     def submit(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from po_jupyter.client.http.sse import Message, Parser
+from po_jupyter.client.http.sse import Parser, SseMessage
 from po_jupyter.model.run.view import RunView
 from po_jupyter.server import activity
 from po_jupyter.server.sse import streams as stream
@@ -29,11 +29,11 @@ async def orchestrator() -> AsyncGenerator[FakeOrchestrator, None]:
 
 
 async def started(orchestrator: FakeOrchestrator, owner: str = "ann", **more: Any) -> RunView:
-    view, _ = await orchestrator.submit(body(**more), owner=owner)
+    view, _ = await orchestrator.submissions.submit(body(**more), owner=owner)
     return view
 
 
-async def read(source: AsyncGenerator[bytes, None], until: str, most: int = 200) -> list[Message]:
+async def read(source: AsyncGenerator[bytes, None], until: str, most: int = 200) -> list[SseMessage]:
     """Messages up to and with the first called `until`."""
     parser, found = Parser(), []
     async for part in source:
@@ -56,8 +56,8 @@ async def test_a_run_is_told_from_its_first_event_to_its_end(orchestrator: FakeO
     texts = [message for message in messages if message.event == "text"]
     assert texts
     assert all(message.id is None and message.data["text"] == "wo\u2028rd" for message in texts)
-    assert messages[-1] == Message("end", {"state": "done"})
-    assert not orchestrator.feed.open
+    assert messages[-1] == SseMessage("end", {"state": "done"})
+    assert not orchestrator.changes.open
 
 
 @pytest.mark.parametrize("since", [0, 1, 3, 5, 6, 99])
@@ -75,13 +75,13 @@ async def test_a_stream_resumes_after_any_offset(orchestrator: FakeOrchestrator,
 async def test_an_end_that_was_resumed_is_no_end(orchestrator: FakeOrchestrator) -> None:
     """A stream goes on when the run does."""
     run = await started(orchestrator)
-    await orchestrator.cancel(run.id, "ann")
-    await orchestrator.resume(run.id, "ann")
+    await orchestrator.control.cancel(run.id, "ann")
+    await orchestrator.control.resume(run.id, "ann")
     async with aclosing(stream.run_events(orchestrator, run, "ann", 0)) as source:
         reader = asyncio.create_task(read(source, "end"))
         await asyncio.sleep(0.1)
         assert not reader.done()
-        await orchestrator.cancel(run.id, "ann")
+        await orchestrator.control.cancel(run.id, "ann")
         messages = await asyncio.wait_for(reader, 2)
     assert [m.event for m in messages if m.id] == [
         "run.created",
@@ -97,11 +97,11 @@ async def test_a_lost_hint_loses_nothing(
     """P1: the next ping looks at the store again."""
     monkeypatch.setattr(stream, "PING_EVERY", 0.05)
     run = await started(orchestrator)
-    monkeypatch.setattr(orchestrator.feed, "tell", lambda kind, what: None)
+    monkeypatch.setattr(orchestrator.changes, "publish", lambda kind, run, **data: None)
     async with aclosing(stream.run_events(orchestrator, run, "ann", 0)) as source:
         reader = asyncio.create_task(read(source, "end"))
         await asyncio.sleep(0.02)
-        await orchestrator.cancel(run.id, "ann")
+        await orchestrator.control.cancel(run.id, "ann")
         assert (await asyncio.wait_for(reader, 2))[-1].event == "end"
 
 
@@ -111,9 +111,9 @@ async def test_a_deleted_run_is_gone(orchestrator: FakeOrchestrator) -> None:
     async with aclosing(stream.run_events(orchestrator, run, "ann", 0)) as source:
         reader = asyncio.create_task(read(source, "gone"))
         await asyncio.sleep(0.02)
-        orchestrator.emit(run.id, "x", state="done")
-        await orchestrator.delete(run.id, "ann")
-        assert (await asyncio.wait_for(reader, 2))[-1] == Message("gone", {"id": run.id})
+        orchestrator.log.emit(run.id, "x", state="done")
+        await orchestrator.control.delete(run.id, "ann")
+        assert (await asyncio.wait_for(reader, 2))[-1] == SseMessage("gone", {"id": run.id})
 
 
 async def test_my_runs_are_told_and_nobody_elses(orchestrator: FakeOrchestrator) -> None:
@@ -125,8 +125,8 @@ async def test_my_runs_are_told_and_nobody_elses(orchestrator: FakeOrchestrator)
         await asyncio.sleep(0.02)
         late = await started(orchestrator, steps=2)
         await asyncio.sleep(0.3)
-        await orchestrator.cancel(mine.id, "ann")
-        await orchestrator.delete(mine.id, "ann")
+        await orchestrator.control.cancel(mine.id, "ann")
+        await orchestrator.control.delete(mine.id, "ann")
         messages = await asyncio.wait_for(reader, 3)
     assert messages[0].event == "snapshot"
     assert [run["id"] for run in messages[0].data["runs"]] == [mine.id]
@@ -134,7 +134,7 @@ async def test_my_runs_are_told_and_nobody_elses(orchestrator: FakeOrchestrator)
     views = [m.data["run"] for m in messages if m.event == "run"]
     assert [v["state"] for v in views if v["id"] == late.id][-1] == "done"
     assert any(m.event == "text" and m.data["run"] == late.id for m in messages)
-    assert messages[-1] == Message("gone", {"id": mine.id})
+    assert messages[-1] == SseMessage("gone", {"id": mine.id})
 
 
 async def test_a_busy_run_is_told_at_most_five_times_a_second(orchestrator: FakeOrchestrator) -> None:
@@ -153,7 +153,7 @@ async def test_a_busy_run_is_told_at_most_five_times_a_second(orchestrator: Fake
         reader = asyncio.create_task(collect())
         await asyncio.sleep(0.01)
         for _ in range(100):
-            orchestrator.emit(run.id, "task.stage")
+            orchestrator.log.emit(run.id, "task.stage")
             await asyncio.sleep(0.005)
         await asyncio.sleep(0.3)
         reader.cancel()
@@ -219,7 +219,7 @@ def test_a_reader_that_goes_leaves_nothing_behind(jupyter: JupyterProcess) -> No
         assert open_now == 0
 
 
-def messages_of(answer: httpx.Response) -> list[Message]:
+def messages_of(answer: httpx.Response) -> list[SseMessage]:
     return Parser().feed(answer.content)
 
 

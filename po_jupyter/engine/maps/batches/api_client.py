@@ -13,7 +13,7 @@ from po_jupyter.engine.maps.batches.open_batch import OpenBatch
 from po_jupyter.engine.maps.parts import MapParts
 from po_jupyter.errors import ModelError, ModelRateLimited, ModelRefused
 from po_jupyter.llm.batches.protocol import Batches, BatchStatus, batch_api_of
-from po_jupyter.llm.calls.retry import delay_after, with_retry
+from po_jupyter.llm.calls.retry import retry_delay, with_retry
 from po_jupyter.llm.providers.refs import batch_problem
 from po_jupyter.model.pipeline.pipeline import CallRetry, Task
 from po_jupyter.model.run.events import draft
@@ -75,7 +75,7 @@ class BatchApi:
                 created = None if isinstance(error, ModelRateLimited) else await self.search(batch, others)
                 if created is None and attempt == self._retry.max_attempts:
                     raise
-                delay = delay_after(attempt, self._retry, error.retry_after, cap=self._settings.retry_after_cap)
+                delay = retry_delay(attempt, self._retry, error.retry_after, cap=self._settings.retry_after_cap)
                 if created is None:
                     self._emit_retry(attempt, delay, error)
                     await self._boundary.sleep(delay)

@@ -12,7 +12,7 @@ from po_jupyter.engine.maps.parts import MapParts
 from po_jupyter.errors import PoError, StoreError
 from po_jupyter.platform.concurrency import gather_or_cancel
 
-_log = structlog.get_logger("po_jupyter.engine")
+_log = structlog.get_logger(__name__)
 
 
 async def wind_up(parts: MapParts) -> None:

@@ -9,7 +9,7 @@ from po_jupyter.engine.base.interrupts import Interrupt
 from po_jupyter.engine.calls.attempt_calls import AttemptCalls
 from po_jupyter.engine.ports import ArtifactReader, CallFrame, Observer, ToolCaller
 from po_jupyter.errors import ModelError
-from po_jupyter.llm.calls.journaled_chat import Asking
+from po_jupyter.llm.calls.pending_call import PendingCall
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText
 from po_jupyter.model.pipeline.pipeline import CallRetry
 from po_jupyter.model.run.usage import Usage
@@ -122,7 +122,7 @@ class BatchCalls:
         if answer is not None and not answer.fits(stage, frame.round):
             answer = None
         call = self._calls.open_call(request, stage=stage, frame=frame, answered=answer is not None)
-        recalled = await self._calls.scope.recall(call)
+        recalled = await self._calls.scope.find_answer(call)
         if recalled is not None:
             return recalled
         if answer is None:
@@ -130,14 +130,14 @@ class BatchCalls:
         self._answer = None
         return await self._record(call, answer, frame)
 
-    async def _record(self, call: Asking, answer: BatchAnswer, frame: CallFrame) -> ChatResponse:
+    async def _record(self, call: PendingCall, answer: BatchAnswer, frame: CallFrame) -> ChatResponse:
         """Record the batch's answer in the journal, as that of a call which was sent by itself."""
         scope, observer, stage = self._calls.scope, self._observer, call.key.stage
         before = scope.usage
         ended_by: BaseException | None = None
         observer.on_call_start(frame, stage, call.request)
         try:
-            return await scope.collected(call, answer.read, batch=answer.batch)
+            return await scope.record_batch_answer(call, answer.read, batch=answer.batch)
         except BaseException as error:
             ended_by = error
             raise

@@ -23,13 +23,14 @@ from po_jupyter.llm.chat import Api, ChatRequest, ChatResponse, OnText, Provider
 from po_jupyter.llm.providers.compatible.chat_completions import ChatCompletions
 from po_jupyter.llm.providers.context import ProviderContext
 from po_jupyter.llm.providers.openai.responses import Responses
-from po_jupyter.llm.wire.exchange import DEFAULT_TIMEOUT, ProviderEndpoint
+from po_jupyter.llm.specs import ProviderEndpoint
+from po_jupyter.llm.wire.exchange import DEFAULT_TIMEOUT
 from po_jupyter.llm.wire.http import Http
 
 if TYPE_CHECKING:
     from po_jupyter.llm.providers.openai.batches import OpenAIBatches
 
-log = structlog.get_logger("po_jupyter.llm")
+log = structlog.get_logger(__name__)
 _RESPONSES_FIRST = re.compile(r"gpt-(?:[5-9]|\d\d)")
 _NO_MODEL = re.compile(r"model.{0,120}(?:not (?:exist|found)|no access)|no such model", re.I | re.S)
 _CHAT_ONLY = re.compile(

@@ -1,4 +1,4 @@
-"""What every `Store` must do, as tests that any implementation can be put through.
+"""The conformance suite of stores: what every `Store` must do, as tests that any implementation can be put through.
 
     from po_jupyter.testing.conformance.store import StoreConformance
 
@@ -12,7 +12,8 @@
         opener = "from my_package import MyStore; store = MyStore({path!r})"   # optional
 
 `opener` is Python that opens the store of the fixture `place` (its path, or address) in another process;
-without it the tests across processes are skipped. A test's docstring names the promise that it keeps.
+without it the tests across processes are skipped. A test's docstring names the promise that it keeps. `RunCases`,
+`LogCases` and `DocumentCases` follow the three Protocols of `store.protocol`; `ValueCases` are about what may be kept.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import threading
 from collections.abc import Callable
@@ -10,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from po_jupyter.errors import InvalidInput, Moved, NotFound, StaleFence
+from po_jupyter.errors import InvalidInput, Moved, NotFound, PoError, StaleFence
 from po_jupyter.store.protocol import Commit, Ref, Store
 from po_jupyter.testing.conformance.store.cases import Cases, call, event, holder, item
 
 
 class LogCases(Cases):
-    """Claims, commits, and reading them back."""
+    """Claims, commits, and reading them back: a `LogStore`, with `create_run` to begin with."""
 
     def test_a_commit_is_read_back_as_it_was_said(self, store: Store, run: str) -> None:
         """P2."""
@@ -115,6 +116,7 @@ class LogCases(Cases):
         assert list(store.records(run, after=151)) == []
 
     def test_an_empty_commit_is_a_record(self, store: Store, run: str) -> None:
+        """P8: a claim can be confirmed without saying anything."""
         head = store.commit(store.claim(run, holder(1)), Commit())
         (record,) = store.records(run, after=1)
         assert (head["n"], head["offset"]) == (2, 1)
@@ -166,6 +168,7 @@ class LogCases(Cases):
         assert foreign["events"][0]["type"] == "run.cancel_requested"
 
     def test_a_commit_without_a_state_keeps_it(self, store: Store, run: str) -> None:
+        """P2."""
         lease = store.claim(run, holder(1))
         store.commit(lease, Commit(state="running"))
         assert store.commit(lease, Commit())["state"] == "running"
@@ -254,3 +257,19 @@ class LogCases(Cases):
         assert child.returncode == 0, errors
         with pytest.raises(StaleFence):
             store.commit(lease, Commit())
+
+    def test_errors_are_ours_and_say_something(self, store: Store) -> None:
+        """P11."""
+        with pytest.raises(PoError) as caught:
+            store.head("00ff")
+        shown = caught.value.to_json()
+        assert shown["code"] == "not_found"
+        assert "00ff" in shown["message"]
+        json.dumps(shown)
+
+    def test_close_is_not_the_end(self, store: Store, run: str) -> None:
+        """A parent closes before it forks and goes on afterwards."""
+        store.close()
+        store.close()
+        assert store.head(run)["run"] == run
+        store.claim(run, holder(1))

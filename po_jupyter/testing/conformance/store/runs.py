@@ -32,6 +32,7 @@ class RunCases(Cases):
         assert store.head("00a1") == head
 
     def test_the_definition_is_kept_as_given(self, store: Store) -> None:
+        """P12."""
         definition = {
             "pipeline": {"name": "x", "tasks": [{"name": "a"}]},
             "seed": {"n": 1.5, "z": None},
@@ -97,6 +98,7 @@ class RunCases(Cases):
         assert store.redeemed("ada", "k") is None
 
     def test_a_key_is_its_owners(self, store: Store) -> None:
+        """P6."""
         store.create_run(new_run("00a1", owner="ada", idempotency_key="k", request_hash="h"))
         head, created = store.create_run(new_run("00a2", owner="bob", idempotency_key="k", request_hash="x"))
         assert (head["run"], created) == ("00a2", True)
@@ -114,6 +116,7 @@ class RunCases(Cases):
 
     @pytest.mark.parametrize("key", ["", "a/b", "ключ", "x" * 5000, "\0"])
     def test_any_text_is_a_key(self, store: Store, key: str) -> None:
+        """P6: a key is data, never part of another key."""
         store.create_run(new_run("00a1", idempotency_key=key))
         assert store.create_run(new_run("00a2", idempotency_key=key))[1] is False
 
@@ -152,6 +155,7 @@ class RunCases(Cases):
         assert store.runs(cursor=page.next, limit=2).next is None
 
     def test_runs_that_come_late_are_listed_where_they_belong(self, store: Store) -> None:
+        """P8: an id that was reserved before a crash."""
         order = [5, 1, 9, 0, 7, 3, 8, 2, 6, 4]
         for i in order:
             store.create_run(new_run(f"{i:04x}"))
@@ -188,6 +192,7 @@ class RunCases(Cases):
             store.runs(limit=bad)
 
     def test_lists_are_filtered(self, store: Store) -> None:
+        """P8."""
         for i in range(12):
             store.create_run(
                 new_run(f"{i:04x}", owner="ada" if i % 2 else "bob", pipeline="p" if i % 3 else "q")

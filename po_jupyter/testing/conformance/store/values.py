@@ -112,6 +112,7 @@ class ValueCases(Cases):
             store.put("kind", "name", loop)
 
     def test_a_tuple_is_a_list(self, store: Store) -> None:
+        """P4."""
         store.put("kind", "name", (1, ("a",)))
         assert store.get("kind", "name") == [1, ["a"]]
 
@@ -123,6 +124,7 @@ class ValueCases(Cases):
         assert store.payload(run, Ref(head["n"], 2)) == "after"
 
     def test_a_group_of_payloads_is_read_one_by_one(self, store: Store, run: str) -> None:
+        """P8: as group commit writes them."""
         values = [{"i": i, "text": "x" * (i % 50), "brackets": "]]],[["} for i in range(500)]
         store.commit(store.claim(run, holder(1)), Commit(payloads=values))
         assert [store.payload(run, Ref(2, i)) for i in range(500)] == values

@@ -12,7 +12,7 @@ from po_jupyter.engine.planning.estimate import estimate_run
 from po_jupyter.errors import InvalidPipeline
 from po_jupyter.model.pipeline.parsing import parse_pipeline, validate_pipeline
 from po_jupyter.model.run.seed import Seed
-from po_jupyter.presentation.estimates import lines_of
+from po_jupyter.presentation.estimates import estimate_lines
 
 
 def pipeline(**task: Any) -> Any:
@@ -67,4 +67,4 @@ def test_the_estimate_knows_the_half_price() -> None:
     )
     assert batch["calls"] == single["calls"] == 3
     assert batch["cost"]["worst"] == pytest.approx(single["cost"]["worst"] / 2)
-    assert "half price" in lines_of(batch)[1] and "half price" not in lines_of(single)[1]
+    assert "half price" in estimate_lines(batch)[1] and "half price" not in estimate_lines(single)[1]

@@ -1,0 +1,220 @@
+"""Shapes of the JSON that the orchestrator answers with, one TypedDict for each kind of record.
+
+They are the decoded JSON itself: nothing is copied or checked. A newer orchestrator may add fields.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypedDict
+
+from po_jupyter.model.values.json import JsonObject
+
+
+class ReadinessJson(TypedDict, total=False):
+    """GET ready: `ready` is whether runs can be started."""
+
+    ready: bool
+    orchestrator: bool
+    store: str
+
+
+class PriceJson(TypedDict):
+    """US dollars for a million tokens."""
+
+    input: float
+    output: float
+
+
+class ModelJson(TypedDict):
+    """A model of the catalogue; `why` says why it cannot be used now, "" when it can."""
+
+    ref: str
+    provider: str
+    model: str
+    alias: str
+    usable: bool
+    why: str
+    price: PriceJson | None
+
+
+class PipelineJson(TypedDict, total=False):
+    """A registered pipeline in the list of all; `tasks` are names."""
+
+    name: str
+    version: str
+    revision: str
+    updated_at: str
+    tasks: list[str]
+
+
+class RowFileJson(TypedDict):
+    """A file of rows that the orchestrator keeps."""
+
+    sha256: str
+    bytes: int
+    rows: int
+
+
+class ArtifactJson(TypedDict):
+    """A file that a task wrote; `path` is on the orchestrator's machine, `task` None for a file of the seed."""
+
+    name: str
+    task: str | None
+    bytes: int
+    sha256: str
+    path: str
+
+
+class RowJson(TypedDict):
+    """The outcome of one row of a map."""
+
+    index: int
+    ok: bool
+    output: object
+    error: JsonObject | None
+    usage: JsonObject
+
+
+class StageLogJson(TypedDict):
+    """The output of one stage: `text` is its last 64 KB, `cut` whether there was more."""
+
+    task: str | None
+    stage: str
+    name: str
+    bytes: int
+    text: str
+    cut: bool
+
+
+class TaskCountsJson(TypedDict):
+    """Counts of a run's tasks."""
+
+    done: int
+    total: int
+
+
+class DeadLetterJson(TypedDict):
+    """A run that exhausted its attempts; `log` is the end of the worker's log."""
+
+    id: str
+    name: str
+    pipeline: str
+    version: str
+    task: str | None
+    stage: str | None
+    attempt: int
+    error: JsonObject
+    log: str
+    crashes: int
+    died_at: str
+    tasks: TaskCountsJson
+
+
+class KeyJson(TypedDict):
+    """The state of a provider's key, without the key; `source` None: runs get none."""
+
+    provider: str
+    variable: str
+    base_url: str
+    needed: bool
+    source: Literal["environment", "keyring", "file"] | None
+    masked: str
+    stored: bool
+    note: str
+
+
+class FindingJson(TypedDict):
+    """A finding of the doctor; `todo` is what to do about it, or ""."""
+
+    what: str
+    verdict: Literal["ok", "note", "bad"]
+    found: str
+    todo: str
+
+
+class CleanedRunJson(TypedDict):
+    """A run that was deleted, or would be."""
+
+    run: str
+    state: str
+    name: str
+    ended_at: str
+    bytes: int
+
+
+class CleanedCacheJson(TypedDict):
+    """Cached answers that were forgotten, or would be."""
+
+    answers: int
+    bytes: int
+
+
+class CleaningJson(TypedDict, total=False):
+    """POST clean: the runs that went, or would go with `dry_run`; `more`: another request goes on."""
+
+    runs: list[CleanedRunJson]
+    bytes: int
+    returned: int
+    dry_run: bool
+    cache: CleanedCacheJson
+    more: bool
+
+
+class ChargesJson(TypedDict, total=False):
+    """Usage of a day, a model or an owner; `cost` leaves out the `unpriced` and `unknown` calls."""
+
+    calls: int
+    cached_calls: int
+    input_tokens: int
+    output_tokens: int
+    cost: float | None
+    unpriced: int
+    unknown: int
+
+
+class DayJson(ChargesJson, total=False):
+    """Usage of one day (UTC)."""
+
+    day: str
+    by_model: dict[str, ChargesJson]
+
+
+class OwnerJson(TypedDict):
+    """Usage of one owner."""
+
+    total: ChargesJson
+
+
+class StateRoomJson(TypedDict):
+    """Room that the runs of one state take."""
+
+    runs: int
+    bytes: int
+
+
+class RunsRoomJson(TypedDict):
+    """Room that runs take, in bytes."""
+
+    bytes: int
+    states: dict[str, StateRoomJson]
+
+
+class DiskJson(TypedDict, total=False):
+    """Room on the disk, in bytes."""
+
+    runs: RunsRoomJson
+    store: int
+    files: int
+    blobs: int
+    cache: int
+    logs: int
+    free: int | None
+
+
+class UsageJson(TypedDict, total=False):
+    """GET usage: the newest day first; `owners` for callers who see everybody's."""
+
+    days: list[DayJson]
+    total: ChargesJson
+    disk: DiskJson
+    owners: dict[str, OwnerJson]

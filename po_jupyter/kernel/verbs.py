@@ -1,0 +1,190 @@
+"""The verbs of `%po` that draw a run in the cell, one function each, and the CLI's own verbs for all others."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from po_jupyter.kernel import launch, static_view
+from po_jupyter.kernel.arguments import Arguments, Option
+from po_jupyter.kernel.errors import CellError, Detached, as_cell_errors
+from po_jupyter.kernel.session import Session
+
+if TYPE_CHECKING:
+    import click
+
+    from po_jupyter.client.run import Run
+
+_RUNS = 20  # runs that `%po runs` lists
+_FAILED_SHOWN = 20  # rows that `%po show --failed` lists
+
+
+@dataclass(frozen=True, slots=True)
+class NativeVerb:
+    """A verb with its positional words (one in brackets may be missing) and its options.
+
+    `run` gives the value of the cell: a Run where one is shown, else None.
+    """
+
+    run: Callable[[Session, Arguments], Run | None]
+    words: tuple[str, ...] = ()
+    options: Mapping[str, Option] = field(default_factory=dict)
+
+
+def run(session: Session, arguments: Arguments) -> Run | None:
+    """`%po run NAME`: start a run of a pipeline of this notebook, or of a registered one."""
+    seed = launch.seed_of(session, arguments)
+    pipeline = launch.prepare(session, session.definition(arguments.words[0]), arguments)
+    if arguments.get("dry-run"):
+        launch.print_estimate(session, pipeline, seed, arguments)
+        return None
+    return launch.start(session, pipeline, seed, arguments)
+
+
+def estimate(session: Session, arguments: Arguments) -> None:
+    """`%po estimate NAME`: print the cost of a run; nothing is started."""
+    seed = launch.seed_of(session, arguments)
+    pipeline = launch.prepare(session, session.definition(arguments.words[0]), arguments)
+    launch.print_estimate(session, pipeline, seed, arguments)
+
+
+def runs(session: Session, arguments: Arguments) -> None:
+    """`%po runs`: show the newest runs, or export the ended ones."""
+    states, pipeline, file = arguments.get("state"), arguments.get("pipeline"), arguments.get("export")
+    client = session.client()
+    if file:
+        count = client.export(file, state=states, pipeline=pipeline)
+        print(f"{count} ended runs written to {file}")
+        return
+    listed = client.runs(
+        state=states.split(",") if states else None, pipeline=pipeline, limit=arguments.get("limit") or _RUNS
+    )
+    static_view.show(session.shell, static_view.runs([run.view for run in listed]))
+
+
+def show(session: Session, arguments: Arguments) -> Run | None:
+    """`%po show [RUN]`: draw a run again, or its failed rows."""
+    run = session.find_run(arguments.words[0] if arguments.words else None)
+    if not arguments.get("failed"):
+        return launch.follow(session, run, arguments)
+    rows = [
+        (task.name, row)
+        for task in run.view.tasks
+        if task.items is not None and task.items.failed
+        for row in run.items(task.name, state="failed")
+    ]
+    static_view.show(session.shell, static_view.failed_rows(run.view, rows, _FAILED_SHOWN))
+    return None
+
+
+def cancel(session: Session, arguments: Arguments) -> Run:
+    """`%po cancel RUN`."""
+    return launch.follow(session, session.find_run(arguments.words[0]).cancel(), arguments)
+
+
+def resume(session: Session, arguments: Arguments) -> Run:
+    """`%po resume RUN`."""
+    run = session.find_run(arguments.words[0])
+    run.resume(
+        from_task=arguments.get("from-task"),
+        only_failed=bool(arguments.get("only-failed")),
+        budget=arguments.get("budget"),
+    )
+    return launch.follow(session, run, arguments)
+
+
+def restart(session: Session, arguments: Arguments) -> Run:
+    """`%po restart RUN`."""
+    task, only = arguments.get("task"), bool(arguments.get("only"))
+    if only and not task:
+        raise CellError("`--only` needs `--task TASK`: which one?")
+    run = session.find_run(arguments.words[0])
+    run.restart(task, only=only, clear_usage=bool(arguments.get("clear-usage")))
+    return launch.follow(session, run, arguments)
+
+
+def fork(session: Session, arguments: Arguments) -> Run:
+    """`%po fork RUN --from-task TASK`."""
+    from_task, name = arguments.get("from-task"), arguments.get("pipeline")
+    if not from_task:
+        raise CellError("`%po fork RUN` needs `--from-task TASK`: the first task that runs anew")
+    pipeline = None if name is None else launch.prepare(session, session.definition(name), arguments)
+    seed = launch.seed_of(session, arguments) if arguments.get("seed") else None
+    run = session.find_run(arguments.words[0]).fork(from_task, seed=seed, pipeline=pipeline)
+    return launch.follow(session, run, arguments)
+
+
+def approve(session: Session, arguments: Arguments) -> Run:
+    """`%po approve RUN`."""
+    run = session.find_run(arguments.words[0]).approve(arguments.get("note") or "")
+    return launch.follow(session, run, arguments)
+
+
+def reject(session: Session, arguments: Arguments) -> Run:
+    """`%po reject RUN`."""
+    run = session.find_run(arguments.words[0]).reject(arguments.get("note") or "")
+    return launch.follow(session, run, arguments)
+
+
+_FLAG, _NAME = Option("flag"), Option("word", "NAME")
+_TASK, _VAR = Option("word", "TASK"), Option("name", "VAR")
+_NOTE, _LIMIT = Option("word", "TEXT"), Option("number", "N")
+
+NATIVE: dict[str, NativeVerb] = {
+    "run": NativeVerb(run, ("NAME",), {"seed": launch.SEED, **launch.STARTING, **launch.DRY}),
+    "estimate": NativeVerb(
+        estimate, ("NAME",), {"seed": launch.SEED, "model": Option("word", "REF"), "limit": _LIMIT}
+    ),
+    "runs": NativeVerb(
+        runs,
+        (),
+        {
+            "state": Option("word", "STATE"),
+            "pipeline": _NAME,
+            "limit": _LIMIT,
+            "export": Option("word", "FILE"),
+        },
+    ),
+    "show": NativeVerb(show, ("[RUN]",), {"failed": _FLAG, "wait": _FLAG, "out": _VAR}),
+    "cancel": NativeVerb(cancel, ("RUN",)),
+    "resume": NativeVerb(
+        resume,
+        ("RUN",),
+        {"from-task": _TASK, "only-failed": _FLAG, "budget": Option("money", "USD"), "wait": _FLAG},
+    ),
+    "restart": NativeVerb(
+        restart, ("RUN",), {"task": _TASK, "only": _FLAG, "clear-usage": _FLAG, "wait": _FLAG}
+    ),
+    "fork": NativeVerb(
+        fork,
+        ("RUN",),
+        {"from-task": _TASK, "seed": launch.SEED, "pipeline": _NAME, "wait": _FLAG, "out": _VAR},
+    ),
+    "approve": NativeVerb(approve, ("RUN",), {"note": _NOTE}),
+    "reject": NativeVerb(reject, ("RUN",), {"note": _NOTE}),
+}
+
+
+def run_cli_verb(line: str, group: click.Group) -> None:
+    """Run a verb that only prints: the CLI's own. Raises CellError, Detached."""
+    import click
+
+    try:
+        words = shlex.split(line)
+    except ValueError as error:
+        raise CellError(f"%po {line}: {error}") from None
+    try:
+        with as_cell_errors():
+            group.main(words or ["--help"], prog_name="%po", standalone_mode=False)
+    except click.exceptions.Exit as end:
+        if end.exit_code:
+            raise CellError(f"%po {line} ended with code {end.exit_code}") from None
+    except click.ClickException as error:
+        raise CellError(error.format_message()) from None
+    except (click.Abort, KeyboardInterrupt):
+        raise Detached(f"%po {line} was interrupted") from None
+    except SystemExit as end:
+        if end.code:
+            raise CellError(f"%po {line} ended with code {end.code}") from None

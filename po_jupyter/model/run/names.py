@@ -1,0 +1,15 @@
+"""Names of runs and of people in messages and events."""
+
+from __future__ import annotations
+
+SHORT = 6  # characters of a run's id that people see
+
+
+def short_id(run_id: str) -> str:
+    """The end of a run's id: the part that people see, and that every command takes."""
+    return run_id[-SHORT:]
+
+
+def actor_of(owner: str | None) -> str:
+    """The name under which an action is recorded; `admin` for one who may see all owners (None)."""
+    return owner or "admin"

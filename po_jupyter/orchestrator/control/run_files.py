@@ -1,0 +1,16 @@
+"""The directory of a run: its artifacts, logs and worker's log, beside its rows in the store."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+
+def run_directory(data_dir: Path, run: str) -> Path:
+    """Where the files of a run are."""
+    return data_dir / "runs" / run
+
+
+def remove_run_directory(data_dir: Path, run: str) -> None:
+    """Remove the files of a run that is gone; links in it are removed, not followed."""
+    shutil.rmtree(run_directory(data_dir, run), ignore_errors=True)

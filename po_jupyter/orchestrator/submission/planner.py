@@ -1,0 +1,92 @@
+"""The planner: turns a submission into the run that the store makes durable, or says what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from po_jupyter.config import Settings
+from po_jupyter.model.pipeline.pipeline import Pipeline
+from po_jupyter.model.run.seed import Seed
+from po_jupyter.model.values.json import JsonObject
+from po_jupyter.orchestrator.environment.preflight import Preflight
+from po_jupyter.orchestrator.submission.pipelines import PipelineRegistry
+from po_jupyter.orchestrator.submission.request import Submission, check_submission, new_run, read_definition
+from po_jupyter.store.files.row_files import RowFiles
+from po_jupyter.store.protocol import NewRun
+
+
+class RunPlanner:
+    """Checks submissions; starts and stores nothing. Every method blocks: call them in a thread.
+
+    They raise InvalidInput with every violation, InvalidPipeline, InvalidSeed, InvalidEnvironment, NotFound (a
+    registered pipeline), Forbidden.
+    """
+
+    def __init__(
+        self, settings: Settings, registry: PipelineRegistry, row_files: RowFiles, preflight: Preflight
+    ) -> None:
+        """Registered pipelines, files of rows and the environment are looked up in these."""
+        self._settings = settings
+        self._registry = registry
+        self._row_files = row_files
+        self._preflight = preflight
+
+    def check(
+        self, submission: Submission, owner: str, *, code_allowed: bool, modules: bool = True
+    ) -> tuple[Pipeline, Seed]:
+        """Pipeline and seed of a submission that can run; the environment is not looked at."""
+        pipeline, seed = check_submission(
+            submission, lambda name: self._registry.pipeline(name, owner), code_allowed=code_allowed,
+            modules=modules, settings=self._settings,
+        )  # fmt: skip
+        self._row_files.check(owner, seed.data)
+        return pipeline, seed
+
+    def plan(self, submission: Submission, owner: str, *, code_allowed: bool) -> NewRun:
+        """The run of a submission that can run here and now."""
+        pipeline, seed = self.check(submission, owner, code_allowed=code_allowed)
+        return self.new_run(submission, pipeline, seed, owner, code_allowed=code_allowed)
+
+    def new_run(
+        self, submission: Submission, pipeline: Pipeline, seed: Seed, owner: str, *, code_allowed: bool
+    ) -> NewRun:
+        """The run of a checked submission whose environment can run it."""
+        options = submission.options
+        self._preflight.check(
+            pipeline, model=options.model, code_allowed=code_allowed, skip=options.skip_validation
+        )
+        return new_run(submission, pipeline, seed, owner, code_allowed=code_allowed)
+
+    def estimate(self, submission: Submission, owner: str, *, code_allowed: bool) -> JsonObject:
+        """What a submission would ask of models (see `engine.planning.estimate`), and `warnings`."""
+        from po_jupyter.engine.planning.estimate import estimate_run
+
+        pipeline, seed = self.check(submission, owner, code_allowed=code_allowed)
+        options = submission.options
+        data = self._row_files.with_rows(owner, seed.data)
+        estimate = estimate_run(
+            pipeline, seed, data, settings=self._settings, limit=options.limit, model=options.model
+        )
+        return {**estimate, "warnings": self._preflight.warnings(pipeline, options.model)}
+
+    def validate(self, definition: object, seed: object, owner: str) -> Mapping[str, Any]:
+        """Check a pipeline, and a seed unless it is None: `{ok, pipeline, warnings}`."""
+        if seed is not None:
+            submission = Submission(pipeline=definition, seed=seed)
+            pipeline, _ = self.check(submission, owner, code_allowed=True, modules=False)
+        else:
+            from po_jupyter.engine.planning.check import check
+            from po_jupyter.llm.money.pricing import PriceBook
+
+            settings = self._settings
+            pipeline = read_definition(definition, lambda name: self._registry.pipeline(name, owner))
+            check(
+                pipeline,
+                None,
+                default_model=settings.default_model,
+                servers=settings.mcp_servers,
+                prices=PriceBook(settings.prices),
+            )
+        shown = {**pipeline.to_json(), "revision": pipeline.revision}
+        return {"ok": True, "pipeline": shown, "warnings": self._preflight.warnings(pipeline)}

@@ -1,0 +1,108 @@
+"""Results: what is in a run. Outputs, files, rows of maps, logs, calls."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+from po_jupyter.config import Settings
+from po_jupyter.errors import InvalidInput
+from po_jupyter.model.values.json import JsonObject
+from po_jupyter.orchestrator.threads import ToThread
+from po_jupyter.orchestrator.views import artifacts, stage_logs
+from po_jupyter.orchestrator.views.artifacts import ArtifactInfo
+from po_jupyter.orchestrator.views.projections import RunProjections
+from po_jupyter.orchestrator.views.queries import RunQueries
+from po_jupyter.orchestrator.views.row_pages import RowOutcome
+from po_jupyter.orchestrator.views.stage_logs import StageLogView
+from po_jupyter.store.protocol import Head
+
+
+class RunResults:
+    """Reads the results of runs. Every method raises NotFound for an unknown run, and for somebody else's."""
+
+    def __init__(
+        self, settings: Settings, projections: RunProjections, runs: RunQueries, to_thread: ToThread
+    ) -> None:
+        """Reads the store and the directories of runs in threads."""
+        self._settings = settings
+        self._projections = projections
+        self._runs = runs
+        self._to_thread = to_thread
+
+    def _directory(self, head: Head) -> Path:
+        return self._settings.data_dir / "runs" / head["run"]
+
+    async def outputs(self, run_id: str, owner: str | None, task: str | None = None) -> JsonObject:
+        """Outputs of the finished tasks (or of one), by name."""
+        head = await self._runs.find(run_id, owner)
+        return await self._to_thread(self._projections.outputs, head, task)
+
+    async def artifacts(self, run_id: str, owner: str | None) -> list[ArtifactInfo]:
+        """The run's artifacts by name."""
+        head = await self._runs.find(run_id, owner)
+        return await self._to_thread(
+            lambda: artifacts.listed(self._directory(head), self._projections.state(head))
+        )
+
+    async def artifact(self, run_id: str, owner: str | None, name: str) -> bytes:
+        """The content of an artifact. NotFound; InvalidInput for one larger than `max_request_bytes`."""
+        head = await self._runs.find(run_id, owner)
+        limit = self._settings.max_request_bytes
+        return await self._to_thread(
+            lambda: artifacts.content(self._directory(head), self._projections.state(head), name, limit=limit)
+        )
+
+    async def items(
+        self,
+        run_id: str,
+        owner: str | None,
+        task: str,
+        state: str | None = None,
+        cursor: str | None = None,
+        limit: int = 1000,
+    ) -> tuple[list[RowOutcome], str | None]:
+        """Rows of a map in order, and the cursor of the next page."""
+        head = await self._runs.find(run_id, owner)
+        start = _offset(cursor)
+        rows, following = await self._to_thread(
+            self._projections.items, head, task, state, start=start, limit=limit
+        )
+        return rows, None if following is None else str(following)
+
+    async def logs(
+        self, run_id: str, owner: str | None, task: str | None = None, stage: str | None = None
+    ) -> list[StageLogView]:
+        """The stages' logs: what they printed and logged."""
+        head = await self._runs.find(run_id, owner)
+        return await self._to_thread(
+            lambda: stage_logs.logs(self._directory(head), self._projections.state(head), task, stage)
+        )
+
+    async def calls(
+        self,
+        run_id: str,
+        owner: str | None,
+        task: str | None = None,
+        cursor: str | None = None,
+        limit: int = 1000,
+        state: str | None = None,
+    ) -> tuple[list[JsonObject], str | None]:
+        """The journal of calls in order, without the answers, as `RunProjections.calls` shows them; of those in one
+        `state` when given."""
+        head = await self._runs.find(run_id, owner)
+        start = _offset(cursor)
+
+        def read() -> list[JsonObject]:
+            return list(islice(self._projections.calls(head, task, state), start, start + limit + 1))
+
+        page = await self._to_thread(read)
+        return page[:limit], str(start + limit) if len(page) > limit else None
+
+
+def _offset(cursor: str | None) -> int:
+    if cursor is None:
+        return 0
+    if not cursor.isdecimal():
+        raise InvalidInput("that is not a cursor of this list")
+    return int(cursor)

@@ -1,0 +1,35 @@
+"""Shared parts of the verbs: stdin and JSON."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import Any
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    "args",
+    [["chat", "-"], ["keys", "set", "openai", "--stdin"], ["run", "tickets", "--seed", "-"], ["submit", "-"]],
+)
+@pytest.mark.parametrize("errors", ["surrogateescape", "strict"])  # the locale decides
+def test_bytes_on_stdin_that_are_no_text_are_one_clear_message(
+    args: list[str], errors: str, po: Any, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R1.4, P11: nothing is started, and none of the bytes is repeated."""
+    stdin = io.TextIOWrapper(io.BytesIO(b'{"a": "caf\xe9 \xff"}'), encoding="utf-8", errors=errors)
+    monkeypatch.setattr(sys, "stdin", stdin)
+    code, out, err = po(*args)
+    assert (code, out) == (2, "")
+    assert "what came from stdin is not UTF-8 text: byte 10" in err
+    assert "caf" not in err and "Traceback" not in err
+    assert client.submitted == []
+
+
+def test_what_is_no_json_names_the_option_that_it_was_given_for(po: Any) -> None:
+    """P11: the hint of a schema does not speak of --seed."""
+    code, _, err = po("chat", "hello", "--schema", "{bad")
+    assert code == 2
+    assert "the schema is not JSON" in err
+    assert "--schema '" in err and "--seed" not in err

@@ -1,0 +1,68 @@
+"""`po runs`, `status`, `show`, `pipelines`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.support.cli import fake_run, make_view
+
+FAILED = {"code": "stage_failed", "message": "it broke\nin two lines", "hint": "mend it"}
+
+
+def test_runs_is_a_table_and_json(po: Any, client: Any) -> None:
+    assert "no runs yet" in po("runs")[1]
+    client.runs_there = [fake_run(make_view("done", name="A\x1b[31m ticket\nwith lines"))]
+    code, out, _ = po("runs")
+    assert code == 0
+    assert len(out.splitlines()) == 2
+    assert "done" in out
+    assert "2/2" in out
+    assert "\x1b" not in out
+    assert "41.5 s" in out
+    assert json.loads(po("runs", "--json")[1])[0]["pipeline"] == "tickets"
+    assert "no runs like that" in po("runs", "--state", "dead")[1]
+
+
+def test_status_of_the_orchestrator_and_of_a_run(po: Any, client: Any) -> None:
+    client.runs_there = [fake_run(make_view("running"))]
+    code, out, _ = po("status")
+    assert code == 0
+    assert "/data" in out
+    assert "1 running" in out
+    assert "http://127.0.0.1:1/" in out
+    assert json.loads(po("status", "--json")[1])["live"] == ["running"]
+    client.runs_there = [fake_run(make_view("failed", error=FAILED))]
+    code, out, _ = po("status", "7f3a")
+    assert code == 1
+    assert "it broke" in out
+    assert "mend it" in out
+    assert po("status", "7f3a", "--json")[0] == 1
+
+
+def test_show_prints_results_failures_and_outputs(po: Any, client: Any) -> None:
+    run = fake_run(make_view())
+    run.failed_rows = [
+        {"index": 2, "ok": False, "output": None, "error": {"message": "no label\x1b[2J", "hint": "ask"}}
+    ]
+    client.runs_there = [run]
+    code, out, _ = po("show", "7f3a")
+    assert code == 0
+    assert '{"label": "bug"}' in out
+    assert "--output label" in out
+    code, out, _ = po("show", "7f3a", "--failed")
+    assert code == 0
+    assert "label row 2: no label" in out
+    assert "\x1b" not in out
+    assert "resume" in out
+    assert json.loads(po("show", "7f3a", "--failed", "--json")[1])[0]["task"] == "label"
+    assert json.loads(po("show", "7f3a", "--output", "label")[1]) == run.outputs["label"]
+    assert json.loads(po("show", "7f3a", "--json")[1])["id"] == run.id
+
+
+def test_a_budget_that_is_nearly_spent_is_said(po: Any, client: Any) -> None:
+    """G1: 80 %, in the words that the cell and the panel have too."""
+    warning = {"scope": "run", "fraction": 0.834, "used": {"usd": 1.7, "tokens": 5}, "budget": {"usd": 2.0}}
+    client.runs_there = [fake_run(make_view("waiting", warnings=[warning], budget={"usd": 2.0}))]
+    _, out, _ = po("status", "be7f3a")
+    assert "83 % of the budget used" in out

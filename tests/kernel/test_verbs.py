@@ -1,0 +1,87 @@
+"""The verbs of `%po` that draw a run, and the terminal's for all others."""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+from po_jupyter.client.client import Run
+from po_jupyter.kernel import load, unload
+from po_jupyter.model.run.view import ItemCounts, TaskView
+from tests.support.kernel import Notebook, classifying
+
+GOOD = "tasks:\n  - name: hello\n    prompt: hi {{ seed.text }}\n"
+
+
+def test_show_brings_the_view_back(notebook: Notebook) -> None:
+    text, value = notebook.cell("%po show 7f3a9c")
+    assert "run 7f3a9c · running" in text
+    assert isinstance(value, Run)
+    assert "there is no run nope" in notebook.error("%po show nope")
+
+
+def test_runs_are_a_table(notebook: Notebook) -> None:
+    text, _ = notebook.cell("%po runs --state done,failed --limit 5")
+    assert re.search(r"run +pipeline +state +tasks", text)
+    assert re.search(r"7f3a9c +tickets 1\.0\.0 +▸ running +0/1", text)
+    assert notebook.aio.calls[0][1]["states"] == ["done", "failed"]
+
+
+def test_failed_rows_say_where_and_why(notebook: Notebook) -> None:
+    items = ItemCounts(total=30, done=29, failed=1)
+    notebook.aio.view = classifying(state="done", tasks=(TaskView(name="classify", state="done", items=items),))
+    error = {
+        "code": "output_invalid",
+        "message": 'answer has no "label"',
+        "details": {"stage": "validate_structure"},
+    }
+    notebook.aio.rows = [{"index": 17, "ok": False, "output": None, "error": error}, {"index": 18, "ok": True}]
+    text, _ = notebook.cell("%po show 7f3a9c --failed")
+    assert "run 7f3a9c: 1 row failed · %po resume 7f3a9c --only-failed" in text
+    assert re.search(r'classify +row 17 +validate_structure +answer has no "label"', text)
+
+
+def test_control_from_the_notebook(notebook: Notebook) -> None:
+    """B12, B13, R2.6: the same words as the terminal."""
+    notebook.cell("%po cancel 7f3a9c")
+    notebook.cell("%po resume 7f3a9c --only-failed --budget 3 --from-task classify")
+    notebook.cell("%po approve 7f3a9c --note 'looks fine'")
+    notebook.cell("%po reject 7f3a9c")
+    assert notebook.aio.calls == [
+        ("cancel",),
+        ("resume", {"from_task": "classify", "only_failed": True, "budget": {"usd": 3.0}}),
+        ("gate", "approve", "looks fine"),
+        ("gate", "reject", ""),
+    ]
+
+
+def test_a_pipeline_runs_by_its_name(notebook: Notebook) -> None:
+    notebook.cell("%%po_pipeline mine\n" + GOOD)
+    notebook.aio.registered["theirs"] = {"name": "theirs", "tasks": [{"name": "a", "prompt": "x"}]}
+    notebook.cell("%po run mine --seed {'text': 'x'} --limit 1")
+    notebook.cell("%po run theirs")
+    assert [b["pipeline"]["name"] for b in notebook.aio.bodies] == ["mine", "theirs"]
+    assert "there is no pipeline `thiers`; did you mean `theirs`?" in notebook.error("%po run thiers")
+
+
+def test_other_verbs_are_the_terminals(notebook: Notebook) -> None:
+    @click.group()
+    def group() -> None: ...
+
+    @group.command()
+    @click.argument("word")
+    def say(word: str) -> None:
+        click.echo(f"said {word}")
+
+    @group.command()
+    def stop() -> None:
+        raise SystemExit(3)
+
+    unload(notebook.shell)
+    load(notebook.shell, verbs=lambda: group, connect=notebook.connect)
+    assert notebook.cell("%po say 'a b'")[0].strip() == "said a b"
+    assert "No such command 'sya'" in notebook.error("%po sya")
+    assert "Missing argument 'WORD'" in notebook.error("%po say")
+    assert "ended with code 3" in notebook.error("%po stop")
+    assert "No closing quotation" in notebook.error("%po say 'a")

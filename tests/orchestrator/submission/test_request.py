@@ -1,0 +1,28 @@
+"""Submissions: who may have what run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from po_jupyter.errors import Forbidden
+from po_jupyter.orchestrator.submission.request import check_submission, read_submission
+
+
+def modules(*tasks: Any) -> dict[str, Any]:
+    return {"pipeline": {"name": "p", "tasks": list(tasks)}, "seed": {"name": "s", "data": {}}}
+
+
+def test_without_code_nobody_chooses_what_a_module_means(tmp_path: Path) -> None:
+    """DESIGN, Doors: `code:run`; a directory of one's own is code of one's own."""
+    (tmp_path / "mine.py").write_text("def ingestion(ctx): ...\n")
+    asked = read_submission({**modules("mine"), "cwd": str(tmp_path)}, code_allowed=False)
+    with pytest.raises(Forbidden, match="cwd"):
+        check_submission(asked, lambda name: pytest.fail(name), code_allowed=False)
+    check_submission(asked, lambda name: pytest.fail(name), code_allowed=True)
+    prompts = read_submission(
+        {**modules({"name": "a", "prompt": "x"}), "cwd": str(tmp_path)}, code_allowed=False
+    )
+    check_submission(prompts, lambda name: pytest.fail(name), code_allowed=False)

@@ -1,0 +1,27 @@
+"""Blocking work runs in a thread, in the context of its caller."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from po_jupyter.orchestrator.threads import ThreadRunner
+from po_jupyter.telemetry.correlation import request_id
+
+
+async def test_work_runs_beside_the_loop_with_its_callers_context() -> None:
+    """P9, and a log line of the thread names the request."""
+    to_thread = ThreadRunner(1)
+    token = request_id.set("r1")
+    try:
+        name, request = await to_thread(lambda: (threading.current_thread().name, request_id.get()))
+    finally:
+        request_id.reset(token)
+    assert name.startswith("po-orchestrator")
+    assert request == "r1"
+    with pytest.raises(ZeroDivisionError):
+        await to_thread(divmod, 1, 0)
+    to_thread.close()
+    with pytest.raises(RuntimeError):
+        await to_thread(divmod, 1, 1)

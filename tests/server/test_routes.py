@@ -1,0 +1,77 @@
+"""The table of routes: names that auditors grep and programs call, and actions that fit their routes."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+
+import pytest
+
+from po_jupyter.server import openapi
+from po_jupyter.server.routes import TABLE
+from po_jupyter.server.routing.request import ApiRequest
+from po_jupyter.server.routing.table import AnyRoute
+
+# Public: lines of the audit log and clients made from openapi.json have them. A new route adds one; none changes.
+NAMES = {
+    "GET health": "health",
+    "GET ready": "ready",
+    "GET openapi.json": "openapi",
+    "GET meta": "meta",
+    "GET models": "models",
+    "GET pipelines": "list_pipelines",
+    "POST pipelines/validate": "validate",
+    "GET pipelines/{name}": "get_pipeline",
+    "PUT pipelines/{name}": "put_pipeline",
+    "DELETE pipelines/{name}": "delete_pipeline",
+    "GET blobs/{sha256}": "get_blob",
+    "PUT blobs/{sha256}": "put_blob",
+    "POST runs": "submit",
+    "POST runs/estimate": "estimate",
+    "GET runs": "list_runs",
+    "GET runs/export": "export",
+    "GET runs/{id}": "get_run",
+    "DELETE runs/{id}": "delete_run",
+    "POST runs/{id}/cancel": "cancel",
+    "POST runs/{id}/resume": "resume",
+    "POST runs/{id}/restart": "restart",
+    "POST runs/{id}/fork": "fork",
+    "POST runs/{id}/gate": "gate",
+    "GET runs/{id}/outputs": "outputs",
+    "GET runs/{id}/artifacts": "artifacts",
+    "GET runs/{id}/artifacts/{path}": "artifact",
+    "GET runs/{id}/items": "items",
+    "GET runs/{id}/calls": "calls",
+    "GET runs/{id}/logs": "logs",
+    "GET runs/{id}/events": "run_events",
+    "GET events": "all_events",
+    "GET usage": "usage",
+    "POST clean": "clean",
+    "GET keys": "list_keys",
+    "PUT keys/{provider}": "set_key",
+    "DELETE keys/{provider}": "remove_key",
+    "GET doctor": "doctor",
+    "GET audit": "audit",
+    "GET dead-letters": "dead_letters",
+    "POST dead-letters/{id}/requeue": "requeue",
+    "DELETE dead-letters/{id}": "discard",
+}
+
+
+def test_names_of_routes_are_public_and_stay() -> None:
+    """B15: what auditors look for, and what generated clients call."""
+    assert {f"{route.method} {route.path}": route.name for route in TABLE.routes} == NAMES
+    assert len(set(NAMES.values())) == len(NAMES)
+
+
+def test_the_names_are_the_operations_of_openapi() -> None:
+    paths = openapi.document(TABLE)["paths"].values()
+    assert {operation["operationId"] for path in paths for operation in path.values()} == set(NAMES.values())
+
+
+@pytest.mark.parametrize("route", TABLE.routes, ids=lambda route: route.name)
+def test_an_action_takes_what_its_route_checks(route: AnyRoute) -> None:
+    """mypy cannot see a route that forgets the query of its action."""
+    parameter = next(iter(inspect.signature(route.action).parameters.values()))
+    request = eval(parameter.annotation, {**vars(inspect.getmodule(route.action)), "ApiRequest": ApiRequest})
+    assert typing.get_args(request) == (route.query, type(None) if route.body is None else route.body)
