@@ -8,7 +8,7 @@ from typing import Any
 from po_jupyter.model.run.usage import Usage
 
 
-class Tally:
+class UsageSum:
     """Adds usages; `take()` answers the sum and starts over."""
 
     __slots__ = (
