@@ -130,7 +130,7 @@ class RequestLimiter:
         self._clock = clock
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # remaining, at
 
-    def take(self, key: str) -> None:
+    def count(self, key: str) -> None:
         """Count one request. RateLimited says how long to wait, in whole seconds."""
         now = self._clock()
         remaining, at = self._buckets.pop(key, (self._size, now))

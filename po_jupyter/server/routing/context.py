@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class RequestCounter(Protocol):
     """Counts the requests of each credentials, see `server.auth.RequestLimiter`."""
 
-    def take(self, key: str) -> None:
+    def count(self, key: str) -> None:
         """Count one. Raises RateLimited."""
 
 
