@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from po_jupyter.config import Settings
 
-# scope -> what Jupyter's authorizer is asked: (action, resource)
+# scope -> the question to Jupyter's authorizer: (action, resource)
 SCOPES: Mapping[str, tuple[str, str]] = {
     "runs:read": ("read", "po_jupyter:runs"),
     "runs:write": ("write", "po_jupyter:runs"),
