@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText, Provider
     from po_jupyter.llm.messages import Image, Tool, ToolCall
     from po_jupyter.llm.providers.context import ProviderContext as Context
+    from po_jupyter.llm.specs import ProviderEndpoint as Endpoint
     from po_jupyter.llm.specs import Spec
     from po_jupyter.llm.structured.dialects import JSON_ONLY, schema_as_text, with_instructions
     from po_jupyter.llm.wire.exchange import HttpProvider
-    from po_jupyter.llm.wire.exchange import ProviderEndpoint as Endpoint
     from po_jupyter.llm.wire.http import Http, Target
     from po_jupyter.llm.wire.json_fields import as_cost, as_count, as_text, mapping_at, mappings_in
     from po_jupyter.llm.wire.response_reader import ResponseReader
@@ -64,7 +64,7 @@ _HOMES = {
     "ChatRequest": ("llm.chat", "ChatRequest"),
     "ChatResponse": ("llm.chat", "ChatResponse"),
     "Context": ("llm.providers.context", "ProviderContext"),
-    "Endpoint": ("llm.wire.exchange", "ProviderEndpoint"),
+    "Endpoint": ("llm.specs", "ProviderEndpoint"),
     "Http": ("llm.wire.http", "Http"),
     "HttpProvider": ("llm.wire.exchange", "HttpProvider"),
     "Image": ("llm.messages", "Image"),

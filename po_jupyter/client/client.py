@@ -21,12 +21,13 @@ from po_jupyter.client.http.payloads import (
     ReadinessJson,
     UsageJson,
 )
-from po_jupyter.client.inputs.pipelines import PipelineInput, has_code, name_of, pipeline_body
+from po_jupyter.client.inputs.pipelines import has_code, name_of, pipeline_body
 from po_jupyter.client.inputs.seeds import seed_of
 from po_jupyter.client.paging import CursorPage, collect_pages
 from po_jupyter.client.row_uploads import upload_rows
-from po_jupyter.client.run import BudgetInput, Run, RunOutputs, budget_body
+from po_jupyter.client.run import Run, RunOutputs, budget_body
 from po_jupyter.errors import InvalidInput
+from po_jupyter.model.pipeline.pipeline import Budget, Pipeline
 from po_jupyter.model.run.answer import Answer
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.run.view import ENDED, RunView
@@ -91,7 +92,7 @@ class Client(Blocking):
         return chat(prompt, ChatArguments(**options), self)
 
     # -- pipelines ------------------------------------------------------------------------------
-    def validate(self, pipeline: PipelineInput, seed: Any = None) -> JsonObject:
+    def validate(self, pipeline: Pipeline | Mapping[str, object] | str, seed: Any = None) -> JsonObject:
         """Check a pipeline (and a seed) with all that the orchestrator knows; starts nothing.
 
         Raises InvalidPipeline or InvalidSeed with every violation.
@@ -100,7 +101,7 @@ class Client(Blocking):
         envelope = None if seed is None else seed_of(seed, name_of(body)).model_dump(mode="json")
         return self.call(self.aio.validate(body, envelope))
 
-    def register(self, pipeline: PipelineInput) -> JsonObject:
+    def register(self, pipeline: Pipeline | Mapping[str, object] | str) -> JsonObject:
         """Keep the definition under its name, so that runs can be started by name."""
         body = pipeline_body(pipeline)
         if isinstance(body, str):
@@ -114,7 +115,7 @@ class Client(Blocking):
     # -- runs -----------------------------------------------------------------------------------
     def submit(
         self,
-        pipeline: PipelineInput,
+        pipeline: Pipeline | Mapping[str, object] | str,
         seed: Any = None,
         *,
         idempotency_key: str | None = None,
@@ -122,7 +123,7 @@ class Client(Blocking):
         fresh: bool = False,
         cache: Literal[False, "refresh"] | None = None,
         skip_validation: bool = False,
-        budget: BudgetInput | None = None,
+        budget: float | Budget | Mapping[str, object] | None = None,
         interpreter: str | None = None,
         cwd: str | None = None,
         priority: int | None = None,
@@ -165,7 +166,7 @@ class Client(Blocking):
 
     def estimate(
         self,
-        pipeline: PipelineInput,
+        pipeline: Pipeline | Mapping[str, object] | str,
         seed: Any = None,
         *,
         limit: int | None = None,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from po_jupyter.client import chat as chats
-from po_jupyter.client.chat import ChatArguments, ChatEffort, Submits
+from po_jupyter.client.chat import ChatArguments
 from po_jupyter.client.client import Client
 from po_jupyter.client.discovery import connect
 from po_jupyter.errors import PoError
@@ -30,14 +30,14 @@ def chat(
     max_tokens: int | None = None,
     stop: str | Sequence[str] | None = None,
     seed: int | None = None,
-    effort: ChatEffort | None = None,
+    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None,
     tools: Sequence[str] = (),
-    budget: float | Budget | Mapping[str, Any] | None = None,
+    budget: float | Budget | Mapping[str, object] | None = None,
     fresh: bool = False,
     skip_validation: bool = False,
     timeout: float | None = None,
     watch: Callable[[RunView], None] | None = None,
-    client: Submits | None = None,
+    client: Client | None = None,
 ) -> Answer:
     """The `Answer` of a model to a prompt, or to messages `[{role, content}]`. Blocks until it is there.
 

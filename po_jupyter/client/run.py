@@ -12,11 +12,11 @@ from po_jupyter.client.async_client import AsyncClient, TextDelta
 from po_jupyter.client.blocking import Blocking
 from po_jupyter.client.http.payloads import ArtifactJson, RowJson, StageLogJson
 from po_jupyter.client.http.sse import SseMessage
-from po_jupyter.client.inputs.pipelines import PipelineInput, pipeline_body
+from po_jupyter.client.inputs.pipelines import pipeline_body
 from po_jupyter.client.inputs.seeds import seed_of
 from po_jupyter.client.paging import CursorPage, collect_pages
 from po_jupyter.errors import InvalidInput, PoError, from_json
-from po_jupyter.model.pipeline.pipeline import Budget
+from po_jupyter.model.pipeline.pipeline import Budget, Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.usage import Usage
@@ -156,7 +156,7 @@ class Run:
         self,
         from_task: str | None = None,
         only_failed: bool = False,
-        budget: BudgetInput | None = None,
+        budget: float | Budget | Mapping[str, object] | None = None,
     ) -> Run:
         """Go on with an ended run: what failed, everything from `from_task` on, or only the failed rows."""
         limits = budget_body(budget)
@@ -173,7 +173,9 @@ class Run:
         """
         return self._control(self._aio.restart(self.id, task, only=only, clear_usage=clear_usage))
 
-    def fork(self, from_task: str, seed: Any = None, pipeline: PipelineInput | None = None) -> Run:
+    def fork(
+        self, from_task: str, seed: Any = None, pipeline: Pipeline | Mapping[str, object] | str | None = None
+    ) -> Run:
         """A new run that takes over the checkpoints of the tasks before `from_task` and goes on from there,
         with another seed (data, rows or a `Seed`) or pipeline if given. This run stays as it is."""
         envelope = (

@@ -1,24 +1,43 @@
-"""One call to a model as values, and the seam that every provider is written on."""
+"""The seam between po_jupyter and models: request and response as values, and the `Provider` protocol."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, Required, TypeAlias, TypedDict
 
 from po_jupyter.llm.messages import Image, Tool, ToolCall
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.values.digests import short_digest
+from po_jupyter.model.values.json import JsonObject
 
 __all__ = ["Api", "ChatRequest", "ChatResponse", "Effort", "Image", "Message", "Provider", "Tool", "ToolCall"]
 
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 Api: TypeAlias = Literal["responses", "chat"]
-# True: read and write; "refresh": only write; False: neither. See `llm.cache`.
+# True: read and write; "refresh": only write; False: neither. See `llm.calls.cache`.
 CacheMode: TypeAlias = Literal["refresh"] | bool
 Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 OnText: TypeAlias = Callable[[str], None]
+# The limits that a server reports with an answer, by kind (`rate_limits.sliding_window.KINDS`): (limit, remaining,
+# seconds until it is whole again), each None when it is not reported. JSON can hold it.
+ServerLimits: TypeAlias = dict[str, tuple[int | None, int | None, float | None]]
+
+
+class ChatResponseJson(TypedDict, total=False):
+    """A `ChatResponse` as the journal and the cache keep it; see `ChatResponse.to_json`."""
+
+    text: Required[str]
+    usage: JsonObject
+    model: str
+    finish: str
+    request_id: str
+    seconds: float
+    estimated: bool
+    tool_calls: list[JsonObject]
+    carry: JsonObject
+    api: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +46,9 @@ class Message:
 
     images        of a user's turn
     tool_calls    of an assistant's turn
-    tool_call_id  of a turn with the role `tool`: which call its content is the result of
-    carry         what a provider wants back with the turn it made (signed thinking, encrypted reasoning), as it
-                  came in `ChatResponse.carry`; only the provider that made it is sent it
+    tool_call_id  of a turn with the role `tool`: the call that its content is the result of
+    carry         the provider's own data of a turn it made (signed thinking, encrypted reasoning), as it came in
+                  `ChatResponse.carry`; sent back to the provider that made it, and to no other
     """
 
     role: Role
@@ -39,23 +58,23 @@ class Message:
     tool_call_id: str = ""
     carry: Mapping[str, Any] | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """`{role, content}`, and the other fields where they hold something."""
-        said: dict[str, Any] = {"role": self.role, "content": self.content}
+        body: JsonObject = {"role": self.role, "content": self.content}
         if self.images:
-            said["images"] = [image.to_json() for image in self.images]
+            body["images"] = [image.to_json() for image in self.images]
         if self.tool_calls:
-            said["tool_calls"] = [call.to_json() for call in self.tool_calls]
+            body["tool_calls"] = [call.to_json() for call in self.tool_calls]
         if self.tool_call_id:
-            said["tool_call_id"] = self.tool_call_id
+            body["tool_call_id"] = self.tool_call_id
         if self.carry is not None:
-            said["carry"] = dict(self.carry)
-        return said
+            body["carry"] = dict(self.carry)
+        return body
 
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """What is asked of which model.
+    """One request to a model.
 
     model        a model ref, `provider:model`
     messages     at least one
@@ -65,14 +84,13 @@ class ChatRequest:
     json         the answer should be JSON of any shape (ignored when there is a schema)
     stop         texts at which the answer ends
     timeout      seconds for the request; None: the provider's default. A streamed answer may take longer
-                 as long as it keeps coming (see `llm.http`)
-    api          which of a provider's APIs to use; None: chosen by model
-    tools        that the model may ask to be called
+                 as long as it keeps coming (see `llm.wire.http`)
+    api          the one of a provider's APIs to use; None: chosen by model
+    tools        tools that the model may call
     tool_choice  "" (the model decides), `none`, `required`, or the name of the one tool to call
     seed         for answers that repeat, where the provider has it (Anthropic and the Responses API do not)
-    effort       how much a model that reasons should; None: the provider's own default. Models that do not
-                 reason are not told
-    cache        how this call uses the cache of calls; None: as its task says. Like `timeout` no part of its name
+    effort       of a reasoning model; None: the provider's own default. Not sent to models that do not reason
+    cache        use of the cache of calls; None: as the task says. Like `timeout` no part of `request_hash`
     """
 
     model: str
@@ -98,48 +116,48 @@ class ChatRequest:
 
     @property
     def model_name(self) -> str:
-        """The part of `model` after the first colon: what the provider calls it."""
+        """The part of `model` after the first colon: the provider's own name for it."""
         return self.model.partition(":")[2]
 
     @property
     def request_hash(self) -> str:
-        """32 hex digits that name everything that changes the answer (so not `timeout`).
+        """32 hex digits over everything that changes the answer (so not `timeout`).
 
         sha256 over canonical JSON, cut to 128 bits: enough that two requests of one run never share it.
         """
         if not self._hash:
-            said = self.to_json()
-            said.pop("timeout", None)
-            text = json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+            body = self.to_json()
+            body.pop("timeout", None)
+            text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
             object.__setattr__(self, "_hash", short_digest(text))
         return self._hash
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """A plain dict; fields at their defaults are left out, so that a new field changes no old hash."""
-        said: dict[str, Any] = {"model": self.model, "messages": [m.to_json() for m in self.messages]}
+        body: JsonObject = {"model": self.model, "messages": [m.to_json() for m in self.messages]}
         if self.temperature is not None:
-            said["temperature"] = self.temperature
+            body["temperature"] = self.temperature
         if self.max_tokens is not None:
-            said["max_tokens"] = self.max_tokens
+            body["max_tokens"] = self.max_tokens
         if self.schema is not None:
-            said["schema"] = dict(self.schema)
+            body["schema"] = dict(self.schema)
         if self.json:
-            said["json"] = True
+            body["json"] = True
         if self.stop:
-            said["stop"] = list(self.stop)
+            body["stop"] = list(self.stop)
         if self.timeout is not None:
-            said["timeout"] = self.timeout
+            body["timeout"] = self.timeout
         if self.api is not None:
-            said["api"] = self.api
+            body["api"] = self.api
         if self.tools:
-            said["tools"] = [tool.to_json() for tool in self.tools]
+            body["tools"] = [tool.to_json() for tool in self.tools]
         if self.tool_choice:
-            said["tool_choice"] = self.tool_choice
+            body["tool_choice"] = self.tool_choice
         if self.seed is not None:
-            said["seed"] = self.seed
+            body["seed"] = self.seed
         if self.effort is not None:
-            said["effort"] = self.effort
-        return said
+            body["effort"] = self.effort
+        return body
 
     def then(self, *messages: Message) -> ChatRequest:
         """The same request with more turns."""
@@ -148,19 +166,19 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True)
 class ChatResponse:
-    """What came back.
+    """A model's answer to one request.
 
     usage       as the provider counted it, or counted here when it did not (`estimated`); `cost` is None
                 until it is priced
     model       the model that the provider says it used
-    finish      why the answer ended: `stop`, `tool_calls`, `length`, or the provider's own word for it
+    finish      reason for the end of the answer: `stop`, `tool_calls`, `length`, or the provider's own word
     request_id  the provider's name for the request, "" when it gave none
     seconds     from sending to the last byte
     replayed    it came from the journal: nothing was sent and nothing is to be paid
-    tool_calls  what the model wants called, in its order
-    carry       what the provider wants back with this turn; `message` has it
-    api         which of the provider's APIs answered, where it has several
-    limits      what the answer's headers tell of the server's limits (`llm.rate_headers`); not journaled
+    tool_calls  the calls of tools that the model asks for, in its order
+    carry       the provider's own data to send back with this turn; `message` has it
+    api         the one of the provider's APIs that answered, where it has several
+    limits      the server's limits from the answer's headers (`llm.rate_limits.headers`); not journaled
     """
 
     text: str
@@ -174,16 +192,16 @@ class ChatResponse:
     tool_calls: tuple[ToolCall, ...] = ()
     carry: Mapping[str, Any] | None = None
     api: str = ""
-    limits: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
+    limits: ServerLimits | None = field(default=None, compare=False, repr=False)
 
     @property
     def message(self) -> Message:
         """The answer as a turn, for the request that goes on from it."""
         return Message("assistant", self.text, tool_calls=self.tool_calls, carry=self.carry)
 
-    def to_json(self) -> dict[str, Any]:
-        """What the journal keeps: every field but `replayed` and `limits`."""
-        said: dict[str, Any] = {
+    def to_json(self) -> ChatResponseJson:
+        """The response as the journal keeps it: every field but `replayed` and `limits`."""
+        body: ChatResponseJson = {
             "text": self.text,
             "usage": self.usage.to_json(),
             "model": self.model,
@@ -192,40 +210,40 @@ class ChatResponse:
             "seconds": self.seconds,
         }
         if self.estimated:
-            said["estimated"] = True
+            body["estimated"] = True
         if self.tool_calls:
-            said["tool_calls"] = [call.to_json() for call in self.tool_calls]
+            body["tool_calls"] = [call.to_json() for call in self.tool_calls]
         if self.carry is not None:
-            said["carry"] = dict(self.carry)
+            body["carry"] = dict(self.carry)
         if self.api:
-            said["api"] = self.api
-        return said
+            body["api"] = self.api
+        return body
 
     @classmethod
-    def from_json(cls, said: Mapping[str, Any], *, replayed: bool = False) -> ChatResponse:
+    def from_json(cls, body: Mapping[str, Any], *, replayed: bool = False) -> ChatResponse:
         """The response that `to_json()` described."""
         return cls(
-            text=said["text"],
-            usage=Usage.model_validate(said.get("usage") or {}),
-            model=said.get("model", ""),
-            finish=said.get("finish", "stop"),
-            request_id=said.get("request_id", ""),
-            seconds=said.get("seconds", 0.0),
-            estimated=said.get("estimated", False),
+            text=body["text"],
+            usage=Usage.model_validate(body.get("usage") or {}),
+            model=body.get("model", ""),
+            finish=body.get("finish", "stop"),
+            request_id=body.get("request_id", ""),
+            seconds=body.get("seconds", 0.0),
+            estimated=body.get("estimated", False),
             replayed=replayed,
-            tool_calls=tuple(ToolCall(**call) for call in said.get("tool_calls") or ()),
-            carry=said.get("carry"),
-            api=said.get("api", ""),
+            tool_calls=tuple(ToolCall(**call) for call in body.get("tool_calls") or ()),
+            carry=body.get("carry"),
+            api=body.get("api", ""),
         )
 
 
 class Provider(Protocol):
-    """The whole seam between po_jupyter and a model: one method that makes one request."""
+    """The whole seam between po_jupyter and a model: one method, for one request."""
 
     name: str
 
     async def chat(self, request: ChatRequest, *, on_text: OnText | None = None) -> ChatResponse:
-        """Ask once. No retry in here: `llm.retry` does that, and counts it.
+        """Send one request. No retry in here: `llm.calls.retry` does that, and counts it.
 
         With `on_text` the answer is streamed and each piece is handed over as it comes; the response still
         holds the whole text. Raises a ModelError: transient ones are worth another try. The provider's
@@ -234,5 +252,5 @@ class Provider(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Give back what the provider itself opened."""
+        """Close the connections and processes that the provider itself opened."""
         ...

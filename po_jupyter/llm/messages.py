@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from po_jupyter.errors import InvalidInput
+from po_jupyter.model.values.json import JsonObject
 
 # The smallest of the vendors' own bounds: Anthropic takes 5 MB an image ("Vision", platform.claude.com).
 MAX_IMAGE_BYTES = 5 * 1024 * 1024
@@ -107,7 +108,7 @@ class Tool:
                 hint="That is what every provider accepts.",
             )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """As JSON: `{name, description, parameters}`."""
         return {"name": self.name, "description": self.description, "parameters": dict(self.parameters)}
 
@@ -123,6 +124,6 @@ class ToolCall:
     name: str
     arguments: Mapping[str, Any]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """As JSON: `{id, name, arguments}`."""
         return {"id": self.id, "name": self.name, "arguments": dict(self.arguments)}

@@ -6,8 +6,8 @@ name, its object a `Spec`, or a factory `(context) -> Provider`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -20,6 +20,18 @@ ENTRY_POINTS = "po_jupyter.providers"
 
 # Called with one `llm.providers.context.ProviderContext`, which stands on a floor above this module.
 Factory: TypeAlias = "Callable[..., Provider]"
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderEndpoint:
+    """The base URL of a provider's server and the key for it. Its repr has no key."""
+
+    base_url: str
+    key: str | None = field(default=None, repr=False)
+
+
+# The server of a model by the model's name, for providers that have one for each.
+Resolver: TypeAlias = Callable[[str], Awaitable[ProviderEndpoint]]
 
 
 @dataclass(frozen=True, slots=True)

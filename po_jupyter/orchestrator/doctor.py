@@ -19,15 +19,15 @@ from typing import Literal, TypedDict
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidSettings, PoError, StoreError
-from po_jupyter.llm.credentials.availability import of_provider
+from po_jupyter.llm.credentials.availability import provider_problems
 from po_jupyter.llm.credentials.keys import KeyState, base_url_of
 from po_jupyter.llm.credentials.probe import probe
-from po_jupyter.llm.money.pricing import is_priced, use_prices
+from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.llm.providers.refs import ref_problem
 from po_jupyter.llm.specs import Spec, spec_of, specs
 from po_jupyter.orchestrator.environment.key_store import KeyStore
 from po_jupyter.orchestrator.threads import ToThread
-from po_jupyter.orchestrator.workers.rate_limit_server import check_names
+from po_jupyter.orchestrator.workers.rate_limit_server import check_limit_names
 from po_jupyter.orchestrator.workers.zygote_pool import ZygotePool
 from po_jupyter.platform import private_dir
 from po_jupyter.presentation.urls import shown_url
@@ -209,7 +209,7 @@ def _prices(settings: Settings) -> DoctorFinding:
     if unknown := [ref for ref in settings.prices if ref_problem(ref) is not None]:
         problems = "; ".join(str(ref_problem(ref)) for ref in unknown)
         return finding("prices", "note", problems, "The setting `prices` names models as provider:model.")
-    if settings.daily_usd is not None and not is_priced(settings.default_model):
+    if settings.daily_usd is not None and not PriceBook(settings.prices).is_priced(settings.default_model):
         return finding(
             "prices", "bad", f"daily_usd is set, and the price of {settings.default_model} (default_model) is unknown",
             "Give it in the setting `prices`, or use daily_tokens.",
@@ -219,7 +219,7 @@ def _prices(settings: Settings) -> DoctorFinding:
 
 def _limits(settings: Settings) -> DoctorFinding:
     try:
-        check_names(settings)
+        check_limit_names(settings)
     except InvalidSettings as error:
         problems = "; ".join(violation.message for violation in error.violations)
         return finding("rate limits", "bad", problems, error.hint)
@@ -235,7 +235,9 @@ async def _provider(
     spec = await asyncio.to_thread(spec_of, name)
     if spec is None:
         return finding(name, "bad", "its plugin cannot be loaded", "Install its package again, or remove it.")
-    problems = await asyncio.to_thread(lambda: list(of_provider(spec, environ, settings, refused=refused)))
+    problems = await asyncio.to_thread(
+        lambda: list(provider_problems(spec, environ, settings, refused=refused))
+    )
     default = settings.default_model.partition(":")[0] == name
     facts = _facts(spec, environ, state)
     errors = [p.message for p in problems if not p.warning]
@@ -292,7 +294,6 @@ def main() -> None:
     async def run() -> list[DoctorFinding]:
         settings = config.load()
         configure(settings)  # to stderr: stdout is for the findings
-        use_prices(settings.prices)
         zygotes = ZygotePool(settings.data_dir / "logs")
         try:
             return await examine(

@@ -14,7 +14,6 @@ from typing import TypedDict
 from po_jupyter.config import Settings
 from po_jupyter.config.owner import default_owner
 from po_jupyter.ipc import channel as link
-from po_jupyter.llm.money.pricing import use_prices
 from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.orchestrator.control.fork import ForkPlanner
 from po_jupyter.orchestrator.control.run_control import RunControl
@@ -40,7 +39,7 @@ from po_jupyter.orchestrator.views.daily_usage import DailyUsage
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.views.queries import RunQueries
 from po_jupyter.orchestrator.views.results import RunResults
-from po_jupyter.orchestrator.workers.rate_limit_server import check_names
+from po_jupyter.orchestrator.workers.rate_limit_server import check_limit_names
 from po_jupyter.orchestrator.workers.zygote_pool import ZygotePool
 from po_jupyter.store.files.row_files import RowFiles
 from po_jupyter.store.protocol import Head, NewRun, Store
@@ -134,7 +133,6 @@ class Orchestrator:
     async def start(self) -> RunningOrchestrator:
         """Open the store, take the lease when it is free, recover. Raises StoreUnusable, InvalidSettings."""
         check_settings(self._settings)
-        use_prices(self._settings.prices)
         async with contextlib.AsyncExitStack() as resources:
             running = await self._start(resources)
             self._resources = resources.pop_all()
@@ -282,7 +280,11 @@ def _parts(base: _Base, dispatcher: LeasedDispatcher) -> RunningOrchestrator:
         ),
         pipelines=PipelineLibrary(base.registry, to_thread),
         environment=EnvironmentService(
-            base.keys, to_thread, inherited=settings.inherited, cli_agents=settings.cli_agents
+            base.keys,
+            to_thread,
+            inherited=settings.inherited,
+            cli_agents=settings.cli_agents,
+            prices=settings.prices,
         ),
         maintenance=Maintenance(
             settings, base.cleaner, base.daily_usage, base.changes, base.audit, to_thread
@@ -295,7 +297,7 @@ def _parts(base: _Base, dispatcher: LeasedDispatcher) -> RunningOrchestrator:
 
 def check_settings(settings: Settings) -> None:
     """Raises InvalidSettings for settings that no orchestrator starts with."""
-    check_names(settings)
+    check_limit_names(settings)
 
 
 def open_store(settings: Settings) -> Store:

@@ -22,9 +22,8 @@ from po_jupyter.engine.stage_logs.fd_redirect import descriptors
 from po_jupyter.errors import StaleFence, StoreError
 from po_jupyter.ipc.exit_status import ExitStatus
 from po_jupyter.ipc.messages import DrainWorker, WorkerRequest
-from po_jupyter.llm.money.pricing import use_prices
 from po_jupyter.llm.providers.registry import Providers
-from po_jupyter.llm.wire.exchange import ProviderEndpoint
+from po_jupyter.llm.specs import ProviderEndpoint
 from po_jupyter.model.run.events import draft
 from po_jupyter.platform import processes
 from po_jupyter.store.disk.store import DiskStore
@@ -33,7 +32,7 @@ from po_jupyter.telemetry import logging
 from po_jupyter.telemetry.correlation import request_id
 from po_jupyter.worker.call_cache import open_call_cache
 from po_jupyter.worker.orchestrator_link import LinkHandlers, OrchestratorLink
-from po_jupyter.worker.rate_limit_client import RateAdmission
+from po_jupyter.worker.rate_limit_client import RateLimitClient
 
 log = structlog.get_logger(__name__)
 
@@ -71,13 +70,12 @@ class WorkerProcess:
 
     def __init__(self, request: WorkerRequest, settings: Settings, store: DiskStore) -> None:
         """Claims, reads and connects nothing yet. Needs a running loop."""
-        use_prices(settings.prices)
         self._request = request
         self._settings = settings
         self._store = store
         self._run_dir = settings.data_dir / "runs" / request.run
         self._link = OrchestratorLink(Path(request.address), settings, run=request.run, eager=request.watched)
-        self._rates = RateAdmission(self._link, settings, say=self._emit_rate_wait)
+        self._rates = RateLimitClient(self._link, settings, on_wait=self._emit_rate_wait)
         self._providers = Providers(dict(os.environ), local=self._local_model)
         self._session: RunSession | None = None  # once the log is read
 
@@ -95,8 +93,8 @@ class WorkerProcess:
                 LinkHandlers(
                     look=session.signals.cancel_hint,
                     drain=self._drain,
-                    welcome=self._rates.welcomed,
-                    rates=self._rates.heard,
+                    welcome=self._rates.welcome,
+                    rates=self._rates.receive,
                 )
             )
             state = await RunExecutor(session).run()

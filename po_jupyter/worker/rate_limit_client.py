@@ -1,4 +1,8 @@
-"""A worker's end of the limiter: calls go straight, or ask the orchestrator first (see `rate_limits`)."""
+"""The rate-limit client: a worker's end of the orchestrator's limiter (G3).
+
+It is the `Admission` of the worker's calls. A call to a model that nothing limits is sent without asking; for others
+the orchestrator (`orchestrator.workers.rate_limit_server`) is asked for a permit. The messages are in `ipc.messages`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import asyncio
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Protocol, TypeAlias
 
 import structlog
 
@@ -27,29 +31,30 @@ from po_jupyter.ipc.messages import (
     RatePermitWait,
     Welcome,
 )
-from po_jupyter.llm.chat import ChatRequest, ChatResponse
+from po_jupyter.llm.chat import ChatRequest, ChatResponse, ServerLimits
 from po_jupyter.llm.money.tokens import estimate, estimate_messages
-from po_jupyter.llm.rate_limits.sliding_window import Cost, RateLog
+from po_jupyter.llm.rate_limits.sliding_window import Cost, SlidingWindow
 from po_jupyter.model.run.usage import Usage
+from po_jupyter.model.values.json import JsonObject
 
 log = structlog.get_logger(__name__)
 
-_SAY = 5.0  # s between events that say what a task waits for
-_CLEAR = 1.0  # s without a waiting call after which a task waits no more
-_ASK_AGAIN = 15.0  # s: a word that was lost on the way is said again
-_LONG = 0.1  # s of a wait that is worth a line in the log
-_HISTORY = 60  # slots of the window that a new orchestrator is told about
+_REPORT_INTERVAL = 5.0  # s between events about what a task waits for
+_CLEAR_DELAY = 1.0  # s without a waiting call after which a task waits no more
+_RETRY_INTERVAL = 15.0  # s: a request that was lost on the way is sent again
+_LONG_WAIT = 0.1  # s of a wait that is worth a line in the log
+_SLOTS = 60  # of the window that a new orchestrator is told about
 
-# (task, what it waits for or None, seconds until the next call may go or None)
-Say = Callable[[str, str | None, float | None], None]
+OnRateWait: TypeAlias = Callable[[str, str | None, float | None], None]
+"""`(task, what it waits for or None, seconds until the next call may be sent or None)`."""
 
 
-class Line(Protocol):
-    """What is needed of `uplink.Uplink`."""
+class MessageLink(Protocol):
+    """The part of `worker.orchestrator_link.OrchestratorLink` that is used here."""
 
     @property
     def connected(self) -> bool:
-        """Whether an orchestrator hears."""
+        """True while an orchestrator hears."""
         ...
 
     def send(self, message: IpcMessage) -> None:
@@ -62,271 +67,285 @@ class Line(Protocol):
 
 
 class RatePass:
-    """See `llm.admission.Pass`. `asked`: the orchestrator knows of it."""
+    """The right to send one request; see `llm.calls.admission.Pass`. `reported`: the orchestrator knows of it."""
 
-    __slots__ = ("_door", "asked", "at", "go", "id", "request", "task")
+    __slots__ = ("_client", "granted", "id", "reported", "request", "sent_at", "task")
 
-    def __init__(self, door: RateAdmission, id: int, request: ChatRequest, task: str, asked: bool) -> None:
-        self._door = door
+    def __init__(self, client: RateLimitClient, id: int, request: ChatRequest, task: str) -> None:
+        """Not reported, and not waiting."""
+        self._client = client
         self.id = id
         self.request = request
         self.task = task
-        self.asked = asked
-        self.at = 0.0
-        self.go: asyncio.Future[None] | None = None
+        self.reported = False
+        self.sent_at = 0.0
+        self.granted: asyncio.Future[None] | None = None
 
     def sends(self) -> None:
         """See `Pass`."""
-        self.at = self._door.now()
+        self.sent_at = self._client.now()
 
     def answered(self, response: ChatResponse) -> None:
         """See `Pass`."""
-        self._door.over(self, _counted(self.request, response.usage), response.limits)
+        self._client.settle(self, _limited_tokens(self.request, response.usage), response.limits)
 
     def failed(self, error: ModelError) -> None:
         """See `Pass`."""
         if isinstance(error, ModelRateLimited):
-            self._door.refused(self, error)
+            self._client.refused(self, error)
         else:
-            said = error.usage
-            used = _counted(self.request, Usage.model_validate(said)) if said is not None else None
-            self._door.over(self, used, None)
+            usage = Usage.model_validate(error.usage) if error.usage is not None else None
+            self._client.settle(self, _limited_tokens(self.request, usage) if usage is not None else None, None)
 
     def lost(self) -> None:
         """See `Pass`."""
-        self._door.over(self, None, None)
+        self._client.settle(self, None, None)
 
     def unused(self) -> None:
         """See `Pass`."""
-        self._door.dropped(self)
+        self._client.drop(self)
+
+    def grant(self, error: BaseException | None = None) -> None:
+        """End the wait for a permit; with an error it was denied."""
+        if self.granted is None or self.granted.done():
+            return
+        if error is None:
+            self.granted.set_result(None)
+        else:
+            self.granted.set_exception(error)
 
     @property
     def size(self) -> tuple[int, int | None]:
-        """About how many tokens its prompt has, and how many its answer may have."""
+        """The estimated tokens of the prompt, and the bound of the answer."""
         request = self.request
-        given = estimate_messages(message.content for message in request.messages)
+        prompt = estimate_messages(message.content for message in request.messages)
         if request.schema is not None:
-            given += estimate(str(request.schema))
-        return given, request.max_tokens
+            prompt += estimate(str(request.schema))
+        return prompt, request.max_tokens
 
 
-class RateAdmission:
-    """See `llm.admission.Admission`. `say` is told what tasks wait for."""
+class RateLimitClient:
+    """The admission of a worker's calls, see `llm.calls.admission.Admission`. Lives on one loop."""
 
     def __init__(
-        self, line: Line, settings: Settings, *, say: Say = lambda task, reason, seconds: None
+        self,
+        link: MessageLink,
+        settings: Settings,
+        *,
+        on_wait: OnRateWait = lambda task, reason, seconds: None,
     ) -> None:
-        self._line = line
-        self._say = say
+        """`on_wait` is called when a task begins to wait, now and then while it does, and when it does no more."""
+        self._link = link
+        self._on_wait = on_wait
         self._loop = asyncio.get_running_loop()
+        self.now = self._loop.time
         self._window = settings.rate_window
         self._limited = frozenset(settings.rate_limits)
-        self._asks: dict[str, bool] = {}  # by model: whether its calls have to ask
+        self._needs_permit: dict[str, bool] = {}  # by model
         self._ids = itertools.count(1)
-        self._open: dict[int, RatePass] = {}  # sent
+        self._sent: dict[int, RatePass] = {}
         self._waiting: dict[int, RatePass] = {}
-        self._epoch: str | None = None  # the orchestrator that knows what we did
-        self._all: dict[str, RateLog] = {}  # what we did in the last window, by model
-        self._free: dict[str, RateLog] = {}  # the part of it that no orchestrator knows
-        self.now = self._loop.time
-        self._limits: dict[str, Any] = {}  # what servers said last, by model
-        self._tasks: Counter[str] = Counter()  # calls that wait, by task
-        self._why: dict[str, str] = {}  # what calls to a model waited for last
-        self._said: dict[str, float] = {}  # when a task's wait was told last
-        self._again: asyncio.TimerHandle | None = None
+        self._epoch: str | None = None  # of the orchestrator that knows what was sent
+        self._used: dict[str, SlidingWindow] = {}  # in the last window, by model
+        self._unreported: dict[str, SlidingWindow] = {}  # the part of it that no orchestrator knows
+        self._limits: dict[str, ServerLimits] = {}  # that servers reported last, by model
+        self._waiting_of: Counter[str] = Counter()  # calls that wait, by task
+        self._reasons: dict[str, str] = {}  # of the last wait for a model
+        self._emitted: dict[str, float] = {}  # when `on_wait` was called last, by task
+        self._retry_timer: asyncio.TimerHandle | None = None
         self._drained = False
 
-    # -- the door -----------------------------------------------------------------------------------
+    # -- admission ------------------------------------------------------------------------------------
     def enter(self, request: ChatRequest, task: str) -> RatePass | None:
         """See `Admission`. Raises Drained."""
         if self._drained:
             raise Drained
-        asks = self._asks.get(request.model)
-        if asks is None:
-            asks = self._asks[request.model] = bool({request.model, request.provider} & self._limited)
-        if asks:
+        needs_permit = self._needs_permit.get(request.model)
+        if needs_permit is None:
+            needs_permit = self._needs_permit[request.model] = self._is_limited(request.model)
+        if needs_permit:
             return None
-        found = RatePass(self, next(self._ids), request, task, False)
-        found.at = self.now()
-        self._open[found.id] = found
-        return found
+        admitted = RatePass(self, next(self._ids), request, task)
+        admitted.sent_at = self.now()
+        self._sent[admitted.id] = admitted
+        return admitted
 
     async def wait(self, request: ChatRequest, task: str) -> RatePass:
         """See `Admission`. Raises ModelRefused, Drained."""
-        asking = RatePass(self, next(self._ids), request, task, True)
-        asking.go = self._loop.create_future()
-        self._waiting[asking.id] = asking
-        self._tasks[task] += 1
-        since = self._loop.time()
-        self._line.connect_now()
-        self._ask(asking)
-        if self._again is None:
-            self._again = self._loop.call_later(_ASK_AGAIN, self._ask_again)
+        waiting = RatePass(self, next(self._ids), request, task)
+        waiting.reported = True
+        waiting.granted = self._loop.create_future()
+        self._waiting[waiting.id] = waiting
+        self._waiting_of[task] += 1
+        since = self.now()
+        self._link.connect_now()
+        self._request_permit(waiting)
+        if self._retry_timer is None:
+            self._retry_timer = self._loop.call_later(_RETRY_INTERVAL, self._request_again)
         try:
-            await asking.go
+            await waiting.granted
         except BaseException:
-            self._line.send(RatePermitDropped(asking.id))
+            self._link.send(RatePermitDropped(waiting.id))
             raise
         finally:
-            del self._waiting[asking.id]
-            self._tasks[task] -= 1
-            if not self._tasks[task] and task in self._said:
-                self._loop.call_later(_CLEAR, self._cleared, task)
-        asking.at = self._loop.time()
-        if asking.at - since >= _LONG:
-            why = self._why.get(request.model)
-            log.debug(
-                "call waited", task=task, model=request.model, seconds=round(asking.at - since, 3), why=why
-            )
-        self._open[asking.id] = asking
-        return asking
+            del self._waiting[waiting.id]
+            self._waiting_of[task] -= 1
+            if not self._waiting_of[task] and task in self._emitted:
+                self._loop.call_later(_CLEAR_DELAY, self._clear_wait, task)
+        waiting.sent_at = self.now()
+        seconds = waiting.sent_at - since
+        if seconds >= _LONG_WAIT:
+            reason = self._reasons.get(request.model)
+            log.debug("call waited", task=task, model=request.model, seconds=round(seconds, 3), why=reason)
+        self._sent[waiting.id] = waiting
+        return waiting
 
     def drain(self) -> None:
-        """Nothing is sent any more: every wait ends with Drained."""
+        """End every wait with Drained; nothing is sent any more."""
         self._drained = True
-        for asking in list(self._waiting.values()):
-            if asking.go is not None and not asking.go.done():
-                asking.go.set_exception(Drained())
-        if self._again is not None:
-            self._again.cancel()
+        for waiting in list(self._waiting.values()):
+            waiting.grant(Drained())
+        if self._retry_timer is not None:
+            self._retry_timer.cancel()
 
-    def _ask(self, asking: RatePass) -> None:
-        given, most = asking.size
-        self._line.send(RatePermitRequest(asking.id, asking.request.model, given, most))
+    def _request_permit(self, waiting: RatePass) -> None:
+        prompt, max_output = waiting.size
+        self._link.send(RatePermitRequest(waiting.id, waiting.request.model, prompt, max_output))
 
-    def _ask_again(self) -> None:
-        self._again = None
-        for asking in self._waiting.values():
-            self._ask(asking)
+    def _request_again(self) -> None:
+        self._retry_timer = None
+        for waiting in self._waiting.values():
+            self._request_permit(waiting)
         if self._waiting:
-            self._again = self._loop.call_later(_ASK_AGAIN, self._ask_again)
+            self._retry_timer = self._loop.call_later(_RETRY_INTERVAL, self._request_again)
 
-    # -- what came of a request -----------------------------------------------------------------------
-    def over(self, found: RatePass, used: Cost | None, limits: Any) -> None:
-        """It was answered, or failed otherwise than by a limit."""
-        model = found.request.model
+    # -- results of requests ----------------------------------------------------------------------------
+    def settle(self, sent: RatePass, used: Cost | None, limits: ServerLimits | None) -> None:
+        """Count a request that was answered, or failed otherwise than by a limit."""
+        model = sent.request.model
         if limits:
             self._limits[model] = limits
-            if not found.asked:
-                self._recall({model})
-        del self._open[found.id]
+            if not sent.reported:
+                self._report_history({model})
+        del self._sent[sent.id]
         amounts = (used or Cost()).amounts
-        now = self._loop.time()
-        _log_of(self._all, model, self._window).add(found.at, amounts, now=now)
-        if not found.asked:
-            _log_of(self._free, model, self._window).add(found.at, amounts, now=now)
+        now = self.now()
+        self._window_of(self._used, model).add(sent.sent_at, amounts, now=now)
+        if not sent.reported:
+            self._window_of(self._unreported, model).add(sent.sent_at, amounts, now=now)
             return
-        given, answered = (used.input, used.output) if used is not None else (None, None)
-        ago = round(now - found.at, 4)
-        self._line.send(RatePermitUsed(found.id, ago, input=given, output=answered, limits=limits or None))
+        input, output = (used.input, used.output) if used is not None else (None, None)
+        ago = round(now - sent.sent_at, 4)
+        self._link.send(RatePermitUsed(sent.id, ago, input=input, output=output, limits=_as_json(limits)))
 
-    def refused(self, found: RatePass, error: ModelRateLimited) -> None:
-        """The server said 429."""
-        model = found.request.model
-        if error.limits:
-            self._limits[model] = error.limits
-        if not found.asked:
-            self._recall({model})
-        del self._open[found.id]
-        self._line.send(
-            RatePermitRefused(
-                found.id, model, error.retry_after, limits=dict(error.limits) if error.limits else None
-            )
-        )
+    def refused(self, sent: RatePass, error: ModelRateLimited) -> None:
+        """Report a request that its server refused (429)."""
+        model = sent.request.model
+        limits: ServerLimits | None = dict(error.limits) if error.limits else None
+        if limits:
+            self._limits[model] = limits
+        if not sent.reported:
+            self._report_history({model})
+        del self._sent[sent.id]
+        self._link.send(RatePermitRefused(sent.id, model, error.retry_after, limits=_as_json(limits)))
 
-    def dropped(self, found: RatePass) -> None:
-        """It was not sent."""
-        del self._open[found.id]
-        if found.asked:
-            self._line.send(RatePermitDropped(found.id))
+    def drop(self, admitted: RatePass) -> None:
+        """Give back a pass whose request was not sent."""
+        del self._sent[admitted.id]
+        if admitted.reported:
+            self._link.send(RatePermitDropped(admitted.id))
 
-    # -- what the orchestrator says --------------------------------------------------------------------
-    def welcomed(self, message: Welcome) -> None:
-        """Connected; `rates` is what `rate_limits.RateLimits.join` said: tell what it does not know, and ask
-        again."""
+    def _window_of(self, windows: dict[str, SlidingWindow], model: str) -> SlidingWindow:
+        window = windows.get(model)
+        if window is None:
+            window = windows[model] = SlidingWindow(self._window, slots=_SLOTS)
+        return window
+
+    # -- messages of the orchestrator -------------------------------------------------------------------
+    def welcome(self, message: Welcome) -> None:
+        """Report to an orchestrator that is connected now what it does not know, and ask again."""
         rates = message.rates
         epoch = rates["epoch"] if rates is not None else None
         if epoch != self._epoch:
             self._epoch = epoch
-            now = self._loop.time()
-            self._free = {model: log_.copy(now) for model, log_ in self._all.items()}
-        for found in self._open.values():
-            found.asked = False  # when a connection ends, nothing counts as under way
-        self._now_limited(rates["limited"] if rates is not None else (), also=self._limits)
-        for asking in self._waiting.values():
-            self._ask(asking)
+            now = self.now()
+            self._unreported = {model: window.copy(now) for model, window in self._used.items()}
+        for sent in self._sent.values():
+            sent.reported = False  # when a connection ends, nothing counts as in flight
+        self._set_limited(rates["limited"] if rates is not None else (), also=self._limits)
+        for waiting in self._waiting.values():
+            self._request_permit(waiting)
 
-    def heard(self, message: RateMessage) -> None:
-        """A word about calls of ours."""
+    def receive(self, message: RateMessage) -> None:
+        """Handle a message about calls of this worker."""
         match message:
             case RatePermitGranted():
-                asking = self._waiting.get(message.id)
-                if asking is not None and asking.go is not None and not asking.go.done():
-                    asking.go.set_result(None)
-                elif asking is None and message.id not in self._open:
-                    self._line.send(RatePermitDropped(message.id))
+                if (waiting := self._waiting.get(message.id)) is not None:
+                    waiting.grant()
+                elif message.id not in self._sent:
+                    self._link.send(RatePermitDropped(message.id))
             case RatePermitDenied():
-                asking = self._waiting.get(message.id)
-                if asking is not None and asking.go is not None and not asking.go.done():
-                    asking.go.set_exception(from_json(message.error))
+                if (waiting := self._waiting.get(message.id)) is not None:
+                    waiting.grant(from_json(message.error))
             case LimitedModels():
-                self._now_limited(message.keys)
+                self._set_limited(message.keys)
             case RatePermitWait():
-                self._tell(message.model, message.reason, message.seconds)
+                self._emit_wait(message.model, message.reason, message.seconds)
 
-    def _now_limited(self, keys: Iterable[str], also: Iterable[str] = ()) -> None:
+    def _set_limited(self, keys: Iterable[str], also: Iterable[str] = ()) -> None:
         self._limited = frozenset(keys)
-        self._asks.clear()
-        models = {*self._free, *(found.request.model for found in self._open.values() if not found.asked)}
-        self._recall({*also, *(model for model in models if self._must_ask(model))})
+        self._needs_permit.clear()
+        unreported = (sent.request.model for sent in self._sent.values() if not sent.reported)
+        models = {*self._unreported, *unreported}
+        self._report_history({*also, *(model for model in models if self._is_limited(model))})
 
-    def _must_ask(self, model: str) -> bool:
+    def _is_limited(self, model: str) -> bool:
         return model in self._limited or model.partition(":")[0] in self._limited
 
-    def _recall(self, models: Iterable[str]) -> None:
-        """Tell what we did without asking. From now on the orchestrator knows it."""
-        if not self._line.connected:
+    def _report_history(self, models: Iterable[str]) -> None:
+        """Report what was sent without asking. From now on the orchestrator knows it."""
+        if not self._link.connected:
             return
-        now = self._loop.time()
-        said: dict[str, Any] = {}
+        now = self.now()
+        histories: JsonObject = {}
         for model in models:
-            free = self._free.pop(model, None)
-            past = [[round(ago, 3), *amounts] for ago, amounts in free.rows(now)] if free is not None else []
-            open_ = [found for found in self._open.values() if not found.asked and found.request.model == model]
-            for found in open_:
-                found.asked = True
-            said[model] = {
+            window = self._unreported.pop(model, None)
+            past = (
+                [[round(ago, 3), *amounts] for ago, amounts in window.rows(now)] if window is not None else []
+            )
+            in_flight = [s for s in self._sent.values() if not s.reported and s.request.model == model]
+            for sent in in_flight:
+                sent.reported = True
+            histories[model] = {
                 "past": past,
-                "open": [[found.id, round(now - found.at, 3), *found.size] for found in open_],
+                "open": [[sent.id, round(now - sent.sent_at, 3), *sent.size] for sent in in_flight],
                 "limits": self._limits.get(model),
             }
-        if said:
-            self._line.send(RateHistory(said))
+        if histories:
+            self._link.send(RateHistory(histories))
 
-    # -- what people see --------------------------------------------------------------------------------
-    def _tell(self, model: str, reason: str, seconds: float | None) -> None:
-        now = self._loop.time()
-        self._why[model] = reason
-        for task in sorted({asking.task for asking in self._waiting.values() if asking.request.model == model}):
-            if now - self._said.get(task, float("-inf")) >= _SAY:
-                self._said[task] = now
-                self._say(task, reason, seconds)
+    # -- waits, for people --------------------------------------------------------------------------------
+    def _emit_wait(self, model: str, reason: str, seconds: float | None) -> None:
+        now = self.now()
+        self._reasons[model] = reason
+        tasks = {waiting.task for waiting in self._waiting.values() if waiting.request.model == model}
+        for task in sorted(tasks):
+            if now - self._emitted.get(task, float("-inf")) >= _REPORT_INTERVAL:
+                self._emitted[task] = now
+                self._on_wait(task, reason, seconds)
 
-    def _cleared(self, task: str) -> None:
-        if not self._tasks[task] and self._said.pop(task, None) is not None:
-            self._say(task, None, None)
-
-
-def _log_of(logs: dict[str, RateLog], model: str, window: float) -> RateLog:
-    found = logs.get(model)
-    if found is None:
-        found = logs[model] = RateLog(window, slots=_HISTORY)
-    return found
+    def _clear_wait(self, task: str) -> None:
+        if not self._waiting_of[task] and self._emitted.pop(task, None) is not None:
+            self._on_wait(task, None, None)
 
 
-def _counted(request: ChatRequest, usage: Usage) -> Cost:
-    """What counts against limits. Anthropic counts no tokens that it read from its cache ("Rate limits")."""
-    given = usage.input_tokens
+def _as_json(limits: ServerLimits | None) -> JsonObject | None:
+    return dict(limits) if limits else None
+
+
+def _limited_tokens(request: ChatRequest, usage: Usage) -> Cost:
+    """The tokens that count against limits. Anthropic counts none that it read from its cache ("Rate limits")."""
+    input = usage.input_tokens
     if request.provider == "anthropic":
-        given -= usage.cached_tokens
-    return Cost(given, usage.output_tokens)
+        input -= usage.cached_tokens
+    return Cost(input, usage.output_tokens)

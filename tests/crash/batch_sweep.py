@@ -20,7 +20,7 @@ from po_jupyter.engine.replay.history import read_history
 from po_jupyter.engine.run.executor import RunExecutor
 from po_jupyter.engine.run.session import open_session
 from po_jupyter.llm.batches.protocol import batch_api_of
-from po_jupyter.llm.money.pricing import is_priced
+from po_jupyter.llm.money.pricing import LIST_PRICES
 from po_jupyter.llm.money.tokens import estimate
 from po_jupyter.llm.providers.registry import Providers
 from po_jupyter.llm.structured.parsing import answer_validator
@@ -94,7 +94,7 @@ def main(root: str, model: str, directory: str) -> None:
     # What a worker imports when it first needs it: once here instead of in each child.
     provider = Providers({"OPENAI_API_KEY": "x", "ANTHROPIC_API_KEY": "x"}).get(model)
     assert batch_api_of(provider) is not None
-    is_priced(model)
+    LIST_PRICES.is_priced(model)
     answer_validator(SCHEMA).violations({})
     estimate("x")
     in_child(lambda: setup(at, model))

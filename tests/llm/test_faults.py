@@ -15,7 +15,6 @@ from po_jupyter.errors import ModelError, ModelKeyError, ModelRateLimited, Model
 from po_jupyter.llm.calls.journal import MemoryJournal
 from po_jupyter.llm.calls.journaled_chat import JournaledChat
 from po_jupyter.llm.chat import ChatRequest, Message
-from po_jupyter.llm.providers.openai.client import unknown_to_responses
 from po_jupyter.llm.providers.registry import Providers
 from po_jupyter.llm.wire import bodies, errors
 from po_jupyter.llm.wire.http import Http
@@ -357,123 +356,6 @@ async def test_one_call_makes_at_most_max_attempts_requests(server, providers, m
         await called(providers, model, attempts=attempts, on_text=on_text, **more)
     assert len(server.requests) == attempts
     assert caught.value.details["attempts"] == attempts
-
-
-# -- from Responses to Chat Completions (R2.7) --------------------------------------------------------------
-NO_RESPONSES = {
-    "no such route": Reply(status=404, body=b"404 page not found", content_type="text/plain"),
-    "no such route, in JSON": Reply(status=404, body=b'{"detail": "Not Found"}'),
-    "no such method": Reply(status=405, body=b'{"detail": "Method Not Allowed"}'),
-    "not implemented": Reply(status=501, body=b"{}"),
-    "a model of the other API": Reply(
-        status=400,
-        body=json.dumps(
-            {
-                "error": {
-                    "message": "This model is only supported in v1/chat/completions and not in v1/responses."
-                }
-            }
-        ).encode(),
-    ),
-}
-OTHER_ERRORS = {
-    "no such model": Reply(
-        status=404, body=b'{"error": {"message": "The model `x` does not exist", "code": "model_not_found"}}'
-    ),
-    "no such model, by vLLM": Reply(
-        status=404, body=b'{"error": {"message": "The model `x` does not exist.", "code": 404}}'
-    ),
-    "a bad request": Reply(
-        status=400, body=b'{"error": {"message": "Invalid value", "code": "invalid_value"}}'
-    ),
-    "too long": Reply(status=400, body=b'{"error": {"message": "x", "code": "context_length_exceeded"}}'),
-    "no key": Reply(status=401, body=b"{}"),
-}
-
-
-@pytest.mark.parametrize("fault", NO_RESPONSES)
-async def test_a_server_without_responses_is_asked_the_other_way_from_then_on(
-    server, providers, on_text, fault
-):
-    """R2.7: the failed request counts as an attempt, and the next one follows at once."""
-    server.reply = lambda body, n: NO_RESPONSES[fault] if "input" in body else Reply()
-    waits = []
-    response = await called(providers, "openai:gpt-5-mini", attempts=2, on_text=on_text, waits=waits)
-    assert (response.text, response.api) == ("echo: hello there", "chat")
-    assert [r.path.rpartition("/")[2] for r in server.requests] == ["responses", "completions"]
-    ((_, delay, error),) = waits
-    assert delay == 0.0
-    assert "from now on" in str(error)
-    await called(providers, "openai:gpt-5-mini", attempts=1)
-    assert len(server.requests) == 3
-
-
-@pytest.mark.parametrize("fault", OTHER_ERRORS)
-async def test_other_errors_are_no_reason_to_ask_elsewhere(server, providers, fault):
-    """R2.7."""
-    server.reply = OTHER_ERRORS[fault]
-    with pytest.raises(ModelError) as caught:
-        await called(providers, "openai:gpt-5-mini")
-    assert len(server.requests) == 1
-    assert not unknown_to_responses(caught.value)
-
-
-@pytest.mark.parametrize("stays", [1, 3])
-async def test_the_way_around_counts_as_an_attempt(server, providers, stays):
-    """P7: never more than max_attempts requests, whatever fails."""
-    server.reply = lambda body, n: NO_RESPONSES["no such route"] if "input" in body else Reply(status=500)
-    with pytest.raises(ModelUnavailable):
-        await called(providers, "openai:gpt-5-mini", attempts=stays)
-    assert len(server.requests) == stays
-
-
-async def test_who_asks_for_responses_gets_its_errors(server, providers):
-    server.reply = NO_RESPONSES["no such route"]
-    with pytest.raises(ModelRefused):
-        await called(providers, "openai:gpt-5-mini", api="responses")
-    assert len(server.requests) == 1
-
-
-@pytest.mark.parametrize(
-    ("model", "more", "path"),
-    [
-        ("gpt-5-mini", {}, "responses"),
-        ("gpt-5.2", {}, "responses"),
-        ("gpt-4o", {}, "chat/completions"),
-        ("o4-mini", {}, "chat/completions"),
-        ("llama-3.3-70b", {}, "chat/completions"),
-        ("gpt-oss-120b", {}, "chat/completions"),
-        ("gpt-5-mini", {"api": "chat"}, "chat/completions"),
-        ("gpt-4o", {"api": "responses"}, "responses"),
-        ("gpt-5-mini", {"seed": 3}, "chat/completions"),
-        ("gpt-5-mini", {"seed": 3, "api": "responses"}, "responses"),
-    ],
-)
-async def test_the_api_is_chosen_by_model_and_setting_and_logged_with_its_reason(
-    server, providers, model, more, path
-):
-    """R2.7."""
-    with structlog.testing.capture_logs() as lines:
-        await called(providers, f"openai:{model}", **more)
-        await called(providers, f"openai:{model}", **more)
-    assert {r.path for r in server.requests} == {f"/v1/{path}"}
-    (line,) = lines
-    assert line["event"] == "api chosen"
-    assert line["api"] == path.partition("/")[0]
-    assert line["reason"]
-
-
-async def test_both_apis_answer_alike(server, providers):
-    """R2.7: what one pipeline sees does not depend on the API that was used."""
-    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
-    for more in ({}, {"json": True}, {"schema": schema}, {"max_tokens": 40, "temperature": 0.3}):
-        chat, responses = [
-            await called(providers, "openai:gpt-4o", api=api, **more) for api in ("chat", "responses")
-        ]
-        assert chat.text == responses.text
-        assert chat.usage.output_tokens == responses.usage.output_tokens
-        assert chat.finish == responses.finish
-        assert chat.model == responses.model
 
 
 async def test_no_connection_is_left_open_by_a_fault(server):

@@ -38,6 +38,16 @@ def test_an_old_path_still_imports_and_names_the_new_one(module, old, new):
     assert value is now or issubclass(value, now)
 
 
+def test_helpers_of_the_conformance_suite_have_their_old_names_too():
+    from po_jupyter.testing.conformance import provider as suite
+
+    for old, new in {"found": "values_under", "words": "as_json_text"}.items():
+        with pytest.warns(
+            DeprecationWarning, match=rf"import po_jupyter\.testing\.conformance\.provider\.{new} instead"
+        ):
+            assert getattr(suite, old) is getattr(suite, new)
+
+
 @pytest.mark.parametrize("module", sorted({module for module, _, _ in MOVED}))
 def test_a_name_that_never_was_is_no_attribute(module):
     with pytest.raises(AttributeError, match="no_such_name"):

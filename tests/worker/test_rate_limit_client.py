@@ -27,8 +27,8 @@ from po_jupyter.ipc.messages import (
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message
 from po_jupyter.model.run.rate_limit import RateLimit
 from po_jupyter.model.run.usage import Usage
-from po_jupyter.orchestrator.workers.rate_limit_server import RateLimits
-from po_jupyter.worker.rate_limit_client import RateAdmission
+from po_jupyter.orchestrator.workers.rate_limit_server import RateLimitServer
+from po_jupyter.worker.rate_limit_client import RateLimitClient
 
 MODEL = "openai:gpt-4o-mini"
 REQUEST = ChatRequest(MODEL, (Message("user", "hello there"),), max_tokens=9)
@@ -42,13 +42,13 @@ class Line:
     def __init__(self) -> None:
         self.said: list[tuple[str, dict[str, Any]]] = []
         self.connected = True
-        self.to: RateLimits | None = None
+        self.to: RateLimitServer | None = None
 
     def send(self, message: IpcMessage) -> None:
         if self.connected:
             self.said.append((message.op, message.to_json()))
             if self.to is not None:
-                self.to.heard("run", TO_ORCHESTRATOR.decode(message.encode()))
+                self.to.receive("run", TO_ORCHESTRATOR.decode(message.encode()))
 
     def connect_now(self) -> None:
         """It is connected."""
@@ -57,28 +57,28 @@ class Line:
 class Back:
     """The orchestrator's end of the same line."""
 
-    def __init__(self, door: RateAdmission) -> None:
+    def __init__(self, door: RateLimitClient) -> None:
         self.door = door
 
     def send(self, message: IpcMessage) -> None:
-        self.door.heard(FROM_ORCHESTRATOR.decode(message.encode()))
+        self.door.receive(FROM_ORCHESTRATOR.decode(message.encode()))
 
 
-def pair(door: RateAdmission, line: Line, settings: Settings) -> RateLimits:
-    limits = RateLimits(settings)
+def pair(door: RateLimitClient, line: Line, settings: Settings) -> RateLimitServer:
+    limits = RateLimitServer(settings)
     line.to = limits
-    door.welcomed(Welcome(False, limits.join("run", Back(door))))
+    door.welcome(Welcome(False, limits.connect("run", Back(door))))
     return limits
 
 
-async def ask(door: RateAdmission, request: ChatRequest = REQUEST) -> Any:
+async def ask(door: RateLimitClient, request: ChatRequest = REQUEST) -> Any:
     return door.enter(request, "t") or await door.wait(request, "t")
 
 
 async def test_what_nothing_limits_says_nothing() -> None:
     """G3: a key without a limit costs no round trip."""
     line = Line()
-    door = RateAdmission(line, Settings())
+    door = RateLimitClient(line, Settings())
     for _ in range(100):
         passed = door.enter(REQUEST, "t")
         assert passed is not None
@@ -89,7 +89,7 @@ async def test_what_nothing_limits_says_nothing() -> None:
 async def test_headers_that_teach_are_told_once_with_all_that_went_before() -> None:
     line = Line()
     settings = Settings()
-    door = RateAdmission(line, settings)
+    door = RateLimitClient(line, settings)
     for _ in range(5):
         door.enter(REQUEST, "t").answered(ANSWER)
     limits = pair(door, line, settings)
@@ -103,7 +103,7 @@ async def test_headers_that_teach_are_told_once_with_all_that_went_before() -> N
     assert door.enter(REQUEST, "t") is None, "from now on it asks"
     passes[1].answered(ChatResponse("hi", ANSWER.usage, limits=TOLD))
     assert [op for op, _ in line.said] == ["rate.recall", "rate.used", "rate.used"]
-    assert limits.known() == {MODEL: {"requests": 60}}
+    assert limits.limits() == {MODEL: {"requests": 60}}
     passes[2].lost()
     (await ask(door)).answered(ANSWER)
     limits.close()
@@ -112,7 +112,7 @@ async def test_headers_that_teach_are_told_once_with_all_that_went_before() -> N
 async def test_a_refusal_pauses_the_other_calls_of_the_model() -> None:
     """P7."""
     line, settings = Line(), Settings()
-    door = RateAdmission(line, settings)
+    door = RateLimitClient(line, settings)
     limits = pair(door, line, settings)
     first = door.enter(REQUEST, "t")
     first.failed(ModelRateLimited("429", retry_after=0.3))
@@ -129,7 +129,7 @@ async def test_what_it_waits_for_is_told_now_and_then_and_taken_back() -> None:
     said: list[Any] = []
     line = Line()
     settings = Settings(rate_limits={MODEL: {"requests": 1}}, rate_window=1.0)
-    door = RateAdmission(line, settings, say=lambda *words: said.append(words))
+    door = RateLimitClient(line, settings, on_wait=lambda *words: said.append(words))
     limits = pair(door, line, settings)
     (await ask(door)).answered(ANSWER)
     (await ask(door)).answered(ANSWER)
@@ -145,7 +145,7 @@ async def test_what_it_waits_for_is_told_now_and_then_and_taken_back() -> None:
 async def test_a_drain_ends_every_wait_and_lets_nothing_new_go() -> None:
     line = Line()
     settings = Settings(rate_limits={"openai": {"concurrency": 1}})
-    door = RateAdmission(line, settings)
+    door = RateLimitClient(line, settings)
     limits = pair(door, line, settings)
     held = await ask(door)
     waits = [asyncio.create_task(door.wait(REQUEST, "t")) for _ in range(3)]
@@ -163,7 +163,7 @@ async def test_a_drain_ends_every_wait_and_lets_nothing_new_go() -> None:
 async def test_a_wait_goes_on_with_the_next_orchestrator() -> None:
     line = Line()
     settings = Settings(rate_limits={"openai": {"concurrency": 1}})
-    door = RateAdmission(line, settings)
+    door = RateLimitClient(line, settings)
     old = pair(door, line, settings)
     held = await ask(door)
     wait = asyncio.create_task(door.wait(REQUEST, "t"))
@@ -182,10 +182,10 @@ async def test_a_wait_goes_on_with_the_next_orchestrator() -> None:
 
 
 async def test_an_answer_that_went_astray_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("po_jupyter.worker.rate_limit_client._ASK_AGAIN", 0.05)
+    monkeypatch.setattr("po_jupyter.worker.rate_limit_client._RETRY_INTERVAL", 0.05)
     line = Line()
     settings = Settings(rate_limits={"openai": {"concurrency": 1}})
-    door = RateAdmission(line, settings)
+    door = RateLimitClient(line, settings)
     limits = pair(door, line, settings)
     line.connected = False
     wait = asyncio.create_task(ask(door))
@@ -199,7 +199,7 @@ async def test_an_answer_that_went_astray_is_asked_for_again(monkeypatch: pytest
 async def test_a_call_that_never_fits_is_refused() -> None:
     line = Line()
     settings = Settings(rate_limits={"openai": {"input_tokens": 100}})
-    door = RateAdmission(line, settings)
+    door = RateLimitClient(line, settings)
     limits = pair(door, line, settings)
     with pytest.raises(ModelRefused, match="100 input tokens per minute"):
         await ask(door, ChatRequest(MODEL, (Message("user", "word " * 1000),)))
@@ -212,7 +212,7 @@ async def test_anthropic_counts_no_tokens_of_its_cache() -> None:
     """ "Rate limits", Anthropic: cache reads do not count towards input tokens per minute."""
     line = Line()
     settings = Settings(rate_limits={"anthropic": {"input_tokens": 1000}})
-    door = RateAdmission(line, settings)
+    door = RateLimitClient(line, settings)
     limits = pair(door, line, settings)
     request = ChatRequest("anthropic:claude-haiku-4-5", REQUEST.messages, max_tokens=9)
     usage = Usage(input_tokens=900, cached_tokens=890, output_tokens=2, calls=1)
@@ -235,9 +235,9 @@ async def test_nonsense_of_a_worker_hurts_nobody_else(message: RateReport) -> No
     """User code lives in workers."""
     line = Line()
     settings = Settings(rate_limits={"openai": {"concurrency": 1}})
-    door = RateAdmission(line, settings)
+    door = RateLimitClient(line, settings)
     limits = pair(door, line, settings)
-    limits.heard("other", message)
+    limits.receive("other", message)
     (await ask(door)).answered(ANSWER)
     (await ask(door)).answered(ANSWER)
     limits.close()
@@ -252,10 +252,10 @@ async def test_a_word_that_was_lost_is_said_again(tmp_path: Path) -> None:
             assert isinstance(message, RatePermitGranted)
             said.append(f"{message.op} {message.id}")
 
-    rates = RateLimits(Settings(data_dir=tmp_path, rate_limits={"openai": RateLimit(requests=1)}))
-    rates.join("run", Peer())
+    rates = RateLimitServer(Settings(data_dir=tmp_path, rate_limits={"openai": RateLimit(requests=1)}))
+    rates.connect("run", Peer())
     for id in (1, 1, 2):
-        rates.heard("run", RatePermitRequest(id, MODEL, input=1, most=1))
+        rates.receive("run", RatePermitRequest(id, MODEL, input=1, most=1))
         for _ in range(3):
             await asyncio.sleep(0)
     assert said == ["rate.go 1", "rate.go 1"], "the other call waits"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-
 from po_jupyter.errors import (
     AnswerUnreadable,
     BudgetExceeded,
@@ -13,7 +11,6 @@ from po_jupyter.errors import (
     StageFailed,
     StageTimeout,
 )
-from po_jupyter.model.pipeline.pipeline import CallRetry
 
 
 def may_retry(error: PoError) -> bool:
@@ -25,11 +22,3 @@ def may_retry(error: PoError) -> bool:
     if isinstance(error, ModelError | OutputInvalid | AnswerUnreadable | BudgetExceeded):
         return False
     return isinstance(error, StageFailed | StageTimeout) and not error.permanent
-
-
-def delay_before(attempt: int, retry: CallRetry) -> float:
-    """Seconds before the attempt that follows failed attempt number `attempt` (1-based).
-
-    Exponential with full jitter ("Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
-    """
-    return random.uniform(0, min(retry.max_delay, retry.initial_delay * retry.multiplier ** (attempt - 1)))

@@ -21,7 +21,7 @@ from po_jupyter.engine.budgets.daily_share import DayShare
 from po_jupyter.engine.replay.spending import NOTHING, Amount, amount_of, dollars
 from po_jupyter.errors import BudgetExceeded, PoError
 from po_jupyter.llm.chat import ChatRequest
-from po_jupyter.llm.money.pricing import cost_of
+from po_jupyter.llm.money.pricing import LIST_PRICES, PriceBook
 from po_jupyter.llm.money.tokens import count_request, is_quick
 from po_jupyter.model.run.usage import Usage
 
@@ -130,8 +130,10 @@ class Budget:
         day: DayShare | None = None,
         *,
         say: Say = lambda type, data: None,
+        prices: PriceBook = LIST_PRICES,
     ) -> None:
         self._run = run
+        self._prices = prices
         self._tasks = dict(tasks or {})
         self._day = day
         self._say = say
@@ -282,7 +284,7 @@ class Budget:
     def worst_of(self, request: ChatRequest) -> Amount:
         """The most that a call may use: its tokens as counted or estimated, and a full answer. BudgetExceeded (no
         price)."""
-        return worst_of(request, priced=self._priced)
+        return worst_of(request, self._prices if self._priced else None)
 
     def _wait_for_day(self) -> None:
         self._say("task.waiting", {"reason": "today's budget: other runs hold what is left of it"})
@@ -293,14 +295,14 @@ class Budget:
             await self._day.aclose()
 
 
-def worst_of(request: ChatRequest, *, priced: bool) -> Amount:
-    """The most that a call may use. With `priced` in dollars too; then BudgetExceeded for an unknown price."""
+def worst_of(request: ChatRequest, prices: PriceBook | None) -> Amount:
+    """The most that a call may use. With `prices` in dollars too; then BudgetExceeded for an unknown price."""
     counted, estimated = count_request(request)
     given = counted + int(estimated * _MARGIN)
     answer = request.max_tokens or 0
-    if not priced:
+    if prices is None:
         return Amount(0.0, given + answer)
-    usd = cost_of(Usage(input_tokens=given, output_tokens=answer, calls=1), request.model)
+    usd = prices.cost_of(Usage(input_tokens=given, output_tokens=answer, calls=1), request.model)
     if usd is None:
         raise BudgetExceeded(
             f"the price of {request.model} is unknown, so a budget in dollars cannot be kept",

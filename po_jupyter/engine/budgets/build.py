@@ -13,6 +13,7 @@ from po_jupyter.engine.budgets.daily_share import DayShare
 from po_jupyter.engine.replay.run_log import RunLog
 from po_jupyter.engine.replay.spending import NOTHING, Amount, Spending
 from po_jupyter.engine.state.run_state import RunState
+from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.model.pipeline.pipeline import Task
 from po_jupyter.model.run.events import event_draft
 
@@ -51,7 +52,7 @@ def build_budget(
     day = _day_share(inputs, log, warn_of_day)
     if run is None and not tasks and day is None:
         return None
-    return Budget(run, tasks, day, say=emit_event)
+    return Budget(run, tasks, day, say=emit_event, prices=PriceBook(inputs.settings.prices))
 
 
 def task_account(task: Task, state: RunState, used: Amount = NOTHING) -> Account | None:

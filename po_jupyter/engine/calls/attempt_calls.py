@@ -15,7 +15,8 @@ from po_jupyter.engine.ports import ArtifactReader, Boundary, CallFrame, EventLo
 from po_jupyter.engine.replay.spending import Amount, amount_of
 from po_jupyter.engine.tools.toolbox import Remote, Toolbox
 from po_jupyter.errors import InvalidInput, ModelError, ModelRateLimited
-from po_jupyter.llm.calls.journaled_chat import Asking, JournaledChat, OnAgain
+from po_jupyter.llm.calls.journaled_chat import JournaledChat, OnAgain
+from po_jupyter.llm.calls.pending_call import PendingCall
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText
 from po_jupyter.llm.providers.refs import images_problem
 from po_jupyter.model.pipeline.pipeline import CallRetry, Task
@@ -120,11 +121,11 @@ class AttemptCalls:
 
     def keep(self) -> None:
         """The attempt succeeded: later runs may use its answers."""
-        self._scope.keep()
+        self._scope.keep_answers()
 
     def drop(self) -> None:
         """The attempt failed: nobody gets its answers."""
-        self._scope.drop()
+        self._scope.drop_answers()
 
     def request(self, messages: tuple[Message, ...], **fields: Any) -> ChatRequest:
         """A request with these fields (of `ChatRequest`), the rest from the task's settings; None is left out."""
@@ -171,9 +172,9 @@ class AttemptCalls:
         parts.boundary.checkpoint()
         mode = cache_mode(frame.task, parts.inputs.options, again=self._again, given=request.cache)
         begun_anew = on_text
-        call = self._scope.call(request, stage=stage, round=frame.round, cache=mode)
+        call = self._scope.next_call(request, stage=stage, round=frame.round, cache=mode)
         on_text = self._on_text(frame, on_text) if stream else on_text
-        recalled = await self._scope.recall(call, on_text=on_text)
+        recalled = await self._scope.find_answer(call, on_text=on_text)
         if recalled is not None:
             return recalled  # it was paid for: it needs no room in any budget
         if mode:
@@ -209,7 +210,7 @@ class AttemptCalls:
             raise
         finally:
             if used is None and self._scope.usage is before and not self._scope.in_flight:
-                used = self._scope.given_up()  # stopped while nothing of it was in flight
+                used = self._scope.take_withdrawn_usage()  # stopped while nothing of it was in flight
             reserved.reset(token)
             if hold is not None:
                 budget.settle(hold, used, before=tries)
@@ -231,7 +232,7 @@ class AttemptCalls:
 
     async def _send(
         self,
-        call: Asking,
+        call: PendingCall,
         frame: CallFrame,
         on_text: OnText | None,
         retry: CallRetry | None,
@@ -266,7 +267,7 @@ class AttemptCalls:
         ended_by: BaseException | None = None
         observer.on_call_start(frame, stage, request)
         try:
-            response = await self._scope.ask(
+            response = await self._scope.send(
                 call,
                 retry=retry or self._settings.retry,
                 on_text=on_text,

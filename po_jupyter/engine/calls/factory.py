@@ -17,9 +17,10 @@ from po_jupyter.engine.replay.history import History
 from po_jupyter.engine.replay.run_log import RunLog
 from po_jupyter.engine.tools.toolbox import Remote
 from po_jupyter.llm.calls.admission import UNLIMITED, Admission
-from po_jupyter.llm.calls.cache import Answers, CallCache
+from po_jupyter.llm.calls.cache import AnswerStore, CallCache
 from po_jupyter.llm.calls.journaled_chat import JournaledChat
 from po_jupyter.llm.chat import Provider
+from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.model.pipeline.pipeline import Task
 from po_jupyter.model.run.events import event_draft
 
@@ -53,7 +54,7 @@ class CallFactory:
         providers: ProviderSource,
         running: Callable[[], set[str]] = set,
         admission: Admission | None = None,
-        answers: Answers | None = None,
+        answers: AnswerStore | None = None,
         base_url: Callable[[str], str | None] = lambda ref: "",
         watched: Callable[[], bool] = lambda: False,
         on_text: Callable[[LiveText], None] = lambda piece: None,
@@ -64,9 +65,10 @@ class CallFactory:
         self._log = log
         self._providers = providers
         self._settings: dict[str, ModelSettings] = {}
+        self._prices = PriceBook(inputs.settings.prices)
         self.journal = StoreJournal(log, history)
         self.cache = (
-            CallCache(answers, owner=inputs.owner, run=inputs.run, base_url=base_url, had=history.hits)
+            CallCache(answers, owner=inputs.owner, run=inputs.run, base_url=base_url, used=history.hits)
             if answers
             else None
         )
@@ -77,6 +79,7 @@ class CallFactory:
             admission=admission or UNLIMITED,
             cache=self.cache,
             sleep=boundary.sleep,
+            prices=self._prices,
         )
         self._parts = CallParts(
             inputs=inputs,
@@ -126,7 +129,7 @@ class CallFactory:
             return
         if self._parts.budget is None:
             self._parts.budget = Budget(
-                say=lambda type, data: self._log.emit(event_draft(type, None, None, data))
+                say=lambda type, data: self._log.emit(event_draft(type, None, None, data)), prices=self._prices
             )
         self._parts.budget.add(account)
 

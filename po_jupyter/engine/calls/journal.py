@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from po_jupyter.engine.budgets.budget import reserved
 from po_jupyter.engine.ports import CommitPlace, EventLog
 from po_jupyter.engine.replay.history import Call, History
 from po_jupyter.errors import StoreError
-from po_jupyter.llm.calls.journal import CallDone, CallKey, Entry
+from po_jupyter.llm.calls.journal import CallDone, CallKey, CallOutcome, IntentMeta, JournalEntry
+from po_jupyter.llm.chat import ChatResponseJson
 from po_jupyter.model.run.events import EventDraft, draft
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.store.protocol import CallIntent, CallResponseDraft, CallWithdrawn
@@ -37,47 +37,48 @@ class StoreJournal:
         call = self._history.call(key)
         return call is not None and call.response is not None
 
-    async def lookup(self, key: str) -> Entry | None:
+    async def lookup(self, key: str) -> JournalEntry | None:
         """See `llm.journal.Journal`."""
         call = self._history.call(key)
         if call is None:
             return None
         said = call.response
         if said is None:
-            return Entry(None, call.intents)
+            return JournalEntry(None, call.intents)
         if not said["ok"]:
-            return Entry({"ok": False, "error": said["error"]}, call.intents)
+            return JournalEntry({"ok": False, "error": said["error"]}, call.intents)
         assert call.answer is not None
         text = await asyncio.to_thread(self._log.payload, call.answer)
-        return Entry({"ok": True, "response": {**said["response"], "text": text}}, call.intents)
+        response = cast(ChatResponseJson, said["response"])  # without its text
+        return JournalEntry({"ok": True, "response": {**response, "text": text}}, call.intents)
 
-    async def intent(self, key: str, meta: Mapping[str, Any]) -> None:
+    async def intent(self, key: str, meta: IntentMeta) -> None:
         """See `llm.journal.Journal`."""
         record: CallIntent = {"key": key, "kind": "intent", "model": meta["model"], "stage": meta["stage"]}
         if (worst := reserved.get()) is not None:
             record["reserved"] = list(worst)
         events: tuple[EventDraft, ...] = ()
         known = self._history.call(key)
-        if meta.get("intents", 0) > (known.told if known is not None else 0):
+        if meta["intents"] > (known.told if known is not None else 0):
             place = CallKey.parse(key)
             usage = {"calls": 1, "unknown": 1}
             events = (draft("call.unknown", place.task, place.item, stage=meta["stage"], usage=usage),)
         await self._log.commit(*events, calls=(record,))
 
-    async def response(self, key: str, answer: Mapping[str, Any], call: CallDone) -> None:
+    async def response(self, key: str, outcome: CallOutcome, call: CallDone) -> None:
         """See `llm.journal.Journal`. Queued, in order: an outcome that follows cannot be durable without it."""
-        record: CallResponseDraft = {"key": key, "kind": "response", "ok": answer["ok"]}
+        record: CallResponseDraft = {"key": key, "kind": "response", "ok": outcome["ok"]}
         if call.cached:
             # There is no intent that says the model. The place: nobody else in this run gets that answer.
-            record |= {"cached": True, "model": call.model, "place": call.place}
+            record |= {"cached": True, "model": call.model, "place": call.cache_nth}
         payloads: tuple[Any, ...] = ()
-        if answer["ok"]:
-            said = dict(answer["response"])
+        if outcome["ok"]:
+            said = dict(outcome["response"])
             payloads = (said.pop("text"),)
             record["response"] = said
             record["answer"] = 0
         else:
-            record["error"] = answer["error"]
+            record["error"] = outcome["error"]
         then = None
         if call.batch is not None:
             record |= {"batch": call.batch, "model": call.model}

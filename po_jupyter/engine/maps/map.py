@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from po_jupyter.engine.base.interrupts import Drained
 from po_jupyter.engine.base.json_values import copied
-from po_jupyter.engine.base.task_retry import delay_before, may_retry
+from po_jupyter.engine.base.task_retry import may_retry
 from po_jupyter.engine.base.tracebacks import internal
 from po_jupyter.engine.base.usage_sum import Tally
 from po_jupyter.engine.lifecycle.frame import Frame
@@ -27,6 +27,7 @@ from po_jupyter.engine.python.inputs import TaskInputs
 from po_jupyter.engine.replay.history import map_marker
 from po_jupyter.engine.replay.row_table import DONE, FAILED
 from po_jupyter.errors import BudgetExceeded, ModelKeyError, PoError, StoreError, ThresholdExceeded
+from po_jupyter.llm.calls.retry import backoff_delay
 from po_jupyter.model.pipeline.pipeline import STAGES, Task
 from po_jupyter.model.run.events import EventDraft, draft
 from po_jupyter.model.values.digests import short_digest
@@ -251,7 +252,7 @@ class Map:
             if not may_retry(error) or row_attempt >= task.retry.max_attempts:
                 self._outcome(index, key, usage, None, error)
                 break
-            await parts.boundary.sleep(delay_before(row_attempt, task.retry))
+            await parts.boundary.sleep(backoff_delay(row_attempt, task.retry))
         if self.unflushed >= UNFLUSHED:
             self.unflushed = 0
             await parts.log.flush()

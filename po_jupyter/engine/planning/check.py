@@ -8,7 +8,7 @@ from po_jupyter.config import McpServer
 from po_jupyter.engine.prompts.template_check import check_templates
 from po_jupyter.engine.tools.mcp import problem_of as tool_problem
 from po_jupyter.errors import InvalidPipeline, Violation
-from po_jupyter.llm.money.pricing import is_priced
+from po_jupyter.llm.money.pricing import LIST_PRICES, PriceBook
 from po_jupyter.llm.providers.refs import batch_problem, images_problem, ref_problem
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from po_jupyter.model.run.seed import Seed
@@ -22,6 +22,7 @@ def check(
     *,
     default_model: str = DEFAULT_MODEL,
     servers: Mapping[str, McpServer] | None = None,
+    prices: PriceBook = LIST_PRICES,
 ) -> None:
     """Providers, templates, `for_each`, budgets. Raises InvalidPipeline with every violation.
 
@@ -29,7 +30,7 @@ def check(
 
     Whether a task's module exists is asked in the interpreter that will run it: `python.lookup.findable`.
     """
-    found = violations(pipeline, seed, default_model=default_model)
+    found = violations(pipeline, seed, default_model=default_model, prices=prices)
     for i, task in enumerate(pipeline.tasks if servers is not None else ()):
         problems = [problem for name in task.tools if (problem := tool_problem(name, servers or {}))]
         found += [Violation(f"tasks[{i}].tools", f"task {task.name!r}: {problem}") for problem in problems]
@@ -38,26 +39,30 @@ def check(
 
 
 def violations(
-    pipeline: Pipeline, seed: Seed | None = None, *, default_model: str = DEFAULT_MODEL
+    pipeline: Pipeline,
+    seed: Seed | None = None,
+    *,
+    default_model: str = DEFAULT_MODEL,
+    prices: PriceBook = LIST_PRICES,
 ) -> list[Violation]:
     """What `check` would raise, as a list. Lines, where given, are lines of the template or the code."""
     found: list[Violation] = []
     if pipeline.llm.model is not None and (problem := ref_problem(pipeline.llm.model)):
         found.append(Violation("llm.model", problem))
     for i, task in enumerate(pipeline.tasks):
-        found.extend(_of_task(pipeline, i, task, default_model))
+        found.extend(_of_task(pipeline, i, task, default_model, prices))
     found.extend(check_templates(pipeline, None if seed is None else seed.data))
     return found
 
 
-def _of_task(pipeline: Pipeline, i: int, task: Task, default_model: str) -> list[Violation]:
+def _of_task(pipeline: Pipeline, i: int, task: Task, default_model: str, prices: PriceBook) -> list[Violation]:
     found: list[Violation] = []
     where = f"tasks[{i}]"
     if task.llm.model is not None and (problem := ref_problem(task.llm.model)):
         found.append(Violation(f"{where}.llm.model", f"task {task.name!r}: {problem}"))
     elif task.kind == "prompt" and (task.budget.usd is not None or pipeline.budget.usd is not None):
         model = pipeline.llm_of(task).model or default_model
-        if ref_problem(model) is None and not is_priced(model):
+        if ref_problem(model) is None and not prices.is_priced(model):
             found.append(
                 Violation(
                     f"{where}.llm.model" if task.llm.model else "budget.usd",

@@ -15,7 +15,7 @@ from po_jupyter.engine.prompts.prompt_task import PromptTask
 from po_jupyter.engine.prompts.templates import Rows, base_names
 from po_jupyter.errors import PoError
 from po_jupyter.llm.batches.protocol import BATCH_PRICE
-from po_jupyter.llm.money.pricing import cost_of
+from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.llm.money.tokens import CHARS_PER_TOKEN, estimate, estimate_messages
 from po_jupyter.llm.structured.example_value import example_value
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
@@ -83,6 +83,7 @@ class _Task:
         llm = pipeline.llm_of(task)
         self.model = model or llm.model or settings.default_model
         self.max_tokens = llm.max_tokens or settings.default_max_tokens
+        self.prices = PriceBook(settings.prices)
         self.unknown: list[str] = []
         upstream = pipeline.upstream_of(task.name)
         self.blind = sorted(n for n in upstream if n not in outputs)
@@ -212,7 +213,8 @@ class _Task:
         # Per call, since some prices have tiers by the size of a call.
         if not calls:
             return 0.0
-        one = cost_of(Usage(input_tokens=-(-given // calls), output_tokens=-(-written // calls)), self.model)
+        usage = Usage(input_tokens=-(-given // calls), output_tokens=-(-written // calls))
+        one = self.prices.cost_of(usage, self.model)
         return None if one is None else one * calls * (BATCH_PRICE if self.task.mode == "batch" else 1.0)
 
 

@@ -15,6 +15,7 @@ from po_jupyter.engine.python.lookup import findable
 from po_jupyter.engine.replay.run_log import RunLog
 from po_jupyter.engine.run.signals import RunSignals
 from po_jupyter.errors import Violation
+from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from po_jupyter.model.run.events import EventDraft
 
@@ -66,7 +67,12 @@ class RunDirectives:
 
     def _problems(self, pipeline: Pipeline, added: frozenset[str]) -> list[Violation]:
         inputs = self._inputs
-        found = violations(pipeline, inputs.seed, default_model=inputs.settings.default_model)
+        found = violations(
+            pipeline,
+            inputs.seed,
+            default_model=inputs.settings.default_model,
+            prices=PriceBook(inputs.settings.prices),
+        )
         for i, task in enumerate(pipeline.tasks):
             if task.name in added and (problem := findable(task)) is not None:
                 found.append(Violation(f"tasks[{i}]", problem))

@@ -25,7 +25,7 @@ from po_jupyter.engine.run.resources import RunResources
 from po_jupyter.engine.run.signals import RunSignals
 from po_jupyter.engine.run.tasks import TaskLibrary
 from po_jupyter.llm.calls.admission import Admission
-from po_jupyter.llm.calls.cache import Answers
+from po_jupyter.llm.calls.cache import AnswerStore
 from po_jupyter.store.protocol import Head, Lease, Store
 
 
@@ -66,7 +66,7 @@ async def open_session(
     run_dir: Path | None = None,
     worker: Mapping[str, Any] | None = None,
     admission: Admission | None = None,
-    answers: Answers | None = None,
+    answers: AnswerStore | None = None,
     base_url: Callable[[str], str | None] = lambda ref: "",
     watched: Callable[[], bool] = lambda: False,
     on_text: Callable[[LiveText], None] = lambda piece: None,

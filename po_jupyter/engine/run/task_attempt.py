@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from po_jupyter.engine.base.interrupts import Drained, Interrupt
-from po_jupyter.engine.base.task_retry import delay_before, may_retry
+from po_jupyter.engine.base.task_retry import may_retry
 from po_jupyter.engine.base.tracebacks import internal
 from po_jupyter.engine.calls.attempt_calls import AttemptCalls
 from po_jupyter.engine.control.apply import SourcedDirectives
@@ -21,6 +21,7 @@ from po_jupyter.engine.run.session import RunSession
 from po_jupyter.engine.state.decide import End, Start, decide
 from po_jupyter.engine.state.fold import fold
 from po_jupyter.errors import ControlInvalid, PoError, StoreError
+from po_jupyter.llm.calls.retry import backoff_delay
 from po_jupyter.model.run.events import EventDraft, NumberedEvent, draft, event_draft
 from po_jupyter.telemetry import correlation
 from po_jupyter.telemetry.redaction import redactor
@@ -169,7 +170,7 @@ class TaskAttempt:
         self._observe_end(error)
         since_resume = self.number - log.state.tasks[task.name].spent
         if task.for_each is None and may_retry(error) and since_resume < task.retry.max_attempts:
-            delay = round(delay_before(since_resume, task.retry), 3)
+            delay = round(backoff_delay(since_resume, task.retry), 3)
             await log.commit(draft("task.retrying", task.name, attempt=self.number, delay=delay, error=shown))
             return
         event = draft("task.failed", task.name, error=shown, seconds=round(seconds, 3))

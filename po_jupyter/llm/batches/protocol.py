@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
 from po_jupyter.llm.chat import ChatRequest, ChatResponse
-from po_jupyter.llm.money.pricing import priced
-from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.values.json import JsonObject
 
 # The price of a call in a batch, as a fraction of the list price. OpenAI: "50% cost discount compared to
@@ -115,7 +113,7 @@ class Batches(Protocol):
         ...
 
     def read_response(self, request: ChatRequest, line: BatchLine) -> ChatResponse:
-        """The answer to `request` in a line, priced. Raises the ModelError that the provider reports for the row."""
+        """The answer to `request` in a line, without its cost. Raises the ModelError that is reported for it."""
         ...
 
 
@@ -123,9 +121,3 @@ def batch_api_of(provider: object) -> Batches | None:
     """The batch API of a provider, or None."""
     api: Batches | None = getattr(provider, "batches", None)
     return api
-
-
-def at_batch_price(usage: Usage, ref: str, answered_by: str = "") -> Usage:
-    """`usage` with the cost that it has in a batch; an unknown cost stays None."""
-    full = priced(usage, ref, answered_by)
-    return full if full.cost is None else full.model_copy(update={"cost": full.cost * BATCH_PRICE})

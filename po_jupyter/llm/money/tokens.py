@@ -1,7 +1,7 @@
-"""How many tokens a text is, before a provider has counted it.
+"""Token counts of texts and requests, before a provider has counted them.
 
 OpenAI publishes its encodings: for its models the count is exact (`bpe-openai` carries them, so nothing is
-fetched). Other makers do not: for theirs it is an estimate, and called one.
+fetched). Other makers do not: for theirs the count is an estimate, and called one.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ _ready: set[str] = set()  # encodings whose tables are made
 _WITH_TOOLS = 530
 
 
-class Count(NamedTuple):
-    """A number of tokens, and whether it is exact."""
+class TokenCount(NamedTuple):
+    """A number of tokens, exact or estimated."""
 
     tokens: int
     exact: bool
@@ -49,7 +49,7 @@ class Count(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def encoding_of(ref: str) -> str | None:
-    """The name of a model's published encoding; None: it has none that we know."""
+    """The name of a model's published encoding; None: none is known."""
     provider, _, model = ref.partition(":")
     if provider == "openrouter" and model.startswith("openai/"):
         model = model.removeprefix("openai/")
@@ -58,19 +58,21 @@ def encoding_of(ref: str) -> str | None:
     return next((name for pattern, name in _ENCODINGS if re.match(pattern, model)), None)
 
 
-def count(text: str, ref: str) -> Count:
-    """How many tokens `text` is for a model. The first exact count of a process takes about 0.3 s."""
+def count(text: str, ref: str) -> TokenCount:
+    """The tokens of `text` for a model. The first exact count of a process takes about 0.3 s."""
     name = encoding_of(ref)
     if name is None:
-        return Count(estimate(text), False)
+        return TokenCount(estimate(text), False)
     encoding = _encoding(name)
     tokens = sum(encoding.count(part.encode("utf-8", "replace").decode()) for part in _parts(text))
-    return Count(tokens, True)
+    return TokenCount(tokens, True)
 
 
 def _parts(text: str) -> Iterator[str]:
-    """`text` cut where no token can lie: before a space between two words. Counting holds Python's lock, so a long
-    text is counted in steps; where it has no words at all, a cut may add a token."""
+    """`text` in parts, cut where no token can lie: before a space between two words.
+
+    Counting holds Python's lock, so a long text is counted in steps; where it has no words, a cut may add a token.
+    """
     start = 0
     while len(text) - start > _QUICK:
         end = start + _QUICK
@@ -84,55 +86,66 @@ def _parts(text: str) -> Iterator[str]:
     yield text[start:]
 
 
-def count_messages(contents: Iterable[str], ref: str) -> Count:
-    """How many input tokens a conversation is; exact but for what an API adds to messages without saying so."""
+def count_messages(contents: Iterable[str], ref: str) -> TokenCount:
+    """The input tokens of a conversation; exact but for what an API adds to messages without saying so."""
     counted = [count(content, ref) for content in contents]
     tokens = sum(c.tokens + _PER_MESSAGE for c in counted) + _PER_REPLY
-    return Count(tokens, all(c.exact for c in counted))
+    return TokenCount(tokens, all(c.exact for c in counted))
 
 
-def count_request(request: ChatRequest) -> tuple[int, int]:
-    """(counted, estimated) input tokens of a request: what the model's published encoding says of its text, and
-    about how many everything else is. Without such an encoding nothing is counted."""
-    given = count_messages((m.content for m in request.messages), request.model)
-    besides = [*(c.arguments for m in request.messages for c in m.tool_calls)]
-    besides += [m.carry for m in request.messages if m.carry is not None]
-    besides += [tool.to_json() for tool in request.tools]
+class RequestTokens(NamedTuple):
+    """The input tokens of a request: `counted` of its text, by the model's published encoding, and `estimated` of the
+    rest. Without such an encoding nothing is counted."""
+
+    counted: int
+    estimated: int
+
+
+def count_request(request: ChatRequest) -> RequestTokens:
+    """The input tokens of a request, with its tools, images and schema."""
+    texts = count_messages((m.content for m in request.messages), request.model)
+    parts: list[object] = [c.arguments for m in request.messages for c in m.tool_calls]
+    parts += [m.carry for m in request.messages if m.carry is not None]
+    parts += [tool.to_json() for tool in request.tools]
     if request.schema is not None:
-        besides.append(request.schema)
-    estimated = sum(estimate(json.dumps(part, ensure_ascii=False, default=str)) for part in besides)
+        parts.append(request.schema)
+    estimated = sum(estimate(json.dumps(part, ensure_ascii=False, default=str)) for part in parts)
     if request.tools:
         estimated += _WITH_TOOLS
     if images := sum(len(m.images) for m in request.messages):
-        prefix, most = _LARGE_IMAGES
-        estimated += images * (most if request.model.startswith(prefix) else _IMAGE)
-    return (given.tokens, estimated) if given.exact else (0, given.tokens + estimated)
+        prefix, large = _LARGE_IMAGES
+        estimated += images * (large if request.model.startswith(prefix) else _IMAGE)
+    if texts.exact:
+        return RequestTokens(texts.tokens, estimated)
+    return RequestTokens(0, texts.tokens + estimated)
 
 
 def is_quick(size: int, ref: str) -> bool:
-    """Whether counting that many characters holds nobody up: 100,000 take 3 ms, and the first of an encoding 0.3
-    s. What is not quick belongs into a thread."""
+    """True when counting that many characters does not hold up an event loop; other counts belong into a thread.
+
+    100,000 characters take 3 ms, and the first of an encoding 0.3 s.
+    """
     name = encoding_of(ref)
     return name is None or (name in _ready and size <= _QUICK)
 
 
 def estimate(text: str) -> int:
-    """About how many tokens `text` is. Other scripts than Latin take more: they are counted by their bytes."""
+    """About the tokens of `text`. Other scripts than Latin take more: they are counted by their bytes."""
     size = len(text) if text.isascii() else (len(text) + len(text.encode("utf-8", "replace"))) // 2
     return -(-size // CHARS_PER_TOKEN)
 
 
 def estimate_messages(contents: Iterable[str]) -> int:
-    """About how many input tokens a conversation is."""
+    """About the input tokens of a conversation."""
     return sum(estimate(content) + _PER_MESSAGE for content in contents) + _PER_REPLY
 
 
 @lru_cache(maxsize=4)
 def _encoding(name: str) -> Any:
-    found = _bindings().tokenizer_for_encoding(name)
-    found.count("warm")  # the tables are made when they are first used
+    encoding = _bindings().tokenizer_for_encoding(name)
+    encoding.count("warm")  # the tables are made when they are first used
     _ready.add(name)
-    return found
+    return encoding
 
 
 @lru_cache(maxsize=1)
@@ -140,10 +153,10 @@ def _bindings() -> Any:
     """The compiled part of `bpe-openai`, alone: importing the package itself builds three tables for decoding
     (1.5 s, 100 MB), through a function that Python has deprecated."""
     package = find_spec("bpe_openai")
-    places = package.submodule_search_locations if package is not None else None
-    found = PathFinder.find_spec("bpe_openai._bindings", places)
-    if found is None or found.loader is None:
+    locations = package.submodule_search_locations if package is not None else None
+    spec = PathFinder.find_spec("bpe_openai._bindings", locations)
+    if spec is None or spec.loader is None:
         raise ModuleNotFoundError("bpe-openai is not installed, or has no wheel for this machine")
-    module = module_from_spec(found)
-    found.loader.exec_module(module)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
     return module

@@ -11,11 +11,12 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from typing import Any
 
 from po_jupyter.errors import InvalidInput
+from po_jupyter.llm.money.pricing import LIST_PRICES, PriceBook, TokenPrices
 from po_jupyter.llm.providers.refs import missing_key, ref_problem
 from po_jupyter.llm.specs import ALSO_CALLED, spec_of, specs
 from po_jupyter.model.pipeline.violations import did_you_mean
@@ -117,7 +118,7 @@ class ModelListing:
     alias: str
     usable: bool
     why: str
-    price: Mapping[str, float] | None = field(default=None)
+    price: TokenPrices | None = None
 
     def to_json(self) -> JsonObject:
         """As JSON: the fields by name."""
@@ -125,22 +126,20 @@ class ModelListing:
 
 
 def usable_models(
-    environ: Mapping[str, str] | None = None, *, cli_agents: bool = False, prices: bool = True
+    environ: Mapping[str, str] | None = None, *, cli_agents: bool = False, prices: PriceBook = LIST_PRICES
 ) -> list[ModelListing]:
     """Every model of the catalogue and every provider's example, usable ones first. No network call is made.
 
     `environ` is what the orchestrator sees (default: this process). A server of one's own counts as usable when
     its base URL is set: only using it shows whether it listens.
     """
-    from po_jupyter.llm.money.pricing import per_million
-
     environ = os.environ if environ is None else environ
     models = []
     for name in specs():
         why = _unusable_because(name, environ, cli_agents)
         for model in _models_of(name) or ("NAME",):
             ref = f"{name}:{model}"
-            price = per_million(ref) if prices else None
+            price = prices.per_million(ref)
             models.append(ModelListing(ref, name, model, alias_of(model), not why, why, price))
     return sorted(models, key=lambda listing: not listing.usable)
 
@@ -151,6 +150,7 @@ def list_models(
     cli_agents: bool = False,
     word: str | None = None,
     provider: str | None = None,
+    prices: PriceBook = LIST_PRICES,
 ) -> list[JsonObject]:
     """`usable_models` as JSON: those of a provider, with `word` in their name or alias. Raises InvalidInput."""
     if provider is not None and provider not in specs():
@@ -160,7 +160,7 @@ def list_models(
     part = (word or "").lower()
     return [
         model.to_json()
-        for model in usable_models(environ, cli_agents=cli_agents)
+        for model in usable_models(environ, cli_agents=cli_agents, prices=prices)
         if provider in (None, model.provider) and (part in model.ref.lower() or part in model.alias)
     ]
 

@@ -10,7 +10,7 @@ from po_jupyter.llm.providers.refs import provider_key
 from po_jupyter.llm.specs import Spec
 
 if TYPE_CHECKING:
-    from po_jupyter.llm.wire.exchange import ProviderEndpoint, Resolver
+    from po_jupyter.llm.specs import ProviderEndpoint, Resolver
     from po_jupyter.llm.wire.http import Http
 
 
@@ -44,6 +44,6 @@ class ProviderContext:
     @property
     def endpoint(self) -> ProviderEndpoint:
         """Base URL and key together. Raises ModelKeyError."""
-        from po_jupyter.llm.wire.exchange import ProviderEndpoint
+        from po_jupyter.llm.specs import ProviderEndpoint
 
         return ProviderEndpoint(self.base_url, self.key)

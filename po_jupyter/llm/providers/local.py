@@ -20,7 +20,7 @@ from po_jupyter.errors import ModelUnavailable
 from po_jupyter.llm.chat import Provider
 from po_jupyter.llm.providers.compatible.chat_completions import ChatCompletions
 from po_jupyter.llm.providers.context import ProviderContext
-from po_jupyter.llm.wire.exchange import Resolver
+from po_jupyter.llm.specs import Resolver
 from po_jupyter.llm.wire.http import Http
 from po_jupyter.model.values.json import JsonObject
 

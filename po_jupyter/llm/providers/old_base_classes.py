@@ -9,7 +9,8 @@ from collections.abc import Hashable, Mapping
 
 from po_jupyter.errors import ModelError
 from po_jupyter.llm.chat import ChatRequest
-from po_jupyter.llm.wire.exchange import HttpProvider, ProviderEndpoint
+from po_jupyter.llm.specs import ProviderEndpoint
+from po_jupyter.llm.wire.exchange import HttpProvider
 from po_jupyter.llm.wire.http import Http
 from po_jupyter.llm.wire.response_reader import ResponseReader
 from po_jupyter.model.values.json import JsonObject

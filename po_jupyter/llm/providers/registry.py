@@ -13,7 +13,7 @@ from po_jupyter.llm.specs import Plugin, load_factory, load_plugin, spec_of, spe
 
 if TYPE_CHECKING:
     from po_jupyter.llm.chat import Provider
-    from po_jupyter.llm.wire.exchange import Resolver
+    from po_jupyter.llm.specs import Resolver
     from po_jupyter.llm.wire.http import Http
 
 

@@ -1,4 +1,4 @@
-"""What a server says of its limits in the headers of an answer, in one shape for all of them.
+"""Rate-limit headers of answers: the limits that a server reports, in one shape for all servers.
 
     x-ratelimit-limit-requests: 500        x-ratelimit-remaining-requests: 499     x-ratelimit-reset-requests: 120ms
     anthropic-ratelimit-input-tokens-limit: 50000   ...-remaining: 49000   ...-reset: 2026-11-22T12:00:30Z
@@ -14,14 +14,11 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TypeAlias
 
+from po_jupyter.llm.chat import ServerLimits
 from po_jupyter.llm.rate_limits.sliding_window import KINDS
 
-# By kind: (limit, remaining, seconds until it is whole again), each None when it is not said. JSON holds it.
-Told: TypeAlias = dict[str, tuple[int | None, int | None, float | None]]
-
-_MOST = 10**12
+_MAX = 10**12
 _NAME = re.compile(
     r"(?:x-ratelimit-(?P<a>limit|remaining|reset)-(?P<ak>requests|tokens|input-tokens|output-tokens)"
     r"|anthropic-ratelimit-(?P<bk>requests|tokens|input-tokens|output-tokens)-(?P<b>limit|remaining|reset))\Z"
@@ -33,26 +30,26 @@ _SPAN = re.compile(
 _UNITS = (86400.0, 3600.0, 60.0, 1.0, 0.001)
 
 
-def told_by(headers: Mapping[str, str]) -> Told | None:
-    """The limits that an answer's headers tell; None: none. What cannot be read is left out."""
-    found: dict[str, dict[str, str]] = {}
-    for name in _named(headers):
+def limits_from(headers: Mapping[str, str]) -> ServerLimits | None:
+    """The limits in an answer's headers; None: none. Those that cannot be read are left out."""
+    texts: dict[str, dict[str, str]] = {}
+    for name in _limit_headers(headers):
         matched = _NAME.match(name)
         if matched is not None:
             kind = (matched["ak"] or matched["bk"]).replace("-", "_")
-            found.setdefault(kind, {})[matched["a"] or matched["b"]] = headers[name].strip()
-    if not found:
+            texts.setdefault(kind, {})[matched["a"] or matched["b"]] = headers[name].strip()
+    if not texts:
         return None
-    told: Told = {}
+    limits: ServerLimits = {}
     for kind in KINDS:
-        said = found.get(kind, {})
-        limit, remaining = _count(said.get("limit")), _count(said.get("remaining"))
+        text = texts.get(kind, {})
+        limit, remaining = _count(text.get("limit")), _count(text.get("remaining"))
         if limit:  # a limit of nothing says that there is none
-            told[kind] = (limit, remaining, _seconds(said.get("reset"), headers))
-    return told or None
+            limits[kind] = (limit, remaining, _seconds(text.get("reset"), headers))
+    return limits or None
 
 
-def _named(headers: Mapping[str, str]) -> Iterable[str]:
+def _limit_headers(headers: Mapping[str, str]) -> Iterable[str]:
     # Done for every answer, and nearly none has them: httpx's own way through the names takes ten times as long.
     raw = getattr(headers, "raw", None)
     if raw is None:
@@ -63,7 +60,7 @@ def _named(headers: Mapping[str, str]) -> Iterable[str]:
 def _count(text: str | None) -> int | None:
     if text is None or not text.isascii() or not text.isdigit() or len(text) > 13:
         return None
-    return min(int(text), _MOST)
+    return min(int(text), _MAX)
 
 
 def _seconds(text: str | None, headers: Mapping[str, str]) -> float | None:
@@ -86,7 +83,7 @@ def _seconds(text: str | None, headers: Mapping[str, str]) -> float | None:
 
 def _date(headers: Mapping[str, str]) -> datetime:
     try:
-        said = parsedate_to_datetime(headers["date"])
-        return said if said.tzinfo else said.replace(tzinfo=UTC)
+        date = parsedate_to_datetime(headers["date"])
+        return date if date.tzinfo else date.replace(tzinfo=UTC)
     except (KeyError, ValueError):
         return datetime.now(UTC)

@@ -1,7 +1,7 @@
-"""The limiter: who may call which model when, fairly between runs (G3, P7). No clock and no I/O in here.
+"""The rate limiter: admits calls to models within their limits, fairly between runs (G3, P7). No clock, no I/O.
 
-    ask ──► queue of its run and model ──► turn ──► room by the provider's key and by the model's ──► a ticket
-    a ticket ──► settled with what was used, given back, or refused by the server
+    enqueue ──► queue of its run and model ──► turn ──► room by the provider's limits and by the model's ──► a ticket
+    a ticket ──► settled with what was used, cancelled, or refused by the server
 
 *Turns.* Each run has its own queue. Served is the run that has had the least, measured in the largest share of
 any limit that its calls took; one that comes later starts level with the others (after start-time fair queueing:
@@ -24,48 +24,49 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from po_jupyter.errors import ModelRefused
-from po_jupyter.llm.rate_limits.headers import Told
-from po_jupyter.llm.rate_limits.limit_state import Block, RateKey, Ticket, span
+from po_jupyter.llm.chat import ServerLimits
+from po_jupyter.llm.rate_limits.limit_state import Block, LimitState, Ticket, span
 from po_jupyter.llm.rate_limits.sliding_window import Amounts, Cost
 from po_jupyter.model.run.rate_limit import RateLimit
 
-_ANSWER = 1000  # tokens of an answer nobody bounded, before one came
+_ANSWER = 1000  # tokens of an answer without a bound, before the first one came
 _TOO_LARGE = 1.25
 _CREDIT = 0.25  # of a window's limit, that a run may be behind the others
-Flow: TypeAlias = tuple[str, str]  # (run, model)
+_Flow: TypeAlias = tuple[str, str]  # (run, model)
 
 
 @dataclass(slots=True)
-class _Ask:
+class _QueuedCall:
     run: str
     id: int
     model: str
     input: int
-    most: int | None  # tokens that the answer may have
+    max_output: int | None
     since: float
-    dropped: bool = False
+    cancelled: bool = False
 
 
 @dataclass(slots=True)
-class _Model:
-    """What is known of one model: its keys, and how large its calls are."""
+class _ModelState:
+    """One model: the limits that it is under (its provider's, its own), and the usual size of its calls."""
 
     provider: str
-    keys: tuple[RateKey, ...]
+    keys: tuple[LimitState, ...]
     ratio: float = 1.0  # input tokens: counted / estimated
     mean: float = 0.0  # of the answers' tokens
     deviation: float = 0.0
     seen: int = 0
 
-    def guess(self, input: int, most: int | None) -> Cost:
-        given = int(input * self.ratio) + 1
+    def guess(self, input: int, max_output: int | None) -> Cost:
+        """The cost of a call with an estimated `input` and a bounded answer."""
+        prompt = int(input * self.ratio) + 1
         if self.seen < 3:
-            return Cost(given, _ANSWER if most is None else most)
+            return Cost(prompt, _ANSWER if max_output is None else max_output)
         answer = int(self.mean + 2 * self.deviation) + 1
-        return Cost(given, answer if most is None else min(answer, most))
+        return Cost(prompt, answer if max_output is None else min(answer, max_output))
 
     def learn(self, estimated: int, used: Cost) -> None:
-        """As TCP learns its round trips (RFC 6298): an eighth of each answer."""
+        """Correct the guesses, as TCP does its round trips (RFC 6298): by an eighth of each answer."""
         if estimated > 0 and used.input > 0:
             part = 1.0 if self.seen == 0 else 0.125
             self.ratio += part * (min(8.0, max(0.1, used.input / estimated)) - self.ratio)
@@ -79,41 +80,39 @@ class _Model:
 
 
 @dataclass(slots=True)
-class _Group:
-    """The models of one provider: they share its key, so their runs take turns together."""
+class _ProviderQueue:
+    """The queues of one provider's models: they share its limits, so their runs take turns together."""
 
-    flows: dict[Flow, deque[_Ask]] = field(default_factory=dict)
-    had: dict[str, float] = field(
-        default_factory=dict
-    )  # by run with calls that wait or are under way, in shares
-    calls: Counter[str] = field(default_factory=Counter)  # how many those are
+    flows: dict[_Flow, deque[_QueuedCall]] = field(default_factory=dict)
+    calls: Counter[str] = field(default_factory=Counter)  # that wait or are in flight, by run
+    served: dict[str, float] = field(default_factory=dict)  # of limits, in shares, by run with such calls
 
-    def come(self, run: str) -> None:
-        """A call more. A run that comes anew starts level with the others; one whose calls were all under way
-        keeps what it has to get, but not for ever."""
+    def add(self, run: str) -> None:
+        """Count a call. A run that comes anew starts level with the others; one whose calls were all in flight
+        keeps its arrears, but not for ever."""
         if not self.calls[run] or not any(flow[0] == run for flow in self.flows):
-            least = min((had for other, had in self.had.items() if other != run), default=0.0)
-            self.had[run] = max(self.had[run], least - _CREDIT) if self.calls[run] else least
+            least = min((served for other, served in self.served.items() if other != run), default=0.0)
+            self.served[run] = max(self.served[run], least - _CREDIT) if self.calls[run] else least
         self.calls[run] += 1
 
-    def leave(self, run: str) -> None:
-        """A call less."""
+    def remove(self, run: str) -> None:
+        """Count a call that neither waits nor is in flight any more."""
         self.calls[run] -= 1
         if self.calls[run] <= 0:
             del self.calls[run]
-            self.had.pop(run, None)
+            self.served.pop(run, None)
 
 
-class Pumped(NamedTuple):
-    """Calls that may go now, and when it is worth asking again (None: when something changes)."""
+class Admitted(NamedTuple):
+    """Calls that may be sent now, and the time at which it is worth asking again (None: when something changes)."""
 
     tickets: list[Ticket]
     again: float | None
 
 
-class Waiting(NamedTuple):
-    """Calls of one run to one model that wait: how many, how long until the next may go (None: nobody knows),
-    since when the oldest waits (seconds), and for what (`openai (requests per minute)`)."""
+class WaitingCalls(NamedTuple):
+    """Calls of one run to one model that wait: how many, seconds until the next may be sent (None: not known), seconds
+    that the oldest waits, and for what (`openai (requests per minute)`)."""
 
     run: str
     model: str
@@ -124,193 +123,210 @@ class Waiting(NamedTuple):
 
 
 class Limiter:
-    """See the module. `limits` are by key, `window` in seconds; every `now` is of the same clock."""
+    """The rate limiter of all runs; see the module. Every `now` is of the same clock, in seconds."""
 
     def __init__(self, limits: Mapping[str, RateLimit] | None = None, *, window: float = 60.0) -> None:
+        """`limits` are those of the settings by key (a provider or a model ref), `window` is in seconds."""
         self._limits = dict(limits or {})
         self._window = window
-        self._keys: dict[str, RateKey] = {}
-        self._models: dict[str, _Model] = {}
-        self._groups: dict[str, _Group] = {}
-        self._asks: dict[tuple[str, int], _Ask] = {}
+        self._keys: dict[str, LimitState] = {}
+        self._models: dict[str, _ModelState] = {}
+        self._queues: dict[str, _ProviderQueue] = {}
+        self._queued: dict[tuple[str, int], _QueuedCall] = {}
         self._tickets: dict[tuple[str, int], tuple[Ticket, int]] = {}  # with the estimate of its input
         for name in self._limits:
             self._key(name)
 
     @property
     def busy(self) -> bool:
-        """Whether somebody waits."""
-        return bool(self._asks)
+        """True while calls wait."""
+        return bool(self._queued)
 
     # -- names --------------------------------------------------------------------------------------
-    def limited(self) -> frozenset[str]:
-        """The keys, providers and models, whose calls have to ask."""
+    def limited_keys(self) -> frozenset[str]:
+        """The keys, providers and models, whose calls need admission."""
         return frozenset(name for name, key in self._keys.items() if key.limited)
 
-    def known(self) -> dict[str, dict[str, int]]:
-        """What is allowed, by key and kind: from settings, servers and refusals."""
-        found: dict[str, dict[str, int]] = {}
-        for name, key in self._keys.items():
-            said = key.now()
-            if said:
-                found[name] = said
-        return found
+    def limits(self) -> dict[str, dict[str, int]]:
+        """The limits by key and kind, from settings, servers and refusals."""
+        return {name: limits for name, key in self._keys.items() if (limits := key.limits())}
 
-    def _key(self, name: str) -> RateKey:
+    def _key(self, name: str) -> LimitState:
         key = self._keys.get(name)
         if key is None:
-            key = self._keys[name] = RateKey(name, self._limits.get(name), window=self._window)
+            key = self._keys[name] = LimitState(name, self._limits.get(name), window=self._window)
         return key
 
-    def _model(self, ref: str) -> _Model:
+    def _model(self, ref: str) -> _ModelState:
         model = self._models.get(ref)
         if model is None:
             provider = ref.partition(":")[0]
-            model = self._models[ref] = _Model(provider, (self._key(provider), self._key(ref)))
+            model = self._models[ref] = _ModelState(provider, (self._key(provider), self._key(ref)))
         return model
 
-    def _group(self, model: str) -> _Group:
-        return self._groups.setdefault(self._model(model).provider, _Group())
+    def _queue(self, model: str) -> _ProviderQueue:
+        return self._queues.setdefault(self._model(model).provider, _ProviderQueue())
 
-    # -- asking -------------------------------------------------------------------------------------
-    def ask(self, run: str, id: int, model: str, *, input: int, most: int | None, now: float) -> None:
-        """A call wants to go; `pump` says when. `input` is the estimate of its prompt, `most` the bound of its
-        answer, in tokens. Asking again for the same call changes nothing.
+    # -- admission ----------------------------------------------------------------------------------
+    def enqueue(self, run: str, id: int, model: str, *, input: int, max_output: int | None, now: float) -> None:
+        """Put a call into the queue that `admit` serves. `input` is the estimate of its prompt, `max_output` the bound
+        of its answer, in tokens. The same call again changes nothing.
 
         Raises ModelRefused when its prompt is larger than everything that is allowed in a window.
         """
-        if (run, id) in self._asks or (run, id) in self._tickets:
+        if (run, id) in self._queued or (run, id) in self._tickets:
             return
-        known = self._model(model)
-        for key in known.keys:
+        state = self._model(model)
+        for key in state.keys:
             for kind in ("tokens", "input_tokens"):
-                limit = key.said(kind)
-                if limit is not None and input * known.ratio > _TOO_LARGE * limit:
-                    raise _too_large(model, int(input * known.ratio), key, kind, limit)
-        asked = self._asks[run, id] = _Ask(run, id, model, input, most, now)
-        group = self._group(model)
-        group.come(run)
-        group.flows.setdefault((run, model), deque()).append(asked)
+                limit = key.declared(kind)
+                if limit is not None and input * state.ratio > _TOO_LARGE * limit:
+                    raise _too_large(model, int(input * state.ratio), key, kind, limit)
+        call = self._queued[run, id] = _QueuedCall(run, id, model, input, max_output, now)
+        queue = self._queue(model)
+        queue.add(run)
+        queue.flows.setdefault((run, model), deque()).append(call)
 
-    def let_go(self, run: str, id: int) -> bool:
-        """Whether the call was let go, and is not over."""
+    def is_admitted(self, run: str, id: int) -> bool:
+        """True for a call that was admitted and is not over."""
         return (run, id) in self._tickets
 
-    def drop(self, run: str, id: int, now: float) -> None:
-        """The call does not want to go any more; if it was let go, it was not sent."""
-        asked = self._asks.pop((run, id), None)
-        if asked is not None:
-            asked.dropped = True
-            self._group(asked.model).leave(run)
+    def cancel(self, run: str, id: int, now: float) -> None:
+        """Take a call out that is not to be sent; one that was admitted has not been sent."""
+        call = self._queued.pop((run, id), None)
+        if call is not None:
+            call.cancelled = True
+            self._queue(call.model).remove(run)
         else:
-            self._back(run, id, None, now)
+            self._finish(run, id, None, now)
 
-    def pump(self, now: float) -> Pumped:
-        """Let go who can."""
+    def admit(self, now: float) -> Admitted:
+        """Admit the calls that may be sent now."""
         tickets: list[Ticket] = []
         times: list[float] = []
-        for group in self._groups.values():
-            times += self._serve(group, now, tickets)
-        return Pumped(tickets, min((t for t in times if t != float("inf")), default=None))
+        for queue in self._queues.values():
+            times += self._serve(queue, now, tickets)
+        return Admitted(tickets, min((t for t in times if t != float("inf")), default=None))
 
-    def _serve(self, group: _Group, now: float, tickets: list[Ticket]) -> Iterator[float]:
+    def _serve(self, queue: _ProviderQueue, now: float, tickets: list[Ticket]) -> Iterator[float]:
+        """Admit calls in turn; the times at which those that stay are worth another look."""
         stuck: set[str] = set()
         while True:
-            ready = self._ready(group, stuck)
-            if ready is None:
+            flow = self._next_flow(queue, stuck)
+            if flow is None:
                 return
-            run, model = ready
-            asked = group.flows[ready][0]
-            known = self._model(model)
-            cost = known.guess(asked.input, asked.most)
-            block = self._block(known, cost, now)
+            run, model = flow
+            call = queue.flows[flow][0]
+            state = self._model(model)
+            cost = state.guess(call.input, call.max_output)
+            block = self._block(state, cost, now)
             if block is not None:
                 yield block.until
                 if block.key == model:
                     stuck.add(model)  # other models of the provider may go on
                     continue
                 return
-            group.flows[ready].popleft()
-            self._asks.pop((run, asked.id), None)
-            ticket = Ticket(run, asked.id, model, cost, now, any(k.rated for k in known.keys))
-            self._tickets[run, asked.id] = (ticket, asked.input)
-            for key in known.keys:
-                key.go(ticket)
-            group.had[run] += _share(known, cost.amounts)
+            queue.flows[flow].popleft()
+            self._queued.pop((run, call.id), None)
+            ticket = Ticket(run, call.id, model, cost, now, any(k.rated for k in state.keys))
+            self._start(state, queue, ticket, call.input)
             tickets.append(ticket)
 
-    def _ready(self, group: _Group, stuck: set[str]) -> Flow | None:
-        """Whose turn it is."""
-        best: Flow | None = None
+    def _start(self, state: _ModelState, queue: _ProviderQueue, ticket: Ticket, input: int) -> None:
+        self._tickets[ticket.run, ticket.id] = (ticket, input)
+        for key in state.keys:
+            key.start(ticket)
+        queue.served[ticket.run] += _share(state, ticket.cost.amounts)
+
+    def _next_flow(self, queue: _ProviderQueue, stuck: set[str]) -> _Flow | None:
+        """The run and model whose turn it is."""
+        best: _Flow | None = None
         least = (0.0, 0.0)
-        for flow, queue in list(group.flows.items()):
-            while queue and queue[0].dropped:
-                queue.popleft()
-            if not queue:
-                del group.flows[flow]
+        for flow, calls in list(queue.flows.items()):
+            while calls and calls[0].cancelled:
+                calls.popleft()
+            if not calls:
+                del queue.flows[flow]
             elif flow[1] not in stuck:
-                mine = (group.had.get(flow[0], 0.0), queue[0].since)
-                if best is None or mine < least:
-                    best, least = flow, mine
+                order = (queue.served.get(flow[0], 0.0), calls[0].since)
+                if best is None or order < least:
+                    best, least = flow, order
         return best
 
-    def _block(self, model: _Model, cost: Cost, now: float) -> Block | None:
-        found: Block | None = None
-        for key in model.keys:
-            block = key.wait(cost, now)
-            if block is not None and (found is None or block.until > found.until):
-                found = block
-        return found
+    def _block(self, state: _ModelState, cost: Cost, now: float) -> Block | None:
+        longest: Block | None = None
+        for key in state.keys:
+            block = key.block(cost, now)
+            if block is not None and (longest is None or block.until > longest.until):
+                longest = block
+        return longest
 
-    # -- what came of it ----------------------------------------------------------------------------
-    def _back(self, run: str, id: int, used: Cost | None, now: float, sent_at: float = 0.0) -> Ticket | None:
-        found = self._tickets.pop((run, id), None)
-        if found is None:
+    # -- results ------------------------------------------------------------------------------------
+    def _finish(self, run: str, id: int, used: Cost | None, now: float, sent_at: float = 0.0) -> Ticket | None:
+        entry = self._tickets.pop((run, id), None)
+        if entry is None:
             return None
-        ticket = found[0]
-        model = self._model(ticket.model)
-        for key in model.keys:
-            key.back(ticket, used, sent_at, now)
-        group = self._group(ticket.model)
-        after = _share(model, used.amounts) if used is not None else 0.0
-        group.had[run] += after - _share(model, ticket.cost.amounts)
-        group.leave(run)
+        ticket = entry[0]
+        state = self._model(ticket.model)
+        for key in state.keys:
+            key.finish(ticket, used, sent_at, now)
+        queue = self._queue(ticket.model)
+        share = _share(state, used.amounts) if used is not None else 0.0
+        queue.served[run] += share - _share(state, ticket.cost.amounts)
+        queue.remove(run)
         return ticket
 
     def settle(
-        self, run: str, id: int, *, used: Cost | None, now: float, ago: float = 0.0, told: Told | None = None
+        self,
+        run: str,
+        id: int,
+        *,
+        used: Cost | None,
+        now: float,
+        ago: float = 0.0,
+        limits: ServerLimits | None = None,
     ) -> None:
-        """A call was answered; `used` None: with an error that does not say what it used. `ago`: seconds since
-        it was sent. `told`: what the server says of its limits."""
-        found = self._tickets.get((run, id))
-        if found is None:
+        """Count what an answered call used; None: it ended with an error that does not say.
+
+        `ago`: seconds since it was sent. `limits`: those that the server reported.
+        """
+        entry = self._tickets.get((run, id))
+        if entry is None:
             return
-        ticket, estimated = found
-        model = self._model(ticket.model)
+        ticket, estimated = entry
+        state = self._model(ticket.model)
         sent_at = max(ticket.at, now - max(0.0, ago))
-        self._back(run, id, used or Cost(ticket.cost.input, 0), now, sent_at)
+        self._finish(run, id, used or Cost(ticket.cost.input, 0), now, sent_at)
         if used is not None:
-            model.learn(estimated, used)
-            for key in model.keys:
-                key.went_well(ticket, now)
-        if told:
-            model.keys[-1].tells(told, now)
+            state.learn(estimated, used)
+            for key in state.keys:
+                key.succeeded(ticket, now)
+        if limits:
+            state.keys[-1].report(limits, now)
 
     def refused(
-        self, run: str, id: int, *, now: float, after: float | None = None, told: Told | None = None
+        self,
+        run: str,
+        id: int,
+        *,
+        now: float,
+        after: float | None = None,
+        limits: ServerLimits | None = None,
     ) -> bool:
-        """The server said 429 and to come back `after` seconds. Whether that is news, and not one more of many
-        calls that were under way when the first was refused."""
-        ticket = self._back(run, id, None, now)
+        """Slow down after a refusal (429); `after` is the server's `Retry-After` in seconds.
+
+        False when it is no news: one more of many calls that were in flight when the first was refused.
+        """
+        ticket = self._finish(run, id, None, now)
         if ticket is None:
             return False
         key = self._model(ticket.model).keys[-1]
-        if told:
-            key.tells(told, now)
+        if limits:
+            key.report(limits, now)
         return key.refused(ticket, after, now)
 
     # -- workers that come and go ---------------------------------------------------------------------
-    def recall(
+    def adopt(
         self,
         run: str,
         model: str,
@@ -318,62 +334,57 @@ class Limiter:
         past: Iterable[tuple[float, Amounts]],
         open: Iterable[tuple[int, float, int, int | None]],
         now: float,
-        told: Told | None = None,
+        limits: ServerLimits | None = None,
     ) -> None:
-        """What a worker did without asking here: `past` (seconds ago, amounts), and the calls that are under
-        way, `open` (id, seconds since it was sent, input, bound of the answer)."""
-        known = self._model(model)
+        """Count what a worker did without admission: `past` (seconds ago, amounts), and the calls in flight, `open`
+        (id, seconds since it was sent, input, bound of the answer)."""
+        state = self._model(model)
         for ago, amounts in past:
-            for key in known.keys:
+            for key in state.keys:
                 key.count(now - ago, amounts)
-        for id, ago, input, most in open:
+        for id, ago, input, max_output in open:
             if (run, id) not in self._tickets:
-                ticket = Ticket(run, id, model, known.guess(input, most), now - ago)
-                group = self._group(model)
-                group.come(run)
-                group.had[run] += _share(known, ticket.cost.amounts)
-                self._tickets[run, id] = (ticket, input)
-                for key in known.keys:
-                    key.go(ticket)
-        if told:
-            known.keys[-1].tells(told, now)
+                ticket = Ticket(run, id, model, state.guess(input, max_output), now - ago)
+                queue = self._queue(model)
+                queue.add(run)
+                self._start(state, queue, ticket, input)
+        if limits:
+            state.keys[-1].report(limits, now)
 
-    def gone(self, run: str, now: float) -> None:
-        """A worker cannot be heard any more: its calls do not wait, and none is under way. What they may have
-        used stays counted."""
-        for of, id in [name for name in self._asks if name[0] == run]:
-            self.drop(of, id, now)
+    def disconnect(self, run: str, now: float) -> None:
+        """Forget the calls of a worker that cannot be heard any more. What they may have used stays counted."""
+        for _, id in [name for name in self._queued if name[0] == run]:
+            self.cancel(run, id, now)
         for name in [name for name in self._tickets if name[0] == run]:
             ticket = self._tickets[name][0]
-            self._back(run, name[1], ticket.cost, now, ticket.at)
+            self._finish(run, name[1], ticket.cost, now, ticket.at)
 
-    def waiting(self, now: float) -> list[Waiting]:
-        """Who waits, and for what."""
-        found = []
-        for group in self._groups.values():
-            for (run, model), queue in group.flows.items():
-                asks = [asked for asked in queue if not asked.dropped]
-                if not asks:
+    def waiting(self, now: float) -> list[WaitingCalls]:
+        """The calls that wait, and for what."""
+        waiting = []
+        for queue in self._queues.values():
+            for (run, model), queued in queue.flows.items():
+                calls = [call for call in queued if not call.cancelled]
+                if not calls:
                     continue
-                known = self._model(model)
-                block = self._block(known, known.guess(asks[0].input, asks[0].most), now)
+                state = self._model(model)
+                block = self._block(state, state.guess(calls[0].input, calls[0].max_output), now)
                 seconds = None if block is None or block.until == float("inf") else max(0.0, block.until - now)
                 reason = f"{block.key} ({block.reason})" if block is not None else f"{model} (its turn)"
-                found.append(Waiting(run, model, len(asks), seconds, now - asks[0].since, reason))
-        return found
+                waiting.append(WaitingCalls(run, model, len(calls), seconds, now - calls[0].since, reason))
+        return waiting
 
 
-def _share(model: _Model, amounts: Amounts) -> float:
+def _share(state: _ModelState, amounts: Amounts) -> float:
     """The largest part of any limit that a call takes; a small one of none where no rate is known."""
-    parts = [key.share(amounts) for key in model.keys]
+    parts = [key.share(amounts) for key in state.keys]
     return max(parts) or 0.001
 
 
-def _too_large(model: str, input: int, key: RateKey, kind: str, limit: int) -> ModelRefused:
-    words = kind.replace("_", " ")
+def _too_large(model: str, input: int, key: LimitState, kind: str, limit: int) -> ModelRefused:
     return ModelRefused(
         f"the prompt of about {input:,} tokens is larger than {key.name} allows at all: "
-        f"{limit:,} {words} {span(key.window)}",
+        f"{limit:,} {kind.replace('_', ' ')} {span(key.window)}",
         hint="Shorten the prompt, use another model, or correct `rate_limits` in the settings.",
         details={"model": model, "reason": "larger_than_limit", "limit": limit, "kind": kind},
     )

@@ -1,4 +1,4 @@
-"""What was used in the last window, in slots of time: a sliding log whose size does not grow with the calls."""
+"""A sliding window over use: sums of the trailing seconds, in slots of time, so its size does not grow with calls."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ class Cost(NamedTuple):
 
     @property
     def amounts(self) -> Amounts:
-        """What the call takes of each kind."""
+        """The call's part of each kind."""
         return (1, self.input + self.output, self.input, self.output)
 
 
-class RateLog:
-    """Sums over the trailing `keep` seconds. Times are seconds of any one clock.
+class SlidingWindow:
+    """Sums of what was used in the trailing `keep` seconds. Times are seconds of any one clock.
 
     An amount counts from its time on until `keep` seconds later, and up to one slot longer: never shorter.
     """
 
     def __init__(self, keep: float, *, slots: int = 600) -> None:
+        """`slots` is how finely time is divided."""
         self._keep = keep
         self._slot = keep / slots
         self._order: list[int] = []
@@ -39,7 +40,7 @@ class RateLog:
         self.sums = [0, 0, 0, 0]
 
     def add(self, at: float, amounts: Amounts, sign: int = 1, *, now: float | None = None) -> None:
-        """Count (or, with sign -1, take back) amounts of a time; those that have expired are nothing.
+        """Count (or, with sign -1, take back) amounts of a time; expired ones are ignored.
 
         With `now`, what is older than `keep` is forgotten first.
         """
@@ -69,7 +70,7 @@ class RateLog:
         return index * self._slot + self._keep
 
     def frees(self, kind: int, excess: float) -> float | None:
-        """When the sum of a kind will be smaller by `excess`; None: it is not that large."""
+        """The time at which the sum of a kind will be smaller by `excess`; None: it is not that large."""
         for index in self._order:
             excess -= self._slots[index][kind]
             if excess <= 0:
@@ -77,19 +78,19 @@ class RateLog:
         return None
 
     def since(self, at: float) -> list[int]:
-        """The sums of what came at `at` or later."""
-        found = [0, 0, 0, 0]
+        """The sums of the amounts at `at` or later."""
+        sums = [0, 0, 0, 0]
         for index in reversed(self._order):
             if index * self._slot < at:
                 break
             for kind, amount in enumerate(self._slots[index]):
-                found[kind] += amount
-        return found
+                sums[kind] += amount
+        return sums
 
-    def copy(self, now: float) -> RateLog:
-        """The same, for itself."""
+    def copy(self, now: float) -> SlidingWindow:
+        """An independent copy."""
         self.expire(now)
-        other = RateLog(self._keep)
+        other = SlidingWindow(self._keep)
         other._slot, other._gone = self._slot, self._gone
         other._order, other.sums = list(self._order), list(self.sums)
         other._slots = {index: list(slot) for index, slot in self._slots.items()}
@@ -99,6 +100,6 @@ class RateLog:
         """(seconds ago, amounts) of each slot with something in it."""
         self.expire(now)
         for index in self._order:
-            requests, tokens, given, answered = self._slots[index]
+            requests, tokens, input, output = self._slots[index]
             if requests or tokens:
-                yield max(0.0, now - index * self._slot), (requests, tokens, given, answered)
+                yield max(0.0, now - index * self._slot), (requests, tokens, input, output)

@@ -104,7 +104,7 @@ class _AnthropicDialect:
         if keyword == "oneOf":
             copy["anyOf"] = [self.translate(branch, followed) for branch in _list(value)]
             self.lossy = True
-        elif keyword not in _ANTHROPIC or (keyword == "format" and value not in _ANTHROPIC_FORMATS):
+        elif keyword not in _ANTHROPIC or (keyword == "format" and str(value) not in _ANTHROPIC_FORMATS):
             self.lossy = self.lossy or keyword not in _ANNOTATIONS
         elif keyword in _MAPS and isinstance(value, Mapping):
             copy[keyword] = {name: self.translate(inner, followed) for name, inner in value.items()}

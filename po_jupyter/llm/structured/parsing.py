@@ -196,18 +196,18 @@ def reask(violations: Sequence[str]) -> str:
 
 def _in_words(error: ValidationError) -> Iterator[str]:
     """The violations in one error of the validator, in plain words."""
-    place = "answer" + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.absolute_path)
+    path = "answer" + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.absolute_path)
     rule, limit, value = str(error.validator), error.validator_value, error.instance
     if rule in _RULES and (rule != "additionalProperties" or limit is False):
-        yield from (f"{place} {text}" for text in _RULES[rule](value, limit, error.schema))
+        yield from (f"{path} {text}" for text in _RULES[rule](value, limit, error.schema))
     elif rule in _LIMITS:
         size = len(value) if isinstance(value, str | list | dict) else value
-        yield f"{place} {_LIMITS[rule].format(limit=limit, size=size)}"
+        yield f"{path} {_LIMITS[rule].format(limit=limit, size=size)}"
     elif rule in ("anyOf", "oneOf") and error.context:
         nearest = next(iter(_in_words(min(error.context, key=lambda e: -len(e.absolute_path)))), "")
-        yield f"{place} fits none of the allowed shapes" + (f" (nearest: {nearest})" if nearest else "")
+        yield f"{path} fits none of the allowed shapes" + (f" (nearest: {nearest})" if nearest else "")
     else:
-        yield f"{place}: {error.message:.200}"
+        yield f"{path}: {error.message:.200}"
 
 
 def _missing(value: Any, names: Any, schema: Any) -> Iterator[str]:

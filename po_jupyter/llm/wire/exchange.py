@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from collections.abc import AsyncIterator
 
 from po_jupyter.errors import ModelError
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
+from po_jupyter.llm.specs import ProviderEndpoint
 from po_jupyter.llm.wire.bodies import HttpResponse, read_body, read_error, server_sent_events
 from po_jupyter.llm.wire.http import Http, Target
 from po_jupyter.llm.wire.response_reader import ResponseReader
@@ -19,18 +18,6 @@ from po_jupyter.model.values.json import JsonObject
 DEFAULT_TIMEOUT = 60.0
 _END_OF_STREAM = 0.2  # seconds
 encode_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderEndpoint:
-    """The base URL of a provider's server and the key for it. Its repr has no key."""
-
-    base_url: str
-    key: str | None = field(default=None, repr=False)
-
-
-# The server of a model by the model's name, for providers that have one for each.
-Resolver: TypeAlias = Callable[[str], Awaitable[ProviderEndpoint]]
 
 
 async def exchange(

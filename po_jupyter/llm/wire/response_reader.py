@@ -20,7 +20,7 @@ from po_jupyter.errors import (
 )
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, ToolCall
 from po_jupyter.llm.money.tokens import estimate, estimate_messages
-from po_jupyter.llm.rate_limits.headers import told_by
+from po_jupyter.llm.rate_limits.headers import limits_from
 from po_jupyter.llm.wire.bodies import HttpResponse, decode_json
 from po_jupyter.llm.wire.errors import error_from_response, redact, response_request_id, status_of_error
 from po_jupyter.llm.wire.stop_sequences import StopCutter
@@ -127,7 +127,7 @@ class ResponseReader:
         error = error_from_response(
             response, provider=self.provider, model=model, key=self.key, key_env=self.key_env
         )
-        error.limits = told_by(response.headers)
+        error.limits = limits_from(response.headers)
         return error
 
     def read_response(self, response: HttpResponse) -> ChatResponse:
@@ -179,7 +179,7 @@ class ResponseReader:
         for name, value in self.error_details().items():
             details.setdefault(name, value)
         if error.limits is None:
-            error.limits = told_by(self.headers)
+            error.limits = limits_from(self.headers)
         if self._pieces and error.usage is None:
             # A stream that broke was paid for as far as it came.
             error.usage = self._usage_or_estimate("".join(self._pieces))[0].to_json()
@@ -221,7 +221,7 @@ class ResponseReader:
             tool_calls=tool_calls,
             carry=self.carry,
             api=self.api,
-            limits=told_by(self.headers),
+            limits=limits_from(self.headers),
         )
 
     def _raise_for_finish(self, finish: str, text: str, usage: Usage) -> None:

@@ -18,7 +18,7 @@ from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.workers.gateway import WorkerGateway
-from po_jupyter.orchestrator.workers.rate_limit_server import RateLimits
+from po_jupyter.orchestrator.workers.rate_limit_server import RateLimitServer
 from po_jupyter.orchestrator.workers.supervisor import Supervisor
 from po_jupyter.orchestrator.workers.zygote_pool import ZygotePool
 from po_jupyter.store.protocol import Head, Store
@@ -56,7 +56,7 @@ class LocalDispatcher:
             settings, store, projections, changes, zygotes,
             address=address, to_thread=to_thread, keys=keys,
         )  # fmt: skip
-        self._rates = RateLimits(settings)
+        self._rates = RateLimitServer(settings)
         gateway = WorkerGateway(
             self.supervisor, store, changes,
             to_thread=to_thread, get_resource=local_models.endpoint, rates=self._rates,
@@ -118,4 +118,4 @@ class LocalDispatcher:
 
     def rate_limits(self) -> Mapping[str, object]:
         """The limits that are handed out here, by model key."""
-        return self._rates.known()
+        return self._rates.limits()

@@ -22,7 +22,6 @@ from po_jupyter.llm.credentials.keys import KeyState, StoredKey
 from po_jupyter.llm.specs import Spec, spec_of, specs
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.events import now
-from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.environment.variables import worker_environment
 from po_jupyter.store import diagnosis
 from po_jupyter.store.files.tree import write_atomic
@@ -62,7 +61,7 @@ class KeyStore:
             began = time.monotonic()
             unread = any(key.key is None for key in self._cached.values())
             if stamp != self._stamp or (unread and began >= self._retry_at):
-                self._cached = keys.read(self._data_dir) if stamp else {}
+                self._cached = keys.read_stored_keys(self._data_dir) if stamp else {}
                 ended = time.monotonic()
                 self._retry_at = ended + min(_MOST_PAUSE, _PAUSE * (ended - began))
                 self._stamp = stamp
@@ -86,11 +85,11 @@ class KeyStore:
             }
         if not stored:
             return environ, {}
-        return keys.with_stored(environ, stored), keys.refused(environ, stored)
+        return keys.with_stored_keys(environ, stored), keys.refused_keys(environ, stored)
 
     def states(self, extra: Iterable[str] = ()) -> list[KeyState]:
         """The state of the key of every provider that takes one. Raises StoreUnusable."""
-        return keys.states(worker_environment(extra), self.stored())
+        return keys.key_states(worker_environment(extra), self.stored())
 
     def state(self, provider: str, extra: Iterable[str] = ()) -> KeyState:
         """The state of one provider's key. Raises InvalidInput, StoreUnusable."""
@@ -111,7 +110,7 @@ class KeyStore:
                 hint="Set it right where the orchestrator starts, or unset it.",
             )
         redactor.learn([key])
-        entry: JsonObject = {"for": origin, "at": now()}
+        entry: keys.KeyEntry = {"for": origin, "at": now()}
         with self._changing() as entries:
             if self._put_in_keyring(provider, key):
                 entry["in"] = "keyring"
@@ -137,10 +136,12 @@ class KeyStore:
         backend = keys.keyring_backend()
         if backend is None:
             return False
-        name = keys.service(self._data_dir)
+        name = keys.keyring_service(self._data_dir)
         try:
-            keys.within(5.0, lambda: backend.set_password(name, provider, key))
-            return bool(keys.within(5.0, lambda: backend.get_password(name, provider)) == key)
+            keys.with_timeout(keys.KEYRING_TIMEOUT, lambda: backend.set_password(name, provider, key))
+            return bool(
+                keys.with_timeout(keys.KEYRING_TIMEOUT, lambda: backend.get_password(name, provider)) == key
+            )
         except Exception as error:  # every backend has errors of its own; their texts may have anything in them
             log.warning("the system's keyring is not used", error=type(error).__name__)
             return False
@@ -149,13 +150,16 @@ class KeyStore:
         backend = keys.keyring_backend()
         if backend is not None:
             with suppress(Exception):
-                keys.within(5.0, lambda: backend.delete_password(keys.service(self._data_dir), provider))
+                keys.with_timeout(
+                    keys.KEYRING_TIMEOUT,
+                    lambda: backend.delete_password(keys.keyring_service(self._data_dir), provider),
+                )
 
     @contextmanager
-    def _changing(self) -> Iterator[dict[str, JsonObject]]:
+    def _changing(self) -> Iterator[dict[str, keys.KeyEntry]]:
         """The entries, written back at the end when nothing was raised; one process at a time."""
         with self._lock, _locked(self._data_dir):
-            entries = keys.entries(self._data_dir)
+            entries = keys.read_entries(self._data_dir)
             before = json.dumps(entries, sort_keys=True)
             yield entries
             text = json.dumps(entries, sort_keys=True)

@@ -13,7 +13,7 @@ from po_jupyter.config import Settings
 from po_jupyter.errors import PoError, Unavailable
 from po_jupyter.ipc.messages import ResourceRequest
 from po_jupyter.llm.local.server import LocalServer
-from po_jupyter.llm.wire.exchange import ProviderEndpoint
+from po_jupyter.llm.specs import ProviderEndpoint
 
 log = structlog.get_logger(__name__)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import Forbidden, InvalidEnvironment
-from po_jupyter.llm.credentials.availability import Problem, problems, uses
+from po_jupyter.llm.credentials.availability import EnvironmentProblem, model_problems, models_used
 from po_jupyter.llm.providers.refs import runs_code
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.orchestrator.environment.key_store import KeyStore
@@ -45,17 +45,17 @@ class Preflight:
         return warnings(pipeline, self._settings, self._keys, model)
 
 
-def environment_problems(
+def run_problems(
     pipeline: Pipeline, settings: Settings, keys: KeyStore, model: str | None = None
-) -> list[Problem]:
+) -> list[EnvironmentProblem]:
     """Everything that is wrong with the environment of a run. Blocks: call it in a thread."""
     environ, refused = keys.environment(settings.inherited)
-    return problems(pipeline, environ=environ, settings=settings, model=model, refused=refused)
+    return model_problems(pipeline, environ=environ, settings=settings, model=model, refused=refused)
 
 
 def check(pipeline: Pipeline, settings: Settings, keys: KeyStore, model: str | None = None) -> None:
     """Refuse a run whose models cannot be used here. Raises InvalidEnvironment with everything that is wrong."""
-    errors = [p for p in environment_problems(pipeline, settings, keys, model) if not p.warning]
+    errors = [p for p in run_problems(pipeline, settings, keys, model) if not p.warning]
     if not errors:
         return
     missing = {p.variable: p.provider for p in errors if p.variable}
@@ -70,7 +70,7 @@ def check(pipeline: Pipeline, settings: Settings, keys: KeyStore, model: str | N
 
 def warnings(pipeline: Pipeline, settings: Settings, keys: KeyStore, model: str | None = None) -> list[str]:
     """The messages of all problems, warnings too."""
-    return [problem.message for problem in environment_problems(pipeline, settings, keys, model)]
+    return [problem.message for problem in run_problems(pipeline, settings, keys, model)]
 
 
 def check_code(pipeline: Pipeline, settings: Settings, *, code_allowed: bool, model: str | None = None) -> None:
@@ -86,6 +86,6 @@ def check_code(pipeline: Pipeline, settings: Settings, *, code_allowed: bool, mo
 
 def agents_of(pipeline: Pipeline, settings: Settings, model: str | None = None) -> Sequence[str]:
     """The models of a pipeline that may run commands, of all that it names, used or not."""
-    named = [use.ref for use in uses(pipeline, settings.default_model, model)]
+    named = [use.ref for use in models_used(pipeline, settings.default_model, model)]
     named += [llm.model for llm in (pipeline.llm, *(t.llm for t in pipeline.tasks)) if llm.model is not None]
     return [ref for ref in dict.fromkeys(named) if runs_code(ref)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from po_jupyter.config import Price
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.environment.key_store import KeyStore
 from po_jupyter.orchestrator.threads import ToThread
@@ -13,13 +14,21 @@ class EnvironmentService:
     """Keys and models of one orchestrator, for callers on its loop."""
 
     def __init__(
-        self, keys: KeyStore, to_thread: ToThread, *, inherited: Iterable[str], cli_agents: bool
+        self,
+        keys: KeyStore,
+        to_thread: ToThread,
+        *,
+        inherited: Iterable[str],
+        cli_agents: bool,
+        prices: Mapping[str, Price],
     ) -> None:
-        """`inherited` names variables that workers get beside the usual ones (`Settings.inherited`)."""
+        """`inherited` names variables that workers get beside the usual ones (`Settings.inherited`), `prices` is the
+        setting."""
         self._keys = keys
         self._to_thread = to_thread
         self._inherited = tuple(inherited)
         self._cli_agents = cli_agents
+        self._prices = prices
 
     async def list_keys(self) -> list[Mapping[str, object]]:
         """Every provider that takes a key, and the state of its key, masked (see `llm.credentials.keys.KeyState`)."""
@@ -40,10 +49,17 @@ class EnvironmentService:
 
     async def models(self, *, word: str | None = None, provider: str | None = None) -> list[JsonObject]:
         """Models by name, usable ones first, as a worker started now would see them. Raises InvalidInput."""
+        from po_jupyter.llm.money.pricing import PriceBook
         from po_jupyter.llm.providers.catalogue import list_models
 
         def read() -> list[JsonObject]:
             environ, _ = self._keys.environment(self._inherited)
-            return list_models(environ, cli_agents=self._cli_agents, word=word, provider=provider)
+            return list_models(
+                environ,
+                cli_agents=self._cli_agents,
+                word=word,
+                provider=provider,
+                prices=PriceBook(self._prices),
+            )
 
         return await self._to_thread(read)

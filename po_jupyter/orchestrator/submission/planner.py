@@ -77,9 +77,16 @@ class RunPlanner:
             pipeline, _ = self.check(submission, owner, code_allowed=True, modules=False)
         else:
             from po_jupyter.engine.planning.check import check
+            from po_jupyter.llm.money.pricing import PriceBook
 
             settings = self._settings
             pipeline = read_definition(definition, lambda name: self._registry.pipeline(name, owner))
-            check(pipeline, None, default_model=settings.default_model, servers=settings.mcp_servers)
+            check(
+                pipeline,
+                None,
+                default_model=settings.default_model,
+                servers=settings.mcp_servers,
+                prices=PriceBook(settings.prices),
+            )
         shown = {**pipeline.to_json(), "revision": pipeline.revision}
         return {"ok": True, "pipeline": shown, "warnings": self._preflight.warnings(pipeline)}

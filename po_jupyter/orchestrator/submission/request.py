@@ -146,6 +146,7 @@ def check_submission(
     if not code_allowed:
         _check_code(submission, pipeline)
     from po_jupyter.engine.planning.check import DEFAULT_MODEL, check
+    from po_jupyter.llm.money.pricing import PriceBook
 
     effective = _with_model(pipeline, submission.options.model)
     check(
@@ -153,6 +154,7 @@ def check_submission(
         seed,
         default_model=DEFAULT_MODEL if settings is None else settings.default_model,
         servers=None if settings is None else settings.mcp_servers,
+        prices=PriceBook(None if settings is None else settings.prices),
     )
     check_task_budgets(submission.budget, pipeline)
     if modules:

@@ -32,11 +32,11 @@ from po_jupyter.ipc.messages import (
     WorkerFinished,
     WorkerHello,
 )
-from po_jupyter.llm.wire.exchange import ProviderEndpoint
+from po_jupyter.llm.specs import ProviderEndpoint
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.orchestrator.workers.processes import WorkerHandle
-from po_jupyter.orchestrator.workers.rate_limit_server import RateLimits
+from po_jupyter.orchestrator.workers.rate_limit_server import RateLimitServer
 from po_jupyter.orchestrator.workers.supervisor import Supervisor
 from po_jupyter.store.protocol import Store
 
@@ -57,7 +57,7 @@ class WorkerGateway:
         *,
         to_thread: ToThread,
         get_resource: Callable[[ResourceRequest, Callable[[str], None]], Awaitable[ProviderEndpoint]],
-        rates: RateLimits,
+        rates: RateLimitServer,
     ) -> None:
         """`serve` is for the `Listener`."""
         self._supervisor = supervisor
@@ -101,7 +101,7 @@ class WorkerGateway:
         adopted = worker.channel is None and not worker.ours
         worker.channel = channel
         worker.last_message = time.monotonic()
-        rates = self._rates.join(worker.run, channel)
+        rates = self._rates.connect(worker.run, channel)
         channel.send(Welcome(self._feed.watched(worker.run), rates))
         self._supervisor.connected(worker, adopted=adopted)
         try:
@@ -111,7 +111,7 @@ class WorkerGateway:
                 if handler is not None:
                     handler(worker, message)
         finally:
-            self._rates.leave(worker.run, channel)
+            self._rates.disconnect(worker.run, channel)
         if worker.channel is channel:
             worker.channel = None
 
@@ -164,7 +164,7 @@ class WorkerGateway:
         self._feed.changed(worker.run)
 
     def _on_rates(self, worker: WorkerHandle, message: RateReport) -> None:
-        self._rates.heard(worker.run, message)
+        self._rates.receive(worker.run, message)
 
     async def _respond(self, worker: WorkerHandle, request: ResourceRequest) -> None:
         def send(message: IpcMessage) -> None:

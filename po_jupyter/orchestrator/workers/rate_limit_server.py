@@ -1,14 +1,10 @@
-"""The limiter of all workers, in the orchestrator that holds the store (G3). The thinking is in `llm.limits`.
+"""The rate-limit server: one limiter for all workers, in the orchestrator that holds the store (G3).
 
-    worker → orchestrator   rate.recall {models: {REF: {past, open, limits}}}   rate.ask {id, model, input, most}
-                            rate.drop {id}   rate.used {id, ago, input?, output?, limits?}
-                            rate.refused {id, after, limits}
-    orchestrator → worker   welcome {rates: {epoch, limited}}   rate.limited {keys}   rate.go {id}
-                            rate.no {id, error}   rate.wait {model, seconds, reason, calls}
-
-A worker calls a model that nothing limits without a word. It asks for those whose key is `limited`, and when a
-server tells or refuses something it says so, with everything it did in the last window. A worker that cannot be
-heard any more is under way with nothing. A new orchestrator starts with what settings say; workers tell it the rest.
+`llm.rate_limits.limiter` decides; this end speaks with the workers (`worker.rate_limit_client` is the other end, the
+messages are in `ipc.messages`). A worker sends calls to a model that nothing limits without asking. It asks for
+permits for those whose key is limited, and reports what a server says of its limits or refuses, with everything that
+it did in the last window. When a connection ends, none of the worker's calls counts as in flight any more. A new
+orchestrator starts with the limits of the settings; workers report the rest.
 """
 
 from __future__ import annotations
@@ -41,161 +37,166 @@ from po_jupyter.model.pipeline.violations import did_you_mean
 
 log = structlog.get_logger(__name__)
 
-_TELL = 2.0  # s between words to a worker about what its calls wait for
+_REPORT_INTERVAL = 2.0  # s between messages to a worker about what its calls wait for
 
 
-class Peer(Protocol):
-    """A worker's channel."""
+class WorkerChannel(Protocol):
+    """The sending end of a worker's channel."""
 
     def send(self, message: IpcMessage) -> None:
         """Queue one message."""
         ...
 
 
-class RateLimits:
-    """One limiter and the workers that ask it. Lives on one loop; `close` ends it."""
+class RateLimitServer:
+    """The limiter of an orchestrator and the channels of its workers. Lives on one loop; `close` ends it."""
 
     def __init__(self, settings: Settings) -> None:
+        """A limiter with the limits of the settings. Needs a running loop."""
         self._loop = asyncio.get_running_loop()
         self._limiter = Limiter(settings.rate_limits, window=settings.rate_window)
-        self._cap = settings.retry_after_cap
+        self._retry_after_cap = settings.retry_after_cap
         self._epoch = secrets.token_hex(4)
-        self._peers: dict[str, Peer] = {}
-        self._limited = self._limiter.limited()
-        self._timer: asyncio.TimerHandle | None = None
-        self._telling: asyncio.TimerHandle | None = None
-        self._pumping = False
+        self._channels: dict[str, WorkerChannel] = {}
+        self._limited = self._limiter.limited_keys()
+        self._admit_timer: asyncio.TimerHandle | None = None
+        self._report_timer: asyncio.TimerHandle | None = None
+        self._admitting = False  # soon
 
-    def join(self, run: str, peer: Peer) -> RateState:
-        """A worker is there; what its welcome says of limits."""
-        if run in self._peers:
-            self._limiter.gone(run, self._loop.time())
-        self._peers[run] = peer
+    def connect(self, run: str, channel: WorkerChannel) -> RateState:
+        """Take a worker in; the state of the limiter for its welcome."""
+        if run in self._channels:
+            self._limiter.disconnect(run, self._loop.time())
+        self._channels[run] = channel
         return {"epoch": self._epoch, "limited": sorted(self._limited)}
 
-    def leave(self, run: str, peer: Peer) -> None:
-        """A worker hung up, or died."""
-        if self._peers.get(run) is peer:
-            del self._peers[run]
-            self._limiter.gone(run, self._loop.time())
-            self._pump_soon()
+    def disconnect(self, run: str, channel: WorkerChannel) -> None:
+        """Forget a worker whose connection ended."""
+        if self._channels.get(run) is channel:
+            del self._channels[run]
+            self._limiter.disconnect(run, self._loop.time())
+            self._admit_soon()
 
-    def known(self) -> dict[str, dict[str, int]]:
-        """What is allowed a window, by provider or model and by kind."""
-        return self._limiter.known()
+    def limits(self) -> dict[str, dict[str, int]]:
+        """The limits of a window, by provider or model and by kind."""
+        return self._limiter.limits()
 
-    def heard(self, run: str, message: RateReport) -> None:
-        """A worker's word about its calls. User code lives there: what is no such word is logged and changes
-        little."""
+    def receive(self, run: str, message: RateReport) -> None:
+        """Handle a message of a worker. User code lives there: nonsense is logged and changes little."""
         try:
-            self._heard(run, message)
+            self._handle(run, message)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             log.warning("not understood", run=run, op=message.op, error=repr(error)[:200])
-        self._pump_soon()
+        self._admit_soon()
 
-    def _heard(self, run: str, message: RateReport) -> None:
+    def _handle(self, run: str, message: RateReport) -> None:
         limiter, now = self._limiter, self._loop.time()
         match message:
             case RatePermitRequest():
-                self._asked(run, message, now)
+                self._enqueue(run, message, now)
             case RatePermitDropped():
-                limiter.drop(run, message.id, now)
+                limiter.cancel(run, message.id, now)
             case RatePermitUsed():
                 used = Cost(message.input, message.output or 0) if message.input is not None else None
-                limiter.settle(run, message.id, used=used, now=now, ago=message.ago, told=message.limits)
+                limiter.settle(run, message.id, used=used, now=now, ago=message.ago, limits=message.limits)
             case RatePermitRefused():
-                after = None if message.after is None else min(message.after, self._cap)
-                if limiter.refused(run, message.id, now=now, after=after, told=message.limits):
+                after = None if message.after is None else min(message.after, self._retry_after_cap)
+                if limiter.refused(run, message.id, now=now, after=after, limits=message.limits):
                     log.info("refused", run=run, model=message.model, after=after)
             case RateHistory():
-                for model, said in message.models.items():
-                    limiter.recall(
+                for model, history in message.models.items():
+                    limiter.adopt(
                         run,
                         model,
-                        past=[(row[0], (row[1], row[2], row[3], row[4])) for row in said["past"]],
-                        open=said["open"],
-                        told=said.get("limits"),
+                        past=[(row[0], (row[1], row[2], row[3], row[4])) for row in history["past"]],
+                        open=history["open"],
+                        limits=history.get("limits"),
                         now=now,
                     )
 
-    def _asked(self, run: str, message: RatePermitRequest, now: float) -> None:
-        id, model, input = message.id, message.model, max(0, message.input)
-        most = None if message.most is None else max(0, message.most)
-        if self._limiter.let_go(run, id):
-            self._peers[run].send(RatePermitGranted(id))  # that word was lost
+    def _enqueue(self, run: str, message: RatePermitRequest, now: float) -> None:
+        id, channel = message.id, self._channels[run]
+        if self._limiter.is_admitted(run, id):
+            channel.send(RatePermitGranted(id))  # the first grant was lost
             return
+        max_output = None if message.most is None else max(0, message.most)
         try:
-            self._limiter.ask(run, id, model, input=input, most=most, now=now)
+            self._limiter.enqueue(
+                run, id, message.model, input=max(0, message.input), max_output=max_output, now=now
+            )
         except PoError as error:
-            self._peers[run].send(RatePermitDenied(id, error.to_json()))
+            channel.send(RatePermitDenied(id, error.to_json()))
 
-    # -- letting go -----------------------------------------------------------------------------------
-    def _pump_soon(self) -> None:
+    # -- admission --------------------------------------------------------------------------------------
+    def _admit_soon(self) -> None:
         # Once for all messages that came together: they arrive in bursts.
-        if not self._pumping:
-            self._pumping = True
-            self._loop.call_soon(self._pump)
+        if not self._admitting:
+            self._admitting = True
+            self._loop.call_soon(self._admit)
 
-    def _pump(self) -> None:
-        self._pumping = False
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        pumped = self._limiter.pump(self._loop.time())
-        for ticket in pumped.tickets:
-            peer = self._peers.get(ticket.run)
-            if peer is not None:
-                peer.send(RatePermitGranted(ticket.id))
-        if pumped.again is not None:
-            self._timer = self._loop.call_at(pumped.again, self._pump)
-        limited = self._limiter.limited()
+    def _admit(self) -> None:
+        self._admitting = False
+        if self._admit_timer is not None:
+            self._admit_timer.cancel()
+            self._admit_timer = None
+        admitted = self._limiter.admit(self._loop.time())
+        for ticket in admitted.tickets:
+            channel = self._channels.get(ticket.run)
+            if channel is not None:
+                channel.send(RatePermitGranted(ticket.id))
+        if admitted.again is not None:
+            self._admit_timer = self._loop.call_at(admitted.again, self._admit)
+        limited = self._limiter.limited_keys()
         if limited != self._limited:
-            log.info("limits", now=self._limiter.known())
+            log.info("limits", now=self._limiter.limits())
             self._limited = limited
-            for peer in self._peers.values():
-                peer.send(LimitedModels(sorted(limited)))
-        if self._telling is None and self._limiter.busy:
-            self._telling = self._loop.call_later(_TELL / 4, self._tell)
+            for channel in self._channels.values():
+                channel.send(LimitedModels(sorted(limited)))
+        if self._report_timer is None and self._limiter.busy:
+            self._report_timer = self._loop.call_later(_REPORT_INTERVAL / 4, self._report_waits)
 
-    def _tell(self) -> None:
-        self._telling = None
+    def _report_waits(self) -> None:
+        self._report_timer = None
         for waiting in self._limiter.waiting(self._loop.time()):
             seconds = None if waiting.seconds is None else round(waiting.seconds, 1)
             message = RatePermitWait(waiting.model, seconds, waiting.reason, waiting.calls)
             waited = round(waiting.waited, 1)
             log.debug("calls wait", run=waiting.run, waited=waited, **message.to_json())
-            peer = self._peers.get(waiting.run)
-            if peer is not None:
-                peer.send(message)
+            channel = self._channels.get(waiting.run)
+            if channel is not None:
+                channel.send(message)
         if self._limiter.busy:
-            self._telling = self._loop.call_later(_TELL, self._tell)
+            self._report_timer = self._loop.call_later(_REPORT_INTERVAL, self._report_waits)
 
     def close(self) -> None:
-        """Let nobody go any more."""
-        for timer in (self._timer, self._telling):
+        """Admit no more calls."""
+        for timer in (self._admit_timer, self._report_timer):
             if timer is not None:
                 timer.cancel()
-        self._timer = self._telling = None
-        self._peers.clear()
-        self._pumping = True
+        self._admit_timer = self._report_timer = None
+        self._channels.clear()
+        self._admitting = True
 
 
-def check_names(settings: Settings) -> None:
-    """Raises InvalidSettings when `rate_limits` names a provider that there is not."""
+def check_limit_names(settings: Settings) -> None:
+    """Raises InvalidSettings when `rate_limits` names a provider that does not exist."""
     if not settings.rate_limits:
         return
     from po_jupyter.llm.specs import specs
 
-    known = sorted(specs())
+    providers = sorted(specs())
     source = settings.source_of("rate_limits")
-    found = []
+    violations = []
     for name in settings.rate_limits:
         provider, colon, model = name.partition(":")
-        if provider not in known:
-            words = f"rate_limits.{name}: there is no provider {provider!r:.60}{did_you_mean(provider, known)}"
-            found.append(Violation(source, words))
+        if provider not in providers:
+            guess = did_you_mean(provider, providers)
+            message = f"rate_limits.{name}: there is no provider {provider!r:.60}{guess}"
+            violations.append(Violation(source, message))
         elif colon and not model.strip():
-            found.append(Violation(source, f"rate_limits.{name}: a model is written `{provider}:NAME`"))
-    if found:
+            violations.append(Violation(source, f"rate_limits.{name}: a model is written `{provider}:NAME`"))
+    if violations:
         hint = "A key of `rate_limits` is a provider (`openai`) or a model (`openai:gpt-5-mini`). Providers: "
-        raise InvalidSettings("the settings cannot be used:", violations=found, hint=hint + ", ".join(known))
+        raise InvalidSettings(
+            "the settings cannot be used:", violations=violations, hint=hint + ", ".join(providers)
+        )

@@ -24,7 +24,7 @@ def request(model: str, text: str = "hello", **more: object) -> ChatRequest:
 def test_a_published_encoding_counts_and_needs_no_margin(model: str) -> None:
     given = count_messages([DENSE], model)
     assert given.exact
-    assert worst_of(request(model, DENSE), priced=False).tokens == given.tokens + 100
+    assert worst_of(request(model, DENSE), None).tokens == given.tokens + 100
     assert given.tokens > 1.1 * estimate_messages([DENSE]), "an estimate would not have been a bound"
 
 
@@ -40,13 +40,13 @@ def test_a_long_text_counted_in_steps_is_counted_exactly(text: str) -> None:
 @pytest.mark.parametrize("model", ["anthropic:claude-haiku-4-5", "gemini:gemini-2.5-flash", "ollama:llama3.2"])
 def test_an_estimate_gets_a_tenth_more(model: str) -> None:
     text = "The export button does nothing. " * 100
-    assert worst_of(request(model, text), priced=False).tokens == int(estimate_messages([text]) * 1.1) + 100
+    assert worst_of(request(model, text), None).tokens == int(estimate_messages([text]) * 1.1) + 100
 
 
 @pytest.mark.parametrize("model", ["openai:gpt-5-mini", "anthropic:claude-haiku-4-5"])
 def test_what_is_no_text_is_in_the_bound(model: str) -> None:
     """Schemas, tools and their calls, signed thinking and images are billed as input too."""
-    bare = worst_of(request(model), priced=False).tokens
+    bare = worst_of(request(model), None).tokens
     user, call = Message("user", "hello"), ToolCall("1", "look", {"where": "x" * 4000})
     longer = [
         (request(model, schema={"type": "object", "description": "x" * 4000}), 1000),
@@ -56,9 +56,9 @@ def test_what_is_no_text_is_in_the_bound(model: str) -> None:
         (request(model, messages=(replace(user, images=(Image("aGk=", "image/png"),)),)), 5000),
     ]
     for asked, most in longer:
-        assert most <= worst_of(asked, priced=False).tokens - bare < 1.3 * most + 20
+        assert most <= worst_of(asked, None).tokens - bare < 1.3 * most + 20
     small = request("openai:gpt-4o-mini", messages=(replace(user, images=(Image("aGk=", "image/png"),)),))
-    assert worst_of(small, priced=False).tokens > 48_000, "for this model alone an image takes that much"
+    assert worst_of(small, None).tokens > 48_000, "for this model alone an image takes that much"
 
 
 async def test_counting_a_long_prompt_holds_nobody_up() -> None:

@@ -3,10 +3,10 @@
 import pytest
 
 from po_jupyter.errors import ModelRateLimited, ModelRefused, ModelUnavailable
-from po_jupyter.llm.calls.retry import delay_after, with_retry
+from po_jupyter.llm.calls.retry import backoff_delay, retry_delay, with_retry
 from po_jupyter.llm.chat import ChatRequest, Message
 from po_jupyter.llm.providers.compatible.chat_completions import ChatCompletions
-from po_jupyter.llm.wire.exchange import ProviderEndpoint
+from po_jupyter.llm.specs import ProviderEndpoint
 from po_jupyter.llm.wire.http import Http
 from po_jupyter.model.pipeline.pipeline import CallRetry
 from po_jupyter.testing.model_server import ModelServer, Reply
@@ -62,9 +62,24 @@ async def test_one_call_makes_at_most_max_attempts_requests_counted_at_the_serve
 
 def test_delays_grow_with_full_jitter_and_honour_the_server_up_to_the_cap():
     retry = CallRetry(initial_delay=1, multiplier=2, max_delay=5)
-    drawn = [[delay_after(n, retry) for _ in range(300)] for n in (1, 2, 3, 9)]
+    drawn = [[retry_delay(n, retry) for _ in range(300)] for n in (1, 2, 3, 9)]
     assert [max(d) <= limit for d, limit in zip(drawn, (1, 2, 4, 5), strict=True)] == [True] * 4
     assert all(min(d) < 0.2 * limit for d, limit in zip(drawn, (1, 2, 4, 5), strict=True))
-    assert 20 <= delay_after(1, retry, 20) <= 22
-    assert 60 <= delay_after(1, retry, 3600) <= 66
-    assert 3 <= delay_after(1, retry, 3600, cap=3) <= 3.3
+    assert 20 <= retry_delay(1, retry, 20) <= 22
+    assert 60 <= retry_delay(1, retry, 3600) <= 66
+    assert 3 <= retry_delay(1, retry, 3600, cap=3) <= 3.3
+
+
+def test_tasks_and_calls_wait_by_one_formula(monkeypatch):
+    monkeypatch.setattr("po_jupyter.llm.calls.retry.random.uniform", lambda low, high: high)
+    retry = CallRetry(initial_delay=1, multiplier=3, max_delay=7)
+    assert [backoff_delay(n, retry) for n in (1, 2, 3)] == [1, 3, 7]
+    assert [retry_delay(n, retry) for n in (1, 2, 3)] == [1, 3, 7]
+
+
+async def test_a_next_try_that_goes_another_way_does_not_wait():
+    waits = []
+    call = failing(ModelUnavailable("wrong API", at_once=True))
+    slow = CallRetry(initial_delay=60, max_delay=60)
+    assert await with_retry(call, slow, on_wait=lambda n, d, e: waits.append(d)) == "done"
+    assert waits == [0.0]

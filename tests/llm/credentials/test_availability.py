@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from po_jupyter.config import Settings
-from po_jupyter.llm.credentials.availability import Problem, problems, uses
+from po_jupyter.llm.credentials.availability import EnvironmentProblem, model_problems, models_used
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 
 ALL = {
@@ -25,9 +25,9 @@ def look(
     environ: dict[str, str] | None = None,
     model: str | None = None,
     **settings: Any,
-) -> list[Problem]:
+) -> list[EnvironmentProblem]:
     definition = {"name": "tickets", "tasks": list(tasks), **({"llm": llm} if llm else {})}
-    return problems(
+    return model_problems(
         validate_pipeline(definition), environ=environ or {}, settings=Settings(**settings), model=model
     )
 
@@ -57,13 +57,15 @@ def test_where_a_model_may_be_written() -> None:
     """R2.5: task, pipeline, run override, default_model. Python that names none is not known before it runs."""
     python = {"name": "code", "source": "def ingestion(ctx): ..."}
     given = validate_pipeline({"name": "p", "tasks": [say("a", "fake:echo"), say("b"), python]})
-    assert [(u.ref, u.where, u.tasks) for u in uses(given, "openai:x")] == [
+    assert [(u.ref, u.where, u.tasks) for u in models_used(given, "openai:x")] == [
         ("fake:echo", "tasks[0].llm.model", ("a",)),
         ("openai:x", "default_model", ("b",)),
     ]
-    assert [(u.ref, u.where) for u in uses(given, "openai:x", "gemini:y")] == [("gemini:y", "options.model")]
+    assert [(u.ref, u.where) for u in models_used(given, "openai:x", "gemini:y")] == [
+        ("gemini:y", "options.model")
+    ]
     named = validate_pipeline({"name": "p", "llm": "openai:z", "tasks": [python]})
-    assert [(u.where, u.tasks) for u in uses(named, "fake:echo")] == [("llm.model", ("code",))]
+    assert [(u.where, u.tasks) for u in models_used(named, "fake:echo")] == [("llm.model", ("code",))]
     (problem,) = look(say(), default_model="openai:gpt-5-mini")
     assert problem.where == "default_model"
     (problem,) = look(say(llm="fake:echo"), model="gemini:gemini-2.5-flash")

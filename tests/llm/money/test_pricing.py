@@ -1,104 +1,22 @@
-"""A bill that is right: tokens as the vendors count them, money as their price lists say."""
+"""A bill that is right: money as the vendors' price lists say, and prices of one's own over them (G15)."""
 
-import gzip
-import hashlib
-import importlib.metadata
+import json
 from datetime import UTC, datetime
-from importlib.util import find_spec
-from pathlib import Path
+from typing import Any
 
 import pytest
 
+from po_jupyter.config import Price, load
+from po_jupyter.engine.budgets.budget import worst_of
+from po_jupyter.engine.planning.check import check
+from po_jupyter.engine.planning.estimate import estimate_run
+from po_jupyter.errors import InvalidPipeline, InvalidSettings
+from po_jupyter.llm.chat import ChatRequest, Message
 from po_jupyter.llm.money import pricing
-from po_jupyter.llm.money.pricing import cost_of, is_priced, per_million, priced
-from po_jupyter.llm.money.tokens import count, count_messages, encoding_of, estimate
+from po_jupyter.llm.money.pricing import LIST_PRICES, PriceBook
+from po_jupyter.model.pipeline.parsing import validate_pipeline
+from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.run.usage import Usage
-
-URL = "https://openaipublic.blob.core.windows.net/encodings/{}.tiktoken"
-MODELS = {"o200k_base": "openai:gpt-5-mini", "cl100k_base": "openai:gpt-4"}
-
-
-@pytest.fixture(scope="module")
-def official(tmp_path_factory):
-    """OpenAI's own tiktoken with OpenAI's own ranks: its cache is filled from files whose sha256 it checks."""
-    import tiktoken
-
-    cache = tmp_path_factory.mktemp("tiktoken")
-    for name in MODELS:
-        (package,) = find_spec("bpe_openai").submodule_search_locations
-        ranks = gzip.decompress((Path(package) / "data" / f"{name}.tiktoken.gz").read_bytes())
-        (cache / hashlib.sha1(URL.format(name).encode()).hexdigest()).write_bytes(ranks)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TIKTOKEN_CACHE_DIR", str(cache))
-        from tiktoken_ext import openai_public
-
-        yield {name: tiktoken.Encoding(**getattr(openai_public, name)()) for name in MODELS}
-
-
-def corpus():
-    """Text that every machine has: descriptions of installed packages; and what is hard to split."""
-    for package in list(importlib.metadata.distributions())[:60]:
-        text = package.read_text("METADATA")
-        if isinstance(text, str) and text:
-            yield text[:20_000]
-    yield Path(__file__).read_text()
-    yield from (
-        "",
-        " ",
-        "a",
-        "Hello, world!",
-        "  leading and trailing  ",
-        "line\r\nbreaks\n\n\n and\ttabs\t\t",
-        "1234567890 1,234.56 0x1F 3.14159",
-        "Grüße, Straße, naïve façade",
-        "日本語のテキスト、漢字かな交じり文。",
-        "Привет, как дела? Ελληνικά. עברית العربية",
-        "🎉👩‍👩‍👧‍👦🏳️‍🌈 emoji",
-        "don't I'll we've they'd IT'S",
-        '{"json": [1, 2.5, null, true], "nested": {"a": "b"}}',
-        "def f(x):\n    return x ** 2  # comment\n",
-        "<|endoftext|> is text here, and so is <|fim_prefix|>",
-        "a" * 3000,
-        "ab " * 1000,
-        "\u200b\u00a0\u3000 odd spaces",
-        "CamelCaseWords and snake_case_words and kebab-case-words",
-    )
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_counts_are_those_of_the_official_encoding(official, name):
-    """Done when 6: equal on the corpus, not near."""
-    texts = list(corpus())
-    assert len(texts) > 40
-    for text in texts:
-        assert count(text, MODELS[name]) == (len(official[name].encode_ordinary(text)), True), text[:60]
-
-
-@pytest.mark.parametrize(
-    ("model", "encoding"),
-    [
-        ("gpt-4o", "o200k_base"), ("gpt-4o-mini-2024-07-18", "o200k_base"), ("gpt-4.1-nano", "o200k_base"),
-        ("gpt-5", "o200k_base"), ("gpt-5.2-pro", "o200k_base"), ("o1", "o200k_base"), ("o4-mini", "o200k_base"),
-        ("gpt-oss-20b", "o200k_base"), ("ft:gpt-4o:org::id", "o200k_base"), ("chatgpt-4o-latest", "o200k_base"),
-        ("gpt-4", "cl100k_base"), ("gpt-4-turbo", "cl100k_base"), ("gpt-3.5-turbo", "cl100k_base"),
-        ("ft:gpt-3.5-turbo:x", "cl100k_base"), ("llama-3", None), ("my-gpt-4o", None),
-    ],
-)  # fmt: skip
-def test_the_map_of_encodings(model, encoding):
-    assert encoding_of(f"openai:{model}") == encoding
-
-
-def test_other_makers_models_are_estimates_and_say_so():
-    assert count("some words here", "anthropic:claude-sonnet-4-5") == (estimate("some words here"), False)
-    assert encoding_of("openrouter:openai/gpt-5-mini") == "o200k_base"
-    assert encoding_of("openrouter:meta/llama") is None
-
-
-def test_a_conversation_is_its_texts_and_what_holds_them():
-    assert count_messages(["Hello", "world"], "openai:gpt-4o") == (1 + 1 + 2 * 4 + 3, True)
-    assert not count_messages(["Hello"], "gemini:gemini-2.5-flash").exact
-    assert count("half \ud83d of a sign", "openai:gpt-4o").tokens > 0
-
 
 # USD per million tokens: (input, cache read, cache write, output), by the vendors' price pages as genai-prices
 # 0.2.3 has them; the sums below are written out by hand.
@@ -138,42 +56,162 @@ def test_a_call_costs_what_the_price_list_says(ref, written, dollars, monkeypatc
         cost=None,
         calls=1,
     )
-    assert cost_of(usage, ref) == pytest.approx(dollars, rel=1e-9)
-    assert priced(usage, ref).cost == pytest.approx(dollars, rel=1e-9)
+    assert LIST_PRICES.cost_of(usage, ref) == pytest.approx(dollars, rel=1e-9)
+    assert LIST_PRICES.priced(usage, ref).cost == pytest.approx(dollars, rel=1e-9)
 
 
 def test_a_price_that_depends_on_the_hour_is_asked_for_each_time(monkeypatch):
     """DeepSeek's list has half the price from 16:30 to 00:30 UTC."""
     at_noon(monkeypatch)
-    assert cost_of(Usage(input_tokens=1_000_000), "deepseek:deepseek-chat") == pytest.approx(0.27)
+    assert LIST_PRICES.cost_of(Usage(input_tokens=1_000_000), "deepseek:deepseek-chat") == pytest.approx(0.27)
     at_noon(monkeypatch, hour=20)
-    assert cost_of(Usage(input_tokens=1_000_000), "deepseek:deepseek-chat") == pytest.approx(0.135)
+    assert LIST_PRICES.cost_of(Usage(input_tokens=1_000_000), "deepseek:deepseek-chat") == pytest.approx(0.135)
 
 
 def test_a_price_in_tiers_is_asked_for_each_time():
     """Gemini 2.5 Pro costs twice as much for prompts beyond 200,000 tokens."""
-    assert cost_of(Usage(input_tokens=100_000), "gemini:gemini-2.5-pro") == pytest.approx(0.125)
-    assert cost_of(Usage(input_tokens=300_000), "gemini:gemini-2.5-pro") == pytest.approx(0.75)
+    assert LIST_PRICES.cost_of(Usage(input_tokens=100_000), "gemini:gemini-2.5-pro") == pytest.approx(0.125)
+    assert LIST_PRICES.cost_of(Usage(input_tokens=300_000), "gemini:gemini-2.5-pro") == pytest.approx(0.75)
 
 
 def test_what_a_provider_says_it_cost_is_what_it_cost():
-    assert priced(Usage(input_tokens=9, cost=0.00014), "openrouter:openai/gpt-5-mini").cost == 0.00014
+    assert (
+        LIST_PRICES.priced(Usage(input_tokens=9, cost=0.00014), "openrouter:openai/gpt-5-mini").cost == 0.00014
+    )
 
 
 @pytest.mark.parametrize("ref", ["alibaba:qwen-plus", "openai:nobody-knows", "claude-cli:sonnet", "nobody:x"])
 def test_an_unknown_price_is_unknown_and_never_zero(ref):
-    assert cost_of(Usage(input_tokens=10), ref) is None
-    assert not is_priced(ref)
-    assert per_million(ref) is None
+    assert LIST_PRICES.cost_of(Usage(input_tokens=10), ref) is None
+    assert not LIST_PRICES.is_priced(ref)
+    assert LIST_PRICES.per_million(ref) is None
 
 
 @pytest.mark.parametrize(
     "ref", ["local:smollm2-135m", "fake:echo", "ollama:qwen3:4b", "vllm:x", "llamacpp:any"]
 )
 def test_what_runs_on_ones_own_machine_costs_nothing(ref):
-    assert cost_of(Usage(input_tokens=10), ref) == 0.0
+    assert LIST_PRICES.cost_of(Usage(input_tokens=10), ref) == 0.0
 
 
 def test_prices_for_a_list_are_per_million_tokens():
-    assert per_million("openai:gpt-5-mini") == {"input": 0.25, "output": 2.0}
-    assert per_million("local:smollm2-135m") == {"input": 0.0, "output": 0.0}
+    assert LIST_PRICES.per_million("openai:gpt-5-mini") == {"input": 0.25, "output": 2.0}
+    assert LIST_PRICES.per_million("local:smollm2-135m") == {"input": 0.0, "output": 0.0}
+
+
+def test_the_quick_price_is_the_price_of_the_list_for_every_openai_model():
+    from genai_prices import Usage as Counts
+    from genai_prices import calc_price
+    from genai_prices.data_snapshot import get_snapshot
+
+    (openai,) = (p for p in get_snapshot().providers if p.id == "openai")
+    compared = 0
+    for model in openai.models:
+        try:
+            counts = Counts(input_tokens=300_000, output_tokens=1000, cache_read_tokens=1000)
+            want = float(calc_price(counts, model.id, provider_id="openai").total_price)
+        except LookupError:
+            continue
+        usage = Usage(input_tokens=300_000, output_tokens=1000, cached_tokens=1000, cost=None)
+        assert LIST_PRICES.cost_of(usage, f"openai:{model.id}") == pytest.approx(want), model.id
+        compared += 1
+    assert compared > 30
+
+
+def test_a_model_without_a_price_is_priced_by_the_one_that_answered():
+    usage = Usage(input_tokens=10, output_tokens=1, cost=None)
+    assert LIST_PRICES.priced(usage, "openai:no-such-model").cost is None
+    assert LIST_PRICES.priced(usage, "openai:alias", "gpt-4o-2024-08-06").cost > 0
+    assert LIST_PRICES.is_priced("fake:echo")
+
+
+def test_a_part_of_the_price_is_a_part_of_what_a_provider_says_it_cost_too():
+    """Batches cost half."""
+    usage = Usage(input_tokens=1_000_000, cost=None)
+    assert LIST_PRICES.priced(usage, "openai:gpt-4o-mini", rate=0.5).cost == pytest.approx(0.075)
+    assert LIST_PRICES.priced(usage, "openai:alias", "gpt-4o-mini", rate=0.5).cost == pytest.approx(0.075)
+    assert LIST_PRICES.priced(Usage(cost=7.0), "openai:gpt-4o-mini", rate=0.5).cost == 3.5
+    assert LIST_PRICES.priced(usage, "openai:no-such-model", rate=0.5).cost is None
+
+
+MINE = {
+    "openai:my-model": Price(input=0.5, output=1.5, cached=0.1),
+    "openai:gpt-4o-mini": Price(input=1, output=2),
+}
+
+
+PRICES = PriceBook(MINE)
+
+
+def test_a_price_of_ones_own_counts() -> None:
+    """By hand: 600,000 fresh at 0.5, 400,000 cached at 0.1, 100,000 out at 1.5."""
+    usage = Usage(input_tokens=1_000_000, cached_tokens=400_000, output_tokens=100_000, cost=None)
+    assert PRICES.cost_of(usage, "openai:my-model") == pytest.approx(0.3 + 0.04 + 0.15)
+    assert PRICES.cost_of(usage, "openai:gpt-4o-mini") == pytest.approx(1 + 0.2), (
+        "cached costs what input does, unless said"
+    )
+    assert PRICES.per_million("openai:my-model") == {"input": 0.5, "output": 1.5}
+    assert PRICES.priced(usage, "openai:my-model").cost == pytest.approx(0.49)
+    assert PRICES.priced(Usage(cost=7.0), "openai:my-model").cost == 7.0, (
+        "what the provider says it cost is what it cost"
+    )
+
+
+def test_unknown_stays_unknown_and_other_settings_have_the_list() -> None:
+    assert not PRICES.is_priced("openai:other-model")
+    own = PRICES.cost_of(Usage(input_tokens=1_000_000), "openai:gpt-4o-mini")
+    assert not LIST_PRICES.is_priced("openai:my-model")
+    assert LIST_PRICES.cost_of(Usage(input_tokens=1_000_000), "openai:gpt-4o-mini") != own
+
+
+def test_a_server_of_ones_own_may_cost_something() -> None:
+    prices = PriceBook({"vllm:big": Price(input=2, output=2)})
+    assert prices.cost_of(Usage(input_tokens=500_000), "vllm:big") == 1.0
+    assert prices.cost_of(Usage(input_tokens=500_000), "vllm:small") == 0.0
+
+
+def test_budgets_checks_and_estimates_use_it() -> None:
+    """G1: a budget in dollars for a model that no list has."""
+    definition = {
+        "name": "p", "budget": {"usd": 1}, "llm": {"model": "openai:my-model", "max_tokens": 1000},
+        "tasks": [{"name": "a", "prompt": "x" * 400}],
+    }  # fmt: skip
+    pipeline = validate_pipeline(definition)
+    check(pipeline, prices=PRICES)
+    with pytest.raises(InvalidPipeline, match="the price of openai:my-model is unknown"):
+        check(pipeline)
+    own = json.dumps({ref: price.model_dump() for ref, price in MINE.items()})
+    said = estimate_run(pipeline, Seed(name="s", data={}), {}, settings=load({"PO_PRICES": own}))
+    assert said["cost"]["worst"] is not None
+    assert said["unknown"] == []
+    request = ChatRequest("openai:my-model", (Message("user", "x"),), max_tokens=1000)
+    assert worst_of(request, PRICES).usd == pytest.approx(1000 * 1.5e-6, rel=0.1)
+
+
+BAD: dict[str, Any] = {
+    "no model ref": {"my-model": {"input": 1, "output": 1}},
+    "negative": {"openai:x": {"input": -1, "output": 1}},
+    "not a number": {"openai:x": {"input": "much", "output": 1}},
+    "half of it": {"openai:x": {"input": 1}},
+    "a typo": {"openai:x": {"input": 1, "output": 1, "cachd": 1}},
+    "infinite": {"openai:x": {"input": float("inf"), "output": 1}},
+    "a number": 3,
+}
+
+
+@pytest.mark.parametrize("value", BAD.values(), ids=BAD.keys())
+def test_prices_that_are_none_are_refused(value: Any) -> None:
+    """P11: with the setting's name."""
+    with pytest.raises(InvalidSettings, match=r"prices|PO_PRICES"):
+        load({"PO_PRICES": json.dumps(value)})
+
+
+def test_prices_come_by_the_environment_and_from_a_file(tmp_path: Any) -> None:
+    with pytest.raises(InvalidSettings, match="PO_PRICES is not JSON"):
+        load({"PO_PRICES": "openai:x=1"})
+    given = load({"PO_PRICES": '{"openai:x": {"input": 1, "output": 2}}'})
+    assert given.prices["openai:x"].output == 2
+    file = tmp_path / "po.yaml"
+    file.write_text('prices:\n  "openai:my-model": {input: 0.5, output: 1.5, cached: 0.1}\n')
+    assert load({"PO_CONFIG": str(file)}).prices["openai:my-model"] == MINE["openai:my-model"]
+    assert load({"PO_PRICES": ""}).prices == {}

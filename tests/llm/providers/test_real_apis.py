@@ -18,8 +18,8 @@ from po_jupyter.llm.providers.anthropic.client import Anthropic
 from po_jupyter.llm.providers.compatible.chat_completions import ChatCompletions
 from po_jupyter.llm.providers.compatible.family import Quirks
 from po_jupyter.llm.providers.openai.responses import Responses
+from po_jupyter.llm.specs import ProviderEndpoint
 from po_jupyter.llm.structured.parsing import AnswerValidator, parse_json
-from po_jupyter.llm.wire.exchange import ProviderEndpoint
 from po_jupyter.llm.wire.http import Http
 
 HERE = importlib.util.find_spec("xllamacpp") is not None

@@ -8,7 +8,7 @@ import pytest
 from po_jupyter.errors import ModelRateLimited
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message
 from po_jupyter.llm.providers.registry import Providers
-from po_jupyter.llm.rate_limits.headers import told_by
+from po_jupyter.llm.rate_limits.headers import limits_from
 from po_jupyter.llm.wire.http import Http
 from po_jupyter.testing.model_server import ModelServer, Reply
 
@@ -33,12 +33,14 @@ ANTHROPIC = {
 
 @pytest.mark.parametrize("kind", [dict, httpx.Headers])
 def test_the_vendors_words(kind: type) -> None:
-    assert told_by(kind(OPENAI) if kind is httpx.Headers else {k.lower(): v for k, v in OPENAI.items()}) == {
+    assert limits_from(
+        kind(OPENAI) if kind is httpx.Headers else {k.lower(): v for k, v in OPENAI.items()}
+    ) == {
         "requests": (500, 499, 0.12),
         "tokens": (200_000, 199_000, 360.0),
     }
-    assert told_by(kind(ANTHROPIC)) == {"requests": (50, 49, 30.0), "output_tokens": (8000, 0, 30.0)}
-    assert told_by(kind({"content-type": "application/json"})) is None
+    assert limits_from(kind(ANTHROPIC)) == {"requests": (50, 49, 30.0), "output_tokens": (8000, 0, 30.0)}
+    assert limits_from(kind({"content-type": "application/json"})) is None
 
 
 @pytest.mark.parametrize(
@@ -51,13 +53,13 @@ def test_the_vendors_words(kind: type) -> None:
 )  # fmt: skip
 def test_times_in_every_form(text: str, seconds: float | None) -> None:
     """P11: what cannot be read is left out."""
-    told = told_by({"x-ratelimit-limit-requests": "5", "x-ratelimit-reset-requests": text})
-    assert told == {"requests": (5, None, seconds)}
+    limits = limits_from({"x-ratelimit-limit-requests": "5", "x-ratelimit-reset-requests": text})
+    assert limits == {"requests": (5, None, seconds)}
 
 
 @pytest.mark.parametrize("limit", ["", "0", "-5", "many", "1.5", "9" * 30, "٣"])
 def test_a_limit_that_is_none_teaches_nothing(limit: str) -> None:
-    assert told_by({"x-ratelimit-limit-requests": limit, "x-ratelimit-remaining-requests": "3"}) is None
+    assert limits_from({"x-ratelimit-limit-requests": limit, "x-ratelimit-remaining-requests": "3"}) is None
 
 
 WIRES = ["openai:gpt-5-mini", "openai:gpt-4o-mini", "anthropic:claude-haiku-4-5", "gemini:gemini-2.5-flash"]

@@ -236,7 +236,7 @@ def test_a_keyring_that_never_answers_holds_nobody_up_twice(
     monkeypatch.undo()
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
-    monkeypatch.setattr(llm_keys, "_PATIENCE", 0.2)
+    monkeypatch.setattr(llm_keys, "KEYRING_TIMEOUT", 0.2)
     before, backend, asked = keyring.get_keyring(), InMemory(), []
     closed = threading.Event()
     keyring.set_keyring(backend)

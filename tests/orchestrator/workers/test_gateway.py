@@ -31,12 +31,12 @@ from po_jupyter.ipc.messages import (
     WorkerFinished,
     WorkerHello,
 )
-from po_jupyter.llm.wire.exchange import ProviderEndpoint
+from po_jupyter.llm.specs import ProviderEndpoint
 from po_jupyter.model.run.rate_limit import RateLimit
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed, Notification
 from po_jupyter.orchestrator.workers.gateway import WorkerGateway
 from po_jupyter.orchestrator.workers.processes import WorkerHandle, WorkerProcesses
-from po_jupyter.orchestrator.workers.rate_limit_server import RateLimits
+from po_jupyter.orchestrator.workers.rate_limit_server import RateLimitServer
 from po_jupyter.platform import processes
 from po_jupyter.platform.concurrency import BackgroundTasks
 from po_jupyter.store.keyed.memory import MemoryStore
@@ -96,7 +96,7 @@ class House:
         settings = Settings(rate_limits={"openai": RateLimit(requests=1)})
         self.gateway = WorkerGateway(
             self.supervisor, self.store, self.feed,  # type: ignore[arg-type]
-            to_thread=asyncio.to_thread, get_resource=self.resource, rates=RateLimits(settings),
+            to_thread=asyncio.to_thread, get_resource=self.resource, rates=RateLimitServer(settings),
         )  # fmt: skip
         self.listener = Listener(self.address, self.gateway.serve)
 

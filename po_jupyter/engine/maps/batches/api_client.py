@@ -12,7 +12,7 @@ from po_jupyter.engine.maps.batches.custom_ids import Open
 from po_jupyter.engine.maps.parts import MapParts
 from po_jupyter.errors import ModelError, ModelRateLimited, ModelRefused
 from po_jupyter.llm.batches.protocol import Batches, BatchStatus
-from po_jupyter.llm.calls.retry import delay_after, with_retry
+from po_jupyter.llm.calls.retry import retry_delay, with_retry
 from po_jupyter.model.pipeline.pipeline import CallRetry, Task
 from po_jupyter.model.run.events import draft
 from po_jupyter.platform.crashpoints import crashpoint
@@ -77,7 +77,7 @@ class Asking:
                 found = None if isinstance(error, ModelRateLimited) else await self.search(batch, others)
                 if found is None and attempt == self._retry.max_attempts:
                     raise
-                delay = delay_after(attempt, self._retry, error.retry_after, cap=self._settings.retry_after_cap)
+                delay = retry_delay(attempt, self._retry, error.retry_after, cap=self._settings.retry_after_cap)
                 if found is None:
                     self._told(attempt, delay, error)
                     await self._boundary.sleep(delay)

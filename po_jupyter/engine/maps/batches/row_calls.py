@@ -71,8 +71,8 @@ class BatchCalls(AttemptCalls):
         mode = cache_mode(frame.task, self._parts.inputs.options, again=self._again, given=request.cache)
         if came is not None and mode is True:
             mode = "refresh"  # the answer is there: nobody else's is looked for
-        call = self._scope.call(request, stage=stage, round=frame.round, cache=mode)
-        known = await self._scope.recall(call)
+        call = self._scope.next_call(request, stage=stage, round=frame.round, cache=mode)
+        known = await self._scope.find_answer(call)
         if known is not None:
             return known
         if came is None:
@@ -83,7 +83,7 @@ class BatchCalls(AttemptCalls):
         ended_by: BaseException | None = None
         observer.on_call_start(frame, stage, request)
         try:
-            return await self._scope.collected(call, came.read, batch=came.batch)
+            return await self._scope.record_batch_answer(call, came.read, batch=came.batch)
         except BaseException as error:
             ended_by = error
             raise

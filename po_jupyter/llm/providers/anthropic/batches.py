@@ -22,12 +22,13 @@ from urllib.parse import quote
 
 from po_jupyter.errors import ModelError, ModelRefused, ModelUnavailable
 from po_jupyter.llm.batches.protocol import CLOCK_SKEW, BatchLine, BatchSearch, BatchStatus
-from po_jupyter.llm.batches.transfer import BatchTransport, FileBody, header_text, read_priced
+from po_jupyter.llm.batches.transfer import BatchTransport, FileBody, header_text, read_batched
 from po_jupyter.llm.chat import ChatRequest, ChatResponse
 from po_jupyter.llm.providers.anthropic.messages import VERSION, MessagesReader, request_body
+from po_jupyter.llm.specs import ProviderEndpoint
 from po_jupyter.llm.wire.bodies import HttpResponse, decode_json
 from po_jupyter.llm.wire.errors import status_of_error
-from po_jupyter.llm.wire.exchange import ProviderEndpoint, encode_json
+from po_jupyter.llm.wire.exchange import encode_json
 from po_jupyter.llm.wire.http import Http
 from po_jupyter.llm.wire.json_fields import as_count, as_text, mapping_at, mappings_in
 
@@ -178,14 +179,14 @@ class AnthropicBatches:
         kind = as_text(result.get("type"))
         if kind == "succeeded":
             response = HttpResponse(200, Headers(), json.dumps(result.get("message")).encode())
-            return read_priced(reader, response, request)
+            return read_batched(reader, response)
         if kind == "errored":
             # The error's own envelope is inside: `{type: error, error: {type, message}, request_id}`.
             error = mapping_at(result, "error")
             inner = mapping_at(error, "error") or error
             headers = Headers({"request-id": header_text(error.get("request_id"))})
             response = HttpResponse(status_of_error(inner), headers, json.dumps(error).encode())
-            return read_priced(reader, response, request)
+            return read_batched(reader, response)
         raise self._not_answered(kind, request)
 
     def _not_answered(self, kind: str, request: ChatRequest) -> ModelError:

@@ -24,8 +24,9 @@ from po_jupyter.errors import ModelKeyError, ModelUnavailable
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText, Provider
 from po_jupyter.llm.providers.compatible.family import OPENAI, QUIRKS, Quirks
 from po_jupyter.llm.providers.context import ProviderContext
+from po_jupyter.llm.specs import ProviderEndpoint, Resolver
 from po_jupyter.llm.structured.dialects import JSON_ONLY, schema_as_text, with_instructions
-from po_jupyter.llm.wire.exchange import DEFAULT_TIMEOUT, ProviderEndpoint, Resolver, exchange
+from po_jupyter.llm.wire.exchange import DEFAULT_TIMEOUT, exchange
 from po_jupyter.llm.wire.http import Http, Target
 from po_jupyter.llm.wire.json_fields import as_cost, as_count, as_text, mapping_at, mappings_in
 from po_jupyter.llm.wire.response_reader import ResponseReader

@@ -20,13 +20,14 @@ from urllib.parse import quote
 
 from po_jupyter.errors import ModelError, ModelRefused, ModelUnavailable
 from po_jupyter.llm.batches.protocol import CLOCK_SKEW, BatchLine, BatchSearch, BatchStatus
-from po_jupyter.llm.batches.transfer import BatchTransport, FileBody, header_text, read_priced
+from po_jupyter.llm.batches.transfer import BatchTransport, FileBody, header_text, read_batched
 from po_jupyter.llm.chat import ChatRequest, ChatResponse
 from po_jupyter.llm.providers.compatible.chat_completions import ChatReader, chat_body
 from po_jupyter.llm.providers.compatible.family import OPENAI
 from po_jupyter.llm.providers.openai.responses import ResponsesReader, responses_body
+from po_jupyter.llm.specs import ProviderEndpoint
 from po_jupyter.llm.wire.bodies import HttpResponse, decode_json
-from po_jupyter.llm.wire.exchange import ProviderEndpoint, encode_json
+from po_jupyter.llm.wire.exchange import encode_json
 from po_jupyter.llm.wire.http import Http
 from po_jupyter.llm.wire.json_fields import as_count, as_text, mapping_at, mappings_in
 from po_jupyter.llm.wire.response_reader import ResponseReader
@@ -206,9 +207,7 @@ class OpenAIBatches:
         headers = Headers({"x-request-id": header_text(response.get("request_id"))})
         status = response.get("status_code")
         body = json.dumps(response.get("body")).encode()
-        return read_priced(
-            reader, HttpResponse(status if isinstance(status, int) else 502, headers, body), request
-        )
+        return read_batched(reader, HttpResponse(status if isinstance(status, int) else 502, headers, body))
 
     def _not_answered(self, error: Mapping[str, object], request: ChatRequest) -> ModelError:
         clean = self._transport.one_line

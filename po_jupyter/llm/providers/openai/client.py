@@ -23,7 +23,8 @@ from po_jupyter.llm.chat import Api, ChatRequest, ChatResponse, OnText, Provider
 from po_jupyter.llm.providers.compatible.chat_completions import ChatCompletions
 from po_jupyter.llm.providers.context import ProviderContext
 from po_jupyter.llm.providers.openai.responses import Responses
-from po_jupyter.llm.wire.exchange import DEFAULT_TIMEOUT, ProviderEndpoint
+from po_jupyter.llm.specs import ProviderEndpoint
+from po_jupyter.llm.wire.exchange import DEFAULT_TIMEOUT
 from po_jupyter.llm.wire.http import Http
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What comes back: text, usage, tool calls, many answers at once."""
+"""Cases of answers: text, usage, many answers at once."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import asyncio
 import json
 
 from po_jupyter.llm.chat import ChatResponse, Provider
-from po_jupyter.testing.conformance.provider.stage import HELLO, UNICODE, Stage, load, words
+from po_jupyter.testing.conformance.provider.case_base import HELLO, UNICODE, CaseBase, as_json_text, load
 from po_jupyter.testing.model_server import ModelServer
 
 
-class AnswerCases(Stage):
-    """See the module."""
+class AnswerCases(CaseBase):
+    """Cases of answers."""
 
     # -- answers ----------------------------------------------------------------------------------------
     def test_the_exchanges_say_their_reference_and_its_date(self) -> None:
-        said = load(self.exchanges)
-        assert said["reference"].startswith("https://")
-        assert said["read"]
-        assert said["how"]
+        file = load(self.exchanges)
+        assert file["reference"].startswith("https://")
+        assert file["read"]
+        assert file["how"]
 
     async def test_a_plain_answer(self, server: ModelServer, provider: Provider) -> None:
         response, _, _ = await self.play(server, provider, "plain")
@@ -104,4 +104,4 @@ class AnswerCases(Stage):
         self, server: ModelServer, provider: Provider
     ) -> None:
         _, _, body = await self.play(server, provider, "plain", text="half \ud83d of a sign")
-        assert "half" in words(body)
+        assert "half" in as_json_text(body)

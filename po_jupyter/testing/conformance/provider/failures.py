@@ -1,4 +1,4 @@
-"""Ends that are no answers, and errors: each the right one, without the key."""
+"""Cases of failures: ends that are no answers, and errors, each the right one and without the key."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from po_jupyter.errors import (
     ModelUnavailable,
 )
 from po_jupyter.llm.chat import Provider
-from po_jupyter.testing.conformance.provider.stage import Stage, found
+from po_jupyter.testing.conformance.provider.case_base import CaseBase, values_under
 from po_jupyter.testing.model_server import ModelServer
 
 
-class FailureCases(Stage):
-    """See the module."""
+class FailureCases(CaseBase):
+    """Cases of failures."""
 
     # -- ends that are no answers -----------------------------------------------------------------------
     @pytest.mark.parametrize("name", ["truncated", "truncated_stream", "context_full"])
@@ -97,7 +97,7 @@ class FailureCases(Stage):
     ) -> None:
         exchange = self.exchange(name)
         ids = [v for k, v in exchange["headers"].items() if "request-id" in k or "trace-id" in k]
-        ids += found(exchange["body"], "request_id", "responseId")
+        ids += values_under(exchange["body"], "request_id", "responseId")
         error = await self.fails(server, provider, name, ModelError)
         if ids:
             assert error.details["request_id"] in ids

@@ -1,4 +1,4 @@
-"""What is sent: messages, settings, schemas, images, tools."""
+"""Cases of requests: messages, settings, schemas, images, tools, reasoning."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from po_jupyter.errors import AnswerUnreadable
 from po_jupyter.llm.chat import ChatResponse, Message, Provider
 from po_jupyter.llm.structured.parsing import AnswerValidator, parse_json
-from po_jupyter.testing.conformance.provider.stage import (
+from po_jupyter.testing.conformance.provider.case_base import (
     CLOCK,
     EFFORTS,
     LIMITS,
@@ -20,20 +20,20 @@ from po_jupyter.testing.conformance.provider.stage import (
     SHAPES,
     STOPS,
     WEATHER,
-    Stage,
-    found,
-    words,
+    CaseBase,
+    as_json_text,
+    values_under,
 )
 from po_jupyter.testing.model_server import ModelServer
 
 
-class RequestCases(Stage):
-    """See the module."""
+class RequestCases(CaseBase):
+    """Cases of requests."""
 
     # -- what is sent -----------------------------------------------------------------------------------
     async def test_system_messages_are_sent(self, server: ModelServer, provider: Provider) -> None:
         _, _, body = await self.play(server, provider, "plain", system="Be short.")
-        assert "Be short." in words(body)
+        assert "Be short." in as_json_text(body)
 
     async def test_several_system_messages_are_sent(self, server: ModelServer, provider: Provider) -> None:
         turns = (
@@ -43,29 +43,29 @@ class RequestCases(Stage):
             Message("user", "Go on"),
         )
         _, _, body = await self.play(server, provider, "plain", messages=turns)
-        assert "First rule." in words(body)
-        assert "Second rule." in words(body)
+        assert "First rule." in as_json_text(body)
+        assert "Second rule." in as_json_text(body)
 
     async def test_turns_keep_their_order(self, server: ModelServer, provider: Provider) -> None:
         turns = (Message("user", "turn one"), Message("assistant", "turn two"), Message("user", "turn three"))
         _, _, body = await self.play(server, provider, "plain", messages=turns)
-        text = words(body)
+        text = as_json_text(body)
         assert text.index("turn one") < text.index("turn two") < text.index("turn three")
 
     async def test_only_what_was_asked_for_is_sent(self, server: ModelServer, provider: Provider) -> None:
         """R2.7: one default of the temperature, which is to send none; the same for everything else."""
         _, _, body = await self.play(server, provider, "plain")
-        assert not found(
+        assert not values_under(
             body, "temperature", "top_p", "seed", "tools", "tool_choice", *STOPS, *EFFORTS, *SHAPES[:1]
         )
 
     async def test_the_limit_is_sent(self, server: ModelServer, provider: Provider) -> None:
         _, _, body = await self.play(server, provider, "plain", max_tokens=321)
-        assert found(body, *LIMITS) == [321]
+        assert values_under(body, *LIMITS) == [321]
 
     async def test_the_temperature_is_sent(self, server: ModelServer, provider: Provider) -> None:
         _, _, body = await self.play(server, provider, "plain", temperature=0.25)
-        assert found(body, "temperature") == [] if self.fixed == self.model else [0.25]
+        assert values_under(body, "temperature") == [] if self.fixed == self.model else [0.25]
 
     async def test_no_temperature_goes_to_a_model_that_refuses_it(
         self, server: ModelServer, provider: Provider
@@ -74,30 +74,30 @@ class RequestCases(Stage):
         if self.fixed is None:
             pytest.skip("inapplicable: every model takes a temperature")
         _, _, body = await self.play(server, provider, "plain", temperature=0.25, model=self.fixed)
-        assert found(body, "temperature") == []
+        assert values_under(body, "temperature") == []
 
     async def test_stop_sequences_end_the_answer(self, server: ModelServer, provider: Provider) -> None:
         response, _, body = await self.play(server, provider, "stopped", stop=("END",))
         assert response.text.rstrip() == "One, two", "sent, or cut here"
         assert response.finish == "stop"
-        if "END" in words(self.exchange("stopped")["body"]):
-            assert found(body, *STOPS) == []
+        if "END" in as_json_text(self.exchange("stopped")["body"]):
+            assert values_under(body, *STOPS) == []
         else:
-            assert found(body, *STOPS) == [["END"]]
+            assert values_under(body, *STOPS) == [["END"]]
 
     async def test_a_seed_is_sent_or_left_out(self, server: ModelServer, provider: Provider) -> None:
         _, _, body = await self.play(server, provider, "plain", seed=7)
-        assert found(body, "seed") == ([] if "seed" in self.lacks else [7])
+        assert values_under(body, "seed") == ([] if "seed" in self.lacks else [7])
 
     async def test_json_mode(self, server: ModelServer, provider: Provider) -> None:
         response, _, body = await self.play(server, provider, "json", json=True)
         assert parse_json(response.text) == {"label": "bug", "score": 3}
-        assert found(body, *SHAPES[:1], "format", "responseMimeType") or "JSON" in words(body)
+        assert values_under(body, *SHAPES[:1], "format", "responseMimeType") or "JSON" in as_json_text(body)
 
     async def test_a_schema_is_enforced_or_told(self, server: ModelServer, provider: Provider) -> None:
         response, _, body = await self.play(server, provider, "json", schema=SCHEMA)
         assert AnswerValidator(SCHEMA).violations(parse_json(response.text)) == []
-        assert "praise" in words(body)
+        assert "praise" in as_json_text(body)
 
     async def test_a_schema_with_a_stream(self, server: ModelServer, provider: Provider) -> None:
         response, pieces, _ = await self.play(server, provider, "json_stream", schema=SCHEMA)
@@ -109,17 +109,17 @@ class RequestCases(Stage):
     ) -> None:
         before = json.dumps(RICH_SCHEMA)
         _, _, body = await self.play(server, provider, "json", schema=RICH_SCHEMA)
-        assert "^[a-z]+$" in words(body)
-        assert "exclusiveMinimum" in words(body)
+        assert "^[a-z]+$" in as_json_text(body)
+        assert "exclusiveMinimum" in as_json_text(body)
         assert json.dumps(RICH_SCHEMA) == before, "the caller's schema is not touched"
 
     async def test_images_are_sent(self, server: ModelServer, provider: Provider) -> None:
         """G15."""
         turns = (Message("user", "What is this?", images=(PIXEL,)),)
         _, _, body = await self.play(server, provider, "plain", messages=turns)
-        assert PIXEL.data in words(body)
-        assert "image/png" in words(body)
-        assert "What is this?" in words(body)
+        assert PIXEL.data in as_json_text(body)
+        assert "image/png" in as_json_text(body)
+        assert "What is this?" in as_json_text(body)
 
     # -- tools ------------------------------------------------------------------------------------------
     @pytest.mark.parametrize("stream", ["", "_stream"])
@@ -130,7 +130,7 @@ class RequestCases(Stage):
         assert (call.name, dict(call.arguments)) == ("get_weather", {"city": "Berlin"})
         assert call.id
         assert response.finish == "tool_calls"
-        assert "get_time" in words(body)
+        assert "get_time" in as_json_text(body)
 
     async def test_two_tool_calls_in_their_order(self, server: ModelServer, provider: Provider) -> None:
         response, _, _ = await self.play(server, provider, "two_tools", tools=(WEATHER, CLOCK))
@@ -143,9 +143,9 @@ class RequestCases(Stage):
         self, server: ModelServer, provider: Provider, choice: str
     ) -> None:
         _, _, body = await self.play(server, provider, "tool", tools=(WEATHER,), tool_choice=choice)
-        (said,) = found(body, "tool_choice", "functionCallingConfig")
+        (sent,) = values_under(body, "tool_choice", "functionCallingConfig")
         if choice == "get_weather" and "forced tools" not in self.lacks:
-            assert choice in words(said)
+            assert choice in as_json_text(sent)
 
     @pytest.mark.parametrize("name", ["tool", "thought_tool", "thought_tool_stream"])
     async def test_results_of_tools_go_back_with_what_the_provider_wants_back(
@@ -159,14 +159,14 @@ class RequestCases(Stage):
         (call,) = again.tool_calls
         result = Message("tool", "18 degrees", tool_call_id=call.id)
         _, _, body = await self.play(server, provider, "plain", request.then(again.message, result))
-        text = words(body)
+        text = as_json_text(body)
         assert "18 degrees" in text
         assert call.name in text
         assert "Berlin" in text
         for secret in ("signature", "thoughtSignature", "encrypted_content", "reasoning_content"):
-            for given in found(self.exchange(name), secret):
-                if given and "thought" in name and not name.endswith("_stream"):
-                    assert given in text, f"{secret} goes back"
+            for value in values_under(self.exchange(name), secret):
+                if value and "thought" in name and not name.endswith("_stream"):
+                    assert value in text, f"{secret} goes back"
 
     async def test_arguments_that_are_not_json_are_unreadable(
         self, server: ModelServer, provider: Provider
@@ -184,4 +184,4 @@ class RequestCases(Stage):
         _, _, body = await self.play(
             server, provider, "plain", effort=effort, max_tokens=9000, model=self.thinker
         )
-        assert effort == "none" or found(body, *EFFORTS)
+        assert effort == "none" or values_under(body, *EFFORTS)

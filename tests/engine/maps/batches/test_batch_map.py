@@ -101,7 +101,7 @@ def bench(tmp_path: Path, server: BatchServer) -> Batched:
 
 async def test_rows_go_in_one_batch_at_half_the_price(bench: Batched, server: BatchServer, model: str) -> None:
     """G4: one batch, outputs in row order, each answer a call of the journal, and half of the list price."""
-    from po_jupyter.llm.money.pricing import cost_of
+    from po_jupyter.llm.money.pricing import LIST_PRICES
 
     server.shuffle = True
     bench.map(model)
@@ -111,7 +111,7 @@ async def test_rows_go_in_one_batch_at_half_the_price(bench: Batched, server: Ba
     assert len(made.requests) == 5
     usage = bench.state.usage
     assert usage.calls == 5 and usage.unknown == 0
-    full = cost_of(usage, model)
+    full = LIST_PRICES.cost_of(usage, model)
     assert full is not None and usage.cost == pytest.approx(full / 2)
     assert [e["type"] for e in bench.events() if e["type"].startswith("batch.")] == [
         "batch.prepared", "batch.submitted", "batch.closed",

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from po_jupyter.llm.calls.journal import CallKey, Entry, MemoryJournal
+from po_jupyter.llm.calls.journal import CallKey, JournalEntry, MemoryJournal
 from po_jupyter.llm.calls.journaled_chat import JournaledChat
 from po_jupyter.llm.chat import ChatRequest, Message
 from po_jupyter.llm.providers.registry import Providers
@@ -28,9 +28,9 @@ class FileJournal(MemoryJournal):
         for line in path.read_text().splitlines():
             record = json.loads(line)
             old = self._entries.get(record["key"])
-            answer = record.get("answer") or (old and old.answer)
+            outcome = record.get("outcome") or (old and old.outcome)
             intents = (old.intents if old else 0) + (record["kind"] == "intent")
-            self._entries[record["key"]] = Entry(answer, intents)
+            self._entries[record["key"]] = JournalEntry(outcome, intents)
 
     def _write(self):
         self._file.write(json.dumps(self.records[-1]) + "\n")
@@ -63,7 +63,7 @@ async def run(path, url):
 
 
 def start(path, url):
-    code = "import asyncio, pathlib, sys; from tests.llm.calls.test_journal_crash import run\n"
+    code = "import asyncio, pathlib, sys; from tests.llm.calls.test_journaled_chat_crash import run\n"
     code += "asyncio.run(run(pathlib.Path(sys.argv[1]), sys.argv[2]))"
     return subprocess.Popen(
         [sys.executable, "-c", code, str(path), url], env={**os.environ, "PYTHONPATH": str(ROOT)}

@@ -129,9 +129,9 @@ async def go(fails: list[ModelError], stop: Stop, where: str = "") -> None:
     world = World(fails, stop, where)
     chat = JournaledChat(lambda ref: world, world.journal, admission=world, sleep=world.sleep)
     scope = chat.scope("label")
-    call = scope.call(REQUEST)
+    call = scope.next_call(REQUEST)
     retry = CallRetry(max_attempts=3, initial_delay=0)
-    asking = asyncio.ensure_future(scope.ask(call, retry=retry, on_again=world.again))
+    asking = asyncio.ensure_future(scope.send(call, retry=retry, on_again=world.again))
     await asyncio.wait([asking])
     kinds = Counter(record["kind"] for record in world.journal.records)
     answered = kinds["response"]

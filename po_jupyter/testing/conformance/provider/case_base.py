@@ -1,4 +1,4 @@
-"""What the cases of every subject play on: exchanges, a server that replays them, the provider under test."""
+"""The base of the cases: exchanges, a server that replays them, the provider under test."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from po_jupyter.errors import ModelError
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Image, Message, Provider, Tool
 from po_jupyter.llm.wire.http import Http
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.testing.model_server import ModelServer, Recorded, Reply
 
 KEY = "sk-conf-4f9a8b7c6d5e4f3a2b1c"
@@ -48,16 +49,16 @@ EFFORTS = ("reasoning_effort", "reasoning", "thinking", "enable_thinking", "thin
 SHAPES = ("response_format", "text", "output_config", "responseJsonSchema", "responseMimeType")
 
 
-def load(name: str | Path) -> dict[str, Any]:
-    """The file of exchanges, with what `like` fills in."""
+def load(name: str | Path) -> JsonObject:
+    """The file of exchanges, completed by the file that its `like` names."""
     path = name if isinstance(name, Path) else Path(__file__).parents[1] / "exchanges" / f"{name}.json"
-    said: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    if said.get("like"):
-        said["exchanges"] = {**load(said["like"])["exchanges"], **said["exchanges"]}
-    return said
+    file: JsonObject = json.loads(path.read_text("utf-8"))
+    if file.get("like"):
+        file["exchanges"] = {**load(file["like"])["exchanges"], **file["exchanges"]}
+    return file
 
 
-def reply_of(exchange: dict[str, Any], key: str = KEY) -> Reply:
+def reply_of(exchange: JsonObject, key: str = KEY) -> Reply:
     """An exchange as the model server's reply."""
     if "events" in exchange:
         lines = []
@@ -76,34 +77,41 @@ def reply_of(exchange: dict[str, Any], key: str = KEY) -> Reply:
     )
 
 
-def found(value: Any, *names: str) -> list[Any]:
-    """What is under any of the names, anywhere in a body, but not inside a schema's properties."""
-    hits: list[Any] = []
+def values_under(value: Any, *names: str) -> list[Any]:
+    """The values under any of the names, anywhere in a body but inside a schema's properties."""
+    values: list[Any] = []
     if isinstance(value, dict):
         for name, inner in value.items():
             if name in names:
-                hits.append(inner)
+                values.append(inner)
             if name not in ("properties", "parameters", "input_schema"):
-                hits += found(inner, *names)
+                values += values_under(inner, *names)
     elif isinstance(value, list):
         for inner in value:
-            hits += found(inner, *names)
-    return hits
+            values += values_under(inner, *names)
+    return values
 
 
-def words(body: Any) -> str:
-    """The body as text, to look for something said in it."""
+def as_json_text(body: Any) -> str:
+    """A body as one JSON text, to search in."""
     return json.dumps(body, ensure_ascii=False)
 
 
-class Stage:
-    """What a case plays on. `thinker` takes an effort, `fixed` refuses a temperature; None: there is none such."""
+class CaseBase:
+    """The base class of cases, with the attributes that a subclass sets.
+
+    exchanges  the file of exchanges, or the name of one in `exchanges/`
+    model      the model ref under test
+    thinker    a model that takes an effort; None: there is none
+    fixed      a model that refuses a temperature; None: there is none
+    lacks      of `seed`, `images`, `forced tools`: those that the API does not have
+    """
 
     exchanges: ClassVar[str | Path] = ""
     model: ClassVar[str] = ""
     thinker: ClassVar[str | None] = None
     fixed: ClassVar[str | None] = None
-    lacks: ClassVar[frozenset[str]] = frozenset()  # of: seed, images, forced tools
+    lacks: ClassVar[frozenset[str]] = frozenset()
 
     def make(self, server: ModelServer, http: Http) -> Provider:
         """The provider under test, with `server.key` as its key."""
@@ -114,21 +122,23 @@ class Stage:
 
     @pytest.fixture
     def server(self) -> Iterator[ModelServer]:
+        """A server for one case; afterwards each request is checked, and that the key was in one header only."""
         with ModelServer(key=KEY) as running:
             yield running
             for request in running.requests:
                 self.accept(request)
-                shown = words(request.body) + request.path
+                shown = as_json_text(request.body) + request.path
                 assert KEY not in shown, "the key is in the body or the URL"
                 assert sum(KEY in value for value in request.headers.values()) == 1
 
     @pytest.fixture
     async def provider(self, server: ModelServer) -> AsyncIterator[Provider]:
+        """The provider under test, opened and closed."""
         http = Http()
-        made = self.make(server, http)
-        yield made
-        assert KEY not in repr(made)
-        await made.aclose()
+        opened = self.make(server, http)
+        yield opened
+        assert KEY not in repr(opened)
+        await opened.aclose()
         await http.aclose()
 
     def ask(
@@ -138,12 +148,12 @@ class Stage:
         messages = (*((Message("system", system),) if system else ()), Message("user", text))
         return ChatRequest(model or self.model, more.pop("messages", messages), **more)
 
-    def exchange(self, name: str) -> dict[str, Any]:
+    def exchange(self, name: str) -> JsonObject:
         """The exchange of a case; the case is skipped when the API has none."""
-        said = load(self.exchanges)["exchanges"]
-        if name not in said:
+        exchanges = load(self.exchanges)["exchanges"]
+        if name not in exchanges:
             pytest.skip(f"inapplicable: this API has no {name}")
-        exchange: dict[str, Any] = said[name]
+        exchange: JsonObject = exchanges[name]
         return exchange
 
     async def play(
@@ -153,8 +163,8 @@ class Stage:
         name: str,
         request: ChatRequest | None = None,
         **more: Any,
-    ) -> tuple[ChatResponse, list[str], dict[str, Any]]:
-        """(response, the pieces that were streamed, the body that was sent)."""
+    ) -> tuple[ChatResponse, list[str], JsonObject]:
+        """Make the call of a case: (response, the pieces that were streamed, the body that was sent)."""
         exchange = self.exchange(name)
         server.script(reply_of(exchange))
         pieces: list[str] = []
@@ -172,7 +182,7 @@ class Stage:
 
     @staticmethod
     def _check_error(error: ModelError, provider: Provider, request: ChatRequest) -> None:
-        shown = str(error) + repr(error) + words(error.to_json())
+        shown = str(error) + repr(error) + as_json_text(error.to_json())
         assert KEY not in shown, "the key is in the error"
         assert error.details["provider"] == provider.name
         assert error.details["model"] == request.model_name
@@ -180,7 +190,7 @@ class Stage:
     async def fails(
         self, server: ModelServer, provider: Provider, name: str, kind: type[ModelError], **more: Any
     ) -> ModelError:
-        """The error of a case."""
+        """Make the call of a case that fails; its error."""
         with pytest.raises(kind) as caught:
             await self.play(server, provider, name, **more)
         return caught.value
