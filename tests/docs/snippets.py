@@ -58,9 +58,9 @@ class Snippet:
     code: str
     comments: tuple[tuple[str, str], ...]
 
-    def said(self, word: str) -> list[str]:
+    def notes(self, kind: str) -> list[str]:
         """Every comment of that kind, in order."""
-        return [text for kind, text in self.comments if kind == word]
+        return [text for name, text in self.comments if name == kind]
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line} ({self.language})"
@@ -77,12 +77,12 @@ def snippets_of(page: Path) -> list[Snippet]:
     return [
         Snippet(
             name_of(page),
-            text.count("\n", 0, found.start()) + 1,
-            found[2],
-            re.sub(rf"^{found[1]}", "", found[3], flags=re.M),
-            tuple(_COMMENT.findall(found[4])),
+            text.count("\n", 0, fence.start()) + 1,
+            fence[2],
+            re.sub(rf"^{fence[1]}", "", fence[3], flags=re.M),
+            tuple(_COMMENT.findall(fence[4])),
         )
-        for found in _FENCE.finditer(text)
+        for fence in _FENCE.finditer(text)
     ]
 
 
@@ -168,7 +168,7 @@ class PageRunner:
             InteractiveShell.clear_instance()
 
     def _python_lines(self, snippet: Snippet, kind: str) -> None:
-        for line in snippet.said(kind):
+        for line in snippet.notes(kind):
             exec(compile(line, str(snippet), "exec", dont_inherit=True), self.namespace)
 
     def _python(self, snippet: Snippet) -> None:
@@ -178,8 +178,8 @@ class PageRunner:
             exec(compile(snippet.code, str(snippet), "exec", dont_inherit=True), self.namespace)
 
     def _python_task(self, snippet: Snippet) -> None:
-        source = "\n".join([f"PNG = {PNG!r}", *snippet.said("beside"), snippet.code])
-        more = [name for text in snippet.said("tasks") for name in text.split(", ")]
+        source = "\n".join([f"PNG = {PNG!r}", *snippet.notes("beside"), snippet.code])
+        more = [name for text in snippet.notes("tasks") for name in text.split(", ")]
         tasks: list[dict[str, Any]] = [{"name": "task", "source": source, "retry": {"max_attempts": 1}}]
         if "analysis" in more:
             tasks.insert(0, {"name": "analysis", "source": "def integration(ctx):\n    return 1\n"})
@@ -251,7 +251,7 @@ class PageRunner:
 
 
 def _exit_code(snippet: Snippet) -> int:
-    return int((snippet.said("exit") or ["0"])[0])
+    return int((snippet.notes("exit") or ["0"])[0])
 
 
 def _comparable(text: str) -> list[str]:

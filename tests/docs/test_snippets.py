@@ -49,7 +49,7 @@ def test_every_snippet_of_the_page_runs(
     runner = PageRunner(tmp_path, dict(environ), client)
     try:
         for snippet in snippets_of(page):
-            if not snippet.said("not run"):
+            if not snippet.notes("not run"):
                 _run(runner, snippet)
     finally:
         runner.close()
@@ -70,15 +70,15 @@ def test_every_snippet_says_its_language() -> None:
 
 
 def test_few_snippets_are_not_run_and_each_says_why() -> None:
-    reasons = {str(s): s.said("not run") for page in PAGES for s in snippets_of(page) if s.said("not run")}
+    reasons = {str(s): s.notes("not run") for page in PAGES for s in snippets_of(page) if s.notes("not run")}
     assert all(reason and len(reason[0]) > 10 for reason in reasons.values())
     assert len(reasons) <= 8, f"each one more is a promise that nothing keeps: {reasons}"
 
 
 def test_every_comment_of_a_snippet_is_understood() -> None:
     words = {"not run", "before", "beside", "tasks", "exit", "check", "after"}
-    said = {kind for page in PAGES for s in snippets_of(page) for kind, _ in s.comments}
-    assert said <= words
+    used = {kind for page in PAGES for s in snippets_of(page) for kind, _ in s.comments}
+    assert used <= words
     stray = [
         f"{page.relative_to(ROOT)}: {line}"
         for page in PAGES

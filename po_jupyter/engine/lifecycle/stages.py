@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from po_jupyter.engine.base.deadline import Deadline
@@ -24,6 +25,7 @@ from po_jupyter.engine.base.json_values import NotJson, as_json
 from po_jupyter.engine.base.tracebacks import user_lines
 from po_jupyter.engine.lifecycle.frame import Frame, StageResult
 from po_jupyter.errors import AnswerUnreadable, OutputInvalid, PoError, StageFailed, StageTimeout, StoreError
+from po_jupyter.model.values.json import JsonObject
 
 BEFORE = ("ingestion", "pre_processing")
 ROUND = ("prompt_templating", "inference", "parsing", "validate_structure", "validate_quality")
@@ -49,67 +51,82 @@ async def run_stages(
     on_stage: OnStage | None = None,
     boundary: Callable[[], None] | None = None,
 ) -> Any:
-    """Go through `stages` and answer the output.
+    """Go through `stages` and answer the output, a JSON value.
 
-    A stage is called with `frame`; when it answers an awaitable, it has `seconds`. `on_stage(stage,
-    round)` is told before each; `boundary()` may raise an Interrupt there. Raises a PoError: OutputInvalid
-    when a validation still fails after the last refinement, StageFailed, StageTimeout, or what the stage raised
-    of ours, with stage, previous stage and log in its `details`.
+    A stage is called with `frame`; when it answers an awaitable, that has `seconds`. `on_stage(stage, round)` is
+    called before each stage; `boundary()` may raise an Interrupt there. Raises a PoError: OutputInvalid when a
+    validation still fails after the last refinement, StageFailed, StageTimeout, or what the stage raised of ours, with
+    stage, previous stage and log in its `details`.
     """
+    return await _StageLoop(stages, frame, max_refinements, seconds, on_stage, boundary).run()
 
-    async def step(stage: str) -> list[str] | None:
-        """Run one stage; what its validation found wrong, or None."""
-        fn = stages[stage]
+
+@dataclass(slots=True, eq=False)
+class _StageLoop:
+    """The way of one frame through its stages, round by round."""
+
+    stages: Mapping[str, Stage]
+    frame: Frame
+    max_refinements: int
+    seconds: float
+    on_stage: OnStage | None
+    boundary: Callable[[], None] | None
+
+    async def run(self) -> Any:
+        """The stages before the rounds, the rounds, the stages after. The output."""
+        await self._run_present(BEFORE)
+        may_refine = not _CHANGING.isdisjoint(self.stages)
+        while violations := await self._run_round():
+            if self.frame.round >= self.max_refinements or not may_refine:
+                raise _invalid(self.frame, violations)
+            self.frame.violations = violations
+            await self._run_present(BETWEEN)
+            self.frame.round += 1
+        if violations := await self._run_until_violation(AFTER):
+            raise _invalid(self.frame, violations)
+        return self.frame.output
+
+    async def _run_present(self, names: Sequence[str]) -> None:
+        for stage in names:
+            if stage in self.stages:
+                await self._run_stage(stage)
+
+    async def _run_round(self) -> list[str] | None:
+        """The violations that the round ended with, or None."""
+        if self.frame.flags.get(NEEDS_REFINEMENT):
+            self.frame.flags[NEEDS_REFINEMENT] = False
+        return await self._run_until_violation(ROUND)
+
+    async def _run_until_violation(self, names: Sequence[str]) -> list[str] | None:
+        for stage in names:
+            if stage in self.stages and (violations := await self._run_stage(stage)):
+                return violations
+        return None
+
+    async def _run_stage(self, stage: str) -> list[str] | None:
+        """Run one stage; the violations that its validation found, or None."""
+        frame = self.frame
         frame.previous, frame.stage = frame.stage, stage
         frame.log = None
-        if boundary is not None:
-            boundary()
-        if on_stage is not None:
-            on_stage(stage, frame.round)
+        if self.boundary is not None:
+            self.boundary()
+        if self.on_stage is not None:
+            self.on_stage(stage, frame.round)
         try:
-            result = fn(frame)
+            result = self.stages[stage](frame)
             if inspect.isawaitable(result):
-                result = await _in_time(result, frame, seconds)
-            return _take(frame, stage, result)
+                result = await _in_time(result, frame, self.seconds)
+            return _store_result(frame, stage, result)
         except (Interrupt, StoreError):
             raise
         except Exception as error:
-            if found := _violations(error, stage):
-                return found
-            raise _told(error, frame, seconds) from error
+            if violations := _violations(error, stage):
+                return violations
+            raise _stage_error(error, frame, self.seconds) from error
         except BaseException as error:
             if is_ours(error):
                 raise
-            raise _told(error, frame, seconds) from error
-
-    for stage in BEFORE:
-        if stage in stages:
-            await step(stage)
-    may_refine = not _CHANGING.isdisjoint(stages)
-    while True:
-        found: list[str] | None = None
-        if frame.flags.get(NEEDS_REFINEMENT):
-            frame.flags[NEEDS_REFINEMENT] = False
-        for stage in ROUND:
-            if stage in stages:
-                found = await step(stage)
-                if found:
-                    break
-        if not found:
-            break
-        if frame.round >= max_refinements or not may_refine:
-            raise _invalid(frame, found)
-        frame.violations = found
-        for stage in BETWEEN:
-            if stage in stages:
-                await step(stage)
-        frame.round += 1
-    for stage in AFTER:
-        if stage in stages:
-            found = await step(stage)
-            if found:
-                raise _invalid(frame, found)
-    return frame.output
+            raise _stage_error(error, frame, self.seconds) from error
 
 
 def is_ours(error: BaseException) -> bool:
@@ -141,8 +158,8 @@ async def _in_time(result: Any, frame: Frame, seconds: float) -> Any:
         frame.deadline = None
 
 
-def _take(frame: Frame, stage: str, result: Any) -> list[str] | None:
-    """Keep what a stage returned; what its validation found wrong, or None."""
+def _store_result(frame: Frame, stage: str, result: Any) -> list[str] | None:
+    """Keep what a stage returned. The violations of a validation, or None."""
     explicit = isinstance(result, StageResult)
     if explicit:
         frame.flags.update(result.flags)
@@ -179,47 +196,47 @@ def _violations(error: Exception, stage: str) -> list[str] | None:
     return None
 
 
-def _invalid(frame: Frame, found: list[str]) -> OutputInvalid:
-    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    asked = f" (asked {frame.round + 1} times)" if frame.round else ""
+def _invalid(frame: Frame, violations: list[str]) -> OutputInvalid:
+    more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
+    rounds = f" (asked {frame.round + 1} times)" if frame.round else ""
     return OutputInvalid(
-        f"{frame.stage}: {found[0]}{more}{asked}",
-        details={**_place(frame), "violations": found[:20], "rounds": frame.round + 1},
+        f"{frame.stage}: {violations[0]}{more}{rounds}",
+        details={**_frame_details(frame), "violations": violations[:20], "rounds": frame.round + 1},
     )
 
 
-def _place(frame: Frame) -> dict[str, Any]:
-    place: dict[str, Any] = {"task": frame.task.name, "stage": frame.stage, "attempt": frame.attempt}
+def _frame_details(frame: Frame) -> JsonObject:
+    details: JsonObject = {"task": frame.task.name, "stage": frame.stage, "attempt": frame.attempt}
     if frame.previous:
-        place["previous_stage"] = frame.previous
+        details["previous_stage"] = frame.previous
     if frame.index is not None:
-        place["index"] = frame.index
+        details["index"] = frame.index
     if frame.log:
-        place["log"] = frame.log
-    return place
+        details["log"] = frame.log
+    return details
 
 
-def _told(error: BaseException, frame: Frame, timeout: float) -> PoError:
-    """`error` as one of ours that says where it happened."""
-    place = _place(frame)
+def _stage_error(error: BaseException, frame: Frame, timeout: float) -> PoError:
+    """The PoError for what a stage raised, with its place in `details`."""
+    details = _frame_details(frame)
     if isinstance(error, PoError):
-        error.details = {**place, **error.details}
+        error.details = {**details, **error.details}
         return error
     if isinstance(error, NotJson):
         where = f" at {error.path}" if error.path else ""
         return StageFailed(
             f"{frame.stage} returned something that is not JSON{where}: {error.found}",
             hint=error.hint,
-            details=place,
+            details=details,
             permanent=True,
         )
     if isinstance(error, _OverTime):
         return StageTimeout(
             f"{frame.stage} took longer than {timeout:g} s",
             hint="Give the task a larger `timeout` (seconds).",
-            details=place,
+            details=details,
         )
     lines = user_lines(error)
     text = str(error).strip()
     message = f"{frame.stage} raised {type(error).__name__}" + (f": {text[:1000]}" if text else "")
-    return StageFailed(message, details={**place, "exception": type(error).__name__, "traceback": lines})
+    return StageFailed(message, details={**details, "exception": type(error).__name__, "traceback": lines})

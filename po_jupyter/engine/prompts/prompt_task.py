@@ -13,7 +13,7 @@ from po_jupyter.engine.lifecycle.stages import Stage
 from po_jupyter.engine.ports import ModelCalls
 from po_jupyter.engine.prompts.templates import Prompt
 from po_jupyter.errors import AnswerUnreadable, OutputInvalid
-from po_jupyter.llm.chat import ChatRequest, Message
+from po_jupyter.llm.chat import Message
 from po_jupyter.llm.structured.parsing import answer_validator, reask
 from po_jupyter.model.pipeline.pipeline import Task
 
@@ -21,9 +21,14 @@ OffLoop = Callable[..., Awaitable[Any]]
 
 
 class PromptTask:
-    """A prompt task with its templates and schema compiled; one for all attempts and rows."""
+    """A prompt task with its templates and schema compiled; one for all attempts and rows.
+
+    `critique`: the template of `refine.critique`; `answer`: reads and judges answers, None without an `output`;
+    `free_text`: the schema allows a plain text.
+    """
 
     def __init__(self, task: Task) -> None:
+        """Compile the templates and the schema of `task`. Raises TemplateFailed."""
         self.task = task
         turns = [] if task.system is None else [("system", Prompt(task.system, task=task.name, field="system"))]
         if isinstance(task.prompt, tuple):
@@ -38,12 +43,17 @@ class PromptTask:
             Prompt(text, task=task.name, field=f"images[{i}]") for i, text in enumerate(task.images)
         ]
         critique = task.refine.critique
-        self._critique = (
+        self.critique = (
             Prompt(critique, task=task.name, field="refine.critique") if critique is not None else None
         )
-        self._answer = answer_validator(task.output) if task.output is not None else None
+        self.answer = answer_validator(task.output) if task.output is not None else None
         kinds = (task.output or {}).get("type")
-        self._free_text = kinds == "string" or (isinstance(kinds, list) and "string" in kinds)
+        self.free_text = kinds == "string" or (isinstance(kinds, list) and "string" in kinds)
+
+    @property
+    def has_images(self) -> bool:
+        """The task shows images with its question."""
+        return bool(self._images)
 
     def first(self, names: Mapping[str, Any]) -> tuple[Message, ...]:
         """The messages of the first request. Raises TemplateFailed."""
@@ -67,79 +77,119 @@ class PromptTask:
         `first` are the messages of the first request where they were rendered already; `off_loop` renders them
         in a thread where that has to read much.
         """
-        task, answer = self.task, self._answer
-        asked: list[Message] = []
-        text = ""
-        turn: Message | None = None
-        remark = ""
-
-        async def render() -> None:
-            if first is not None:
-                asked.extend(first)
-            elif off_loop is not None:
-                asked.extend(await off_loop(self.first, names))
-            else:
-                asked.extend(self.first(names))
-            if self._images and (named := self.images(names)):
-                calls.need_images(calls.request(tuple(asked)))
-                asked[-1] = replace(asked[-1], images=await load_all(named, calls.files()))
-
-        def prompt_templating(frame: Frame) -> Any:
-            nonlocal remark
-            if frame.round == 0 and (self._images or (first is None and off_loop is not None)):
-                return render()
-            if frame.round == 0:
-                asked.extend(self.first(names) if first is None else first)
-            else:
-                words = reask(frame.violations)
-                assert turn is not None
-                asked.append(turn)
-                asked.append(Message("user", f"{remark}\n\n{words}" if remark else words))
-                remark = ""
-            return None
-
-        async def inference(frame: Frame) -> Any:
-            nonlocal text, turn
-            request = calls.request(tuple(asked), schema=task.output)
-            if not task.tools:
-                response = await calls.chat(request, stage="inference", frame=frame, stream=True)
-            else:
-                result = await run_tool_loop(
-                    calls, request, calls.toolbox(task.tools), task.max_tool_rounds,
-                    stage="inference", frame=frame, stream=True,
-                )  # fmt: skip
-                response = result.response
-                asked.extend(result.turns)
-            text, turn = response.text, response.message
-            return text
-
-        def parsing(frame: Frame) -> Any:
-            assert answer is not None
-            try:
-                return answer.parse(text)
-            except AnswerUnreadable:
-                if self._free_text:
-                    return text
-                raise
-
-        def validate_structure(frame: Frame) -> None:
-            assert answer is not None
-            found = answer.violations(frame.output)
-            if found:
-                raise OutputInvalid(found[0], details={"violations": found})
-
-        async def critique(frame: Frame) -> None:
-            nonlocal remark
-            assert self._critique is not None
-            seen = {**names, "output": frame.output, "violations": frame.violations}
-            request: ChatRequest = calls.request((Message("user", self._critique.render(seen)),))
-            response = await calls.chat(request, stage="critique", frame=frame)
-            remark = response.text
-
-        stages: dict[str, Stage] = {"prompt_templating": prompt_templating, "inference": inference}
-        if answer is not None:
-            stages["parsing"] = parsing
-            stages["validate_structure"] = validate_structure
-        if self._critique is not None:
-            stages["critique"] = critique
+        attempt = _PromptAttempt(self, calls, names, first, off_loop)
+        stages: dict[str, Stage] = {
+            "prompt_templating": attempt.prompt_templating,
+            "inference": attempt.inference,
+        }
+        if self.answer is not None:
+            stages["parsing"] = attempt.parsing
+            stages["validate_structure"] = attempt.validate_structure
+        if self.critique is not None:
+            stages["critique"] = attempt.critique
         return stages
+
+
+class _PromptAttempt:
+    """The stages of one attempt of a prompt task, and the conversation that they build up."""
+
+    __slots__ = (
+        "_calls",
+        "_first",
+        "_messages",
+        "_names",
+        "_off_loop",
+        "_prompts",
+        "_remark",
+        "_text",
+        "_turn",
+    )
+
+    def __init__(
+        self,
+        prompts: PromptTask,
+        calls: ModelCalls,
+        names: Mapping[str, Any],
+        first: tuple[Message, ...] | None,
+        off_loop: OffLoop | None,
+    ) -> None:
+        """See `PromptTask.stages`."""
+        self._prompts = prompts
+        self._calls = calls
+        self._names = names
+        self._first = first
+        self._off_loop = off_loop
+        self._messages: list[Message] = []
+        self._text = ""  # the last answer, as the model wrote it
+        self._turn: Message | None = None  # the last answer as a message of the conversation
+        self._remark = ""  # of the critique, for the next question
+
+    def prompt_templating(self, frame: Frame) -> Awaitable[None] | None:
+        """The first messages, or the question that asks again with what was wrong."""
+        if frame.round:
+            self._ask_again(frame)
+            return None
+        if self._prompts.has_images or (self._first is None and self._off_loop is not None):
+            return self._render()
+        self._messages.extend(self._prompts.first(self._names) if self._first is None else self._first)
+        return None
+
+    async def _render(self) -> None:
+        messages = self._messages
+        if self._first is not None:
+            messages.extend(self._first)
+        elif self._off_loop is not None:
+            messages.extend(await self._off_loop(self._prompts.first, self._names))
+        else:
+            messages.extend(self._prompts.first(self._names))
+        if named := self._prompts.images(self._names):
+            self._calls.need_images(self._calls.request(tuple(messages)))
+            messages[-1] = replace(messages[-1], images=await load_all(named, self._calls.files()))
+
+    def _ask_again(self, frame: Frame) -> None:
+        question = reask(frame.violations)
+        assert self._turn is not None
+        self._messages.append(self._turn)
+        self._messages.append(Message("user", f"{self._remark}\n\n{question}" if self._remark else question))
+        self._remark = ""
+
+    async def inference(self, frame: Frame) -> str:
+        """The model's answer, with the rounds of tools that it asks for."""
+        task, calls = self._prompts.task, self._calls
+        request = calls.request(tuple(self._messages), schema=task.output)
+        if not task.tools:
+            response = await calls.chat(request, stage="inference", frame=frame, stream=True)
+        else:
+            result = await run_tool_loop(
+                calls, request, calls.toolbox(task.tools), task.max_tool_rounds,
+                stage="inference", frame=frame, stream=True,
+            )  # fmt: skip
+            response = result.response
+            self._messages.extend(result.turns)
+        self._text, self._turn = response.text, response.message
+        return self._text
+
+    def parsing(self, frame: Frame) -> Any:
+        """The JSON value of the answer. Raises AnswerUnreadable."""
+        assert self._prompts.answer is not None
+        try:
+            return self._prompts.answer.parse(self._text)
+        except AnswerUnreadable:
+            if self._prompts.free_text:
+                return self._text
+            raise
+
+    def validate_structure(self, frame: Frame) -> None:
+        """Judge the answer by the task's schema. Raises OutputInvalid."""
+        assert self._prompts.answer is not None
+        violations = self._prompts.answer.violations(frame.output)
+        if violations:
+            raise OutputInvalid(violations[0], details={"violations": violations})
+
+    async def critique(self, frame: Frame) -> None:
+        """Ask the model what is wrong with its answer."""
+        assert self._prompts.critique is not None
+        names = {**self._names, "output": frame.output, "violations": frame.violations}
+        request = self._calls.request((Message("user", self._prompts.critique.render(names)),))
+        response = await self._calls.chat(request, stage="critique", frame=frame)
+        self._remark = response.text
