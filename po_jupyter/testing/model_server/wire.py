@@ -41,6 +41,13 @@ Answer: TypeAlias = "str | Reply | Mapping[str, Any]"
 Answering: TypeAlias = "Answer | Callable[[dict[str, Any], int], Answer]"
 
 
+def as_reply(answer: Answer) -> Reply:
+    """A scripted answer as a Reply: a text is the answer's text, a mapping is answered as JSON text."""
+    if isinstance(answer, Reply):
+        return answer
+    return Reply(answer if isinstance(answer, str) else json.dumps(answer))
+
+
 @dataclass(slots=True)
 class Recorded:
     """A request as it arrived. `hash` names its body; `answered_at` is when the last byte was written, or None.

@@ -359,4 +359,4 @@ async def test_streams_leave_their_connection_for_the_next_call(server, http, mo
     provider = OpenAI(ProviderEndpoint(server.base_url, KEY), http)
     for _ in range(5):
         await provider.chat(ask(model=f"openai:{model}"), on_text=lambda _: None)
-    assert len(server._connections) == 1
+    assert server.open_connections() == 1
