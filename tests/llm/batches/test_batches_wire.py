@@ -91,7 +91,7 @@ async def test_what_is_sent_is_what_the_sdks_send(
         said = {"input_file_id": batch.input_file, "endpoint": batch.endpoint, "completion_window": "24h"}
         sdk.accepted(BatchCreateParams, {**said, "metadata": dict(batch.metadata)})
         assert batch.metadata == {"po_jupyter": TOKEN}
-    assert all(key == KEY for _, _, key in server.asked)
+    assert all(key == KEY for _, _, key in server.requests)
 
 
 async def test_a_batch_from_its_making_to_its_answers(
