@@ -12,8 +12,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from po_jupyter.engine.control.directives import MAX_ADDED, Directives, invalid, read_task
+from po_jupyter.engine.state.added_tasks import insert_after
 from po_jupyter.engine.state.effective_pipeline import effective
-from po_jupyter.engine.state.fold import fold, place
+from po_jupyter.engine.state.fold import fold
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import Violation
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
@@ -157,7 +158,7 @@ def _fit(
 ) -> list[Violation]:
     """What is wrong with the pipeline that these tasks would make: needs that are none, circles, templates."""
     tasks = {task.name: task for task in (*now.tasks, *added)}
-    order = place([t.name for t in now.tasks], state.added, after, [t.name for t in added])
+    order = insert_after([t.name for t in now.tasks], state.added, after, [t.name for t in added])
     fields = {name: getattr(now, name) for name in type(now).model_fields}
     try:
         changed = Pipeline(**{**fields, "tasks": tuple(tasks[name] for name in order)})

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from po_jupyter.config import Settings
 from po_jupyter.engine.base.run_inputs import RunInputs
@@ -26,6 +25,7 @@ from po_jupyter.engine.run.signals import RunSignals
 from po_jupyter.engine.run.tasks import TaskLibrary
 from po_jupyter.llm.calls.admission import Admission
 from po_jupyter.llm.calls.cache import AnswerStore
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.store.protocol import Head, Lease, Store
 
 
@@ -64,7 +64,7 @@ async def open_session(
     settings: Settings,
     providers: ProviderSource,
     run_dir: Path | None = None,
-    worker: Mapping[str, Any] | None = None,
+    worker: Mapping[str, str] | None = None,
     admission: Admission | None = None,
     answers: AnswerStore | None = None,
     base_url: Callable[[str], str | None] = lambda ref: "",
@@ -89,14 +89,9 @@ async def open_session(
     cannot run.
     """
     directory = run_dir or settings.data_dir / "runs" / lease.run
-
-    def read() -> tuple[Mapping[str, Any], History]:
-        definition, history = store.definition(lease.run), read_history(store, lease.run)
-        clean(directory, history.listed)
-        return definition, history
-
-    loop = asyncio.get_running_loop()
-    definition, history = await loop.run_in_executor(store.thread(lease.run), read)
+    definition, history = await asyncio.get_running_loop().run_in_executor(
+        store.thread(lease.run), _read, store, lease.run, directory
+    )
     inputs = run_inputs(
         definition, lease, owner=history.state.owner, settings=settings, run_dir=directory, worker=worker
     )
@@ -114,12 +109,25 @@ async def open_session(
     map_parts = MapParts(
         inputs, log, history, signals, outputs, calls, tasks, resources.files, resources.snapshots, observer
     )
+    stack = _exit_stack(log, calls, resources)
+    return RunSession(
+        inputs, log, history, signals, outputs, calls, tasks, resources, observer, map_parts, stack
+    )
+
+
+def _read(store: Store, run: str, directory: Path) -> tuple[JsonObject, History]:
+    """The definition and the log of a run; files that no commit lists are removed. Blocks on store and disk."""
+    definition, history = store.definition(run), read_history(store, run)
+    clean(directory, history.listed)
+    return definition, history
+
+
+def _exit_stack(log: RunLog, calls: CallFactory, resources: RunResources) -> AsyncExitStack:
+    """The closing of the parts, the last pushed first."""
     stack = AsyncExitStack()
     stack.push_async_callback(resources.mcp.aclose)
     stack.push_async_callback(calls.aclose)
     stack.push_async_callback(log.aclose)
     stack.callback(resources.release)
     stack.callback(log.close)  # first: threads that are let go of write nothing more
-    return RunSession(
-        inputs, log, history, signals, outputs, calls, tasks, resources, observer, map_parts, stack
-    )
+    return stack
