@@ -236,7 +236,8 @@ class ModelError(PoError):
         super().__init__(message, hint=hint, details=details)
         self.retry_after = retry_after
         self.limits: Mapping[str, Any] | None = None
-        self.outcome = outcome
+        if outcome is not None:  # else the details may have it
+            self.outcome = outcome
         if at_once:
             self.at_once = True
 
