@@ -10,7 +10,6 @@ from functools import partial
 from po_jupyter.engine.base.run_inputs import RunInputs
 from po_jupyter.engine.control.apply import SourcedDirectives, directed, skipped_by
 from po_jupyter.engine.control.control import Collected
-from po_jupyter.engine.planning.check import violations
 from po_jupyter.engine.python.lookup import findable
 from po_jupyter.engine.replay.run_log import RunLog
 from po_jupyter.engine.run.signals import RunSignals
@@ -66,6 +65,9 @@ class RunDirectives:
                 self._log.wake.set()
 
     def _problems(self, pipeline: Pipeline, added: frozenset[str]) -> list[Violation]:
+        # Loaded when a task adds tasks, which few runs do: a worker starts without it.
+        from po_jupyter.engine.planning.check import violations
+
         inputs = self._inputs
         found = violations(
             pipeline,
