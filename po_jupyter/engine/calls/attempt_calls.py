@@ -26,7 +26,7 @@ from po_jupyter.model.run.usage import Usage
 _DEFAULT_RETRY = CallRetry()
 
 
-class LiveText(TypedDict):
+class StreamedText(TypedDict):
     """A piece of an answer as it comes, for those who watch the run. It is in no log."""
 
     task: str
@@ -76,7 +76,7 @@ class CallParts:
     mcp: Remote
     observer: Observer
     watched: Callable[[], bool]
-    publish: Callable[[LiveText], None]
+    publish: Callable[[StreamedText], None]
 
 
 class AttemptCalls:

@@ -9,7 +9,7 @@ from po_jupyter.engine.base.run_inputs import RunInputs
 from po_jupyter.engine.base.threads import Threads
 from po_jupyter.engine.budgets.budget import Budget
 from po_jupyter.engine.budgets.build import build_budget, task_account
-from po_jupyter.engine.calls.attempt_calls import AttemptCalls, CallParts, LiveText, ModelSettings
+from po_jupyter.engine.calls.attempt_calls import AttemptCalls, CallParts, ModelSettings, StreamedText
 from po_jupyter.engine.calls.journal import StoreJournal
 from po_jupyter.engine.files.artifacts import RunFiles
 from po_jupyter.engine.ports import Boundary, Observer
@@ -57,7 +57,7 @@ class CallFactory:
         answers: AnswerStore | None = None,
         base_url: Callable[[str], str | None] = lambda ref: "",
         watched: Callable[[], bool] = lambda: False,
-        on_text: Callable[[LiveText], None] = lambda piece: None,
+        on_text: Callable[[StreamedText], None] = lambda piece: None,
     ) -> None:
         """A factory over the log of a run; see `open_session` for `admission`, `answers`, `base_url`, `watched` and
         `on_text`. `running` are the tasks that are executed now."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from po_jupyter.config import Settings
 from po_jupyter.engine.base.run_inputs import RunInputs
-from po_jupyter.engine.calls.attempt_calls import LiveText
+from po_jupyter.engine.calls.attempt_calls import StreamedText
 from po_jupyter.engine.calls.factory import CallFactory, ProviderSource
 from po_jupyter.engine.files.artifacts import clean
 from po_jupyter.engine.lifecycle.failure_log import FailureLog
@@ -69,7 +69,7 @@ async def open_session(
     answers: AnswerStore | None = None,
     base_url: Callable[[str], str | None] = lambda ref: "",
     watched: Callable[[], bool] = lambda: False,
-    on_text: Callable[[LiveText], None] = lambda piece: None,
+    on_text: Callable[[StreamedText], None] = lambda piece: None,
     on_commit: Callable[[Head], None] | None = None,
     on_rest: Callable[[bool], None] | None = None,
     observer: Observer | None = None,
