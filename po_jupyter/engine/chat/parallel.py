@@ -27,6 +27,7 @@ from po_jupyter.model.pipeline.pipeline import CallRetry
 from po_jupyter.model.pipeline.violations import violations_of
 from po_jupyter.model.run.answer import Answer
 from po_jupyter.model.run.usage import Usage
+from po_jupyter.model.values.json import JsonObject, JsonValue
 from po_jupyter.platform.concurrency import gather_or_cancel
 
 MOST = 1000  # at the same time, as `max_concurrency` of a map
@@ -52,7 +53,7 @@ class Result:
             return None
         return self.answer.text if self.answer.value is None else self.answer.value
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """`{index, ok, output, error}`, like a row of a map; instances of a class become JSON."""
         error = self.error.to_json() if self.error is not None else None
         output = to_jsonable_python(self.output)
@@ -111,12 +112,12 @@ class Results(Sequence[Result]):
                 raise result.error
         return self
 
-    def to_json(self) -> list[dict[str, Any]]:
+    def to_json(self) -> list[JsonObject]:
         """`{index, ok, output, error}` of each: what a stage can return."""
         return [r.to_json() for r in self._results]
 
 
-def retry_of(given: CallRetry | Mapping[str, Any] | int | None) -> CallRetry | None:
+def retry_of(given: CallRetry | Mapping[str, JsonValue] | int | None) -> CallRetry | None:
     """How often a call is tried: a number of attempts, the fields of `llm.retry`, or None for the task's own.
 
     It takes the place of `llm.retry`, so that there is one layer of retries (P7). Raises InvalidInput.

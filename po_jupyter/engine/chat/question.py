@@ -27,6 +27,7 @@ from po_jupyter.model.pipeline.pipeline import LLM, CallRetry
 from po_jupyter.model.pipeline.violations import did_you_mean, violations_of
 from po_jupyter.model.run.answer import Answer
 from po_jupyter.model.run.usage import Usage
+from po_jupyter.model.values.json import JsonValue
 
 MAX_TOOL_ROUNDS = 8
 
@@ -76,7 +77,7 @@ class Question:
     rounds: int = MAX_TOOL_ROUNDS
 
 
-def check_names(options: Mapping[str, Any]) -> None:
+def check_names(options: Mapping[str, JsonValue]) -> None:
     """Every option is one. Raises InvalidInput with a suggestion."""
     for name in options:
         if name not in _NAMES:
@@ -87,7 +88,7 @@ def check_names(options: Mapping[str, Any]) -> None:
 
 
 def question_of(
-    calls: ModelCalls, prompt: str | Sequence[Mapping[str, Any]], options: Mapping[str, Any]
+    calls: ModelCalls, prompt: str | Sequence[Mapping[str, JsonValue]], options: Mapping[str, JsonValue]
 ) -> Question:
     """The question that `chat(prompt, **options)` asks. Raises InvalidInput."""
     check_names(options)
@@ -109,10 +110,11 @@ def question_of(
         if not isinstance(system, str):
             raise InvalidInput(f"`system` is text, not {type(system).__name__}")
         messages.insert(0, Message("system", system))
-    schema, images, tools = options.get("schema"), options.get("images"), options.get("tools")
-    for name, value in (("images", images), ("tools", tools)):
-        if value is not None and (isinstance(value, str | bytes | Mapping) or not isinstance(value, Sequence)):
-            raise InvalidInput(f"`{name}` is a list, not {type(value).__name__}")
+    schema, images, tools = (
+        options.get("schema"),
+        _list_option(options, "images"),
+        _list_option(options, "tools"),
+    )
     if images and messages[-1].role != "user":
         raise InvalidInput("`images` belong to the user's turn, and the last message is none")
     shape = None if schema is None else answer_schema_of(schema)
@@ -126,7 +128,17 @@ def question_of(
     if images:
         calls.need_images(request)
     box = calls.toolbox(tools) if tools else None
-    return Question(request, shape, tuple(images or ()), box, rounds)
+    return Question(request, shape, tuple(images), box, rounds)
+
+
+def _list_option(options: Mapping[str, object], name: str) -> Sequence[object]:
+    """An option that is a list; an empty one when it was left out. Raises InvalidInput."""
+    value = options.get(name)
+    if value is None:
+        return ()
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Sequence):
+        raise InvalidInput(f"`{name}` is a list, not {type(value).__name__}")
+    return value
 
 
 def messages_of(prompt: Any) -> tuple[Message, ...]:

@@ -16,11 +16,12 @@ from po_jupyter.errors import InvalidInput
 from po_jupyter.llm.chat import Message, OnText
 from po_jupyter.model.pipeline.pipeline import CallRetry
 from po_jupyter.model.run.answer import Answer
+from po_jupyter.model.values.json import JsonValue
 
 if TYPE_CHECKING:
     from po_jupyter.llm.providers.catalogue import Shortcuts
 
-Prompt = str | Sequence[Mapping[str, Any]]
+Prompt = str | Sequence[Mapping[str, JsonValue]]
 
 
 class TaskLlm:
@@ -64,7 +65,9 @@ class TaskLlm:
         question = question_of(self._calls, prompt, options)
         return Stream(self._starter, partial(self._answer, question, stream=True))
 
-    def chain(self, *, messages: Sequence[Mapping[str, Any]] = (), **options: Unpack[ChatOptions]) -> Chain:
+    def chain(
+        self, *, messages: Sequence[Mapping[str, JsonValue]] = (), **options: Unpack[ChatOptions]
+    ) -> Chain:
         """A conversation that remembers its turns: `chain.ask(...)`, `chain.messages`.
 
         `messages` goes on from those of an earlier one; `options` are those of each of its questions.
@@ -74,11 +77,11 @@ class TaskLlm:
 
     def parallel(
         self,
-        requests: Iterable[Prompt | Mapping[str, Any]],
+        requests: Iterable[Prompt | Mapping[str, JsonValue]],
         *,
         max_concurrency: int = 5,
         failure_threshold: float = 1.0,
-        retry: CallRetry | Mapping[str, Any] | int | None = None,
+        retry: CallRetry | Mapping[str, JsonValue] | int | None = None,
     ) -> Any:
         """Many calls, at most `max_concurrency` at a time: `Results`, one for each request and in their order.
 

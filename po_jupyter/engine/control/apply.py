@@ -7,7 +7,6 @@ both or after both.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -20,6 +19,7 @@ from po_jupyter.errors import Violation
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.events import EventDraft, draft
+from po_jupyter.model.values.json import JsonValue
 
 # Finds what is wrong with a pipeline, given the names of the tasks that were added to it.
 Problems = Callable[[Pipeline, frozenset[str]], list[Violation]]
@@ -114,7 +114,7 @@ def _not_later(
 
 
 def _added(
-    now: Pipeline, state: RunState, definitions: Sequence[Mapping[str, Any]], found: list[Violation]
+    now: Pipeline, state: RunState, definitions: Sequence[Mapping[str, JsonValue]], found: list[Violation]
 ) -> list[Task]:
     known = {task.name: task for task in now.tasks}
     added: list[Task] = []

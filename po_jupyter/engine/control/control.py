@@ -14,6 +14,7 @@ from po_jupyter.engine.control.apply import SourcedDirectives
 from po_jupyter.engine.control.directives import invalid, parse_directives, read_directives
 from po_jupyter.engine.ports import DirectiveSink
 from po_jupyter.errors import ControlInvalid, InvalidInput, Violation
+from po_jupyter.model.values.json import JsonValue
 
 FILE = "control.json"
 
@@ -36,7 +37,7 @@ class Collected:
         with self._lock:
             self._by_stage.pop(stage, None)
 
-    def take(self, stage: str, source: str, data: Mapping[str, Any]) -> None:
+    def take(self, stage: str, source: str, data: Mapping[str, JsonValue]) -> None:
         """Keep one more, if the run as it is now allows it. Raises ControlInvalid, and the task fails with it
         even if its code goes on."""
         try:
@@ -64,7 +65,7 @@ class Rehearsal:
     def begin(self, stage: str) -> None:
         """Nothing: no directive is remembered."""
 
-    def take(self, stage: str, source: str, data: Mapping[str, Any]) -> None:
+    def take(self, stage: str, source: str, data: Mapping[str, JsonValue]) -> None:
         """As `Collected.take`, with no run to fit."""
         read_directives(data, source=source)
 
@@ -98,7 +99,7 @@ class Control:
         """Open a gate after this task; `artifacts` are named to whoever decides. Raises ControlInvalid."""
         self._send("ctx.control.pause", {"pause": {"message": message, "artifacts": list(artifacts)}})
 
-    def _send(self, source: str, data: Mapping[str, Any]) -> None:
+    def _send(self, source: str, data: Mapping[str, JsonValue]) -> None:
         if self._sink is None:
             raise InvalidInput(
                 "a row of a map cannot direct the run: its neighbours may be done already",

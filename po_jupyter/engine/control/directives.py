@@ -20,6 +20,7 @@ from po_jupyter.errors import ControlInvalid, PoError, Violation
 from po_jupyter.model.pipeline.parsing import known_fields
 from po_jupyter.model.pipeline.pipeline import Task, TaskName
 from po_jupyter.model.pipeline.violations import did_you_mean, violations_of
+from po_jupyter.model.values.json import JsonObject
 
 # A task that adds a task that adds a task would go on for ever, and spend for ever. The first system's number.
 MAX_ADDED = 64
@@ -51,7 +52,7 @@ class Patch(_Value):
     """Tasks to add behind `after`: the emitting task itself (None) or a later one that has not started."""
 
     add: Annotated[
-        list[Annotated[dict[str, Any], BeforeValidator(_as_definition)]],
+        list[Annotated[JsonObject, BeforeValidator(_as_definition)]],
         Field(min_length=1, max_length=MAX_ADDED),
     ]
     after: TaskName | None = Field(default=None, alias="insertAfter")
@@ -117,7 +118,7 @@ def parse_directives(text: bytes, *, source: str = "control.json") -> Directives
         raise invalid(source, [Violation("", f"not JSON: {str(error)[:200]}")]) from None
 
 
-def read_task(definition: dict[str, Any], where: str) -> tuple[Task | None, list[Violation]]:
+def read_task(definition: JsonObject, where: str) -> tuple[Task | None, list[Violation]]:
     """One added task, or what is wrong with it."""
     try:
         return Task.model_validate(definition), []
@@ -156,8 +157,8 @@ def _known(loc: tuple[int | str, ...]) -> tuple[list[str], str]:
     return [field.alias or name for name, field in model.model_fields.items()], what
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result: dict[str, Any] = {}
+def _unique(pairs: list[tuple[str, Any]]) -> JsonObject:
+    result: JsonObject = {}
     for key, value in pairs:
         if key in result:
             raise ValueError(f"`{key}` stands there twice")

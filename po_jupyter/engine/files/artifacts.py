@@ -18,11 +18,12 @@ from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from po_jupyter.engine.replay.history import History
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import NotFound
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.store.files.tree import TEMPORARY, Tree
 
 ARTIFACTS, GIVEN = "artifacts", "given"
@@ -108,7 +109,7 @@ class RunFiles:
         """The artifacts of the run as no attempt's own, for reading."""
         return Written(self.run_dir, "", self.visible)
 
-    def said(self, task: str, index: int | None = None) -> dict[str, Any]:
+    def said(self, task: str, index: int | None = None) -> JsonObject:
         """`{artifacts: [...]}` for the commit that ends the attempt well; {} when it wrote none.
 
         For a map, `index` None, those of its rows.
@@ -157,7 +158,7 @@ def visible(state: RunState) -> dict[str, Artifact]:
     return {entry["name"]: entry for task in state.tasks.values() for entry in task.artifacts}
 
 
-def clean(run_dir: Path, kept: Iterable[Mapping[str, Any]]) -> int:
+def clean(run_dir: Path, kept: Iterable[JsonObject]) -> int:
     """Remove what lies in the artifacts directory and no commit lists; how many files. Raises nothing.
 
     Only for whoever holds the run: an attempt that is at work lists its files at its end.

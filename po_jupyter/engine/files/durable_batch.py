@@ -19,6 +19,7 @@ from po_jupyter.engine.base.json_values import as_json
 from po_jupyter.engine.base.tracebacks import user_lines
 from po_jupyter.errors import BudgetExceeded, InvalidInput, ModelKeyError, PoError, StageFailed, StoreError
 from po_jupyter.model.values.digests import short_digest
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.platform.concurrency import gather_or_cancel
 from po_jupyter.telemetry.redaction import redactor
 
@@ -61,9 +62,9 @@ class Batch:
         rows: Sequence[Any],
         work: Callable[[Any], Awaitable[Any]],
         pieces: list[tuple[str, int]],
-        found: list[dict[str, Any] | None],
+        found: list[JsonObject | None],
         max_concurrency: int,
-    ) -> list[dict[str, Any]]:
+    ) -> list[JsonObject]:
         todo = (index for index, outcome in enumerate(found) if outcome is None)
 
         async def worker() -> None:
@@ -74,7 +75,7 @@ class Batch:
                     found[index] = _failed(index, error)
 
         await gather_or_cancel(worker() for _ in range(min(max_concurrency, found.count(None))))
-        return cast("list[dict[str, Any]]", found)
+        return cast("list[JsonObject]", found)
 
     def _pieces(self, rows: Sequence[Any], key: Callable[[Any], Any] | None) -> list[tuple[str, int]]:
         seen: Counter[str] = Counter()
@@ -86,7 +87,7 @@ class Batch:
             seen[piece] += 1
         return pieces
 
-    def _known(self, pieces: list[tuple[str, int]]) -> list[dict[str, Any] | None]:
+    def _known(self, pieces: list[tuple[str, int]]) -> list[JsonObject | None]:
         query = "select piece, nth, output from po_batch where task = ? and epoch = ? and name = ?"
         known = {(piece, nth): output for piece, nth, output in self._db.execute(query, self._place)}
         return [
@@ -94,7 +95,7 @@ class Batch:
             for index, piece in enumerate(pieces)
         ]
 
-    def _keep(self, index: int, piece: tuple[str, int], output: Any) -> dict[str, Any]:
+    def _keep(self, index: int, piece: tuple[str, int], output: Any) -> JsonObject:
         value = redactor.scrub(as_json(output))
         with self._db:
             self._db.execute(
@@ -104,11 +105,11 @@ class Batch:
         return _done(index, value)
 
 
-def _done(index: int, output: Any) -> dict[str, Any]:
+def _done(index: int, output: Any) -> JsonObject:
     return {"index": index, "ok": True, "output": output, "error": None}
 
 
-def _failed(index: int, error: Exception) -> dict[str, Any]:
+def _failed(index: int, error: Exception) -> JsonObject:
     """The outcome of a piece that failed. What no other piece could do better with ends the batch."""
     if isinstance(error, Interrupt | StoreError | BudgetExceeded | ModelKeyError | sqlite3.Error):
         raise error

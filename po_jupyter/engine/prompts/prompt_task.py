@@ -16,6 +16,7 @@ from po_jupyter.errors import AnswerUnreadable, OutputInvalid
 from po_jupyter.llm.chat import Message
 from po_jupyter.llm.structured.parsing import answer_validator, reask
 from po_jupyter.model.pipeline.pipeline import Task
+from po_jupyter.model.values.json import JsonValue
 
 OffLoop = Callable[..., Awaitable[Any]]
 
@@ -55,11 +56,11 @@ class PromptTask:
         """The task shows images with its question."""
         return bool(self._images)
 
-    def first(self, names: Mapping[str, Any]) -> tuple[Message, ...]:
+    def first(self, names: Mapping[str, JsonValue]) -> tuple[Message, ...]:
         """The messages of the first request. Raises TemplateFailed."""
         return tuple([Message(role, prompt.render(names)) for role, prompt in self._turns])
 
-    def images(self, names: Mapping[str, Any]) -> tuple[Named, ...]:
+    def images(self, names: Mapping[str, JsonValue]) -> tuple[Named, ...]:
         """What is shown with the last turn, by URL or name; empty texts are left out. Raises TemplateFailed."""
         rendered = [template.render(names).strip() for template in self._images]
         return tuple([Named(text) for text in rendered if text])
@@ -67,7 +68,7 @@ class PromptTask:
     def stages(
         self,
         calls: ModelCalls,
-        names: Mapping[str, Any],
+        names: Mapping[str, JsonValue],
         *,
         first: tuple[Message, ...] | None = None,
         off_loop: OffLoop | None = None,
@@ -109,7 +110,7 @@ class _PromptAttempt:
         self,
         prompts: PromptTask,
         calls: ModelCalls,
-        names: Mapping[str, Any],
+        names: Mapping[str, JsonValue],
         first: tuple[Message, ...] | None,
         off_loop: OffLoop | None,
     ) -> None:

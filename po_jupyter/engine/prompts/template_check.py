@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any
 
 from jinja2 import TemplateSyntaxError, nodes
 
@@ -11,6 +10,7 @@ from po_jupyter.engine.prompts.templates import ENVIRONMENT, GLOBALS, expression
 from po_jupyter.errors import TemplateFailed, Violation
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.values.json import JsonValue
 
 _ALWAYS = ("seed", "seed_name", "tasks", "config", "run")
 _METHODS = frozenset({"get", "items", "keys", "values"})
@@ -32,7 +32,7 @@ def templates_of(task: Task) -> Iterator[tuple[str, str]]:
         yield "refine.critique", task.refine.critique
 
 
-def check_templates(pipeline: Pipeline, seed_data: Mapping[str, Any] | None = None) -> list[Violation]:
+def check_templates(pipeline: Pipeline, seed_data: Mapping[str, JsonValue] | None = None) -> list[Violation]:
     """Every violation in the templates of `pipeline`; `where` is `tasks[i].field`, `line` is in the template.
 
     Without `seed_data` the seed's keys are not looked at. A key behind `is defined`, `default` or inside an
@@ -92,7 +92,7 @@ class _Walk:
         where: str,
         names: Mapping[str, int],
         upstream: _Upstream,
-        seed: Mapping[str, Any] | None,
+        seed: Mapping[str, JsonValue] | None,
     ) -> None:
         self.task, self.field, self.where = task, field, where
         self.names, self.upstream, self.seed = names, upstream, seed

@@ -11,6 +11,7 @@ from typing import Any
 from po_jupyter.engine.base.json_values import copied
 from po_jupyter.engine.ports import Dependencies
 from po_jupyter.engine.replay.row_table import MapOutput
+from po_jupyter.model.values.json import JsonObject, JsonValue
 
 
 class TaskInputs:
@@ -20,7 +21,9 @@ class TaskInputs:
     `dependencies` records what is read.
     """
 
-    def __init__(self, seed: Any, tasks: Mapping[str, Any], dependencies: Dependencies | None = None) -> None:
+    def __init__(
+        self, seed: Any, tasks: Mapping[str, JsonValue], dependencies: Dependencies | None = None
+    ) -> None:
         """The inputs `seed` (its data) and `tasks` (outputs by name)."""
         self._original = seed
         self.dependencies = dependencies
@@ -38,11 +41,11 @@ class TaskInputs:
         return copied(self._original)
 
 
-class _CopiedOutputs(Mapping[str, Any]):
-    def __init__(self, outputs: Mapping[str, Any], dependencies: Dependencies | None) -> None:
+class _CopiedOutputs(Mapping[str, JsonValue]):
+    def __init__(self, outputs: Mapping[str, JsonValue], dependencies: Dependencies | None) -> None:
         self._outputs = outputs
         self._dependencies = dependencies
-        self._copies: dict[str, Any] = {}
+        self._copies: JsonObject = {}
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._copies:

@@ -30,6 +30,7 @@ from po_jupyter.engine.stage_logs.capture import StageLog
 from po_jupyter.errors import StageFailed
 from po_jupyter.model.pipeline.pipeline import STAGES, Task
 from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.values.json import JsonValue
 from po_jupyter.platform.task_modules import candidates, entry_point
 
 _SHORT = 10_000  # characters of source that are compiled in well under 10 ms
@@ -87,7 +88,7 @@ def _defines(node: ast.stmt) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)  # its docstring
 
 
-def _members(module: Any) -> Mapping[str, Any]:
+def _members(module: Any) -> Mapping[str, JsonValue]:
     if isinstance(module, Mapping):
         return module
     return {name: getattr(module, name) for name in dir(module) if not name.startswith("__")}

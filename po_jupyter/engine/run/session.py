@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from po_jupyter.config import Settings
 from po_jupyter.engine.base.run_inputs import RunInputs
@@ -27,6 +28,9 @@ from po_jupyter.llm.calls.admission import Admission
 from po_jupyter.llm.calls.cache import AnswerStore
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.store.protocol import Head, Lease, Store
+
+if TYPE_CHECKING:
+    from po_jupyter.model.run.event_data import RunStartedData
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +68,7 @@ async def open_session(
     settings: Settings,
     providers: ProviderSource,
     run_dir: Path | None = None,
-    worker: Mapping[str, str] | None = None,
+    worker: RunStartedData | None = None,
     admission: Admission | None = None,
     answers: AnswerStore | None = None,
     base_url: Callable[[str], str | None] = lambda ref: "",

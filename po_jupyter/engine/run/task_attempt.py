@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
 
 from po_jupyter.engine.base.interrupts import Drained, Interrupt
 from po_jupyter.engine.base.task_retry import may_retry
@@ -23,6 +22,7 @@ from po_jupyter.engine.state.fold import fold
 from po_jupyter.errors import ControlInvalid, PoError, StoreError
 from po_jupyter.llm.calls.retry import backoff_delay
 from po_jupyter.model.run.events import EventDraft, NumberedEvent, draft, event_draft
+from po_jupyter.model.values.json import JsonValue
 from po_jupyter.telemetry import correlation
 from po_jupyter.telemetry.redaction import redactor
 
@@ -98,7 +98,7 @@ class TaskAttempt:
             calls.drop()
             await self._commit_failure(error)
 
-    async def _output(self, calls: AttemptCalls, sink: Collected | None) -> Any:
+    async def _output(self, calls: AttemptCalls, sink: Collected | None) -> JsonValue:
         """The output of the stages, or what stands for the rows of a map."""
         session, task = self.session, self.task
         if task.for_each is not None:
@@ -145,7 +145,7 @@ class TaskAttempt:
         python = await session.tasks.python_task(task)
         return python.stages(calls, TaskInputs(session.inputs.seed_data, session.outputs.outputs_for(task)))
 
-    async def _commit_output(self, output: Any, seconds: float, directed: list[EventDraft]) -> None:
+    async def _commit_output(self, output: JsonValue, seconds: float, directed: list[EventDraft]) -> None:
         """Commit that the task is done, with its output and the events of its directives."""
         session, task = self.session, self.task
         artifacts = session.resources.files.said(task.name)
@@ -176,7 +176,7 @@ class TaskAttempt:
         event = draft("task.failed", task.name, error=shown, seconds=round(seconds, 3))
         await self._commit_end([event], ())
 
-    async def _commit_end(self, events: list[EventDraft], payloads: tuple[Any, ...]) -> None:
+    async def _commit_end(self, events: list[EventDraft], payloads: tuple[JsonValue, ...]) -> None:
         """Commit the end of the task; when it is the end of the run too, both are one transaction."""
         log = self.session.log
         end = self._end_after(events)

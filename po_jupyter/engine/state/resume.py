@@ -7,13 +7,14 @@ skipped: it will say so again.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import Conflict, NotFound
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.names import short_id
+from po_jupyter.model.values.json import JsonObject
 
 
 class Plan(NamedTuple):
@@ -80,7 +81,7 @@ def restart_plan(pipeline: Pipeline, state: RunState, *, task: str | None = None
     return _plan(state, names, again, again)
 
 
-def gate_words(state: RunState, task: str) -> dict[str, Any]:
+def gate_words(state: RunState, task: str) -> JsonObject:
     """`{message, artifacts}` of the task's gate, to open it again."""
     info = state.tasks[task].gate_info or {}
     return {"message": info.get("message", ""), "artifacts": info.get("artifacts", [])}

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.run.view import ItemCounts, RunStatus, RunView, TaskStatus, TaskView
+from po_jupyter.model.values.json import JsonObject, JsonValue
 
 
 @dataclass(slots=True)
@@ -23,19 +24,19 @@ class TaskState:
     started_at: str | None = None
     ended_at: str | None = None
     usage: Usage = field(default_factory=Usage)
-    error: dict[str, Any] | None = None
+    error: JsonObject | None = None
     output: list[int] | None = None
     items: ItemCounts | None = None
     waiting: str | None = None
     waiting_stays: bool = False  # until the worker says otherwise: answers of other calls do not end it
     delay: float = 0.0
     gate: str | None = None  # open, approved, rejected
-    gate_info: dict[str, Any] | None = None
+    gate_info: JsonObject | None = None
     artifacts: tuple[Any, ...] = ()  # see `engine.artifacts.Artifact`
     cleared_at: int = 0  # offset of the resume that made earlier row outcomes void
     reason: str | None = None  # why it was skipped
     skipped_by: str | None = None  # the task that skipped it
-    batches: dict[str, dict[str, Any]] = field(
+    batches: dict[str, JsonObject] = field(
         default_factory=dict
     )  # at a provider, by token; never changed in place
 
@@ -43,7 +44,7 @@ class TaskState:
 class Added(NamedTuple):
     """A task that another one (`by`) put behind `after` while the run was on its way; see `engine.control`."""
 
-    definition: Mapping[str, Any]
+    definition: Mapping[str, JsonValue]
     by: str
     after: str
 
@@ -61,9 +62,9 @@ class RunState:
     created_at: str = ""
     updated_at: str = ""
     tasks: dict[str, TaskState] = field(default_factory=dict)
-    error: dict[str, Any] | None = None
-    budget: dict[str, Any] = field(default_factory=dict)
-    warnings: dict[str, dict[str, Any]] = field(default_factory=dict)  # of budgets, by scope
+    error: JsonObject | None = None
+    budget: JsonObject = field(default_factory=dict)
+    warnings: dict[str, JsonObject] = field(default_factory=dict)  # of budgets, by scope
     request: str = ""  # the id of the request that started, or resumed, it
     cancel_requested: bool = False
     crashes: int = 0
@@ -71,7 +72,7 @@ class RunState:
     added: dict[str, Added] = field(default_factory=dict)
     withdrawn: dict[str, TaskState] = field(default_factory=dict)  # added tasks whose task is done again
     only: str | None = None  # the one task that a restart asked for
-    forked_from: dict[str, Any] | None = None
+    forked_from: JsonObject | None = None
 
     @property
     def open_batches(self) -> list[str]:
@@ -88,7 +89,7 @@ class RunState:
 
 
 def view(
-    state: RunState, seed: Mapping[str, Any], *, position: int | None = None, waiting: str | None = None
+    state: RunState, seed: Mapping[str, JsonValue], *, position: int | None = None, waiting: str | None = None
 ) -> RunView:
     """What people see of `state`."""
     gate = next(

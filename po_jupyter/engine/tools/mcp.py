@@ -19,6 +19,7 @@ from po_jupyter.errors import InvalidInput, ToolFailed
 from po_jupyter.llm.chat import Tool
 from po_jupyter.llm.structured.parsing import answer_validator
 from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.values.json import JsonObject
 
 _START = 30.0  # s until a server has answered
 _CALL = 120.0  # s of one call; the stage's own timeout may be shorter
@@ -101,7 +102,7 @@ class _Server:
 
     def __init__(self, label: str) -> None:
         self.label = label
-        self.tools: dict[str, Any] = {}
+        self.tools: JsonObject = {}
         self.client: Any = None
         self._end = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -185,7 +186,7 @@ class McpTool:
         self._schema = dict(found.input_schema)
         self.tool = Tool(re.sub(r"[^A-Za-z0-9_-]", "_", name)[:64], found.description or "", self._schema)
 
-    async def call(self, arguments: dict[str, Any], off_loop: OffLoop) -> str:
+    async def call(self, arguments: JsonObject, off_loop: OffLoop) -> str:
         """See `tools.Usable`."""
         wrong = answer_validator(self._schema).violations(arguments)
         if wrong:

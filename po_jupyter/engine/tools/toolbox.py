@@ -22,6 +22,7 @@ from po_jupyter.engine.base.tracebacks import user_lines
 from po_jupyter.errors import InvalidInput, PoError, ToolFailed
 from po_jupyter.llm.chat import Message, Tool, ToolCall
 from po_jupyter.model.pipeline.violations import did_you_mean, violations_of
+from po_jupyter.model.values.json import JsonObject
 
 _ARGS = re.compile(r"^(?:Args|Arguments|Parameters):?[ \t]*\n(?:-+\n)?", re.M)
 _ARG = re.compile(r"^[ \t]+\*{0,2}(\w+)[ \t]*(?:\([^)]*\))?:[ \t]*(.+)$", re.M)
@@ -34,7 +35,7 @@ class Usable(Protocol):
 
     tool: Tool
 
-    async def call(self, arguments: dict[str, Any], off_loop: OffLoop) -> str:
+    async def call(self, arguments: JsonObject, off_loop: OffLoop) -> str:
         """The result as text. Raises Refused for what goes back to the model, ToolFailed."""
         ...
 
@@ -68,7 +69,7 @@ class FunctionTool:
             raise InvalidInput(f"{name!r} cannot be a tool: {error}", hint=_HINT) from None
         text = inspect.getdoc(fn) or ""
         described = dict(_ARG.findall(text[found.end() :])) if (found := _ARGS.search(text)) else {}
-        fields: dict[str, Any] = {}
+        fields: JsonObject = {}
         for i, (argument, parameter) in enumerate(self._parameters.items()):
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 raise InvalidInput(f"the tool {name!r} takes *{argument}; name its arguments", hint=_HINT)
@@ -89,7 +90,7 @@ class FunctionTool:
         about = (text[: found.start()] if found else text).strip()
         self.tool = Tool(name, about, {"properties": {}, **schema})
 
-    async def call(self, arguments: dict[str, Any], off_loop: OffLoop) -> str:
+    async def call(self, arguments: JsonObject, off_loop: OffLoop) -> str:
         """See `Usable`."""
         try:
             given = self._model.model_validate(arguments)
@@ -97,7 +98,7 @@ class FunctionTool:
             found = violations_of(error, known=tuple(self._parameters), what=f"the tool {self.tool.name}")
             raise Refused("; ".join(v.message for v in found[:20])) from None
         places: list[Any] = []
-        named: dict[str, Any] = {}
+        named: JsonObject = {}
         for i, (argument, parameter) in enumerate(self._parameters.items()):
             value = getattr(given, f"a{i}")
             if parameter.kind is parameter.POSITIONAL_ONLY:
