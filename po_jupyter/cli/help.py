@@ -29,7 +29,7 @@ _LINKED_PAGE = re.compile(r"\]\((\w+)/([\w-]+)\.md\)")
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class DocPage:
     """One page: its topic, its section (`start`, `guide`, `reference`, `design`), title and first sentence."""
 
     topic: str
@@ -42,30 +42,30 @@ def _folder() -> Traversable:
     return files("po_jupyter") / "docs"
 
 
-def _source(page: Page) -> str:
+def _source(page: DocPage) -> str:
     return (_folder() / page.section / f"{page.topic}.md").read_text("utf-8")
 
 
 @cache
-def pages() -> tuple[Page, ...]:
+def pages() -> tuple[DocPage, ...]:
     """Every page, in the order of the index."""
     index = (_folder() / "README.md").read_text("utf-8")
     return tuple(_page(section, topic) for section, topic in _LINKED_PAGE.findall(index))
 
 
-def _page(section: str, topic: str) -> Page:
+def _page(section: str, topic: str) -> DocPage:
     text = _COMMENT.sub("", (_folder() / section / f"{topic}.md").read_text("utf-8"))
     heading, _, rest = text.strip().partition("\n")
     paragraph = " ".join(rest.strip().partition("\n\n")[0].split())
     summary = re.split(r"(?<=\.)\s", _linkless(paragraph), maxsplit=1)[0].replace("`", "")
-    return Page(topic, section, heading.lstrip("# "), summary)
+    return DocPage(topic, section, heading.lstrip("# "), summary)
 
 
 def _linkless(text: str) -> str:
     return _LINK.sub(lambda link: link[1], text)
 
 
-def page_text(page: Page) -> str:
+def page_text(page: DocPage) -> str:
     """The page as Markdown that stands alone: links to other pages become commands, pictures their captions."""
     parts = []
     text = _COMMENT.sub("", _source(page))
@@ -90,13 +90,13 @@ def _as_command(link: re.Match[str]) -> str:
     return f"{title} (`po help {topic}`)" if is_page else title
 
 
-def _find(topic: str) -> Page | None:
+def _find(topic: str) -> DocPage | None:
     section, _, name = topic.strip("/").removesuffix(".md").rpartition("/")
     slug = name.lower().replace("_", "-").replace(" ", "-")
     return next((p for p in pages() if p.topic == slug and section in ("", p.section)), None)
 
 
-def _sections() -> Iterator[tuple[str, list[Page]]]:
+def _sections() -> Iterator[tuple[str, list[DocPage]]]:
     for section in dict.fromkeys(page.section for page in pages()):
         yield section, [page for page in pages() if page.section == section]
 

@@ -207,8 +207,7 @@ class ModelError(PoError):
     outcome        "unknown": it was sent and no answer says what came of it
     usage          what it used all the same, as JSON
     model          the name that the server gave for the model
-    http_status    of the provider's answer
-    reason         the provider's code for what is wrong
+    http_status    and `reason`: of the provider's answer, the latter as its code
     at_once        the next try goes another way, so that it does not wait
     """
 
@@ -236,7 +235,7 @@ class ModelError(PoError):
         super().__init__(message, hint=hint, details=details)
         self.retry_after = retry_after
         self.limits: Mapping[str, Any] | None = None
-        if outcome is not None:  # else the details may have it
+        if outcome is not None:
             self.outcome = outcome
         if at_once:
             self.at_once = True

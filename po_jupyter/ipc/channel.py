@@ -17,15 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from po_jupyter.errors import StoreUnusable
-from po_jupyter.ipc.messages import (
-    FROM_ORCHESTRATOR,
-    TO_ORCHESTRATOR,
-    IpcMessage,
-    MalformedMessage,
-    Notify,
-    NotifyReply,
-    Vocabulary,
-)
+from po_jupyter.ipc.messages import FROM_ORCHESTRATOR, TO_ORCHESTRATOR, Notify, NotifyReply
+from po_jupyter.ipc.wire import IpcMessage, MalformedMessage, Vocabulary
 from po_jupyter.model.values.digests import short_digest
 
 LIMIT = 1 << 20  # bytes of one line

@@ -14,7 +14,7 @@ _QUIET = 1.0  # seconds without a word after which another text may be shown
 
 
 @dataclass(frozen=True, slots=True)
-class LiveText:
+class ShownText:
     """A text that a model is writing now: of which task, of which row (from 0) or None."""
 
     task: str
@@ -64,11 +64,11 @@ class LiveTexts:
         for key in [k for k in self._texts if k[0] not in tasks]:
             del self._texts[key]
 
-    def current(self, now: float) -> LiveText | None:
+    def current(self, now: float) -> ShownText | None:
         """The text to show, or None when no model is writing."""
         if not self._texts:
             return None
         current = self._current
         if current is None or current not in self._texts or now - self._texts[current][2] > _QUIET:
             current = self._current = next(reversed(self._texts))
-        return LiveText(current[0], current[1], self._texts[current][1])
+        return ShownText(current[0], current[1], self._texts[current][1])

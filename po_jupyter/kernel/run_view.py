@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from po_jupyter.kernel.live_texts import LiveText
+from po_jupyter.kernel.live_texts import ShownText
 from po_jupyter.model.run.view import ENDED, RunView
 from po_jupyter.presentation import format as fmt
 from po_jupyter.presentation.terminal_text import plain
@@ -36,7 +36,7 @@ class Picture:
 
     run: RunView
     now: float
-    live_text: LiveText | None = None
+    live_text: ShownText | None = None
     notice: str = ""
     results: Sequence[tuple[str, str]] = ()
 
@@ -117,7 +117,7 @@ def table_text(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: s
     return plain("\n".join(filter(None, [caption, *lines])))
 
 
-def _shown_text(picture: Picture) -> LiveText | None:
+def _shown_text(picture: Picture) -> ShownText | None:
     """The live text, unless it is empty or the run has ended."""
     text = picture.live_text
     return text if text is not None and text.tail and picture.run.state not in ENDED else None

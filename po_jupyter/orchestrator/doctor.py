@@ -261,7 +261,7 @@ async def _provider(
 
 
 def _todo(spec: Spec, errors: list[str]) -> str:
-    """What to type, or where to look."""
+    """The next step: a command to type, or a variable to set."""
     if spec.runs_code or spec.name == "local":
         return ""  # the message has it
     if any("key" in error for error in errors):

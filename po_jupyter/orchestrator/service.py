@@ -85,7 +85,7 @@ class RunningOrchestrator:
         return self.settings.max_running
 
     def ready(self) -> Readiness:
-        """Whether runs can be started, and whether somebody works them off."""
+        """The readiness of this server: runs can be started, and somebody works them off."""
         if self.dispatcher.is_closed:
             return {"ready": False, "orchestrator": False, "store": "not open"}
         somebody = self.dispatcher.is_holder or self.dispatcher.lease_document is not None

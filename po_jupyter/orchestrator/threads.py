@@ -17,7 +17,7 @@ class ToThread(Protocol):
     """Runs blocking work in a thread; `asyncio.to_thread` is one."""
 
     async def __call__(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """What `work` returns; raises what it raises."""
+        """Run `work` in a thread; returns and raises as it does."""
         ...
 
 
@@ -29,7 +29,7 @@ class ThreadRunner:
         self._pool = ThreadPoolExecutor(size, thread_name_prefix="po-orchestrator")
 
     async def __call__(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """What `work` returns; raises what it raises."""
+        """Run `work` in a thread; returns and raises as it does."""
         # In this context, so that a log line of the thread names the request.
         call = partial(contextvars.copy_context().run, partial(work, *args, **kwargs))
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)

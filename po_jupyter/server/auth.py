@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from po_jupyter.config import Settings
 
-# scope -> what Jupyter's authorizer is asked: (action, resource)
+# scope -> the question to Jupyter's authorizer: (action, resource)
 SCOPES: Mapping[str, tuple[str, str]] = {
     "runs:read": ("read", "po_jupyter:runs"),
     "runs:write": ("write", "po_jupyter:runs"),
@@ -130,7 +130,7 @@ class RequestLimiter:
         self._clock = clock
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # remaining, at
 
-    def take(self, key: str) -> None:
+    def count(self, key: str) -> None:
         """Count one request. RateLimited says how long to wait, in whole seconds."""
         now = self._clock()
         remaining, at = self._buckets.pop(key, (self._size, now))

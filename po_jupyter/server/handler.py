@@ -115,7 +115,7 @@ class ApiHandler(JupyterHandler):
             if method not in ("GET", "HEAD"):
                 auth.check_xsrf(self)
             _ = self.xsrf_token  # gives the cookie to whoever has no token, for the next change
-        self._extension.limiter.take(self._principal.key)
+        self._extension.limiter.count(self._principal.key)
         path = str(self.path_kwargs.get("path") or "")
         self._route, self._path = self._match(method, path)
         for scope in self._route.scopes:

@@ -178,7 +178,7 @@ class NewRun(NamedTuple):
     payloads: Sequence[Any] = ()
 
 
-class Page(NamedTuple):
+class HeadPage(NamedTuple):
     """A page of heads, newest first; `next` is the cursor of the page after it, or None."""
 
     heads: list[Head]
@@ -209,7 +209,7 @@ class RunStore(Protocol):
         pipeline: str | None = None,
         cursor: str | None = None,
         limit: int = 50,
-    ) -> Page:
+    ) -> HeadPage:
         """Runs from the newest to the oldest, filtered. InvalidInput for a cursor that is none."""
 
     def active(self) -> list[Head]:

@@ -26,7 +26,6 @@ from po_jupyter.ipc.messages import (
     CancelRequested,
     DrainWorker,
     Heartbeat,
-    IpcMessage,
     LimitedModels,
     LogGrew,
     LookAtLog,
@@ -46,6 +45,7 @@ from po_jupyter.ipc.messages import (
     WorkerFinished,
     WorkerHello,
 )
+from po_jupyter.ipc.wire import IpcMessage
 from po_jupyter.platform import processes
 from po_jupyter.store.protocol import Head
 

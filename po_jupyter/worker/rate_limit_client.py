@@ -18,7 +18,6 @@ from po_jupyter.config import Settings
 from po_jupyter.engine.base.interrupts import Drained
 from po_jupyter.errors import ModelError, ModelRateLimited, from_json
 from po_jupyter.ipc.messages import (
-    IpcMessage,
     LimitedModels,
     RateHistory,
     RateMessage,
@@ -31,6 +30,7 @@ from po_jupyter.ipc.messages import (
     RatePermitWait,
     Welcome,
 )
+from po_jupyter.ipc.wire import IpcMessage
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, ServerLimits
 from po_jupyter.llm.money.tokens import estimate, estimate_messages
 from po_jupyter.llm.rate_limits.sliding_window import Cost, SlidingWindow

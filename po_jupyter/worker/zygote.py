@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING, NoReturn
 from po_jupyter.ipc.messages import (
     TO_ZYGOTE,
     ForkFailed,
-    IpcMessage,
     Spawn,
     WorkerExited,
     WorkerRequest,
     WorkerSpawned,
     ZygoteHello,
 )
+from po_jupyter.ipc.wire import IpcMessage
 
 if TYPE_CHECKING:
     from po_jupyter.config import Settings

@@ -14,10 +14,10 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
 from po_jupyter.cli import help as help_verb
-from po_jupyter.cli.help import Page, page_text, pages
+from po_jupyter.cli.help import DocPage, page_text, pages
 
 
-def page_of(topic: str) -> Page:
+def page_of(topic: str) -> DocPage:
     return next(page for page in pages() if page.topic == topic)
 
 

@@ -80,7 +80,7 @@ def outcome_of(at: Path) -> dict[str, Any]:
     assert offsets == list(range(1, len(offsets) + 1))
     outputs = [store.payload(RUN, row.output) for _, row in sorted(history.rows["m"].items())]
     assert history.calls.get("m", {}) == {}
-    spent = history.spending.of_tasks()["m"]
+    spent = history.spent.of_tasks()["m"]
     assert spent.tokens == task.usage.input_tokens + task.usage.output_tokens, (spent, task.usage)
     store.close()
     return {

@@ -594,7 +594,7 @@ class TakeInArchive(Scenario):
         store = opened(at)
         folder = self.folder(at, store)
         for name in folder.ready()[0]:
-            assert folder.take(name).head is not None
+            assert folder.take_in(name).head is not None
         folder.close()
         store.close()
 

@@ -332,8 +332,8 @@ async def test_time_that_a_follower_slept_does_not_lapse_the_lease() -> None:
     now = time.monotonic()
     follower._looked = now - 3600.0  # the last look was before an hour of sleep
     await follower._step()
-    assert holder.held
-    assert not follower.held
+    assert holder.is_held
+    assert not follower.is_held
     follower._unchanged = 5.1  # many looks, and no renewal in all of them
     await follower._step()
-    assert follower.held
+    assert follower.is_held

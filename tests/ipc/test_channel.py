@@ -16,7 +16,8 @@ from po_jupyter.ipc.channel import (
     make_socket_directory,
     notify,
 )
-from po_jupyter.ipc.messages import Heartbeat, IpcMessage, Notify, NotifyReply, OrchestratorLoad, WorkerHello
+from po_jupyter.ipc.messages import Heartbeat, Notify, NotifyReply, OrchestratorLoad, WorkerHello
+from po_jupyter.ipc.wire import IpcMessage
 
 HELLO = WorkerHello("r", os.getpid(), None, 1)
 LOAD: OrchestratorLoad = {"running": 0, "queued": 0, "positions": {}, "held": {}}

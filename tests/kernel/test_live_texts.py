@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from po_jupyter.kernel.live_texts import LiveText, LiveTexts
+from po_jupyter.kernel.live_texts import LiveTexts, ShownText
 
 
 def test_one_text_is_shown_while_it_grows() -> None:
@@ -33,12 +33,12 @@ def test_what_is_kept_is_bounded() -> None:
 
 
 def test_a_long_text_shows_its_newest_end() -> None:
-    tail = LiveText("a", None, "x" * 5000 + " the end").tail
+    tail = ShownText("a", None, "x" * 5000 + " the end").tail
     assert tail.startswith("…")
     assert tail.endswith("the end")
     assert len(tail) < 500
 
 
 def test_a_rows_text_is_labelled_by_its_row() -> None:
-    assert LiveText("label", 413, "").label == "row 413"
-    assert LiveText("label", None, "").label == "label"
+    assert ShownText("label", 413, "").label == "row 413"
+    assert ShownText("label", None, "").label == "label"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from po_jupyter.errors import StageFailed
 from po_jupyter.kernel.errors import CellError, cell_error
-from po_jupyter.kernel.live_texts import LiveText
+from po_jupyter.kernel.live_texts import ShownText
 from po_jupyter.kernel.run_view import Picture, table_text, to_text
 from po_jupyter.model.run.view import RunView
 from po_jupyter.presentation import format as fmt
@@ -23,7 +23,7 @@ def harmless(text: str) -> bool:
 
 def test_a_view_as_text_commands_nothing() -> None:
     spoken = Picture(
-        view(), fmt.timestamp("2026-11-22T12:00:41Z"), LiveText("t", None, f"one\n{COMMANDS}\ntwo")
+        view(), fmt.timestamp("2026-11-22T12:00:41Z"), ShownText("t", None, f"one\n{COMMANDS}\ntwo")
     )
     results = Picture(view("done"), fmt.timestamp("2026-11-22T12:00:41Z"), results=[("t", COMMANDS)])
     for picture in (spoken, results):

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from po_jupyter.kernel.live_texts import LiveText
+from po_jupyter.kernel.live_texts import ShownText
 from po_jupyter.kernel.run_view import Picture, table_html, table_text, to_html, to_text
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.run.view import ItemCounts, TaskView
@@ -77,7 +77,7 @@ ALLOWED = {"div", "span", "b", "table", "thead", "tbody", "tr", "td", "th", "cod
 
 def test_the_plain_text_is_the_sketch() -> None:
     run = run_view(tasks=TASKS, usage=TASKS[1].usage, budget={"usd": 2.0})
-    live_text = LiveText("classify", 413, '{"label": "bug", "reason": "the export')
+    live_text = ShownText("classify", 413, '{"label": "bug", "reason": "the export')
     assert to_text(Picture(run, NOW, live_text)).splitlines() == [
         "tickets 1.0.0 · run 7f3a9c · running · task 2 of 3 · 00:41 · 18.2k tokens · $0.041 of $2.00",
         " ✓ extract   done       12.1 s · python",
@@ -112,7 +112,7 @@ def test_html_and_text_say_the_same_words() -> None:
 
 
 def test_the_streamed_text_ends_with_the_run() -> None:
-    live_text = LiveText("classify", None, "half an ans")
+    live_text = ShownText("classify", None, "half an ans")
     assert "half an ans" in to_text(Picture(run_view(), NOW, live_text))
     assert "half an ans" not in to_text(Picture(run_view(state="cancelled"), NOW, live_text))
     assert "half an ans" not in to_html(Picture(run_view(state="cancelled"), NOW, live_text))
@@ -142,7 +142,7 @@ def test_nothing_from_outside_becomes_html() -> None:
         ),
         error={"message": EVIL + "2", "hint": EVIL},
     )
-    seen = Seen(to_html(Picture(run, NOW, LiveText(EVIL, None, EVIL), EVIL, [(EVIL, EVIL)])))
+    seen = Seen(to_html(Picture(run, NOW, ShownText(EVIL, None, EVIL), EVIL, [(EVIL, EVIL)])))
     assert seen.harmless
     seen = Seen(table_html([EVIL], [[EVIL]], EVIL))
     assert seen.harmless
@@ -151,7 +151,7 @@ def test_nothing_from_outside_becomes_html() -> None:
 @given(st.text(max_size=200))
 def test_any_text_is_only_text(text: str) -> None:
     """P6."""
-    seen = Seen(to_html(Picture(run_view(tasks=TASKS), NOW, LiveText("t", 1, text), text, [(text, text)])))
+    seen = Seen(to_html(Picture(run_view(tasks=TASKS), NOW, ShownText("t", 1, text), text, [(text, text)])))
     assert seen.harmless
 
 

@@ -35,26 +35,26 @@ def test_a_bucket_refills_evenly() -> None:
     now = 0.0
     limiter = RequestLimiter(60, clock=lambda: now)
     for _ in range(60):
-        limiter.take("a")
-    limiter.take("b")
+        limiter.count("a")
+    limiter.count("b")
     with pytest.raises(RateLimited) as caught:
-        limiter.take("a")
+        limiter.count("a")
     assert caught.value.details == {"retry_after": 1}
     now = 2.0
-    limiter.take("a")
-    limiter.take("a")
+    limiter.count("a")
+    limiter.count("a")
     with pytest.raises(RateLimited):
-        limiter.take("a")
+        limiter.count("a")
     now = 1e6
     for _ in range(60):
-        limiter.take("a")
+        limiter.count("a")
     with pytest.raises(RateLimited):
-        limiter.take("a")
+        limiter.count("a")
 
 
 def test_many_tokens_do_not_fill_the_memory() -> None:
     """Only so many buckets are kept."""
     limiter = RequestLimiter(60)
     for i in range(5000):
-        limiter.take(str(i))
+        limiter.count(str(i))
     assert len(limiter._buckets) <= 1000

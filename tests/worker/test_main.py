@@ -14,7 +14,8 @@ import pytest
 
 from po_jupyter.config import Settings
 from po_jupyter.ipc.channel import Channel, Listener
-from po_jupyter.ipc.messages import DrainWorker, IpcMessage, Welcome, WorkerRequest
+from po_jupyter.ipc.messages import DrainWorker, Welcome, WorkerRequest
+from po_jupyter.ipc.wire import IpcMessage
 from po_jupyter.orchestrator.workers.zygote_pool import ZygoteProcess
 from po_jupyter.platform import processes
 from po_jupyter.store.disk.store import DiskStore

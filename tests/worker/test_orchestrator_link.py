@@ -18,7 +18,6 @@ from po_jupyter.ipc.messages import (
     CancelRequested,
     DrainWorker,
     Heartbeat,
-    IpcMessage,
     LimitedModels,
     LogGrew,
     LookAtLog,
@@ -34,6 +33,7 @@ from po_jupyter.ipc.messages import (
     WorkerFinished,
     WorkerHello,
 )
+from po_jupyter.ipc.wire import IpcMessage
 from po_jupyter.worker.orchestrator_link import LinkHandlers, OrchestratorLink
 
 WELCOME = Welcome(True, {"epoch": "e", "limited": []})

@@ -14,7 +14,6 @@ from po_jupyter.errors import ModelRateLimited, ModelRefused
 from po_jupyter.ipc.messages import (
     FROM_ORCHESTRATOR,
     TO_ORCHESTRATOR,
-    IpcMessage,
     RateHistory,
     RatePermitDropped,
     RatePermitGranted,
@@ -24,6 +23,7 @@ from po_jupyter.ipc.messages import (
     RateReport,
     Welcome,
 )
+from po_jupyter.ipc.wire import IpcMessage
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message
 from po_jupyter.model.run.rate_limit import RateLimit
 from po_jupyter.model.run.usage import Usage
@@ -115,10 +115,10 @@ async def test_a_refusal_pauses_the_other_calls_of_the_model() -> None:
     door = RateLimitClient(line, settings)
     limits = pair(door, line, settings)
     first = door.enter(REQUEST, "t")
+    begun = asyncio.get_running_loop().time()
     first.failed(ModelRateLimited("429", retry_after=0.3))
     await asyncio.sleep(0)
     assert door.enter(REQUEST, "t") is None
-    begun = asyncio.get_running_loop().time()
     passed = await door.wait(REQUEST, "t")
     assert asyncio.get_running_loop().time() - begun >= 0.29
     passed.unused()

@@ -15,15 +15,8 @@ import pytest
 
 from po_jupyter.config import Settings
 from po_jupyter.ipc.exit_status import ExitStatus
-from po_jupyter.ipc.messages import (
-    FROM_ZYGOTE,
-    IpcMessage,
-    Spawn,
-    WorkerExited,
-    WorkerRequest,
-    WorkerSpawned,
-    ZygoteHello,
-)
+from po_jupyter.ipc.messages import FROM_ZYGOTE, Spawn, WorkerExited, WorkerRequest, WorkerSpawned, ZygoteHello
+from po_jupyter.ipc.wire import IpcMessage
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.worker.zygote import PROTOCOL, version
 from tests.support.paths import ROOT

@@ -6,7 +6,7 @@ from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.values.json import JsonObject
 
 
-class Tally:
+class UsageSum:
     """Adds usages; `take()` answers the sum and starts over."""
 
     __slots__ = (

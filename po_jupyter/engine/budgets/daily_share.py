@@ -1,36 +1,44 @@
-"""A run's share of its owner's day: taken from the ledger in the store, used from memory (see
-`engine.ledger`)."""
+"""A run's share of its owner's day: a quota lease, taken from `daily_ledger` in the store and used from memory."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from enum import Enum, auto
 
 import structlog
 
 from po_jupyter.engine.budgets import daily_ledger as ledger
-from po_jupyter.engine.budgets.daily_ledger import Entry, Limits
-from po_jupyter.engine.replay.spending import Amount, dollars, spent_on
-from po_jupyter.errors import BudgetExceeded, NotFound, StoreError
+from po_jupyter.engine.budgets.daily_ledger import LedgerDocument, LedgerEntry
+from po_jupyter.engine.budgets.limits import WARN_AT, BudgetLimits
+from po_jupyter.engine.replay.spent_from_log import ZERO, Amount, dollars, spent_on_day
+from po_jupyter.errors import BudgetExceeded, Conflict, NotFound, StoreError
+from po_jupyter.store import documents
 from po_jupyter.store.protocol import Store
 
 _log = structlog.get_logger(__name__)
-_AHEAD = 32  # calls that a share covers beyond those in flight
-_PART = 20  # and at most one part in so many of the day's limit
-_TELL = 2.0  # s between two words about what was used
+_CALLS_AHEAD = 32  # calls that a share covers beyond those in flight
+_LARGEST_PART = 20  # and at most one part in so many of the day's limit
+_REPORT = 2.0  # s between two reports of what was used
 _AGAIN = 1.0  # s until a share that others hold is asked for again
-_TRIES = 50  # of a swap: each lost one means that somebody else got through
 
 
-class DayShare:
-    """What this run may use today. `fits`, `hold` and `settle` never wait; `ask` gets more and then calls
-    `wake`.
+class _Answer(Enum):
+    """The answer of the ledger to a request for room."""
 
-    `ttl` is how long a share holds without a word from here, in seconds: longer than a call may take.
-    `warn(used, limits)` is told when 80 % of the day are used.
+    FINAL = auto()  # there is room now, or `refused` is set
+    HELD_BY_OTHERS = auto()
+    HELD_BY_OWN_CALLS = auto()
+
+
+class DailyShare:
+    """The amount that this run may use today. `fits`, `hold` and `settle` never wait; `request` gets more room.
+
+    `ttl` is how long a share holds without a report, in seconds: longer than a call may take. `refused` is the error
+    once there will be no room any more. `warn(used, limits)` is called when 80 % of the day are used.
     """
 
     def __init__(
@@ -38,28 +46,28 @@ class DayShare:
         store: Store,
         owner: str,
         run: str,
-        limits: Limits,
+        limits: BudgetLimits,
         *,
         ttl: float,
-        warn: Callable[[Amount, Limits], None] = lambda used, limits: None,
+        warn: Callable[[Amount, BudgetLimits], None] = lambda used, limits: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """No share yet: the first `request` or `acquire` takes one."""
         self.limits = limits
         self.refused: BudgetExceeded | None = None
-        self.wake: Callable[[], None] = lambda: None
         self._warn = warn
         self._store, self._owner, self._run = store, owner, run
         self._ttl, self._clock = ttl, clock
         self._day = ""
-        self._entry = Entry()  # as the ledger has it
-        self._used = Amount()
-        self._held = Amount()
-        self._open = 0
-        self._ahead = Amount()
-        self._active = False
+        self._entry = LedgerEntry()  # as the ledger has it
+        self._used = ZERO
+        self._held = ZERO
+        self._holds = 0
+        self._ahead = ZERO
+        self._active = False  # since the last report
         self._warned = False
-        self._asking: asyncio.Task[None] | None = None
-        self._telling: asyncio.Task[None] | None = None
+        self._requesting: asyncio.Task[None] | None = None
+        self._reporting: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
 
     # -- from memory ------------------------------------------------------------------------------
@@ -67,75 +75,82 @@ class DayShare:
         """Whether the share, if there is one and it still holds, has room for a call."""
         if self._day != self._today() or self._entry.until - self._ttl / 4 <= self._clock():
             return False
-        wanted, room = self._used.plus(self._held).plus(worst), self._entry.whole
-        return (self.limits.usd is None or wanted.usd <= room.usd + 1e-12) and (
-            self.limits.tokens is None or wanted.tokens <= room.tokens
+        total, room = self._used.plus(self._held).plus(worst), self._entry.whole
+        return (self.limits.usd is None or total.usd <= room.usd + 1e-12) and (
+            self.limits.tokens is None or total.tokens <= room.tokens
         )
 
     def hold(self, worst: Amount) -> str:
-        """Set it aside; the day that it is held on, for `settle`."""
+        """Set an amount aside; the day that it is held on, for `settle`."""
         self._held = self._held.plus(worst)
-        self._open += 1
+        self._holds += 1
         self._active = True
         return self._day
 
     def settle(self, day: str, worst: Amount, used: Amount) -> None:
-        """The call is over. One that was held yesterday was counted when the day ended."""
+        """End a hold of `worst` and count `used`. A hold of yesterday was counted when the day ended."""
         if day != self._day:
             return
-        self._open -= 1
-        self._held = self._held.minus(worst) if self._open else Amount()
+        self._holds -= 1
+        self._held = self._held.minus(worst) if self._holds else ZERO
         self._used = self._used.plus(used)
         self._active = True
 
-    def shift(self, day: str, worst: Amount, used: Amount) -> None:
-        """Of what is set aside for a batch, `worst` is free (below nothing: more is set aside)."""
+    def adjust(self, day: str, freed: Amount, used: Amount) -> None:
+        """Take `freed` off a hold (a negative amount adds to it) and count `used`; the hold stays."""
         if day != self._day:
             return
-        held = self._held
-        self._held = Amount(max(0.0, held.usd - worst.usd), max(0, held.tokens - worst.tokens))
+        self._held = self._held.minus(freed)
         self._used = self._used.plus(used)
         self._active = True
-
-    async def reach(self, worst: Amount) -> bool:
-        """Get room for that much from the ledger; whether there is some now."""
-        try:
-            return await self._grow(worst) is None and self.refused is None and self.fits(worst)
-        except StoreError:
-            return False
 
     # -- from the ledger --------------------------------------------------------------------------
-    def ask(self, worst: Amount, *, waiting: Callable[[], None] = lambda: None) -> None:
-        """Get room for a call of that size, then `wake`. `refused` says why there is none."""
-        if self._asking is None or self._asking.done():
-            self._asking = asyncio.get_running_loop().create_task(self._more(worst, waiting))
+    async def acquire(self, worst: Amount) -> bool:
+        """Get room for that much from the ledger; whether there is some now."""
+        try:
+            answer = await self._extend(worst)
+        except StoreError:
+            return False
+        return answer is _Answer.FINAL and self.refused is None and self.fits(worst)
 
-    async def _more(self, worst: Amount, waiting: Callable[[], None]) -> None:
+    def request(self, worst: Amount, *, on_answer: Callable[[], None], on_wait: Callable[[], None]) -> None:
+        """Get room for a call of that size in the background; nothing while an earlier request is on its way.
+
+        `on_answer` is called once there is room or `refused` is set, `on_wait` while other runs hold the room.
+        """
+        if self._requesting is None or self._requesting.done():
+            self._requesting = asyncio.get_running_loop().create_task(
+                self._wait_for_room(worst, on_answer, on_wait)
+            )
+
+    async def _wait_for_room(
+        self, worst: Amount, on_answer: Callable[[], None], on_wait: Callable[[], None]
+    ) -> None:
         while True:
             try:
-                held_by_others = await self._grow(worst)
+                answer = await self._extend(worst)
             except StoreError as error:
                 self.refused = BudgetExceeded(f"the budget of the day cannot be looked up: {error.message}")
-                held_by_others = None
-            if held_by_others:
-                if not self._open:
-                    waiting()
+                answer = _Answer.FINAL
+            if answer is _Answer.HELD_BY_OTHERS:
+                if not self._holds:
+                    on_wait()
                 await asyncio.sleep(_AGAIN)
-            elif held_by_others is None or self._open:
-                # Now, and before anybody is woken: the next who waits may ask again.
-                self._asking = None
-                if held_by_others is None:
-                    self.wake()
+            elif answer is _Answer.FINAL or self._holds:
+                # Now, and before anybody is woken: the next call that waits may request again.
+                self._requesting = None
+                if answer is _Answer.FINAL:
+                    on_answer()
                 return
 
-    async def _grow(self, worst: Amount) -> bool | None:
-        """None: there is room now, or `refused` says that there never will be; else whether others hold it."""
+    async def _extend(self, worst: Amount) -> _Answer:
+        """Ask the ledger for room for a call, and for the calls after it."""
         async with self._lock:
             today = self._today()
             if self._day != today:
                 await self._leave()
                 await asyncio.to_thread(self._open_day, today)
-            self._ahead = self._chunk(worst)
+            self._ahead = self._room_ahead(worst)
             used, room = self._used, self._entry.whole.minus(self._used)
             for ahead in (self._ahead.plus(worst), worst):
                 held = self._held.plus(ahead)
@@ -143,75 +158,83 @@ class DayShare:
                 held = Amount(max(held.usd, room.usd), max(held.tokens, room.tokens))
                 granted, document = await asyncio.to_thread(self._write, used, held)
                 if granted:
-                    self._tell_later()
-                    self._look(document)
-                    return None
-            self._look(document)
-            taken, theirs = ledger.others(document, self._run)
-            if not theirs and not self._open:
-                self.refused = self._exceeded(taken.plus(self._used), worst)
-                return None
-            return theirs
+                    self._start_reporting()
+                    self._warn_once(document)
+                    return _Answer.FINAL
+            self._warn_once(document)
+            taken, others_hold = ledger.others(document, self._run)
+            if others_hold:
+                return _Answer.HELD_BY_OTHERS
+            if self._holds:
+                return _Answer.HELD_BY_OWN_CALLS
+            self.refused = self._exceeded(taken.plus(self._used), worst)
+            return _Answer.FINAL
 
-    def _chunk(self, worst: Amount) -> Amount:
-        usd = worst.usd * _AHEAD
-        tokens = worst.tokens * _AHEAD
+    def _room_ahead(self, worst: Amount) -> Amount:
+        usd = worst.usd * _CALLS_AHEAD
+        tokens = worst.tokens * _CALLS_AHEAD
         if self.limits.usd is not None:
-            usd = min(usd, self.limits.usd / _PART)
+            usd = min(usd, self.limits.usd / _LARGEST_PART)
         if self.limits.tokens is not None:
-            tokens = min(tokens, self.limits.tokens // _PART)
+            tokens = min(tokens, self.limits.tokens // _LARGEST_PART)
         return Amount(usd, tokens)
 
     def _open_day(self, day: str) -> None:
-        """What the log says of today, against what the ledger already knows of it."""
-        spent = spent_on(self._store, self._run, day)
-        known = ledger.entry_of(self._store.get(ledger.KIND, ledger.name_of(self._owner, day)), self._run)
-        base = spent if known is None else known.base
-        self._entry = Entry(base=base) if known is None else known._replace(until=0.0)
-        self._used, self._held, self._open = spent.minus(base), Amount(), 0
+        """Begin a day with what the log has of it, less what the ledger has already."""
+        spent = spent_on_day(self._store, self._run, day)
+        entry = ledger.entry_of(self._store.get(ledger.KIND, ledger.name_of(self._owner, day)), self._run)
+        base = spent if entry is None else entry.base
+        self._entry = LedgerEntry(base=base) if entry is None else entry._replace(until=0.0)
+        self._used, self._held, self._holds = spent.minus(base), ZERO, 0
         self._day, self._warned = day, False
 
-    def _write(self, used: Amount, held: Amount) -> tuple[bool, ledger.Document | None]:
-        """Say what is used, and hold `held`; whether that was allowed, and the document as it is."""
-        name = ledger.name_of(self._owner, self._day)
-        for _ in range(_TRIES):
-            old = self._store.get(ledger.KIND, name)
-            now = self._clock()
-            document = self._derived(old, now)
-            entry = Entry(used, held, now + self._ttl, self._entry.base)
-            if not ledger.allowed(document, self._run, entry, self.limits):
-                return False, document
-            new = ledger.with_entry(document, self._run, entry)
-            if self._store.swap(ledger.KIND, name, old, new):
-                self._entry = entry
-                return True, new
-        return False, document
+    def _write(self, used: Amount, held: Amount) -> tuple[bool, LedgerDocument | None]:
+        """Report `used` and hold `held`; whether that was allowed, and the document as it is then. Blocks."""
+        granted: LedgerEntry | None = None
+        latest: LedgerDocument | None = None
 
-    def _derived(self, document: ledger.Document | None, now: float) -> ledger.Document | None:
-        """The document with what became of the shares that ran out."""
-        for run in ledger.overdue(document, now, but=self._run):
-            entry = ledger.entry_of(document, run)
-            assert entry is not None
+        def change(document: LedgerDocument | None) -> LedgerDocument | None:
+            nonlocal granted, latest
+            now = self._clock()
+            latest = self._with_overdue_settled(document, now)
+            entry = LedgerEntry(used, held, now + self._ttl, self._entry.base)
+            if not ledger.allowed(latest, self._run, entry, self.limits):
+                granted = None
+                return document
+            granted, latest = entry, ledger.with_entry(latest, self._run, entry)
+            return latest
+
+        try:
+            documents.update(self._store, ledger.KIND, ledger.name_of(self._owner, self._day), change)
+        except Conflict:
+            return False, latest
+        if granted is not None:
+            self._entry = granted
+        return granted is not None, latest
+
+    def _with_overdue_settled(self, document: LedgerDocument | None, now: float) -> LedgerDocument | None:
+        """The document with the shares that ran out replaced by what the logs of their runs have as used."""
+        for run, entry in ledger.overdue(document, now, except_run=self._run).items():
             try:
-                used = spent_on(self._store, run, self._day).minus(entry.base)
+                used = spent_on_day(self._store, run, self._day).minus(entry.base)
             except NotFound:  # deleted: nobody knows, so all of it counts
                 used = entry.whole
-            document = ledger.with_entry(document, run, Entry(used, Amount(), 0.0, entry.base))
+            document = ledger.with_entry(document, run, LedgerEntry(used, ZERO, 0.0, entry.base))
         return document
 
-    # -- telling ----------------------------------------------------------------------------------
-    def _tell_later(self) -> None:
-        if self._telling is None or self._telling.done():
-            self._telling = asyncio.get_running_loop().create_task(self._tell())
+    # -- reports ----------------------------------------------------------------------------------
+    def _start_reporting(self) -> None:
+        if self._reporting is None or self._reporting.done():
+            self._reporting = asyncio.get_running_loop().create_task(self._report())
 
-    async def _tell(self) -> None:
-        """Say what was used now and then, renew what is in use, give back what is not."""
-        while self._entry.held != Amount() or self._open:
-            await asyncio.sleep(_TELL)
+    async def _report(self) -> None:
+        """Report what was used every few seconds, renew what is in use, give back what is not."""
+        while self._entry.held != ZERO or self._holds:
+            await asyncio.sleep(_REPORT)
             async with self._lock:
                 used = self._used
                 room = self._entry.whole.minus(used)
-                ahead = self._ahead if self._active else Amount()
+                ahead = self._ahead if self._active else ZERO
                 held = self._held.plus(ahead)
                 held = Amount(min(held.usd, room.usd), min(held.tokens, room.tokens))
                 self._active = False
@@ -222,35 +245,33 @@ class DayShare:
                 except StoreError as error:
                     _log.warning("the ledger of the day cannot be written", error=error.message)
                     continue
-                self._look(document)
+                self._warn_once(document)
 
-    def _look(self, document: ledger.Document | None) -> None:
+    def _warn_once(self, document: LedgerDocument | None) -> None:
         used = ledger.used(document)
-        if not self._warned and self.limits.fraction(used) >= 0.8:
+        if not self._warned and self.limits.fraction(used) >= WARN_AT:
             self._warned = True
             self._warn(used, self.limits)
 
     async def _leave(self) -> None:
-        """Give the share back; what is still in flight counts as used."""
+        """Give the share back; the worst case of calls in flight counts as used."""
         if not self._day:
             return
         used = self._used.plus(self._held)
 
-        def leave() -> None:
-            name = ledger.name_of(self._owner, self._day)
-            for _ in range(_TRIES):
-                old = self._store.get(ledger.KIND, name)
-                if ledger.entry_of(old, self._run) is None:
-                    return
-                if self._store.swap(ledger.KIND, name, old, ledger.without(old, self._run, used)):
-                    return
+        def change(document: LedgerDocument | None) -> LedgerDocument | None:
+            if ledger.entry_of(document, self._run) is None:
+                return document
+            return ledger.without(document, self._run, used)
 
-        await asyncio.to_thread(leave)
+        name = ledger.name_of(self._owner, self._day)
+        with suppress(Conflict):
+            await asyncio.to_thread(documents.update, self._store, ledger.KIND, name, change)
         self._day = ""
 
     async def aclose(self) -> None:
         """Give the share back. What is not given back (a crash) runs out by itself."""
-        for task in (self._asking, self._telling):
+        for task in (self._requesting, self._reporting):
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
@@ -263,20 +284,20 @@ class DayShare:
         return datetime.fromtimestamp(self._clock(), UTC).strftime("%Y-%m-%d")
 
     def _exceeded(self, taken: Amount, worst: Amount) -> BudgetExceeded:
-        if self.limits.usd is not None and taken.usd + worst.usd > self.limits.usd:
-            said = f"{dollars(self.limits.usd)} a day is spent: {dollars(taken.usd)} used today by all of "
-            said += f"{self._owner}'s runs"
-            said += f", and the next call could cost {dollars(worst.usd)}"
+        limits, runs = self.limits, f"all of {self._owner}'s runs"
+        if limits.usd is not None and taken.usd + worst.usd > limits.usd:
+            sentence = (
+                f"{dollars(limits.usd)} a day is spent: {dollars(taken.usd)} used today by {runs}, "
+                f"and the next call could cost {dollars(worst.usd)}"
+            )
         else:
-            said = f"{self.limits.tokens:,} tokens a day is spent: {taken.tokens:,} used today by all of "
-            said += f"{self._owner}'s runs, and the next call could take {worst.tokens:,}"
+            sentence = (
+                f"{limits.tokens:,} tokens a day is spent: {taken.tokens:,} used today by {runs}, "
+                f"and the next call could take {worst.tokens:,}"
+            )
         return BudgetExceeded(
-            f"the budget of {said}",
+            f"the budget of {sentence}",
             hint="What is finished is kept. Resume tomorrow (the day ends at 00:00 UTC), or with a larger "
             "setting daily_usd or daily_tokens.",
-            details={"scope": "day", "used": taken.to_json(), "budget": _limits(self.limits)},
+            details={"scope": "day", "used": taken.to_json(), "budget": limits.to_json()},
         )
-
-
-def _limits(limits: Limits) -> dict[str, Any]:
-    return {"usd": limits.usd, "tokens": limits.tokens}

@@ -1,31 +1,53 @@
-"""What calls used by day (UTC) and model, as journals say it: a document for each owner.
+"""Usage by day (UTC) and model, summed up from the journals of runs: one document for each owner.
 
     {"days": {DAY: {MODEL: {...}}}, "runs": {RUN: {"n", "open", "days"}}}
 
-`runs` are those that still exist: what their records up to `n` say, in absolute numbers, so that counting one
-twice changes nothing. `days` are those that were deleted: a run moves there once it is gone. A sum is a `Usage`
-without what is zero, but its `cost` is what is known of it; `unpriced` calls are not in it. `open` calls are
-sent and not answered: `{KEY: [fence, day, model]}`. As long as their worker holds the run they are in flight;
-from then on nobody knows what became of them, and they count as `unknown`.
+`runs` are those that still exist: the sums of their records up to `n`, in absolute numbers, so that counting one twice
+changes nothing. `days` are the sums of deleted runs: a run moves there once it is gone. A sum has the fields of a
+`Usage` that are not zero, but its `cost` is the part that is known; `unpriced` calls are not in it. `open` calls are
+sent and not answered: `{KEY: [fence, day, model]}`. While their worker holds the run they are in flight; from then on
+nobody knows what became of them, and they count as `unknown`.
 
-Everything here is pure; `orchestrator.daily` does the reading and writing.
+Everything here is pure; `orchestrator.views.daily_usage` reads and writes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import NamedTuple, TypeAlias, TypedDict
 
 from po_jupyter.model.run.usage import Usage
-from po_jupyter.store.protocol import Head, Record
+from po_jupyter.model.values.json import JsonObject
+from po_jupyter.store.protocol import CallResponse, CallWithdrawn, Head, Record
 
 KIND = "daily-usage"
-Document: TypeAlias = Mapping[str, Any]
-Sum: TypeAlias = dict[str, Any]
-Days: TypeAlias = dict[str, dict[str, Sum]]
+UsageCounts: TypeAlias = dict[str, float]
+DailySums: TypeAlias = dict[str, dict[str, UsageCounts]]
+
+
+class RunUsage(TypedDict):
+    """The entry of a run: its sums up to record `n`, and its open calls as `{KEY: [fence, day, model]}`."""
+
+    n: int
+    open: dict[str, list[int | str]]
+    days: DailySums
+
+
+class UsageDocument(TypedDict):
+    """The document of an owner."""
+
+    days: DailySums
+    runs: dict[str, RunUsage]
+
+
+class _OpenCall(NamedTuple):
+    fence: int
+    day: str
+    model: str
+
 
 _COUNTS = tuple(name for name in Usage.model_fields if name != "cost")
-_LOST = {"calls": 1, "unknown": 1}
+_LOST: UsageCounts = {"calls": 1, "unknown": 1}
 
 
 def name_of(owner: str) -> str:
@@ -34,107 +56,118 @@ def name_of(owner: str) -> str:
 
 
 def owner_of(name: str) -> str:
-    """The owner whose document it is."""
+    """The owner of the document of that name."""
     return name.removeprefix("of/")
 
 
-def empty() -> dict[str, Any]:
-    """The document of somebody who never asked anything."""
+def empty() -> UsageDocument:
+    """The document of an owner without calls."""
     return {"days": {}, "runs": {}}
 
 
-def add(total: Sum, more: Mapping[str, Any]) -> None:
+def add(total: UsageCounts, more: Mapping[str, float]) -> None:
     """Add a sum to a sum."""
     for name, value in more.items():
         total[name] = total.get(name, 0) + value
 
 
-def add_days(total: Days, more: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
+def add_days(total: DailySums, more: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
     """Add days to days."""
     for day, models in more.items():
-        for model, used in models.items():
-            add(total.setdefault(day, {}).setdefault(model, {}), used)
+        for model, counts in models.items():
+            _add_to(total, day, model, counts)
 
 
-def advanced(entry: Mapping[str, Any] | None, records: Iterable[Record]) -> dict[str, Any]:
-    """A run's entry with the records after its `n`."""
-    n, days, open_ = 0, Days(), {}
+def _add_to(total: DailySums, day: str, model: str, counts: Mapping[str, float]) -> None:
+    add(total.setdefault(day, {}).setdefault(model, {}), counts)
+
+
+def advanced(entry: RunUsage | None, records: Iterable[Record]) -> RunUsage:
+    """The entry of a run with the records after its `n` counted."""
+    n, days = 0, DailySums()
+    calls: dict[str, list[int | str]] = {}
     if entry is not None:
-        n, open_ = entry["n"], dict(entry["open"])
+        n, calls = entry["n"], dict(entry["open"])
         add_days(days, entry["days"])
     for record in records:
         n, day = record["n"], record["at"][:10]
         for call in record["calls"]:
-            before = open_.pop(call["key"], None)
+            before = calls.pop(call["key"], None)
+            sent = _open_call(before) if before is not None else None
             if call["kind"] == "intent":
-                if before is not None:  # sent again: what became of the first is never known
-                    add(days.setdefault(before[1], {}).setdefault(before[2], {}), _LOST)
-                open_[call["key"]] = [record["fence"], day, call["model"]]
+                if sent is not None:  # sent again: what became of the first is never known
+                    _add_to(days, sent.day, sent.model, _LOST)
+                calls[call["key"]] = [record["fence"], day, call["model"]]
             else:
-                said = _said(call)
-                model: Any = before[2] if before is not None else call.get("model") or said.get("model")
-                if used := _sum_of(said["usage"]):
-                    add(days.setdefault(day, {}).setdefault(model or "unknown", {}), used)
-    return {"n": n, "open": open_, "days": days}
+                usage, model = _usage_and_model(call)
+                if counts := _counts_of(usage):
+                    _add_to(days, day, (sent.model if sent is not None else model) or "unknown", counts)
+    return {"n": n, "open": calls, "days": days}
 
 
-def _said(call: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What the end of a call says of its usage, and perhaps of its model."""
+def _open_call(call: list[int | str]) -> _OpenCall:
+    fence, day, model = call
+    return _OpenCall(int(fence), str(day), str(model))
+
+
+def _usage_and_model(call: CallResponse | CallWithdrawn) -> tuple[JsonObject, str | None]:
+    """The usage in the record that ends a call, and its model where the record has that."""
     if call["kind"] == "withdrawn":  # nothing of it was in flight
-        return {"usage": call.get("usage") or {}}
-    said = call["response"] if call["ok"] else call["error"].get("details") or {}
-    return {**said, "usage": said.get("usage") or {"calls": 1}}
+        return call.get("usage") or {}, None
+    details: JsonObject = call["response"] if call["ok"] else call["error"].get("details") or {}
+    return details.get("usage") or {"calls": 1}, call.get("model") or details.get("model")
 
 
-def _sum_of(usage: Mapping[str, Any]) -> Sum:
-    found = {name: usage[name] for name in _COUNTS if usage.get(name)}
+def _counts_of(usage: Mapping[str, float | None]) -> UsageCounts:
+    counts: UsageCounts = {name: value for name in _COUNTS if (value := usage.get(name))}
     cost = usage.get("cost", 0.0)
     if cost is None:
-        found["unpriced"] = max(1, usage.get("calls", 0))
+        counts["unpriced"] = max(1, usage.get("calls") or 0)
     elif cost:
-        found["cost"] = cost
-    return found
+        counts["cost"] = cost
+    return counts
 
 
-def settled(entry: Mapping[str, Any], head: Head | None) -> Days:
-    """What a run used; `head` (None: it is gone) tells calls in flight from lost ones."""
-    days = Days()
+def settled(entry: RunUsage, head: Head | None) -> DailySums:
+    """The sums of a run; `head` (None: it is gone) tells calls in flight from lost ones."""
+    days = DailySums()
     add_days(days, entry["days"])
     fence = head["fence"] if head is not None and head["state"] == "running" else None
-    for held, day, model in entry["open"].values():
-        if held != fence:
-            add(days.setdefault(day, {}).setdefault(model, {}), _LOST)
+    for call in map(_open_call, entry["open"].values()):
+        if call.fence != fence:
+            _add_to(days, call.day, call.model, _LOST)
     return days
 
 
-def without(document: Document, runs: Iterable[str]) -> dict[str, Any]:
-    """The document once `runs` are deleted: what they used stays."""
+def without(document: UsageDocument, runs: Iterable[str]) -> UsageDocument:
+    """The document once `runs` are deleted: their usage stays."""
     gone = set(runs)
-    days = Days()
+    days = DailySums()
     add_days(days, document["days"])
     for run in gone & document["runs"].keys():
         add_days(days, settled(document["runs"][run], None))
     return {"days": days, "runs": {r: e for r, e in document["runs"].items() if r not in gone}}
 
 
-def shown(used: Mapping[str, Any]) -> dict[str, Any]:
+def shown(counts: Mapping[str, float]) -> JsonObject:
     """A sum as people see it: every count; `cost` None where no price is known at all."""
-    counts = {name: used.get(name, 0) for name in (*_COUNTS, "unpriced")}
-    cost = used.get("cost", 0.0)
-    known = cost or not counts["calls"] or counts["calls"] > counts["unknown"] + counts["unpriced"]
-    return {**counts, "cost": cost if known else None}
+    every = {name: counts.get(name, 0) for name in (*_COUNTS, "unpriced")}
+    cost = counts.get("cost", 0.0)
+    known = cost or not every["calls"] or every["calls"] > every["unknown"] + every["unpriced"]
+    return {**every, "cost": cost if known else None}
 
 
-def report(days: Days, since: str) -> dict[str, Any]:
-    """`{days: [{day, ..., by_model}], total}` of the days from `since` on, the newest first."""
-    rows, whole = [], Sum()
+def report(days: DailySums, since: str) -> JsonObject:
+    """`{days: [{day, ..., by_model}], total}` of the days from `since` on, the newest first; counts as of `shown`."""
+    rows: list[JsonObject] = []
+    whole = UsageCounts()
     for day in sorted(days, reverse=True):
         if day < since:
             continue
-        total = Sum()
-        for used in days[day].values():
-            add(total, used)
+        total = UsageCounts()
+        for counts in days[day].values():
+            add(total, counts)
         add(whole, total)
-        by_model = {model: shown(used) for model, used in sorted(days[day].items())}
+        by_model = {model: shown(counts) for model, counts in sorted(days[day].items())}
         rows.append({"day": day, **shown(total), "by_model": by_model})
     return {"days": rows, "total": shown(whole)}

@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 
 from po_jupyter.engine.base.run_inputs import RunInputs
 from po_jupyter.engine.base.threads import Threads
-from po_jupyter.engine.budgets.budget import Budget
+from po_jupyter.engine.budgets.guard import BudgetGuard
 from po_jupyter.engine.calls.cache_policy import cache_mode
 from po_jupyter.engine.calls.reservation import CallReservation
 from po_jupyter.engine.files.artifacts import RunFiles
@@ -20,7 +20,7 @@ from po_jupyter.llm.calls.pending_call import PendingCall
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText
 from po_jupyter.llm.providers.refs import images_problem
 from po_jupyter.model.pipeline.pipeline import CallRetry, Task
-from po_jupyter.model.run.events import draft
+from po_jupyter.model.run.events import EventDraft, draft
 from po_jupyter.model.run.usage import Usage
 
 _DEFAULT_RETRY = CallRetry()
@@ -33,6 +33,23 @@ class StreamedText(TypedDict):
     text: str
     round: int
     attempt: int
+
+
+def retry_event(
+    task: str, index: int | None, provider: str, attempt: int, delay: float, error: ModelError, *, stage: str
+) -> EventDraft:
+    """The `call.retry` of try `attempt`, which failed with `error` and is followed by another in `delay` seconds."""
+    return draft(
+        "call.retry",
+        task,
+        index,
+        attempt=attempt,
+        delay=round(delay, 2),
+        seconds=round(delay, 2),
+        reason=f"{provider} ({error.code.removeprefix('model_').replace('_', ' ')})",
+        error={"code": error.code, "message": error.message},
+        stage=stage,
+    )
 
 
 class ModelSettings:
@@ -70,7 +87,7 @@ class CallParts:
     log: EventLog
     boundary: Boundary
     chat: JournaledChat
-    budget: Budget | None
+    budget: BudgetGuard | None
     files: RunFiles
     threads: Threads
     mcp: Remote
@@ -82,10 +99,10 @@ class CallParts:
 class AttemptCalls:
     """The calls of one attempt: journal, cache, budget, retries and live text. Implements `ModelCalls`.
 
-    `again`: the attempt is not the first, so the cache answers nothing.
+    `again`: the attempt is not the first, so the cache answers nothing. `scope` has its calls in the journal.
     """
 
-    __slots__ = ("_again", "_parts", "_scope", "_settings")
+    __slots__ = ("_again", "_parts", "_settings", "scope")
 
     def __init__(
         self,
@@ -101,7 +118,7 @@ class AttemptCalls:
         self._parts = parts
         self._again = again
         self._settings = settings
-        self._scope = parts.chat.scope(task.name, item=item, attempt=attempt)
+        self.scope = parts.chat.scope(task.name, item=item, attempt=attempt)
 
     @property
     def model(self) -> str:
@@ -111,21 +128,21 @@ class AttemptCalls:
     @property
     def usage(self) -> Usage:
         """Usage of the calls so far; a call whose outcome is lost counts as unknown."""
-        lost = self._scope.in_flight
-        return self._scope.usage + Usage(calls=lost, unknown=lost) if lost else self._scope.usage
+        lost = self.scope.in_flight
+        return self.scope.usage + Usage(calls=lost, unknown=lost) if lost else self.scope.usage
 
     @property
     def lost(self) -> int:
         """Calls that were stopped before their answer came: unknown, once the attempt is over."""
-        return self._scope.in_flight
+        return self.scope.in_flight
 
     def keep(self) -> None:
         """The attempt succeeded: later runs may use its answers."""
-        self._scope.keep_answers()
+        self.scope.keep_answers()
 
     def drop(self) -> None:
         """The attempt failed: nobody gets its answers."""
-        self._scope.drop_answers()
+        self.scope.drop_answers()
 
     def request(self, messages: tuple[Message, ...], **fields: Any) -> ChatRequest:
         """A request with these fields (of `ChatRequest`), the rest from the task's settings; None is left out."""
@@ -152,6 +169,20 @@ class AttemptCalls:
         """The request that follows an answer which did not fit."""
         return request.then(answer.message, Message("user", words))
 
+    def open_call(
+        self, request: ChatRequest, *, stage: str, frame: CallFrame, answered: bool = False
+    ) -> PendingCall:
+        """The next call of the attempt, with its number and its slot in the cache; nothing is sent.
+
+        `answered`: its answer came with a batch, so the cache gets it and is not asked for one. Raises an Interrupt.
+        """
+        parts = self._parts
+        parts.boundary.checkpoint()
+        mode = cache_mode(frame.task, parts.inputs.options, again=self._again, given=request.cache)
+        if answered and mode is True:
+            mode = "refresh"
+        return self.scope.next_call(request, stage=stage, round=frame.round, cache=mode)
+
     async def chat(
         self,
         request: ChatRequest,
@@ -169,19 +200,17 @@ class AttemptCalls:
         Raises ModelError or BudgetExceeded, and an Interrupt before anything is sent.
         """
         parts = self._parts
-        parts.boundary.checkpoint()
-        mode = cache_mode(frame.task, parts.inputs.options, again=self._again, given=request.cache)
         begun_anew = on_text
-        call = self._scope.next_call(request, stage=stage, round=frame.round, cache=mode)
+        call = self.open_call(request, stage=stage, frame=frame)
         on_text = self._on_text(frame, on_text) if stream else on_text
-        recalled = await self._scope.find_answer(call, on_text=on_text)
+        recalled = await self.scope.find_answer(call, on_text=on_text)
         if recalled is not None:
             return recalled  # it was paid for: it needs no room in any budget
-        if mode:
+        if call.slot is not None:
             parts.boundary.checkpoint()  # the cache took its time
         if parts.budget is None:
             return await self._send(call, frame, on_text, retry, begun_anew)
-        async with CallReservation(parts.budget, self._scope, frame, request) as reservation:
+        async with CallReservation(parts.budget, self.scope, frame, request) as reservation:
             return reservation.answered(
                 await self._send(call, frame, on_text, retry, begun_anew, reservation.renew)
             )
@@ -189,7 +218,7 @@ class AttemptCalls:
     def _on_text(self, frame: CallFrame, then: OnText | None) -> OnText | None:
         parts = self._parts
         # Pieces of answers that come at the same time would only mix.
-        if frame.index is not None or self._scope.in_flight or not parts.watched():
+        if frame.index is not None or self.scope.in_flight or not parts.watched():
             return then
 
         def on_text(piece: str) -> None:
@@ -220,25 +249,13 @@ class AttemptCalls:
             if isinstance(error, ModelRateLimited):
                 frame.extend(delay)
             observer.on_call_retry(frame, stage, attempt, error)
-            log.emit(
-                draft(
-                    "call.retry",
-                    task,
-                    frame.index,
-                    attempt=attempt,
-                    delay=round(delay, 2),
-                    seconds=round(delay, 2),
-                    reason=f"{request.provider} ({error.code.removeprefix('model_').replace('_', ' ')})",
-                    error={"code": error.code, "message": error.message},
-                    stage=stage,
-                )
-            )
+            log.emit(retry_event(task, frame.index, request.provider, attempt, delay, error, stage=stage))
 
         usage: Usage | None = None
         ended_by: BaseException | None = None
         observer.on_call_start(frame, stage, request)
         try:
-            response = await self._scope.send(
+            response = await self.scope.send(
                 call,
                 retry=retry or self._settings.retry,
                 on_text=on_text,

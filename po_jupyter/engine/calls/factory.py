@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from po_jupyter.engine.base.run_inputs import RunInputs
 from po_jupyter.engine.base.threads import Threads
-from po_jupyter.engine.budgets.budget import Budget
-from po_jupyter.engine.budgets.build import build_budget, task_account
+from po_jupyter.engine.budgets.build import build_budget, task_account, warning_emitter
+from po_jupyter.engine.budgets.guard import BudgetGuard
 from po_jupyter.engine.calls.attempt_calls import AttemptCalls, CallParts, ModelSettings, StreamedText
 from po_jupyter.engine.calls.journal import StoreJournal
 from po_jupyter.engine.files.artifacts import RunFiles
@@ -22,9 +22,6 @@ from po_jupyter.llm.calls.journaled_chat import JournaledChat
 from po_jupyter.llm.chat import Provider
 from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.model.pipeline.pipeline import Task
-from po_jupyter.model.run.events import event_draft
-
-C = TypeVar("C", bound=AttemptCalls)
 
 
 class ProviderSource(Protocol):
@@ -86,7 +83,7 @@ class CallFactory:
             log=log,
             boundary=boundary,
             chat=chat,
-            budget=build_budget(inputs, log, history.spending, running),
+            budget=build_budget(inputs, log, history.spent, running),
             files=files,
             threads=threads,
             mcp=mcp,
@@ -96,7 +93,7 @@ class CallFactory:
         )
 
     @property
-    def budget(self) -> Budget | None:
+    def budget(self) -> BudgetGuard | None:
         """The budget of the run, its tasks and its owner's day; None when nothing is limited."""
         return self._parts.budget
 
@@ -112,15 +109,12 @@ class CallFactory:
         self, task: Task, attempt: int, item: int | None = None, *, again: bool | None = None
     ) -> AttemptCalls:
         """The calls of one attempt of a task or a row; `again`: it is not the first (default: by its number)."""
-        return self.calls_of(AttemptCalls, task, attempt, item, again=attempt > 1 if again is None else again)
-
-    def calls_of(self, kind: type[C], task: Task, attempt: int, item: int | None = None, *, again: bool) -> C:
-        """The same, with calls of another kind."""
         settings = self._settings.get(task.name)
         if settings is None:
             settings = self._settings[task.name] = ModelSettings(self._inputs, task)
             self._limit(task)
-        return kind(self._parts, task, settings, attempt=attempt, item=item, again=again)
+        again = attempt > 1 if again is None else again
+        return AttemptCalls(self._parts, task, settings, attempt=attempt, item=item, again=again)
 
     def _limit(self, task: Task) -> None:
         """Limit the calls of a task that another one added to its own budget too."""
@@ -128,9 +122,7 @@ class CallFactory:
         if account is None:
             return
         if self._parts.budget is None:
-            self._parts.budget = Budget(
-                say=lambda type, data: self._log.emit(event_draft(type, None, None, data)), prices=self._prices
-            )
+            self._parts.budget = BudgetGuard(on_warning=warning_emitter(self._log), prices=self._prices)
         self._parts.budget.add(account)
 
     async def flush_cache(self) -> None:

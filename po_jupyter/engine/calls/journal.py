@@ -7,9 +7,9 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, cast
 
-from po_jupyter.engine.budgets.budget import reserved
+from po_jupyter.engine.budgets.account import reserved
 from po_jupyter.engine.ports import CommitPlace, EventLog
-from po_jupyter.engine.replay.history import Call, History
+from po_jupyter.engine.replay.history import History, JournaledCall
 from po_jupyter.errors import StoreError
 from po_jupyter.llm.calls.journal import CallDone, CallKey, CallOutcome, IntentMeta, JournalEntry
 from po_jupyter.llm.chat import ChatResponseJson
@@ -59,7 +59,7 @@ class StoreJournal:
             record["reserved"] = list(worst)
         events: tuple[EventDraft, ...] = ()
         known = self._history.call(key)
-        if meta["intents"] > (known.told if known is not None else 0):
+        if meta["intents"] > (known.reported if known is not None else 0):
             place = CallKey.parse(key)
             usage = {"calls": 1, "unknown": 1}
             events = (draft("call.unknown", place.task, place.item, stage=meta["stage"], usage=usage),)
@@ -102,8 +102,8 @@ class StoreJournal:
     def _remember(self, key: CallKey, record: CallResponseDraft, result: CommitPlace) -> None:
         """A row of a batch is left and taken up again in this very process: its answers are known then as they are
         after a restart. They are forgotten with its outcome."""
-        calls = self._history.calls.setdefault(key.task, {}).setdefault(key.item, {})
-        calls[str(key)] = Call(1, list(result.refs[0]) if result.refs else None, record)
+        call = JournaledCall(1, list(result.refs[0]) if result.refs else None, record)
+        self._history.remember_call(str(key), call)
 
     def withdrawn(self, key: str, usage: Usage) -> None:
         """See `llm.journal.Journal`."""

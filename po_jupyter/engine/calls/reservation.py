@@ -5,9 +5,10 @@ from __future__ import annotations
 from contextvars import Token
 from types import TracebackType
 
-from po_jupyter.engine.budgets.budget import Budget, Hold, reserved
+from po_jupyter.engine.budgets.account import Hold, reserved
+from po_jupyter.engine.budgets.guard import BudgetGuard
 from po_jupyter.engine.ports import CallFrame
-from po_jupyter.engine.replay.spending import Amount, amount_of
+from po_jupyter.engine.replay.spent_from_log import Amount, amount_of
 from po_jupyter.errors import ModelError
 from po_jupyter.llm.calls.journaled_chat import CallScope
 from po_jupyter.llm.chat import ChatRequest, ChatResponse
@@ -23,7 +24,7 @@ class CallReservation:
 
     __slots__ = ("_before", "_budget", "_frame", "_hold", "_request", "_scope", "_token", "_tries", "_used")
 
-    def __init__(self, budget: Budget, scope: CallScope, frame: CallFrame, request: ChatRequest) -> None:
+    def __init__(self, budget: BudgetGuard, scope: CallScope, frame: CallFrame, request: ChatRequest) -> None:
         """The reservation of `request` in `budget`; `scope` knows the usage of the attempt that makes the call."""
         self._budget = budget
         self._scope = scope

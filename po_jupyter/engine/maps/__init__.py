@@ -1,1 +1,4 @@
-"""Maps over rows (`for_each`): each row with its own durable outcome, reused by content."""
+"""Maps over rows (`for_each`): each row with a durable outcome of its own, reused by later runs by its content.
+
+For other rooms: `run_map.run_map`, `parts.MapParts`, `batches.cancel.wind_up`.
+"""

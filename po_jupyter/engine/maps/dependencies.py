@@ -1,4 +1,4 @@
-"""Dependencies of a map's rows: what their code reads besides its item decides whose outcome may be reused."""
+"""Dependencies of a map's rows: the values that their code reads besides the item decide which outcomes are reused."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from typing import Any
 from po_jupyter.engine.base.run_inputs import RunInputs
 from po_jupyter.engine.files.artifacts import RunFiles
 from po_jupyter.model.values.digests import short_digest
+from po_jupyter.model.values.json import JsonObject
 
 
 def digest(value: Any) -> str:
-    """Names a JSON value by its content."""
+    """The hash that names a JSON value by its content."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=list)
     return short_digest(text)
 
 
 class RowDependencies:
-    """The dependencies of a Python map's rows besides their items: names → hash of the value. A `Dependencies`.
+    """The dependencies of a Python map's rows besides their items, as hashes of values by name. A `Dependencies`.
 
-    One for all rows of a map: what one of them read counts for those that end after it.
+    One for all rows of a map: a name that one of them read counts for those that end after it.
     """
 
     def __init__(self, inputs: RunInputs, files: RunFiles, outputs: Mapping[str, Any]) -> None:
@@ -28,22 +29,21 @@ class RowDependencies:
         self._inputs = inputs
         self._files = files
         self._outputs = outputs
-        self._seen: set[str] = set()
+        self._read: set[str] = set()
         self._hashes: dict[str, str] = {}
 
     def record(self, name: str) -> None:
         """`index`, `seed`, `tasks.NAME`, `artifacts`, or `run` (what no other run has) was read."""
-        if name not in self._seen:
-            self._seen.add(name)
+        self._read.add(name)
 
     @property
     def unknown(self) -> bool:
-        """Whether `fill` has to be called before `recorded`."""
-        return len(self._hashes) < len(self._seen)
+        """Whether a name was read whose value has no hash yet: `fill` has to be called before `recorded`."""
+        return len(self._hashes) < len(self._read)
 
     def fill(self) -> None:
         """Hash the dependencies. Blocks on the store: call it in a thread."""
-        for name in list(self._seen):
+        for name in list(self._read):
             self.hash_of(name)
 
     def hash_of(self, name: str) -> str | None:
@@ -65,13 +65,13 @@ class RowDependencies:
             self._hashes[name] = value
         return self._hashes[name]
 
-    def recorded(self, index: int) -> dict[str, Any] | None:
+    def recorded(self, index: int) -> JsonObject | None:
         """The dependencies that an outcome of row `index` keeps; None when there are none."""
         if not self._hashes:
             return None
         return {name: index if name == "index" else value for name, value in self._hashes.items()}
 
-    def match(self, recorded: Mapping[str, Any], index: int) -> bool:
+    def match(self, recorded: Mapping[str, int | str], index: int) -> bool:
         """Whether the dependencies of an earlier outcome have the same values for row `index`."""
         return all(
             value == (index if name == "index" else self.hash_of(name)) for name, value in recorded.items()

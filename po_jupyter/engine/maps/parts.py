@@ -1,4 +1,4 @@
-"""The parts of a run that its maps use."""
+"""The parts of a run that its maps use, handed over together."""
 
 from __future__ import annotations
 

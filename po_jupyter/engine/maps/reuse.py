@@ -1,36 +1,33 @@
-"""Running the same map again does not pay again: outcomes of rows are found by content in earlier runs (P12, G17).
+"""Reuse of row outcomes: a map that runs again takes what earlier runs paid for, by content (P12, G17).
 
-    definition   what makes the outcome of a row besides the row: prompt, schema, model, code        → a hash
+    definition   everything besides the row that makes its outcome: prompt, schema, model, code        → a hash
     row key      definition + the row, as it is asked (a prompt task: its messages; Python: the item) → in each item
     index        a small document for each definition: the owner's newest runs with outcomes of it
 
 A run that starts a map puts itself into the index, then goes through the runs that it finds there, newest first,
 until every row has an outcome or there are no more runs. It copies payloads: a run that others copied from can be
-deleted. Only successes are taken, and each outcome once: a row that is there twice is asked twice.
+deleted. Only successes are copied, and each outcome once: a row that is there twice is asked twice.
 
-A Python row may look at more than its item. What of the seed, of other tasks and of its index the map's code looked at
-is kept with the outcome, which is taken only where that is the same.
+A Python row may read more than its item. The hashes of what the map's code read of the seed, of other tasks and of its
+index are kept with the outcome, which is copied only where these are the same.
 """
 
 from __future__ import annotations
 
-import inspect
+import asyncio
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
-from typing import Any, NamedTuple
+from contextlib import suppress
+from typing import NamedTuple, TypeAlias
 
 import structlog
-from jinja2 import meta
 
-from po_jupyter.engine.base.run_inputs import RunInputs
-from po_jupyter.engine.maps.dependencies import RowDependencies, digest
-from po_jupyter.engine.prompts.templates import ENVIRONMENT
-from po_jupyter.engine.python.python_task import Functions
-from po_jupyter.errors import NotFound, StoreError
-from po_jupyter.model.pipeline.pipeline import Task
-from po_jupyter.model.values.digests import short_digest
-from po_jupyter.store.protocol import DocumentStore, LogStore, Ref
+from po_jupyter.engine.maps.base import MapState
+from po_jupyter.engine.maps.dependencies import RowDependencies
+from po_jupyter.errors import Conflict, NotFound, StoreError
+from po_jupyter.model.values.json import JsonObject
+from po_jupyter.store import documents
+from po_jupyter.store.protocol import DocumentStore, ItemRecord, LogStore, Ref
 
 _log = structlog.get_logger(__name__)
 
@@ -39,104 +36,95 @@ _RUNS = 16  # newest runs that are remembered for each definition
 _DEFINITIONS = 64  # definitions in one document; there are 256 documents, so the index has a bound
 _OUTCOMES = 1_000_000  # outcomes that one map looks through at most
 _CHUNK = 500  # outcomes copied at once
-_SWAPS = 20
+_TRIES = 20  # of writing the index, which is no more than a hint
+
+IndexDocument: TypeAlias = dict[
+    str, list[str]
+]  # runs by definition; the definition that was used last is the last
 
 
-class Found(NamedTuple):
-    """An outcome of an earlier run for one row of this one."""
+class ReusableOutcome(NamedTuple):
+    """An outcome of an earlier run for a row of this one; `origin` is RUN/TASK/INDEX of the row that paid."""
 
     row: int
-    output: Any
-    origin: str  # RUN/TASK/INDEX of the row that paid for it
+    output: object
+    origin: str
 
 
-def definition_of(inputs: RunInputs, task: Task, functions: Functions | None = None) -> str | None:
-    """The hash of what, besides its content, makes the outcome of a row; None when that cannot be known before.
-
-    `functions` are the stage functions of a Python task: the files that they come from count as its code.
-    """
-    said = task.model_dump(
-        mode="json",
-        exclude_defaults=True,
-        include={
-            "task",
-            "source",
-            "system",
-            "prompt",
-            "output",
-            "refine",
-            "config",
-            "images",
-            "tools",
-            "max_tool_rounds",
-        },
-    )
-    llm = inputs.llm_of(task)
-    said["llm"] = llm.model_dump(mode="json", exclude_none=True, exclude={"retry", "timeout"})
-    said["llm"]["model"] = inputs.model_of(task)
-    said["llm"].setdefault("max_tokens", inputs.settings.default_max_tokens)
-    if functions is not None and task.source is None:
-        said["module"] = task.task or task.name
-        said["files"] = _files(functions)
-    if task.refine.critique is not None:
-        # Rendered only once there is an answer, so what it names has to be known as a whole.
-        named = meta.find_undeclared_variables(ENVIRONMENT.parse(task.refine.critique))
-        if named & {"tasks", "run"}:
-            return None
-        if "seed" in named:
-            said["seed"] = digest(inputs.seed.data)
-        if "seed_name" in named:
-            said["seed_name"] = inputs.seed.name
-    return digest([inputs.owner, said])
+class _EarlierOutcome(NamedTuple):
+    key: str
+    output: Ref
+    dependencies: JsonObject
+    origin: str
 
 
-def _files(functions: Functions) -> list[str]:
-    """Hashes of the files that stage functions of an installed module come from."""
-    found: set[str] = set()
-    for fn in functions.values():
-        try:
-            path = inspect.getsourcefile(inspect.unwrap(fn))
-            if path is not None:
-                found.add(short_digest(Path(path).read_bytes()))
-        except (OSError, TypeError):
-            found.add("unreadable")
-    return sorted(found)
+async def reuse_outcomes(state: MapState) -> None:
+    """Copy what earlier runs paid for, and put this run into the index. Raises Drained and StoreError."""
+    parts, task, log, options = state.parts, state.task, state.parts.log, state.parts.inputs.options
+    definition = state.code.definition
+    if definition is None or task.cache is False or options.cache is False:
+        return
+    runs = await asyncio.to_thread(announce, log.store, definition, log.run)
+    refresh = "refresh" in (task.cache, options.cache) or options.fresh
+    if refresh or log.state.tasks[task.name].cleared_at or not runs:
+        return
+    indexes = await asyncio.to_thread(_indexes_by_key, state)
+    chunks = find(log.store, runs, indexes, state.code.dependencies)
+    while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
+        parts.boundary.checkpoint()
+        for outcome in chunk:
+            key = state.code.key(state.row(outcome.row))
+            state.copy_outcome(outcome.row, key, outcome.output, outcome.origin)
+        await log.flush()
+
+
+def _indexes_by_key(state: MapState) -> dict[str, list[int]]:
+    indexes: dict[str, list[int]] = {}
+    for index in state.open_indexes():
+        indexes.setdefault(state.code.key(state.row(index)), []).append(index)
+    return indexes
 
 
 def announce(store: DocumentStore, definition: str, run: str) -> list[str]:
     """Put `run` into the index; earlier runs with outcomes of that definition, newest first. Blocks."""
-    name = definition[:2]
-    for _ in range(_SWAPS):
-        old = store.get(KIND, name)
-        known: dict[str, list[str]] = dict(old or {})
-        before = [r for r in known.pop(definition, []) if r != run]
-        known[definition] = [run, *before][:_RUNS]  # last: the one used last
-        while len(known) > _DEFINITIONS:
-            known.pop(next(iter(known)))
-        if store.swap(KIND, name, old, known):
-            return before
-    return before
+    earlier: list[str] = []
+
+    def change(index: IndexDocument | None) -> IndexDocument:
+        nonlocal earlier
+        changed = dict(index or {})
+        earlier = [other for other in changed.pop(definition, []) if other != run]
+        changed[definition] = [run, *earlier][:_RUNS]
+        while len(changed) > _DEFINITIONS:
+            changed.pop(next(iter(changed)))
+        return changed
+
+    with suppress(Conflict):
+        documents.update(store, KIND, definition[:2], change, tries=_TRIES)
+    return earlier
 
 
 def find(
-    store: LogStore, runs: Iterable[str], wanted: Mapping[str, list[int]], dependencies: RowDependencies | None
-) -> Iterator[list[Found]]:
-    """Outcomes of `runs` for rows of this map, in chunks; `wanted` are row indexes by key. Blocks."""
-    todo = {key: deque(indexes) for key, indexes in wanted.items()}
-    taken: set[str] = set()  # by origin: a copy of a copy is no second outcome
+    store: LogStore,
+    runs: Iterable[str],
+    indexes: Mapping[str, list[int]],
+    dependencies: RowDependencies | None,
+) -> Iterator[list[ReusableOutcome]]:
+    """Outcomes of `runs` for rows of this map, in chunks; `indexes` are the rows without an outcome, by key. Blocks."""
+    remaining = {key: deque(rows) for key, rows in indexes.items()}
+    copied: set[str] = set()  # origins: a copy of a copy is no second outcome
     seen = 0
     for run in runs:
-        if not todo or seen > _OUTCOMES:
+        if not remaining or seen > _OUTCOMES:
             return
         try:
-            there = _outcomes(store, run, todo)
-            seen += len(there)
-            chunk: list[Found] = []
-            for key, ref, said, origin in there.values():
-                index = _take(todo, key, said, dependencies) if origin not in taken else None
+            outcomes = _outcomes(store, run, remaining)
+            seen += len(outcomes)
+            chunk: list[ReusableOutcome] = []
+            for outcome in outcomes:
+                index = _next_row(remaining, outcome, dependencies) if outcome.origin not in copied else None
                 if index is not None:
-                    taken.add(origin)
-                    chunk.append(Found(index, store.payload(run, ref), origin))
+                    copied.add(outcome.origin)
+                    chunk.append(ReusableOutcome(index, store.payload(run, outcome.output), outcome.origin))
                 if len(chunk) >= _CHUNK:
                     yield chunk
                     chunk = []
@@ -147,38 +135,45 @@ def find(
             _log.warning("outcomes of an earlier run cannot be read", earlier=run, error=error.message)
 
 
-_Outcome = tuple[str, Ref, Mapping[str, Any], str]  # key, payload, what was looked at, origin
-
-
-def _outcomes(store: LogStore, run: str, todo: Mapping[str, Any]) -> dict[tuple[str, int], _Outcome]:
-    """Successes of `run` with a wanted key, by task and row: the newest of each, none that a restart made void."""
-    there: dict[tuple[str, int], _Outcome] = {}
+def _outcomes(store: LogStore, run: str, keys: Mapping[str, object]) -> list[_EarlierOutcome]:
+    """Successes of `run` with one of `keys`: the newest of each row, none that a restart made void."""
+    outcomes: dict[tuple[str, int], _EarlierOutcome] = {}
     for record in store.records(run):
         for item in record["items"]:
-            # Artifacts of a row are files of its run; copying the outcome would lose them.
-            if item["ok"] and item.get("key") in todo and item.get("output") and not item.get("artifacts"):
-                task, index = item["task"], item["index"]
-                origin = item.get("reused") or f"{run}/{task}/{index}"
-                there[task, index] = (item["key"], Ref(*item["output"]), item.get("looked") or {}, origin)
+            if (outcome := _reusable(item, run, keys)) is not None:
+                outcomes[item["task"], item["index"]] = outcome
         for event in record["events"]:
             void = event["data"].get("clear") if event["type"] == "run.resumed" else None
             if void:
-                there = {place: outcome for place, outcome in there.items() if place[0] not in void}
-    return there
+                outcomes = {row: outcome for row, outcome in outcomes.items() if row[0] not in void}
+    return list(outcomes.values())
 
 
-def _take(
-    todo: dict[str, deque[int]], key: str, said: Mapping[str, Any], dependencies: RowDependencies | None
+def _reusable(item: ItemRecord, run: str, keys: Mapping[str, object]) -> _EarlierOutcome | None:
+    key, output = item.get("key"), item.get("output")
+    # Artifacts of a row are files of its run; copying the outcome would lose them.
+    if not item["ok"] or key is None or key not in keys or not output or item.get("artifacts"):
+        return None
+    origin = item.get("reused") or f"{run}/{item['task']}/{item['index']}"
+    return _EarlierOutcome(key, Ref(*output), item.get("looked") or {}, origin)
+
+
+def _next_row(
+    remaining: dict[str, deque[int]], outcome: _EarlierOutcome, dependencies: RowDependencies | None
 ) -> int | None:
-    """The row that gets the outcome, taken off `todo`."""
-    indexes = todo.get(key)
+    """The row that gets the outcome, taken off `remaining`."""
+    indexes = remaining.get(outcome.key)
     if indexes is None:
         return None
-    index = next(
-        (i for i in indexes if not said or (dependencies is not None and dependencies.match(said, i))), None
-    )
+    index = next((i for i in indexes if _same_dependencies(outcome, i, dependencies)), None)
     if index is not None:
         indexes.remove(index)
         if not indexes:
-            del todo[key]
+            del remaining[outcome.key]
     return index
+
+
+def _same_dependencies(outcome: _EarlierOutcome, index: int, dependencies: RowDependencies | None) -> bool:
+    if not outcome.dependencies:
+        return True
+    return dependencies is not None and dependencies.match(outcome.dependencies, index)

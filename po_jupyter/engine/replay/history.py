@@ -1,69 +1,100 @@
-"""What the log of a run says, read once when a worker takes the run over."""
+"""The history of a run: everything of its log that a worker needs, read once when it takes the run over."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
-from po_jupyter.engine.base.usage_sum import Tally
+from po_jupyter.engine.base.usage_sum import UsageSum
 from po_jupyter.engine.replay.row_table import MapOutput, RowTable
-from po_jupyter.engine.replay.spending import Spending
+from po_jupyter.engine.replay.spent_from_log import SpentFromLog
 from po_jupyter.engine.state.fold import fold
 from po_jupyter.engine.state.run_state import RunState
-from po_jupyter.model.run.events import NumberedEvent
-from po_jupyter.store.protocol import CallResponse, CallResponseDraft, LogStore, Record
+from po_jupyter.model.run.events import EventDraft, NumberedEvent
+from po_jupyter.model.values.json import JsonObject
+from po_jupyter.store.protocol import CallRecord, CallResponse, CallResponseDraft, ItemRecord, LogStore, Record
+
+_ATTEMPT_ENDED = frozenset({"task.done", "task.failed", "task.retrying", "task.cancelled"})
 
 
 @dataclass(slots=True)
-class Call:
-    """A call of the journal. `answer` None: nothing but intents. `response` is the record of the answer. `told`: of
-    how many intents a `call.unknown` was said; it came with the intent after them, and stays when that is withdrawn.
+class JournaledCall:
+    """One call of the journal.
+
+    intents   how often it was about to be sent
+    answer    reference to the text of its answer
+    response  the record of its answer or error; None: nothing but intents
+    reported  intents whose outcome a `call.unknown` reported as lost; it came with the intent after them, and stays
+              when that one is withdrawn
     """
 
     intents: int = 0
     answer: list[int] | None = None
     response: CallResponse | CallResponseDraft | None = None
-    told: int = 0
+    reported: int = 0
 
 
 @dataclass(slots=True)
 class History:
-    """State, row outcomes that count (by task and index), calls that may have to answer again, and `n`.
+    """The run up to record `n`, and what the worker adds to it of its rows and calls.
 
-    `uncounted` is what rows used that no `map.progress` has said yet: a crash came between. `hits` is, by request
-    hash, how many answers of the cache are gone: calls that are not gone through again have them.
+    rows       outcomes of rows that count, by map
+    calls      calls that may have to answer again, by task, row (None: the task itself) and key
+    uncounted  usage of rows that no `map.progress` reported, by map: a crash came between
+    reused     rows whose outcome was copied from an earlier run, by map
+    artifacts  files of rows that count, by map and row
+    hits       by request hash, how many answers of the call cache were used by calls that are gone through no more
+    listed     every artifact (`files.artifacts.Artifact`) that a commit ever listed
     """
 
     state: RunState
     rows: dict[str, RowTable] = field(default_factory=dict)
-    calls: dict[str, dict[int | None, dict[str, Call]]] = field(default_factory=dict)
-    uncounted: dict[str, Tally] = field(default_factory=dict)
-    reused: Counter[str] = field(default_factory=Counter)  # rows of a map that an earlier run paid for
-    artifacts: dict[str, dict[int, list[Any]]] = field(default_factory=dict)  # of rows that count
+    calls: dict[str, dict[int | None, dict[str, JournaledCall]]] = field(default_factory=dict)
+    uncounted: dict[str, UsageSum] = field(default_factory=dict)
+    reused: Counter[str] = field(default_factory=Counter)
+    artifacts: dict[str, dict[int, list[Any]]] = field(default_factory=dict)
     hits: dict[str, int] = field(default_factory=dict)
-    listed: list[Any] = field(default_factory=list)  # every artifact that a commit ever listed
-    spending: Spending = field(default_factory=Spending)
+    listed: list[Any] = field(default_factory=list)
+    spent: SpentFromLog = field(default_factory=SpentFromLog)
     n: int = 0
 
     def table(self, task: str) -> RowTable:
-        """Outcomes of a map's rows that count."""
+        """The outcomes of a map's rows."""
         return self.rows.setdefault(task, RowTable())
 
-    def call(self, key: str) -> Call | None:
+    def call(self, key: str) -> JournaledCall | None:
         """The call of that key, if it may have to answer again."""
-        task, item = _place(key)
-        return self.calls.get(task, {}).get(item, {}).get(key)
+        task, index = _task_and_row(key)
+        return self.calls.get(task, {}).get(index, {}).get(key)
+
+    def remember_call(self, key: str, call: JournaledCall) -> None:
+        """Keep a call of this worker, for a row that is left and taken up again in the same process."""
+        task, index = _task_and_row(key)
+        self.calls.setdefault(task, {}).setdefault(index, {})[key] = call
+
+    def forget_calls(self, task: str, index: int) -> None:
+        """Drop the calls of a row that has an outcome."""
+        if (rows := self.calls.get(task)) is not None:
+            rows.pop(index, None)
+
+    def count_reused(self, task: str) -> None:
+        """Count a row of a map whose outcome is copied from an earlier run."""
+        self.reused[task] += 1
+
+    def take_uncounted(self, task: str) -> UsageSum:
+        """The usage of rows that no `map.progress` reported, to be reported with the next one."""
+        return self.uncounted.pop(task, UsageSum())
 
 
 def read_history(store: LogStore, run: str) -> History:
-    """Fold the log of a run. Raises NotFound."""
+    """Read the log of a run. Blocks. Raises NotFound."""
     history = History(RunState(run))
     events: list[NumberedEvent] = []
     for record in store.records(run):
-        _take(history, record)
-        history.spending.take(record)
+        _apply_record(history, record)
+        history.spent.apply(record)
         offset = record["first"]
         for i, event in enumerate(record["events"]):
             events.append({**event, "offset": offset + i})
@@ -72,91 +103,109 @@ def read_history(store: LogStore, run: str) -> History:
     return history
 
 
-def _take(history: History, record: Record) -> None:
-    calls = history.calls
+def _apply_record(history: History, record: Record) -> None:
     for call in record["calls"]:
-        task, item = _place(call["key"])
-        known = calls.setdefault(task, {}).setdefault(item, {}).setdefault(call["key"], Call())
-        if call["kind"] == "intent":
-            known.told = max(known.told, known.intents)
-            known.intents += 1
-        elif call["kind"] == "withdrawn":
-            known.intents -= 1
-        else:
-            known.answer, known.response = call.get("answer"), call
-    for row in record["items"]:
-        task, index = row["task"], row["index"]
-        table = history.rows.get(task)
-        if table is None:
-            table = history.rows[task] = RowTable()
-        table.take(row, record["n"])
-        if row.get("reused"):
-            history.reused[task] += 1
-        if wrote := row.get("artifacts"):
-            history.artifacts.setdefault(task, {})[index] = wrote
-            history.listed += wrote
-        if usage := row.get("usage"):
-            history.uncounted.setdefault(task, Tally()).add_json(usage)
-        gone = calls.get(task, {}).pop(index, None)  # a row with an outcome is not gone through again
-        if row["ok"]:
-            _over(history, gone)
+        _apply_call(history, call)
+    for item in record["items"]:
+        _apply_item(history, item, record["n"])
     for event in record["events"]:
-        kind, data = event["type"], event.get("data") or {}
-        if kind in ("task.done", "task.failed", "task.retrying", "task.cancelled"):
-            ended = calls.pop(
-                event.get("task") or "", {}
-            )  # another attempt asks anew, and replaces what it had
-            if kind == "task.done":
-                _over(history, ended.get(None))
-            history.listed += data.get("artifacts") or ()
-        elif kind == "map.progress" and data.get("usage"):
-            history.uncounted.setdefault(event["task"], Tally()).add_json(data["usage"], -1)
-        elif kind == "run.resumed":
-            for task in data.get("clear", ()):
-                history.rows.pop(task, None)
-                history.reused.pop(task, None)
-                history.artifacts.pop(task, None)
-            for task in data.get("reset", ()):
-                calls.pop(task, None)
-                if task in history.rows:
-                    history.rows[task].drop_failed()
+        if event["type"] in _ATTEMPT_ENDED:
+            _apply_attempt_end(history, event)
+        elif event["type"] == "map.progress":
+            if usage := event["data"].get("usage"):
+                history.uncounted.setdefault(event["task"], UsageSum()).add_json(usage, -1)
+        elif event["type"] == "run.resumed":
+            _apply_resume(history, event["data"])
 
 
-def _over(history: History, calls: Mapping[str, Call] | None) -> None:
+def _apply_call(history: History, record: CallRecord) -> None:
+    task, index = _task_and_row(record["key"])
+    calls = history.calls.setdefault(task, {}).setdefault(index, {})
+    call = calls.setdefault(record["key"], JournaledCall())
+    if record["kind"] == "intent":
+        call.reported = max(call.reported, call.intents)
+        call.intents += 1
+    elif record["kind"] == "withdrawn":
+        call.intents -= 1
+    else:
+        call.answer, call.response = record.get("answer"), record
+
+
+def _apply_item(history: History, item: ItemRecord, n: int) -> None:
+    task, index = item["task"], item["index"]
+    table = history.rows.get(task)
+    if table is None:
+        table = history.rows[task] = RowTable()
+    table.apply(item, n)
+    if item.get("reused"):
+        history.reused[task] += 1
+    if artifacts := item.get("artifacts"):
+        history.artifacts.setdefault(task, {})[index] = artifacts
+        history.listed += artifacts
+    if usage := item.get("usage"):
+        history.uncounted.setdefault(task, UsageSum()).add_json(usage)
+    calls = history.calls.get(task, {}).pop(index, None)  # a row with an outcome is not gone through again
+    if item["ok"]:
+        _count_hits(history, calls)
+
+
+def _apply_attempt_end(history: History, event: EventDraft) -> None:
+    """Drop the calls of an attempt: another one asks anew, and replaces what this one put into the cache."""
+    calls = history.calls.pop(event.get("task") or "", {})
+    if event["type"] == "task.done":
+        _count_hits(history, calls.get(None))
+    history.listed += event["data"].get("artifacts") or ()
+
+
+def _apply_resume(history: History, data: JsonObject) -> None:
+    for task in data.get("clear", ()):
+        history.rows.pop(task, None)
+        history.reused.pop(task, None)
+        history.artifacts.pop(task, None)
+    for task in data.get("reset", ()):
+        history.calls.pop(task, None)
+        if task in history.rows:
+            history.rows[task].drop_failed()
+
+
+def _count_hits(history: History, calls: Mapping[str, JournaledCall] | None) -> None:
     for key, call in (calls or {}).items():
         if call.response is not None and (place := call.response.get("place")) is not None:
             digest = key.split("/")[-2]
             history.hits[digest] = max(history.hits.get(digest, 0), place + 1)
 
 
-def _place(key: str) -> tuple[str, int | None]:
-    task, item, _ = key.split("/", 2)
-    return task, None if item == "-" else int(item)
+def _task_and_row(key: str) -> tuple[str, int | None]:
+    task, index, _ = key.split("/", 2)
+    return task, None if index == "-" else int(index)
 
 
 MAP = "$map"
 
 
-def map_marker(task: str, total: int) -> dict[str, Any]:
-    """What `task.done` of a map keeps: its rows are stored already, each with its outcome."""
+def map_marker(task: str, total: int) -> JsonObject:
+    """The output that `task.done` of a map keeps: its rows are stored already, each with its outcome."""
     return {MAP: task, "total": total}
 
 
-def expand(store: LogStore, run: str, value: Any, rows: RowTable | None = None) -> Any:
-    """An output as people see it: the list of `{index, ok, output, error}`, read row by row, where `value` stands
-    for a map's.
+def _is_marker(value: Any) -> TypeGuard[JsonObject]:
+    return isinstance(value, dict) and value.keys() == {MAP, "total"}
 
-    `rows` are the outcomes of that map; read from the log when not given. Ask only for the output of a map:
-    what a model answers may look the same.
+
+def map_of_marker(value: Any) -> str | None:
+    """The map whose rows a `map_marker` stands for; None for any other value."""
+    return value[MAP] if _is_marker(value) else None
+
+
+def expand_output(store: LogStore, run: str, value: Any, rows: RowTable | None = None) -> Any:
+    """An output as people see it: for a `map_marker` the list of `{index, ok, output, error}`, read row by row.
+
+    `rows` are the outcomes of that map; read from the log when None. Ask only for the output of a map: a model's
+    answer may look like a marker.
     """
-    task = marked(value)
-    if task is None:
+    if not _is_marker(value):
         return value
+    task: str = value[MAP]
     if rows is None:
         rows = read_history(store, run).rows.get(task, RowTable())
     return MapOutput(store, run, task, rows, value["total"])
-
-
-def marked(value: Any) -> str | None:
-    """The map whose rows `value` stands for, or None."""
-    return value[MAP] if isinstance(value, dict) and value.keys() == {MAP, "total"} else None

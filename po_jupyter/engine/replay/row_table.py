@@ -1,7 +1,7 @@
-"""The outcomes of a map's rows: where each is in the log, in thirteen bytes, and the values read when asked.
+"""A table of the outcomes of a map's rows: the place of each in the log, in thirteen bytes; values are read on use.
 
-A map of 50,000 rows is 50,000 places and no value in memory. A worker fills its table as its commits are
-answered, a reader from the records of the log; both then read a row with one look at the store.
+A map of 50,000 rows is 50,000 places and no value in memory. A worker fills its table as its commits become durable,
+a reader from the records of the log; both then read a row with one access to the store.
 """
 
 from __future__ import annotations
@@ -11,35 +11,37 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.model.values.lazy_list import LazyList
-from po_jupyter.store.protocol import LogStore, Ref
+from po_jupyter.store.protocol import ItemRecord, LogStore, Ref
 
 DONE, FAILED = 1, 2
 _RECORDS = 4  # records of failed rows kept while rows are read in order
 
 
-class Row(NamedTuple):
+class RowOutcome(NamedTuple):
     """The outcome of a row. `output` is a payload reference; a failed row has an `error` instead."""
 
     ok: bool
     output: Sequence[int] | None
-    error: dict[str, Any] | None
+    error: JsonObject | None
 
 
-class RowTable(Mapping[int, Row]):
-    """Outcomes by row index. `record(index)` is the record that says it, 0 on its way to the disk.
+class RowTable(Mapping[int, RowOutcome]):
+    """Outcomes by row index, in columns of numbers.
 
-    Errors are kept only when they are given; `MapOutput` reads the others from their record.
+    Errors are kept only where `set` gets one; `MapOutput` reads the others from their record.
     """
 
     __slots__ = ("_at", "_n", "_ref", "_state", "done", "errors", "failed")
 
     def __init__(self) -> None:
+        """A table without outcomes."""
         self._state = bytearray()
         self._n = array("I")
         self._ref = array("I")
         self._at = array("i")  # of the payload; -1: none that is known
-        self.errors: dict[int, dict[str, Any]] = {}
+        self.errors: dict[int, JsonObject] = {}
         self.done = 0
         self.failed = 0
 
@@ -48,11 +50,11 @@ class RowTable(Mapping[int, Row]):
         index: int,
         ok: bool,
         output: Sequence[int] | None = None,
-        error: dict[str, Any] | None = None,
+        error: JsonObject | None = None,
         *,
         n: int = 0,
     ) -> None:
-        """The newest outcome of a row."""
+        """Replace the outcome of a row. `n` is the number of its record, 0 while that is not durable."""
         if index >= len(self._state):
             self._grow(index + 1)
         self._count(self._state[index], -1)
@@ -77,19 +79,19 @@ class RowTable(Mapping[int, Row]):
         elif state == FAILED:
             self.failed += by
 
-    def take(self, item: Mapping[str, Any], n: int) -> None:
-        """The outcome that an item of record `n` says."""
+    def apply(self, item: ItemRecord, n: int) -> None:
+        """Set the outcome of a row to that of an item of record `n`."""
         self.set(item["index"], bool(item["ok"]), item.get("output"), item.get("error"), n=n)
 
     def drop_failed(self) -> None:
-        """Failed rows have no outcome any more: they are tried again."""
+        """Remove the outcomes of failed rows: these are tried again."""
         for index in self.indexes(FAILED):
             self._state[index] = 0
         self.failed = 0
         self.errors.clear()
 
-    def record(self, index: int) -> int:
-        """The number of the record that says the outcome."""
+    def record_number(self, index: int) -> int:
+        """The number of the record with the outcome, 0 on its way to the disk."""
         return self._n[index]
 
     def indexes(self, state: int | None = None, start: int = 0) -> Iterator[int]:
@@ -99,30 +101,35 @@ class RowTable(Mapping[int, Row]):
             if now and (state is None or now == state):
                 yield index
 
-    def __getitem__(self, index: int) -> Row:
+    def __getitem__(self, index: int) -> RowOutcome:
+        """The outcome of a row. Raises KeyError."""
         state = self._state[index] if 0 <= index < len(self._state) else 0
         if not state:
             raise KeyError(index)
         output = (self._ref[index], self._at[index]) if self._at[index] >= 0 else None
-        return Row(state == DONE, output, self.errors.get(index))
+        return RowOutcome(state == DONE, output, self.errors.get(index))
 
     def __contains__(self, index: object) -> bool:
+        """Whether the row has an outcome."""
         return isinstance(index, int) and 0 <= index < len(self._state) and self._state[index] != 0
 
     def __iter__(self) -> Iterator[int]:
+        """Indexes of rows with an outcome, in order."""
         return self.indexes()
 
     def __len__(self) -> int:
+        """The number of rows with an outcome."""
         return self.done + self.failed
 
 
 class MapOutput(LazyList):
-    """The output of a map: `{index, ok, output, error}` for each row in order, each read when it is looked at.
+    """The output of a map: `{index, ok, output, error}` for each row in order, each read when it is used.
 
     Reading blocks on the store.
     """
 
     def __init__(self, store: LogStore, run: str, task: str, table: RowTable, total: int) -> None:
+        """The output of map `task` of a run, with `total` rows whose outcomes are in `table`."""
         self._store = store
         self._run = run
         self._task = task
@@ -131,12 +138,15 @@ class MapOutput(LazyList):
         self._errors: OrderedDict[int, dict[int, Any]] = OrderedDict()
 
     def __len__(self) -> int:
+        """The number of rows, those without an outcome included."""
         return self._total
 
     def __repr__(self) -> str:
+        """A short text; no row is read for it."""
         return f"<{self._total} rows of {self._task!r}>"
 
-    def read(self, index: int) -> dict[str, Any]:
+    def read(self, index: int) -> JsonObject:
+        """One row; without an outcome it is neither ok nor has an error."""
         row = self._table.get(index)
         if row is None:
             return {"index": index, "ok": False, "output": None, "error": None}
@@ -145,7 +155,7 @@ class MapOutput(LazyList):
         return {"index": index, "ok": row.ok, "output": output, "error": error}
 
     def _error(self, index: int) -> Any:
-        n = self._table.record(index)
+        n = self._table.record_number(index)
         if n not in self._errors:
             record = next(iter(self._store.records(self._run, after=n - 1, limit=1)), None)
             items = record["items"] if record is not None else []

@@ -1,4 +1,4 @@
-"""The log of a run that a worker has: events are added to it, and folded into the state of the run."""
+"""The run's log in the hands of its worker: appends events and transactions, and folds them into the state."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class RunLog:
             store,
             lease,
             n=history.n,
-            on_foreign=self._foreign,
+            on_foreign=self._apply_foreign,
             on_head=on_commit,
         )
         self._pending: list[EventDraft] = []
@@ -74,7 +74,7 @@ class RunLog:
         self._pending_state = state or self._pending_state
         self._apply(events)
         if self._linger is None:
-            self._linger = asyncio.get_running_loop().call_later(_LINGER, self._send)
+            self._linger = asyncio.get_running_loop().call_later(_LINGER, self._send_pending)
 
     def commit_soon(
         self,
@@ -85,8 +85,8 @@ class RunLog:
         then: Callable[[CommitResult], None] | None = None,
     ) -> None:
         """Queue a commit, in order; a failure is raised by a later one. `then` gets its place once it is durable."""
-        said, state = self._take(events)
-        self._committer.commit_soon(Commit(said, items, calls, payloads, state), then)
+        pending, state = self._take_pending(events)
+        self._committer.commit_soon(Commit(pending, items, calls, payloads, state), then)
         if events:
             self._apply(events)
 
@@ -102,18 +102,19 @@ class RunLog:
         """One durable transaction with everything that was emitted before it. Raises StoreError."""
         if self.closed:
             raise Stopped
-        said, waiting = self._take(events)
-        result = await self._committer.commit(Commit(said, items, calls, payloads, state or waiting, release))
+        pending, pending_state = self._take_pending(events)
+        commit = Commit(pending, items, calls, payloads, state or pending_state, release)
+        result = await self._committer.commit(commit)
         if events:
-            self._apply(_placed(events, result.refs))
+            self._apply(_with_references(events, result.refs))
         return result
 
     async def flush(self) -> None:
         """Wait until everything emitted and queued is durable."""
-        self._send()
+        self._send_pending()
         await self._committer.flush()
 
-    def _take(self, events: tuple[EventDraft, ...]) -> tuple[list[EventDraft], str | None]:
+    def _take_pending(self, events: tuple[EventDraft, ...]) -> tuple[list[EventDraft], str | None]:
         if self._linger is not None:
             self._linger.cancel()
             self._linger = None
@@ -122,11 +123,11 @@ class RunLog:
         pending.extend(events)
         return pending, state
 
-    def _send(self) -> None:
+    def _send_pending(self) -> None:
         if self._pending:
-            said, state = self._take(())
+            pending, state = self._take_pending(())
             try:
-                self._committer.commit_soon(Commit(said, state=state))
+                self._committer.commit_soon(Commit(pending, state=state))
             except StoreError as error:
                 self.fail(error)
 
@@ -140,8 +141,8 @@ class RunLog:
         offset = self.state.offset
         self.state = fold(self.state, [{**e, "offset": offset + i} for i, e in enumerate(events, 1)])
 
-    def _foreign(self, records: list[Record]) -> None:
-        """Somebody asked for something: a cancellation, a gate's decision."""
+    def _apply_foreign(self, records: list[Record]) -> None:
+        """Fold records of others: a request to cancel, a gate's decision."""
         for record in records:
             self._apply(record["events"])
         self.wake.set()
@@ -154,10 +155,14 @@ class RunLog:
             self.fail(error)
         self.wake.set()
 
+    def abandon(self) -> None:
+        """Write nothing more, not even what was emitted: the run is somebody else's, or over."""
+        self.closed = True
+
     def close(self) -> None:
         """Send what was emitted; nothing is written after it."""
         if not self.closed:
-            self._send()
+            self._send_pending()
         self.closed = True
         if self._linger is not None:
             self._linger.cancel()
@@ -168,12 +173,12 @@ class RunLog:
         await self._committer.close()
 
 
-def _placed(events: tuple[EventDraft, ...], refs: tuple[Ref, ...]) -> list[EventDraft]:
-    """Events as they are in the log: an index of a payload has become a reference."""
-    placed: list[EventDraft] = []
+def _with_references(events: tuple[EventDraft, ...], refs: tuple[Ref, ...]) -> list[EventDraft]:
+    """Events as they are in the log: the index of an output's payload has become a reference."""
+    result: list[EventDraft] = []
     for event in events:
-        at = event["data"].get("output")
-        if type(at) is int and event["type"] == "task.done":
-            event = {**event, "data": {**event["data"], "output": list(refs[at])}}
-        placed.append(event)
-    return placed
+        index = event["data"].get("output")
+        if type(index) is int and event["type"] == "task.done":
+            event = {**event, "data": {**event["data"], "output": list(refs[index])}}
+        result.append(event)
+    return result

@@ -46,7 +46,7 @@ class RunExecutor:
                 if outcome is not None:
                     return outcome
         finally:
-            log.closed = True
+            log.abandon()
             await self._abandon()
 
     def _emit_started(self) -> None:

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from po_jupyter.engine.base.run_inputs import RunInputs
 from po_jupyter.engine.prompts.templates import Rows, base_names
-from po_jupyter.engine.replay.history import History, expand, marked
+from po_jupyter.engine.replay.history import History, expand_output, map_of_marker
 from po_jupyter.engine.replay.run_log import RunLog
 from po_jupyter.model.pipeline.pipeline import Task
 from po_jupyter.model.values.json import JsonObject, JsonValue
@@ -37,9 +37,9 @@ class OutputStore:
         if task is None or task.output is None:
             return None
         value = log.payload(task.output)
-        map_name = marked(value) if task.items is not None else None
+        map_name = map_of_marker(value) if task.items is not None else None
         if map_name is not None:
-            value = expand(log.store, log.run, value, self._history.table(map_name))
+            value = expand_output(log.store, log.run, value, self._history.table(map_name))
         self.keep(name, value)
         return value
 

@@ -138,8 +138,6 @@ def error_from_response(
     details: JsonObject = {"status": status, "provider": provider, "model": model}
     if request := response_request_id(response.headers) or body.request_id:
         details["request_id"] = request
-    if status in _BETWEEN:
-        details["outcome"] = "unknown"
     if reason := body.code or body.kind:
         details["reason"] = reason
     text = f"{provider} answered {status} for {model}" + (f": {body.message}" if body.message else "")
@@ -148,9 +146,17 @@ def error_from_response(
     if status == 402 or body.names & _EMPTY:
         hint = "The account has no credit left; waiting does not help."
         return ModelRefused(text, hint=hint, details=details)
+    error = _by_status(text, response, body, details)
+    if status in _BETWEEN:
+        error.outcome = "unknown"
+    return error
+
+
+def _by_status(text: str, response: HttpResponse, body: _ErrorBody, details: JsonObject) -> ModelError:
+    """A rate limit, an outage or a refusal: the server's own advice wins over the status."""
+    status, advice = response.status, response.headers.get("x-should-retry")
     wait = retry_after(response.headers)
     wait = body.wait if wait is None else wait
-    advice = response.headers.get("x-should-retry")
     if status == 429 and advice != "false":
         return ModelRateLimited(text, details=details, retry_after=wait)
     if advice == "true" or ((status in _TRANSIENT or status >= 500) and advice != "false"):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def run_directory(data_dir: Path, run: str) -> Path:
-    """Where the files of a run are."""
+    """The directory of a run's files."""
     return data_dir / "runs" / run
 
 

@@ -26,7 +26,7 @@ _POSITIONS = 1000  # queued runs whose places are counted when nobody answers
 
 
 class HolderLoad(TypedDict):
-    """What the holder tells of its runs (`Supervisor.load`): how many, the places of those queued, and why others
+    """The load of the holder as it tells it (`Supervisor.load`): how many runs, the places of those queued, why others
     wait for the store."""
 
     running: int | None
@@ -117,17 +117,17 @@ class Follower:
 
     async def _poll(self) -> None:
         loop = asyncio.get_running_loop()
-        counted, asked = -_COUNT, -_ASK
+        last_count, last_load = -_COUNT, -_ASK
         while True:
             interests = self._changes.interests()
             try:
-                if loop.time() - asked >= _ASK:
+                if loop.time() - last_load >= _ASK:
                     await self._refresh_load()
-                    asked = loop.time()
-                if loop.time() - counted >= _COUNT:
+                    last_load = loop.time()
+                if loop.time() - last_count >= _COUNT:
                     heads = await self._to_thread(self._store.active)
                     self._live = sum(h["state"] != "waiting" for h in heads)
-                    counted = loop.time()
+                    last_count = loop.time()
                 if interests:
                     self._publish(await self._to_thread(self._last_records, interests))
             except PoError as error:

@@ -56,7 +56,7 @@ class OrchestratorLease:
         self.document: JsonObject | None = None  # as last seen, whoever holds it
 
     @property
-    def held(self) -> bool:
+    def is_held(self) -> bool:
         """True while it is ours, and renewed in time."""
         return self._mine is not None and time.monotonic() - self._renewed < self._ttl
 

@@ -119,7 +119,7 @@ class LeasedDispatcher:
         return self._active.waiting_reason(run)
 
     def load(self) -> DispatchLoad:
-        """How busy the workers are."""
+        """The load of the workers."""
         return self._active.load()
 
     def live_runs(self) -> int:

@@ -15,7 +15,7 @@ from po_jupyter.store.protocol import Head
 
 
 class DispatchLoad(TypedDict):
-    """How many runs have a worker, and how many wait for one (B14); None while that is not known."""
+    """The numbers of runs that have a worker and that wait for one (B14); None while they are not known."""
 
     running: int | None
     queued: int | None
@@ -47,11 +47,11 @@ class Dispatcher(Protocol):
         """Why the run waits for the store, for people; None when it does not."""
 
     def load(self) -> DispatchLoad:
-        """How busy the workers are."""
+        """The load of the workers."""
         ...
 
     def live_runs(self) -> int:
-        """How many runs are at work or queued: what keeps a server from being idle."""
+        """The number of runs at work or queued: above zero the server is not idle."""
         ...
 
     def rate_limits(self) -> Mapping[str, object] | None:

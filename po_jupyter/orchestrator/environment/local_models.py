@@ -44,7 +44,7 @@ class LocalModels:
         self._closed = False
 
     async def endpoint(self, request: ResourceRequest, progress: Progress) -> ProviderEndpoint:
-        """Where the server of the model that a worker requests listens; `progress` hears what it waits for meanwhile.
+        """The endpoint of the model that a worker requests; `progress` is called with what it waits for meanwhile.
         Raises ModelError, Unavailable."""
         if request.what != "local_model" or request.model is None or self._closed:
             raise Unavailable(f"the orchestrator cannot give {request.what!r:.40}")

@@ -134,7 +134,7 @@ class InboxFolder:
 
     # -- taking in ------------------------------------------------------------------------------
 
-    def take(self, name: str) -> TakenFile:
+    def take_in(self, name: str) -> TakenFile:
         """Make a run of `pending/NAME`, or reject it. Raises StoreError; the file is where it was then."""
         path = self.pending / name
         try:
@@ -174,7 +174,7 @@ class InboxFolder:
             raise
         if archive is not None and head["run"] != new.run:
             self._hand_over(new.run, head["run"])
-        log.info("taken in", file=shown(name), run=head["run"], pipeline=head["pipeline"])
+        log.info("taken in", file=name_as_text(name), run=head["run"], pipeline=head["pipeline"])
         return TakenFile(new, head, fresh)
 
     def _planned(self, name: str, stamp: FileStamp, content: str, value: Any, changed: int) -> NewRun:
@@ -230,8 +230,8 @@ class InboxFolder:
             crashpoint("file.moved")
 
     def _rejected(self, name: str, path: Path, error: PoError) -> TakenFile:
-        reason = {"file": shown(name), "at": now(), "error": error.to_json()}
-        log.warning("rejected", file=shown(name), error=error.message)
+        reason = {"file": name_as_text(name), "at": now(), "error": error.to_json()}
+        log.warning("rejected", file=name_as_text(name), error=error.message)
         try:
             return TakenFile(rejected=transitions.reject(self._intents, name, reason, places=self.places))
         except NotFound:
@@ -240,7 +240,7 @@ class InboxFolder:
             raise
         except PoError as problem:
             # A link, a pipe: nothing of ours moves it. The reason is written, and it is left alone.
-            log.error("cannot be moved away", file=shown(name), error=problem.message)
+            log.error("cannot be moved away", file=name_as_text(name), error=problem.message)
             with suppress(OSError):
                 self._unmovable[name] = _stamp(path.lstat())
             stem, suffix = transitions.short_name(name)
@@ -283,7 +283,7 @@ def _stamp(info: os.stat_result) -> FileStamp:
     return info.st_dev, info.st_ino, info.st_mtime_ns, info.st_size
 
 
-def shown(name: str) -> str:
+def name_as_text(name: str) -> str:
     """A file's name as text: it may be any bytes."""
     return name.encode("utf-8", "replace").decode("utf-8")[:300]
 

@@ -20,7 +20,7 @@ from po_jupyter.config import Settings
 from po_jupyter.errors import PoError, StoreError
 from po_jupyter.orchestrator.events.audit_log import AuditLog
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
-from po_jupyter.orchestrator.inbox.folder import InboxFolder, TakenFile, shown
+from po_jupyter.orchestrator.inbox.folder import InboxFolder, TakenFile, name_as_text
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.store.protocol import Head, NewRun
 
@@ -112,18 +112,18 @@ class InboxWatcher:
 
     async def _take_in(self, name: str) -> None:
         try:
-            taken: TakenFile = await self._to_thread(self._folder.take, name)
+            taken: TakenFile = await self._to_thread(self._folder.take_in, name)
         except StoreError as error:
-            log.error("a seed waits", file=shown(name), error=error.message, hint=error.hint)
+            log.error("a seed waits", file=name_as_text(name), error=error.message, hint=error.hint)
             return
         if taken.rejected is not None:
             await self._to_thread(
-                partial(self._audit.append, by="inbox", action="reject_seed", file=shown(name))
+                partial(self._audit.append, by="inbox", action="reject_seed", file=name_as_text(name))
             )
         elif taken.new is not None and taken.head is not None:
             run = taken.head["run"]
             await self._to_thread(
-                partial(self._audit.append, by="inbox", action="submit", run=run, file=shown(name))
+                partial(self._audit.append, by="inbox", action="submit", run=run, file=name_as_text(name))
             )
             self._touched.add(run)
             await self._created(taken.new._replace(run=run), taken.head, taken.fresh)

@@ -11,7 +11,7 @@ from po_jupyter.worker.call_cache import cache_directory, open_call_cache
 
 
 class CacheSize(TypedDict):
-    """How many answers, and how many bytes they take."""
+    """The number of answers, and the bytes that they take."""
 
     answers: int
     bytes: int

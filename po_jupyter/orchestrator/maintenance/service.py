@@ -36,8 +36,11 @@ _PATIENCE = 10.0  # s that one request to clean may take; its caller asks again
 
 
 class CleanReport(TypedDict):
-    """What a cleaning deleted, or with `dry_run` would delete: `runs` as `Deletion` has them, their bytes, and those
-    that the file system got back. `more`: it ended before all was done. `cache` for a cleaning of cached answers."""
+    """The report of a cleaning: what it deleted, or with `dry_run` would delete.
+
+    `runs` are as `Deletion` has them, `bytes` is their size, `returned` the bytes that the disk got back. `more`:
+    it ended before all was done. `cache` is there for a cleaning of cached answers.
+    """
 
     runs: list[JsonObject]
     bytes: int
@@ -48,7 +51,7 @@ class CleanReport(TypedDict):
 
 
 class Maintenance:
-    """What people ask for. `owner` None means everybody's runs."""
+    """Cleaning and usage on request. `owner` None means everybody's runs."""
 
     def __init__(
         self,
@@ -101,7 +104,7 @@ class Maintenance:
         )  # fmt: skip
 
     async def usage(self, owner: str | None, *, days: int = 30) -> JsonObject:
-        """What calls used in the last `days` days and the room that runs take: `{days, total, owners?, disk}` as
+        """Usage of the last `days` days and the room that runs take: `{days, total, owners?, disk}` as
         `DailyUsage.report` and `RunCleaner.used` say it."""
         used = await self._to_thread(self._daily_usage.report, owner, days)
         return {**used, "disk": await self._to_thread(self._cleaner.used, owner)}

@@ -37,7 +37,7 @@ class PipelineFiles:
 
     @property
     def project(self) -> Path:
-        """Where modules of Python tasks are looked for: beside the folder."""
+        """The directory in which modules of Python tasks are looked up: beside the folder."""
         return self._directory.parent
 
     def refresh(self) -> int:

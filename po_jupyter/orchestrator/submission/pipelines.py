@@ -41,14 +41,14 @@ class PipelineRegistry:
         name = f"{owner}/{pipeline.name}"
         current = self._store.get(KIND, name)
         if current is not None and current["revision"] == pipeline.revision:
-            return _shown(current), False
+            return _with_revision(current), False
         document = {"definition": pipeline.to_json(), "revision": pipeline.revision, "updated_at": now()}
         self._store.put(KIND, name, document)
-        return _shown(document), current is None
+        return _with_revision(document), current is None
 
     def get(self, name: str, owner: str) -> JsonObject:
         """The definition, with `revision` and `updated_at`. NotFound."""
-        return _shown(self._document(name, owner))
+        return _with_revision(self._document(name, owner))
 
     def pipeline(self, name: str, owner: str) -> Pipeline:
         """The definition as a value. NotFound."""
@@ -112,5 +112,5 @@ class PipelineLibrary:
         await self._to_thread(self._registry.delete, name, owner)
 
 
-def _shown(document: JsonObject) -> JsonObject:
+def _with_revision(document: JsonObject) -> JsonObject:
     return {**document["definition"], "revision": document["revision"], "updated_at": document["updated_at"]}

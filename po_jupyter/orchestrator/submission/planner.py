@@ -59,7 +59,7 @@ class RunPlanner:
         return new_run(submission, pipeline, seed, owner, code_allowed=code_allowed)
 
     def estimate(self, submission: Submission, owner: str, *, code_allowed: bool) -> JsonObject:
-        """What a submission would ask of models (see `engine.planning.estimate`), and `warnings`."""
+        """The estimate of what a submission asks of models (see `engine.planning.estimate`), and `warnings`."""
         from po_jupyter.engine.planning.estimate import estimate_run
 
         pipeline, seed = self.check(submission, owner, code_allowed=code_allowed)

@@ -87,8 +87,8 @@ class Submissions:
     async def estimate(
         self, body: Mapping[str, object], *, owner: str, code_allowed: bool = True
     ) -> JsonObject:
-        """What a `POST runs` body would ask of models (see `engine.planning.estimate`); starts nothing. Raises as
-        `submit`."""
+        """The estimate of what a `POST runs` body asks of models (see `engine.planning.estimate`); starts nothing.
+        Raises as `submit`."""
         submission = await self._to_thread(read_submission, body, code_allowed=code_allowed)
         return await self._to_thread(self._planner.estimate, submission, owner, code_allowed=code_allowed)
 

@@ -33,7 +33,7 @@ class DailyUsage:
         heads = self._heads(owner)
         if owner is not None:
             return daily.report(self._days(owner, heads.get(owner[:400], {})), since)
-        everybody = daily.Days()
+        everybody = daily.DailySums()
         owners: JsonObject = {}
         recorded = {daily.owner_of(name) for name in self._store.names(daily.KIND)}
         for one in sorted(recorded | heads.keys()):
@@ -55,9 +55,9 @@ class DailyUsage:
             if cursor is None:
                 return by_owner
 
-    def _days(self, owner: str, heads: Mapping[str, Head]) -> daily.Days:
+    def _days(self, owner: str, heads: Mapping[str, Head]) -> daily.DailySums:
         document = self._advance(owner, heads, gone=True)
-        days = daily.Days()
+        days = daily.DailySums()
         daily.add_days(days, document["days"])
         for run, entry in document["runs"].items():
             daily.add_days(days, daily.settled(entry, heads.get(run)))
@@ -74,10 +74,10 @@ class DailyUsage:
             for at in range(0, len(runs), _AT_ONCE):
                 self._advance(owner, {run: theirs[run] for run in runs[at : at + _AT_ONCE]})
 
-    def _advance(self, owner: str, heads: Mapping[str, Head], *, gone: bool = False) -> daily.Document:
+    def _advance(self, owner: str, heads: Mapping[str, Head], *, gone: bool = False) -> daily.UsageDocument:
         """Bring the entries of these runs up to date; with `gone` settle those of runs that were deleted."""
 
-        def change(old: daily.Document | None) -> daily.Document | None:
+        def change(old: daily.UsageDocument | None) -> daily.UsageDocument | None:
             new = old if old is not None else daily.empty()
             runs = dict(new["runs"])
             for run, head in heads.items():

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from threading import Lock
 from typing import Any
 
-from po_jupyter.engine.replay.history import expand, marked
+from po_jupyter.engine.replay.history import expand_output, map_of_marker
 from po_jupyter.engine.replay.row_table import DONE, FAILED
 from po_jupyter.engine.state.effective_pipeline import effective
 from po_jupyter.engine.state.fold import fold
@@ -111,10 +111,10 @@ class RunProjections:
         for name, now in folded.tasks.items():
             if (task is None or name == task) and now.output is not None:
                 value = self._store.payload(head["run"], Ref(*now.output))
-                mapped = marked(value) if now.items is not None else None
+                mapped = map_of_marker(value) if now.items is not None else None
                 if mapped is not None:
                     rows = self._rows.table(head, mapped)
-                    value = list(expand(self._store, head["run"], value, rows))
+                    value = list(expand_output(self._store, head["run"], value, rows))
                 outputs[name] = value
         return outputs
 

@@ -22,7 +22,7 @@ _MOST_LETTERS = 200  # of one page
 
 
 class WaitingRuns(Protocol):
-    """What runs wait for, of which the store knows nothing; a dispatcher says it. Called from any thread."""
+    """The part of a dispatcher that tells what runs wait for, which no log says. Called from any thread."""
 
     def position(self, run: str) -> int | None:
         """The place of a queued run, 1 is next."""

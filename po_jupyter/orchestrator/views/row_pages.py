@@ -67,7 +67,7 @@ class RowPages:
         for index in table.indexes(state, start):
             if limit is not None and len(places) == limit:
                 return list(self._read(run, task, places)), index
-            places.append((index, table.record(index)))
+            places.append((index, table.record_number(index)))
         return list(self._read(run, task, places)), None
 
     def _read(self, run: str, task: str, places: list[tuple[int, int]]) -> Iterable[RowOutcome]:
@@ -107,5 +107,5 @@ class _RowIndex:
                     for name in event["data"].get("clear", ()):
                         self.tables.pop(name, None)
             for item in record["items"]:
-                self.tables.setdefault(item["task"], RowTable()).take(item, record["n"])
+                self.tables.setdefault(item["task"], RowTable()).apply(item, record["n"])
             self.n = record["n"]

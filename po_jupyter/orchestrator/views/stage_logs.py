@@ -48,10 +48,10 @@ def logs(run_dir: Path, state: RunState, task: str | None, stage: str | None) ->
         owner, name = (owner, name) if name else ("", owner)
         its_stage = name.partition(".")[0] if name.endswith((".log", ".context.json")) else None
         if (task is None or owner == task) and (stage is None or its_stage == stage):
-            shown_logs.append(_shown(tree, path, owner or None, its_stage, name))
+            shown_logs.append(_read_end(tree, path, owner or None, its_stage, name))
     shown_logs += [log for log in live if task in (None, log["task"]) and stage in (None, log["stage"])]
     if task is None and stage is None and "worker.log" in names:
-        shown_logs.append(_shown(own, "worker.log", None, None, "worker.log"))
+        shown_logs.append(_read_end(own, "worker.log", None, None, "worker.log"))
     return shown_logs[-_LOGS:]
 
 
@@ -61,13 +61,13 @@ def _live(tree: Tree, name: str) -> StageLogView | None:
     if owner is None:
         return None
     try:
-        shown = _shown(tree, name, *owner, name.partition(".")[2])
+        shown = _read_end(tree, name, *owner, name.partition(".")[2])
     except NotFound:  # now it is
         return None
     return shown if shown["bytes"] else None
 
 
-def _shown(tree: Tree, path: str, task: str | None, stage: str | None, name: str) -> StageLogView:
+def _read_end(tree: Tree, path: str, task: str | None, stage: str | None, name: str) -> StageLogView:
     with tree.open(path) as opened:
         size = opened.seek(0, 2)
         opened.seek(max(0, size - _TAIL))

@@ -10,7 +10,6 @@ from po_jupyter.errors import PoError
 from po_jupyter.ipc.channel import Channel
 from po_jupyter.ipc.messages import (
     Heartbeat,
-    IpcMessage,
     LogGrew,
     Notify,
     NotifyReply,
@@ -32,6 +31,7 @@ from po_jupyter.ipc.messages import (
     WorkerFinished,
     WorkerHello,
 )
+from po_jupyter.ipc.wire import IpcMessage
 from po_jupyter.llm.specs import ProviderEndpoint
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
 from po_jupyter.orchestrator.threads import ToThread

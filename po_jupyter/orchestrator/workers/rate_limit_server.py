@@ -18,7 +18,6 @@ import structlog
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidSettings, PoError, Violation
 from po_jupyter.ipc.messages import (
-    IpcMessage,
     LimitedModels,
     RateHistory,
     RatePermitDenied,
@@ -31,6 +30,7 @@ from po_jupyter.ipc.messages import (
     RateReport,
     RateState,
 )
+from po_jupyter.ipc.wire import IpcMessage
 from po_jupyter.llm.rate_limits.limiter import Limiter
 from po_jupyter.llm.rate_limits.sliding_window import Cost
 from po_jupyter.model.pipeline.violations import did_you_mean

@@ -1,4 +1,4 @@
-"""What the server asks of an orchestrator: one Protocol for each subject, and `OrchestratorApi`, which has them all.
+"""The API of an orchestrator, as the server calls it: a Protocol for each subject, and `OrchestratorApi` with all.
 
 `po_jupyter.orchestrator.service.Orchestrator` is one; the setting `orchestrator_class` names another. In every method
 `owner` is whose runs are meant: None sees all, and somebody else's run is NotFound. All of them may raise StoreError.
@@ -91,7 +91,7 @@ class RunsApi(Protocol):
 
 
 class ResultsApi(Protocol):
-    """What is in a run."""
+    """The results of a run: outputs, files, rows, calls, logs."""
 
     async def outputs(self, run_id: str, owner: str | None, task: str | None = None) -> JsonMapping:
         """Outputs of finished tasks (or of one) by name. NotFound."""

@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 class RequestCounter(Protocol):
     """Counts the requests of each credentials, see `server.auth.RequestLimiter`."""
 
-    def take(self, key: str) -> None:
+    def count(self, key: str) -> None:
         """Count one. Raises RateLimited."""
 
 
 class OrchestratorHost(Protocol):
-    """Has the orchestrator, see `server.lifecycle.OrchestratorLifecycle`."""
+    """The host of the orchestrator, see `server.lifecycle.OrchestratorLifecycle`."""
 
     async def ready(self) -> OrchestratorApi:
         """The running orchestrator. Raises what kept it from starting, or Unavailable."""
         ...
 
     def readiness(self) -> ReadinessReport:
-        """Whether there is one, without waiting."""
+        """The readiness of the orchestrator, without waiting."""
         ...
 
 
@@ -42,7 +42,7 @@ class AuditTrail(Protocol):
 
 
 class ServerContext(Protocol):
-    """What `server.extension.PoExtension` has for the handler. `streams` are the answers still being sent."""
+    """The parts of `server.extension.PoExtension` that requests use. `streams` are the answers still being sent."""
 
     po_settings: Settings
     streams: set[asyncio.Task[None]]

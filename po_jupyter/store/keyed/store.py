@@ -32,7 +32,7 @@ from po_jupyter.platform.processes import Identity
 from po_jupyter.store.json_codec import encode
 from po_jupyter.store.keyed import documents, payloads, run_index, run_log
 from po_jupyter.store.keyed.shard import Shard
-from po_jupyter.store.protocol import Commit, Head, Lease, NewRun, Page, Record, Ref
+from po_jupyter.store.protocol import Commit, Head, HeadPage, Lease, NewRun, Record, Ref
 
 T = TypeVar("T")
 DOCUMENTS = -1  # the number of the documents' shard
@@ -146,7 +146,7 @@ class KeyedStore(ABC):
         pipeline: str | None = None,
         cursor: str | None = None,
         limit: int = 50,
-    ) -> Page:
+    ) -> HeadPage:
         """See `RunStore`."""
         if limit < 1:
             raise InvalidInput(f"`limit` is at least 1, not {limit}")
@@ -167,9 +167,9 @@ class KeyedStore(ABC):
                 and (pipeline is None or head["pipeline"] == pipeline)
             ):
                 if len(heads) == limit:  # one more exists: only then is there a next page
-                    return Page(heads, f"before:{heads[-1]['run']}")
+                    return HeadPage(heads, f"before:{heads[-1]['run']}")
                 heads.append(head)
-        return Page(heads, None)
+        return HeadPage(heads, None)
 
     def _newest_first(self, than: str | None, wanted: frozenset[str], limit: int) -> Iterator[Head]:
         if wanted and not wanted & ENDED:

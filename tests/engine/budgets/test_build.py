@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from po_jupyter.engine.budgets.budget import Budget
 from po_jupyter.engine.budgets.build import build_budget, task_account
+from po_jupyter.engine.budgets.guard import BudgetGuard
 from po_jupyter.engine.replay.history import read_history
 from po_jupyter.engine.replay.run_log import RunLog
-from po_jupyter.engine.replay.spending import Amount, Spending
+from po_jupyter.engine.replay.spent_from_log import Amount, SpentFromLog
 from po_jupyter.errors import BudgetExceeded
 from po_jupyter.llm.chat import ChatRequest, Message
 from po_jupyter.model.pipeline.pipeline import Task
@@ -22,7 +22,7 @@ from tests.support.engine import RUN, inputs_of, new_run
 REQUEST = ChatRequest("fake:echo", (Message("user", "x"),), max_tokens=100)
 
 
-class Spent(Spending):
+class Spent(SpentFromLog):
     """What a log would have as used."""
 
     def __init__(self, **tokens: int) -> None:
@@ -35,7 +35,7 @@ class Spent(Spending):
 
 def built(
     tmp: Path, tasks: list[dict[str, Any]], spent: Spent | None = None, **more: Any
-) -> tuple[Budget | None, RunLog]:
+) -> tuple[BudgetGuard | None, RunLog]:
     store = MemoryStore()
     settings = more.pop("settings", {})
     pipeline = new_run(store, {"name": "p", "tasks": tasks, **more}, {})

@@ -77,7 +77,7 @@ class Cached(Bench):
             await asyncio.sleep(0.002)
         await session.log.flush()
         await session.calls.cache.flush()
-        session.log.closed = True  # killed: it says nothing more
+        session.log.abandon()  # killed: it says nothing more
         driving.cancel()
         await asyncio.wait([driving])
         await session.log._committer.close()

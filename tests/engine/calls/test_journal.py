@@ -11,7 +11,7 @@ import pytest
 
 from po_jupyter.engine.budgets import daily_usage as daily
 from po_jupyter.engine.replay.history import read_history
-from po_jupyter.engine.replay.spending import Amount
+from po_jupyter.engine.replay.spent_from_log import Amount
 from po_jupyter.engine.run.executor import RunExecutor
 from po_jupyter.errors import ModelRateLimited, StaleFence
 from po_jupyter.store.keyed.memory import MemoryStore
@@ -172,7 +172,7 @@ async def test_each_crash_counts_an_unknown_outcome_once(tmp_path: Path) -> None
         async with bench.worker() as session:
             driving = asyncio.ensure_future(RunExecutor(session).run())
             await bench.fake.waiting.wait()
-            session.log.closed = True  # a process that is gone says nothing
+            session.log.abandon()  # a process that is gone says nothing
             driving.cancel()
             await asyncio.wait([driving])
         assert read_history(bench.store, RUN).state.usage.unknown == crash
@@ -203,7 +203,7 @@ async def test_load_of_a_long_history_is_quick(tmp_path: Path) -> None:
     async with bench.worker() as session:
         driving = asyncio.ensure_future(RunExecutor(session).run())
         await asyncio.wait_for(bench.fake.waiting.wait(), 60)
-        session.log.closed = True
+        session.log.abandon()
         driving.cancel()
         await asyncio.wait([driving])
     begun = time.perf_counter()
@@ -238,7 +238,7 @@ async def test_a_call_stopped_while_its_intent_is_written_was_never_sent(tmp_pat
     assert await bench.go() == "failed"
     assert bench.fake.prompts == []
     assert [c["kind"] for r in bench.records() for c in r["calls"]] == ["intent", "withdrawn"]
-    assert read_history(store, RUN).spending.of_tasks() == {"a": Amount()}
+    assert read_history(store, RUN).spent.of_tasks() == {"a": Amount()}
     shown = daily.settled(daily.advanced(None, bench.records()), store.head(RUN))
     assert daily.report(shown, "")["total"]["unknown"] == 0 == bench.state.usage.unknown
 
@@ -251,7 +251,7 @@ async def test_an_unknown_outcome_is_told_once_though_its_repetition_was_withdra
     async with bench.worker() as session:
         driving = asyncio.ensure_future(RunExecutor(session).run())
         await bench.fake.waiting.wait()
-        session.log.closed = True  # a process that is gone says nothing
+        session.log.abandon()  # a process that is gone says nothing
         driving.cancel()
         await asyncio.wait([driving])
     bench.fake.hold = False

@@ -151,7 +151,7 @@ async def test_resume_of_a_long_run_starts_its_next_task_without_reading_outputs
     async with bench.worker() as session:
         driving = asyncio.ensure_future(RunExecutor(session).run())
         await asyncio.wait_for(bench.fake.waiting.wait(), 60)
-        session.log.closed = True
+        session.log.abandon()
         driving.cancel()
         await asyncio.wait([driving])
     read = Counter[str]()

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
-from po_jupyter.engine.maps.reuse import KIND, announce, definition_of
+from po_jupyter.engine.maps.reuse import KIND, announce, find
 from po_jupyter.errors import ModelRefused
+from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.store.keyed.memory import MemoryStore
-from tests.support.engine import Bench, inputs_of, new_run
+from po_jupyter.store.protocol import Commit
+from tests.support.engine import Bench, new_run
 
 ROWS = {"rows": [{"text": f"row {i}"} for i in range(8)], "words": "be kind"}
 PROMPT = {"name": "m", "prompt": "Label: {{ item.text }}", "for_each": "{{ seed.rows }}"}
@@ -78,48 +80,6 @@ async def test_only_new_rows_are_paid_for(again: Again) -> None:
     labels = await again.run_it(PROMPT, data)
     assert again.calls == 9
     assert labels[0] == "echo: Label: row 7"
-
-
-def definition(tmp: Path, task: Mapping[str, Any], data: Mapping[str, Any] = ROWS, **more: Any) -> str | None:
-    """The hash of a map's definition, without a run."""
-    inputs = inputs_of(tmp, [task], data, **more)
-    return definition_of(inputs, inputs.pipeline.task("m"))
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"prompt": "Sort: {{ item.text }}"},
-        {"system": "You sort."},
-        {"llm": {"model": "fake:other"}},
-        {"llm": {"temperature": 0.7}},
-        {"config": {"a": 1}},
-        {"output": {"type": "string"}},
-    ],
-)
-def test_another_definition_is_other_work(tmp_path: Path, change: dict[str, Any]) -> None:
-    assert definition(tmp_path, {**PROMPT, **change}) != definition(tmp_path, PROMPT)
-
-
-@pytest.mark.parametrize("more", [{"options": {"model": "fake:other"}}, {"owner": "you"}])
-def test_another_model_of_the_run_or_another_owner_is_other_work(tmp_path: Path, more: dict[str, Any]) -> None:
-    assert definition(tmp_path, PROMPT, **more) != definition(tmp_path, PROMPT)
-
-
-def test_what_only_says_how_to_run_it_changes_nothing(tmp_path: Path) -> None:
-    task = {**PROMPT, "max_concurrency": 2, "retry": {"max_attempts": 1}, "description": "x"}
-    assert definition(tmp_path, task) == definition(tmp_path, PROMPT)
-
-
-def test_a_critique_counts_what_of_the_seed_it_can_show(tmp_path: Path) -> None:
-    """It is rendered only once there is an answer; what another task or this run makes is not known before."""
-    other = {**ROWS, "words": "be strict"}
-    blind, seeing = (
-        {**PROMPT, "refine": {"max_attempts": 1, "critique": text}} for text in ("Why?", "{{ seed.words }}?")
-    )
-    assert definition(tmp_path, blind) == definition(tmp_path, blind, other)
-    assert definition(tmp_path, seeing) != definition(tmp_path, seeing, other)
-    assert definition(tmp_path, {**PROMPT, "refine": {"max_attempts": 1, "critique": "{{ run.id }}"}}) is None
 
 
 async def test_another_definition_is_asked_again(again: Again) -> None:
@@ -241,8 +201,50 @@ async def test_a_python_row_that_looks_at_its_index_stays_at_it(again: Again) ->
     assert again.reused == 0
 
 
-def test_other_code_is_other_work(tmp_path: Path) -> None:
-    assert definition(tmp_path, python("1")) != definition(tmp_path, python("2"))
+EARLIER = "0193f00000000000000001"
+
+
+def earlier_outcomes(*outcomes: dict[str, Any]) -> MemoryStore:
+    """A store with an earlier run that has these outcomes, each with its key as its output."""
+    store = MemoryStore()
+    new_run(store, {"name": "p", "tasks": [PROMPT]}, {}, EARLIER)
+    rows = [{"task": "m", "ok": True, **row, "output": i} for i, row in enumerate(outcomes)]
+    store.commit(
+        store.claim(EARLIER, {"pid": 1}), Commit(items=rows, payloads=[row["key"] for row in outcomes])
+    )
+    return store
+
+
+def taken(store: MemoryStore, runs: list[str], indexes: dict[str, list[int]]) -> dict[int, Any]:
+    """The outputs by row that `find` takes over."""
+    return {o.row: o.output for chunk in find(store, runs, indexes, None) for o in chunk}
+
+
+def test_outcomes_are_found_by_their_keys() -> None:
+    store = earlier_outcomes({"index": 0, "key": "a"}, {"index": 1, "key": "b"}, {"index": 2, "key": "a"})
+    assert taken(store, [EARLIER], {"a": [5], "c": [6]}) == {5: "a"}
+    assert taken(store, [EARLIER], {"a": [5, 7, 9]}) == {5: "a", 7: "a"}, "each outcome once"
+    assert taken(store, [], {"a": [5]}) == {}
+
+
+@pytest.mark.parametrize(
+    "unusable",
+    [{"ok": False}, {"artifacts": [{"name": "x"}]}, {"looked": {"seed": "x"}}],
+    ids=["failed", "with files", "dependent"],
+)
+def test_outcomes_that_cannot_be_copied_stay_where_they_are(unusable: dict[str, Any]) -> None:
+    assert taken(earlier_outcomes({"index": 0, "key": "a", **unusable}), [EARLIER], {"a": [0]}) == {}
+
+
+def test_a_copy_of_a_copy_is_no_second_outcome() -> None:
+    store = earlier_outcomes({"index": 0, "key": "a"}, {"index": 1, "key": "a", "reused": f"{EARLIER}/m/0"})
+    assert taken(store, [EARLIER], {"a": [0, 1]}) == {0: "a"}
+
+
+def test_outcomes_that_a_restart_made_void_and_deleted_runs_are_none() -> None:
+    store = earlier_outcomes({"index": 0, "key": "a"})
+    store.request(EARLIER, [draft("run.resumed", clear=["m"])], state="pending")
+    assert taken(store, [EARLIER, "deleted"], {"a": [0]}) == {}
 
 
 def index_document(store: MemoryStore, definition: str) -> dict[str, Any]:
@@ -296,7 +298,6 @@ async def test_a_crash_in_the_middle_of_reuse_takes_the_rest(tmp_path: Path) -> 
     pipeline = {"name": "p", "llm": {"model": "fake:echo"}, "tasks": [PROMPT]}
     new_run(store, pipeline, ROWS, again.run)
     lease = store.claim(again.run, {"pid": 1})
-    from po_jupyter.store.protocol import Commit
 
     copied = next(i for r in store.records(f"0193f000000{1:011x}") for i in r["items"])
     row = {**copied, "reused": "x", "output": 0}

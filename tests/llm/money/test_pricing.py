@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from po_jupyter.config import Price, load
-from po_jupyter.engine.budgets.budget import worst_of
+from po_jupyter.engine.budgets.guard import worst_of
 from po_jupyter.engine.planning.check import check
 from po_jupyter.engine.planning.estimate import estimate_run
 from po_jupyter.errors import InvalidPipeline, InvalidSettings

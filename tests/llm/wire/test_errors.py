@@ -102,6 +102,7 @@ def test_the_hint_says_what_to_do_next():
 
 def test_what_became_of_a_request_behind_a_proxy_is_unknown():
     assert error_of(502).outcome == error_of(524).outcome == "unknown" and error_of(500).outcome is None
+    assert ModelUnavailable("x", details=error_of(504).details, at_once=True).outcome == "unknown"
 
 
 @pytest.mark.parametrize(

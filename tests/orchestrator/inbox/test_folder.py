@@ -48,7 +48,7 @@ class Desk:
 
     def rejected(self, name: str) -> dict[str, Any]:
         """The reason, after the file was looked at and rejected, and nothing else happened."""
-        taken = self.folder.take(name)
+        taken = self.folder.take_in(name)
         assert taken.new is None
         assert taken.rejected is not None
         where = self.folder.root / "rejected"
@@ -284,13 +284,13 @@ def test_names_of_files_are_data(name: str, desk: Desk) -> None:
         assert desk.folder.ready()[0] == []  # hidden files are what programs write before they rename
         return
     assert desk.folder.ready()[0] == [name]
-    taken = desk.folder.take(name)
+    taken = desk.folder.take_in(name)
     assert taken.new is not None
     assert sorted(p.name for p in (desk.folder.root / "current" / taken.new.run).iterdir()) == sorted(
         [name, "definition.json"]
     )
     desk.drop(name, b"{")
-    assert desk.folder.take(name).rejected is not None
+    assert desk.folder.take_in(name).rejected is not None
     assert len(list((desk.folder.root / "rejected").iterdir())) == 2
 
 
@@ -314,7 +314,7 @@ def test_links_pipes_and_folders_are_not_followed(desk: Desk, tmp_path: Path) ->
     names, _ = desk.folder.ready()
     assert sorted(names) == ["folder-seed.json", "link-seed.json", "pipe-seed.json"]
     for name in names:
-        assert desk.folder.take(name).rejected == name
+        assert desk.folder.take_in(name).rejected == name
     reasons = {
         name: json.loads((desk.folder.root / "rejected" / f"{name}.reason.json").read_text()) for name in names
     }
@@ -330,7 +330,9 @@ def test_a_rejected_file_replaces_none_that_was_rejected_before(desk: Desk) -> N
     """B9: the files of several tries stay beside each other, each with its own reason."""
     for i, data in enumerate((b"{", b"[]", b"")):
         desk.drop("x-seed.json", data)
-        assert desk.folder.take("x-seed.json").rejected == ("x-seed.json" if i == 0 else f"x-seed~{i + 1}.json")
+        assert desk.folder.take_in("x-seed.json").rejected == (
+            "x-seed.json" if i == 0 else f"x-seed~{i + 1}.json"
+        )
     found = {
         p.name: p.read_bytes() for p in (desk.folder.root / "rejected").iterdir() if "reason" not in p.name
     }

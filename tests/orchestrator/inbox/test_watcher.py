@@ -251,18 +251,18 @@ def test_the_same_file_is_the_same_run(tmp_path: Path) -> None:
     folder.open()
     path = folder.pending / "x-seed.json"
     path.write_bytes(seed())
-    first = folder.take("x-seed.json")
+    first = folder.take_in("x-seed.json")
     assert first.new is not None
     # As a crash between the creation and the move would leave it, if there were no intents.
     os.replace(folder.root / "current" / first.new.run / "x-seed.json", path)
     shutil.rmtree(folder.root / "current" / first.new.run)
     registry.put(validate_pipeline({**GREET, "version": "2.0.0"}), "local")
-    again = folder.take("x-seed.json")
+    again = folder.take_in("x-seed.json")
     assert again.head is not None
     assert (again.head["run"], again.fresh) == (first.new.run, False)
     path.write_bytes(seed())  # the same content, dropped once more: somebody wants it once more
     os.utime(path, ns=(time.time_ns(), time.time_ns()))
-    other = folder.take("x-seed.json")
+    other = folder.take_in("x-seed.json")
     assert other.head is not None
     assert other.head["run"] != first.new.run
     assert len(store.runs().heads) == 2

@@ -15,7 +15,6 @@ from po_jupyter.errors import Unavailable
 from po_jupyter.ipc.channel import Channel, Listener, connect, notify
 from po_jupyter.ipc.messages import (
     Heartbeat,
-    IpcMessage,
     LogGrew,
     RatePermitGranted,
     RatePermitRequest,
@@ -31,6 +30,7 @@ from po_jupyter.ipc.messages import (
     WorkerFinished,
     WorkerHello,
 )
+from po_jupyter.ipc.wire import IpcMessage
 from po_jupyter.llm.specs import ProviderEndpoint
 from po_jupyter.model.run.rate_limit import RateLimit
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed, Notification

@@ -12,7 +12,8 @@ import pytest
 from po_jupyter.config import Settings
 from po_jupyter.errors import SpawnFailed, StoreUnusable
 from po_jupyter.ipc.exit_status import ExitStatus
-from po_jupyter.ipc.messages import IpcMessage, LookAtLog, StoreFailure, WorkerRequest
+from po_jupyter.ipc.messages import LookAtLog, StoreFailure, WorkerRequest
+from po_jupyter.ipc.wire import IpcMessage
 from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.model.run.events import draft
 from po_jupyter.orchestrator.environment.key_store import KeyStore

@@ -1,4 +1,4 @@
-"""Asking a provider for batches, so that none is made twice: what is unclear is looked up before it is done again."""
+"""The client of a provider's batch API: makes no batch twice, because an unclear outcome is looked up first."""
 
 from __future__ import annotations
 
@@ -8,108 +8,107 @@ from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import TypeVar
 
-from po_jupyter.engine.maps.batches.custom_ids import Open
+from po_jupyter.engine.calls.attempt_calls import retry_event
+from po_jupyter.engine.maps.batches.open_batch import OpenBatch
 from po_jupyter.engine.maps.parts import MapParts
 from po_jupyter.errors import ModelError, ModelRateLimited, ModelRefused
-from po_jupyter.llm.batches.protocol import Batches, BatchStatus
+from po_jupyter.llm.batches.protocol import Batches, BatchStatus, batch_api_of
 from po_jupyter.llm.calls.retry import retry_delay, with_retry
+from po_jupyter.llm.providers.refs import batch_problem
 from po_jupyter.model.pipeline.pipeline import CallRetry, Task
 from po_jupyter.model.run.events import draft
 from po_jupyter.platform.crashpoints import crashpoint
 
 T = TypeVar("T")
-_GROWTH = 1.5  # of the wait between two looks
+_GROWTH = 1.5  # of the delay between two polls
 
 
-def pauses(first: float, longest: float) -> Callable[[], float]:
-    """Waits between looks, in seconds: growing, a fifth up or down, so that many runs do not look at once."""
-    now = first
+def poll_delays(first: float, longest: float) -> Callable[[], float]:
+    """Delays between polls, in seconds: growing, a fifth up or down, so that many runs do not poll at once."""
+    following = first
 
-    def following() -> float:
-        nonlocal now
-        said, now = now, min(longest, now * _GROWTH)
-        return said * random.uniform(0.8, 1.2)
+    def next_delay() -> float:
+        nonlocal following
+        delay, following = following, min(longest, following * _GROWTH)
+        return delay * random.uniform(0.8, 1.2)
 
-    return following
+    return next_delay
 
 
-class Asking:
-    """One task's way to the batch API. Waits end with Drained when the worker drains."""
+class BatchApi:
+    """The batch API of one task's provider, with retries. Waits end with Drained when the worker drains.
+
+    `api` is the provider's; `name` names the provider in messages.
+    """
 
     def __init__(self, parts: MapParts, task: Task, api: Batches) -> None:
-        """The way of `task` to `api`."""
+        """The client of `task` to `api`."""
         self.api = api
+        self.name = api.name
         self._task = task
         self._log, self._boundary, self._settings = parts.log, parts.boundary, parts.inputs.settings
         self._retry = parts.inputs.llm_of(task).retry or CallRetry()
 
-    async def sure(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """`await ask()` as often as `llm.retry` says: for what may be done twice. Raises a ModelError."""
+    async def retried(self, request: Callable[[], Awaitable[T]]) -> T:
+        """`await request()` as often as `llm.retry` allows: for what may be done twice. Raises ModelError."""
         cap = self._settings.retry_after_cap
-        return await with_retry(ask, self._retry, on_wait=self._told, cap=cap, sleep=self._boundary.sleep)
-
-    def _told(self, attempt: int, delay: float, error: ModelError) -> None:
-        self._log.emit(
-            draft(
-                "call.retry",
-                self._task.name,
-                attempt=attempt,
-                delay=round(delay, 2),
-                seconds=round(delay, 2),
-                reason=f"{self.api.name} ({error.code.removeprefix('model_').replace('_', ' ')})",
-                error={"code": error.code, "message": error.message},
-                stage="inference",
-            )
+        return await with_retry(
+            request, self._retry, on_wait=self._emit_retry, cap=cap, sleep=self._boundary.sleep
         )
 
-    async def submit(self, batch: Open, group: str, path: Path, others: Collection[str]) -> str:
-        """Hand a file over; the batch's id. Raises a ModelError when it is certain that there is no batch."""
-        uploaded = await self.sure(lambda: self.api.upload(path, batch.token))
+    def _emit_retry(self, attempt: int, delay: float, error: ModelError) -> None:
+        event = retry_event(self._task.name, None, self.name, attempt, delay, error, stage="inference")
+        self._log.emit(event)
+
+    async def submit(self, batch: OpenBatch, group: str, path: Path, others: Collection[str]) -> str:
+        """Create a batch from a file; its id. Raises a ModelError when it is certain that there is no batch."""
+        uploaded = await self.retried(lambda: self.api.upload(path, batch.token))
         crashpoint("batch.upload.after")
         for attempt in range(1, self._retry.max_attempts + 1):
             try:
-                found: str | None = await self.api.create(batch.token, group, uploaded)
+                created: str | None = await self.api.create(batch.token, group, uploaded)
                 crashpoint("batch.create.after")
             except ModelError as error:
                 if not error.transient:
                     raise
                 # Only a 429 says for sure that nothing was made.
-                found = None if isinstance(error, ModelRateLimited) else await self.search(batch, others)
-                if found is None and attempt == self._retry.max_attempts:
+                created = None if isinstance(error, ModelRateLimited) else await self.search(batch, others)
+                if created is None and attempt == self._retry.max_attempts:
                     raise
                 delay = retry_delay(attempt, self._retry, error.retry_after, cap=self._settings.retry_after_cap)
-                if found is None:
-                    self._told(attempt, delay, error)
+                if created is None:
+                    self._emit_retry(attempt, delay, error)
                     await self._boundary.sleep(delay)
-            if found is not None:
-                return found
+            if created is not None:
+                return created
         raise AssertionError("the last attempt returns or raises")
 
-    async def search(self, batch: Open, others: Collection[str]) -> str | None:
+    async def search(self, batch: OpenBatch, others: Collection[str]) -> str | None:
         """The id of a batch that the provider may have; None once it is certain that it has not.
 
-        Certain is: looked for, `batch_grace` waited, and looked for again. Raises a ModelError.
+        Certain after two searches with `batch_grace` between them. Raises a ModelError.
         """
         settings = self._settings
         began = time.monotonic()
-        pause = pauses(settings.batch_poll_min, settings.batch_poll_max)
+        next_delay = poll_delays(settings.batch_poll_min, settings.batch_poll_max)
+        count = len(batch.rows)
         while True:
-            found = await self.sure(
-                lambda: self.api.find(batch.token, since=batch.prepared, count=len(batch.rows), others=others)
+            result = await self.retried(
+                lambda: self.api.find(batch.token, since=batch.prepared, count=count, others=others)
             )
-            if found.id is not None:
-                return found.id
-            left = settings.batch_grace - (time.monotonic() - began)
-            if left <= 0 and not found.undecided:
+            if result.id is not None:
+                return result.id
+            remaining = settings.batch_grace - (time.monotonic() - began)
+            if remaining <= 0 and not result.undecided:
                 return None
-            what = f"{self.api.name} to show whether it has a batch of {len(batch.rows):,} rows"
-            self._log.emit(draft("task.waiting", self._task.name, reason=what))
+            reason = f"{self.name} to show whether it has a batch of {count:,} rows"
+            self._log.emit(draft("task.waiting", self._task.name, reason=reason))
             self._boundary.rest(self._task.name, True)
-            await self._boundary.sleep(pause() if found.undecided else max(0.01, left))
+            await self._boundary.sleep(next_delay() if result.undecided else max(0.01, remaining))
             self._boundary.rest(self._task.name, False)
 
-    async def look(self, batch: Open) -> BatchStatus | None:
-        """Where it stands; None when that cannot be known now. Raises ModelKeyError.
+    async def status(self, batch: OpenBatch) -> BatchStatus | None:
+        """The status of a batch; None when the provider does not answer now. Raises ModelKeyError.
 
         A batch that the provider does not know any more has ended, without results.
         """
@@ -119,15 +118,17 @@ class Asking:
         except ModelRefused as error:
             if error.http_status != 404:
                 raise
-            why = f"{self.api.name} has no batch {batch.id}: it was deleted, or made with the key of another account"
-            return BatchStatus(batch.id, "ended", error=why, code="gone")
+            reason = (
+                f"{self.name} has no batch {batch.id}: it was deleted, or made with the key of another account"
+            )
+            return BatchStatus(batch.id, "ended", error=reason, code="gone")
         except ModelError as error:
             if not error.transient:
                 raise
             return None
 
-    async def cancel(self, batch: Open) -> bool:
-        """Ask for its end; False when that has to be asked again."""
+    async def cancel(self, batch: OpenBatch) -> bool:
+        """Cancel a batch; False when that has to be tried again."""
         assert batch.id is not None
         try:
             await self.api.cancel(batch.id)
@@ -136,3 +137,16 @@ class Asking:
                 raise
             return False
         return True
+
+
+def batch_api_for(parts: MapParts, task: Task) -> BatchApi:
+    """The batch API for the model of a task. Raises ModelRefused when its provider has none."""
+    model = parts.calls.model_of(task)
+    problem = batch_problem(model)
+    api = batch_api_of(parts.calls.provider_of(model)) if problem is None else None
+    if api is None:
+        raise ModelRefused(
+            problem or f"`mode: batch` needs a provider with a batch API, and that of {model} has none",
+            hint="Choose another model, or leave `mode` out: rows are then asked one by one.",
+        )
+    return BatchApi(parts, task, api)

@@ -1,135 +1,99 @@
-"""A map that goes through batches, from the first row to the last outcome (see the package)."""
+"""Maps whose rows go to the provider's batch API, from the first row to the last outcome (see the package)."""
 
 from __future__ import annotations
 
 import asyncio
 import shutil
-from datetime import datetime
 
-from po_jupyter.engine.maps.batches.api_client import Asking, pauses
-from po_jupyter.engine.maps.batches.collector import Collecting
-from po_jupyter.engine.maps.batches.custom_ids import Open, opened
-from po_jupyter.engine.maps.batches.sender import Sending
-from po_jupyter.errors import ModelRefused
-from po_jupyter.llm.batches.protocol import batch_api_of
-from po_jupyter.llm.providers.refs import batch_problem
+from po_jupyter.engine.maps.base import MapState
+from po_jupyter.engine.maps.batches.api_client import batch_api_for, poll_delays
+from po_jupyter.engine.maps.batches.collector import Collector
+from po_jupyter.engine.maps.batches.open_batches import OpenBatches
+from po_jupyter.engine.maps.batches.row_runner import RowRunner
+from po_jupyter.engine.maps.batches.sender import Sender
 from po_jupyter.model.run.events import draft
 from po_jupyter.platform.crashpoints import crashpoint
 
 
-class BatchMap(Sending, Collecting):
-    """A map with `mode: batch`."""
+class BatchMap:
+    """A map with `mode: batch`. `stopping`: its run ends, so nothing is sent and only `wind_up` is called."""
 
-    async def rows_done(self) -> None:
-        """Every row to its outcome, or until `over` is set."""
-        boundary, name = self.parts.boundary, self.task.name
-        self._begin()
+    def __init__(self, state: MapState, *, stopping: bool = False) -> None:
+        """Over the rows of `state`. Raises ModelRefused when the provider has no batch API."""
+        self._state = state
+        self._stopping = stopping
+        self._folder = state.parts.inputs.run_dir / "batches" / state.task.name
+        self._api = api = batch_api_for(state.parts, state.task)
+        self._batches = batches = OpenBatches(state, api)
+        runner = RowRunner(state)
+        self._sender = Sender(state, api, batches, runner, self._folder)
+        self._collector = Collector(state, api, batches, runner, self._folder, stopping=stopping)
+        self._reason = ""  # of the wait, as it was emitted last
+
+    async def run(self) -> None:
+        """Send and collect batches until every row has an outcome, or the map stops and its batches have ended."""
+        state, batches = self._state, self._batches
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
-        await self._recover()
+        await batches.recover(adopt_holds=True)
         try:
             while True:
-                if self.over is None and not (self.crowded and self.open):
-                    await self._fill()
-                if not self.open:
+                if state.error is None and batches.accept_more:
+                    await self._sender.fill()
+                if not batches:
                     return
-                if self.over is not None:
-                    await self._cancel_all()
-                await self._until_one_ends()
+                if state.error is not None:
+                    await batches.cancel_all()
+                await self._collect_next()
         finally:
-            boundary.rest(name, False)
+            state.parts.boundary.rest(state.task.name, False)
 
-    def _begin(self) -> None:
-        parts, task = self.parts, self.task
-        model = parts.calls.calls(task, 0).model
-        why = batch_problem(model)
-        api = batch_api_of(parts.calls.provider_of(model)) if why is None else None
-        if api is None:
-            raise ModelRefused(
-                why or f"`mode: batch` needs a provider with a batch API, and that of {model} has none",
-                hint="Choose another model, or leave `mode` out: rows are then asked one by one.",
-            )
-        self.asking = Asking(parts, task, api)
-        self.open: dict[str, Open] = {}
-        self.told = ""
+    async def wind_up(self) -> None:
+        """Cancel at the provider, wait for that, and keep what was finished: it is paid for (P12)."""
+        state, batches = self._state, self._batches
+        try:
+            await batches.recover(adopt_holds=False)
+            await batches.cancel_all()
+            while batches:
+                await self._collect_next()
+        finally:
+            state.report_progress()
+            state.parts.boundary.rest(state.task.name, False)
 
-    # -- what the log knows of batches ----------------------------------------------------------------
-    async def _recover(self) -> None:
-        """Take up the batches that an earlier worker left at the provider, or may have left there."""
-        parts, name = self.parts, self.task.name
-        state = parts.log.state.tasks[name]
-        budget = parts.calls.budget
-        batches = [(opened(said, _seconds(said["at"])), said["offset"]) for said in state.batches.values()]
-        for batch, _ in batches:  # all of them first: while one is looked for, no row of another is free
-            if budget is not None and not self.stopping:
-                batch.hold = budget.adopt(name, parts.history.spending.left_of(batch.token))
-            self._add(batch)
-        for batch, offset in batches:
-            if batch.id is None:
-                found = await self.asking.search(batch, self._ids())
-                if found is None:
-                    await self._drop(batch, None)
-                    continue
-                await self._submitted(batch, found, adopted=True)
-            if offset < state.cleared_at:  # the task was restarted since: its rows are asked anew
-                await self._cancel(batch)
-                await self._close(batch, "void", 0)
-
-    # -- waiting --------------------------------------------------------------------------------------
-    async def _until_one_ends(self) -> None:
-        """Look at the batches now and then, until one has ended and was collected."""
-        boundary, settings = self.parts.boundary, self.parts.inputs.settings
-        pause = pauses(settings.batch_poll_min, settings.batch_poll_max)
-        while True:
-            self._say_waiting()
-            boundary.rest(self.task.name, True)
-            await boundary.sleep(pause())
-            ended = False
-            for batch in list(self.open.values()):
-                if batch.cancelling and not batch.asked:
-                    batch.asked = await self.asking.cancel(batch)
-                status = await self.asking.look(batch)
+    async def _collect_next(self) -> None:
+        """Poll the batches now and then, until one has ended and was collected."""
+        boundary, settings = self._state.parts.boundary, self._state.parts.inputs.settings
+        name = self._state.task.name
+        next_delay = poll_delays(settings.batch_poll_min, settings.batch_poll_max)
+        ended = False
+        while not ended:
+            self._emit_waiting()
+            boundary.rest(name, True)
+            await boundary.sleep(next_delay())
+            for batch in self._batches:
+                if batch.cancelling and not batch.cancel_sent:
+                    batch.cancel_sent = await self._api.cancel(batch)
+                status = await self._api.status(batch)
                 crashpoint("batch.look.after")
                 batch.silent = status is None
                 if status is None:
                     continue
-                batch.seen = (status.done, status.total)
+                batch.progress = (status.done, status.total)
                 if status.state == "ended":
-                    boundary.rest(self.task.name, False)
-                    await self._collect(batch, status)
+                    boundary.rest(name, False)
+                    await self._collector.collect(batch, status)
                     ended = True
-            if ended:
-                return
 
-    def _say_waiting(self) -> None:
-        count = len(self.open)
-        rows = sum(len(batch.rows) for batch in self.open.values())
-        done = sum(batch.seen[0] for batch in self.open.values())
-        what = f"batch of {rows:,}" if count == 1 else f"{count} batches of {rows:,}"
-        reason = f"{what} {'row' if rows == 1 else 'rows'} at {self.asking.api.name}: {done:,} done"
-        if all(batch.cancelling for batch in self.open.values()):
+    def _emit_waiting(self) -> None:
+        batches = list(self._batches)
+        rows = sum(len(batch.rows) for batch in batches)
+        done = sum(batch.progress[0] for batch in batches)
+        subject = f"batch of {rows:,}" if len(batches) == 1 else f"{len(batches)} batches of {rows:,}"
+        reason = f"{subject} {'row' if rows == 1 else 'rows'} at {self._api.name}: {done:,} done"
+        if all(batch.cancelling for batch in batches):
             reason += ", being cancelled"
-        if any(batch.silent for batch in self.open.values()):
+        if any(batch.silent for batch in batches):
             reason += " (it does not answer now)"
-        if reason != self.told:
-            self.told = reason
-            self._progress_now()
-            self.parts.log.emit(draft("task.waiting", self.task.name, reason=reason))
-
-    # -- the end of a run -------------------------------------------------------------------------------
-    async def wind_up(self) -> None:
-        """Cancel at the provider, wait for that, and keep what was finished: it is paid for (P12)."""
-        self.stopping = True
-        await self._prepare()
-        self._begin()
-        try:
-            await self._recover()
-            await self._cancel_all()
-            while self.open:
-                await self._until_one_ends()
-        finally:
-            self._progress_now()
-            self.parts.boundary.rest(self.task.name, False)
-
-
-def _seconds(iso: str) -> float:
-    return datetime.fromisoformat(iso).timestamp()
+        if reason != self._reason:
+            self._reason = reason
+            self._state.report_progress()
+            self._state.parts.log.emit(draft("task.waiting", self._state.task.name, reason=reason))

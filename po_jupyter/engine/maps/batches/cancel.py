@@ -1,4 +1,4 @@
-"""What a cancelled run does with its batches: see `BatchMap.wind_up`."""
+"""Cancelling the batches of a cancelled run: what is finished at the provider is collected (see `BatchMap.wind_up`)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 
 import structlog
 
+from po_jupyter.engine.maps.base import load_map
 from po_jupyter.engine.maps.batches.batch_map import BatchMap
 from po_jupyter.engine.maps.parts import MapParts
 from po_jupyter.errors import PoError, StoreError
@@ -15,27 +16,23 @@ _log = structlog.get_logger(__name__)
 
 
 async def wind_up(parts: MapParts) -> None:
-    """Have every batch of the run cancelled and what is finished kept, within `batch_cancel_wait`.
+    """Cancel every batch of the run and keep what is finished, within `batch_cancel_wait`.
 
-    What cannot be had in that time stays in the log as an open batch: a resume collects it. Raises Drained and
+    What cannot be collected in that time stays in the log as an open batch: a resume collects it. Raises Drained and
     StoreError.
     """
     try:
         async with asyncio.timeout(parts.inputs.settings.batch_cancel_wait):
-            await gather_or_cancel(_one(parts, name) for name in parts.log.state.open_batches)
+            await gather_or_cancel(_wind_up_map(parts, name) for name in parts.log.state.open_batches)
     except TimeoutError:
-        _log.warning(
-            "batches are left at their provider", run=parts.log.run, tasks=parts.log.state.open_batches
-        )
+        tasks = parts.log.state.open_batches
+        _log.warning("batches are left at their provider", run=parts.log.run, tasks=tasks)
 
 
-async def _one(parts: MapParts, name: str) -> None:
-    task = parts.log.pipeline.task(name)
-    attempt = parts.log.state.tasks[name].attempt
+async def _wind_up_map(parts: MapParts, name: str) -> None:
     try:
-        names = parts.outputs.names(task, attempt)
-        rows = await asyncio.to_thread(parts.outputs.for_each, task, names)
-        await BatchMap(parts, task, attempt, rows, names).wind_up()
+        state = await load_map(parts, parts.log.pipeline.task(name), parts.log.state.tasks[name].attempt)
+        await BatchMap(state, stopping=True).wind_up()
     except StoreError:
         raise
     except PoError as error:

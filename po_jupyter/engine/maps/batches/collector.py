@@ -1,117 +1,142 @@
-"""Results of batches that ended: what is made of each answer, and of a batch that was refused."""
+"""The collector of a batch map: records the results of batches that ended, and what came of each row."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from pathlib import Path
 
-from po_jupyter.engine.maps.batches.batch_file import cannot
-from po_jupyter.engine.maps.batches.custom_ids import Open, place_of
-from po_jupyter.engine.maps.batches.open_batches import BREATH, AtProvider
-from po_jupyter.engine.maps.batches.row_calls import Came, raising
-from po_jupyter.engine.maps.map import UNFLUSHED
+from po_jupyter.engine.maps.base import MapState
+from po_jupyter.engine.maps.batches.api_client import BatchApi
+from po_jupyter.engine.maps.batches.batch_file import unusable_file
+from po_jupyter.engine.maps.batches.custom_ids import parse_custom_id
+from po_jupyter.engine.maps.batches.open_batch import OpenBatch
+from po_jupyter.engine.maps.batches.open_batches import OpenBatches
+from po_jupyter.engine.maps.batches.row_calls import BatchAnswer, failed_answer
+from po_jupyter.engine.maps.batches.row_runner import RowRunner
+from po_jupyter.engine.maps.batches.sender import ROWS_A_TURN
 from po_jupyter.errors import ModelRefused, ModelUnavailable
-from po_jupyter.llm.batches.protocol import BatchLine, BatchStatus
+from po_jupyter.llm.batches.protocol import BatchStatus
 from po_jupyter.llm.chat import ChatRequest, ChatResponse
 from po_jupyter.platform.crashpoints import crashpoint
 
-_LINES = 500  # lines of results read at once
+_READ = 500_000  # bytes of results read at once
 _CROWDED = frozenset({"token_limit_exceeded"})  # the account has too much in batches already
 
 
-class Collecting(AtProvider):
-    """Every answer to its row, once."""
+class Collector:
+    """Hands every answer to its row, once. `stopping`: the run ends, so rows that need another answer stay open."""
 
-    async def _collect(self, batch: Open, status: BatchStatus) -> None:
-        """Record every answer and what came of its row; then the batch is closed."""
+    def __init__(
+        self,
+        state: MapState,
+        api: BatchApi,
+        batches: OpenBatches,
+        runner: RowRunner,
+        folder: Path,
+        *,
+        stopping: bool = False,
+    ) -> None:
+        """`folder` is where results are downloaded to."""
+        self._state, self._api, self._batches, self._runner = state, api, batches, runner
+        self._folder = folder
+        self._stopping = stopping
+
+    async def collect(self, batch: OpenBatch, status: BatchStatus) -> None:
+        """Record every answer of an ended batch and the outcomes of its rows, then close it."""
         if status.error and not status.results:
-            await self._refused(batch, status)
+            await self._collect_refusal(batch, status)
             return
-        path = self._folder / f"{batch.token}.results"
         seen: set[int] = set()
-        answered = 0
-        try:
-            await asyncio.to_thread(path.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
-            await self.asking.sure(lambda: self.asking.api.download(status, path))
-            crashpoint("batch.collect.before")
-            with path.open("rb") as file:
-                while lines := await asyncio.to_thread(file.readlines, _LINES * 1000):
-                    for line in lines:
-                        answered += await self._line(batch, line, seen)
-        except OSError as error:
-            raise cannot(path, error) from None
-        finally:
-            path.unlink(missing_ok=True)
+        answered = await self._read_results(batch, status, seen)
         if not batch.cancelling:
             for index in batch.rows:
                 if index not in seen:
-                    why = f"{self.asking.api.name} returned no result for row {index} in batch {batch.id}"
-                    await self._answer(batch, index, Came(batch.token, None, 0, raising(ModelUnavailable(why))))
-        await self.parts.log.flush()
+                    missing = f"{self._api.name} returned no result for row {index} in batch {batch.id}"
+                    await self._answer(batch, index, failed_answer(batch.token, ModelUnavailable(missing)))
+        await self._state.parts.log.flush()
         crashpoint("batch.collect.after")
-        self.crowded = False
-        await self._close(batch, "expired" if status.expired else "ended", answered)
-        self._progress_now()
+        self._batches.crowded = False
+        await self._batches.close(batch, "expired" if status.expired else "ended", answered)
+        self._state.report_progress()
 
-    async def _line(self, batch: Open, line: bytes, seen: set[int]) -> int:
-        """One line of the results; 1 when it was an answer to a row that had none."""
-        api = self.asking.api
-        said = api.parse_line(line) if line.strip() else None
-        place = place_of(batch.token, said.custom_id) if said is not None else None
-        if said is None or place is None or place.row in seen or place.row not in batch.members:
-            return 0  # nothing that was asked, or a second answer: the first one counts
-        seen.add(place.row)
-        batch.landed += 1
-        self.in_flight -= 1
-        if said.cancelled and batch.cancelling:
-            return 0
-        came = Came(batch.token, place.stage, place.round, _reading(api.read_response, said))
-        return await self._answer(batch, place.row, came)
+    async def _read_results(self, batch: OpenBatch, status: BatchStatus, seen: set[int]) -> int:
+        """Download the results and hand them to their rows; the number of answers. Adds the rows to `seen`."""
+        path = self._folder / f"{batch.token}.results"
+        answered = 0
+        try:
+            await asyncio.to_thread(path.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
+            await self._api.retried(lambda: self._api.api.download(status, path))
+            crashpoint("batch.collect.before")
+            with path.open("rb") as file:
+                while lines := await asyncio.to_thread(file.readlines, _READ):
+                    for line in lines:
+                        answered += await self._collect_line(batch, line, seen)
+        except OSError as error:
+            raise unusable_file(path, error) from None
+        finally:
+            path.unlink(missing_ok=True)
+        return answered
 
-    async def _answer(self, batch: Open, index: int, came: Came) -> int:
-        if index in self.known:
+    async def _collect_line(self, batch: OpenBatch, line: bytes, seen: set[int]) -> int:
+        """Record one line of the results; 1 when it was an answer to a row that had none."""
+        api = self._api.api
+        result = api.parse_line(line) if line.strip() else None
+        request_id = parse_custom_id(batch.token, result.custom_id) if result is not None else None
+        if (
+            result is None
+            or request_id is None
+            or request_id.row in seen
+            or request_id.row not in batch.members
+        ):
+            return 0  # no request of ours, or a second answer: the first one counts
+        seen.add(request_id.row)
+        batch.collected += 1
+        self._state.in_flight -= 1
+        if result.cancelled and batch.cancelling:
             return 0
-        wanted, calls = await self._through(index, batch.attempt, came)
-        budget = self.parts.calls.budget
-        if calls.fresh is not None and batch.hold is not None and budget is not None:
-            budget.settle_part(batch.hold, batch.part, calls.fresh)
-        if wanted is not None and (self.stopping or self.over is not None):
-            self.used.add_json(calls.usage.to_json())  # no outcome will say it
-        self.unflushed += wanted is not None
-        if self.unflushed >= UNFLUSHED:
-            self.unflushed = 0
-            await self.parts.log.flush()
-        elif index % BREATH == 0:
+
+        def read(request: ChatRequest) -> ChatResponse:
+            return api.read_response(request, result)
+
+        answer = BatchAnswer(batch.token, request_id.stage, request_id.round, read)
+        return await self._answer(batch, request_id.row, answer)
+
+    async def _answer(self, batch: OpenBatch, index: int, answer: BatchAnswer) -> int:
+        state = self._state
+        if index in state.table:
+            return 0
+        question, calls = await self._runner.run(index, batch.attempt, answer)
+        if calls.fresh is not None and batch.hold is not None:
+            batch.hold.settle(batch.reserved_for_row, calls.fresh)
+        if question is not None and (self._stopping or state.error is not None):
+            state.count_usage(calls.usage.to_json())  # no outcome will have it
+        flushed = await state.flush_when_full(more=int(question is not None))
+        if not flushed and index % ROWS_A_TURN == 0:
             await asyncio.sleep(0)
         return int(calls.fresh is not None)
 
-    async def _refused(self, batch: Open, status: BatchStatus) -> None:
-        """The provider took the batch and then refused it as a whole: no row was looked at, nothing is to be paid."""
-        name = self.asking.api.name
-        for number, why in status.lines.items():
+    async def _collect_refusal(self, batch: OpenBatch, status: BatchStatus) -> None:
+        """Close a batch that was refused as a whole: no row was worked on, nothing is to be paid."""
+        name, state = self._api.name, self._state
+        for number, fault in status.lines.items():
             if 0 < number <= len(batch.rows):
-                refused = ModelRefused(f"{name}: {why}", details={"reason": status.code or "invalid_line"})
-                await self._answer(batch, batch.rows[number - 1], Came(batch.token, None, 0, raising(refused)))
+                error = ModelRefused(f"{name}: {fault}", details={"reason": status.code or "invalid_line"})
+                await self._answer(batch, batch.rows[number - 1], failed_answer(batch.token, error))
         if status.code == "gone":
             for index in batch.rows:
-                await self._answer(
-                    batch, index, Came(batch.token, None, 0, raising(ModelUnavailable(status.error)))
-                )
-        await self.parts.log.flush()
-        await self._close(batch, "refused", 0)
+                gone = ModelUnavailable(status.error)
+                await self._answer(batch, index, failed_answer(batch.token, gone))
+        await state.parts.log.flush()
+        await self._batches.close(batch, "refused", 0)
         if status.lines or status.code == "gone":
             return
-        if status.code in _CROWDED and self.open:
-            self.crowded = True
+        if status.code in _CROWDED and self._batches:
+            self._batches.crowded = True
             return
-        self.over = self.over or ModelRefused(
-            f"{name} refused the batch: {status.error}",
-            hint="No row of it was asked. Mend that, then: po resume RUN",
-            details={"provider": name, "reason": status.code, "batch": status.id},
+        state.stop(
+            ModelRefused(
+                f"{name} refused the batch: {status.error}",
+                hint="No row of it was asked. Mend that, then: po resume RUN",
+                details={"provider": name, "reason": status.code, "batch": status.id},
+            )
         )
-
-
-def _reading(
-    read: Callable[[ChatRequest, BatchLine], ChatResponse], line: BatchLine
-) -> Callable[[ChatRequest], ChatResponse]:
-    return lambda request: read(request, line)

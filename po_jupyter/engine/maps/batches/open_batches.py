@@ -1,132 +1,124 @@
-"""The batches of a map that are at a provider: what the log is told of them, and a row on its way through one."""
+"""The open batches of a map: those at its provider. Each change of one is an event of the log first."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+from typing import Literal
 
-from po_jupyter.engine.base.tracebacks import internal
-from po_jupyter.engine.base.usage_sum import Tally
-from po_jupyter.engine.lifecycle.frame import Frame
-from po_jupyter.engine.lifecycle.stages import run_stages
-from po_jupyter.engine.maps.batches.api_client import Asking
-from po_jupyter.engine.maps.batches.custom_ids import Open
-from po_jupyter.engine.maps.batches.row_calls import BatchCalls, Came, Deferred
-from po_jupyter.engine.maps.map import ROW_ATTEMPTS, Map
-from po_jupyter.errors import BudgetExceeded, ModelError, ModelKeyError, StoreError
-from po_jupyter.model.run.events import event_draft
+from po_jupyter.engine.budgets.batch_hold import BatchHold
+from po_jupyter.engine.maps.base import MapState
+from po_jupyter.engine.maps.batches.api_client import BatchApi
+from po_jupyter.engine.maps.batches.open_batch import OpenBatch, open_batch_from_log
+from po_jupyter.errors import ModelError
+from po_jupyter.model.run.events import draft
 from po_jupyter.platform.crashpoints import crashpoint
-from po_jupyter.telemetry import correlation
-
-BREATH = 50  # rows after which others on the loop get their turn
 
 
-class AtProvider(Map):
-    """What sending and collecting share."""
+class OpenBatches:
+    """The batches of one map that are at the provider, or may be.
 
-    asking: Asking
-    open: dict[str, Open]
-    stopping = False  # the run ends: nothing more is sent, and what is not answered stays open
-    crowded = False  # the provider takes no more before one of ours has ended
+    `crowded`: the provider takes no more before one of them has ended.
+    """
+
+    def __init__(self, state: MapState, api: BatchApi) -> None:
+        """No batch yet; `recover` reads those of an earlier worker from the log."""
+        self.crowded = False
+        self._state = state
+        self._api = api
+        self._log, self._task = state.parts.log, state.task.name
+        self._by_token: dict[str, OpenBatch] = {}
+
+    def __iter__(self) -> Iterator[OpenBatch]:
+        """The batches as they are now; they may be closed meanwhile."""
+        return iter(list(self._by_token.values()))
+
+    def __len__(self) -> int:
+        """The number of batches."""
+        return len(self._by_token)
+
+    def __contains__(self, token: object) -> bool:
+        """Whether the batch with that token is open."""
+        return token in self._by_token
 
     @property
-    def _folder(self) -> Path:
-        return self.parts.inputs.run_dir / "batches" / self.task.name
+    def accept_more(self) -> bool:
+        """Whether another batch may be sent now."""
+        return not (self.crowded and self._by_token)
 
-    # -- what the log is told -------------------------------------------------------------------------
-    def _add(self, batch: Open) -> None:
-        self.open[batch.token] = batch
-        self.in_flight += len(batch.rows)
+    def ids(self) -> frozenset[str]:
+        """The provider's ids, as far as they are known."""
+        return frozenset(batch.id for batch in self if batch.id is not None)
 
-    def _gone(self, batch: Open) -> None:
-        del self.open[batch.token]
-        self.in_flight -= len(batch.rows) - batch.landed
-        budget = self.parts.calls.budget
-        if batch.hold is not None and budget is not None:
-            budget.release(batch.hold)
+    def rows(self) -> set[int]:
+        """Rows that are in a batch."""
+        return {index for batch in self for index in batch.rows}
 
-    def _ids(self) -> frozenset[str]:
-        return frozenset(batch.id for batch in self.open.values() if batch.id is not None)
+    def add(self, batch: OpenBatch) -> None:
+        """Add a batch whose `batch.prepared` is in the log."""
+        self._by_token[batch.token] = batch
+        self._state.in_flight += len(batch.rows)
 
-    async def _say_batch(self, what: str, batch: Open, **data: Any) -> None:
-        await self.parts.log.commit(
-            event_draft(f"batch.{what}", self.task.name, None, {"token": batch.token, **data})
-        )
+    def _remove(self, batch: OpenBatch) -> None:
+        del self._by_token[batch.token]
+        self._state.in_flight -= len(batch.rows) - batch.collected
+        if batch.hold is not None:
+            batch.hold.release()
 
-    async def _submitted(self, batch: Open, id: str, *, adopted: bool = False) -> None:
+    async def submitted(self, batch: OpenBatch, id: str, *, adopted: bool = False) -> None:
+        """Record the provider's id of a batch; `adopted`: it was found after a crash."""
         batch.id = id
-        await self._say_batch("submitted", batch, id=id, adopted=adopted)
+        await self._log.commit(draft("batch.submitted", self._task, token=batch.token, id=id, adopted=adopted))
         crashpoint("batch.submitted.after")
 
-    async def _drop(self, batch: Open, error: ModelError | None) -> None:
-        await self._say_batch("dropped", batch, error=error.to_json() if error is not None else None)
-        self._gone(batch)
+    async def drop(self, batch: OpenBatch, error: ModelError | None) -> None:
+        """Record that the provider does not have a batch, and remove it."""
+        shown = error.to_json() if error is not None else None
+        await self._log.commit(draft("batch.dropped", self._task, token=batch.token, error=shown))
+        self._remove(batch)
 
-    async def _close(self, batch: Open, state: str, answered: int) -> None:
+    async def close(
+        self, batch: OpenBatch, state: Literal["ended", "expired", "refused", "void"], answered: int
+    ) -> None:
+        """Record that every answer of a batch is in the log, and remove it."""
         crashpoint("batch.close.before")
-        await self._say_batch("closed", batch, id=batch.id, answered=answered, state=state)
+        await self._log.commit(
+            draft("batch.closed", self._task, token=batch.token, id=batch.id, answered=answered, state=state)
+        )
         crashpoint("batch.close.after")
-        self._gone(batch)
+        self._remove(batch)
 
-    async def _cancel(self, batch: Open) -> None:
-        """Ask the provider to end it. That it was asked is durable first: rows that come back cancelled are no
-        failures then."""
+    async def cancel(self, batch: OpenBatch) -> None:
+        """Cancel a batch at the provider. The log has that first: rows that come back cancelled are no failures."""
         if batch.id is not None and not batch.cancelling:
-            await self._say_batch("cancelling", batch, id=batch.id)
+            await self._log.commit(draft("batch.cancelling", self._task, token=batch.token, id=batch.id))
             batch.cancelling = True
-            batch.asked = await self.asking.cancel(batch)
+            batch.cancel_sent = await self._api.cancel(batch)
 
-    async def _cancel_all(self) -> None:
-        for batch in list(self.open.values()):
-            await self._cancel(batch)
+    async def cancel_all(self) -> None:
+        """Cancel every batch."""
+        for batch in self:
+            await self.cancel(batch)
 
-    # -- one row --------------------------------------------------------------------------------------
-    async def _through(
-        self, index: int, attempt: int, came: Came | None = None
-    ) -> tuple[Deferred | None, BatchCalls]:
-        """Take a row through its stages as far as known answers carry it: to its outcome (None), or to the question
-        that nothing answers."""
-        parts, task = self.parts, self.task
-        item = self.rows[index]
-        names = {**self.names, "item": item, "index": index}
-        first = self._first(names)
-        calls = parts.calls.calls_of(BatchCalls, task, attempt * ROW_ATTEMPTS + 1, index, again=attempt > 1)
-        calls.came = came
-        frame = Frame(task, 1, item, index)
-        correlation.place.set(frame.where)
-        assert self.prompt is not None
-        usage = Tally()
-        observer = parts.observer
-        observer.on_row_start(task, index, 1)
-        try:
-            output = await run_stages(
-                self.prompt.stages(calls, names, first=first),
-                frame,
-                max_refinements=task.refine.max_attempts,
-                seconds=task.timeout,
-                boundary=parts.boundary.checkpoint,
-            )
-        except Deferred as wanted:
-            observer.on_row_end(task, index, 1, calls.usage, wanted)
-            calls.drop()
-            return wanted, calls
-        except BaseException as raised:
-            if not isinstance(raised, Exception) or isinstance(raised, StoreError):
-                observer.on_row_end(task, index, 1, calls.usage, raised)
-                raise
-            calls.drop()
-            error = internal(raised)
-            observer.on_row_end(task, index, 1, calls.usage, error)
-            usage.add(calls.usage)
-            if isinstance(error, BudgetExceeded | ModelKeyError):
-                self.over = self.over or error
-                self.used.add_json(usage.to_json())
-                return None, calls
-            parts.snapshots.write(frame, error)
-            self._outcome(index, self._key(item, first, names), usage, None, error)
-        else:
-            calls.keep()
-            usage.add(calls.usage)
-            observer.on_row_end(task, index, 1, calls.usage, None)
-            self._outcome(index, self._key(item, first, names), usage, output, None)
-        return None, calls
+    async def recover(self, *, adopt_holds: bool) -> None:
+        """Take up the batches that an earlier worker left at the provider, or may have left there.
+
+        `adopt_holds`: set aside again what is reserved for them, because more calls follow.
+        """
+        parts = self._state.parts
+        task = parts.log.state.tasks[self._task]
+        budget = parts.calls.budget if adopt_holds else None
+        batches = [(open_batch_from_log(record), record["offset"]) for record in task.batches.values()]
+        for batch, _ in batches:  # all of them first: while one is searched for, no row of another is free
+            if budget is not None:
+                batch.hold = BatchHold.adopt(budget, self._task, parts.history.spent.of_batch(batch.token))
+            self.add(batch)
+        for batch, offset in batches:
+            if batch.id is None:
+                id = await self._api.search(batch, self.ids())
+                if id is None:
+                    await self.drop(batch, None)
+                    continue
+                await self.submitted(batch, id, adopted=True)
+            if offset < task.cleared_at:  # the task was restarted since: its rows are asked anew
+                await self.cancel(batch)
+                await self.close(batch, "void", 0)

@@ -1,32 +1,33 @@
-"""The calls of a row in a batch: answered by the journal, the cache and the batch; what none has waits for the next."""
+"""The calls of a row in a batch: answered by the journal, the cache or the batch; others wait for the next batch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from po_jupyter.engine.base.interrupts import Interrupt
 from po_jupyter.engine.calls.attempt_calls import AttemptCalls
-from po_jupyter.engine.calls.cache_policy import cache_mode
-from po_jupyter.engine.ports import CallFrame
+from po_jupyter.engine.ports import ArtifactReader, CallFrame, Observer, ToolCaller
 from po_jupyter.errors import ModelError
-from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
+from po_jupyter.llm.calls.pending_call import PendingCall
+from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText
 from po_jupyter.model.pipeline.pipeline import CallRetry
 from po_jupyter.model.run.usage import Usage
 
 
-class Deferred(Interrupt):
-    """The row needs an answer that is not there: `request` is to be asked, at this stage of this round."""
+class NeedsAnswer(Interrupt):
+    """The row needs an answer that is not known: to `request`, at this stage of this round."""
 
     def __init__(self, request: ChatRequest, stage: str, round: int) -> None:
+        """Raised instead of sending `request`."""
         super().__init__()
         self.request, self.stage, self.round = request, stage, round
 
 
-class Came(NamedTuple):
+class BatchAnswer(NamedTuple):
     """The answer that a batch brought for a row.
 
-    `stage` None: for whatever the row asks first. `read(request)` is the answer or raises a ModelError.
+    `stage` None: to the first request of the row, whichever it is. `read(request)` is the answer or raises ModelError.
     """
 
     batch: str
@@ -34,24 +35,77 @@ class Came(NamedTuple):
     round: int
     read: Callable[[ChatRequest], ChatResponse]
 
+    def fits(self, stage: str, round: int) -> bool:
+        """Whether this is the answer to a request of that stage and round."""
+        return self.stage is None or (self.stage, self.round) == (stage, round)
 
-def raising(error: ModelError) -> Callable[[ChatRequest], ChatResponse]:
-    """What reads an answer that is an error; for `Came`."""
+
+def failed_answer(batch: str, error: ModelError) -> BatchAnswer:
+    """An answer that is an error, to whatever the row asks first."""
 
     def read(request: ChatRequest) -> ChatResponse:
         raise error
 
-    return read
+    return BatchAnswer(batch, None, 0, read)
 
 
-class BatchCalls(AttemptCalls):
-    """Calls of one attempt of a row. `came` is the answer that may be used, once; None when it was.
+class BatchCalls:
+    """The calls of one attempt of a row whose answers come with batches. Implements `ModelCalls`; sends nothing.
 
-    `fresh` is what that answer used, or None while it was not used.
+    `fresh` is the usage of the batch's answer, None while the row has not used it.
     """
 
-    came: Came | None = None
-    fresh: Usage | None = None
+    __slots__ = ("_answer", "_calls", "_observer", "fresh")
+
+    def __init__(self, calls: AttemptCalls, observer: Observer, answer: BatchAnswer | None = None) -> None:
+        """Over the calls of the attempt; `answer` is used once."""
+        self._calls = calls
+        self._observer = observer
+        self._answer = answer
+        self.fresh: Usage | None = None
+
+    @property
+    def model(self) -> str:
+        """See `ModelCalls`."""
+        return self._calls.model
+
+    @property
+    def usage(self) -> Usage:
+        """See `ModelCalls`."""
+        return self._calls.usage
+
+    @property
+    def lost(self) -> int:
+        """See `ModelCalls`."""
+        return self._calls.lost
+
+    def request(self, messages: tuple[Message, ...], **fields: Any) -> ChatRequest:
+        """See `ModelCalls`."""
+        return self._calls.request(messages, **fields)
+
+    def again(self, request: ChatRequest, answer: ChatResponse, words: str) -> ChatRequest:
+        """See `ModelCalls`."""
+        return self._calls.again(request, answer, words)
+
+    def need_images(self, request: ChatRequest) -> None:
+        """See `ModelCalls`."""
+        self._calls.need_images(request)
+
+    def files(self) -> ArtifactReader:
+        """See `ModelCalls`."""
+        return self._calls.files()
+
+    def toolbox(self, tools: Sequence[Any]) -> ToolCaller:
+        """See `ModelCalls`."""
+        return self._calls.toolbox(tools)
+
+    def keep(self) -> None:
+        """See `ModelCalls`."""
+        self._calls.keep()
+
+    def drop(self) -> None:
+        """See `ModelCalls`."""
+        self._calls.drop()
 
     async def chat(
         self,
@@ -63,33 +117,33 @@ class BatchCalls(AttemptCalls):
         retry: CallRetry | None = None,
         on_text: OnText | None = None,
     ) -> ChatResponse:
-        """Answer from the journal, the cache or the batch; Deferred when none of them has it."""
-        self._parts.boundary.checkpoint()
-        came = self.came
-        if came is not None and came.stage is not None and (came.stage, came.round) != (stage, frame.round):
-            came = None
-        mode = cache_mode(frame.task, self._parts.inputs.options, again=self._again, given=request.cache)
-        if came is not None and mode is True:
-            mode = "refresh"  # the answer is there: nobody else's is looked for
-        call = self._scope.next_call(request, stage=stage, round=frame.round, cache=mode)
-        known = await self._scope.find_answer(call)
-        if known is not None:
-            return known
-        if came is None:
-            raise Deferred(request, stage, frame.round)
-        self.came = None
-        before = self._scope.usage
-        observer = self._parts.observer
+        """The answer of the journal, the cache or the batch. Raises NeedsAnswer when none of them has it."""
+        answer = self._answer
+        if answer is not None and not answer.fits(stage, frame.round):
+            answer = None
+        call = self._calls.open_call(request, stage=stage, frame=frame, answered=answer is not None)
+        recalled = await self._calls.scope.find_answer(call)
+        if recalled is not None:
+            return recalled
+        if answer is None:
+            raise NeedsAnswer(request, stage, frame.round)
+        self._answer = None
+        return await self._record(call, answer, frame)
+
+    async def _record(self, call: PendingCall, answer: BatchAnswer, frame: CallFrame) -> ChatResponse:
+        """Record the batch's answer in the journal, as that of a call which was sent by itself."""
+        scope, observer, stage = self._calls.scope, self._observer, call.key.stage
+        before = scope.usage
         ended_by: BaseException | None = None
-        observer.on_call_start(frame, stage, request)
+        observer.on_call_start(frame, stage, call.request)
         try:
-            return await self._scope.record_batch_answer(call, came.read, batch=came.batch)
+            return await scope.record_batch_answer(call, answer.read, batch=answer.batch)
         except BaseException as error:
             ended_by = error
             raise
         finally:
-            self.fresh = _difference(self._scope.usage, before)
-            observer.on_call_end(frame, stage, request, self.fresh, ended_by)
+            self.fresh = _difference(scope.usage, before)
+            observer.on_call_end(frame, stage, call.request, self.fresh, ended_by)
 
 
 def _difference(now: Usage, before: Usage) -> Usage:

@@ -1,107 +1,120 @@
-"""Rows of a map on their way into batches: which are sent, and as many as can be afforded."""
+"""The sender of a batch map: gathers rows into batches, as many as budgets allow, and hands them to the provider."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 
-from po_jupyter.engine.maps.batches.batch_file import Wave
-from po_jupyter.engine.maps.batches.custom_ids import Open, Place, custom_id, spans
-from po_jupyter.engine.maps.batches.open_batches import BREATH, AtProvider
-from po_jupyter.engine.maps.batches.row_calls import Came, raising
-from po_jupyter.engine.replay.spending import NOTHING
+from po_jupyter.engine.budgets.batch_hold import BatchHold
+from po_jupyter.engine.maps.base import MapState
+from po_jupyter.engine.maps.batches.api_client import BatchApi
+from po_jupyter.engine.maps.batches.batch_file import BatchFile
+from po_jupyter.engine.maps.batches.custom_ids import RequestId, custom_id, format_spans
+from po_jupyter.engine.maps.batches.open_batch import OpenBatch
+from po_jupyter.engine.maps.batches.open_batches import OpenBatches
+from po_jupyter.engine.maps.batches.row_calls import NeedsAnswer, failed_answer
+from po_jupyter.engine.maps.batches.row_runner import RowRunner
+from po_jupyter.engine.replay.spent_from_log import ZERO
 from po_jupyter.errors import BudgetExceeded, ModelError, ModelRefused
 from po_jupyter.llm.batches.protocol import BATCH_PRICE
 from po_jupyter.llm.chat import ChatRequest
 from po_jupyter.model.run.events import draft
 from po_jupyter.platform.crashpoints import crashpoint
 
+ROWS_A_TURN = 50  # rows after which others on the loop get their turn
 
-class Sending(AtProvider):
-    """Every row that nobody has answered goes into a batch."""
 
-    async def _fill(self) -> None:
-        """Send every row that has no outcome and is in no batch, as far as budgets allow."""
-        budget = self.parts.calls.budget
-        while self.over is None and not (self.crowded and self.open):
-            wave = Wave(self._folder, budget.hold_for(self.task.name) if budget is not None else None)
+class Sender:
+    """Sends every row of a map that has no outcome and is in no batch."""
+
+    def __init__(
+        self, state: MapState, api: BatchApi, batches: OpenBatches, runner: RowRunner, folder: Path
+    ) -> None:
+        """`folder` is where files of batches are written; it is made when there is one."""
+        self._state, self._api, self._batches, self._runner = state, api, batches, runner
+        self._folder = folder
+
+    async def fill(self) -> None:
+        """Send batches until no row is left, budgets allow no more, or the provider takes no more."""
+        state, budget = self._state, self._state.parts.calls.budget
+        while state.error is None and self._batches.accept_more:
+            file = BatchFile(self._folder)
+            hold = BatchHold(budget, state.task.name) if budget is not None else None
             try:
-                await self._gather(wave)
-                if not wave.rows or self.over is not None:
-                    self._let_go(wave)
+                await self._gather(file, hold)
+                if not file.rows or state.error is not None:
                     return
-                await wave.write()
-                await self._send(wave)
-            except BaseException:
-                self._let_go(wave)
-                raise
+                await file.write()
+                await self._send(file, hold)
             finally:
-                await asyncio.to_thread(wave.path.unlink, missing_ok=True)
+                if file.token not in self._batches and hold is not None:
+                    hold.release()
+                await asyncio.to_thread(file.path.unlink, missing_ok=True)
 
-    def _let_go(self, wave: Wave) -> None:
-        budget = self.parts.calls.budget
-        if wave.token not in self.open and wave.hold is not None and budget is not None:
-            budget.release(wave.hold)
-
-    async def _gather(self, wave: Wave) -> None:
-        """Take rows into the wave until it is full, or no more can be afforded now."""
-        boundary, api = self.parts.boundary, self.asking.api
-        away = {index for batch in self.open.values() for index in batch.rows}
-        done = 0
-        for index in range(self.total):
-            if index in self.known or index in away:
+    async def _gather(self, file: BatchFile, hold: BatchHold | None) -> None:
+        """Take rows into the file until it is full, or no more can be afforded now."""
+        state = self._state
+        sent = self._batches.rows()
+        taken = 0
+        for index in state.open_indexes():
+            if index in sent:
                 continue
-            done += 1
-            if done % BREATH == 0:
-                boundary.checkpoint()
+            taken += 1
+            if taken % ROWS_A_TURN == 0:
+                state.parts.boundary.checkpoint()
                 await asyncio.sleep(0)
-            wanted, _ = await self._through(index, self.attempt)
-            if self.over is not None:
+            question, _ = await self._runner.run(index, state.attempt)
+            if state.error is not None:
                 return
-            if wanted is None:
-                continue
-            try:
-                group = api.group(wanted.request)
-                if wave.group not in (None, group):
-                    continue
-                place = Place(index, self.attempt, wanted.stage, wanted.round)
-                line = api.line(custom_id(wave.token, place), wanted.request)
-                if len(line) > api.max_bytes:
-                    raise ModelRefused(f"the row takes {len(line):,} bytes; a batch may have {api.max_bytes:,}")
-            except ModelError as error:
-                await self._through(index, self.attempt, Came(wave.token, None, 0, raising(error)))
-                continue
-            if len(wave.rows) >= api.max_requests or wave.bytes + len(line) + 1 > api.max_bytes:
+            if question is not None and not await self._add(file, hold, index, question):
                 return
-            if not await self._afford(wave, wanted.request):
-                return
-            wave.group = group
-            await wave.add(index, line)
 
-    async def _afford(self, wave: Wave, request: ChatRequest) -> bool:
-        """Set the worst case of one more row aside. When not even one can be sent, it is the end."""
-        budget = self.parts.calls.budget
-        if budget is None or wave.hold is None:
+    async def _add(self, file: BatchFile, hold: BatchHold | None, index: int, question: NeedsAnswer) -> bool:
+        """Add the request of a row, unless it is of another group or cannot be sent; False when the file is full."""
+        state, api = self._state, self._api.api
+        try:
+            group = api.group(question.request)
+            if file.group not in (None, group):
+                return True
+            request = RequestId(index, state.attempt, question.stage, question.round)
+            line = api.line(custom_id(file.token, request), question.request)
+            if len(line) > api.max_bytes:
+                raise ModelRefused(f"the row takes {len(line):,} bytes; a batch may have {api.max_bytes:,}")
+        except ModelError as error:
+            await self._runner.run(index, state.attempt, failed_answer(file.token, error))
             return True
+        if len(file.rows) >= api.max_requests or file.bytes + len(line) + 1 > api.max_bytes:
+            return False
+        if hold is not None and not await self._afford(file, hold, question.request):
+            return False
+        file.group = group
+        await file.add(index, line)
+        return True
+
+    async def _afford(self, file: BatchFile, hold: BatchHold, request: ChatRequest) -> bool:
+        """Set the worst case of one more row aside. When not even one row can be sent, the map stops."""
+        budget = self._state.parts.calls.budget
+        assert budget is not None
         try:
             worst = await budget.worst_case(request)
             worst = worst._replace(usd=worst.usd * BATCH_PRICE)
-            if await budget.widen(wave.hold, worst):
+            if await hold.widen(worst):
                 return True
-            if wave.rows or self.open:
-                return False  # later: what is on its way frees what it does not use
-            wave.hold = await budget.begin(worst, self.task.name)
+            if file.rows or self._batches:
+                return False  # later: batches on their way free what they do not use
+            await hold.begin(worst)
         except BudgetExceeded as error:
-            self.over = error
+            self._state.stop(error)
             return False
         return True
 
-    async def _send(self, wave: Wave) -> None:
-        parts, task, api = self.parts, self.task, self.asking.api
-        reserved = wave.hold.left if wave.hold is not None else NOTHING
-        rows = tuple(wave.rows)
-        batch = Open(wave.token, self.attempt, rows, time.time(), reserved, hold=wave.hold)
-        group = wave.group or ""
+    async def _send(self, file: BatchFile, hold: BatchHold | None) -> None:
+        parts, task = self._state.parts, self._state.task
+        reserved = hold.remaining if hold is not None else ZERO
+        rows = tuple(file.rows)
+        batch = OpenBatch(file.token, self._state.attempt, rows, time.time(), reserved, hold=hold)
+        group = file.group or ""
         parts.boundary.rest(task.name, False)
         crashpoint("batch.prepare.before")
         await parts.log.commit(
@@ -110,22 +123,22 @@ class Sending(AtProvider):
                 task.name,
                 token=batch.token,
                 attempt=batch.attempt,
-                provider=api.name,
-                model=parts.calls.calls(task, 0).model,
+                provider=self._api.name,
+                model=parts.calls.model_of(task),
                 group=group,
                 count=len(rows),
-                rows=spans(rows),
-                bytes=wave.bytes,
-                digest=wave.digest,
+                rows=format_spans(rows),
+                bytes=file.bytes,
+                digest=file.digest,
                 reserved=list(reserved),
             )
         )
         crashpoint("batch.prepare.after")
-        self._add(batch)
+        self._batches.add(batch)
         try:
-            id = await self.asking.submit(batch, group, wave.path, self._ids())
+            id = await self._api.submit(batch, group, file.path, self._batches.ids())
         except ModelError as error:
-            await self._drop(batch, error)
-            self.over = self.over or error
+            await self._batches.drop(batch, error)
+            self._state.stop(error)
             return
-        await self._submitted(batch, id)
+        await self._batches.submitted(batch, id)

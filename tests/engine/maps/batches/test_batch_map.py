@@ -423,11 +423,11 @@ async def test_a_restart_in_the_middle_keeps_the_budget(bench: Batched, server: 
         session.signals.drain()
         await going
     reserved = bench.events("batch.prepared")[0]["data"]["reserved"]
-    assert read_history(bench.store, RUN).spending.of_tasks()["m"].tokens == reserved[1] > 400
+    assert read_history(bench.store, RUN).spent.of_tasks()["m"].tokens == reserved[1] > 400
     server.release()
     assert await bench.go() == "done"
     usage = bench.state.usage
-    spent = read_history(bench.store, RUN).spending.of_tasks()["m"]
+    spent = read_history(bench.store, RUN).spent.of_tasks()["m"]
     assert spent.tokens == usage.input_tokens + usage.output_tokens < reserved[1]
     assert spent.usd == pytest.approx(usage.cost)
 

@@ -1,24 +1,18 @@
-"""`mode: batch` before anything runs: what is wrong, what it will cost, and the small pure parts (P11, G1, G4)."""
+"""`mode: batch` before anything runs: what is wrong, and what it will cost (P11, G1, G4)."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from po_jupyter.config import Settings
-from po_jupyter.engine.maps.batches.custom_ids import Place, custom_id, of_spans, place_of, spans
 from po_jupyter.engine.planning.check import violations
 from po_jupyter.engine.planning.estimate import estimate_run
-from po_jupyter.engine.replay.spending import Spending
 from po_jupyter.errors import InvalidPipeline
 from po_jupyter.model.pipeline.parsing import parse_pipeline, validate_pipeline
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.presentation.estimates import estimate_lines
-
-TOKEN = "po0123456789abcdef"
 
 
 def pipeline(**task: Any) -> Any:
@@ -74,65 +68,3 @@ def test_the_estimate_knows_the_half_price() -> None:
     assert batch["calls"] == single["calls"] == 3
     assert batch["cost"]["worst"] == pytest.approx(single["cost"]["worst"] / 2)
     assert "half price" in estimate_lines(batch)[1] and "half price" not in estimate_lines(single)[1]
-
-
-@given(st.sets(st.integers(0, 300)))
-def test_spans(rows: set[int]) -> None:
-    assert list(of_spans(spans(sorted(rows)))) == sorted(rows)
-
-
-@given(
-    st.integers(0, 10**9 - 1),
-    st.integers(1, 10**6),
-    st.integers(0, 20),
-    st.sampled_from(["inference", "critique"]),
-)
-def test_custom_ids(row: int, attempt: int, round_: int, stage: str) -> None:
-    place = Place(row, attempt, stage, round_)
-    said = custom_id(TOKEN, place)
-    assert len(said) <= 64 and set(said) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
-    assert place_of(TOKEN, said) == place
-    assert place_of("po" + "0" * 16, said) is None
-
-
-@pytest.mark.parametrize(
-    "given_",
-    [
-        "",
-        TOKEN,
-        f"{TOKEN}-1",
-        f"{TOKEN}-1-1-1x",
-        f"{TOKEN}--1-1-1i",
-        f"{TOKEN}-1-1-1i\n",
-        f"{TOKEN}-9999999999-1-1i",
-    ],
-)
-def test_other_peoples_ids(given_: str) -> None:
-    """P6: a name that comes back is a name that was given, or nothing."""
-    assert place_of(TOKEN, given_) is None
-
-
-def _record(day: str, *events: dict[str, Any], calls: tuple[dict[str, Any], ...] = ()) -> Any:
-    return {"at": f"{day}T00:00:00Z", "events": list(events), "calls": list(calls), "items": []}
-
-
-def test_what_a_batch_holds_becomes_what_it_used() -> None:
-    """G1: an equal part for each answer, nothing once it is closed."""
-    spending = Spending()
-    data = {"token": "t", "count": 4, "reserved": [0.4, 400]}
-    spending.take(_record("2026-11-22", {"type": "batch.prepared", "task": "m", "data": data}))
-    assert spending.of_tasks()["m"].tokens == 400
-    usage = {"input_tokens": 5, "output_tokens": 5, "cost": 0.01}
-    answer = {
-        "key": "m/0/101/0/inference/h/0",
-        "kind": "response",
-        "ok": True,
-        "batch": "t",
-        "response": {"usage": usage},
-    }
-    spending.take(_record("2026-11-23", calls=(answer,)))
-    assert spending.left_of("t").tokens == 300
-    assert spending.of_tasks()["m"].tokens == 310
-    assert spending.of_day("2026-11-23").tokens == 10 and spending.of_day("2026-11-22").tokens == 300
-    spending.take(_record("2026-11-23", {"type": "batch.closed", "task": "m", "data": {"token": "t"}}))
-    assert spending.of_tasks()["m"].tokens == 10 and spending.of_day("2026-11-22").tokens == 0

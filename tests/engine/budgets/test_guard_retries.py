@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from po_jupyter.engine.budgets import daily_usage as daily
-from po_jupyter.engine.replay.spending import Amount
+from po_jupyter.engine.replay.spent_from_log import Amount
 from po_jupyter.errors import ModelError, ModelRateLimited, ModelUnavailable
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
 from po_jupyter.llm.money.tokens import estimate_messages
@@ -83,7 +83,7 @@ async def test_what_a_vendor_may_bill_for_retries_stays_within_the_budget(
     assert bench.state.error["code"] == "budget_exceeded"
     assert budget - 4 * 70 < vendor.bill <= budget, "and nearly all of it can be used"
     async with bench.worker() as session:  # another process reads the log
-        spent = session.history.spending.of_tasks()["m"].tokens
+        spent = session.history.spent.of_tasks()["m"].tokens
     assert vendor.bill <= spent <= budget
     usage = bench.state.usage
     assert bool(usage.unknown) is unknown
@@ -118,9 +118,9 @@ async def test_a_try_that_does_not_fit_is_not_made(bench: Bench) -> None:
     assert bench.state.error["code"] == "budget_exceeded"
     assert sum(vendor.seen.values()) == 1
     assert bench.state.usage.unknown == 1
-    account = bench.session.calls.budget and bench.session.calls.budget._run
+    account = bench.session.calls.budget and bench.session.calls.budget.run
     assert account is not None
-    assert (account.held, account.open) == (Amount(), 0)
+    assert (account.held, account.holds) == (Amount(), 0)
     bench.resume("a", budget={"tokens": 1000})
     assert await bench.go() == "done"
 
@@ -133,11 +133,11 @@ async def test_a_last_try_of_unknown_outcome_counts_as_its_worst(bench: Bench) -
     (row,) = bench.output("m")
     assert row["error"]["code"] == "model_unavailable"
     assert bench.state.usage.unknown == 3
-    account = bench.session.calls.budget and bench.session.calls.budget._run
+    account = bench.session.calls.budget and bench.session.calls.budget.run
     assert account is not None
     assert account.used.tokens >= vendor.bill == 3 * (vendor.bill // 3)
     async with bench.worker() as session:
-        assert session.history.spending.of_tasks()["m"] == account.used
+        assert session.history.spent.of_tasks()["m"] == account.used
     assert calls(bench) == {"intent": 3, "response": 1}
     assert [e["data"]["usage"]["unknown"] for e in bench.events("call.unknown")] == [1, 1]
 

@@ -8,7 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from po_jupyter.engine.budgets.budget import Account, Budget, worst_of
+from po_jupyter.engine.budgets.account import Account
+from po_jupyter.engine.budgets.guard import BudgetGuard, worst_of
+from po_jupyter.engine.budgets.limits import BudgetLimits
 from po_jupyter.llm.chat import ChatRequest, Image, Message, Tool, ToolCall
 from po_jupyter.llm.money.tokens import _encoding, count_messages, estimate_messages, is_quick
 from po_jupyter.model.run.usage import Usage
@@ -64,7 +66,7 @@ def test_what_is_no_text_is_in_the_bound(model: str) -> None:
 async def test_counting_a_long_prompt_holds_nobody_up() -> None:
     """P9: 20 MB of text are counted in a thread, in steps. (Loading the tables, once in a process, is one step.)"""
     _encoding("o200k_base")
-    budget = Budget(Account("run", {"tokens": 10**9}))
+    budget = BudgetGuard(Account("run", BudgetLimits(tokens=10**9)))
     text = "The export button does nothing. " * 600_000
     counting = asyncio.ensure_future(budget.reserve(request("openai:gpt-5-mini", text)))
     loop = asyncio.get_running_loop()

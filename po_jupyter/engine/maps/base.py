@@ -1,0 +1,204 @@
+"""The state of a running map: outcomes of its rows, their counts, and the progress that views show.
+
+An outcome is committed once, in one commit with the answers that led to it. A crash keeps what is durable; a failed row
+is tried again by a resume only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from po_jupyter.engine.base.interrupts import Drained
+from po_jupyter.engine.base.usage_sum import UsageSum
+from po_jupyter.engine.maps.parts import MapParts
+from po_jupyter.engine.maps.row_code import MapRow, RowCode, load_row_code
+from po_jupyter.engine.replay.history import map_marker
+from po_jupyter.engine.replay.row_table import DONE, FAILED
+from po_jupyter.errors import PoError, ThresholdExceeded
+from po_jupyter.model.pipeline.pipeline import Task
+from po_jupyter.model.run.events import EventDraft, draft
+from po_jupyter.model.values.json import JsonObject
+from po_jupyter.telemetry.redaction import redactor
+
+if TYPE_CHECKING:
+    from po_jupyter.engine.ports import CommitPlace
+    from po_jupyter.store.protocol import ItemDraft
+
+_PROGRESS = 0.2  # s between two `map.progress`
+UNFLUSHED = 500  # outcomes on their way to the disk before a row waits for them
+# A call's key has one number for the attempt; a task has at most 20 row attempts (model.CallRetry).
+ROW_ATTEMPTS = 100
+
+
+class MapState:
+    """The rows of one attempt of a map. Owned by a `LiveMap` or a `BatchMap`.
+
+    rows       the items, perhaps each read when it is used        total      rows to work on (`limit`)
+    table      their outcomes, in memory before they are durable   code       makes the stages and the key of a row
+    error      why no further row may start, or None               in_flight  rows that are worked on now
+    """
+
+    def __init__(self, parts: MapParts, task: Task, attempt: int, rows: Sequence[Any], code: RowCode) -> None:
+        """Attempt `attempt` of a map, with the outcomes that the log has."""
+        self.parts, self.task, self.attempt, self.rows, self.code = parts, task, attempt, rows, code
+        limit = parts.inputs.options.limit
+        self.total = len(rows) if limit is None else min(len(rows), limit)
+        self.table = parts.history.table(task.name)
+        self.done = sum(1 for i in self.table.indexes(DONE) if i < self.total)
+        self.failed = sum(1 for i in self.table.indexes(FAILED) if i < self.total)
+        self.in_flight = 0
+        self.error: PoError | None = None
+        self._unreported = parts.history.take_uncounted(task.name)
+        self._reported = (-1, -1)
+        self._timer: asyncio.TimerHandle | None = None
+        self._unflushed = 0
+
+    @property
+    def remaining(self) -> int:
+        """The number of rows without an outcome."""
+        return self.total - self.done - self.failed
+
+    def open_indexes(self) -> Iterator[int]:
+        """Indexes of rows without an outcome, in order; rows that get one meanwhile are left out."""
+        return (index for index in range(self.total) if index not in self.table)
+
+    def row(self, index: int) -> MapRow:
+        """A row, ready for its stages."""
+        return self.code.prepare(index, self.rows[index])
+
+    # -- start and end ----------------------------------------------------------------------------------
+    def start(self) -> None:
+        """Emit that the map starts, and how far an earlier attempt came."""
+        self.parts.log.emit(draft("map.started", self.task.name, total=self.total, stage=self.code.stage))
+        if self.table:
+            self._emit_progress()
+        self._check_threshold()
+
+    def stop(self, error: PoError) -> None:
+        """Start no further row; the first error is that of the map."""
+        self.error = self.error or error
+
+    def finish(self) -> JsonObject:
+        """The marker that stands for the output. Raises the error of the map; Drained when rows are left for later."""
+        if self.parts.boundary.draining and self.remaining > 0 and self.error is None:
+            raise Drained
+        if self.error is not None:
+            raise self.error
+        return map_marker(self.task.name, self.total)
+
+    # -- outcomes ---------------------------------------------------------------------------------------
+    def succeed(self, index: int, key: str, usage: UsageSum, output: Any) -> None:
+        """Queue the outcome of a row that has an output."""
+        item: ItemDraft = {"task": self.task.name, "index": index, "ok": True, "key": key}
+        self._count_usage(item, usage)
+        self.done += 1
+        item["output"] = 0
+        self._add_dependencies(item)
+        if artifacts := self.parts.files.said(self.task.name, index):
+            item["artifacts"] = artifacts["artifacts"]
+        self._commit(item, (output,))
+
+    def fail(self, index: int, key: str, usage: UsageSum, error: PoError) -> None:
+        """Queue the outcome of a row that failed; the map stops once too many did."""
+        item: ItemDraft = {"task": self.task.name, "index": index, "ok": False, "key": key}
+        self._count_usage(item, usage)
+        self.failed += 1
+        shown = redactor.scrub(error.to_json())
+        item["error"] = shown
+        self.parts.files.forget(self.task.name, index)
+        self._commit(item, (), draft("item.failed", self.task.name, index, error=shown))
+        self._check_threshold()
+
+    def copy_outcome(self, index: int, key: str, output: Any, origin: str) -> None:
+        """Queue the outcome of a row that an earlier run paid for; `origin` is RUN/TASK/INDEX of its row."""
+        item: ItemDraft = {"task": self.task.name, "index": index, "ok": True, "key": key, "output": 0}
+        item["reused"] = origin
+        self._add_dependencies(item)
+        self.done += 1
+        self.parts.history.count_reused(self.task.name)
+        self._commit(item, (output,))
+
+    def count_usage(self, usage: JsonObject) -> None:
+        """Report usage that no outcome has, with the next progress."""
+        self._unreported.add_json(usage)
+
+    async def flush_when_full(self, more: int = 0) -> bool:
+        """Wait for the disk once 500 outcomes (and `more` answers without one) are on their way; whether it waited."""
+        self._unflushed += more
+        if self._unflushed < UNFLUSHED:
+            return False
+        self._unflushed = 0
+        await self.parts.log.flush()
+        return True
+
+    def _count_usage(self, item: ItemDraft, usage: UsageSum) -> None:
+        used = usage.to_json()
+        if usage:
+            item["usage"] = used
+        self._unreported.add_json(used)
+
+    def _add_dependencies(self, item: ItemDraft) -> None:
+        dependencies = self.code.dependencies
+        if dependencies is not None and (recorded := dependencies.recorded(item["index"])):
+            item["looked"] = recorded
+
+    def _commit(self, item: ItemDraft, payloads: tuple[Any, ...], *events: EventDraft) -> None:
+        """Queue an outcome. The table has it at once, and its place in the log once it is durable."""
+        index, ok = item["index"], item["ok"]
+        history, name = self.parts.history, self.task.name
+
+        def durable(place: CommitPlace) -> None:
+            self.table.set(index, ok, place.refs[0] if ok else None, n=place.n)
+            history.forget_calls(name, index)  # of a row that was in several batches
+
+        self._unflushed += 1
+        self.table.set(index, ok)
+        self.parts.log.commit_soon(*events, items=(item,), payloads=payloads, then=durable)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_PROGRESS, self.report_progress)
+
+    def _check_threshold(self) -> None:
+        """Stop starting rows once too many failed."""
+        if self.error is None and self.total and self.failed / self.total > self.task.failure_threshold:
+            allowed = int(self.task.failure_threshold * self.total)
+            self.error = ThresholdExceeded(
+                f"{self.failed} of {self.total} rows failed; failure_threshold {self.task.failure_threshold:g} "
+                f"allows {allowed}",
+                hint="Finished rows are kept. po resume RUN --only-failed tries the others again.",
+                details={"failed": self.failed, "total": self.total, "done": self.done},
+            )
+
+    # -- progress ---------------------------------------------------------------------------------------
+    def report_progress(self) -> None:
+        """Emit `map.progress` now, if there is any since the last one."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if (self.done, self.failed) != self._reported or self._unreported:
+            self._emit_progress()
+
+    def _emit_progress(self) -> None:
+        self._reported = (self.done, self.failed)
+        if self.parts.log.closed:
+            return
+        self.parts.log.emit(
+            draft(
+                "map.progress",
+                self.task.name,
+                done=self.done,
+                failed=self.failed,
+                in_flight=self.in_flight,
+                reused=self.parts.history.reused[self.task.name],
+                usage=self._unreported.take(),
+            )
+        )
+
+
+async def load_map(parts: MapParts, task: Task, attempt: int) -> MapState:
+    """Read the rows of a map and load its code. Raises TemplateFailed when `for_each` gives no list, StageFailed."""
+    names = parts.outputs.names(task, attempt)
+    # It may read every row of an earlier map.
+    rows = await asyncio.to_thread(parts.outputs.for_each, task, names)
+    return MapState(parts, task, attempt, rows, await load_row_code(parts, task, names))

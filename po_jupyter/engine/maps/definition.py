@@ -1,0 +1,67 @@
+"""The definition of a map: the hash of everything besides a row that makes the outcome of the row."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+from jinja2 import meta
+
+from po_jupyter.engine.base.run_inputs import RunInputs
+from po_jupyter.engine.maps.dependencies import digest
+from po_jupyter.engine.prompts.templates import ENVIRONMENT
+from po_jupyter.engine.python.python_task import Functions
+from po_jupyter.model.pipeline.pipeline import Task
+from po_jupyter.model.values.digests import short_digest
+
+# The fields of a task that make the outcome of a row; the others say how it is run.
+_FIELDS = {
+    "task",
+    "source",
+    "system",
+    "prompt",
+    "output",
+    "refine",
+    "config",
+    "images",
+    "tools",
+    "max_tool_rounds",
+}
+
+
+def definition_hash(inputs: RunInputs, task: Task, functions: Functions | None = None) -> str | None:
+    """The hash of a map's definition: prompt, schema, model, code; None when it cannot be known before the answer.
+
+    `functions` are the stage functions of a Python task: the files that they come from count as its code.
+    """
+    definition = task.model_dump(mode="json", exclude_defaults=True, include=_FIELDS)
+    llm = inputs.llm_of(task)
+    definition["llm"] = llm.model_dump(mode="json", exclude_none=True, exclude={"retry", "timeout"})
+    definition["llm"]["model"] = inputs.model_of(task)
+    definition["llm"].setdefault("max_tokens", inputs.settings.default_max_tokens)
+    if functions is not None and task.source is None:
+        definition["module"] = task.task or task.name
+        definition["files"] = _hashes_of_files(functions)
+    if task.refine.critique is not None:
+        # Rendered only once there is an answer, so the values of its names have to be known as a whole.
+        names = meta.find_undeclared_variables(ENVIRONMENT.parse(task.refine.critique))
+        if names & {"tasks", "run"}:
+            return None
+        if "seed" in names:
+            definition["seed"] = digest(inputs.seed.data)
+        if "seed_name" in names:
+            definition["seed_name"] = inputs.seed.name
+    return digest([inputs.owner, definition])
+
+
+def _hashes_of_files(functions: Functions) -> list[str]:
+    """Hashes of the files that stage functions of an installed module come from."""
+    hashes: set[str] = set()
+    for function in functions.values():
+        try:
+            path = inspect.getsourcefile(inspect.unwrap(function))
+            if path is not None:
+                hashes.add(short_digest(Path(path).read_bytes()))
+        except (OSError, TypeError):
+            hashes.add("unreadable")
+    return sorted(hashes)

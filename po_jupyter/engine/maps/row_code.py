@@ -1,0 +1,170 @@
+"""The code of a map's rows: templates or functions, loaded once for all rows, and the key that names a row's work."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+from po_jupyter.engine.base.json_values import copied
+from po_jupyter.engine.lifecycle.stages import Stage
+from po_jupyter.engine.maps.definition import definition_hash
+from po_jupyter.engine.maps.dependencies import RowDependencies
+from po_jupyter.engine.maps.parts import MapParts
+from po_jupyter.engine.ports import ModelCalls
+from po_jupyter.engine.prompts.prompt_task import PromptTask
+from po_jupyter.engine.python.inputs import TaskInputs
+from po_jupyter.engine.python.python_task import PythonTask
+from po_jupyter.errors import PoError
+from po_jupyter.llm.chat import Message
+from po_jupyter.model.pipeline.pipeline import STAGES, Task
+from po_jupyter.model.values.digests import short_digest
+from po_jupyter.telemetry.redaction import redactor
+
+
+class MapRow(NamedTuple):
+    """One row. `names` are what its templates see, `messages` its first request.
+
+    `messages` is None for a Python row, and for a prompt that cannot be rendered: its stage will raise the error.
+    """
+
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody calls on a MapRow
+    item: Any
+    names: Mapping[str, Any]
+    messages: tuple[Message, ...] | None
+
+
+class RowCode(Protocol):
+    """The code of all rows of a map (`PromptRows`, `PythonRows`).
+
+    definition    see `definition_hash`
+    stage         the stage that stands for all of a row's in views
+    dependencies  the record of what rows read besides their item; None: nothing that is not in the key
+    """
+
+    definition: str | None
+    stage: str
+    dependencies: RowDependencies | None
+
+    def prepare(self, index: int, item: Any) -> MapRow:
+        """Make a row ready for `key` and `stages`."""
+
+    def key(self, row: MapRow) -> str:
+        """The hash of the row's content and everything that makes its outcome: equal keys, equal work."""
+
+    def stages(self, calls: ModelCalls, row: MapRow) -> dict[str, Stage]:
+        """The stages of one attempt of a row."""
+
+    def stage_item(self, row: MapRow) -> Any:
+        """The item as the stages of an attempt get it."""
+
+    def finish(self, output: Any) -> Any:
+        """The output of the stages as it is stored."""
+
+
+class PromptRows:
+    """The compiled prompt of a map. `contents` are hashes of the run's artifacts, where rows show images."""
+
+    def __init__(
+        self, prompt: PromptTask, names: Mapping[str, Any], definition: str | None, contents: Mapping[str, str]
+    ) -> None:
+        """The prompt with the names that templates of all rows see."""
+        self.definition = definition
+        self.stage = "inference"
+        self.dependencies: RowDependencies | None = None
+        self._prompt = prompt
+        self._names = names
+        self._contents = contents
+        self._has_images = bool(prompt.task.images)
+
+    def prepare(self, index: int, item: Any) -> MapRow:
+        """See `RowCode`."""
+        names = {**self._names, "item": item, "index": index}
+        try:
+            if self._has_images:
+                self._prompt.images(names)
+            return MapRow(index, item, names, self._prompt.first(names))
+        except PoError:
+            return MapRow(index, item, names, None)
+
+    def key(self, row: MapRow) -> str:
+        """See `RowCode`: the row is named by its first request, and images by their content."""
+        if row.messages is None:
+            return _key(self.definition, _json(row.item))
+        text = "".join([f"{m.role} {len(m.content)} {m.content}" for m in row.messages])
+        if self._has_images:
+            # An artifact by its content; behind a URL the same picture is assumed to stay.
+            images = self._prompt.images(row.names)
+            text += json.dumps([self._contents.get(image.text, image.text) for image in images])
+        return _key(self.definition, text)
+
+    def stages(self, calls: ModelCalls, row: MapRow) -> dict[str, Stage]:
+        """See `RowCode`."""
+        return self._prompt.stages(calls, row.names, first=row.messages)
+
+    def stage_item(self, row: MapRow) -> Any:
+        """See `RowCode`."""
+        return row.item
+
+    def finish(self, output: Any) -> Any:
+        """See `RowCode`."""
+        return output
+
+
+class PythonRows:
+    """The loaded functions of a map."""
+
+    def __init__(
+        self, python: PythonTask, inputs: TaskInputs, definition: str | None, dependencies: RowDependencies
+    ) -> None:
+        """The functions with what they may read besides the row."""
+        self.definition = definition
+        functions = python.functions
+        self.stage = "inference" if "inference" in functions else next(s for s in STAGES if s in functions)
+        self.dependencies: RowDependencies | None = dependencies
+        self._python = python
+        self._inputs = inputs
+
+    def prepare(self, index: int, item: Any) -> MapRow:
+        """See `RowCode`."""
+        return MapRow(index, item, {}, None)
+
+    def key(self, row: MapRow) -> str:
+        """See `RowCode`: the row is named by its item."""
+        return _key(self.definition, _json(row.item))
+
+    def stages(self, calls: ModelCalls, row: MapRow) -> dict[str, Stage]:
+        """See `RowCode`."""
+        return self._python.stages(calls, self._inputs)
+
+    def stage_item(self, row: MapRow) -> Any:
+        """See `RowCode`: a copy, which the stages may change."""
+        return copied(row.item)
+
+    def finish(self, output: Any) -> Any:
+        """See `RowCode`."""
+        return redactor.scrub(output)
+
+
+async def load_row_code(parts: MapParts, task: Task, names: Mapping[str, Any]) -> RowCode:
+    """Load the code of a map; `names` are what templates see of the run. Raises TemplateFailed, StageFailed."""
+    if task.kind == "prompt":
+        prompt = parts.tasks.prompt_task(task)
+        contents = await asyncio.to_thread(parts.files.contents) if task.images else {}
+        definition = await asyncio.to_thread(definition_hash, parts.inputs, task)
+        return PromptRows(prompt, names, definition, contents)
+    python = await parts.tasks.python_task(task)
+    outputs = parts.outputs.outputs_for(task)
+    dependencies = RowDependencies(parts.inputs, parts.files, outputs)
+    inputs = TaskInputs(parts.inputs.seed_data, outputs, dependencies)
+    definition = await asyncio.to_thread(definition_hash, parts.inputs, task, python.functions)
+    return PythonRows(python, inputs, definition, dependencies)
+
+
+def _json(item: Any) -> str:
+    return json.dumps(item, sort_keys=True, separators=(",", ":"))
+
+
+def _key(definition: str | None, text: str) -> str:
+    return short_digest(f"{definition}\n{text}")
