@@ -92,7 +92,7 @@ class Boundary(Protocol):
 
 
 class ArtifactReader(Protocol):
-    """Artifacts as an attempt sees them (`files.artifacts.Written`)."""
+    """Artifacts as an attempt sees them (`files.artifacts.AttemptFiles`)."""
 
     def read(self, name: str) -> bytes:
         """The content of an artifact. Blocks. Raises NotFound."""
@@ -187,7 +187,7 @@ class ModelCalls(Protocol):
 
 
 class DirectiveSink(Protocol):
-    """The receiver of what the stages of an attempt ask of their run (`control.control.Collected`)."""
+    """The receiver of what the stages of an attempt ask of their run (`control.control.DirectiveCollector`)."""
 
     def begin(self, stage: str) -> None:
         """A stage starts (again): what it asked for before is void."""

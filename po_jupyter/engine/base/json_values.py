@@ -31,12 +31,12 @@ def as_json(value: Any) -> Any:
     return _walk(value, "", 0)
 
 
-def copied(value: Any) -> Any:
+def copy_json(value: Any) -> Any:
     """A copy of a JSON value that shares no list and no dict with it."""
     if type(value) is dict:
-        return {key: copied(item) for key, item in value.items()}
+        return {key: copy_json(item) for key, item in value.items()}
     if type(value) is list:
-        return [copied(item) for item in value]
+        return [copy_json(item) for item in value]
     return value
 
 

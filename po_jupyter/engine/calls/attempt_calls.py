@@ -13,7 +13,7 @@ from po_jupyter.engine.calls.cache_policy import cache_mode
 from po_jupyter.engine.calls.reservation import CallReservation
 from po_jupyter.engine.files.artifacts import RunFiles
 from po_jupyter.engine.ports import ArtifactReader, Boundary, CallFrame, EventLog, Observer
-from po_jupyter.engine.tools.toolbox import Remote, Toolbox
+from po_jupyter.engine.tools.toolbox import RemoteTools, Toolbox
 from po_jupyter.errors import InvalidInput, ModelError, ModelRateLimited
 from po_jupyter.llm.calls.journaled_chat import JournaledChat, OnAgain
 from po_jupyter.llm.calls.pending_call import PendingCall
@@ -90,7 +90,7 @@ class CallParts:
     budget: BudgetGuard | None
     files: RunFiles
     threads: Threads
-    mcp: Remote
+    mcp: RemoteTools
     observer: Observer
     watched: Callable[[], bool]
     publish: Callable[[StreamedText], None]

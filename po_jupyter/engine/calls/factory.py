@@ -15,7 +15,7 @@ from po_jupyter.engine.files.artifacts import RunFiles
 from po_jupyter.engine.ports import Boundary, Observer
 from po_jupyter.engine.replay.history import History
 from po_jupyter.engine.replay.run_log import RunLog
-from po_jupyter.engine.tools.toolbox import Remote
+from po_jupyter.engine.tools.toolbox import RemoteTools
 from po_jupyter.llm.calls.admission import UNLIMITED, Admission
 from po_jupyter.llm.calls.cache import AnswerStore, CallCache
 from po_jupyter.llm.calls.journaled_chat import JournaledChat
@@ -46,7 +46,7 @@ class CallFactory:
         boundary: Boundary,
         files: RunFiles,
         threads: Threads,
-        mcp: Remote,
+        mcp: RemoteTools,
         observer: Observer,
         providers: ProviderSource,
         running: Callable[[], set[str]] = set,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Unpack
 
-from po_jupyter.engine.chat.question import ChatOptions, Question, check_names, messages_of, question_of
+from po_jupyter.engine.chat.question import ChatCall, ChatOptions, chat_call_of, check_option_names, messages_of
 from po_jupyter.engine.chat.starter import CallStarter
 from po_jupyter.engine.ports import ModelCalls
 from po_jupyter.errors import InvalidInput
@@ -14,7 +14,7 @@ from po_jupyter.model.run.answer import Answer
 from po_jupyter.model.values.json import JsonObject, JsonValue
 
 # Asks a question: the answer, and all turns of the conversation with it.
-Converse = Callable[[Question], Awaitable[tuple[Answer, tuple[Message, ...]]]]
+Converse = Callable[[ChatCall], Awaitable[tuple[Answer, tuple[Message, ...]]]]
 
 
 class Chain:
@@ -53,14 +53,14 @@ class Chain:
 
     def ask(self, prompt: str | Sequence[Mapping[str, JsonValue]], **options: Unpack[ChatOptions]) -> Any:
         """The `Answer` to the next question, with everything said before. `options` as in `chat`."""
-        check_names(options)
+        check_option_names(options)
         if "system" in options:
             raise InvalidInput("`system` belongs to the chain: ctx.llm.chain(system=...)")
         turns = [*self.messages, *(turn.to_json() for turn in messages_of(prompt))]
-        question = question_of(self._calls, turns, {**self._options, **options})
+        question = chat_call_of(self._calls, turns, {**self._options, **options})
         return self._starter.run(self._ask(question))
 
-    async def _ask(self, question: Question) -> Answer:
+    async def _ask(self, question: ChatCall) -> Answer:
         if self._asking:
             raise InvalidInput(
                 "the chain is being asked already",

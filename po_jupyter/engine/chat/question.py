@@ -17,7 +17,7 @@ from typing import Any, TypedDict
 from pydantic import ValidationError
 
 from po_jupyter.engine.chat.tool_loop import run_tool_loop
-from po_jupyter.engine.files.images import load_all
+from po_jupyter.engine.files.images import load_images
 from po_jupyter.engine.ports import ArtifactReader, CallFrame, ModelCalls, ToolCaller
 from po_jupyter.errors import AnswerUnreadable, InvalidInput, OutputInvalid
 from po_jupyter.llm.chat import CacheMode, ChatRequest, Effort, Message, OnText, ToolCall
@@ -67,7 +67,7 @@ _SETTINGS = ("model", "temperature", "max_tokens", "stop", "seed", "effort")
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ChatCall:
     """A checked question; nothing of it was read, called or sent yet."""
 
     request: ChatRequest
@@ -77,7 +77,7 @@ class Question:
     rounds: int = MAX_TOOL_ROUNDS
 
 
-def check_names(options: Mapping[str, JsonValue]) -> None:
+def check_option_names(options: Mapping[str, JsonValue]) -> None:
     """Every option is one. Raises InvalidInput with a suggestion."""
     for name in options:
         if name not in _NAMES:
@@ -87,11 +87,11 @@ def check_names(options: Mapping[str, JsonValue]) -> None:
             )
 
 
-def question_of(
+def chat_call_of(
     calls: ModelCalls, prompt: str | Sequence[Mapping[str, JsonValue]], options: Mapping[str, JsonValue]
-) -> Question:
+) -> ChatCall:
     """The question that `chat(prompt, **options)` asks. Raises InvalidInput."""
-    check_names(options)
+    check_option_names(options)
     settings = {k: v for k in _SETTINGS if (v := options.get(k)) is not None}
     try:
         checked = LLM.model_validate(settings)
@@ -128,7 +128,7 @@ def question_of(
     if images:
         calls.need_images(request)
     box = calls.toolbox(tools) if tools else None
-    return Question(request, shape, tuple(images), box, rounds)
+    return ChatCall(request, shape, tuple(images), box, rounds)
 
 
 def _list_option(options: Mapping[str, object], name: str) -> Sequence[object]:
@@ -180,9 +180,9 @@ def _message(given: Any) -> Message:
         ) from None
 
 
-async def ask(
+async def run_chat_call(
     calls: ModelCalls,
-    question: Question,
+    question: ChatCall,
     *,
     stage: str,
     frame: CallFrame,
@@ -199,7 +199,7 @@ async def ask(
     request = question.request
     if question.images:
         *before, last = request.messages
-        images = await load_all(question.images, files)
+        images = await load_images(question.images, files)
         request = replace(request, messages=(*before, replace(last, images=(*last.images, *images))))
     kept = request.messages
     usage = Usage()
@@ -214,7 +214,7 @@ async def ask(
         request = request.then(*result.turns)
         kept = (*kept, *result.turns)
         try:
-            value = read(question, response.text)
+            value = read_value(question, response.text)
         except (AnswerUnreadable, OutputInvalid) as problem:
             if asked_again >= frame.task.refine.max_attempts:
                 raise
@@ -228,7 +228,7 @@ async def ask(
         return Answer(response.text, value, usage, response.model), (*kept, response.message)
 
 
-def read(question: Question, text: str) -> Any:
+def read_value(question: ChatCall, text: str) -> Any:
     """The value in an answer; None where no JSON was asked for. Raises AnswerUnreadable, OutputInvalid."""
     if question.shape is None:
         return parse_json(text) if question.request.json else None

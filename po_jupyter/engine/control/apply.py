@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from pydantic import ValidationError
 
-from po_jupyter.engine.control.directives import MAX_ADDED, Directives, invalid, read_task
+from po_jupyter.engine.control.directives import MAX_ADDED, Directives, invalid_directives, read_task
 from po_jupyter.engine.state.added_tasks import insert_after
-from po_jupyter.engine.state.effective_pipeline import effective
+from po_jupyter.engine.state.effective_pipeline import effective_pipeline
 from po_jupyter.engine.state.fold import fold
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import Violation
@@ -26,7 +26,7 @@ Problems = Callable[[Pipeline, frozenset[str]], list[Violation]]
 SourcedDirectives = tuple[str, Directives]  # where they were asked for, and they
 
 
-def directed(
+def directive_events(
     pipeline: Pipeline,
     state: RunState,
     by: str,
@@ -66,7 +66,7 @@ def _one(
     running: frozenset[str],
     problems: Problems,
 ) -> list[EventDraft]:
-    now = effective(pipeline, state)
+    now = effective_pipeline(pipeline, state)
     names = [task.name for task in now.tasks]
     found: list[Violation] = []
     events: list[EventDraft] = []
@@ -91,7 +91,7 @@ def _one(
         else:
             events.append(draft("task.skipped", skip.task, reason=skip.reason, by=by))
     if found:
-        raise invalid(source, found)
+        raise invalid_directives(source, found)
     return events
 
 
@@ -175,6 +175,6 @@ def _fit(
     return found
 
 
-def skipped_by(events: Iterable[EventDraft]) -> frozenset[str]:
+def skipped_tasks(events: Iterable[EventDraft]) -> frozenset[str]:
     """Tasks that these events skip: they must not start until the events are in the log."""
     return frozenset(e["task"] for e in events if e["type"] == "task.skipped")

@@ -11,7 +11,7 @@ from threading import Lock
 from typing import Any
 
 from po_jupyter.engine.control.apply import SourcedDirectives
-from po_jupyter.engine.control.directives import invalid, parse_directives, read_directives
+from po_jupyter.engine.control.directives import invalid_directives, parse_directives, read_directives
 from po_jupyter.engine.ports import DirectiveSink
 from po_jupyter.errors import ControlInvalid, InvalidInput, Violation
 from po_jupyter.model.values.json import JsonValue
@@ -19,7 +19,7 @@ from po_jupyter.model.values.json import JsonValue
 FILE = "control.json"
 
 
-class Collected:
+class DirectiveCollector:
     """The directives of one attempt so far, by stage: a stage that runs again starts from none. A `DirectiveSink`.
 
     `check(directives)` raises ControlInvalid when the run as it is now does not allow all of them.
@@ -66,7 +66,7 @@ class Rehearsal:
         """Nothing: no directive is remembered."""
 
     def take(self, stage: str, source: str, data: Mapping[str, JsonValue]) -> None:
-        """As `Collected.take`, with no run to fit."""
+        """As `DirectiveCollector.take`, with no run to fit."""
         read_directives(data, source=source)
 
 
@@ -108,22 +108,24 @@ class Control:
         self._sink.take(self._stage, source, data)
 
 
-def file_of(run_dir: Path, task: str) -> Path:
+def control_file_path(run_dir: Path, task: str) -> Path:
     """Where a task leaves its `control.json`: in its own directory, `ctx.io.task_dir`."""
     return run_dir / f"tmp/{task}/{FILE}"
 
 
-def drop_file(path: Path) -> None:
+def remove_control_file(path: Path) -> None:
     """Remove what an earlier attempt left there."""
     path.unlink(missing_ok=True)
 
 
-def read_file(path: Path) -> list[SourcedDirectives]:
+def read_control_file(path: Path) -> list[SourcedDirectives]:
     """What the file says; [] when there is none. Raises ControlInvalid. Blocks on the disk."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise invalid(FILE, [Violation("", f"it cannot be read: {error.strerror or error}")]) from None
+        raise invalid_directives(
+            FILE, [Violation("", f"it cannot be read: {error.strerror or error}")]
+        ) from None
     return [(FILE, parse_directives(data))]

@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from po_jupyter.engine.base.interrupts import Interrupt
 from po_jupyter.engine.base.json_values import as_json
-from po_jupyter.engine.base.tracebacks import user_lines
+from po_jupyter.engine.base.tracebacks import user_traceback
 from po_jupyter.errors import BudgetExceeded, InvalidInput, ModelKeyError, PoError, StageFailed, StoreError
 from po_jupyter.model.values.digests import short_digest
 from po_jupyter.model.values.json import JsonObject
@@ -28,7 +28,7 @@ _TABLE = """create table if not exists po_batch (
   primary key (task, epoch, name, piece, nth)) without rowid"""
 
 
-class Batch:
+class DurableBatch:
     """The outcomes of one batch. `epoch` changes when the task is done again from scratch: then nothing is
     known."""
 
@@ -122,11 +122,11 @@ def _raised(error: Exception) -> StageFailed:
     text = str(error).strip()[:1000]
     return StageFailed(
         f"raised {type(error).__name__}" + (f": {text}" if text else ""),
-        details={"exception": type(error).__name__, "traceback": user_lines(error)},
+        details={"exception": type(error).__name__, "traceback": user_traceback(error)},
     )
 
 
-def checked(rows: Any, max_concurrency: int) -> list[Any]:
+def checked_rows(rows: Any, max_concurrency: int) -> list[Any]:
     """The rows of a batch as a list. Raises InvalidInput."""
     if isinstance(rows, str | bytes | dict) or not hasattr(rows, "__iter__"):
         raise InvalidInput(f"io.batch takes a list of rows, not {type(rows).__name__}")

@@ -12,7 +12,7 @@ from typing import Any
 
 from po_jupyter.config import Settings
 from po_jupyter.engine.prompts.prompt_task import PromptTask
-from po_jupyter.engine.prompts.templates import Rows, base_names
+from po_jupyter.engine.prompts.templates import RowsExpression, template_names
 from po_jupyter.errors import PoError
 from po_jupyter.llm.batches.protocol import BATCH_PRICE
 from po_jupyter.llm.money.pricing import PriceBook
@@ -88,7 +88,7 @@ class _Task:
         self.unknown: list[str] = []
         upstream = pipeline.upstream_of(task.name)
         self.blind = sorted(n for n in upstream if n not in outputs)
-        self.names = base_names(
+        self.names = template_names(
             seed=seed[1],
             seed_name=seed[0],
             tasks={n: v for n, v in outputs.items() if n in upstream},
@@ -125,7 +125,7 @@ class _Task:
     def _rows(self) -> Sequence[Any] | None:
         assert self.task.for_each is not None
         try:
-            rows = Rows(self.task.for_each, task=self.task.name).evaluate(self.names)
+            rows = RowsExpression(self.task.for_each, task=self.task.name).evaluate(self.names)
         except PoError:
             self.unknown.append(
                 f"how many rows task {self.task.name!r} has: they come from "

@@ -143,7 +143,7 @@ ENVIRONMENT = _environment()
 GLOBALS: frozenset[str] = frozenset(ENVIRONMENT.globals)
 
 
-class Prompt:
+class PromptTemplate:
     """A compiled template of one task. `field` is where it stands: `prompt`, `system`, `refine.critique`."""
 
     __slots__ = ("_root", "_template", "_text", "field", "task")
@@ -187,7 +187,7 @@ class Prompt:
         return line
 
 
-class Rows:
+class RowsExpression:
     """A compiled `for_each`: one expression, evaluated natively."""
 
     __slots__ = ("_expression", "_source", "task")
@@ -228,7 +228,7 @@ class Rows:
         return rows
 
 
-def base_names(**names: Any) -> JsonObject:
+def template_names(**names: Any) -> JsonObject:
     """What `render` and `evaluate` take: Jinja's own few names and `names` over them. Copy it for each row."""
     return {**ENVIRONMENT.globals, **names}
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
-from po_jupyter.engine.base.json_values import copied
+from po_jupyter.engine.base.json_values import copy_json
 from po_jupyter.engine.ports import Dependencies
 from po_jupyter.engine.replay.row_table import MapOutput
 from po_jupyter.model.values.json import JsonObject, JsonValue
@@ -38,7 +38,7 @@ class TaskInputs:
 
     @cached_property
     def _seed(self) -> Any:
-        return copied(self._original)
+        return copy_json(self._original)
 
 
 class _CopiedOutputs(Mapping[str, JsonValue]):
@@ -51,7 +51,7 @@ class _CopiedOutputs(Mapping[str, JsonValue]):
         if name not in self._copies:
             value = self._outputs[name]
             # A list, not something like it: code may add to it, or ask for its type.
-            self._copies[name] = list(value) if isinstance(value, MapOutput) else copied(value)
+            self._copies[name] = list(value) if isinstance(value, MapOutput) else copy_json(value)
         if self._dependencies is not None:
             self._dependencies.record(f"tasks.{name}")
         return self._copies[name]

@@ -15,7 +15,7 @@ from typing import Any
 
 from po_jupyter.engine.base.run_inputs import RunInputs
 from po_jupyter.engine.base.threads import Threads
-from po_jupyter.engine.base.tracebacks import SOURCE, register, user_lines
+from po_jupyter.engine.base.tracebacks import SOURCE_FILENAME, register_source, user_traceback
 from po_jupyter.engine.chat.task_llm import TaskLlm
 from po_jupyter.engine.control.control import Control
 from po_jupyter.engine.files.artifacts import RunFiles
@@ -95,11 +95,11 @@ def _members(module: Any) -> Mapping[str, JsonValue]:
 
 
 def _from_source(task: Task) -> types.ModuleType:
-    filename = SOURCE.format(task.name)
+    filename = SOURCE_FILENAME.format(task.name)
     source = task.source or ""
     module = types.ModuleType("po_task_" + re.sub(r"\W", "_", task.name))
     module.__file__ = filename
-    register(filename, source)
+    register_source(filename, source)
     sys.modules[module.__name__] = module  # dataclasses and typing look their module up by name
     try:
         exec(compile(source, filename, "exec"), module.__dict__)  # noqa: S102  # the author's own code, in a worker
@@ -135,7 +135,7 @@ def _import_failed(task: Task, error: BaseException) -> StageFailed:
     failed = _broken(
         task, f"task {task.name!r}: its code cannot be loaded: {type(error).__name__}: {error}"[:1000], ""
     )
-    failed.details["traceback"] = user_lines(error)
+    failed.details["traceback"] = user_traceback(error)
     return failed
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
 from po_jupyter.engine.base.run_inputs import RunInputs
-from po_jupyter.engine.prompts.templates import Rows, base_names
+from po_jupyter.engine.prompts.templates import RowsExpression, template_names
 from po_jupyter.engine.replay.history import History, expand_output, map_of_marker
 from po_jupyter.engine.replay.run_log import RunLog
 from po_jupyter.model.pipeline.pipeline import Task
@@ -61,7 +61,7 @@ class OutputStore:
     def names(self, task: Task, attempt: int) -> JsonObject:
         """What templates of a task see; `item` and `index` are added for each row."""
         inputs = self._inputs
-        return base_names(
+        return template_names(
             seed=inputs.seed_data,
             seed_name=inputs.seed.name,
             tasks=self.outputs_for(task),
@@ -86,7 +86,7 @@ class OutputStore:
     def for_each(self, task: Task, names: Mapping[str, JsonValue]) -> Sequence[JsonValue]:
         """The rows of a map, perhaps each read when it is used. Blocks on the store. Raises TemplateFailed."""
         assert task.for_each is not None
-        rows = Rows(task.for_each, task=task.name).evaluate(names)
+        rows = RowsExpression(task.for_each, task=task.name).evaluate(names)
         if isinstance(rows, FileRows):
             rows.open()
         return rows

@@ -13,7 +13,7 @@ from po_jupyter.config import Settings
 from po_jupyter.engine.base.run_inputs import RunInputs
 from po_jupyter.engine.calls.attempt_calls import StreamedText
 from po_jupyter.engine.calls.factory import CallFactory, ProviderSource
-from po_jupyter.engine.files.artifacts import clean
+from po_jupyter.engine.files.artifacts import remove_unlisted
 from po_jupyter.engine.lifecycle.failure_log import FailureLog
 from po_jupyter.engine.maps.parts import MapParts
 from po_jupyter.engine.ports import Observer
@@ -122,7 +122,7 @@ async def open_session(
 def _read(store: Store, run: str, directory: Path) -> tuple[JsonObject, History]:
     """The definition and the log of a run; files that no commit lists are removed. Blocks on store and disk."""
     definition, history = store.definition(run), read_history(store, run)
-    clean(directory, history.listed)
+    remove_unlisted(directory, history.listed)
     return definition, history
 
 

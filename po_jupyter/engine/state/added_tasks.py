@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from po_jupyter.engine.state.run_state import Added, RunState, TaskState
+from po_jupyter.engine.state.run_state import AddedTask, RunState, TaskState
 
 if TYPE_CHECKING:
     from po_jupyter.model.run.event_data import TasksAddedData
 
 
-def insert_after(names: Sequence[str], added: Mapping[str, Added], after: str, new: Sequence[str]) -> list[str]:
+def insert_after(
+    names: Sequence[str], added: Mapping[str, AddedTask], after: str, new: Sequence[str]
+) -> list[str]:
     """The order of tasks once `new` is put behind `after`, and behind what was put there before."""
     if after not in names:
         return [*names, *new]
@@ -39,7 +41,7 @@ def add_tasks(state: RunState, by: str, data: TasksAddedData) -> None:
     order = insert_after(list(state.tasks), state.added, after, names)
     for task in data["tasks"]:
         name = task["name"]
-        state.added[name] = Added(task, by, after)
+        state.added[name] = AddedTask(task, by, after)
         # An attempt's number is never used twice in a run: the journal would answer for it.
         known = state.withdrawn.pop(name, None) or TaskState(name)
         state.tasks[name] = TaskState(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from po_jupyter.engine.state.effective_pipeline import effective
+from po_jupyter.engine.state.effective_pipeline import effective_pipeline
 from po_jupyter.engine.state.run_state import RunState, TaskState
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.view import ENDED, RunStatus
@@ -70,7 +70,7 @@ def decide(pipeline: Pipeline, state: RunState, running: frozenset[str] = frozen
 def _starts(pipeline: Pipeline, state: RunState, running: frozenset[str]) -> list[Command]:
     """The tasks to start: all that they need is met, and they are not executed yet."""
     starts: list[Command] = []
-    needs = effective(pipeline, state).needs
+    needs = effective_pipeline(pipeline, state).needs
     for name in needs:
         task = state.tasks[name]
         if task.state not in ("pending", "running") or name in running:

@@ -41,7 +41,7 @@ class TaskState:
     )  # at a provider, by token; never changed in place
 
 
-class Added(NamedTuple):
+class AddedTask(NamedTuple):
     """A task that another one (`by`) put behind `after` while the run was on its way; see `engine.control`."""
 
     definition: Mapping[str, JsonValue]
@@ -69,7 +69,7 @@ class RunState:
     cancel_requested: bool = False
     crashes: int = 0
     offset: int = 0
-    added: dict[str, Added] = field(default_factory=dict)
+    added: dict[str, AddedTask] = field(default_factory=dict)
     withdrawn: dict[str, TaskState] = field(default_factory=dict)  # added tasks whose task is done again
     only: str | None = None  # the one task that a restart asked for
     forked_from: JsonObject | None = None
@@ -88,7 +88,7 @@ class RunState:
         return result
 
 
-def view(
+def run_view_of(
     state: RunState, seed: Mapping[str, JsonValue], *, position: int | None = None, waiting: str | None = None
 ) -> RunView:
     """What people see of `state`."""

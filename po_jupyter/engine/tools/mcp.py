@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from po_jupyter.config import McpServer
-from po_jupyter.engine.tools.toolbox import OffLoop, Refused
+from po_jupyter.engine.tools.toolbox import OffLoop, ToolRefusal
 from po_jupyter.errors import InvalidInput, ToolFailed
 from po_jupyter.llm.chat import Tool
 from po_jupyter.llm.structured.parsing import answer_validator
@@ -27,7 +27,7 @@ _STOP = 10.0
 _LOST = (-32000, -32001)  # the SDK's own codes: connection closed, no answer in time
 
 
-def problem_of(name: str, servers: Mapping[str, McpServer]) -> str | None:
+def tool_name_problem(name: str, servers: Mapping[str, McpServer]) -> str | None:
     """Why a tool `server.tool` may not be used, in one line; None when its server is one of ours."""
     server, dot, tool = name.partition(".")
     if not dot or not tool:
@@ -55,7 +55,7 @@ class McpTools:
 
     def check(self, name: str) -> None:
         """The settings allow the tool. Raises InvalidInput."""
-        if (problem := problem_of(name, self._servers)) is not None:
+        if (problem := tool_name_problem(name, self._servers)) is not None:
             raise InvalidInput(problem)
 
     async def find(self, name: str) -> McpTool:
@@ -190,7 +190,7 @@ class McpTool:
         """See `tools.Usable`."""
         wrong = answer_validator(self._schema).violations(arguments)
         if wrong:
-            raise Refused("; ".join(line.replace("answer", "arguments", 1) for line in wrong))
+            raise ToolRefusal("; ".join(line.replace("answer", "arguments", 1) for line in wrong))
         from mcp import MCPError
 
         try:
@@ -199,7 +199,7 @@ class McpTool:
             if error.code in _LOST:
                 self._server.lost()
                 raise self._failed(error) from None
-            raise Refused(error.message) from None
+            raise ToolRefusal(error.message) from None
         except Exception as error:  # the transports raise what they like
             self._server.lost()
             raise self._failed(error) from error
@@ -209,7 +209,7 @@ class McpTool:
 
             text = to_json(result.structured_content).decode()
         if result.is_error:
-            raise Refused(text or "the tool failed")
+            raise ToolRefusal(text or "the tool failed")
         return text
 
     def _failed(self, error: BaseException) -> ToolFailed:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.errors import PydanticUserError
 from pydantic_core import PydanticSerializationError, to_json
 
-from po_jupyter.engine.base.tracebacks import user_lines
+from po_jupyter.engine.base.tracebacks import user_traceback
 from po_jupyter.errors import InvalidInput, PoError, ToolFailed
 from po_jupyter.llm.chat import Message, Tool, ToolCall
 from po_jupyter.model.pipeline.violations import did_you_mean, violations_of
@@ -30,7 +30,7 @@ _ARG = re.compile(r"^[ \t]+\*{0,2}(\w+)[ \t]*(?:\([^)]*\))?:[ \t]*(.+)$", re.M)
 OffLoop = Callable[..., Awaitable[Any]]
 
 
-class Usable(Protocol):
+class CallableTool(Protocol):
     """A tool as a Toolbox holds it."""
 
     tool: Tool
@@ -40,19 +40,19 @@ class Usable(Protocol):
         ...
 
 
-class Remote(Protocol):
+class RemoteTools(Protocol):
     """Where tools come from that are no functions (`engine.mcp_tools`)."""
 
     def check(self, name: str) -> None:
         """The tool may be used. Raises InvalidInput."""
         ...
 
-    async def find(self, name: str) -> Usable:
+    async def find(self, name: str) -> CallableTool:
         """The tool `server.tool`. Raises InvalidInput, ToolFailed."""
         ...
 
 
-class Refused(Exception):
+class ToolRefusal(Exception):
     """What the model hears instead of a result."""
 
 
@@ -96,7 +96,7 @@ class FunctionTool:
             given = self._model.model_validate(arguments)
         except ValidationError as error:
             found = violations_of(error, known=tuple(self._parameters), what=f"the tool {self.tool.name}")
-            raise Refused("; ".join(v.message for v in found[:20])) from None
+            raise ToolRefusal("; ".join(v.message for v in found[:20])) from None
         places: list[Any] = []
         named: JsonObject = {}
         for i, (argument, parameter) in enumerate(self._parameters.items()):
@@ -122,7 +122,7 @@ class FunctionTool:
                 details={
                     "tool": self.tool.name,
                     "exception": type(error).__name__,
-                    "traceback": user_lines(error),
+                    "traceback": user_traceback(error),
                 },
             ) from error
         if isinstance(result, str):
@@ -151,10 +151,10 @@ def function_tool(fn: Callable[..., Any]) -> FunctionTool:
 class Toolbox:
     """The tools of one question. `off_loop` runs sync functions in a thread."""
 
-    def __init__(self, given: Sequence[Any], off_loop: OffLoop, remote: Remote) -> None:
+    def __init__(self, given: Sequence[Any], off_loop: OffLoop, remote: RemoteTools) -> None:
         self._off_loop = off_loop
         self._remote = remote
-        self._tools: dict[str, Usable] = {}
+        self._tools: dict[str, CallableTool] = {}
         self._names: list[str] = []
         for one in given:
             if isinstance(one, str):
@@ -166,7 +166,7 @@ class Toolbox:
         for name in self._names:
             remote.check(name)
 
-    def _take(self, found: Usable) -> None:
+    def _take(self, found: CallableTool) -> None:
         name = found.tool.name
         if name in self._tools:
             raise InvalidInput(f"two tools are called {name!r}: the model could not tell them apart")
@@ -185,11 +185,11 @@ class Toolbox:
         try:
             if found is None:
                 known = list(self._tools)
-                raise Refused(
+                raise ToolRefusal(
                     f"there is no tool {call.name:.64}{did_you_mean(call.name, known)} (there are: {', '.join(known)})"
                 )
             text = await found.call(dict(call.arguments), self._off_loop)
-        except Refused as error:
+        except ToolRefusal as error:
             text = f"error: {error}"
         return Message("tool", text, tool_call_id=call.id)
 
