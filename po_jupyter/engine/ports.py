@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from po_jupyter.model.pipeline.pipeline import CallRetry, Task
 from po_jupyter.model.run.events import EventDraft
 from po_jupyter.model.run.usage import Usage
+from po_jupyter.model.values.json import JsonObject, JsonValue
 
 if TYPE_CHECKING:
     from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText, Tool, ToolCall
@@ -42,7 +43,7 @@ class EventLog(Protocol):
     def closed(self) -> bool:
         """Whether the run has left this worker: nothing more is written."""
 
-    def payload(self, ref: Iterable[int]) -> Any:
+    def payload(self, ref: Iterable[int]) -> JsonValue:
         """The value behind a reference. Blocks on the store."""
 
     def emit(self, *events: EventDraft, state: str | None = None) -> None:
@@ -53,7 +54,7 @@ class EventLog(Protocol):
         *events: EventDraft,
         items: tuple[ItemDraft, ...] = (),
         calls: tuple[CallDraft, ...] = (),
-        payloads: tuple[Any, ...] = (),
+        payloads: tuple[JsonValue, ...] = (),
         state: str | None = None,
         release: bool = False,
     ) -> CommitPlace:
@@ -64,7 +65,7 @@ class EventLog(Protocol):
         *events: EventDraft,
         items: tuple[ItemDraft, ...] = (),
         calls: tuple[CallDraft, ...] = (),
-        payloads: tuple[Any, ...] = (),
+        payloads: tuple[JsonValue, ...] = (),
         then: Callable[[CommitPlace], None] | None = None,
     ) -> None:
         """Queue a transaction, in order; `then` is called with its place once it is durable."""
@@ -91,7 +92,7 @@ class Boundary(Protocol):
 
 
 class ArtifactReader(Protocol):
-    """Artifacts as an attempt sees them (`files.artifacts.Written`)."""
+    """Artifacts as an attempt sees them (`files.artifacts.AttemptFiles`)."""
 
     def read(self, name: str) -> bytes:
         """The content of an artifact. Blocks. Raises NotFound."""
@@ -151,7 +152,7 @@ class ModelCalls(Protocol):
     def lost(self) -> int:
         """How many calls were stopped before their answer came."""
 
-    def request(self, messages: tuple[Message, ...], **fields: Any) -> ChatRequest:
+    def request(self, messages: tuple[Message, ...], **fields: object) -> ChatRequest:
         """A request with these fields, the rest from the task's settings; None is left out."""
 
     def again(self, request: ChatRequest, answer: ChatResponse, words: str) -> ChatRequest:
@@ -163,7 +164,7 @@ class ModelCalls(Protocol):
     def files(self) -> ArtifactReader:
         """The artifacts of the run as they are now."""
 
-    def toolbox(self, tools: Sequence[Any]) -> ToolCaller:
+    def toolbox(self, tools: Sequence[object]) -> ToolCaller:
         """Functions and names of MCP tools, as tools of one question. Raises InvalidInput."""
 
     async def chat(
@@ -186,12 +187,12 @@ class ModelCalls(Protocol):
 
 
 class DirectiveSink(Protocol):
-    """The receiver of what the stages of an attempt ask of their run (`control.control.Collected`)."""
+    """The receiver of what the stages of an attempt ask of their run (`control.control.DirectiveCollector`)."""
 
     def begin(self, stage: str) -> None:
         """A stage starts (again): what it asked for before is void."""
 
-    def take(self, stage: str, source: str, data: Mapping[str, Any]) -> None:
+    def take(self, stage: str, source: str, data: Mapping[str, JsonValue]) -> None:
         """Add one directive of a stage. Raises ControlInvalid."""
 
 
@@ -205,19 +206,19 @@ class Dependencies(Protocol):
 class TaskOutputs(Protocol):
     """Outputs of the run's tasks, and what templates see of the run (`run.outputs.OutputStore`)."""
 
-    def output(self, name: str) -> Any:
+    def output(self, name: str) -> JsonValue:
         """The output of a task; None without one. May block on the store."""
 
-    def outputs_for(self, task: Task) -> Mapping[str, Any]:
+    def outputs_for(self, task: Task) -> Mapping[str, JsonValue]:
         """Outputs of the tasks that are finished for sure when `task` starts, read when they are used."""
 
-    def names(self, task: Task, attempt: int) -> dict[str, Any]:
+    def names(self, task: Task, attempt: int) -> JsonObject:
         """What templates of a task see; `item` and `index` are added for each row."""
 
     def reads_rows(self, task: Task) -> bool:
         """Whether the task may see rows that are read one by one: of an earlier map, or of a file."""
 
-    def for_each(self, task: Task, names: Mapping[str, Any]) -> Sequence[Any]:
+    def for_each(self, task: Task, names: Mapping[str, JsonValue]) -> Sequence[JsonValue]:
         """The rows of a map. Blocks on the store. Raises TemplateFailed."""
 
 

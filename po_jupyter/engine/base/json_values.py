@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.model.values.lazy_list import LazyList
 
 _PLAIN = frozenset({str, int, bool, type(None)})
@@ -30,12 +31,12 @@ def as_json(value: Any) -> Any:
     return _walk(value, "", 0)
 
 
-def copied(value: Any) -> Any:
+def copy_json(value: Any) -> Any:
     """A copy of a JSON value that shares no list and no dict with it."""
     if type(value) is dict:
-        return {key: copied(item) for key, item in value.items()}
+        return {key: copy_json(item) for key, item in value.items()}
     if type(value) is list:
-        return [copied(item) for item in value]
+        return [copy_json(item) for item in value]
     return value
 
 
@@ -79,7 +80,7 @@ def _walk_list(value: list[Any], path: str, depth: int) -> list[Any]:
     return result
 
 
-def _walk_dict(value: dict[Any, Any], path: str, depth: int) -> dict[str, Any]:
+def _walk_dict(value: dict[Any, Any], path: str, depth: int) -> JsonObject:
     result = value
     for key, item in value.items():
         if type(key) is not str:

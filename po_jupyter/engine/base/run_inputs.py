@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from po_jupyter.config import Settings
 from po_jupyter.model.pipeline.pipeline import LLM, Pipeline, Task
 from po_jupyter.model.run.definition import RunDefinition, RunOptions
 from po_jupyter.model.run.seed import Seed
+from po_jupyter.model.values.json import JsonValue
+
+if TYPE_CHECKING:
+    from po_jupyter.model.run.event_data import RunStartedData
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +34,10 @@ class RunInputs:
     definition: RunDefinition
     pipeline: Pipeline
     seed: Seed
-    seed_data: Mapping[str, Any]
+    seed_data: Mapping[str, JsonValue]
     settings: Settings
     run_dir: Path
-    worker: Mapping[str, Any]
+    worker: RunStartedData
 
     @property
     def options(self) -> RunOptions:

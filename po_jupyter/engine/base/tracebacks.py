@@ -16,10 +16,10 @@ _LIBRARIES = tuple(
 )
 _MAX_FRAMES = 12
 _MAX_CHARS = 4000
-SOURCE = "<po_task {}>"
+SOURCE_FILENAME = "<po_task {}>"
 
 
-def user_lines(error: BaseException) -> str:
+def user_traceback(error: BaseException) -> str:
     """The frames of `error` that are the user's, innermost last, with the message; "" when none is.
 
     When the error came from inside a library, the library's last frame is kept: it often says why.
@@ -35,7 +35,7 @@ def user_lines(error: BaseException) -> str:
     return f"{text[-_MAX_CHARS:]}{last[:_MAX_CHARS]}"
 
 
-def internal(error: Exception) -> PoError:
+def as_po_error(error: Exception) -> PoError:
     """`error`, or, when it is none of ours, a TaskError that says so: our faults end a task, loudly."""
     if isinstance(error, PoError):
         return error
@@ -54,7 +54,7 @@ class _Internal(TaskError):
     code = "internal"
 
 
-def register(filename: str, source: str) -> None:
+def register_source(filename: str, source: str) -> None:
     """Let tracebacks show lines of source that is in no file."""
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from po_jupyter.model.run.usage import Usage
+from po_jupyter.model.values.json import JsonObject
 
 
 class UsageSum:
@@ -43,7 +41,7 @@ class UsageSum:
         self.cached_calls += usage.cached_calls
         self.cost = None if self.cost is None or usage.cost is None else self.cost + usage.cost
 
-    def add_json(self, usage: Mapping[str, Any], sign: int = 1) -> None:
+    def add_json(self, usage: JsonObject, sign: int = 1) -> None:
         """Add (or, with sign -1, take away) one that is JSON."""
         get = usage.get
         self.input_tokens += sign * get("input_tokens", 0)
@@ -61,11 +59,11 @@ class UsageSum:
         used = self.input_tokens or self.output_tokens or self.cost
         return bool(self.calls or self.unknown or self.cached_calls or used)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """The sum in the shape of `Usage.to_json`."""
         return {name: getattr(self, name) for name in Usage.model_fields}
 
-    def take(self) -> dict[str, Any]:
+    def take(self) -> JsonObject:
         """The sum as JSON; then start over."""
         said = self.to_json()
         self._clear()

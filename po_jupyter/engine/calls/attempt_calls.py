@@ -8,13 +8,12 @@ from typing import Any, TypedDict
 
 from po_jupyter.engine.base.run_inputs import RunInputs
 from po_jupyter.engine.base.threads import Threads
-from po_jupyter.engine.budgets.account import Hold, reserved
 from po_jupyter.engine.budgets.guard import BudgetGuard
 from po_jupyter.engine.calls.cache_policy import cache_mode
+from po_jupyter.engine.calls.reservation import CallReservation
 from po_jupyter.engine.files.artifacts import RunFiles
 from po_jupyter.engine.ports import ArtifactReader, Boundary, CallFrame, EventLog, Observer
-from po_jupyter.engine.replay.spent_from_log import Amount, amount_of
-from po_jupyter.engine.tools.toolbox import Remote, Toolbox
+from po_jupyter.engine.tools.toolbox import RemoteTools, Toolbox
 from po_jupyter.errors import InvalidInput, ModelError, ModelRateLimited
 from po_jupyter.llm.calls.journaled_chat import JournaledChat, OnAgain
 from po_jupyter.llm.calls.pending_call import PendingCall
@@ -27,7 +26,7 @@ from po_jupyter.model.run.usage import Usage
 _DEFAULT_RETRY = CallRetry()
 
 
-class LiveText(TypedDict):
+class StreamedText(TypedDict):
     """A piece of an answer as it comes, for those who watch the run. It is in no log."""
 
     task: str
@@ -91,10 +90,10 @@ class CallParts:
     budget: BudgetGuard | None
     files: RunFiles
     threads: Threads
-    mcp: Remote
+    mcp: RemoteTools
     observer: Observer
     watched: Callable[[], bool]
-    publish: Callable[[LiveText], None]
+    publish: Callable[[StreamedText], None]
 
 
 class AttemptCalls:
@@ -209,41 +208,12 @@ class AttemptCalls:
             return recalled  # it was paid for: it needs no room in any budget
         if call.slot is not None:
             parts.boundary.checkpoint()  # the cache took its time
-        budget = parts.budget
-        if budget is None:
+        if parts.budget is None:
             return await self._send(call, frame, on_text, retry, begun_anew)
-        hold: Hold | None
-        with frame.waiting():
-            hold = await budget.reserve(request, frame.task.name)
-        token = reserved.set(hold.worst)
-        tries = Amount()  # usage of the tries that were settled, as far as it is known
-
-        async def again(error: ModelError) -> None:
-            nonlocal hold, tries
-            assert hold is not None
-            reported = error.usage
-            usage = Usage.model_validate(reported) if reported else None
-            tries = tries.plus(amount_of(reported, hold.worst))
-            over, hold = hold, None
-            with frame.waiting():
-                hold = await budget.renew(over, usage)
-
-        before = self.scope.usage
-        used: Usage | None = None
-        try:
-            response = await self._send(call, frame, on_text, retry, begun_anew, again)
-            used = response.usage
-            return response
-        except ModelError as error:
-            reported = error.usage
-            used = Usage.model_validate(reported) if reported else Usage(calls=1)
-            raise
-        finally:
-            if used is None and self.scope.usage is before and not self.scope.in_flight:
-                used = self.scope.take_withdrawn_usage()  # stopped while nothing of it was in flight
-            reserved.reset(token)
-            if hold is not None:
-                budget.settle(hold, used, before=tries)
+        async with CallReservation(parts.budget, self.scope, frame, request) as reservation:
+            return reservation.answered(
+                await self._send(call, frame, on_text, retry, begun_anew, reservation.renew)
+            )
 
     def _on_text(self, frame: CallFrame, then: OnText | None) -> OnText | None:
         parts = self._parts

@@ -48,7 +48,7 @@ class StoreJournal:
         if not said["ok"]:
             return JournalEntry({"ok": False, "error": said["error"]}, call.intents)
         assert call.answer is not None
-        text = await asyncio.to_thread(self._log.payload, call.answer)
+        text = cast(str, await asyncio.to_thread(self._log.payload, call.answer))
         response = cast(ChatResponseJson, said["response"])  # without its text
         return JournalEntry({"ok": True, "response": {**response, "text": text}}, call.intents)
 

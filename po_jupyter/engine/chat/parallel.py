@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pydantic_core import to_jsonable_python
 
 from po_jupyter.engine.base.interrupts import Interrupt
-from po_jupyter.engine.base.tracebacks import internal
+from po_jupyter.engine.base.tracebacks import as_po_error
 from po_jupyter.errors import (
     BudgetExceeded,
     InvalidInput,
@@ -27,9 +27,10 @@ from po_jupyter.model.pipeline.pipeline import CallRetry
 from po_jupyter.model.pipeline.violations import violations_of
 from po_jupyter.model.run.answer import Answer
 from po_jupyter.model.run.usage import Usage
+from po_jupyter.model.values.json import JsonObject, JsonValue
 from po_jupyter.platform.concurrency import gather_or_cancel
 
-MOST = 1000  # at the same time, as `max_concurrency` of a map
+MAX_CONCURRENCY = 1000  # at the same time, as `max_concurrency` of a map
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Result:
             return None
         return self.answer.text if self.answer.value is None else self.answer.value
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """`{index, ok, output, error}`, like a row of a map; instances of a class become JSON."""
         error = self.error.to_json() if self.error is not None else None
         output = to_jsonable_python(self.output)
@@ -111,12 +112,12 @@ class Results(Sequence[Result]):
                 raise result.error
         return self
 
-    def to_json(self) -> list[dict[str, Any]]:
+    def to_json(self) -> list[JsonObject]:
         """`{index, ok, output, error}` of each: what a stage can return."""
         return [r.to_json() for r in self._results]
 
 
-def retry_of(given: CallRetry | Mapping[str, Any] | int | None) -> CallRetry | None:
+def retry_of(given: CallRetry | Mapping[str, JsonValue] | int | None) -> CallRetry | None:
     """How often a call is tried: a number of attempts, the fields of `llm.retry`, or None for the task's own.
 
     It takes the place of `llm.retry`, so that there is one layer of retries (P7). Raises InvalidInput.
@@ -131,7 +132,7 @@ def retry_of(given: CallRetry | Mapping[str, Any] | int | None) -> CallRetry | N
         raise InvalidInput("llm.parallel:", violations=found) from None
 
 
-async def ask_all(
+async def run_parallel(
     asks: Sequence[Callable[[], Awaitable[Answer]]],
     *,
     max_concurrency: int,
@@ -142,8 +143,10 @@ async def ask_all(
     Raises ThresholdExceeded, BudgetExceeded or ModelKeyError once the calls in flight have ended, with what there
     is in the error's `results`.
     """
-    if type(max_concurrency) is not int or not 1 <= max_concurrency <= MOST:
-        raise InvalidInput(f"llm.parallel: `max_concurrency` is 1 to {MOST}, not {max_concurrency!r:.20}")
+    if type(max_concurrency) is not int or not 1 <= max_concurrency <= MAX_CONCURRENCY:
+        raise InvalidInput(
+            f"llm.parallel: `max_concurrency` is 1 to {MAX_CONCURRENCY}, not {max_concurrency!r:.20}"
+        )
     if not 0 <= failure_threshold <= 1:
         raise InvalidInput(f"llm.parallel: `failure_threshold` is 0 to 1, not {failure_threshold!r:.20}")
     return await _Window(asks, failure_threshold).run(max_concurrency)
@@ -187,7 +190,7 @@ class _Window:
         except (Interrupt, StoreError):
             raise
         except Exception as raised:
-            error = internal(raised)
+            error = as_po_error(raised)
         self.results[index] = Result(index, error=error)
         if isinstance(error, BudgetExceeded | ModelKeyError):
             self.over = self.over or error  # not this request's fault, and no other would do better

@@ -17,7 +17,7 @@ from typing import Any, TypedDict
 from pydantic import ValidationError
 
 from po_jupyter.engine.chat.tool_loop import run_tool_loop
-from po_jupyter.engine.files.images import load_all
+from po_jupyter.engine.files.images import load_images
 from po_jupyter.engine.ports import ArtifactReader, CallFrame, ModelCalls, ToolCaller
 from po_jupyter.errors import AnswerUnreadable, InvalidInput, OutputInvalid
 from po_jupyter.llm.chat import CacheMode, ChatRequest, Effort, Message, OnText, ToolCall
@@ -27,6 +27,7 @@ from po_jupyter.model.pipeline.pipeline import LLM, CallRetry
 from po_jupyter.model.pipeline.violations import did_you_mean, violations_of
 from po_jupyter.model.run.answer import Answer
 from po_jupyter.model.run.usage import Usage
+from po_jupyter.model.values.json import JsonValue
 
 MAX_TOOL_ROUNDS = 8
 
@@ -66,7 +67,7 @@ _SETTINGS = ("model", "temperature", "max_tokens", "stop", "seed", "effort")
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ChatCall:
     """A checked question; nothing of it was read, called or sent yet."""
 
     request: ChatRequest
@@ -76,7 +77,7 @@ class Question:
     rounds: int = MAX_TOOL_ROUNDS
 
 
-def check_names(options: Mapping[str, Any]) -> None:
+def check_option_names(options: Mapping[str, JsonValue]) -> None:
     """Every option is one. Raises InvalidInput with a suggestion."""
     for name in options:
         if name not in _NAMES:
@@ -86,11 +87,11 @@ def check_names(options: Mapping[str, Any]) -> None:
             )
 
 
-def question_of(
-    calls: ModelCalls, prompt: str | Sequence[Mapping[str, Any]], options: Mapping[str, Any]
-) -> Question:
+def chat_call_of(
+    calls: ModelCalls, prompt: str | Sequence[Mapping[str, JsonValue]], options: Mapping[str, JsonValue]
+) -> ChatCall:
     """The question that `chat(prompt, **options)` asks. Raises InvalidInput."""
-    check_names(options)
+    check_option_names(options)
     settings = {k: v for k in _SETTINGS if (v := options.get(k)) is not None}
     try:
         checked = LLM.model_validate(settings)
@@ -109,10 +110,11 @@ def question_of(
         if not isinstance(system, str):
             raise InvalidInput(f"`system` is text, not {type(system).__name__}")
         messages.insert(0, Message("system", system))
-    schema, images, tools = options.get("schema"), options.get("images"), options.get("tools")
-    for name, value in (("images", images), ("tools", tools)):
-        if value is not None and (isinstance(value, str | bytes | Mapping) or not isinstance(value, Sequence)):
-            raise InvalidInput(f"`{name}` is a list, not {type(value).__name__}")
+    schema, images, tools = (
+        options.get("schema"),
+        _list_option(options, "images"),
+        _list_option(options, "tools"),
+    )
     if images and messages[-1].role != "user":
         raise InvalidInput("`images` belong to the user's turn, and the last message is none")
     shape = None if schema is None else answer_schema_of(schema)
@@ -126,7 +128,17 @@ def question_of(
     if images:
         calls.need_images(request)
     box = calls.toolbox(tools) if tools else None
-    return Question(request, shape, tuple(images or ()), box, rounds)
+    return ChatCall(request, shape, tuple(images), box, rounds)
+
+
+def _list_option(options: Mapping[str, object], name: str) -> Sequence[object]:
+    """An option that is a list; an empty one when it was left out. Raises InvalidInput."""
+    value = options.get(name)
+    if value is None:
+        return ()
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Sequence):
+        raise InvalidInput(f"`{name}` is a list, not {type(value).__name__}")
+    return value
 
 
 def messages_of(prompt: Any) -> tuple[Message, ...]:
@@ -168,9 +180,9 @@ def _message(given: Any) -> Message:
         ) from None
 
 
-async def ask(
+async def run_chat_call(
     calls: ModelCalls,
-    question: Question,
+    question: ChatCall,
     *,
     stage: str,
     frame: CallFrame,
@@ -187,7 +199,7 @@ async def ask(
     request = question.request
     if question.images:
         *before, last = request.messages
-        images = await load_all(question.images, files)
+        images = await load_images(question.images, files)
         request = replace(request, messages=(*before, replace(last, images=(*last.images, *images))))
     kept = request.messages
     usage = Usage()
@@ -202,7 +214,7 @@ async def ask(
         request = request.then(*result.turns)
         kept = (*kept, *result.turns)
         try:
-            value = read(question, response.text)
+            value = read_value(question, response.text)
         except (AnswerUnreadable, OutputInvalid) as problem:
             if asked_again >= frame.task.refine.max_attempts:
                 raise
@@ -216,7 +228,7 @@ async def ask(
         return Answer(response.text, value, usage, response.model), (*kept, response.message)
 
 
-def read(question: Question, text: str) -> Any:
+def read_value(question: ChatCall, text: str) -> Any:
     """The value in an answer; None where no JSON was asked for. Raises AnswerUnreadable, OutputInvalid."""
     if question.shape is None:
         return parse_json(text) if question.request.json else None

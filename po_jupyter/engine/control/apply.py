@@ -7,25 +7,26 @@ both or after both.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
 from pydantic import ValidationError
 
-from po_jupyter.engine.control.directives import MAX_ADDED, Directives, invalid, read_task
-from po_jupyter.engine.state.effective_pipeline import effective
-from po_jupyter.engine.state.fold import fold, place
+from po_jupyter.engine.control.directives import MAX_ADDED, Directives, invalid_directives, read_task
+from po_jupyter.engine.state.added_tasks import insert_after
+from po_jupyter.engine.state.effective_pipeline import effective_pipeline
+from po_jupyter.engine.state.fold import fold
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import Violation
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.events import EventDraft, draft
+from po_jupyter.model.values.json import JsonValue
 
 # Finds what is wrong with a pipeline, given the names of the tasks that were added to it.
 Problems = Callable[[Pipeline, frozenset[str]], list[Violation]]
 SourcedDirectives = tuple[str, Directives]  # where they were asked for, and they
 
 
-def directed(
+def directive_events(
     pipeline: Pipeline,
     state: RunState,
     by: str,
@@ -65,7 +66,7 @@ def _one(
     running: frozenset[str],
     problems: Problems,
 ) -> list[EventDraft]:
-    now = effective(pipeline, state)
+    now = effective_pipeline(pipeline, state)
     names = [task.name for task in now.tasks]
     found: list[Violation] = []
     events: list[EventDraft] = []
@@ -90,7 +91,7 @@ def _one(
         else:
             events.append(draft("task.skipped", skip.task, reason=skip.reason, by=by))
     if found:
-        raise invalid(source, found)
+        raise invalid_directives(source, found)
     return events
 
 
@@ -113,7 +114,7 @@ def _not_later(
 
 
 def _added(
-    now: Pipeline, state: RunState, definitions: Sequence[Mapping[str, Any]], found: list[Violation]
+    now: Pipeline, state: RunState, definitions: Sequence[Mapping[str, JsonValue]], found: list[Violation]
 ) -> list[Task]:
     known = {task.name: task for task in now.tasks}
     added: list[Task] = []
@@ -157,7 +158,7 @@ def _fit(
 ) -> list[Violation]:
     """What is wrong with the pipeline that these tasks would make: needs that are none, circles, templates."""
     tasks = {task.name: task for task in (*now.tasks, *added)}
-    order = place([t.name for t in now.tasks], state.added, after, [t.name for t in added])
+    order = insert_after([t.name for t in now.tasks], state.added, after, [t.name for t in added])
     fields = {name: getattr(now, name) for name in type(now).model_fields}
     try:
         changed = Pipeline(**{**fields, "tasks": tuple(tasks[name] for name in order)})
@@ -174,6 +175,6 @@ def _fit(
     return found
 
 
-def skipped_by(events: Iterable[EventDraft]) -> frozenset[str]:
+def skipped_tasks(events: Iterable[EventDraft]) -> frozenset[str]:
     """Tasks that these events skip: they must not start until the events are in the log."""
     return frozenset(e["task"] for e in events if e["type"] == "task.skipped")

@@ -11,14 +11,15 @@ from threading import Lock
 from typing import Any
 
 from po_jupyter.engine.control.apply import SourcedDirectives
-from po_jupyter.engine.control.directives import invalid, parse_directives, read_directives
+from po_jupyter.engine.control.directives import invalid_directives, parse_directives, read_directives
 from po_jupyter.engine.ports import DirectiveSink
 from po_jupyter.errors import ControlInvalid, InvalidInput, Violation
+from po_jupyter.model.values.json import JsonValue
 
 FILE = "control.json"
 
 
-class Collected:
+class DirectiveCollector:
     """The directives of one attempt so far, by stage: a stage that runs again starts from none. A `DirectiveSink`.
 
     `check(directives)` raises ControlInvalid when the run as it is now does not allow all of them.
@@ -36,7 +37,7 @@ class Collected:
         with self._lock:
             self._by_stage.pop(stage, None)
 
-    def take(self, stage: str, source: str, data: Mapping[str, Any]) -> None:
+    def take(self, stage: str, source: str, data: Mapping[str, JsonValue]) -> None:
         """Keep one more, if the run as it is now allows it. Raises ControlInvalid, and the task fails with it
         even if its code goes on."""
         try:
@@ -64,8 +65,8 @@ class Rehearsal:
     def begin(self, stage: str) -> None:
         """Nothing: no directive is remembered."""
 
-    def take(self, stage: str, source: str, data: Mapping[str, Any]) -> None:
-        """As `Collected.take`, with no run to fit."""
+    def take(self, stage: str, source: str, data: Mapping[str, JsonValue]) -> None:
+        """As `DirectiveCollector.take`, with no run to fit."""
         read_directives(data, source=source)
 
 
@@ -98,7 +99,7 @@ class Control:
         """Open a gate after this task; `artifacts` are named to whoever decides. Raises ControlInvalid."""
         self._send("ctx.control.pause", {"pause": {"message": message, "artifacts": list(artifacts)}})
 
-    def _send(self, source: str, data: Mapping[str, Any]) -> None:
+    def _send(self, source: str, data: Mapping[str, JsonValue]) -> None:
         if self._sink is None:
             raise InvalidInput(
                 "a row of a map cannot direct the run: its neighbours may be done already",
@@ -107,22 +108,24 @@ class Control:
         self._sink.take(self._stage, source, data)
 
 
-def file_of(run_dir: Path, task: str) -> Path:
+def control_file_path(run_dir: Path, task: str) -> Path:
     """Where a task leaves its `control.json`: in its own directory, `ctx.io.task_dir`."""
     return run_dir / f"tmp/{task}/{FILE}"
 
 
-def drop_file(path: Path) -> None:
+def remove_control_file(path: Path) -> None:
     """Remove what an earlier attempt left there."""
     path.unlink(missing_ok=True)
 
 
-def read_file(path: Path) -> list[SourcedDirectives]:
+def read_control_file(path: Path) -> list[SourcedDirectives]:
     """What the file says; [] when there is none. Raises ControlInvalid. Blocks on the disk."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise invalid(FILE, [Violation("", f"it cannot be read: {error.strerror or error}")]) from None
+        raise invalid_directives(
+            FILE, [Violation("", f"it cannot be read: {error.strerror or error}")]
+        ) from None
     return [(FILE, parse_directives(data))]

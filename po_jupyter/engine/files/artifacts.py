@@ -18,14 +18,15 @@ from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from po_jupyter.engine.replay.history import History
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import NotFound
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.store.files.tree import TEMPORARY, Tree
 
-ARTIFACTS, GIVEN = "artifacts", "given"
+ARTIFACTS, SEED_FILES = "artifacts", "given"
 
 
 class Artifact(TypedDict):
@@ -37,7 +38,7 @@ class Artifact(TypedDict):
     sha256: str
 
 
-class Written:
+class AttemptFiles:
     """What one attempt of a task or a row writes. Safe to use from the threads of sync stages."""
 
     def __init__(self, run_dir: Path, path: str, visible: Callable[[], Mapping[str, Artifact]] = dict) -> None:
@@ -53,7 +54,7 @@ class Written:
 
     @cached_property
     def _given(self) -> Tree:
-        return Tree(self._run_dir / GIVEN)
+        return Tree(self._run_dir / SEED_FILES)
 
     def write(self, name: str, data: bytes) -> None:
         """Write or replace an artifact. Raises StoreUnusable."""
@@ -74,7 +75,7 @@ class Written:
 
     def names(self) -> list[str]:
         """Names of the artifacts that this attempt sees, those that came with the seed included."""
-        return sorted({*walk(self._given), *self._visible(), *self.entries})
+        return sorted({*list_files(self._given), *self._visible(), *self.entries})
 
     def read(self, name: str) -> bytes:
         """The artifact that this attempt sees: its own, a finished task's, or the seed's. NotFound."""
@@ -90,9 +91,9 @@ class RunFiles:
         self._fence = fence
         self._state = state
         self._rows = history.artifacts  # of rows with an outcome: task → index → entries
-        self._open: dict[tuple[str, int | None], tuple[object, Written]] = {}
+        self._open: dict[tuple[str, int | None], tuple[object, AttemptFiles]] = {}
 
-    def attempt(self, task: str, index: int | None, number: int, frame: object) -> Written:
+    def attempt(self, task: str, index: int | None, number: int, frame: object) -> AttemptFiles:
         """What the attempt writes that `frame` stands for; `number` counts attempts of the row or task."""
         opened = self._open.get((task, index))
         if opened is not None and opened[0] is frame:
@@ -100,15 +101,15 @@ class RunFiles:
         path = f"{task}/{number}-{self._fence}"
         if index is not None:
             path = f"{task}/{self._state().tasks[task].attempt}-{self._fence}/{index}-{number}"
-        written = Written(self.run_dir, path, self.visible)
+        written = AttemptFiles(self.run_dir, path, self.visible)
         self._open[task, index] = (frame, written)
         return written
 
-    def now(self) -> Written:
+    def now(self) -> AttemptFiles:
         """The artifacts of the run as no attempt's own, for reading."""
-        return Written(self.run_dir, "", self.visible)
+        return AttemptFiles(self.run_dir, "", self.visible)
 
-    def said(self, task: str, index: int | None = None) -> dict[str, Any]:
+    def said(self, task: str, index: int | None = None) -> JsonObject:
         """`{artifacts: [...]}` for the commit that ends the attempt well; {} when it wrote none.
 
         For a map, `index` None, those of its rows.
@@ -129,16 +130,16 @@ class RunFiles:
 
     def visible(self) -> dict[str, Artifact]:
         """The artifacts of the run now, by name."""
-        return visible(self._state())
+        return artifacts_by_name(self._state())
 
     def contents(self) -> dict[str, str]:
         """The SHA-256 of each artifact of the run now, and of what came with the seed. Blocks on the disk."""
-        given = Tree(self.run_dir / GIVEN)
-        found = {name: sha256(given.read(name)).hexdigest() for name in walk(given)}
+        given = Tree(self.run_dir / SEED_FILES)
+        found = {name: sha256(given.read(name)).hexdigest() for name in list_files(given)}
         return found | {name: entry["sha256"] for name, entry in self.visible().items()}
 
 
-def walk(tree: Tree, *, most: int = 10_000) -> list[str]:
+def list_files(tree: Tree, *, most: int = 10_000) -> list[str]:
     """Names of the regular files in a tree, at most so many. No link is followed."""
     found: list[str] = []
     for directory, below, names in os.walk(tree.root):
@@ -152,12 +153,12 @@ def walk(tree: Tree, *, most: int = 10_000) -> list[str]:
     return found
 
 
-def visible(state: RunState) -> dict[str, Artifact]:
+def artifacts_by_name(state: RunState) -> dict[str, Artifact]:
     """The artifacts of a run, by name; of two tasks that wrote the same name, the later one's counts."""
     return {entry["name"]: entry for task in state.tasks.values() for entry in task.artifacts}
 
 
-def clean(run_dir: Path, kept: Iterable[Mapping[str, Any]]) -> int:
+def remove_unlisted(run_dir: Path, kept: Iterable[JsonObject]) -> int:
     """Remove what lies in the artifacts directory and no commit lists; how many files. Raises nothing.
 
     Only for whoever holds the run: an attempt that is at work lists its files at its end.

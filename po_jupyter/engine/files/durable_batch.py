@@ -16,9 +16,10 @@ from typing import Any, cast
 
 from po_jupyter.engine.base.interrupts import Interrupt
 from po_jupyter.engine.base.json_values import as_json
-from po_jupyter.engine.base.tracebacks import user_lines
+from po_jupyter.engine.base.tracebacks import user_traceback
 from po_jupyter.errors import BudgetExceeded, InvalidInput, ModelKeyError, PoError, StageFailed, StoreError
 from po_jupyter.model.values.digests import short_digest
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.platform.concurrency import gather_or_cancel
 from po_jupyter.telemetry.redaction import redactor
 
@@ -27,7 +28,7 @@ _TABLE = """create table if not exists po_batch (
   primary key (task, epoch, name, piece, nth)) without rowid"""
 
 
-class Batch:
+class DurableBatch:
     """The outcomes of one batch. `epoch` changes when the task is done again from scratch: then nothing is
     known."""
 
@@ -61,9 +62,9 @@ class Batch:
         rows: Sequence[Any],
         work: Callable[[Any], Awaitable[Any]],
         pieces: list[tuple[str, int]],
-        found: list[dict[str, Any] | None],
+        found: list[JsonObject | None],
         max_concurrency: int,
-    ) -> list[dict[str, Any]]:
+    ) -> list[JsonObject]:
         todo = (index for index, outcome in enumerate(found) if outcome is None)
 
         async def worker() -> None:
@@ -74,7 +75,7 @@ class Batch:
                     found[index] = _failed(index, error)
 
         await gather_or_cancel(worker() for _ in range(min(max_concurrency, found.count(None))))
-        return cast("list[dict[str, Any]]", found)
+        return cast("list[JsonObject]", found)
 
     def _pieces(self, rows: Sequence[Any], key: Callable[[Any], Any] | None) -> list[tuple[str, int]]:
         seen: Counter[str] = Counter()
@@ -86,7 +87,7 @@ class Batch:
             seen[piece] += 1
         return pieces
 
-    def _known(self, pieces: list[tuple[str, int]]) -> list[dict[str, Any] | None]:
+    def _known(self, pieces: list[tuple[str, int]]) -> list[JsonObject | None]:
         query = "select piece, nth, output from po_batch where task = ? and epoch = ? and name = ?"
         known = {(piece, nth): output for piece, nth, output in self._db.execute(query, self._place)}
         return [
@@ -94,7 +95,7 @@ class Batch:
             for index, piece in enumerate(pieces)
         ]
 
-    def _keep(self, index: int, piece: tuple[str, int], output: Any) -> dict[str, Any]:
+    def _keep(self, index: int, piece: tuple[str, int], output: Any) -> JsonObject:
         value = redactor.scrub(as_json(output))
         with self._db:
             self._db.execute(
@@ -104,11 +105,11 @@ class Batch:
         return _done(index, value)
 
 
-def _done(index: int, output: Any) -> dict[str, Any]:
+def _done(index: int, output: Any) -> JsonObject:
     return {"index": index, "ok": True, "output": output, "error": None}
 
 
-def _failed(index: int, error: Exception) -> dict[str, Any]:
+def _failed(index: int, error: Exception) -> JsonObject:
     """The outcome of a piece that failed. What no other piece could do better with ends the batch."""
     if isinstance(error, Interrupt | StoreError | BudgetExceeded | ModelKeyError | sqlite3.Error):
         raise error
@@ -121,11 +122,11 @@ def _raised(error: Exception) -> StageFailed:
     text = str(error).strip()[:1000]
     return StageFailed(
         f"raised {type(error).__name__}" + (f": {text}" if text else ""),
-        details={"exception": type(error).__name__, "traceback": user_lines(error)},
+        details={"exception": type(error).__name__, "traceback": user_traceback(error)},
     )
 
 
-def checked(rows: Any, max_concurrency: int) -> list[Any]:
+def checked_rows(rows: Any, max_concurrency: int) -> list[Any]:
     """The rows of a batch as a list. Raises InvalidInput."""
     if isinstance(rows, str | bytes | dict) or not hasattr(rows, "__iter__"):
         raise InvalidInput(f"io.batch takes a list of rows, not {type(rows).__name__}")

@@ -37,13 +37,13 @@ class RecordedArtifacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class NamedImage:
     """What a template said: an artifact or a URL, and never a path."""
 
     text: str
 
 
-async def load_all(sources: Sequence[Any], files: ArtifactReader) -> tuple[Image, ...]:
+async def load_images(sources: Sequence[Any], files: ArtifactReader) -> tuple[Image, ...]:
     """The images, in their order. Raises InvalidInput that names the one that cannot be used."""
     return tuple([await _load(source, n, files) for n, source in enumerate(sources)])
 
@@ -56,7 +56,7 @@ async def _load(source: Any, n: int, files: ArtifactReader) -> Image:
             return Image.of(bytes(source))
         if isinstance(source, Path):
             return Image.of(await asyncio.to_thread(_of_path, source))
-        text = source.text if isinstance(source, Named) else source
+        text = source.text if isinstance(source, NamedImage) else source
         if not isinstance(text, str) or not text.strip():
             raise InvalidInput(f"an image is bytes, a URL, an artifact's name or a path, not {text!r:.40}")
         if text.startswith("data:"):
@@ -65,7 +65,7 @@ async def _load(source: Any, n: int, files: ArtifactReader) -> Image:
             from po_jupyter.engine.files.fetch import fetch
 
             return Image.of(await fetch(text, limit=MAX_IMAGE_BYTES))
-        return Image.of(await asyncio.to_thread(_of_name, text, files, not isinstance(source, Named)))
+        return Image.of(await asyncio.to_thread(_of_name, text, files, not isinstance(source, NamedImage)))
     except InvalidInput as error:
         raise InvalidInput(f"image {n}: {error.message}", hint=error.hint) from None
 

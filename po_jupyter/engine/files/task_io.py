@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from po_jupyter.engine.files.artifacts import Written
+from po_jupyter.engine.files.artifacts import AttemptFiles
 from po_jupyter.engine.ports import Dependencies
 from po_jupyter.errors import InvalidInput, NotFound, StageFailed, StoreUnusable
 from po_jupyter.store.files.tree import Tree
@@ -22,7 +22,7 @@ DATABASE = "run.db"
 As = Literal["text", "bytes", "json"]
 
 
-def checked(name: str) -> PurePosixPath:
+def checked_name(name: str) -> PurePosixPath:
     """The relative path that `name` says, if it stays inside its directory. Raises InvalidInput."""
     path = PurePosixPath(name)
     parts = name.split("/")
@@ -55,12 +55,12 @@ class TaskIo:
         self,
         run_dir: Path,
         task: str,
-        written: Written | None = None,
+        written: AttemptFiles | None = None,
         *,
         epoch: int = 0,
         dependencies: Dependencies | None = None,
     ) -> None:
-        self._artifacts = written if written is not None else Written(run_dir, task)
+        self._artifacts = written if written is not None else AttemptFiles(run_dir, task)
         self._run_dir = run_dir
         self._task, self._epoch = task, epoch
         self._dependencies = dependencies
@@ -147,10 +147,10 @@ class TaskIo:
         be awaited, and `max_concurrency` rows are worked on at the same time. `name` tells the batches of one
         task apart. A row's error is its outcome; BudgetExceeded and a missing key end the batch.
         """
-        from po_jupyter.engine.files.durable_batch import Batch, checked
+        from po_jupyter.engine.files.durable_batch import DurableBatch, checked_rows
 
-        given = checked(rows, max_concurrency)
-        return Batch(self.db(), self._task, self._epoch, name).run(given, work, key, max_concurrency)
+        given = checked_rows(rows, max_concurrency)
+        return DurableBatch(self.db(), self._task, self._epoch, name).run(given, work, key, max_concurrency)
 
     def close(self, *, ok: bool = True) -> None:
         """The stage is over."""
@@ -165,8 +165,8 @@ class TaskIo:
                 db.close()
 
 
-def _write(where: Written | Tree, name: str, content: Any, append: bool) -> str:
-    checked(name)
+def _write(where: AttemptFiles | Tree, name: str, content: Any, append: bool) -> str:
+    checked_name(name)
     if isinstance(content, bytes | bytearray | memoryview):
         data = bytes(content)
     elif isinstance(content, str):
@@ -184,8 +184,8 @@ def _write(where: Written | Tree, name: str, content: Any, append: bool) -> str:
     return name
 
 
-def _read(where: Written | Tree, name: str, as_: As | None) -> Any:
-    checked(name)
+def _read(where: AttemptFiles | Tree, name: str, as_: As | None) -> Any:
+    checked_name(name)
     try:
         data = where.read(name)
     except NotFound:

@@ -22,7 +22,7 @@ from typing import Any
 from po_jupyter.engine.base.deadline import Deadline
 from po_jupyter.engine.base.interrupts import Interrupt
 from po_jupyter.engine.base.json_values import NotJson, as_json
-from po_jupyter.engine.base.tracebacks import user_lines
+from po_jupyter.engine.base.tracebacks import user_traceback
 from po_jupyter.engine.lifecycle.frame import Frame, StageResult
 from po_jupyter.errors import AnswerUnreadable, OutputInvalid, PoError, StageFailed, StageTimeout, StoreError
 from po_jupyter.model.values.json import JsonObject
@@ -124,12 +124,12 @@ class _StageLoop:
                 return violations
             raise _stage_error(error, frame, self.seconds) from error
         except BaseException as error:
-            if is_ours(error):
+            if is_interrupt(error):
                 raise
             raise _stage_error(error, frame, self.seconds) from error
 
 
-def is_ours(error: BaseException) -> bool:
+def is_interrupt(error: BaseException) -> bool:
     """Whether this, no `Exception`, came from outside of the user's code: a stop, Ctrl-C where a task is tried.
 
     What is not (`sys.exit()`, a cancellation that nobody here asked for) is a program error like any other:
@@ -236,7 +236,7 @@ def _stage_error(error: BaseException, frame: Frame, timeout: float) -> PoError:
             hint="Give the task a larger `timeout` (seconds).",
             details=details,
         )
-    lines = user_lines(error)
+    lines = user_traceback(error)
     text = str(error).strip()
     message = f"{frame.stage} raised {type(error).__name__}" + (f": {text[:1000]}" if text else "")
     return StageFailed(message, details={**details, "exception": type(error).__name__, "traceback": lines})

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from po_jupyter.engine.base.interrupts import Drained
 from po_jupyter.engine.base.task_retry import may_retry
-from po_jupyter.engine.base.tracebacks import internal
+from po_jupyter.engine.base.tracebacks import as_po_error
 from po_jupyter.engine.base.usage_sum import UsageSum
 from po_jupyter.engine.lifecycle.frame import Frame
 from po_jupyter.engine.lifecycle.stages import run_stages
@@ -101,7 +101,7 @@ class LiveMap:
                 self._emit_lost_calls(frame, calls)
                 observer.on_row_end(task, index, number, calls.usage, raised)
                 raise
-            error = internal(raised)
+            error = as_po_error(raised)
             parts.snapshots.write(frame, error)
             used = calls.usage
             usage.add(used)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
-from po_jupyter.engine.base.json_values import copied
+from po_jupyter.engine.base.json_values import copy_json
 from po_jupyter.engine.lifecycle.stages import Stage
 from po_jupyter.engine.maps.definition import definition_hash
 from po_jupyter.engine.maps.dependencies import RowDependencies
@@ -140,7 +140,7 @@ class PythonRows:
 
     def stage_item(self, row: MapRow) -> Any:
         """See `RowCode`: a copy, which the stages may change."""
-        return copied(row.item)
+        return copy_json(row.item)
 
     def finish(self, output: Any) -> Any:
         """See `RowCode`."""

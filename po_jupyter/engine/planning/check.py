@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from po_jupyter.config import McpServer
 from po_jupyter.engine.prompts.template_check import check_templates
-from po_jupyter.engine.tools.mcp import problem_of as tool_problem
+from po_jupyter.engine.tools.mcp import tool_name_problem as tool_problem
 from po_jupyter.errors import InvalidPipeline, Violation
 from po_jupyter.llm.money.pricing import LIST_PRICES, PriceBook
 from po_jupyter.llm.providers.refs import batch_problem, images_problem, ref_problem
@@ -28,7 +28,7 @@ def check(
 
     `servers` are those of the setting `mcp_servers`; without them the names of tools are not looked at.
 
-    Whether a task's module exists is asked in the interpreter that will run it: `python.lookup.findable`.
+    Whether a task's module exists is asked in the interpreter that will run it: `python.lookup.module_problem`.
     """
     found = violations(pipeline, seed, default_model=default_model, prices=prices)
     for i, task in enumerate(pipeline.tasks if servers is not None else ()):

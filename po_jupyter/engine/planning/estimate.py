@@ -12,7 +12,7 @@ from typing import Any
 
 from po_jupyter.config import Settings
 from po_jupyter.engine.prompts.prompt_task import PromptTask
-from po_jupyter.engine.prompts.templates import Rows, base_names
+from po_jupyter.engine.prompts.templates import RowsExpression, template_names
 from po_jupyter.errors import PoError
 from po_jupyter.llm.batches.protocol import BATCH_PRICE
 from po_jupyter.llm.money.pricing import PriceBook
@@ -21,6 +21,7 @@ from po_jupyter.llm.structured.example_value import example_value
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.run.usage import Usage
+from po_jupyter.model.values.json import JsonObject, JsonValue
 
 _RENDERED = 200  # rows whose prompts are rendered; the rest are taken to be like them
 _REASK = 100  # tokens of the words that ask again, beside the answer that they are about
@@ -30,12 +31,12 @@ _WORD = "word "
 def estimate_run(
     pipeline: Pipeline,
     seed: Seed,
-    data: Mapping[str, Any],
+    data: Mapping[str, JsonValue],
     *,
     settings: Settings,
     limit: int | None = None,
     model: str | None = None,
-) -> dict[str, Any]:
+) -> JsonObject:
     """`{calls, input_tokens, output_tokens_max, cost: {expected, worst}, tasks: [...], unknown: [...]}`.
 
     `data` is the seed's, with its rows in the place of references to files of them. `expected` takes every
@@ -43,7 +44,7 @@ def estimate_run(
     `worst` takes every answer to be as long as allowed, and every re-ask to be needed. Retries after errors are
     in neither. `estimated` is true.
     """
-    outputs: dict[str, Any] = {}
+    outputs: JsonObject = {}
     unknown: list[str] = []
     tasks = []
     for task in pipeline.tasks:
@@ -73,9 +74,9 @@ class _Task:
         self,
         pipeline: Pipeline,
         task: Task,
-        seed: tuple[str, Mapping[str, Any]],
+        seed: tuple[str, Mapping[str, JsonValue]],
         settings: Settings,
-        outputs: dict[str, Any],
+        outputs: JsonObject,
         limit: int | None,
         model: str | None,
     ) -> None:
@@ -87,7 +88,7 @@ class _Task:
         self.unknown: list[str] = []
         upstream = pipeline.upstream_of(task.name)
         self.blind = sorted(n for n in upstream if n not in outputs)
-        self.names = base_names(
+        self.names = template_names(
             seed=seed[1],
             seed_name=seed[0],
             tasks={n: v for n, v in outputs.items() if n in upstream},
@@ -98,7 +99,7 @@ class _Task:
             },
         )  # fmt: skip
 
-    def estimate(self) -> dict[str, Any]:
+    def estimate(self) -> JsonObject:
         task = self.task
         rows = self._rows() if task.for_each is not None else None
         if task.kind == "python":
@@ -124,7 +125,7 @@ class _Task:
     def _rows(self) -> Sequence[Any] | None:
         assert self.task.for_each is not None
         try:
-            rows = Rows(self.task.for_each, task=self.task.name).evaluate(self.names)
+            rows = RowsExpression(self.task.for_each, task=self.task.name).evaluate(self.names)
         except PoError:
             self.unknown.append(
                 f"how many rows task {self.task.name!r} has: they come from "
@@ -170,8 +171,8 @@ class _Task:
 
     def _said(
         self, rows: int | None, calls: int | None, given: int = 0, sample: int | None = None
-    ) -> dict[str, Any]:
-        said: dict[str, Any] = {
+    ) -> JsonObject:
+        said: JsonObject = {
             "name": self.task.name,
             "kind": self.task.kind,
             "model": self.model if self.task.kind == "prompt" else None,
@@ -218,7 +219,7 @@ class _Task:
         return None if one is None else one * calls * (BATCH_PRICE if self.task.mode == "batch" else 1.0)
 
 
-def _texts(prompt: PromptTask, names: Mapping[str, Any]) -> list[str]:
+def _texts(prompt: PromptTask, names: Mapping[str, JsonValue]) -> list[str]:
     return [message.content for message in prompt.first(names)]
 
 

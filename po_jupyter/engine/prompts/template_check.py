@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from jinja2 import TemplateSyntaxError, nodes
 
@@ -11,6 +10,7 @@ from po_jupyter.engine.prompts.templates import ENVIRONMENT, GLOBALS, expression
 from po_jupyter.errors import TemplateFailed, Violation
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.values.json import JsonValue
 
 _ALWAYS = ("seed", "seed_name", "tasks", "config", "run")
 _METHODS = frozenset({"get", "items", "keys", "values"})
@@ -32,7 +32,7 @@ def templates_of(task: Task) -> Iterator[tuple[str, str]]:
         yield "refine.critique", task.refine.critique
 
 
-def check_templates(pipeline: Pipeline, seed_data: Mapping[str, Any] | None = None) -> list[Violation]:
+def check_templates(pipeline: Pipeline, seed_data: Mapping[str, JsonValue] | None = None) -> list[Violation]:
     """Every violation in the templates of `pipeline`; `where` is `tasks[i].field`, `line` is in the template.
 
     Without `seed_data` the seed's keys are not looked at. A key behind `is defined`, `default` or inside an
@@ -92,7 +92,7 @@ class _Walk:
         where: str,
         names: Mapping[str, int],
         upstream: _Upstream,
-        seed: Mapping[str, Any] | None,
+        seed: Mapping[str, JsonValue] | None,
     ) -> None:
         self.task, self.field, self.where = task, field, where
         self.names, self.upstream, self.seed = names, upstream, seed
@@ -118,28 +118,20 @@ class _Walk:
         if isinstance(node, nodes.Sub) and self._hyphenated(node):
             return
         if isinstance(node, nodes.Getattr | nodes.Getitem):
-            key = _key(node)
-            if isinstance(node.node, nodes.Name) and key is not None and node.node.name not in self._local:
-                if node.node.name == "tasks":
-                    self._task(key, node.lineno)
-                elif node.node.name == "seed" and not guarded:
-                    self._seed_key(key, node.lineno)
-        if (
-            isinstance(node, nodes.If | nodes.CondExpr)
-            or (isinstance(node, nodes.Test) and node.name in ("defined", "undefined"))
-            or (isinstance(node, nodes.Filter) and node.name in ("default", "d"))
-        ):
-            guarded = True
-        elif isinstance(node, nodes.And | nodes.Or):
-            guarded = guarded or any(t.name in ("defined", "undefined") for t in node.find_all(nodes.Test))
-        elif (
-            isinstance(node, nodes.Call) and isinstance(node.node, nodes.Getattr) and node.node.attr in _METHODS
-        ):
-            for child in (node.node.node, *node.args, *node.kwargs):
-                self._visit(child, guarded)
-            return
-        for child in node.iter_child_nodes():
+            self._key(node, guarded)
+        guarded = guarded or _guards(node)
+        for child in _children(node):
             self._visit(child, guarded)
+
+    def _key(self, node: nodes.Getattr | nodes.Getitem, guarded: bool) -> None:
+        """Check a key of `tasks` or `seed`."""
+        key = _key(node)
+        if not isinstance(node.node, nodes.Name) or key is None or node.node.name in self._local:
+            return
+        if node.node.name == "tasks":
+            self._task(key, node.lineno)
+        elif node.node.name == "seed" and not guarded:
+            self._seed_key(key, node.lineno)
 
     def _say(self, message: str, line: int) -> None:
         if message not in self._seen:
@@ -196,6 +188,24 @@ class _Walk:
             node.lineno,
         )
         return True
+
+
+def _guards(node: nodes.Node) -> bool:
+    """Whether the author of a template foresees that a name inside of `node` is missing."""
+    if isinstance(node, nodes.Test):
+        return node.name in ("defined", "undefined")
+    if isinstance(node, nodes.Filter):
+        return node.name in ("default", "d")
+    if isinstance(node, nodes.And | nodes.Or):
+        return any(test.name in ("defined", "undefined") for test in node.find_all(nodes.Test))
+    return isinstance(node, nodes.If | nodes.CondExpr)
+
+
+def _children(node: nodes.Node) -> Iterable[nodes.Node]:
+    """The nodes to visit below `node`; a method such as `seed.items()` is no key."""
+    if isinstance(node, nodes.Call) and isinstance(node.node, nodes.Getattr) and node.node.attr in _METHODS:
+        return (node.node.node, *node.args, *node.kwargs)
+    return node.iter_child_nodes()
 
 
 def _key(node: nodes.Getattr | nodes.Getitem) -> str | None:

@@ -24,6 +24,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from po_jupyter.errors import PoError, TemplateFailed
 from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.values.json import JsonObject, JsonValue
 
 MAX_RENDERED = 10_000_000  # characters; ten times the longest context window sold
 MAX_ROWS = 5_000_000
@@ -142,7 +143,7 @@ ENVIRONMENT = _environment()
 GLOBALS: frozenset[str] = frozenset(ENVIRONMENT.globals)
 
 
-class Prompt:
+class PromptTemplate:
     """A compiled template of one task. `field` is where it stands: `prompt`, `system`, `refine.critique`."""
 
     __slots__ = ("_root", "_template", "_text", "field", "task")
@@ -159,7 +160,7 @@ class Prompt:
         if not any(mark in text for mark in ("{{", "{%", "{#")):
             self._text = text
 
-    def render(self, names: Mapping[str, Any]) -> str:
+    def render(self, names: Mapping[str, JsonValue]) -> str:
         """The text with `names` filled in; `names` holds what `base_names` gives. Raises TemplateFailed."""
         if self._text is not None:
             return self._text
@@ -186,7 +187,7 @@ class Prompt:
         return line
 
 
-class Rows:
+class RowsExpression:
     """A compiled `for_each`: one expression, evaluated natively."""
 
     __slots__ = ("_expression", "_source", "task")
@@ -201,7 +202,7 @@ class Rows:
         except TemplateSyntaxError as error:
             raise _broken(error, task, "for_each") from None
 
-    def evaluate(self, names: Mapping[str, Any]) -> Sequence[Any]:
+    def evaluate(self, names: Mapping[str, JsonValue]) -> Sequence[Any]:
         """The rows; those of a file or of an earlier map are not read yet. Raises TemplateFailed when the value is
         no list, naming what it is."""
         try:
@@ -227,7 +228,7 @@ class Rows:
         return rows
 
 
-def base_names(**names: Any) -> dict[str, Any]:
+def template_names(**names: Any) -> JsonObject:
     """What `render` and `evaluate` take: Jinja's own few names and `names` over them. Copy it for each row."""
     return {**ENVIRONMENT.globals, **names}
 

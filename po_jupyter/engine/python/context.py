@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from po_jupyter.engine.chat.task_llm import TaskLlm
 from po_jupyter.errors import OutputInvalid
 from po_jupyter.llm.structured.parsing import answer_validator, parse_json
+from po_jupyter.model.values.json import JsonObject, JsonValue
 
 if TYPE_CHECKING:
     from po_jupyter.engine.control.control import Control
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 class Validators:
     """`ctx.validators`: each raises OutputInvalid, which starts a refinement in a validation stage."""
 
-    def schema(self, value: Any, schema: Mapping[str, Any]) -> None:
+    def schema(self, value: Any, schema: Mapping[str, JsonValue]) -> None:
         """`value` fits the JSON Schema."""
         found = answer_validator(schema).violations(value)
         if found:
@@ -48,15 +49,15 @@ class Context:
     """
 
     seed: Any
-    data: dict[str, Any]
-    tasks: Mapping[str, Any]
+    data: JsonObject
+    tasks: Mapping[str, JsonValue]
     output: Any
     flags: Flags
-    config: dict[str, Any]
+    config: JsonObject
     llm: TaskLlm
     io: TaskIo
     validators: Validators
-    meta: dict[str, Any]
+    meta: JsonObject
     violations: list[str]
     control: Control
     item: Any = None

@@ -7,7 +7,7 @@ from po_jupyter.model.pipeline.violations import missing_module
 from po_jupyter.platform.task_modules import is_available
 
 
-def findable(task: Task) -> str | None:
+def module_problem(task: Task) -> str | None:
     """What is wrong with where a task's code should be; None when it will be found, or needs no module."""
     if task.module is None or is_available(task.module):
         return None

@@ -15,7 +15,7 @@ from typing import Any
 
 from po_jupyter.engine.base.run_inputs import RunInputs
 from po_jupyter.engine.base.threads import Threads
-from po_jupyter.engine.base.tracebacks import SOURCE, register, user_lines
+from po_jupyter.engine.base.tracebacks import SOURCE_FILENAME, register_source, user_traceback
 from po_jupyter.engine.chat.task_llm import TaskLlm
 from po_jupyter.engine.control.control import Control
 from po_jupyter.engine.files.artifacts import RunFiles
@@ -30,6 +30,7 @@ from po_jupyter.engine.stage_logs.capture import StageLog
 from po_jupyter.errors import StageFailed
 from po_jupyter.model.pipeline.pipeline import STAGES, Task
 from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.values.json import JsonValue
 from po_jupyter.platform.task_modules import candidates, entry_point
 
 _SHORT = 10_000  # characters of source that are compiled in well under 10 ms
@@ -87,18 +88,18 @@ def _defines(node: ast.stmt) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)  # its docstring
 
 
-def _members(module: Any) -> Mapping[str, Any]:
+def _members(module: Any) -> Mapping[str, JsonValue]:
     if isinstance(module, Mapping):
         return module
     return {name: getattr(module, name) for name in dir(module) if not name.startswith("__")}
 
 
 def _from_source(task: Task) -> types.ModuleType:
-    filename = SOURCE.format(task.name)
+    filename = SOURCE_FILENAME.format(task.name)
     source = task.source or ""
     module = types.ModuleType("po_task_" + re.sub(r"\W", "_", task.name))
     module.__file__ = filename
-    register(filename, source)
+    register_source(filename, source)
     sys.modules[module.__name__] = module  # dataclasses and typing look their module up by name
     try:
         exec(compile(source, filename, "exec"), module.__dict__)  # noqa: S102  # the author's own code, in a worker
@@ -134,7 +135,7 @@ def _import_failed(task: Task, error: BaseException) -> StageFailed:
     failed = _broken(
         task, f"task {task.name!r}: its code cannot be loaded: {type(error).__name__}: {error}"[:1000], ""
     )
-    failed.details["traceback"] = user_lines(error)
+    failed.details["traceback"] = user_traceback(error)
     return failed
 
 

@@ -8,10 +8,9 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from po_jupyter.engine.base.run_inputs import RunInputs
-from po_jupyter.engine.control.apply import SourcedDirectives, directed, skipped_by
-from po_jupyter.engine.control.control import Collected
-from po_jupyter.engine.planning.check import violations
-from po_jupyter.engine.python.lookup import findable
+from po_jupyter.engine.control.apply import SourcedDirectives, directive_events, skipped_tasks
+from po_jupyter.engine.control.control import DirectiveCollector
+from po_jupyter.engine.python.lookup import module_problem
 from po_jupyter.engine.replay.run_log import RunLog
 from po_jupyter.engine.run.signals import RunSignals
 from po_jupyter.errors import Violation
@@ -31,15 +30,15 @@ class RunDirectives:
         self._lock = asyncio.Lock()
         self.held: frozenset[str] = frozenset()
 
-    def collect(self, task: Task) -> Collected:
+    def collect(self, task: Task) -> DirectiveCollector:
         """The sink for the stages of one attempt; each directive is checked when it comes."""
-        return Collected(partial(self.events, task))
+        return DirectiveCollector(partial(self.events, task))
 
     def events(self, task: Task, directives: Sequence[SourcedDirectives]) -> list[EventDraft]:
         """The events that the directives of a task are for the run as it is now. Raises ControlInvalid."""
         if not directives:
             return []
-        return directed(
+        return directive_events(
             self._inputs.pipeline,
             self._log.state,
             task.name,
@@ -58,7 +57,7 @@ class RunDirectives:
         """
         async with self._lock:
             events = self.events(task, directives)
-            self.held = skipped_by(events)
+            self.held = skipped_tasks(events)
             try:
                 yield events
             finally:
@@ -66,6 +65,9 @@ class RunDirectives:
                 self._log.wake.set()
 
     def _problems(self, pipeline: Pipeline, added: frozenset[str]) -> list[Violation]:
+        # Loaded when a task adds tasks, which few runs do: a worker starts without it.
+        from po_jupyter.engine.planning.check import violations
+
         inputs = self._inputs
         found = violations(
             pipeline,
@@ -74,6 +76,6 @@ class RunDirectives:
             prices=PriceBook(inputs.settings.prices),
         )
         for i, task in enumerate(pipeline.tasks):
-            if task.name in added and (problem := findable(task)) is not None:
+            if task.name in added and (problem := module_problem(task)) is not None:
                 found.append(Violation(f"tasks[{i}]", problem))
         return found

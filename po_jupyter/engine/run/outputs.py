@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
 
 from po_jupyter.engine.base.run_inputs import RunInputs
-from po_jupyter.engine.prompts.templates import Rows, base_names
+from po_jupyter.engine.prompts.templates import RowsExpression, template_names
 from po_jupyter.engine.replay.history import History, expand_output, map_of_marker
 from po_jupyter.engine.replay.run_log import RunLog
 from po_jupyter.model.pipeline.pipeline import Task
+from po_jupyter.model.values.json import JsonObject, JsonValue
 from po_jupyter.store.files.row_files import FileRows
 
 _KEPT = 64  # outputs at hand
@@ -25,9 +25,9 @@ class OutputStore:
         self._inputs = inputs
         self._log = log
         self._history = history
-        self._kept: OrderedDict[str, Any] = OrderedDict()
+        self._kept: OrderedDict[str, JsonValue] = OrderedDict()
 
-    def output(self, name: str) -> Any:
+    def output(self, name: str) -> JsonValue:
         """The output of a task; None without one. Reads the store when it is not at hand."""
         if name in self._kept:
             self._kept.move_to_end(name)
@@ -43,7 +43,7 @@ class OutputStore:
         self.keep(name, value)
         return value
 
-    def keep(self, name: str, value: Any) -> None:
+    def keep(self, name: str, value: JsonValue) -> None:
         """Have the output of a task at hand."""
         self._kept[name] = value
         self._kept.move_to_end(name)
@@ -58,10 +58,10 @@ class OutputStore:
         """The outputs that a task may use: of every task that is finished for sure when it starts."""
         return UpstreamOutputs(self, self._log, task.name)
 
-    def names(self, task: Task, attempt: int) -> dict[str, Any]:
+    def names(self, task: Task, attempt: int) -> JsonObject:
         """What templates of a task see; `item` and `index` are added for each row."""
         inputs = self._inputs
-        return base_names(
+        return template_names(
             seed=inputs.seed_data,
             seed_name=inputs.seed.name,
             tasks=self.outputs_for(task),
@@ -83,16 +83,16 @@ class OutputStore:
         upstream = pipeline.upstream_of(task.name)
         return any(t.for_each is not None for t in pipeline.tasks if t.name in upstream)
 
-    def for_each(self, task: Task, names: Mapping[str, Any]) -> Sequence[Any]:
+    def for_each(self, task: Task, names: Mapping[str, JsonValue]) -> Sequence[JsonValue]:
         """The rows of a map, perhaps each read when it is used. Blocks on the store. Raises TemplateFailed."""
         assert task.for_each is not None
-        rows = Rows(task.for_each, task=task.name).evaluate(names)
+        rows = RowsExpression(task.for_each, task=task.name).evaluate(names)
         if isinstance(rows, FileRows):
             rows.open()
         return rows
 
 
-class UpstreamOutputs(Mapping[str, Any]):
+class UpstreamOutputs(Mapping[str, JsonValue]):
     """`tasks` of templates and stages: the outputs of the tasks before one, each read when it is used."""
 
     def __init__(self, outputs: OutputStore, log: RunLog, task: str) -> None:
@@ -107,7 +107,7 @@ class UpstreamOutputs(Mapping[str, Any]):
         upstream = pipeline.upstream_of(self._task)
         return {t.name: None for t in pipeline.tasks if t.name in upstream}
 
-    def __getitem__(self, name: str) -> Any:
+    def __getitem__(self, name: str) -> JsonValue:
         if name not in self._names:
             raise KeyError(name)
         return self._outputs.output(name)

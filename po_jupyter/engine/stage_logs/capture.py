@@ -10,7 +10,7 @@ from threading import Lock
 from typing import IO, Any, TextIO, cast
 
 from po_jupyter.engine.stage_logs import live_file as spool
-from po_jupyter.engine.stage_logs.fd_redirect import descriptors
+from po_jupyter.engine.stage_logs.fd_redirect import stdio_redirect
 from po_jupyter.telemetry.redaction import redactor
 
 _MAX_BYTES = 20_000_000
@@ -43,7 +43,7 @@ class StageLog:
             return
         if self._alone:
             if self._file is None:
-                descriptors.printed(self.path)
+                stdio_redirect.printed(self.path)
                 self._file = self._open()
             self._file.write(self._counted(text))
         elif whole := self._lines(text):
@@ -73,31 +73,31 @@ class StageLog:
         return text if self._room > 0 else "\n[the rest of this log was dropped: it passed 20 MB]\n"
 
     def __enter__(self) -> StageLog:
-        install()
-        descriptors.enter(self, self.path, alone=self._alone)
+        install_routers()
+        stdio_redirect.enter(self, self.path, alone=self._alone)
         self._token = _sink.set(self)
         return self
 
     def __exit__(self, *_: object) -> None:
         _sink.reset(self._token)
-        descriptors.leave(self)
+        stdio_redirect.leave(self)
         if self._part and self._room > 0:
             with suppress(OSError):
                 self._append(self._part)
         if self._file is not None:
             self._file.close()
         self._room = 0  # a thread that outlived its stage writes into nothing
-        if self.used or (descriptors.owned and self._alone and self.path.exists()):
+        if self.used or (stdio_redirect.owned and self._alone and self.path.exists()):
             self.used = True
             scrub_file(self.path)
 
 
-def gather(run_dir: Path) -> None:
+def recover_live_files(run_dir: Path) -> None:
     """Put what a worker that crashed left unfinished into the logs of its stages. Raises nothing."""
     with suppress(OSError):
-        for live, log in spool.left(run_dir):
+        for live, log in spool.leftover_files(run_dir):
             if live.stat().st_size:
-                spool.move(live, log)
+                spool.move_to_log(live, log)
                 scrub_file(log)
             else:
                 live.unlink()
@@ -135,7 +135,7 @@ class _Router:
         return getattr(self._under, name)
 
 
-def install() -> None:
+def install_routers() -> None:
     """Route this process's stdout and stderr by stage; again after something else replaced them."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)

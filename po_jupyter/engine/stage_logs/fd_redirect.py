@@ -15,13 +15,13 @@ from functools import cache
 from pathlib import Path
 from threading import Lock
 
-from po_jupyter.engine.stage_logs.live_file import Spool
+from po_jupyter.engine.stage_logs.live_file import LiveLogFile
 
 SHARED = "output.log"
 _NOTE = "[several stages ran at the same time; this is what their libraries and subprocesses wrote]\n"
 
 
-class Descriptors:
+class StdioRedirect:
     """Descriptors 1 and 2 of this process, aimed at the log of whoever runs. Use from one thread, but for
     `printed`."""
 
@@ -29,14 +29,14 @@ class Descriptors:
         self._own: tuple[int, int] | None = None
         self._running: dict[object, tuple[Path, bool]] = {}
         self._target: Path | None = None
-        self._spool: Spool | None = None
+        self._spool: LiveLogFile | None = None
         self._lock = Lock()
 
     def own(self, run_dir: Path) -> None:
         """From now on; where they lead now is where they lead while no stage of that run does."""
         if self._own is None:
             self._own = (os.dup(1), os.dup(2))
-            self._spool = Spool(run_dir)
+            self._spool = LiveLogFile(run_dir)
 
     def disown(self) -> None:
         """Give them back: not any more."""
@@ -106,7 +106,7 @@ class Descriptors:
                 os.dup2(self._own[0], 1)
                 os.dup2(self._own[1], 2)
 
-    def _lead(self, spool: Spool, target: Path | None) -> None:
+    def _lead(self, spool: LiveLogFile, target: Path | None) -> None:
         assert self._own is not None
         if target is None:
             os.dup2(self._own[0], 1)
@@ -125,7 +125,7 @@ class Descriptors:
             _lead(spool.open(target))
 
     @staticmethod
-    def _kept(spool: Spool, log: Path) -> None:
+    def _kept(spool: LiveLogFile, log: Path) -> None:
         """They lead elsewhere in a moment: what was written becomes `log`."""
         if log.name == SHARED:
             _drop_empty(log)
@@ -167,4 +167,4 @@ def _drop_empty(path: Path) -> None:
             path.unlink()
 
 
-descriptors = Descriptors()  # those of this process
+stdio_redirect = StdioRedirect()  # those of this process

@@ -15,7 +15,7 @@ from pathlib import Path
 LIVE = ".live"
 
 
-class Spool:
+class LiveLogFile:
     """Of one process and one run. Raises OSError."""
 
     def __init__(self, run_dir: Path) -> None:
@@ -40,7 +40,7 @@ class Spool:
         if self._fd is not None and (empty or os.fstat(self._fd).st_size):
             os.close(self._fd)
             self._fd = None
-            move(Path(self._path), log)
+            move_to_log(Path(self._path), log)
 
     def close(self) -> None:
         """Remove the empty file."""
@@ -51,7 +51,7 @@ class Spool:
                 os.unlink(self._path)
 
 
-def move(live: Path, log: Path) -> None:
+def move_to_log(live: Path, log: Path) -> None:
     """`live` becomes `log`, or its end. Raises OSError."""
     log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if log.exists():
@@ -62,15 +62,15 @@ def move(live: Path, log: Path) -> None:
         live.rename(log)
 
 
-def place_of(name: str) -> tuple[str, str] | None:
+def stage_of_live_file(name: str) -> tuple[str, str] | None:
     """The task and the stage whose output a file in a run's directory is; None for another file."""
     task, _, rest = name.partition(".")
     stage = rest.removesuffix(LIVE)
     return (task, stage) if stage != rest else None
 
 
-def left(run_dir: Path) -> list[tuple[Path, Path]]:
+def leftover_files(run_dir: Path) -> list[tuple[Path, Path]]:
     """What a worker that crashed left: the file, and the log that it belongs to."""
     logs = run_dir / "logs"
-    places = [(name, place_of(name)) for name in sorted(os.listdir(run_dir))]
+    places = [(name, stage_of_live_file(name)) for name in sorted(os.listdir(run_dir))]
     return [(run_dir / name, logs / place[0] / f"{place[1]}.log") for name, place in places if place]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from po_jupyter.engine.state.run_state import Added, RunState
+from po_jupyter.engine.state.run_state import AddedTask, RunState
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 
 # The last answer. A worker asks with each decision and the additions hardly ever change.
-_last: tuple[Pipeline, dict[str, Added], Pipeline] | None = None
+_last: tuple[Pipeline, dict[str, AddedTask], Pipeline] | None = None
 
 
-def effective(pipeline: Pipeline, state: RunState) -> Pipeline:
+def effective_pipeline(pipeline: Pipeline, state: RunState) -> Pipeline:
     """`pipeline` with what the run's tasks added, in the order of `state`. Applied twice it changes nothing."""
     global _last
     if not state.added:

@@ -7,16 +7,17 @@ skipped: it will say so again.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import Conflict, NotFound
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.names import short_id
+from po_jupyter.model.values.json import JsonObject
 
 
-class Plan(NamedTuple):
+class ResumePlan(NamedTuple):
     """`reset` tasks are pending again; of those in `clear` the row outcomes are void too; the gates of `ask`
     open again."""
 
@@ -25,9 +26,9 @@ class Plan(NamedTuple):
     ask: tuple[str, ...] = ()
 
 
-def plan(
+def resume_plan(
     pipeline: Pipeline, state: RunState, *, from_task: str | None = None, only_failed: bool = False
-) -> Plan:
+) -> ResumePlan:
     """What a resume does again. Raises Conflict when the run's state does not allow it, NotFound for an unknown
     task."""
     short = short_id(state.run)
@@ -52,7 +53,9 @@ def plan(
     return _plan(state, names, again | directed, clear | directed)
 
 
-def restart_plan(pipeline: Pipeline, state: RunState, *, task: str | None = None, only: bool = False) -> Plan:
+def restart_plan(
+    pipeline: Pipeline, state: RunState, *, task: str | None = None, only: bool = False
+) -> ResumePlan:
     """What a restart does again: everything, `task` and all that follows it, or `task` only.
 
     Raises Conflict when the run has not ended, or when what the only task needs is not there; NotFound.
@@ -80,7 +83,7 @@ def restart_plan(pipeline: Pipeline, state: RunState, *, task: str | None = None
     return _plan(state, names, again, again)
 
 
-def gate_words(state: RunState, task: str) -> dict[str, Any]:
+def gate_opened_data(state: RunState, task: str) -> JsonObject:
     """`{message, artifacts}` of the task's gate, to open it again."""
     info = state.tasks[task].gate_info or {}
     return {"message": info.get("message", ""), "artifacts": info.get("artifacts", [])}
@@ -115,8 +118,8 @@ def _directed(pipeline: Pipeline, state: RunState, names: Sequence[str], again: 
         found |= more - again
 
 
-def _plan(state: RunState, names: Sequence[str], again: set[str], clear: set[str]) -> Plan:
+def _plan(state: RunState, names: Sequence[str], again: set[str], clear: set[str]) -> ResumePlan:
     # A rejected gate is asked again, unless its task itself is done again: what was paid for is not redone
     # (P12).
     ask = tuple(n for n in names if state.tasks[n].gate == "rejected" and n not in again)
-    return Plan(tuple(n for n in names if n in again), tuple(n for n in names if n in clear), ask)
+    return ResumePlan(tuple(n for n in names if n in again), tuple(n for n in names if n in clear), ask)

@@ -14,11 +14,12 @@ from importlib.util import find_spec
 from typing import Any
 
 from po_jupyter.config import McpServer
-from po_jupyter.engine.tools.toolbox import OffLoop, Refused
+from po_jupyter.engine.tools.toolbox import OffLoop, ToolRefusal
 from po_jupyter.errors import InvalidInput, ToolFailed
 from po_jupyter.llm.chat import Tool
 from po_jupyter.llm.structured.parsing import answer_validator
 from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.values.json import JsonObject
 
 _START = 30.0  # s until a server has answered
 _CALL = 120.0  # s of one call; the stage's own timeout may be shorter
@@ -26,7 +27,7 @@ _STOP = 10.0
 _LOST = (-32000, -32001)  # the SDK's own codes: connection closed, no answer in time
 
 
-def problem_of(name: str, servers: Mapping[str, McpServer]) -> str | None:
+def tool_name_problem(name: str, servers: Mapping[str, McpServer]) -> str | None:
     """Why a tool `server.tool` may not be used, in one line; None when its server is one of ours."""
     server, dot, tool = name.partition(".")
     if not dot or not tool:
@@ -54,7 +55,7 @@ class McpTools:
 
     def check(self, name: str) -> None:
         """The settings allow the tool. Raises InvalidInput."""
-        if (problem := problem_of(name, self._servers)) is not None:
+        if (problem := tool_name_problem(name, self._servers)) is not None:
             raise InvalidInput(problem)
 
     async def find(self, name: str) -> McpTool:
@@ -101,7 +102,7 @@ class _Server:
 
     def __init__(self, label: str) -> None:
         self.label = label
-        self.tools: dict[str, Any] = {}
+        self.tools: JsonObject = {}
         self.client: Any = None
         self._end = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -185,11 +186,11 @@ class McpTool:
         self._schema = dict(found.input_schema)
         self.tool = Tool(re.sub(r"[^A-Za-z0-9_-]", "_", name)[:64], found.description or "", self._schema)
 
-    async def call(self, arguments: dict[str, Any], off_loop: OffLoop) -> str:
+    async def call(self, arguments: JsonObject, off_loop: OffLoop) -> str:
         """See `tools.Usable`."""
         wrong = answer_validator(self._schema).violations(arguments)
         if wrong:
-            raise Refused("; ".join(line.replace("answer", "arguments", 1) for line in wrong))
+            raise ToolRefusal("; ".join(line.replace("answer", "arguments", 1) for line in wrong))
         from mcp import MCPError
 
         try:
@@ -198,7 +199,7 @@ class McpTool:
             if error.code in _LOST:
                 self._server.lost()
                 raise self._failed(error) from None
-            raise Refused(error.message) from None
+            raise ToolRefusal(error.message) from None
         except Exception as error:  # the transports raise what they like
             self._server.lost()
             raise self._failed(error) from error
@@ -208,7 +209,7 @@ class McpTool:
 
             text = to_json(result.structured_content).decode()
         if result.is_error:
-            raise Refused(text or "the tool failed")
+            raise ToolRefusal(text or "the tool failed")
         return text
 
     def _failed(self, error: BaseException) -> ToolFailed:

@@ -18,10 +18,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.errors import PydanticUserError
 from pydantic_core import PydanticSerializationError, to_json
 
-from po_jupyter.engine.base.tracebacks import user_lines
+from po_jupyter.engine.base.tracebacks import user_traceback
 from po_jupyter.errors import InvalidInput, PoError, ToolFailed
 from po_jupyter.llm.chat import Message, Tool, ToolCall
 from po_jupyter.model.pipeline.violations import did_you_mean, violations_of
+from po_jupyter.model.values.json import JsonObject
 
 _ARGS = re.compile(r"^(?:Args|Arguments|Parameters):?[ \t]*\n(?:-+\n)?", re.M)
 _ARG = re.compile(r"^[ \t]+\*{0,2}(\w+)[ \t]*(?:\([^)]*\))?:[ \t]*(.+)$", re.M)
@@ -29,29 +30,29 @@ _ARG = re.compile(r"^[ \t]+\*{0,2}(\w+)[ \t]*(?:\([^)]*\))?:[ \t]*(.+)$", re.M)
 OffLoop = Callable[..., Awaitable[Any]]
 
 
-class Usable(Protocol):
+class CallableTool(Protocol):
     """A tool as a Toolbox holds it."""
 
     tool: Tool
 
-    async def call(self, arguments: dict[str, Any], off_loop: OffLoop) -> str:
+    async def call(self, arguments: JsonObject, off_loop: OffLoop) -> str:
         """The result as text. Raises Refused for what goes back to the model, ToolFailed."""
         ...
 
 
-class Remote(Protocol):
+class RemoteTools(Protocol):
     """Where tools come from that are no functions (`engine.mcp_tools`)."""
 
     def check(self, name: str) -> None:
         """The tool may be used. Raises InvalidInput."""
         ...
 
-    async def find(self, name: str) -> Usable:
+    async def find(self, name: str) -> CallableTool:
         """The tool `server.tool`. Raises InvalidInput, ToolFailed."""
         ...
 
 
-class Refused(Exception):
+class ToolRefusal(Exception):
     """What the model hears instead of a result."""
 
 
@@ -68,7 +69,7 @@ class FunctionTool:
             raise InvalidInput(f"{name!r} cannot be a tool: {error}", hint=_HINT) from None
         text = inspect.getdoc(fn) or ""
         described = dict(_ARG.findall(text[found.end() :])) if (found := _ARGS.search(text)) else {}
-        fields: dict[str, Any] = {}
+        fields: JsonObject = {}
         for i, (argument, parameter) in enumerate(self._parameters.items()):
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 raise InvalidInput(f"the tool {name!r} takes *{argument}; name its arguments", hint=_HINT)
@@ -89,15 +90,15 @@ class FunctionTool:
         about = (text[: found.start()] if found else text).strip()
         self.tool = Tool(name, about, {"properties": {}, **schema})
 
-    async def call(self, arguments: dict[str, Any], off_loop: OffLoop) -> str:
+    async def call(self, arguments: JsonObject, off_loop: OffLoop) -> str:
         """See `Usable`."""
         try:
             given = self._model.model_validate(arguments)
         except ValidationError as error:
             found = violations_of(error, known=tuple(self._parameters), what=f"the tool {self.tool.name}")
-            raise Refused("; ".join(v.message for v in found[:20])) from None
+            raise ToolRefusal("; ".join(v.message for v in found[:20])) from None
         places: list[Any] = []
-        named: dict[str, Any] = {}
+        named: JsonObject = {}
         for i, (argument, parameter) in enumerate(self._parameters.items()):
             value = getattr(given, f"a{i}")
             if parameter.kind is parameter.POSITIONAL_ONLY:
@@ -121,7 +122,7 @@ class FunctionTool:
                 details={
                     "tool": self.tool.name,
                     "exception": type(error).__name__,
-                    "traceback": user_lines(error),
+                    "traceback": user_traceback(error),
                 },
             ) from error
         if isinstance(result, str):
@@ -150,10 +151,10 @@ def function_tool(fn: Callable[..., Any]) -> FunctionTool:
 class Toolbox:
     """The tools of one question. `off_loop` runs sync functions in a thread."""
 
-    def __init__(self, given: Sequence[Any], off_loop: OffLoop, remote: Remote) -> None:
+    def __init__(self, given: Sequence[Any], off_loop: OffLoop, remote: RemoteTools) -> None:
         self._off_loop = off_loop
         self._remote = remote
-        self._tools: dict[str, Usable] = {}
+        self._tools: dict[str, CallableTool] = {}
         self._names: list[str] = []
         for one in given:
             if isinstance(one, str):
@@ -165,7 +166,7 @@ class Toolbox:
         for name in self._names:
             remote.check(name)
 
-    def _take(self, found: Usable) -> None:
+    def _take(self, found: CallableTool) -> None:
         name = found.tool.name
         if name in self._tools:
             raise InvalidInput(f"two tools are called {name!r}: the model could not tell them apart")
@@ -184,11 +185,11 @@ class Toolbox:
         try:
             if found is None:
                 known = list(self._tools)
-                raise Refused(
+                raise ToolRefusal(
                     f"there is no tool {call.name:.64}{did_you_mean(call.name, known)} (there are: {', '.join(known)})"
                 )
             text = await found.call(dict(call.arguments), self._off_loop)
-        except Refused as error:
+        except ToolRefusal as error:
             text = f"error: {error}"
         return Message("tool", text, tool_call_id=call.id)
 

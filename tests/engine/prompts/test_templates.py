@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from po_jupyter.engine.prompts.template_check import check_templates
-from po_jupyter.engine.prompts.templates import Prompt, Rows, base_names
+from po_jupyter.engine.prompts.templates import PromptTemplate, RowsExpression, template_names
 from po_jupyter.errors import TemplateFailed
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 
@@ -21,11 +21,13 @@ SEED = {
     "evil": "{{ 7 * 7 }}",
     "format": "{0.__class__}",
 }
-NAMES = base_names(seed=SEED, tasks={"extract": {"title": "T"}, "deep-dive": [1]}, config={}, run={"id": "r"})
+NAMES = template_names(
+    seed=SEED, tasks={"extract": {"title": "T"}, "deep-dive": [1]}, config={}, run={"id": "r"}
+)
 
 
 def render(text: str) -> str:
-    return Prompt(text, task="t").render(NAMES)
+    return PromptTemplate(text, task="t").render(NAMES)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +135,7 @@ def test_the_sandbox_holds(text: str) -> None:
 )
 def test_a_broken_template_says_its_line(text: str) -> None:
     with pytest.raises(TemplateFailed, match="line 2"):
-        Prompt("first\n" + text, task="t")
+        PromptTemplate("first\n" + text, task="t")
 
 
 @pytest.mark.parametrize(
@@ -150,7 +152,7 @@ def test_a_broken_template_says_its_line(text: str) -> None:
 )
 def test_for_each_is_evaluated_natively(text: str, rows: list[Any]) -> None:
     """DESIGN 7, Maps: a list, not a string."""
-    assert list(Rows(text, task="t").evaluate(NAMES)) == rows
+    assert list(RowsExpression(text, task="t").evaluate(NAMES)) == rows
 
 
 @pytest.mark.parametrize(
@@ -170,7 +172,7 @@ def test_for_each_is_evaluated_natively(text: str, rows: list[Any]) -> None:
 )
 def test_for_each_that_is_no_list(text: str, said: str) -> None:
     with pytest.raises(TemplateFailed) as caught:
-        Rows(text, task="t").evaluate(NAMES)
+        RowsExpression(text, task="t").evaluate(NAMES)
     assert said in str(caught.value)
 
 
