@@ -27,6 +27,8 @@ from po_jupyter.testing.model_server.batches import BatchServer, Fault
 from po_jupyter.testing.model_server.wire import Reply
 from tests.support import sdk_types as sdk
 
+pytestmark = pytest.mark.integration
+
 KEY = "sk-wire-0123456789abcdef"
 TOKEN = "po0123456789abcdef"
 MODELS = {"chat": "openai:gpt-4o", "responses": "openai:gpt-5-mini", "anthropic": "anthropic:claude-haiku-4-5"}

@@ -23,6 +23,8 @@ from po_jupyter.testing.model_server.batches import BatchServer, Fault
 from po_jupyter.testing.model_server.wire import Reply
 from tests.support.engine import RUN, Bench, until
 
+pytestmark = pytest.mark.integration
+
 KEY = "sk-batch-0123456789abcdef"
 MODELS = {"chat": "openai:gpt-4o", "responses": "openai:gpt-5-mini", "anthropic": "anthropic:claude-haiku-4-5"}
 QUICK = {"batch_poll_min": 0.01, "batch_poll_max": 0.02, "batch_grace": 0.05, "retry_after_cap": 0.02}

@@ -21,6 +21,8 @@ from po_jupyter.llm.specs import ProviderEndpoint
 from po_jupyter.llm.wire.http import Http
 from po_jupyter.testing.model_server import ModelServer, Reply
 
+pytestmark = pytest.mark.integration
+
 KEY = "sk-secret-0123456789"
 SCHEMA = {"type": "object", "required": ["label"], "properties": {"label": {"enum": ["bug", "praise"]}}}
 
