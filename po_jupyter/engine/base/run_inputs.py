@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RunInputs:
-    """What does not change while a worker has the run.
+    """The inputs of one run; they do not change while a worker has it.
 
     run         the id               owner      whose budget of the day and whose cache it uses
     fence       of the lease         worker     `{pid, fence, ...}` as `run.started` says it

@@ -27,7 +27,7 @@ _DEFAULT_RETRY = CallRetry()
 
 
 class StreamedText(TypedDict):
-    """A piece of an answer as it comes, for those who watch the run. It is in no log."""
+    """A piece of an answer as it comes, for clients that watch the run. It is in no log."""
 
     task: str
     text: str
@@ -141,7 +141,7 @@ class AttemptCalls:
         self.scope.keep_answers()
 
     def drop(self) -> None:
-        """The attempt failed: nobody gets its answers."""
+        """The attempt failed: no later run uses its answers."""
         self.scope.drop_answers()
 
     def request(self, messages: tuple[Message, ...], **fields: Any) -> ChatRequest:
@@ -165,9 +165,9 @@ class AttemptCalls:
         """Functions and names of the run's MCP tools, as tools of one question. Raises InvalidInput."""
         return Toolbox(tools, self._parts.threads.run, self._parts.mcp)
 
-    def again(self, request: ChatRequest, answer: ChatResponse, words: str) -> ChatRequest:
+    def follow_up(self, request: ChatRequest, answer: ChatResponse, question: str) -> ChatRequest:
         """The request that follows an answer which did not fit."""
-        return request.then(answer.message, Message("user", words))
+        return request.then(answer.message, Message("user", question))
 
     def open_call(
         self, request: ChatRequest, *, stage: str, frame: CallFrame, answered: bool = False
@@ -178,7 +178,7 @@ class AttemptCalls:
         """
         parts = self._parts
         parts.boundary.checkpoint()
-        mode = cache_mode(frame.task, parts.inputs.options, again=self._again, given=request.cache)
+        mode = cache_mode(frame.task, parts.inputs.options, again=self._again, requested=request.cache)
         if answered and mode is True:
             mode = "refresh"
         return self.scope.next_call(request, stage=stage, round=frame.round, cache=mode)

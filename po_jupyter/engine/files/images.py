@@ -1,4 +1,4 @@
-"""Images of a question, from where they are to their bytes.
+"""Images of a model call: loaded from where they are.
 
 Code may name bytes, `data:` and `https:` URLs, artifacts of the run, and paths. A template may name all of
 these but paths: what it is filled with is data, and data opens no file of the machine (P6).
@@ -38,7 +38,7 @@ class RecordedArtifacts:
 
 @dataclass(frozen=True, slots=True)
 class NamedImage:
-    """What a template said: an artifact or a URL, and never a path."""
+    """An image that a template names: an artifact or a URL, never a path."""
 
     text: str
 

@@ -42,6 +42,8 @@ class TaskInputs:
 
 
 class _CopiedOutputs(Mapping[str, JsonValue]):
+    """`ctx.tasks`: outputs by name, each copied when it is first read."""
+
     def __init__(self, outputs: Mapping[str, JsonValue], dependencies: Dependencies | None) -> None:
         self._outputs = outputs
         self._dependencies = dependencies
@@ -74,11 +76,11 @@ class _CopiedOutputs(Mapping[str, JsonValue]):
 
 def _texts(fn: Callable[..., Any]) -> set[str]:
     """The texts that stand in a function's code, inner functions included."""
-    found: set[str] = set()
+    texts: set[str] = set()
     todo = [getattr(fn, "__code__", None)]
     while todo:
         code = todo.pop()
         if code is not None:
-            found.update(c for c in code.co_consts if isinstance(c, str))
+            texts.update(c for c in code.co_consts if isinstance(c, str))
             todo += [c for c in code.co_consts if isinstance(c, types.CodeType)]
-    return found
+    return texts
