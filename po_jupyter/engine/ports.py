@@ -187,7 +187,7 @@ class ModelCalls(Protocol):
 
 
 class DirectiveSink(Protocol):
-    """The receiver of the directives that the stages of an attempt give their run (`control.control.DirectiveCollector`)."""
+    """The receiver of the directives that the stages of an attempt give (`control.control.DirectiveCollector`)."""
 
     def begin(self, stage: str) -> None:
         """A stage starts (again): its directives so far are void."""

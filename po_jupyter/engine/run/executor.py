@@ -31,7 +31,7 @@ class RunExecutor:
         self._directives = RunDirectives(session.inputs, session.log, session.signals)
 
     async def run(self) -> str:
-        """Execute the run. The result is how it left: `done`, `failed`, `cancelled`, `waiting` (a gate), or `released` (drained).
+        """Execute the run to its end here: `done`, `failed`, `cancelled`, `waiting` (a gate) or `released` (drained).
 
         Raises StaleFence when somebody else has the run now, and any other StoreError; then nothing more is
         written, and the run goes on from its log elsewhere.
