@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from po_jupyter.cli import doctor
+from po_jupyter.cli.verbs import doctor
 from po_jupyter.errors import Forbidden
 
 
