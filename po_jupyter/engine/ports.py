@@ -236,7 +236,7 @@ class Observer(Protocol):
     def on_task_end(
         self, task: Task, attempt: int, seconds: float, usage: Usage, error: BaseException | None
     ) -> None:
-        """An attempt of a task is over. Usage of a map's rows is told with each row and not once more here."""
+        """An attempt of a task is over. The usage of a map's rows is reported with each row, not here again."""
 
     def on_row_start(self, task: Task, index: int, attempt: int) -> None:
         """An attempt of a row starts; a row of a batch starts again when its answer has come."""

@@ -1,4 +1,4 @@
-"""Tracebacks for the person who wrote the task: their own lines, not ours and not a library's inside."""
+"""Tracebacks for the author of a task: lines of the task, not of po_jupyter or of the inside of a library."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SOURCE_FILENAME = "<po_task {}>"
 def user_traceback(error: BaseException) -> str:
     """The frames of `error` that are the user's, innermost last, with the message; "" when none is.
 
-    When the error came from inside a library, the library's last frame is kept: it often says why.
+    When the error came from inside a library, the library's last frame is kept: it often has the reason.
     """
     frames = traceback.extract_tb(error.__traceback__)
     mine = [f for f in frames if _is_users(f.filename)]

@@ -76,7 +76,7 @@ class ModelSettings:
 
 @dataclass(slots=True, eq=False)
 class CallParts:
-    """What the calls of all attempts of a run share.
+    """The parts that the calls of all attempts of a run share.
 
     chat      journal, cache, retries   budget    None: nothing is limited (a task that is added may bring one)
     files     for images by name        threads, mcp   for tools
@@ -174,7 +174,7 @@ class AttemptCalls:
     ) -> PendingCall:
         """The next call of the attempt, with its number and its slot in the cache; nothing is sent.
 
-        `answered`: its answer came with a batch, so the cache gets it and is not asked for one. Raises an Interrupt.
+        `answered`: its answer came with a batch, so the cache gets it and does not answer. Raises an Interrupt.
         """
         parts = self._parts
         parts.boundary.checkpoint()

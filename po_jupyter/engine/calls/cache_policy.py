@@ -12,7 +12,7 @@ def cache_mode(
 ) -> CacheMode:
     """The way in which a call of `task` uses the cache.
 
-    Prompt tasks do unless they say `cache: false`, Python tasks only when asked: by the task, or by the call
+    Prompt tasks do unless they have `cache: false`, Python tasks only on request: of the task, or of the call
     (`requested`). A run may switch it off or refresh it (`options.cache`, `options.fresh`), for what would use it
     at all. `again`: a new attempt sends its calls anew, and their answers replace those in the cache (P3).
     """

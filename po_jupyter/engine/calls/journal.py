@@ -59,8 +59,8 @@ class StoreJournal:
         if (worst := reserved.get()) is not None:
             record["reserved"] = list(worst)
         events: tuple[EventDraft, ...] = ()
-        known = self._history.call(key)
-        if meta["intents"] > (known.reported if known is not None else 0):
+        recorded = self._history.call(key)
+        if meta["intents"] > (recorded.reported if recorded is not None else 0):
             parsed = CallKey.parse(key)
             usage = {"calls": 1, "unknown": 1}
             events = (draft("call.unknown", parsed.task, parsed.item, stage=meta["stage"], usage=usage),)
@@ -70,7 +70,7 @@ class StoreJournal:
         """See `llm.journal.Journal`. Queued, in order: an outcome that follows cannot be durable without it."""
         record: CallResponseDraft = {"key": key, "kind": "response", "ok": outcome["ok"]}
         if call.cached:
-            # There is no intent that says the model. The place: nobody else in this run gets that answer.
+            # No intent names the model. The place: no other call of this run gets that answer.
             record |= {"cached": True, "model": call.model, "place": call.cache_nth}
         payloads: tuple[JsonValue, ...] = ()
         if outcome["ok"]:

@@ -226,7 +226,7 @@ async def run_chat_call(
 
 
 def read_value(call: ChatCall, text: str) -> Any:
-    """The value in an answer; None where no JSON was asked for. Raises AnswerUnreadable, OutputInvalid."""
+    """The value in an answer; None where no JSON was requested. Raises AnswerUnreadable, OutputInvalid."""
     if call.answer_schema is None:
         return parse_json(text) if call.request.json else None
     checker = answer_validator(call.answer_schema.schema)

@@ -1,6 +1,6 @@
 """`ctx.llm.parallel`: many calls of one stage, with what a map promises for its rows (R2.6).
 
-A call that fails is data, with its place and its error; only failed calls are asked again; too many failures
+A call that fails is data, with its place and its error; only failed calls are tried again; too many failures
 stop new calls and keep what was answered. Nothing is swallowed and there is no hole: as many results as requests.
 """
 
@@ -48,7 +48,7 @@ class Result:
 
     @property
     def output(self) -> Any:
-        """The JSON value where JSON was asked for, else the text; None without an answer."""
+        """The JSON value where JSON was requested, else the text; None without an answer."""
         if self.answer is None:
             return None
         return self.answer.text if self.answer.value is None else self.answer.value

@@ -15,7 +15,7 @@ Start = Callable[..., Coroutine[Any, Any, Answer]]  # with `on_text`, which gets
 
 
 class Stream:
-    """The pieces of one answer, read once. Nothing is sent before the first is asked for.
+    """The pieces of one answer, read once. Nothing is sent before the first is read.
 
     `text` is what came so far. A connection that breaks is tried again, and an answer that does not fit its schema
     asked for again: then the text begins anew (`text` is empty, `restarts` counts it), and so do the pieces. A call

@@ -1,4 +1,4 @@
-"""`ctx.llm`: models, as the code of a task asks them."""
+"""`ctx.llm`: model calls of the code of a task."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class TaskLlm:
         self._starter = CallStarter()
 
     def chat(self, prompt: Prompt, **options: Unpack[ChatOptions]) -> Any:
-        """An `Answer` to a prompt, or to messages `[{role, content}]`; see `ChatOptions` for what else may be said.
+        """An `Answer` to a prompt, or to messages `[{role, content}]`; see `ChatOptions` for the options.
 
         With `schema` (or `json`) the answer's `value` is the JSON in it; an answer that does not fit is asked
         for again, `refine.max_attempts` times. With `tools` the model may have them called first. Raises a

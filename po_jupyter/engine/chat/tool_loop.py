@@ -1,4 +1,4 @@
-"""The tool loop: a model is asked, the tools it wants are called, until it answers."""
+"""The tool loop: a model is called, then the tools that it wants called, until it answers."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ def _read_added(
     definitions: Sequence[Mapping[str, JsonValue]],
     violations: list[Violation],
 ) -> list[Task]:
-    known = {task.name: task for task in current.tasks}
+    tasks = {task.name: task for task in current.tasks}
     added: list[Task] = []
     room = MAX_ADDED - len(state.added)
     if len(definitions) > room:
@@ -140,21 +140,21 @@ def _read_added(
         violations += wrong
         if task is None:
             continue
-        if task.name in known:
+        if task.name in tasks:
             violations.append(
                 Violation(f"{where}.name", f"there is a task {task.name!r} already; names are unique")
             )
             continue
-        task = _with_code(task, known)
-        known[task.name] = task
+        task = _with_code(task, tasks)
+        tasks[task.name] = task
         added.append(task)
     return added
 
 
-def _with_code(task: Task, known: Mapping[str, Task]) -> Task:
+def _with_code(task: Task, tasks: Mapping[str, Task]) -> Task:
     """An added task that names a task of the run as its code has the code of that task."""
     if task.kind == "python" and task.source is None:
-        model = known.get(task.task or task.name)
+        model = tasks.get(task.task or task.name)
         if model is not None and model.source is not None:
             return task.model_copy(update={"source": model.source, "task": None})
         if model is not None and model.task is not None:
@@ -165,7 +165,7 @@ def _with_code(task: Task, known: Mapping[str, Task]) -> Task:
 def _pipeline_violations(
     current: Pipeline, state: RunState, after: str, added: Sequence[Task], problems: Problems
 ) -> list[Violation]:
-    """What is wrong with the pipeline that these tasks would make: needs that are none, circles, templates."""
+    """The violations of the pipeline that these tasks would make: unknown needs, circles, templates."""
     tasks = {task.name: task for task in (*current.tasks, *added)}
     order = insert_after([t.name for t in current.tasks], state.added, after, [t.name for t in added])
     fields = {name: getattr(current, name) for name in type(current).model_fields}

@@ -59,7 +59,7 @@ class Patch(_Value):
 
 
 class Skip(_Value):
-    """A later task that is not needed, and why."""
+    """A later task to skip, and the reason."""
 
     task: TaskName
     reason: Annotated[str, Field(min_length=1, max_length=1000)]

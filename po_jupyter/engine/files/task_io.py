@@ -86,7 +86,7 @@ class TaskIo:
 
     @property
     def task_dir(self) -> Path:
-        """A scratch directory of this task, made when first asked for."""
+        """A scratch directory of this task, made at its first use."""
         self._tmp.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         return self._tmp.root
 
@@ -124,7 +124,7 @@ class TaskIo:
     def db(self) -> sqlite3.Connection:
         """The run's own SQLite database, shared by its tasks (WAL; another writer is waited for, 30 s).
 
-        Opened when first asked for, closed when the stage ends: committed when it ended well, else rolled back.
+        Opened at its first use, closed when the stage ends: committed when it ended well, else rolled back.
         """
         self._record("run")
         if self._db is None:

@@ -158,7 +158,7 @@ class _PromptAttempt:
         self._remark = ""
 
     async def inference(self, frame: Frame) -> str:
-        """The model's answer, with the rounds of tools that it asks for."""
+        """The model's answer, after the rounds of tools that it wants."""
         task, calls = self._prompts.task, self._calls
         request = calls.request(tuple(self._messages), schema=task.output)
         if not task.tools:

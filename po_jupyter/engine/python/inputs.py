@@ -59,7 +59,7 @@ class _CopiedOutputs(Mapping[str, JsonValue]):
         return self._copies[name]
 
     async def read_ahead(self, fn: Callable[..., Any]) -> None:
-        """Read the outputs that `fn` names, in a thread: an async stage asks for them on the loop."""
+        """Read the outputs that `fn` names, in a thread: an async stage reads them on the loop."""
         names = [name for name in _texts(fn) if name not in self._copies and name in self._outputs]
         if names:
             await asyncio.to_thread(lambda: [self._copies.setdefault(n, self[n]) for n in names])

@@ -51,7 +51,7 @@ class OutputStore:
             self._recent.popitem(last=False)
 
     def forget(self, name: str) -> None:
-        """Read the output of a task anew when it is used: it changed, or it is large."""
+        """Drop the output of a task from memory: it changed, or it is large."""
         self._recent.pop(name, None)
 
     def outputs_for(self, task: Task) -> UpstreamOutputs:

@@ -36,7 +36,7 @@ class TaskAttempt:
     """One attempt of a task: waits for its turn, goes through the stages or the rows, commits how it ended."""
 
     def __init__(self, session: RunSession, directives: RunDirectives, start: Start) -> None:
-        """The attempt that `start` asks for."""
+        """The attempt that `start` orders."""
         self.session = session
         self.task = session.log.pipeline.task(start.task)
         self.number = start.attempt

@@ -38,7 +38,7 @@ class StageLog:
         self._token: Any = None
 
     def write(self, text: str) -> None:
-        """Append; past 20 MB the rest is dropped, and the log says so."""
+        """Append; past 20 MB the rest is dropped, with a note in the log."""
         if self._remaining <= 0:
             return
         if self._alone:

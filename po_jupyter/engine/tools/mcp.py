@@ -75,13 +75,13 @@ class McpTools:
 
     async def _server(self, label: str) -> _Server:
         """The server, started once however many ask at the same time; one that failed is tried again."""
-        known = self._open.get(label)
-        if known is not None:
-            broken = known.done() and (known.exception() is not None or not known.result().alive)
+        started = self._open.get(label)
+        if started is not None:
+            broken = started.done() and (started.exception() is not None or not started.result().alive)
             if not broken:
-                return await asyncio.shield(known)
-            if known.exception() is None:
-                self._lost.append(known.result())
+                return await asyncio.shield(started)
+            if started.exception() is None:
+                self._lost.append(started.result())
         opening = asyncio.ensure_future(_Server.start(label, self._servers[label], self._environ))
         self._open[label] = opening
         return await asyncio.shield(opening)
