@@ -389,7 +389,7 @@ async def test_on_a_disk_the_work_is_done_in_the_thread_of_the_shard(tmp_path: P
         await committer.commit(Commit([draft("x")]))
         assert [head["n"] for head in heads] == [2]
         own = set(threading.enumerate()) - earlier
-            assert not any(thread.name.startswith("po-commit") for thread in own)
+        assert not any(thread.name.startswith("po-commit") for thread in own)
         store.close()  # the next commit opens it again, in a new thread
         await committer.commit(Commit([draft("x")]))
     assert heads[-1] == store.head(RUN)
