@@ -18,7 +18,7 @@ from po_jupyter.llm.messages import MAX_IMAGE_BYTES, Image
 
 
 class RecordedArtifacts:
-    """An `ArtifactReader` that records each use as a dependency of the row: later runs may reuse its outcome if they have not changed."""
+    """An `ArtifactReader` that records each use as a dependency of the row, on which its reuse depends."""
 
     def __init__(self, files: ArtifactReader, dependencies: Dependencies) -> None:
         """`files`, whose use is recorded in `dependencies`."""
