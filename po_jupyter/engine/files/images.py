@@ -18,7 +18,10 @@ from po_jupyter.llm.messages import MAX_IMAGE_BYTES, Image
 
 
 class RecordedArtifacts:
-    """An `ArtifactReader` that records each use as a dependency of the row, on which its reuse depends."""
+    """An `ArtifactReader` that records each use as a dependency of the row.
+
+    Later runs may reuse the row's outcome while those files are the same.
+    """
 
     def __init__(self, files: ArtifactReader, dependencies: Dependencies) -> None:
         """`files`, whose use is recorded in `dependencies`."""
