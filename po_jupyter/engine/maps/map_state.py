@@ -1,7 +1,7 @@
 """The state of a running map: outcomes of its rows, their counts, and the progress that views show.
 
-An outcome is committed once, in one commit with the answers that led to it. A crash keeps what is durable; a failed row
-is tried again by a resume only.
+An outcome is committed once, in one commit with the answers that led to it. A crash keeps what is durable. Attempts
+of a row end in that outcome (`base.retry_decision`); after it only a resume tries a failed row again.
 """
 
 from __future__ import annotations
