@@ -13,12 +13,13 @@ _MAX_DEPTH = 100  # deeper than any answer of a model; keeps the walk clear of P
 
 
 class NotJson(ValueError):
-    """`path` is where in the value, `found` what stands there."""
+    """A value that is not JSON. `path` is the place in the value, `problem` describes the part that stands there."""
 
-    def __init__(self, path: str, found: str, hint: str = "") -> None:
-        super().__init__(f"{path or 'the value'} is {found}")
+    def __init__(self, path: str, problem: str, hint: str = "") -> None:
+        """See the class; `hint` says what to return instead."""
+        super().__init__(f"{path or 'the value'} is {problem}")
         self.path = path
-        self.found = found
+        self.problem = problem
         self.hint = hint
 
 
@@ -102,12 +103,12 @@ def _hint(value: Any) -> str:
         return "Keep bytes with ctx.io.write_artifact and return their name."
     if isinstance(value, set | frozenset):
         return "Return sorted(value), a list."
-    for method, words in (
+    for method, hint in (
         ("to_dict", 'Return value.to_dict("records").'),
         ("model_dump", 'Return value.model_dump(mode="json").'),
         ("tolist", "Return value.tolist()."),
         ("isoformat", "Return value.isoformat()."),
     ):
         if hasattr(value, method):
-            return words
+            return hint
     return "A stage returns what JSON knows: dict, list, str, int, float, bool, None."
