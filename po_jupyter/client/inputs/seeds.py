@@ -11,7 +11,7 @@ import datetime
 import json
 import math
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from pathlib import PurePath
 from typing import Any
@@ -38,7 +38,7 @@ def seed_of(value: Any, name: str) -> Seed:
         return value.model_copy(update={"data": _plain_object(value.data)})
     if value is None:
         return Seed(name=name, data={})
-    if _rows_of(value) is not None:
+    if _rows_reader(value) is not None:
         value = {"rows": value}
     if isinstance(value, Mapping):
         return Seed(name=name, data=_plain_object(value), index=_indexes(value))
@@ -62,19 +62,18 @@ def _indexes(data: Mapping[Any, Any]) -> JsonObject | None:
         ) from None
 
 
-def _rows_of(value: Any) -> list[Any] | None:
-    """The rows of a list, a tuple, a DataFrame or a Series of pandas or polars; None for anything else."""
+def _rows_reader(value: Any) -> Callable[[], Iterable[Any]] | None:
+    """Reads the rows of a list, a tuple, a DataFrame or a Series of pandas or polars; None for anything else."""
     if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
-        return list(value)
+        return lambda: value
     if hasattr(value, "to_dicts"):  # polars
-        return list(value.to_dicts())
+        return lambda: value.to_dicts()
     if hasattr(value, "iloc") and hasattr(value, "columns"):  # pandas
-        rows: list[Any] = value.to_dict(orient="records")
-        return rows
+        return lambda: value.to_dict(orient="records")
     if hasattr(value, "iloc") and hasattr(value, "tolist"):  # a pandas Series
-        return list(value.tolist())
+        return lambda: value.tolist()
     if hasattr(value, "to_list") and hasattr(value, "dtype"):  # a polars Series
-        return list(value.to_list())
+        return lambda: value.to_list()
     return None
 
 
@@ -148,9 +147,9 @@ class _Conversion:
         problem = _column_problem(value)
         if problem is not None:
             return self._refuse(where, problem)
-        rows = _rows_of(value)
-        if rows is not None:
-            return self.value(rows, where, depth + 1)
+        read_rows = _rows_reader(value)
+        if read_rows is not None:
+            return self.value(list(read_rows()), where, depth + 1)
         if type(value).__name__ == "datetime64":  # numpy's own would become a number of nanoseconds
             return None if str(value) == "NaT" else str(value)
         if hasattr(value, "tolist"):  # numpy scalars and arrays
