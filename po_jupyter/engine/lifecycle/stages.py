@@ -225,7 +225,7 @@ def _stage_error(error: BaseException, frame: Frame, timeout: float) -> PoError:
     if isinstance(error, NotJson):
         where = f" at {error.path}" if error.path else ""
         return StageFailed(
-            f"{frame.stage} returned something that is not JSON{where}: {error.found}",
+            f"{frame.stage} returned something that is not JSON{where}: {error.problem}",
             hint=error.hint,
             details=details,
             permanent=True,
