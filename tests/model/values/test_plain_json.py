@@ -77,7 +77,10 @@ VALUES: dict[str, tuple[Any, Any]] = {
     "an IntEnum": (Level.HIGH, 3),
     "a StrEnum": (Word.YES, "yes"),
     "a dataclass": (Point(np.int64(1), DAY), {"x": 1, "at": "2026-01-02"}),
-    "a dataclass in a dataclass": (Point(Point(1, DAY), DAY), {"x": {"x": 1, "at": "2026-01-02"}, "at": "2026-01-02"}),
+    "a dataclass in a dataclass": (
+        Point(Point(1, DAY), DAY),
+        {"x": {"x": 1, "at": "2026-01-02"}, "at": "2026-01-02"},
+    ),
     "a model": (Ticket(due=DAY, price="1.5"), {"due": "2026-01-02", "price": "1.5"}),
     "models in a list": ([Ticket(due=DAY, price="1.5")], [{"due": "2026-01-02", "price": "1.5"}]),
     "a named tuple": (Pair(1, 2), [1, 2]),
@@ -91,7 +94,10 @@ VALUES: dict[str, tuple[Any, Any]] = {
     "an int of numpy": (np.uint8(3), 3),
     "a long double": (np.longdouble(1.5), 1.5),
     "a text of numpy": (np.str_("é"), "é"),
-    "a frame": (pd.DataFrame({"a": [1, 2], "d": [DAY, None]}), [{"a": 1, "d": "2026-01-02"}, {"a": 2, "d": None}]),
+    "a frame": (
+        pd.DataFrame({"a": [1, 2], "d": [DAY, None]}),
+        [{"a": 1, "d": "2026-01-02"}, {"a": 2, "d": None}],
+    ),
     "a frame of durations": (pd.DataFrame({"a": [pd.Timedelta(1, "h"), pd.NaT]}), [{"a": "PT1H"}, {"a": None}]),
     "a frame with numbers as names": (pd.DataFrame([[1, 2]]), [{"0": 1, "1": 2}]),
     "a series": (pd.Series([1.5, None]), [1.5, None]),
@@ -102,12 +108,12 @@ VALUES: dict[str, tuple[Any, Any]] = {
         [{"a": 1, "p": "1.5", "t": "P1D"}, {"a": None, "p": None, "t": None}],
     ),
     "a series of polars": (pl.Series([DAY]), ["2026-01-02"]),
-    "keys that are numbers": ({1: "a", 2.5: "b", True: "c", None: "d"}, {"1": "c", "2.5": "b", "null": "d"}),
+    "keys that are numbers": ({1: 0, 2.5: 0, False: 0, None: 0}, {"1": 0, "2.5": 0, "false": 0, "null": 0}),
     "keys of numpy": ({np.int64(1): 2}, {"1": 2}),
     "keys that are dates": ({DAY: 1}, {"2026-01-02": 1}),
     "keys of an enum": ({Word.YES: 1, Color.RED: 2}, {"yes": 1, "red": 2}),
     "a large integer": (10**3000, 10**3000),
-}  # fmt: skip
+}
 REFUSED: dict[str, Any] = {
     "infinity": float("inf"),
     "infinity in an array": np.array([np.inf]),
