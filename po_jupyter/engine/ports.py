@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class CommitPlace(Protocol):
-    """Where a commit is, once it is durable: the number of its record, and a reference to each of its payloads."""
+    """The place of a durable commit: the number of its record, and a reference to each of its payloads."""
 
     @property
     def n(self) -> int:
@@ -131,7 +131,7 @@ class ToolCaller(Protocol):
     """The tools of one question (`tools.toolbox.Toolbox`)."""
 
     async def offered(self) -> tuple[Tool, ...]:
-        """The tools as the model is told of them. Raises InvalidInput, ToolFailed."""
+        """The tools as a model sees them. Raises InvalidInput, ToolFailed."""
 
     async def answer(self, call: ToolCall) -> Message:
         """Call a tool; the turn with its result. Raises ToolFailed."""
@@ -155,7 +155,7 @@ class ModelCalls(Protocol):
     def request(self, messages: tuple[Message, ...], **fields: object) -> ChatRequest:
         """A request with these fields, the rest from the task's settings; None is left out."""
 
-    def again(self, request: ChatRequest, answer: ChatResponse, words: str) -> ChatRequest:
+    def follow_up(self, request: ChatRequest, answer: ChatResponse, question: str) -> ChatRequest:
         """The request that follows an answer which did not fit."""
 
     def need_images(self, request: ChatRequest) -> None:
@@ -183,14 +183,14 @@ class ModelCalls(Protocol):
         """The attempt succeeded: later runs may use its answers."""
 
     def drop(self) -> None:
-        """The attempt failed: nobody gets its answers."""
+        """The attempt failed: no later run uses its answers."""
 
 
 class DirectiveSink(Protocol):
-    """The receiver of what the stages of an attempt ask of their run (`control.control.DirectiveCollector`)."""
+    """The receiver of the directives that the stages of an attempt give (`control.control.DirectiveCollector`)."""
 
     def begin(self, stage: str) -> None:
-        """A stage starts (again): what it asked for before is void."""
+        """A stage starts (again): its directives so far are void."""
 
     def take(self, stage: str, source: str, data: Mapping[str, JsonValue]) -> None:
         """Add one directive of a stage. Raises ControlInvalid."""
@@ -213,7 +213,7 @@ class TaskOutputs(Protocol):
         """Outputs of the tasks that are finished for sure when `task` starts, read when they are used."""
 
     def names(self, task: Task, attempt: int) -> JsonObject:
-        """What templates of a task see; `item` and `index` are added for each row."""
+        """The names that templates of a task see; `item` and `index` are added for each row."""
 
     def reads_rows(self, task: Task) -> bool:
         """Whether the task may see rows that are read one by one: of an earlier map, or of a file."""
@@ -236,7 +236,7 @@ class Observer(Protocol):
     def on_task_end(
         self, task: Task, attempt: int, seconds: float, usage: Usage, error: BaseException | None
     ) -> None:
-        """An attempt of a task is over. Usage of a map's rows is told with each row and not once more here."""
+        """An attempt of a task is over. The usage of a map's rows is reported with each row, not here again."""
 
     def on_row_start(self, task: Task, index: int, attempt: int) -> None:
         """An attempt of a row starts; a row of a batch starts again when its answer has come."""

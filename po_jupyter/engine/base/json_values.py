@@ -10,9 +10,10 @@ _HINT = "A stage returns what JSON knows: dict, list, str, int, float, bool, Non
 
 
 class NotJson(ValueError):
-    """`path` is where in the value, `problem` what is wrong there."""
+    """A value that is not JSON. `path` is the place in the value, `problem` describes the part that stands there."""
 
     def __init__(self, path: str, problem: str, hint: str = "") -> None:
+        """See the class; `hint` says what to return instead."""
         super().__init__(f"{path or 'the value'}: {problem}")
         self.path = path
         self.problem = problem

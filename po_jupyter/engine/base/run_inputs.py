@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RunInputs:
-    """What does not change while a worker has the run.
+    """The inputs of one run; they do not change while a worker has it.
 
     run         the id               owner      whose budget of the day and whose cache it uses
-    fence       of the lease         worker     `{pid, fence, ...}` as `run.started` says it
+    fence       of the lease         worker     `{pid, fence, ...}` as in `run.started`
     definition  as submitted         pipeline   its pipeline, parsed, without tasks that tasks added
     seed        as submitted         seed_data  its data, with rows for references to files of rows: what tasks see
     settings    of this process      run_dir    the directory of the run's files
@@ -41,7 +41,7 @@ class RunInputs:
 
     @property
     def options(self) -> RunOptions:
-        """How the run differs from its pipeline."""
+        """The options of the run, in which it differs from its pipeline."""
         return self.definition.options
 
     def llm_of(self, task: Task) -> LLM:

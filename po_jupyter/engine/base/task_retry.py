@@ -1,4 +1,4 @@
-"""Which failed attempts of a task or a row are followed by another, and when (P7)."""
+"""Retries of tasks and rows: the failed attempts that are followed by another (P7)."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ _DEFAULT_RETRY = CallRetry()
 
 
 class StreamedText(TypedDict):
-    """A piece of an answer as it comes, for those who watch the run. It is in no log."""
+    """A piece of an answer as it comes, for clients that watch the run. It is in no log."""
 
     task: str
     text: str
@@ -76,7 +76,7 @@ class ModelSettings:
 
 @dataclass(slots=True, eq=False)
 class CallParts:
-    """What the calls of all attempts of a run share.
+    """The parts that the calls of all attempts of a run share.
 
     chat      journal, cache, retries   budget    None: nothing is limited (a task that is added may bring one)
     files     for images by name        threads, mcp   for tools
@@ -141,7 +141,7 @@ class AttemptCalls:
         self.scope.keep_answers()
 
     def drop(self) -> None:
-        """The attempt failed: nobody gets its answers."""
+        """The attempt failed: no later run uses its answers."""
         self.scope.drop_answers()
 
     def request(self, messages: tuple[Message, ...], **fields: Any) -> ChatRequest:
@@ -165,20 +165,20 @@ class AttemptCalls:
         """Functions and names of the run's MCP tools, as tools of one question. Raises InvalidInput."""
         return Toolbox(tools, self._parts.threads.run, self._parts.mcp)
 
-    def again(self, request: ChatRequest, answer: ChatResponse, words: str) -> ChatRequest:
+    def follow_up(self, request: ChatRequest, answer: ChatResponse, question: str) -> ChatRequest:
         """The request that follows an answer which did not fit."""
-        return request.then(answer.message, Message("user", words))
+        return request.then(answer.message, Message("user", question))
 
     def open_call(
         self, request: ChatRequest, *, stage: str, frame: CallFrame, answered: bool = False
     ) -> PendingCall:
         """The next call of the attempt, with its number and its slot in the cache; nothing is sent.
 
-        `answered`: its answer came with a batch, so the cache gets it and is not asked for one. Raises an Interrupt.
+        `answered`: its answer came with a batch, so the cache gets it and does not answer. Raises an Interrupt.
         """
         parts = self._parts
         parts.boundary.checkpoint()
-        mode = cache_mode(frame.task, parts.inputs.options, again=self._again, given=request.cache)
+        mode = cache_mode(frame.task, parts.inputs.options, again=self._again, requested=request.cache)
         if answered and mode is True:
             mode = "refresh"
         return self.scope.next_call(request, stage=stage, round=frame.round, cache=mode)

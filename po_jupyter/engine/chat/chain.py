@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Unpack
 
-from po_jupyter.engine.chat.question import ChatCall, ChatOptions, chat_call_of, check_option_names, messages_of
+from po_jupyter.engine.chat.chat_call import (
+    ChatCall,
+    ChatOptions,
+    chat_call_of,
+    check_option_names,
+    messages_of,
+)
 from po_jupyter.engine.chat.starter import CallStarter
 from po_jupyter.engine.ports import ModelCalls
 from po_jupyter.errors import InvalidInput
@@ -13,12 +19,12 @@ from po_jupyter.llm.chat import Message
 from po_jupyter.model.run.answer import Answer
 from po_jupyter.model.values.json import JsonObject, JsonValue
 
-# Asks a question: the answer, and all turns of the conversation with it.
+# Makes a call: the answer, and all turns of the conversation with it.
 Converse = Callable[[ChatCall], Awaitable[tuple[Answer, tuple[Message, ...]]]]
 
 
 class Chain:
-    """A conversation. A question that fails leaves it as it was."""
+    """A conversation. A call that fails leaves it as it was."""
 
     def __init__(
         self,
@@ -28,7 +34,7 @@ class Chain:
         messages: Sequence[Mapping[str, JsonValue]],
         options: Mapping[str, JsonValue],
     ) -> None:
-        """A conversation that goes on from `messages`; `options` are those of each of its questions."""
+        """A conversation that goes on from `messages`; `options` are those of each of its calls."""
         self._starter = starter
         self._calls = calls
         self._converse = converse
@@ -41,9 +47,10 @@ class Chain:
             if not isinstance(system, str):
                 raise InvalidInput(f"`system` is text, not {type(system).__name__}")
             self._turns = (Message("system", system), *self._turns)
-        self._asking = False
+        self._busy = False
 
     def __repr__(self) -> str:
+        """The number of turns."""
         return f"<chain of {len(self._turns)} messages>"
 
     @property
@@ -52,23 +59,23 @@ class Chain:
         return [turn.to_json() for turn in self._turns]
 
     def ask(self, prompt: str | Sequence[Mapping[str, JsonValue]], **options: Unpack[ChatOptions]) -> Any:
-        """The `Answer` to the next question, with everything said before. `options` as in `chat`."""
+        """The `Answer` to the next prompt; the model gets all turns before it. `options` as in `chat`."""
         check_option_names(options)
         if "system" in options:
             raise InvalidInput("`system` belongs to the chain: ctx.llm.chain(system=...)")
         turns = [*self.messages, *(turn.to_json() for turn in messages_of(prompt))]
-        question = chat_call_of(self._calls, turns, {**self._options, **options})
-        return self._starter.run(self._ask(question))
+        call = chat_call_of(self._calls, turns, {**self._options, **options})
+        return self._starter.run(self._ask(call))
 
-    async def _ask(self, question: ChatCall) -> Answer:
-        if self._asking:
+    async def _ask(self, call: ChatCall) -> Answer:
+        if self._busy:
             raise InvalidInput(
                 "the chain is being asked already",
                 hint="One question after the other; ctx.llm.parallel asks many that do not know of each other.",
             )
-        self._asking = True
+        self._busy = True
         try:
-            answer, self._turns = await self._converse(question)
+            answer, self._turns = await self._converse(call)
         finally:
-            self._asking = False
+            self._busy = False
         return answer

@@ -1,10 +1,10 @@
-"""What a task may ask of its run (B11): the shapes, and reading them strictly. Pure.
+"""Directives of a task to its run (B11): their shapes, and strict reading of them. Pure.
 
     {"patch": {"add": [task, ...], "insertAfter": "name"},    a task is as in a pipeline's definition
      "skip":  [{"task": "name", "reason": "why"}],
      "pause": {"message": "for whoever decides", "artifacts": ["outline.json"]}}
 
-is `control.json` in the task's directory; `ctx.control.add/skip/pause` says the same piece by piece.
+is `control.json` in the task's directory; `ctx.control.add/skip/pause` send the same piece by piece.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Patch(_Value):
 
 
 class Skip(_Value):
-    """A later task that is not needed, and why."""
+    """A later task to skip, and the reason."""
 
     task: TaskName
     reason: Annotated[str, Field(min_length=1, max_length=1000)]
@@ -75,7 +75,7 @@ class Pause(_Value):
 
 
 class Directives(_Value):
-    """Everything that one file, or one call, asks for."""
+    """The directives of one file, or of one call."""
 
     patch: Patch | None = None
     skip: Annotated[list[Skip], Field(max_length=1000)] = []
@@ -90,7 +90,7 @@ _FIELDS: dict[str, tuple[type[BaseModel], str]] = {
 
 
 def read_directives(data: Any, *, source: str = "control.json") -> Directives:
-    """The directives that JSON says. Raises ControlInvalid with every violation."""
+    """The directives in a JSON value. Raises ControlInvalid with every violation."""
     if not isinstance(data, dict):
         raise invalid_directives(
             source, [Violation("", f"it is an object with `patch`, `skip` or `pause`, not {_kind(data)}")]
@@ -102,7 +102,7 @@ def read_directives(data: Any, *, source: str = "control.json") -> Directives:
 
 
 def parse_directives(text: bytes, *, source: str = "control.json") -> Directives:
-    """The same from a file's bytes."""
+    """The directives in the bytes of a file. Raises ControlInvalid with every violation."""
     if len(text) > MAX_FILE:
         raise invalid_directives(source, [Violation("", f"it has {len(text):,} bytes; {MAX_FILE:,} are read")])
     try:
@@ -123,7 +123,7 @@ def parse_directives(text: bytes, *, source: str = "control.json") -> Directives
 
 
 def read_task(definition: JsonObject, where: str) -> tuple[Task | None, list[Violation]]:
-    """One added task, or what is wrong with it."""
+    """One added task, or the violations of its definition."""
     try:
         return Task.model_validate(definition), []
     except ValidationError as error:
@@ -131,26 +131,26 @@ def read_task(definition: JsonObject, where: str) -> tuple[Task | None, list[Vio
         def known(loc: tuple[int | str, ...]) -> tuple[list[str], str]:
             return known_fields(("tasks", 0, *loc))
 
-        found = violations_of(error, known=known, what="a task")
-        return None, [v._replace(where=f"{where}.{v.where}" if v.where else where) for v in found]
+        violations = violations_of(error, known=known, what="a task")
+        return None, [v._replace(where=f"{where}.{v.where}" if v.where else where) for v in violations]
 
 
-def invalid_directives(source: str, found: Iterable[Violation]) -> ControlInvalid:
-    """The one error that says everything that is wrong."""
-    found = list(found)
+def invalid_directives(source: str, violations: Iterable[Violation]) -> ControlInvalid:
+    """The error that lists all violations of the directives from `source`."""
+    listed = list(violations)
     if source.startswith("ctx."):
-        found = [v._replace(where=_spoken(v.where)) for v in found]
-    lines = [str(v) for v in found[:20]]
+        listed = [v._replace(where=_argument_of(v.where)) for v in listed]
+    lines = [str(v) for v in listed[:20]]
     head = f"{source}: " if len(lines) == 1 else f"{source} directs the run in a way that cannot be:\n"
     return ControlInvalid(
         head + "\n".join(lines),
         hint="Nothing of it was applied. Correct the task and resume the run.",
-        details={"source": source, "violations": [v._asdict() for v in found]},
+        details={"source": source, "violations": [v._asdict() for v in listed]},
     )
 
 
-def _spoken(where: str) -> str:
-    """A place in a control file as the argument of `ctx.control` that it came from."""
+def _argument_of(where: str) -> str:
+    """The argument of `ctx.control` for a path in a control file."""
     where = where.replace("patch.insertAfter", "after").replace("patch.add", "tasks")
     return where.removeprefix("skip[0].").removeprefix("pause.").removeprefix("patch.")
 

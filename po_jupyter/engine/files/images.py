@@ -1,4 +1,4 @@
-"""Images of a question, from where they are to their bytes.
+"""Images of a model call: loaded from where they are.
 
 Code may name bytes, `data:` and `https:` URLs, artifacts of the run, and paths. A template may name all of
 these but paths: what it is filled with is data, and data opens no file of the machine (P6).
@@ -18,7 +18,10 @@ from po_jupyter.llm.messages import MAX_IMAGE_BYTES, Image
 
 
 class RecordedArtifacts:
-    """An `ArtifactReader` that records each use as a dependency of the row: it decides who may reuse its outcome."""
+    """An `ArtifactReader` that records each use as a dependency of the row.
+
+    Later runs may reuse the row's outcome while those files are the same.
+    """
 
     def __init__(self, files: ArtifactReader, dependencies: Dependencies) -> None:
         """`files`, whose use is recorded in `dependencies`."""
@@ -38,7 +41,7 @@ class RecordedArtifacts:
 
 @dataclass(frozen=True, slots=True)
 class NamedImage:
-    """What a template said: an artifact or a URL, and never a path."""
+    """An image that a template names: an artifact or a URL, never a path."""
 
     text: str
 

@@ -16,7 +16,7 @@ from po_jupyter.model.values.json import JsonObject, JsonValue
 
 @dataclass(frozen=True, slots=True)
 class StageResult:
-    """What a stage may return instead of a bare output, to set flags too. A flag never changes its type."""
+    """A result of a stage that sets flags beside the output. A flag never changes its type."""
 
     output: Any = None
     flags: Mapping[str, JsonValue] = field(default_factory=dict)

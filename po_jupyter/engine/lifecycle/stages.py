@@ -1,4 +1,4 @@
-"""One attempt of a task or of a row, through its stages (B1-B3).
+"""The stages of one attempt of a task or of a row (B1-B3).
 
     ingestion, pre_processing                               once
     ┌► prompt_templating, inference, parsing, validate_structure, validate_quality
@@ -51,12 +51,13 @@ async def run_stages(
     on_stage: OnStage | None = None,
     boundary: Callable[[], None] | None = None,
 ) -> Any:
-    """Go through `stages` and answer the output, a JSON value.
+    """Go through `stages`: the output, a JSON value.
 
-    A stage is called with `frame`; when it answers an awaitable, that has `seconds`. `on_stage(stage, round)` is
-    called before each stage; `boundary()` may raise an Interrupt there. Raises a PoError: OutputInvalid when a
-    validation still fails after the last refinement, StageFailed, StageTimeout, or what the stage raised of ours, with
-    stage, previous stage and log in its `details`.
+    A stage is called with `frame`; when it returns an awaitable, that has `seconds`. `on_stage(stage, round)` is
+    called before each stage; `boundary()` may raise an Interrupt there.
+
+    Raises a PoError: OutputInvalid when a validation still fails after the last refinement, StageFailed, StageTimeout,
+    or the one that the stage raised, with stage, previous stage and log in its `details`.
     """
     return await _StageLoop(stages, frame, max_refinements, seconds, on_stage, boundary).run()
 
@@ -130,10 +131,10 @@ class _StageLoop:
 
 
 def is_interrupt(error: BaseException) -> bool:
-    """Whether this, no `Exception`, came from outside of the user's code: a stop, Ctrl-C where a task is tried.
+    """Whether an error came from outside of the user's code: a stop, or Ctrl-C where a task is tried.
 
-    What is not (`sys.exit()`, a cancellation that nobody here asked for) is a program error like any other:
-    passed on, it would take the worker along, or end the task as if somebody had cancelled it.
+    `sys.exit()`, or a cancellation that nobody requested, is a program error like any other: passed on, it would end
+    the worker, or the task as if somebody had cancelled it.
     """
     if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
@@ -159,7 +160,7 @@ async def _in_time(result: Any, frame: Frame, seconds: float) -> Any:
 
 
 def _store_result(frame: Frame, stage: str, result: Any) -> list[str] | None:
-    """Keep what a stage returned. The violations of a validation, or None."""
+    """Store what a stage returned in the frame. The violations of a validation, or None."""
     explicit = isinstance(result, StageResult)
     if explicit:
         frame.flags.update(result.flags)

@@ -96,7 +96,7 @@ class MapState:
         self.done += 1
         item["output"] = 0
         self._add_dependencies(item)
-        if artifacts := self.parts.files.said(self.task.name, index):
+        if artifacts := self.parts.files.commit_fields(self.task.name, index):
             item["artifacts"] = artifacts["artifacts"]
         self._commit(item, (output,))
 

@@ -1,4 +1,4 @@
-"""What a run would ask of models, before anything is spent (G1). Every number is an estimate and is called one.
+"""The estimate of a run: its calls, tokens and cost before anything is spent (G1).
 
 Prompts are rendered with the seed, and with a sample in the place of every answer that does not exist yet. What
 cannot be known (the calls of Python tasks, rows that come from them) is in `unknown`, and then sums are of the
@@ -24,7 +24,7 @@ from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.values.json import JsonObject, JsonValue
 
 _RENDERED = 200  # rows whose prompts are rendered; the rest are taken to be like them
-_REASK = 100  # tokens of the words that ask again, beside the answer that they are about
+_REASK = 100  # tokens of a re-ask, beside the answer that it is about
 _WORD = "word "
 
 
@@ -48,20 +48,19 @@ def estimate_run(
     unknown: list[str] = []
     tasks = []
     for task in pipeline.tasks:
-        told = _Task(pipeline, task, (seed.name, data), settings, outputs, limit, model)
-        said = told.estimate()
-        unknown += told.unknown
-        tasks.append(said)
-    known = [t for t in tasks if t["calls"] is not None]
+        planned = _TaskPlan(pipeline, task, (seed.name, data), settings, outputs, limit, model)
+        tasks.append(planned.estimate())
+        unknown += planned.unknown
+    counted = [t for t in tasks if t["calls"] is not None]
     return {
         "estimated": True,
         "pipeline": pipeline.name,
-        "calls": sum(t["calls"] for t in known),
-        "input_tokens": sum(t["input_tokens"] for t in known),
-        "output_tokens_max": sum(t["output_tokens_max"] for t in known),
+        "calls": sum(t["calls"] for t in counted),
+        "input_tokens": sum(t["input_tokens"] for t in counted),
+        "output_tokens_max": sum(t["output_tokens_max"] for t in counted),
         "cost": {
-            "expected": _total([t["cost"]["expected"] for t in known]),
-            "worst": _total([t["cost"]["worst"] for t in known]),
+            "expected": _total([t["cost"]["expected"] for t in counted]),
+            "worst": _total([t["cost"]["worst"] for t in counted]),
         },
         "budget": pipeline.budget.model_dump(exclude_none=True),
         "tasks": tasks,
@@ -69,7 +68,9 @@ def estimate_run(
     }
 
 
-class _Task:
+class _TaskPlan:
+    """One task of the estimate; `unknown` are the things of it that nobody can know yet."""
+
     def __init__(
         self,
         pipeline: Pipeline,
@@ -104,19 +105,19 @@ class _Task:
         rows = self._rows() if task.for_each is not None else None
         if task.kind == "python":
             self.unknown.append(f"task {task.name!r} is Python: what it asks of models is known when it runs")
-            return self._said(self._count(rows), None)
+            return self._result(self._count(rows), None)
         if task.for_each is not None and rows is None:
-            return self._said(None, None)
+            return self._result(None, None)
         if task.images:
             self.unknown.append(f"what the images of task {task.name!r} come to in tokens")
         if task.tools:
             self.unknown.append(f"how often task {task.name!r} calls tools: each round is one more call")
-        given = self._given(rows)
+        prompt_tokens = self._prompt_tokens(rows)
         sample = self._sample(rows)
-        if given is None:
-            return self._said(self._count(rows), None)
+        if prompt_tokens is None:
+            return self._result(self._count(rows), None)
         calls = 1 if rows is None else len(rows)
-        return self._said(self._count(rows), calls, given, sample)
+        return self._result(self._count(rows), calls, prompt_tokens, sample)
 
     @staticmethod
     def _count(rows: Sequence[Any] | None) -> int | None:
@@ -134,7 +135,7 @@ class _Task:
             return None
         return rows if self.limit is None else rows[: self.limit]
 
-    def _given(self, rows: Sequence[Any] | None) -> int | None:
+    def _prompt_tokens(self, rows: Sequence[Any] | None) -> int | None:
         """Input tokens of all first calls; None when the prompt needs what nobody knows yet."""
         prompt = PromptTask(self.task)
         schema = estimate(str(self.task.output)) if self.task.output is not None else 0
@@ -169,10 +170,10 @@ class _Task:
         self.outputs[self.task.name] = output
         return min(tokens, self.max_tokens) if schema is not None else None
 
-    def _said(
-        self, rows: int | None, calls: int | None, given: int = 0, sample: int | None = None
+    def _result(
+        self, rows: int | None, calls: int | None, prompt_tokens: int = 0, sample: int | None = None
     ) -> JsonObject:
-        said: JsonObject = {
+        result: JsonObject = {
             "name": self.task.name,
             "kind": self.task.kind,
             "model": self.model if self.task.kind == "prompt" else None,
@@ -185,36 +186,36 @@ class _Task:
             "mode": self.task.mode,
         }
         if calls is None:
-            return said
+            return result
         again = self.task.refine.max_attempts if self._may_refine() else 0
         answers = calls * self.max_tokens
         # Each re-ask carries the conversation so far: the prompt, every answer, and what was wrong with it.
-        asked = sum(given + n * (answers + calls * _REASK) for n in range(again + 1))
+        sent = sum(prompt_tokens + n * (answers + calls * _REASK) for n in range(again + 1))
         written = answers * (again + 1)
         critiques = calls * again if self.task.refine.critique is not None else 0
-        asked += critiques * (self.max_tokens + _REASK)
+        sent += critiques * (self.max_tokens + _REASK)
         written += critiques * self.max_tokens
-        said |= {
+        result |= {
             "calls_max": calls * (again + 1) + critiques,
-            "input_tokens": given,
+            "input_tokens": prompt_tokens,
             "output_tokens_max": answers,
             "cost": {
-                "expected": None if sample is None else self._cost(given, calls * sample, calls),
-                "worst": self._cost(asked, written, calls),
+                "expected": None if sample is None else self._cost(prompt_tokens, calls * sample, calls),
+                "worst": self._cost(sent, written, calls),
             },
         }
-        if said["cost"]["worst"] is None:
+        if result["cost"]["worst"] is None:
             self.unknown.append(f"the price of {self.model} (task {self.task.name!r})")
-        return said
+        return result
 
     def _may_refine(self) -> bool:
         return self.task.output is not None
 
-    def _cost(self, given: int, written: int, calls: int) -> float | None:
+    def _cost(self, sent: int, written: int, calls: int) -> float | None:
         # Per call, since some prices have tiers by the size of a call.
         if not calls:
             return 0.0
-        usage = Usage(input_tokens=-(-given // calls), output_tokens=-(-written // calls))
+        usage = Usage(input_tokens=-(-sent // calls), output_tokens=-(-written // calls))
         one = self.prices.cost_of(usage, self.model)
         return None if one is None else one * calls * (BATCH_PRICE if self.task.mode == "batch" else 1.0)
 

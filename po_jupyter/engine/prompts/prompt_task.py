@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from po_jupyter.engine.base.threads import OffLoop
 from po_jupyter.engine.chat.tool_loop import run_tool_loop
 from po_jupyter.engine.files.images import NamedImage, load_images
 from po_jupyter.engine.lifecycle.frame import Frame
@@ -17,8 +18,6 @@ from po_jupyter.llm.chat import Message
 from po_jupyter.llm.structured.parsing import answer_validator, reask
 from po_jupyter.model.pipeline.pipeline import Task
 from po_jupyter.model.values.json import JsonValue
-
-OffLoop = Callable[..., Awaitable[Any]]
 
 
 class PromptTask:
@@ -57,7 +56,7 @@ class PromptTask:
 
     @property
     def has_images(self) -> bool:
-        """The task shows images with its question."""
+        """Whether the task shows images with its prompt."""
         return bool(self._images)
 
     def first(self, names: Mapping[str, JsonValue]) -> tuple[Message, ...]:
@@ -65,7 +64,7 @@ class PromptTask:
         return tuple([Message(role, prompt.render(names)) for role, prompt in self._turns])
 
     def images(self, names: Mapping[str, JsonValue]) -> tuple[NamedImage, ...]:
-        """What is shown with the last turn, by URL or name; empty texts are left out. Raises TemplateFailed."""
+        """The images of the last turn, by URL or name; empty texts are left out. Raises TemplateFailed."""
         rendered = [template.render(names).strip() for template in self._images]
         return tuple([NamedImage(text) for text in rendered if text])
 
@@ -159,7 +158,7 @@ class _PromptAttempt:
         self._remark = ""
 
     async def inference(self, frame: Frame) -> str:
-        """The model's answer, with the rounds of tools that it asks for."""
+        """The model's answer, after the rounds of tools that it wants."""
         task, calls = self._prompts.task, self._calls
         request = calls.request(tuple(self._messages), schema=task.output)
         if not task.tools:

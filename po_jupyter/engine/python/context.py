@@ -1,4 +1,4 @@
-"""What a stage function of a Python task gets: `ctx`."""
+"""The context of a stage function of a Python task: `ctx`."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Validators:
     """`ctx.validators`: each raises OutputInvalid, which starts a refinement in a validation stage."""
 
     def schema(self, value: Any, schema: Mapping[str, JsonValue]) -> None:
-        """`value` fits the JSON Schema."""
-        found = answer_validator(schema).violations(value)
-        if found:
-            raise OutputInvalid(found[0], details={"violations": found})
+        """Check that `value` fits the JSON Schema."""
+        violations = answer_validator(schema).violations(value)
+        if violations:
+            raise OutputInvalid(violations[0], details={"violations": violations})
 
     def require(self, condition: object, message: str) -> None:
-        """`condition` is true."""
+        """Check that `condition` is true."""
         if not condition:
             raise OutputInvalid(message)
 
@@ -43,8 +43,8 @@ class Context:
     seed        the seed's data           data    outputs of the stages so far, by stage
     tasks       outputs of earlier tasks  output  what the last stage that makes one returned
     control     adds tasks, skips later ones, asks for a decision
-    item, index the row of a `for_each`   flags   typed; `needs_refinement` drives the refinement
-    config      the task's                violations  why the last validation failed
+    item, index the row of a `for_each`   flags   typed; `needs_refinement` starts a refinement
+    config      the task's                violations  those of the last validation
     meta        run, pipeline, version, name, task, stage, attempt, round, index
     """
 

@@ -42,6 +42,8 @@ class TaskInputs:
 
 
 class _CopiedOutputs(Mapping[str, JsonValue]):
+    """`ctx.tasks`: outputs by name, each copied when it is first read."""
+
     def __init__(self, outputs: Mapping[str, JsonValue], dependencies: Dependencies | None) -> None:
         self._outputs = outputs
         self._dependencies = dependencies
@@ -57,7 +59,7 @@ class _CopiedOutputs(Mapping[str, JsonValue]):
         return self._copies[name]
 
     async def read_ahead(self, fn: Callable[..., Any]) -> None:
-        """Read the outputs that `fn` names, in a thread: an async stage asks for them on the loop."""
+        """Read the outputs that `fn` names, in a thread: an async stage reads them on the loop."""
         names = [name for name in _texts(fn) if name not in self._copies and name in self._outputs]
         if names:
             await asyncio.to_thread(lambda: [self._copies.setdefault(n, self[n]) for n in names])
@@ -74,11 +76,11 @@ class _CopiedOutputs(Mapping[str, JsonValue]):
 
 def _texts(fn: Callable[..., Any]) -> set[str]:
     """The texts that stand in a function's code, inner functions included."""
-    found: set[str] = set()
+    texts: set[str] = set()
     todo = [getattr(fn, "__code__", None)]
     while todo:
         code = todo.pop()
         if code is not None:
-            found.update(c for c in code.co_consts if isinstance(c, str))
+            texts.update(c for c in code.co_consts if isinstance(c, str))
             todo += [c for c in code.co_consts if isinstance(c, types.CodeType)]
-    return found
+    return texts

@@ -20,7 +20,7 @@ from po_jupyter.model.run.events import EventDraft
 
 
 class RunDirectives:
-    """The directives of one run. `held` are tasks that a commit on its way skips: they must not start."""
+    """The directives of one run. `skipping` are tasks that a commit on its way skips: they must not start."""
 
     def __init__(self, inputs: RunInputs, log: RunLog, signals: RunSignals) -> None:
         """No directives yet."""
@@ -28,7 +28,7 @@ class RunDirectives:
         self._log = log
         self._signals = signals
         self._lock = asyncio.Lock()
-        self.held: frozenset[str] = frozenset()
+        self.skipping: frozenset[str] = frozenset()
 
     def collect(self, task: Task) -> DirectiveCollector:
         """The sink for the stages of one attempt; each directive is checked when it comes."""
@@ -57,11 +57,11 @@ class RunDirectives:
         """
         async with self._lock:
             events = self.events(task, directives)
-            self.held = skipped_tasks(events)
+            self.skipping = skipped_tasks(events)
             try:
                 yield events
             finally:
-                self.held = frozenset()
+                self.skipping = frozenset()
                 self._log.wake.set()
 
     def _problems(self, pipeline: Pipeline, added: frozenset[str]) -> list[Violation]:
@@ -69,7 +69,7 @@ class RunDirectives:
         from po_jupyter.engine.planning.check import violations
 
         inputs = self._inputs
-        found = violations(
+        problems = violations(
             pipeline,
             inputs.seed,
             default_model=inputs.settings.default_model,
@@ -77,5 +77,5 @@ class RunDirectives:
         )
         for i, task in enumerate(pipeline.tasks):
             if task.name in added and (problem := module_problem(task)) is not None:
-                found.append(Violation(f"tasks[{i}]", problem))
-        return found
+                problems.append(Violation(f"tasks[{i}]", problem))
+        return problems

@@ -15,7 +15,7 @@ from po_jupyter.engine.tools.mcp import McpTools
 
 
 class RunResources:
-    """What the stages of a run use of the machine.
+    """The resources of the machine that the stages of a run use.
 
     files    artifacts               threads    where sync stages run
     mcp      servers of tools        snapshots  frames of failed attempts

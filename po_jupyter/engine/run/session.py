@@ -41,7 +41,7 @@ class RunSession:
     log        events and the state of the run   calls      model calls: journal, cache, budget
     history    what the log said at first        tasks      templates compiled, code loaded
     signals    drain, checkpoint, sleep, rest    resources  files, threads, MCP servers, snapshots
-    observer   is told of tasks, rows and calls  map_parts  those of these that a map uses
+    observer   watches tasks, rows and calls     map_parts  those of these that a map uses
     """
 
     inputs: RunInputs
@@ -87,7 +87,7 @@ async def open_session(
     watched    whether somebody reads along: text of answers is streamed to `on_text` only then
     on_commit  gets each new head of the run after it became durable
     on_rest    gets whether all tasks that run only wait for answers that may take hours
-    observer   is told of tasks, rows and calls (default: a `FailureLog`)
+    observer   watches tasks, rows and calls (default: a `FailureLog`)
 
     All callbacks are called on the loop. Raises NotFound, and InvalidPipeline for a definition that this version
     cannot run.

@@ -36,7 +36,7 @@ class TaskAttempt:
     """One attempt of a task: waits for its turn, goes through the stages or the rows, commits how it ended."""
 
     def __init__(self, session: RunSession, directives: RunDirectives, start: Start) -> None:
-        """The attempt that `start` asks for."""
+        """The attempt that `start` orders."""
         self.session = session
         self.task = session.log.pipeline.task(start.task)
         self.number = start.attempt
@@ -44,7 +44,7 @@ class TaskAttempt:
         self._directives = directives
         self._began = 0.0
         self._calls: AttemptCalls | None = None
-        self._observed = False  # its end was told
+        self._observed = False  # its end was reported
 
     async def run(self) -> None:
         """Run the attempt and commit its end. Raises StoreError, Interrupt and CancelledError only."""
@@ -153,14 +153,14 @@ class TaskAttempt:
     async def _commit_output(self, output: JsonValue, seconds: float, directed: list[EventDraft]) -> None:
         """Commit that the task is done, with its output and the events of its directives."""
         session, task = self.session, self.task
-        artifacts = session.resources.files.said(task.name)
+        artifacts = session.resources.files.commit_fields(task.name)
         done = draft("task.done", task.name, output=0, seconds=seconds, **artifacts)
         events = [done, *directed]
         if task.gate is not None and not any(e["type"] == "gate.opened" for e in directed):
             gate = task.gate
             events.append(draft("gate.opened", task.name, message=gate.message, artifacts=list(gate.artifacts)))
         if task.for_each is None:
-            session.outputs.keep(task.name, output)
+            session.outputs.put(task.name, output)
         else:
             session.outputs.forget(task.name)
         await self._commit_end(events, (output,))

@@ -43,14 +43,14 @@ def add_tasks(state: RunState, by: str, data: TasksAddedData) -> None:
         name = task["name"]
         state.added[name] = AddedTask(task, by, after)
         # An attempt's number is never used twice in a run: the journal would answer for it.
-        known = state.withdrawn.pop(name, None) or TaskState(name)
+        earlier = state.withdrawn.pop(name, None) or TaskState(name)
         state.tasks[name] = TaskState(
             name,
             kind="python" if task.get("prompt") is None else "prompt",
-            attempt=known.attempt,
-            spent=known.attempt,
-            usage=known.usage,
-            cleared_at=known.cleared_at,
+            attempt=earlier.attempt,
+            spent=earlier.attempt,
+            usage=earlier.usage,
+            cleared_at=earlier.cleared_at,
         )
     state.tasks = {name: state.tasks[name] for name in order}
 

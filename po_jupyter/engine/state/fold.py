@@ -65,8 +65,8 @@ def fold(state: RunState, events: Iterable[NumberedEvent]) -> RunState:
 
     def task_of(name: str) -> TaskState:
         if name not in fresh:
-            known = result.tasks.get(name)
-            result.tasks[name] = _copy(known) if known is not None else TaskState(name)
+            task = result.tasks.get(name)
+            result.tasks[name] = _copy(task) if task is not None else TaskState(name)
             fresh.add(name)
         return result.tasks[name]
 
@@ -197,15 +197,15 @@ def _batch_prepared(t: TaskState, data: BatchPreparedData, at: str, offset: int)
 
 
 def _batch_submitted(t: TaskState, data: BatchSubmittedData, at: str, offset: int) -> None:
-    known = t.batches.get(data["token"])
-    if known is not None:
-        t.batches = {**t.batches, data["token"]: {**known, **data}}
+    batch = t.batches.get(data["token"])
+    if batch is not None:
+        t.batches = {**t.batches, data["token"]: {**batch, **data}}
 
 
 def _batch_cancelling(t: TaskState, data: BatchCancellingData, at: str, offset: int) -> None:
-    known = t.batches.get(data["token"])
-    if known is not None:
-        t.batches = {**t.batches, data["token"]: {**known, **data, "cancelling": True}}
+    batch = t.batches.get(data["token"])
+    if batch is not None:
+        t.batches = {**t.batches, data["token"]: {**batch, **data, "cancelling": True}}
 
 
 def _batch_gone(t: TaskState, data: BatchDroppedData | BatchClosedData, at: str, offset: int) -> None:
@@ -302,7 +302,7 @@ def _run_resumed(s: RunState, data: RunResumedData, at: str, offset: int, task_o
         tasks = {**s.budget.get("tasks", {}), **budget.get("tasks", {})}
         s.budget = {**s.budget, **budget, **({"tasks": tasks} if tasks else {})}
         again = {"day", *budget.get("tasks", {})} | ({"run"} if budget.keys() - {"tasks"} else set())
-        s.warnings = {scope: said for scope, said in s.warnings.items() if scope not in again}
+        s.warnings = {scope: warning for scope, warning in s.warnings.items() if scope not in again}
     if "reset" in data:  # not when a gate was approved: that only goes on
         s.only = data.get("only")
     for name in withdraw_added(s, data.get("reset", ())):

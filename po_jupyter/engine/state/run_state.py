@@ -1,10 +1,10 @@
-"""The state of a run, as the fold of its events has it (`engine.fold`), and what people see of it."""
+"""The state of a run, as the fold of its events makes it (`state.fold`), and the view of it for people."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.run.view import ItemCounts, RunStatus, RunView, TaskStatus, TaskView
@@ -16,7 +16,7 @@ class TaskState:
     """One task. `output` is a payload reference `[n, index]`; `delay` (s) is what the next attempt waits."""
 
     name: str
-    kind: Any = "prompt"
+    kind: Literal["prompt", "python"] = "prompt"
     state: TaskStatus = "pending"
     stage: str | None = None
     attempt: int = 0
@@ -28,11 +28,11 @@ class TaskState:
     output: list[int] | None = None
     items: ItemCounts | None = None
     waiting: str | None = None
-    waiting_stays: bool = False  # until the worker says otherwise: answers of other calls do not end it
+    waiting_stays: bool = False  # until a stage begins or the task ends: answers of other calls do not end it
     delay: float = 0.0
     gate: str | None = None  # open, approved, rejected
     gate_info: JsonObject | None = None
-    artifacts: tuple[Any, ...] = ()  # see `engine.artifacts.Artifact`
+    artifacts: tuple[JsonObject, ...] = ()  # see `files.artifacts.Artifact`
     cleared_at: int = 0  # offset of the resume that made earlier row outcomes void
     reason: str | None = None  # why it was skipped
     skipped_by: str | None = None  # the task that skipped it
@@ -44,14 +44,14 @@ class TaskState:
 class AddedTask(NamedTuple):
     """A task that another one (`by`) put behind `after` while the run was on its way; see `engine.control`."""
 
-    definition: Mapping[str, JsonValue]
+    definition: JsonObject
     by: str
     after: str
 
 
 @dataclass(slots=True)
 class RunState:
-    """Everything that decisions and views need. Never changed in place once `fold` returned it."""
+    """The state of one run: all that decisions and views need. It is not changed once `fold` returned it."""
 
     run: str
     name: str = ""
@@ -91,7 +91,7 @@ class RunState:
 def run_view_of(
     state: RunState, seed: Mapping[str, JsonValue], *, position: int | None = None, waiting: str | None = None
 ) -> RunView:
-    """What people see of `state`."""
+    """The view of `state` for people; `waiting` is the reason why the run waits for the store."""
     gate = next(
         ({"task": t.name, **(t.gate_info or {})} for t in state.tasks.values() if t.gate == "open"),
         None,

@@ -41,7 +41,7 @@ class Attempts:
 
     def done(self, task: str) -> list[Any]:
         """End the task well; its artifacts."""
-        listed = self.files.said(task).get("artifacts", [])
+        listed = self.files.commit_fields(task).get("artifacts", [])
         tasks = {**self.state.tasks, task: TaskState(task, attempt=1, artifacts=tuple(listed))}
         self.state = RunState(RUN, tasks=tasks)
         return listed
@@ -55,7 +55,7 @@ def test_an_attempt_sees_its_own_files_and_others_only_once_its_task_is_done(tmp
     assert run.files.attempt("two", None, 1, other).names() == [] == run.files.now().names()
     assert [entry["name"] for entry in run.done("one")] == ["a.txt"]
     assert run.files.attempt("two", None, 1, other).read("a.txt") == b"one"
-    assert run.files.contents() == {"a.txt": sha256(b"one").hexdigest()}
+    assert run.files.digests() == {"a.txt": sha256(b"one").hexdigest()}
 
 
 def test_an_attempt_that_failed_leaves_no_artifact_to_the_next(tmp_path: Path) -> None:
@@ -72,10 +72,10 @@ def test_artifacts_of_rows_are_listed_with_the_row_and_with_the_map(tmp_path: Pa
     run = Attempts(tmp_path, "m")
     for index in (1, 0):
         run.files.attempt("m", index, 1, object()).write(f"{index}.txt", b"x")
-        (entry,) = run.files.said("m", index)["artifacts"]
+        (entry,) = run.files.commit_fields("m", index)["artifacts"]
         assert entry["path"] == f"m/1-1/{index}-1/{index}.txt"
     run.files.attempt("m", 2, 1, object())
-    assert run.files.said("m", 2) == {}
+    assert run.files.commit_fields("m", 2) == {}
     assert [entry["name"] for entry in run.done("m")] == ["0.txt", "1.txt"]
 
 

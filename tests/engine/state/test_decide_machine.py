@@ -270,7 +270,7 @@ class Runs(RuleBasedStateMachine):
             todo = resume_plan(now, state, from_task=None if whole else name)
         except Conflict:
             return
-        self.again(state, todo.reset, todo.clear, todo.ask)
+        self.again(state, todo.reset, todo.clear, todo.reopen)
 
     @precondition(lambda self: self.truth().state in ENDED)
     @rule(pick=st.integers(0, 9), how=st.sampled_from(["all", "from", "only"]))
@@ -282,7 +282,7 @@ class Runs(RuleBasedStateMachine):
             todo = restart_plan(now, state, task=name, only=how == "only")
         except Conflict:
             return
-        self.again(state, todo.reset, todo.clear, todo.ask, only=name if how == "only" else None)
+        self.again(state, todo.reset, todo.clear, todo.reopen, only=name if how == "only" else None)
 
     def again(self, state: RunState, reset: Any, clear: Any, ask: Any, only: str | None = None) -> None:
         kept = {n for n, t in state.tasks.items() if t.state == "done" and n not in reset}
