@@ -206,9 +206,14 @@ PromptText = Annotated[
 ]
 
 
+def is_type(value: Any) -> bool:
+    """A pydantic model, dataclass, TypedDict or another type: what may stand for a JSON Schema."""
+    return isinstance(value, type) or get_origin(value) is not None
+
+
 def _schema_of(value: Any) -> Any:
-    """A pydantic model, dataclass or TypedDict stands for its JSON Schema."""
-    if isinstance(value, type) or get_origin(value) is not None:
+    """A type stands for its JSON Schema."""
+    if is_type(value):
         from po_jupyter.model.pipeline.answer_schema import answer_schema_of
 
         try:
@@ -262,6 +267,11 @@ class Task(Value):
     output: Annotated[CheckedJsonObject, BeforeValidator(_schema_of)] | None = Field(
         default=None, description="The JSON Schema that the answer must fit."
     )
+    output_type: str | None = Field(
+        default=None,
+        description="Python that defines `Answer`, a type whose validators judge what fits `output`. Made from a "
+        "class that is given as `output`; it needs the scope code:run, as `source` does.",
+    )
     for_each: str | None = Field(
         default=None, description="An expression that gives a list: the task runs once for each `item` of it."
     )
@@ -291,6 +301,26 @@ class Task(Value):
     config: CheckedJsonObject = Field(
         default_factory=dict, description="Any JSON; a Python task sees it as `ctx.config`."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _type_of_the_output(cls, data: Any) -> Any:
+        """The validators of a class go along with its schema."""
+        output = data.get("output") if isinstance(data, Mapping) else None
+        if not is_type(output) or data.get("prompt") is None or "output_type" in data:
+            return data
+        from po_jupyter.model.pipeline.type_source import Untransferable, type_source
+
+        try:
+            source = type_source(output)
+        except InvalidInput:  # the field says so
+            return data
+        except Untransferable as error:
+            raise ValueError(
+                f"the validators of {output!r:.60} cannot go along to where the run works: {error}; define them in a "
+                "module, or give the JSON Schema, which is then all that judges"
+            ) from None
+        return data if source is None else {**data, "output_type": source}
 
     @field_validator("needs", mode="before")
     @classmethod
@@ -330,7 +360,7 @@ class Task(Value):
                 ) from None
         return value
 
-    @field_validator("source")
+    @field_validator("source", "output_type")
     @classmethod
     def _is_python(cls, value: str | None) -> str | None:
         if value is not None:
@@ -362,6 +392,8 @@ class Task(Value):
             for field in ("system", "output"):
                 if getattr(self, field) is not None and self.source is None and self.task is None:
                     raise ValueError(f"task {self.name!r} has `{field}` but no `prompt`")
+        if self.output_type is not None and (self.prompt is None or self.output is None):
+            raise ValueError(f"task {self.name!r} has `output_type` without a `prompt` and an `output`")
         if self.mode == "batch" and self.prompt is None:
             raise ValueError(
                 f"task {self.name!r}: `mode: batch` is for prompt tasks; what Python asks of models cannot be gathered"
@@ -378,6 +410,11 @@ class Task(Value):
     def kind(self) -> Literal["prompt", "python"]:
         """`prompt` needs no code; `python` is a module of stage functions."""
         return "prompt" if self.prompt is not None else "python"
+
+    @property
+    def carries_code(self) -> bool:
+        """Whether Python comes with the definition: running it needs the scope `code:run`."""
+        return self.source is not None or self.output_type is not None
 
     @property
     def module(self) -> str | None:
