@@ -36,6 +36,8 @@ from po_jupyter.ipc.messages import (
 from po_jupyter.ipc.wire import IpcMessage
 from po_jupyter.worker.orchestrator_link import LinkHandlers, OrchestratorLink
 
+pytestmark = pytest.mark.integration
+
 WELCOME = Welcome(True, {"epoch": "e", "limited": []})
 
 

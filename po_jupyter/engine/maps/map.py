@@ -72,7 +72,8 @@ class LiveMap:
                 state.fail(index, key, usage, error)
                 break
             await state.parts.boundary.sleep(backoff_delay(number, task.retry))
-        await state.flush_when_full()
+        if state.must_flush:
+            await state.flush()
 
     async def _attempt(self, row: MapRow, key: str, number: int, usage: UsageSum) -> PoError | None:
         """One attempt of a row: None once its outcome is queued, else its error. Adds to `usage`.

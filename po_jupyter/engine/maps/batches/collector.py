@@ -110,8 +110,11 @@ class Collector:
             batch.hold.settle(batch.reserved_for_row, calls.fresh)
         if question is not None and (self._stopping or state.error is not None):
             state.count_usage(calls.usage.to_json())  # no outcome will have it
-        flushed = await state.flush_when_full(more=int(question is not None))
-        if not flushed and index % ROWS_A_TURN == 0:
+        if question is not None:
+            state.count_unflushed()
+        if state.must_flush:
+            await state.flush()
+        elif index % ROWS_A_TURN == 0:
             await asyncio.sleep(0)
         return int(calls.fresh is not None)
 
