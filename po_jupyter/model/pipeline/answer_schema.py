@@ -48,7 +48,7 @@ class AnswerSchema:
         try:
             self.typed(value)
         except OutputInvalid as error:
-            return error.violations
+            return list(error.violations)
         return []
 
 

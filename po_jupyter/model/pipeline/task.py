@@ -6,7 +6,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_origin
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -19,12 +19,10 @@ from pydantic import (
     model_validator,
 )
 
-from po_jupyter.errors import InvalidInput
-from po_jupyter.model.pipeline import json_schema
+from po_jupyter.model.pipeline.output_field import OutputSchema, with_output_type
 from po_jupyter.model.pipeline.violations import HIDDEN
 from po_jupyter.model.values.checked_json import CheckedJsonObject
 from po_jupyter.model.values.durations import Seconds
-from po_jupyter.model.values.json import JsonObject
 
 STAGES = (
     "ingestion",
@@ -206,23 +204,6 @@ PromptText = Annotated[
 ]
 
 
-def is_type(value: Any) -> bool:
-    """A pydantic model, dataclass, TypedDict or another type: what may stand for a JSON Schema."""
-    return isinstance(value, type) or get_origin(value) is not None
-
-
-def _schema_of(value: Any) -> Any:
-    """A type stands for its JSON Schema."""
-    if is_type(value):
-        from po_jupyter.model.pipeline.answer_schema import answer_schema_of
-
-        try:
-            return dict(answer_schema_of(value).schema)
-        except InvalidInput as error:
-            raise ValueError(error.message) from None
-    return value
-
-
 def _cache_mode(value: Any) -> Any:
     if value is None or isinstance(value, bool) or value == "refresh":
         return value
@@ -264,9 +245,7 @@ class Task(Value):
     max_tool_rounds: Annotated[
         int, Field(ge=1, le=100, description="Rounds of tool calls in a row at most.")
     ] = 8
-    output: Annotated[CheckedJsonObject, BeforeValidator(_schema_of)] | None = Field(
-        default=None, description="The JSON Schema that the answer must fit."
-    )
+    output: OutputSchema | None = Field(default=None, description="The JSON Schema that the answer must fit.")
     output_type: str | None = Field(
         default=None,
         description="Python that defines `Answer`, a type whose validators judge what fits `output`. Made from a "
@@ -304,23 +283,8 @@ class Task(Value):
 
     @model_validator(mode="before")
     @classmethod
-    def _type_of_the_output(cls, data: Any) -> Any:
-        """The validators of a class go along with its schema."""
-        output = data.get("output") if isinstance(data, Mapping) else None
-        if not is_type(output) or data.get("prompt") is None or "output_type" in data:
-            return data
-        from po_jupyter.model.pipeline.type_source import Untransferable, type_source
-
-        try:
-            source = type_source(output)
-        except InvalidInput:  # the field says so
-            return data
-        except Untransferable as error:
-            raise ValueError(
-                f"the validators of {output!r:.60} cannot go along to where the run works: {error}; define them in a "
-                "module, or give the JSON Schema, which is then all that judges"
-            ) from None
-        return data if source is None else {**data, "output_type": source}
+    def _validators_of_a_class(cls, data: Any) -> Any:
+        return with_output_type(data)
 
     @field_validator("needs", mode="before")
     @classmethod
@@ -343,22 +307,6 @@ class Task(Value):
     @classmethod
     def _no_gate(cls, value: Any) -> Any:
         return None if value is False else value
-
-    @field_validator("output")
-    @classmethod
-    def _is_schema(cls, value: JsonObject | None) -> JsonObject | None:
-        if value is not None:
-            json_schema.load()
-            from jsonschema import Draft202012Validator, SchemaError
-
-            try:
-                Draft202012Validator.check_schema(value)
-            except SchemaError as error:
-                where = "/".join(map(str, error.absolute_path))
-                raise ValueError(
-                    f"not a JSON Schema{' at ' + where if where else ''}: {error.message:.200}"
-                ) from None
-        return value
 
     @field_validator("source", "output_type")
     @classmethod

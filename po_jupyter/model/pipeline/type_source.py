@@ -11,27 +11,28 @@ import __future__
 import ast
 import builtins
 import datetime
-import decimal
 import enum
-import functools
 import importlib.util
-import inspect
-import linecache
 import os
 import re
-import symtable
 import sys
 import sysconfig
-import textwrap
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field
 from pydantic.fields import FieldInfo
 
 from po_jupyter.model.pipeline.answer_schema import answer_schema_of
+from po_jupyter.model.pipeline.definition_text import (
+    Untransferable,
+    definition_of,
+    is_code,
+    names_of,
+    namespace_of,
+)
 
 NAME = "Answer"  # what the source defines
 _INSTALLED = tuple(
@@ -50,19 +51,6 @@ _HOOKS = ("post_init", "custom_init")
 _NOT_JUDGING = frozenset(
     {"metadata", "serialization", "config", "computed_fields", "cls", "default", "expected"}
 )
-_VALUES = (
-    datetime.date,
-    datetime.time,
-    datetime.timedelta,
-    datetime.tzinfo,
-    decimal.Decimal,
-    re.Pattern,
-    FieldInfo,
-)
-
-
-class Untransferable(ValueError):
-    """The validators of a type that cannot be taken to where a run works; says why."""
 
 
 def type_source(kind: Any) -> str | None:
@@ -132,8 +120,14 @@ class _Writer:
         if isinstance(value, FieldInfo):
             parts = [part for bound in value.metadata for part in self._annotations(bound)]
             return [*parts, self._call(Field, _field_arguments(value))]
+        if (
+            type(value).__name__ == "_PydanticGeneralMetadata"
+        ):  # of the bounds that annotated_types has no name for
+            return [self._call(Field, vars(value))]
         if (fields := getattr(type(value), "__dataclass_fields__", None)) is not None:
-            return [self._call(type(value), {name: getattr(value, name) for name in fields})]
+            arguments = {name: getattr(value, name) for name in fields}
+            changed = {name: part for name, part in arguments.items() if part is not fields[name].default}
+            return [self._call(type(value), changed)]
         return [self._constant(value)]
 
     def _call(self, function: Any, arguments: Mapping[str, Any]) -> str:
@@ -158,7 +152,7 @@ class _Writer:
         name = name or getattr(value, "__name__", "") or getattr(value, "_name", "") or ""
         if not name.isidentifier():
             raise Untransferable(f"{value!r:.60} has no name")
-        self._define(name, value, _namespace(value))
+        self._define(name, value, namespace_of(value))
         return name
 
     def _define(self, name: str, value: Any, namespace: Mapping[str, Any]) -> None:
@@ -175,68 +169,24 @@ class _Writer:
             self._lines.append(line)
             return
         own = getattr(value, "__name__", name)
-        node, text, names = _definition(own if _is_code(value) else name, value, namespace)
-        scope = _names_of(value, namespace)
+        definition = definition_of(own if is_code(value) else name, value, namespace)
+        scope = names_of(value, namespace)
         if scope.get("annotations") is __future__.annotations:
             self._future = True
-        for used in names:
+        for used in definition.uses:
             if used != own and (used in scope or not hasattr(builtins, used)):
                 if used not in scope:
                     raise Untransferable(f"{name} uses `{used}`, which is not known where it is defined")
                 self._define(used, scope[used], scope)
-        self._lines.append(text)
-        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name != name:
-            self._lines.append(f"{name} = {node.name}")
+        self._lines.append(definition.text)
+        if definition.name != name:
+            self._lines.append(f"{name} = {definition.name}")
 
 
 def _field_arguments(field: FieldInfo) -> dict[str, Any]:
     """The arguments of `Field(...)` that made a field."""
     arguments = dict(getattr(field, "_attributes_set", {}))
     return {name: value for name, value in arguments.items() if name not in ("annotation", "metadata")}
-
-
-def _is_code(value: Any) -> bool:
-    return isinstance(value, type | types.FunctionType)
-
-
-def _namespace(value: Any) -> Mapping[str, Any]:
-    """The module where a class or function was defined; empty for anything else."""
-    module = sys.modules.get(value.__module__) if _is_code(value) else None
-    return vars(module) if module is not None else {}
-
-
-def _names_of(value: Any, namespace: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What the names in the definition of a class or function stand for, those of an enclosing function too."""
-    names = dict(_namespace(value) or namespace)
-    if namespace is not names:
-        names = {**namespace, **names}
-    for name, held in (getattr(value, "__pydantic_parent_namespace__", None) or {}).items():
-        names[name] = held() if type(held).__name__ == "_PydanticWeakRef" else held
-    for function in _functions(value):
-        cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-        for name, cell in cells:
-            try:
-                names[name] = cell.cell_contents
-            except ValueError:  # not set yet
-                continue
-    return names
-
-
-def _functions(value: Any) -> Iterator[types.FunctionType]:
-    """The functions that a function or class consists of, without those of its bases."""
-    todo = [value] if not isinstance(value, type) else list(vars(value).values())
-    for part in todo:
-        part = getattr(part, "wrapped", part)  # pydantic's decorators
-        part = getattr(part, "__func__", getattr(part, "fget", part))
-        part = inspect.unwrap(part) if callable(part) else part
-        if isinstance(part, types.FunctionType) and _is_written_in(part, value):
-            yield part
-
-
-def _is_written_in(function: types.FunctionType, value: Any) -> bool:
-    """Whether a function stands in the text of a definition; dataclasses and enums have some that stand nowhere."""
-    inside = function is value or function.__qualname__.startswith(f"{value.__qualname__}.")
-    return inside and function.__code__.co_filename != "<string>"
 
 
 # -- what needs no source --------------------------------------------------------------------------------
@@ -292,112 +242,3 @@ def _literal(value: Any) -> str | None:
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return None
     return text if same else None
-
-
-# -- sources -----------------------------------------------------------------------------------------------
-
-_Definition = tuple[ast.stmt, str, list[str]]
-
-
-def _definition(name: str, value: Any, namespace: Mapping[str, Any]) -> _Definition:
-    """The statement that defines `name`, its text, and the names that it uses. Raises Untransferable."""
-    if not _may_be_run_again(value):
-        raise Untransferable(f"it uses `{name}`, a {type(value).__name__} that only this process has")
-    lines = [f.__code__.co_firstlineno for f in _functions(value)]
-    for source in _sources(value, namespace):
-        try:
-            tree = ast.parse(source)
-        except (SyntaxError, ValueError):
-            continue
-        nodes = [node for node in ast.walk(tree) if isinstance(node, ast.stmt) and _defines(node, name, value)]
-        nodes = (
-            [n for n in nodes if all(_first(n) <= line <= (n.end_lineno or 0) for line in lines)]
-            if lines
-            else nodes
-        )
-        if nodes:
-            node = _nearest(nodes, value)
-            text = textwrap.dedent("\n".join(source.splitlines()[_first(node) - 1 : node.end_lineno]))
-            return node, text, _used_names(text)
-    raise Untransferable(f"the source of {name} is not known here")
-
-
-def _may_be_run_again(value: Any) -> bool:
-    """Whether the statement that made `value` does nothing but that."""
-    declared = typing.get_origin(value) is not None or isinstance(
-        value, (*_VALUES, enum.Enum, typing.TypeVar, typing.NewType, functools.partial)
-    )
-    return _is_code(value) or declared or type(value).__name__ in ("TypeAliasType", "ForwardRef")
-
-
-def _defines(node: ast.stmt, name: str, value: Any) -> bool:
-    if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-        return node.name == name and _is_code(value)
-    if isinstance(node, ast.AnnAssign):
-        return isinstance(node.target, ast.Name) and node.target.id == name and node.value is not None
-    if isinstance(node, ast.Assign):
-        return any(isinstance(target, ast.Name) and target.id == name for target in node.targets)
-    return type(node).__name__ == "TypeAlias" and getattr(node, "name").id == name  # noqa: B009  # Python 3.12
-
-
-def _first(node: ast.stmt) -> int:
-    return min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ()))])
-
-
-def _nearest(nodes: list[ast.stmt], value: Any) -> ast.stmt:
-    """The statement that made `value`: where Python says, else the last one."""
-    try:
-        line = inspect.findsource(value)[1] + 1
-    except (OSError, TypeError, IndexError):
-        return nodes[-1]
-    return next((node for node in nodes if _first(node) <= line <= node.lineno), nodes[-1])
-
-
-def _sources(value: Any, namespace: Mapping[str, Any]) -> Iterator[str]:
-    """Texts in which the definition may stand, the likeliest first."""
-    files = [function.__code__.co_filename for function in _functions(value)]
-    for place in (_namespace(value), namespace):
-        if isinstance(file := place.get("__file__"), str):
-            files.append(file)
-    if (_namespace(value) or namespace).get("__name__", "__main__") == "__main__":
-        files += [name for name in reversed(list(linecache.cache)) if not os.path.exists(name)]  # cells
-    for file in dict.fromkeys(files):
-        if lines := linecache.getlines(file, dict(namespace)):
-            yield "".join(lines)
-
-
-def _used_names(text: str) -> list[str]:
-    """The names that a definition takes from around it, and those in its annotations, in the order of the text."""
-    table = symtable.symtable(text, "<definition>", "exec")
-    used: set[str] = set()
-    for scope in _scopes(table):
-        for symbol in scope.get_symbols():
-            if symbol.is_referenced() and (symbol.is_global() or scope is table):
-                used.add(symbol.get_name())
-    tree = ast.parse(text)
-    annotated = {name for node in ast.walk(tree) for name in _annotated_names(node)}
-    own = {s.get_name() for s in table.get_symbols() if s.is_assigned()}
-    order = {node.id: i for i, node in reversed(list(enumerate(ast.walk(tree)))) if isinstance(node, ast.Name)}
-    return sorted((used | annotated) - own, key=lambda name: (order.get(name, 0), name))
-
-
-def _scopes(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
-    yield table
-    for child in table.get_children():
-        yield from _scopes(child)
-
-
-def _annotated_names(node: ast.AST) -> Iterable[str]:
-    """The names in the annotation of a field, in texts too: `list["Label"]`."""
-    if not isinstance(node, ast.AnnAssign):
-        return
-    todo: list[ast.AST] = [node.annotation]
-    while todo:
-        for part in ast.walk(todo.pop()):
-            if isinstance(part, ast.Name):
-                yield part.id
-            elif isinstance(part, ast.Constant) and isinstance(part.value, str) and part.value.strip():
-                try:
-                    todo.append(ast.parse(part.value, mode="eval"))
-                except (SyntaxError, ValueError):
-                    continue

@@ -195,7 +195,7 @@ class PlainJson:
             return self._timedelta64(value, where)
         if name == "longdouble":
             return self.value(float(value), where, depth)
-        if kind in ("m", "M") and getattr(value, "ndim", 0):
+        if kind in ("m", "M") and getattr(value, "ndim", None):
             return self.value(list(value), where, depth)
         if hasattr(value, "tolist"):
             return self.value(value.tolist(), where, depth + 1)

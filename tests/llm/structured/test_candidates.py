@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, Literal, Optional
+from typing import Any, Literal
 
 import pytest
 from pydantic import BaseModel, TypeAdapter
@@ -60,11 +60,11 @@ TAKEN: dict[str, tuple[Any, str, Any]] = {
     "a bare word fenced": (Word, "```\nbug\n```", "bug"),
     "a word in JSON": (Word, '"bug"', "bug"),
     "a word of a Literal": (Literal["bug", "praise"], "praise", "praise"),
-    "a word that may be null": (Optional[Word], "bug", "bug"),
-    "null": (Optional[Word], "null", None),
-    "an object that may be null": (Optional[Label], "null", None),
-    "an object that may be null, fenced": (Optional[Label], "```json\nnull\n```", None),
-    "an object that may be null and is not": (Optional[Label], 'It is {"label": "bug"}', {"label": "bug"}),
+    "a word that may be null": (Word | None, "bug", "bug"),
+    "null": (Word | None, "null", None),
+    "an object that may be null": (Label | None, "null", None),
+    "an object that may be null, fenced": (Label | None, "```json\nnull\n```", None),
+    "an object that may be null and is not": (Label | None, 'It is {"label": "bug"}', {"label": "bug"}),
     "an example of the format first": (Label, 'As {"label": "..."}: {"label": "bug"}', {"label": "bug"}),
     "another object first": (Label, '{"note": 1}\n{"label": "bug"}', {"label": "bug"}),
     "a fenced example first": (
