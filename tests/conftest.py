@@ -11,6 +11,8 @@ import pytest
 
 from tests.support.tiers import TierPlugin
 
+pytest_plugins = ["po_jupyter.testing.pytest_plugin"]
+
 # Before anything imports them: their assertions are explained like those of any test.
 pytest.register_assert_rewrite("po_jupyter.testing.conformance")
 

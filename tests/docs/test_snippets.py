@@ -77,7 +77,7 @@ def test_few_snippets_are_not_run_and_each_says_why() -> None:
 
 
 def test_every_comment_of_a_snippet_is_understood() -> None:
-    words = {"not run", "before", "beside", "tasks", "exit", "check", "after"}
+    words = {"not run", "file", "before", "beside", "tasks", "exit", "check", "after"}
     used = {kind for page in PAGES for s in snippets_of(page) for kind, _ in s.comments}
     assert used <= words
     stray = [

@@ -6,7 +6,7 @@ import asyncio
 import time
 
 from po_jupyter.engine.base.interrupts import Drained, Interrupt
-from po_jupyter.engine.base.task_retry import may_retry
+from po_jupyter.engine.base.retry_decision import should_retry
 from po_jupyter.engine.base.tracebacks import as_po_error
 from po_jupyter.engine.calls.attempt_calls import AttemptCalls
 from po_jupyter.engine.control.apply import SourcedDirectives
@@ -176,7 +176,7 @@ class TaskAttempt:
         shown = redactor.scrub(error.to_json())
         self._observe_end(error)
         since_resume = self.number - log.state.tasks[task.name].spent
-        if task.for_each is None and may_retry(error) and since_resume < task.retry.max_attempts:
+        if task.for_each is None and should_retry(error, since_resume, task.retry):
             delay = round(backoff_delay(since_resume, task.retry), 3)
             await log.commit(draft("task.retrying", task.name, attempt=self.number, delay=delay, error=shown))
             return

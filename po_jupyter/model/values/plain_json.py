@@ -18,7 +18,7 @@ import decimal
 import json
 import math
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from pathlib import PurePath
 from typing import Any, NamedTuple
@@ -173,8 +173,8 @@ class PlainJson:
             return self.value(fields, where, depth)
         if (problem := _column_problem(value)) is not None:
             return self._refuse(where, problem)
-        if (rows := rows_of(value)) is not None:
-            return self.value(rows, where, depth)
+        if (read_rows := rows_reader(value)) is not None:
+            return self.value(list(read_rows()), where, depth)
         if hasattr(value, "dtype"):
             return self._numpy(value, where, depth)
         return self._refuse_type(value, where)
@@ -219,19 +219,18 @@ class PlainJson:
         return None
 
 
-def rows_of(value: Any) -> list[Any] | None:
-    """The rows of a list, a tuple, a DataFrame or a Series of pandas or polars; None for anything else."""
+def rows_reader(value: Any) -> Callable[[], Iterable[Any]] | None:
+    """Reads the rows of a list, a tuple, a DataFrame or a Series of pandas or polars; None for anything else."""
     if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
-        return list(value)
+        return lambda: value
     if hasattr(value, "to_dicts"):  # polars
-        return list(value.to_dicts())
+        return lambda: value.to_dicts()
     if hasattr(value, "iloc") and hasattr(value, "columns"):  # pandas
-        rows: list[Any] = value.to_dict(orient="records")
-        return rows
+        return lambda: value.to_dict(orient="records")
     if hasattr(value, "iloc") and hasattr(value, "tolist"):  # a pandas Series
-        return list(value.tolist())
+        return lambda: value.tolist()
     if hasattr(value, "to_list") and hasattr(value, "dtype"):  # a polars Series
-        return list(value.to_list())
+        return lambda: value.to_list()
     return None
 
 

@@ -161,7 +161,7 @@ class ModelServer:
         return self._log.wait_for(count, answered=answered, timeout=timeout)
 
     # -- what tests change while it runs ------------------------------------------------------------------
-    def script(self, *replies: Answer) -> None:
+    def enqueue(self, *replies: Answer) -> None:
         """Append replies that are given once, in order, before `reply` applies again."""
         with self._script_lock:
             self._script.extend(replies)

@@ -198,7 +198,7 @@ async def test_the_sdk_reads_each_exchange_as_we_do(api, name):
     provider_name, model, root = MAKERS[api]
     http = Http()
     with ModelServer(key=KEY) as server:
-        server.script(reply_of(exchange))
+        server.enqueue(reply_of(exchange))
         provider = opened(provider_name, server, http, root=root)
         on_text = (lambda piece: None) if "events" in exchange else None
         try:

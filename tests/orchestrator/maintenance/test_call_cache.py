@@ -95,7 +95,7 @@ async def test_the_second_run_asks_nobody(tmp_path: Path, model: ModelServer) ->
     """G2: prompts, structure that had to be asked for again, critique, and rows; visible and free."""
     label = {"name": "label", "prompt": "Label {{ seed.word }}", "output": LABEL}
     rows = {"name": "rows", "prompt": "Row {{ item }}", "for_each": "range(5)"}
-    model.script("I think it is", '{"label": "praise"}')
+    model.enqueue("I think it is", '{"label": "praise"}')
     async with orchestrator(tmp_path) as service:
         first = await run(service, asked(label, ONE, rows))
         assert len(model.requests) == first.usage.calls == 8
@@ -138,12 +138,12 @@ async def test_another_question_or_another_server_is_asked(
 async def test_what_failed_is_asked_again(tmp_path: Path, model: ModelServer) -> None:
     """G2, P3: errors are not kept, nor answers of an attempt that failed in the end."""
     never = {**ONE, "output": LABEL, "refine": {"max_attempts": 1}}
-    model.script("no", "no")
+    model.enqueue("no", "no")
     async with orchestrator(tmp_path) as service:
         await run(service, asked(never), ends="failed")
         assert (await run(service, asked(never))).usage.cached_calls == 0
         assert len(model.requests) == 3
-        model.script(Reply(status=400))
+        model.enqueue(Reply(status=400))
         await run(service, asked({**ONE, "prompt": "x"}), ends="failed")
         assert (await run(service, asked({**ONE, "prompt": "x"}))).usage.cached_calls == 0
         assert len(model.requests) == 5

@@ -6,8 +6,8 @@ from po_jupyter.engine.base.tracebacks import as_po_error
 from po_jupyter.engine.base.usage_sum import UsageSum
 from po_jupyter.engine.lifecycle.frame import Frame
 from po_jupyter.engine.lifecycle.stages import run_stages
-from po_jupyter.engine.maps.base import ROW_ATTEMPTS, MapState
 from po_jupyter.engine.maps.batches.row_calls import BatchAnswer, BatchCalls, NeedsAnswer
+from po_jupyter.engine.maps.map_state import ROW_ATTEMPTS, MapState
 from po_jupyter.errors import BudgetExceeded, ModelKeyError, StoreError
 from po_jupyter.telemetry import correlation
 

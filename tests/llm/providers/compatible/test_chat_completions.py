@@ -116,14 +116,14 @@ def test_other_models_get_both(model):
     ],
 )
 async def test_cached_tokens_by_every_name(server, provider, usage):
-    server.script(Reply("x", usage=usage), Reply("x", usage=usage))
+    server.enqueue(Reply("x", usage=usage), Reply("x", usage=usage))
     assert (await provider.chat(ask())).usage.cached_tokens == 8
     assert (await provider.chat(ask(), on_text=lambda _: None)).usage.cached_tokens == 8
 
 
 async def test_usage_that_the_server_does_not_send_is_estimated_and_says_so(server, provider):
     body = {"choices": [{"message": {"content": "x" * 40}, "finish_reason": "stop"}]}
-    server.script(Reply(body=json.dumps(body).encode()))
+    server.enqueue(Reply(body=json.dumps(body).encode()))
     response = await provider.chat(ask())
     assert response.estimated and response.usage.output_tokens == 10 and response.usage.input_tokens > 0
 
@@ -131,7 +131,7 @@ async def test_usage_that_the_server_does_not_send_is_estimated_and_says_so(serv
 @pytest.mark.parametrize("stream", [False, True])
 async def test_an_answer_cut_at_max_tokens_is_an_error_that_knows_what_it_cost(server, provider, stream):
     """P12."""
-    server.script(Reply("half of", finish="length"))
+    server.enqueue(Reply("half of", finish="length"))
     with pytest.raises(AnswerTruncated) as caught:
         await provider.chat(ask(max_tokens=2), on_text=(lambda _: None) if stream else None)
     assert "max_tokens (2)" in str(caught.value)
@@ -162,7 +162,7 @@ STATUSES = [
 @pytest.mark.parametrize(("status", "expected"), STATUSES)
 async def test_each_status_is_the_right_error_and_no_key_is_in_it(server, provider, status, expected, stream):
     """P10."""
-    server.script(Reply(status=status, error=f"no, Bearer {KEY} is bad"))
+    server.enqueue(Reply(status=status, error=f"no, Bearer {KEY} is bad"))
     with pytest.raises(expected) as caught:
         await provider.chat(ask(), on_text=(lambda _: None) if stream else None)
     error = caught.value
@@ -175,7 +175,7 @@ async def test_each_status_is_the_right_error_and_no_key_is_in_it(server, provid
 
 async def test_a_redirect_is_not_followed(server, provider):
     with ModelServer() as elsewhere:
-        server.script(Reply(status=307, headers={"location": elsewhere.base_url + "/chat/completions"}))
+        server.enqueue(Reply(status=307, headers={"location": elsewhere.base_url + "/chat/completions"}))
         with pytest.raises(ModelRefused, match="307"):
             await provider.chat(ask())
         assert elsewhere.requests == []
@@ -183,7 +183,7 @@ async def test_a_redirect_is_not_followed(server, provider):
 
 async def test_an_empty_account_is_not_worth_waiting_for(server, provider):
     body = {"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}}
-    server.script(Reply(status=429, body=json.dumps(body).encode()))
+    server.enqueue(Reply(status=429, body=json.dumps(body).encode()))
     with pytest.raises(ModelRefused, match="quota"):
         await provider.chat(ask())
 
@@ -201,7 +201,7 @@ async def test_an_empty_account_is_not_worth_waiting_for(server, provider):
     ],
 )
 async def test_retry_after_in_every_form(server, provider, headers, seconds):
-    server.script(Reply(status=429, headers=headers))
+    server.enqueue(Reply(status=429, headers=headers))
     with pytest.raises(ModelRateLimited) as caught:
         await provider.chat(ask())
     assert caught.value.retry_after == seconds
@@ -224,14 +224,14 @@ async def test_retry_after_in_every_form(server, provider, headers, seconds):
     ],
 )
 async def test_a_broken_answer_is_a_typed_error(server, provider, reply, expected, stream):
-    server.script(reply)
+    server.enqueue(reply)
     with pytest.raises(expected):
         await provider.chat(ask(), on_text=(lambda _: None) if stream else None)
 
 
 async def test_an_error_inside_a_stream_is_that_error(server, provider):
     text = b'data: {"choices":[{"delta":{"content":"a"}}]}\n\ndata: {"error":{"message":"boom","code":429}}\n\n'
-    server.script(Reply(body=text, content_type="text/event-stream"))
+    server.enqueue(Reply(body=text, content_type="text/event-stream"))
     pieces = []
     with pytest.raises(ModelRateLimited, match="boom"):
         await provider.chat(ask(), on_text=pieces.append)
@@ -247,13 +247,13 @@ async def test_streams_with_every_line_end_comments_and_no_space(server, provide
         b"",
         b"",
     ]
-    server.script(Reply(body=newline.join(lines), content_type="text/event-stream"))
+    server.enqueue(Reply(body=newline.join(lines), content_type="text/event-stream"))
     assert (await provider.chat(ask(), on_text=lambda _: None)).text == "é"
 
 
 async def test_a_server_that_does_not_stream_is_read_whole(server, provider):
     body = {"choices": [{"message": {"content": "whole"}, "finish_reason": "stop"}]}
-    server.script(Reply(body=json.dumps(body).encode()))
+    server.enqueue(Reply(body=json.dumps(body).encode()))
     pieces = []
     assert (await provider.chat(ask(), on_text=pieces.append)).text == "whole"
     assert pieces == ["whole"]
@@ -261,20 +261,20 @@ async def test_a_server_that_does_not_stream_is_read_whole(server, provider):
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_silent_server_ends_in_a_timeout(server, provider, stream):
-    server.script(Reply(latency=30))
+    server.enqueue(Reply(latency=30))
     with pytest.raises(ModelUnavailable):
         await provider.chat(ask(timeout=0.1), on_text=(lambda _: None) if stream else None)
 
 
 async def test_a_stream_that_stalls_ends_in_a_timeout(server, provider):
-    server.script(Reply("a b c", stall=30))
+    server.enqueue(Reply("a b c", stall=30))
     pieces = []
     with pytest.raises(ModelUnavailable, match="silent"):
         await provider.chat(ask(timeout=0.2), on_text=pieces.append)
 
 
 async def test_a_stream_may_take_longer_than_its_timeout_while_it_comes(server, provider):
-    server.script(Reply("a b c d e f", gap=0.06))
+    server.enqueue(Reply("a b c d e f", gap=0.06))
     response = await provider.chat(ask(timeout=0.2), on_text=lambda _: None)
     assert response.text == "a b c d e f" and response.seconds > 0.3
 
@@ -290,7 +290,7 @@ async def test_no_server_is_unavailable_and_names_the_place(http):
 
 async def test_an_answer_beyond_the_bound_is_not_read(server, provider, monkeypatch):
     monkeypatch.setattr("po_jupyter.llm.wire.bodies.MAX_ANSWER", 1000)
-    server.script(Reply("x" * 5000), Reply("x" * 5000))
+    server.enqueue(Reply("x" * 5000), Reply("x" * 5000))
     with pytest.raises(ModelRefused, match="larger"):
         await provider.chat(ask())
     with pytest.raises(ModelRefused, match="larger"):
@@ -313,7 +313,7 @@ def test_requests_have_one_hash_for_one_answer():
 
 
 async def test_every_failure_is_a_model_error(server, provider):
-    server.script(Reply(status=418), Reply(status=599), Reply(status=201))
+    server.enqueue(Reply(status=418), Reply(status=599), Reply(status=201))
     for _ in range(3):
         with pytest.raises(ModelError):
             await provider.chat(ask())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from po_jupyter.engine.base.task_retry import may_retry
+from po_jupyter.engine.base.retry_decision import may_retry, should_retry
 from po_jupyter.errors import (
     BudgetExceeded,
     InvalidInput,
@@ -15,6 +15,7 @@ from po_jupyter.errors import (
     StageTimeout,
     ToolFailed,
 )
+from po_jupyter.model.pipeline.task import TaskRetry
 
 
 @pytest.mark.parametrize(
@@ -32,3 +33,13 @@ from po_jupyter.errors import (
 )
 def test_which_failures_another_attempt_may_change(error: PoError, retried: bool) -> None:
     assert may_retry(error) is retried
+
+
+def test_the_last_attempt_is_followed_by_none() -> None:
+    policy = TaskRetry(max_attempts=3)
+    assert [should_retry(StageFailed("raised"), attempts, policy) for attempts in (1, 2, 3)] == [
+        True,
+        True,
+        False,
+    ]
+    assert not should_retry(BudgetExceeded("spent"), 1, policy)
