@@ -16,7 +16,7 @@ from po_jupyter.client.inputs.row_labels import UnkeepableLabel, indexes_of
 from po_jupyter.errors import InvalidSeed, Violation
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.values.json import JsonObject
-from po_jupyter.model.values.plain_json import PlainJson, is_table
+from po_jupyter.model.values.plain_json import PlainJson, rows_reader
 
 _MAX_SHOWN = 10
 
@@ -31,7 +31,7 @@ def seed_of(value: Any, name: str) -> Seed:
         return value.model_copy(update={"data": _plain_object(value.data)})
     if value is None:
         return Seed(name=name, data={})
-    if is_table(value):
+    if rows_reader(value) is not None:
         value = {"rows": value}
     if isinstance(value, Mapping):
         return Seed(name=name, data=_plain_object(value), index=_indexes(value))

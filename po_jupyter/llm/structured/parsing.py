@@ -12,11 +12,11 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from po_jupyter.errors import AnswerUnreadable, InvalidInput
+from po_jupyter.llm.structured.candidates import Candidates, find_candidates, join_surrogates
 from po_jupyter.llm.structured.formats import FORMATS
-from po_jupyter.llm.structured.thoughts import end_of_thoughts
 from po_jupyter.model.pipeline import json_schema
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.values.plain_json import PlainJson
@@ -26,14 +26,8 @@ if TYPE_CHECKING:
 
 Check: TypeAlias = Callable[[Any], Sequence[str]]
 
-_LANGUAGE = re.compile(r"\s{0,8}[A-Za-z0-9_+-]{0,20}\s")
-_FENCED = re.compile(r"\A```[A-Za-z0-9_+-]{0,20}\s(.*?)(?:```)?\s*\Z", re.DOTALL)
-_DOUBLED = re.compile(r"\{\s{0,8}\{")
-_TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]"]', re.DOTALL)
 _SAMPLE = 200
 _MAX_VIOLATIONS = 20
-_MAX_TRIES = 1000  # brackets that are tried as the beginning of a value
-_MAX_CANDIDATES = 200  # values that are judged
 _MARKUP = "`*_'\"“”‘’ \t\r\n."  # around a word that is the whole answer
 _TYPES = {
     "string": "a text",
@@ -46,29 +40,17 @@ _TYPES = {
 }
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    """NaN and Infinity are no JSON."""
-    raise ValueError(f"{name} is not JSON")
-
-
-# Line breaks inside strings are let through (`strict=False`): models write them, and they mean themselves.
-_decoder = json.JSONDecoder(strict=False, parse_constant=_refuse_constant)
-_MISSING = object()
-
-
 def parse_json(text: str, *, want: type | None = None, scalars: bool = False) -> Any:
     """The JSON value in `text`.
 
     `want` (dict or list) prefers a value of that type where several could be meant. A lone string, number,
     boolean or null is a value only with `scalars`. Raises AnswerUnreadable.
     """
-    found = _find(text)
+    found = find_candidates(text)
     values = [value for value in found.values if scalars or isinstance(value, dict | list)]
-    value = next((value for value in values if want is None or isinstance(value, want)), _MISSING)
-    if value is _MISSING:
-        value = values[0] if values else _MISSING
-    if value is _MISSING:
+    if not values:
         raise _unreadable(found.text)
+    value = next((value for value in values if want is None or isinstance(value, want)), values[0])
     _check_storable(value, found.text)
     return value
 
@@ -76,19 +58,12 @@ def parse_json(text: str, *, want: type | None = None, scalars: bool = False) ->
 def readable_text(text: str) -> str:
     """A text as an answer, halves of surrogate pairs that came in two pieces joined. Raises AnswerUnreadable for one
     that is still half a pair: it is no text, and could never be read back."""
-    joined = _joined(text)
+    joined = join_surrogates(text)
     try:
         joined.encode()
     except UnicodeEncodeError:
         raise _unreadable(joined, "the answer holds half a surrogate pair (\\ud800 and the like)") from None
     return joined
-
-
-def _joined(text: str) -> str:
-    """A text with both halves of a surrogate pair made one character."""
-    if text.isascii():
-        return text
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
 
 def speakable(text: str) -> str:
@@ -120,115 +95,6 @@ def _storage_problem(value: Any) -> str | None:
     where, message, _, _ = conversion.refused[0]
     message = "a number that is too large" if "inf" in message else message
     return f"{where} is {message}"
-
-
-# -- candidates -------------------------------------------------------------------------------------
-
-
-class _Candidates(NamedTuple):
-    """The text of an answer without thoughts, and the JSON values that it could mean, the likeliest first."""
-
-    text: str
-    values: list[Any]
-
-
-class _Embedded(NamedTuple):
-    start: int
-    end: int
-    value: Any
-
-
-def _find(text: str) -> _Candidates:
-    """The candidates in an answer."""
-    text = _joined(text).removeprefix("\ufeff").strip()
-    if (value := _whole(text)) is not _MISSING:
-        return _Candidates(text, [value])
-    embedded = list(islice(_embedded(text), _MAX_CANDIDATES))
-    end = end_of_thoughts(text, [(part.start, part.end) for part in embedded])
-    if end:
-        text = text[end:].strip()
-        if (value := _whole(text)) is not _MISSING:
-            return _Candidates(text, [value])
-        embedded = list(islice(_embedded(text), _MAX_CANDIDATES))
-    values = [*_fenced(text, embedded), *(part.value for part in embedded)]
-    return _Candidates(text, values[:_MAX_CANDIDATES])
-
-
-def _whole(text: str) -> Any:
-    """The value that the whole text is, perhaps as one fenced block; `_MISSING` when it is none."""
-    value = _decoded(text)
-    if value is _MISSING and (block := _FENCED.match(text)) is not None:
-        value = _decoded(block[1].strip())
-    return value
-
-
-def _decoded(text: str) -> Any:
-    try:
-        return _decoder.decode(text)
-    except (ValueError, RecursionError):
-        return _MISSING
-
-
-def _fenced(text: str, embedded: Sequence[_Embedded]) -> Iterator[Any]:
-    """The values that are a fenced block each. A fence in a string of a value is part of that string."""
-    fences = [
-        match.start()
-        for match in re.finditer("```", text)
-        if not any(part.start < match.start() < part.end for part in embedded)
-    ]
-    for i in range(0, len(fences), 2):
-        block = text[fences[i] + 3 : fences[i + 1] if i + 1 < len(fences) else len(text)]
-        if (value := _decoded(_LANGUAGE.sub("", block, count=1).strip())) is not _MISSING:
-            yield value
-
-
-def _embedded(text: str) -> Iterator[_Embedded]:
-    """Complete objects and arrays in a text, outermost first, from left to right, in linear time.
-
-    What stands inside a broken value is passed over with it: half of an answer must not pass for the whole. An
-    open bracket that is never closed ends the search, since what follows may all belong to it.
-    """
-    at = 0
-    for _ in range(_MAX_TRIES):
-        if (start := _next_bracket(text, at)) < 0:
-            return
-        try:
-            value, at = _decoder.raw_decode(text, start)
-        except json.JSONDecodeError:
-            if _DOUBLED.match(text, start):
-                at = (
-                    start + 1
-                )  # no JSON begins with two: the outer one is the template's, the inner the answer's
-            elif (end := _closed(text, start)) is None:
-                return
-            else:
-                at = end
-        except (ValueError, RecursionError):
-            return
-        else:
-            yield _Embedded(start, at, value)
-
-
-def _closed(text: str, start: int) -> int | None:
-    """The position behind the bracket that closes the one at `start`, counting both kinds; None: it is never closed."""
-    depth = 0
-    for token in _TOKENS.finditer(text, start):
-        character = token[0]
-        if character in "{[":
-            depth += 1
-        elif character in "}]":
-            depth -= 1
-            if depth == 0:
-                return token.end()
-        elif character == '"':
-            return None  # a string that never ends
-    return None
-
-
-def _next_bracket(text: str, start: int) -> int:
-    """The position of the next bracket that opens a value, -1 when there is none."""
-    positions = [at for at in (text.find("{", start), text.find("[", start)) if at >= 0]
-    return min(positions, default=-1)
 
 
 class AnswerValidator:
@@ -267,7 +133,7 @@ class AnswerValidator:
 
     def read(self, text: str) -> tuple[Any, list[str]]:
         """The value in an answer as `parse` gives it, and its violations."""
-        found = _find(text)
+        found = find_candidates(text)
         values = [v for v in found.values if isinstance(v, dict | list) or self._takes_scalars]
         judged = [(value, self._problems(value)) for value in values]
         fitting = {json.dumps(value, sort_keys=True): value for value, problems in judged if not problems}
@@ -278,7 +144,7 @@ class AnswerValidator:
             )
         if fitting:
             return next(iter(fitting.values())), []
-        texts = self._texts(_joined(text), found)
+        texts = self._texts(join_surrogates(text), found)
         for candidate in texts:
             if not (problems := self._problems(candidate)):
                 return candidate, []
@@ -300,7 +166,7 @@ class AnswerValidator:
         kinds = self._kinds & {"object", "array"}
         return not kinds or ("object" if isinstance(value, dict) else "array") in kinds
 
-    def _texts(self, text: str, found: _Candidates) -> list[str]:
+    def _texts(self, text: str, found: Candidates) -> list[str]:
         """The text itself, where the schema takes one: as it is, and as the one word that it is in some markup."""
         if "string" not in self._kinds or not found.text:
             return []

@@ -38,6 +38,7 @@ class Untransferable(ValueError):
 
 
 def is_code(value: Any) -> bool:
+    """Whether a value is a class or a function."""
     return isinstance(value, type | types.FunctionType)
 
 

@@ -173,8 +173,8 @@ class PlainJson:
             return self.value(fields, where, depth)
         if (problem := _column_problem(value)) is not None:
             return self._refuse(where, problem)
-        if (rows := rows_of(value)) is not None:
-            return self.value(rows, where, depth)
+        if (read_rows := rows_reader(value)) is not None:
+            return self.value(list(read_rows()), where, depth)
         if hasattr(value, "dtype"):
             return self._numpy(value, where, depth)
         return self._refuse_type(value, where)
@@ -219,19 +219,8 @@ class PlainJson:
         return None
 
 
-def is_table(value: Any) -> bool:
-    """Whether a value has rows: a list, a tuple, a DataFrame or a Series of pandas or polars."""
-    return _rows_reader(value) is not None
-
-
-def rows_of(value: Any) -> list[Any] | None:
-    """The rows of a table; None for anything else."""
-    read_rows = _rows_reader(value)
-    return None if read_rows is None else list(read_rows())
-
-
-def _rows_reader(value: Any) -> Callable[[], Iterable[Any]] | None:
-    """A function that reads the rows of a table; None for anything else."""
+def rows_reader(value: Any) -> Callable[[], Iterable[Any]] | None:
+    """Reads the rows of a list, a tuple, a DataFrame or a Series of pandas or polars; None for anything else."""
     if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
         return lambda: value
     if hasattr(value, "to_dicts"):  # polars
