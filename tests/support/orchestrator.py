@@ -148,6 +148,13 @@ def processes_of(data_dir: Path) -> list[int]:
     return found
 
 
+def end_workers(data_dir: Path) -> None:
+    """Kill what a stopped server left at work: a stop hands over, and a test has nobody who takes over."""
+    for pid in processes_of(data_dir):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 class Server:
     """An orchestrator in a process of its own, to be killed. It submits what it is told and answers with run
     ids."""
