@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Generator
+import sys
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
@@ -16,6 +17,14 @@ pytest.register_assert_rewrite("po_jupyter.testing.conformance")
 # that. Tests of interrupts mean what a person gets in the foreground.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def _no_worker_outlives_its_test() -> Iterator[None]:
+    yield
+    if (support := sys.modules.get("tests.support.orchestrator")) is not None:
+        support.end_all_workers()
+
 
 STRICT = os.environ.get("PO_TEST_STRICT") == "1"
 

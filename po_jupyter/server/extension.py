@@ -16,8 +16,8 @@ from po_jupyter import config
 from po_jupyter.errors import InvalidSettings, PoError
 from po_jupyter.server.activity import report
 from po_jupyter.server.auth import RequestLimiter
-from po_jupyter.server.lifecycle import OrchestratorLifecycle, audit_log
 from po_jupyter.server.interrupt import stop_on_interrupt
+from po_jupyter.server.lifecycle import OrchestratorLifecycle, audit_log
 from po_jupyter.server.routing.api import OrchestratorFactory, OrchestratorService
 
 if TYPE_CHECKING:

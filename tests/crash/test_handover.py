@@ -1,6 +1,6 @@
 """Done-when 3 of trust: servers are stopped and killed in the middle of 40 calls, and no call is paid for twice.
 
-    python -m pytest tests/crash/test_handover.py -m slow -s          # 20 times each, with the figures
+python -m pytest tests/crash/test_handover.py -m slow -s          # 20 times each, with the figures
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from po_jupyter.client import headless
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.testing.model_server import ModelServer
 from tests.support.jupyter_process import API, JupyterProcess
-from tests.support.orchestrator import end_workers
+from tests.support.orchestrator import end_workers, lives
 from tests.support.paths import ROOT
 
 WIDTH = 40  # calls in flight
@@ -181,6 +181,25 @@ KILLED = pytest.mark.parametrize("servers", [Headless], indirect=True)
 def test_a_stop_hands_over_and_pays_for_no_call_twice(servers: Servers, model: ModelServer) -> None:
     """B1: workers finish what is in flight, neither waited for nor killed."""
     handed_over(servers, model, 2, servers.stop)
+
+
+@WAYS
+def test_after_a_stop_nothing_new_is_sent_and_workers_exit_by_themselves(
+    servers: Servers, model: ModelServer
+) -> None:
+    run = submit(servers, 3 * WIDTH)
+    model.wait_for(WIDTH)
+    worker = worker_of(servers.data, run)
+    servers.stop()
+    assert lives(worker)
+    until = time.monotonic() + 20
+    while lives(worker):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert len(model.requests) == WIDTH
+    servers.start()
+    assert finished(servers, run)["usage"]["unknown"] == 0
+    assert len(model.requests) == 3 * WIDTH
 
 
 @KILLED
