@@ -125,8 +125,10 @@ class Settings(BaseModel):
         default=60.0,
         description="How long a worker goes on without an orchestrator before it checkpoints and exits.",
     )
-    shutdown_timeout: Seconds = Field(
-        default=2.0, description="How long a stop waits for workers to drain before it ends them."
+    shutdown_timeout: Seconds | None = Field(
+        default=None,
+        description="How long a stop waits for workers to finish calls in flight; it ends none of them. Unset: 2, "
+        "where the end of the server is that of its container 8, in Kubernetes 25.",
     )
     cancel_timeout: Seconds = Field(
         default=5.0, description="How long a cancelled worker may take to stop its tasks before it is ended."

@@ -139,7 +139,7 @@ class Orchestrator:
         return running
 
     async def stop(self) -> None:
-        """Drain the workers, end what is left, give the lease back, close the store."""
+        """Have the workers finish what is in flight, give the lease back, close the store."""
         await self._resources.aclose()
 
     async def _start(self, resources: contextlib.AsyncExitStack) -> RunningOrchestrator:

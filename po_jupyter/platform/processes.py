@@ -120,16 +120,39 @@ def end_group(identity: Identity, sig: int = signal.SIGKILL) -> bool:
     return True
 
 
+def send_signal(identity: Identity, sig: int) -> bool:
+    """Signal this very process, none of its group: children finish what they do. False when it is gone."""
+    pid = identity["pid"]
+    if not alive(identity) or pid in (0, 1, os.getpid()):
+        return False
+    try:
+        os.kill(pid, sig)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
 def end_leftovers(pid: int) -> int:
     """Kill the processes that a dead leader of a session left behind in it (children of user code); their number."""
     import psutil
 
     if psutil.pid_exists(pid):
         return 0  # not dead yet, or its number is somebody else's by now
+    return _end_session(pid)
+
+
+def end_own_leftovers() -> int:
+    """Kill the other processes of the session that this process leads, before it exits; their number."""
+    return _end_session(os.getpid())
+
+
+def _end_session(session: int) -> int:
+    import psutil
+
     killed = 0
     for process in psutil.process_iter():
         try:
-            if os.getsid(process.pid) == pid:
+            if process.pid != os.getpid() and os.getsid(process.pid) == session:
                 process.kill()
                 killed += 1
         except (psutil.Error, OSError):

@@ -16,6 +16,7 @@ from po_jupyter import config
 from po_jupyter.errors import InvalidSettings, PoError
 from po_jupyter.server.activity import report
 from po_jupyter.server.auth import RequestLimiter
+from po_jupyter.server.interrupt import stop_on_interrupt
 from po_jupyter.server.lifecycle import OrchestratorLifecycle, audit_log
 from po_jupyter.server.routing.api import OrchestratorFactory, OrchestratorService
 
@@ -56,7 +57,8 @@ class PoExtension(ExtensionApp):
     shutdown_timeout = Float(
         None,
         allow_none=True,
-        help="Seconds that a stopping server waits for its workers to checkpoint. None (default): 2.",
+        help="""Seconds that a stopping server waits for its workers to finish calls in flight; it ends none. None
+        (default): 2, where the end of the server is that of its container 8, in Kubernetes 25.""",
     ).tag(config=True)
     requests_per_minute = Integer(
         None, allow_none=True, help="Requests that one token may send in a minute. None (default): 6000."
@@ -107,12 +109,13 @@ class PoExtension(ExtensionApp):
         self.handlers.append((rf"/{PREFIX}(?:/(?P<path>.*))?", ApiHandler, kwargs))
 
     async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
+        stop_on_interrupt(serverapp)
         self.host.begin()
         times = serverapp.web_app.settings["last_activity_times"]
         self._reporter = asyncio.create_task(report(times, self.host.live_runs))
 
     async def stop_extension(self) -> None:
-        """End the streams, then drain the orchestrator. Not guaranteed to be called; nothing depends on it."""
+        """End the streams, then have the orchestrator hand over. Not guaranteed to be called; nothing depends on it."""
         ending = [*self.streams] + ([self._reporter] if self._reporter is not None else [])
         for task in ending:
             task.cancel()

@@ -15,11 +15,12 @@ import structlog
 
 from po_jupyter.config import Settings
 from po_jupyter.engine.base import deadline
+from po_jupyter.engine.base.interrupts import Drained
 from po_jupyter.engine.run.executor import RunExecutor
 from po_jupyter.engine.run.session import RunSession, open_session
 from po_jupyter.engine.stage_logs.capture import recover_live_files
 from po_jupyter.engine.stage_logs.fd_redirect import stdio_redirect
-from po_jupyter.errors import StaleFence, StoreError
+from po_jupyter.errors import StaleFence, StoreError, Unavailable
 from po_jupyter.ipc.exit_status import ExitStatus
 from po_jupyter.ipc.messages import DrainWorker, WorkerRequest
 from po_jupyter.llm.providers.registry import Providers
@@ -126,11 +127,17 @@ class WorkerProcess:
         assert self._session is not None
         self._session.signals.drain()
         self._rates.drain()
+        self._link.end_requests("the worker gives its run back")
 
     async def _local_model(self, model: str) -> ProviderEndpoint:
         # The weights may have to be fetched first, or the server be started: the stage waits, it does not work.
         with deadline.waiting():
-            response = await self._link.request("local_model", self._emit_resource_wait, model=model)
+            try:
+                response = await self._link.request("local_model", self._emit_resource_wait, model=model)
+            except Unavailable:
+                if self._session is not None and self._session.signals.draining:
+                    raise Drained from None  # not the task's failure: the next worker asks again
+                raise
         assert response.base_url is not None
         return ProviderEndpoint(response.base_url, response.key)
 

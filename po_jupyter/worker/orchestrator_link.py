@@ -236,6 +236,12 @@ class OrchestratorLink:
             raise from_json(answer.error)
         return answer
 
+    def end_requests(self, reason: str) -> None:
+        """Have every open `request` raise Unavailable: nobody waits for an answer any more."""
+        for request in self._requests.values():
+            if not request.response.done():
+                request.response.set_exception(Unavailable(reason))
+
     async def finished(self, state: str) -> None:
         """Send the last message: the state in which the run leaves this process. The exit status and the store say
         the same, so that no orchestrator has to be there."""
@@ -338,8 +344,6 @@ class OrchestratorLink:
             alone += min(now - before, 2 * step)
             if alone >= self._settings.orphan_timeout and not self._finished.is_set():
                 log.warning("no orchestrator", seconds=round(alone, 1), does="drains and exits")
-                for request in self._requests.values():
-                    if not request.response.done():
-                        request.response.set_exception(Unavailable("there is no orchestrator any more"))
+                self.end_requests("there is no orchestrator any more")
                 self.deliver(DrainWorker())
                 return

@@ -198,6 +198,7 @@ class Zygote:
 def become_worker(request: WorkerRequest, settings: Settings) -> int:
     """Turn this fresh child into the worker of a run (own session, log, directory, environment) and work the run
     off; the exit status."""
+    zygote = os.getppid()
     os.setsid()
     os.umask(0o077)
     log = request.log
@@ -227,7 +228,13 @@ def become_worker(request: WorkerRequest, settings: Settings) -> int:
         sys.path.insert(0, request.cwd)
     from po_jupyter.worker import main as worker
 
-    return worker.main(request, settings)
+    try:
+        return worker.main(request, settings)
+    finally:
+        if os.getppid() != zygote:  # it ended before us: nobody else ends what user code left running
+            from po_jupyter.platform.processes import end_own_leftovers
+
+            end_own_leftovers()
 
 
 def allow_files() -> None:

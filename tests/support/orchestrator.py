@@ -43,6 +43,9 @@ async def ingestion(ctx):
 """
 
 
+_STARTED: set[Path] = set()  # data directories of orchestrators that a test started
+
+
 def task(name: str, **config: Any) -> dict[str, Any]:
     """A Python task that does what `config` says."""
     retry = {"max_attempts": 1}
@@ -66,6 +69,7 @@ def settings(data_dir: Path, **more: Any) -> Settings:
 @asynccontextmanager
 async def orchestrator(data_dir: Path, **more: Any) -> AsyncIterator[RunningOrchestrator]:
     """A started one, stopped at the end."""
+    _STARTED.add(data_dir)
     starting = Orchestrator(settings(data_dir, **more))
     try:
         yield await starting.start()
@@ -148,11 +152,25 @@ def processes_of(data_dir: Path) -> list[int]:
     return found
 
 
+def end_workers(data_dir: Path) -> None:
+    """Kill what a stopped server left at work: a stop hands over, and a test has nobody who takes over."""
+    for pid in processes_of(data_dir):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def end_all_workers() -> None:
+    """`end_workers` of every orchestrator since the last time."""
+    while _STARTED:
+        end_workers(_STARTED.pop())
+
+
 class Server:
     """An orchestrator in a process of its own, to be killed. It submits what it is told and answers with run
     ids."""
 
     def __init__(self, data_dir: Path, **more: Any) -> None:
+        _STARTED.add(data_dir)
         config = settings(data_dir, **more).model_dump(mode="json", exclude={"auth_token"})
         self.process = subprocess.Popen(
             [sys.executable, __file__, json.dumps(config)],

@@ -87,7 +87,8 @@ def stop(timeout: float, as_json: bool) -> int:
         base.print_json({"stopped": True, "pid": running.pid})
     else:
         base.print_line(
-            f"stopped the orchestrator (process {running.pid}); unfinished runs go on at the next start"
+            f"stopped the orchestrator (process {running.pid}); its workers finish the calls in flight, runs go on "
+            "at the next start"
         )
     return 0
 

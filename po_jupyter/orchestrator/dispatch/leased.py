@@ -52,7 +52,7 @@ class LeasedDispatcher:
             await self._active.start()
 
     async def close(self) -> None:
-        """Drain the workers, end what is left, give the lease back."""
+        """Have the workers finish what is in flight, give the lease back."""
         self._closed = True
         await self._replace(self._follow(), drain=True)
         await self._lease.stop()

@@ -77,7 +77,7 @@ class LocalDispatcher:
         await self._services.start()
 
     async def close(self, *, drain: bool) -> None:
-        """End once; with `drain` the workers checkpoint and end first."""
+        """End once; with `drain` the workers are told to finish what is in flight."""
         if self._closed:
             return
         self._closed = True

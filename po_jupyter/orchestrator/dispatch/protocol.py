@@ -65,7 +65,7 @@ class ActiveDispatcher(Dispatcher, Protocol):
         """Begin. Raises StoreError."""
 
     async def close(self, *, drain: bool) -> None:
-        """End. With `drain` its workers checkpoint and end; without, they live on and look for the next holder."""
+        """End. With `drain` its workers finish what is in flight and exit; without, they look for the next holder."""
 
 
 class HolderService(Protocol):

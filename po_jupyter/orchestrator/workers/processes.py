@@ -31,7 +31,7 @@ class WorkerHandle:
     silence_limit   seconds without a message after which it is taken for hung
     final_state     the state in which the run left it, from its last message
     resting         it only waits for a batch at a provider, for up to a day
-    end_reason      why we ended it: cancel, silence, stop, lingers
+    end_reason      why we ended it: cancel, silence, lingers
     store_failure   what it said of the store before it gave up
     """
 

@@ -35,13 +35,13 @@ from po_jupyter.orchestrator.workers.store_backoff import StoreBackoff
 from po_jupyter.orchestrator.workers.zygote_pool import ZygotePool
 from po_jupyter.platform import processes
 from po_jupyter.platform.concurrency import BackgroundTasks, KeyedLocks
+from po_jupyter.platform.container import stop_patience
 from po_jupyter.store.protocol import Head, Store
 
 log = structlog.get_logger(__name__)
 
 _STORE_RETRY = 2.0  # s until what could not be recorded is tried again
 _POSITIONS = 10_000  # queued runs whose positions other servers are told
-_KILL_TIMEOUT = 5.0  # s that a killed worker may take to be gone
 _MAX_CRASH_DELAY = 30.0  # s between two tries of a run that crashes
 
 
@@ -342,7 +342,11 @@ class Supervisor:
         return min(_MAX_CRASH_DELAY, 2.0 ** (crashes - 2)) * random.uniform(0.5, 1.5)
 
     async def stop(self, *, drain: bool = True) -> None:
-        """Drain every worker, wait `shutdown_timeout`, kill what remains. With `drain` false: let them go on."""
+        """Hand over: tell every worker to finish what is in flight, give them `shutdown_timeout`, let go of the rest.
+
+        No worker is ended here. Its calls are paid for, it outlives this process, and the next server adopts it.
+        With `drain` false nobody is told anything: the workers go on under another server.
+        """
         self._stopping = True
         await self._starts.cancel()
         if drain:
@@ -351,11 +355,11 @@ class Supervisor:
                 if worker.channel is not None:
                     worker.channel.send(DrainWorker())
                 else:
-                    processes.end_group(worker.identity, signal.SIGTERM)
-            await self.processes.wait_ended(workers, self._settings.shutdown_timeout)
-            for worker in workers:
-                self.processes.kill(worker, "stop")
-            await self.processes.wait_ended(workers, _KILL_TIMEOUT)
+                    processes.send_signal(worker.identity, signal.SIGTERM)
+            patience = self._settings.shutdown_timeout
+            await self.processes.wait_ended(workers, stop_patience() if patience is None else patience)
+            if left := sum(not worker.ended.is_set() for worker in workers):
+                log.info("handed over", workers=left, does="they finish what is in flight and exit")
         await self.processes.close()
         await self._background.cancel()
 
