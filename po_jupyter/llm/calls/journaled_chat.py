@@ -24,6 +24,7 @@ from po_jupyter.llm.calls.pending_call import CallOutcomes, OnDone, PendingCall,
 from po_jupyter.llm.calls.retry import RETRY_AFTER_CAP, OnWait, with_retry
 from po_jupyter.llm.chat import CacheMode, ChatRequest, ChatResponse, ChatResponseJson, OnText, Provider
 from po_jupyter.llm.money.pricing import LIST_PRICES, PriceBook
+from po_jupyter.llm.wire.ends import check_not_empty
 from po_jupyter.model.pipeline.pipeline import CallRetry
 from po_jupyter.model.run.usage import Usage
 
@@ -223,6 +224,7 @@ class CallScope:
         """
         try:
             response = read(call.request)
+            check_not_empty(response, call.request)
         except ModelError as error:
             await self._outcomes.record_error(call, error, batch=batch, rate=BATCH_PRICE)
             raise
@@ -366,6 +368,11 @@ class _CallTries:
             admitted.lost()
             raise
         admitted.answered(response)
+        try:
+            check_not_empty(response, self._call.request)
+        except ModelError as error:
+            self._open, self._failed = False, error
+            raise
         return response
 
     def _note_wait(self, attempt: int, delay: float, error: ModelError) -> None:

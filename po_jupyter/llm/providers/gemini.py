@@ -22,6 +22,7 @@ from po_jupyter.errors import ModelRefused
 from po_jupyter.llm.chat import ChatRequest, Message, Provider
 from po_jupyter.llm.providers.context import ProviderContext
 from po_jupyter.llm.structured.dialects import JSON_ONLY, gemini_schema, schema_as_text
+from po_jupyter.llm.wire.ends import end_of
 from po_jupyter.llm.wire.exchange import HttpProvider
 from po_jupyter.llm.wire.http import Target
 from po_jupyter.llm.wire.json_fields import as_count, as_text, mapping_at, mappings_in
@@ -44,11 +45,6 @@ _BUDGETS = {
 }
 _SMALLEST_PRO_BUDGET = 128  # 2.5 Pro cannot leave thinking
 _LEVELS = {"none": "minimal", "xhigh": "high", "max": "high"}
-_REFUSED = frozenset(
-    {"SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY",
-     "ESCALATION", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION", "PUP_LIMITED_DISABLED"}
-)  # fmt: skip
-_FAILED = frozenset({"MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "MALFORMED_RESPONSE", "OTHER"})
 
 
 def make(context: ProviderContext) -> Provider:
@@ -232,8 +228,7 @@ class GeminiReader(ResponseReader):
         """The text of one response of a stream."""
         self.model = as_text(event.get("modelVersion")) or self.model
         self.answer_id = as_text(event.get("responseId")) or self.answer_id
-        if isinstance(event.get("usageMetadata"), Mapping):
-            self.usage = _usage(event["usageMetadata"])  # cumulative: the last one wins
+        self.read_usage(event)
         blocked = mapping_at(event, "promptFeedback").get("blockReason")
         if blocked:
             self.finish, self.refusal = "refused", f"it blocked the prompt ({blocked})"
@@ -242,6 +237,11 @@ class GeminiReader(ResponseReader):
             return ""
         self._read_finish(candidates[0])
         return self._read_parts(mappings_in(mapping_at(candidates[0], "content").get("parts")))
+
+    def read_usage(self, body: JsonObject) -> None:
+        """The usage of a response; cumulative: the last one wins."""
+        if isinstance(body.get("usageMetadata"), Mapping):
+            self.usage = _usage(body["usageMetadata"])
 
     def _read_parts(self, parts: list[JsonObject]) -> str:
         """The text of parts; tool calls are added."""
@@ -265,14 +265,11 @@ class GeminiReader(ResponseReader):
         if not reason:
             return
         message = as_text(candidate.get("finishMessage"))
-        if reason in _REFUSED:
-            self.finish = "refused"
+        self.finish = end_of(reason)
+        if self.finish == "refused":
             self.refusal = message or f"its filter stopped the answer ({reason})"
-        elif reason in _FAILED:
-            self.finish = "failed"
+        elif self.finish == "failed":
             self.refusal = message or reason
-        else:
-            self.finish = {"STOP": "stop", "MAX_TOKENS": "length"}.get(reason, reason.lower())
 
     def before_response(self) -> None:
         """Carry a signed turn with tool calls."""

@@ -23,6 +23,7 @@ from typing import ClassVar
 from po_jupyter.errors import ModelRefused
 from po_jupyter.llm.chat import ChatRequest, Message
 from po_jupyter.llm.structured.dialects import JSON_ONLY, anthropic_schema, schema_as_text
+from po_jupyter.llm.wire.ends import end_of
 from po_jupyter.llm.wire.json_fields import as_text, mapping_at, mappings_in
 from po_jupyter.llm.wire.response_reader import ResponseReader
 from po_jupyter.llm.wire.usage import anthropic_usage
@@ -34,14 +35,6 @@ MAX_TOKENS = 4096
 _MODEL = re.compile(r"claude-[a-z]+-(\d{1,2})(?:[-.](\d{1,2}))?(?!\d)")
 _BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 32000, "max": 32000}
 _SMALLEST_BUDGET = 1024
-_ENDS = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "tool_use": "tool_calls",
-    "refusal": "refused",
-}
 
 
 def _version_of(model: str) -> tuple[int, int]:
@@ -194,7 +187,7 @@ class MessagesReader(ResponseReader):
             self._read_start(mapping_at(event, "message"))
         elif kind == "message_delta":
             self._read_end(mapping_at(event, "delta"))
-            self._read_usage(event.get("usage"))
+            self.read_usage(event)
         elif kind == "message_stop":
             self.ended = self.finish is not None
         return ""
@@ -219,18 +212,19 @@ class MessagesReader(ResponseReader):
     def _read_start(self, message: Mapping[str, object]) -> None:
         self.answer_id = self.answer_id or as_text(message.get("id"))
         self.model = self.model or as_text(message.get("model"))
-        self._read_usage(message.get("usage"))
+        self.read_usage(dict(message))
 
     def _read_end(self, message: Mapping[str, object]) -> None:
         reason = as_text(message.get("stop_reason"))
-        self.finish = _ENDS.get(reason, reason) or self.finish
+        self.finish = end_of(reason) or self.finish
         if reason == "refusal":
             self.refusal = (
                 as_text(mapping_at(message, "stop_details").get("explanation")) or "it declined to answer"
             )
 
-    def _read_usage(self, usage: object) -> None:
+    def read_usage(self, body: JsonObject) -> None:
         """Take counts over: they are cumulative, the last of each wins."""
+        usage = body.get("usage")
         if isinstance(usage, Mapping):
             self._counts |= {name: value for name, value in usage.items() if value is not None}
             self.usage = anthropic_usage(self._counts)

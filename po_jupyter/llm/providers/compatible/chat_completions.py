@@ -26,6 +26,7 @@ from po_jupyter.llm.providers.compatible.family import OPENAI, QUIRKS, Quirks
 from po_jupyter.llm.providers.context import ProviderContext
 from po_jupyter.llm.specs import ProviderEndpoint, Resolver
 from po_jupyter.llm.structured.dialects import JSON_ONLY, schema_as_text, with_instructions
+from po_jupyter.llm.wire.ends import end_of
 from po_jupyter.llm.wire.exchange import DEFAULT_TIMEOUT, exchange
 from po_jupyter.llm.wire.http import Http, Target
 from po_jupyter.llm.wire.json_fields import as_cost, as_count, as_text, mapping_at, mappings_in
@@ -232,34 +233,38 @@ class ChatReader(ResponseReader):
     def read_body(self, body: JsonObject) -> str:
         """The text of a `chat.completion`."""
         choices = mappings_in(body.get("choices"))
-        message = choices[0].get("message") if choices else None
-        if not isinstance(message, dict):
+        choice = choices[0] if choices else {}
+        message = choice.get("message")
+        # A filter may stop an answer before there is a message (Azure OpenAI).
+        if not isinstance(message, dict) and not choice.get("finish_reason") and not choice.get("error"):
             raise self.malformed()
         self.answer_id = as_text(body.get("id"))
         self.model = as_text(body.get("model"))
-        self.usage = self._usage(body.get("usage"))
-        self._read_finish(choices[0], "stop")
-        return self._read_message(message)
+        self.read_usage(body)
+        self._read_finish(choice, "stop")
+        return self._read_message(mapping_at(choice, "message"))
 
     def read_event(self, event: JsonObject) -> str:
         """The text of a chunk."""
         self.model = self.model or as_text(event.get("model"))
         self.answer_id = self.answer_id or as_text(event.get("id"))
-        if (usage := self._usage(event.get("usage"))) is not None:
-            self.usage = usage
+        self.read_usage(event)
         choices = mappings_in(event.get("choices"))
         if not choices:
             return ""
         self._read_finish(choices[0], self.finish)
         return self._read_message(mapping_at(choices[0], "delta"))
 
+    def read_usage(self, body: JsonObject) -> None:
+        """The usage of a body or chunk."""
+        if (usage := self._usage(body.get("usage"))) is not None:
+            self.usage = usage
+
     def _read_finish(self, choice: Mapping[str, object], otherwise: str | None) -> None:
-        reason = as_text(choice.get("finish_reason"))
-        if reason == "content_filter":
-            reason = "refused"
-        elif reason == "function_call":
-            reason = "tool_calls"
-        self.finish = self._quirks.ends.get(reason, reason) or otherwise
+        """Read the end of a choice. One that holds an error is no answer, whatever its end says."""
+        if choice.get("error"):
+            raise self.error_inside(choice["error"])
+        self.finish = end_of(as_text(choice.get("finish_reason"))) or otherwise
 
     def _read_message(self, message: Mapping[str, object]) -> str:
         """The text of a message or a delta; refusal, reasoning and tool calls go into the fields."""

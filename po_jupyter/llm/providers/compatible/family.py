@@ -31,7 +31,6 @@ class Quirks:
     effort          (models, style) pairs; the first that fits is used, without one no effort is sent
     efforts         names of efforts that differ from ours
     seed, stream_usage, forced_tools    `seed`, `stream_options` and a `tool_choice` other than auto and none exist
-    ends            finish reasons of its own: `refused` or `failed`
     extra           further fields of every body
     says_cost       `usage.cost` is the cost of the call in US dollars
     """
@@ -46,7 +45,6 @@ class Quirks:
     seed: bool = True
     stream_usage: bool = True
     forced_tools: bool = True
-    ends: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, object] = field(default_factory=dict)
     says_cost: bool = False
 
@@ -76,7 +74,6 @@ _GLM = Quirks(
     seed=False,
     stream_usage=False,  # it comes unasked, in the last event
     forced_tools=False,
-    ends={"sensitive": "refused", "network_error": "failed", "model_context_window_exceeded": "length"},
 )
 
 # By the provider's name in `llm.specs`; a server that is not here has none.
@@ -85,7 +82,6 @@ QUIRKS: Mapping[str, Quirks] = {
         schema="object",
         effort=((r"deepseek-(?!chat|reasoner)", "thinking"),),
         seed=False,
-        ends={"insufficient_system_resource": "failed"},
     ),
     # Every kimi model has its sampling fixed by the platform; another value is an error.
     "moonshot": Quirks(
@@ -102,7 +98,6 @@ QUIRKS: Mapping[str, Quirks] = {
     # It says what a call cost, which beats any price list: providers behind it differ.
     "openrouter": Quirks(
         effort=((r".", "reasoning"),),
-        ends={"error": "failed"},
         extra={"usage": {"include": True}},
         says_cost=True,
     ),

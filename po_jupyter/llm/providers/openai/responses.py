@@ -22,6 +22,7 @@ from typing import ClassVar
 from po_jupyter.llm.chat import ChatRequest, Message
 from po_jupyter.llm.providers.compatible.family import OPENAI_REASONING
 from po_jupyter.llm.structured.dialects import JSON_ONLY, with_instructions
+from po_jupyter.llm.wire.ends import end_of
 from po_jupyter.llm.wire.exchange import HttpProvider
 from po_jupyter.llm.wire.http import Target
 from po_jupyter.llm.wire.json_fields import as_count, as_text, mapping_at, mappings_in
@@ -33,7 +34,6 @@ from po_jupyter.model.values.json import JsonObject
 
 _REASONING = re.compile(OPENAI_REASONING)
 _ENDS = {"response.completed", "response.incomplete", "response.failed"}
-_FINISH_OF_INCOMPLETE = {"max_output_tokens": "length", "content_filter": "refused"}
 
 
 class Responses(HttpProvider):
@@ -165,10 +165,16 @@ class ResponsesReader(ResponseReader):
         elif kind in _ENDS:
             response = mapping_at(event, "response")
             if response.get("error"):
+                self.read_usage(dict(response))
                 raise self.error_inside(response["error"])
             self.ended = True
             return self._read_end(response)
         return ""
+
+    def read_usage(self, body: JsonObject) -> None:
+        """The usage of a response, or of an event that holds one."""
+        response = mapping_at(body, "response") or body
+        self.usage = _usage(response.get("usage")) or self.usage
 
     def _read_end(self, response: Mapping[str, object]) -> str:
         """Read the whole response that the last event brings; its text when no piece brought any before."""
@@ -189,19 +195,24 @@ class ResponsesReader(ResponseReader):
     def _read_whole(self, response: Mapping[str, object]) -> str:
         self.answer_id = as_text(response.get("id"))
         self.model = as_text(response.get("model"))
-        self.usage = _usage(response.get("usage")) or self.usage
+        self.read_usage(dict(response))
         items = mappings_in(response.get("output"))
         text, refusal = self._read_items(items)
         self.refusal = refusal or self.refusal
         if any(item.get("encrypted_content") for item in items):
             self.carry = {"provider": self.provider, "items": [_as_input(item) for item in items]}
-        self.finish = "stop"
-        if response.get("status") == "incomplete":
-            reason = as_text(mapping_at(response, "incomplete_details").get("reason"))
-            self.finish = _FINISH_OF_INCOMPLETE.get(reason, reason or "length")
-        elif response.get("status") in ("failed", "cancelled"):
-            self.finish = "failed"
+        self.finish = self._read_finish(response)
         return text
+
+    @staticmethod
+    def _read_finish(response: Mapping[str, object]) -> str:
+        """The end of a response: of its state, and for an incomplete one of the reason."""
+        state = as_text(response.get("status"))
+        if state != "incomplete":
+            return end_of(state or "completed")
+        reason = as_text(mapping_at(response, "incomplete_details").get("reason"))
+        end = end_of(reason or "max_output_tokens")
+        return end if end in ("length", "refused") else "failed"  # nothing else that is incomplete is an answer
 
     def _read_items(self, items: list[JsonObject]) -> tuple[str, str]:
         """(text, refusal) of the output items; tool calls are added."""
