@@ -21,18 +21,21 @@ from typing import ClassVar
 from po_jupyter.errors import ModelRefused
 from po_jupyter.llm.chat import ChatRequest, Message, Provider
 from po_jupyter.llm.providers.context import ProviderContext
-from po_jupyter.llm.structured.dialects import JSON_ONLY, gemini_schema, schema_as_text
+from po_jupyter.llm.structured.dialects import JSON_ONLY, gemini_schema, schema_as_text, with_turn
 from po_jupyter.llm.wire.ends import end_of
 from po_jupyter.llm.wire.exchange import HttpProvider
 from po_jupyter.llm.wire.http import Target
 from po_jupyter.llm.wire.json_fields import as_count, as_text, mapping_at, mappings_in
 from po_jupyter.llm.wire.response_reader import ResponseReader
+from po_jupyter.llm.wire.stop_sequences import StopCutter
 from po_jupyter.llm.wire.usage import usage_from
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.values.json import JsonObject
 
 _NAME = re.compile(r"(?:models/|tunedModels/)?[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _VERSION = re.compile(r"gemini-(\d{1,2})(?:\.(\d{1,2}))?")
+_LATEST = re.compile(r"gemini-[a-z-]+-latest")  # whatever is newest
+_NEWEST = (99, 0)
 # "OpenAI compatibility" of the Gemini API maps efforts to these budgets.
 _BUDGETS = {
     "none": 0,
@@ -43,6 +46,7 @@ _BUDGETS = {
     "xhigh": 24576,
     "max": 24576,
 }
+_MOST_STOPS = 5
 _SMALLEST_PRO_BUDGET = 128  # 2.5 Pro cannot leave thinking
 _LEVELS = {"none": "minimal", "xhigh": "high", "max": "high"}
 
@@ -92,10 +96,11 @@ class Gemini(HttpProvider):
 
 def request_body(request: ChatRequest, *, provider: str = "gemini") -> JsonObject:
     """The JSON body of a generateContent request, streamed or not."""
-    system = [m.content for m in request.messages if m.role == "system"]
+    messages = with_turn(request.messages)
+    system = [m.content for m in messages if m.role == "system"]
     config: JsonObject = {}
     system += _add_format(config, request)
-    body: JsonObject = {"contents": _contents(request.messages, provider)}
+    body: JsonObject = {"contents": _contents(messages, provider)}
     if system:
         body["systemInstruction"] = {"parts": [{"text": "\n\n".join(system)}]}
     _add_sampling(config, request)
@@ -133,17 +138,18 @@ def _add_sampling(config: JsonObject, request: ChatRequest) -> None:
     if request.max_tokens is not None:
         config["maxOutputTokens"] = request.max_tokens
     if request.stop:
-        config["stopSequences"] = list(request.stop)
+        config["stopSequences"] = list(request.stop[:_MOST_STOPS])
     if request.seed is not None:
-        config["seed"] = request.seed
+        config["seed"] = (request.seed + 2**31) % 2**32 - 2**31  # the field has 32 bits
     if request.effort is not None and (thinking := _thinking(request.model_name, request.effort)):
         config["thinkingConfig"] = thinking
 
 
 def _thinking(model: str, effort: str) -> JsonObject | None:
     """The `thinkingConfig` for an effort; None for a model that has none."""
-    match = _VERSION.match(model.rpartition("/")[2])
-    version = (int(match[1]), int(match[2] or 0)) if match else (0, 0)
+    name = model.rpartition("/")[2]
+    match = _VERSION.match(name)
+    version = (int(match[1]), int(match[2] or 0)) if match else _NEWEST if _LATEST.fullmatch(name) else (0, 0)
     pro = "pro" in model
     if version >= (3, 0):
         level = _LEVELS.get(effort, effort)
@@ -214,6 +220,8 @@ class GeminiReader(ResponseReader):
         """See `ResponseReader`."""
         super().__init__(provider, request, key, key_env)
         self._parts: list[JsonObject] = []
+        if len(request.stop) > _MOST_STOPS:
+            self.cutter = StopCutter(request.stop)
 
     def read_body(self, body: JsonObject) -> str:
         """The text of a whole response."""

@@ -22,6 +22,7 @@ from po_jupyter.errors import (
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, ToolCall
 from po_jupyter.llm.money.tokens import estimate, estimate_messages
 from po_jupyter.llm.rate_limits.headers import limits_from
+from po_jupyter.llm.structured.openai_schema import unwrap
 from po_jupyter.llm.wire.bodies import HttpResponse, decode_json
 from po_jupyter.llm.wire.ends import is_known
 from po_jupyter.llm.wire.errors import error_from_response, redact, response_request_id, status_of_error
@@ -53,6 +54,8 @@ class ResponseReader:
     carry          see `llm.chat.Message`
     cutter         cuts the text at stop sequences that the API does not know
     ended          the stream said that it is over
+    wrapped        the answer is one level down in the JSON (`llm.structured.openai_schema`): it is taken out, and a
+                   stream shows it at its end
     keep_cut_text  text that stopped at `max_tokens` is an answer, not an AnswerTruncated
     """
 
@@ -68,6 +71,7 @@ class ResponseReader:
         self.headers: Mapping[str, str] = {}
         self.ended = False
         self.keep_cut_text = False
+        self.wrapped = False
         self.cutter: StopCutter | None = None
         self.usage: Usage | None = None
         self.finish: str | None = None
@@ -172,12 +176,14 @@ class ResponseReader:
             self.read_usage(event)
 
     def flush(self) -> str:
-        """The text that was held back in case a stop sequence followed."""
-        if self.cutter is None:
-            return ""
-        rest = self.cutter.flush()
+        """The text that was held back: in case a stop sequence followed, or to be unwrapped."""
+        rest = self.cutter.flush() if self.cutter is not None else ""
         if rest:
             self._pieces.append(rest)
+        if self.wrapped:
+            self.wrapped = False
+            rest = unwrap("".join(self._pieces))
+            self._pieces = [rest]
         return rest
 
     def finish_stream(self) -> ChatResponse:
@@ -214,7 +220,7 @@ class ResponseReader:
             piece = self.cutter.feed(piece)
         if piece:
             self._pieces.append(piece)
-        return piece
+        return "" if self.wrapped else piece
 
     def _finished(self) -> ChatResponse:
         """The response, or the typed error that the end of the answer means."""
@@ -255,7 +261,7 @@ class ResponseReader:
             raise self._refused(text, usage)
         if not is_known(finish) and not text and not self.has_tool_calls:
             raise AnswerEmpty(
-                f"{self.provider}: the answer of {self.request.model_name} ended with {finish!r:.80} and without a text",
+                f"{self.provider}: the answer of {self.request.model_name} ended with {finish!r:.80} and no text",
                 details={**self.error_details(), "usage": usage.to_json(), "reason": finish[:100]},
             )
 

@@ -22,25 +22,32 @@ from typing import ClassVar
 
 from po_jupyter.errors import ModelRefused
 from po_jupyter.llm.chat import ChatRequest, Message
-from po_jupyter.llm.structured.dialects import JSON_ONLY, anthropic_schema, schema_as_text
+from po_jupyter.llm.structured.dialects import JSON_ONLY, anthropic_schema, schema_as_text, with_turn
 from po_jupyter.llm.wire.ends import end_of
 from po_jupyter.llm.wire.json_fields import as_text, mapping_at, mappings_in
 from po_jupyter.llm.wire.response_reader import ResponseReader
+from po_jupyter.llm.wire.stop_sequences import StopCutter
 from po_jupyter.llm.wire.usage import anthropic_usage
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.values.json import JsonObject
 
 VERSION = "2023-06-01"
 MAX_TOKENS = 4096
-_MODEL = re.compile(r"claude-[a-z]+-(\d{1,2})(?:[-.](\d{1,2}))?(?!\d)")
+_MODEL = re.compile(r"claude-(?:[a-z]+-)?(\d{1,2})(?:[-.](\d{1,2}))?(?!\d)")
+_NEWEST = (99, 0)
 _BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 32000, "max": 32000}
 _SMALLEST_BUDGET = 1024
 
 
 def _version_of(model: str) -> tuple[int, int]:
-    """(4, 5) for `claude-haiku-4-5-20251001`; a name without a version counts as an old one, (3, 0)."""
-    match = _MODEL.match(model)
-    return (int(match[1]), int(match[2] or 0)) if match else (3, 0)
+    """(4, 5) for `claude-haiku-4-5-20251001`, (3, 5) for `claude-3-5-sonnet`, wherever in the name that stands.
+
+    A Claude without a version (`claude-mythos-preview`) counts as the newest: the first ones all say theirs. Another
+    maker's model behind this API counts as an old one.
+    """
+    if match := _MODEL.search(model):
+        return int(match[1]), int(match[2] or 0)
+    return _NEWEST if "claude-" in model and "claude-instant" not in model else (3, 0)
 
 
 def request_body(request: ChatRequest, *, stream: bool, provider: str = "anthropic") -> JsonObject:
@@ -48,7 +55,8 @@ def request_body(request: ChatRequest, *, stream: bool, provider: str = "anthrop
     version = _version_of(request.model_name)
     limit = request.max_tokens or MAX_TOKENS
     body: JsonObject = {"model": request.model_name, "max_tokens": limit}
-    system = [m.content for m in request.messages if m.role == "system"]
+    messages = with_turn(request.messages)
+    system = [m.content for m in messages if m.role == "system"]
     output: JsonObject = {}
     if request.schema is not None:
         enforced, lossy = anthropic_schema(request.schema) if version >= (4, 5) else (None, True)
@@ -60,12 +68,12 @@ def request_body(request: ChatRequest, *, stream: bool, provider: str = "anthrop
         system.append(JSON_ONLY)
     if system:
         body["system"] = "\n\n".join(system)
-    body["messages"] = _turns(request.messages, provider)
+    body["messages"] = _turns(messages, provider)
     thinks = _add_thinking(body, output, request.effort, version, limit)
     if request.temperature is not None and not thinks and version < (4, 7):
-        body["temperature"] = request.temperature
-    if request.stop:
-        body["stop_sequences"] = list(request.stop)
+        body["temperature"] = min(request.temperature, 1.0)
+    if stops := [stop for stop in request.stop if stop.strip()]:
+        body["stop_sequences"] = stops
     if request.tools:
         _add_tools(body, request)
     if output:
@@ -160,6 +168,8 @@ class MessagesReader(ResponseReader):
     def __init__(self, provider: str, request: ChatRequest, key: str | None, key_env: str) -> None:
         """See `ResponseReader`."""
         super().__init__(provider, request, key, key_env)
+        if any(not stop.strip() for stop in request.stop):  # the API refuses those
+            self.cutter = StopCutter(request.stop)
         self._blocks: dict[int, JsonObject] = {}
         self._counts: JsonObject = {}
 

@@ -3,9 +3,9 @@
 Reference: developers.openai.com/api/reference (Chat, "Create chat completion"). The differences of servers are data
 (`family.Quirks`).
 
-* A JSON Schema goes out as `response_format: json_schema` with `strict: false`: strict mode refuses schemas
-  that do not list every property as required and close every object, and most that people write do not. The
-  answer is validated here anyway. A server without schemas gets JSON mode and the schema as text.
+* A JSON Schema goes out as `response_format: json_schema`, strict where server and schema allow it
+  (`structured.openai_schema`). The answer is validated here anyway. A server without schemas gets JSON mode and
+  the schema as text.
 * A temperature that is not set is not sent; models that refuse one (OpenAI's that reason, Kimi's) are sent none at
   all, and the limit under a name of their own.
 * JSON mode needs the word JSON in a message; where none has it, a system message is added.
@@ -25,7 +25,8 @@ from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText, Prov
 from po_jupyter.llm.providers.compatible.family import OPENAI, QUIRKS, Quirks
 from po_jupyter.llm.providers.context import ProviderContext
 from po_jupyter.llm.specs import ProviderEndpoint, Resolver
-from po_jupyter.llm.structured.dialects import JSON_ONLY, schema_as_text, with_instructions
+from po_jupyter.llm.structured.dialects import JSON_ONLY, schema_as_text, with_instructions, with_turn
+from po_jupyter.llm.structured.openai_schema import openai_schema
 from po_jupyter.llm.wire.ends import end_of
 from po_jupyter.llm.wire.exchange import DEFAULT_TIMEOUT, exchange
 from po_jupyter.llm.wire.http import Http, Target
@@ -119,13 +120,13 @@ def chat_body(
     model = request.model_name
     body: JsonObject = {"model": model, "messages": []}
     if request.temperature is not None and not _fits(quirks.fixed_sampling, model):
-        body["temperature"] = request.temperature
+        body["temperature"] = min(request.temperature, quirks.hottest)
     if request.max_tokens is not None:
         body["max_completion_tokens" if _fits(quirks.own_limit, model) else "max_tokens"] = request.max_tokens
     messages = _add_format(body, request, quirks)
     body["messages"] = [_message(m, provider) for m in messages]
     if request.stop and not _fits(quirks.no_stop, model):
-        body["stop"] = list(request.stop)
+        body["stop"] = list(request.stop[: quirks.most_stops])
     if request.seed is not None and quirks.seed:
         body["seed"] = request.seed
     if request.effort is not None:
@@ -147,8 +148,13 @@ def _fits(pattern: str, model: str) -> bool:
 
 def _add_format(body: JsonObject, request: ChatRequest, quirks: Quirks) -> tuple[Message, ...]:
     """Ask for JSON; the messages, with instructions for what the server does not enforce."""
-    messages = request.messages
+    messages = with_turn(request.messages)
     if request.schema is not None:
+        if quirks.schema == "schema" and quirks.object_root:
+            shape = openai_schema(request.schema, strict=quirks.strict)
+            body["response_format"] = {"type": "json_schema", "json_schema": shape.as_format()}
+            in_full = shape.in_full
+            return messages if in_full is None else with_instructions(messages, schema_as_text(in_full))
         if quirks.schema == "schema":
             answer = {"name": "answer", "schema": request.schema, "strict": False}
             body["response_format"] = {"type": "json_schema", "json_schema": answer}
@@ -227,8 +233,10 @@ class ChatReader(ResponseReader):
         super().__init__(provider, request, key, key_env)
         self._quirks = quirks
         self._reasoning: list[str] = []
-        if request.stop and _fits(quirks.no_stop, request.model_name):
+        if len(request.stop) > (0 if _fits(quirks.no_stop, request.model_name) else quirks.most_stops):
             self.cutter = StopCutter(request.stop)
+        if request.schema is not None and quirks.schema == "schema" and quirks.object_root:
+            self.wrapped = openai_schema(request.schema, strict=quirks.strict).wrapped
 
     def read_body(self, body: JsonObject) -> str:
         """The text of a `chat.completion`."""

@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias
 # true or false; `reasoning: {effort}`.
 EffortStyle: TypeAlias = Literal["reasoning_effort", "thinking", "enable_thinking", "reasoning"]
 
-OPENAI_REASONING = r"(?:gpt-(?:[5-9]|\d\d)(?!.*chat)|o\d)"
+OPENAI_REASONING = r"(?:ft:)?(?:gpt-(?:[5-9]|\d\d)(?!.*chat)|o\d|codex-)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +24,13 @@ class Quirks:
     """Where one server's Chat Completions differ. Patterns are matched at the beginning of a model's name.
 
     schema          what `response_format` enforces: a `schema`, any `object`, or `nothing`; the rest goes as text
+    strict          schemas that fit OpenAI's rules are sent with `strict: true`
+    object_root     a schema's root must be an object: another is wrapped in one
     json_object     `response_format: json_object` exists
     fixed_sampling  models that refuse a temperature: none is sent
     own_limit       models whose limit is `max_completion_tokens`, not `max_tokens`
+    most_stops      texts in `stop` at most; more are cut on this side
+    hottest         the highest temperature; a higher one is sent as this
     no_stop         models without `stop`: the text is cut on this side
     effort          (models, style) pairs; the first that fits is used, without one no effort is sent
     efforts         names of efforts that differ from ours
@@ -36,9 +40,13 @@ class Quirks:
     """
 
     schema: Literal["schema", "object", "nothing"] = "schema"
+    strict: bool = False
+    object_root: bool = False
     json_object: bool = True
     fixed_sampling: str = ""
     own_limit: str = ""
+    most_stops: int = 4
+    hottest: float = 2.0
     no_stop: str = ""
     effort: tuple[tuple[str, EffortStyle], ...] = ()
     efforts: Mapping[str, str] = field(default_factory=dict)
@@ -54,6 +62,8 @@ class Quirks:
 
 
 OPENAI = Quirks(
+    strict=True,
+    object_root=True,
     fixed_sampling=OPENAI_REASONING,
     own_limit=OPENAI_REASONING,
     no_stop=OPENAI_REASONING,
@@ -66,6 +76,8 @@ _THREE_STEPS = {"none": "low", "minimal": "low", "medium": "high", "xhigh": "max
 
 _GLM = Quirks(
     schema="object",
+    most_stops=1,
+    hottest=1.0,
     effort=(
         (r"glm-(?:5\.[2-9]|[6-9])", "reasoning_effort"),
         (r"glm-(?:4\.[5-9]|5)", "thinking"),
@@ -80,12 +92,14 @@ _GLM = Quirks(
 QUIRKS: Mapping[str, Quirks] = {
     "deepseek": Quirks(
         schema="object",
+        most_stops=16,
         effort=((r"deepseek-(?!chat|reasoner)", "thinking"),),
         seed=False,
     ),
     # Every kimi model has its sampling fixed by the platform; another value is an error.
     "moonshot": Quirks(
         schema="object",
+        hottest=1.0,
         fixed_sampling=r"kimi-",
         own_limit=r"kimi-",
         effort=((r"kimi-k[3-9]", "reasoning_effort"), (r"kimi-k2\.[56](?!-code)", "thinking")),
@@ -97,6 +111,8 @@ QUIRKS: Mapping[str, Quirks] = {
     "alibaba": Quirks(schema="object", effort=((r"qwen", "enable_thinking"),), forced_tools=False),
     # It says what a call cost, which beats any price list: providers behind it differ.
     "openrouter": Quirks(
+        strict=True,
+        object_root=True,
         effort=((r".", "reasoning"),),
         extra={"usage": {"include": True}},
         says_cost=True,

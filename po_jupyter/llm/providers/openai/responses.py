@@ -7,7 +7,8 @@ Differences from Chat Completions:
 * nothing is stored at the vendor (`store: false`); reasoning before a tool call comes encrypted and is carried in
   the conversation;
 * there are no stop sequences: the text is cut on this side; there is no seed;
-* the limit is `max_output_tokens` and counts reasoning too;
+* JSON mode wants the word JSON in an input message; instructions do not count;
+* the limit is `max_output_tokens`, at least 16, and counts reasoning too;
 * the last event of a stream holds the whole response: it is read, the pieces before it are only shown.
 """
 
@@ -21,7 +22,8 @@ from typing import ClassVar
 
 from po_jupyter.llm.chat import ChatRequest, Message
 from po_jupyter.llm.providers.compatible.family import OPENAI_REASONING
-from po_jupyter.llm.structured.dialects import JSON_ONLY, with_instructions
+from po_jupyter.llm.structured.dialects import JSON_ONLY, schema_as_text, with_instructions, with_turn
+from po_jupyter.llm.structured.openai_schema import openai_schema
 from po_jupyter.llm.wire.ends import end_of
 from po_jupyter.llm.wire.exchange import HttpProvider
 from po_jupyter.llm.wire.http import Target
@@ -33,6 +35,7 @@ from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.values.json import JsonObject
 
 _REASONING = re.compile(OPENAI_REASONING)
+_SMALLEST_LIMIT = 16  # of `max_output_tokens`
 _ENDS = {"response.completed", "response.incomplete", "response.failed"}
 
 
@@ -70,10 +73,13 @@ def responses_body(request: ChatRequest, *, stream: bool, provider: str = "opena
         body["instructions"] = messages[0].content
         messages = messages[1:]
     body["input"] = [item for message in messages for item in _items(message, provider)]
+    if request.json and request.schema is None and not any("json" in m.content.lower() for m in messages):
+        # JSON mode wants the word in an input message; instructions do not count.
+        body["input"].insert(0, {"type": "message", "role": "system", "content": JSON_ONLY})
     if request.temperature is not None and not reasons:
         body["temperature"] = request.temperature
     if request.max_tokens is not None:
-        body["max_output_tokens"] = request.max_tokens
+        body["max_output_tokens"] = max(request.max_tokens, _SMALLEST_LIMIT)
     if request.effort is not None and reasons:
         body["reasoning"] = {"effort": request.effort}
     if request.tools:
@@ -84,15 +90,16 @@ def responses_body(request: ChatRequest, *, stream: bool, provider: str = "opena
 
 
 def _add_format(body: JsonObject, request: ChatRequest) -> tuple[Message, ...]:
-    """Ask for JSON; the messages, with an instruction where JSON mode needs one."""
+    """Ask for JSON; the messages, with a turn, and with the schema where the API does not enforce all of it."""
+    messages = with_turn(request.messages)
     if request.schema is not None:
-        answer = {"type": "json_schema", "name": "answer", "schema": request.schema, "strict": False}
-        body["text"] = {"format": answer}
+        shape = openai_schema(request.schema)
+        body["text"] = {"format": {"type": "json_schema", **shape.as_format()}}
+        if shape.in_full is not None:
+            return with_instructions(messages, schema_as_text(shape.in_full))
     elif request.json:
         body["text"] = {"format": {"type": "json_object"}}
-        if not any("json" in m.content.lower() for m in request.messages):
-            return with_instructions(request.messages, JSON_ONLY)
-    return request.messages
+    return messages
 
 
 def _add_tools(body: JsonObject, request: ChatRequest, reasons: bool) -> None:
@@ -137,6 +144,7 @@ class ResponsesReader(ResponseReader):
         """See `ResponseReader`."""
         super().__init__(provider, request, key, key_env)
         self._last_number = -1
+        self.wrapped = request.schema is not None and openai_schema(request.schema).wrapped
         if request.stop:
             self.cutter = StopCutter(request.stop)
 

@@ -2,12 +2,14 @@
 
 import json
 
+import httpx
 import pytest
 
 from po_jupyter.errors import ModelRefused, ModelUnavailable
 from po_jupyter.llm.chat import ChatRequest, Message, Tool, ToolCall
 from po_jupyter.llm.messages import Image
 from po_jupyter.llm.providers.anthropic.messages import MAX_TOKENS, MessagesReader, request_body
+from po_jupyter.llm.wire.bodies import HttpResponse
 from tests.support import sdk_types as sdk
 
 PIXEL = Image("iVBORw0KGgo=", "image/png")
@@ -47,6 +49,13 @@ def test_system_messages_go_together_wherever_they_stand():
         ("claude-opus-4-8", None, None, None, False),
         ("claude-opus-5", "none", {"type": "disabled"}, None, False),
         ("claude-opus-5", None, None, None, False),
+        ("claude-mythos-preview", "none", {"type": "disabled"}, None, False),
+        ("claude-mythos-preview", "high", {"type": "adaptive"}, "high", False),
+        ("us.anthropic.claude-opus-4-8-v1:0", "high", {"type": "adaptive"}, "high", False),
+        ("anthropic/claude-opus-4.8", "high", {"type": "adaptive"}, "high", False),
+        ("claude-3-5-sonnet-latest", "high", None, None, True),
+        ("claude-instant", "high", None, None, True),
+        ("kimi-k2.5", "high", None, None, True),
     ],
 )
 def test_thinking_by_version(model, effort, thinking, level, temperature):
@@ -135,3 +144,23 @@ def test_a_stream_of_blocks_is_put_together():
 def test_a_piece_of_a_block_that_never_began_is_malformed():
     with pytest.raises(ModelUnavailable, match="never began"):
         read(delta(3, type="text_delta", text="x"))
+
+
+def test_a_request_of_system_messages_has_a_turn():
+    body = body_of(ask(Message("system", "Be short."), Message("system", "Why?")))
+    assert body["system"] == "Be short." and body["messages"] == [{"role": "user", "content": "Why?"}]
+
+
+def test_what_the_api_has_no_room_for_is_clamped_or_done_here():
+    body = body_of(ask(stop=("\n", "END"), temperature=1.6))
+    assert (body["stop_sequences"], body["temperature"]) == (["END"], 1.0)
+    assert "stop_sequences" not in body_of(ask(stop=("\n",)))
+    reader = MessagesReader("anthropic", ask(stop=("\n",)), "k", "K")
+    body = {"content": [{"type": "text", "text": "one\ntwo"}], "stop_reason": "end_turn"}
+    response = HttpResponse(200, httpx.Headers(), json.dumps(body).encode())
+    assert reader.read_response(response).text == "one"
+
+
+def test_a_list_at_the_root_is_enforced():
+    body = body_of(ask(schema={"type": "array", "items": SCHEMA}))
+    assert body["output_config"]["format"]["schema"]["type"] == "array" and "system" not in body
