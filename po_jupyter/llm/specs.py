@@ -53,6 +53,7 @@ class Spec:
     free          it costs nothing: it runs on the user's own machines
     runs_code     it may run commands where it is used: a run with it needs the scope `code:run`
     images        whether any of its models takes images
+    answer_tokens the bound of an answer where nobody sets one; 0: as the setting says
     batch         it has a batch API (`mode: batch`): its provider has `batches`, see `llm.batches.protocol`
     """
 
@@ -68,6 +69,7 @@ class Spec:
     runs_code: bool = False
     images: bool = True
     batch: bool = False
+    answer_tokens: int = 0
 
 
 def _compatible(
@@ -158,6 +160,7 @@ BUILT_IN: tuple[Spec, ...] = (
         free=True,
         example="local:smollm2-135m",
         images=False,
+        answer_tokens=1024,
     ),
     Spec("fake", "po_jupyter.llm.providers.fake:make", free=True, example="fake:echo"),
     _cli_agent("claude-cli", "claude-cli:sonnet"),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
+from po_jupyter.engine.base.answer_bounds import default_answer_bound, hashed_answer_bound
 from po_jupyter.engine.base.run_inputs import RunInputs
 from po_jupyter.engine.base.threads import Threads
 from po_jupyter.engine.budgets.account import Hold, reserved
@@ -65,7 +66,9 @@ class ModelSettings:
             inputs.model_of(task),
             (),
             temperature=llm.temperature,
-            max_tokens=llm.max_tokens or settings.default_max_tokens,
+            max_tokens=llm.max_tokens or default_answer_bound(inputs.model_of(task), settings),
+            max_thinking_tokens=llm.max_thinking_tokens,
+            hashed_max_tokens=None if llm.max_tokens else hashed_answer_bound(settings),
             stop=tuple(llm.stop or ()),
             timeout=llm.timeout or settings.request_timeout,
             api=llm.api,
@@ -147,11 +150,10 @@ class AttemptCalls:
 
     def request(self, messages: tuple[Message, ...], **fields: Any) -> ChatRequest:
         """A request with these fields (of `ChatRequest`), the rest from the task's settings; None is left out."""
-        return replace(
-            self._settings.base,
-            messages=messages,
-            **{name: value for name, value in fields.items() if value is not None},
-        )
+        fields = {name: value for name, value in fields.items() if value is not None}
+        if "max_tokens" in fields:
+            fields["hashed_max_tokens"] = None
+        return replace(self._settings.base, messages=messages, **fields)
 
     def need_images(self, request: ChatRequest) -> None:
         """Check that the model's provider takes images. Raises InvalidInput."""
@@ -214,7 +216,9 @@ class AttemptCalls:
             return await self._send(call, frame, on_text, retry, begun_anew)
         hold: Hold | None
         with frame.waiting():
-            hold = await budget.reserve(request, frame.task.name)
+            # The key of the call is that of the question, whatever room to think the budget leaves.
+            call.request, worst = await budget.fit(request, frame.task.name)
+            hold = await budget.reserve_amount(worst, budget.accounts_of(frame.task.name))
         token = reserved.set(hold.worst)
         tries = Amount()  # usage of the tries that were settled, as far as it is known
 

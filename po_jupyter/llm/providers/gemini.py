@@ -19,6 +19,7 @@ from functools import cached_property
 from typing import ClassVar
 
 from po_jupyter.errors import ModelRefused
+from po_jupyter.llm.bounds import output_limit
 from po_jupyter.llm.chat import ChatRequest, Message, Provider
 from po_jupyter.llm.providers.context import ProviderContext
 from po_jupyter.llm.structured.dialects import JSON_ONLY, gemini_schema, schema_as_text, with_turn
@@ -135,18 +136,20 @@ def _add_format(config: JsonObject, request: ChatRequest) -> list[str]:
 def _add_sampling(config: JsonObject, request: ChatRequest) -> None:
     if request.temperature is not None:
         config["temperature"] = request.temperature
-    if request.max_tokens is not None:
-        config["maxOutputTokens"] = request.max_tokens
+    if (limit := output_limit(request)) is not None:
+        config["maxOutputTokens"] = limit
     if request.stop:
         config["stopSequences"] = list(request.stop[:_MOST_STOPS])
     if request.seed is not None:
         config["seed"] = (request.seed + 2**31) % 2**32 - 2**31  # the field has 32 bits
-    if request.effort is not None and (thinking := _thinking(request.model_name, request.effort)):
+    if request.effort is not None and (
+        thinking := _thinking(request.model_name, request.effort, request.max_thinking_tokens)
+    ):
         config["thinkingConfig"] = thinking
 
 
-def _thinking(model: str, effort: str) -> JsonObject | None:
-    """The `thinkingConfig` for an effort; None for a model that has none."""
+def _thinking(model: str, effort: str, most: int | None) -> JsonObject | None:
+    """The `thinkingConfig` for an effort and at most so many tokens; None for a model that has none."""
     name = model.rpartition("/")[2]
     match = _VERSION.match(name)
     version = (int(match[1]), int(match[2] or 0)) if match else _NEWEST if _LATEST.fullmatch(name) else (0, 0)
@@ -155,7 +158,8 @@ def _thinking(model: str, effort: str) -> JsonObject | None:
         level = _LEVELS.get(effort, effort)
         return {"thinkingLevel": "low" if pro and level == "minimal" else level}
     if version >= (2, 5):
-        return {"thinkingBudget": max(_BUDGETS[effort], _SMALLEST_PRO_BUDGET if pro else 0)}
+        budget = _BUDGETS[effort] if most is None else min(_BUDGETS[effort], most)
+        return {"thinkingBudget": max(budget, _SMALLEST_PRO_BUDGET if pro else 0)}
     return None
 
 

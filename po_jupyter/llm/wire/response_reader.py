@@ -19,6 +19,7 @@ from po_jupyter.errors import (
     ModelRefused,
     ModelUnavailable,
 )
+from po_jupyter.llm.bounds import thinking_room
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, ToolCall
 from po_jupyter.llm.money.tokens import estimate, estimate_messages
 from po_jupyter.llm.rate_limits.headers import limits_from
@@ -274,15 +275,29 @@ class ResponseReader:
         return Usage(input_tokens=tokens, output_tokens=estimate(text), cost=None, calls=1), True
 
     def _truncated(self, text: str, usage: Usage) -> ModelError:
-        limit = self.request.max_tokens
-        where = f"max_tokens ({limit})" if limit else "the model's own limit"
+        request, thoughts = self.request, usage.reasoning_tokens
+        room, bound = thinking_room(request), request.max_tokens
+        # Thoughts that no server counted are those of an answer that never began.
+        thought = thoughts >= room > 0 or bool(thoughts and not text) or (room > 0 and not text)
+        if bound is not None and thoughts and usage.output_tokens - thoughts >= bound:
+            thought = False
+        what = "the thinking" if thought else "the answer"
+        where = f"max_tokens ({bound})" if bound else "the model's own limit"
         hint = "Raise llm.max_tokens, or ask for less."
-        if usage.reasoning_tokens and not text:
-            hint = f"All of it was reasoning ({usage.reasoning_tokens} tokens). {hint}"
+        if thought:
+            where = f"max_thinking_tokens ({room})" if bound and room else where
+            hint = "Raise llm.max_thinking_tokens, or ask for less `effort`."
+        if thoughts and not text:
+            hint = f"All of it was reasoning ({thoughts} tokens). {hint}"
         return AnswerTruncated(
-            f"{self.provider}: the answer of {self.request.model_name} stopped at {where}",
+            f"{self.provider}: {what} of {request.model_name} stopped at {where}",
             hint=hint,
-            details={**self.error_details(), "usage": usage.to_json(), "sample": text[:200]},
+            details={
+                **self.error_details(),
+                "usage": usage.to_json(),
+                "sample": text[:200],
+                "spent": "thinking" if thought else "answer",
+            },
         )
 
     def _refused(self, text: str, usage: Usage) -> ModelError:

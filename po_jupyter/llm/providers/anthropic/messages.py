@@ -4,11 +4,11 @@ Reference: platform.claude.com/docs/en/api/messages and .../build-with-claude/st
 adaptive-thinking, extended-thinking.
 
 * System messages go into `system`, wherever they stand.
-* `max_tokens` is required: 4,096 when a request sets none. It is a bound of thinking and answer together.
+* `max_tokens` is required: 4,096 for the answer when a request sets none. It bounds thinking and answer together.
 * A JSON Schema is enforced (`output_config.format`) on models from 4.5 on, as far as the API can; where it
   cannot, and for JSON without a schema, the instruction is text.
-* Thinking, asked for by `effort`: adaptive from 4.6 on, with `output_config.effort`; a budget of tokens before,
-  never more than half of `max_tokens`. Thinking blocks are signed; with tool calls they are carried and go
+* Thinking, asked for by `effort`: adaptive from 4.6 on, with `output_config.effort`; a budget of tokens before.
+  Thinking blocks are signed; with tool calls they are carried and go
   back.
 * No temperature with thinking, and none at all from 4.7 on: those models refuse it. There is no seed.
 * `input_tokens` on the wire leaves out what came from the cache or went into it; ours has it all.
@@ -18,9 +18,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar
 
-from po_jupyter.errors import ModelRefused
+from po_jupyter.llm.bounds import output_limit, thinking_room
 from po_jupyter.llm.chat import ChatRequest, Message
 from po_jupyter.llm.structured.dialects import JSON_ONLY, anthropic_schema, schema_as_text, with_turn
 from po_jupyter.llm.wire.ends import end_of
@@ -51,10 +52,10 @@ def _version_of(model: str) -> tuple[int, int]:
 
 
 def request_body(request: ChatRequest, *, stream: bool, provider: str = "anthropic") -> JsonObject:
-    """The JSON body of a Messages request. Raises ModelRefused when there is no room to think in."""
+    """The JSON body of a Messages request."""
     version = _version_of(request.model_name)
-    limit = request.max_tokens or MAX_TOKENS
-    body: JsonObject = {"model": request.model_name, "max_tokens": limit}
+    bounded = request if request.max_tokens else replace(request, max_tokens=MAX_TOKENS)
+    body: JsonObject = {"model": request.model_name, "max_tokens": output_limit(bounded)}
     messages = with_turn(request.messages)
     system = [m.content for m in messages if m.role == "system"]
     output: JsonObject = {}
@@ -69,7 +70,7 @@ def request_body(request: ChatRequest, *, stream: bool, provider: str = "anthrop
     if system:
         body["system"] = "\n\n".join(system)
     body["messages"] = _turns(messages, provider)
-    thinks = _add_thinking(body, output, request.effort, version, limit)
+    thinks = _add_thinking(body, output, request, version)
     if request.temperature is not None and not thinks and version < (4, 7):
         body["temperature"] = min(request.temperature, 1.0)
     if stops := [stop for stop in request.stop if stop.strip()]:
@@ -92,10 +93,9 @@ def _add_tools(body: JsonObject, request: ChatRequest) -> None:
         body["tool_choice"] = _tool_choice(request.tool_choice)
 
 
-def _add_thinking(
-    body: JsonObject, output: JsonObject, effort: str | None, version: tuple[int, int], limit: int
-) -> bool:
+def _add_thinking(body: JsonObject, output: JsonObject, request: ChatRequest, version: tuple[int, int]) -> bool:
     """Ask for thinking, or for none; True when the model will think."""
+    effort = request.effort
     if effort is None or version < (3, 7):
         return version >= (5, 0)  # they think by default
     if effort == "none":
@@ -107,12 +107,9 @@ def _add_thinking(
         level = "low" if effort == "minimal" else effort
         output["effort"] = "high" if level == "xhigh" and version < (4, 7) else level
         return True
-    if limit < 2 * _SMALLEST_BUDGET:
-        raise ModelRefused(
-            f"effort {effort!r} needs max_tokens of at least {2 * _SMALLEST_BUDGET} here, not {limit}",
-            hint="Thinking and answer share max_tokens: raise it, or leave effort out.",
-        )
-    body["thinking"] = {"type": "enabled", "budget_tokens": min(_BUDGETS[effort], limit // 2)}
+    budget = max(min(_BUDGETS[effort], thinking_room(request)), _SMALLEST_BUDGET)
+    body["max_tokens"] = max(body["max_tokens"], budget + 1)  # the API wants room behind the thoughts
+    body["thinking"] = {"type": "enabled", "budget_tokens": budget}
     return True
 
 

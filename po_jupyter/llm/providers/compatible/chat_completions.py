@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from po_jupyter.errors import ModelKeyError, ModelUnavailable
+from po_jupyter.llm.bounds import output_limit
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText, Provider
 from po_jupyter.llm.providers.compatible.family import OPENAI, QUIRKS, Quirks
 from po_jupyter.llm.providers.context import ProviderContext
@@ -121,8 +122,8 @@ def chat_body(
     body: JsonObject = {"model": model, "messages": []}
     if request.temperature is not None and not _fits(quirks.fixed_sampling, model):
         body["temperature"] = min(request.temperature, quirks.hottest)
-    if request.max_tokens is not None:
-        body["max_completion_tokens" if _fits(quirks.own_limit, model) else "max_tokens"] = request.max_tokens
+    if (limit := output_limit(request)) is not None:
+        body["max_completion_tokens" if _fits(quirks.own_limit, model) else "max_tokens"] = limit
     messages = _add_format(body, request, quirks)
     body["messages"] = [_message(m, provider) for m in messages]
     if request.stop and not _fits(quirks.no_stop, model):

@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import ClassVar
 
+from po_jupyter.llm.bounds import output_limit
 from po_jupyter.llm.chat import ChatRequest, Message
 from po_jupyter.llm.providers.compatible.family import OPENAI_REASONING
 from po_jupyter.llm.structured.dialects import JSON_ONLY, schema_as_text, with_instructions, with_turn
@@ -78,8 +79,8 @@ def responses_body(request: ChatRequest, *, stream: bool, provider: str = "opena
         body["input"].insert(0, {"type": "message", "role": "system", "content": JSON_ONLY})
     if request.temperature is not None and not reasons:
         body["temperature"] = request.temperature
-    if request.max_tokens is not None:
-        body["max_output_tokens"] = max(request.max_tokens, _SMALLEST_LIMIT)
+    if (limit := output_limit(request)) is not None:
+        body["max_output_tokens"] = max(limit, _SMALLEST_LIMIT)
     if request.effort is not None and reasons:
         body["reasoning"] = {"effort": request.effort}
     if request.tools:

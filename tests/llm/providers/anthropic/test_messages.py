@@ -5,7 +5,8 @@ import json
 import httpx
 import pytest
 
-from po_jupyter.errors import ModelRefused, ModelUnavailable
+from po_jupyter.errors import ModelUnavailable
+from po_jupyter.llm.bounds import ROOM
 from po_jupyter.llm.chat import ChatRequest, Message, Tool, ToolCall
 from po_jupyter.llm.messages import Image
 from po_jupyter.llm.providers.anthropic.messages import MAX_TOKENS, MessagesReader, request_body
@@ -41,7 +42,7 @@ def test_system_messages_go_together_wherever_they_stand():
     ("model", "effort", "thinking", "level", "temperature"),
     [
         ("claude-3-opus", "high", None, None, True),
-        ("claude-sonnet-4-5", "high", {"type": "enabled", "budget_tokens": 5000}, None, False),
+        ("claude-sonnet-4-5", "high", {"type": "enabled", "budget_tokens": 16_384}, None, False),
         ("claude-sonnet-4-5", "none", None, None, True),
         ("claude-opus-4-6", "minimal", {"type": "adaptive"}, "low", False),
         ("claude-opus-4-6", "xhigh", {"type": "adaptive"}, "high", False),
@@ -65,9 +66,14 @@ def test_thinking_by_version(model, effort, thinking, level, temperature):
     assert ("temperature" in body) is temperature
 
 
-def test_thinking_needs_room():
-    with pytest.raises(ModelRefused, match="max_tokens of at least 2048 here, not 1000"):
-        request_body(ask(effort="low", max_tokens=1000), stream=False)
+def test_thinking_takes_nothing_from_the_answer():
+    body = body_of(ask(effort="low", max_tokens=1000))
+    assert body["thinking"]["budget_tokens"] == 2048 and body["max_tokens"] == 1000 + ROOM["low"]
+    body = body_of(ask(effort="low", max_tokens=1000, max_thinking_tokens=1500))
+    assert body["thinking"]["budget_tokens"] == 1500 and body["max_tokens"] == 2500
+    smallest = body_of(ask(effort="low", max_tokens=10, max_thinking_tokens=0))
+    assert smallest["thinking"]["budget_tokens"] == 1024 < smallest["max_tokens"], "the API knows no less"
+    assert body_of(ask(model="anthropic:claude-3-haiku-20240307", max_tokens=9000))["max_tokens"] == 4096
 
 
 def test_a_schema_is_enforced_or_goes_as_text():

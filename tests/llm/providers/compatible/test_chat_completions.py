@@ -14,6 +14,7 @@ from po_jupyter.errors import (
     ModelRefused,
     ModelUnavailable,
 )
+from po_jupyter.llm.bounds import ROOM
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message
 from po_jupyter.llm.providers.compatible.chat_completions import ChatCompletions, ChatReader, chat_body
 from po_jupyter.llm.providers.compatible.family import OPENAI, QUIRKS, Quirks
@@ -134,10 +135,14 @@ def test_json_mode_says_the_word_that_the_api_asks_for():
 @pytest.mark.parametrize("model", ["gpt-5-mini", "gpt-5", "o3", "o4-mini"])
 def test_reasoning_models_get_no_temperature_and_their_own_name_for_the_limit(model):
     body = chat_body(ask(model=f"openai:{model}", temperature=0.1, max_tokens=9), stream=False)
-    assert "temperature" not in body and "max_tokens" not in body and body["max_completion_tokens"] == 9
+    assert (
+        "temperature" not in body
+        and "max_tokens" not in body
+        and body["max_completion_tokens"] == 9 + ROOM[None]
+    )
 
 
-@pytest.mark.parametrize("model", ["gpt-4o", "gpt-5-chat-latest", "qwen3"])
+@pytest.mark.parametrize("model", ["gpt-4o", "gpt-5-chat-latest", "llama3.2"])
 def test_other_models_get_both(model):
     body = chat_body(ask(model=f"openai:{model}", temperature=0.1, max_tokens=9), stream=False)
     assert (body["temperature"], body["max_tokens"]) == (0.1, 9)
