@@ -13,13 +13,15 @@ import pytest
 
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.integration
+
 # contract id: (module that gets it, an import that the contract forbids)
 FORBIDDEN: dict[str, tuple[str, str]] = {
     "floors": ("model/run/seed.py", "import po_jupyter.config.settings"),
     "circles": ("store/json_codec.py", "import po_jupyter.store.group_commit"),
     "client": ("client/paging.py", "import po_jupyter.store.protocol"),
     "client_layers": ("client/http/sse.py", "import po_jupyter.client.discovery"),
-    "faces": ("cli/files.py", "import po_jupyter.engine.state.fold"),
+    "faces": ("cli/verbs/files.py", "import po_jupyter.engine.state.fold"),
     "testing": ("engine/base/threads.py", "import po_jupyter.testing.model_server"),
     "run_is_the_roof": ("orchestrator/doctor.py", "import po_jupyter.engine.run.session"),
     "llm_wire": ("orchestrator/inbox/archive.py", "import po_jupyter.llm.wire.http"),

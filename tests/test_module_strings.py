@@ -91,4 +91,4 @@ def test_public_names_are_at_home_where_the_package_looks() -> None:
 
 def test_each_verb_of_the_terminal_has_its_module() -> None:
     for verb, (module, _) in VERBS.items():
-        assert hasattr(importlib.import_module(f"po_jupyter.cli.{module}"), verb), verb
+        assert hasattr(importlib.import_module(f"po_jupyter.cli.verbs.{module}"), verb), verb

@@ -68,7 +68,7 @@ class Verbs(click.Group):
         """The verb's command, from its module."""
         if name not in VERBS:
             return None
-        module = import_module(f"po_jupyter.cli.{VERBS[name][0]}")
+        module = import_module(f"po_jupyter.cli.verbs.{VERBS[name][0]}")
         command: click.Command = getattr(module, name)
         return command
 

@@ -22,6 +22,8 @@ from po_jupyter.errors import InvalidInput, InvalidPipeline, PoError
 from po_jupyter.testing.model_server import ModelServer, Reply
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.acceptance
+
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )

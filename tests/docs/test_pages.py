@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 import pytest
 
-from po_jupyter.cli.help import page_text, pages
 from po_jupyter.cli.main import VERBS, po
+from po_jupyter.cli.verbs.help import page_text, pages
 from po_jupyter.config import OTHER_VARIABLES, Settings
 from po_jupyter.testing.conformance.provider import ProviderConformance
 from tests.docs.snippets import DOCS, PAGES, name_of, snippets_of

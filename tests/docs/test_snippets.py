@@ -42,6 +42,7 @@ def client(environ: dict[str, str]) -> Iterator[po.Client]:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("page", [p for p in PAGES if snippets_of(p)], ids=name_of)
+@pytest.mark.acceptance
 def test_every_snippet_of_the_page_runs(
     page: Path, client: po.Client, environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

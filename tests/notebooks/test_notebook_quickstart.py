@@ -10,7 +10,7 @@ import nbformat
 import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 
-from po_jupyter.cli.demo import PIPELINE
+from po_jupyter.cli.verbs.demo import PIPELINE
 from po_jupyter.model.pipeline.parsing import parse_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.testing.model_server import ModelServer

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.model.values.lazy_list import LazyList
 
 _PLAIN = frozenset({str, int, bool, type(None)})
@@ -12,12 +13,13 @@ _MAX_DEPTH = 100  # deeper than any answer of a model; keeps the walk clear of P
 
 
 class NotJson(ValueError):
-    """`path` is where in the value, `found` what stands there."""
+    """A value that is not JSON. `path` is the place in the value, `problem` describes the part that stands there."""
 
-    def __init__(self, path: str, found: str, hint: str = "") -> None:
-        super().__init__(f"{path or 'the value'} is {found}")
+    def __init__(self, path: str, problem: str, hint: str = "") -> None:
+        """See the class; `hint` says what to return instead."""
+        super().__init__(f"{path or 'the value'} is {problem}")
         self.path = path
-        self.found = found
+        self.problem = problem
         self.hint = hint
 
 
@@ -30,12 +32,12 @@ def as_json(value: Any) -> Any:
     return _walk(value, "", 0)
 
 
-def copied(value: Any) -> Any:
+def copy_json(value: Any) -> Any:
     """A copy of a JSON value that shares no list and no dict with it."""
     if type(value) is dict:
-        return {key: copied(item) for key, item in value.items()}
+        return {key: copy_json(item) for key, item in value.items()}
     if type(value) is list:
-        return [copied(item) for item in value]
+        return [copy_json(item) for item in value]
     return value
 
 
@@ -79,7 +81,7 @@ def _walk_list(value: list[Any], path: str, depth: int) -> list[Any]:
     return result
 
 
-def _walk_dict(value: dict[Any, Any], path: str, depth: int) -> dict[str, Any]:
+def _walk_dict(value: dict[Any, Any], path: str, depth: int) -> JsonObject:
     result = value
     for key, item in value.items():
         if type(key) is not str:
@@ -101,12 +103,12 @@ def _hint(value: Any) -> str:
         return "Keep bytes with ctx.io.write_artifact and return their name."
     if isinstance(value, set | frozenset):
         return "Return sorted(value), a list."
-    for method, words in (
+    for method, hint in (
         ("to_dict", 'Return value.to_dict("records").'),
         ("model_dump", 'Return value.model_dump(mode="json").'),
         ("tolist", "Return value.tolist()."),
         ("isoformat", "Return value.isoformat()."),
     ):
         if hasattr(value, method):
-            return words
+            return hint
     return "A stage returns what JSON knows: dict, list, str, int, float, bool, None."

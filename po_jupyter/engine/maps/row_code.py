@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
-from po_jupyter.engine.base.json_values import copied
+from po_jupyter.engine.base.json_values import copy_json
 from po_jupyter.engine.lifecycle.stages import Stage
 from po_jupyter.engine.maps.definition import definition_hash
 from po_jupyter.engine.maps.dependencies import RowDependencies
@@ -140,7 +140,7 @@ class PythonRows:
 
     def stage_item(self, row: MapRow) -> Any:
         """See `RowCode`: a copy, which the stages may change."""
-        return copied(row.item)
+        return copy_json(row.item)
 
     def finish(self, output: Any) -> Any:
         """See `RowCode`."""
@@ -151,7 +151,7 @@ async def load_row_code(parts: MapParts, task: Task, names: Mapping[str, Any]) -
     """Load the code of a map; `names` are what templates see of the run. Raises TemplateFailed, StageFailed."""
     if task.kind == "prompt":
         prompt = parts.tasks.prompt_task(task)
-        contents = await asyncio.to_thread(parts.files.contents) if task.images else {}
+        contents = await asyncio.to_thread(parts.files.digests) if task.images else {}
         definition = await asyncio.to_thread(definition_hash, parts.inputs, task)
         return PromptRows(prompt, names, definition, contents)
     python = await parts.tasks.python_task(task)

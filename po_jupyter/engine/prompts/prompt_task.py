@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from po_jupyter.engine.base.threads import OffLoop
 from po_jupyter.engine.chat.tool_loop import run_tool_loop
-from po_jupyter.engine.files.images import Named, load_all
+from po_jupyter.engine.files.images import NamedImage, load_images
 from po_jupyter.engine.lifecycle.frame import Frame
 from po_jupyter.engine.lifecycle.stages import Stage
 from po_jupyter.engine.ports import ModelCalls
-from po_jupyter.engine.prompts.templates import Prompt
+from po_jupyter.engine.prompts.templates import PromptTemplate
 from po_jupyter.errors import AnswerUnreadable, OutputInvalid
 from po_jupyter.llm.chat import Message
 from po_jupyter.llm.structured.parsing import answer_validator, reask
 from po_jupyter.model.pipeline.pipeline import Task
-
-OffLoop = Callable[..., Awaitable[Any]]
+from po_jupyter.model.values.json import JsonValue
 
 
 class PromptTask:
@@ -30,21 +30,25 @@ class PromptTask:
     def __init__(self, task: Task) -> None:
         """Compile the templates and the schema of `task`. Raises TemplateFailed."""
         self.task = task
-        turns = [] if task.system is None else [("system", Prompt(task.system, task=task.name, field="system"))]
+        turns = (
+            []
+            if task.system is None
+            else [("system", PromptTemplate(task.system, task=task.name, field="system"))]
+        )
         if isinstance(task.prompt, tuple):
             turns += [
-                (turn.role, Prompt(turn.content, task=task.name, field=f"prompt[{i}].content"))
+                (turn.role, PromptTemplate(turn.content, task=task.name, field=f"prompt[{i}].content"))
                 for i, turn in enumerate(task.prompt)
             ]
         else:
-            turns.append(("user", Prompt(task.prompt or "", task=task.name)))
-        self._turns: list[tuple[Any, Prompt]] = turns
+            turns.append(("user", PromptTemplate(task.prompt or "", task=task.name)))
+        self._turns: list[tuple[Any, PromptTemplate]] = turns
         self._images = [
-            Prompt(text, task=task.name, field=f"images[{i}]") for i, text in enumerate(task.images)
+            PromptTemplate(text, task=task.name, field=f"images[{i}]") for i, text in enumerate(task.images)
         ]
         critique = task.refine.critique
         self.critique = (
-            Prompt(critique, task=task.name, field="refine.critique") if critique is not None else None
+            PromptTemplate(critique, task=task.name, field="refine.critique") if critique is not None else None
         )
         self.answer = answer_validator(task.output) if task.output is not None else None
         kinds = (task.output or {}).get("type")
@@ -52,22 +56,22 @@ class PromptTask:
 
     @property
     def has_images(self) -> bool:
-        """The task shows images with its question."""
+        """Whether the task shows images with its prompt."""
         return bool(self._images)
 
-    def first(self, names: Mapping[str, Any]) -> tuple[Message, ...]:
+    def first(self, names: Mapping[str, JsonValue]) -> tuple[Message, ...]:
         """The messages of the first request. Raises TemplateFailed."""
         return tuple([Message(role, prompt.render(names)) for role, prompt in self._turns])
 
-    def images(self, names: Mapping[str, Any]) -> tuple[Named, ...]:
-        """What is shown with the last turn, by URL or name; empty texts are left out. Raises TemplateFailed."""
+    def images(self, names: Mapping[str, JsonValue]) -> tuple[NamedImage, ...]:
+        """The images of the last turn, by URL or name; empty texts are left out. Raises TemplateFailed."""
         rendered = [template.render(names).strip() for template in self._images]
-        return tuple([Named(text) for text in rendered if text])
+        return tuple([NamedImage(text) for text in rendered if text])
 
     def stages(
         self,
         calls: ModelCalls,
-        names: Mapping[str, Any],
+        names: Mapping[str, JsonValue],
         *,
         first: tuple[Message, ...] | None = None,
         off_loop: OffLoop | None = None,
@@ -109,7 +113,7 @@ class _PromptAttempt:
         self,
         prompts: PromptTask,
         calls: ModelCalls,
-        names: Mapping[str, Any],
+        names: Mapping[str, JsonValue],
         first: tuple[Message, ...] | None,
         off_loop: OffLoop | None,
     ) -> None:
@@ -144,7 +148,7 @@ class _PromptAttempt:
             messages.extend(self._prompts.first(self._names))
         if named := self._prompts.images(self._names):
             self._calls.need_images(self._calls.request(tuple(messages)))
-            messages[-1] = replace(messages[-1], images=await load_all(named, self._calls.files()))
+            messages[-1] = replace(messages[-1], images=await load_images(named, self._calls.files()))
 
     def _ask_again(self, frame: Frame) -> None:
         question = reask(frame.violations)
@@ -154,7 +158,7 @@ class _PromptAttempt:
         self._remark = ""
 
     async def inference(self, frame: Frame) -> str:
-        """The model's answer, with the rounds of tools that it asks for."""
+        """The model's answer, after the rounds of tools that it wants."""
         task, calls = self._prompts.task, self._calls
         request = calls.request(tuple(self._messages), schema=task.output)
         if not task.tools:

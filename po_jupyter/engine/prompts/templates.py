@@ -1,7 +1,7 @@
 """Templates of prompts and of `for_each`: sandboxed Jinja over JSON values.
 
 A template is written by the author of the pipeline. What it is filled with (seeds, rows, answers of models) is
-data, never a template (P6), and reaches nothing but the values given here.
+data, never a template (P6), and reaches nothing but the names below.
 
 Names in a template: `seed` (the seed's data), `seed_name`, `tasks` (outputs of the tasks so far), `item` and
 `index` (in a `for_each` task), `config` (the task's), `run` (`id`, `name`, `pipeline`, `version`, `attempt`);
@@ -24,6 +24,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from po_jupyter.errors import PoError, TemplateFailed
 from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.values.json import JsonObject, JsonValue
 
 MAX_RENDERED = 10_000_000  # characters; ten times the longest context window sold
 MAX_ROWS = 5_000_000
@@ -33,7 +34,7 @@ _HYPHENS = 'A name with a hyphen is written tasks["deep-dive"].'
 
 
 class _Strict(StrictUndefined):
-    """An undefined name whose message says what there is instead."""
+    """An undefined name; its message lists the names that exist."""
 
     @property
     def _undefined_message(self) -> str:
@@ -93,7 +94,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
 
 def _shown(value: Any) -> Any:
-    """What `{{ value }}` prints: text as it is, everything else as JSON."""
+    """The text of `{{ value }}`: text as it is, everything else as JSON."""
     if isinstance(value, str | Undefined):
         return value
     return _to_json(value)
@@ -108,7 +109,7 @@ def _to_json(value: Any, indent: int | None = None) -> str:
 
 
 def _bounded(method: Any) -> Any:
-    """`center`, `ljust` and their kin can be asked for gigabytes."""
+    """A text filter with a bounded width: `center` could fill the memory otherwise."""
 
     def bounded(value: Any, width: int = 80, *rest: Any, **named: Any) -> Any:
         if width > _MAX_REPEAT:
@@ -142,25 +143,26 @@ ENVIRONMENT = _environment()
 GLOBALS: frozenset[str] = frozenset(ENVIRONMENT.globals)
 
 
-class Prompt:
-    """A compiled template of one task. `field` is where it stands: `prompt`, `system`, `refine.critique`."""
+class PromptTemplate:
+    """A compiled template of one task. `field` is the field of the task: `prompt`, `system`, `refine.critique`."""
 
     __slots__ = ("_root", "_template", "_text", "field", "task")
 
     def __init__(self, text: str, *, task: str, field: str = "prompt") -> None:
+        """Compile `text`. Raises TemplateFailed."""
         self.task = task
         self.field = field
         self._text: str | None = None
         try:
             self._template: Template = ENVIRONMENT.from_string(text)
         except TemplateSyntaxError as error:
-            raise _broken(error, task, field) from None
+            raise _syntax_error(error, task, field) from None
         self._root = self._template.root_render_func
         if not any(mark in text for mark in ("{{", "{%", "{#")):
             self._text = text
 
-    def render(self, names: Mapping[str, Any]) -> str:
-        """The text with `names` filled in; `names` holds what `base_names` gives. Raises TemplateFailed."""
+    def render(self, names: Mapping[str, JsonValue]) -> str:
+        """The text with `names` filled in; `names` holds what `template_names` gives. Raises TemplateFailed."""
         if self._text is not None:
             return self._text
         try:
@@ -168,7 +170,7 @@ class Prompt:
             pieces = list(self._root(context))
             text = "".join(pieces)
         except Exception as error:
-            raise _failed(error, self.task, self.field, self._line(error)) from None
+            raise _render_error(error, self.task, self.field, self._line(error)) from None
         if len(text) > MAX_RENDERED:
             raise TemplateFailed(
                 f"task {self.task!r}: the {self.field} came out with {len(text):,} characters; "
@@ -186,12 +188,13 @@ class Prompt:
         return line
 
 
-class Rows:
+class RowsExpression:
     """A compiled `for_each`: one expression, evaluated natively."""
 
     __slots__ = ("_expression", "_source", "task")
 
     def __init__(self, text: str, *, task: str) -> None:
+        """Compile the expression in `text`. Raises TemplateFailed."""
         self.task = task
         try:
             self._source = expression_of(text, task=task)
@@ -199,9 +202,9 @@ class Rows:
                 self._source, undefined_to_none=False
             )
         except TemplateSyntaxError as error:
-            raise _broken(error, task, "for_each") from None
+            raise _syntax_error(error, task, "for_each") from None
 
-    def evaluate(self, names: Mapping[str, Any]) -> Sequence[Any]:
+    def evaluate(self, names: Mapping[str, JsonValue]) -> Sequence[Any]:
         """The rows; those of a file or of an earlier map are not read yet. Raises TemplateFailed when the value is
         no list, naming what it is."""
         try:
@@ -221,14 +224,14 @@ class Rows:
         except PoError:
             raise
         except Exception as error:
-            raise _failed(error, self.task, "for_each") from None
+            raise _render_error(error, self.task, "for_each") from None
         if len(rows) > MAX_ROWS:
             raise TemplateFailed(f"task {self.task!r}: for_each gives more than {MAX_ROWS:,} rows")
         return rows
 
 
-def base_names(**names: Any) -> dict[str, Any]:
-    """What `render` and `evaluate` take: Jinja's own few names and `names` over them. Copy it for each row."""
+def template_names(**names: Any) -> JsonObject:
+    """The names for `render` and `evaluate`: Jinja's own few and `names` over them. Copy it for each row."""
     return {**ENVIRONMENT.globals, **names}
 
 
@@ -248,7 +251,7 @@ def expression_of(text: str, *, task: str) -> str:
     return inner
 
 
-def _broken(error: TemplateSyntaxError, task: str, field: str) -> TemplateFailed:
+def _syntax_error(error: TemplateSyntaxError, task: str, field: str) -> TemplateFailed:
     message = (error.message or "not a template").rstrip(".")
     return TemplateFailed(
         f"task {task!r}: the {field} does not parse: line {error.lineno}: {message}",
@@ -256,8 +259,8 @@ def _broken(error: TemplateSyntaxError, task: str, field: str) -> TemplateFailed
     )
 
 
-def _failed(error: Exception, task: str, field: str, line: int | None = None) -> TemplateFailed:
-    place = f"{field}, line {line}" if line else field
+def _render_error(error: Exception, task: str, field: str, line: int | None = None) -> TemplateFailed:
+    where = f"{field}, line {line}" if line else field
     hint = ""
     if isinstance(error, UndefinedError):
         reason = error.message or "undefined"
@@ -268,7 +271,7 @@ def _failed(error: Exception, task: str, field: str, line: int | None = None) ->
     else:
         reason = f"{type(error).__name__}: {error}"[:300]
     return TemplateFailed(
-        f"task {task!r}: {place}: {reason}", hint=hint, details={"task": task, "field": field, "line": line}
+        f"task {task!r}: {where}: {reason}", hint=hint, details={"task": task, "field": field, "line": line}
     )
 
 

@@ -19,7 +19,7 @@ DONE, FAILED = 1, 2
 _RECORDS = 4  # records of failed rows kept while rows are read in order
 
 
-class RowOutcome(NamedTuple):
+class StoredOutcome(NamedTuple):
     """The outcome of a row. `output` is a payload reference; a failed row has an `error` instead."""
 
     ok: bool
@@ -27,7 +27,7 @@ class RowOutcome(NamedTuple):
     error: JsonObject | None
 
 
-class RowTable(Mapping[int, RowOutcome]):
+class RowTable(Mapping[int, StoredOutcome]):
     """Outcomes by row index, in columns of numbers.
 
     Errors are kept only where `set` gets one; `MapOutput` reads the others from their record.
@@ -101,13 +101,13 @@ class RowTable(Mapping[int, RowOutcome]):
             if now and (state is None or now == state):
                 yield index
 
-    def __getitem__(self, index: int) -> RowOutcome:
+    def __getitem__(self, index: int) -> StoredOutcome:
         """The outcome of a row. Raises KeyError."""
         state = self._state[index] if 0 <= index < len(self._state) else 0
         if not state:
             raise KeyError(index)
         output = (self._ref[index], self._at[index]) if self._at[index] >= 0 else None
-        return RowOutcome(state == DONE, output, self.errors.get(index))
+        return StoredOutcome(state == DONE, output, self.errors.get(index))
 
     def __contains__(self, index: object) -> bool:
         """Whether the row has an outcome."""

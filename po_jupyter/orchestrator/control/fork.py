@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from po_jupyter.engine.replay.history import MAP, History, map_marker, read_history
 from po_jupyter.engine.replay.row_table import RowTable
-from po_jupyter.engine.state.effective_pipeline import effective, with_tasks
-from po_jupyter.engine.state.resume import gate_words
+from po_jupyter.engine.state.effective_pipeline import effective_pipeline, with_tasks
+from po_jupyter.engine.state.resume import gate_opened_data
 from po_jupyter.engine.state.run_state import RunState, TaskState
 from po_jupyter.errors import NotFound
 from po_jupyter.model.pipeline.parsing import validate_pipeline
@@ -59,7 +59,7 @@ class ForkPlanner:
         definition = RunDefinition.from_json(self._store.definition(run))
         budget = None
         if pipeline is None:
-            current = effective(validate_pipeline(definition.pipeline), state)
+            current = effective_pipeline(validate_pipeline(definition.pipeline), state)
             _check_task(current, from_task, run)
             pipeline = inherited_definition(current, state, from_task).to_json()
             budget = {k: v for k, v in state.budget.items() if k in ("usd", "tokens") and v is not None}
@@ -193,7 +193,7 @@ def _gate_events(state: RunState, task: TaskState) -> list[EventDraft]:
     """A decision that was made holds in the fork; one that was not, or was a rejection, is asked for again."""
     if task.gate is None:
         return []
-    opened = draft("gate.opened", task.name, **gate_words(state, task.name))
+    opened = draft("gate.opened", task.name, **gate_opened_data(state, task.name))
     if task.gate != "approved":
         return [opened]
     decision = task.gate_info or {}

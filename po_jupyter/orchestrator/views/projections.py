@@ -9,9 +9,9 @@ from typing import Any
 
 from po_jupyter.engine.replay.history import expand_output, map_of_marker
 from po_jupyter.engine.replay.row_table import DONE, FAILED
-from po_jupyter.engine.state.effective_pipeline import effective
+from po_jupyter.engine.state.effective_pipeline import effective_pipeline
 from po_jupyter.engine.state.fold import fold
-from po_jupyter.engine.state.run_state import RunState, view
+from po_jupyter.engine.state.run_state import RunState, run_view_of
 from po_jupyter.errors import InvalidInput, NotFound
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
@@ -91,12 +91,12 @@ class RunProjections:
         state, seed = self._state(head)
         if whole_seed and "data" not in seed:
             seed = self._seed(head["run"])
-        return view(state, seed, position=position, waiting=waiting)
+        return run_view_of(state, seed, position=position, waiting=waiting)
 
     def pipeline(self, run: str) -> Pipeline:
         """The run's own snapshot of its pipeline, with what its tasks added."""
         pipeline = validate_pipeline(RunDefinition.from_json(self._store.definition(run)).pipeline)
-        return effective(pipeline, self.state(self._store.head(run)))
+        return effective_pipeline(pipeline, self.state(self._store.head(run)))
 
     # -- results --------------------------------------------------------------------------------
 

@@ -13,6 +13,8 @@ from po_jupyter.testing.conformance.provider import KEY, ProviderConformance, lo
 from po_jupyter.testing.model_server import ModelServer
 from tests.support import sdk_types as sdk
 
+pytestmark = pytest.mark.integration
+
 
 def opened(name, server, http, root=False):
     spec = specs()[name]

@@ -70,6 +70,7 @@ def test_what_a_provider_cannot_do_is_said_in_one_line():
     assert runs_code("codex-cli:default") and not runs_code("openai:gpt-4o") and not runs_code("nobody:x")
 
 
+@pytest.mark.integration
 def test_naming_providers_needs_neither_http_nor_prices():
     code = "import sys; from po_jupyter.llm.providers.refs import ref_problem; ref_problem('openai:x')\n"
     code += "print([m for m in ('httpx', 'aiohttp', 'genai_prices', 'jsonschema') if m in sys.modules])"

@@ -11,6 +11,8 @@ from po_jupyter.llm.wire.json_fields import as_text, mapping_at, mappings_in
 from po_jupyter.llm.wire.response_reader import ResponseReader
 from po_jupyter.testing.model_server import ModelServer, Reply
 
+pytestmark = pytest.mark.integration
+
 
 class ToyReader(ResponseReader):
     def read_body(self, body):

@@ -16,6 +16,8 @@ from po_jupyter.orchestrator.service import RunningOrchestrator
 from po_jupyter.testing.model_server import ModelServer, Reply
 from tests.support.orchestrator import orchestrator, until
 
+pytestmark = pytest.mark.integration
+
 LABEL = {"type": "object", "required": ["label"], "properties": {"label": {"enum": ["bug", "praise"]}}}
 ONE = {"name": "say", "prompt": "Say {{ seed.word }}"}
 

@@ -10,6 +10,8 @@ import pytest
 from po_jupyter.errors import Forbidden
 from po_jupyter.orchestrator.submission.request import check_submission, read_submission
 
+pytestmark = pytest.mark.integration
+
 
 def modules(*tasks: Any) -> dict[str, Any]:
     return {"pipeline": {"name": "p", "tasks": list(tasks)}, "seed": {"name": "s", "data": {}}}

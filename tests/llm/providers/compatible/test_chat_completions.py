@@ -23,6 +23,8 @@ from po_jupyter.llm.specs import ProviderEndpoint
 from po_jupyter.llm.wire.http import Http
 from po_jupyter.testing.model_server import ModelServer, Reply
 
+pytestmark = pytest.mark.integration
+
 KEY = "sk-secret-0123456789"
 SCHEMA = {"type": "object", "required": ["label"], "properties": {"label": {"enum": ["bug", "praise"]}}}
 
@@ -402,4 +404,4 @@ async def test_streams_leave_their_connection_for_the_next_call(server, http, mo
     provider = OpenAI(ProviderEndpoint(server.base_url, KEY), http)
     for _ in range(5):
         await provider.chat(ask(model=f"openai:{model}"), on_text=lambda _: None)
-    assert len(server._connections) == 1
+    assert server.open_connections() == 1

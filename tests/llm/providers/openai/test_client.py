@@ -14,6 +14,8 @@ from po_jupyter.llm.providers.registry import Providers
 from po_jupyter.model.pipeline.pipeline import CallRetry
 from po_jupyter.testing.model_server import ModelServer, Reply
 
+pytestmark = pytest.mark.integration
+
 KEY = "sk-fault-0a1b2c3d4e5f6a7b8c9d"
 
 

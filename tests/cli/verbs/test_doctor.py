@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from po_jupyter.cli import doctor
+from po_jupyter.cli.verbs import doctor
 from po_jupyter.errors import Forbidden
+
+pytestmark = pytest.mark.integration
 
 
 def test_the_doctor_says_what_to_do_and_no_secret(

@@ -98,7 +98,7 @@ def run(
     client, definition, data = inputs.read_run_inputs(pipeline, seed, model)
     with inputs.located(pipeline):
         if dry_run:
-            from po_jupyter.cli.estimate import print_estimate
+            from po_jupyter.cli.verbs.estimate import print_estimate
 
             print_estimate(client.estimate(definition, data, limit=options["limit"], model=model), as_json)
             return 0
@@ -170,7 +170,7 @@ def _watch(started: Run, follow: bool, as_json: bool) -> int:
     if as_json:
         base.print_json({**view.model_dump(mode="json"), "outputs": dict(started.outputs) if code == 0 else {}})
     elif code == 0:
-        from po_jupyter.cli.show import print_results
+        from po_jupyter.cli.verbs.show import print_results
 
         print_results(started, view)
     return code

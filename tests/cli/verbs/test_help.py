@@ -13,8 +13,8 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
-from po_jupyter.cli import help as help_verb
-from po_jupyter.cli.help import DocPage, page_text, pages
+from po_jupyter.cli.verbs import help as help_verb
+from po_jupyter.cli.verbs.help import DocPage, page_text, pages
 
 
 def page_of(topic: str) -> DocPage:
@@ -88,6 +88,7 @@ def test_json_for_scripts(po: Any) -> None:
     assert json.loads(po("help", "resume", "--json")[1])["section"] == "verb"
 
 
+@pytest.mark.integration
 def test_it_starts_nothing_and_asks_nothing(po: Any, client: Any) -> None:
     po("help", "gates")
     assert client.started == []

@@ -9,12 +9,12 @@ import asyncio
 from collections.abc import Iterator
 
 from po_jupyter.engine.base.interrupts import Drained
-from po_jupyter.engine.base.task_retry import may_retry
-from po_jupyter.engine.base.tracebacks import internal
+from po_jupyter.engine.base.retry_decision import should_retry
+from po_jupyter.engine.base.tracebacks import as_po_error
 from po_jupyter.engine.base.usage_sum import UsageSum
 from po_jupyter.engine.lifecycle.frame import Frame
 from po_jupyter.engine.lifecycle.stages import run_stages
-from po_jupyter.engine.maps.base import ROW_ATTEMPTS, MapState
+from po_jupyter.engine.maps.map_state import ROW_ATTEMPTS, MapState
 from po_jupyter.engine.maps.row_code import MapRow
 from po_jupyter.engine.ports import ModelCalls
 from po_jupyter.errors import BudgetExceeded, ModelKeyError, PoError, StoreError
@@ -68,11 +68,12 @@ class LiveMap:
                 state.stop(error)
                 state.count_usage(usage.to_json())
                 return
-            if not may_retry(error) or number >= task.retry.max_attempts:
+            if not should_retry(error, number, task.retry):
                 state.fail(index, key, usage, error)
                 break
             await state.parts.boundary.sleep(backoff_delay(number, task.retry))
-        await state.flush_when_full()
+        if state.must_flush:
+            await state.flush()
 
     async def _attempt(self, row: MapRow, key: str, number: int, usage: UsageSum) -> PoError | None:
         """One attempt of a row: None once its outcome is queued, else its error. Adds to `usage`.
@@ -101,7 +102,7 @@ class LiveMap:
                 self._emit_lost_calls(frame, calls)
                 observer.on_row_end(task, index, number, calls.usage, raised)
                 raise
-            error = internal(raised)
+            error = as_po_error(raised)
             parts.snapshots.write(frame, error)
             used = calls.usage
             usage.add(used)

@@ -1,7 +1,7 @@
 """The state of a running map: outcomes of its rows, their counts, and the progress that views show.
 
-An outcome is committed once, in one commit with the answers that led to it. A crash keeps what is durable; a failed row
-is tried again by a resume only.
+An outcome is committed once, in one commit with the answers that led to it. A crash keeps what is durable. Attempts
+of a row end in that outcome (`base.retry_decision`); after it only a resume tries a failed row again.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class MapState:
         self.done += 1
         item["output"] = 0
         self._add_dependencies(item)
-        if artifacts := self.parts.files.said(self.task.name, index):
+        if artifacts := self.parts.files.commit_fields(self.task.name, index):
             item["artifacts"] = artifacts["artifacts"]
         self._commit(item, (output,))
 
@@ -124,14 +124,19 @@ class MapState:
         """Report usage that no outcome has, with the next progress."""
         self._unreported.add_json(usage)
 
-    async def flush_when_full(self, more: int = 0) -> bool:
-        """Wait for the disk once 500 outcomes (and `more` answers without one) are on their way; whether it waited."""
-        self._unflushed += more
-        if self._unflushed < UNFLUSHED:
-            return False
+    @property
+    def must_flush(self) -> bool:
+        """Whether so many outcomes are on their way to the disk that a row has to wait for them, with `flush`."""
+        return self._unflushed >= UNFLUSHED
+
+    def count_unflushed(self) -> None:
+        """Count the answer of a row that has no outcome yet: it is on its way to the disk, too."""
+        self._unflushed += 1
+
+    async def flush(self) -> None:
+        """Wait until every outcome is durable."""
         self._unflushed = 0
         await self.parts.log.flush()
-        return True
 
     def _count_usage(self, item: ItemDraft, usage: UsageSum) -> None:
         used = usage.to_json()

@@ -134,7 +134,7 @@ def doctor(online: bool, as_json: bool) -> int:
     Exit code 1 when something has to be mended. What a run needs is looked at where the orchestrator runs; keys are
     masked.
     """
-    from po_jupyter.cli.doctor import examine
+    from po_jupyter.cli.verbs.doctor import examine
 
     findings = examine(online=online)
     if as_json:
