@@ -49,6 +49,7 @@ class Message:
     tool_call_id  of a turn with the role `tool`: the call that its content is the result of
     carry         the provider's own data of a turn it made (signed thinking, encrypted reasoning), as it came in
                   `ChatResponse.carry`; sent back to the provider that made it, and to no other
+    shared        characters at the beginning of `content` that many requests have in common; no part of what is asked
     """
 
     role: Role
@@ -57,6 +58,7 @@ class Message:
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str = ""
     carry: Mapping[str, Any] | None = None
+    shared: int = field(default=0, compare=False, repr=False)
 
     def to_json(self) -> JsonObject:
         """`{role, content}`, and the other fields where they hold something."""

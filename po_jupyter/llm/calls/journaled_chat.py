@@ -240,6 +240,16 @@ class CallScope:
             self._answers.append((call.slot, body))
 
 
+def _suggest_model(error: ModelError, ref: str) -> None:
+    """Say in the hint of an error about an unknown model which one was probably meant."""
+    if error.http_status != 404 and error.reason not in ("model_not_found", "invalid_model"):
+        return
+    from po_jupyter.llm.providers.catalogue import similar_model  # it may load the price list
+
+    if meant := similar_model(ref):
+        error.hint = f"Did you mean {meant}? {error.hint}".rstrip()
+
+
 class _CallHooks(NamedTuple):
     """The callbacks of one call; see `CallScope.send`."""
 
@@ -363,6 +373,7 @@ class _CallTries:
         except ModelError as error:
             self._open, self._failed = error.may_be_billed, error
             admitted.failed(error)
+            _suggest_model(error, self._call.request.model)
             raise
         except BaseException:
             admitted.lost()

@@ -11,6 +11,7 @@ adaptive-thinking, extended-thinking.
   Thinking blocks are signed; with tool calls they are carried and go
   back.
 * No temperature with thinking, and none at all from 4.7 on: those models refuse it. There is no seed.
+* What the rows of a map have in common is marked for the cache (`Message.shared`).
 * `input_tokens` on the wire leaves out what came from the cache or went into it; ours has it all.
 """
 
@@ -36,6 +37,7 @@ VERSION = "2023-06-01"
 MAX_TOKENS = 4096
 _MODEL = re.compile(r"claude-(?:[a-z]+-)?(\d{1,2})(?:[-.](\d{1,2}))?(?!\d)")
 _NEWEST = (99, 0)
+_SMALLEST_PREFIX = 3000  # characters; the vendor caches nothing below 1,024 tokens
 _BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 32000, "max": 32000}
 _SMALLEST_BUDGET = 1024
 
@@ -67,9 +69,11 @@ def request_body(request: ChatRequest, *, stream: bool, provider: str = "anthrop
             system.append(schema_as_text(request.schema))
     elif request.json:
         system.append(JSON_ONLY)
+    marked = _mark(messages, request)
     if system:
-        body["system"] = "\n\n".join(system)
-    body["messages"] = _turns(messages, provider)
+        text = "\n\n".join(system)
+        body["system"] = [_text_block(text, mark=True)] if marked == _SYSTEM else text
+    body["messages"] = _turns(messages, provider, marked)
     thinks = _add_thinking(body, output, request, version)
     if request.temperature is not None and not thinks and version < (4, 7):
         body["temperature"] = min(request.temperature, 1.0)
@@ -113,11 +117,54 @@ def _add_thinking(body: JsonObject, output: JsonObject, request: ChatRequest, ve
     return True
 
 
-def _turns(messages: tuple[Message, ...], provider: str) -> list[JsonObject]:
+_SYSTEM = -1
+
+
+def _mark(messages: tuple[Message, ...], request: ChatRequest) -> int | None:
+    """The place of the one mark for the vendor's cache: the index of a message, `_SYSTEM`, or None.
+
+    Everything before a mark is cached with it, tools first, then the system, then the turns. So it stands where the
+    common part of many requests ends; too little of it is not worth one.
+    """
+    systems = [message for message in messages if message.role == "system"]
+    if any(message.shared < len(message.content) for message in systems):
+        return None
+    size = sum(message.shared for message in messages)
+    if size < _SMALLEST_PREFIX:
+        return None
+    place = _SYSTEM if systems else None
+    for n, message in enumerate(messages):
+        if message.role == "system":
+            continue
+        if message.images or message.tool_calls or message.carry is not None or message.role == "tool":
+            break
+        whole = message.shared == len(message.content)
+        if message.shared and (whole or message.content[message.shared :].strip()):
+            place = n
+        if not whole:
+            break
+    return place
+
+
+def _text_block(text: str, *, mark: bool = False) -> JsonObject:
+    block: JsonObject = {"type": "text", "text": text}
+    if mark:
+        block["cache_control"] = {"type": "ephemeral"}
+    return block
+
+
+def _turns(messages: tuple[Message, ...], provider: str, marked: int | None = None) -> list[JsonObject]:
     """The `messages` of a body: without system messages, the results of one turn's tools in one message."""
     turns: list[JsonObject] = []
-    for message in messages:
+    for n, message in enumerate(messages):
         if message.role == "system":
+            continue
+        if n == marked:
+            parts = (message.content[: message.shared], message.content[message.shared :])
+            blocks = [
+                _text_block(text, mark=first) for first, text in zip((True, False), parts, strict=True) if text
+            ]
+            turns.append({"role": message.role, "content": blocks})
             continue
         if message.role == "tool":
             result = {"type": "tool_result", "tool_use_id": message.tool_call_id, "content": message.content}

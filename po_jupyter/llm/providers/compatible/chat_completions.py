@@ -151,12 +151,13 @@ def _add_format(body: JsonObject, request: ChatRequest, quirks: Quirks) -> tuple
     """Ask for JSON; the messages, with instructions for what the server does not enforce."""
     messages = with_turn(request.messages)
     if request.schema is not None:
-        if quirks.schema == "schema" and quirks.object_root:
+        enforced = quirks.schema_style(request.model_name) == "schema"
+        if enforced and quirks.object_root:
             shape = openai_schema(request.schema, strict=quirks.strict)
             body["response_format"] = {"type": "json_schema", "json_schema": shape.as_format()}
             in_full = shape.in_full
             return messages if in_full is None else with_instructions(messages, schema_as_text(in_full))
-        if quirks.schema == "schema":
+        if enforced:
             answer = {"name": "answer", "schema": request.schema, "strict": False}
             body["response_format"] = {"type": "json_schema", "json_schema": answer}
             return messages
@@ -236,7 +237,8 @@ class ChatReader(ResponseReader):
         self._reasoning: list[str] = []
         if len(request.stop) > (0 if _fits(quirks.no_stop, request.model_name) else quirks.most_stops):
             self.cutter = StopCutter(request.stop)
-        if request.schema is not None and quirks.schema == "schema" and quirks.object_root:
+        enforced = quirks.schema_style(request.model_name) == "schema"
+        if request.schema is not None and enforced and quirks.object_root:
             self.wrapped = openai_schema(request.schema, strict=quirks.strict).wrapped
 
     def read_body(self, body: JsonObject) -> str:

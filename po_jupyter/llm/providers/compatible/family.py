@@ -2,7 +2,9 @@
 
 Sources, read 2026-11: api-docs.deepseek.com, platform.kimi.ai/docs, docs.z.ai and docs.bigmodel.cn,
 alibabacloud.com/help/en/model-studio, docs.ollama.com/api/openai-compatibility, docs.vllm.ai, lmstudio.ai/docs,
-llama.cpp tools/server/README.md, openrouter.ai/docs.
+llama.cpp tools/server/README.md, openrouter.ai/docs, console.groq.com/docs, docs.mistral.ai, docs.x.ai,
+docs.together.ai, docs.fireworks.ai, inference-docs.cerebras.ai, huggingface.co/docs/inference-providers,
+docs.perplexity.ai.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ class Quirks:
     """Where one server's Chat Completions differ. Patterns are matched at the beginning of a model's name.
 
     schema          what `response_format` enforces: a `schema`, any `object`, or `nothing`; the rest goes as text
+    schema_models   models that enforce a schema, where not all do; the others get the `object`
     strict          schemas that fit OpenAI's rules are sent with `strict: true`
     object_root     a schema's root must be an object: another is wrapped in one
     json_object     `response_format: json_object` exists
@@ -40,6 +43,7 @@ class Quirks:
     """
 
     schema: Literal["schema", "object", "nothing"] = "schema"
+    schema_models: str = ""
     strict: bool = False
     object_root: bool = False
     json_object: bool = True
@@ -56,6 +60,12 @@ class Quirks:
     extra: Mapping[str, object] = field(default_factory=dict)
     says_cost: bool = False
 
+    def schema_style(self, model: str) -> Literal["schema", "object", "nothing"]:
+        """What `response_format` enforces with `model`."""
+        if self.schema == "schema" and self.schema_models and not re.match(self.schema_models, model):
+            return "object"
+        return self.schema
+
     def effort_style(self, model: str) -> EffortStyle | None:
         """The field for effort that `model` has; None: it has none."""
         return next((style for models, style in self.effort if re.match(models, model)), None)
@@ -70,6 +80,8 @@ OPENAI = Quirks(
     effort=((OPENAI_REASONING, "reasoning_effort"),),
 )
 
+# gpt-oss knows low, medium and high.
+_LOW_TO_HIGH = {"none": "low", "minimal": "low", "xhigh": "high", "max": "high"}
 # Servers with three steps only.
 _THREE_STEPS = {"none": "low", "minimal": "low", "medium": "high", "xhigh": "max"}
 
@@ -116,6 +128,40 @@ QUIRKS: Mapping[str, Quirks] = {
         effort=((r".", "reasoning"),),
         extra={"usage": {"include": True}},
         says_cost=True,
+    ),
+    # Most of its models only know JSON mode.
+    "groq": Quirks(
+        schema_models=r"openai/gpt-oss|meta-llama/llama-4|moonshotai/kimi",
+        object_root=True,
+        effort=((r"openai/gpt-oss", "reasoning_effort"),),
+        efforts=_LOW_TO_HIGH,
+    ),
+    # Its seed is called random_seed; usage comes unasked, and a field that it does not know is an error.
+    "mistral": Quirks(strict=True, object_root=True, hottest=1.5, seed=False, stream_usage=False),
+    "xai": Quirks(
+        strict=True,
+        object_root=True,
+        no_stop=r"grok-(?:3-mini|4(?!.*non-reasoning)|[5-9])",
+        effort=((r"grok-3-mini", "reasoning_effort"),),
+        efforts={"none": "low", "minimal": "low", "medium": "high", "xhigh": "high", "max": "high"},
+    ),
+    "together": Quirks(
+        object_root=True, effort=((r"openai/gpt-oss", "reasoning_effort"),), efforts=_LOW_TO_HIGH
+    ),
+    "fireworks": Quirks(object_root=True, effort=((r".*gpt-oss", "reasoning_effort"),), efforts=_LOW_TO_HIGH),
+    "cerebras": Quirks(
+        strict=True,
+        object_root=True,
+        own_limit=r".",
+        effort=((r"gpt-oss", "reasoning_effort"),),
+        efforts=_LOW_TO_HIGH,
+    ),
+    "huggingface": Quirks(
+        object_root=True, effort=((r"openai/gpt-oss", "reasoning_effort"),), efforts=_LOW_TO_HIGH
+    ),
+    # It searches and answers: no tools, no seed, no JSON mode without a schema, and no texts to stop at.
+    "perplexity": Quirks(
+        object_root=True, json_object=False, no_stop=r".", seed=False, stream_usage=False, hottest=1.99
     ),
     "ollama": Quirks(effort=((r".", "reasoning_effort"),)),
     "lmstudio": Quirks(json_object=False),

@@ -170,3 +170,37 @@ def test_what_the_api_has_no_room_for_is_clamped_or_done_here():
 def test_a_list_at_the_root_is_enforced():
     body = body_of(ask(schema={"type": "array", "items": SCHEMA}))
     assert body["output_config"]["format"]["schema"]["type"] == "array" and "system" not in body
+
+
+LONG = "Judge by these rules. " * 200
+
+
+def marks(body):
+    blocks = [*(body.get("system") or ()), *(b for turn in body["messages"] for b in turn["content"])]
+    return [block["text"] for block in blocks if isinstance(block, dict) and "cache_control" in block]
+
+
+def test_the_common_prefix_of_a_map_is_marked_for_the_cache_where_it_ends():
+    """E7."""
+    system = Message("system", LONG, shared=len(LONG))
+    begun = Message("user", f"{LONG}Text: abc", shared=len(LONG))
+    assert marks(body_of(ask(system, Message("user", "abc")))) == [LONG]
+    assert marks(body_of(ask(begun))) == [LONG]
+    body = body_of(ask(system, begun, tools=(TOOL,)))
+    assert marks(body) == [LONG] and body["messages"][0]["content"][1]["text"] == "Text: abc"
+    turns = (
+        Message("user", LONG, shared=len(LONG)),
+        Message("assistant", "ok", shared=2),
+        Message("user", "abc"),
+    )
+    assert marks(body_of(ask(*turns))) == ["ok"]
+
+
+def test_what_is_too_short_or_differs_before_is_not_marked():
+    user = Message("user", f"{LONG}abc", shared=len(LONG))
+    assert isinstance(body_of(ask(Message("user", "Rules: abc", shared=7)))["messages"][0]["content"], str)
+    assert marks(body_of(ask(Message("system", "row 3"), user))) == []
+    assert isinstance(
+        body_of(ask(Message("user", f"{LONG} ", shared=len(LONG))))["messages"][0]["content"], str
+    )
+    assert ask(user).request_hash == ask(Message("user", user.content)).request_hash
