@@ -26,7 +26,7 @@ class PriceJson(TypedDict):
 
 
 class ModelJson(TypedDict):
-    """A model of the catalogue; `why` says why it cannot be used now, "" when it can."""
+    """A model of the catalogue; `why` it cannot be used now, `price_note` why it has no price: "" otherwise."""
 
     ref: str
     provider: str
@@ -35,6 +35,7 @@ class ModelJson(TypedDict):
     usable: bool
     why: str
     price: PriceJson | None
+    price_note: str
 
 
 class PipelineJson(TypedDict, total=False):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
+from po_jupyter.engine.base.answer_bounds import default_answer_bound, hashed_answer_bound
 from po_jupyter.engine.base.run_inputs import RunInputs
 from po_jupyter.engine.base.threads import Threads
 from po_jupyter.engine.budgets.guard import BudgetGuard
@@ -64,7 +65,9 @@ class ModelSettings:
             inputs.model_of(task),
             (),
             temperature=llm.temperature,
-            max_tokens=llm.max_tokens or settings.default_max_tokens,
+            max_tokens=llm.max_tokens or default_answer_bound(inputs.model_of(task), settings),
+            max_thinking_tokens=llm.max_thinking_tokens,
+            hashed_max_tokens=None if llm.max_tokens else hashed_answer_bound(settings),
             stop=tuple(llm.stop or ()),
             timeout=llm.timeout or settings.request_timeout,
             api=llm.api,
@@ -146,11 +149,10 @@ class AttemptCalls:
 
     def request(self, messages: tuple[Message, ...], **fields: Any) -> ChatRequest:
         """A request with these fields (of `ChatRequest`), the rest from the task's settings; None is left out."""
-        return replace(
-            self._settings.base,
-            messages=messages,
-            **{name: value for name, value in fields.items() if value is not None},
-        )
+        fields = {name: value for name, value in fields.items() if value is not None}
+        if "max_tokens" in fields:
+            fields["hashed_max_tokens"] = None
+        return replace(self._settings.base, messages=messages, **fields)
 
     def need_images(self, request: ChatRequest) -> None:
         """Check that the model's provider takes images. Raises InvalidInput."""
@@ -211,6 +213,7 @@ class AttemptCalls:
         if parts.budget is None:
             return await self._send(call, frame, on_text, retry, begun_anew)
         async with CallReservation(parts.budget, self.scope, frame, request) as reservation:
+            call.request = reservation.request
             return reservation.answered(
                 await self._send(call, frame, on_text, retry, begun_anew, reservation.renew)
             )

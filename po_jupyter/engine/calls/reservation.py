@@ -19,17 +19,18 @@ class CallReservation:
     """The room for the worst case of one call, set aside inside an `async with` block and settled at its end.
 
     `renew` settles a try that came to nothing and sets room aside for the next one. The stage's clock stands still
-    while the budget has no room. Entering raises BudgetExceeded.
+    while the budget has no room. `request` is the one to send: with less room to think where the budget has no more.
+    Entering raises BudgetExceeded.
     """
 
-    __slots__ = ("_before", "_budget", "_frame", "_hold", "_request", "_scope", "_token", "_tries", "_used")
+    __slots__ = ("_before", "_budget", "_frame", "_hold", "_scope", "_token", "_tries", "_used", "request")
 
     def __init__(self, budget: BudgetGuard, scope: CallScope, frame: CallFrame, request: ChatRequest) -> None:
         """The reservation of `request` in `budget`; `scope` knows the usage of the attempt that makes the call."""
         self._budget = budget
         self._scope = scope
         self._frame = frame
-        self._request = request
+        self.request = request
         self._hold: Hold | None = None
         self._token: Token[Amount | None] | None = None
         self._tries = Amount()  # usage of the tries that were settled, as far as it is known
@@ -39,7 +40,9 @@ class CallReservation:
     async def __aenter__(self) -> CallReservation:
         """Wait for room and set it aside."""
         with self._frame.waiting():
-            hold = self._hold = await self._budget.reserve(self._request, self._frame.task.name)
+            task = self._frame.task.name
+            self.request, worst = await self._budget.fit(self.request, task)
+            hold = self._hold = await self._budget.reserve_amount(worst, self._budget.accounts_of(task))
         self._token = reserved.set(hold.worst)
         self._before = self._scope.usage
         return self

@@ -40,7 +40,7 @@ class ChatOptions(TypedDict, total=False):
     schema           a JSON Schema, pydantic model, dataclass or TypedDict: the answer's `value` fits it, and is an
                      instance where a class was given
     json             any JSON: it is the answer's `value`
-    temperature, max_tokens, stop, seed, effort   as in `llm:`
+    temperature, max_tokens, max_thinking_tokens, stop, seed, effort   as in `llm:`
     images           of the last turn: bytes, data: and https: URLs, names of artifacts, paths
     tools            Python functions, and `"server.tool"` of the setting `mcp_servers`
     cache            whether an earlier run's answer to the same will do: True, False or "refresh", as a task's `cache`
@@ -53,6 +53,7 @@ class ChatOptions(TypedDict, total=False):
     json: bool
     temperature: float | None
     max_tokens: int | None
+    max_thinking_tokens: int | None
     stop: Sequence[str] | str | None
     seed: int | None
     effort: Effort | None
@@ -63,7 +64,7 @@ class ChatOptions(TypedDict, total=False):
 
 
 _NAMES = tuple(ChatOptions.__annotations__)
-_SETTINGS = ("model", "temperature", "max_tokens", "stop", "seed", "effort")
+_SETTINGS = ("model", "temperature", "max_tokens", "max_thinking_tokens", "stop", "seed", "effort")
 
 
 @dataclass(frozen=True, slots=True)

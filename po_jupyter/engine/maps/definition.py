@@ -8,6 +8,7 @@ from pathlib import Path
 
 from jinja2 import meta
 
+from po_jupyter.engine.base.answer_bounds import hashed_answer_bound
 from po_jupyter.engine.base.run_inputs import RunInputs
 from po_jupyter.engine.maps.dependencies import digest
 from po_jupyter.engine.prompts.templates import ENVIRONMENT
@@ -42,7 +43,7 @@ def definition_hash(inputs: RunInputs, task: Task, functions: Functions | None =
     llm = inputs.llm_of(task)
     definition["llm"] = llm.model_dump(mode="json", exclude_none=True, exclude={"retry", "timeout"})
     definition["llm"]["model"] = inputs.model_of(task)
-    definition["llm"].setdefault("max_tokens", inputs.settings.default_max_tokens)
+    definition["llm"].setdefault("max_tokens", hashed_answer_bound(inputs.settings))
     if functions is not None and task.source is None:
         definition["module"] = task.task or task.name
         definition["files"] = _hashes_of_files(functions)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from itertools import islice
 
 from po_jupyter.engine.base.interrupts import Drained
 from po_jupyter.engine.base.retry_decision import should_retry
@@ -23,6 +24,8 @@ from po_jupyter.model.run.events import draft
 from po_jupyter.platform.concurrency import gather_or_cancel
 from po_jupyter.telemetry import correlation
 
+_COMMON_ROWS = 3  # rows that are compared for what all have in common
+
 
 class LiveMap:
     """A map whose rows are worked on one by one, with retries of their own."""
@@ -36,6 +39,9 @@ class LiveMap:
         state = self._state
         indexes = state.open_indexes()
         window = min(state.task.max_concurrency, state.remaining)
+        if state.remaining >= max(_COMMON_ROWS, 2 * window):
+            # The rows of the first window all write what the later ones read: fewer would pay more than they save.
+            state.code.share([state.row(index) for index in islice(state.open_indexes(), _COMMON_ROWS)])
         await gather_or_cancel(self._worker(indexes) for _ in range(window))
 
     async def _worker(self, indexes: Iterator[int]) -> None:

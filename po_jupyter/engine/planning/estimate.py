@@ -11,10 +11,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from po_jupyter.config import Settings
+from po_jupyter.engine.base.answer_bounds import default_answer_bound
 from po_jupyter.engine.prompts.prompt_task import PromptTask
 from po_jupyter.engine.prompts.templates import RowsExpression, template_names
 from po_jupyter.errors import PoError
 from po_jupyter.llm.batches.protocol import BATCH_PRICE
+from po_jupyter.llm.bounds import output_limit
+from po_jupyter.llm.chat import ChatRequest
 from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.llm.money.tokens import CHARS_PER_TOKEN, estimate, estimate_messages
 from po_jupyter.llm.structured.example_value import example_value
@@ -84,7 +87,15 @@ class _TaskPlan:
         self.task, self.settings, self.outputs, self.limit = task, settings, outputs, limit
         llm = pipeline.llm_of(task)
         self.model = model or llm.model or settings.default_model
-        self.max_tokens = llm.max_tokens or settings.default_max_tokens
+        self.max_tokens = llm.max_tokens or default_answer_bound(self.model, settings)
+        bounds = ChatRequest(
+            self.model,
+            (),
+            max_tokens=self.max_tokens,
+            effort=llm.effort,
+            max_thinking_tokens=llm.max_thinking_tokens,
+        )
+        self.most_tokens = output_limit(bounds) or self.max_tokens
         self.prices = PriceBook(settings.prices)
         self.unknown: list[str] = []
         upstream = pipeline.upstream_of(task.name)
@@ -188,13 +199,13 @@ class _TaskPlan:
         if calls is None:
             return result
         again = self.task.refine.max_attempts if self._may_refine() else 0
-        answers = calls * self.max_tokens
+        answers = calls * self.most_tokens
         # Each re-ask carries the conversation so far: the prompt, every answer, and what was wrong with it.
         sent = sum(prompt_tokens + n * (answers + calls * _REASK) for n in range(again + 1))
         written = answers * (again + 1)
         critiques = calls * again if self.task.refine.critique is not None else 0
         sent += critiques * (self.max_tokens + _REASK)
-        written += critiques * self.max_tokens
+        written += critiques * self.most_tokens
         result |= {
             "calls_max": calls * (again + 1) + critiques,
             "input_tokens": prompt_tokens,

@@ -90,7 +90,12 @@ class LLM(Value):
         default=None, description="How much answers vary: 0 for as little as possible."
     )
     max_tokens: Annotated[int, Field(ge=1)] | None = Field(
-        default=None, description="Tokens of an answer at most. An answer that is cut off there is an error."
+        default=None,
+        description="Tokens of an answer at most, without thoughts. An answer that is cut off there is an error.",
+    )
+    max_thinking_tokens: Annotated[int, Field(ge=0)] | None = Field(
+        default=None,
+        description="Tokens that a model which reasons may think at most; by default after `effort`.",
     )
     timeout: Seconds | None = Field(default=None, description="Seconds that one request may take.")
     api: Literal["responses", "chat"] | None = Field(

@@ -151,6 +151,66 @@ class TestOpenRouter(Family):
         assert response.usage.cost == 0.00014
 
 
+class Cloud(Family):
+    """Further rows of the family: the exchanges of Chat Completions, each at its own name."""
+
+    exchanges = "chat"
+
+    def make(self, server, http):
+        return opened(self.model.partition(":")[0], server, http)
+
+
+class TestGroq(Cloud):
+    model = "groq:llama-3.3-70b-versatile"
+    thinker = "groq:openai/gpt-oss-120b"
+
+
+class TestMistral(Cloud):
+    model = "mistral:mistral-small-latest"
+    lacks = frozenset({"seed"})
+
+
+class TestXai(Cloud):
+    exchanges = "xai"
+    model = "xai:grok-4.20"
+    thinker = "xai:grok-3-mini"
+
+
+class TestTogether(Cloud):
+    model = thinker = "together:openai/gpt-oss-120b"
+
+
+class TestFireworks(Cloud):
+    model = thinker = "fireworks:accounts/fireworks/models/gpt-oss-120b"
+
+
+class TestCerebras(Cloud):
+    model = thinker = "cerebras:gpt-oss-120b"
+
+
+class TestHuggingFace(Cloud):
+    model = thinker = "huggingface:openai/gpt-oss-120b:groq"
+
+
+class TestPerplexity(Cloud):
+    exchanges = "perplexity"
+    model = "perplexity:sonar"
+    lacks = frozenset({"seed"})
+
+
+class TestAzure(Cloud):
+    exchanges = "azure"
+    model = "azure:gpt-4o"
+    thinker = fixed = "azure:o4-mini"
+
+
+class TestAzureResponses(TestOpenAIResponses):
+    model = thinker = fixed = "azure:gpt-5-mini"
+
+    def make(self, server, http):
+        return opened("azure", server, http)
+
+
 class TestOllama(Family):
     exchanges = "ollama"
     model = thinker = "ollama:qwen3:4b"

@@ -14,8 +14,10 @@ from po_jupyter.errors import (
     ModelRefused,
     ModelUnavailable,
 )
+from po_jupyter.llm.bounds import ROOM
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message
-from po_jupyter.llm.providers.compatible.chat_completions import ChatCompletions, chat_body
+from po_jupyter.llm.providers.compatible.chat_completions import ChatCompletions, ChatReader, chat_body
+from po_jupyter.llm.providers.compatible.family import OPENAI, QUIRKS, Quirks
 from po_jupyter.llm.providers.openai.client import OpenAI
 from po_jupyter.llm.specs import ProviderEndpoint
 from po_jupyter.llm.wire.http import Http
@@ -78,11 +80,48 @@ async def test_a_streamed_answer_comes_in_pieces_and_whole(server, provider):
 async def test_a_schema_goes_out_as_a_json_schema(server, provider):
     response = await provider.chat(ask(schema=SCHEMA))
     assert json.loads(response.text) == {"label": "bug"}
-    assert server.requests[0].body["response_format"]["json_schema"] == {
-        "name": "answer",
-        "schema": SCHEMA,
-        "strict": False,
-    }
+    label = {"type": "string", "enum": ["bug", "praise"]}
+    closed = {**SCHEMA, "properties": {"label": label}, "additionalProperties": False}
+    sent = {"name": "answer", "schema": closed, "strict": True}
+    assert server.requests[0].body["response_format"]["json_schema"] == sent
+
+
+def test_a_server_of_ones_own_gets_the_schema_as_it_was_written():
+    body = chat_body(ask(schema={"type": "array", "items": SCHEMA}), stream=False, quirks=Quirks())
+    sent = {"name": "answer", "schema": {"type": "array", "items": SCHEMA}, "strict": False}
+    assert body["response_format"]["json_schema"] == sent
+
+
+@pytest.mark.parametrize("model", ["openai:gpt-4o", "openai:gpt-5-mini"])
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_list_at_the_root_comes_back_as_a_list(server, http, model, streamed):
+    openai, pieces = OpenAI(ProviderEndpoint(server.base_url, KEY), http), []
+    request = ask(model=model, schema={"type": "array", "items": {"enum": ["bug"]}})
+    response = await openai.chat(request, on_text=pieces.append if streamed else None)
+    assert json.loads(response.text) == ["bug"]
+    assert not streamed or "".join(pieces) == response.text
+    assert '"answer"' in json.dumps(server.requests[0].body)
+
+
+def test_more_stops_than_the_api_takes_are_cut_here():
+    stops = ("A", "B", "C", "D", "END")
+    assert chat_body(ask(stop=stops), stream=False)["stop"] == ["A", "B", "C", "D"]
+    reader = ChatReader("openai", ask(stop=stops), None, "", OPENAI)
+    reader.feed(
+        json.dumps({"choices": [{"delta": {"content": "one END two"}, "finish_reason": "stop"}]}).encode()
+    )
+    assert reader.finish_stream().text == "one "
+    assert chat_body(ask(stop=stops), stream=False, quirks=QUIRKS["zai"])["stop"] == ["A"]
+
+
+def test_a_temperature_that_is_too_hot_is_sent_as_the_highest():
+    assert chat_body(ask(temperature=1.7), stream=False, quirks=QUIRKS["zai"])["temperature"] == 1.0
+    assert chat_body(ask(temperature=1.7), stream=False)["temperature"] == 1.7
+
+
+def test_a_request_of_system_messages_has_a_turn():
+    body = chat_body(ChatRequest("openai:gpt-4o", (Message("system", "Why?"),)), stream=False)
+    assert body["messages"] == [{"role": "user", "content": "Why?"}]
 
 
 def test_json_mode_says_the_word_that_the_api_asks_for():
@@ -98,10 +137,14 @@ def test_json_mode_says_the_word_that_the_api_asks_for():
 @pytest.mark.parametrize("model", ["gpt-5-mini", "gpt-5", "o3", "o4-mini"])
 def test_reasoning_models_get_no_temperature_and_their_own_name_for_the_limit(model):
     body = chat_body(ask(model=f"openai:{model}", temperature=0.1, max_tokens=9), stream=False)
-    assert "temperature" not in body and "max_tokens" not in body and body["max_completion_tokens"] == 9
+    assert (
+        "temperature" not in body
+        and "max_tokens" not in body
+        and body["max_completion_tokens"] == 9 + ROOM[None]
+    )
 
 
-@pytest.mark.parametrize("model", ["gpt-4o", "gpt-5-chat-latest", "qwen3"])
+@pytest.mark.parametrize("model", ["gpt-4o", "gpt-5-chat-latest", "llama3.2"])
 def test_other_models_get_both(model):
     body = chat_body(ask(model=f"openai:{model}", temperature=0.1, max_tokens=9), stream=False)
     assert (body["temperature"], body["max_tokens"]) == (0.1, 9)
