@@ -48,34 +48,12 @@ An error crosses a process boundary as `to_json()` and comes back through `from_
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, Literal
 
+from po_jupyter.errors.base import Details
+from po_jupyter.errors.base import PoError as PoError
 from po_jupyter.errors.fields import DetailField as DetailField
 from po_jupyter.errors.fields import Violation as Violation
-
-Details: TypeAlias = Mapping[str, Any] | None
-
-
-class PoError(Exception):
-    """The root. `str()` of it is one readable message; `hint` is the next step, or ""."""
-
-    code: ClassVar[str] = "error"
-    status: ClassVar[int] = 500  # the HTTP status a server answers with
-
-    def __init__(self, message: str, *, hint: str = "", details: Details = None) -> None:
-        """`details` is JSON."""
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
-        self.details: dict[str, Any] = dict(details or {})
-
-    def __str__(self) -> str:
-        """Message and hint, one line each."""
-        return f"{self.message}\n{self.hint}" if self.hint else self.message
-
-    def to_json(self) -> dict[str, Any]:
-        """The error as `{code, message, hint, details}`."""
-        return {"code": self.code, "message": self.message, "hint": self.hint, "details": self.details}
 
 
 class InvalidInput(PoError):

@@ -74,6 +74,10 @@ class Message:
         return body
 
 
+# Fields of a request that are JSON as they are, and left out when they are None.
+_OPTIONAL_FIELDS = ("temperature", "max_tokens", "timeout", "api", "seed", "effort", "max_thinking_tokens")
+
+
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
     """One request to a model.
@@ -144,30 +148,19 @@ class ChatRequest:
     def to_json(self) -> JsonObject:
         """A plain dict; fields at their defaults are left out, so that a new field changes no old hash."""
         body: JsonObject = {"model": self.model, "messages": [m.to_json() for m in self.messages]}
-        if self.temperature is not None:
-            body["temperature"] = self.temperature
-        if self.max_tokens is not None:
-            body["max_tokens"] = self.max_tokens
+        for name in _OPTIONAL_FIELDS:
+            if (value := getattr(self, name)) is not None:
+                body[name] = value
         if self.schema is not None:
             body["schema"] = dict(self.schema)
         if self.json:
             body["json"] = True
         if self.stop:
             body["stop"] = list(self.stop)
-        if self.timeout is not None:
-            body["timeout"] = self.timeout
-        if self.api is not None:
-            body["api"] = self.api
         if self.tools:
             body["tools"] = [tool.to_json() for tool in self.tools]
         if self.tool_choice:
             body["tool_choice"] = self.tool_choice
-        if self.seed is not None:
-            body["seed"] = self.seed
-        if self.effort is not None:
-            body["effort"] = self.effort
-        if self.max_thinking_tokens is not None:
-            body["max_thinking_tokens"] = self.max_thinking_tokens
         return body
 
     def then(self, *messages: Message) -> ChatRequest:

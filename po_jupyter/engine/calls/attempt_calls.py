@@ -16,8 +16,8 @@ from po_jupyter.engine.files.artifacts import RunFiles
 from po_jupyter.engine.ports import ArtifactReader, Boundary, CallFrame, EventLog, Observer
 from po_jupyter.engine.tools.toolbox import RemoteTools, Toolbox
 from po_jupyter.errors import InvalidInput, ModelError, ModelRateLimited
-from po_jupyter.llm.calls.journaled_chat import JournaledChat, OnAgain
-from po_jupyter.llm.calls.pending_call import PendingCall
+from po_jupyter.llm.calls.journaled_chat import JournaledChat
+from po_jupyter.llm.calls.pending_call import OnAgain, PendingCall
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText
 from po_jupyter.llm.providers.refs import images_problem
 from po_jupyter.model.pipeline.pipeline import CallRetry, Task

@@ -1,9 +1,7 @@
-"""Model calls through the journal: replayed, or sent with retries, priced, and their answers cached.
+"""Model calls through the journal (P3): replayed, or sent with retries, priced, and their answers cached.
 
-    JournaledChat ─► CallScope (of one attempt) ─► PendingCall ─┬─► journal, cache: an answer is there
-                                                                └─► _CallTries: sent, to its outcome
-
-`calls.journal` has the promise (P3) and its reasons.
+JournaledChat ─► CallScope (of one attempt) ─► PendingCall ─┬─► journal, cache: an answer is there
+                                                            └─► _CallTries: sent, to its outcome
 """
 
 from __future__ import annotations
@@ -11,26 +9,29 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import NamedTuple, TypeAlias
 
 from po_jupyter.errors import ModelError, from_json
 from po_jupyter.llm.batches.protocol import BATCH_PRICE
 from po_jupyter.llm.calls.admission import UNLIMITED, Admission, Pass
 from po_jupyter.llm.calls.cache import CacheSlot, CallCache, keepable
 from po_jupyter.llm.calls.journal import CallDone, CallKey, CallOutcome, Journal
-from po_jupyter.llm.calls.pending_call import CallOutcomes, OnDone, PendingCall, with_broken_tries
+from po_jupyter.llm.calls.pending_call import (
+    CallHooks,
+    CallOutcomes,
+    OnAgain,
+    OnDone,
+    PendingCall,
+    WaitContext,
+    with_broken_tries,
+)
 from po_jupyter.llm.calls.retry import RETRY_AFTER_CAP, OnWait, with_retry
 from po_jupyter.llm.chat import CacheMode, ChatRequest, ChatResponse, ChatResponseJson, OnText, Provider
 from po_jupyter.llm.money.pricing import LIST_PRICES, PriceBook
 from po_jupyter.llm.wire.ends import check_not_empty
 from po_jupyter.model.pipeline.pipeline import CallRetry
 from po_jupyter.model.run.usage import Usage
-
-OnUnknown: TypeAlias = Callable[[CallKey], None]
-OnAgain: TypeAlias = Callable[[ModelError], Awaitable[None]]
-WaitContext: TypeAlias = Callable[[], AbstractContextManager[None]]
 
 _DEFAULT_RETRY = CallRetry()
 
@@ -50,7 +51,7 @@ class JournaledChat:
     provider_of: Callable[[str], Provider]
     journal: Journal
     on_done: OnDone | None = None
-    on_unknown: OnUnknown | None = None
+    on_unknown: Callable[[CallKey], None] | None = None
     retry_after_cap: float = RETRY_AFTER_CAP
     admission: Admission = UNLIMITED
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -210,7 +211,7 @@ class CallScope:
         `on_again` is awaited before a try that follows one which was, or may have been, billed; what it raises
         ends the call. A try waits for a limiter inside `waiting()`.
         """
-        hooks = _CallHooks(on_text, on_wait, on_again, waiting)
+        hooks = CallHooks(on_text, on_wait, on_again, waiting)
         tries = _CallTries(self._chat, self._outcomes, call, hooks, self._cache_later)
         return await tries.send(retry or _DEFAULT_RETRY)
 
@@ -240,25 +241,6 @@ class CallScope:
             self._answers.append((call.slot, body))
 
 
-def _suggest_model(error: ModelError, ref: str) -> None:
-    """Say in the hint of an error about an unknown model which one was probably meant."""
-    if error.http_status != 404 and error.reason not in ("model_not_found", "invalid_model"):
-        return
-    from po_jupyter.llm.providers.catalogue import similar_model  # it may load the price list
-
-    if meant := similar_model(ref):
-        error.hint = f"Did you mean {meant}? {error.hint}".rstrip()
-
-
-class _CallHooks(NamedTuple):
-    """The callbacks of one call; see `CallScope.send`."""
-
-    on_text: OnText | None
-    on_wait: OnWait | None
-    on_again: OnAgain | None
-    waiting: WaitContext
-
-
 class _CallTries:
     """The sending of one call, to the record of its outcome.
 
@@ -278,7 +260,7 @@ class _CallTries:
         chat: JournaledChat,
         outcomes: CallOutcomes,
         call: PendingCall,
-        hooks: _CallHooks,
+        hooks: CallHooks,
         cache_later: Callable[[PendingCall, ChatResponse, ChatResponseJson], None],
     ) -> None:
         # A missing key is found before anything is recorded.
@@ -373,7 +355,9 @@ class _CallTries:
         except ModelError as error:
             self._open, self._failed = error.may_be_billed, error
             admitted.failed(error)
-            _suggest_model(error, self._call.request.model)
+            from po_jupyter.llm.providers.catalogue import suggest_model  # it may load the price list
+
+            suggest_model(error, self._call.request.model)
             raise
         except BaseException:
             admitted.lost()
@@ -392,7 +376,6 @@ class _CallTries:
         if self._hooks.on_wait is not None:
             self._hooks.on_wait(attempt, delay, error)
 
-    # -- outcomes ---------------------------------------------------------------------------------------
     async def _settle(self, response: ChatResponse, seconds: float) -> ChatResponse:
         """Record an answer, priced."""
         request = self._call.request

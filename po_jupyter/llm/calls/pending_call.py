@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from po_jupyter.errors import ModelError
 from po_jupyter.llm.calls.cache import CacheSlot
 from po_jupyter.llm.calls.journal import CallDone, CallKey, CallOutcome, Journal
-from po_jupyter.llm.chat import ChatRequest, ChatResponse, ChatResponseJson
+from po_jupyter.llm.calls.retry import OnWait
+from po_jupyter.llm.chat import ChatRequest, ChatResponse, ChatResponseJson, OnText
 from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.model.run.usage import Usage
 
 OnDone: TypeAlias = Callable[[CallDone], None]
+
+
+OnAgain: TypeAlias = Callable[[ModelError], Awaitable[None]]
+WaitContext: TypeAlias = Callable[[], AbstractContextManager[None]]
+
+
+class CallHooks(NamedTuple):
+    """The callbacks of one call; see `CallScope.send`."""
+
+    on_text: OnText | None
+    on_wait: OnWait | None
+    on_again: OnAgain | None
+    waiting: WaitContext
 
 
 @dataclass(slots=True, eq=False)

@@ -16,7 +16,7 @@ from difflib import get_close_matches
 from functools import lru_cache, partial
 from typing import Any
 
-from po_jupyter.errors import InvalidInput
+from po_jupyter.errors import InvalidInput, ModelError
 from po_jupyter.llm.money.pricing import LIST_PRICES, PriceBook, TokenPrices
 from po_jupyter.llm.providers.refs import missing_key, ref_problem
 from po_jupyter.llm.specs import ALSO_CALLED, spec_of, specs
@@ -265,3 +265,11 @@ def _priced_models(provider: str) -> Mapping[str, str]:
         if listed.id == price_id
         for model in listed.models
     }
+
+
+def suggest_model(error: ModelError, ref: str) -> None:
+    """Say in the hint of an error about an unknown model which one was probably meant."""
+    if error.http_status != 404 and error.reason not in ("model_not_found", "invalid_model"):
+        return
+    if meant := similar_model(ref):
+        error.hint = f"Did you mean {meant}? {error.hint}".rstrip()
