@@ -28,8 +28,8 @@ def pandas_frame(pandas: Any, rows: list[RowJson], index: JsonObject | None) -> 
                 "the index of these rows has labels more than once, and join() puts each answer beside every row "
                 "of its label; pandas.concat([df, run.frame(...)], axis=1) goes row by row once the map is done"
             )
-    else:
-        frame.index = pandas.Index(places, dtype="int64", name="index")
+    elif places != list(range(len(places))):  # else the frame numbers its rows itself
+        frame.index = pandas.Index(places, dtype="int64")
     return frame
 
 

@@ -103,7 +103,9 @@ def test_an_answer_stands_beside_its_row(kind: str, client: Client) -> None:
 )
 def test_a_table_that_was_sorted_or_filtered_gets_its_own_answers(table: Any, client: Client) -> None:
     """The README's own idiom."""
-    beside(table.join(client.submit(pipeline(), seed=table).wait().frame("label")))
+    frame = client.submit(pipeline(), seed=table).wait().frame("label")
+    pd.testing.assert_index_equal(frame.index, table.index)
+    beside(table.join(frame))
 
 
 def test_labels_that_stand_there_twice_come_back_twice(
