@@ -107,7 +107,7 @@ class InvalidPipeline(InvalidInput):
 
 
 class InvalidSeed(InvalidInput):
-    """A seed that is not `{name, data, pipeline?, metadata?}`, or does not fit its pipeline."""
+    """A seed that is not `{name, data, pipeline?, metadata?, index?}`, or does not fit its pipeline."""
 
     code = "invalid_seed"
 

@@ -5,7 +5,7 @@ They are the decoded JSON itself: nothing is copied or checked. A newer orchestr
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 from po_jupyter.model.values.json import JsonObject
 
@@ -66,13 +66,17 @@ class ArtifactJson(TypedDict):
 
 
 class RowJson(TypedDict):
-    """The outcome of one row of a map."""
+    """The outcome of one row of a map. `row` is where in the seed's list the row is, unless that is its index; `label`
+    what the index of the list `of` of the seed calls it."""
 
     index: int
     ok: bool
     output: object
     error: JsonObject | None
     usage: JsonObject
+    row: NotRequired[int]
+    of: NotRequired[str]
+    label: NotRequired[Any]
 
 
 class StageLogJson(TypedDict):

@@ -1,7 +1,7 @@
 """Seeds that callers pass in, made into the envelope `{name, data}`.
 
 The value is the seed's *data*: a dict is taken as it is, a list or a DataFrame becomes `{"rows": [...]}`,
-nothing becomes `{}`. Only a `Seed` is an envelope already.
+nothing becomes `{}`. Only a `Seed` is an envelope already. The index of a frame is kept beside its rows.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import datetime
 import json
 import math
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from pathlib import PurePath
 from typing import Any
 
 from pydantic import BaseModel
 
+from po_jupyter.client.inputs.row_labels import UnkeepableLabel, indexes_of
 from po_jupyter.errors import InvalidSeed, Violation
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.values.json import JsonObject
@@ -37,11 +38,10 @@ def seed_of(value: Any, name: str) -> Seed:
         return value.model_copy(update={"data": _plain_object(value.data)})
     if value is None:
         return Seed(name=name, data={})
-    rows = _rows_of(value)
-    if rows is not None:
-        return Seed(name=name, data=_plain_object({"rows": rows}))
+    if _rows_reader(value) is not None:
+        value = {"rows": value}
     if isinstance(value, Mapping):
-        return Seed(name=name, data=_plain_object(value))
+        return Seed(name=name, data=_plain_object(value), index=_indexes(value))
     if isinstance(value, BaseModel):
         return Seed(name=name, data=_plain_object(value.model_dump(mode="json")))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -52,19 +52,28 @@ def seed_of(value: Any, name: str) -> Seed:
     )
 
 
-def _rows_of(value: Any) -> list[Any] | None:
-    """The rows of a list, a tuple, a DataFrame or a Series of pandas or polars; None for anything else."""
+def _indexes(data: Mapping[Any, Any]) -> JsonObject | None:
+    """The indexes of the frames in `data`. Raises InvalidSeed for one that cannot be kept."""
+    try:
+        return indexes_of(data) or None
+    except UnkeepableLabel as error:
+        raise InvalidSeed(
+            f"{error}, which cannot be kept beside the rows", hint="`frame.reset_index()` makes it a column."
+        ) from None
+
+
+def _rows_reader(value: Any) -> Callable[[], Iterable[Any]] | None:
+    """Reads the rows of a list, a tuple, a DataFrame or a Series of pandas or polars; None for anything else."""
     if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
-        return list(value)
+        return lambda: value
     if hasattr(value, "to_dicts"):  # polars
-        return list(value.to_dicts())
+        return lambda: value.to_dicts()
     if hasattr(value, "iloc") and hasattr(value, "columns"):  # pandas
-        rows: list[Any] = value.to_dict(orient="records")
-        return rows
+        return lambda: value.to_dict(orient="records")
     if hasattr(value, "iloc") and hasattr(value, "tolist"):  # a pandas Series
-        return list(value.tolist())
+        return lambda: value.tolist()
     if hasattr(value, "to_list") and hasattr(value, "dtype"):  # a polars Series
-        return list(value.to_list())
+        return lambda: value.to_list()
     return None
 
 
@@ -120,6 +129,8 @@ class _Conversion:
                 self._refuse(where, f"the key {key!r:.40} is {type(key).__name__}, not text")
                 continue
             name = key if isinstance(key, str) else json.dumps(key)  # what json would make of it
+            if name in fields:
+                self._refuse(where, f"two of its keys are {name!r:.40} in JSON")
             fields[name] = self.value(item, f"{where}.{name}", depth + 1)
         return fields
 
@@ -133,9 +144,12 @@ class _Conversion:
             return value.model_dump(mode="json")
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             return self.value(dataclasses.asdict(value), where, depth + 1)
-        rows = _rows_of(value)
-        if rows is not None:
-            return self.value(rows, where, depth + 1)
+        problem = _column_problem(value)
+        if problem is not None:
+            return self._refuse(where, problem)
+        read_rows = _rows_reader(value)
+        if read_rows is not None:
+            return self.value(list(read_rows()), where, depth + 1)
         if type(value).__name__ == "datetime64":  # numpy's own would become a number of nanoseconds
             return None if str(value) == "NaT" else str(value)
         if hasattr(value, "tolist"):  # numpy scalars and arrays
@@ -146,6 +160,21 @@ class _Conversion:
         """Null in the value's place, and a violation."""
         self.violations.append(Violation(where, message))
         return None
+
+
+def _column_problem(value: Any) -> str | None:
+    """What keeps the columns of a pandas frame from being the keys of its rows; None for any other value."""
+    if not (hasattr(value, "iloc") and hasattr(value, "columns")):
+        return None
+    names: set[str] = set()
+    for column in list(value.columns):
+        if not isinstance(column, str | int | float | bool | None):
+            return f"its column {column!r:.60} is named by a {type(column).__name__}, not by text"
+        name = column if isinstance(column, str) else json.dumps(column)
+        if name in names:
+            return f"two of its columns are called {name!r:.60}"
+        names.add(name)
+    return None
 
 
 def _is_missing(cell: Any) -> bool:

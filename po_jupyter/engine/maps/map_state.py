@@ -14,6 +14,7 @@ from po_jupyter.engine.base.interrupts import Drained
 from po_jupyter.engine.base.usage_sum import UsageSum
 from po_jupyter.engine.maps.parts import MapParts
 from po_jupyter.engine.maps.row_code import MapRow, RowCode, load_row_code
+from po_jupyter.engine.prompts.row_origins import OriginRows, RowOrigin
 from po_jupyter.engine.replay.history import map_marker
 from po_jupyter.engine.replay.row_table import DONE, FAILED
 from po_jupyter.errors import PoError, ThresholdExceeded
@@ -46,6 +47,7 @@ class MapState:
         limit = parts.inputs.options.limit
         self.total = len(rows) if limit is None else min(len(rows), limit)
         self.table = parts.history.table(task.name)
+        self._origin = self._known_origin(rows)
         self.done = sum(1 for i in self.table.indexes(DONE) if i < self.total)
         self.failed = sum(1 for i in self.table.indexes(FAILED) if i < self.total)
         self.in_flight = 0
@@ -68,10 +70,24 @@ class MapState:
         """A row, ready for its stages."""
         return self.code.prepare(index, self.rows[index])
 
+    def _known_origin(self, rows: Sequence[Any]) -> RowOrigin | None:
+        """Which rows of the seed the rows are, and None when they are none, or when outcomes of an earlier version do
+        not say so."""
+        if not isinstance(rows, OriginRows):
+            return None
+        places = self.parts.history.places.get(self.task.name, {})
+        if rows.origin.places is None:
+            return rows.origin if not places else None
+        same = all(places.get(i) == rows.origin.place(i) for i in self.table if i < len(rows))
+        return rows.origin if same else None
+
     # -- start and end ----------------------------------------------------------------------------------
     def start(self) -> None:
         """Emit that the map starts, and how far an earlier attempt came."""
-        self.parts.log.emit(draft("map.started", self.task.name, total=self.total, stage=self.code.stage))
+        started = draft("map.started", self.task.name, total=self.total, stage=self.code.stage)
+        if self._origin is not None:
+            started["data"]["of"] = self._origin.path
+        self.parts.log.emit(started)
         if self.table:
             self._emit_progress()
         self._check_threshold()
@@ -158,6 +174,9 @@ class MapState:
             self.table.set(index, ok, place.refs[0] if ok else None, n=place.n)
             history.forget_calls(name, index)  # of a row that was in several batches
 
+        if self._origin is not None and self._origin.places is not None:
+            item["row"] = self._origin.place(index)
+            history.places.setdefault(name, {})[index] = item["row"]
         self._unflushed += 1
         self.table.set(index, ok)
         self.parts.log.commit_soon(*events, items=(item,), payloads=payloads, then=durable)

@@ -191,15 +191,15 @@ class PromptTemplate:
 class RowsExpression:
     """A compiled `for_each`: one expression, evaluated natively."""
 
-    __slots__ = ("_expression", "_source", "task")
+    __slots__ = ("_expression", "source", "task")
 
     def __init__(self, text: str, *, task: str) -> None:
         """Compile the expression in `text`. Raises TemplateFailed."""
         self.task = task
         try:
-            self._source = expression_of(text, task=task)
+            self.source = expression_of(text, task=task)
             self._expression: TemplateExpression = ENVIRONMENT.compile_expression(
-                self._source, undefined_to_none=False
+                self.source, undefined_to_none=False
             )
         except TemplateSyntaxError as error:
             raise _syntax_error(error, task, "for_each") from None
@@ -217,7 +217,7 @@ class RowsExpression:
             elif isinstance(value, str | Mapping) or not isinstance(value, Iterable):
                 raise TemplateFailed(
                     f"task {self.task!r}: for_each gives {_kind(value)}, and a list is needed",
-                    hint=_rows_hint(value, self._source),
+                    hint=_rows_hint(value, self.source),
                 )
             else:
                 rows = list(islice(value, MAX_ROWS + 1))
@@ -228,6 +228,14 @@ class RowsExpression:
         if len(rows) > MAX_ROWS:
             raise TemplateFailed(f"task {self.task!r}: for_each gives more than {MAX_ROWS:,} rows")
         return rows
+
+
+def evaluate_node(expression: nodes.Expr, names: Mapping[str, JsonValue]) -> Sequence[Any]:
+    """The rows that a parsed expression gives. Raises what evaluating it raises, TypeError for no list."""
+    body: list[nodes.Node] = [nodes.Assign(nodes.Name("result", "store"), expression, lineno=1)]
+    template = ENVIRONMENT.from_string(nodes.Template(body, lineno=1))
+    value: Any = TemplateExpression(template, False)(**names)
+    return value if isinstance(value, Sequence) else list(islice(value, MAX_ROWS + 1))
 
 
 def template_names(**names: Any) -> JsonObject:

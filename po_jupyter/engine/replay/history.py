@@ -45,6 +45,7 @@ class History:
     uncounted  usage of rows that no `map.progress` reported, by map: a crash came between
     reused     rows whose outcome was copied from an earlier run, by map
     artifacts  files of rows that count, by map and row
+    places     where in their list of the seed the rows of a map are, by map and row; none where the map has its order
     hits       by request hash, how many answers of the call cache were used by calls that are gone through no more
     listed     every artifact (`files.artifacts.Artifact`) that a commit ever listed
     """
@@ -55,6 +56,7 @@ class History:
     uncounted: dict[str, UsageSum] = field(default_factory=dict)
     reused: Counter[str] = field(default_factory=Counter)
     artifacts: dict[str, dict[int, list[Any]]] = field(default_factory=dict)
+    places: dict[str, dict[int, int]] = field(default_factory=dict)
     hits: dict[str, int] = field(default_factory=dict)
     listed: list[Any] = field(default_factory=list)
     spent: SpentFromLog = field(default_factory=SpentFromLog)
@@ -139,6 +141,8 @@ def _apply_item(history: History, item: ItemRecord, n: int) -> None:
     table.apply(item, n)
     if item.get("reused"):
         history.reused[task] += 1
+    if (place := item.get("row")) is not None:
+        history.places.setdefault(task, {})[index] = place
     if artifacts := item.get("artifacts"):
         history.artifacts.setdefault(task, {})[index] = artifacts
         history.listed += artifacts
@@ -162,6 +166,7 @@ def _apply_resume(history: History, data: JsonObject) -> None:
         history.rows.pop(task, None)
         history.reused.pop(task, None)
         history.artifacts.pop(task, None)
+        history.places.pop(task, None)
     for task in data.get("reset", ()):
         history.calls.pop(task, None)
         if task in history.rows:

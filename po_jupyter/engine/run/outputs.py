@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
 from po_jupyter.engine.base.run_inputs import RunInputs
+from po_jupyter.engine.prompts.row_origins import OriginRows, RowOrigin, find_origin
 from po_jupyter.engine.prompts.templates import RowsExpression, template_names
 from po_jupyter.engine.replay.history import History, expand_output, map_of_marker
 from po_jupyter.engine.replay.run_log import RunLog
 from po_jupyter.model.pipeline.pipeline import Task
 from po_jupyter.model.values.json import JsonObject, JsonValue
+from po_jupyter.model.values.lazy_list import LazyList
 from po_jupyter.store.files.row_files import FileRows
 
 _RECENT = 64  # outputs in memory
@@ -84,12 +86,38 @@ class OutputStore:
         return any(t.for_each is not None for t in pipeline.tasks if t.name in upstream)
 
     def for_each(self, task: Task, names: Mapping[str, JsonValue]) -> Sequence[JsonValue]:
-        """The rows of a map, perhaps each read when it is used. Blocks on the store. Raises TemplateFailed."""
+        """The rows of a map, perhaps each read when it is used; `OriginRows` where they are rows of the seed. Blocks on
+        the store. Raises TemplateFailed."""
         assert task.for_each is not None
-        rows = RowsExpression(task.for_each, task=task.name).evaluate(names)
+        expression = RowsExpression(task.for_each, task=task.name)
+        rows = expression.evaluate(names)
         if isinstance(rows, FileRows):
             rows.open()
-        return rows
+        origin = find_origin(expression.source, names, rows, self._origin_of_map)
+        return rows if origin is None else OriginRows(rows, origin)
+
+    def _origin_of_map(self, name: str) -> RowOrigin | None:
+        """Which rows of the seed the rows of an earlier map are."""
+        task = self._log.state.tasks.get(name)
+        if task is None or task.rows_of is None or task.items is None:
+            return None
+        places = self._history.places.get(name)
+        # A map whose rows are the seed's own, in order, keeps no places.
+        return RowOrigin(task.rows_of, None if places is None else _Places(places, task.items.total))
+
+
+class _Places(LazyList):
+    """The places of a map's rows; a row without an outcome, which had none to keep, is at -1."""
+
+    def __init__(self, places: Mapping[int, int], total: int) -> None:
+        self._places = places
+        self._total = total
+
+    def __len__(self) -> int:
+        return self._total
+
+    def read(self, index: int) -> int:
+        return self._places.get(index, -1)
 
 
 class UpstreamOutputs(Mapping[str, JsonValue]):

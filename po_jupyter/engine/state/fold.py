@@ -167,7 +167,7 @@ def _task_cancelled(t: TaskState, data: object, at: str, offset: int) -> None:
 def _map_started(t: TaskState, data: MapStartedData, at: str, offset: int) -> None:
     done, reused = (t.items.done, t.items.reused) if t.items is not None else (0, 0)
     t.items = ItemCounts(total=data["total"], done=done, reused=reused)
-    t.stage = data.get("stage")
+    t.stage, t.rows_of = data.get("stage"), data.get("of")
 
 
 def _map_progress(t: TaskState, data: MapProgressData, at: str, offset: int) -> None:

@@ -27,6 +27,7 @@ class TaskState:
     error: JsonObject | None = None
     output: list[int] | None = None
     items: ItemCounts | None = None
+    rows_of: str | None = None  # the list of the seed whose rows are those of the map
     waiting: str | None = None
     waiting_stays: bool = False  # until a stage begins or the task ends: answers of other calls do not end it
     delay: float = 0.0

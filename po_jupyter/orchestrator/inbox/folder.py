@@ -189,7 +189,7 @@ class InboxFolder:
         pipeline, seed = check_submission(
             submission, self._registered, code_allowed=True, settings=self._settings
         )
-        RowFiles(self._settings.data_dir).check(self._owner, seed.data)
+        RowFiles(self._settings.data_dir).check(self._owner, seed.data, seed.index)
         key = hashlib.sha256(json.dumps([name, *stamp, content]).encode()).hexdigest()
         # Not the wall clock: after a crash the same file must be planned as the same run.
         at = min(changed // 1_000_000, time.time_ns() // 1_000_000)
