@@ -73,7 +73,7 @@ async def orchestrator(data_dir: Path, **more: Any) -> AsyncIterator[RunningOrch
         await starting.stop()
 
 
-async def until(
+async def wait_for_state(
     service: RunningOrchestrator, run: str, states: Sequence[str] = tuple(ENDED), patience: float = 20.0
 ) -> RunView:
     """The run once it is in one of `states`."""
@@ -91,7 +91,7 @@ async def until(
     return view
 
 
-async def until_task(
+async def wait_for_task_state(
     service: RunningOrchestrator, run: str, name: str, state: str = "running", patience: float = 20.0
 ) -> RunView:
     """The run once one of its tasks is in that state."""
@@ -103,7 +103,7 @@ async def until_task(
             await notes.get(0.5)
 
 
-async def appears(path: Path, patience: float = 10.0) -> str:
+async def wait_for_file(path: Path, patience: float = 10.0) -> str:
     """The text of a file that another process writes."""
     async with asyncio.timeout(patience):
         while not (path.exists() and path.read_text()):
@@ -111,7 +111,7 @@ async def appears(path: Path, patience: float = 10.0) -> str:
     return path.read_text()
 
 
-async def held(data_dir: Path, run: str) -> int:
+async def wait_for_holder(data_dir: Path, run: str) -> int:
     """The pid of the run's worker, once it has one, as the store knows it."""
     store = DiskStore(data_dir / "store")
     try:
@@ -122,15 +122,15 @@ async def held(data_dir: Path, run: str) -> int:
         store.close()
 
 
-async def gone(pids: Sequence[int], patience: float = 10.0) -> None:
+async def wait_for_exit(pids: Sequence[int], patience: float = 10.0) -> None:
     """Return when none of these processes lives any more."""
     async with asyncio.timeout(patience):
-        while living := [p for p in pids if lives(p)]:
+        while living := [p for p in pids if is_alive(p)]:
             await asyncio.sleep(0.05)
     assert not living
 
 
-def lives(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
     """A zombie does not."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
@@ -143,7 +143,7 @@ def processes_of(data_dir: Path) -> list[int]:
     found = []
     for process in psutil.process_iter():
         with suppress(OSError):
-            if os.readlink(f"/proc/{process.pid}/fd/2").startswith(str(data_dir)) and lives(process.pid):
+            if os.readlink(f"/proc/{process.pid}/fd/2").startswith(str(data_dir)) and is_alive(process.pid):
                 found.append(process.pid)
     return found
 
