@@ -149,8 +149,7 @@ def processes_of(data_dir: Path) -> list[int]:
 
 
 class Server:
-    """An orchestrator in a process of its own, to be killed. It submits what it is told and answers with run
-    ids."""
+    """An orchestrator in a process of its own, to be killed. Takes bodies of runs, and answers with their ids."""
 
     def __init__(self, data_dir: Path, **more: Any) -> None:
         config = settings(data_dir, **more).model_dump(mode="json", exclude={"auth_token"})
@@ -159,9 +158,9 @@ class Server:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
-        assert self._ask() == "ready"
+        assert self._exchange() == "ready"
 
-    def _ask(self, line: Any = None) -> Any:
+    def _exchange(self, line: Any = None) -> Any:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         if line is not None:
@@ -173,7 +172,7 @@ class Server:
 
     def submit(self, body: dict[str, Any]) -> str:
         """The id of the new run."""
-        return str(self._ask(body))
+        return str(self._exchange(body))
 
     def kill(self) -> None:
         """kill -9, of the server alone."""
@@ -209,7 +208,7 @@ if __name__ == "__main__":
 
     from po_jupyter.telemetry.logging import configure
 
-    given = json.loads(sys.argv[1])
-    configure(Settings.model_validate(given), file=Path(given["data_dir"]) / "logs" / "orchestrator.log")
+    config = json.loads(sys.argv[1])
+    configure(Settings.model_validate(config), file=Path(config["data_dir"]) / "logs" / "orchestrator.log")
     logging.raiseExceptions = False
-    asyncio.run(_serve(given))
+    asyncio.run(_serve(config))
