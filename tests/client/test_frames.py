@@ -17,6 +17,8 @@ from po_jupyter.client.client import Client
 from po_jupyter.client.http.transport import Endpoint
 from tests.support.jupyter_process import JupyterProcess
 
+pytestmark = pytest.mark.acceptance
+
 FAILS = """
 def inference(ctx):
     if ctx.item["text"] == ctx.seed.get("bad"):

@@ -21,7 +21,7 @@ from po_jupyter.engine.files.images import load_images
 from po_jupyter.engine.ports import ArtifactReader, CallFrame, ModelCalls, ToolCaller
 from po_jupyter.errors import AnswerUnreadable, InvalidInput, OutputInvalid
 from po_jupyter.llm.chat import CacheMode, ChatRequest, Effort, Message, OnText, ToolCall
-from po_jupyter.llm.structured.parsing import answer_validator, parse_json, reask
+from po_jupyter.llm.structured.parsing import answer_validator, parse_json, readable_text, reask, speakable
 from po_jupyter.model.pipeline.answer_schema import AnswerSchema, answer_schema_of
 from po_jupyter.model.pipeline.pipeline import LLM, CallRetry
 from po_jupyter.model.pipeline.violations import did_you_mean, violations_of
@@ -222,21 +222,20 @@ async def run_chat_call(
             if on_text is not None:
                 on_text("")
             continue
-        return Answer(response.text, value, usage, response.model), (*conversation, response.message)
+        return Answer(speakable(response.text), value, usage, response.model), (*conversation, response.message)
 
 
 def read_value(call: ChatCall, text: str) -> Any:
     """The value in an answer; None where no JSON was requested. Raises AnswerUnreadable, OutputInvalid."""
     if call.answer_schema is None:
-        return parse_json(text) if call.request.json else None
-    checker = answer_validator(call.answer_schema.schema)
-    try:
-        value = checker.parse(text)
-    except AnswerUnreadable:
-        if call.answer_schema.schema.get("type") != "string":
-            raise
-        value = text
-    violations = checker.violations(value)
+        if call.request.json:
+            return parse_json(text)
+        readable_text(text)
+        return None
+    validator = answer_validator(call.answer_schema.schema)
+    if call.answer_schema.adapter is not None:
+        validator = validator.with_check(call.answer_schema.violations)
+    value, violations = validator.read(text)
     if violations:
         raise OutputInvalid(violations[0], details={"violations": violations})
     return call.answer_schema.typed(value)

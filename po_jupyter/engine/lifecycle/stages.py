@@ -121,7 +121,7 @@ class _StageLoop:
         except (Interrupt, StoreError):
             raise
         except Exception as error:
-            if violations := _violations(error, stage):
+            if violations := _violations(error, frame):
                 return violations
             raise _stage_error(error, frame, self.seconds) from error
         except BaseException as error:
@@ -179,9 +179,12 @@ def _store_result(frame: Frame, stage: str, result: Any) -> list[str] | None:
     return None
 
 
-def _violations(error: Exception, stage: str) -> list[str] | None:
-    if stage not in VALIDATIONS:
-        return [error.message] if stage == "parsing" and isinstance(error, AnswerUnreadable) else None
+def _violations(error: Exception, frame: Frame) -> list[str] | None:
+    """Why a round is not valid, for an error that says so; None for any other error."""
+    if frame.stage not in VALIDATIONS:
+        # A prompt task's inference is one question: an answer that is no text is asked again.
+        reads = frame.stage == "parsing" or (frame.stage == "inference" and frame.task.kind == "prompt")
+        return [error.message] if reads and isinstance(error, AnswerUnreadable) else None
     if isinstance(error, OutputInvalid | AnswerUnreadable):
         listed = error.violations if isinstance(error, OutputInvalid) else []
         return list(map(str, listed)) or [error.message]

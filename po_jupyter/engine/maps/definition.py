@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from pathlib import Path
 
 from jinja2 import meta
@@ -21,6 +22,7 @@ _FIELDS = {
     "system",
     "prompt",
     "output",
+    "output_type",
     "refine",
     "config",
     "images",
@@ -35,6 +37,8 @@ def definition_hash(inputs: RunInputs, task: Task, functions: Functions | None =
     `functions` are the stage functions of a Python task: the files that they come from count as its code.
     """
     definition = task.model_dump(mode="json", exclude_defaults=True, include=_FIELDS)
+    if '"format"' in json.dumps(task.output):
+        definition["formats"] = 1  # outcomes of versions that did not judge them are none of this definition
     llm = inputs.llm_of(task)
     definition["llm"] = llm.model_dump(mode="json", exclude_none=True, exclude={"retry", "timeout"})
     definition["llm"]["model"] = inputs.model_of(task)

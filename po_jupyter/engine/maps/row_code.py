@@ -151,6 +151,7 @@ async def load_row_code(parts: MapParts, task: Task, names: Mapping[str, Any]) -
     """Load the code of a map; `names` are what templates see of the run. Raises TemplateFailed, StageFailed."""
     if task.kind == "prompt":
         prompt = parts.tasks.prompt_task(task)
+        await prompt.load()
         contents = await asyncio.to_thread(parts.files.digests) if task.images else {}
         definition = await asyncio.to_thread(definition_hash, parts.inputs, task)
         return PromptRows(prompt, names, definition, contents)

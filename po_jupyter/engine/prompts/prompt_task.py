@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -9,13 +10,20 @@ from typing import Any
 from po_jupyter.engine.base.threads import OffLoop
 from po_jupyter.engine.chat.tool_loop import run_tool_loop
 from po_jupyter.engine.files.images import NamedImage, load_images
-from po_jupyter.engine.lifecycle.frame import Frame
+from po_jupyter.engine.lifecycle.frame import Frame, StageResult
 from po_jupyter.engine.lifecycle.stages import Stage
 from po_jupyter.engine.ports import ModelCalls
+from po_jupyter.engine.prompts.output_type import load_check
 from po_jupyter.engine.prompts.templates import PromptTemplate
-from po_jupyter.errors import AnswerUnreadable, OutputInvalid
+from po_jupyter.errors import OutputInvalid
 from po_jupyter.llm.chat import Message
-from po_jupyter.llm.structured.parsing import answer_validator, reask
+from po_jupyter.llm.structured.parsing import (
+    AnswerValidator,
+    answer_validator,
+    readable_text,
+    reask,
+    speakable,
+)
 from po_jupyter.model.pipeline.pipeline import Task
 from po_jupyter.model.values.json import JsonValue
 
@@ -24,11 +32,14 @@ class PromptTask:
     """A prompt task with its templates and schema compiled; one for all attempts and rows.
 
     `critique`: the template of `refine.critique`; `answer`: reads and judges answers, None without an `output`;
-    `free_text`: the schema allows a plain text.
+    `judge`: calls it where it runs code of the user's, else None.
     """
 
-    def __init__(self, task: Task) -> None:
-        """Compile the templates and the schema of `task`. Raises TemplateFailed."""
+    def __init__(self, task: Task, off_loop: OffLoop = asyncio.to_thread) -> None:
+        """Compile the templates and the schema of `task`. Raises TemplateFailed.
+
+        `off_loop` calls code of the user's, as that of the `output_type` is.
+        """
         self.task = task
         turns = (
             []
@@ -51,8 +62,14 @@ class PromptTask:
             PromptTemplate(critique, task=task.name, field="refine.critique") if critique is not None else None
         )
         self.answer = answer_validator(task.output) if task.output is not None else None
-        kinds = (task.output or {}).get("type")
-        self.free_text = kinds == "string" or (isinstance(kinds, list) and "string" in kinds)
+        self._off_loop = off_loop
+        self.judge: OffLoop | None = None
+
+    async def load(self) -> None:
+        """Load the validators of the `output_type`, before anything is sent. Raises StageFailed."""
+        if self.task.output_type is not None and self.answer is not None and self.judge is None:
+            check = await self._off_loop(load_check, self.task)
+            self.answer, self.judge = self.answer.with_check(check), self._off_loop
 
     @property
     def has_images(self) -> bool:
@@ -107,6 +124,7 @@ class _PromptAttempt:
         "_remark",
         "_text",
         "_turn",
+        "_violations",
     )
 
     def __init__(
@@ -126,6 +144,7 @@ class _PromptAttempt:
         self._messages: list[Message] = []
         self._text = ""  # the last answer, as the model wrote it
         self._turn: Message | None = None  # the last answer as a message of the conversation
+        self._violations: list[str] = []  # of the last answer
         self._remark = ""  # of the critique, for the next question
 
     def prompt_templating(self, frame: Frame) -> Awaitable[None] | None:
@@ -171,24 +190,25 @@ class _PromptAttempt:
             response = result.response
             self._messages.extend(result.turns)
         self._text, self._turn = response.text, response.message
-        return self._text
+        return readable_text(self._text) if self._prompts.answer is None else speakable(self._text)
 
-    def parsing(self, frame: Frame) -> Any:
-        """The JSON value of the answer. Raises AnswerUnreadable."""
-        assert self._prompts.answer is not None
-        try:
-            return self._prompts.answer.parse(self._text)
-        except AnswerUnreadable:
-            if self._prompts.free_text:
-                return self._text
-            raise
+    def parsing(self, frame: Frame) -> StageResult | Awaitable[StageResult]:
+        """The JSON value of the answer, which may be null. Raises AnswerUnreadable."""
+        answer, judge = self._prompts.answer, self._prompts.judge
+        assert answer is not None
+        if judge is not None:
+            return self._parse_off_loop(answer, judge)
+        value, self._violations = answer.read(self._text)
+        return StageResult(value)
+
+    async def _parse_off_loop(self, answer: AnswerValidator, judge: OffLoop) -> StageResult:
+        value, self._violations = await judge(answer.read, self._text)
+        return StageResult(value)
 
     def validate_structure(self, frame: Frame) -> None:
-        """Judge the answer by the task's schema. Raises OutputInvalid."""
-        assert self._prompts.answer is not None
-        violations = self._prompts.answer.violations(frame.output)
-        if violations:
-            raise OutputInvalid(violations[0], details={"violations": violations})
+        """Judge the answer by the task's schema and the validators of its class. Raises OutputInvalid."""
+        if self._violations:
+            raise OutputInvalid(self._violations[0], details={"violations": self._violations})
 
     async def critique(self, frame: Frame) -> None:
         """Ask the model what is wrong with its answer."""
@@ -196,4 +216,4 @@ class _PromptAttempt:
         names = {**self._names, "output": frame.output, "violations": frame.violations}
         request = self._calls.request((Message("user", self._prompts.critique.render(names)),))
         response = await self._calls.chat(request, stage="critique", frame=frame)
-        self._remark = response.text
+        self._remark = speakable(response.text)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import wraps
 from itertools import islice
 from typing import Any
 
@@ -72,6 +73,14 @@ class _Sandbox(ImmutableSandboxedEnvironment):
                 return self.undefined(obj=obj, name=argument)
         return super().getitem(obj, argument)
 
+    def _generate(self, source: nodes.Template, *args: Any, **named: Any) -> str:
+        """The Python of a template, in which `~` joins what `{{ }}` would print."""
+        for concat in source.find_all(nodes.Concat):
+            concat.nodes = [
+                nodes.Filter(node, "string", [], [], None, None, lineno=node.lineno) for node in concat.nodes
+            ]
+        return super()._generate(source, *args, **named)
+
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         if operator == "**" and (abs(left) > 1_000_000 or abs(right) > 100):
             raise SecurityError("this power is too large for a template")
@@ -79,14 +88,17 @@ class _Sandbox(ImmutableSandboxedEnvironment):
             for text, count in ((left, right), (right, left)):
                 if isinstance(text, str | list | tuple) and len(text) * int(count) > _MAX_REPEAT:
                     raise SecurityError("this repetition is too long for a template")
-        if operator == "%" and isinstance(left, str) and _WIDE.search(left):
-            raise SecurityError("this width is too large for a template")
+        if operator == "%" and isinstance(left, str):
+            if _WIDE.search(left):
+                raise SecurityError("this width is too large for a template")
+            right = _inserted(right)
         return super().call_binop(context, operator, left, right)
 
     def call(self, context: Any, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
         # The sandbox hands out `str.format` wrapped; the text is behind the wrapper.
         owner = getattr(getattr(obj, "__wrapped__", obj), "__self__", None)
         if isinstance(owner, str) or getattr(obj, "__name__", "") in ("format", "format_map"):
+            args, kwargs = tuple(map(_flat, args)), {name: _flat(value) for name, value in kwargs.items()}
             wide = any(isinstance(a, int) and a > _MAX_REPEAT for a in args)
             if wide or any(isinstance(t, str) and _WIDE.search(t) for t in (owner, *args)):
                 raise SecurityError("this width is too large for a template")
@@ -106,6 +118,36 @@ def _to_json(value: Any, indent: int | None = None) -> str:
     except (TypeError, ValueError):
         # `seed.items()`, `rows | map(...)`: not JSON, but lists in all but name.
         return _to_json(list(value), indent) if isinstance(value, Iterable) else str(value)
+
+
+def _text(value: Any) -> str:
+    """What `{{ value }}` prints, as text: `~` and the filters that make text of a value say the same."""
+    return str(_shown(value))
+
+
+def _inserted(value: Any) -> Any:
+    """What `%` and `format` put into a text: numbers and texts as they are, for their formats, the rest as printed."""
+    if isinstance(value, tuple):
+        return tuple(map(_inserted, value))
+    if isinstance(value, Mapping):
+        return {key: _inserted(inner) for key, inner in value.items()}
+    return _shown(value) if value is None or isinstance(value, bool | list) else value
+
+
+def _flat(value: Any) -> Any:
+    """An argument of `format`, whose fields may name parts of objects and lists: those stay what they are."""
+    return _shown(value) if value is None or isinstance(value, bool) else value
+
+
+def _on_text(method: Any) -> Any:
+    """A filter for text, of a value as it is printed."""
+    position = 1 if hasattr(method, "jinja_pass_arg") else 0
+
+    @wraps(method)
+    def on_text(*args: Any, **named: Any) -> Any:
+        return method(*args[:position], _text(args[position]), *args[position + 1 :], **named)
+
+    return on_text
 
 
 def _bounded(method: Any) -> Any:
@@ -134,6 +176,11 @@ def _environment() -> _Sandbox:
     # HTML escapes, as Jinja's own has them, would only confuse a model.
     env.filters["tojson"] = _to_json
     env.filters["join"] = _join
+    env.filters["string"] = _text
+    for name in ("upper", "lower", "capitalize", "title", "trim", "replace", "center", "indent", "wordwrap"):
+        env.filters[name] = _on_text(env.filters[name])
+    form = env.filters["format"]
+    env.filters["format"] = lambda value, *args, **named: form(value, *_inserted(args), **_inserted(named))
     env.filters["center"] = _bounded(env.filters["center"])
     env.filters["indent"] = _bounded(env.filters["indent"])
     return env

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from po_jupyter.engine.base.run_inputs import RunInputs
+from po_jupyter.engine.base.source_module import load_source
 from po_jupyter.engine.base.threads import Threads
-from po_jupyter.engine.base.tracebacks import SOURCE_FILENAME, register_source, user_traceback
+from po_jupyter.engine.base.tracebacks import user_traceback
 from po_jupyter.engine.chat.task_llm import TaskLlm
 from po_jupyter.engine.control.control import Control
 from po_jupyter.engine.files.artifacts import RunFiles
@@ -100,17 +101,10 @@ def _members(module: Any) -> Mapping[str, JsonValue]:
 
 
 def _from_source(task: Task) -> types.ModuleType:
-    filename = SOURCE_FILENAME.format(task.name)
-    source = task.source or ""
-    module = types.ModuleType("po_task_" + re.sub(r"\W", "_", task.name))
-    module.__file__ = filename
-    register_source(filename, source)
-    sys.modules[module.__name__] = module  # dataclasses and typing look their module up by name
     try:
-        exec(compile(source, filename, "exec"), module.__dict__)  # noqa: S102  # the author's own code, in a worker
+        return load_source(task.name, task.source or "")
     except (Exception, SystemExit) as error:
         raise _import_error(task, error) from error
-    return module
 
 
 def _from_module(task: Task) -> Any:

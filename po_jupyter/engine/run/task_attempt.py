@@ -146,7 +146,9 @@ class TaskAttempt:
             # The output of an earlier map, or a file of rows, is read row by row while it is rendered.
             off_loop = asyncio.to_thread if session.outputs.reads_rows(task) else None
             names = session.outputs.names(task, self.number)
-            return session.tasks.prompt_task(task).stages(calls, names, off_loop=off_loop)
+            prompt = session.tasks.prompt_task(task)
+            await prompt.load()
+            return prompt.stages(calls, names, off_loop=off_loop)
         python = await session.tasks.python_task(task)
         return python.stages(calls, TaskInputs(session.inputs.seed_data, session.outputs.outputs_for(task)))
 

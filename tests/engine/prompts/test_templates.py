@@ -172,3 +172,36 @@ def test_for_each_that_is_no_list(text: str, said: str) -> None:
     with pytest.raises(TemplateFailed) as caught:
         RowsExpression(text, task="t").evaluate(NAMES)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("{{ x ~ '' }}", "null"),
+        ("{{ none ~ true ~ 1.5 ~ 'a' }}", "nulltrue1.5a"),
+        ("{{ flag ~ '!' }}", "true!"),
+        ("{{ rows ~ '' }}", '[1, null, "é"]'),
+        ("{% set y = x ~ rows %}{{ y }}", 'null[1, null, "é"]'),
+        ("{{ x | string }}", "null"),
+        ("{{ rows | map('string') | join(';') }}", "1;null;é"),
+        ("{{ flag | upper }}", "TRUE"),
+        ("{{ x | replace('null', '-') }}", "-"),
+        ("{{ x | trim }}", "null"),
+        ("{{ x | center(6) }}", " null "),
+        ("{{ '%s and %s' | format(x, flag) }}", "null and true"),
+        ("{{ '%s' % x }}", "null"),
+        ("{{ '%d %.1f %s' % (3, 1.25, rows) }}", '3 1.2 [1, null, "é"]'),
+        ("{{ '%(a)s' % {'a': none} }}", "null"),
+        ("{{ '{} {}'.format(x, flag) }}", "null true"),
+        ("{{ '{a}'.format(a=x) }}", "null"),
+        ("{{ '{:>4}'.format(7) }}", "   7"),
+    ],
+)
+def test_text_of_a_value_is_what_a_template_prints(text: str, printed: str) -> None:
+    """Everywhere, not Python's own: `None`, `True` and quotes of another kind."""
+    names = template_names(x=None, flag=True, rows=[1, None, "é"])
+    assert PromptTemplate(text, task="t").render(names) == printed
+
+
+def test_text_of_a_value_in_for_each_is_the_same() -> None:
+    assert RowsExpression("{{ [x ~ ''] }}", task="t").evaluate(template_names(x=None)) == ["null"]

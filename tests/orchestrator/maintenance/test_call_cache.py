@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
+import os
 import sqlite3
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, field_validator
 
 from po_jupyter.errors import InvalidInput
+from po_jupyter.model.pipeline.pipeline import Task
 from po_jupyter.model.run.view import RunView
 from po_jupyter.orchestrator.service import RunningOrchestrator
 from po_jupyter.testing.model_server import ModelServer, Reply
@@ -45,6 +50,45 @@ async def run(
     view = await wait_for_state(service, view.id)
     assert view.state == ends, view.error
     return view
+
+
+class Ticket(BaseModel):
+    due: dt.date
+    text: str
+
+    @field_validator("text")
+    @classmethod
+    def _is_short(cls, text: str) -> str:
+        assert len(text) < 4, "too long"
+        return text
+
+
+@pytest.mark.parametrize("mode", ["one", "rows"])
+async def test_only_what_passed_the_validators_of_a_class_is_kept(
+    tmp_path: Path, model: ModelServer, mode: str
+) -> None:
+    """A3: a wrong answer was done, and answered later runs."""
+    task = Task(name="t", prompt="Read {{ seed.word }}", output=Ticket, retry={"max_attempts": 1})
+    ticket = {
+        **task.model_dump(mode="json", exclude_defaults=True),
+        **({"for_each": "[1]"} if mode == "rows" else {}),
+    }
+    late, long = '{"due": "next Friday", "text": "a"}', '{"due": "2026-05-31", "text": "abcd"}'
+    right = '{"due": "2026-05-31", "text": "abc"}'
+    model.script(late, long, long, late, right)
+    body = {**asked(ticket), "interpreter": sys.executable, "cwd": os.getcwd()}
+    async with orchestrator(tmp_path) as service:
+        failed = await run(service, body, ends="failed" if mode == "one" else "done")
+        assert len(model.requests) == 3
+        done = await run(service, body)
+        assert len(model.requests) == 5
+        outputs = await service.results.outputs(done.id, None)
+        said = outputs["t"] if mode == "one" else outputs["t"][0]["output"]
+        assert said == {"due": "2026-05-31", "text": "abc"}
+        assert failed.id != done.id
+        again = await run(service, body)
+        assert len(model.requests) == 5
+        assert await service.results.outputs(again.id, None) == outputs
 
 
 async def test_the_second_run_asks_nobody(tmp_path: Path, model: ModelServer) -> None:
