@@ -9,7 +9,7 @@ import pytest
 
 from po_jupyter.client import discovery, headless
 from po_jupyter.errors import Unavailable
-from tests.support.headless import end
+from tests.support.headless import stop_process
 from tests.support.jupyter_process import JupyterProcess, definition
 
 
@@ -77,7 +77,7 @@ def test_a_server_without_us_is_passed_over_with_a_note(
         assert "has no po_jupyter" in found.notes[0]
         running = headless.running()
         assert running is not None
-        end(running.pid)
+        stop_process(running.pid)
     finally:
         process.stop()
 

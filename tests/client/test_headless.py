@@ -18,7 +18,7 @@ from po_jupyter import config
 from po_jupyter.client import discovery, headless
 from po_jupyter.client.client import Client
 from po_jupyter.errors import Unavailable
-from tests.support.headless import end
+from tests.support.headless import stop_process
 
 pytestmark = pytest.mark.acceptance
 
@@ -28,7 +28,7 @@ def started(environ: dict[str, str]) -> Iterator[headless.HeadlessProcess]:
     """A headless orchestrator of this test's own, ended with it."""
     running = headless.start()
     yield running
-    end(running.pid)
+    stop_process(running.pid)
 
 
 def test_the_headless_one_is_started_once_and_found_again(environ: dict[str, str]) -> None:
@@ -54,7 +54,7 @@ def test_the_headless_one_is_started_once_and_found_again(environ: dict[str, str
         assert client.ready()["ready"]
         client.close()
     finally:
-        end(running.pid)
+        stop_process(running.pid)
     assert headless.running(settings) is None
     assert not (folder / "headless.json").exists()
     assert running.endpoint.token not in (folder / "headless.log").read_text()
@@ -74,7 +74,7 @@ def test_a_stale_file_is_no_orchestrator(environ: dict[str, str], started: headl
         assert client.url == again.endpoint.url
         client.close()
     finally:
-        end(again.pid)
+        stop_process(again.pid)
 
 
 def test_one_that_cannot_start_says_why(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from po_jupyter.telemetry.logging import configure
 from po_jupyter.testing.model_server import ModelServer, Reply
-from tests.support.orchestrator import ROOT, body, orchestrator, settings, task, until
+from tests.support.orchestrator import ROOT, body, orchestrator, settings, task, wait_for_state
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ async def test_errors_of_code_rows_and_calls(tmp_path: Path, monkeypatch: pytest
         asked["pipeline"]["llm"] = llm
         async with orchestrator(tmp_path) as service:
             view, _ = await service.submissions.submit(asked, owner="local")
-            assert (await until(service, view.id)).state == "failed"
+            assert (await wait_for_state(service, view.id)).state == "failed"
     log = tmp_path / "runs" / view.id / "worker.log"
     assert places(log, "task failed") == [(view.id, "bad", "ingestion", n) for n in (1, 2)]
     assert places(log, "row failed") == [(view.id, "rows", "inference", 1)]
@@ -72,7 +72,7 @@ async def test_errors_of_workers(tmp_path: Path, logs: Path) -> None:
     """A crash names what the worker was doing, and so does the run's own record of it."""
     async with orchestrator(tmp_path, max_crashes=2) as service:
         view, _ = await service.submissions.submit(body(task("one"), task("two", crash=True)), owner="local")
-        view = await until(service, view.id)
+        view = await wait_for_state(service, view.id)
         assert view.state == "dead"
         assert view.error is not None
         assert view.error["details"]["tasks"] == [{"task": "two", "stage": "ingestion", "attempt": 1}]
@@ -90,8 +90,8 @@ async def test_errors_of_starting_workers(tmp_path: Path, logs: Path) -> None:
         view, _ = await service.submissions.submit(body(task("one"), interpreter=str(program)), owner="local")
         program.write_text("#!/bin/sh\nexit 1\n")
         await service.zygotes._running.pop(str(program)).close()
-        assert (await until(service, first.id)).state == "done"
-        assert (await until(service, view.id)).state == "dead"
+        assert (await wait_for_state(service, first.id)).state == "done"
+        assert (await wait_for_state(service, view.id)).state == "dead"
     tries = lines(logs, "no worker yet")
     assert [(line["run"], line["attempt"]) for line in tries] == [(view.id, 1), (view.id, 2)]
     assert [line["run"] for line in lines(logs, "no worker for the run")] == [view.id]

@@ -22,7 +22,7 @@ from po_jupyter.client import headless
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.testing.model_server import ModelServer
 from tests.support.jupyter_process import API, JupyterProcess
-from tests.support.orchestrator import end_workers, lives
+from tests.support.orchestrator import end_workers, is_alive
 from tests.support.paths import ROOT
 
 WIDTH = 40  # calls in flight
@@ -191,9 +191,9 @@ def test_after_a_stop_nothing_new_is_sent_and_workers_exit_by_themselves(
     model.wait_for(WIDTH)
     worker = worker_of(servers.data, run)
     servers.stop()
-    assert lives(worker)
+    assert is_alive(worker)
     until = time.monotonic() + 20
-    while lives(worker):
+    while is_alive(worker):
         assert time.monotonic() < until
         time.sleep(0.05)
     assert len(model.requests) == WIDTH

@@ -9,7 +9,7 @@ import pytest
 from po_jupyter.orchestrator.service import RunningOrchestrator
 from po_jupyter.presentation import format as fmt
 from tests.crash.test_disk_full import SmallDisk, disk
-from tests.support.orchestrator import body, orchestrator, task, until, until_task
+from tests.support.orchestrator import body, orchestrator, task, wait_for_state, wait_for_task_state
 
 __all__ = ["disk"]  # a fixture
 
@@ -33,7 +33,7 @@ async def test_a_worker_that_meets_a_full_disk_waits_and_goes_on(disk: SmallDisk
         view, _ = await service.submissions.submit(
             body(task("one"), task("two", seconds=1.0), task("three")), owner="local"
         )
-        await until_task(service, view.id, "two")
+        await wait_for_task_state(service, view.id, "two")
         with disk.full():
             said = await waits(service, view.id, tries=2)
             now = await service.runs.get(view.id, None)
@@ -42,7 +42,7 @@ async def test_a_worker_that_meets_a_full_disk_waits_and_goes_on(disk: SmallDisk
             assert now.state == "running"
             assert "waits for the store" in fmt.headline(now, 0.0)[2]
             assert [p.text for p in fmt.problems(now)] == [now.waiting]
-        view = await until(service, view.id, patience=30)
+        view = await wait_for_state(service, view.id, patience=30)
         assert view.state == "done"
         assert view.waiting is None
         events = await service.runs.events(view.id, None)
@@ -60,7 +60,7 @@ async def test_whoever_watches_hears_that_a_run_waits(disk: SmallDisk) -> None:
 
     async with orchestrator(disk.path / "data", store_shards=1) as service:
         view, _ = await service.submissions.submit(body(task("one", seconds=1.0)), owner="local")
-        await until_task(service, view.id, "one")
+        await wait_for_task_state(service, view.id, "one")
         heard: list[bytes] = []
 
         async def listen() -> None:
@@ -70,7 +70,7 @@ async def test_whoever_watches_hears_that_a_run_waits(disk: SmallDisk) -> None:
         listening = asyncio.create_task(listen())
         with disk.full():
             await waits(service, view.id)
-        await until(service, view.id, patience=30)
+        await wait_for_state(service, view.id, patience=30)
         await asyncio.wait_for(listening, 20)
         held = [part for part in heard if part.startswith(b"event: held")]
         assert b"full" in held[0]

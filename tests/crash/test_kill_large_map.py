@@ -14,7 +14,7 @@ from po_jupyter.model.run.row_file_ref import RowFileRef
 from po_jupyter.orchestrator.service import RunningOrchestrator
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.store.files.row_files import RowFiles
-from tests.support.orchestrator import held, orchestrator, settings, until
+from tests.support.orchestrator import orchestrator, settings, wait_for_holder, wait_for_state
 
 ROWS = 50_000
 
@@ -45,8 +45,8 @@ async def test_a_map_killed_in_the_middle_has_each_outcome_once(tmp_path: Path) 
         view, _ = await service.submissions.submit(body, owner="local")
         for part in (0.3, 0.6):
             await enough_rows(service, view.id, int(part * ROWS))
-            os.kill(await held(tmp_path, view.id), signal.SIGKILL)
-        view = await until(service, view.id, patience=90)
+            os.kill(await wait_for_holder(tmp_path, view.id), signal.SIGKILL)
+        view = await wait_for_state(service, view.id, patience=90)
         assert view.state == "done", view.error
         items = view.tasks[0].items
         assert items is not None

@@ -18,7 +18,7 @@ import pytest
 from po_jupyter.orchestrator.service import RunningOrchestrator
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.testing.model_server import ModelServer
-from tests.support.orchestrator import Server, gone, orchestrator, processes_of, until
+from tests.support.orchestrator import Server, orchestrator, processes_of, wait_for_exit, wait_for_state
 
 ROWS = 12
 
@@ -46,7 +46,7 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 async def check(service: RunningOrchestrator, run: str, model: ModelServer, kills: int) -> None:
     """The run is done and whole, and the journal and the model's server agree that nothing was paid twice."""
-    view = await until(service, run, patience=40)
+    view = await wait_for_state(service, run, patience=40)
     assert view.state == "done", view.error
     outputs = await service.results.outputs(run, None)
     assert outputs["t3"] == "echo: task 3: x"
@@ -101,7 +101,7 @@ async def workers_die(tmp_path: Path, model: ModelServer, seed: int) -> None:
         view, _ = await service.submissions.submit(paid(), owner="local")
         hits = await kill_workers(tmp_path, view.id, dice, 3)
         await check(service, view.id, model, hits)
-    await gone(processes_of(tmp_path))  # a zygote that was just loading notices a little later
+    await wait_for_exit(processes_of(tmp_path))  # a zygote that was just loading notices a little later
 
 
 async def servers_die(tmp_path: Path, model: ModelServer, seed: int) -> None:
@@ -117,7 +117,7 @@ async def servers_die(tmp_path: Path, model: ModelServer, seed: int) -> None:
     await asyncio.sleep(dice.uniform(0.0, 0.3))
     async with orchestrator(tmp_path, max_crashes=20) as service:
         await check(service, run, model, 1)
-    await gone(processes_of(tmp_path))  # a zygote that was just loading notices a little later
+    await wait_for_exit(processes_of(tmp_path))  # a zygote that was just loading notices a little later
 
 
 @pytest.mark.parametrize("n", range(5))

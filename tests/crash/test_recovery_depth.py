@@ -26,17 +26,17 @@ from po_jupyter.testing.model_server import ModelServer
 from tests.support.orchestrator import (
     ROOT,
     Server,
-    appears,
     body,
-    gone,
-    held,
-    lives,
+    is_alive,
     orchestrator,
     processes_of,
     settings,
     task,
-    until,
-    until_task,
+    wait_for_exit,
+    wait_for_file,
+    wait_for_holder,
+    wait_for_state,
+    wait_for_task_state,
 )
 
 HOLDS = """
@@ -109,8 +109,8 @@ async def test_a_worker_that_cannot_be_started_is_tried_again_with_growing_waits
         zygote = service.zygotes._running[str(program)].pid
         os.kill(zygote, signal.SIGKILL)
         broken.write_text("3")
-        assert (await until(service, first.id)).state == "done"
-        view = await until(service, view.id)
+        assert (await wait_for_state(service, first.id)).state == "done"
+        view = await wait_for_state(service, view.id)
         assert view.state == "done", view.error
         assert "worker.crashed" not in await types_of(service, view.id)
     times = [float(t) for t in (tmp_path / "tried").read_text().split()][1:]
@@ -130,7 +130,7 @@ async def test_user_code_that_keeps_the_gil_is_not_taken_for_dead(tmp_path: Path
     async with orchestrator(tmp_path, **short) as service:
         tasks = [{**one("holds", HOLDS, how=how), "timeout": 60.0}, task("two")]
         view, _ = await service.submissions.submit(body(*tasks), owner="local")
-        view = await until(service, view.id, patience=60)
+        view = await wait_for_state(service, view.id, patience=60)
         assert view.state == "done", view.error
         types = await types_of(service, view.id)
         assert types.count("run.started") == 1
@@ -169,7 +169,7 @@ async def test_a_stopped_worker_that_wakes_up_late_is_fenced_out(tmp_path: Path)
     """P2: its run was taken over meanwhile; it writes nothing, says nothing, and ends by itself."""
     server = Server(tmp_path)
     run = server.submit(body(task("one", seconds=0.8), task("two", seconds=0.2)))
-    pid = await held(tmp_path, run)
+    pid = await wait_for_holder(tmp_path, run)
     os.kill(pid, signal.SIGSTOP)
     server.kill()
     async with orchestrator(tmp_path, silence_grace=60) as service:
@@ -177,11 +177,11 @@ async def test_a_stopped_worker_that_wakes_up_late_is_fenced_out(tmp_path: Path)
         await asyncio.to_thread(service.store.commit, lease, Commit(release=True))
         del service.dispatcher.active.supervisor.processes.by_run[run]
         await service.dispatcher.active.supervisor.attend(run)
-        other = await held(tmp_path, run)
+        other = await wait_for_holder(tmp_path, run)
         assert other != pid
         os.kill(pid, signal.SIGCONT)
-        await gone([pid])
-        view = await until(service, run)
+        await wait_for_exit([pid])
+        view = await wait_for_state(service, run)
         assert view.state == "done"
         records = list(service.store.records(run))
         assert [r["fence"] for r in records] == sorted(r["fence"] for r in records)
@@ -195,7 +195,7 @@ async def test_a_stopped_server_gives_way_and_comes_back_as_the_second_one(tmp_p
         view, _ = await second.submissions.submit(
             body(*(task(f"t{i}", seconds=0.5) for i in range(6))), owner="local"
         )
-        await until_task(second, view.id, "t0")
+        await wait_for_task_state(second, view.id, "t0")
         server.process.send_signal(signal.SIGSTOP)
         async with asyncio.timeout(6):
             while not second.meta()["orchestrator"]["holder"]:
@@ -203,8 +203,8 @@ async def test_a_stopped_server_gives_way_and_comes_back_as_the_second_one(tmp_p
         server.process.send_signal(signal.SIGCONT)
         # It serves on, and pokes the new holder, which is this process: not on its loop.
         other = await asyncio.to_thread(server.submit, body(task("one")))
-        assert (await until(second, other)).state == "done"
-        assert (await until(second, view.id)).state == "done"
+        assert (await wait_for_state(second, other)).state == "done"
+        assert (await wait_for_state(second, view.id)).state == "done"
         types = await types_of(second, view.id)
         assert types.count("run.started") == 1, "one worker, adopted"
         assert "worker.crashed" not in types
@@ -228,16 +228,16 @@ async def test_a_worker_without_an_orchestrator_stops_spending(
         asking = body(asks)
         asking["pipeline"]["llm"] = {"model": "openai:test"}
         run = server.submit(asking)
-        pid = await held(tmp_path, run)
+        pid = await wait_for_holder(tmp_path, run)
         await asyncio.to_thread(model.wait_for, 5, answered=True)
         server.kill()
-        await gone([pid])
+        await wait_for_exit([pid])
         spent = len(model.requests)
         assert spent < 90
         await asyncio.sleep(0.3)
         assert len(model.requests) == spent
         async with orchestrator(tmp_path) as service:
-            assert (await until(service, run, patience=40)).state == "done"
+            assert (await wait_for_state(service, run, patience=40)).state == "done"
         assert len(model.requests) == 100, "no question was asked twice"
 
 
@@ -248,23 +248,23 @@ async def test_a_graceful_stop_ends_no_worker_and_the_next_start_goes_on(tmp_pat
     server = Server(tmp_path, shutdown_timeout=0.5)
     blocked = server.submit(body(task("one", child=str(note)), {**task("two", block=3.0), "name": "two"}))
     plain = server.submit(body(*(task(f"t{i}", seconds=0.3) for i in range(4))))
-    child = int(await appears(note))
+    child = int(await wait_for_file(note))
     store = DiskStore(tmp_path / "store")
     while not any(e.get("task") == "two" for e in store.events(blocked)):
         await asyncio.sleep(0.02)
-    worker = await held(tmp_path, blocked)
+    worker = await wait_for_holder(tmp_path, blocked)
     began = time.monotonic()
     await asyncio.to_thread(server.stop)
     assert time.monotonic() - began < 2.5, "nobody waits for what takes long"
-    assert lives(worker)
-    await gone([worker, child, *processes_of(tmp_path)])
+    assert is_alive(worker)
+    await wait_for_exit([worker, child, *processes_of(tmp_path)])
     head = store.head(blocked)
     assert head["holder"] is None, "given back"
     assert [e["task"] for e in store.events(blocked) if e["type"] == "task.done"] == ["one", "two"]
     store.close()
     async with orchestrator(tmp_path) as service:
         for run in (blocked, plain):
-            assert (await until(service, run)).state == "done"
+            assert (await wait_for_state(service, run)).state == "done"
             assert "worker.crashed" not in await types_of(service, run)
     starts = [e["task"] for e in await _events(tmp_path, plain) if e["type"] == "task.started"]
     assert sorted(set(starts)) == ["t0", "t1", "t2", "t3"]
@@ -290,7 +290,7 @@ async def test_a_run_that_nobody_was_told_of_is_found(tmp_path: Path) -> None:
         given = body(task("one"))
         new = new_run(asked, Pipeline.model_validate(given["pipeline"]), Seed(**given["seed"]), "local")
         await asyncio.to_thread(service.store.create_run, new)
-        assert (await until(service, new.run, patience=8)).state == "done"
+        assert (await wait_for_state(service, new.run, patience=8)).state == "done"
 
 
 async def test_a_lease_whose_work_cannot_begin_is_given_back(
@@ -313,9 +313,9 @@ async def test_a_lease_whose_work_cannot_begin_is_given_back(
     view, _ = await first.submissions.submit(
         body(*(task(f"t{i}", seconds=0.5) for i in range(4))), owner="local"
     )
-    await until_task(first, view.id, "t1")
+    await wait_for_task_state(first, view.id, "t1")
     await holder.stop()
-    assert (await until(second, view.id)).state == "done"
+    assert (await wait_for_state(second, view.id)).state == "done"
     assert tries == 3
     await follower.stop()
 

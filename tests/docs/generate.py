@@ -187,7 +187,7 @@ def _help(command: click.Command, name: str, parent: click.Context) -> str:
 
 def cli_page() -> str:
     """What `po VERB --help` says, of every verb."""
-    root = click.Context(po, info_name="po", terminal_width=_CLI_WIDTH)
+    root = click.Context(po, info_name="po", terminal_width=_CLI_WIDTH, **po.context_settings)
     parts = [
         "# The terminal",
         "Every verb of `po` with its options. `%po VERB` in a notebook and `jupyter po VERB` are the same.",

@@ -6,7 +6,7 @@ import _thread
 
 from po_jupyter.client.client import Run
 from po_jupyter.model.run.view import TaskView
-from tests.support.kernel import Notebook, classifying, soon
+from tests.support.kernel import Notebook, classifying, run_later
 
 GOOD = "tasks:\n  - name: hello\n    prompt: hi {{ seed.text }}\n"
 
@@ -37,7 +37,9 @@ def test_the_budget_of_the_line_keeps_the_tokens_of_the_text(notebook: Notebook)
 
 
 def test_wait_blocks_until_the_end(notebook: Notebook) -> None:
-    soon(lambda: notebook.aio.push(classifying(state="done", tasks=(TaskView(name="classify", state="done"),))))
+    run_later(
+        lambda: notebook.aio.push(classifying(state="done", tasks=(TaskView(name="classify", state="done"),)))
+    )
     text, value = notebook.cell("%%po_pipeline tickets --wait\n" + GOOD)
     assert value.state == "done"
     assert "run 7f3a9c · done" in text
@@ -47,7 +49,7 @@ def test_a_failed_run_fails_the_waiting_cell_with_the_way_on(notebook: Notebook)
     """P11, P12: "run all" stops there."""
     error = {"code": "model_key", "message": "no key for openai", "hint": "Set OPENAI_API_KEY."}
     task = TaskView(name="classify", state="failed", stage="inference", error=error)
-    soon(lambda: notebook.aio.push(classifying(state="failed", tasks=(task,), error=error)))
+    run_later(lambda: notebook.aio.push(classifying(state="failed", tasks=(task,), error=error)))
     said = notebook.error("%%po_pipeline tickets --run --wait --out r\n" + GOOD)
     assert said.splitlines() == [
         "run 7f3a9c of tickets ended failed",
@@ -60,7 +62,7 @@ def test_a_failed_run_fails_the_waiting_cell_with_the_way_on(notebook: Notebook)
 
 def test_an_interrupt_detaches_from_the_run(notebook: Notebook) -> None:
     """P12."""
-    soon(_thread.interrupt_main)
+    run_later(_thread.interrupt_main)
     said = notebook.error("%%po_pipeline tickets --run --wait\n" + GOOD)
     assert said == "detached; the run goes on: %po show 7f3a9c"
     assert notebook.aio.calls == []

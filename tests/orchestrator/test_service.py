@@ -13,16 +13,16 @@ from po_jupyter.orchestrator.service import Orchestrator
 from po_jupyter.orchestrator.submission import request as submission
 from po_jupyter.testing.model_server import ModelServer, Reply
 from tests.support.orchestrator import (
-    appears,
     body,
-    gone,
-    lives,
+    is_alive,
     orchestrator,
     processes_of,
     settings,
     task,
-    until,
-    until_task,
+    wait_for_exit,
+    wait_for_file,
+    wait_for_state,
+    wait_for_task_state,
 )
 
 pytestmark = pytest.mark.integration
@@ -37,7 +37,7 @@ async def test_a_run_of_five_tasks_is_done_in_a_process_of_its_own(tmp_path: Pat
         assert created
         assert view.state == "pending"
         assert len(view.id) == 22
-        view = await until(service, view.id)
+        view = await wait_for_state(service, view.id)
         assert view.state == "done"
         assert [t.state for t in view.tasks] == ["done"] * 5
         outputs = await service.results.outputs(view.id, "local")
@@ -52,11 +52,11 @@ async def test_a_stopped_orchestrator_leaves_no_process_and_the_next_one_goes_on
         view, _ = await service.submissions.submit(
             body(task("one"), task("two", seconds=1.0), task("three")), owner="local"
         )
-        await until_task(service, view.id, "two")
+        await wait_for_task_state(service, view.id, "two")
         assert processes_of(tmp_path)
-    await gone(processes_of(tmp_path))
+    await wait_for_exit(processes_of(tmp_path))
     async with orchestrator(tmp_path) as service:
-        view = await until(service, view.id)
+        view = await wait_for_state(service, view.id)
         assert view.state == "done"
         events = await service.runs.events(view.id, None)
         assert sum(e["type"] == "task.done" and e["task"] == "one" for e in events) == 1
@@ -84,9 +84,9 @@ async def test_cancel_keeps_what_is_finished(tmp_path: Path) -> None:
     """P12."""
     async with orchestrator(tmp_path) as service:
         view, _ = await service.submissions.submit(body(task("one"), task("two", seconds=60)), owner="local")
-        await until_task(service, view.id, "two")
+        await wait_for_task_state(service, view.id, "two")
         await service.control.cancel(view.id, "local")
-        view = await until(service, view.id)
+        view = await wait_for_state(service, view.id)
         assert view.state == "cancelled"
         assert view.tasks[0].state == "done"
         assert (await service.control.cancel(view.id, "local")).state == "cancelled", "twice is once"
@@ -100,20 +100,20 @@ async def test_cancel_ends_user_code_that_blocks_and_its_children(tmp_path: Path
         view, _ = await service.submissions.submit(
             body(task("one"), task("two", block=60, child=str(note))), owner="local"
         )
-        await appears(note)
+        await wait_for_file(note)
         await service.control.cancel(view.id, "local")
-        view = await until(service, view.id, patience=8)
+        view = await wait_for_state(service, view.id, patience=8)
         assert view.state == "cancelled"
         assert view.tasks[0].state == "done"
         assert view.tasks[1].state == "cancelled"
-        await gone([int(note.read_text())])
+        await wait_for_exit([int(note.read_text())])
 
 
 async def test_a_cancelled_run_in_the_queue_never_starts(tmp_path: Path) -> None:
     """B14: one slot; the queue has positions, and a cancel takes a run out of it."""
     async with orchestrator(tmp_path, max_running=1) as service:
         first, _ = await service.submissions.submit(body(task("one", seconds=30)), owner="local")
-        await until_task(service, first.id, "one")
+        await wait_for_task_state(service, first.id, "one")
         second, _ = await service.submissions.submit(body(task("one")), owner="local")
         third, _ = await service.submissions.submit(body(task("one"), priority=5), owner="local")
         assert (await service.runs.get(third.id, None)).position == 1, "the higher priority is next"
@@ -121,7 +121,7 @@ async def test_a_cancelled_run_in_the_queue_never_starts(tmp_path: Path) -> None
         assert service.live_runs() == 3
         assert (await service.control.cancel(second.id, None)).state == "cancelled"
         await service.control.cancel(first.id, None)
-        assert (await until(service, third.id)).state == "done"
+        assert (await wait_for_state(service, third.id)).state == "done"
         events = await service.runs.events(second.id, None)
         assert not any(e["type"] == "run.started" for e in events)
 
@@ -133,12 +133,12 @@ async def test_a_failed_run_resumes_where_it_failed(tmp_path: Path) -> None:
         view, _ = await service.submissions.submit(
             body(task("one"), task("two", fail=str(fixed)), task("three")), owner="local"
         )
-        view = await until(service, view.id)
+        view = await wait_for_state(service, view.id)
         assert view.state == "failed"
         assert [t.state for t in view.tasks] == ["done", "failed", "pending"]
         fixed.touch()
         assert (await service.control.resume(view.id, "local")).state in ("pending", "running", "done")
-        view = await until(service, view.id)
+        view = await wait_for_state(service, view.id)
         assert view.state == "done"
         starts = [e["task"] for e in await service.runs.events(view.id, None) if e["type"] == "task.started"]
         assert starts == ["one", "two", "two", "three"]
@@ -153,10 +153,10 @@ async def test_resume_from_a_task_does_it_and_everything_after_it_again(tmp_path
         view, _ = await service.submissions.submit(
             body(task("one"), task("two"), task("three", fail=str(fixed))), owner="local"
         )
-        await until(service, view.id)
+        await wait_for_state(service, view.id)
         fixed.touch()
         await service.control.resume(view.id, "local", from_task="two")
-        assert (await until(service, view.id)).state == "done"
+        assert (await wait_for_state(service, view.id)).state == "done"
         starts = [e["task"] for e in await service.runs.events(view.id, None) if e["type"] == "task.started"]
         assert starts == ["one", "two", "three", "two", "three"]
 
@@ -166,24 +166,24 @@ async def test_a_gate_waits_and_a_decision_is_final(tmp_path: Path) -> None:
     gated = {**task("one"), "gate": "look"}
     async with orchestrator(tmp_path) as service:
         view, _ = await service.submissions.submit(body(gated, task("two")), owner="local")
-        view = await until(service, view.id, ["waiting"])
+        view = await wait_for_state(service, view.id, ["waiting"])
         assert view.gate is not None
         assert view.gate["task"] == "one"
         await service.control.gate(view.id, "local", "approve", "fine")
-        assert (await until(service, view.id)).state == "done"
+        assert (await wait_for_state(service, view.id)).state == "done"
         with pytest.raises(Conflict):
             await service.control.gate(view.id, "local", "reject")
 
         view, _ = await service.submissions.submit(body(gated, task("two")), owner="local")
-        await until(service, view.id, ["waiting"])
+        await wait_for_state(service, view.id, ["waiting"])
         view = await service.control.gate(view.id, "local", "reject", "no")
         assert view.state == "cancelled"
         assert view.error is not None
         assert view.error["code"] == "gate_rejected"
         await service.control.resume(view.id, "local")
-        await until(service, view.id, ["waiting"])
+        await wait_for_state(service, view.id, ["waiting"])
         await service.control.gate(view.id, "local", "approve")
-        assert (await until(service, view.id)).state == "done"
+        assert (await wait_for_state(service, view.id)).state == "done"
         starts = [e["task"] for e in await service.runs.events(view.id, None) if e["type"] == "task.started"]
         assert starts == ["one", "two"], "the task before the gate was paid for once"
 
@@ -199,7 +199,7 @@ async def test_a_repeat_is_answered_although_it_could_not_be_submitted_any_more(
         await service.pipelines.put("kept", body(task("one"), name="kept")["pipeline"], owner="a")
         made = [(await service.submissions.submit(asked, owner="a"))[0].id for asked in (by_module, by_name)]
         for run in made:
-            await until(service, run)
+            await wait_for_state(service, run)
         (place / "gone_soon.py").unlink()
         await service.pipelines.delete("kept", owner="a")
         for asked, run in zip((by_module, by_name), made, strict=True):
@@ -220,7 +220,7 @@ async def test_a_repeat_is_answered_although_it_could_not_be_submitted_any_more(
         await service.control.delete(made[1], "a")
         view, created = await service.submissions.submit(by_name, owner="a")
         assert created
-        await until(service, view.id)
+        await wait_for_state(service, view.id)
 
 
 async def test_an_idempotency_key_makes_one_run(tmp_path: Path) -> None:
@@ -239,7 +239,7 @@ async def test_an_idempotency_key_makes_one_run(tmp_path: Path) -> None:
         assert created
         assert other.id != first.id
         for run in (first.id, other.id):
-            await until(service, run)
+            await wait_for_state(service, run)
 
 
 async def test_runs_of_others_do_not_exist(tmp_path: Path) -> None:
@@ -256,7 +256,7 @@ async def test_runs_of_others_do_not_exist(tmp_path: Path) -> None:
             with pytest.raises(NotFound):
                 await ask(view.id, "b")
         assert (await service.runs.page("b"))[0] == []
-        await until(service, view.id)
+        await wait_for_state(service, view.id)
         assert (await service.runs.get(view.id[-6:], "a")).id == view.id
         assert [v.id for v in (await service.runs.page(None))[0]] == [view.id]
         await service.control.delete(view.id, "a")
@@ -310,7 +310,7 @@ async def test_registered_pipelines_are_run_by_name(tmp_path: Path) -> None:
             {"pipeline": "test", "seed": {"name": "s", "data": {}}}, owner="a"
         )
         await service.pipelines.delete("test", owner="a")
-        assert (await until(service, view.id)).state == "done"
+        assert (await wait_for_state(service, view.id)).state == "done"
         with pytest.raises(NotFound):
             await service.pipelines.get("test", owner="a")
         with pytest.raises(InvalidPipeline, match="called 'other'"):
@@ -327,7 +327,7 @@ async def test_large_seeds_stay_out_of_lists(tmp_path: Path) -> None:
         listed = (await service.runs.page("a"))[0][0]
         assert "data" not in listed.seed
         assert listed.seed["data_bytes"] > 100_000
-        await until(service, view.id)
+        await wait_for_state(service, view.id)
 
 
 async def test_stop_before_start_and_twice_is_harmless(tmp_path: Path) -> None:
@@ -339,7 +339,7 @@ async def test_stop_before_start_and_twice_is_harmless(tmp_path: Path) -> None:
     await service.stop()
     await service.stop()
     assert not running.ready()["ready"]
-    assert not any(lives(p) for p in processes_of(tmp_path))
+    assert not any(is_alive(p) for p in processes_of(tmp_path))
 
 
 async def test_text_is_seen_while_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -377,7 +377,7 @@ async def test_rows_come_in_pages_while_the_map_goes_on_and_after_a_restart(tmp_
     }
     async with orchestrator(tmp_path) as service:
         first, _ = await service.submissions.submit(wanted, owner="local")
-        assert (await until(service, first.id)).state == "done"
+        assert (await wait_for_state(service, first.id)).state == "done"
         seen: list[int] = []
         cursor: str | None = None
         while True:
@@ -389,7 +389,7 @@ async def test_rows_come_in_pages_while_the_map_goes_on_and_after_a_restart(tmp_
                 break
         assert seen == list(range(25))
         again, _ = await service.submissions.submit(wanted, owner="local")
-        view = await until(service, again.id)
+        view = await wait_for_state(service, again.id)
         items = view.tasks[0].items
         assert items is not None
         assert (items.done, items.reused, view.usage.calls) == (25, 25, 0)
@@ -400,4 +400,4 @@ async def test_rows_come_in_pages_while_the_map_goes_on_and_after_a_restart(tmp_
         outputs = await service.results.outputs(again.id, None)
         assert outputs["m"][3] == {"index": 3, "ok": True, "output": "echo: 3", "error": None}
         fresh, _ = await service.submissions.submit({**wanted, "options": {"fresh": True}}, owner="local")
-        assert (await until(service, fresh.id)).usage.calls == 25
+        assert (await wait_for_state(service, fresh.id)).usage.calls == 25

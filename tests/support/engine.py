@@ -103,7 +103,7 @@ def inputs_of(
     )
 
 
-async def until(condition: Callable[[], object]) -> None:
+async def wait_until(condition: Callable[[], object]) -> None:
     """Wait for something that has no event of its own (a file, a state)."""
     async with asyncio.timeout(10):
         while not condition():

@@ -10,7 +10,7 @@ import psutil
 from po_jupyter.platform.processes import started_at
 
 
-def end(pid: int) -> None:
+def stop_process(pid: int) -> None:
     """Terminate the process and wait for it."""
     with suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)

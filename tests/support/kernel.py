@@ -179,5 +179,5 @@ class Notebook:
         return str(result.error_in_exec)
 
 
-def soon(action: Callable[[], object]) -> None:
+def run_later(action: Callable[[], object]) -> None:
     threading.Timer(0.3, action).start()

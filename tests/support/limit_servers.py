@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass
-class Fixed:
+class FixedWindowServer:
     """So many in each window of the clock; the windows begin at `origin`."""
 
     requests: int
@@ -27,12 +27,12 @@ class Fixed:
         self.used = [self.used[0] + 1, self.used[1] + tokens]
         return None
 
-    def left(self, now: float) -> tuple[int, int, float]:
+    def remaining(self, now: float) -> tuple[int, int, float]:
         return self.requests - self.used[0], self.tokens - self.used[1], self.window
 
 
 @dataclass
-class Sliding:
+class SlidingWindowServer:
     """Never more than so many in any window."""
 
     requests: int
@@ -48,12 +48,12 @@ class Sliding:
         self.log.append((now, tokens))
         return None
 
-    def left(self, now: float) -> tuple[int, int, float]:
+    def remaining(self, now: float) -> tuple[int, int, float]:
         return self.requests - len(self.log), self.tokens - sum(t for _, t in self.log), self.window
 
 
 @dataclass
-class Bucket:
+class TokenBucketServer:
     """Buckets that refill evenly. `burst` is their size as a part of what a window allows."""
 
     requests: int
@@ -82,7 +82,7 @@ class Bucket:
         self.level = [self.level[0] - 1, self.level[1] - tokens]
         return None
 
-    def left(self, now: float) -> tuple[int, int, float]:
+    def remaining(self, now: float) -> tuple[int, int, float]:
         self._fill(now)
         whole = (self.requests * self.burst - self.level[0]) / self.requests * self.window
         return int(self.level[0]), int(self.level[1]), whole

@@ -9,7 +9,7 @@ from typing import Any
 
 
 class LogCollector:
-    """A server that keeps what is posted to it, after refusing as often as told."""
+    """A server that keeps what is posted to it, after it has refused `refuse` requests."""
 
     def __init__(self, refuse: int = 0) -> None:
         outer = self

@@ -77,7 +77,7 @@ async def orchestrator(data_dir: Path, **more: Any) -> AsyncIterator[RunningOrch
         await starting.stop()
 
 
-async def until(
+async def wait_for_state(
     service: RunningOrchestrator, run: str, states: Sequence[str] = tuple(ENDED), patience: float = 20.0
 ) -> RunView:
     """The run once it is in one of `states`."""
@@ -95,7 +95,7 @@ async def until(
     return view
 
 
-async def until_task(
+async def wait_for_task_state(
     service: RunningOrchestrator, run: str, name: str, state: str = "running", patience: float = 20.0
 ) -> RunView:
     """The run once one of its tasks is in that state."""
@@ -107,7 +107,7 @@ async def until_task(
             await notes.get(0.5)
 
 
-async def appears(path: Path, patience: float = 10.0) -> str:
+async def wait_for_file(path: Path, patience: float = 10.0) -> str:
     """The text of a file that another process writes."""
     async with asyncio.timeout(patience):
         while not (path.exists() and path.read_text()):
@@ -115,7 +115,7 @@ async def appears(path: Path, patience: float = 10.0) -> str:
     return path.read_text()
 
 
-async def held(data_dir: Path, run: str) -> int:
+async def wait_for_holder(data_dir: Path, run: str) -> int:
     """The pid of the run's worker, once it has one, as the store knows it."""
     store = DiskStore(data_dir / "store")
     try:
@@ -126,15 +126,15 @@ async def held(data_dir: Path, run: str) -> int:
         store.close()
 
 
-async def gone(pids: Sequence[int], patience: float = 10.0) -> None:
+async def wait_for_exit(pids: Sequence[int], patience: float = 10.0) -> None:
     """Return when none of these processes lives any more."""
     async with asyncio.timeout(patience):
-        while living := [p for p in pids if lives(p)]:
+        while living := [p for p in pids if is_alive(p)]:
             await asyncio.sleep(0.05)
     assert not living
 
 
-def lives(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
     """A zombie does not."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
@@ -147,7 +147,7 @@ def processes_of(data_dir: Path) -> list[int]:
     found = []
     for process in psutil.process_iter():
         with suppress(OSError):
-            if os.readlink(f"/proc/{process.pid}/fd/2").startswith(str(data_dir)) and lives(process.pid):
+            if os.readlink(f"/proc/{process.pid}/fd/2").startswith(str(data_dir)) and is_alive(process.pid):
                 found.append(process.pid)
     return found
 
@@ -166,8 +166,7 @@ def end_all_workers() -> None:
 
 
 class Server:
-    """An orchestrator in a process of its own, to be killed. It submits what it is told and answers with run
-    ids."""
+    """An orchestrator in a process of its own, to be killed. Takes bodies of runs, and answers with their ids."""
 
     def __init__(self, data_dir: Path, **more: Any) -> None:
         _STARTED.add(data_dir)
@@ -177,9 +176,9 @@ class Server:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
-        assert self._ask() == "ready"
+        assert self._exchange() == "ready"
 
-    def _ask(self, line: Any = None) -> Any:
+    def _exchange(self, line: Any = None) -> Any:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         if line is not None:
@@ -191,7 +190,7 @@ class Server:
 
     def submit(self, body: dict[str, Any]) -> str:
         """The id of the new run."""
-        return str(self._ask(body))
+        return str(self._exchange(body))
 
     def kill(self) -> None:
         """kill -9, of the server alone."""
@@ -227,7 +226,7 @@ if __name__ == "__main__":
 
     from po_jupyter.telemetry.logging import configure
 
-    given = json.loads(sys.argv[1])
-    configure(Settings.model_validate(given), file=Path(given["data_dir"]) / "logs" / "orchestrator.log")
+    config = json.loads(sys.argv[1])
+    configure(Settings.model_validate(config), file=Path(config["data_dir"]) / "logs" / "orchestrator.log")
     logging.raiseExceptions = False
-    asyncio.run(_serve(given))
+    asyncio.run(_serve(config))

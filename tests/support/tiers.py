@@ -11,7 +11,7 @@ import gc
 import re
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from pathlib import Path
 
 import pytest
@@ -160,7 +160,7 @@ class TierPlugin:
             gc.freeze()
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> object:
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         """Watch setup, call and teardown."""
         if item.get_closest_marker("unit"):
             own = threading.get_ident()
@@ -172,9 +172,25 @@ class TierPlugin:
             self.guard.end()
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_teardown(self, item: pytest.Item) -> object:
+    def pytest_runtest_setup(self) -> Generator[None, None, None]:
+        """One report of a violation is enough: what the test raised itself is not raised again at its end."""
+        yield from self._report_once()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self) -> Generator[None, None, None]:
+        """As for the setup."""
+        yield from self._report_once()
+
+    def _report_once(self) -> Generator[None, None, None]:
+        try:
+            yield
+        except NotAUnitTest:
+            self.guard.violations.clear()
+            raise
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, None, None]:
         """Fail a test that swallowed the error, or whose thread had it."""
-        result = yield
+        yield
         if item.get_closest_marker("unit"):
             self.guard.check()
-        return result

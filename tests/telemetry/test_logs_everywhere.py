@@ -14,7 +14,7 @@ from po_jupyter.telemetry.correlation import request_id
 from po_jupyter.telemetry.logging import configure, flush
 from po_jupyter.testing.model_server import ModelServer
 from tests.support.log_collector import LogCollector
-from tests.support.orchestrator import orchestrator, until
+from tests.support.orchestrator import orchestrator, wait_for_state
 
 KEY = "sk-planted-for-the-logs-0123456789"
 PIPELINE = {
@@ -44,7 +44,7 @@ async def test_one_id_finds_one_request_in_every_log(
             request_id.set("cell-42")
             view, _ = await service.submissions.submit(BODY, owner="me")
             request_id.set("")
-            view = await until(service, view.id)
+            view = await wait_for_state(service, view.id)
             assert view.state == "failed"
             created, *_ = await service.runs.events(view.id, None)
             assert created["data"]["request"] == "cell-42"

@@ -20,7 +20,7 @@ from po_jupyter.orchestrator.workers.zygote_pool import ZygoteProcess
 from po_jupyter.platform import processes
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.worker import main as worker
-from tests.support.orchestrator import ROOT, body, held, orchestrator, task
+from tests.support.orchestrator import ROOT, body, orchestrator, task, wait_for_holder
 from tests.support.stored_runs import RUN, store_run
 
 pytestmark = pytest.mark.integration
@@ -117,7 +117,7 @@ async def test_a_server_that_stops_while_a_worker_loads_drains_it(
         async with asyncio.timeout(20):
             while not (tmp_path / "loading").exists():
                 await asyncio.sleep(0.02)
-            await held(data, run)
+            await wait_for_holder(data, run)
             await asyncio.sleep(0.3)  # it connects meanwhile
     assert statuses == [0]
     store = DiskStore(data / "store")

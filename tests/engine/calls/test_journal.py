@@ -16,7 +16,7 @@ from po_jupyter.engine.run.executor import RunExecutor
 from po_jupyter.errors import ModelRateLimited, StaleFence
 from po_jupyter.store.keyed.memory import MemoryStore
 from po_jupyter.store.protocol import Commit, Lease
-from tests.support.engine import RUN, Bench, until
+from tests.support.engine import RUN, Bench, wait_until
 
 THREE_CALLS = """
 async def ingestion(ctx):
@@ -258,7 +258,7 @@ async def test_an_unknown_outcome_is_told_once_though_its_repetition_was_withdra
     bench.fake.hold = False
     async with bench.worker() as session:
         driving = asyncio.ensure_future(RunExecutor(session).run())
-        await until(lambda: bench.events("call.retry"))
+        await wait_until(lambda: bench.events("call.retry"))
         session.signals.drain()
         await driving
     assert await bench.go() == "done"

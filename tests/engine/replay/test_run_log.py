@@ -13,7 +13,7 @@ from po_jupyter.engine.replay.run_log import RunLog
 from po_jupyter.errors import StaleFence
 from po_jupyter.model.run.events import draft
 from po_jupyter.store.keyed.memory import MemoryStore
-from tests.support.engine import RUN, new_run, until
+from tests.support.engine import RUN, new_run, wait_until
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ async def test_what_is_emitted_is_in_the_state_at_once_and_in_the_log_soon(log: 
     log.emit(draft("task.started", "a", attempt=1))
     assert log.state.tasks["a"].state == "running"
     assert "task.started" not in types(store)
-    await until(lambda: "task.started" in types(store))
+    await wait_until(lambda: "task.started" in types(store))
 
 
 async def test_a_commit_takes_along_what_was_emitted_before_it(log: RunLog, store: Any) -> None:

@@ -11,7 +11,7 @@ from po_jupyter.engine.run.executor import RunExecutor
 from po_jupyter.errors import ModelKeyError, ModelRefused, ModelUnavailable, StaleFence
 from po_jupyter.model.run.events import draft
 from po_jupyter.store.protocol import Commit
-from tests.support.engine import RUN, Bench, Fake, until
+from tests.support.engine import RUN, Bench, Fake, wait_until
 
 EMPTY = "def integration(ctx):\n    return 1\n"
 
@@ -66,7 +66,7 @@ async def test_independent_tasks_run_at_the_same_time(bench: Bench) -> None:
     async with bench.worker() as session:
         driving = asyncio.ensure_future(RunExecutor(session).run())
         await bench.fake.waiting.wait()
-        await until(lambda: len(session.signals.running) == 2)
+        await wait_until(lambda: len(session.signals.running) == 2)
         assert session.signals.running == {"a", "b"}
         bench.fake.gate.set()
         assert await driving == "done"
@@ -203,7 +203,7 @@ async def test_user_code_cannot_swallow_a_cancellation(
     bench.create([python("a", body)])
     async with bench.worker() as session:
         driving = asyncio.ensure_future(RunExecutor(session).run())
-        await until(lambda: (session.inputs.run_dir / "tmp" / "a" / "on").exists())
+        await wait_until(lambda: (session.inputs.run_dir / "tmp" / "a" / "on").exists())
         bench.store.request(RUN, [draft("run.cancel_requested", by="me")])
         session.signals.cancel_hint()
         assert await asyncio.wait_for(driving, 5) == "cancelled"
@@ -252,7 +252,7 @@ async def test_a_decision_just_before_waiting_is_not_lost(bench: Bench) -> None:
     async with bench.worker() as session:
         driving = asyncio.ensure_future(RunExecutor(session).run())
         await bench.fake.waiting.wait()
-        await until(lambda: session.log.state.tasks["a"].gate == "open")
+        await wait_until(lambda: session.log.state.tasks["a"].gate == "open")
         bench.store.request(RUN, [draft("gate.decided", "a", decision="approve", note="", by="me")])
         bench.fake.gate.set()
         assert await driving == "done"
@@ -300,7 +300,7 @@ async def test_drain_does_not_wait_for_a_retry(bench: Bench) -> None:
     )
     async with bench.worker() as session:
         driving = asyncio.ensure_future(RunExecutor(session).run())
-        await until(lambda: bench.events("task.retrying"))
+        await wait_until(lambda: bench.events("task.retrying"))
         session.signals.drain()
         assert await asyncio.wait_for(driving, 2) == "released"
 
@@ -316,7 +316,7 @@ async def test_a_wait_between_tries_of_a_call_is_cut_short_and_nothing_is_unknow
     bench.create([{"name": "a", "prompt": "hello"}], llm={"model": "fake:echo", "retry": retry})
     async with bench.worker() as session:
         driving = asyncio.ensure_future(RunExecutor(session).run())
-        await until(lambda: bench.events("call.retry"))
+        await wait_until(lambda: bench.events("call.retry"))
         if end == "drain":
             session.signals.drain()
             assert await asyncio.wait_for(driving, 2) == "released"

@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.integration
+
 PROGRAM = """
 import os, subprocess, sys
 from pathlib import Path

@@ -15,7 +15,7 @@ from po_jupyter.errors import ModelRefused
 from po_jupyter.llm.rate_limits.limiter import Limiter
 from po_jupyter.llm.rate_limits.sliding_window import Cost
 from po_jupyter.model.run.rate_limit import RateLimit
-from tests.support.limit_servers import Bucket, Fixed, Sliding
+from tests.support.limit_servers import FixedWindowServer, SlidingWindowServer, TokenBucketServer
 
 MODEL = "openai:gpt-5-mini"
 MINUTE = 60.0
@@ -83,7 +83,7 @@ class World:
         wait = self.server.take(self.now, tokens)
         limits = None
         if self.headers:
-            requests, left, whole = self.server.left(self.now)
+            requests, left, whole = self.server.remaining(self.now)
             limits = {
                 "requests": (self.server.requests, requests, whole),
                 "tokens": (self.server.tokens, max(0, left), whole),
@@ -126,9 +126,9 @@ class World:
 
 
 SERVERS = {
-    "fixed": lambda n, t: Fixed(n, t, MINUTE, origin=-17.0),
-    "sliding": lambda n, t: Sliding(n, t, MINUTE),
-    "bucket": lambda n, t: Bucket(n, t, MINUTE),
+    "fixed": lambda n, t: FixedWindowServer(n, t, MINUTE, origin=-17.0),
+    "sliding": lambda n, t: SlidingWindowServer(n, t, MINUTE),
+    "bucket": lambda n, t: TokenBucketServer(n, t, MINUTE),
 }
 
 
@@ -156,7 +156,11 @@ def test_sliding_server_with_wild_sizes(seed: int) -> None:
         return dice.randint(10, 400), dice.choice([5, 20, 480])
 
     world = World(
-        limited_to(tokens=10_000), Sliding(10**6, 10_000, MINUTE), runs={"a": 30}, size=size, seed=seed
+        limited_to(tokens=10_000),
+        SlidingWindowServer(10**6, 10_000, MINUTE),
+        runs={"a": 30},
+        size=size,
+        seed=seed,
     ).play(12 * MINUTE)
     assert len(world.refused) <= len(world.sent) * 0.01
     assert world.rate(2 * MINUTE, 11 * MINUTE)[1] >= 0.85 * 10_000
@@ -164,9 +168,9 @@ def test_sliding_server_with_wild_sizes(seed: int) -> None:
 
 def test_runs_share_by_what_they_take_not_by_how_many_wait() -> None:
     """G3: a run with 1,000 waiting calls does not starve one with two."""
-    world = World(limited_to(requests=60), Sliding(60, 10**9, MINUTE), runs={"many": 1000, "two": 30}).play(
-        10 * MINUTE
-    )
+    world = World(
+        limited_to(requests=60), SlidingWindowServer(60, 10**9, MINUTE), runs={"many": 1000, "two": 30}
+    ).play(10 * MINUTE)
     shares = Counter(run for at, run, _ in world.sent if at > MINUTE)
     assert 0.8 <= shares["many"] / shares["two"] <= 1.25, shares
 
@@ -236,9 +240,9 @@ def test_a_limit_that_only_refusals_tell(kind: str, retry_after: bool) -> None:
 
 def test_a_bucket_that_allows_no_bursts() -> None:
     """ "A rate of 60 a minute may be enforced as 1 a second" ("Rate limits", Anthropic): learned from refusals."""
-    world = World(limited_to(requests=60), Bucket(60, 10**9, MINUTE, burst=0.1), runs={"a": 40}).play(
-        20 * MINUTE
-    )
+    world = World(
+        limited_to(requests=60), TokenBucketServer(60, 10**9, MINUTE, burst=0.1), runs={"a": 40}
+    ).play(20 * MINUTE)
     late = [at for at in world.refused if at > 5 * MINUTE]
     assert len(late) <= 10
     assert world.rate(5 * MINUTE, 19 * MINUTE)[0] >= 0.8 * 60
@@ -246,7 +250,7 @@ def test_a_bucket_that_allows_no_bursts() -> None:
 
 def test_somebody_else_uses_the_key_too() -> None:
     """G3: headers correct what our own log cannot know."""
-    server = Sliding(60, 10**9, MINUTE)
+    server = SlidingWindowServer(60, 10**9, MINUTE)
     world = World(limited_to(requests=60), server, runs={"a": 20}, headers=True)
 
     def other() -> None:

@@ -18,7 +18,7 @@ from po_jupyter.orchestrator.service import RunningOrchestrator
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.store.keyed.memory import MemoryStore
 from po_jupyter.store.protocol import Head, NewRun
-from tests.support.orchestrator import body, orchestrator, task, until
+from tests.support.orchestrator import body, orchestrator, task, wait_for_state
 
 pytestmark = pytest.mark.integration
 
@@ -51,7 +51,7 @@ async def test_a_gate_is_decided_once(tmp_path: Path, monkeypatch: pytest.Monkey
         view, _ = await service.submissions.submit(
             body({**task("one"), "gate": "look"}, task("two")), owner="local"
         )
-        await until(service, view.id, ["waiting"])
+        await wait_for_state(service, view.id, ["waiting"])
         meet(service, monkeypatch)
         answers = await both(
             service.control.gate(view.id, "local", "approve"),
@@ -60,7 +60,7 @@ async def test_a_gate_is_decided_once(tmp_path: Path, monkeypatch: pytest.Monkey
         assert [type(a) for a in answers].count(Conflict) == 1, answers
         decided = [e for e in await service.runs.events(view.id, None) if e["type"] == "gate.decided"]
         assert len(decided) == 1
-        ended = await until(service, view.id)
+        ended = await wait_for_state(service, view.id)
         assert ended.state == ("done" if decided[0]["data"]["decision"] == "approve" else "cancelled")
 
 
@@ -80,12 +80,12 @@ async def test_a_run_goes_on_once(
     marker = tmp_path / "marker"
     async with orchestrator(tmp_path / "data") as service:
         view, _ = await service.submissions.submit(body(task("one", fail=str(marker))), owner="local")
-        await until(service, view.id)
+        await wait_for_state(service, view.id)
         marker.touch()
         meet(service, monkeypatch)
         answers = await both(again(service, view.id), again(service, view.id))
         assert [type(a) for a in answers].count(Conflict) == 1, answers
-        assert (await until(service, view.id)).state == "done"
+        assert (await wait_for_state(service, view.id)).state == "done"
         types = [e["type"] for e in await service.runs.events(view.id, None)]
         assert types.count("run.resumed") == 1
 

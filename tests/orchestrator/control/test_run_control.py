@@ -10,7 +10,7 @@ import pytest
 
 from po_jupyter.errors import Conflict, InvalidInput, NotFound
 from po_jupyter.orchestrator.service import RunningOrchestrator
-from tests.support.orchestrator import body, orchestrator, task, until
+from tests.support.orchestrator import body, orchestrator, task, wait_for_state
 
 pytestmark = pytest.mark.integration
 
@@ -42,22 +42,22 @@ async def test_a_run_is_restarted_clean_from_a_task_or_one_task_only(tmp_path: P
     """B13: new attempts in the same run; earlier checkpoints stay in its history."""
     async with orchestrator(tmp_path) as service:
         run = await made(service, count("a"), count("b"), count("c"))
-        await until(service, run)
+        await wait_for_state(service, run)
         with pytest.raises(InvalidInput, match="no task is named"):
             await service.control.restart(run, "me", only=True)
         with pytest.raises(NotFound, match="did you mean"):
             await service.control.restart(run, "me", "bb")
 
         await service.control.restart(run, "me")
-        assert (await until(service, run)).state == "done"
+        assert (await wait_for_state(service, run)).state == "done"
         assert await attempts(service, run) == {"a": 2, "b": 2, "c": 2}
 
         await service.control.restart(run, "me", "b")
-        assert (await until(service, run)).state == "done"
+        assert (await wait_for_state(service, run)).state == "done"
         assert await attempts(service, run) == {"a": 2, "b": 3, "c": 3}
 
         await service.control.restart(run, "me", "b", only=True)
-        view = await until(service, run)
+        view = await wait_for_state(service, run)
         assert view.state == "done"
         assert await attempts(service, run) == {"a": 2, "b": 4, "c": 3}
 
@@ -71,19 +71,19 @@ async def test_one_task_only_and_then_the_rest(tmp_path: Path) -> None:
     flag = tmp_path / "flag"
     async with orchestrator(tmp_path / "data") as service:
         run = await made(service, count("a"), task("b", fail=str(flag)), count("c"))
-        assert (await until(service, run)).state == "failed"
+        assert (await wait_for_state(service, run)).state == "failed"
         with pytest.raises(Conflict, match="needs 'b', which is failed"):
             await service.control.restart(run, "me", "c", only=True)
         flag.touch()
         await service.control.restart(run, "me", "b", only=True)
-        view = await until(service, run)
+        view = await wait_for_state(service, run)
         assert view.state == "cancelled"
         assert view.error is not None
         assert view.error["code"] == "stopped"
         assert "not run: c" in view.error["message"]
         assert {t.name: t.state for t in view.tasks} == {"a": "done", "b": "done", "c": "pending"}
         await service.control.resume(run, "me")
-        assert (await until(service, run)).state == "done"
+        assert (await wait_for_state(service, run)).state == "done"
 
 
 async def test_usage_is_kept_or_cleared(tmp_path: Path) -> None:
@@ -91,11 +91,11 @@ async def test_usage_is_kept_or_cleared(tmp_path: Path) -> None:
     prompt = {"name": "p", "prompt": "hello", "llm": {"model": "fake:echo"}}
     async with orchestrator(tmp_path) as service:
         run = await made(service, prompt)
-        assert (await until(service, run)).usage.calls == 1
+        assert (await wait_for_state(service, run)).usage.calls == 1
         await service.control.restart(run, "me")
-        assert (await until(service, run)).usage.calls == 2
+        assert (await wait_for_state(service, run)).usage.calls == 2
         await service.control.restart(run, "me", clear_usage=True)
-        assert (await until(service, run)).usage.calls == 1
+        assert (await wait_for_state(service, run)).usage.calls == 1
 
 
 async def test_a_run_at_work_is_not_restarted(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ async def test_a_run_at_work_is_not_restarted(tmp_path: Path) -> None:
         with pytest.raises(Conflict):
             await service.control.restart(run, "me")
         await service.control.cancel(run, "me")
-        assert (await until(service, run)).state == "cancelled"
+        assert (await wait_for_state(service, run)).state == "cancelled"
 
 
 async def test_a_fork_takes_over_checkpoints_and_leaves_the_old_run(tmp_path: Path) -> None:
@@ -113,15 +113,15 @@ async def test_a_fork_takes_over_checkpoints_and_leaves_the_old_run(tmp_path: Pa
     rows = {"name": "m", "source": COUNT, "for_each": "{{ [1, 2, 3] }}", "needs": ["a"]}
     async with orchestrator(tmp_path) as service:
         old = await made(service, count("a", gate="ok?"), rows, count("b"), count("c"))
-        await until(service, old, ("waiting",))
+        await wait_for_state(service, old, ("waiting",))
         await service.control.gate(old, "me", "approve", "fine")
-        before = await until(service, old)
+        before = await wait_for_state(service, old)
         with pytest.raises(NotFound, match="has no task 'd'"):
             await service.control.fork(old, "me", "d")
 
         forked = await service.control.fork(old, "me", "b", seed={"name": "other", "data": {"text": "y"}})
         assert forked.forked_from == {"run": old, "from_task": "b"}
-        view = await until(service, forked.id)
+        view = await wait_for_state(service, forked.id)
         assert view.state == "done"
         ours = await service.results.outputs(forked.id, "me")
         theirs = await service.results.outputs(old, "me")
@@ -154,12 +154,12 @@ def integration(ctx):
             {"name": "b", "source": reads},
             {"name": "c", "source": writes},
         )
-        assert (await until(service, old)).state == "done"
+        assert (await wait_for_state(service, old)).state == "done"
         names = [a["name"] for a in await service.results.artifacts(old, "me")]
         assert names == ["a.txt", "c.txt", "row1.txt", "row2.txt"]
         forked = await service.control.fork(old, "me", "b")
         await service.control.delete(old, "me")
-        assert (await until(service, forked.id)).state == "done"
+        assert (await wait_for_state(service, forked.id)).state == "done"
         assert (await service.results.outputs(forked.id, "me"))["b"] == ["a", "row2"]
         assert [a["name"] for a in await service.results.artifacts(forked.id, "me")] == names
         assert await service.results.artifact(forked.id, "me", "c.txt") == b"c"
@@ -169,9 +169,9 @@ async def test_a_fork_may_have_another_pipeline(tmp_path: Path) -> None:
     """G5: the definition changes from the task on; a wrong one starts nothing."""
     async with orchestrator(tmp_path) as service:
         old = await made(service, count("a"), count("b"))
-        await until(service, old)
+        await wait_for_state(service, old)
         new = {"name": "test", "version": "1.1.0", "tasks": [count("a"), count("extra"), count("b")]}
-        view = await until(service, (await service.control.fork(old, "me", "extra", pipeline=new)).id)
+        view = await wait_for_state(service, (await service.control.fork(old, "me", "extra", pipeline=new)).id)
         assert (view.state, view.version) == ("done", "1.1.0")
         assert [t.attempt for t in view.tasks] == [0, 1, 1], "the first one was taken over"
         with pytest.raises(InvalidInput):
@@ -189,7 +189,7 @@ async def test_what_tasks_added_is_seen_and_forked(tmp_path: Path) -> None:
     }
     async with orchestrator(tmp_path) as service:
         run = await made(service, count("a", config={"control": control}), count("b"), count("c"), count("d"))
-        view = await until(service, run)
+        view = await wait_for_state(service, run)
         assert view.state == "done"
         assert [(t.name, t.state, t.reason) for t in view.tasks] == [
             ("a", "done", None),
@@ -199,17 +199,17 @@ async def test_what_tasks_added_is_seen_and_forked(tmp_path: Path) -> None:
             ("d", "done", None),
         ]
         await service.control.restart(run, "me", "deep-dive")
-        assert (await until(service, run)).state == "done"
+        assert (await wait_for_state(service, run)).state == "done"
         assert (await attempts(service, run))["deep-dive"] == 2
         await service.control.restart(run, "me")
-        view = await until(service, run)
+        view = await wait_for_state(service, run)
         assert [t.name for t in view.tasks] == ["a", "b", "deep-dive", "c", "d"]
         assert (await attempts(service, run)) == {"a": 2, "b": 2, "deep-dive": 3, "d": 3}
-        kept = await until(service, (await service.control.fork(run, "me", "d")).id)
+        kept = await wait_for_state(service, (await service.control.fork(run, "me", "d")).id)
         assert [(t.name, t.attempt) for t in kept.tasks] == [
             ("a", 0), ("b", 0), ("deep-dive", 0), ("c", 0), ("d", 1)
         ]  # fmt: skip
-        anew = await until(service, (await service.control.fork(run, "me", "a")).id)
+        anew = await wait_for_state(service, (await service.control.fork(run, "me", "a")).id)
         assert [t.name for t in anew.tasks] == ["a", "b", "deep-dive", "c", "d"]
         assert anew.tasks[2].attempt == 1
 
@@ -218,7 +218,7 @@ async def test_dead_letters_have_the_whole_context(tmp_path: Path) -> None:
     """R1.2: run, task, stage, attempt, last error, log, crashes; requeued or discarded, and only when dead."""
     async with orchestrator(tmp_path, max_crashes=2) as service:
         run = await made(service, count("a"), task("b", crash=True))
-        assert (await until(service, run)).state == "dead"
+        assert (await wait_for_state(service, run)).state == "dead"
         [letter] = (await service.runs.dead_letters("me"))[0]
         assert (letter["id"], letter["task"], letter["stage"], letter["attempt"]) == (run, "b", "ingestion", 1)
         assert letter["crashes"] == 2
@@ -229,11 +229,11 @@ async def test_dead_letters_have_the_whole_context(tmp_path: Path) -> None:
         assert (await service.runs.dead_letters("somebody else"))[0] == []
 
         await service.control.requeue(run, "me")
-        assert (await until(service, run)).state == "dead"
+        assert (await wait_for_state(service, run)).state == "dead"
         done = [e["task"] for e in await service.runs.events(run, "me", limit=1000) if e["type"] == "task.done"]
         assert done == ["a"], "what was finished is kept"
         fine = await made(service, count("a"))
-        await until(service, fine)
+        await wait_for_state(service, fine)
         for wrong in (service.control.requeue(fine, "me"), service.control.discard(fine, "me")):
             with pytest.raises(Conflict, match="no dead letter, it is done"):
                 await wrong
@@ -248,7 +248,7 @@ async def test_the_queue_has_positions_priorities_and_frees_slots(tmp_path: Path
     free."""
     async with orchestrator(tmp_path / "data", max_running=1, max_crashes=1) as service:
         first = await made(service, task("a", seconds=30))
-        await until(service, first, ("running",))
+        await wait_for_state(service, first, ("running",))
         low = await made(service, count("a"), name="low")
         high = await made(service, count("a"), name="high", priority=5)
         late = await made(service, count("a"), name="late")
@@ -258,7 +258,7 @@ async def test_the_queue_has_positions_priorities_and_frees_slots(tmp_path: Path
         assert service.meta()["limits"]["running"] == 1
         await service.control.cancel(first, "me")
         for run in (first, low, high, late):
-            await until(service, run)
+            await wait_for_state(service, run)
         started = {}
         for run in (low, high, late):
             [event] = [e for e in await service.runs.events(run, "me") if e["type"] == "run.started"]
@@ -267,8 +267,8 @@ async def test_the_queue_has_positions_priorities_and_frees_slots(tmp_path: Path
 
         dead = await made(service, task("a", crash=True))
         after = await made(service, count("a"))
-        assert (await until(service, dead)).state == "dead"
-        assert (await until(service, after)).state == "done"
+        assert (await wait_for_state(service, dead)).state == "dead"
+        assert (await wait_for_state(service, after)).state == "done"
         assert service.meta()["runs"] == {"running": 0, "queued": 0}
 
 
@@ -280,10 +280,10 @@ async def test_a_rejected_gate_ends_cancelled_and_can_be_resumed(tmp_path: Path)
             count("a", config={"control": {"pause": {"message": "ok?", "artifacts": ["o.json"]}}}),
             count("b"),
         )
-        view = await until(service, run, ("waiting",))
+        view = await wait_for_state(service, run, ("waiting",))
         assert view.gate == {"task": "a", "message": "ok?", "artifacts": ["o.json"]}
         await service.control.gate(run, "me", "reject", "too long")
-        view = await until(service, run)
+        view = await wait_for_state(service, run)
         assert view.state == "cancelled"
         assert view.error is not None
         assert view.error["code"] == "gate_rejected"
@@ -295,8 +295,8 @@ async def test_a_rejected_gate_ends_cancelled_and_can_be_resumed(tmp_path: Path)
         assert (decided["data"]["by"], decided["data"]["note"]) == ("me", "too long")
         assert decided["at"]
         await service.control.resume(run, "me")
-        await until(service, run, ("waiting",))
+        await wait_for_state(service, run, ("waiting",))
         await service.control.gate(run, "me", "approve")
-        view = await until(service, run)
+        view = await wait_for_state(service, run)
         assert view.state == "done"
         assert [t.attempt for t in view.tasks] == [1, 1], "what was paid for is not done again"

@@ -16,17 +16,17 @@ from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.store.protocol import Commit, NewRun
 from tests.support.orchestrator import (
     Server,
-    appears,
     body,
-    gone,
-    held,
-    lives,
+    is_alive,
     orchestrator,
     processes_of,
     settings,
     task,
-    until,
-    until_task,
+    wait_for_exit,
+    wait_for_file,
+    wait_for_holder,
+    wait_for_state,
+    wait_for_task_state,
 )
 
 pytestmark = pytest.mark.integration
@@ -54,9 +54,9 @@ async def test_a_killed_worker_is_replaced_and_goes_on_where_it_was(tmp_path: Pa
     """Done-when 4, the worker's half: kill -9 costs the task in flight, nothing else."""
     async with orchestrator(tmp_path) as service:
         view, _ = await service.submissions.submit(five(), owner="local")
-        await until_task(service, view.id, "t2")
+        await wait_for_task_state(service, view.id, "t2")
         os.kill(await worker_pid(service, view.id), signal.SIGKILL)
-        view = await until(service, view.id)
+        view = await wait_for_state(service, view.id)
         assert view.state == "done"
         starts = await starts_of(service, view.id)
         assert [starts.count(f"t{i}") for i in range(5)] == [1, 1, 2, 1, 1]
@@ -69,7 +69,7 @@ async def test_a_crash_loop_ends_as_dead_and_resumes(tmp_path: Path) -> None:
     """R1.2: only so many crashes in a row; then the run is kept, dead, until it is resumed."""
     async with orchestrator(tmp_path, max_crashes=3) as service:
         view, _ = await service.submissions.submit(body(task("one"), task("two", crash=True)), owner="local")
-        view = await until(service, view.id)
+        view = await wait_for_state(service, view.id)
         assert view.state == "dead"
         assert view.error is not None
         assert view.error["code"] == "worker_crashed"
@@ -77,7 +77,7 @@ async def test_a_crash_loop_ends_as_dead_and_resumes(tmp_path: Path) -> None:
         assert (await types_of(service, view.id)).count("worker.crashed") == 3
         assert [t.state for t in view.tasks] == ["done", "failed"]
         assert (await service.control.resume(view.id, None)).state in ("pending", "running")
-        assert (await until(service, view.id)).state == "dead"
+        assert (await wait_for_state(service, view.id)).state == "dead"
         assert (await starts_of(service, view.id)).count("one") == 1
 
 
@@ -85,17 +85,17 @@ async def test_a_restarted_server_adopts_live_workers(tmp_path: Path) -> None:
     """DESIGN 5: a server's death is no crash; its workers go on, and the next server has them."""
     server = Server(tmp_path)
     run = server.submit(five(0.6))
-    pid = await held(tmp_path, run)
+    pid = await wait_for_holder(tmp_path, run)
     server.kill()
-    assert lives(pid)
+    assert is_alive(pid)
     async with orchestrator(tmp_path) as service:
         assert service.live_runs() == 1
-        view = await until(service, run)
+        view = await wait_for_state(service, run)
         assert view.state == "done"
         types = await types_of(service, run)
         assert types.count("run.started") == 1, "the same worker, all the time"
         assert "worker.crashed" not in types
-        await gone([pid])
+        await wait_for_exit([pid])
 
 
 async def test_an_adopted_worker_can_be_cancelled(tmp_path: Path) -> None:
@@ -104,9 +104,9 @@ async def test_an_adopted_worker_can_be_cancelled(tmp_path: Path) -> None:
     run = server.submit(body(task("one"), task("two", seconds=60)))
     server.kill()
     async with orchestrator(tmp_path) as service:
-        await until_task(service, run, "two")
+        await wait_for_task_state(service, run, "two")
         await service.control.cancel(run, None)
-        assert (await until(service, run, patience=8)).state == "cancelled"
+        assert (await wait_for_state(service, run, patience=8)).state == "cancelled"
 
 
 async def test_server_and_worker_killed_together_the_run_resumes(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ async def test_server_and_worker_killed_together_the_run_resumes(tmp_path: Path)
         os.kill(pid, signal.SIGKILL)
     server.kill()
     async with orchestrator(tmp_path) as service:
-        assert (await until(service, run)).state == "done"
+        assert (await wait_for_state(service, run)).state == "done"
         assert "worker.crashed" not in await types_of(service, run)
         assert (await starts_of(service, run)).count("t0") == 1
 
@@ -134,22 +134,22 @@ async def test_a_run_submitted_just_before_the_server_died_is_not_lost(tmp_path:
     server.kill()
     async with orchestrator(tmp_path) as service:
         for run in runs:
-            assert (await until(service, run)).state == "done"
+            assert (await wait_for_state(service, run)).state == "done"
 
 
 async def test_a_worker_without_an_orchestrator_drains_and_exits(tmp_path: Path) -> None:
     """DESIGN 5: nothing spends unseen; what it had is kept, and the next server goes on."""
     server = Server(tmp_path, orphan_timeout=1.0)
     run = server.submit(body(task("one", seconds=0.1), task("two", seconds=3), task("three")))
-    pid = await held(tmp_path, run)
+    pid = await wait_for_holder(tmp_path, run)
     server.kill()
-    await gone([pid], patience=8)
+    await wait_for_exit([pid], patience=8)
     store = DiskStore(tmp_path / "store")
     assert store.head(run)["holder"] is None, "it gave the run back"
     assert store.head(run)["state"] == "running"
     store.close()
     async with orchestrator(tmp_path) as service:
-        view = await until(service, run)
+        view = await wait_for_state(service, run)
         assert view.state == "done"
         assert "worker.crashed" not in await types_of(service, run)
 
@@ -161,18 +161,18 @@ async def test_two_servers_share_one_store_and_the_second_takes_over(tmp_path: P
         assert second.meta()["orchestrator"] == {**second.meta()["orchestrator"], "holder": False}
         assert second.meta()["orchestrator"]["pid"] == server.process.pid
         view, _ = await second.submissions.submit(five(0.3), owner="local")
-        await until_task(second, view.id, "t1")
+        await wait_for_task_state(second, view.id, "t1")
         assert await worker_pid(second, view.id) not in (server.process.pid, os.getpid())
         cancelled, _ = await second.submissions.submit(body(task("one", seconds=60)), owner="local")
-        await until_task(second, cancelled.id, "one")
+        await wait_for_task_state(second, cancelled.id, "one")
         assert second.live_runs() >= 0
         await second.control.cancel(cancelled.id, None)
-        assert (await until(second, cancelled.id)).state == "cancelled"
+        assert (await wait_for_state(second, cancelled.id)).state == "cancelled"
         server.kill()
         async with asyncio.timeout(3):
             while not second.meta()["orchestrator"]["holder"]:
                 await asyncio.sleep(0.05)
-        assert (await until(second, view.id)).state == "done"
+        assert (await wait_for_state(second, view.id)).state == "done"
         assert "worker.crashed" not in await types_of(second, view.id)
 
 
@@ -190,7 +190,7 @@ async def test_the_server_that_does_not_hold_the_store_knows_its_queue(tmp_path:
         runs = [
             (await other.submissions.submit(body(task("one", seconds=60)), owner="a"))[0].id for _ in range(3)
         ]
-        await until_task(other, runs[0], "one")
+        await wait_for_task_state(other, runs[0], "one")
         assert {v.id: v.position for v in (await other.runs.page("a"))[0]} == {
             runs[0]: None,
             runs[1]: 1,
@@ -213,7 +213,7 @@ async def test_the_server_that_does_not_hold_the_store_knows_its_queue(tmp_path:
             os.kill(server.process.pid, signal.SIGCONT)
         await other.control.cancel(new.run, None)
         await other.control.cancel(runs[0], "a")
-        assert (await until(other, runs[0])).state == "cancelled"
+        assert (await wait_for_state(other, runs[0])).state == "cancelled"
     server.kill()
 
 
@@ -229,9 +229,9 @@ async def test_a_graceful_stop_hands_over_at_once(tmp_path: Path) -> None:
     holder, follower = Orchestrator(settings(tmp_path)), Orchestrator(settings(tmp_path))
     first, second = await holder.start(), await follower.start()
     view, _ = await first.submissions.submit(five(0.3), owner="local")
-    await until_task(first, view.id, "t1")
+    await wait_for_task_state(first, view.id, "t1")
     await holder.stop()
-    assert (await until(second, view.id)).state == "done"
+    assert (await wait_for_state(second, view.id)).state == "done"
     await follower.stop()
     assert not processes_of(tmp_path)
 
@@ -240,12 +240,12 @@ async def test_a_dead_zygote_takes_no_worker_along(tmp_path: Path) -> None:
     """A worker is only forked from it; the next run gets a new one."""
     async with orchestrator(tmp_path) as service:
         view, _ = await service.submissions.submit(five(0.3), owner="local")
-        await until_task(service, view.id, "t1")
+        await wait_for_task_state(service, view.id, "t1")
         (zygote,) = service.zygotes.pids()
         os.kill(zygote, signal.SIGKILL)
         other, _ = await service.submissions.submit(body(task("one")), owner="local")
-        assert (await until(service, other.id)).state == "done"
-        assert (await until(service, view.id)).state == "done"
+        assert (await wait_for_state(service, other.id)).state == "done"
+        assert (await wait_for_state(service, view.id)).state == "done"
         assert "worker.crashed" not in await types_of(service, view.id)
         assert service.zygotes.pids() not in ([], [zygote])
 
@@ -256,12 +256,12 @@ async def test_a_worker_that_hangs_is_ended_and_fenced(tmp_path: Path) -> None:
     async with orchestrator(tmp_path, silence_grace=0.3) as service:
         slow = {**task("one", seconds=0.8), "timeout": 1.0}
         view, _ = await service.submissions.submit(body(slow, task("two") | {"timeout": 1.0}), owner="local")
-        await until_task(service, view.id, "one")
+        await wait_for_task_state(service, view.id, "one")
         pid = await worker_pid(service, view.id)
         os.kill(pid, signal.SIGSTOP)
-        view = await until(service, view.id)
+        view = await wait_for_state(service, view.id)
         assert view.state == "done"
-        assert not lives(pid)
+        assert not is_alive(pid)
         crash = next(e for e in await service.runs.events(view.id, None) if e["type"] == "worker.crashed")
         assert "said nothing" in crash["data"]["error"]["message"]
 
@@ -270,7 +270,7 @@ async def test_user_code_that_holds_the_worker_is_not_taken_for_dead(tmp_path: P
     """Blocking for many heartbeats is fine as long as the stage's timeout is not over."""
     async with orchestrator(tmp_path, heartbeat=0.1, lease_ttl=0.5) as service:
         view, _ = await service.submissions.submit(body(task("one", block=2.0)), owner="local")
-        view = await until(service, view.id)
+        view = await wait_for_state(service, view.id)
         assert view.state == "done"
         assert "worker.crashed" not in await types_of(service, view.id)
 
@@ -279,10 +279,10 @@ async def test_a_worker_that_was_overtaken_writes_nothing(tmp_path: Path) -> Non
     """P2: a claim by somebody else fences the worker out, and the supervisor does not count that as a crash."""
     async with orchestrator(tmp_path) as service:
         view, _ = await service.submissions.submit(five(0.3), owner="local")
-        await until_task(service, view.id, "t1")
+        await wait_for_task_state(service, view.id, "t1")
         lease = await asyncio.to_thread(service.store.claim, view.id, {"pid": 0, "host": "elsewhere"})
         await asyncio.to_thread(service.store.commit, lease, Commit(release=True))
-        assert (await until(service, view.id)).state == "done"
+        assert (await wait_for_state(service, view.id)).state == "done"
         assert "worker.crashed" not in await types_of(service, view.id)
         starts = await starts_of(service, view.id)
         assert starts.count("t0") == 1
@@ -295,5 +295,5 @@ async def test_what_user_code_left_running_ends_with_its_worker(tmp_path: Path) 
         view, _ = await service.submissions.submit(
             body(task("one", child=str(note), crash=True)), owner="local"
         )
-        assert (await until(service, view.id)).state == "dead"
-        await gone([int(await appears(note))])
+        assert (await wait_for_state(service, view.id)).state == "dead"
+        await wait_for_exit([int(await wait_for_file(note))])

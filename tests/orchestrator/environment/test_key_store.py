@@ -19,7 +19,7 @@ from po_jupyter.llm.credentials import keys as llm_keys
 from po_jupyter.orchestrator.environment.key_store import KeyStore
 from po_jupyter.telemetry.redaction import redactor
 from po_jupyter.testing.model_server import ModelServer
-from tests.support.orchestrator import body, orchestrator, until
+from tests.support.orchestrator import body, orchestrator, wait_for_state
 
 KEY = "sk-Zq7TtTb3vRkW9xYp2LmN8cJh5sDf"
 OTHER = "sk-Aa1Bb2Cc3Dd4Ee5Ff6Gg7Hh8Ii9J"
@@ -302,7 +302,7 @@ async def test_the_next_run_has_the_key_without_a_restart_and_nobody_sees_it(
             runs = []
             for case in cases:
                 view, _ = await service.submissions.submit(case, owner="local")
-                runs.append(await until(service, view.id))
+                runs.append(await wait_for_state(service, view.id))
             told = [await service.environment.list_keys(), await service.doctor.examine(online=True), state]
             for run in runs:
                 assert run.state == "done", run.error
@@ -333,7 +333,7 @@ async def test_a_wrong_key_fails_the_run_and_stays_unseen(
         async with orchestrator(tmp_path) as service:
             await service.environment.set_key("openai", OTHER)
             view, _ = await service.submissions.submit(prompt(), owner="local")
-            ended = await until(service, view.id)
+            ended = await wait_for_state(service, view.id)
             assert ended.tasks[0].error is not None
             assert ended.tasks[0].error["code"] == "model_key"
             found = {one["what"]: one for one in await service.doctor.examine(online=True)}

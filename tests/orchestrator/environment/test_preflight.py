@@ -17,7 +17,7 @@ from po_jupyter.llm.providers.registry import Providers
 from po_jupyter.model.run.view import RunView
 from po_jupyter.orchestrator.service import Orchestrator
 from po_jupyter.store.disk.store import DiskStore
-from tests.support.orchestrator import body, orchestrator, settings, task, until
+from tests.support.orchestrator import body, orchestrator, settings, task, wait_for_state
 
 pytestmark = pytest.mark.integration
 
@@ -66,23 +66,23 @@ async def test_what_was_asked_to_start_all_the_same_fails_at_its_call(tmp_path: 
     asked = body(task("first"), prompt("second", "openai:gpt-5-mini"), options={"skip_validation": True})
     async with orchestrator(tmp_path) as service:
         view, _ = await service.submissions.submit(asked, owner="local")
-        ended = await until(service, view.id)
+        ended = await wait_for_state(service, view.id)
         assert [t.state for t in ended.tasks] == ["done", "failed"]
         assert ended.tasks[1].error is not None
         assert ended.tasks[1].error["code"] == "model_key"
         assert "po keys set openai" in ended.tasks[1].error["hint"]
         assert ended.tasks[1].error["details"]["variable"] == "OPENAI_API_KEY"
         fork = await service.control.fork(view.id, "local", "second")
-        assert (await until(service, fork.id)).state == "failed"
+        assert (await wait_for_state(service, fork.id)).state == "failed"
     async with orchestrator(tmp_path, skip_validation=True) as service:
         view, _ = await service.submissions.submit(body(prompt("only", "openai:x")), owner="local")
-        assert (await until(service, view.id)).state == "failed"
+        assert (await wait_for_state(service, view.id)).state == "failed"
 
 
 async def test_a_fork_is_looked_at_like_a_submission(tmp_path: Path) -> None:
     async with orchestrator(tmp_path) as service:
         view, _ = await service.submissions.submit(body(task("first"), task("second")), owner="local")
-        await until(service, view.id)
+        await wait_for_state(service, view.id)
         other = {"name": "test", "tasks": [task("first"), prompt("second", "openai:x")]}
         with pytest.raises(InvalidEnvironment):
             await service.control.fork(view.id, "local", "second", pipeline=other)
@@ -113,7 +113,7 @@ async def test_a_server_without_the_workers_leaves_it_to_the_one_that_has_them(t
         second = await follower.start()
         try:
             view, _ = await second.submissions.submit(body(prompt("one", "openai:gpt-5-mini")), owner="local")
-            assert (await until(second, view.id)).state == "failed"
+            assert (await wait_for_state(second, view.id)).state == "failed"
         finally:
             await follower.stop()
 
@@ -183,7 +183,7 @@ async def test_an_agent_needs_the_scope_at_every_door(tmp_path: Path) -> None:
         assert (await service.runs.page(None))[0] == []
 
         view, _ = await service.submissions.submit(asked, owner="local")
-        ended = await until(service, view.id)
+        ended = await wait_for_state(service, view.id)
         assert (ended.state, ended.tasks[0].state) == ("failed", "done")
         assert (await service.results.outputs(view.id, "local"))["ask"] == "done by an agent"
         with pytest.raises(Forbidden, match="code:run"):
@@ -194,7 +194,7 @@ async def test_an_agent_needs_the_scope_at_every_door(tmp_path: Path) -> None:
             await service.control.fork(view.id, "local", "last", code_allowed=False)
         (tmp_path / "ok").touch()
         await service.control.resume(view.id, "local")
-        assert (await until(service, view.id)).state == "done"
+        assert (await wait_for_state(service, view.id)).state == "done"
 
 
 @pytest.mark.usefixtures("agent")
@@ -203,7 +203,7 @@ async def test_an_agent_that_only_the_run_names_needs_the_scope_too(tmp_path: Pa
     asked = body(prompt("ask", "fake:echo"), options={"model": "claude-cli:sonnet"})
     async with orchestrator(tmp_path / "data", cli_agents=True) as service:
         view, _ = await service.submissions.submit(asked, owner="local")
-        assert (await until(service, view.id)).state == "done"
+        assert (await wait_for_state(service, view.id)).state == "done"
         with pytest.raises(Forbidden, match="code:run"):
             await service.control.restart(view.id, "local", code_allowed=False)
         with pytest.raises(Forbidden, match="code:run"):
@@ -216,7 +216,7 @@ async def test_an_agent_that_code_names_is_refused_when_the_submitter_had_no_sco
     (tmp_path / "mine.py").write_text(BY_CODE)
     async with orchestrator(tmp_path / "data", cli_agents=True) as service:
         allowed, _ = await service.submissions.submit(body({"name": "mine", "source": BY_CODE}), owner="local")
-        ended = await until(service, allowed.id)
+        ended = await wait_for_state(service, allowed.id)
         assert ended.state == "done", error_of(ended)
     with DiskStoreOf(tmp_path / "data") as store:
         assert store.definition(allowed.id)["code_allowed"] is True
@@ -263,11 +263,11 @@ async def test_a_run_of_somebody_without_the_scope_asks_no_agent(
     async with orchestrator(tmp_path / "data", cli_agents=True) as service:
         asked = body({"name": "agent_asker", "retry": {"max_attempts": 1}})
         view, _ = await service.submissions.submit(asked, owner="local", code_allowed=False)
-        ended = await until(service, view.id)
+        ended = await wait_for_state(service, view.id)
         assert ended.state == "failed"
         assert "lacks the scope code:run" in error_of(ended)["message"]
         view, _ = await service.submissions.submit(asked, owner="local", code_allowed=True)
-        assert (await until(service, view.id)).state == "done"
+        assert (await wait_for_state(service, view.id)).state == "done"
 
 
 def test_the_scope_does_not_change_what_an_idempotency_key_means() -> None:

@@ -20,7 +20,7 @@ from po_jupyter.orchestrator.inbox.folder import InboxFolder
 from po_jupyter.orchestrator.service import Orchestrator, RunningOrchestrator
 from po_jupyter.orchestrator.submission.pipelines import PipelineRegistry
 from po_jupyter.store.disk.store import DiskStore
-from tests.support.orchestrator import orchestrator, settings, until
+from tests.support.orchestrator import orchestrator, settings, wait_for_state
 from tests.support.paths import DATA
 
 pytestmark = pytest.mark.integration
@@ -76,7 +76,7 @@ async def test_the_first_systems_files_work_unchanged(tmp_path: Path, monkeypatc
         await there(inbox / "pending")
         shutil.copy(FIRST / "market-analysis-seed.json", inbox / "pending")
         (run,) = await appears(service)
-        view = await until(service, run.id)
+        view = await wait_for_state(service, run.id)
         assert (view.state, view.error) == ("done", None)
         assert view.name == "Market Analysis about Renewable Energy Storage"
         assert (await service.results.outputs(run.id, None))["formatting"] == "Renewable Energy Storage: 4"
@@ -104,7 +104,7 @@ async def test_an_archive_brings_its_artifacts(tmp_path: Path) -> None:
         await service.pipelines.put("read", READ, owner="local")
         (await there(inbox / "pending") / "x-seed.zip").write_bytes(packed.getvalue())
         (run,) = await appears(service)
-        view = await until(service, run.id)
+        view = await wait_for_state(service, run.id)
         assert (view.state, view.error) == ("done", None)
         outputs = await service.results.outputs(run.id, None)
         assert outputs["reader"] == {"text": "many words ünï", "rows": [1, 2, 3]}
@@ -123,7 +123,7 @@ async def test_what_lies_there_at_the_start_is_taken_in_once(tmp_path: Path) -> 
         async with orchestrator(tmp_path / "data", inbox_dir=inbox, pipelines_dir=folder, **QUICK) as service:
             views = await appears(service, 3)
             for view in views:
-                assert (await until(service, view.id)).state == "done"
+                assert (await wait_for_state(service, view.id)).state == "done"
                 await there(inbox / "complete" / view.id)
             assert len(views) == 3
     assert [p.name for p in (inbox / "pending").iterdir()] == ["notes.txt"]
@@ -143,7 +143,7 @@ async def test_a_file_that_is_still_written_waits(tmp_path: Path) -> None:
                 file.write(data[byte : byte + 8])
                 await asyncio.sleep(0.1)  # a slow writer is what is tested
         (run,) = await appears(service)
-        assert (await until(service, run.id)).state == "done"
+        assert (await wait_for_state(service, run.id)).state == "done"
     assert not list((inbox / "rejected").iterdir())
 
 
@@ -159,7 +159,7 @@ async def test_a_rejected_seed_has_its_reasons_beside_it_and_can_be_dropped_agai
         await there(inbox / "rejected" / "bad-seed.json")
         (inbox / "pending" / "bad-seed.json").write_bytes(seed())
         (run,) = await appears(service)
-        assert (await until(service, run.id)).state == "done"
+        assert (await wait_for_state(service, run.id)).state == "done"
         entries, _ = service.audit.read()
         assert [(e["by"], e["action"]) for e in entries] == [("inbox", "submit"), ("inbox", "reject_seed")]
 
@@ -173,12 +173,12 @@ async def test_a_resumed_run_brings_its_result_up_to_date(tmp_path: Path) -> Non
         await service.pipelines.put("flagged", {"name": "flagged", "tasks": [task]}, owner="local")
         (await there(inbox / "pending") / "x-seed.json").write_bytes(seed("flagged"))
         (run,) = await appears(service)
-        assert (await until(service, run.id)).state == "failed"
+        assert (await wait_for_state(service, run.id)).state == "failed"
         result = await there(inbox / "complete" / run.id / "result.json")
         assert json.loads(result.read_text())["state"] == "failed"
         flag.touch()
         await service.control.resume(run.id, None)
-        assert (await until(service, run.id, ("done",))).state == "done"
+        assert (await wait_for_state(service, run.id, ("done",))).state == "done"
         async with asyncio.timeout(10):
             while json.loads(result.read_text())["state"] != "done":
                 await asyncio.sleep(0.02)
@@ -200,7 +200,7 @@ async def test_pipelines_from_files_follow_their_files(tmp_path: Path) -> None:
         (folder / "hello.yaml").write_text("tasks:\n  - {name: say, prompt: two words, llm: 'fake:echo'}\n")
         (pending / "h-seed.json").write_bytes(seed("hello"))
         (run,) = await appears(service)
-        await until(service, run.id)
+        await wait_for_state(service, run.id)
         assert (await service.results.outputs(run.id, None))["say"] == "echo: two words"
 
 
@@ -215,7 +215,7 @@ async def test_one_folder_is_one_orchestrators(tmp_path: Path) -> None:
             await service.pipelines.put("greet", GREET, owner="local")
         (await there(inbox / "pending") / "x-seed.json").write_bytes(seed())
         (run,) = await appears(one)
-        await until(one, run.id)
+        await wait_for_state(one, run.id)
         assert (await two.runs.page(None))[0] == []
 
 
@@ -230,14 +230,14 @@ async def test_only_the_holder_of_the_store_takes_files(tmp_path: Path) -> None:
             await first.pipelines.put("greet", GREET, owner="local")
             (await there(inbox / "pending") / "a-seed.json").write_bytes(seed(name="a"))
             (run,) = await appears(follower)
-            await until(follower, run.id)
+            await wait_for_state(follower, run.id)
             assert follower.meta()["orchestrator"]["holder"] is False
             await holder.stop()
             (inbox / "pending" / "b-seed.json").write_bytes(seed(name="b"))
             views = await appears(follower, 2)
             assert [v.name for v in views] == ["b", "a"]
             for view in views:
-                assert (await until(follower, view.id)).state == "done"
+                assert (await wait_for_state(follower, view.id)).state == "done"
                 await there(inbox / "complete" / view.id / "result.json")
     finally:
         await holder.stop()

@@ -19,7 +19,7 @@ from po_jupyter.model.pipeline.pipeline import Task
 from po_jupyter.model.run.view import RunView
 from po_jupyter.orchestrator.service import RunningOrchestrator
 from po_jupyter.testing.model_server import ModelServer, Reply
-from tests.support.orchestrator import orchestrator, until
+from tests.support.orchestrator import orchestrator, wait_for_state
 
 pytestmark = pytest.mark.integration
 
@@ -47,7 +47,7 @@ async def run(
     service: RunningOrchestrator, body: dict[str, Any], *, owner: str = "me", ends: str = "done"
 ) -> RunView:
     view, _ = await service.submissions.submit(body, owner=owner)
-    view = await until(service, view.id)
+    view = await wait_for_state(service, view.id)
     assert view.state == ends, view.error
     return view
 

@@ -8,7 +8,7 @@ import pytest
 
 from po_jupyter.errors import InvalidInput, NotFound
 from po_jupyter.orchestrator.events.audit_log import AuditLog
-from tests.support.orchestrator import body, orchestrator, task, until
+from tests.support.orchestrator import body, orchestrator, task, wait_for_state
 
 pytestmark = pytest.mark.integration
 
@@ -20,7 +20,7 @@ async def test_clean_and_usage_through_the_orchestrator(tmp_path: Path) -> None:
         other, _ = await service.submissions.submit(body(task("a")), owner="you")
         failed, _ = await service.submissions.submit(body(task("a", fail=str(tmp_path / "never"))), owner="me")
         for view in (mine, other, failed):
-            await until(service, view.id)
+            await wait_for_state(service, view.id)
         used = (await service.maintenance.usage("me"))["disk"]["runs"]["states"]
         assert {s: v["runs"] for s, v in used.items()} == {"done": 1, "failed": 1}
         assert (await service.maintenance.clean("me"))["runs"] == [], "the settings' 30 days"

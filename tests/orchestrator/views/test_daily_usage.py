@@ -11,7 +11,7 @@ from po_jupyter.engine.budgets import daily_usage as daily
 from po_jupyter.model.run.events import now
 from po_jupyter.orchestrator.service import RunningOrchestrator
 from po_jupyter.orchestrator.views.daily_usage import DailyUsage
-from tests.support.orchestrator import body, orchestrator, until
+from tests.support.orchestrator import body, orchestrator, wait_for_state
 
 pytestmark = pytest.mark.integration
 
@@ -20,7 +20,7 @@ PROMPT = {"name": "p", "prompt": "hello", "llm": {"model": "fake:echo"}, "cache"
 
 async def made(service: RunningOrchestrator, owner: str = "me") -> str:
     view, _ = await service.submissions.submit(body(PROMPT, {**PROMPT, "name": "q"}), owner=owner)
-    assert (await until(service, view.id)).state == "done"
+    assert (await wait_for_state(service, view.id)).state == "done"
     return view.id
 
 
@@ -53,7 +53,7 @@ async def test_answers_from_the_cache_are_counted_apart(tmp_path: Path) -> None:
     async with orchestrator(tmp_path) as service:
         for _ in range(3):
             view, _ = await service.submissions.submit(body({**PROMPT, "cache": True}), owner="me")
-            assert (await until(service, view.id)).state == "done"
+            assert (await wait_for_state(service, view.id)).state == "done"
         (today,) = (await service.maintenance.usage("me"))["days"]
         assert (today["calls"], today["cached_calls"], today["cost"]) == (1, 2, 0)
         assert list(today["by_model"]) == ["fake:echo"]
@@ -64,12 +64,12 @@ async def test_a_day_is_never_changed_by_what_is_deleted(tmp_path: Path) -> None
     async with orchestrator(tmp_path) as service:
         first, second = await made(service), await made(service)
         forked = await service.control.fork(first, "me", "q")
-        await until(service, forked.id)
+        await wait_for_state(service, forked.id)
         assert await calls(service) == 5, "the fork took over one answer and asked for one"
         await service.control.delete(first, "me")
         assert await calls(service) == 5
         await service.control.restart(second, "me", clear_usage=True)
-        assert (await until(service, second)).usage.calls == 2
+        assert (await wait_for_state(service, second)).usage.calls == 2
         await service.maintenance.clean("me", older_than=0)
         assert (await service.runs.page("me"))[0] == []
         assert [await calls(service) for _ in range(2)] == [7, 7]
@@ -85,7 +85,7 @@ async def test_answers_from_the_cache_are_shown_and_are_no_calls(tmp_path: Path)
     async with orchestrator(tmp_path) as service:
         for _ in range(2):
             view, _ = await service.submissions.submit(body(cached), owner="me")
-            await until(service, view.id)
+            await wait_for_state(service, view.id)
         (today,) = (await service.maintenance.usage("me"))["days"]
         assert (today["calls"], today["cached_calls"]) == (1, 1)
         assert list(today["by_model"]) == ["fake:echo"]

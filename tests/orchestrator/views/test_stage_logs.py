@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from po_jupyter.errors import NotFound
-from tests.support.orchestrator import held, orchestrator, until
+from tests.support.orchestrator import orchestrator, wait_for_holder, wait_for_state
 
 pytestmark = pytest.mark.integration
 
@@ -42,7 +42,7 @@ def body(*tasks: dict[str, Any]) -> dict[str, Any]:
 async def test_each_stage_has_the_log_of_all_it_started(tmp_path: Path) -> None:
     async with orchestrator(tmp_path) as service:
         view, _ = await service.submissions.submit(body({"name": "a", "source": LOUD}), owner="me")
-        view = await until(service, view.id)
+        view = await wait_for_state(service, view.id)
         assert view.state == "done", view.error
         first, *none = await service.results.logs(view.id, "me", "a", "ingestion")
         assert none == []
@@ -69,7 +69,7 @@ async def test_stages_at_the_same_time_share_what_cannot_be_told_apart(tmp_path:
         view, _ = await service.submissions.submit(
             body({"name": "a", **slow}, {"name": "b", **slow}), owner="me"
         )
-        view = await until(service, view.id)
+        view = await wait_for_state(service, view.id)
         logs = await service.results.logs(view.id, "me")
         for name in ("a", "b"):
             own = next(log for log in logs if log["task"] == name and log["name"] == "ingestion.log")
@@ -101,8 +101,8 @@ async def test_output_of_subprocesses_is_seen_while_the_stage_runs_and_survives_
                 await asyncio.sleep(0.05)
         assert [(log["name"], log["text"]) for log in logs] == [("ingestion.live", "child of the first\n")]
         again.touch()
-        os.kill(await held(tmp_path / "data", view.id), signal.SIGKILL)
-        view = await until(service, view.id)
+        os.kill(await wait_for_holder(tmp_path / "data", view.id), signal.SIGKILL)
+        view = await wait_for_state(service, view.id)
         assert view.state == "done", view.error
         logs = await service.results.logs(view.id, "me", "a", "ingestion")
         said = "child of the first\nwritten by the second\n"
@@ -115,7 +115,7 @@ async def test_a_task_that_prints_nothing_leaves_no_file(tmp_path: Path) -> None
     source = "def ingestion(ctx):\n    return 1\ndef integration(ctx):\n    return 2\n"
     async with orchestrator(tmp_path) as service:
         view, _ = await service.submissions.submit(body({"name": "a", "source": source}), owner="me")
-        assert (await until(service, view.id)).state == "done"
+        assert (await wait_for_state(service, view.id)).state == "done"
         assert [log["name"] for log in await service.results.logs(view.id, "me")] == ["worker.log"]
         assert [path.name for path in (tmp_path / "runs" / view.id).iterdir()] == ["worker.log"]
 
@@ -138,7 +138,7 @@ async def test_what_is_printed_and_what_is_written_past_python_keep_their_order(
         view, _ = await service.submissions.submit(
             body({"name": "a", "source": fails, "retry": retry}), owner="me"
         )
-        assert (await until(service, view.id)).state == "done"
+        assert (await wait_for_state(service, view.id)).state == "done"
         logs = {log["name"]: log["text"] for log in await service.results.logs(view.id, "me", "a", "ingestion")}
         assert set(logs) == {"ingestion.log", "ingestion.context.json"}
         assert logs["ingestion.log"].split() == list("12341234")
@@ -151,7 +151,7 @@ async def test_unknown_outcomes_are_shown_and_counted(tmp_path: Path) -> None:
     prompt = {"name": "a", "prompt": "x", "llm": {"model": "fake:echo"}}
     async with orchestrator(tmp_path) as service:
         view, _ = await service.submissions.submit(body(prompt), owner="me")
-        await until(service, view.id)
+        await wait_for_state(service, view.id)
         calls, _ = await service.results.calls(view.id, "me")
         assert [(c["kind"], c["state"]) for c in calls] == [("intent", "answered"), ("response", "done")]
         lease = service.store.claim(view.id, {"pid": 1})

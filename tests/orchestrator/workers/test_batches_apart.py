@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from po_jupyter.testing.model_server.batches import BatchServer
-from tests.support.orchestrator import body, held, orchestrator, task, until
+from tests.support.orchestrator import body, orchestrator, task, wait_for_holder, wait_for_state
 
 pytestmark = pytest.mark.integration
 
@@ -52,10 +52,10 @@ async def test_a_run_that_waits_takes_no_place(tmp_path: Path, server: BatchServ
         waiting, _ = await service.submissions.submit(batched(), owner="local")
         await waits(service, waiting.id)
         other, _ = await service.submissions.submit(body(task("t")), owner="local")
-        assert (await until(service, other.id)).state == "done"
+        assert (await wait_for_state(service, other.id)).state == "done"
         assert (await service.runs.get(waiting.id, None)).state == "running"
         server.release()
-        view = await until(service, waiting.id)
+        view = await wait_for_state(service, waiting.id)
         assert view.state == "done" and view.usage.calls == ROWS
 
 
@@ -67,7 +67,7 @@ async def test_a_killed_worker_and_a_restarted_server_find_the_batch_again(
     async with orchestrator(tmp_path, **QUICK) as service:
         view, _ = await service.submissions.submit(batched(), owner="local")
         await waits(service, view.id)
-        pid = await held(tmp_path, view.id)
+        pid = await wait_for_holder(tmp_path, view.id)
         os.kill(pid, signal.SIGKILL)
         async with asyncio.timeout(20):
             while not any(
@@ -77,7 +77,7 @@ async def test_a_killed_worker_and_a_restarted_server_find_the_batch_again(
         await waits(service, view.id)
     server.release()
     async with orchestrator(tmp_path, **QUICK) as service:
-        view = await until(service, view.id)
+        view = await wait_for_state(service, view.id)
         assert view.state == "done" and view.usage.calls == ROWS
         outputs = await service.results.outputs(view.id, None)
         assert [row["output"] for row in outputs["m"]] == [f"echo: row {i}" for i in range(ROWS)]
@@ -93,9 +93,9 @@ async def test_a_cancel_waits_for_what_is_paid_for(tmp_path: Path, server: Batch
         view, _ = await service.submissions.submit(batched(), owner="local")
         await waits(service, view.id)
         if alone:
-            os.kill(await held(tmp_path, view.id), signal.SIGKILL)
+            os.kill(await wait_for_holder(tmp_path, view.id), signal.SIGKILL)
         await service.control.cancel(view.id, None)
-        view = await until(service, view.id)
+        view = await wait_for_state(service, view.id)
         assert view.state == "cancelled"
         assert view.usage.calls == 2
         items = view.tasks[0].items

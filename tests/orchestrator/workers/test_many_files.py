@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.orchestrator import ROOT, body, orchestrator, until
+from tests.support.orchestrator import ROOT, body, orchestrator, wait_for_state
 
 pytestmark = pytest.mark.integration
 
@@ -28,7 +28,7 @@ async def ingestion(ctx):
 MAIN = """
 import asyncio, sys
 from pathlib import Path
-from tests.support.orchestrator import body, orchestrator, until
+from tests.support.orchestrator import body, orchestrator, wait_for_state
 from tests.orchestrator.workers.test_many_files import ROWS
 
 async def main(folder):
@@ -37,7 +37,7 @@ async def main(folder):
     asked["seed"]["data"] = {"rows": list(range(1000))}
     async with orchestrator(folder) as service:
         view, _ = await service.submissions.submit(asked, owner="me")
-        view = await until(service, view.id, patience=60)
+        view = await wait_for_state(service, view.id, patience=60)
         print(view.state, view.tasks[0].items.done, view.error)
         logs = folder / "runs" / view.id / "logs" / "rows"
         print(len({p.name: 1 for p in logs.glob("ingestion.*.log") if p.read_text().count("row") == 2}))
@@ -76,7 +76,7 @@ async def test_the_soft_limit_is_raised_for_workers_only(tmp_path: Path) -> None
     try:
         async with orchestrator(tmp_path) as service:
             view, _ = await service.submissions.submit(body({"name": "a", "source": source}), owner="me")
-            view = await until(service, view.id)
+            view = await wait_for_state(service, view.id)
             outputs = await service.results.outputs(view.id, None)
             assert outputs["a"] == [min(4096, hard), hard]
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == min(1024, hard)

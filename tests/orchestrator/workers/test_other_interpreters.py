@@ -13,7 +13,15 @@ from typing import Any
 import pytest
 
 from po_jupyter.errors import SpawnFailed, VersionMismatch
-from tests.support.orchestrator import ROOT, body, orchestrator, processes_of, task, until, until_task
+from tests.support.orchestrator import (
+    ROOT,
+    body,
+    orchestrator,
+    processes_of,
+    task,
+    wait_for_state,
+    wait_for_task_state,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -63,7 +71,7 @@ async def test_a_run_uses_the_packages_and_the_directory_of_its_interpreter(
         view, _ = await service.submissions.submit(
             body(importing(), interpreter=other, cwd=str(cwd)), owner="local"
         )
-        view = await until(service, view.id)
+        view = await wait_for_state(service, view.id)
         assert view.state == "done", view.error
         answer, executable, where, beside, environ = (await service.results.outputs(view.id, None))["look"]
         assert (answer, beside) == (42, "beside the notebook")
@@ -75,7 +83,7 @@ async def test_a_run_uses_the_packages_and_the_directory_of_its_interpreter(
         assert "PO_AUTH_TOKEN" not in environ
 
         view, _ = await service.submissions.submit(body(importing(), cwd=str(cwd)), owner="local")
-        view = await until(service, view.id)
+        view = await wait_for_state(service, view.id)
         assert view.state == "failed", "our own interpreter does not have it"
 
 
@@ -110,19 +118,19 @@ async def test_a_worker_that_cannot_be_started_ends_the_run_as_dead(tmp_path: Pa
     """R1.2: spawn failures are retried, then the run is dead with the reason; it can be resumed."""
     async with orchestrator(tmp_path / "data", max_running=1, spawn_attempts=2) as service:
         first, _ = await service.submissions.submit(body(task("one", seconds=30)), owner="local")
-        await until_task(service, first.id, "one")
+        await wait_for_task_state(service, first.id, "one")
         view, _ = await service.submissions.submit(body(task("one"), interpreter=other), owner="local")
         zygote = service.zygotes._running[other].pid
         Path(other).rename(other + ".gone")
         os.kill(zygote, signal.SIGKILL)
         await service.control.cancel(first.id, None)
-        view = await until(service, view.id)
+        view = await wait_for_state(service, view.id)
         assert view.state == "dead"
         assert view.error is not None
         assert view.error["code"] in ("spawn_failed", "invalid_input")
         Path(other + ".gone").rename(other)
         await service.control.resume(view.id, None)
-        assert (await until(service, view.id)).state == "done"
+        assert (await wait_for_state(service, view.id)).state == "done"
     assert not processes_of(tmp_path)
 
 

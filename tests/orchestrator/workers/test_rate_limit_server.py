@@ -13,8 +13,8 @@ import pytest
 from po_jupyter.errors import InvalidSettings
 from po_jupyter.orchestrator.service import RunningOrchestrator
 from po_jupyter.testing.model_server import ModelServer, Reply
-from tests.support.limit_servers import Bucket, Fixed, Sliding
-from tests.support.orchestrator import Server, lives, orchestrator, until
+from tests.support.limit_servers import FixedWindowServer, SlidingWindowServer, TokenBucketServer
+from tests.support.orchestrator import Server, is_alive, orchestrator, wait_for_state
 
 pytestmark = pytest.mark.integration
 
@@ -37,7 +37,7 @@ class Enforcing:
         wait = self.counts.take(now, given + answered)
         headers: dict[str, str] = {}
         if self.headers:
-            requests, tokens, whole = self.counts.left(now)
+            requests, tokens, whole = self.counts.remaining(now)
             for kind, limit, left in (("requests", REQUESTS, requests), ("tokens", TOKENS, tokens)):
                 headers |= {
                     f"x-ratelimit-limit-{kind}": str(limit),
@@ -90,7 +90,7 @@ async def play(data_dir: Path, rows: int, **settings: Any) -> list[Any]:
         runs = [
             (await service.submissions.submit(job(name, rows), owner="local"))[0].id for name in ("one", "two")
         ]
-        views = [await until(service, run, patience=100) for run in runs]
+        views = [await wait_for_state(service, run, patience=100) for run in runs]
         for view in views:
             assert view.state == "done", view.error
             assert view.tasks[0].items is not None and view.tasks[0].items.done == rows
@@ -98,9 +98,9 @@ async def play(data_dir: Path, rows: int, **settings: Any) -> list[Any]:
 
 
 SERVERS = {
-    "sliding": lambda: Sliding(REQUESTS, TOKENS, WINDOW),
-    "fixed": lambda: Fixed(REQUESTS, TOKENS, WINDOW),
-    "bucket": lambda: Bucket(REQUESTS, TOKENS, WINDOW),
+    "sliding": lambda: SlidingWindowServer(REQUESTS, TOKENS, WINDOW),
+    "fixed": lambda: FixedWindowServer(REQUESTS, TOKENS, WINDOW),
+    "bucket": lambda: TokenBucketServer(REQUESTS, TOKENS, WINDOW),
 }
 
 
@@ -126,7 +126,7 @@ async def test_two_runs_keep_a_limit_and_use_it(tmp_path: Path, aim: Any, kind: 
 
 async def test_a_limit_that_only_headers_tell(tmp_path: Path, aim: Any) -> None:
     """G3: nothing is set; the first answers teach it, and it holds for both runs."""
-    enforcing = Enforcing(Sliding(REQUESTS, TOKENS, WINDOW), headers=True)
+    enforcing = Enforcing(SlidingWindowServer(REQUESTS, TOKENS, WINDOW), headers=True)
     with ModelServer(enforcing, latency=0.1) as server:
         aim(server)
         await play(tmp_path, 110)
@@ -137,7 +137,7 @@ async def test_a_limit_that_only_headers_tell(tmp_path: Path, aim: Any) -> None:
 
 async def test_a_limit_that_only_refusals_tell(tmp_path: Path, aim: Any) -> None:
     """G3: nothing is set and nothing is told but 429 and Retry-After."""
-    enforcing = Enforcing(Fixed(REQUESTS, 10**9, WINDOW))
+    enforcing = Enforcing(FixedWindowServer(REQUESTS, 10**9, WINDOW))
     with ModelServer(enforcing, latency=0.1) as server:
         aim(server)
         await play(tmp_path, 160)
@@ -172,7 +172,7 @@ async def test_a_wait_is_visible_and_not_the_stage_s_time(tmp_path: Path, aim: A
             run = (await service.submissions.submit(wanted, owner="local"))[0].id
             text = await waiting(service, run)
             assert text.startswith("waiting") and text.endswith("s for openai:gpt-4o-mini (requests per 4 s)")
-            view = await until(service, run)
+            view = await wait_for_state(service, run)
             assert view.state == "done" and view.tasks[0].items.failed == 0
             assert view.tasks[0].waiting is None
             assert await calls_of(service, run) == {"intent answered": 5, "response done": 5}
@@ -187,7 +187,7 @@ async def test_a_cancel_ends_a_wait_and_nothing_was_sent(tmp_path: Path, aim: An
             await waiting(service, run)
             begun = time.monotonic()
             await service.control.cancel(run, None)
-            view = await until(service, run)
+            view = await wait_for_state(service, run)
             assert time.monotonic() - begun < 3 and view.state == "cancelled"
             assert await calls_of(service, run) == {"intent answered": 2, "response done": 2}
             assert view.usage.unknown == 0 and len(server.requests) == 2
@@ -203,7 +203,7 @@ async def test_a_drain_ends_a_wait_and_the_next_server_goes_on(tmp_path: Path, a
             begun = time.monotonic()
         assert time.monotonic() - begun < 5
         async with orchestrator(tmp_path) as service:
-            view = await until(service, run)
+            view = await wait_for_state(service, run)
             assert view.state == "done" and view.usage.unknown == 0
             assert await calls_of(service, run) == {"intent answered": 10, "response done": 10}
         assert server.duplicates() == {}
@@ -224,8 +224,8 @@ async def test_a_worker_that_dies_gives_its_place_back(tmp_path: Path, aim: Any)
             service.dispatcher.active.supervisor.processes.kill(worker, "a test")
             await asyncio.to_thread(server.wait_for, 2)
             server.release()
-            assert (await until(service, second)).state == "done"
-            assert (await until(service, first)).state == "dead"
+            assert (await wait_for_state(service, second)).state == "done"
+            assert (await wait_for_state(service, first)).state == "dead"
 
 
 async def test_a_new_orchestrator_knows_what_is_under_way(tmp_path: Path, aim: Any) -> None:
@@ -246,11 +246,11 @@ async def test_a_new_orchestrator_knows_what_is_under_way(tmp_path: Path, aim: A
                     or known.channel is None
                 ):
                     await asyncio.sleep(0.05)
-            assert lives(known.pid)
+            assert is_alive(known.pid)
             await asyncio.sleep(1.0)  # in which nothing may happen
             assert len(server.requests) == 1
             server.release()
-            view = await until(service, run)
+            view = await wait_for_state(service, run)
             assert view.state == "done" and view.usage.unknown == 0
         assert len(server.requests) == 3
 
@@ -263,7 +263,7 @@ async def test_a_prompt_that_never_fits_fails_its_row_alone(tmp_path: Path, aim:
         aim(server)
         async with orchestrator(tmp_path, rate_limits={"openai": {"tokens": 1000}}) as service:
             run = (await service.submissions.submit(wanted, owner="local"))[0].id
-            view = await until(service, run)
+            view = await wait_for_state(service, run)
             assert view.state == "done" and view.tasks[0].items.failed == 1
             (row,) = [row for row in (await service.results.outputs(run, None))["ask"] if not row["ok"]]
             assert "larger than openai allows at all: 1,000 tokens per minute" in row["error"]["message"]

@@ -21,7 +21,7 @@ from po_jupyter.model.run.events import draft
 from po_jupyter.store.disk.call_cache import AnswerCache
 from po_jupyter.testing.model_server.batches import BatchServer, Fault
 from po_jupyter.testing.model_server.wire import Reply
-from tests.support.engine import RUN, Bench, until
+from tests.support.engine import RUN, Bench, wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -235,7 +235,7 @@ async def test_a_drain_leaves_the_batch_and_the_next_worker_goes_on(
     bench.map(model)
     async with bench.worker() as session:
         going = asyncio.create_task(RunExecutor(session).run())
-        await until(lambda: session.log.state.tasks["m"].waiting)
+        await wait_until(lambda: session.log.state.tasks["m"].waiting)
         session.signals.drain()
         assert await going == "released"
     server.release()
@@ -254,8 +254,8 @@ async def test_a_cancel_ends_the_batch_and_keeps_what_is_finished(
     bench.map(model)
     async with bench.worker() as session:
         going = asyncio.create_task(RunExecutor(session).run())
-        await until(lambda: session.log.state.tasks["m"].batches and server.batches())
-        await until(lambda: session.log.state.tasks["m"].waiting)
+        await wait_until(lambda: session.log.state.tasks["m"].batches and server.batches())
+        await wait_until(lambda: session.log.state.tasks["m"].waiting)
         bench.store.request(RUN, [draft("run.cancel_requested", by="me")])
         session.signals.cancel_hint()
         assert await going == "cancelled"
@@ -397,10 +397,10 @@ async def test_a_cancel_finds_the_batch_whose_answer_was_lost(
     async with bench.worker() as session:
         going = asyncio.create_task(RunExecutor(session).run())
         await asyncio.to_thread(server.wait_for, 1)
-        await until(lambda: sum(method == "GET" for method, _, _ in server.requests) > 1)
+        await wait_until(lambda: sum(method == "GET" for method, _, _ in server.requests) > 1)
         bench.store.request(RUN, [draft("run.cancel_requested", by="me")])
         session.signals.cancel_hint()
-        await until(lambda: session.log.state.cancel_requested)
+        await wait_until(lambda: session.log.state.cancel_requested)
         server.faults = []
         if model.startswith("anthropic"):
             server.release()  # which batch it is shows only once it has ended
@@ -421,7 +421,7 @@ async def test_a_restart_in_the_middle_keeps_the_budget(bench: Batched, server: 
     bench.map(MODELS["chat"], 4, budget={"tokens": 500})
     async with bench.worker() as session:
         going = asyncio.create_task(RunExecutor(session).run())
-        await until(lambda: session.log.state.tasks["m"].waiting)
+        await wait_until(lambda: session.log.state.tasks["m"].waiting)
         session.signals.drain()
         await going
     reserved = bench.events("batch.prepared")[0]["data"]["reserved"]
