@@ -47,6 +47,7 @@ def test_every_snippet_of_the_page_runs(
     page: Path, client: po.Client, environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)  # as the folder of a notebook is
     runner = PageRunner(tmp_path, dict(environ), client)
     try:
         for snippet in snippets_of(page):
