@@ -139,7 +139,7 @@ def test_every_example_of_the_documentation_has_a_price_or_says_why_not():
         ("openai:gpt-5-mni", "openai:gpt-5-mini"),
         ("openai:gpt-5-mini", ""),
         ("anthropic:claude-haiku-45", "anthropic:claude-haiku-4-5"),
-        ("groq:llama-3.3-70b", "groq:llama-3.3-70b-versatile"),
+        ("groq:llama-3.3-70b-versatil", "groq:llama-3.3-70b-versatile"),
         ("openai:something-else", ""),
         ("nobody:x", ""),
     ],

@@ -75,7 +75,7 @@ async def test_only_what_passed_the_validators_of_a_class_is_kept(
     }
     late, long = '{"due": "next Friday", "text": "a"}', '{"due": "2026-05-31", "text": "abcd"}'
     right = '{"due": "2026-05-31", "text": "abc"}'
-    model.script(late, long, long, late, right)
+    model.enqueue(late, long, long, late, right)
     body = {**asked(ticket), "interpreter": sys.executable, "cwd": os.getcwd()}
     async with orchestrator(tmp_path) as service:
         failed = await run(service, body, ends="failed" if mode == "one" else "done")

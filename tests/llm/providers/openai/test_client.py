@@ -205,7 +205,7 @@ async def test_an_unknown_model_is_refused_with_the_one_that_was_meant(server, p
     body = (
         b'{"error": {"message": "no such model", "code": "model_not_found", "type": "invalid_request_error"}}'
     )
-    server.script(Reply(status=404, body=body, content_type="application/json"))
+    server.enqueue(Reply(status=404, body=body, content_type="application/json"))
     chat = JournaledChat(providers.get, MemoryJournal())
     with pytest.raises(ModelRefused) as caught:
         await chat.scope("a").chat(ask("openai:gpt5-mini"))
