@@ -71,7 +71,7 @@ def test_models_and_money_execute_top_to_bottom(tmp_path: Path, monkeypatch: pyt
     assert "openai:gpt-5-mini" in of("client.estimate") and "worst" in of("client.estimate")
     stopped = of("print(run.error)")
     assert "the budget of $0.02 is spent: $0.0083 used" in stopped and "(2, 0.0083)" in stopped
-    assert "7           bug" in of("run.resume")
+    assert "7       bug" in of("run.resume")
     assert [line for line in of("for fresh in").splitlines() if line] == [
         "Ticket(label='praise') 0 calls, 2 from the cache",
         "Ticket(label='praise') 2 calls, 0 from the cache",

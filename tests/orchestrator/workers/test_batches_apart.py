@@ -100,4 +100,4 @@ async def test_a_cancel_waits_for_what_is_paid_for(tmp_path: Path, server: Batch
         assert view.usage.calls == 2
         items = view.tasks[0].items
         assert items is not None and (items.done, items.failed) == (2, 0)
-    assert [made.ended for made in server.batches()] == ["cancelled"]
+    assert [made.status for made in server.batches()] == ["cancelled"]
