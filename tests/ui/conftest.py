@@ -23,11 +23,11 @@ FLAGS = [
 ]
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium, driven by Playwright; `PO_CHROMIUM` names another one.
 
-    Closed with this folder's last test: Playwright's loop runs in this thread, and tests of coroutines come after.
+    Closed with the last test of a file: Playwright's loop runs in this thread, and tests of coroutines come after.
     """
     sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
     found = os.environ.get("PO_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
