@@ -137,6 +137,8 @@ def _run_on_kernel_loop(work: Coroutine[Any, Any, Any], trial: Trial) -> None:
     if _CAN_NEST:
         import nest_asyncio
 
+        # Only here: an async stage that a person tries has to run beside the notebook's own objects, on the loop that
+        # holds them. Never on import, and not in Python 3.14, where it breaks `current_task` (`_CAN_NEST`).
         nest_asyncio.apply(running)
         running.run_until_complete(work)
         return

@@ -18,4 +18,4 @@ def test_settings_are_frozen_and_hide_their_secrets() -> None:
     settings = Settings(auth_token="the-token-of-the-door")
     assert "the-token" not in repr(settings)
     with pytest.raises(ValidationError):
-        settings.max_running = 3  # type: ignore[misc]
+        settings.max_running = 3

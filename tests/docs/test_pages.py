@@ -55,8 +55,8 @@ def test_a_topic_names_one_page() -> None:
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.topic)
 def test_a_page_begins_with_a_title_and_a_sentence(page: object) -> None:
     """What `po help` lists: one sentence that says what is there."""
-    assert page.title and page.summary  # type: ignore[attr-defined]
-    assert 20 < len(page.summary) < 140, page.summary  # type: ignore[attr-defined]
+    assert page.title and page.summary
+    assert 20 < len(page.summary) < 140, page.summary
 
 
 def test_the_readme_links_every_page() -> None:

@@ -104,7 +104,7 @@ WIRE: list[tuple[Vocabulary, IpcMessage, dict[str, Any]]] = [
     ),
     (
         FROM_ORCHESTRATOR,
-        messages.NotifyReply(LOAD),  # type: ignore[arg-type]
+        messages.NotifyReply(LOAD),
         {"op": "ok", "load": LOAD},
     ),
     (TO_ZYGOTE, messages.Spawn(1, REQUEST), {"op": "spawn", "id": 1, "request": REQUEST}),

@@ -37,7 +37,7 @@ def test_mounts_are_read_from_this_machine() -> None:
     assert private_dir._unescaped("/mnt/my\\040disk") == "/mnt/my disk"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="modes are POSIX")
+@pytest.mark.skipif(sys.platform == "win32", reason="platform: modes are POSIX")
 def test_parents_are_made_too_and_a_directory_that_is_there_is_no_error(tmp_path: Path) -> None:
     private_dir.make(tmp_path / "a" / "b")
     private_dir.make(tmp_path / "a" / "b")

@@ -151,7 +151,7 @@ async def test_a_worker_whose_run_was_taken_stops_at_once(
     """P2: also while it loads."""
     async with linked(address) as link:
         await orchestrator.send(StopWorker())
-        await until(lambda: link.calls == ["stop"])  # type: ignore[attr-defined]
+        await until(lambda: link.calls == ["stop"])
 
 
 async def test_it_says_who_it_is_what_it_committed_and_how_it_ends(
@@ -162,7 +162,7 @@ async def test_it_says_who_it_is_what_it_committed_and_how_it_ends(
         assert (hello.run, hello.fence) == ("r", 3)
         await orchestrator.hears(RestingChanged)
         for n in range(1, 30):
-            link.committed({"n": n, "offset": 2 * n, "state": "running"})  # type: ignore[typeddict-item]
+            link.committed({"n": n, "offset": 2 * n, "state": "running"})
         assert await orchestrator.hears(LogGrew) == LogGrew(29, 58, "running")
         assert len(orchestrator.of(LogGrew)) == 1, "told now and then, the last always"
         link.rest(True)

@@ -76,7 +76,7 @@ def test_labels_come_back_as_they_were(kind: str) -> None:
 
 
 def test_moments_of_a_zone_that_has_no_name_join_all_the_same() -> None:
-    dateutil = pytest.importorskip("dateutil.tz")
+    dateutil = pytest.importorskip("dateutil.tz", reason="comes with pandas: pip install pandas")
     index = pd.DatetimeIndex(["2026-01-01"], tz=dateutil.gettz(BERLIN))
     spec, labels = written(index)
     assert (pandas_index(spec, labels, [0]) == index).all()

@@ -98,7 +98,7 @@ async def test_every_start_has_its_end_when_the_run_is_drained(bench: Bench) -> 
         on_row_end(*args)
         session.signals.drain()
 
-    recorder.on_row_end = drain_after_first  # type: ignore[method-assign]
+    recorder.on_row_end = drain_after_first
     assert await RunExecutor(session).run() == "released"
     await session.aclose()
     kinds = Counter(note[0] for note in recorder.notes)
@@ -114,7 +114,7 @@ async def test_a_call_that_the_journal_answers_is_not_observed(bench: Bench) -> 
     bench.create([{"name": "a", "source": source}])
     recorder = Recorder()
     first = await opened(bench, recorder)
-    recorder.on_call_end = lambda *args: first.signals.drain()  # type: ignore[method-assign]
+    recorder.on_call_end = lambda *args: first.signals.drain()
     assert await RunExecutor(first).run() == "released"
     await first.aclose()
     recorder = Recorder()

@@ -87,7 +87,7 @@ ASKED_AGAIN: dict[str, tuple[Any, str]] = {
     "the wrong case": (Word, "BUG"),
     "an empty answer": (Label, ""),
     "an empty word": (Word, ""),
-    "half an object where a text would do": (Label | str, '{"label": "bu'),  # type: ignore[dict-item]
+    "half an object where a text would do": (Label | str, '{"label": "bu'),
     "null where it is not allowed": (Label, "null"),
 }
 

@@ -97,7 +97,7 @@ class House:
         self.feed = ChangeFeed()
         settings = Settings(rate_limits={"openai": RateLimit(requests=1)})
         self.gateway = WorkerGateway(
-            self.supervisor, self.store, self.feed,  # type: ignore[arg-type]
+            self.supervisor, self.store, self.feed,
             to_thread=asyncio.to_thread, get_resource=self.resource, rates=RateLimitServer(settings),
         )  # fmt: skip
         self.listener = Listener(self.address, self.gateway.serve)

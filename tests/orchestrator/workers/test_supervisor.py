@@ -69,7 +69,7 @@ class House:
         self.feed = ChangeFeed()
         settings = Settings(data_dir=folder, max_running=1, spawn_attempts=1, shutdown_timeout=0.2)
         self.supervisor = Supervisor(
-            settings, self.store, RunProjections(self.store), self.feed, self.zygotes,  # type: ignore[arg-type]
+            settings, self.store, RunProjections(self.store), self.feed, self.zygotes,
             address=folder / "s", to_thread=asyncio.to_thread, keys=KeyStore(folder),
         )  # fmt: skip
 
@@ -166,7 +166,7 @@ async def test_what_a_worker_could_not_hear_it_learns_when_it_connects(house: Ho
     await house.started()
     worker = house.supervisor.processes.get(RUN)
     assert worker is not None
-    worker.channel = channel = FakeChannel()  # type: ignore[assignment]
+    worker.channel = channel = FakeChannel()
     house.supervisor.connected(worker, adopted=False)
     await until(lambda: channel.sent == [LookAtLog()])
     house.supervisor.connected(worker, adopted=False)

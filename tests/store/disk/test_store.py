@@ -132,7 +132,7 @@ def test_kill_9_loses_no_acknowledged_commit_and_leaves_none_half(path: Path) ->
     store.close()
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="platform: this system has no fork")
 @pytest.mark.integration
 def test_a_closed_store_works_in_a_forked_child(path: Path) -> None:
     """DESIGN 5: workers are forked; the parent closes first and goes on afterwards."""
@@ -163,7 +163,7 @@ def test_a_closed_store_works_in_a_forked_child(path: Path) -> None:
     assert child.returncode == 0, errors
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="platform: this system has no fork")
 @pytest.mark.integration
 def test_a_child_of_a_parent_that_forgot_to_close_connects_anew(path: Path) -> None:
     code = """
@@ -183,7 +183,7 @@ def test_a_child_of_a_parent_that_forgot_to_close_connects_anew(path: Path) -> N
     assert child.returncode == 0, errors
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="modes are POSIX")
+@pytest.mark.skipif(sys.platform == "win32", reason="platform: modes are POSIX")
 def test_everything_is_private(path: Path) -> None:
     """R1.3: other users of the machine read nothing."""
     old = os.umask(0)
@@ -200,7 +200,7 @@ def test_everything_is_private(path: Path) -> None:
     assert set(files.values()) == {0o600}
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="modes are POSIX")
+@pytest.mark.skipif(sys.platform == "win32", reason="platform: modes are POSIX")
 def test_an_open_directory_is_closed_to_others(path: Path) -> None:
     path.mkdir(mode=0o755)
     DiskStore(path).close()
