@@ -40,9 +40,9 @@ class Option:
 
 @dataclass(slots=True)
 class Arguments:
-    """A parsed line: positional words in order, and the values of the options that stood in it (flags: True)."""
+    """A parsed line: positional arguments in order, and the values of the options that stood in it (flags: True)."""
 
-    words: list[str] = field(default_factory=list)
+    positional: list[str] = field(default_factory=list)
     options: dict[str, Any] = field(default_factory=dict)
 
     def get(self, name: str) -> Any:
@@ -50,26 +50,26 @@ class Arguments:
         return self.options.get(name)
 
 
-def usage(magic: str, words: Sequence[str], options: Mapping[str, Option]) -> str:
+def usage(magic: str, positional: Sequence[str], options: Mapping[str, Option]) -> str:
     """`%%po_pipeline NAME [--run] [--seed EXPR]`."""
-    parts = [magic, *words]
+    parts = [magic, *positional]
     parts += [f"[--{name}{' ' + option.metavar if option.metavar else ''}]" for name, option in options.items()]
     return " ".join(parts)
 
 
-def parse(line: str, magic: str, words: Sequence[str], options: Mapping[str, Option]) -> Arguments:
-    """Parse `line`. `words` names the positional arguments; one in brackets may be missing.
+def parse(line: str, magic: str, positional: Sequence[str], options: Mapping[str, Option]) -> Arguments:
+    """Parse `line`. `positional` names the positional arguments; one in brackets may be missing.
 
     Raises CellError that names the argument and shows the usage.
     """
-    parser = _LineParser(line, magic, options, f"usage: {usage(magic, words, options)}")
+    parser = _LineParser(line, magic, options, f"usage: {usage(magic, positional, options)}")
     arguments = parser.arguments()
-    required = [w for w in words if not w.startswith("[")]
-    if len(arguments.words) < len(required):
-        raise parser.error(f"{magic} needs {required[len(arguments.words)]}")
-    if len(arguments.words) > len(words):
-        reason = " (a name has no spaces)" if words and not arguments.options else ""
-        raise parser.error(f"`{arguments.words[len(words)]}` is one argument too many{reason}")
+    required = [w for w in positional if not w.startswith("[")]
+    if len(arguments.positional) < len(required):
+        raise parser.error(f"{magic} needs {required[len(arguments.positional)]}")
+    if len(arguments.positional) > len(positional):
+        reason = " (a name has no spaces)" if positional and not arguments.options else ""
+        raise parser.error(f"`{arguments.positional[len(positional)]}` is one argument too many{reason}")
     return arguments
 
 
@@ -93,7 +93,7 @@ class _LineParser:
                 name, value = self._option(*piece[2:].partition("="), present=arguments.options)
                 arguments.options[name] = value
             else:
-                arguments.words.append(unquoted(piece))
+                arguments.positional.append(unquoted(piece))
         return arguments
 
     def _option(self, name: str, equals: str, text: str, *, present: Container[str]) -> tuple[str, Any]:

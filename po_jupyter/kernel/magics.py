@@ -60,7 +60,7 @@ class PoMagics(Magics):
             return 0 if violation.where == "name" and find_line(violation) is None else violation.line
 
         with as_cell_errors(line_of, BODY_OFFSET):
-            written = parse_pipeline(cell, name=arguments.words[0])
+            written = parse_pipeline(cell, name=arguments.positional[0])
         pipeline = launch.prepare(self.session, written, arguments, find_line)
         seed = launch.seed_of(self.session, arguments)
         self.session.pipelines[pipeline.name] = pipeline
@@ -99,7 +99,7 @@ class PoMagics(Magics):
         %%po_task NAME [--try EXPR]
         """
         arguments = parse(line, "%%po_task", ["NAME"], _TASK)
-        name = arguments.words[0]
+        name = arguments.positional[0]
         _check_task_name(name)
         task = parse_task_cell(name, cell)
         self.session.tasks[name] = task
@@ -130,7 +130,7 @@ class PoMagics(Magics):
             if self._verbs is None:
                 raise CellError(f"%po knows: {', '.join(NATIVE)}")
             return run_cli_verb(line, self._verbs())
-        arguments: Arguments = parse(rest, f"%po {name}", verb.words, verb.options)
+        arguments: Arguments = parse(rest, f"%po {name}", verb.positional, verb.options)
         with as_cell_errors():
             return verb.run(self.session, arguments)
 

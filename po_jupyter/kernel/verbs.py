@@ -29,14 +29,14 @@ class NativeVerb:
     """
 
     run: Callable[[Session, Arguments], Run | None]
-    words: tuple[str, ...] = ()
+    positional: tuple[str, ...] = ()
     options: Mapping[str, Option] = field(default_factory=dict)
 
 
 def run(session: Session, arguments: Arguments) -> Run | None:
     """`%po run NAME`: start a run of a pipeline of this notebook, or of a registered one."""
     seed = launch.seed_of(session, arguments)
-    pipeline = launch.prepare(session, session.definition(arguments.words[0]), arguments)
+    pipeline = launch.prepare(session, session.definition(arguments.positional[0]), arguments)
     if arguments.get("dry-run"):
         launch.print_estimate(session, pipeline, seed, arguments)
         return None
@@ -46,7 +46,7 @@ def run(session: Session, arguments: Arguments) -> Run | None:
 def estimate(session: Session, arguments: Arguments) -> None:
     """`%po estimate NAME`: print the cost of a run; nothing is started."""
     seed = launch.seed_of(session, arguments)
-    pipeline = launch.prepare(session, session.definition(arguments.words[0]), arguments)
+    pipeline = launch.prepare(session, session.definition(arguments.positional[0]), arguments)
     launch.print_estimate(session, pipeline, seed, arguments)
 
 
@@ -66,7 +66,7 @@ def runs(session: Session, arguments: Arguments) -> None:
 
 def show(session: Session, arguments: Arguments) -> Run | None:
     """`%po show [RUN]`: draw a run again, or its failed rows."""
-    run = session.find_run(arguments.words[0] if arguments.words else None)
+    run = session.find_run(arguments.positional[0] if arguments.positional else None)
     if not arguments.get("failed"):
         return launch.follow(session, run, arguments)
     rows = [
@@ -81,12 +81,12 @@ def show(session: Session, arguments: Arguments) -> Run | None:
 
 def cancel(session: Session, arguments: Arguments) -> Run:
     """`%po cancel RUN`."""
-    return launch.follow(session, session.find_run(arguments.words[0]).cancel(), arguments)
+    return launch.follow(session, session.find_run(arguments.positional[0]).cancel(), arguments)
 
 
 def resume(session: Session, arguments: Arguments) -> Run:
     """`%po resume RUN`."""
-    run = session.find_run(arguments.words[0])
+    run = session.find_run(arguments.positional[0])
     run.resume(
         from_task=arguments.get("from-task"),
         only_failed=bool(arguments.get("only-failed")),
@@ -100,7 +100,7 @@ def restart(session: Session, arguments: Arguments) -> Run:
     task, only = arguments.get("task"), bool(arguments.get("only"))
     if only and not task:
         raise CellError("`--only` needs `--task TASK`: which one?")
-    run = session.find_run(arguments.words[0])
+    run = session.find_run(arguments.positional[0])
     run.restart(task, only=only, clear_usage=bool(arguments.get("clear-usage")))
     return launch.follow(session, run, arguments)
 
@@ -112,19 +112,19 @@ def fork(session: Session, arguments: Arguments) -> Run:
         raise CellError("`%po fork RUN` needs `--from-task TASK`: the first task that runs anew")
     pipeline = None if name is None else launch.prepare(session, session.definition(name), arguments)
     seed = launch.seed_of(session, arguments) if arguments.get("seed") else None
-    run = session.find_run(arguments.words[0]).fork(from_task, seed=seed, pipeline=pipeline)
+    run = session.find_run(arguments.positional[0]).fork(from_task, seed=seed, pipeline=pipeline)
     return launch.follow(session, run, arguments)
 
 
 def approve(session: Session, arguments: Arguments) -> Run:
     """`%po approve RUN`."""
-    run = session.find_run(arguments.words[0]).approve(arguments.get("note") or "")
+    run = session.find_run(arguments.positional[0]).approve(arguments.get("note") or "")
     return launch.follow(session, run, arguments)
 
 
 def reject(session: Session, arguments: Arguments) -> Run:
     """`%po reject RUN`."""
-    run = session.find_run(arguments.words[0]).reject(arguments.get("note") or "")
+    run = session.find_run(arguments.positional[0]).reject(arguments.get("note") or "")
     return launch.follow(session, run, arguments)
 
 

@@ -31,10 +31,10 @@ ROOM: Mapping[str | None, int] = {
 
 
 class _Thinkers(NamedTuple):
-    """Models of a provider that think, as patterns of their names: unasked, when an effort is asked for, always."""
+    """Models of a provider that think, as patterns of their names: by default, with an effort, always."""
 
-    unasked: str
-    asked: str = "(?!)"
+    by_default: str
+    with_effort: str = "(?!)"
     always: str = "(?!)"
 
 
@@ -97,9 +97,9 @@ def _thinks(ref: str, effort: str | None) -> bool:
     thinkers = _BY_PROVIDER.get(provider, _ANY)
     if effort == "none":
         return re.match(thinkers.always, name) is not None
-    if re.match(thinkers.unasked, name) is not None:
+    if re.match(thinkers.by_default, name) is not None:
         return True
-    return effort is not None and re.match(thinkers.asked, name) is not None
+    return effort is not None and re.match(thinkers.with_effort, name) is not None
 
 
 def thinking_room(request: ChatRequest) -> int:

@@ -20,7 +20,7 @@ OPTIONS = {
 
 def read(line: str) -> tuple[list[str], dict[str, object]]:
     given = parse(line, "%%po_pipeline", ["NAME"], OPTIONS)
-    return given.words, given.options
+    return given.positional, given.options
 
 
 @pytest.mark.parametrize(

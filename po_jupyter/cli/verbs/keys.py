@@ -37,17 +37,17 @@ def keys_list(as_json: bool) -> int:
 
 
 @keys.command("set")
-@click.argument("words", metavar="PROVIDER", nargs=-1, type=click.UNPROCESSED)
+@click.argument("names", metavar="PROVIDER", nargs=-1, type=click.UNPROCESSED)
 @click.option("--stdin", "from_stdin", is_flag=True, help="Read the key from stdin, for scripts.")
 @base.JSON
-def keys_set(words: tuple[str, ...], from_stdin: bool, as_json: bool) -> int:
+def keys_set(names: tuple[str, ...], from_stdin: bool, as_json: bool) -> int:
     """Keep a provider's key; it is asked for, and not shown.
 
     \b
     po keys set openai
     po keys set openai --stdin < key.txt
     """
-    provider, client = _provider(words)
+    provider, client = _provider(names)
     key = _read_key() if from_stdin else _prompt_for_key(provider)
     state = (client or base.connect(start=True)).set_key(provider, key)
     if as_json:
@@ -62,11 +62,11 @@ def keys_set(words: tuple[str, ...], from_stdin: bool, as_json: bool) -> int:
 
 
 @keys.command("remove")
-@click.argument("words", metavar="PROVIDER", nargs=-1, type=click.UNPROCESSED)
+@click.argument("names", metavar="PROVIDER", nargs=-1, type=click.UNPROCESSED)
 @base.JSON
-def keys_remove(words: tuple[str, ...], as_json: bool) -> int:
+def keys_remove(names: tuple[str, ...], as_json: bool) -> int:
     """Forget the stored key of a provider."""
-    provider, client = _provider(words)
+    provider, client = _provider(names)
     (client or base.connect(start=True)).remove_key(provider)
     if as_json:
         base.print_json({"removed": provider})
@@ -75,15 +75,15 @@ def keys_remove(words: tuple[str, ...], as_json: bool) -> int:
     return 0
 
 
-def _provider(words: tuple[str, ...]) -> tuple[str, Client | None]:
+def _provider(names: tuple[str, ...]) -> tuple[str, Client | None]:
     """The provider that the one word names, and the running orchestrator, if it was asked.
 
     Any other word may be a key: it is not repeated (P10), and nothing is started for it.
     """
-    client = _running_client() if len(words) == 1 else None
-    if client is not None and words[0] in _providers_of(client):
-        return words[0], client
-    return _checked_offline(words), client
+    client = _running_client() if len(names) == 1 else None
+    if client is not None and names[0] in _providers_of(client):
+        return names[0], client
+    return _checked_offline(names), client
 
 
 def _running_client() -> Client | None:
@@ -100,23 +100,23 @@ def _providers_of(client: Client) -> set[str]:
     return set()
 
 
-def _checked_offline(words: tuple[str, ...]) -> str:
+def _checked_offline(names: tuple[str, ...]) -> str:
     """The one word, when an orchestrator of this package knows such a provider. Raises UsageError, InvalidInput."""
     from po_jupyter.cli.programs import offline_providers
     from po_jupyter.model.pipeline.violations import did_you_mean
 
     providers = offline_providers()
-    if not words:
+    if not names:
         raise click.UsageError(f"which provider? One of {', '.join(providers)}")
-    name = words[0] if words[0] in providers else "PROVIDER"
-    if len(words) > 1:
+    name = names[0] if names[0] in providers else "PROVIDER"
+    if len(names) > 1:
         raise InvalidInput(
             "a key is never an argument: it would stay in the history and in the list of processes",
             hint=f"If that was one, replace it with a new one. po keys set {name} asks for it.",
         )
-    if name != words[0]:
+    if name != names[0]:
         raise InvalidInput(
-            f"that is not the name of a provider{did_you_mean(words[0], providers)}",
+            f"that is not the name of a provider{did_you_mean(names[0], providers)}",
             hint=f"Known: {', '.join(providers)}. If it was a key, replace it with a new one: a key is never an "
             "argument, po keys set PROVIDER asks for it.",
         )
