@@ -96,11 +96,17 @@ def start(
     try:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
+        return _running_or_started(settings, environ, folder, deadline)
     except OSError as error:
         raise Unavailable(
-            f"no orchestrator can be started: {folder}: {error.strerror}",
+            f"no orchestrator can be started: {error.filename or folder}: {error.strerror}",
             hint="Set PO_DATA_DIR to a folder of yours.",
         ) from None
+
+
+def _running_or_started(
+    settings: config.Settings, environ: Mapping[str, str], folder: Path, deadline: float
+) -> HeadlessProcess:
     until = time.monotonic() + deadline
     with _lock(folder / "headless.lock", until):
         process = answering(settings)

@@ -27,7 +27,14 @@ FolderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_le
 
 
 def _expanded(value: Any) -> Any:
-    return Path(value).expanduser().absolute() if isinstance(value, str | Path) else value
+    if not isinstance(value, str | Path):
+        return value
+    if not str(value).strip() or "\0" in str(value):
+        raise ValueError("needs the path of a directory")
+    try:
+        return Path(value).expanduser().absolute()
+    except (RuntimeError, OSError) as error:  # ~somebody who has no home here; a working directory that is gone
+        raise ValueError(str(error)) from None
 
 
 Directory = Annotated[Path, BeforeValidator(_expanded)]

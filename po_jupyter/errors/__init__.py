@@ -146,16 +146,18 @@ class RateLimited(PoError):
 
 
 class Unavailable(PoError):
-    """The orchestrator cannot be reached or started."""
+    """The orchestrator cannot be reached or started, or not now: then `retry_after` is in seconds."""
 
     code = "unavailable"
     status = 503
+    retry_after = DetailField[float | None]("retry_after", (int, float), None)
 
 
 class StoreError(PoError):
     """The durable state cannot be read or written."""
 
     code = "store_error"
+    status = 507  # 500 is what nobody has foreseen
 
 
 class StaleFence(StoreError):
@@ -172,10 +174,10 @@ class CorruptRow(StoreError):
 
 
 class StoreUnusable(StoreError):
-    """The data directory cannot hold a store: network file system, read-only, full, or a newer version's."""
+    """The data directory cannot hold a store: network file system, read-only, full, another user's, or a newer
+    version's."""
 
     code = "store_unusable"
-    status = 507
 
 
 class ModelError(PoError):

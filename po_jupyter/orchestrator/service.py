@@ -41,6 +41,7 @@ from po_jupyter.orchestrator.views.queries import RunQueries
 from po_jupyter.orchestrator.views.results import RunResults
 from po_jupyter.orchestrator.workers.rate_limit_server import check_limit_names
 from po_jupyter.orchestrator.workers.zygote_pool import ZygotePool
+from po_jupyter.platform.private_dir import prepare_parent
 from po_jupyter.store.files.row_files import RowFiles
 from po_jupyter.store.protocol import Head, NewRun, Store
 from po_jupyter.worker.zygote import version
@@ -304,7 +305,7 @@ def open_store(settings: Settings) -> Store:
     """The store in the data directory, which is made when it is not there. Blocks. Raises StoreUnusable."""
     from po_jupyter.store.disk.store import DiskStore
 
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    prepare_parent(settings.data_dir)
     return DiskStore(
         settings.data_dir / "store",
         shards=settings.store_shards,

@@ -7,7 +7,10 @@ import contextvars
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from threading import Event
 from typing import ParamSpec, Protocol, TypeVar
+
+from po_jupyter.errors import Unavailable
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -25,8 +28,21 @@ class ThreadRunner:
     """A pool of threads of one orchestrator, called like `asyncio.to_thread`."""
 
     def __init__(self, size: int) -> None:
-        """At most `size` threads; each starts when it is first needed."""
+        """`size` threads, started now: work that is taken has one, whatever the machine has left later. Raises
+        Unavailable."""
         self._pool = ThreadPoolExecutor(size, thread_name_prefix="po-orchestrator")
+        all_there = Event()
+        try:
+            for _ in range(size):
+                self._pool.submit(all_there.wait)
+        except RuntimeError as error:
+            self._pool.shutdown(wait=False)
+            raise Unavailable(
+                f"the orchestrator's threads cannot be started: {error}",
+                hint="Raise the limit of threads (`ulimit -u`, or the container's).",
+            ) from None
+        finally:
+            all_there.set()
 
     async def __call__(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work` in a thread; returns and raises as it does."""

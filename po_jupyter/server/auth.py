@@ -16,19 +16,23 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+import structlog
 from jupyter_server.auth import User
 from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.utils import ensure_async
 from tornado.web import HTTPError
 
 from po_jupyter.config.owner import default_owner
-from po_jupyter.errors import Forbidden, RateLimited, Unauthenticated
+from po_jupyter.errors import Forbidden, RateLimited, Unauthenticated, Unavailable
 from po_jupyter.model.values.digests import short_digest
 
 if TYPE_CHECKING:
     from jupyter_server.auth import Authorizer, IdentityProvider
 
     from po_jupyter.config import Settings
+
+_log = structlog.get_logger(__name__)
+_HUB_PAUSE = 2  # s, after which a hub that did not answer is asked again
 
 # scope -> the question to Jupyter's authorizer: (action, resource)
 SCOPES: Mapping[str, tuple[str, str]] = {
@@ -52,7 +56,8 @@ class Principal(NamedTuple):
 
 
 async def authenticate(handler: JupyterHandler, settings: Settings) -> Principal:
-    """The principal of this request. Raises Unauthenticated (no credentials) or Forbidden (wrong ones)."""
+    """The principal of this request. Raises Unauthenticated (no credentials), Forbidden (wrong ones) or Unavailable
+    (who asks cannot be found out now)."""
     if not handler.check_host():
         raise Forbidden(
             "this server does not answer to that host name",
@@ -65,7 +70,9 @@ async def authenticate(handler: JupyterHandler, settings: Settings) -> Principal
         return Principal(owner, User(username=owner), _digest(token), by_token=True)
     try:
         user = await ensure_async(handler.identity_provider.get_user(handler))
-    except HTTPError as error:
+    except Exception as error:
+        if not isinstance(error, HTTPError) or error.status_code >= 500 or error.status_code == 429:
+            raise _nobody_to_ask(error) from error
         # A hub says 403 "'_xsrf' argument missing" to a POST whose token has expired.
         raise Forbidden(
             "the credentials were not accepted",
@@ -85,6 +92,16 @@ async def authenticate(handler: JupyterHandler, settings: Settings) -> Principal
     owner = owner_of(handler.identity_provider, user)
     key = _digest(token) if by_token and token else f"user:{owner}"
     return Principal(owner, user, key, by_token)
+
+
+def _nobody_to_ask(error: Exception) -> Unavailable:
+    """The error for a hub, or another provider of identities, that does not answer: nobody's credentials are wrong."""
+    _log.warning("who asks cannot be found out", error=f"{type(error).__name__}: {error}"[:500])
+    return Unavailable(
+        "the hub, or whoever knows the users of this server, does not answer",
+        hint="Try again in a moment. Nothing was refused: it could not be asked.",
+        details={"retry_after": _HUB_PAUSE},
+    )
 
 
 def token_of(handler: JupyterHandler) -> str:
@@ -107,7 +124,12 @@ def owner_of(provider: IdentityProvider, user: User) -> str:
 async def allowed(handler: JupyterHandler, authorizer: Authorizer, principal: Principal, scope: str) -> bool:
     """True when Jupyter's authorizer lets this user do what the scope stands for."""
     action, resource = SCOPES[scope]
-    return bool(await ensure_async(authorizer.is_authorized(handler, principal.user, action, resource)))
+    try:
+        return bool(await ensure_async(authorizer.is_authorized(handler, principal.user, action, resource)))
+    except HTTPError as error:
+        if error.status_code < 500:
+            return False
+        raise _nobody_to_ask(error) from error
 
 
 def check_xsrf(handler: JupyterHandler) -> None:

@@ -13,7 +13,7 @@ from jupyter_server.extension.application import ExtensionApp
 from traitlets import Dict, Float, Integer, Type, Unicode
 
 from po_jupyter import config
-from po_jupyter.errors import InvalidSettings, PoError
+from po_jupyter.errors import PoError
 from po_jupyter.server.activity import report
 from po_jupyter.server.auth import RequestLimiter
 from po_jupyter.server.interrupt import stop_on_interrupt
@@ -84,7 +84,7 @@ class PoExtension(ExtensionApp):
         broken: PoError | None = None
         try:
             self.po_settings = config.load(jupyter={**self.options, **traits})
-        except InvalidSettings as error:
+        except PoError as error:
             self.log.error("po_jupyter: %s", error)
             broken = error
             self.po_settings = config.Settings()
@@ -106,7 +106,7 @@ class PoExtension(ExtensionApp):
         from po_jupyter.server.routing.table import PREFIX
 
         kwargs = {"extension": self, "table": TABLE}
-        self.handlers.append((rf"/{PREFIX}(?:/(?P<path>.*))?", ApiHandler, kwargs))
+        self.handlers.append((rf"/{PREFIX}(?P<path>(?:/.*)?)", ApiHandler, kwargs))
 
     async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
         stop_on_interrupt(serverapp)

@@ -9,6 +9,7 @@ from logging import Logger
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import PoError, StoreError, Unavailable
+from po_jupyter.server.error_response import exhaustion
 from po_jupyter.server.routing.api import (
     OrchestratorApi,
     OrchestratorFactory,
@@ -67,13 +68,22 @@ class OrchestratorLifecycle:
         except PoError as error:
             self._log.error("po_jupyter: the orchestrator did not start: %s", error)
             self._failed = (time.monotonic(), error)
-            if isinstance(error, StoreError) and not self._stopped:
-                # A full disk, for now: the runs in the store wait for a start, whether or not somebody asks.
-                self._again = asyncio.get_running_loop().call_later(RETRY_AFTER, self.begin)
+            if isinstance(error, StoreError | Unavailable):
+                self._try_again()
         except Exception as error:
+            if (known := exhaustion(error)) is not None:
+                self._log.error("po_jupyter: the orchestrator did not start: %s", known)
+                self._failed = (time.monotonic(), known)
+                self._try_again()
+                return
             self._log.exception("po_jupyter: the orchestrator did not start")
             message = f"the orchestrator did not start: {type(error).__name__}"
             self._failed = (time.monotonic(), Unavailable(message, hint="The server's log says why."))
+
+    def _try_again(self) -> None:
+        # A full disk, for now: the runs in the store wait for a start, whether or not somebody asks.
+        if not self._stopped:
+            self._again = asyncio.get_running_loop().call_later(RETRY_AFTER, self.begin)
 
     async def ready(self) -> OrchestratorApi:
         """The running one. Raises what kept it from starting, or Unavailable while it starts for long."""

@@ -39,7 +39,8 @@ class Lease(NamedTuple):
 
 class Head(TypedDict):
     """The summary of a run that listings read. `n` and `offset` are of the last record and event; `holder` is the
-    process that works on it."""
+    process that works on it. `damage` is in lists only: why the summary itself cannot be read; of the other fields
+    there is then what the first record says, and nothing is done with the run but deleting it."""
 
     run: str
     owner: str
@@ -54,6 +55,7 @@ class Head(TypedDict):
     n: int
     offset: int
     holder: Identity | None
+    damage: NotRequired[str]
 
 
 class _Item(TypedDict):

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from po_jupyter.errors import Unavailable
 from po_jupyter.orchestrator.threads import ThreadRunner
 from po_jupyter.telemetry.correlation import request_id
 
@@ -25,3 +26,18 @@ async def test_work_runs_beside_the_loop_with_its_callers_context() -> None:
     to_thread.close()
     with pytest.raises(RuntimeError):
         await to_thread(divmod, 1, 1)
+
+
+def test_a_pool_has_all_its_threads_from_the_start_or_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """C8: a pool keeps work whose thread cannot be started, and would do it after saying that it failed."""
+    pool = ThreadRunner(3)
+    started = [t for t in threading.enumerate() if t.name.startswith("po-orchestrator")]
+    assert len(started) >= 3
+    pool.close()
+
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(Unavailable, match="can't start new thread"):
+        ThreadRunner(3)

@@ -10,7 +10,7 @@ import click
 
 from po_jupyter.cli import base
 from po_jupyter.cli.main import OK, UNAVAILABLE
-from po_jupyter.errors import InvalidInput
+from po_jupyter.errors import Conflict, InvalidInput
 from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.view import ENDED, RunView
 from po_jupyter.model.values.json import JsonObject
@@ -53,6 +53,11 @@ def runs(state: tuple[str, ...], pipeline: str | None, limit: int, export: str |
             [_run_row(view, now) for view in views],
             [view.state for view in views],
         )
+        for view in views:
+            if (view.error or {}).get("code") == "corrupt_row":
+                base.print_line(
+                    f"{short_id(view.id)}: {base.one_line((view.error or {})['message'])}", err=True
+                )
     return 0
 
 
@@ -149,6 +154,9 @@ def show(run_id: str, failed: bool, output: str | None, follow: bool, as_json: b
             raise InvalidInput(
                 f"run {run.short} has no task {output!r}{did_you_mean(output, [t.name for t in view.tasks])}"
             )
+        state = next(t.state for t in view.tasks if t.name == output)
+        if output not in run.outputs:
+            raise Conflict(f"task {output!r} of run {run.short} has no output: it is {state}")
         base.print_json(run.outputs[output])
         return 0
     if failed:
@@ -196,7 +204,7 @@ def print_results(run: Run, view: RunView) -> None:
     done = [t.name for t in view.tasks if t.state == "done"]
     if not done:
         return
-    value = run.outputs[done[-1]]
+    value = run.outputs.get(done[-1])
     if isinstance(value, list):
         for n, item in enumerate(value[:_ROWS_SHOWN]):
             shown = item.get("output") if isinstance(item, Mapping) and item.get("ok") else item
@@ -232,4 +240,7 @@ def pipelines(as_json: bool) -> int:
                 for p in registered
             ],
         )
+        for p in registered:
+            if p.get("problem"):
+                base.print_line(f"{p['name']}: {base.one_line(p['problem'])}", err=True)
     return 0

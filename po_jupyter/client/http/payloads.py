@@ -39,13 +39,14 @@ class ModelJson(TypedDict):
 
 
 class PipelineJson(TypedDict, total=False):
-    """A registered pipeline in the list of all; `tasks` are names."""
+    """A registered pipeline in the list of all; `tasks` are names, `problem` is why it cannot be read."""
 
     name: str
     version: str
     revision: str
     updated_at: str
     tasks: list[str]
+    problem: str
 
 
 class RowFileJson(TypedDict):

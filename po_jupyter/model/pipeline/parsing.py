@@ -24,7 +24,7 @@ from po_jupyter.model.pipeline.pipeline import (
     TaskRetry,
     Turn,
 )
-from po_jupyter.model.pipeline.violations import HIDDEN, Position, dotted, violations_of
+from po_jupyter.model.pipeline.violations import Position, dotted, shown_place, violations_of
 from po_jupyter.model.values.json import JsonObject
 
 Location = tuple[int | str, ...]
@@ -143,7 +143,7 @@ def _build(data: object, name: str | None, marks: Mapping[Location, Mark]) -> Pi
 
 def _visible(item: Mapping[str, Any]) -> Location:
     """The location of one of pydantic's errors, without the parts that the text does not have."""
-    return tuple(part for part in item["loc"] if not str(part).startswith(HIDDEN))
+    return shown_place(item["loc"], item["type"])
 
 
 def _within(inner: Location, outer: Location) -> bool:

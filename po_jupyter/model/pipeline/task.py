@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from po_jupyter.model.pipeline.output_field import OutputSchema, with_output_type
-from po_jupyter.model.pipeline.violations import HIDDEN
+from po_jupyter.model.pipeline.violations import OF_LIST, OF_TEXT
 from po_jupyter.model.values.checked_json import CheckedJsonObject
 from po_jupyter.model.values.durations import Seconds
 
@@ -201,8 +201,7 @@ def _form(value: Any) -> str:
     return OF_LIST if isinstance(value, list | tuple) else OF_TEXT
 
 
-# Tags of the two forms in the places of errors, where `violations_of` leaves them out.
-OF_TEXT, OF_LIST = f"{HIDDEN}text", f"{HIDDEN}list"
+# The tags of the two forms are in the places of errors, where `violations_of` leaves them out.
 PromptText = Annotated[
     Annotated[str, Tag(OF_TEXT)] | Annotated[tuple[Turn, ...], Field(min_length=1), Tag(OF_LIST)],
     Discriminator(_form),

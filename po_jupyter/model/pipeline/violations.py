@@ -13,7 +13,10 @@ from po_jupyter.errors import Violation
 
 Position: TypeAlias = tuple[int | None, int | None]  # line and column, from 1
 
-HIDDEN = "·"  # begins parts of a place that only pydantic knows, such as which form of a value was meant
+OF_TEXT, OF_LIST = (
+    "·text",
+    "·list",
+)  # parts of a place that only pydantic knows: which form of a value was meant
 _SECRET = re.compile(r"token|secret|password|key$")  # never repeat what somebody typed there (P10)
 _SENTENCES = {
     "dict_type": "needs a mapping (`name: value`)",
@@ -66,7 +69,7 @@ def violations_of(
     """
     violations: list[Violation] = []
     for item in error.errors(include_url=False, include_context=True, include_input=True):
-        loc = tuple(p for p in item["loc"] if not (isinstance(p, str) and p.startswith(HIDDEN)))
+        loc = shown_place(item["loc"], item["type"])
         where = dotted(loc)
         if item["type"] == "extra_forbidden":
             names, thing = known(loc[:-1]) if callable(known) else (known, what)
@@ -82,6 +85,16 @@ def violations_of(
             message = f"{where}: {text[:1].lower()}{text[1:]}{shown}" if where else text
         violations.append(Violation(where, message, *position(loc)))
     return violations
+
+
+def shown_place(loc: tuple[int | str, ...], kind: str) -> tuple[int | str, ...]:
+    """The place of an error of this kind as a person wrote it, without pydantic's own parts.
+
+    A field that is missing or too many is the last part whatever it is called: people's names are any text.
+    """
+    end = loc[-1:] if kind in ("extra_forbidden", "missing") else ()
+    inner = loc[: len(loc) - len(end)]
+    return (*(part for part in inner if part not in (OF_TEXT, OF_LIST)), *end)
 
 
 def _sentence(kind: str, message: str, context: Mapping[str, Any]) -> str:

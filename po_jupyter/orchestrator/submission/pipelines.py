@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from contextlib import suppress
+from typing import NotRequired, TypedDict
 
-from po_jupyter.errors import NotFound
+from po_jupyter.errors import CorruptRow, InvalidPipeline, NotFound
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
@@ -17,13 +18,14 @@ KIND = "pipeline"
 
 
 class PipelineSummary(TypedDict):
-    """A registered pipeline as lists show it; `tasks` are names."""
+    """A registered pipeline as lists show it; `tasks` are names. `problem` is why it cannot be read."""
 
     name: str
     version: str
     revision: str
     updated_at: str
     tasks: list[str]
+    problem: NotRequired[str]
 
 
 class PipelineRegistry:
@@ -66,18 +68,25 @@ class PipelineRegistry:
         """Every pipeline of the owner, by name."""
         summaries: list[PipelineSummary] = []
         for name in self._names(owner):
-            document = self._store.get(KIND, f"{owner}/{name}")
-            if document is not None:
-                definition = validate_pipeline(document["definition"])
+            try:
+                document = self._store.get(KIND, f"{owner}/{name}")
+                if document is not None:
+                    definition = validate_pipeline(document["definition"])
+                    summaries.append({
+                        "name": name, "version": definition.version, "revision": document["revision"],
+                        "updated_at": document["updated_at"], "tasks": [t.name for t in definition.tasks],
+                    })  # fmt: skip
+            except (CorruptRow, InvalidPipeline) as error:
                 summaries.append({
-                    "name": name, "version": definition.version, "revision": document["revision"],
-                    "updated_at": document["updated_at"], "tasks": [t.name for t in definition.tasks],
+                    "name": name, "version": "", "revision": "", "updated_at": "", "tasks": [],
+                    "problem": error.message,
                 })  # fmt: skip
         return summaries
 
     def delete(self, name: str, owner: str) -> None:
         """Forget it. NotFound."""
-        self._document(name, owner)
+        with suppress(CorruptRow):  # all the more
+            self._document(name, owner)
         self._store.drop(KIND, f"{owner}/{name}")
 
     def _names(self, owner: str) -> list[str]:
