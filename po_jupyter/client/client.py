@@ -55,10 +55,12 @@ class Client(Blocking):
         timeout: float = 30.0,
         relocate: Callable[[], Endpoint | None] | None = None,
         notes: tuple[str, ...] = (),
+        found_because: str = "",
     ) -> None:
-        """As `Blocking`; `notes` are remarks of the discovery for a person."""
+        """As `Blocking`; `notes` are remarks of the discovery for a person, `found_because` why it took this one."""
         super().__init__(endpoint, timeout=timeout, relocate=relocate)
         self.notes = notes
+        self.found_because = found_because
 
     def __repr__(self) -> str:
         """Its URL, without the token."""

@@ -11,15 +11,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypedDict
 
-from po_jupyter.config import Settings
-from po_jupyter.config.owner import default_owner
+from po_jupyter.config import Settings, owner
 from po_jupyter.ipc import channel as link
 from po_jupyter.model.run.definition import RunDefinition
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.control.fork import ForkPlanner
 from po_jupyter.orchestrator.control.run_control import RunControl
 from po_jupyter.orchestrator.dispatch.follower import Follower
+from po_jupyter.orchestrator.dispatch.holder_file import HolderFile
 from po_jupyter.orchestrator.dispatch.leased import LeasedDispatcher
 from po_jupyter.orchestrator.dispatch.local import LocalDispatcher
+from po_jupyter.orchestrator.dispatch.protocol import HolderService
 from po_jupyter.orchestrator.doctor import Doctor
 from po_jupyter.orchestrator.environment.key_store import KeyStore
 from po_jupyter.orchestrator.environment.local_models import LocalModels
@@ -125,10 +127,14 @@ class Orchestrator:
     serve the same API and take over when it dies.
     """
 
-    def __init__(self, settings: Settings, store: Store | None = None) -> None:
-        """`store` instead of the one in the data directory; it stays open at the end."""
+    def __init__(
+        self, settings: Settings, store: Store | None = None, *, address: JsonObject | None = None
+    ) -> None:
+        """`store` instead of the one in the data directory; it stays open at the end. `address`, `{kind, url, socket,
+        token}`, is where clients find this server while it holds the store."""
         self._settings = settings
         self._store = store
+        self._address = address
         self._resources = contextlib.AsyncExitStack()
 
     async def start(self) -> RunningOrchestrator:
@@ -145,7 +151,7 @@ class Orchestrator:
 
     async def _start(self, resources: contextlib.AsyncExitStack) -> RunningOrchestrator:
         base = await self._open(resources)
-        dispatcher = _dispatcher(base)
+        dispatcher = _dispatcher(base, self._address)
         running = _parts(base, dispatcher)
         resources.push_async_callback(dispatcher.close)
         await dispatcher.start()
@@ -200,7 +206,7 @@ class _Base:
     zygotes: ZygotePool
 
 
-def _dispatcher(base: _Base) -> LeasedDispatcher:
+def _dispatcher(base: _Base, server: JsonObject | None) -> LeasedDispatcher:
     settings = base.settings
     address = link.address_of(settings.data_dir)
 
@@ -217,9 +223,12 @@ def _dispatcher(base: _Base) -> LeasedDispatcher:
         await base.to_thread(call_cache.tend, settings)
 
     def hold() -> LocalDispatcher:
+        services: HolderService = _jobs(base, created)
+        if server is not None:
+            services = HolderFile(settings.data_dir, server, services, base.to_thread)
         return LocalDispatcher(
             settings, base.store, base.projections, base.changes, base.zygotes, base.keys, base.local_models,
-            address=address, to_thread=base.to_thread, warm_up=warm_up, services=_jobs(base, created),
+            address=address, to_thread=base.to_thread, warm_up=warm_up, services=services,
         )  # fmt: skip
 
     def follow() -> Follower:
@@ -235,16 +244,17 @@ def _dispatcher(base: _Base) -> LeasedDispatcher:
 def _jobs(base: _Base, created: Callable[[NewRun, Head, bool], Awaitable[None]]) -> MaintenanceJobs:
     """The jobs of a holder; `created` has the runs of the watch folder worked off."""
     settings = base.settings
+    person = owner.owner_of(settings.data_dir).owner
     pipelines = None
     if settings.pipelines_dir is not None:
-        pipelines = PipelineFiles(settings.pipelines_dir, base.registry, default_owner())
+        pipelines = PipelineFiles(settings.pipelines_dir, base.registry, person)
     inbox = None
     if settings.inbox_dir is not None:
         from po_jupyter.orchestrator.inbox.folder import InboxFolder
         from po_jupyter.orchestrator.inbox.watcher import InboxWatcher
 
         folder = InboxFolder(
-            settings, base.store, base.registry, owner=default_owner(), pipelines=pipelines, keys=base.keys
+            settings, base.store, base.registry, owner=person, pipelines=pipelines, keys=base.keys
         )
         inbox = InboxWatcher(
             folder, settings,
@@ -302,12 +312,21 @@ def check_settings(settings: Settings) -> None:
 
 
 def open_store(settings: Settings) -> Store:
-    """The store in the data directory, which is made when it is not there. Blocks. Raises StoreUnusable."""
+    """The store in the data directory, which is made when it is not there. Blocks. Raises StoreUnusable, also when it
+    is somebody else's."""
     from po_jupyter.store.disk.store import DiskStore
 
     prepare_parent(settings.data_dir)
-    return DiskStore(
+    known = owner.check(settings.data_dir)
+    store = DiskStore(
         settings.data_dir / "store",
         shards=settings.store_shards,
         allow_network=settings.allow_network_store,
     )
+    try:
+        newest = store.runs(limit=1).heads if known is None else []
+        owner.claim(settings.data_dir, newest[0]["owner"] if newest else None)
+    except BaseException:
+        store.close()
+        raise
+    return store

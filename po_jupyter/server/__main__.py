@@ -22,6 +22,7 @@ from traitlets.config import Config
 
 from po_jupyter import config
 from po_jupyter.client import headless
+from po_jupyter.config import owner
 from po_jupyter.errors import PoError
 from po_jupyter.server.lifecycle import check_settings
 
@@ -95,6 +96,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         settings = config.load()
         check_settings(settings)  # else it would be up and never ready, and `po start` would call that started
+        owner.check(settings.data_dir)
         folder = headless.runtime_dir(settings)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         running = headless.running(settings)

@@ -14,6 +14,7 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
@@ -22,7 +23,7 @@ from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.utils import ensure_async
 from tornado.web import HTTPError
 
-from po_jupyter.config.owner import default_owner
+from po_jupyter.config import owner as store_owner
 from po_jupyter.errors import Forbidden, RateLimited, Unauthenticated, Unavailable
 from po_jupyter.model.values.digests import short_digest
 
@@ -55,18 +56,18 @@ class Principal(NamedTuple):
     by_token: bool
 
 
-async def authenticate(handler: JupyterHandler, settings: Settings) -> Principal:
+async def authenticate(handler: JupyterHandler, settings: Settings, own_token: str = "") -> Principal:
     """The principal of this request. Raises Unauthenticated (no credentials), Forbidden (wrong ones) or Unavailable
-    (who asks cannot be found out now)."""
+    (who asks cannot be found out now). `own_token` is as good as the setting `auth_token`."""
     if not handler.check_host():
         raise Forbidden(
             "this server does not answer to that host name",
             hint="Use its own address, or set ServerApp.allow_remote_access.",
         )
     token = token_of(handler)
-    secret = settings.auth_token.get_secret_value() if settings.auth_token else ""
-    if token and secret and hmac.compare_digest(token.encode(), secret.encode()):
-        owner = default_owner()
+    configured = settings.auth_token.get_secret_value() if settings.auth_token else ""
+    if token and any(secret and _same(token, secret) for secret in (configured, own_token)):
+        owner = store_owner.owner_of(settings.data_dir).owner
         return Principal(owner, User(username=owner), _digest(token), by_token=True)
     try:
         user = await ensure_async(handler.identity_provider.get_user(handler))
@@ -89,7 +90,7 @@ async def authenticate(handler: JupyterHandler, settings: Settings) -> Principal
             "this needs a token", hint="Send it as `Authorization: token ...`; `po token` shows it."
         )
     by_token = bool(handler.identity_provider.is_token_authenticated(handler))
-    owner = owner_of(handler.identity_provider, user)
+    owner = owner_of(handler.identity_provider, user, settings.data_dir)
     key = _digest(token) if by_token and token else f"user:{owner}"
     return Principal(owner, user, key, by_token)
 
@@ -110,15 +111,17 @@ def token_of(handler: JupyterHandler) -> str:
     return match[1] if match else handler.get_query_argument("token", "")
 
 
-def owner_of(provider: IdentityProvider, user: User) -> str:
+def owner_of(provider: IdentityProvider, user: User, data_dir: Path | None = None) -> str:
     """The name under which this user's runs are kept.
 
-    Jupyter's own providers make up a new random user for every token request, so for them the name
-    is `local` (on a hub without its provider, the hub's user). Others know who it is.
+    Jupyter's own providers make up a new random user for every token request: for them it is the person of the data
+    directory. Others know who it is; the person of the data directory has one name, on the hub and without.
     """
+    person = store_owner.owner_of(data_dir) if data_dir is not None else None
     if type(provider).__module__.partition(".")[0] == "jupyter_server":
-        return default_owner()
-    return str(user.username)
+        return person.owner if person is not None else store_owner.default_owner()
+    name = str(user.username)
+    return person.owner if person is not None and person.hub_user == name else name
 
 
 async def allowed(handler: JupyterHandler, authorizer: Authorizer, principal: Principal, scope: str) -> bool:
@@ -168,6 +171,10 @@ class RequestLimiter:
                 hint=f"Wait {wait} s. The limit is the setting requests_per_minute.",
                 details={"retry_after": wait},
             )
+
+
+def _same(token: str, secret: str) -> bool:
+    return hmac.compare_digest(token.encode("utf-8", "replace"), secret.encode())
 
 
 def _digest(token: str) -> str:

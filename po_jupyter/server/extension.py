@@ -7,6 +7,7 @@ there, and a request that comes earlier waits a moment for it.
 from __future__ import annotations
 
 import asyncio
+import secrets
 from typing import TYPE_CHECKING, Any, cast
 
 from jupyter_server.extension.application import ExtensionApp
@@ -14,6 +15,8 @@ from traitlets import Dict, Float, Integer, Type, Unicode
 
 from po_jupyter import config
 from po_jupyter.errors import PoError
+from po_jupyter.model.values.json import JsonObject
+from po_jupyter.platform.server_address import server_address
 from po_jupyter.server.activity import report
 from po_jupyter.server.auth import RequestLimiter
 from po_jupyter.server.interrupt import stop_on_interrupt
@@ -88,6 +91,7 @@ class PoExtension(ExtensionApp):
             self.log.error("po_jupyter: %s", error)
             broken = error
             self.po_settings = config.Settings()
+        self.own_token = secrets.token_urlsafe(32)  # of this server's life, see `runtime/holder.json`
         self.limiter = RequestLimiter(self.po_settings.requests_per_minute)
         self.streams: set[asyncio.Task[None]] = set()
         factory = cast("OrchestratorFactory | None", self.orchestrator_class)
@@ -110,9 +114,16 @@ class PoExtension(ExtensionApp):
 
     async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
         stop_on_interrupt(serverapp)
-        self.host.begin()
+        self.host.begin(self._address(serverapp))
         times = serverapp.web_app.settings["last_activity_times"]
         self._reporter = asyncio.create_task(report(times, self.host.live_runs))
+
+    def _address(self, serverapp: Any) -> JsonObject:
+        """Where clients of the same person find this server, with the token that is theirs alone."""
+        address = server_address(serverapp.server_info())
+        if serverapp.name == "po-headless":  # whose token nobody else has
+            return {"kind": "headless", **address._asdict(), "token": serverapp.identity_provider.token}
+        return {"kind": "jupyter", **address._asdict(), "token": self.own_token}
 
     async def stop_extension(self) -> None:
         """End the streams, then have the orchestrator hand over. Not guaranteed to be called; nothing depends on it."""

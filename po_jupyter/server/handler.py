@@ -120,7 +120,7 @@ class ApiHandler(JupyterHandler):
     async def _admit(self) -> None:
         CallContext.set(CallContext.JUPYTER_HANDLER, self)  # providers and authorizers of others look here
         self.current_user = self._jupyter_current_user = None
-        self._principal = await auth.authenticate(self, self._extension.po_settings)
+        self._principal = await auth.authenticate(self, self._extension.po_settings, self._extension.own_token)
         self.current_user = self._jupyter_current_user = self._principal.user
         if not self._principal.by_token:
             if self._method not in ("GET", "HEAD"):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
+from functools import partial
 from logging import Logger
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import PoError, StoreError, Unavailable
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.server.error_response import exhaustion
 from po_jupyter.server.routing.api import (
     OrchestratorApi,
@@ -38,6 +40,7 @@ class OrchestratorLifecycle:
         self._factory = factory
         self._log = log
         self._broken = broken
+        self._address: JsonObject | None = None
         self._service: OrchestratorService | None = None
         self._orchestrator: OrchestratorApi | None = None
         self._starting: asyncio.Task[None] | None = None
@@ -45,8 +48,9 @@ class OrchestratorLifecycle:
         self._again: asyncio.TimerHandle | None = None
         self._stopped = False
 
-    def begin(self) -> None:
-        """Start it in the background."""
+    def begin(self, address: JsonObject | None = None) -> None:
+        """Start it in the background; `address`, `{kind, url, socket, token}`, is where clients find this server."""
+        self._address = address or self._address
         if self._again is not None:
             self._again.cancel()
             self._again = None
@@ -61,7 +65,7 @@ class OrchestratorLifecycle:
             await asyncio.to_thread(_log_to_file, self._settings)
             factory = self._factory
             if factory is None:
-                factory = await asyncio.to_thread(_own_factory)
+                factory = await asyncio.to_thread(_own_factory, self._address)
             service = factory(self._settings)
             self._orchestrator = await service.start()
             self._service = service
@@ -150,8 +154,8 @@ def audit_log(settings: Settings) -> AuditTrail:
     return AuditLog(settings.data_dir / "audit")
 
 
-def _own_factory() -> OrchestratorFactory:
+def _own_factory(address: JsonObject | None) -> OrchestratorFactory:
     # Here alone the server knows more of the orchestrator than `routing.api`.
     from po_jupyter.orchestrator.service import Orchestrator
 
-    return Orchestrator
+    return partial(Orchestrator, address=address)

@@ -26,6 +26,7 @@ def start(as_json: bool) -> int:
     before = headless.running(settings)
     running = headless.start(settings)
     fresh = before is None or before.pid != running.pid
+    holder = headless.holder(settings)
     if as_json:
         base.print_json(
             {
@@ -33,6 +34,7 @@ def start(as_json: bool) -> int:
                 "url": running.endpoint.url,
                 "pid": running.pid,
                 "data_dir": str(settings.data_dir),
+                "holder": holder.pid if holder is not None else None,
             }
         )
         return 0
@@ -40,6 +42,11 @@ def start(as_json: bool) -> int:
     base.print_line(f"address       {running.endpoint.url}   (its token: po token)")
     base.print_line(f"process       {running.pid}   (to end it: po stop)")
     base.print_line(f"data          {settings.data_dir}")
+    if holder is not None and holder.pid != running.pid:
+        base.print_line(
+            f"store         held by the Jupyter server (process {holder.pid}), which works the runs off; this one "
+            "takes over when that ends"
+        )
     return 0
 
 

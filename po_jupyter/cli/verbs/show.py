@@ -111,9 +111,18 @@ def _orchestrator_status(as_json: bool) -> int:
     states = [run.view.state for run in client.runs(state=["pending", "running", "waiting"], limit=1000)]
     code = OK if ready.get("ready") else UNAVAILABLE
     if as_json:
-        base.print_json({"url": client.url, "ready": ready, "meta": meta, "live": states})
+        shown = {
+            "url": client.url,
+            "because": client.found_because,
+            "ready": ready,
+            "meta": meta,
+            "live": states,
+        }
+        base.print_json(shown)
         return code
     base.print_line(f"orchestrator  {client.url}  po_jupyter {meta.get('version')}")
+    if client.found_because:
+        base.print_line(f"used because  {base.plain(client.found_because)}")
     if code != OK:
         base.print_line(f"not ready     {base.one_line(ready)}")
     process = meta.get("orchestrator") or {}

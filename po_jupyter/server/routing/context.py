@@ -42,9 +42,11 @@ class AuditTrail(Protocol):
 
 
 class ServerContext(Protocol):
-    """The parts of `server.extension.PoExtension` that requests use. `streams` are the answers still being sent."""
+    """The parts of `server.extension.PoExtension` that requests use. `streams` are the answers still being sent;
+    `own_token` is known to this server, and to its user's programs by the file beside the store."""
 
     po_settings: Settings
+    own_token: str
     streams: set[asyncio.Task[None]]
 
     @property

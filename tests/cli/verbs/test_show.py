@@ -31,6 +31,7 @@ def test_status_of_the_orchestrator_and_of_a_run(po: Any, client: Any) -> None:
     assert "/data" in out
     assert "1 running" in out
     assert "http://127.0.0.1:1/" in out
+    assert "it holds the store of /data" in out
     assert json.loads(po("status", "--json")[1])["live"] == ["running"]
     client.runs_there = [fake_run(make_view("failed", error=FAILED))]
     code, out, _ = po("status", "7f3a")
