@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from po_jupyter.errors import StoreUnusable
+from po_jupyter.platform.private_file import write_private
 
 FILE = "owner.json"
 LOCAL = "local"
@@ -79,10 +79,7 @@ def claim(data_dir: Path, earlier: str | None = None) -> StoreOwner:
 
 def _write(data_dir: Path, owner: StoreOwner) -> StoreOwner:
     try:
-        descriptor, name = tempfile.mkstemp(dir=data_dir, prefix=".owner-")  # 0600
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(owner._asdict(), file)
-        os.replace(name, data_dir / FILE)
+        write_private(data_dir / FILE, json.dumps(owner._asdict()))
     except OSError as error:
         raise _refused(data_dir, f"cannot be used: {error.strerror}") from None
     return owner

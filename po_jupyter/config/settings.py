@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from platformdirs import user_cache_path, user_data_path
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -37,6 +38,22 @@ def _expanded(value: Any) -> Any:
         raise ValueError(str(error)) from None
 
 
+def _hard_to_guess(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if len(text) < _SHORTEST_TOKEN:
+        raise ValueError(
+            f"needs at least {_SHORTEST_TOKEN} characters, has {len(text)}; {_EXAMPLE_COMMAND} makes a good one"
+        )
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError(
+            f"may hold ASCII without spaces only, as a header can; {_EXAMPLE_COMMAND} makes a good one"
+        )
+    return value
+
+
+_SHORTEST_TOKEN = 16
+_EXAMPLE_COMMAND = '`python -c "import secrets; print(secrets.token_urlsafe())"`'
+Token = Annotated[SecretStr, AfterValidator(_hard_to_guess)]
 Directory = Annotated[Path, BeforeValidator(_expanded)]
 
 
@@ -88,8 +105,13 @@ class Settings(BaseModel):
         default_factory=lambda: user_cache_path("po_jupyter", appauthor=False) / "models",
         description="Where the weights of local models are kept.",
     )
-    auth_token: SecretStr | None = Field(
-        default=None, description="A token that the orchestrator accepts besides Jupyter's own."
+    auth_token: Token | None = Field(
+        default=None,
+        description="A token that the orchestrator accepts besides Jupyter's own; at least 16 characters.",
+    )
+    max_wrong_tokens: Annotated[int, Field(ge=1)] = Field(
+        default=10,
+        description="Wrong tokens that one address may send before it has to wait, longer each time.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="The least severe log line that is written."

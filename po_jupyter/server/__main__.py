@@ -11,7 +11,6 @@ import json
 import os
 import secrets
 import sys
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from po_jupyter import config
 from po_jupyter.client import headless
 from po_jupyter.config import owner
 from po_jupyter.errors import PoError
+from po_jupyter.platform.private_file import write_private
 from po_jupyter.server.lifecycle import check_settings
 
 
@@ -48,10 +48,7 @@ class HeadlessApp(ServerApp):
             "pid": os.getpid(),
             "created": psutil.Process().create_time(),
         }
-        descriptor, name = tempfile.mkstemp(dir=self.ready_file.parent, prefix=".headless-")  # 0600
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(info, file)
-        os.replace(name, self.ready_file)
+        write_private(self.ready_file, json.dumps(info))
 
     def remove_server_info_file(self) -> None:
         """Take the file away, unless another server has written its own meanwhile."""

@@ -7,7 +7,6 @@ there, and a request that comes earlier waits a moment for it.
 from __future__ import annotations
 
 import asyncio
-import secrets
 from typing import TYPE_CHECKING, Any, cast
 
 from jupyter_server.extension.application import ExtensionApp
@@ -18,7 +17,7 @@ from po_jupyter.errors import PoError
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.platform.server_address import server_address
 from po_jupyter.server.activity import report
-from po_jupyter.server.auth import RequestLimiter
+from po_jupyter.server.auth import Authenticator, RequestLimiter
 from po_jupyter.server.interrupt import stop_on_interrupt
 from po_jupyter.server.lifecycle import OrchestratorLifecycle, audit_log
 from po_jupyter.server.routing.api import OrchestratorFactory, OrchestratorService
@@ -91,7 +90,7 @@ class PoExtension(ExtensionApp):
             self.log.error("po_jupyter: %s", error)
             broken = error
             self.po_settings = config.Settings()
-        self.own_token = secrets.token_urlsafe(32)  # of this server's life, see `runtime/holder.json`
+        self.authenticator = Authenticator(self.po_settings)
         self.limiter = RequestLimiter(self.po_settings.requests_per_minute)
         self.streams: set[asyncio.Task[None]] = set()
         factory = cast("OrchestratorFactory | None", self.orchestrator_class)
@@ -123,7 +122,7 @@ class PoExtension(ExtensionApp):
         address = server_address(serverapp.server_info())
         if serverapp.name == "po-headless":  # whose token nobody else has
             return {"kind": "headless", **address._asdict(), "token": serverapp.identity_provider.token}
-        return {"kind": "jupyter", **address._asdict(), "token": self.own_token}
+        return {"kind": "jupyter", **address._asdict(), "token": self.authenticator.own_token}
 
     async def stop_extension(self) -> None:
         """End the streams, then have the orchestrator hand over. Not guaranteed to be called; nothing depends on it."""

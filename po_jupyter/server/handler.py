@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 from urllib.parse import quote
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from po_jupyter.server.routing.context import ServerContext
 
 _log = structlog.get_logger(__name__)
+_TOKEN_CHECK = 5.0  # s between two looks at whether the token of a stream is still valid
 ModelT = TypeVar("ModelT", bound=BaseModel)
 AnyRequest = ApiRequest[Any, Any]
 
@@ -120,7 +122,7 @@ class ApiHandler(JupyterHandler):
     async def _admit(self) -> None:
         CallContext.set(CallContext.JUPYTER_HANDLER, self)  # providers and authorizers of others look here
         self.current_user = self._jupyter_current_user = None
-        self._principal = await auth.authenticate(self, self._extension.po_settings, self._extension.own_token)
+        self._principal = await self._extension.authenticator.authenticate(self)
         self.current_user = self._jupyter_current_user = self._principal.user
         if not self._principal.by_token:
             if self._method not in ("GET", "HEAD"):
@@ -228,6 +230,8 @@ class ApiHandler(JupyterHandler):
             accept=self.request.headers.get("Accept", ""),
             last_event_id=self.request.headers.get("Last-Event-ID"),
             upload=self._upload,
+            user=self._principal.user.username,
+            may=partial(auth.allowed, self, self.authorizer, self._principal),
         )
         result = await route.action(request)
         if route.audited:
@@ -272,6 +276,8 @@ class ApiHandler(JupyterHandler):
         if isinstance(run, Mapping):
             about.update(run=run["id"], pipeline=run["pipeline"], name=run["name"], state=run["state"])
             about.pop("id", None)
+        if isinstance(token := value.get("token") if value is not None else None, Mapping):
+            about.update(id=token["id"], scopes=" ".join(token["scopes"]))
         body: BaseModel | None = request.body
         for field in body.model_fields_set if body is not None else ():
             content = getattr(body, field)
@@ -311,7 +317,12 @@ class ApiHandler(JupyterHandler):
         stream = self._stream = asyncio.create_task(pump(response.source, send, self.log))
         self._extension.streams.add(stream)
         stream.add_done_callback(self._extension.streams.discard)
-        await asyncio.wait({stream})
+        # A token that is revoked or expires ends its streams, too.
+        token_id = self._principal.token_id
+        while not stream.done():
+            await asyncio.wait({stream}, timeout=_TOKEN_CHECK if token_id is not None else None)
+            if token_id is not None and not self._extension.authenticator.tokens.is_valid(token_id):
+                stream.cancel()
         if not stream.cancelled() and stream.exception() is not None:
             self.log.error("po_jupyter: a stream failed", exc_info=stream.exception())
         if not self._finished:

@@ -6,7 +6,17 @@ A route names its method, path, scopes (each an action and a resource of Jupyter
 
 from __future__ import annotations
 
-from po_jupyter.server.actions import keys, maintenance, pipelines, results, row_files, runs, server, streams
+from po_jupyter.server.actions import (
+    keys,
+    maintenance,
+    pipelines,
+    results,
+    row_files,
+    runs,
+    server,
+    streams,
+    tokens,
+)
 from po_jupyter.server.routing.request import EVENTS, LINES, ApiRequest, JsonResponse
 from po_jupyter.server.routing.shapes import (
     AuditQuery,
@@ -32,6 +42,7 @@ from po_jupyter.server.routing.shapes import (
     RestartBody,
     ResumeBody,
     SubmitBody,
+    TokenBody,
     UsageQuery,
     ValidateBody,
 )
@@ -90,6 +101,9 @@ TABLE = Table(
         Route("list_keys", "GET", "keys", ADMIN, keys.list_keys),
         Route("set_key", "PUT", "keys/{provider}", ADMIN, keys.set_key, body=KeyBody),
         Route("remove_key", "DELETE", "keys/{provider}", ADMIN, keys.remove_key, success=204),
+        Route("list_tokens", "GET", "tokens", ADMIN, tokens.list_tokens),
+        Route("create_token", "POST", "tokens", ADMIN, tokens.create_token, body=TokenBody, success=201),
+        Route("revoke_token", "DELETE", "tokens/{id}", ADMIN, tokens.revoke_token, success=204),
         Route("doctor", "GET", "doctor", ADMIN, server.doctor, query=DoctorQuery),
         Route("audit", "GET", "audit", ("admin",), maintenance.audit, query=AuditQuery, needs_orchestrator=False),
         Route("dead_letters", "GET", "dead-letters", READ, runs.dead_letters, query=DeadQuery),

@@ -32,4 +32,9 @@ def test_an_output_is_scrubbed_by_value_only() -> None:
 
 def test_secrets_are_found_by_the_names_of_variables() -> None:
     environ = {"OPENAI_API_KEY": "sk-1", "MONKEY": "no", "HF_TOKEN": "hf", "DB_PASSWORD": "pw"}
-    assert sorted(secrets_of(environ, Settings(auth_token="door"))) == ["door", "hf", "pw", "sk-1"]
+    assert sorted(secrets_of(environ, Settings(auth_token="token-of-the-door"))) == [
+        "hf",
+        "pw",
+        "sk-1",
+        "token-of-the-door",
+    ]

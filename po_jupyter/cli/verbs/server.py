@@ -1,8 +1,7 @@
-"""`po start`, `stop` and `token`: the process of the background orchestrator, and access to it."""
+"""`po start` and `po stop`: the process of the background orchestrator."""
 
 from __future__ import annotations
 
-import sys
 import time
 
 import click
@@ -97,23 +96,4 @@ def stop(timeout: float, as_json: bool) -> int:
             f"stopped the orchestrator (process {running.pid}); its workers finish the calls in flight, runs go on "
             "at the next start"
         )
-    return 0
-
-
-@click.command()
-@base.JSON
-def token(as_json: bool) -> int:
-    """Print the address and the token of the orchestrator.
-
-    As the variables that point another client at it: export $(po token)
-    """
-    client = base.connect(start=False)
-    endpoint = client.aio.endpoint
-    if as_json:
-        base.print_json({"url": endpoint.url, "token": endpoint.token})
-        return 0
-    if sys.stdout.isatty():
-        base.print_line("Whoever has this token can run code as you:", err=True)
-    base.print_line(f"PO_JUPYTER_URL={endpoint.url}")
-    base.print_line(f"PO_JUPYTER_TOKEN={endpoint.token}")
     return 0

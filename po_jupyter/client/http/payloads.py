@@ -49,6 +49,18 @@ class PipelineJson(TypedDict, total=False):
     problem: str
 
 
+class TokenJson(TypedDict):
+    """A scoped token, without the token itself; times are ISO 8601 UTC."""
+
+    id: str
+    name: str
+    scopes: list[str]
+    owner: str
+    created_at: str
+    expires_at: str
+    expired: bool
+
+
 class RowFileJson(TypedDict):
     """A file of rows that the orchestrator keeps."""
 

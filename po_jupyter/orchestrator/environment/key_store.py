@@ -23,6 +23,7 @@ from po_jupyter.llm.specs import Spec, spec_of, specs
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.events import now
 from po_jupyter.orchestrator.environment.variables import worker_environment
+from po_jupyter.platform.private_file import locked
 from po_jupyter.store import diagnosis
 from po_jupyter.store.files.tree import write_atomic
 from po_jupyter.telemetry.redaction import redactor
@@ -158,7 +159,8 @@ class KeyStore:
     @contextmanager
     def _changing(self) -> Iterator[dict[str, keys.KeyEntry]]:
         """The entries, written back at the end when nothing was raised; one process at a time."""
-        with self._lock, _locked(self._data_dir):
+        diagnosis.make(self._data_dir)
+        with self._lock, locked(self._data_dir / f".{keys.FILE}.lock"):
             entries = keys.read_entries(self._data_dir)
             before = json.dumps(entries, sort_keys=True)
             yield entries
@@ -182,19 +184,3 @@ def _spec(provider: str) -> Spec:
     if not spec.key_env:
         raise InvalidInput(f"{provider} takes no key", hint=f"Those that do: {', '.join(takers)}")
     return spec
-
-
-@contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    try:
-        import fcntl
-    except ModuleNotFoundError:  # Windows: two servers that change keys at the same moment are nobody's habit
-        yield
-        return
-    diagnosis.make(directory)
-    fd = os.open(directory / f".{keys.FILE}.lock", os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)

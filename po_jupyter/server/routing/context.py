@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from po_jupyter.config import Settings
+    from po_jupyter.server.auth import Authenticator
     from po_jupyter.server.routing.api import JsonMapping, OrchestratorApi, ReadinessReport
 
 
@@ -42,12 +43,15 @@ class AuditTrail(Protocol):
 
 
 class ServerContext(Protocol):
-    """The parts of `server.extension.PoExtension` that requests use. `streams` are the answers still being sent;
-    `own_token` is known to this server, and to its user's programs by the file beside the store."""
+    """The parts of `server.extension.PoExtension` that requests use. `streams` are the answers still being sent."""
 
     po_settings: Settings
-    own_token: str
     streams: set[asyncio.Task[None]]
+
+    @property
+    def authenticator(self) -> Authenticator:
+        """Who asks, and the scoped tokens of the data directory."""
+        ...
 
     @property
     def limiter(self) -> RequestCounter:

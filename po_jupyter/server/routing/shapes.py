@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.view import ENDED, RunStatus
 from po_jupyter.model.values.json import JsonObject
+from po_jupyter.server.auth import SCOPES
 
 
 class Query(BaseModel):
@@ -229,6 +230,22 @@ class KeyBody(_Body):
     """A key: it is kept, and never answered, logged or audited."""
 
     key: SecretStr
+
+
+def _scope(value: Any) -> Any:
+    if value not in SCOPES:
+        raise ValueError(
+            f"{value!r:.40} is not a scope{did_you_mean(str(value), list(SCOPES))}; scopes: {', '.join(SCOPES)}"
+        )
+    return value
+
+
+class TokenBody(_Body):
+    """What a new token may do, and for how many seconds; `name` tells people what it is for."""
+
+    scopes: Annotated[tuple[Annotated[str, BeforeValidator(_scope)], ...], Field(min_length=1, max_length=20)]
+    expires: Annotated[float, Field(ge=60, le=366 * 86_400)] = 30 * 86_400
+    name: Annotated[str, Field(max_length=100)] = ""
 
 
 class DoctorQuery(Query):

@@ -46,7 +46,12 @@ class FakePool:
 
 def launcher(pool: Any, data_dir: Path, **more: Any) -> Launcher:
     settings = Settings(
-        data_dir=data_dir, spawn_attempts=3, spawn_delay=0.01, spawn_max_delay=0.02, auth_token="door", **more
+        data_dir=data_dir,
+        spawn_attempts=3,
+        spawn_delay=0.01,
+        spawn_max_delay=0.02,
+        auth_token="token-of-the-door",
+        **more,
     )
     return Launcher(settings, pool, Path("/run/po.sock"), 8, KeyStore(data_dir))
 
