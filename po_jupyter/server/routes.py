@@ -6,6 +6,9 @@ A route names its method, path, scopes (each an action and a resource of Jupyter
 
 from __future__ import annotations
 
+from functools import cache
+
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.server.actions import (
     keys,
     maintenance,
@@ -53,9 +56,14 @@ READ, WRITE, ADMIN = ("runs:read",), ("runs:write",), ("admin",)
 
 async def openapi(request: ApiRequest[Query, None]) -> JsonResponse:
     """This table as OpenAPI 3.1."""
+    return JsonResponse(_document())
+
+
+@cache
+def _document() -> JsonObject:
     from po_jupyter.server.openapi import document
 
-    return JsonResponse(document(TABLE))
+    return document(TABLE)
 
 
 # fmt: off
