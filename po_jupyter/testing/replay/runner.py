@@ -56,12 +56,14 @@ def counted(results: Iterable[Result]) -> Iterator[str]:
 
 
 def provider_of(exchange: Exchange, api: ApiName) -> str:
-    """The provider whose server has the recorded host; where there is none, the one that the API is named after."""
-    for spec in specs().values():
-        host = urlsplit(spec.base_url).hostname or "?"
-        if host == exchange.host and spec.base_env:
-            return spec.name
-    return "azure" if exchange.host.endswith(".azure.com") and api == "chat" else _OF_API[api]
+    """The provider that reads an exchange: for Chat Completions the one whose server was asked, where it is known."""
+    if api == "chat":
+        for spec in specs().values():
+            if spec.base_env and urlsplit(spec.base_url).hostname == exchange.host:
+                return spec.name
+        if exchange.host.endswith(".azure.com"):
+            return "azure"
+    return _OF_API[api]
 
 
 async def _result(exchange: Exchange) -> Result:
