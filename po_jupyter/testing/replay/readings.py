@@ -62,9 +62,9 @@ def _events(exchange: Exchange) -> Iterator[JsonObject]:
 def _chat(exchange: Exchange) -> Reading:
     reading, calls = Reading(), dict[int, list[str]]()
     bodies = list(_events(exchange)) if exchange.streamed else [json.loads(exchange.body)]
+    reading.error = not any(body.get("choices") for body in bodies)
     for body in bodies:
-        if body.get("error"):
-            reading.error = True
+        reading.error = reading.error or bool(body.get("error"))
         for choice in body.get("choices") or ():
             if choice.get("index"):
                 continue
