@@ -9,7 +9,7 @@ from pathlib import Path
 
 import structlog
 
-from po_jupyter.testing.replay.runner import Result, counted, replay
+from po_jupyter.testing.replay.runner import ReplayResult, counted, replay
 
 
 def main() -> int:
@@ -25,7 +25,7 @@ def main() -> int:
     return 1 if any(result.verdict == "wrong" for result in results) else 0
 
 
-async def _print_wrong(folder: Path) -> list[Result]:
+async def _print_wrong(folder: Path) -> list[ReplayResult]:
     results = []
     async for result in replay(folder):
         results.append(result)

@@ -18,7 +18,7 @@ ApiName: TypeAlias = Literal["chat", "responses", "messages", "gemini"]
 
 
 @dataclass(slots=True)
-class Reading:
+class AnswerReading:
     """The parts of an answer. `tools` are (name, arguments); `finish` is the vendor's word; counts are tokens."""
 
     text: str = ""
@@ -48,7 +48,7 @@ def api_of(exchange: Exchange) -> ApiName | None:
     return None
 
 
-def read(exchange: Exchange, api: ApiName) -> Reading:
+def read(exchange: Exchange, api: ApiName) -> AnswerReading:
     """The reading of a response with status 200."""
     return _READERS[api](exchange)
 
@@ -59,8 +59,8 @@ def _events(exchange: Exchange) -> Iterator[JsonObject]:
             yield json.loads(data)
 
 
-def _chat(exchange: Exchange) -> Reading:
-    reading, calls = Reading(), dict[int, list[str]]()
+def _chat(exchange: Exchange) -> AnswerReading:
+    reading, calls = AnswerReading(), dict[int, list[str]]()
     bodies = list(_events(exchange)) if exchange.streamed else [json.loads(exchange.body)]
     reading.error = not any(body.get("choices") for body in bodies)
     for body in bodies:
@@ -92,7 +92,7 @@ def _chat(exchange: Exchange) -> Reading:
     return reading
 
 
-def _responses(exchange: Exchange) -> Reading:
+def _responses(exchange: Exchange) -> AnswerReading:
     if exchange.streamed:
         ends = ("response.completed", "response.incomplete", "response.failed")
         events = list(_events(exchange))
@@ -102,7 +102,7 @@ def _responses(exchange: Exchange) -> Reading:
             body = {**body, "output": items}
     else:
         body = json.loads(exchange.body)
-    reading = Reading(error=bool(body.get("error")) or body.get("status") == "failed")
+    reading = AnswerReading(error=bool(body.get("error")) or body.get("status") == "failed")
     for item in body.get("output") or ():
         if item.get("type") == "message":
             for part in item.get("content") or ():
@@ -118,8 +118,8 @@ def _responses(exchange: Exchange) -> Reading:
     return reading
 
 
-def _messages(exchange: Exchange) -> Reading:
-    reading, blocks, usage = Reading(), dict[int, JsonObject](), dict[str, Any]()
+def _messages(exchange: Exchange) -> AnswerReading:
+    reading, blocks, usage = AnswerReading(), dict[int, JsonObject](), dict[str, Any]()
     if exchange.streamed:
         for event in _events(exchange):
             kind = event.get("type")
@@ -154,8 +154,8 @@ def _messages(exchange: Exchange) -> Reading:
     return reading
 
 
-def _gemini(exchange: Exchange) -> Reading:
-    reading = Reading()
+def _gemini(exchange: Exchange) -> AnswerReading:
+    reading = AnswerReading()
     bodies = list(_events(exchange)) if exchange.streamed else [json.loads(exchange.body)]
     for body in bodies:
         reading.error = reading.error or bool(body.get("error"))
@@ -185,7 +185,7 @@ def _arguments(text: str) -> Any:
         return text
 
 
-_READERS: Mapping[ApiName, Callable[[Exchange], Reading]] = {
+_READERS: Mapping[ApiName, Callable[[Exchange], AnswerReading]] = {
     "chat": _chat,
     "responses": _responses,
     "messages": _messages,

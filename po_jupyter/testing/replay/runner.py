@@ -18,7 +18,7 @@ from po_jupyter.llm.wire.ends import end_of
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.testing.model_server import ModelServer, Reply
 from po_jupyter.testing.replay.cassettes import Exchange, read_exchanges
-from po_jupyter.testing.replay.readings import ApiName, Reading, api_of, read
+from po_jupyter.testing.replay.readings import ApiName, AnswerReading, api_of, read
 
 Verdict: TypeAlias = Literal["right", "wrong", "other"]
 _OF_API: Mapping[ApiName, str] = {
@@ -30,7 +30,7 @@ _OF_API: Mapping[ApiName, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class ReplayResult:
     """What became of one exchange. `differences` name each part that is read otherwise, and how; `other` is an
     exchange with an API that no provider speaks, or one that was not recorded whole."""
 
@@ -40,13 +40,13 @@ class Result:
     differences: tuple[str, ...] = ()
 
 
-async def replay(folder: Path) -> AsyncIterator[Result]:
+async def replay(folder: Path) -> AsyncIterator[ReplayResult]:
     """The result of every exchange below `folder`."""
     for exchange in read_exchanges(folder):
         yield await _result(exchange)
 
 
-def counted(results: Iterable[Result]) -> Iterator[str]:
+def counted(results: Iterable[ReplayResult]) -> Iterator[str]:
     """A line for each provider: how many of its exchanges were read right and wrong."""
     counts: dict[str, dict[Verdict, int]] = {}
     for result in results:
@@ -67,19 +67,19 @@ def provider_of(exchange: Exchange, api: ApiName) -> str:
     return _OF_API[api]
 
 
-async def _result(exchange: Exchange) -> Result:
+async def _result(exchange: Exchange) -> ReplayResult:
     api = api_of(exchange)
     if api is None or exchange.status == 0 or not exchange.body.strip():
-        return Result(exchange, "", "other")
+        return ReplayResult(exchange, "", "other")
     provider = provider_of(exchange, api)
     request = _request(exchange, api, provider)
     try:
-        expected = read(exchange, api) if exchange.status < 400 else Reading(error=True)
+        expected = read(exchange, api) if exchange.status < 400 else AnswerReading(error=True)
     except (ValueError, KeyError, TypeError, AttributeError):
-        return Result(exchange, provider, "other")
+        return ReplayResult(exchange, provider, "other")
     answer = await _ask(exchange, api, provider, request)
     differences = tuple(_differences(exchange, request, expected, answer))
-    return Result(exchange, provider, "wrong" if differences else "right", differences)
+    return ReplayResult(exchange, provider, "wrong" if differences else "right", differences)
 
 
 async def _ask(
@@ -133,7 +133,7 @@ def _tool_names(body: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _differences(
-    exchange: Exchange, request: ChatRequest, expected: Reading, answer: ChatResponse | Exception
+    exchange: Exchange, request: ChatRequest, expected: AnswerReading, answer: ChatResponse | Exception
 ) -> Iterator[str]:
     end = end_of(expected.finish) if expected.finish else ""
     if isinstance(answer, Exception):
@@ -158,7 +158,7 @@ def _differences(
         yield cost
 
 
-def _justified(exchange: Exchange, expected: Reading, end: str, error: Exception) -> bool:
+def _justified(exchange: Exchange, expected: AnswerReading, end: str, error: Exception) -> bool:
     """Whether an exchange is one that has to end as this error."""
     if exchange.status >= 400 or expected.error or end == "failed":
         return isinstance(error, ModelError)

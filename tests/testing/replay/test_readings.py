@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from po_jupyter.testing.replay.cassettes import Exchange
-from po_jupyter.testing.replay.readings import Reading, api_of, read
+from po_jupyter.testing.replay.readings import AnswerReading, api_of, read
 
 HOSTS = {
     "chat": "https://api.openai.com/v1/chat/completions",
@@ -35,11 +35,11 @@ def exchange(api: str, *bodies: dict[str, Any]) -> Exchange:
 
 
 CHAT_USAGE = {"prompt_tokens": 9, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 2}}
-CASES: list[tuple[str, tuple[dict[str, Any], ...], Reading]] = [
+CASES: list[tuple[str, tuple[dict[str, Any], ...], AnswerReading]] = [
     (
         "chat",
         ({"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}], "usage": CHAT_USAGE},),
-        Reading("Hi", [], "stop", 9, 4, 2),
+        AnswerReading("Hi", [], "stop", 9, 4, 2),
     ),
     (
         "chat",
@@ -52,7 +52,7 @@ CASES: list[tuple[str, tuple[dict[str, Any], ...], Reading]] = [
             {"choices": [{"delta": {"tool_calls": [{"index": 0, "function": {"arguments": ": 1}"}}]}}]},
             {"choices": [{"delta": {}, "finish_reason": "tool_calls"}], "usage": CHAT_USAGE},
         ),
-        Reading("", [("f", {"a": 1})], "tool_calls", 9, 4, 2),
+        AnswerReading("", [("f", {"a": 1})], "tool_calls", 9, 4, 2),
     ),
     (
         "responses",
@@ -71,7 +71,7 @@ CASES: list[tuple[str, tuple[dict[str, Any], ...], Reading]] = [
                 },
             },
         ),
-        Reading("Hi", [], "completed", 9, 4, 2),
+        AnswerReading("Hi", [], "completed", 9, 4, 2),
     ),
     (
         "messages",
@@ -91,7 +91,7 @@ CASES: list[tuple[str, tuple[dict[str, Any], ...], Reading]] = [
             },
             {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 4}},
         ),
-        Reading("Hi", [("f", {"a": 1})], "tool_use", 7, 4, 2),
+        AnswerReading("Hi", [("f", {"a": 1})], "tool_use", 7, 4, 2),
     ),
     (
         "gemini",
@@ -102,14 +102,14 @@ CASES: list[tuple[str, tuple[dict[str, Any], ...], Reading]] = [
                 "usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 3, "thoughtsTokenCount": 1},
             },
         ),
-        Reading("Hi", [], "STOP", 9, 4, 0),
+        AnswerReading("Hi", [], "STOP", 9, 4, 0),
     ),
 ]
 
 
 @pytest.mark.parametrize(("api", "bodies", "reading"), CASES)
 def test_a_response_is_read_after_its_reference(
-    api: Any, bodies: tuple[dict[str, Any], ...], reading: Reading
+    api: Any, bodies: tuple[dict[str, Any], ...], reading: AnswerReading
 ) -> None:
     recorded = exchange(api, *bodies)
     assert api_of(recorded) == api

@@ -55,7 +55,7 @@ async def test_a_part_that_is_read_otherwise_is_named(tmp_path: Path, monkeypatc
     monkeypatch.setattr(
         runner,
         "read",
-        lambda exchange, api: runner.Reading("Ho", finish="stop", input_tokens=9, output_tokens=5),
+        lambda exchange, api: runner.AnswerReading("Ho", finish="stop", input_tokens=9, output_tokens=5),
     )
     (result,) = [r async for r in replay(tmp_path)]
     assert result.verdict == "wrong"
