@@ -18,7 +18,7 @@ from po_jupyter.llm.wire.ends import end_of
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.testing.model_server import ModelServer, Reply
 from po_jupyter.testing.replay.cassettes import Exchange, read_exchanges
-from po_jupyter.testing.replay.readings import ApiName, AnswerReading, api_of, read
+from po_jupyter.testing.replay.readings import AnswerReading, ApiName, api_of, read
 
 Verdict: TypeAlias = Literal["right", "wrong", "other"]
 _OF_API: Mapping[ApiName, str] = {
