@@ -192,7 +192,7 @@ class DirectiveSink(Protocol):
     def begin(self, stage: str) -> None:
         """A stage starts (again): its directives so far are void."""
 
-    def take(self, stage: str, source: str, data: Mapping[str, JsonValue]) -> None:
+    def collect(self, stage: str, source: str, data: Mapping[str, JsonValue]) -> None:
         """Add one directive of a stage. Raises ControlInvalid."""
 
 

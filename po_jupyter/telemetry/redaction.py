@@ -75,9 +75,9 @@ redactor = Redactor()  # the one of this process
 
 def secrets_of(environ: Mapping[str, str], settings: Settings | None = None) -> list[str]:
     """The values in an environment (and the settings) that must not be seen."""
-    found = [v for k, v in environ.items() if _SECRET_NAME.search(k)]
+    values = [v for k, v in environ.items() if _SECRET_NAME.search(k)]
     if settings is not None and settings.auth_token is not None:
-        found.append(settings.auth_token.get_secret_value())
+        values.append(settings.auth_token.get_secret_value())
     if settings is not None and settings.log_remote_token is not None:
-        found.append(settings.log_remote_token.get_secret_value())
-    return found
+        values.append(settings.log_remote_token.get_secret_value())
+    return values

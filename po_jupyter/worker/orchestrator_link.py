@@ -217,13 +217,13 @@ class OrchestratorLink:
             self._resting = resting
             self.send(RestingChanged(resting))
 
-    async def request(self, what: str, progress: Callable[[str], None], *, model: str) -> ResourceResponse:
+    async def request(self, resource: str, progress: Callable[[str], None], *, model: str) -> ResourceResponse:
         """Get from the orchestrator what only it has; requested again when a new orchestrator takes over.
 
         `progress` is told meanwhile, for people, what it waits for. Raises the error that the orchestrator answers
         with, and Unavailable when there is none for `orphan_timeout`.
         """
-        message = ResourceRequest(next(self._ids), what, model)
+        message = ResourceRequest(next(self._ids), resource, model)
         response: asyncio.Future[ResourceResponse] = self._loop.create_future()
         self._requests[message.id] = _OpenRequest(message, response, progress)
         self.connect_now()

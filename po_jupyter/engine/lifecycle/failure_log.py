@@ -44,8 +44,8 @@ class FailureLog(NullObserver):
     def on_call_retry(self, frame: CallFrame, stage: str, tries: int, error: Exception) -> None:
         """Log a try of a call that is followed by another; `attempt` is the task's or the row's."""
         if isinstance(error, PoError):
-            place = {} if frame.index is None else {"index": frame.index}
-            self._warn("call failed", frame.task, frame.attempt, stage, error, tries=tries, **place)
+            row = {} if frame.index is None else {"index": frame.index}
+            self._warn("call failed", frame.task, frame.attempt, stage, error, tries=tries, **row)
 
     def _warn(
         self, event: str, task: Task, attempt: int, stage: str | None, error: PoError, **numbers: int

@@ -227,9 +227,9 @@ def _stage_error(error: BaseException, frame: Frame, timeout: float) -> PoError:
         error.details = {**details, **error.details}
         return error
     if isinstance(error, NotJson):
-        where = f" at {error.path}" if error.path else ""
+        location = f" at {error.path}" if error.path else ""
         return StageFailed(
-            f"{frame.stage} returned something that is not JSON{where}: {error.problem}",
+            f"{frame.stage} returned something that is not JSON{location}: {error.problem}",
             hint=error.hint,
             details=details,
             permanent=True,

@@ -91,7 +91,7 @@ class LiveMap:
         again = state.attempt > 1 or number > 1
         calls = parts.calls.calls(task, state.attempt * ROW_ATTEMPTS + number, index, again=again)
         frame = Frame(task, number, code.stage_item(row), index)
-        correlation.place.set(frame.where)
+        correlation.place.set(frame.log_fields)
         observer.on_row_start(task, index, number)
         try:
             output = code.finish(

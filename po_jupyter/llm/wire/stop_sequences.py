@@ -29,9 +29,9 @@ class StopCutter:
         if positions:
             self.hit, self._pending = True, ""
             return text[: min(positions)]
-        keep = max((_overlap(text, stop) for stop in self._stops), default=0)
-        self._pending = text[len(text) - keep :]
-        return text[: len(text) - keep]
+        overlap = max((_overlap(text, stop) for stop in self._stops), default=0)
+        self._pending = text[len(text) - overlap :]
+        return text[: len(text) - overlap]
 
     def flush(self) -> str:
         """The text that was held back until the answer ended."""

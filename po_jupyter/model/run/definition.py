@@ -31,15 +31,15 @@ class RunOptions:
     @classmethod
     def from_json(cls, value: Mapping[str, Any] | None) -> Self:
         """The options as the store has them; fields of a later version are passed over."""
-        known = cls.__dataclass_fields__
-        return cls(**{name: v for name, v in (value or {}).items() if name in known})
+        fields = cls.__dataclass_fields__
+        return cls(**{name: v for name, v in (value or {}).items() if name in fields})
 
     def to_json(self) -> dict[str, Any]:
         """What differs from the defaults."""
         return {
             name: value
-            for name, known in self.__dataclass_fields__.items()
-            if (value := getattr(self, name)) != known.default
+            for name, field in self.__dataclass_fields__.items()
+            if (value := getattr(self, name)) != field.default
         }
 
 
@@ -77,7 +77,7 @@ class RunDefinition:
 
     def to_json(self) -> dict[str, Any]:
         """What the store keeps."""
-        kept = {
+        body = {
             "pipeline": self.pipeline,
             "seed": self.seed,
             "interpreter": self.interpreter,
@@ -86,4 +86,4 @@ class RunDefinition:
             "options": self.options.to_json(),
             "code_allowed": self.code_allowed,
         }
-        return kept if self.forked_from is None else {**kept, "forked_from": self.forked_from}
+        return body if self.forked_from is None else {**body, "forked_from": self.forked_from}

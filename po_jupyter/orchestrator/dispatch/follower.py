@@ -88,7 +88,7 @@ class Follower:
                 running=load["running"], queued=load["queued"], positions=load["positions"], held=load["held"]
             )
             for name in reasons.keys() ^ self._load["held"].keys():
-                self._changes.held(name, self._load["held"].get(name))
+                self._changes.store_wait(name, self._load["held"].get(name))
                 self._changes.changed(name)
         return reply is not None
 

@@ -100,7 +100,7 @@ class WorkerProcesses:
 
     def _watch(self, worker: WorkerHandle) -> None:
         async def watch() -> None:
-            await processes.gone(worker.identity)
+            await processes.wait_for_exit(worker.identity)
             await asyncio.sleep(_LAST_MESSAGES)
             self.exited(worker, None)
 

@@ -44,13 +44,13 @@ def put(shard: Shard, kind: str, name: str, value: Any | None) -> None:
     if value is None:
         drop(shard, kind, name)
         return
-    where = key(kind, name)
-    if shard.text(where) is None:
+    document_key = key(kind, name)
+    if shard.text(document_key) is None:
         names: list[str] = shard.read(names_key(kind)) or []
         if name not in names:
             insort(names, name)
             shard.write(names_key(kind), names)
-    shard.write(where, value)
+    shard.write(document_key, value)
 
 
 def drop(shard: Shard, kind: str, name: str) -> bool:

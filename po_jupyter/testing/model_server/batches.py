@@ -80,7 +80,7 @@ class BatchServer:
         self.results_at = ""
         self.faults: list[Fault] = []
         self.requests: list[tuple[str, str, str]] = []  # (method, path, key)
-        self._held = False
+        self._on_hold = False
         self._expire = False
         self._files: dict[str, tuple[str, bytes]] = {}
         self._batches: list[FakeBatch] = []
@@ -163,12 +163,12 @@ class BatchServer:
     def hold(self) -> None:
         """No batch ends from now on, unless it is cancelled."""
         with self._lock:
-            self._held = True
+            self._on_hold = True
 
     def release(self) -> None:
         """Batches end again."""
         with self._lock:
-            self._held = False
+            self._on_hold = False
 
     def expire(self) -> None:
         """Every batch that has not ended does so at its next look: 24 hours are over."""
@@ -310,7 +310,7 @@ class BatchServer:
             self._end(batch, "cancelled", batch.requests[: self.finished])
         elif not batch.status and self._expire:
             self._end(batch, "expired", batch.requests[: self.finished])
-        elif not batch.status and not self._held and batch.looks >= self.looks:
+        elif not batch.status and not self._on_hold and batch.looks >= self.looks:
             self._end(batch, "completed", batch.requests)
         return batch
 
