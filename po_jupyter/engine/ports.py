@@ -222,13 +222,16 @@ class TaskOutputs(Protocol):
         """The rows of a map. Blocks on the store. Raises TemplateFailed."""
 
 
-class Observer(Protocol):
+class Observer:
     """A watcher of tasks, rows and calls as they happen: failure log, later traces and metrics.
 
+    The base of observers, no protocol: its methods do nothing, and each observer defines those that it needs.
     Called on the event loop, for each row and each call: a method is quick and raises nothing. Every `start` is
     followed by one `end` with the same task, index and attempt. `error` is what ended it: None for success, an
     Interrupt for a stop or a drain, otherwise a PoError.
     """
+
+    __slots__ = ()
 
     def on_task_start(self, task: Task, attempt: int) -> None:
         """An attempt of a task starts."""
@@ -261,41 +264,3 @@ class Observer(Protocol):
         error: BaseException | None,
     ) -> None:
         """The last try of a call is over. `usage` is None when nobody knows it."""
-
-
-class NullObserver:
-    """An Observer that does nothing; the base of those that want some of its methods."""
-
-    __slots__ = ()
-
-    def on_task_start(self, task: Task, attempt: int) -> None:
-        """See `Observer`."""
-
-    def on_task_end(
-        self, task: Task, attempt: int, seconds: float, usage: Usage, error: BaseException | None
-    ) -> None:
-        """See `Observer`."""
-
-    def on_row_start(self, task: Task, index: int, attempt: int) -> None:
-        """See `Observer`."""
-
-    def on_row_end(
-        self, task: Task, index: int, attempt: int, usage: Usage, error: BaseException | None
-    ) -> None:
-        """See `Observer`."""
-
-    def on_call_start(self, frame: CallFrame, stage: str, request: ChatRequest) -> None:
-        """See `Observer`."""
-
-    def on_call_retry(self, frame: CallFrame, stage: str, tries: int, error: Exception) -> None:
-        """See `Observer`."""
-
-    def on_call_end(
-        self,
-        frame: CallFrame,
-        stage: str,
-        request: ChatRequest,
-        usage: Usage | None,
-        error: BaseException | None,
-    ) -> None:
-        """See `Observer`."""

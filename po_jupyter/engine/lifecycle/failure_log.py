@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import structlog
 
-from po_jupyter.engine.ports import CallFrame, NullObserver
+from po_jupyter.engine.ports import CallFrame, Observer
 from po_jupyter.errors import PoError, StoreError
 from po_jupyter.model.pipeline.pipeline import Task
 from po_jupyter.model.run.usage import Usage
@@ -15,7 +15,7 @@ from po_jupyter.model.run.usage import Usage
 _log = structlog.get_logger(__name__)
 
 
-class FailureLog(NullObserver):
+class FailureLog(Observer):
     """An Observer that writes one warning for each attempt of a task or a row, and each try of a call, that failed.
 
     Stops and drains are no failures of theirs, and neither is a store that cannot be written.
