@@ -41,7 +41,7 @@ class EventLog(Protocol):
 
     @property
     def closed(self) -> bool:
-        """Whether the run has left this worker: nothing more is written."""
+        """True once the run has left this worker: nothing more is written."""
 
     def payload(self, ref: Iterable[int]) -> JsonValue:
         """The value behind a reference. Blocks on the store."""
@@ -79,7 +79,7 @@ class Boundary(Protocol):
 
     @property
     def draining(self) -> bool:
-        """Whether nothing new is started: the run is given back."""
+        """True once nothing new is started: the run's lease is released."""
 
     def checkpoint(self) -> None:
         """Raise the Interrupt that is due; called between stages and before calls."""
@@ -150,7 +150,7 @@ class ModelCalls(Protocol):
 
     @property
     def lost(self) -> int:
-        """How many calls were stopped before their answer came."""
+        """The number of calls that were stopped before their answer came."""
 
     def request(self, messages: tuple[Message, ...], **fields: object) -> ChatRequest:
         """A request with these fields, the rest from the task's settings; None is left out."""
@@ -216,7 +216,7 @@ class TaskOutputs(Protocol):
         """The names that templates of a task see; `item` and `index` are added for each row."""
 
     def reads_rows(self, task: Task) -> bool:
-        """Whether the task may see rows that are read one by one: of an earlier map, or of a file."""
+        """True when the task may see rows that are read one by one: of an earlier map, or of a file."""
 
     def for_each(self, task: Task, names: Mapping[str, JsonValue]) -> Sequence[JsonValue]:
         """The rows of a map. Blocks on the store. Raises TemplateFailed."""

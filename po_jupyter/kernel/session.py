@@ -46,7 +46,7 @@ class Session:
 
     @property
     def interactive(self) -> bool:
-        """Whether there is a kernel, and so perhaps a frontend that draws widgets."""
+        """True in a kernel, which may have a frontend that draws widgets."""
         return getattr(self.shell, "kernel", None) is not None
 
     # -- the orchestrator -----------------------------------------------------------------------

@@ -23,7 +23,7 @@ _FAILED_SHOWN = 20  # rows that `%po show --failed` lists
 
 @dataclass(frozen=True, slots=True)
 class NativeVerb:
-    """A verb with its positional words (one in brackets may be missing) and its options.
+    """A verb with its positional arguments (one in brackets may be missing) and its options.
 
     `run` gives the value of the cell: a Run where one is shown, else None.
     """

@@ -72,7 +72,7 @@ def myself() -> Identity:
 
 
 def is_local(identity: Mapping[str, object]) -> bool:
-    """Is it of this host? Only then can be said here whether it lives."""
+    """True for a process of this host: of others nobody here knows whether they live."""
     return identity.get("host") == socket.gethostname()
 
 

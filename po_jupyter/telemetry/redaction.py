@@ -66,7 +66,7 @@ class Redactor:
         return value
 
     def __call__(self, _: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        """As a structlog processor."""
+        """The structlog processor."""
         return self.value(dict(event))  # type: ignore[no-any-return]  # a mapping stays one
 
 

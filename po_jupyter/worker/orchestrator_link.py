@@ -61,7 +61,7 @@ _LAST_MESSAGE = 1.0  # s that the last message may take to leave this process
 
 @dataclass(frozen=True, slots=True)
 class LinkHandlers:
-    """What a worker does about the messages of its orchestrator; called on the loop.
+    """The handlers of a worker for the messages of its orchestrator; called on the loop.
 
     `look` reads the run's log again, `drain` stops starting things, `welcome` gets the first message of each
     connection, `rates` each message of the limiter.
@@ -165,7 +165,7 @@ class OrchestratorLink:
 
     @property
     def connected(self) -> bool:
-        """Whether an orchestrator receives what is sent."""
+        """True while an orchestrator receives messages."""
         return self._channel is not None
 
     def send(self, message: IpcMessage) -> None:

@@ -76,7 +76,7 @@ def keys_remove(names: tuple[str, ...], as_json: bool) -> int:
 
 
 def _provider(names: tuple[str, ...]) -> tuple[str, Client | None]:
-    """The provider that the one word names, and the running orchestrator, if it was asked.
+    """The provider that the argument names, and the running orchestrator where one was connected to.
 
     Any other word may be a key: it is not repeated (P10), and nothing is started for it.
     """

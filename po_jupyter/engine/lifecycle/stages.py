@@ -180,7 +180,7 @@ def _store_result(frame: Frame, stage: str, result: Any) -> list[str] | None:
 
 
 def _violations(error: Exception, frame: Frame) -> list[str] | None:
-    """Why a round is not valid, for an error that says so; None for any other error."""
+    """The violations of a round, for its error; None for any other error."""
     if frame.stage not in VALIDATIONS:
         # A prompt task's inference is one question: an answer that is no text is asked again.
         reads = frame.stage == "parsing" or (frame.stage == "inference" and frame.task.kind == "prompt")

@@ -1,4 +1,4 @@
-"""Maps whose rows are asked one by one: a bounded window of coroutines takes the rows in order.
+"""Live maps, with a model call for each row: a bounded window of coroutines takes the rows in order.
 
 rows ──► window (max_concurrency) ──► a row's lifecycle, its retries ──► durable outcome, by group commit
 """

@@ -71,8 +71,8 @@ class MapState:
         return self.code.prepare(index, self.rows[index])
 
     def _known_origin(self, rows: Sequence[Any]) -> RowOrigin | None:
-        """Which rows of the seed the rows are, and None when they are none, or when outcomes of an earlier version do
-        not say so."""
+        """The rows of the seed that the rows are; None for other rows, and when outcomes of an earlier version lack
+        the origin."""
         if not isinstance(rows, OriginRows):
             return None
         places = self.parts.history.places.get(self.task.name, {})

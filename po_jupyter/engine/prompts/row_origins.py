@@ -179,7 +179,7 @@ class _Marks:
         return copy
 
     def origin_of(self, value: Sequence[Any]) -> RowOrigin | None:
-        """What the marks in a result say."""
+        """The origin of the rows in a result, read from their marks."""
         if isinstance(value, _MarkedRows):
             return value.origin
         marked = [self._places.get(id(v)) for v in value]

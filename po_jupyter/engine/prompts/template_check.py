@@ -191,7 +191,7 @@ class _TemplateWalk:
 
 
 def _guards(node: nodes.Node) -> bool:
-    """Whether the author of a template foresees that a name inside of `node` is missing."""
+    """True when the template allows for a missing name inside of `node`."""
     if isinstance(node, nodes.Test):
         return node.name in ("defined", "undefined")
     if isinstance(node, nodes.Filter):

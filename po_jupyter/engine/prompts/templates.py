@@ -121,12 +121,12 @@ def _to_json(value: Any, indent: int | None = None) -> str:
 
 
 def _text(value: Any) -> str:
-    """What `{{ value }}` prints, as text: `~` and the filters that make text of a value say the same."""
+    """The text that `{{ value }}` prints: `~` and the filters that make text of a value say the same."""
     return str(_shown(value))
 
 
 def _inserted(value: Any) -> Any:
-    """What `%` and `format` put into a text: numbers and texts as they are, for their formats, the rest as printed."""
+    """The arguments of `%` and `format`: numbers and texts as they are, for their formats, the rest as printed."""
     if isinstance(value, tuple):
         return tuple(map(_inserted, value))
     if isinstance(value, Mapping):

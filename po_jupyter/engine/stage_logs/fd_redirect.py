@@ -51,7 +51,7 @@ class StdioRedirect:
 
     @property
     def owned(self) -> bool:
-        """Whether `own` was called."""
+        """True after `own`."""
         return self._own is not None
 
     def enter(self, stage: object, log: Path, *, alone: bool) -> None:

@@ -109,7 +109,7 @@ def _stopped(only: str, remaining: list[TaskState]) -> JsonObject:
 
 
 def _is_ready(needs: Mapping[str, tuple[str, ...]], state: RunState, name: str) -> bool:
-    """Whether all that `name` needs is met: done and no gate behind it closed.
+    """True when all that `name` needs is met: done and no gate behind it closed.
 
     A skipped task needs nothing itself, but a task that waits for it still waits for what came before it.
     """

@@ -111,7 +111,7 @@ class _Server:
 
     @property
     def alive(self) -> bool:
-        """Whether its tools can be called."""
+        """True while the server's tools can be called."""
         return self._task is not None and not self._task.done() and not self._end.is_set()
 
     @classmethod

@@ -203,13 +203,13 @@ def list_models(
 
 
 def _unpriced_because(name: str) -> str:
-    """Why a model without a price has none."""
+    """The reason why a model has no price."""
     spec = spec_of(name)
     return (spec.price_note if spec is not None else "") or "no price list has it: give yours in `prices`"
 
 
 def _unusable_because(name: str, environ: Mapping[str, str], cli_agents: bool) -> str:
-    """The reason in words that a provider cannot be used; "" when it can."""
+    """The reason why a provider cannot be used, as text; "" when it can."""
     spec = spec_of(name)
     if spec is None:
         return "its plugin cannot be loaded"

@@ -181,7 +181,7 @@ class AnswerValidator:
         return self.violations(value)
 
     def violations(self, value: Any) -> list[str]:
-        """The violations of a value, at most 20, in plain words with their places; [] when it fits.
+        """The violations of a value, at most 20, as text with their paths; [] when it fits.
 
         Raises InvalidInput when the schema refers to something that it does not hold.
         """
@@ -257,7 +257,7 @@ def reask(violations: Sequence[str]) -> str:
 
 
 def _messages_of(error: ValidationError) -> Iterator[str]:
-    """The violations in one error of the validator, in plain words."""
+    """The violations in one error of the validator, as text for people."""
     path = "answer" + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.absolute_path)
     rule, limit, value = str(error.validator), error.validator_value, error.instance
     if rule in _RULES and (rule != "additionalProperties" or limit is False):

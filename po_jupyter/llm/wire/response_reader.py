@@ -114,7 +114,7 @@ class ResponseReader:
 
     @property
     def has_tool_calls(self) -> bool:
-        """True when the model asked for a tool."""
+        """True when the model calls a tool."""
         return bool(self._tool_calls)
 
     def malformed(self, problem: str = "the answer has no message") -> ModelError:
@@ -122,7 +122,7 @@ class ResponseReader:
         return ModelUnavailable(f"{self.provider}: {problem}", details=self.error_details(), outcome="unknown")
 
     def error_inside(self, error: object, status: int | None = None) -> ModelError:
-        """The error for an error object in a body whose status said 200, as proxies and streams send it."""
+        """The error for an error object in a body with status 200, as proxies and streams send it."""
         from httpx import Headers
 
         status = status_of_error(error) if status is None else status
@@ -177,7 +177,7 @@ class ResponseReader:
             self.read_usage(event)
 
     def flush(self) -> str:
-        """The text that was held back: in case a stop sequence followed, or to be unwrapped."""
+        """The text that is still buffered: in case a stop sequence followed, or to be unwrapped."""
         rest = self.cutter.flush() if self.cutter is not None else ""
         if rest:
             self._pieces.append(rest)
@@ -249,7 +249,7 @@ class ResponseReader:
         )
 
     def _raise_for_finish(self, finish: str, text: str, usage: Usage) -> None:
-        """Raise the error of an answer that was cut, given up or refused."""
+        """Raise the error of an answer that was cut, abandoned or refused."""
         if finish == "length" and not self.keep_cut_text:
             raise self._truncated(text, usage)
         if finish == "failed":

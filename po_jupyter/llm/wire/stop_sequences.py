@@ -34,13 +34,13 @@ class StopCutter:
         return text[: len(text) - overlap]
 
     def flush(self) -> str:
-        """The text that was held back until the answer ended."""
+        """The text that is still buffered when the answer ends."""
         pending, self._pending = self._pending, ""
         return pending
 
 
 def _overlap(text: str, stop: str) -> int:
-    """How many characters at the end of `text` begin `stop`."""
+    """The number of characters at the end of `text` that begin `stop`."""
     for size in range(min(len(stop) - 1, len(text)), 0, -1):
         if text.endswith(stop[:size]):
             return size

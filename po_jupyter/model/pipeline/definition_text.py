@@ -49,7 +49,7 @@ def namespace_of(value: Any) -> Mapping[str, Any]:
 
 
 def names_of(value: Any, namespace: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What the names in the definition of a class or function stand for, those of an enclosing function too."""
+    """The values of the names in the definition of a class or function, those of an enclosing function too."""
     names = dict(namespace_of(value) or namespace)
     if namespace is not names:
         names = {**namespace, **names}

@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How one run differs from its pipeline.
+    """The options of a run, by which it differs from its pipeline.
 
     limit            only the first rows of each map
     fresh            no earlier answer is used; the same as `cache="refresh"`
@@ -35,7 +35,7 @@ class RunOptions:
         return cls(**{name: v for name, v in (value or {}).items() if name in fields})
 
     def to_json(self) -> dict[str, Any]:
-        """What differs from the defaults."""
+        """The options that differ from the defaults."""
         return {
             name: value
             for name, field in self.__dataclass_fields__.items()
@@ -45,7 +45,7 @@ class RunOptions:
 
 @dataclass(frozen=True, slots=True)
 class RunDefinition:
-    """What a run was submitted with.
+    """The definition of a run, as submitted.
 
     `pipeline` and `seed` are JSON as submitted (a seed may be large): they are parsed by `parse_pipeline` and
     `read_seed` where they are used. `interpreter` and `cwd` are absolute paths on the orchestrator's machine, None for
@@ -76,7 +76,7 @@ class RunDefinition:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """What the store keeps."""
+        """The definition as the store keeps it."""
         body = {
             "pipeline": self.pipeline,
             "seed": self.seed,

@@ -235,7 +235,7 @@ def rows_reader(value: Any) -> Callable[[], Iterable[Any]] | None:
 
 
 def _column_problem(value: Any) -> str | None:
-    """What keeps the columns of a pandas frame from being the keys of its rows; None for any other value."""
+    """The reason why the columns of a pandas frame cannot be the keys of its rows; None for any other value."""
     if not (hasattr(value, "iloc") and hasattr(value, "columns")):
         return None
     names: set[str] = set()

@@ -95,15 +95,15 @@ class Follower:
     # -- what is known of the holder ------------------------------------------------------------
 
     def position(self, run: str) -> int | None:
-        """The place of a queued run, as the holder said."""
+        """The place of a queued run, as the holder reported it."""
         return self._load["positions"].get(run)
 
     def waiting_reason(self, run: str) -> str | None:
-        """Why the run waits for the store, as the holder said."""
+        """The reason why the run waits for the store, as the holder reported it."""
         return self._load["held"].get(run)
 
     def load(self) -> DispatchLoad:
-        """Of the holder, as it said a moment ago."""
+        """The load of the holder, as it reported it a moment ago."""
         return {"running": self._load["running"], "queued": self._load["queued"]}
 
     def live_runs(self) -> int:

@@ -50,12 +50,12 @@ class WorkerHandle:
 
     @property
     def pid(self) -> int:
-        """Of the process, which leads its group."""
+        """The id of the process, which leads its group."""
         return self.identity["pid"]
 
     @property
     def finished(self) -> bool:
-        """It sent its last message."""
+        """True once the worker sent its last message."""
         return self.final_state is not None
 
 

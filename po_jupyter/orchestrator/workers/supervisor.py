@@ -109,7 +109,7 @@ class Supervisor:
             log.error("cannot look after the run", run=run, error=error.message)
 
     def has_run(self, run: str) -> bool:
-        """Is something here at work on the run, or about to be?"""
+        """True when a worker is at work on the run, or will be."""
         return (
             run in self.processes.by_run or run in self._starting or run in self.queue or run in self._retries
         )
@@ -366,7 +366,7 @@ class Supervisor:
     # -- small things ---------------------------------------------------------------------------
 
     def load(self) -> OrchestratorLoad:
-        """What there is to do here, for other servers."""
+        """The load of this server, for other servers."""
         return {
             "running": self.busy(),
             "queued": len(self.queue),

@@ -92,7 +92,7 @@ def _opened(directory: Path) -> Iterator[int | None]:
 
 
 def unusable(error: OSError, path: Path | str, what: str) -> StoreUnusable:
-    """`error` in plain words: what could not be done with `path`, and what to do."""
+    """The StoreUnusable for `error`: what could not be done with `path`, and what to do."""
     hints = {
         errno.ENOSPC: "Free some space. Nothing was changed; the run can be resumed.",
         errno.EDQUOT: "Your quota is used up: free some space. Nothing was changed; the run can be resumed.",
@@ -146,7 +146,7 @@ class Tree:
         self.root = root
 
     def write(self, name: str, data: bytes, *, mode: int = 0o600) -> None:
-        """As `write_atomic`."""
+        """Write a file, as `write_atomic`."""
         with self._errors(name, "written"), self._parent(name, make=True) as (fd, location, last):
             _write(fd, location, last, data, mode)
 
@@ -187,7 +187,7 @@ class Tree:
         return data
 
     def identity(self, name: str) -> list[int] | None:
-        """What tells a file from another one that takes its name later, for `same`; None: there is none.
+        """The identity of a file, which another one that takes its name later has not, for `same`; None: there is none.
 
         InvalidInput for a link and for anything that is neither file nor directory.
         """

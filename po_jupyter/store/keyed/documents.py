@@ -15,14 +15,14 @@ LONGEST_NAME = 500
 
 
 def names_key(kind: str) -> str:
-    """Where the names of a kind are. Raises InvalidInput for what cannot be a kind."""
+    """The key of the names of a kind. Raises InvalidInput for what cannot be a kind."""
     if not _KIND.fullmatch(kind):
         raise InvalidInput(f"{kind!r:.80} cannot be a kind of document: letters, digits, `.`, `_` and `-` only")
     return f"names/{kind}"
 
 
 def key(kind: str, name: str) -> str:
-    """Where a document is. Raises InvalidInput for what cannot be a name."""
+    """The key of a document. Raises InvalidInput for what cannot be a name."""
     names_key(kind)
     if not 0 < len(name) <= LONGEST_NAME or "\0" in name or not _encodes(name):
         raise InvalidInput(

@@ -45,7 +45,7 @@ BatchReply: TypeAlias = Callable[[JsonObject, str], Answer]
 
 @dataclass(slots=True)
 class Fault:
-    """What happens instead of, or after, the next requests whose method and path fit.
+    """A fault instead of, or after, the next requests whose method and path fit.
 
     `done` means that the server has done what was asked before it fails. `status` 0 closes the connection.
     """
@@ -133,12 +133,12 @@ class BatchServer:
 
     @property
     def root_url(self) -> str:
-        """What `ANTHROPIC_BASE_URL` wants."""
+        """The value for `ANTHROPIC_BASE_URL`."""
         return f"http://127.0.0.1:{self._port}"
 
     @property
     def base_url(self) -> str:
-        """What `OPENAI_BASE_URL` wants: it includes `/v1`."""
+        """The value for `OPENAI_BASE_URL`: it includes `/v1`."""
         return f"{self.root_url}/v1"
 
     # -- what tests look at and change ----------------------------------------------------------------
