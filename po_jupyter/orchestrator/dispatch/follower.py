@@ -26,8 +26,8 @@ _POSITIONS = 1000  # queued runs whose places are counted when nobody answers
 
 
 class HolderLoad(TypedDict):
-    """The load of the holder as it reports it (`Supervisor.load`): how many runs, the places of those queued, why others
-    wait for the store."""
+    """The load of the holder as it reports it (`Supervisor.load`): how many runs, the places of those queued, and why
+    others wait for the store."""
 
     running: int | None
     queued: int | None
