@@ -32,7 +32,7 @@ class HolderLoad(TypedDict):
     running: int | None
     queued: int | None
     positions: dict[str, int]
-    waiting_reasons: dict[str, str]
+    held: dict[str, str]
 
 
 class Follower:
@@ -51,7 +51,7 @@ class Follower:
         self._changes = changes
         self._to_thread = to_thread
         self._live = 0
-        self._load: HolderLoad = {"running": None, "queued": None, "positions": {}, "waiting_reasons": {}}
+        self._load: HolderLoad = {"running": None, "queued": None, "positions": {}, "held": {}}
         self._seen: dict[str, int] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -83,15 +83,15 @@ class Follower:
         reply = await channel.notify(self._address, run)
         load = reply.load if reply is not None else None
         if load is not None and load.keys() >= self._load.keys():
-            reasons = self._load["waiting_reasons"]
+            reasons = self._load["held"]
             self._load = HolderLoad(
                 running=load["running"],
                 queued=load["queued"],
                 positions=load["positions"],
-                waiting_reasons=load["held"],
+                held=load["held"],
             )
-            for name in reasons.keys() ^ self._load["waiting_reasons"].keys():
-                self._changes.store_wait(name, self._load["waiting_reasons"].get(name))
+            for name in reasons.keys() ^ self._load["held"].keys():
+                self._changes.store_wait(name, self._load["held"].get(name))
                 self._changes.changed(name)
         return reply is not None
 
@@ -103,7 +103,7 @@ class Follower:
 
     def waiting_reason(self, run: str) -> str | None:
         """The reason why the run waits for the store, as the holder reported it."""
-        return self._load["waiting_reasons"].get(run)
+        return self._load["held"].get(run)
 
     def load(self) -> DispatchLoad:
         """The load of the holder, as it reported it a moment ago."""
@@ -147,7 +147,7 @@ class Follower:
                 queue.add(head)
         running = sum(h["state"] == "running" and h["holder"] is not None for h in heads)
         positions = queue.positions(_POSITIONS)
-        self._load = {"running": running, "queued": len(queue), "positions": positions, "waiting_reasons": {}}
+        self._load = {"running": running, "queued": len(queue), "positions": positions, "held": {}}
 
     def _last_records(self, interests: set[str | None]) -> dict[str, int]:
         """The number of the last record of each run that somebody subscribes to; -1 for one that is gone."""
