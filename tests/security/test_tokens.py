@@ -112,7 +112,7 @@ def test_a_token_is_listed_without_itself_and_revoked(server: JupyterProcess) ->
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "expected"),
     [
         ({}, "scopes"),
         ({"scopes": []}, "scopes"),
@@ -124,12 +124,12 @@ def test_a_token_is_listed_without_itself_and_revoked(server: JupyterProcess) ->
         ({"scopes": ["admin"] * 21}, "scopes"),
     ],
 )
-def test_a_malformed_wish_gets_one_clear_400(server: JupyterProcess, content: Any, said: str) -> None:
+def test_a_malformed_wish_gets_one_clear_400(server: JupyterProcess, content: Any, expected: str) -> None:
     """P11."""
     with server.http("token-of-alice") as client:
         answer = client.post("tokens", json=content)
     assert answer.status_code == 400
-    assert said in answer.json()["error"]["message"]
+    assert expected in answer.json()["error"]["message"]
 
 
 def test_a_stream_ends_with_its_token(server: JupyterProcess) -> None:

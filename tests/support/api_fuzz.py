@@ -134,10 +134,10 @@ class Fuzzer:
         }
         for name in ("Authorization", "authorization"):
             headers.pop(name, None)
-        who = self._random.randrange(20)
-        if who >= 2:
-            token = "wrong" if who == 2 else self._random.choice(self.tokens)
-            token = self.tokens[-1] if who > 10 else token  # of every scope
+        caller = self._random.randrange(20)
+        if caller >= 2:
+            token = "wrong" if caller == 2 else self._random.choice(self.tokens)
+            token = self.tokens[-1] if caller > 10 else token  # of every scope
             headers["Authorization"] = f"token {token}"
         params = {k: v for k, v in (kwargs.get("params") or {}).items() if k != "token"}
         label = f"{case.method} {case.operation.path}"
@@ -250,7 +250,7 @@ def tracebacks(server: JupyterProcess) -> list[str]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`N [--heavy]`: the figures; 1 when something was wrong, or Jupyter itself was slow. `--heavy`: while a reader sends
+    """`N [--heavy]`: the figures; 1 when something was wrong, or Jupyter was slow. `--heavy`: while a reader sends
     bodies that are a lot of work."""
     requests = int(arguments[0]) if arguments else 10_000
     with tempfile.TemporaryDirectory() as folder:

@@ -72,8 +72,8 @@ def create(scopes: tuple[str, ...], expires: float, name: str, as_json: bool) ->
     Scopes: runs:read, runs:write, gates, admin, code:run. It is shown this once.
     """
     client = base.connect(start=True)
-    wanted = [part.strip() for scope in scopes for part in scope.split(",") if part.strip()]
-    text, made = client.create_token(wanted, expires=expires, name=name)
+    names = [part.strip() for scope in scopes for part in scope.split(",") if part.strip()]
+    text, made = client.create_token(names, expires=expires, name=name)
     if as_json:
         base.print_json({**made, "token": text, "url": client.url})
         return 0

@@ -17,28 +17,28 @@ MADE = {
 
 
 @pytest.fixture
-def asked(client: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+def calls(client: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What the client was asked for."""
-    calls: list[Any] = []
+    recorded: list[Any] = []
 
     def create_token(scopes: list[str], *, expires: float, name: str) -> tuple[str, dict[str, Any]]:
-        calls.append((scopes, expires, name))
+        recorded.append((scopes, expires, name))
         return "po_abc_secret", MADE
 
     monkeypatch.setattr(client, "create_token", create_token, raising=False)
     monkeypatch.setattr(client, "tokens", lambda: [MADE, {**MADE, "id": "old", "expired": True}], raising=False)
-    monkeypatch.setattr(client, "revoke_token", calls.append, raising=False)
+    monkeypatch.setattr(client, "revoke_token", recorded.append, raising=False)
     monkeypatch.setattr(client, "aio", SimpleNamespace(endpoint=Endpoint(client.url, "whole")))
-    return calls
+    return recorded
 
 
-def test_token_alone_is_what_it_was(po: Any, asked: list[Any]) -> None:
+def test_token_alone_is_what_it_was(po: Any, calls: list[Any]) -> None:
     code, out, _ = po("token")
     assert (code, out) == (0, "PO_JUPYTER_URL=http://127.0.0.1:1/\nPO_JUPYTER_TOKEN=whole\n")
     assert json.loads(po("token", "--json")[1]) == {"url": "http://127.0.0.1:1/", "token": "whole"}
 
 
-def test_a_token_is_made_for_scopes_and_a_time_and_printed_as_variables(po: Any, asked: list[Any]) -> None:
+def test_a_token_is_made_for_scopes_and_a_time_and_printed_as_variables(po: Any, calls: list[Any]) -> None:
     """C7."""
     code, out, err = po("token", "create", "--scope", "runs:read", "--expires", "30d", "--name", "board")
     assert (code, out) == (0, "PO_JUPYTER_URL=http://127.0.0.1:1/\nPO_JUPYTER_TOKEN=po_abc_secret\n")
@@ -46,7 +46,7 @@ def test_a_token_is_made_for_scopes_and_a_time_and_printed_as_variables(po: Any,
     assert "another machine" in err
     po("token", "create", "--scope", "runs:read, runs:write", "--scope", "gates", "--expires", "12h")
     po("token", "create", "--scope", "admin")
-    assert asked == [
+    assert calls == [
         (["runs:read"], 30 * 86_400, "board"),
         (["runs:read", "runs:write", "gates"], 12 * 3600, ""),
         (["admin"], 30 * 86_400, ""),
@@ -60,17 +60,17 @@ def test_a_token_is_made_for_scopes_and_a_time_and_printed_as_variables(po: Any,
 
 
 @pytest.mark.parametrize("time", ["", "30", "d", "0d", "-1d", "1y", "1.5h", "9999999d", "30 d"])
-def test_a_time_that_is_none_is_a_mistake_of_the_command(po: Any, asked: list[Any], time: str) -> None:
+def test_a_time_that_is_none_is_a_mistake_of_the_command(po: Any, calls: list[Any], time: str) -> None:
     assert po("token", "create", "--scope", "admin", "--expires", time)[0] == 2
     assert po("token", "create")[0] == 2
-    assert asked == []
+    assert calls == []
 
 
-def test_tokens_are_listed_and_revoked(po: Any, asked: list[Any]) -> None:
+def test_tokens_are_listed_and_revoked(po: Any, calls: list[Any]) -> None:
     code, out, _ = po("token", "list")
     assert code == 0
     assert "board" in out
     assert out.count("(expired)") == 1
     assert [one["id"] for one in json.loads(po("token", "list", "--json")[1])] == ["abc", "old"]
     assert po("token", "revoke", "abc")[:2] == (0, "token abc is revoked\n")
-    assert asked == ["abc"]
+    assert calls == ["abc"]
