@@ -118,6 +118,7 @@ def test_a_token_is_listed_without_itself_and_revoked(server: JupyterProcess) ->
         ({"scopes": []}, "scopes"),
         ({"scopes": ["run:read"]}, "did you mean `runs:read`"),
         ({"scopes": "admin"}, "scopes"),
+        ({"scopes": [{}, [], None, 3]}, "scopes"),
         ({"scopes": ["admin"], "expires": 0}, "expires"),
         ({"scopes": ["admin"], "expires": 1e12}, "expires"),
         ({"scopes": ["admin"], "name": "x" * 101}, "name"),

@@ -233,7 +233,7 @@ class KeyBody(_Body):
 
 
 def _scope(value: Any) -> Any:
-    if value not in SCOPES:
+    if not isinstance(value, str) or value not in SCOPES:
         raise ValueError(
             f"{value!r:.40} is not a scope{did_you_mean(str(value), list(SCOPES))}; scopes: {', '.join(SCOPES)}"
         )
