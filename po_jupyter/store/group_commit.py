@@ -8,13 +8,14 @@ transaction the queue grows; then it is taken as a whole. Nobody waits for compa
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from hashlib import sha256
 from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
-from po_jupyter.errors import InvalidInput, StaleFence
+from po_jupyter.errors import InvalidInput, StaleFence, StoreUnusable
 from po_jupyter.model.run.events import EventDraft
 from po_jupyter.store.json_codec import JsonText, encode
 from po_jupyter.store.protocol import CallDraft, Commit, Head, ItemDraft, Lease, LogStore, Record, Ref
@@ -22,6 +23,8 @@ from po_jupyter.store.protocol import CallDraft, Commit, Head, ItemDraft, Lease,
 MOST = 1000  # commits in one transaction
 LARGEST = 4 * 2**20  # bytes of payloads after which a transaction is closed
 SMALLEST_SHARED = 256  # bytes; below that a second copy is cheaper than looking for the first
+PATIENCE = 30.0  # s that a transaction with answers of models waits for a full disk
+_PAUSE = 0.25  # s between two tries
 REMEMBERED = 20_000  # payloads of this run that a later equal one refers to
 
 
@@ -229,7 +232,7 @@ class GroupCommitter:
         try:
             if self._seen is None:
                 self._seen = self._store.head(self._lease.run)["n"]
-            head = self._store.commit(self._lease, group.merged())
+            head = self._commit(group.merged())
         except InvalidInput as error:
             if len(group.places) > 1:
                 return self._one_by_one(batch[: len(group.outcomes)])
@@ -242,6 +245,18 @@ class GroupCommitter:
         self._own.add(head["n"])
         self._remember(group, head["n"])
         return group.answered(head), self._foreign(head["n"])
+
+    def _commit(self, commit: Commit) -> Head:
+        """One transaction. A disk that is full may have room in a moment: answers of models are worth a wait."""
+        patience = PATIENCE if any(call["kind"] == "response" for call in commit.calls) else 0.0
+        until = time.monotonic() + patience
+        while True:
+            try:
+                return self._store.commit(self._lease, commit)
+            except StoreUnusable:
+                if time.monotonic() >= until:
+                    raise
+            time.sleep(_PAUSE)
 
     def _one_by_one(self, batch: Sequence[_PendingCommit]) -> tuple[list[_Outcome], list[Record]]:
         """One commit of the group is not JSON: it alone fails, the others are written each by itself."""

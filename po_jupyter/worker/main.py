@@ -118,7 +118,7 @@ class WorkerProcess:
             self._store, lease, settings=settings, providers=self._providers,
             answers=open_call_cache(settings), base_url=self._providers.base_url,
             on_text=link.text, watched=lambda: link.watched, on_commit=link.committed, on_rest=link.rest,
-            run_dir=self._run_dir, admission=self._calls,
+            on_hold=self._drain, run_dir=self._run_dir, admission=self._calls,
         )  # fmt: skip
         # Who submitted it had to be allowed to run code: what the run's code asks may name a CLI agent too.
         self._providers.allow_cli_agents(settings.cli_agents, submitter=session.inputs.definition.code_allowed)

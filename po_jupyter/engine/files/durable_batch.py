@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from po_jupyter.engine.base.interrupts import Interrupt
 from po_jupyter.engine.base.json_values import as_json
+from po_jupyter.engine.base.shortage import shortage_of
 from po_jupyter.engine.base.tracebacks import user_traceback
 from po_jupyter.errors import BudgetExceeded, InvalidInput, ModelKeyError, PoError, StageFailed, StoreError
 from po_jupyter.model.values.digests import short_digest
@@ -111,7 +112,8 @@ def _success(index: int, output: Any) -> JsonObject:
 
 def _failure(index: int, error: Exception) -> JsonObject:
     """The outcome of a piece that failed. An error that no other piece would escape is raised: it ends the batch."""
-    if isinstance(error, Interrupt | StoreError | BudgetExceeded | ModelKeyError | sqlite3.Error):
+    ends = isinstance(error, Interrupt | StoreError | BudgetExceeded | ModelKeyError | sqlite3.Error)
+    if ends or shortage_of(error) is not None:
         raise error
     failure = error if isinstance(error, PoError) else _stage_failed(error)
     shown = redactor.scrub(failure.to_json())

@@ -48,7 +48,8 @@ class TaskIo:
 
     Artifacts are shared by the tasks of a run: others see them once this task is done. Logs and scratch files
     are of one task. `append=True` adds to the end instead of replacing. Raises InvalidInput for a name that
-    cannot be one, NotFound, StageFailed for a full disk.
+    cannot be one, NotFound, StageFailed for a disk that cannot be written. Of a full one the run
+    waits: let the StageFailed through.
     """
 
     def __init__(

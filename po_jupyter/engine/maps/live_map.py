@@ -101,6 +101,7 @@ class LiveMap:
                     max_refinements=task.refine.max_attempts,
                     seconds=task.timeout,
                     boundary=parts.boundary.checkpoint,
+                    hold=parts.boundary.hold,
                 )
             )
         except BaseException as raised:

@@ -76,6 +76,7 @@ async def open_session(
     on_text: Callable[[StreamedText], None] = lambda piece: None,
     on_commit: Callable[[Head], None] | None = None,
     on_rest: Callable[[bool], None] | None = None,
+    on_hold: Callable[[], object] = lambda: None,
     observer: Observer | None = None,
 ) -> RunSession:
     """Read the definition and the log of the leased run, and make its parts.
@@ -87,6 +88,7 @@ async def open_session(
     watched    whether somebody reads along: text of answers is streamed to `on_text` only then
     on_commit  gets each new head of the run after it became durable
     on_rest    gets whether all tasks that run only wait for answers that may take hours
+    on_hold    is called when a stage met a full disk: the run is given back
     observer   watches tasks, rows and calls (default: a `FailureLog`)
 
     All callbacks are called on the loop. Raises NotFound, and InvalidPipeline for a definition that this version
@@ -101,7 +103,7 @@ async def open_session(
     )
     observer = observer or FailureLog(lease.run)
     log = RunLog(store, lease, history, inputs.pipeline, on_commit=on_commit)
-    signals = RunSignals(log, on_rest=on_rest)
+    signals = RunSignals(log, on_rest=on_rest, on_hold=on_hold)
     resources = RunResources(inputs, history, lambda: log.state)
     outputs = OutputStore(inputs, log, history)
     calls = CallFactory(

@@ -124,6 +124,7 @@ class TaskAttempt:
                 seconds=task.timeout,
                 on_stage=on_stage,
                 boundary=session.signals.checkpoint,
+                hold=session.signals.hold,
             )
             return redactor.scrub(output) if task.kind == "python" else output
         except Drained:

@@ -42,6 +42,7 @@ class RowRunner:
                 max_refinements=task.refine.max_attempts,
                 seconds=task.timeout,
                 boundary=parts.boundary.checkpoint,
+                hold=parts.boundary.hold,
             )
         except NeedsAnswer as question:
             observer.on_row_end(task, index, 1, calls.usage, question)
