@@ -23,7 +23,7 @@ from po_jupyter.store.protocol import CallDraft, Commit, Head, ItemDraft, Lease,
 MOST = 1000  # commits in one transaction
 LARGEST = 4 * 2**20  # bytes of payloads after which a transaction is closed
 SMALLEST_SHARED = 256  # bytes; below that a second copy is cheaper than looking for the first
-PATIENCE = 30.0  # s that a transaction with answers of models waits for a full disk
+PATIENCE = 30.0  # s that a transaction waits for a full disk while answers of models are there or on their way
 _PAUSE = 0.25  # s between two tries
 REMEMBERED = 20_000  # payloads of this run that a later equal one refers to
 
@@ -83,6 +83,7 @@ class GroupCommitter:
         # Of our own only where the store has none: each change of threads costs more than a small commit.
         self._own_thread: ThreadPoolExecutor | None = None
         self._known: OrderedDict[bytes, Ref] = OrderedDict()
+        self._in_flight: set[str] = set()  # calls that were sent, as far as is recorded
         self._broken: Exception | None = None  # why nothing is written any more
         self._was_raised = False  # a caller got it
 
@@ -248,15 +249,19 @@ class GroupCommitter:
 
     def _commit(self, commit: Commit) -> Head:
         """One transaction. A disk that is full may have room in a moment: answers of models are worth a wait."""
-        patience = PATIENCE if any(call["kind"] == "response" for call in commit.calls) else 0.0
-        until = time.monotonic() + patience
+        has_answer = any(call.get("kind") == "response" for call in commit.calls)
+        until = time.monotonic() + (PATIENCE if self._in_flight or has_answer else 0.0)
         while True:
             try:
-                return self._store.commit(self._lease, commit)
+                head = self._store.commit(self._lease, commit)
             except StoreUnusable:
                 if time.monotonic() >= until:
                     raise
-            time.sleep(_PAUSE)
+                time.sleep(_PAUSE)
+                continue
+            for call in commit.calls:
+                (self._in_flight.add if call.get("kind") == "intent" else self._in_flight.discard)(call["key"])
+            return head
 
     def _one_by_one(self, batch: Sequence[_PendingCommit]) -> tuple[list[_Outcome], list[Record]]:
         """One commit of the group is not JSON: it alone fails, the others are written each by itself."""

@@ -116,7 +116,8 @@ class AnswerValidator:
         self._check = check
         # An empty registry: jsonschema's default one would open URLs that a schema names.
         draft = validator_for(schema, default=Draft202012Validator)
-        self.has_patterns = next(patterns.patterns_of(schema), None) is not None
+        # Compiled now, while nothing is paid for.
+        self.has_patterns = bool([patterns.unusable(pattern) for pattern in patterns.patterns_of(schema)])
         self._validator = (with_timed_patterns(draft) if self.has_patterns else draft)(
             schema, registry=Registry(), format_checker=_format_checker()
         )
