@@ -46,11 +46,11 @@ class StoreJournal:
         if said is None:
             return JournalEntry(None, call.intents)
         if not said["ok"]:
-            return JournalEntry({"ok": False, "error": said["error"]}, call.intents)
+            return JournalEntry({"ok": False, "error": said["error"]}, call.intents, call.counted)
         assert call.answer is not None
         text = await asyncio.to_thread(self._log.payload, call.answer)
         response = cast(ChatResponseJson, said["response"])  # without its text
-        return JournalEntry({"ok": True, "response": {**response, "text": text}}, call.intents)
+        return JournalEntry({"ok": True, "response": {**response, "text": text}}, call.intents, call.counted)
 
     async def intent(self, key: str, meta: IntentMeta) -> None:
         """See `llm.journal.Journal`."""

@@ -109,7 +109,7 @@ class Collector:
         if calls.fresh is not None and batch.hold is not None:
             batch.hold.settle(batch.reserved_for_row, calls.fresh)
         if question is not None and (self._stopping or state.error is not None):
-            state.count_usage(calls.usage.to_json())  # no outcome will have it
+            state.report_usage(index, question.stage, calls.usage.to_json())  # no outcome will have it
         flushed = await state.flush_when_full(more=int(question is not None))
         if not flushed and index % ROWS_A_TURN == 0:
             await asyncio.sleep(0)
