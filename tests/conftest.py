@@ -10,6 +10,10 @@ from typing import Any
 
 import pytest
 
+from tests.support.tiers import TierPlugin
+
+pytest_plugins = ["po_jupyter.testing.pytest_plugin"]
+
 # Before anything imports them: their assertions are explained like those of any test.
 pytest.register_assert_rewrite("po_jupyter.testing.conformance")
 
@@ -17,6 +21,10 @@ pytest.register_assert_rewrite("po_jupyter.testing.conformance")
 # that. Tests of interrupts mean what a person gets in the foreground.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(TierPlugin(), "po-tiers")
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,8 @@ import pytest
 
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.integration
+
 # contract id: (module that gets it, an import that the contract forbids)
 FORBIDDEN: dict[str, tuple[str, str]] = {
     "floors": ("model/run/seed.py", "import po_jupyter.config.settings"),

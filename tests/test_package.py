@@ -67,6 +67,8 @@ def test_the_wheel_enables_the_server_extension(installed: list[str]) -> None:
 
 def test_the_wheel_is_typed_and_has_only_the_package(installed: list[str]) -> None:
     """C2: nothing of the tests or notebooks lands in site-packages; type checkers find `py.typed`."""
+    if any(path.endswith("po_jupyter.pth") for path in installed):
+        pytest.skip("po_jupyter is installed as editable here: pip install .")
     assert "po_jupyter/py.typed" in installed
     tops = {path.split("/")[0] for path in installed if not path.startswith("..")}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"po_jupyter"}

@@ -22,6 +22,7 @@ def test_the_names_are_sorted_and_no_others_exist():
         _ = providers.Reading
 
 
+@pytest.mark.integration
 def test_importing_it_imports_no_http():
     code = "import sys; from po_jupyter.providers import Spec\n"
     code += "print([m for m in ('httpx', 'aiohttp', 'genai_prices', 'jsonschema') if m in sys.modules])"

@@ -13,6 +13,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 from po_jupyter.testing.model_server import ModelServer
 from tests.docs.snippets import page_environ, snippets_of
 from tests.support.paths import ROOT
@@ -30,6 +32,7 @@ def test_it_fits_a_front_page() -> None:
     assert len(README.splitlines()) <= 140
 
 
+@pytest.mark.acceptance
 def test_the_ten_lines_run_as_written(tmp_path: Path) -> None:
     """The first pipeline that anybody sees, in a shell, by the command beside it."""
 

@@ -16,7 +16,7 @@ import pytest
 import po_jupyter
 from tests.support.paths import ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def run(*command: str | Path, path: str, **variables: str) -> str:

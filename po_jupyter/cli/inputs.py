@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from po_jupyter.cli import base
 from po_jupyter.cli.base import parse_json, read_stdin
+from po_jupyter.cli.csv_rows import DELIMITERS, read_rows
 from po_jupyter.errors import InvalidInput, InvalidPipeline, NotFound, Violation
 from po_jupyter.model.pipeline.parsing import line_finder, parse_pipeline, validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
@@ -137,7 +137,7 @@ _ANY: JsonObject = {"name": "any", "tasks": ["any"]}
 
 
 def seed_data(text: str | None) -> Any:
-    """The seed's data in a `--seed` option: JSON, `@FILE` (JSON, JSON lines or CSV) or `-` (JSON from stdin)."""
+    """The seed's data in a `--seed` option: JSON, `@FILE` (JSON, JSON lines, CSV or TSV) or `-` (JSON from stdin)."""
     if text is None:
         return {}
     if text == "-":
@@ -163,27 +163,29 @@ def seed_envelope(text: str) -> Seed:
     return read_seed(parse_json(read_text(path), str(path)))
 
 
-def read_text(path: Path) -> str:
-    """A file's text. Raises NotFound or InvalidInput that name it."""
+def read_text(path: Path, newline: str | None = None) -> str:
+    """A file's text; with `newline=""` its line ends stay as they are. Raises NotFound or InvalidInput that name it."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise InvalidInput(f"{path} has {path.stat().st_size:,} bytes; {MAX_BYTES:,} are the limit")
-        return path.read_text("utf-8-sig")
+        with path.open(encoding="utf-8-sig", newline=newline) as file:
+            return file.read()
     except FileNotFoundError:
         near = get_close_matches(path.name, [p.name for p in path.parent.glob("*")], n=1)
         guess = f"; did you mean `{path.with_name(near[0])}`?" if near else ""
         raise NotFound(f"there is no file {path}{guess}") from None
     except UnicodeDecodeError as error:
-        raise InvalidInput(f"{path} is not UTF-8 text: byte {error.start}") from None
+        raise InvalidInput(f"{path} is not UTF-8 text: byte {error.start}", hint="Save it as UTF-8.") from None
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _rows_or_json(path: Path) -> Any:
+    suffix = path.suffix.lower()
+    if suffix in DELIMITERS:
+        return read_rows(read_text(path, newline=""), str(path), DELIMITERS[suffix])
     text = read_text(path)
-    if path.suffix == ".csv":
-        return list(csv.DictReader(text.splitlines()))
-    if path.suffix in (".jsonl", ".ndjson"):
+    if suffix in (".jsonl", ".ndjson"):
         lines = [(n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
         return [parse_json(line, f"line {n} of {path}") for n, line in lines]
     return parse_json(text, str(path))

@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
 from po_jupyter.client.run import BudgetInput, Run
-from po_jupyter.errors import InvalidInput, PoError
+from po_jupyter.errors import Forbidden, InvalidInput, PoError
 from po_jupyter.model.pipeline.answer_schema import AnswerSchema, answer_schema_of
+from po_jupyter.model.pipeline.definition_text import Untransferable
 from po_jupyter.model.pipeline.pipeline import Pipeline
+from po_jupyter.model.pipeline.type_source import type_source
 from po_jupyter.model.run.answer import Answer
 from po_jupyter.model.run.view import RunView
 from po_jupyter.model.values.json import JsonObject
@@ -71,19 +73,34 @@ def chat(prompt: ChatPrompt, arguments: ChatArguments, submits: Submits) -> Answ
     """The `Answer` of a model. Blocks until the run ended; see `po.chat` for the errors."""
     shape = None if arguments.schema is None else answer_schema_of(arguments.schema)
     pipeline, data = _question(prompt, arguments, shape)
-    run = submits.submit(
-        pipeline,
-        seed=data,
-        budget=arguments.budget,
-        fresh=arguments.fresh,
-        skip_validation=arguments.skip_validation,
-    )
+    try:
+        run = _submit(pipeline, data, arguments, submits)
+    except Forbidden:
+        if not any(task.output_type for task in pipeline.tasks):
+            raise
+        run = _submit(_judged_here(pipeline), data, arguments, submits)  # code does not travel to there
     if arguments.watch is not None:
         for update in run.follow():
             if isinstance(update, RunView):
                 arguments.watch(update)
     run.wait(arguments.timeout)
     return _answer(run, shape)
+
+
+def _submit(pipeline: Pipeline, data: JsonObject, arguments: ChatArguments, submits: Submits) -> Run:
+    return submits.submit(
+        pipeline,
+        seed=data,
+        budget=arguments.budget,
+        fresh=arguments.fresh,
+        skip_validation=arguments.skip_validation,
+    )
+
+
+def _judged_here(pipeline: Pipeline) -> Pipeline:
+    """The pipeline without the validators of a class: this process asks them, so no answer is kept for later runs."""
+    tasks = tuple(task.model_copy(update={"output_type": None, "cache": False}) for task in pipeline.tasks)
+    return pipeline.model_copy(update={"tasks": tasks})
 
 
 def _question(
@@ -105,9 +122,16 @@ def _question(
     task = {"name": NAME, **templates, "output": None if shape is None else dict(shape.schema)}
     if arguments.tools:
         task["tools"] = _tool_names(arguments.tools)
+    judged_here = False
+    if shape is not None and shape.adapter is not None:
+        try:
+            task["output_type"] = type_source(arguments.schema)
+        except Untransferable:
+            judged_here = True
     names = ("model", "temperature", "max_tokens", "stop", "seed", "effort")
     llm = {name: value for name in names if (value := getattr(arguments, name)) is not None}
-    return validate_pipeline({"name": NAME, "llm": llm, "tasks": [task]}), data
+    pipeline = validate_pipeline({"name": NAME, "llm": llm, "tasks": [task]})
+    return _judged_here(pipeline) if judged_here else pipeline, data
 
 
 def _prompt(prompt: object) -> tuple[JsonObject, JsonObject]:

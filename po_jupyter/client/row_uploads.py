@@ -14,6 +14,7 @@ from po_jupyter.model.run.row_file_ref import RowFileRef
 from po_jupyter.model.run.seed import Seed
 
 INLINE = 2**20  # bytes of JSON up to which a list stays in the request
+_INDEX_INLINE = 2**16  # bytes of labels that stay: they come with every view of a run
 _ALWAYS_INLINE = 1000  # values of a list of numbers and short texts; nothing is written for those
 _COLUMNS_OF = 100  # rows that say which columns there are
 
@@ -25,11 +26,11 @@ class RowFile(NamedTuple):
     ref: RowFileRef
 
 
-def write_rows(rows: list[Any]) -> RowFile | None:
-    """The rows as a file, or None when they are few enough to stay in the request."""
+def write_rows(rows: list[Any], inline: int = INLINE) -> RowFile | None:
+    """The rows as a file, or None when they are few enough (`inline` bytes of JSON) to stay in the request."""
     if len(rows) <= _ALWAYS_INLINE and all(not isinstance(r, dict | list | str) for r in rows):
         return None
-    file = tempfile.SpooledTemporaryFile(max_size=INLINE + 1, mode="w+b")  # noqa: SIM115  # closed by its owner
+    file = tempfile.SpooledTemporaryFile(max_size=inline + 1, mode="w+b")  # noqa: SIM115  # closed by its owner
     digest = hashlib.sha256()
     size = 0
     for row in rows:
@@ -38,7 +39,7 @@ def write_rows(rows: list[Any]) -> RowFile | None:
         digest.update(data)
         size += len(data)
         file.write(data)
-    if size <= INLINE:
+    if size <= inline:
         file.close()
         return None
     columns = dict.fromkeys(k for row in rows[:_COLUMNS_OF] if isinstance(row, dict) for k in row)
@@ -47,13 +48,29 @@ def write_rows(rows: list[Any]) -> RowFile | None:
 
 async def upload_rows(aio: AsyncClient, seed: Seed) -> Seed:
     """The seed with a reference in the place of each large list, whose file the orchestrator has by then."""
-    data = dict(seed.data)
     async with AsyncExitStack() as stack:
-        for key, value in seed.data.items():
-            if isinstance(value, list):
-                upload = await asyncio.to_thread(write_rows, value)
-                if upload is not None:
-                    stack.callback(upload.file.close)
-                    await aio.put_rows(upload.file, upload.ref.sha256)
-                    data[key] = upload.ref.to_json()
-    return seed.model_copy(update={"data": data})
+
+        async def uploaded(values: object, inline: int) -> Any:
+            if not isinstance(values, list):
+                return values
+            upload = await asyncio.to_thread(write_rows, values, inline)
+            if upload is None:
+                return values
+            stack.callback(upload.file.close)
+            await aio.put_rows(upload.file, upload.ref.sha256)
+            return upload.ref.to_json()
+
+        data = {key: await uploaded(value, INLINE) for key, value in seed.data.items()}
+        index = {
+            path: {
+                **labels,
+                "levels": [
+                    {**level, "values": await uploaded(level["values"], _INDEX_INLINE)}
+                    if "values" in level
+                    else level
+                    for level in labels["levels"]
+                ],
+            }
+            for path, labels in (seed.index or {}).items()
+        }
+    return seed.model_copy(update={"data": data, "index": index or None})

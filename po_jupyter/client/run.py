@@ -10,15 +10,18 @@ from typing import Any, Literal, TypeAlias
 from po_jupyter.client import background_loop as loop
 from po_jupyter.client.async_client import AsyncClient, TextDelta
 from po_jupyter.client.blocking import Blocking
+from po_jupyter.client.frames import pandas_frame, polars_frame
 from po_jupyter.client.http.payloads import ArtifactJson, RowJson, StageLogJson
 from po_jupyter.client.http.sse import SseMessage
 from po_jupyter.client.inputs.pipelines import pipeline_body
 from po_jupyter.client.inputs.seeds import seed_of
 from po_jupyter.client.paging import CursorPage, collect_pages
+from po_jupyter.client.row_uploads import upload_rows
 from po_jupyter.errors import InvalidInput, PoError, from_json
 from po_jupyter.model.pipeline.pipeline import Budget, Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.names import short_id
+from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.run.view import RunView
 from po_jupyter.model.values.json import JsonObject
@@ -178,12 +181,16 @@ class Run:
     ) -> Run:
         """A new run that takes over the checkpoints of the tasks before `from_task` and goes on from there,
         with another seed (data, rows or a `Seed`) or pipeline if given. This run stays as it is."""
-        envelope = (
-            None if seed is None else seed_of(seed, self._view.name).model_dump(mode="json", exclude_none=True)
-        )
+        envelope = None if seed is None else seed_of(seed, self._view.name)
         definition = None if pipeline is None else pipeline_body(pipeline)
-        request = self._aio.fork(self.id, from_task, seed=envelope, pipeline=definition)
-        return Run(self._client, self._client.call(request))
+        return Run(self._client, self._client.call(self._fork(from_task, envelope, definition)))
+
+    async def _fork(self, from_task: str, seed: Seed | None, pipeline: JsonObject | str | None) -> RunView:
+        envelope: JsonObject | None = None
+        if seed is not None:
+            uploaded = await upload_rows(self._aio, seed)
+            envelope = uploaded.model_dump(mode="json", exclude_none=True)
+        return await self._aio.fork(self.id, from_task, seed=envelope, pipeline=pipeline)
 
     def approve(self, note: str = "") -> Run:
         """Open the gate that the run waits at."""
@@ -230,49 +237,31 @@ class Run:
         """The rows of a map so far as a DataFrame, at any moment: the fields of an object output as columns, then `ok`,
         `error`, tokens, `cost`, `cached` (calls answered from the cache) and `unknown` (calls whose outcome was lost).
 
-        It is indexed by row (polars: has a column `index`), so `df.join(run.frame("label"))` puts the answers beside a
-        table with the default index that was the seed. A row that an earlier run paid for costs nothing here. Raises
-        PoError when the library is not installed.
+        It has the index of the frame that was the seed, so `df.join(run.frame("label"))` puts each answer beside its
+        row, whatever the order of `df` is now; rows of a list are numbered from 0. polars: the index is the column
+        `index` (named ones have their names), for rows without one their number, as `with_row_index()` counts them.
+        A row that an earlier run paid for costs nothing here. Raises PoError when the library is not installed.
         """
         if library not in ("pandas", "polars"):
             raise InvalidInput(f"run.frame() makes frames of pandas or polars, not {library!r:.40}")
         try:
-            frames = import_module(library)
+            module = import_module(library)
         except ImportError:
             raise PoError(
                 f"run.frame() needs {library}", hint=f"Install it here: %pip install {library}"
             ) from None
-        rows = [_frame_row(row) for row in self.items(task)]
-        if library == "pandas":
-            return frames.DataFrame(rows, columns=None if rows else [*_FRAME_TAIL]).set_index("index")
-        # A row without answer has fewer fields, and models mix numbers with text: all rows decide about the columns.
-        columns = list(dict.fromkeys(name for row in rows for name in row)) or list(_FRAME_TAIL)
-        table = frames.DataFrame(
-            {name: frames.Series(name, [row.get(name) for row in rows], strict=False) for name in columns}
-        )
-        return table.select("index", frames.exclude("index"))
+        rows = self.items(task)
+        return (pandas_frame if library == "pandas" else polars_frame)(module, rows, self._index_of(rows))
 
-
-# The columns behind the fields of an output.
-_FRAME_TAIL = ("index", "ok", "error", "input_tokens", "output_tokens", "cost", "cached", "unknown")
-
-
-def _frame_row(row: RowJson) -> JsonObject:
-    """A row of a map as the cells of a frame's row."""
-    output, error, usage = row.get("output"), row.get("error"), row.get("usage") or {}
-    fields = dict(output) if isinstance(output, Mapping) else ({} if output is None else {"output": output})
-    tail: JsonObject = {
-        "index": row["index"],
-        "ok": row["ok"],
-        "error": error.get("message") if isinstance(error, Mapping) else error,
-        "input_tokens": usage.get("input_tokens", 0),
-        "output_tokens": usage.get("output_tokens", 0),
-        "cost": usage.get("cost"),
-        "cached": usage.get("cached_calls", 0),
-        "unknown": usage.get("unknown", 0),
-    }
-    # An output field called like one of ours keeps its place under a name of its own.
-    return {**{(f"output_{name}" if name in tail else name): value for name, value in fields.items()}, **tail}
+    def _index_of(self, rows: list[RowJson]) -> JsonObject | None:
+        """Names and types of the index that the rows have labels of; None for rows without."""
+        path = rows[0].get("of") if rows else None
+        if path is None:
+            return None
+        if path not in (self._view.seed.get("index") or {}):
+            self.refresh()
+        index: JsonObject | None = (self._view.seed.get("index") or {}).get(path)
+        return index
 
 
 class RunOutputs(Mapping[str, Any]):

@@ -106,7 +106,7 @@ class Settings(BaseModel):
         default="local:smollm2-135m", description="The model of prompt tasks that name none."
     )
     default_max_tokens: Annotated[int, Field(ge=1)] = Field(
-        default=1024, description="Bound of an answer, in tokens, where a pipeline sets none."
+        default=4096, description="Bound of an answer without thoughts, in tokens, where a pipeline sets none."
     )
     max_running: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=16, description="Runs that have a worker at the same time; the others queue."

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from po_jupyter.model.pipeline.pipeline import CallRetry, Task
 from po_jupyter.model.run.events import EventDraft
 from po_jupyter.model.run.usage import Usage
+from po_jupyter.model.values.json import JsonObject, JsonValue
 
 if TYPE_CHECKING:
     from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText, Tool, ToolCall
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class CommitPlace(Protocol):
-    """Where a commit is, once it is durable: the number of its record, and a reference to each of its payloads."""
+    """The place of a durable commit: the number of its record, and a reference to each of its payloads."""
 
     @property
     def n(self) -> int:
@@ -42,7 +43,7 @@ class EventLog(Protocol):
     def closed(self) -> bool:
         """Whether the run has left this worker: nothing more is written."""
 
-    def payload(self, ref: Iterable[int]) -> Any:
+    def payload(self, ref: Iterable[int]) -> JsonValue:
         """The value behind a reference. Blocks on the store."""
 
     def emit(self, *events: EventDraft, state: str | None = None) -> None:
@@ -53,7 +54,7 @@ class EventLog(Protocol):
         *events: EventDraft,
         items: tuple[ItemDraft, ...] = (),
         calls: tuple[CallDraft, ...] = (),
-        payloads: tuple[Any, ...] = (),
+        payloads: tuple[JsonValue, ...] = (),
         state: str | None = None,
         release: bool = False,
     ) -> CommitPlace:
@@ -64,7 +65,7 @@ class EventLog(Protocol):
         *events: EventDraft,
         items: tuple[ItemDraft, ...] = (),
         calls: tuple[CallDraft, ...] = (),
-        payloads: tuple[Any, ...] = (),
+        payloads: tuple[JsonValue, ...] = (),
         then: Callable[[CommitPlace], None] | None = None,
     ) -> None:
         """Queue a transaction, in order; `then` is called with its place once it is durable."""
@@ -91,7 +92,7 @@ class Boundary(Protocol):
 
 
 class ArtifactReader(Protocol):
-    """Artifacts as an attempt sees them (`files.artifacts.Written`)."""
+    """Artifacts as an attempt sees them (`files.artifacts.AttemptFiles`)."""
 
     def read(self, name: str) -> bytes:
         """The content of an artifact. Blocks. Raises NotFound."""
@@ -130,7 +131,7 @@ class ToolCaller(Protocol):
     """The tools of one question (`tools.toolbox.Toolbox`)."""
 
     async def offered(self) -> tuple[Tool, ...]:
-        """The tools as the model is told of them. Raises InvalidInput, ToolFailed."""
+        """The tools as a model sees them. Raises InvalidInput, ToolFailed."""
 
     async def answer(self, call: ToolCall) -> Message:
         """Call a tool; the turn with its result. Raises ToolFailed."""
@@ -151,10 +152,10 @@ class ModelCalls(Protocol):
     def lost(self) -> int:
         """How many calls were stopped before their answer came."""
 
-    def request(self, messages: tuple[Message, ...], **fields: Any) -> ChatRequest:
+    def request(self, messages: tuple[Message, ...], **fields: object) -> ChatRequest:
         """A request with these fields, the rest from the task's settings; None is left out."""
 
-    def again(self, request: ChatRequest, answer: ChatResponse, words: str) -> ChatRequest:
+    def follow_up(self, request: ChatRequest, answer: ChatResponse, question: str) -> ChatRequest:
         """The request that follows an answer which did not fit."""
 
     def need_images(self, request: ChatRequest) -> None:
@@ -163,7 +164,7 @@ class ModelCalls(Protocol):
     def files(self) -> ArtifactReader:
         """The artifacts of the run as they are now."""
 
-    def toolbox(self, tools: Sequence[Any]) -> ToolCaller:
+    def toolbox(self, tools: Sequence[object]) -> ToolCaller:
         """Functions and names of MCP tools, as tools of one question. Raises InvalidInput."""
 
     async def chat(
@@ -182,16 +183,16 @@ class ModelCalls(Protocol):
         """The attempt succeeded: later runs may use its answers."""
 
     def drop(self) -> None:
-        """The attempt failed: nobody gets its answers."""
+        """The attempt failed: no later run uses its answers."""
 
 
 class DirectiveSink(Protocol):
-    """The receiver of what the stages of an attempt ask of their run (`control.control.Collected`)."""
+    """The receiver of the directives that the stages of an attempt give (`control.control.DirectiveCollector`)."""
 
     def begin(self, stage: str) -> None:
-        """A stage starts (again): what it asked for before is void."""
+        """A stage starts (again): its directives so far are void."""
 
-    def take(self, stage: str, source: str, data: Mapping[str, Any]) -> None:
+    def take(self, stage: str, source: str, data: Mapping[str, JsonValue]) -> None:
         """Add one directive of a stage. Raises ControlInvalid."""
 
 
@@ -205,19 +206,19 @@ class Dependencies(Protocol):
 class TaskOutputs(Protocol):
     """Outputs of the run's tasks, and what templates see of the run (`run.outputs.OutputStore`)."""
 
-    def output(self, name: str) -> Any:
+    def output(self, name: str) -> JsonValue:
         """The output of a task; None without one. May block on the store."""
 
-    def outputs_for(self, task: Task) -> Mapping[str, Any]:
+    def outputs_for(self, task: Task) -> Mapping[str, JsonValue]:
         """Outputs of the tasks that are finished for sure when `task` starts, read when they are used."""
 
-    def names(self, task: Task, attempt: int) -> dict[str, Any]:
-        """What templates of a task see; `item` and `index` are added for each row."""
+    def names(self, task: Task, attempt: int) -> JsonObject:
+        """The names that templates of a task see; `item` and `index` are added for each row."""
 
     def reads_rows(self, task: Task) -> bool:
         """Whether the task may see rows that are read one by one: of an earlier map, or of a file."""
 
-    def for_each(self, task: Task, names: Mapping[str, Any]) -> Sequence[Any]:
+    def for_each(self, task: Task, names: Mapping[str, JsonValue]) -> Sequence[JsonValue]:
         """The rows of a map. Blocks on the store. Raises TemplateFailed."""
 
 
@@ -235,7 +236,7 @@ class Observer(Protocol):
     def on_task_end(
         self, task: Task, attempt: int, seconds: float, usage: Usage, error: BaseException | None
     ) -> None:
-        """An attempt of a task is over. Usage of a map's rows is told with each row and not once more here."""
+        """An attempt of a task is over. The usage of a map's rows is reported with each row, not here again."""
 
     def on_row_start(self, task: Task, index: int, attempt: int) -> None:
         """An attempt of a row starts; a row of a batch starts again when its answer has come."""

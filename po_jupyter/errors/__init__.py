@@ -23,6 +23,7 @@
     │   ├── ModelRefused              400, 404, 422, policy (permanent)
     │   ├── ModelKeyError             401, 403, or no key at all (permanent)
     │   ├── AnswerTruncated           the answer hit `max_tokens` (permanent)
+    │   ├── AnswerEmpty               thoughts and no answer, or a tool that nobody offered (transient)
     │   └── AnswerUnreadable          not the JSON that was asked for (re-asked, see `refine`)
     ├── TaskError
     │   ├── StageFailed               the code of a stage raised
@@ -107,7 +108,7 @@ class InvalidPipeline(InvalidInput):
 
 
 class InvalidSeed(InvalidInput):
-    """A seed that is not `{name, data, pipeline?, metadata?}`, or does not fit its pipeline."""
+    """A seed that is not `{name, data, pipeline?, metadata?, index?}`, or does not fit its pipeline."""
 
     code = "invalid_seed"
 
@@ -276,6 +277,13 @@ class AnswerTruncated(ModelError):
     """The answer stopped at `max_tokens`."""
 
     code = "answer_truncated"
+
+
+class AnswerEmpty(ModelError):
+    """The answer ended well and holds nothing: only thoughts, no text, or calls of tools that nobody offered."""
+
+    code = "answer_empty"
+    transient = True
 
 
 class AnswerUnreadable(ModelError):

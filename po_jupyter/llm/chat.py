@@ -49,6 +49,7 @@ class Message:
     tool_call_id  of a turn with the role `tool`: the call that its content is the result of
     carry         the provider's own data of a turn it made (signed thinking, encrypted reasoning), as it came in
                   `ChatResponse.carry`; sent back to the provider that made it, and to no other
+    shared        characters at the beginning of `content` that many requests have in common; no part of what is asked
     """
 
     role: Role
@@ -57,6 +58,7 @@ class Message:
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str = ""
     carry: Mapping[str, Any] | None = None
+    shared: int = field(default=0, compare=False, repr=False)
 
     def to_json(self) -> JsonObject:
         """`{role, content}`, and the other fields where they hold something."""
@@ -79,7 +81,8 @@ class ChatRequest:
     model        a model ref, `provider:model`
     messages     at least one
     temperature  None: the provider's own default, and nothing is sent
-    max_tokens   of the answer; None: the provider's own limit
+    max_tokens   of the answer, without thoughts; None: the provider's own limit
+    max_thinking_tokens   of the thoughts; None: by `effort`. See `llm.bounds` for what is sent
     schema       a JSON Schema that the answer should fit; None: free text
     json         the answer should be JSON of any shape (ignored when there is a schema)
     stop         texts at which the answer ends
@@ -91,6 +94,8 @@ class ChatRequest:
     seed         for answers that repeat, where the provider has it (Anthropic and the Responses API do not)
     effort       of a reasoning model; None: the provider's own default. Not sent to models that do not reason
     cache        use of the cache of calls; None: as the task says. Like `timeout` no part of `request_hash`
+    hashed_max_tokens   stands for `max_tokens` in `request_hash`: a default that nobody chose may change, and what
+                 was answered under another one is an answer still
     """
 
     model: str
@@ -107,6 +112,8 @@ class ChatRequest:
     seed: int | None = None
     effort: Effort | None = None
     cache: CacheMode | None = field(default=None, compare=False)
+    max_thinking_tokens: int | None = None
+    hashed_max_tokens: int | None = field(default=None, compare=False, repr=False)
     _hash: str = field(default="", init=False, compare=False, repr=False)
 
     @property
@@ -128,6 +135,8 @@ class ChatRequest:
         if not self._hash:
             body = self.to_json()
             body.pop("timeout", None)
+            if self.hashed_max_tokens is not None:
+                body["max_tokens"] = self.hashed_max_tokens
             text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
             object.__setattr__(self, "_hash", short_digest(text))
         return self._hash
@@ -157,6 +166,8 @@ class ChatRequest:
             body["seed"] = self.seed
         if self.effort is not None:
             body["effort"] = self.effort
+        if self.max_thinking_tokens is not None:
+            body["max_thinking_tokens"] = self.max_thinking_tokens
         return body
 
     def then(self, *messages: Message) -> ChatRequest:

@@ -53,6 +53,8 @@ class Spec:
     free          it costs nothing: it runs on the user's own machines
     runs_code     it may run commands where it is used: a run with it needs the scope `code:run`
     images        whether any of its models takes images
+    price_note    why its models have no price in the list; "" when they have
+    answer_tokens the bound of an answer where nobody sets one; 0: as the setting says
     batch         it has a batch API (`mode: batch`): its provider has `batches`, see `llm.batches.protocol`
     """
 
@@ -68,22 +70,49 @@ class Spec:
     runs_code: bool = False
     images: bool = True
     batch: bool = False
+    answer_tokens: int = 0
+    price_note: str = ""
+
+    def key_in(self, environ: Mapping[str, str]) -> str:
+        """The key in `environ`, "" when there is none; see `plain_value`."""
+        return plain_value(environ.get(self.key_env, "")) if self.key_env else ""
+
+    def base_url_in(self, environ: Mapping[str, str]) -> str:
+        """The base URL in `environ`, else the provider's own."""
+        return plain_value(environ.get(self.base_env, "")) or self.base_url
+
+
+def plain_value(value: str) -> str:
+    """The value of a variable without spaces and one pair of quotes around it, which some files of variables keep."""
+    value = value.strip()
+    if len(value) >= 2 and value[0] == value[-1] and value[0] in "'\"":
+        value = value[1:-1].strip()
+    return value
 
 
 def _compatible(
-    name: str, base_url: str, example: str, *, price_id: str = "", prefix: str = "", images: bool = True
+    name: str,
+    base_url: str,
+    example: str,
+    *,
+    price_id: str = "",
+    prefix: str = "",
+    key_env: str = "",
+    images: bool = True,
+    price_note: str = "",
 ) -> Spec:
     """A vendor whose server speaks Chat Completions; its differences are in `providers.compatible.family`."""
     prefix = prefix or name.upper()
     return Spec(
         name,
         "po_jupyter.llm.providers.compatible.chat_completions:make",
-        key_env=f"{prefix}_API_KEY",
+        key_env=key_env or f"{prefix}_API_KEY",
         base_env=f"{prefix}_BASE_URL",
         base_url=base_url,
         price_id=price_id,
         example=example,
         images=images,
+        price_note=price_note,
     )
 
 
@@ -94,7 +123,12 @@ def _own_server(name: str, base_url: str, example: str) -> Spec:
 
 def _cli_agent(name: str, example: str) -> Spec:
     return Spec(
-        name, "po_jupyter.llm.providers.cli_agents.client:make", example=example, runs_code=True, images=False
+        name,
+        "po_jupyter.llm.providers.cli_agents.client:make",
+        example=example,
+        runs_code=True,
+        images=False,
+        price_note="the program bills its own account, and says itself what a call cost, if it knows",
     )
 
 
@@ -137,16 +171,45 @@ BUILT_IN: tuple[Spec, ...] = (
     ),
     _compatible("moonshot", "https://api.moonshot.ai/v1", "moonshot:kimi-k2.5", price_id="moonshotai"),
     _compatible("zai", "https://api.z.ai/api/paas/v4", "zai:glm-4.6", price_id="zai"),
-    _compatible("zhipu", "https://open.bigmodel.cn/api/paas/v4", "zhipu:glm-4.6", price_id="zhipuai"),
+    _compatible("zhipu", "https://open.bigmodel.cn/api/paas/v4", "zhipu:glm-4.7", price_id="zhipuai"),
     _compatible(
         "alibaba",
         "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
         "alibaba:qwen-plus",
-        price_id="alibaba",
         prefix="DASHSCOPE",
+        price_note="the price list has none of Model Studio, whose prices differ by region: give yours in `prices`",
     ),
     _compatible(
         "openrouter", "https://openrouter.ai/api/v1", "openrouter:openai/gpt-5-mini", price_id="openrouter"
+    ),
+    _compatible("groq", "https://api.groq.com/openai/v1", "groq:llama-3.3-70b-versatile", price_id="groq"),
+    _compatible("mistral", "https://api.mistral.ai/v1", "mistral:mistral-small-latest", price_id="mistral"),
+    _compatible("xai", "https://api.x.ai/v1", "xai:grok-4.20", price_id="x-ai"),
+    _compatible("together", "https://api.together.xyz/v1", "together:openai/gpt-oss-120b", price_id="together"),
+    _compatible(
+        "fireworks",
+        "https://api.fireworks.ai/inference/v1",
+        "fireworks:accounts/fireworks/models/gpt-oss-120b",
+        price_id="fireworks",
+    ),
+    _compatible(
+        "cerebras", "https://api.cerebras.ai/v1", "cerebras:gpt-oss-120b", price_id="cerebras", images=False
+    ),
+    _compatible(
+        "huggingface",
+        "https://router.huggingface.co/v1",
+        "huggingface:openai/gpt-oss-120b:groq",
+        price_id="huggingface",
+        key_env="HF_TOKEN",
+    ),
+    _compatible("perplexity", "https://api.perplexity.ai", "perplexity:sonar", price_id="perplexity"),
+    Spec(
+        "azure",
+        "po_jupyter.llm.providers.openai.client:make_azure",
+        key_env="AZURE_OPENAI_API_KEY",
+        base_env="AZURE_OPENAI_ENDPOINT",
+        price_id="azure",
+        example="azure:gpt-5-mini",
     ),
     _own_server("ollama", "http://127.0.0.1:11434/v1", "ollama:qwen3:4b"),
     _own_server("vllm", "http://127.0.0.1:8000/v1", "vllm:Qwen/Qwen3-4B"),
@@ -158,6 +221,7 @@ BUILT_IN: tuple[Spec, ...] = (
         free=True,
         example="local:smollm2-135m",
         images=False,
+        answer_tokens=1024,
     ),
     Spec("fake", "po_jupyter.llm.providers.fake:make", free=True, example="fake:echo"),
     _cli_agent("claude-cli", "claude-cli:sonnet"),
@@ -169,7 +233,10 @@ BUILT_IN: tuple[Spec, ...] = (
 ALSO_CALLED: Mapping[str, str] = {
     "qwen": "alibaba", "dashscope": "alibaba", "kimi": "moonshot", "google": "gemini", "claude": "anthropic",
     "glm": "zai", "z.ai": "zai", "zhipuai": "zhipu", "llama.cpp": "llamacpp", "llama-cpp": "llamacpp",
-    "lm-studio": "lmstudio", "chatgpt": "openai", "gpt": "openai",
+    "lm-studio": "lmstudio", "chatgpt": "openai", "gpt": "openai", "grok": "xai", "x-ai": "xai", "x.ai": "xai",
+    "hf": "huggingface", "hugging-face": "huggingface", "togetherai": "together", "together-ai": "together",
+    "fireworks-ai": "fireworks", "mistralai": "mistral", "sonar": "perplexity", "pplx": "perplexity",
+    "azure-openai": "azure", "azureopenai": "azure", "azure_openai": "azure",
 }  # fmt: skip
 
 

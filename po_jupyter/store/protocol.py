@@ -65,12 +65,14 @@ class _Item(TypedDict):
     error: NotRequired[JsonObject]
     artifacts: NotRequired[list[JsonObject]]
     reused: NotRequired[str]
+    row: NotRequired[int]
     looked: NotRequired[JsonObject]
 
 
 class ItemRecord(_Item):
     """The outcome of a row of a map.
 
+    `row` is where in its list of the seed the row is, unless the map has the order of the list;
     `key` is the hash of its content, `reused` the origin `RUN/TASK/INDEX` of an outcome of an earlier run, `looked`
     hashes of the names that its code read besides the row.
     """

@@ -18,8 +18,8 @@ from po_jupyter.engine.base import deadline
 from po_jupyter.engine.base.interrupts import Drained
 from po_jupyter.engine.run.executor import RunExecutor
 from po_jupyter.engine.run.session import RunSession, open_session
-from po_jupyter.engine.stage_logs.capture import gather
-from po_jupyter.engine.stage_logs.fd_redirect import descriptors
+from po_jupyter.engine.stage_logs.capture import recover_live_files
+from po_jupyter.engine.stage_logs.fd_redirect import stdio_redirect
 from po_jupyter.errors import StaleFence, StoreError, Unavailable
 from po_jupyter.ipc.exit_status import ExitStatus
 from po_jupyter.ipc.messages import DrainWorker, WorkerRequest
@@ -42,7 +42,7 @@ def main(request: WorkerRequest, settings: Settings) -> int:
     """Work the run of `request` off; the exit status of the process."""
     logging.configure_worker(settings, run=request.run, token=request.log_token, file=Path(request.log))
     # After the log took its own: what libraries print goes to the stage that runs.
-    descriptors.own(settings.data_dir / "runs" / request.run)
+    stdio_redirect.own(settings.data_dir / "runs" / request.run)
     # Not `asyncio.run`: it would wait for threads in which user code still blocks. The zygote's child ends with
     # `os._exit` right after this returns.
     loop = asyncio.new_event_loop()
@@ -86,7 +86,7 @@ class WorkerProcess:
         loop.add_signal_handler(signal.SIGTERM, self._link.deliver, DrainWorker())
         run, expect = self._request.run, self._request.expect
         lease = await loop.run_in_executor(self._store.thread(run), claim_run, self._store, run, expect)
-        gather(self._run_dir)
+        recover_live_files(self._run_dir)
         self._link.start(lease.fence)
         try:
             session = self._session = await self._open_session(lease)

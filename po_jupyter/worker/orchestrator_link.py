@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import structlog
 
 from po_jupyter.config import Settings
-from po_jupyter.engine.calls.attempt_calls import LiveText
+from po_jupyter.engine.calls.attempt_calls import StreamedText
 from po_jupyter.errors import Unavailable, from_json
 from po_jupyter.ipc.channel import Channel, connect
 from po_jupyter.ipc.exit_status import ExitStatus
@@ -189,7 +189,7 @@ class OrchestratorLink:
         if head is not None:
             self.send(LogGrew(head["n"], head["offset"], head["state"]))
 
-    def text(self, piece: LiveText) -> None:
+    def text(self, piece: StreamedText) -> None:
         """A piece of a model's answer; pieces of one answer are joined."""
         if not self.watched:
             return

@@ -31,6 +31,7 @@ from po_jupyter.ipc.messages import (
     Welcome,
 )
 from po_jupyter.ipc.wire import IpcMessage
+from po_jupyter.llm.bounds import output_limit
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, ServerLimits
 from po_jupyter.llm.money.tokens import estimate, estimate_messages
 from po_jupyter.llm.rate_limits.sliding_window import Cost, SlidingWindow
@@ -121,7 +122,7 @@ class RatePass:
         prompt = estimate_messages(message.content for message in request.messages)
         if request.schema is not None:
             prompt += estimate(str(request.schema))
-        return prompt, request.max_tokens
+        return prompt, output_limit(request)
 
 
 class RateLimitClient:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from po_jupyter.config import Settings
-from po_jupyter.engine.stage_logs.fd_redirect import descriptors
+from po_jupyter.engine.stage_logs.fd_redirect import stdio_redirect
 from po_jupyter.ipc.messages import WorkerRequest
 from po_jupyter.model.run.events import draft
 from po_jupyter.store.disk.store import DiskStore
@@ -57,7 +57,7 @@ async def _run(folder: Path) -> None:
         run = "0" * 22
         store.create_run(NewRun(run, "", "warm-up", "1.0.0", "warm-up", 0, definition, events))
         (folder / "runs" / run).mkdir(parents=True)
-        descriptors.own(folder / "runs" / run)
+        stdio_redirect.own(folder / "runs" / run)
         request = WorkerRequest(
             run=run, expect=0, address=str(folder / "no-orchestrator"), watched=False, shards=1, settings={},
             cwd=None, log="", env={}, log_token=None,
@@ -65,5 +65,5 @@ async def _run(folder: Path) -> None:
         async with asyncio.timeout(_TIMEOUT):
             await worker.work_off(request, Settings(data_dir=folder), store)
     finally:
-        descriptors.disown()
+        stdio_redirect.disown()
         store.close()

@@ -48,7 +48,7 @@ PRELOAD = (
     "po_jupyter.engine.run.session",
     "po_jupyter.engine.python.python_task",
     "po_jupyter.engine.prompts.prompt_task",
-    "po_jupyter.engine.maps.map",
+    "po_jupyter.engine.maps.live_map",
     "po_jupyter.llm.providers.registry",
     "po_jupyter.llm.providers.openai.client",
     "po_jupyter.llm.structured.parsing",

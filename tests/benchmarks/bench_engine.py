@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from po_jupyter.config import Settings
-from po_jupyter.engine.prompts.templates import Prompt, base_names
+from po_jupyter.engine.prompts.templates import PromptTemplate, template_names
 from po_jupyter.engine.run.executor import RunExecutor
 from po_jupyter.engine.run.session import RunSession, open_session
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
@@ -203,8 +203,8 @@ def main() -> list[dict[str, Any]]:
             "<= 300",
         )
         store.close()
-    prompt = Prompt("Label: {{ tasks.extract.title }} (seed: {{ seed.text }}) {{ item.x }}", task="t")
-    names = base_names(seed={"text": "hi"}, tasks={"extract": {"title": "T"}})
+    prompt = PromptTemplate("Label: {{ tasks.extract.title }} (seed: {{ seed.text }}) {{ item.x }}", task="t")
+    names = template_names(seed={"text": "hi"}, tasks={"extract": {"title": "T"}})
     begun = time.perf_counter()
     for i in range(20_000):
         prompt.render({**names, "item": {"x": "y"}, "index": i})

@@ -54,6 +54,7 @@ def test_every_option_is_explained() -> None:
     assert silent == []
 
 
+@pytest.mark.integration
 def test_the_help_of_the_whole_starts_quickly_and_lists_every_verb() -> None:
     """`po --help` imports nothing that it does not need."""
     code = (
@@ -140,6 +141,7 @@ def test_no_message_sends_people_to_a_verb_that_is_none() -> None:
     assert wrong == []
 
 
+@pytest.mark.integration
 def test_po_is_also_python_m_and_says_its_version() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "po_jupyter", "--version"], capture_output=True, text=True, check=True

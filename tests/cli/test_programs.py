@@ -9,6 +9,8 @@ import pytest
 from po_jupyter.cli import programs
 from po_jupyter.errors import InvalidInput, PoError
 
+pytestmark = pytest.mark.integration
+
 
 def test_the_models_of_this_environment_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     """What an orchestrator started here would see."""

@@ -20,6 +20,8 @@ import pytest
 from po_jupyter.testing.model_server import ModelServer
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.acceptance
+
 SLOW = """\
 name: slow
 tasks:

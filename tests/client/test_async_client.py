@@ -13,6 +13,8 @@ from po_jupyter.errors import (
 )
 from tests.support.jupyter_process import JupyterProcess, definition
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def client(jupyter: JupyterProcess) -> Iterator[Client]:

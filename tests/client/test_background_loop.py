@@ -107,6 +107,7 @@ def in_a_process(code: str) -> str:
 
 
 @pytest.mark.parametrize("first", [True, False])
+@pytest.mark.integration
 def test_nest_asyncio_of_another_library_changes_nothing(first: bool) -> None:
     """FINDINGS: it patches the loop's class and the tasks in place, before or after we start."""
     apply = "import nest_asyncio; main = asyncio.new_event_loop(); nest_asyncio.apply(main)"
@@ -131,6 +132,7 @@ print(main.run_until_complete(outer()))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="platform: no fork")
+@pytest.mark.integration
 def test_a_forked_child_gets_a_loop_of_its_own() -> None:
     """Users fork (multiprocessing); the thread of the parent is not there."""
     code = """

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, field_validator
 
 from po_jupyter.client.chat import ChatArguments, chat
-from po_jupyter.errors import PoError
+from po_jupyter.errors import Forbidden, OutputInvalid, PoError
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.run.view import RunView
@@ -107,3 +108,71 @@ def test_a_run_that_ended_otherwise_has_no_answer() -> None:
     with pytest.raises(PoError, match="run 7f3a9c of chat ended cancelled") as caught:
         chat("x", ChatArguments(), FakeSubmits(state="cancelled"))
     assert "po show 7f3a9c" in caught.value.hint
+
+
+class Short(BaseModel):
+    text: str
+
+    @field_validator("text")
+    @classmethod
+    def _is_short(cls, text: str) -> str:
+        assert len(text) < 4, "too long"
+        return text
+
+
+def test_the_validators_of_a_class_go_along() -> None:
+    """A3: where the run works they judge before the answer counts, and are asked again."""
+    submits = FakeSubmits({"text": "abc"})
+    answer = chat("x", ChatArguments(schema=Short), submits)
+    assert answer.value == Short(text="abc")
+    assert submits.pipeline is not None
+    task = submits.pipeline.task("chat")
+    assert task.output_type is not None
+    assert "Short" in task.output_type
+    assert task.cache is None
+
+
+def test_what_cannot_go_along_is_judged_here_and_not_kept() -> None:
+    """A3: a wrong answer is an error here, and answers no later run."""
+    connection = object()
+
+    class Uses(BaseModel):
+        text: str
+
+        @field_validator("text")
+        @classmethod
+        def _check(cls, text: str) -> str:
+            assert text != "wrong", connection
+            return text
+
+    submits = FakeSubmits({"text": "wrong"})
+    with pytest.raises(OutputInvalid):
+        chat("x", ChatArguments(schema=Uses), submits)
+    assert submits.pipeline is not None
+    task = submits.pipeline.task("chat")
+    assert (task.output_type, task.cache) == (None, False)
+
+
+class NoCode(FakeSubmits):
+    """An orchestrator that runs no code which comes with a pipeline."""
+
+    def submit(self, pipeline: Pipeline, seed: Any = None, **options: Any) -> Any:
+        if any(task.carries_code for task in pipeline.tasks):
+            raise Forbidden("no code here")
+        return super().submit(pipeline, seed, **options)
+
+
+def test_without_the_scope_for_code_a_class_judges_here() -> None:
+    submits = NoCode({"text": "abc"})
+    assert chat("x", ChatArguments(schema=Short), submits).value == Short(text="abc")
+    assert submits.pipeline is not None
+    assert submits.pipeline.task("chat").cache is False
+    submits = NoCode({"text": "abcd"})
+    with pytest.raises(OutputInvalid, match="too long"):
+        chat("x", ChatArguments(schema=Short), submits)
+
+
+def test_null_is_a_value() -> None:
+    """A4."""
+    answer = chat("x", ChatArguments(schema=Short | None), FakeSubmits(None))
+    assert (answer.value, answer.text) == (None, "null")

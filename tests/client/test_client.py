@@ -20,6 +20,8 @@ from po_jupyter.errors import (
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from tests.support.jupyter_process import JupyterProcess, definition
 
+pytestmark = pytest.mark.acceptance
+
 
 @pytest.mark.parametrize(
     "pipeline",

@@ -22,6 +22,8 @@ from po_jupyter.errors import InvalidInput, InvalidPipeline, PoError
 from po_jupyter.testing.model_server import ModelServer, Reply
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.acceptance
+
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
@@ -110,13 +112,13 @@ class Label:
 
 def test_a_class_makes_an_instance_of_the_answer(model: ModelServer) -> None:
     """Issue 4, structured output."""
-    model.script("no JSON at all", '{"label": "bug"}')
+    model.enqueue("no JSON at all", '{"label": "bug"}')
     before = len(model.requests)
     answer = po.chat("Label this", schema=Label, fresh=True)
     assert answer.value == Label("bug", True)
     assert json.loads(answer.text) == {"label": "bug"}
     assert len(model.requests) == before + 2
-    model.script('{"label": "bug"}')
+    model.enqueue('{"label": "bug"}')
     schema = {"type": "object", "required": ["label"], "properties": {"label": {"type": "string"}}}
     assert po.chat("Label that", schema=schema).value == {"label": "bug"}
 
@@ -173,7 +175,7 @@ def test_a_wrong_question_starts_nothing(
 
 def test_what_the_model_refuses_is_raised_without_the_key(model: ModelServer) -> None:
     """P10."""
-    model.script(
+    model.enqueue(
         Reply(status=400, body=json.dumps({"error": {"message": f"bad request of {SECRET}"}}).encode())
     )
     with pytest.raises(PoError) as caught:
@@ -231,7 +233,7 @@ def test_the_terminal_asks_the_same(model: ModelServer, home: Path) -> None:
     assert (said.returncode, said.stdout.strip()) == (0, "echo: from stdin"), said.stderr
     assert "openai:gpt-4o-mini" in said.stderr and "$" in said.stderr
     (home / "schema.json").write_text(json.dumps({"type": "object", "required": ["a"]}))
-    model.script('{"a": 1}')
+    model.enqueue('{"a": 1}')
     told = json.loads(terminal("chat", "x", "--schema", f"@{home / 'schema.json'}", "--json", "--fresh").stdout)
     assert told["value"] == {"a": 1}
     assert told["usage"]["calls"] == 1
@@ -242,7 +244,7 @@ def test_the_terminal_asks_the_same(model: ModelServer, home: Path) -> None:
 def test_the_terminal_says_what_an_answer_waits_for(model: ModelServer) -> None:
     """G3: a minute without a word looks like a fault; with --json there is none."""
     for more in ((), ("--json",)):
-        model.script(Reply(status=429, headers={"retry-after": "2"}))
+        model.enqueue(Reply(status=429, headers={"retry-after": "2"}))
         said = terminal("chat", "are you busy?", "--fresh", *more)
         assert said.returncode == 0, said.stderr
         assert ("waiting" in said.stderr and "openai" in said.stderr.split("waiting")[1]) is not bool(more)

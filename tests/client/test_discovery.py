@@ -61,6 +61,7 @@ def test_the_server_of_this_kernel_is_found_by_its_file(
     client.close()
 
 
+@pytest.mark.integration
 def test_a_server_without_us_is_passed_over_with_a_note(
     tmp_path: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,8 @@ from po_jupyter.client.client import Client
 from po_jupyter.errors import Unavailable
 from tests.support.headless import end
 
+pytestmark = pytest.mark.acceptance
+
 
 @pytest.fixture
 def started(environ: dict[str, str]) -> Iterator[headless.HeadlessProcess]:

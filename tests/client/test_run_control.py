@@ -13,6 +13,8 @@ from po_jupyter.errors import Conflict, NotFound
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from tests.support.jupyter_process import JupyterProcess
 
+pytestmark = pytest.mark.acceptance
+
 CODE = """
 import os, signal
 def integration(ctx):

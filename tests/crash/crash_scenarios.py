@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import structlog
 
 from po_jupyter.config import Settings
-from po_jupyter.engine.files.artifacts import visible
+from po_jupyter.engine.files.artifacts import artifacts_by_name
 from po_jupyter.engine.replay.history import read_history
 from po_jupyter.errors import NotFound
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
@@ -495,7 +495,7 @@ class Artifact(_Run):
         for name, task in state.tasks.items():
             names = expected.get(name, []) if task.state == "done" else []
             assert sorted(entry["name"] for entry in task.artifacts) == names
-        for entry in visible(state).values():
+        for entry in artifacts_by_name(state).values():
             data = (bench.tmp / "runs" / RUN / "artifacts" / entry["path"]).read_bytes()
             assert (len(data), hashlib.sha256(data).hexdigest()) == (entry["bytes"], entry["sha256"])
 
@@ -504,7 +504,7 @@ class Artifact(_Run):
         bench = self.bench(at)
         history = read_history(bench.store, RUN)
         root = at / "runs" / RUN / "artifacts"
-        assert sorted(_tree(root)) == sorted(e["path"] for e in visible(history.state).values())
+        assert sorted(_tree(root)) == sorted(e["path"] for e in artifacts_by_name(history.state).values())
         bench.store.close()
 
     def check_end(self, bench: Bench) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from po_jupyter.engine.files.artifacts import visible
+from po_jupyter.engine.files.artifacts import artifacts_by_name
 from po_jupyter.errors import StoreUnusable
 from po_jupyter.model.run.events import draft
 from po_jupyter.orchestrator.inbox import transitions as intake
@@ -165,7 +165,7 @@ async def test_an_artifact_that_does_not_fit_fails_its_task_and_nothing_else(dis
     assert await bench.go() == "failed"
     error: Any = bench.state.error
     assert "the disk is full" in error["message"]
-    assert visible(bench.state) == {}
+    assert artifacts_by_name(bench.state) == {}
     assert not [name for name in _tree(disk.path / "runs") if ".po-" in name]
     assert bench.state.tasks["ask"].state == "done"
     _mount("-o", f"remount,size={5 * SIZE}", str(disk.path))

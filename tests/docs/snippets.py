@@ -3,6 +3,7 @@
 Comments behind a snippet say what a page need not show; `po help` and a browser leave them out:
 
     <!-- not run: REASON -->     it is not run (counted: `test_snippets.py`)
+    <!-- file: NAME -->          it is written into a file of the page's folder instead, for a later one to run
     <!-- before: PYTHON -->      run first, in the page's namespace (`client`, `register(...)`, `environ`, ...)
     <!-- beside: PYTHON -->      put before the code of a Python task
     <!-- tasks: A, B -->         further tasks of the pipeline that a Python task runs in
@@ -45,7 +46,11 @@ ROWS = [{"text": "The export button is gone"}, {"text": "I love it"}]
 _FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$((?:\n<!--.*?-->)*)", re.M | re.S)
 _COMMENT = re.compile(r"<!-- ([\w ]+): (.*?) -->", re.S)
 _STAGE = re.compile(rf"^(?:async )?def (?:{'|'.join(STAGES)})\(ctx\)", re.M)
-_SHELL = f'po() {{ "{sys.executable}" -m po_jupyter "$@"; }}\nset -e\n'
+_SHELL = f"""
+po() {{ "{sys.executable}" -m po_jupyter "$@"; }}
+python() {{ "{sys.executable}" "$@"; }}
+set -e
+"""
 
 
 @dataclass(frozen=True)
@@ -152,7 +157,10 @@ class PageRunner:
         """Run one snippet. Raises AssertionError, or what it raised, when it does not hold."""
         self._python_lines(snippet, "before")
         try:
-            self._RUNNERS[snippet.language](self, snippet)
+            for name in snippet.notes("file"):
+                (self.folder / name).write_text(snippet.code)
+            if not snippet.notes("file"):
+                self._RUNNERS[snippet.language](self, snippet)
             self._python_lines(snippet, "check")
         finally:
             self._python_lines(snippet, "after")

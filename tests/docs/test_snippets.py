@@ -42,6 +42,7 @@ def client(environ: dict[str, str]) -> Iterator[po.Client]:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("page", [p for p in PAGES if snippets_of(p)], ids=name_of)
+@pytest.mark.acceptance
 def test_every_snippet_of_the_page_runs(
     page: Path, client: po.Client, environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -76,7 +77,7 @@ def test_few_snippets_are_not_run_and_each_says_why() -> None:
 
 
 def test_every_comment_of_a_snippet_is_understood() -> None:
-    words = {"not run", "before", "beside", "tasks", "exit", "check", "after"}
+    words = {"not run", "file", "before", "beside", "tasks", "exit", "check", "after"}
     used = {kind for page in PAGES for s in snippets_of(page) for kind, _ in s.comments}
     assert used <= words
     stray = [

@@ -23,7 +23,7 @@ from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.store.disk.call_cache import AnswerCache
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.testing.model_server import ModelServer
-from po_jupyter.testing.model_server.batch_shapes import Made
+from po_jupyter.testing.model_server.batch_shapes import FakeBatch
 from po_jupyter.testing.model_server.batches import BatchServer
 from po_jupyter.testing.model_server.wire import Reply, last_text
 
@@ -193,8 +193,8 @@ def remember(server: BatchServer, batches: Sequence[dict[str, Any]], key: str) -
     """Make a new server the provider that was given these batches."""
     for known in batches:
         requests = [(custom_id, body) for custom_id, body in known["requests"]]
-        made = Made(known["id"], key, known["vendor"], requests, "/v1/messages")
-        server._made.append(made)
+        batch = FakeBatch(known["id"], key, known["vendor"], requests, "/v1/messages")
+        server._batches.append(batch)
 
 
 async def registered(service: RunningOrchestrator, name: str, owner: str) -> dict[str, Any] | None:

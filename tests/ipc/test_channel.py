@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import pytest
+
 from po_jupyter.ipc.channel import (
     Channel,
     Listener,
@@ -18,6 +20,8 @@ from po_jupyter.ipc.channel import (
 )
 from po_jupyter.ipc.messages import Heartbeat, Notify, NotifyReply, OrchestratorLoad, WorkerHello
 from po_jupyter.ipc.wire import IpcMessage
+
+pytestmark = pytest.mark.integration
 
 HELLO = WorkerHello("r", os.getpid(), None, 1)
 LOAD: OrchestratorLoad = {"running": 0, "queued": 0, "positions": {}, "held": {}}

@@ -13,6 +13,8 @@ from jupyter_client.manager import KernelManager
 
 from tests.support.jupyter_process import JupyterProcess
 
+pytestmark = pytest.mark.integration
+
 KEY = "sk-Zq7TtTb3vRkW9xYp2LmN8cJh5sDf"
 ONLY_HERE = "sk-ant-only-in-this-kernel-0123456789"
 CELL = """%%po_pipeline asking --run

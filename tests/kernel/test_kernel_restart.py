@@ -15,6 +15,8 @@ from jupyter_client.manager import KernelManager
 
 from tests.support.jupyter_process import JupyterProcess
 
+pytestmark = pytest.mark.acceptance
+
 WIDGET = "application/vnd.jupyter.widget-view+json"
 CELL = """%%po_pipeline five --run
 llm: {model: "fake:echo?latency=2"}

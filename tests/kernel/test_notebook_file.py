@@ -16,6 +16,8 @@ from nbclient import NotebookClient
 from tests.support.jupyter_process import JupyterProcess
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.acceptance
+
 WIDGET = "application/vnd.jupyter.widget-view+json"
 TRIED = """%%po_task look --try {}
 import asyncio, sys

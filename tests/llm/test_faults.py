@@ -21,6 +21,8 @@ from po_jupyter.llm.wire.http import Http
 from po_jupyter.model.pipeline.pipeline import CallRetry
 from po_jupyter.testing.model_server import ModelServer, Reply
 
+pytestmark = pytest.mark.integration
+
 KEY = "sk-fault-0a1b2c3d4e5f6a7b8c9d"
 MODELS = {
     "chat": "openai:gpt-4o",
@@ -112,7 +114,7 @@ PERMANENT_STATUS = [400, 401, 402, 403, 404, 405, 410, 413, 415, 422]
 @pytest.mark.parametrize("status", TRANSIENT_STATUS)
 async def test_a_status_that_passes_is_tried_again(server, providers, model, on_text, status):
     """P7: until it works, and each attempt is told."""
-    server.script(Reply(status=status, body=error_body()), Reply(status=status, body=error_body()))
+    server.enqueue(Reply(status=status, body=error_body()), Reply(status=status, body=error_body()))
     waits = []
     response = await called(providers, model, on_text=on_text, waits=waits)
     assert response.text == "echo: hello there"
@@ -150,7 +152,7 @@ async def test_a_status_that_stays_is_not_tried_again(server, providers, model, 
 )
 async def test_a_429_with_each_form_of_retry_after(server, providers, model, headers, seconds):
     """P7: the wait is read, honoured up to the cap (here 0.05 s), and told."""
-    server.script(Reply(status=429, headers=headers() if callable(headers) else headers, body=error_body()))
+    server.enqueue(Reply(status=429, headers=headers() if callable(headers) else headers, body=error_body()))
     waits = []
     response = await called(providers, model, waits=waits)
     assert response.text == "echo: hello there"
@@ -292,7 +294,7 @@ async def test_a_gzip_that_is_none_of_these_is_read(server, providers, model, on
 
 
 async def test_slow_headers_end_in_a_timeout_and_another_try(server, providers, model, on_text):
-    server.script(Reply(latency=30))
+    server.enqueue(Reply(latency=30))
     waits = []
     response = await called(providers, model, on_text=on_text, waits=waits, timeout=0.2)
     assert response.text == "echo: hello there"
@@ -300,7 +302,7 @@ async def test_slow_headers_end_in_a_timeout_and_another_try(server, providers, 
 
 
 async def test_a_stalled_stream_ends_in_a_timeout_and_another_try(server, providers, model):
-    server.script(Reply("a b c", stall=30))
+    server.enqueue(Reply("a b c", stall=30))
     waits, pieces = [], []
     response = await called(providers, model, on_text=pieces.append, waits=waits, timeout=0.2)
     assert response.text == "echo: hello there"
@@ -311,7 +313,7 @@ async def test_a_stalled_stream_ends_in_a_timeout_and_another_try(server, provid
 async def test_a_cut_stream_is_tried_again_and_what_it_used_is_counted(server, providers, model, cut):
     """P12: tokens of a stream that broke were paid for; they are in the bill of the call that followed."""
     text = " ".join(f"word{n}" for n in range(60))
-    server.script(Reply(text, cut=cut))
+    server.enqueue(Reply(text, cut=cut))
     pieces, waits = [], []
     response = await called(providers, model, on_text=pieces.append, waits=waits)
     assert response.text == "echo: hello there"
@@ -363,7 +365,7 @@ async def test_no_connection_is_left_open_by_a_fault(server):
     environ = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": server.base_url}
     opened = Providers(environ, http=http)
     for fault in ("a gzip bomb", "a cut body", "100 MB", "truncated JSON"):
-        server.script(BROKEN[fault][0])
+        server.enqueue(BROKEN[fault][0])
         with pytest.raises(ModelError):
             await opened.get("openai:gpt-4o").chat(ask("openai:gpt-4o"))
     assert (await opened.get("openai:gpt-4o").chat(ask("openai:gpt-4o"))).text == "echo: hello there"
@@ -392,7 +394,7 @@ async def test_a_request_whose_answer_is_lost_may_be_billed_and_the_next_try_has
     server, providers, model, fault
 ):
     """P3, G1: sent, and nobody knows what came of it."""
-    server.script(LOST[fault])
+    server.enqueue(LOST[fault])
     journal, unknown = MemoryJournal(), []
     chat = JournaledChat(providers.get, journal, on_unknown=unknown.append)
     retry = CallRetry(initial_delay=0.001, max_delay=0.002)
@@ -400,7 +402,7 @@ async def test_a_request_whose_answer_is_lost_may_be_billed_and_the_next_try_has
     assert response.usage.unknown == 0
     assert [r["kind"] for r in journal.records] == ["intent", "intent", "response"]
     assert len(unknown) == 1
-    server.script(LOST[fault])
+    server.enqueue(LOST[fault])
     with pytest.raises(ModelError) as caught:
         await chat.scope("t", attempt=2).chat(ask(model, timeout=0.3), retry=CallRetry(max_attempts=1))
     assert caught.value.details["usage"]["unknown"] == 1
@@ -410,7 +412,7 @@ async def test_a_request_whose_answer_is_lost_may_be_billed_and_the_next_try_has
 @pytest.mark.parametrize("fault", REFUSED)
 async def test_a_request_that_was_refused_is_not_billed(server, providers, model, fault):
     """G1: an error status is an answer."""
-    server.script(REFUSED[fault])
+    server.enqueue(REFUSED[fault])
     journal = MemoryJournal()
     chat = JournaledChat(providers.get, journal, retry_after_cap=0.01)
     await chat.scope("t").chat(ask(model), retry=CallRetry(initial_delay=0.001, max_delay=0.002))

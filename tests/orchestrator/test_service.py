@@ -25,6 +25,8 @@ from tests.support.orchestrator import (
     until_task,
 )
 
+pytestmark = pytest.mark.integration
+
 
 async def test_a_run_of_five_tasks_is_done_in_a_process_of_its_own(tmp_path: Path) -> None:
     """C4: submitted is durable, done is done, and the outputs are there."""

@@ -31,10 +31,12 @@ KILLED = -signal.SIGKILL if sys.platform != "win32" else crashpoints.STATUS
 @pytest.mark.parametrize(
     ("point", "status"), [("a:1", KILLED), ("a:3", KILLED), ("b:2", 0), ("*:4", KILLED), ("*:5", 0)]
 )
+@pytest.mark.integration
 def test_the_environment_arms_the_nth_passing(point: str, status: int) -> None:
     assert died(CODE, PO_TESTING="1", PO_CRASHPOINT=point) == status
 
 
+@pytest.mark.integration
 def test_nothing_is_armed_outside_of_tests() -> None:
     assert died(CODE, PO_TESTING="", PO_CRASHPOINT="a:1") == 0
     assert not crashpoints.armed

@@ -13,6 +13,8 @@ import pytest
 
 from po_jupyter.platform import processes
 
+pytestmark = pytest.mark.integration
+
 SLEEP = [sys.executable, "-S", "-c", "import time; time.sleep(60)"]
 # Starts another one in its own group, and says its pid.
 PARENT = [

@@ -30,6 +30,7 @@ def test_a_module_is_found_without_its_import(name: str, available: bool) -> Non
     assert is_available(name) is available
 
 
+@pytest.mark.integration
 def test_the_program_answers_for_its_directory_with_the_standard_library_alone(tmp_path: Path) -> None:
     """It is run by path in other interpreters: `-S -I` leaves nothing but the standard library to import."""
     (tmp_path / "labels.py").write_text("raise RuntimeError('must not be imported')")

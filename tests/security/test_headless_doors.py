@@ -19,6 +19,8 @@ from po_jupyter.platform import processes
 from tests.security.test_open_doors import doors, open_doors
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.acceptance
+
 
 @pytest.fixture(scope="module")
 def headless(

@@ -13,6 +13,8 @@ from po_jupyter.server.auth import SCOPES
 from po_jupyter.server.routes import TABLE
 from tests.support.jupyter_process import API, JupyterProcess
 
+pytestmark = pytest.mark.acceptance
+
 UNKNOWN = [("GET", ""), ("GET", "nope"), ("POST", "runs/x/y/z"), ("GET", "runs/%ff%fe"), ("GET", "../v1/nope/")]
 
 

@@ -12,6 +12,8 @@ import pytest
 
 from tests.support.jupyter_process import JupyterProcess, body, definition
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def http(jupyter: JupyterProcess) -> Iterator[httpx.Client]:

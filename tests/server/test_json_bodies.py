@@ -64,6 +64,7 @@ async def longest_gap(work: Any) -> tuple[float, float]:
     return seconds, gap
 
 
+@pytest.mark.integration
 async def test_the_loop_goes_on_while_a_large_body_is_read_and_an_answer_written() -> None:
     """P9: a thread alone would not do, Python's reader does not let others in."""
     rows = [{"id": i, "text": "some text of a row " * 5, "n": i * 1.5} for i in range(100_000)]

@@ -14,6 +14,8 @@ import pytest
 from po_jupyter.client.http.sse import Parser
 from tests.support.jupyter_process import JupyterProcess
 
+pytestmark = pytest.mark.acceptance
+
 MAP = """
 name: tickets
 tasks:

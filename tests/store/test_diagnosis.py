@@ -46,6 +46,7 @@ def test_a_full_disk_changes_nothing_and_says_so(store: DiskStore) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="modes are POSIX")
+@pytest.mark.integration
 def test_a_read_only_directory_is_said_at_once(path: Path) -> None:
     """P11. In a process without root's rights, which would ignore modes."""
     code = """

@@ -11,7 +11,7 @@ from typing import Any
 from po_jupyter.engine.budgets.guard import BudgetGuard
 from po_jupyter.engine.files.artifacts import RunFiles
 from po_jupyter.engine.lifecycle.snapshots import Snapshots
-from po_jupyter.engine.maps.base import MapState, load_map
+from po_jupyter.engine.maps.map_state import MapState, load_map
 from po_jupyter.engine.maps.parts import MapParts
 from po_jupyter.engine.ports import NullObserver
 from po_jupyter.engine.prompts.prompt_task import PromptTask

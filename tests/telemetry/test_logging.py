@@ -65,6 +65,7 @@ def test_the_hosts_own_logging_is_left_alone(tmp_path: Path) -> None:
     assert len(logging.getLogger("po_jupyter").handlers) == 1
 
 
+@pytest.mark.integration
 def test_a_runs_own_log_is_bounded(tmp_path: Path) -> None:
     """R2.4: every log rotates; that of a run, which its subprocesses write to as well, in place."""
     file = tmp_path / "worker.log"

@@ -7,6 +7,8 @@ import pytest
 
 from po_jupyter.testing.model_server import ModelServer, Reply, read_log
 
+pytestmark = pytest.mark.integration
+
 BODY = {"model": "m", "messages": [{"role": "user", "content": "hello there"}]}
 
 

@@ -23,6 +23,8 @@ from po_jupyter.worker import main as worker
 from tests.support.orchestrator import ROOT, body, held, orchestrator, task
 from tests.support.stored_runs import RUN, store_run
 
+pytestmark = pytest.mark.integration
+
 
 class SlowStore(DiskStore):
     """A store whose definitions take half a second to read, as a long log does."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from po_jupyter.config import Settings
-from po_jupyter.engine.calls.attempt_calls import LiveText
+from po_jupyter.engine.calls.attempt_calls import StreamedText
 from po_jupyter.errors import ModelRefused, Unavailable
 from po_jupyter.ipc.channel import Channel, Listener
 from po_jupyter.ipc.messages import (
@@ -35,6 +35,8 @@ from po_jupyter.ipc.messages import (
 )
 from po_jupyter.ipc.wire import IpcMessage
 from po_jupyter.worker.orchestrator_link import LinkHandlers, OrchestratorLink
+
+pytestmark = pytest.mark.integration
 
 WELCOME = Welcome(True, {"epoch": "e", "limited": []})
 
@@ -181,7 +183,7 @@ async def test_a_worker_that_cannot_write_says_why(address: Path, orchestrator: 
 async def test_pieces_of_one_answer_are_joined_and_only_sent_while_somebody_watches(
     address: Path, orchestrator: FakeOrchestrator
 ) -> None:
-    def piece(text: str, round: int = 1) -> LiveText:
+    def piece(text: str, round: int = 1) -> StreamedText:
         return {"task": "t", "text": text, "round": round, "attempt": 2}
 
     async with linked(address) as link:

@@ -125,6 +125,7 @@ async def test_a_refusal_pauses_the_other_calls_of_the_model() -> None:
     limits.close()
 
 
+@pytest.mark.integration
 async def test_what_it_waits_for_is_told_now_and_then_and_taken_back() -> None:
     said: list[Any] = []
     line = Line()

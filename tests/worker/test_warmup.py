@@ -5,7 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from tests.support.orchestrator import ROOT
+
+pytestmark = pytest.mark.integration
 
 CODE = """
 import asyncio, os, signal, tempfile, threading

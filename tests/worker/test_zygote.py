@@ -22,6 +22,8 @@ from po_jupyter.worker.zygote import PROTOCOL, version
 from tests.support.paths import ROOT
 from tests.support.stored_runs import RUN, store_run
 
+pytestmark = pytest.mark.integration
+
 
 @contextmanager
 def zygote(module: str) -> Iterator[tuple[socket.socket, BinaryIO]]:

@@ -56,6 +56,12 @@ def models(word: str | None, provider: str | None, usable: bool, as_json: bool) 
             for model in listed
         ],
     )
+    unpriced: dict[str, dict[str, None]] = {}
+    for model in listed:
+        if model["price"] is None:
+            unpriced.setdefault(model.get("price_note") or "no price list has it", {})[model["provider"]] = None
+    for reason, providers in unpriced.items():
+        base.print_line(f"no price of {', '.join(providers)}: {reason}", err=True)
     if note:
         base.print_line(note, err=True)
     return 0

@@ -5,7 +5,7 @@ They are the decoded JSON itself: nothing is copied or checked. A newer orchestr
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 from po_jupyter.model.values.json import JsonObject
 
@@ -26,7 +26,7 @@ class PriceJson(TypedDict):
 
 
 class ModelJson(TypedDict):
-    """A model of the catalogue; `why` says why it cannot be used now, "" when it can."""
+    """A model of the catalogue; `why` it cannot be used now, `price_note` why it has no price: "" otherwise."""
 
     ref: str
     provider: str
@@ -35,6 +35,7 @@ class ModelJson(TypedDict):
     usable: bool
     why: str
     price: PriceJson | None
+    price_note: str
 
 
 class PipelineJson(TypedDict, total=False):
@@ -66,13 +67,17 @@ class ArtifactJson(TypedDict):
 
 
 class RowJson(TypedDict):
-    """The outcome of one row of a map."""
+    """The outcome of one row of a map. `row` is where in the seed's list the row is, unless that is its index; `label`
+    what the index of the list `of` of the seed calls it."""
 
     index: int
     ok: bool
     output: object
     error: JsonObject | None
     usage: JsonObject
+    row: NotRequired[int]
+    of: NotRequired[str]
+    label: NotRequired[Any]
 
 
 class StageLogJson(TypedDict):

@@ -41,10 +41,11 @@ def name_of(pipeline: JsonObject | str) -> str:
 
 
 def has_code(pipeline: JsonObject | str) -> bool:
-    """Whether a task of the definition may be Python; False for a registered one, which is not known here."""
+    """Whether a task of the definition may be Python, or carries some; False for a registered one: unknown here."""
     if isinstance(pipeline, str):
         return False
     tasks = pipeline.get("tasks")
     return isinstance(tasks, list | tuple) and any(
-        not isinstance(task, Mapping) or task.get("prompt") is None for task in tasks
+        not isinstance(task, Mapping) or task.get("prompt") is None or task.get("output_type") is not None
+        for task in tasks
     )

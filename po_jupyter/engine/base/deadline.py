@@ -1,4 +1,4 @@
-"""Deadlines of stages. Time in which the whole process stood still is nobody's fault and does not count.
+"""Deadlines of stages. Time in which the whole process stood still does not count.
 
 The clock (`time.monotonic`) does not count a suspended machine on Linux and macOS, but it goes on while a
 process is stopped (SIGSTOP, a debugger, a paused session): on waking up every deadline would be over at once.
@@ -14,13 +14,12 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar, Token
 from types import TracebackType
-from typing import Any
 
 _TICK = 0.5  # s; a pause is known to within this
 
 
-class _Clock:
-    """How long this process stood still, in seconds, since `notice_pauses`."""
+class _PauseClock:
+    """The seconds that this process stood still since `notice_pauses`."""
 
     def __init__(self) -> None:
         self.paused = 0.0
@@ -31,7 +30,7 @@ class _Clock:
             self._last = time.monotonic()
             loop.call_later(_TICK, tick)
 
-        def continued(*_: Any) -> None:
+        def continued(*_: object) -> None:
             now = time.monotonic()
             self.paused += now - self._last
             self._last = now
@@ -41,7 +40,7 @@ class _Clock:
         signal.signal(signal.SIGCONT, continued)
 
 
-_clock = _Clock()
+_clock = _PauseClock()
 
 
 def notice_pauses(loop: asyncio.AbstractEventLoop) -> None:
@@ -54,17 +53,18 @@ _current: ContextVar[Deadline | None] = ContextVar("po_deadline", default=None)
 
 
 def waiting() -> AbstractContextManager[None]:
-    """Whatever stage this is done for: its time goes not on in here (`Deadline.waiting`)."""
+    """Stop the clock of the stage that runs here (`Deadline.waiting`); nothing when none does."""
     deadline = _current.get()
     return deadline.waiting() if deadline is not None else nullcontext()
 
 
 class Deadline:
-    """As `asyncio.timeout(seconds)`; the time goes on only while the process does."""
+    """A timeout like `asyncio.timeout(seconds)` whose time passes only while the process runs."""
 
     __slots__ = ("_counted", "_loop", "_since", "_timeout", "_timer", "_token", "_waits", "_when")
 
     def __init__(self, seconds: float) -> None:
+        """A deadline `seconds` from now, on the running loop."""
         self._loop = asyncio.get_running_loop()
         self._when = self._loop.time() + seconds
         self._counted = _clock.paused
@@ -75,6 +75,7 @@ class Deadline:
         self._since = 0.0  # when the first of `_waits` began
 
     async def __aenter__(self) -> Deadline:
+        """Start the clock."""
         await self._timeout.__aenter__()
         self._timer = self._loop.call_at(self._when, self._due)
         self._token = _current.set(self)
@@ -83,6 +84,7 @@ class Deadline:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Stop the clock. Raises TimeoutError when the deadline passed."""
         if self._timer is not None:
             self._timer.cancel()
         if self._token is not None:
@@ -90,12 +92,12 @@ class Deadline:
         await self._timeout.__aexit__(kind, error, trace)
 
     def extend(self, seconds: float) -> None:
-        """Allow so many seconds more."""
+        """Move the deadline `seconds` later."""
         self._when += seconds
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """The time goes not on in here: what is waited for is what others have to free."""
+        """Stop the clock inside the block: what the stage waits for is what others have to free."""
         if not self._waits:
             self._since = self._loop.time()
         self._waits += 1

@@ -1,4 +1,4 @@
-"""What ends user code from outside. Not `Exception`s: an `except Exception` in a task must not swallow them."""
+"""Interrupts: they end user code from outside. No `Exception`s: an `except Exception` in a task must not catch them."""
 
 from __future__ import annotations
 

@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from po_jupyter.config import Settings
 from po_jupyter.model.pipeline.pipeline import LLM, Pipeline, Task
 from po_jupyter.model.run.definition import RunDefinition, RunOptions
 from po_jupyter.model.run.seed import Seed
+from po_jupyter.model.values.json import JsonValue
+
+if TYPE_CHECKING:
+    from po_jupyter.model.run.event_data import RunStartedData
 
 
 @dataclass(frozen=True, slots=True)
 class RunInputs:
-    """What does not change while a worker has the run.
+    """The inputs of one run; they do not change while a worker has it.
 
     run         the id               owner      whose budget of the day and whose cache it uses
-    fence       of the lease         worker     `{pid, fence, ...}` as `run.started` says it
+    fence       of the lease         worker     `{pid, fence, ...}` as in `run.started`
     definition  as submitted         pipeline   its pipeline, parsed, without tasks that tasks added
     seed        as submitted         seed_data  its data, with rows for references to files of rows: what tasks see
     settings    of this process      run_dir    the directory of the run's files
@@ -30,14 +34,14 @@ class RunInputs:
     definition: RunDefinition
     pipeline: Pipeline
     seed: Seed
-    seed_data: Mapping[str, Any]
+    seed_data: Mapping[str, JsonValue]
     settings: Settings
     run_dir: Path
-    worker: Mapping[str, Any]
+    worker: RunStartedData
 
     @property
     def options(self) -> RunOptions:
-        """How the run differs from its pipeline."""
+        """The options of the run, in which it differs from its pipeline."""
         return self.definition.options
 
     def llm_of(self, task: Task) -> LLM:

@@ -1,4 +1,4 @@
-"""Sync stages run in threads, so that the loop keeps its heartbeat; a stop reaches into the thread."""
+"""Threads of sync stages: the loop keeps its heartbeat, and a stop reaches into the thread."""
 
 from __future__ import annotations
 
@@ -6,24 +6,26 @@ import asyncio
 import contextvars
 import ctypes
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from po_jupyter.engine.base.interrupts import Stopped
 
 T = TypeVar("T")
+OffLoop: TypeAlias = Callable[..., Awaitable[Any]]  # calls a function in a thread, as `Threads.run`
 _MAX_THREADS = 1024  # as many as `max_concurrency` allows rows; a thread exists only once it was needed
 
 
 class Threads:
-    """A pool for sync stages."""
+    """A pool of threads for sync stages."""
 
     def __init__(self, max_threads: int = _MAX_THREADS) -> None:
+        """An empty pool; a thread is started when it is needed."""
         self._pool = ThreadPoolExecutor(max_threads, thread_name_prefix="po-stage")
 
-    async def run(self, fn: Callable[..., T], *args: Any) -> T:
-        """`fn(*args)` in a thread, in this context.
+    async def run(self, fn: Callable[..., T], *args: object) -> T:
+        """Call `fn(*args)` in a thread, in this context, and wait for its result.
 
         When the caller is cancelled (a stop, a timeout) `Stopped` is raised inside the thread at its next
         Python instruction. Code that waits in C is not reached before it comes back; nobody waits for it.
@@ -50,7 +52,7 @@ class _Job:
         self._thread: int | None = None
         self._stopped = False
 
-    def run(self, fn: Callable[..., T], args: tuple[Any, ...]) -> T:
+    def run(self, fn: Callable[..., T], args: tuple[object, ...]) -> T:
         with self._lock:
             if self._stopped:
                 raise Stopped

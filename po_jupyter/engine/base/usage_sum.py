@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from po_jupyter.model.run.usage import Usage
+from po_jupyter.model.values.json import JsonObject
 
 
 class UsageSum:
-    """Adds usages; `take()` answers the sum and starts over."""
+    """A sum of usages that can be added to; `take()` returns it and starts over."""
 
     __slots__ = (
         "cache_write_tokens",
@@ -24,6 +22,7 @@ class UsageSum:
     )
 
     def __init__(self) -> None:
+        """A sum of nothing."""
         self._clear()
 
     def _clear(self) -> None:
@@ -32,7 +31,7 @@ class UsageSum:
         self.cost: float | None = 0.0
 
     def add(self, usage: Usage) -> None:
-        """Add one."""
+        """Add a usage."""
         self.input_tokens += usage.input_tokens
         self.output_tokens += usage.output_tokens
         self.cached_tokens += usage.cached_tokens
@@ -43,8 +42,8 @@ class UsageSum:
         self.cached_calls += usage.cached_calls
         self.cost = None if self.cost is None or usage.cost is None else self.cost + usage.cost
 
-    def add_json(self, usage: Mapping[str, Any], sign: int = 1) -> None:
-        """Add (or, with sign -1, take away) one that is JSON."""
+    def add_json(self, usage: JsonObject, sign: int = 1) -> None:
+        """Add a usage that is JSON, or with sign -1 subtract it."""
         get = usage.get
         self.input_tokens += sign * get("input_tokens", 0)
         self.output_tokens += sign * get("output_tokens", 0)
@@ -58,15 +57,16 @@ class UsageSum:
         self.cost = None if self.cost is None or cost is None else self.cost + sign * cost
 
     def __bool__(self) -> bool:
+        """Whether anything was used."""
         used = self.input_tokens or self.output_tokens or self.cost
         return bool(self.calls or self.unknown or self.cached_calls or used)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """The sum in the shape of `Usage.to_json`."""
         return {name: getattr(self, name) for name in Usage.model_fields}
 
-    def take(self) -> dict[str, Any]:
+    def take(self) -> JsonObject:
         """The sum as JSON; then start over."""
-        said = self.to_json()
+        result = self.to_json()
         self._clear()
-        return said
+        return result

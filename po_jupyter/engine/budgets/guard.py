@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from po_jupyter.engine.budgets.account import Account, Hold
@@ -19,6 +20,7 @@ from po_jupyter.engine.budgets.daily_share import DailyShare
 from po_jupyter.engine.budgets.limits import WARN_AT, warning_data
 from po_jupyter.engine.replay.spent_from_log import ZERO, Amount, amount_of
 from po_jupyter.errors import BudgetExceeded
+from po_jupyter.llm.bounds import output_limit, thinking_room
 from po_jupyter.llm.chat import ChatRequest
 from po_jupyter.llm.money.pricing import LIST_PRICES, PriceBook
 from po_jupyter.llm.money.tokens import count_request, is_quick
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 # What is estimated before a call gets a tenth more: that keeps the bound hard for ordinary text. What a
 # published encoding counts needs none.
 _MARGIN = 1.1
+_SMALLEST_ROOM = 256  # tokens to think with, below which there is no use in less
 
 
 class _Waiter(NamedTuple):
@@ -89,6 +92,32 @@ class BudgetGuard:
     async def reserve(self, request: ChatRequest, task: str = "") -> Hold:
         """Set the worst case of `request` aside; waits while calls in flight may free it. Raises BudgetExceeded."""
         return await self.reserve_amount(await self.worst_case(request), self.accounts_of(task))
+
+    async def fit(self, request: ChatRequest, task: str = "") -> tuple[ChatRequest, Amount]:
+        """(the request, its worst case): with less room to think where the default room is more than is left at all.
+
+        A small budget would otherwise refuse the first call for thoughts that it never has. The answer's own bound
+        and a room that somebody chose stay.
+        """
+        worst = await self.worst_case(request)
+        room = thinking_room(request)
+        if request.max_thinking_tokens is not None or not room or self._could_hold(worst, task):
+            return request, worst
+        smaller = request
+        while room >= _SMALLEST_ROOM:
+            room //= 2
+            smaller = replace(request, max_thinking_tokens=room)
+            less = await self.worst_case(smaller)
+            if self._could_hold(less, task):
+                return smaller, less
+        return request, worst
+
+    def _could_hold(self, worst: Amount, task: str) -> bool:
+        """True when a call of that size fits once nothing is in flight."""
+        accounts = self.accounts_of(task)
+        if not all(account.limits.allow(account.used.plus(worst)) for account in accounts):
+            return False
+        return self.day is None or self.day.limits.allow(worst)
 
     async def reserve_amount(self, worst: Amount, accounts: tuple[Account, ...]) -> Hold:
         """As `reserve`, for an amount on accounts."""
@@ -171,7 +200,7 @@ def worst_of(request: ChatRequest, prices: PriceBook | None) -> Amount:
     """
     counted, estimated = count_request(request)
     question = counted + int(estimated * _MARGIN)
-    answer = request.max_tokens or 0
+    answer = output_limit(request) or 0
     if prices is None:
         return Amount(0.0, question + answer)
     usd = prices.cost_of(Usage(input_tokens=question, output_tokens=answer, calls=1), request.model)

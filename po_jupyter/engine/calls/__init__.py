@@ -1,1 +1,4 @@
-"""The calls of one attempt of a task or a row: settings, journal, cache policy."""
+"""The model calls of a run: settings, journal, cache policy, and the budget's room for each call.
+
+For other rooms: `attempt_calls.StreamedText`.
+"""

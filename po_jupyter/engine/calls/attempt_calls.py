@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
+from po_jupyter.engine.base.answer_bounds import default_answer_bound, hashed_answer_bound
 from po_jupyter.engine.base.run_inputs import RunInputs
 from po_jupyter.engine.base.threads import Threads
-from po_jupyter.engine.budgets.account import Hold, reserved
 from po_jupyter.engine.budgets.guard import BudgetGuard
 from po_jupyter.engine.calls.cache_policy import cache_mode
+from po_jupyter.engine.calls.reservation import CallReservation
 from po_jupyter.engine.files.artifacts import RunFiles
 from po_jupyter.engine.ports import ArtifactReader, Boundary, CallFrame, EventLog, Observer
-from po_jupyter.engine.replay.spent_from_log import Amount, amount_of
-from po_jupyter.engine.tools.toolbox import Remote, Toolbox
+from po_jupyter.engine.tools.toolbox import RemoteTools, Toolbox
 from po_jupyter.errors import InvalidInput, ModelError, ModelRateLimited
 from po_jupyter.llm.calls.journaled_chat import JournaledChat, OnAgain
 from po_jupyter.llm.calls.pending_call import PendingCall
@@ -27,8 +27,8 @@ from po_jupyter.model.run.usage import Usage
 _DEFAULT_RETRY = CallRetry()
 
 
-class LiveText(TypedDict):
-    """A piece of an answer as it comes, for those who watch the run. It is in no log."""
+class StreamedText(TypedDict):
+    """A piece of an answer as it comes, for clients that watch the run. It is in no log."""
 
     task: str
     text: str
@@ -65,7 +65,9 @@ class ModelSettings:
             inputs.model_of(task),
             (),
             temperature=llm.temperature,
-            max_tokens=llm.max_tokens or settings.default_max_tokens,
+            max_tokens=llm.max_tokens or default_answer_bound(inputs.model_of(task), settings),
+            max_thinking_tokens=llm.max_thinking_tokens,
+            hashed_max_tokens=None if llm.max_tokens else hashed_answer_bound(settings),
             stop=tuple(llm.stop or ()),
             timeout=llm.timeout or settings.request_timeout,
             api=llm.api,
@@ -77,7 +79,7 @@ class ModelSettings:
 
 @dataclass(slots=True, eq=False)
 class CallParts:
-    """What the calls of all attempts of a run share.
+    """The parts that the calls of all attempts of a run share.
 
     chat      journal, cache, retries   budget    None: nothing is limited (a task that is added may bring one)
     files     for images by name        threads, mcp   for tools
@@ -91,10 +93,10 @@ class CallParts:
     budget: BudgetGuard | None
     files: RunFiles
     threads: Threads
-    mcp: Remote
+    mcp: RemoteTools
     observer: Observer
     watched: Callable[[], bool]
-    publish: Callable[[LiveText], None]
+    publish: Callable[[StreamedText], None]
 
 
 class AttemptCalls:
@@ -142,16 +144,15 @@ class AttemptCalls:
         self.scope.keep_answers()
 
     def drop(self) -> None:
-        """The attempt failed: nobody gets its answers."""
+        """The attempt failed: no later run uses its answers."""
         self.scope.drop_answers()
 
     def request(self, messages: tuple[Message, ...], **fields: Any) -> ChatRequest:
         """A request with these fields (of `ChatRequest`), the rest from the task's settings; None is left out."""
-        return replace(
-            self._settings.base,
-            messages=messages,
-            **{name: value for name, value in fields.items() if value is not None},
-        )
+        fields = {name: value for name, value in fields.items() if value is not None}
+        if "max_tokens" in fields:
+            fields["hashed_max_tokens"] = None
+        return replace(self._settings.base, messages=messages, **fields)
 
     def need_images(self, request: ChatRequest) -> None:
         """Check that the model's provider takes images. Raises InvalidInput."""
@@ -166,20 +167,20 @@ class AttemptCalls:
         """Functions and names of the run's MCP tools, as tools of one question. Raises InvalidInput."""
         return Toolbox(tools, self._parts.threads.run, self._parts.mcp)
 
-    def again(self, request: ChatRequest, answer: ChatResponse, words: str) -> ChatRequest:
+    def follow_up(self, request: ChatRequest, answer: ChatResponse, question: str) -> ChatRequest:
         """The request that follows an answer which did not fit."""
-        return request.then(answer.message, Message("user", words))
+        return request.then(answer.message, Message("user", question))
 
     def open_call(
         self, request: ChatRequest, *, stage: str, frame: CallFrame, answered: bool = False
     ) -> PendingCall:
         """The next call of the attempt, with its number and its slot in the cache; nothing is sent.
 
-        `answered`: its answer came with a batch, so the cache gets it and is not asked for one. Raises an Interrupt.
+        `answered`: its answer came with a batch, so the cache gets it and does not answer. Raises an Interrupt.
         """
         parts = self._parts
         parts.boundary.checkpoint()
-        mode = cache_mode(frame.task, parts.inputs.options, again=self._again, given=request.cache)
+        mode = cache_mode(frame.task, parts.inputs.options, again=self._again, requested=request.cache)
         if answered and mode is True:
             mode = "refresh"
         return self.scope.next_call(request, stage=stage, round=frame.round, cache=mode)
@@ -209,41 +210,13 @@ class AttemptCalls:
             return recalled  # it was paid for: it needs no room in any budget
         if call.slot is not None:
             parts.boundary.checkpoint()  # the cache took its time
-        budget = parts.budget
-        if budget is None:
+        if parts.budget is None:
             return await self._send(call, frame, on_text, retry, begun_anew)
-        hold: Hold | None
-        with frame.waiting():
-            hold = await budget.reserve(request, frame.task.name)
-        token = reserved.set(hold.worst)
-        tries = Amount()  # usage of the tries that were settled, as far as it is known
-
-        async def again(error: ModelError) -> None:
-            nonlocal hold, tries
-            assert hold is not None
-            reported = error.usage
-            usage = Usage.model_validate(reported) if reported else None
-            tries = tries.plus(amount_of(reported, hold.worst))
-            over, hold = hold, None
-            with frame.waiting():
-                hold = await budget.renew(over, usage)
-
-        before = self.scope.usage
-        used: Usage | None = None
-        try:
-            response = await self._send(call, frame, on_text, retry, begun_anew, again)
-            used = response.usage
-            return response
-        except ModelError as error:
-            reported = error.usage
-            used = Usage.model_validate(reported) if reported else Usage(calls=1)
-            raise
-        finally:
-            if used is None and self.scope.usage is before and not self.scope.in_flight:
-                used = self.scope.take_withdrawn_usage()  # stopped while nothing of it was in flight
-            reserved.reset(token)
-            if hold is not None:
-                budget.settle(hold, used, before=tries)
+        async with CallReservation(parts.budget, self.scope, frame, request) as reservation:
+            call.request = reservation.request
+            return reservation.answered(
+                await self._send(call, frame, on_text, retry, begun_anew, reservation.renew)
+            )
 
     def _on_text(self, frame: CallFrame, then: OnText | None) -> OnText | None:
         parts = self._parts

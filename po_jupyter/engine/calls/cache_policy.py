@@ -1,4 +1,4 @@
-"""Which calls the cache may answer (G2): what the run says, over what the call says, over what the task says."""
+"""The cache policy of calls (G2): the run's option wins over the call's, that over the task's."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from po_jupyter.model.run.definition import RunOptions
 
 
 def cache_mode(
-    task: Task, options: RunOptions, *, again: bool = False, given: CacheMode | None = None
+    task: Task, options: RunOptions, *, again: bool = False, requested: CacheMode | None = None
 ) -> CacheMode:
-    """How a call of `task` uses the cache.
+    """The way in which a call of `task` uses the cache.
 
-    Prompt tasks do unless they say `cache: false`, Python tasks only when asked: by the task, or by the call
-    (`given`). A run may switch it off or refresh it (`options.cache`, `options.fresh`), for what would use it
-    at all. `again`: a new attempt asks anew, and what it is told replaces what is there (P3).
+    Prompt tasks do unless they have `cache: false`, Python tasks only on request: of the task, or of the call
+    (`requested`). A run may switch it off or refresh it (`options.cache`, `options.fresh`), for what would use it
+    at all. `again`: a new attempt sends its calls anew, and their answers replace those in the cache (P3).
     """
-    wanted: CacheMode = (
-        (task.cache if task.cache is not None else task.kind == "prompt") if given is None else given
+    mode: CacheMode = (
+        (task.cache if task.cache is not None else task.kind == "prompt") if requested is None else requested
     )
-    if wanted is False or options.cache is False:
+    if mode is False or options.cache is False:
         return False
-    return "refresh" if again or options.cache == "refresh" or options.fresh else wanted
+    return "refresh" if again or options.cache == "refresh" or options.fresh else mode

@@ -9,13 +9,13 @@ from po_jupyter.engine.base.run_inputs import RunInputs
 from po_jupyter.engine.base.threads import Threads
 from po_jupyter.engine.budgets.build import build_budget, task_account, warning_emitter
 from po_jupyter.engine.budgets.guard import BudgetGuard
-from po_jupyter.engine.calls.attempt_calls import AttemptCalls, CallParts, LiveText, ModelSettings
+from po_jupyter.engine.calls.attempt_calls import AttemptCalls, CallParts, ModelSettings, StreamedText
 from po_jupyter.engine.calls.journal import StoreJournal
 from po_jupyter.engine.files.artifacts import RunFiles
 from po_jupyter.engine.ports import Boundary, Observer
 from po_jupyter.engine.replay.history import History
 from po_jupyter.engine.replay.run_log import RunLog
-from po_jupyter.engine.tools.toolbox import Remote
+from po_jupyter.engine.tools.toolbox import RemoteTools
 from po_jupyter.llm.calls.admission import UNLIMITED, Admission
 from po_jupyter.llm.calls.cache import AnswerStore, CallCache
 from po_jupyter.llm.calls.journaled_chat import JournaledChat
@@ -46,7 +46,7 @@ class CallFactory:
         boundary: Boundary,
         files: RunFiles,
         threads: Threads,
-        mcp: Remote,
+        mcp: RemoteTools,
         observer: Observer,
         providers: ProviderSource,
         running: Callable[[], set[str]] = set,
@@ -54,7 +54,7 @@ class CallFactory:
         answers: AnswerStore | None = None,
         base_url: Callable[[str], str | None] = lambda ref: "",
         watched: Callable[[], bool] = lambda: False,
-        on_text: Callable[[LiveText], None] = lambda piece: None,
+        on_text: Callable[[StreamedText], None] = lambda piece: None,
     ) -> None:
         """A factory over the log of a run; see `open_session` for `admission`, `answers`, `base_url`, `watched` and
         `on_text`. `running` are the tasks that are executed now."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 from po_jupyter.engine.budgets.account import reserved
 from po_jupyter.engine.ports import CommitPlace, EventLog
@@ -15,11 +15,12 @@ from po_jupyter.llm.calls.journal import CallDone, CallKey, CallOutcome, IntentM
 from po_jupyter.llm.chat import ChatResponseJson
 from po_jupyter.model.run.events import EventDraft, draft
 from po_jupyter.model.run.usage import Usage
+from po_jupyter.model.values.json import JsonValue
 from po_jupyter.store.protocol import CallIntent, CallResponseDraft, CallWithdrawn
 
 
 class StoreJournal:
-    """Records intents and responses as `calls` of commits; knows what the log said when the run was loaded.
+    """The journal of a run: intents and responses are `calls` of commits; answers are those of the log at the start.
 
     The text of an answer is a payload of its own, so that an output which is that very text is stored once;
     everything else of the response is in the record.
@@ -42,14 +43,14 @@ class StoreJournal:
         call = self._history.call(key)
         if call is None:
             return None
-        said = call.response
-        if said is None:
+        record = call.response
+        if record is None:
             return JournalEntry(None, call.intents)
-        if not said["ok"]:
-            return JournalEntry({"ok": False, "error": said["error"]}, call.intents, call.counted)
+        if not record["ok"]:
+            return JournalEntry({"ok": False, "error": record["error"]}, call.intents, call.counted)
         assert call.answer is not None
-        text = await asyncio.to_thread(self._log.payload, call.answer)
-        response = cast(ChatResponseJson, said["response"])  # without its text
+        text = cast(str, await asyncio.to_thread(self._log.payload, call.answer))
+        response = cast(ChatResponseJson, record["response"])  # without its text
         return JournalEntry({"ok": True, "response": {**response, "text": text}}, call.intents, call.counted)
 
     async def intent(self, key: str, meta: IntentMeta) -> None:
@@ -58,24 +59,24 @@ class StoreJournal:
         if (worst := reserved.get()) is not None:
             record["reserved"] = list(worst)
         events: tuple[EventDraft, ...] = ()
-        known = self._history.call(key)
-        if meta["intents"] > (known.reported if known is not None else 0):
-            place = CallKey.parse(key)
+        recorded = self._history.call(key)
+        if meta["intents"] > (recorded.reported if recorded is not None else 0):
+            parsed = CallKey.parse(key)
             usage = {"calls": 1, "unknown": 1}
-            events = (draft("call.unknown", place.task, place.item, stage=meta["stage"], usage=usage),)
+            events = (draft("call.unknown", parsed.task, parsed.item, stage=meta["stage"], usage=usage),)
         await self._log.commit(*events, calls=(record,))
 
     async def response(self, key: str, outcome: CallOutcome, call: CallDone) -> None:
         """See `llm.journal.Journal`. Queued, in order: an outcome that follows cannot be durable without it."""
         record: CallResponseDraft = {"key": key, "kind": "response", "ok": outcome["ok"]}
         if call.cached:
-            # There is no intent that says the model. The place: nobody else in this run gets that answer.
+            # No intent names the model. The place: no other call of this run gets that answer.
             record |= {"cached": True, "model": call.model, "place": call.cache_nth}
-        payloads: tuple[Any, ...] = ()
+        payloads: tuple[JsonValue, ...] = ()
         if outcome["ok"]:
-            said = dict(outcome["response"])
-            payloads = (said.pop("text"),)
-            record["response"] = said
+            response = dict(outcome["response"])
+            payloads = (response.pop("text"),)
+            record["response"] = response
             record["answer"] = 0
         else:
             record["error"] = outcome["error"]
@@ -84,7 +85,7 @@ class StoreJournal:
             record |= {"batch": call.batch, "model": call.model}
             then = partial(self._remember, call.key, record)
         events: tuple[EventDraft, ...] = ()
-        if call.key.item is None:  # rows say what they used with their outcome
+        if call.key.item is None:  # the usage of a row is in its outcome
             done = draft(
                 "call.done",
                 call.key.task,
@@ -108,12 +109,12 @@ class StoreJournal:
     def withdrawn(self, key: str, usage: Usage) -> None:
         """See `llm.journal.Journal`."""
         if self._log.closed:
-            return  # the run has left this worker: not another word
-        place = CallKey.parse(key)
+            return  # the run has left this worker: nothing more is written
+        parsed = CallKey.parse(key)
         record: CallWithdrawn = {"key": key, "kind": "withdrawn"}
         events: tuple[EventDraft, ...] = ()
         if usage != Usage():
-            record["usage"] = said = usage.to_json()
-            events = (draft("call.withdrawn", place.task, place.item, stage=place.stage, usage=said),)
+            record["usage"] = used = usage.to_json()
+            events = (draft("call.withdrawn", parsed.task, parsed.item, stage=parsed.stage, usage=used),)
         with suppress(StoreError):
             self._log.commit_soon(*events, calls=(record,))

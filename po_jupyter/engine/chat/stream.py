@@ -15,12 +15,12 @@ Start = Callable[..., Coroutine[Any, Any, Answer]]  # with `on_text`, which gets
 
 
 class Stream:
-    """The pieces of one answer, read once. Nothing is sent before the first is asked for.
+    """The pieces of one answer, read once. Nothing is sent before the first is read.
 
     `text` is what came so far. A connection that breaks is tried again, and an answer that does not fit its schema
     asked for again: then the text begins anew (`text` is empty, `restarts` counts it), and so do the pieces. A call
-    that the journal knows comes as one piece. Whoever stops reading leaves the call to go
-    on until the stage ends, which stops it: its outcome is then unknown, and it may be billed.
+    that the journal knows comes as one piece. When reading stops early the call goes on until the stage ends, which
+    stops it: its outcome is then unknown, and it may be billed.
     """
 
     def __init__(self, starter: CallStarter, start: Start) -> None:
@@ -39,8 +39,8 @@ class Stream:
             raise InvalidInput("a stream is read once; its `answer` stays")
         self._started = True
 
-    def _take(self, piece: str) -> bool:
-        """Note a piece; whether it is one to hand over."""
+    def _note_piece(self, piece: str) -> bool:
+        """Add a piece to the text; whether it is one to hand over."""
         if piece:
             self.text += piece
         elif self.text:
@@ -49,6 +49,7 @@ class Stream:
         return bool(piece)
 
     def __iter__(self) -> Iterator[str]:
+        """The pieces, in a sync stage."""
         if self._starter.on_loop:
             raise InvalidInput("in an async stage a stream is read with `async for`")
         self._open()
@@ -60,21 +61,23 @@ class Stream:
         future = self._starter.submit(self._begin(on_text=pieces.put))
         future.add_done_callback(lambda _: pieces.put(None))
         while (piece := pieces.get()) is not None:
-            if self._take(piece):
+            if self._note_piece(piece):
                 yield piece
         self._answer = self._starter.wait(future)
 
     async def __aiter__(self) -> AsyncIterator[str]:
+        """The pieces, in an async stage."""
         self._open()
         pieces: asyncio.Queue[str | None] = asyncio.Queue()
         task = self._starter.start(self._begin(on_text=pieces.put_nowait))
         task.add_done_callback(lambda _: pieces.put_nowait(None))
         while (piece := await pieces.get()) is not None:
-            if self._take(piece):
+            if self._note_piece(piece):
                 yield piece
         self._answer = await task
 
     def __await__(self) -> Generator[Any, None, Answer]:
+        """Read to the end: the whole answer."""
         return self._whole().__await__()
 
     async def _whole(self) -> Answer:

@@ -1,4 +1,4 @@
-"""`ctx.llm`: models, as the code of a task asks them."""
+"""`ctx.llm`: model calls of the code of a task."""
 
 from __future__ import annotations
 
@@ -7,8 +7,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
 
 from po_jupyter.engine.chat.chain import Chain
-from po_jupyter.engine.chat.parallel import ask_all, retry_of
-from po_jupyter.engine.chat.question import ChatOptions, Question, ask, check_names, question_of
+from po_jupyter.engine.chat.chat_call import (
+    ChatCall,
+    ChatOptions,
+    chat_call_of,
+    check_option_names,
+    run_chat_call,
+)
+from po_jupyter.engine.chat.parallel import retry_of, run_parallel
 from po_jupyter.engine.chat.starter import CallStarter
 from po_jupyter.engine.chat.stream import Stream
 from po_jupyter.engine.ports import ArtifactReader, CallFrame, ModelCalls
@@ -16,11 +22,12 @@ from po_jupyter.errors import InvalidInput
 from po_jupyter.llm.chat import Message, OnText
 from po_jupyter.model.pipeline.pipeline import CallRetry
 from po_jupyter.model.run.answer import Answer
+from po_jupyter.model.values.json import JsonValue
 
 if TYPE_CHECKING:
     from po_jupyter.llm.providers.catalogue import Shortcuts
 
-Prompt = str | Sequence[Mapping[str, Any]]
+Prompt = str | Sequence[Mapping[str, JsonValue]]
 
 
 class TaskLlm:
@@ -42,43 +49,45 @@ class TaskLlm:
         self._starter = CallStarter()
 
     def chat(self, prompt: Prompt, **options: Unpack[ChatOptions]) -> Any:
-        """An `Answer` to a prompt, or to messages `[{role, content}]`; see `ChatOptions` for what else may be said.
+        """An `Answer` to a prompt, or to messages `[{role, content}]`; see `ChatOptions` for the options.
 
         With `schema` (or `json`) the answer's `value` is the JSON in it; an answer that does not fit is asked
         for again, `refine.max_attempts` times. With `tools` the model may have them called first. Raises a
         ModelError, OutputInvalid, AnswerUnreadable, ToolFailed or ToolLoop; InvalidInput before anything is sent.
         """
-        question = question_of(self._calls, prompt, options)
-        return self._starter.run(self._answer(question, stream=True))
+        call = chat_call_of(self._calls, prompt, options)
+        return self._starter.run(self._answer(call, stream=True))
 
     def complete(self, prompt: Prompt, **options: Unpack[ChatOptions]) -> Any:
         """The text of the answer, nothing else."""
-        question = question_of(self._calls, prompt, options)
-        return self._starter.run(self._text(question))
+        call = chat_call_of(self._calls, prompt, options)
+        return self._starter.run(self._text(call))
 
     def stream(self, prompt: Prompt, **options: Unpack[ChatOptions]) -> Stream:
         """The answer piece by piece: `for text in ctx.llm.stream(...)`, `async for` in an async stage.
 
         `.answer` is the whole, once it was read. See `Stream` for what happens when a connection breaks.
         """
-        question = question_of(self._calls, prompt, options)
-        return Stream(self._starter, partial(self._answer, question, stream=True))
+        call = chat_call_of(self._calls, prompt, options)
+        return Stream(self._starter, partial(self._answer, call, stream=True))
 
-    def chain(self, *, messages: Sequence[Mapping[str, Any]] = (), **options: Unpack[ChatOptions]) -> Chain:
+    def chain(
+        self, *, messages: Sequence[Mapping[str, JsonValue]] = (), **options: Unpack[ChatOptions]
+    ) -> Chain:
         """A conversation that remembers its turns: `chain.ask(...)`, `chain.messages`.
 
-        `messages` goes on from those of an earlier one; `options` are those of each of its questions.
+        `messages` goes on from those of an earlier one; `options` are those of each of its calls.
         """
-        check_names(options)
+        check_option_names(options)
         return Chain(self._starter, self._calls, partial(self._converse, stream=True), messages, options)
 
     def parallel(
         self,
-        requests: Iterable[Prompt | Mapping[str, Any]],
+        requests: Iterable[Prompt | Mapping[str, JsonValue]],
         *,
         max_concurrency: int = 5,
         failure_threshold: float = 1.0,
-        retry: CallRetry | Mapping[str, Any] | int | None = None,
+        retry: CallRetry | Mapping[str, JsonValue] | int | None = None,
     ) -> Any:
         """Many calls, at most `max_concurrency` at a time: `Results`, one for each request and in their order.
 
@@ -90,59 +99,60 @@ class TaskLlm:
         Raises InvalidInput, naming the request, before anything is sent.
         """
         tries = retry_of(retry)
-        made = [self._question_at(given, i) for i, given in enumerate(requests)]
-        work = ask_all(
-            [partial(self._answer, question, retry=tries) for question in made],
+        calls = [self._call_of(request, i) for i, request in enumerate(requests)]
+        work = run_parallel(
+            [partial(self._answer, call, retry=tries) for call in calls],
             max_concurrency=max_concurrency,
             failure_threshold=failure_threshold,
         )
         return self._starter.run(work)
 
     def __getattr__(self, name: str) -> Shortcuts:
+        """The models of a provider: `ctx.llm.openai.gpt5_mini(...)`."""
         from po_jupyter.llm.providers.catalogue import shortcuts
 
         return shortcuts(name, self.chat)
 
-    # -- how ------------------------------------------------------------------------------------------
-    def _question_at(self, given: Any, index: int) -> Question:
+    # -- steps ----------------------------------------------------------------------------------------
+    def _call_of(self, request: object, index: int) -> ChatCall:
         try:
-            if not isinstance(given, Mapping):
-                return question_of(self._calls, given, {})
-            fields = dict(given)
+            if not isinstance(request, Mapping):
+                return chat_call_of(self._calls, request, {})
+            fields = dict(request)
             prompt = fields.pop("prompt", None) or fields.pop("messages", None)
-            check_names(fields)
+            check_option_names(fields)
             if prompt is None:
                 raise InvalidInput("it has no `prompt`")
-            return question_of(self._calls, prompt, fields)
+            return chat_call_of(self._calls, prompt, fields)
         except InvalidInput as error:
             raise InvalidInput(f"request {index}: {error.message}", hint=error.hint) from None
 
     async def _converse(
         self,
-        question: Question,
+        call: ChatCall,
         *,
         stream: bool = False,
         retry: CallRetry | None = None,
         on_text: OnText | None = None,
     ) -> tuple[Answer, tuple[Message, ...]]:
-        return await ask(
-            self._calls, question, stage=self._stage, frame=self._frame, files=self._files,
+        return await run_chat_call(
+            self._calls, call, stage=self._stage, frame=self._frame, files=self._files,
             stream=stream, retry=retry, on_text=on_text,
         )  # fmt: skip
 
     async def _answer(
         self,
-        question: Question,
+        call: ChatCall,
         *,
         stream: bool = False,
         retry: CallRetry | None = None,
         on_text: OnText | None = None,
     ) -> Answer:
-        answer, _ = await self._converse(question, stream=stream, retry=retry, on_text=on_text)
+        answer, _ = await self._converse(call, stream=stream, retry=retry, on_text=on_text)
         return answer
 
-    async def _text(self, question: Question) -> str:
-        return (await self._answer(question, stream=True)).text
+    async def _text(self, call: ChatCall) -> str:
+        return (await self._answer(call, stream=True)).text
 
     def close(self) -> None:
         """Stop the calls that the stage left behind: it is over."""

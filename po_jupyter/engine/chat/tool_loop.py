@@ -1,4 +1,4 @@
-"""The tool loop: a model is asked, the tools it wants are called, until it answers."""
+"""The tool loop: a model is called, then the tools that it wants called, until it answers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def run_tool_loop(
     retry: CallRetry | None = None,
     on_text: OnText | None = None,
 ) -> ToolLoopResult:
-    """Ask, and call the tools that the model wants called, until it answers; keywords as in `ModelCalls.chat`.
+    """Call the model, and the tools that it wants called, until it answers; keywords as in `ModelCalls.chat`.
 
     Raises a ModelError, ToolFailed, or ToolLoop after `rounds` of tools.
     """
@@ -49,13 +49,13 @@ async def run_tool_loop(
         if not response.tool_calls:
             return ToolLoopResult(response, turns, usage)
         if tools is None or done == rounds:
-            raise _endless(response.tool_calls, done)
+            raise _tool_loop_error(response.tool_calls, done)
         results = [await tools.answer(call) for call in response.tool_calls]
         turns = (*turns, response.message, *results)
     raise AssertionError("the last round returns or raises")
 
 
-def _endless(calls: Sequence[ToolCall], rounds: int) -> ToolLoop:
+def _tool_loop_error(calls: Sequence[ToolCall], rounds: int) -> ToolLoop:
     names = ", ".join(dict.fromkeys(f"{call.name:.64}" for call in calls))
     if not rounds:
         return ToolLoop(f"the model wants tools called ({names}), and none were offered")

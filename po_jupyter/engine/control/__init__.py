@@ -1,1 +1,4 @@
-"""What a task asks of its own run: add, skip, restart tasks, end the run. Checked, then applied."""
+"""Directives of tasks to their own run: add or skip tasks, ask for a decision. Checked, then applied.
+
+For other rooms: `control.Control` and `control.Rehearsal`, for a task that is tried without a run.
+"""

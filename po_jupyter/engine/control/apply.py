@@ -1,4 +1,4 @@
-"""Applying directives to a run: what a task asks of its own run becomes events, checked against the run as it is.
+"""Applying directives to a run: they become events, checked against the run as it is now.
 
 Pure. The events are committed in the transaction of the task's own `task.done`, so a crash leaves the run before
 both or after both.
@@ -7,25 +7,26 @@ both or after both.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
 from pydantic import ValidationError
 
-from po_jupyter.engine.control.directives import MAX_ADDED, Directives, invalid, read_task
-from po_jupyter.engine.state.effective_pipeline import effective
-from po_jupyter.engine.state.fold import fold, place
+from po_jupyter.engine.control.directives import MAX_ADDED, Directives, invalid_directives, read_task
+from po_jupyter.engine.state.added_tasks import insert_after
+from po_jupyter.engine.state.effective_pipeline import effective_pipeline
+from po_jupyter.engine.state.fold import fold
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import Violation
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.events import EventDraft, draft
+from po_jupyter.model.values.json import JsonValue
 
 # Finds what is wrong with a pipeline, given the names of the tasks that were added to it.
 Problems = Callable[[Pipeline, frozenset[str]], list[Violation]]
-SourcedDirectives = tuple[str, Directives]  # where they were asked for, and they
+SourcedDirectives = tuple[str, Directives]  # the source, for messages, and the directives
 
 
-def directed(
+def directive_events(
     pipeline: Pipeline,
     state: RunState,
     by: str,
@@ -42,21 +43,21 @@ def directed(
     """
     events: list[EventDraft] = []
     paused: tuple[list[str], list[str]] | None = None
-    for source, each in directives:
-        for event in _one(pipeline, state, by, source, each, running, problems):
+    for source, one in directives:
+        for event in _events_of(pipeline, state, by, source, one, running, problems):
             events.append(event)
             state = fold(state, [{**event, "offset": state.offset + 1}])
-        if each.pause is not None:
+        if one.pause is not None:
             messages, artifacts = paused or ([], [])
-            messages.append(each.pause.message)
-            artifacts += [a for a in each.pause.artifacts if a not in artifacts]
+            messages.append(one.pause.message)
+            artifacts += [a for a in one.pause.artifacts if a not in artifacts]
             paused = messages, artifacts
-    if paused is not None:  # one gate, whatever said so
+    if paused is not None:  # one gate for all of them
         events.append(draft("gate.opened", by, message="\n".join(paused[0]), artifacts=paused[1]))
     return events
 
 
-def _one(
+def _events_of(
     pipeline: Pipeline,
     state: RunState,
     by: str,
@@ -65,39 +66,43 @@ def _one(
     running: frozenset[str],
     problems: Problems,
 ) -> list[EventDraft]:
-    now = effective(pipeline, state)
-    names = [task.name for task in now.tasks]
-    found: list[Violation] = []
+    current = effective_pipeline(pipeline, state)
+    names = [task.name for task in current.tasks]
+    violations: list[Violation] = []
     events: list[EventDraft] = []
     if directives.patch is not None:
         after = directives.patch.after
-        if after is not None and after != by and (problem := _not_later(state, names, by, after, running)):
-            found.append(Violation("patch.insertAfter", problem))
-        added = _added(now, state, directives.patch.add, found)
-        if added and not found:
-            found += _fit(now, state, after or by, added, problems)
-        if added and not found:
+        if (
+            after is not None
+            and after != by
+            and (problem := _not_later_problem(state, names, by, after, running))
+        ):
+            violations.append(Violation("patch.insertAfter", problem))
+        added = _read_added(current, state, directives.patch.add, violations)
+        if added and not violations:
+            violations += _pipeline_violations(current, state, after or by, added, problems)
+        if added and not violations:
             definitions = [task.model_dump(mode="json", exclude_defaults=True) for task in added]
             events.append(draft("tasks.added", by, tasks=definitions, after=after or by))
     seen: set[str] = set()
     for i, skip in enumerate(directives.skip):
-        problem = _not_later(state, names, by, skip.task, running)
+        problem = _not_later_problem(state, names, by, skip.task, running)
         if problem is None and skip.task in seen:
             problem = f"{skip.task!r} is skipped twice"
         seen.add(skip.task)
         if problem is not None:
-            found.append(Violation(f"skip[{i}].task", problem))
+            violations.append(Violation(f"skip[{i}].task", problem))
         else:
             events.append(draft("task.skipped", skip.task, reason=skip.reason, by=by))
-    if found:
-        raise invalid(source, found)
+    if violations:
+        raise invalid_directives(source, violations)
     return events
 
 
-def _not_later(
+def _not_later_problem(
     state: RunState, names: Sequence[str], by: str, name: str, running: frozenset[str]
 ) -> str | None:
-    """Why `name` is not a later task that has not started; None when it is."""
+    """The reason why `name` is no later task that has not started; None when it is one."""
     if name not in names:
         return f"there is no task {name!r}{did_you_mean(name, list(names))}"
     if name == by:
@@ -112,14 +117,17 @@ def _not_later(
     return None
 
 
-def _added(
-    now: Pipeline, state: RunState, definitions: Sequence[Mapping[str, Any]], found: list[Violation]
+def _read_added(
+    current: Pipeline,
+    state: RunState,
+    definitions: Sequence[Mapping[str, JsonValue]],
+    violations: list[Violation],
 ) -> list[Task]:
-    known = {task.name: task for task in now.tasks}
+    tasks = {task.name: task for task in current.tasks}
     added: list[Task] = []
     room = MAX_ADDED - len(state.added)
     if len(definitions) > room:
-        found.append(
+        violations.append(
             Violation(
                 "patch.add",
                 f"{len(definitions)} more tasks would make {len(state.added) + len(definitions)} added ones; "
@@ -129,22 +137,24 @@ def _added(
     for i, definition in enumerate(definitions):
         where = f"patch.add[{i}]"
         task, wrong = read_task(dict(definition), where)
-        found += wrong
+        violations += wrong
         if task is None:
             continue
-        if task.name in known:
-            found.append(Violation(f"{where}.name", f"there is a task {task.name!r} already; names are unique"))
+        if task.name in tasks:
+            violations.append(
+                Violation(f"{where}.name", f"there is a task {task.name!r} already; names are unique")
+            )
             continue
-        task = _with_code(task, known)
-        known[task.name] = task
+        task = _with_code(task, tasks)
+        tasks[task.name] = task
         added.append(task)
     return added
 
 
-def _with_code(task: Task, known: Mapping[str, Task]) -> Task:
+def _with_code(task: Task, tasks: Mapping[str, Task]) -> Task:
     """An added task that names a task of the run as its code has the code of that task."""
     if task.kind == "python" and task.source is None:
-        model = known.get(task.task or task.name)
+        model = tasks.get(task.task or task.name)
         if model is not None and model.source is not None:
             return task.model_copy(update={"source": model.source, "task": None})
         if model is not None and model.task is not None:
@@ -152,28 +162,28 @@ def _with_code(task: Task, known: Mapping[str, Task]) -> Task:
     return task
 
 
-def _fit(
-    now: Pipeline, state: RunState, after: str, added: Sequence[Task], problems: Problems
+def _pipeline_violations(
+    current: Pipeline, state: RunState, after: str, added: Sequence[Task], problems: Problems
 ) -> list[Violation]:
-    """What is wrong with the pipeline that these tasks would make: needs that are none, circles, templates."""
-    tasks = {task.name: task for task in (*now.tasks, *added)}
-    order = place([t.name for t in now.tasks], state.added, after, [t.name for t in added])
-    fields = {name: getattr(now, name) for name in type(now).model_fields}
+    """The violations of the pipeline that these tasks would make: unknown needs, circles, templates."""
+    tasks = {task.name: task for task in (*current.tasks, *added)}
+    order = insert_after([t.name for t in current.tasks], state.added, after, [t.name for t in added])
+    fields = {name: getattr(current, name) for name in type(current).model_fields}
     try:
         changed = Pipeline(**{**fields, "tasks": tuple(tasks[name] for name in order)})
     except ValidationError as error:
         return [Violation("patch.add", e["msg"].removeprefix("Value error, ")) for e in error.errors()]
-    places = {f"tasks[{order.index(task.name)}]": f"patch.add[{i}]" for i, task in enumerate(added)}
-    found = []
+    names = {f"tasks[{order.index(task.name)}]": f"patch.add[{i}]" for i, task in enumerate(added)}
+    violations = []
     for violation in problems(changed, frozenset(t.name for t in added)):
         head, _, rest = violation.where.partition(".")
-        if head in places:
-            found.append(
-                violation._replace(where=places[head] + (f".{rest}" if rest else ""), line=None, column=None)
+        if head in names:
+            violations.append(
+                violation._replace(where=names[head] + (f".{rest}" if rest else ""), line=None, column=None)
             )
-    return found
+    return violations
 
 
-def skipped_by(events: Iterable[EventDraft]) -> frozenset[str]:
+def skipped_tasks(events: Iterable[EventDraft]) -> frozenset[str]:
     """Tasks that these events skip: they must not start until the events are in the log."""
     return frozenset(e["task"] for e in events if e["type"] == "task.skipped")

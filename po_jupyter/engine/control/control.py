@@ -1,4 +1,4 @@
-"""`ctx.control` and `control.json`: how a task asks to add, skip or gate tasks of its own run (B11).
+"""`ctx.control` and `control.json`: a task adds, skips or gates tasks of its own run (B11).
 
 An invalid directive fails the task, once: another attempt would say the same.
 """
@@ -8,18 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
 from po_jupyter.engine.control.apply import SourcedDirectives
-from po_jupyter.engine.control.directives import invalid, parse_directives, read_directives
+from po_jupyter.engine.control.directives import invalid_directives, parse_directives, read_directives
 from po_jupyter.engine.ports import DirectiveSink
 from po_jupyter.errors import ControlInvalid, InvalidInput, Violation
+from po_jupyter.model.values.json import JsonValue
 
 FILE = "control.json"
 
 
-class Collected:
-    """The directives of one attempt so far, by stage: a stage that runs again starts from none. A `DirectiveSink`.
+class DirectiveCollector:
+    """The directives of one attempt, by stage: a stage that runs again starts from none. A `DirectiveSink`.
 
     `check(directives)` raises ControlInvalid when the run as it is now does not allow all of them.
     """
@@ -32,13 +32,15 @@ class Collected:
         self._lock = Lock()  # sync stages run in threads
 
     def begin(self, stage: str) -> None:
-        """The stage starts (again)."""
+        """Forget the directives of a stage: it starts (again)."""
         with self._lock:
             self._by_stage.pop(stage, None)
 
-    def take(self, stage: str, source: str, data: Mapping[str, Any]) -> None:
-        """Keep one more, if the run as it is now allows it. Raises ControlInvalid, and the task fails with it
-        even if its code goes on."""
+    def take(self, stage: str, source: str, data: Mapping[str, JsonValue]) -> None:
+        """Add one directive, if the run as it is now allows it.
+
+        Raises ControlInvalid, and the task fails with it even if its code goes on.
+        """
         try:
             directives = read_directives(data, source=source)
             with self._lock:
@@ -49,10 +51,10 @@ class Collected:
             raise
 
     def _all(self) -> list[SourcedDirectives]:
-        return [each for stage in self._by_stage.values() for each in stage]
+        return [one for directives in self._by_stage.values() for one in directives]
 
     def finish(self) -> list[SourcedDirectives]:
-        """Everything that was asked for. Raises ControlInvalid when something of it could not be."""
+        """All directives. Raises ControlInvalid when one of them was invalid."""
         if self._broken is not None:
             raise self._broken
         return self._all()
@@ -64,14 +66,13 @@ class Rehearsal:
     def begin(self, stage: str) -> None:
         """Nothing: no directive is remembered."""
 
-    def take(self, stage: str, source: str, data: Mapping[str, Any]) -> None:
-        """As `Collected.take`, with no run to fit."""
+    def take(self, stage: str, source: str, data: Mapping[str, JsonValue]) -> None:
+        """Check the shape of a directive. Raises ControlInvalid."""
         read_directives(data, source=source)
 
 
 class Control:
-    """`ctx.control`: a task adds tasks, skips later ones, or asks for a decision. Applied when the task is
-    done."""
+    """`ctx.control`: a task adds tasks, skips later ones, or asks for a decision. Applied when the task is done."""
 
     __slots__ = ("_sink", "_stage")
 
@@ -80,7 +81,7 @@ class Control:
         self._sink = sink
         self._stage = stage
 
-    def add(self, tasks: Any, after: str | None = None) -> None:
+    def add(self, tasks: object, after: str | None = None) -> None:
         """Add one task or several, defined as in a pipeline (a name, a mapping, a `Task`), behind this task or
         behind a later pending one. A Python task may name another task of the run as its code: `{"name":
         "again", "task": "analysis"}`. Raises ControlInvalid."""
@@ -98,7 +99,7 @@ class Control:
         """Open a gate after this task; `artifacts` are named to whoever decides. Raises ControlInvalid."""
         self._send("ctx.control.pause", {"pause": {"message": message, "artifacts": list(artifacts)}})
 
-    def _send(self, source: str, data: Mapping[str, Any]) -> None:
+    def _send(self, source: str, data: Mapping[str, JsonValue]) -> None:
         if self._sink is None:
             raise InvalidInput(
                 "a row of a map cannot direct the run: its neighbours may be done already",
@@ -107,22 +108,24 @@ class Control:
         self._sink.take(self._stage, source, data)
 
 
-def file_of(run_dir: Path, task: str) -> Path:
-    """Where a task leaves its `control.json`: in its own directory, `ctx.io.task_dir`."""
+def control_file_path(run_dir: Path, task: str) -> Path:
+    """The path of a task's `control.json`: in its own directory, `ctx.io.task_dir`."""
     return run_dir / f"tmp/{task}/{FILE}"
 
 
-def drop_file(path: Path) -> None:
-    """Remove what an earlier attempt left there."""
+def remove_control_file(path: Path) -> None:
+    """Remove the file of an earlier attempt."""
     path.unlink(missing_ok=True)
 
 
-def read_file(path: Path) -> list[SourcedDirectives]:
-    """What the file says; [] when there is none. Raises ControlInvalid. Blocks on the disk."""
+def read_control_file(path: Path) -> list[SourcedDirectives]:
+    """The directives of the file; [] when there is none. Raises ControlInvalid. Blocks on the disk."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise invalid(FILE, [Violation("", f"it cannot be read: {error.strerror or error}")]) from None
+        raise invalid_directives(
+            FILE, [Violation("", f"it cannot be read: {error.strerror or error}")]
+        ) from None
     return [(FILE, parse_directives(data))]

@@ -1,10 +1,10 @@
-"""What a task may ask of its run (B11): the shapes, and reading them strictly. Pure.
+"""Directives of a task to its run (B11): their shapes, and strict reading of them. Pure.
 
     {"patch": {"add": [task, ...], "insertAfter": "name"},    a task is as in a pipeline's definition
      "skip":  [{"task": "name", "reason": "why"}],
      "pause": {"message": "for whoever decides", "artifacts": ["outline.json"]}}
 
-is `control.json` in the task's directory; `ctx.control.add/skip/pause` says the same piece by piece.
+is `control.json` in the task's directory; `ctx.control.add/skip/pause` send the same piece by piece.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from po_jupyter.engine.files.task_io import checked
+from po_jupyter.engine.files.task_io import checked_name
 from po_jupyter.errors import ControlInvalid, PoError, Violation
 from po_jupyter.model.pipeline.parsing import known_fields
 from po_jupyter.model.pipeline.pipeline import Task, TaskName
 from po_jupyter.model.pipeline.violations import did_you_mean, violations_of
+from po_jupyter.model.values.json import JsonObject
 
 # A task that adds a task that adds a task would go on for ever, and spend for ever. The first system's number.
 MAX_ADDED = 64
@@ -41,7 +42,7 @@ def _as_definition(value: Any) -> Any:
 def _file_name(value: Any) -> Any:
     if isinstance(value, str):
         try:
-            checked(value)
+            checked_name(value)
         except PoError as error:
             raise ValueError(error.message) from None
     return value
@@ -51,14 +52,14 @@ class Patch(_Value):
     """Tasks to add behind `after`: the emitting task itself (None) or a later one that has not started."""
 
     add: Annotated[
-        list[Annotated[dict[str, Any], BeforeValidator(_as_definition)]],
+        list[Annotated[JsonObject, BeforeValidator(_as_definition)]],
         Field(min_length=1, max_length=MAX_ADDED),
     ]
     after: TaskName | None = Field(default=None, alias="insertAfter")
 
 
 class Skip(_Value):
-    """A later task that is not needed, and why."""
+    """A later task to skip, and the reason."""
 
     task: TaskName
     reason: Annotated[str, Field(min_length=1, max_length=1000)]
@@ -74,7 +75,7 @@ class Pause(_Value):
 
 
 class Directives(_Value):
-    """Everything that one file, or one call, asks for."""
+    """The directives of one file, or of one call."""
 
     patch: Patch | None = None
     skip: Annotated[list[Skip], Field(max_length=1000)] = []
@@ -89,36 +90,40 @@ _FIELDS: dict[str, tuple[type[BaseModel], str]] = {
 
 
 def read_directives(data: Any, *, source: str = "control.json") -> Directives:
-    """The directives that JSON says. Raises ControlInvalid with every violation."""
+    """The directives in a JSON value. Raises ControlInvalid with every violation."""
     if not isinstance(data, dict):
-        raise invalid(
+        raise invalid_directives(
             source, [Violation("", f"it is an object with `patch`, `skip` or `pause`, not {_kind(data)}")]
         )
     try:
         return Directives.model_validate(data)
     except ValidationError as error:
-        raise invalid(source, violations_of(error, known=_known, what="it")) from None
+        raise invalid_directives(source, violations_of(error, known=_known, what="it")) from None
 
 
 def parse_directives(text: bytes, *, source: str = "control.json") -> Directives:
-    """The same from a file's bytes."""
+    """The directives in the bytes of a file. Raises ControlInvalid with every violation."""
     if len(text) > MAX_FILE:
-        raise invalid(source, [Violation("", f"it has {len(text):,} bytes; {MAX_FILE:,} are read")])
+        raise invalid_directives(source, [Violation("", f"it has {len(text):,} bytes; {MAX_FILE:,} are read")])
     try:
         return read_directives(
             json.loads(text.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant),
             source=source,
         )
     except UnicodeDecodeError as error:
-        raise invalid(source, [Violation("", f"it is not UTF-8 text (byte {error.start + 1})")]) from None
+        raise invalid_directives(
+            source, [Violation("", f"it is not UTF-8 text (byte {error.start + 1})")]
+        ) from None
     except json.JSONDecodeError as error:
-        raise invalid(source, [Violation("", f"not JSON: {error.msg}", error.lineno, error.colno)]) from None
+        raise invalid_directives(
+            source, [Violation("", f"not JSON: {error.msg}", error.lineno, error.colno)]
+        ) from None
     except (ValueError, RecursionError) as error:
-        raise invalid(source, [Violation("", f"not JSON: {str(error)[:200]}")]) from None
+        raise invalid_directives(source, [Violation("", f"not JSON: {str(error)[:200]}")]) from None
 
 
-def read_task(definition: dict[str, Any], where: str) -> tuple[Task | None, list[Violation]]:
-    """One added task, or what is wrong with it."""
+def read_task(definition: JsonObject, where: str) -> tuple[Task | None, list[Violation]]:
+    """One added task, or the violations of its definition."""
     try:
         return Task.model_validate(definition), []
     except ValidationError as error:
@@ -126,26 +131,26 @@ def read_task(definition: dict[str, Any], where: str) -> tuple[Task | None, list
         def known(loc: tuple[int | str, ...]) -> tuple[list[str], str]:
             return known_fields(("tasks", 0, *loc))
 
-        found = violations_of(error, known=known, what="a task")
-        return None, [v._replace(where=f"{where}.{v.where}" if v.where else where) for v in found]
+        violations = violations_of(error, known=known, what="a task")
+        return None, [v._replace(where=f"{where}.{v.where}" if v.where else where) for v in violations]
 
 
-def invalid(source: str, found: Iterable[Violation]) -> ControlInvalid:
-    """The one error that says everything that is wrong."""
-    found = list(found)
+def invalid_directives(source: str, violations: Iterable[Violation]) -> ControlInvalid:
+    """The error that lists all violations of the directives from `source`."""
+    listed = list(violations)
     if source.startswith("ctx."):
-        found = [v._replace(where=_spoken(v.where)) for v in found]
-    lines = [str(v) for v in found[:20]]
+        listed = [v._replace(where=_argument_of(v.where)) for v in listed]
+    lines = [str(v) for v in listed[:20]]
     head = f"{source}: " if len(lines) == 1 else f"{source} directs the run in a way that cannot be:\n"
     return ControlInvalid(
         head + "\n".join(lines),
         hint="Nothing of it was applied. Correct the task and resume the run.",
-        details={"source": source, "violations": [v._asdict() for v in found]},
+        details={"source": source, "violations": [v._asdict() for v in listed]},
     )
 
 
-def _spoken(where: str) -> str:
-    """A place in a control file as the argument of `ctx.control` that it came from."""
+def _argument_of(where: str) -> str:
+    """The argument of `ctx.control` for a path in a control file."""
     where = where.replace("patch.insertAfter", "after").replace("patch.add", "tasks")
     return where.removeprefix("skip[0].").removeprefix("pause.").removeprefix("patch.")
 
@@ -156,8 +161,8 @@ def _known(loc: tuple[int | str, ...]) -> tuple[list[str], str]:
     return [field.alias or name for name, field in model.model_fields.items()], what
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result: dict[str, Any] = {}
+def _unique(pairs: list[tuple[str, Any]]) -> JsonObject:
+    result: JsonObject = {}
     for key, value in pairs:
         if key in result:
             raise ValueError(f"`{key}` stands there twice")
@@ -175,6 +180,6 @@ def _kind(value: object) -> str:
 
 
 __all__ = [
-    "MAX_ADDED", "MAX_FILE", "Directives", "Patch", "Pause", "Skip", "did_you_mean", "invalid",
+    "MAX_ADDED", "MAX_FILE", "Directives", "Patch", "Pause", "Skip", "did_you_mean", "invalid_directives",
     "parse_directives", "read_directives", "read_task",
 ]  # fmt: skip

@@ -1,8 +1,8 @@
-"""Artifacts of a run: files that tasks wrote, which are there when, and only when, the task's commit is (R2.3).
+"""Artifacts of a run: files that tasks wrote; they exist when, and only when, the task's commit does (R2.3).
 
-Each attempt writes into a directory of its own. Its `task.done` (a row: its outcome) lists what it wrote, so
-the log says which files are artifacts of the run (P1), and one commit makes a checkpoint and its artifacts real
-together (P2). What a crashed, failed or fenced-out attempt wrote is in no list; the next worker removes it.
+Each attempt writes into a directory of its own. Its `task.done` (a row: its outcome) lists the files, so the log
+says which files are artifacts of the run (P1), and one commit makes a checkpoint and its artifacts real together (P2).
+Files of a crashed, failed or fenced-out attempt are in no list; the next worker removes them.
 
     RUN_DIR/artifacts/TASK/ATTEMPT-FENCE/NAME                    of a task
     RUN_DIR/artifacts/TASK/ATTEMPT-FENCE/ROW-ATTEMPT/NAME        of a row
@@ -18,14 +18,15 @@ from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypedDict
+from typing import TypedDict, cast
 
 from po_jupyter.engine.replay.history import History
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import NotFound
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.store.files.tree import TEMPORARY, Tree
 
-ARTIFACTS, GIVEN = "artifacts", "given"
+ARTIFACTS, SEED_FILES = "artifacts", "given"
 
 
 class Artifact(TypedDict):
@@ -37,10 +38,17 @@ class Artifact(TypedDict):
     sha256: str
 
 
-class Written:
-    """What one attempt of a task or a row writes. Safe to use from the threads of sync stages."""
+class ArtifactFields(TypedDict, total=False):
+    """The field of `task.done`, or of a row's outcome, that lists artifacts."""
+
+    artifacts: list[JsonObject]
+
+
+class AttemptFiles:
+    """The files of one attempt of a task or a row. Safe to use from the threads of sync stages."""
 
     def __init__(self, run_dir: Path, path: str, visible: Callable[[], Mapping[str, Artifact]] = dict) -> None:
+        """The files in `artifacts/PATH`; `visible` are the artifacts of finished tasks, by name."""
         self._run_dir = run_dir
         self._path = path
         self._visible = visible
@@ -52,8 +60,8 @@ class Written:
         return Tree(self._run_dir / ARTIFACTS)
 
     @cached_property
-    def _given(self) -> Tree:
-        return Tree(self._run_dir / GIVEN)
+    def _seed_files(self) -> Tree:
+        return Tree(self._run_dir / SEED_FILES)
 
     def write(self, name: str, data: bytes) -> None:
         """Write or replace an artifact. Raises StoreUnusable."""
@@ -74,42 +82,43 @@ class Written:
 
     def names(self) -> list[str]:
         """Names of the artifacts that this attempt sees, those that came with the seed included."""
-        return sorted({*walk(self._given), *self._visible(), *self.entries})
+        return sorted({*list_files(self._seed_files), *self._visible(), *self.entries})
 
     def read(self, name: str) -> bytes:
-        """The artifact that this attempt sees: its own, a finished task's, or the seed's. NotFound."""
+        """An artifact that this attempt sees: its own, a finished task's, or the seed's. Raises NotFound."""
         entry = self.entries.get(name) or self._visible().get(name)
-        return self._given.read(name) if entry is None else self._tree.read(entry["path"])
+        return self._seed_files.read(name) if entry is None else self._tree.read(entry["path"])
 
 
 class RunFiles:
-    """The artifacts of a run in the hands of one worker. `state` answers the run's state as it is now."""
+    """The artifacts of a run in one worker."""
 
     def __init__(self, run_dir: Path, fence: int, history: History, state: Callable[[], RunState]) -> None:
+        """The artifacts in `run_dir` under the lease with `fence`; `state` is the run as it is now."""
         self.run_dir = run_dir
         self._fence = fence
         self._state = state
         self._rows = history.artifacts  # of rows with an outcome: task → index → entries
-        self._open: dict[tuple[str, int | None], tuple[object, Written]] = {}
+        self._open: dict[tuple[str, int | None], tuple[object, AttemptFiles]] = {}
 
-    def attempt(self, task: str, index: int | None, number: int, frame: object) -> Written:
-        """What the attempt writes that `frame` stands for; `number` counts attempts of the row or task."""
+    def attempt(self, task: str, index: int | None, number: int, frame: object) -> AttemptFiles:
+        """The files of the attempt that `frame` stands for; `number` counts attempts of the row or task."""
         opened = self._open.get((task, index))
         if opened is not None and opened[0] is frame:
             return opened[1]
         path = f"{task}/{number}-{self._fence}"
         if index is not None:
             path = f"{task}/{self._state().tasks[task].attempt}-{self._fence}/{index}-{number}"
-        written = Written(self.run_dir, path, self.visible)
-        self._open[task, index] = (frame, written)
-        return written
+        files = AttemptFiles(self.run_dir, path, self.visible)
+        self._open[task, index] = (frame, files)
+        return files
 
-    def now(self) -> Written:
-        """The artifacts of the run as no attempt's own, for reading."""
-        return Written(self.run_dir, "", self.visible)
+    def now(self) -> AttemptFiles:
+        """The artifacts of the run now, for reading."""
+        return AttemptFiles(self.run_dir, "", self.visible)
 
-    def said(self, task: str, index: int | None = None) -> dict[str, Any]:
-        """`{artifacts: [...]}` for the commit that ends the attempt well; {} when it wrote none.
+    def commit_fields(self, task: str, index: int | None = None) -> ArtifactFields:
+        """`{artifacts: [...]}` for the commit of a successful attempt; {} when it wrote none.
 
         For a map, `index` None, those of its rows.
         """
@@ -121,56 +130,57 @@ class RunFiles:
         else:
             rows = self._rows.get(task, {})
             entries += [entry for row in sorted(rows) for entry in rows[row]]
-        return {"artifacts": entries} if entries else {}
+        return {"artifacts": cast("list[JsonObject]", entries)} if entries else {}
 
     def forget(self, task: str, index: int | None = None) -> None:
-        """The attempt failed: what it wrote is no artifact."""
+        """Forget the files of a failed attempt: they are no artifacts."""
         self._open.pop((task, index), None)
 
     def visible(self) -> dict[str, Artifact]:
         """The artifacts of the run now, by name."""
-        return visible(self._state())
+        return artifacts_by_name(self._state())
 
-    def contents(self) -> dict[str, str]:
+    def digests(self) -> dict[str, str]:
         """The SHA-256 of each artifact of the run now, and of what came with the seed. Blocks on the disk."""
-        given = Tree(self.run_dir / GIVEN)
-        found = {name: sha256(given.read(name)).hexdigest() for name in walk(given)}
-        return found | {name: entry["sha256"] for name, entry in self.visible().items()}
+        seed_files = Tree(self.run_dir / SEED_FILES)
+        digests = {name: sha256(seed_files.read(name)).hexdigest() for name in list_files(seed_files)}
+        return digests | {name: entry["sha256"] for name, entry in self.visible().items()}
 
 
-def walk(tree: Tree, *, most: int = 10_000) -> list[str]:
-    """Names of the regular files in a tree, at most so many. No link is followed."""
-    found: list[str] = []
+def list_files(tree: Tree, *, most: int = 10_000) -> list[str]:
+    """Names of the regular files in a tree, at most `most`. No link is followed."""
+    files: list[str] = []
     for directory, below, names in os.walk(tree.root):
         below.sort()
         for name in sorted(names):
             path = os.path.join(directory, name)
             if not name.startswith(TEMPORARY) and os.path.isfile(path) and not os.path.islink(path):
-                found.append(os.path.relpath(path, tree.root).replace(os.sep, "/"))
-                if len(found) >= most:
-                    return found
-    return found
+                files.append(os.path.relpath(path, tree.root).replace(os.sep, "/"))
+                if len(files) >= most:
+                    return files
+    return files
 
 
-def visible(state: RunState) -> dict[str, Artifact]:
+def artifacts_by_name(state: RunState) -> dict[str, Artifact]:
     """The artifacts of a run, by name; of two tasks that wrote the same name, the later one's counts."""
-    return {entry["name"]: entry for task in state.tasks.values() for entry in task.artifacts}
+    entries = [entry for task in state.tasks.values() for entry in cast("tuple[Artifact, ...]", task.artifacts)]
+    return {entry["name"]: entry for entry in entries}
 
 
-def clean(run_dir: Path, kept: Iterable[Mapping[str, Any]]) -> int:
-    """Remove what lies in the artifacts directory and no commit lists; how many files. Raises nothing.
+def remove_unlisted(run_dir: Path, listed: Iterable[JsonObject]) -> int:
+    """Remove the files of the artifacts directory that no commit lists; how many. Raises nothing.
 
-    Only for whoever holds the run: an attempt that is at work lists its files at its end.
+    Only for the worker that has the run: an attempt lists its files at its end.
     """
     root = run_dir / ARTIFACTS
     if not root.is_dir() or root.is_symlink():
         return 0
-    known = {os.path.normpath(root / entry["path"]) for entry in kept}
+    paths = {os.path.normpath(root / entry["path"]) for entry in listed}
     removed = 0
     for directory, _, names in os.walk(root, topdown=False):
         for name in names:
             path = os.path.join(directory, name)
-            if path not in known:
+            if path not in paths:
                 with contextlib.suppress(OSError):
                     os.unlink(path)
                     removed += 1

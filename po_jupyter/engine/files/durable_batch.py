@@ -1,7 +1,7 @@
-"""`ctx.io.batch`: many small pieces of work inside one stage, each done once and kept (B4).
+"""`ctx.io.batch`: many small pieces of work inside one stage, each done once and recorded (B4).
 
-Outcomes are rows of the run's own database. A piece is known by its content (or what `key` makes of it) and by
-the how-manieth of that content it is: two equal rows are two pieces of work, and a row that moved keeps its
+Outcomes are rows of the run's own database. The key of a piece is its content (or what `key` makes of it) and a
+number that counts pieces of that content: two equal rows are two pieces of work, and a row that moved keeps its
 outcome.
 """
 
@@ -16,9 +16,10 @@ from typing import Any, cast
 
 from po_jupyter.engine.base.interrupts import Interrupt
 from po_jupyter.engine.base.json_values import as_json
-from po_jupyter.engine.base.tracebacks import user_lines
+from po_jupyter.engine.base.tracebacks import user_traceback
 from po_jupyter.errors import BudgetExceeded, InvalidInput, ModelKeyError, PoError, StageFailed, StoreError
 from po_jupyter.model.values.digests import short_digest
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.platform.concurrency import gather_or_cancel
 from po_jupyter.telemetry.redaction import redactor
 
@@ -27,13 +28,13 @@ _TABLE = """create table if not exists po_batch (
   primary key (task, epoch, name, piece, nth)) without rowid"""
 
 
-class Batch:
-    """The outcomes of one batch. `epoch` changes when the task is done again from scratch: then nothing is
-    known."""
+class DurableBatch:
+    """The outcomes of one batch. `epoch` changes when the task is done again from scratch: then none is recorded."""
 
     def __init__(self, db: sqlite3.Connection, task: str, epoch: int, name: str) -> None:
+        """The batch `name` of a task in the database `db`."""
         self._db = db
-        self._place = (task, epoch, name)
+        self._batch_key = (task, epoch, name)
         db.execute(_TABLE)
 
     def run(
@@ -45,87 +46,87 @@ class Batch:
     ) -> Any:
         """See `TaskIo.batch`."""
         pieces = self._pieces(rows, key)
-        found = self._known(pieces)
+        outcomes = self._recorded(pieces)
         if inspect.iscoroutinefunction(work):
-            return self._run_async(rows, work, pieces, found, max_concurrency)
+            return self._run_async(rows, work, pieces, outcomes, max_concurrency)
         for index, row in enumerate(rows):
-            if found[index] is None:
+            if outcomes[index] is None:
                 try:
-                    found[index] = self._keep(index, pieces[index], work(row))
+                    outcomes[index] = self._record(index, pieces[index], work(row))
                 except Exception as error:
-                    found[index] = _failed(index, error)
-        return found
+                    outcomes[index] = _failure(index, error)
+        return outcomes
 
     async def _run_async(
         self,
         rows: Sequence[Any],
         work: Callable[[Any], Awaitable[Any]],
         pieces: list[tuple[str, int]],
-        found: list[dict[str, Any] | None],
+        outcomes: list[JsonObject | None],
         max_concurrency: int,
-    ) -> list[dict[str, Any]]:
-        todo = (index for index, outcome in enumerate(found) if outcome is None)
+    ) -> list[JsonObject]:
+        todo = (index for index, outcome in enumerate(outcomes) if outcome is None)
 
         async def worker() -> None:
             for index in todo:
                 try:
-                    found[index] = self._keep(index, pieces[index], await work(rows[index]))
+                    outcomes[index] = self._record(index, pieces[index], await work(rows[index]))
                 except Exception as error:
-                    found[index] = _failed(index, error)
+                    outcomes[index] = _failure(index, error)
 
-        await gather_or_cancel(worker() for _ in range(min(max_concurrency, found.count(None))))
-        return cast("list[dict[str, Any]]", found)
+        await gather_or_cancel(worker() for _ in range(min(max_concurrency, outcomes.count(None))))
+        return cast("list[JsonObject]", outcomes)
 
     def _pieces(self, rows: Sequence[Any], key: Callable[[Any], Any] | None) -> list[tuple[str, int]]:
         seen: Counter[str] = Counter()
         pieces = []
         for row in rows:
-            said = as_json(row if key is None else key(row))
-            piece = short_digest(json.dumps(said, sort_keys=True))
+            content = as_json(row if key is None else key(row))
+            piece = short_digest(json.dumps(content, sort_keys=True))
             pieces.append((piece, seen[piece]))
             seen[piece] += 1
         return pieces
 
-    def _known(self, pieces: list[tuple[str, int]]) -> list[dict[str, Any] | None]:
+    def _recorded(self, pieces: list[tuple[str, int]]) -> list[JsonObject | None]:
         query = "select piece, nth, output from po_batch where task = ? and epoch = ? and name = ?"
-        known = {(piece, nth): output for piece, nth, output in self._db.execute(query, self._place)}
+        outputs = {(piece, nth): output for piece, nth, output in self._db.execute(query, self._batch_key)}
         return [
-            _done(index, json.loads(known[piece])) if piece in known else None
+            _success(index, json.loads(outputs[piece])) if piece in outputs else None
             for index, piece in enumerate(pieces)
         ]
 
-    def _keep(self, index: int, piece: tuple[str, int], output: Any) -> dict[str, Any]:
+    def _record(self, index: int, piece: tuple[str, int], output: Any) -> JsonObject:
         value = redactor.scrub(as_json(output))
         with self._db:
             self._db.execute(
                 "insert or replace into po_batch values (?, ?, ?, ?, ?, ?)",
-                (*self._place, *piece, json.dumps(value)),
+                (*self._batch_key, *piece, json.dumps(value)),
             )
-        return _done(index, value)
+        return _success(index, value)
 
 
-def _done(index: int, output: Any) -> dict[str, Any]:
+def _success(index: int, output: Any) -> JsonObject:
     return {"index": index, "ok": True, "output": output, "error": None}
 
 
-def _failed(index: int, error: Exception) -> dict[str, Any]:
-    """The outcome of a piece that failed. What no other piece could do better with ends the batch."""
+def _failure(index: int, error: Exception) -> JsonObject:
+    """The outcome of a piece that failed. An error that no other piece would escape is raised: it ends the batch."""
     if isinstance(error, Interrupt | StoreError | BudgetExceeded | ModelKeyError | sqlite3.Error):
         raise error
-    told = error if isinstance(error, PoError) else _raised(error)
-    said = redactor.scrub(told.to_json())
-    return {"index": index, "ok": False, "output": None, "error": said}
+    failure = error if isinstance(error, PoError) else _stage_failed(error)
+    shown = redactor.scrub(failure.to_json())
+    return {"index": index, "ok": False, "output": None, "error": shown}
 
 
-def _raised(error: Exception) -> StageFailed:
+def _stage_failed(error: Exception) -> StageFailed:
     text = str(error).strip()[:1000]
     return StageFailed(
         f"raised {type(error).__name__}" + (f": {text}" if text else ""),
-        details={"exception": type(error).__name__, "traceback": user_lines(error)},
+        details={"exception": type(error).__name__, "traceback": user_traceback(error)},
     )
 
 
-def checked(rows: Any, max_concurrency: int) -> list[Any]:
+def checked_rows(rows: Any, max_concurrency: int) -> list[Any]:
     """The rows of a batch as a list. Raises InvalidInput."""
     if isinstance(rows, str | bytes | dict) or not hasattr(rows, "__iter__"):
         raise InvalidInput(f"io.batch takes a list of rows, not {type(rows).__name__}")

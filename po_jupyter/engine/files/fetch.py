@@ -1,4 +1,4 @@
-"""Fetching what a URL names, where the URL may be data: over https, from public addresses only, bounded.
+"""Fetch of a URL that may be data: over https, from public addresses only, bounded.
 
 The address is looked up once, checked, and connected to: a name that means another address a moment later
 reaches nothing inside the network of the orchestrator.
@@ -28,8 +28,10 @@ _NEVER = tuple(map(ipaddress.IPv6Network, ("64:ff9b:1::/48", "::/96", "fec0::/10
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one of the internet: not of this machine, of a private network or of a cloud's
-    inside, also where it is one of these in the clothes of IPv6."""
+    """Whether an IP address is one of the internet: not of this machine, of a private network or of a cloud's inside.
+
+    An IPv6 address that translates to an IPv4 one is judged by that.
+    """
     ip = ipaddress.ip_address(address)
     if isinstance(ip, ipaddress.IPv6Address):
         if any(ip in network for network in _NEVER):
@@ -48,9 +50,9 @@ async def fetch(
     allowed: Callable[[str], bool] = is_public,
     verify: ssl.SSLContext | bool = True,
 ) -> bytes:
-    """What is at `url`, at most `limit` bytes.
+    """The bytes at `url`, at most `limit`.
 
-    Raises InvalidInput that says what is in the way, StageFailed for what another attempt may find mended.
+    Raises InvalidInput for a URL that is not fetched, StageFailed for a fault that another attempt may not meet.
     """
     at = url
     try:
@@ -59,10 +61,10 @@ async def fetch(
             httpx.AsyncClient(trust_env=False, timeout=_SECONDS, verify=verify) as http,
         ):
             for _ in range(_HOPS + 1):
-                found = await _get(http, at, limit, allowed)
-                if isinstance(found, bytes):
-                    return found
-                at = urljoin(at, found)
+                response = await _get(http, at, limit, allowed)
+                if isinstance(response, bytes):
+                    return response
+                at = urljoin(at, response)
     except TimeoutError:
         raise StageFailed(f"{_shown(url)} did not answer within {_SECONDS:g} s") from None
     except (httpx.HTTPError, OSError) as error:
@@ -73,14 +75,14 @@ async def fetch(
 
 
 async def _get(http: httpx.AsyncClient, url: str, limit: int, allowed: Callable[[str], bool]) -> bytes | str:
-    """The content, or where it went."""
+    """The content, or the location of a redirect."""
     parts = urlsplit(url)
     if parts.scheme != "https" or not parts.hostname or parts.username:
         raise InvalidInput(f"{_shown(url)} is not fetched: only https, without a password in the URL")
     port = parts.port or 443
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
-    addresses = [str(entry[4][0]) for entry in found]
+    entries = await loop.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
+    addresses = [str(entry[4][0]) for entry in entries]
     if not all(map(allowed, addresses)):
         raise InvalidInput(
             f"{_shown(url)} is not fetched: it is no address of the internet",

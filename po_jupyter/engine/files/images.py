@@ -1,4 +1,4 @@
-"""Images of a question, from where they are to their bytes.
+"""Images of a model call: loaded from where they are.
 
 Code may name bytes, `data:` and `https:` URLs, artifacts of the run, and paths. A template may name all of
 these but paths: what it is filled with is data, and data opens no file of the machine (P6).
@@ -18,7 +18,10 @@ from po_jupyter.llm.messages import MAX_IMAGE_BYTES, Image
 
 
 class RecordedArtifacts:
-    """An `ArtifactReader` that records each use as a dependency of the row: it decides who may reuse its outcome."""
+    """An `ArtifactReader` that records each use as a dependency of the row.
+
+    Later runs may reuse the row's outcome while those files are the same.
+    """
 
     def __init__(self, files: ArtifactReader, dependencies: Dependencies) -> None:
         """`files`, whose use is recorded in `dependencies`."""
@@ -37,13 +40,13 @@ class RecordedArtifacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
-    """What a template said: an artifact or a URL, and never a path."""
+class NamedImage:
+    """An image that a template names: an artifact or a URL, never a path."""
 
     text: str
 
 
-async def load_all(sources: Sequence[Any], files: ArtifactReader) -> tuple[Image, ...]:
+async def load_images(sources: Sequence[Any], files: ArtifactReader) -> tuple[Image, ...]:
     """The images, in their order. Raises InvalidInput that names the one that cannot be used."""
     return tuple([await _load(source, n, files) for n, source in enumerate(sources)])
 
@@ -56,7 +59,7 @@ async def _load(source: Any, n: int, files: ArtifactReader) -> Image:
             return Image.of(bytes(source))
         if isinstance(source, Path):
             return Image.of(await asyncio.to_thread(_of_path, source))
-        text = source.text if isinstance(source, Named) else source
+        text = source.text if isinstance(source, NamedImage) else source
         if not isinstance(text, str) or not text.strip():
             raise InvalidInput(f"an image is bytes, a URL, an artifact's name or a path, not {text!r:.40}")
         if text.startswith("data:"):
@@ -65,7 +68,7 @@ async def _load(source: Any, n: int, files: ArtifactReader) -> Image:
             from po_jupyter.engine.files.fetch import fetch
 
             return Image.of(await fetch(text, limit=MAX_IMAGE_BYTES))
-        return Image.of(await asyncio.to_thread(_of_name, text, files, not isinstance(source, Named)))
+        return Image.of(await asyncio.to_thread(_of_name, text, files, not isinstance(source, NamedImage)))
     except InvalidInput as error:
         raise InvalidInput(f"image {n}: {error.message}", hint=error.hint) from None
 

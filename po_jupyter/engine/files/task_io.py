@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from po_jupyter.engine.files.artifacts import Written
+from po_jupyter.engine.files.artifacts import AttemptFiles
 from po_jupyter.engine.ports import Dependencies
 from po_jupyter.errors import InvalidInput, NotFound, StageFailed, StoreUnusable
 from po_jupyter.store.files.tree import Tree
@@ -22,8 +22,8 @@ DATABASE = "run.db"
 As = Literal["text", "bytes", "json"]
 
 
-def checked(name: str) -> PurePosixPath:
-    """The relative path that `name` says, if it stays inside its directory. Raises InvalidInput."""
+def checked_name(name: str) -> PurePosixPath:
+    """`name` as a relative path that stays inside its directory. Raises InvalidInput."""
     path = PurePosixPath(name)
     parts = name.split("/")
     bad = (
@@ -55,12 +55,17 @@ class TaskIo:
         self,
         run_dir: Path,
         task: str,
-        written: Written | None = None,
+        written: AttemptFiles | None = None,
         *,
         epoch: int = 0,
         dependencies: Dependencies | None = None,
     ) -> None:
-        self._artifacts = written if written is not None else Written(run_dir, task)
+        """The files of `task` in `run_dir`.
+
+        `written` are those of the attempt; `epoch` is where the log last voided the outcomes of the task;
+        `dependencies` records what is read.
+        """
+        self._artifacts = written if written is not None else AttemptFiles(run_dir, task)
         self._run_dir = run_dir
         self._task, self._epoch = task, epoch
         self._dependencies = dependencies
@@ -81,16 +86,16 @@ class TaskIo:
 
     @property
     def task_dir(self) -> Path:
-        """A scratch directory of this task, made when first asked for."""
+        """A scratch directory of this task, made at its first use."""
         self._tmp.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         return self._tmp.root
 
     def write_artifact(self, name: str, content: str | bytes | Any, *, append: bool = False) -> str:
-        """Write an artifact, replacing one of that name; answers its name."""
+        """Write an artifact, replacing one of that name; returns its name."""
         return _write(self._artifacts, name, content, append)
 
     def read_artifact(self, name: str, as_: As | None = None) -> Any:
-        """An artifact: a value when its name ends in `.json`, else text, or as asked for. NotFound."""
+        """An artifact: a JSON value when its name ends in `.json`, else text, unless `as_` says. Raises NotFound."""
         self._record("artifacts")
         return _read(self._artifacts, name, as_)
 
@@ -101,25 +106,25 @@ class TaskIo:
         return self._artifacts.names()
 
     def write_log(self, name: str, content: str | bytes | Any, *, append: bool = False) -> str:
-        """Write a log of this task; answers its name."""
+        """Write a log of this task; returns its name."""
         return _write(self._logs, name, content, append)
 
     def read_log(self, name: str, as_: As | None = None) -> Any:
-        """A log of this task. NotFound."""
+        """A log of this task, read as an artifact is. Raises NotFound."""
         return _read(self._logs, name, as_)
 
     def write_tmp(self, name: str, content: str | bytes | Any, *, append: bool = False) -> str:
-        """Write a scratch file of this task; answers its name."""
+        """Write a scratch file of this task; returns its name."""
         return _write(self._tmp, name, content, append)
 
     def read_tmp(self, name: str, as_: As | None = None) -> Any:
-        """A scratch file of this task. NotFound."""
+        """A scratch file of this task, read as an artifact is. Raises NotFound."""
         return _read(self._tmp, name, as_)
 
     def db(self) -> sqlite3.Connection:
         """The run's own SQLite database, shared by its tasks (WAL; another writer is waited for, 30 s).
 
-        Opened when first asked for, closed when the stage ends: committed when it ended well, else rolled back.
+        Opened at its first use, closed when the stage ends: committed when it ended well, else rolled back.
         """
         self._record("run")
         if self._db is None:
@@ -147,13 +152,13 @@ class TaskIo:
         be awaited, and `max_concurrency` rows are worked on at the same time. `name` tells the batches of one
         task apart. A row's error is its outcome; BudgetExceeded and a missing key end the batch.
         """
-        from po_jupyter.engine.files.durable_batch import Batch, checked
+        from po_jupyter.engine.files.durable_batch import DurableBatch, checked_rows
 
-        given = checked(rows, max_concurrency)
-        return Batch(self.db(), self._task, self._epoch, name).run(given, work, key, max_concurrency)
+        checked = checked_rows(rows, max_concurrency)
+        return DurableBatch(self.db(), self._task, self._epoch, name).run(checked, work, key, max_concurrency)
 
     def close(self, *, ok: bool = True) -> None:
-        """The stage is over."""
+        """Commit (`ok`) or roll back the database, and close it: the stage is over. Raises StageFailed."""
         if self._db is not None:
             db, self._db = self._db, None
             try:
@@ -165,8 +170,8 @@ class TaskIo:
                 db.close()
 
 
-def _write(where: Written | Tree, name: str, content: Any, append: bool) -> str:
-    checked(name)
+def _write(files: AttemptFiles | Tree, name: str, content: Any, append: bool) -> str:
+    checked_name(name)
     if isinstance(content, bytes | bytearray | memoryview):
         data = bytes(content)
     elif isinstance(content, str):
@@ -175,19 +180,19 @@ def _write(where: Written | Tree, name: str, content: Any, append: bool) -> str:
         data = json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False).encode("utf-8")
     try:
         if append:
-            where.append(name, data)
+            files.append(name, data)
         else:
-            where.write(name, data)
+            files.write(name, data)
     except StoreUnusable as error:
         # The task's trouble, not the store's: the run fails with it and can be resumed.
         raise StageFailed(error.message, hint=error.hint, details=error.details) from error
     return name
 
 
-def _read(where: Written | Tree, name: str, as_: As | None) -> Any:
-    checked(name)
+def _read(files: AttemptFiles | Tree, name: str, as_: As | None) -> Any:
+    checked_name(name)
     try:
-        data = where.read(name)
+        data = files.read(name)
     except NotFound:
         raise NotFound(f"there is no file {name!r} in this run") from None
     except StoreUnusable as error:

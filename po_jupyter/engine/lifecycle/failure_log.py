@@ -1,6 +1,6 @@
 """The failures of tasks, rows and calls in the log of the process, each with run, task, stage and attempt (R1.2).
 
-The run's own log (its events) has what became of them; these lines are for people who read log files.
+The run's own log (its events) has their outcomes; these lines are for people who read log files.
 """
 
 from __future__ import annotations

@@ -11,14 +11,15 @@ from po_jupyter.engine.base.deadline import Deadline
 from po_jupyter.engine.ports import DirectiveSink
 from po_jupyter.errors import StageFailed
 from po_jupyter.model.pipeline.pipeline import Task
+from po_jupyter.model.values.json import JsonObject, JsonValue
 
 
 @dataclass(frozen=True, slots=True)
 class StageResult:
-    """What a stage may return instead of a bare output, to set flags too. A flag never changes its type."""
+    """A result of a stage that sets flags beside the output. A flag never changes its type."""
 
     output: Any = None
-    flags: Mapping[str, Any] = field(default_factory=dict)
+    flags: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
 class Flags(dict[str, Any]):
@@ -61,7 +62,7 @@ class Frame:
     item: Any = None
     index: int | None = None
     output: Any = None
-    data: dict[str, Any] = field(default_factory=dict)
+    data: JsonObject = field(default_factory=dict)
     flags: Flags = field(default_factory=Flags)
     round: int = 0
     stage: str = ""
@@ -71,7 +72,7 @@ class Frame:
     deadline: Deadline | None = None
     control: DirectiveSink | None = None
 
-    def where(self) -> dict[str, Any]:
+    def where(self) -> JsonObject:
         """The fields that place a log line: task, stage, attempt and row."""
         return {"task": self.task.name, "stage": self.stage, "attempt": self.attempt, "index": self.index}
 

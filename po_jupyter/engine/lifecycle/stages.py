@@ -1,4 +1,4 @@
-"""One attempt of a task or of a row, through its stages (B1-B3).
+"""The stages of one attempt of a task or of a row (B1-B3).
 
     ingestion, pre_processing                               once
     ┌► prompt_templating, inference, parsing, validate_structure, validate_quality
@@ -22,7 +22,7 @@ from typing import Any
 from po_jupyter.engine.base.deadline import Deadline
 from po_jupyter.engine.base.interrupts import Interrupt
 from po_jupyter.engine.base.json_values import NotJson, as_json
-from po_jupyter.engine.base.tracebacks import user_lines
+from po_jupyter.engine.base.tracebacks import user_traceback
 from po_jupyter.engine.lifecycle.frame import Frame, StageResult
 from po_jupyter.errors import AnswerUnreadable, OutputInvalid, PoError, StageFailed, StageTimeout, StoreError
 from po_jupyter.model.values.json import JsonObject
@@ -51,12 +51,13 @@ async def run_stages(
     on_stage: OnStage | None = None,
     boundary: Callable[[], None] | None = None,
 ) -> Any:
-    """Go through `stages` and answer the output, a JSON value.
+    """Go through `stages`: the output, a JSON value.
 
-    A stage is called with `frame`; when it answers an awaitable, that has `seconds`. `on_stage(stage, round)` is
-    called before each stage; `boundary()` may raise an Interrupt there. Raises a PoError: OutputInvalid when a
-    validation still fails after the last refinement, StageFailed, StageTimeout, or what the stage raised of ours, with
-    stage, previous stage and log in its `details`.
+    A stage is called with `frame`; when it returns an awaitable, that has `seconds`. `on_stage(stage, round)` is
+    called before each stage; `boundary()` may raise an Interrupt there.
+
+    Raises a PoError: OutputInvalid when a validation still fails after the last refinement, StageFailed, StageTimeout,
+    or the one that the stage raised, with stage, previous stage and log in its `details`.
     """
     return await _StageLoop(stages, frame, max_refinements, seconds, on_stage, boundary).run()
 
@@ -120,20 +121,20 @@ class _StageLoop:
         except (Interrupt, StoreError):
             raise
         except Exception as error:
-            if violations := _violations(error, stage):
+            if violations := _violations(error, frame):
                 return violations
             raise _stage_error(error, frame, self.seconds) from error
         except BaseException as error:
-            if is_ours(error):
+            if is_interrupt(error):
                 raise
             raise _stage_error(error, frame, self.seconds) from error
 
 
-def is_ours(error: BaseException) -> bool:
-    """Whether this, no `Exception`, came from outside of the user's code: a stop, Ctrl-C where a task is tried.
+def is_interrupt(error: BaseException) -> bool:
+    """Whether an error came from outside of the user's code: a stop, or Ctrl-C where a task is tried.
 
-    What is not (`sys.exit()`, a cancellation that nobody here asked for) is a program error like any other:
-    passed on, it would take the worker along, or end the task as if somebody had cancelled it.
+    `sys.exit()`, or a cancellation that nobody requested, is a program error like any other: passed on, it would end
+    the worker, or the task as if somebody had cancelled it.
     """
     if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
@@ -159,7 +160,7 @@ async def _in_time(result: Any, frame: Frame, seconds: float) -> Any:
 
 
 def _store_result(frame: Frame, stage: str, result: Any) -> list[str] | None:
-    """Keep what a stage returned. The violations of a validation, or None."""
+    """Store what a stage returned in the frame. The violations of a validation, or None."""
     explicit = isinstance(result, StageResult)
     if explicit:
         frame.flags.update(result.flags)
@@ -178,9 +179,12 @@ def _store_result(frame: Frame, stage: str, result: Any) -> list[str] | None:
     return None
 
 
-def _violations(error: Exception, stage: str) -> list[str] | None:
-    if stage not in VALIDATIONS:
-        return [error.message] if stage == "parsing" and isinstance(error, AnswerUnreadable) else None
+def _violations(error: Exception, frame: Frame) -> list[str] | None:
+    """Why a round is not valid, for an error that says so; None for any other error."""
+    if frame.stage not in VALIDATIONS:
+        # A prompt task's inference is one question: an answer that is no text is asked again.
+        reads = frame.stage == "parsing" or (frame.stage == "inference" and frame.task.kind == "prompt")
+        return [error.message] if reads and isinstance(error, AnswerUnreadable) else None
     if isinstance(error, OutputInvalid | AnswerUnreadable):
         listed = error.violations if isinstance(error, OutputInvalid) else []
         return list(map(str, listed)) or [error.message]
@@ -225,7 +229,7 @@ def _stage_error(error: BaseException, frame: Frame, timeout: float) -> PoError:
     if isinstance(error, NotJson):
         where = f" at {error.path}" if error.path else ""
         return StageFailed(
-            f"{frame.stage} returned something that is not JSON{where}: {error.found}",
+            f"{frame.stage} returned something that is not JSON{where}: {error.problem}",
             hint=error.hint,
             details=details,
             permanent=True,
@@ -236,7 +240,7 @@ def _stage_error(error: BaseException, frame: Frame, timeout: float) -> PoError:
             hint="Give the task a larger `timeout` (seconds).",
             details=details,
         )
-    lines = user_lines(error)
+    lines = user_traceback(error)
     text = str(error).strip()
     message = f"{frame.stage} raised {type(error).__name__}" + (f": {text[:1000]}" if text else "")
     return StageFailed(message, details={**details, "exception": type(error).__name__, "traceback": lines})

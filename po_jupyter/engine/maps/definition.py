@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import json
 from pathlib import Path
 
 from jinja2 import meta
 
+from po_jupyter.engine.base.answer_bounds import hashed_answer_bound
 from po_jupyter.engine.base.run_inputs import RunInputs
 from po_jupyter.engine.maps.dependencies import digest
 from po_jupyter.engine.prompts.templates import ENVIRONMENT
@@ -21,6 +23,7 @@ _FIELDS = {
     "system",
     "prompt",
     "output",
+    "output_type",
     "refine",
     "config",
     "images",
@@ -35,10 +38,12 @@ def definition_hash(inputs: RunInputs, task: Task, functions: Functions | None =
     `functions` are the stage functions of a Python task: the files that they come from count as its code.
     """
     definition = task.model_dump(mode="json", exclude_defaults=True, include=_FIELDS)
+    if '"format"' in json.dumps(task.output):
+        definition["formats"] = 1  # outcomes of versions that did not judge them are none of this definition
     llm = inputs.llm_of(task)
     definition["llm"] = llm.model_dump(mode="json", exclude_none=True, exclude={"retry", "timeout"})
     definition["llm"]["model"] = inputs.model_of(task)
-    definition["llm"].setdefault("max_tokens", inputs.settings.default_max_tokens)
+    definition["llm"].setdefault("max_tokens", hashed_answer_bound(inputs.settings))
     if functions is not None and task.source is None:
         definition["module"] = task.task or task.name
         definition["files"] = _hashes_of_files(functions)

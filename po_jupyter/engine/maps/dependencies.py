@@ -55,7 +55,7 @@ class RowDependencies:
             elif kind == "run":
                 value = self._inputs.run
             elif kind == "artifacts":
-                value = digest(self._files.contents())
+                value = digest(self._files.digests())
             elif kind == "seed":
                 value = digest(self._inputs.seed.data)
             elif kind == "tasks" and task in self._outputs:

@@ -22,8 +22,8 @@ from typing import NamedTuple, TypeAlias
 
 import structlog
 
-from po_jupyter.engine.maps.base import MapState
 from po_jupyter.engine.maps.dependencies import RowDependencies
+from po_jupyter.engine.maps.map_state import MapState
 from po_jupyter.errors import Conflict, NotFound, StoreError
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.store import documents

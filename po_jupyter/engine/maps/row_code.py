@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from po_jupyter.engine.base.json_values import copied
+from po_jupyter.engine.base.json_values import copy_json
 from po_jupyter.engine.lifecycle.stages import Stage
+from po_jupyter.engine.maps.common_prefix import CommonPrefix
 from po_jupyter.engine.maps.definition import definition_hash
 from po_jupyter.engine.maps.dependencies import RowDependencies
 from po_jupyter.engine.maps.parts import MapParts
@@ -62,6 +63,9 @@ class RowCode(Protocol):
     def finish(self, output: Any) -> Any:
         """The output of the stages as it is stored."""
 
+    def share(self, rows: Sequence[MapRow]) -> None:
+        """Mark in the requests of all rows from now on what those of `rows` have in common."""
+
 
 class PromptRows:
     """The compiled prompt of a map. `contents` are hashes of the run's artifacts, where rows show images."""
@@ -77,6 +81,7 @@ class PromptRows:
         self._names = names
         self._contents = contents
         self._has_images = bool(prompt.task.images)
+        self._common: CommonPrefix | None = None
 
     def prepare(self, index: int, item: Any) -> MapRow:
         """See `RowCode`."""
@@ -84,7 +89,8 @@ class PromptRows:
         try:
             if self._has_images:
                 self._prompt.images(names)
-            return MapRow(index, item, names, self._prompt.first(names))
+            messages = self._prompt.first(names)
+            return MapRow(index, item, names, self._common.mark(messages) if self._common else messages)
         except PoError:
             return MapRow(index, item, names, None)
 
@@ -98,6 +104,12 @@ class PromptRows:
             images = self._prompt.images(row.names)
             text += json.dumps([self._contents.get(image.text, image.text) for image in images])
         return _key(self.definition, text)
+
+    def share(self, rows: Sequence[MapRow]) -> None:
+        """See `RowCode`."""
+        messages = [row.messages for row in rows if row.messages is not None]
+        if len(messages) == len(rows):
+            self._common = CommonPrefix(messages)
 
     def stages(self, calls: ModelCalls, row: MapRow) -> dict[str, Stage]:
         """See `RowCode`."""
@@ -140,7 +152,10 @@ class PythonRows:
 
     def stage_item(self, row: MapRow) -> Any:
         """See `RowCode`: a copy, which the stages may change."""
-        return copied(row.item)
+        return copy_json(row.item)
+
+    def share(self, rows: Sequence[MapRow]) -> None:
+        """See `RowCode`: what Python asks is not known before."""
 
     def finish(self, output: Any) -> Any:
         """See `RowCode`."""
@@ -151,7 +166,8 @@ async def load_row_code(parts: MapParts, task: Task, names: Mapping[str, Any]) -
     """Load the code of a map; `names` are what templates see of the run. Raises TemplateFailed, StageFailed."""
     if task.kind == "prompt":
         prompt = parts.tasks.prompt_task(task)
-        contents = await asyncio.to_thread(parts.files.contents) if task.images else {}
+        await prompt.load()
+        contents = await asyncio.to_thread(parts.files.digests) if task.images else {}
         definition = await asyncio.to_thread(definition_hash, parts.inputs, task)
         return PromptRows(prompt, names, definition, contents)
     python = await parts.tasks.python_task(task)

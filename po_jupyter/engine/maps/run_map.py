@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from po_jupyter.engine.maps.base import MapState, load_map
-from po_jupyter.engine.maps.map import LiveMap
+from po_jupyter.engine.maps.live_map import LiveMap
+from po_jupyter.engine.maps.map_state import MapState, load_map
 from po_jupyter.engine.maps.parts import MapParts
 from po_jupyter.engine.maps.reuse import reuse_outcomes
 from po_jupyter.model.pipeline.pipeline import Task

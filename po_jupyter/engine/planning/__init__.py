@@ -1,1 +1,4 @@
-"""Before a run starts: is its definition sound, and what will it cost."""
+"""Plans of runs before they start: the check of a definition, and the estimate of its cost.
+
+For other rooms: `check.check`, `estimate.estimate_run`.
+"""

@@ -1,4 +1,4 @@
-"""Everything that can be known to be wrong before a run starts (P11)."""
+"""The check of a pipeline before a run starts: all that can be known to be wrong (P11)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from po_jupyter.config import McpServer
 from po_jupyter.engine.prompts.template_check import check_templates
-from po_jupyter.engine.tools.mcp import problem_of as tool_problem
+from po_jupyter.engine.tools.mcp import tool_name_problem as tool_problem
 from po_jupyter.errors import InvalidPipeline, Violation
 from po_jupyter.llm.money.pricing import LIST_PRICES, PriceBook
 from po_jupyter.llm.providers.refs import batch_problem, images_problem, ref_problem
@@ -24,18 +24,18 @@ def check(
     servers: Mapping[str, McpServer] | None = None,
     prices: PriceBook = LIST_PRICES,
 ) -> None:
-    """Providers, templates, `for_each`, budgets. Raises InvalidPipeline with every violation.
+    """Check providers, templates, `for_each`, budgets. Raises InvalidPipeline with every violation.
 
-    `servers` are those of the setting `mcp_servers`; without them the names of tools are not looked at.
+    `servers` are those of the setting `mcp_servers`; without them the names of tools are not checked.
 
-    Whether a task's module exists is asked in the interpreter that will run it: `python.lookup.findable`.
+    Modules of tasks are looked up in the interpreter that will run them: `python.lookup.module_problem`.
     """
-    found = violations(pipeline, seed, default_model=default_model, prices=prices)
+    problems = violations(pipeline, seed, default_model=default_model, prices=prices)
     for i, task in enumerate(pipeline.tasks if servers is not None else ()):
-        problems = [problem for name in task.tools if (problem := tool_problem(name, servers or {}))]
-        found += [Violation(f"tasks[{i}].tools", f"task {task.name!r}: {problem}") for problem in problems]
-    if found:
-        raise InvalidPipeline("the pipeline cannot run:" if len(found) > 1 else "", violations=found)
+        wrong = [problem for name in task.tools if (problem := tool_problem(name, servers or {}))]
+        problems += [Violation(f"tasks[{i}].tools", f"task {task.name!r}: {problem}") for problem in wrong]
+    if problems:
+        raise InvalidPipeline("the pipeline cannot run:" if len(problems) > 1 else "", violations=problems)
 
 
 def violations(
@@ -45,25 +45,27 @@ def violations(
     default_model: str = DEFAULT_MODEL,
     prices: PriceBook = LIST_PRICES,
 ) -> list[Violation]:
-    """What `check` would raise, as a list. Lines, where given, are lines of the template or the code."""
-    found: list[Violation] = []
+    """The violations of a pipeline. Their lines are lines of the template or the code."""
+    problems: list[Violation] = []
     if pipeline.llm.model is not None and (problem := ref_problem(pipeline.llm.model)):
-        found.append(Violation("llm.model", problem))
+        problems.append(Violation("llm.model", problem))
     for i, task in enumerate(pipeline.tasks):
-        found.extend(_of_task(pipeline, i, task, default_model, prices))
-    found.extend(check_templates(pipeline, None if seed is None else seed.data))
-    return found
+        problems.extend(_task_violations(pipeline, i, task, default_model, prices))
+    problems.extend(check_templates(pipeline, None if seed is None else seed.data))
+    return problems
 
 
-def _of_task(pipeline: Pipeline, i: int, task: Task, default_model: str, prices: PriceBook) -> list[Violation]:
-    found: list[Violation] = []
+def _task_violations(
+    pipeline: Pipeline, i: int, task: Task, default_model: str, prices: PriceBook
+) -> list[Violation]:
+    problems: list[Violation] = []
     where = f"tasks[{i}]"
     if task.llm.model is not None and (problem := ref_problem(task.llm.model)):
-        found.append(Violation(f"{where}.llm.model", f"task {task.name!r}: {problem}"))
+        problems.append(Violation(f"{where}.llm.model", f"task {task.name!r}: {problem}"))
     elif task.kind == "prompt" and (task.budget.usd is not None or pipeline.budget.usd is not None):
         model = pipeline.llm_of(task).model or default_model
         if ref_problem(model) is None and not prices.is_priced(model):
-            found.append(
+            problems.append(
                 Violation(
                     f"{where}.llm.model" if task.llm.model else "budget.usd",
                     f"task {task.name!r}: the price of {model} is unknown, so `budget.usd` cannot be kept; "
@@ -71,11 +73,11 @@ def _of_task(pipeline: Pipeline, i: int, task: Task, default_model: str, prices:
                 )
             )
     if task.images and (problem := images_problem(pipeline.llm_of(task).model or default_model)) is not None:
-        found.append(Violation(f"{where}.images", f"task {task.name!r}: {problem}"))
+        problems.append(Violation(f"{where}.images", f"task {task.name!r}: {problem}"))
     if task.mode == "batch":
         model = pipeline.llm_of(task).model or default_model
         if ref_problem(model) is None and (problem := batch_problem(model)):
-            found.append(Violation(f"{where}.mode", f"task {task.name!r}: {problem}"))
+            problems.append(Violation(f"{where}.mode", f"task {task.name!r}: {problem}"))
     if task.source is not None:
         try:
             # Finds what parsing alone does not, such as `return` outside of a function. Nothing is run.
@@ -83,9 +85,9 @@ def _of_task(pipeline: Pipeline, i: int, task: Task, default_model: str, prices:
         except (SyntaxError, ValueError) as error:
             line = getattr(error, "lineno", None)
             message = getattr(error, "msg", None) or str(error)
-            found.append(
+            problems.append(
                 Violation(
                     f"{where}.source", f"task {task.name!r}: the Python does not compile: {message}", line
                 )
             )
-    return found
+    return problems

@@ -1,4 +1,4 @@
-"""What a run would ask of models, before anything is spent (G1). Every number is an estimate and is called one.
+"""The estimate of a run: its calls, tokens and cost before anything is spent (G1).
 
 Prompts are rendered with the seed, and with a sample in the place of every answer that does not exist yet. What
 cannot be known (the calls of Python tasks, rows that come from them) is in `unknown`, and then sums are of the
@@ -11,31 +11,35 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from po_jupyter.config import Settings
+from po_jupyter.engine.base.answer_bounds import default_answer_bound
 from po_jupyter.engine.prompts.prompt_task import PromptTask
-from po_jupyter.engine.prompts.templates import Rows, base_names
+from po_jupyter.engine.prompts.templates import RowsExpression, template_names
 from po_jupyter.errors import PoError
 from po_jupyter.llm.batches.protocol import BATCH_PRICE
+from po_jupyter.llm.bounds import output_limit
+from po_jupyter.llm.chat import ChatRequest
 from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.llm.money.tokens import CHARS_PER_TOKEN, estimate, estimate_messages
 from po_jupyter.llm.structured.example_value import example_value
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.run.usage import Usage
+from po_jupyter.model.values.json import JsonObject, JsonValue
 
 _RENDERED = 200  # rows whose prompts are rendered; the rest are taken to be like them
-_REASK = 100  # tokens of the words that ask again, beside the answer that they are about
+_REASK = 100  # tokens of a re-ask, beside the answer that it is about
 _WORD = "word "
 
 
 def estimate_run(
     pipeline: Pipeline,
     seed: Seed,
-    data: Mapping[str, Any],
+    data: Mapping[str, JsonValue],
     *,
     settings: Settings,
     limit: int | None = None,
     model: str | None = None,
-) -> dict[str, Any]:
+) -> JsonObject:
     """`{calls, input_tokens, output_tokens_max, cost: {expected, worst}, tasks: [...], unknown: [...]}`.
 
     `data` is the seed's, with its rows in the place of references to files of them. `expected` takes every
@@ -43,24 +47,23 @@ def estimate_run(
     `worst` takes every answer to be as long as allowed, and every re-ask to be needed. Retries after errors are
     in neither. `estimated` is true.
     """
-    outputs: dict[str, Any] = {}
+    outputs: JsonObject = {}
     unknown: list[str] = []
     tasks = []
     for task in pipeline.tasks:
-        told = _Task(pipeline, task, (seed.name, data), settings, outputs, limit, model)
-        said = told.estimate()
-        unknown += told.unknown
-        tasks.append(said)
-    known = [t for t in tasks if t["calls"] is not None]
+        planned = _TaskPlan(pipeline, task, (seed.name, data), settings, outputs, limit, model)
+        tasks.append(planned.estimate())
+        unknown += planned.unknown
+    counted = [t for t in tasks if t["calls"] is not None]
     return {
         "estimated": True,
         "pipeline": pipeline.name,
-        "calls": sum(t["calls"] for t in known),
-        "input_tokens": sum(t["input_tokens"] for t in known),
-        "output_tokens_max": sum(t["output_tokens_max"] for t in known),
+        "calls": sum(t["calls"] for t in counted),
+        "input_tokens": sum(t["input_tokens"] for t in counted),
+        "output_tokens_max": sum(t["output_tokens_max"] for t in counted),
         "cost": {
-            "expected": _total([t["cost"]["expected"] for t in known]),
-            "worst": _total([t["cost"]["worst"] for t in known]),
+            "expected": _total([t["cost"]["expected"] for t in counted]),
+            "worst": _total([t["cost"]["worst"] for t in counted]),
         },
         "budget": pipeline.budget.model_dump(exclude_none=True),
         "tasks": tasks,
@@ -68,26 +71,36 @@ def estimate_run(
     }
 
 
-class _Task:
+class _TaskPlan:
+    """One task of the estimate; `unknown` are the things of it that nobody can know yet."""
+
     def __init__(
         self,
         pipeline: Pipeline,
         task: Task,
-        seed: tuple[str, Mapping[str, Any]],
+        seed: tuple[str, Mapping[str, JsonValue]],
         settings: Settings,
-        outputs: dict[str, Any],
+        outputs: JsonObject,
         limit: int | None,
         model: str | None,
     ) -> None:
         self.task, self.settings, self.outputs, self.limit = task, settings, outputs, limit
         llm = pipeline.llm_of(task)
         self.model = model or llm.model or settings.default_model
-        self.max_tokens = llm.max_tokens or settings.default_max_tokens
+        self.max_tokens = llm.max_tokens or default_answer_bound(self.model, settings)
+        bounds = ChatRequest(
+            self.model,
+            (),
+            max_tokens=self.max_tokens,
+            effort=llm.effort,
+            max_thinking_tokens=llm.max_thinking_tokens,
+        )
+        self.most_tokens = output_limit(bounds) or self.max_tokens
         self.prices = PriceBook(settings.prices)
         self.unknown: list[str] = []
         upstream = pipeline.upstream_of(task.name)
         self.blind = sorted(n for n in upstream if n not in outputs)
-        self.names = base_names(
+        self.names = template_names(
             seed=seed[1],
             seed_name=seed[0],
             tasks={n: v for n, v in outputs.items() if n in upstream},
@@ -98,24 +111,24 @@ class _Task:
             },
         )  # fmt: skip
 
-    def estimate(self) -> dict[str, Any]:
+    def estimate(self) -> JsonObject:
         task = self.task
         rows = self._rows() if task.for_each is not None else None
         if task.kind == "python":
             self.unknown.append(f"task {task.name!r} is Python: what it asks of models is known when it runs")
-            return self._said(self._count(rows), None)
+            return self._result(self._count(rows), None)
         if task.for_each is not None and rows is None:
-            return self._said(None, None)
+            return self._result(None, None)
         if task.images:
             self.unknown.append(f"what the images of task {task.name!r} come to in tokens")
         if task.tools:
             self.unknown.append(f"how often task {task.name!r} calls tools: each round is one more call")
-        given = self._given(rows)
+        prompt_tokens = self._prompt_tokens(rows)
         sample = self._sample(rows)
-        if given is None:
-            return self._said(self._count(rows), None)
+        if prompt_tokens is None:
+            return self._result(self._count(rows), None)
         calls = 1 if rows is None else len(rows)
-        return self._said(self._count(rows), calls, given, sample)
+        return self._result(self._count(rows), calls, prompt_tokens, sample)
 
     @staticmethod
     def _count(rows: Sequence[Any] | None) -> int | None:
@@ -124,7 +137,7 @@ class _Task:
     def _rows(self) -> Sequence[Any] | None:
         assert self.task.for_each is not None
         try:
-            rows = Rows(self.task.for_each, task=self.task.name).evaluate(self.names)
+            rows = RowsExpression(self.task.for_each, task=self.task.name).evaluate(self.names)
         except PoError:
             self.unknown.append(
                 f"how many rows task {self.task.name!r} has: they come from "
@@ -133,7 +146,7 @@ class _Task:
             return None
         return rows if self.limit is None else rows[: self.limit]
 
-    def _given(self, rows: Sequence[Any] | None) -> int | None:
+    def _prompt_tokens(self, rows: Sequence[Any] | None) -> int | None:
         """Input tokens of all first calls; None when the prompt needs what nobody knows yet."""
         prompt = PromptTask(self.task)
         schema = estimate(str(self.task.output)) if self.task.output is not None else 0
@@ -168,10 +181,10 @@ class _Task:
         self.outputs[self.task.name] = output
         return min(tokens, self.max_tokens) if schema is not None else None
 
-    def _said(
-        self, rows: int | None, calls: int | None, given: int = 0, sample: int | None = None
-    ) -> dict[str, Any]:
-        said: dict[str, Any] = {
+    def _result(
+        self, rows: int | None, calls: int | None, prompt_tokens: int = 0, sample: int | None = None
+    ) -> JsonObject:
+        result: JsonObject = {
             "name": self.task.name,
             "kind": self.task.kind,
             "model": self.model if self.task.kind == "prompt" else None,
@@ -184,41 +197,41 @@ class _Task:
             "mode": self.task.mode,
         }
         if calls is None:
-            return said
+            return result
         again = self.task.refine.max_attempts if self._may_refine() else 0
-        answers = calls * self.max_tokens
+        answers = calls * self.most_tokens
         # Each re-ask carries the conversation so far: the prompt, every answer, and what was wrong with it.
-        asked = sum(given + n * (answers + calls * _REASK) for n in range(again + 1))
+        sent = sum(prompt_tokens + n * (answers + calls * _REASK) for n in range(again + 1))
         written = answers * (again + 1)
         critiques = calls * again if self.task.refine.critique is not None else 0
-        asked += critiques * (self.max_tokens + _REASK)
-        written += critiques * self.max_tokens
-        said |= {
+        sent += critiques * (self.max_tokens + _REASK)
+        written += critiques * self.most_tokens
+        result |= {
             "calls_max": calls * (again + 1) + critiques,
-            "input_tokens": given,
+            "input_tokens": prompt_tokens,
             "output_tokens_max": answers,
             "cost": {
-                "expected": None if sample is None else self._cost(given, calls * sample, calls),
-                "worst": self._cost(asked, written, calls),
+                "expected": None if sample is None else self._cost(prompt_tokens, calls * sample, calls),
+                "worst": self._cost(sent, written, calls),
             },
         }
-        if said["cost"]["worst"] is None:
+        if result["cost"]["worst"] is None:
             self.unknown.append(f"the price of {self.model} (task {self.task.name!r})")
-        return said
+        return result
 
     def _may_refine(self) -> bool:
         return self.task.output is not None
 
-    def _cost(self, given: int, written: int, calls: int) -> float | None:
+    def _cost(self, sent: int, written: int, calls: int) -> float | None:
         # Per call, since some prices have tiers by the size of a call.
         if not calls:
             return 0.0
-        usage = Usage(input_tokens=-(-given // calls), output_tokens=-(-written // calls))
+        usage = Usage(input_tokens=-(-sent // calls), output_tokens=-(-written // calls))
         one = self.prices.cost_of(usage, self.model)
         return None if one is None else one * calls * (BATCH_PRICE if self.task.mode == "batch" else 1.0)
 
 
-def _texts(prompt: PromptTask, names: Mapping[str, Any]) -> list[str]:
+def _texts(prompt: PromptTask, names: Mapping[str, JsonValue]) -> list[str]:
     return [message.content for message in prompt.first(names)]
 
 

@@ -1,1 +1,1 @@
-"""Prompt tasks: sandboxed templates, and the stages that ask a model."""
+"""Prompt tasks: sandboxed templates, and the stages that call a model."""

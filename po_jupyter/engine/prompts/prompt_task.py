@@ -2,72 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import asyncio
+from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from po_jupyter.engine.base.threads import OffLoop
 from po_jupyter.engine.chat.tool_loop import run_tool_loop
-from po_jupyter.engine.files.images import Named, load_all
-from po_jupyter.engine.lifecycle.frame import Frame
+from po_jupyter.engine.files.images import NamedImage, load_images
+from po_jupyter.engine.lifecycle.frame import Frame, StageResult
 from po_jupyter.engine.lifecycle.stages import Stage
 from po_jupyter.engine.ports import ModelCalls
-from po_jupyter.engine.prompts.templates import Prompt
-from po_jupyter.errors import AnswerUnreadable, OutputInvalid
+from po_jupyter.engine.prompts.output_type import load_check
+from po_jupyter.engine.prompts.templates import PromptTemplate
+from po_jupyter.errors import OutputInvalid
 from po_jupyter.llm.chat import Message
-from po_jupyter.llm.structured.parsing import answer_validator, reask
+from po_jupyter.llm.structured.parsing import (
+    AnswerValidator,
+    answer_validator,
+    readable_text,
+    reask,
+    speakable,
+)
 from po_jupyter.model.pipeline.pipeline import Task
-
-OffLoop = Callable[..., Awaitable[Any]]
+from po_jupyter.model.values.json import JsonValue
 
 
 class PromptTask:
     """A prompt task with its templates and schema compiled; one for all attempts and rows.
 
     `critique`: the template of `refine.critique`; `answer`: reads and judges answers, None without an `output`;
-    `free_text`: the schema allows a plain text.
+    `judge`: calls it where it runs code of the user's, else None.
     """
 
-    def __init__(self, task: Task) -> None:
-        """Compile the templates and the schema of `task`. Raises TemplateFailed."""
+    def __init__(self, task: Task, off_loop: OffLoop = asyncio.to_thread) -> None:
+        """Compile the templates and the schema of `task`. Raises TemplateFailed.
+
+        `off_loop` calls code of the user's, as that of the `output_type` is.
+        """
         self.task = task
-        turns = [] if task.system is None else [("system", Prompt(task.system, task=task.name, field="system"))]
+        turns = (
+            []
+            if task.system is None
+            else [("system", PromptTemplate(task.system, task=task.name, field="system"))]
+        )
         if isinstance(task.prompt, tuple):
             turns += [
-                (turn.role, Prompt(turn.content, task=task.name, field=f"prompt[{i}].content"))
+                (turn.role, PromptTemplate(turn.content, task=task.name, field=f"prompt[{i}].content"))
                 for i, turn in enumerate(task.prompt)
             ]
         else:
-            turns.append(("user", Prompt(task.prompt or "", task=task.name)))
-        self._turns: list[tuple[Any, Prompt]] = turns
+            turns.append(("user", PromptTemplate(task.prompt or "", task=task.name)))
+        self._turns: list[tuple[Any, PromptTemplate]] = turns
         self._images = [
-            Prompt(text, task=task.name, field=f"images[{i}]") for i, text in enumerate(task.images)
+            PromptTemplate(text, task=task.name, field=f"images[{i}]") for i, text in enumerate(task.images)
         ]
         critique = task.refine.critique
         self.critique = (
-            Prompt(critique, task=task.name, field="refine.critique") if critique is not None else None
+            PromptTemplate(critique, task=task.name, field="refine.critique") if critique is not None else None
         )
         self.answer = answer_validator(task.output) if task.output is not None else None
-        kinds = (task.output or {}).get("type")
-        self.free_text = kinds == "string" or (isinstance(kinds, list) and "string" in kinds)
+        self._off_loop = off_loop
+        self.judge: OffLoop | None = None
+
+    async def load(self) -> None:
+        """Load the validators of the `output_type`, before anything is sent. Raises StageFailed."""
+        if self.task.output_type is not None and self.answer is not None and self.judge is None:
+            check = await self._off_loop(load_check, self.task)
+            self.answer, self.judge = self.answer.with_check(check), self._off_loop
 
     @property
     def has_images(self) -> bool:
-        """The task shows images with its question."""
+        """Whether the task shows images with its prompt."""
         return bool(self._images)
 
-    def first(self, names: Mapping[str, Any]) -> tuple[Message, ...]:
+    def first(self, names: Mapping[str, JsonValue]) -> tuple[Message, ...]:
         """The messages of the first request. Raises TemplateFailed."""
         return tuple([Message(role, prompt.render(names)) for role, prompt in self._turns])
 
-    def images(self, names: Mapping[str, Any]) -> tuple[Named, ...]:
-        """What is shown with the last turn, by URL or name; empty texts are left out. Raises TemplateFailed."""
+    def images(self, names: Mapping[str, JsonValue]) -> tuple[NamedImage, ...]:
+        """The images of the last turn, by URL or name; empty texts are left out. Raises TemplateFailed."""
         rendered = [template.render(names).strip() for template in self._images]
-        return tuple([Named(text) for text in rendered if text])
+        return tuple([NamedImage(text) for text in rendered if text])
 
     def stages(
         self,
         calls: ModelCalls,
-        names: Mapping[str, Any],
+        names: Mapping[str, JsonValue],
         *,
         first: tuple[Message, ...] | None = None,
         off_loop: OffLoop | None = None,
@@ -103,13 +124,14 @@ class _PromptAttempt:
         "_remark",
         "_text",
         "_turn",
+        "_violations",
     )
 
     def __init__(
         self,
         prompts: PromptTask,
         calls: ModelCalls,
-        names: Mapping[str, Any],
+        names: Mapping[str, JsonValue],
         first: tuple[Message, ...] | None,
         off_loop: OffLoop | None,
     ) -> None:
@@ -122,6 +144,7 @@ class _PromptAttempt:
         self._messages: list[Message] = []
         self._text = ""  # the last answer, as the model wrote it
         self._turn: Message | None = None  # the last answer as a message of the conversation
+        self._violations: list[str] = []  # of the last answer
         self._remark = ""  # of the critique, for the next question
 
     def prompt_templating(self, frame: Frame) -> Awaitable[None] | None:
@@ -144,7 +167,7 @@ class _PromptAttempt:
             messages.extend(self._prompts.first(self._names))
         if named := self._prompts.images(self._names):
             self._calls.need_images(self._calls.request(tuple(messages)))
-            messages[-1] = replace(messages[-1], images=await load_all(named, self._calls.files()))
+            messages[-1] = replace(messages[-1], images=await load_images(named, self._calls.files()))
 
     def _ask_again(self, frame: Frame) -> None:
         question = reask(frame.violations)
@@ -154,7 +177,7 @@ class _PromptAttempt:
         self._remark = ""
 
     async def inference(self, frame: Frame) -> str:
-        """The model's answer, with the rounds of tools that it asks for."""
+        """The model's answer, after the rounds of tools that it wants."""
         task, calls = self._prompts.task, self._calls
         request = calls.request(tuple(self._messages), schema=task.output)
         if not task.tools:
@@ -167,24 +190,25 @@ class _PromptAttempt:
             response = result.response
             self._messages.extend(result.turns)
         self._text, self._turn = response.text, response.message
-        return self._text
+        return readable_text(self._text) if self._prompts.answer is None else speakable(self._text)
 
-    def parsing(self, frame: Frame) -> Any:
-        """The JSON value of the answer. Raises AnswerUnreadable."""
-        assert self._prompts.answer is not None
-        try:
-            return self._prompts.answer.parse(self._text)
-        except AnswerUnreadable:
-            if self._prompts.free_text:
-                return self._text
-            raise
+    def parsing(self, frame: Frame) -> StageResult | Awaitable[StageResult]:
+        """The JSON value of the answer, which may be null. Raises AnswerUnreadable."""
+        answer, judge = self._prompts.answer, self._prompts.judge
+        assert answer is not None
+        if judge is not None:
+            return self._parse_off_loop(answer, judge)
+        value, self._violations = answer.read(self._text)
+        return StageResult(value)
+
+    async def _parse_off_loop(self, answer: AnswerValidator, judge: OffLoop) -> StageResult:
+        value, self._violations = await judge(answer.read, self._text)
+        return StageResult(value)
 
     def validate_structure(self, frame: Frame) -> None:
-        """Judge the answer by the task's schema. Raises OutputInvalid."""
-        assert self._prompts.answer is not None
-        violations = self._prompts.answer.violations(frame.output)
-        if violations:
-            raise OutputInvalid(violations[0], details={"violations": violations})
+        """Judge the answer by the task's schema and the validators of its class. Raises OutputInvalid."""
+        if self._violations:
+            raise OutputInvalid(self._violations[0], details={"violations": self._violations})
 
     async def critique(self, frame: Frame) -> None:
         """Ask the model what is wrong with its answer."""
@@ -192,4 +216,4 @@ class _PromptAttempt:
         names = {**self._names, "output": frame.output, "violations": frame.violations}
         request = self._calls.request((Message("user", self._prompts.critique.render(names)),))
         response = await self._calls.chat(request, stage="critique", frame=frame)
-        self._remark = response.text
+        self._remark = speakable(response.text)

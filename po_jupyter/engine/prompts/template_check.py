@@ -1,9 +1,8 @@
-"""What is wrong with a pipeline's templates, as far as it shows before a run. Nothing is rendered here."""
+"""The check of a pipeline's templates before a run: names that are not defined. Nothing is rendered here."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from jinja2 import TemplateSyntaxError, nodes
 
@@ -11,6 +10,7 @@ from po_jupyter.engine.prompts.templates import ENVIRONMENT, GLOBALS, expression
 from po_jupyter.errors import TemplateFailed, Violation
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.values.json import JsonValue
 
 _ALWAYS = ("seed", "seed_name", "tasks", "config", "run")
 _METHODS = frozenset({"get", "items", "keys", "values"})
@@ -32,13 +32,13 @@ def templates_of(task: Task) -> Iterator[tuple[str, str]]:
         yield "refine.critique", task.refine.critique
 
 
-def check_templates(pipeline: Pipeline, seed_data: Mapping[str, Any] | None = None) -> list[Violation]:
+def check_templates(pipeline: Pipeline, seed_data: Mapping[str, JsonValue] | None = None) -> list[Violation]:
     """Every violation in the templates of `pipeline`; `where` is `tasks[i].field`, `line` is in the template.
 
-    Without `seed_data` the seed's keys are not looked at. A key behind `is defined`, `default` or inside an
+    Without `seed_data` the seed's keys are not checked. A key behind `is defined`, `default` or inside an
     `{% if %}` may be missing.
     """
-    found: list[Violation] = []
+    violations: list[Violation] = []
     names = {task.name: i for i, task in enumerate(pipeline.tasks)}
     upstream = _Upstream(pipeline)
     for i, task in enumerate(pipeline.tasks):
@@ -48,17 +48,17 @@ def check_templates(pipeline: Pipeline, seed_data: Mapping[str, Any] | None = No
                 tree = _parse(text, field, task)
             except TemplateSyntaxError as error:
                 message = (error.message or "not a template").rstrip(".")
-                found.append(
+                violations.append(
                     Violation(where, f"task {task.name!r}: the {field} does not parse: {message}", error.lineno)
                 )
                 continue
             except TemplateFailed as error:
-                found.append(Violation(where, f"{error.message} {error.hint}".strip()))
+                violations.append(Violation(where, f"{error.message} {error.hint}".strip()))
                 continue
-            walk = _Walk(task, field, where, names, upstream, seed_data)
+            walk = _TemplateWalk(task, field, where, names, upstream, seed_data)
             walk.check(tree)
-            found.extend(walk.found)
-    return found
+            violations.extend(walk.violations)
+    return violations
 
 
 def _parse(text: str, field: str, task: Task) -> nodes.Template:
@@ -70,20 +70,20 @@ def _parse(text: str, field: str, task: Task) -> nodes.Template:
 
 
 class _Upstream:
-    """Which tasks are finished when another starts; each answer is computed once."""
+    """The tasks that are finished when another starts, computed once for each task."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
-        self._known: dict[str, frozenset[str]] = {}
+        self._by_task: dict[str, frozenset[str]] = {}
 
     def of(self, name: str) -> frozenset[str]:
-        if name not in self._known:
-            self._known[name] = self._pipeline.upstream_of(name)
-        return self._known[name]
+        if name not in self._by_task:
+            self._by_task[name] = self._pipeline.upstream_of(name)
+        return self._by_task[name]
 
 
-class _Walk:
-    """One template's walk. `guarded` is true where a missing key is foreseen by the author."""
+class _TemplateWalk:
+    """The walk over one template. `guarded` is true where the author foresees a missing key."""
 
     def __init__(
         self,
@@ -92,17 +92,17 @@ class _Walk:
         where: str,
         names: Mapping[str, int],
         upstream: _Upstream,
-        seed: Mapping[str, Any] | None,
+        seed: Mapping[str, JsonValue] | None,
     ) -> None:
         self.task, self.field, self.where = task, field, where
         self.names, self.upstream, self.seed = names, upstream, seed
-        self.found: list[Violation] = []
+        self.violations: list[Violation] = []
         self._seen: set[str] = set()
-        self.known = [*_ALWAYS]
+        self.defined = [*_ALWAYS]
         if task.for_each is not None and field != "for_each":
-            self.known += ["item", "index"]
+            self.defined += ["item", "index"]
         if field == "refine.critique":
-            self.known += ["output", "violations"]
+            self.defined += ["output", "violations"]
         self._local: set[str] = set()
 
     def check(self, tree: nodes.Template) -> None:
@@ -118,38 +118,30 @@ class _Walk:
         if isinstance(node, nodes.Sub) and self._hyphenated(node):
             return
         if isinstance(node, nodes.Getattr | nodes.Getitem):
-            key = _key(node)
-            if isinstance(node.node, nodes.Name) and key is not None and node.node.name not in self._local:
-                if node.node.name == "tasks":
-                    self._task(key, node.lineno)
-                elif node.node.name == "seed" and not guarded:
-                    self._seed_key(key, node.lineno)
-        if (
-            isinstance(node, nodes.If | nodes.CondExpr)
-            or (isinstance(node, nodes.Test) and node.name in ("defined", "undefined"))
-            or (isinstance(node, nodes.Filter) and node.name in ("default", "d"))
-        ):
-            guarded = True
-        elif isinstance(node, nodes.And | nodes.Or):
-            guarded = guarded or any(t.name in ("defined", "undefined") for t in node.find_all(nodes.Test))
-        elif (
-            isinstance(node, nodes.Call) and isinstance(node.node, nodes.Getattr) and node.node.attr in _METHODS
-        ):
-            for child in (node.node.node, *node.args, *node.kwargs):
-                self._visit(child, guarded)
-            return
-        for child in node.iter_child_nodes():
+            self._key(node, guarded)
+        guarded = guarded or _guards(node)
+        for child in _children(node):
             self._visit(child, guarded)
 
-    def _say(self, message: str, line: int) -> None:
+    def _key(self, node: nodes.Getattr | nodes.Getitem, guarded: bool) -> None:
+        """Check a key of `tasks` or `seed`."""
+        key = _key(node)
+        if not isinstance(node.node, nodes.Name) or key is None or node.node.name in self._local:
+            return
+        if node.node.name == "tasks":
+            self._task(key, node.lineno)
+        elif node.node.name == "seed" and not guarded:
+            self._seed_key(key, node.lineno)
+
+    def _add(self, message: str, line: int) -> None:
         if message not in self._seen:
             self._seen.add(message)
             place = f"task {self.task.name!r}: {self.field}: "
-            self.found.append(Violation(self.where, place + message, line))
+            self.violations.append(Violation(self.where, place + message, line))
 
     def _name(self, node: nodes.Name) -> None:
         name = node.name
-        if name in self.known or name in GLOBALS or name in self._local:
+        if name in self.defined or name in GLOBALS or name in self._local:
             return
         if name in ("item", "index"):
             hint = "; it exists in a task with `for_each`"
@@ -158,24 +150,24 @@ class _Walk:
         elif self.seed is not None and name in self.seed:
             hint = f"; did you mean `seed.{name}`?"
         else:
-            hint = did_you_mean(name, self.known)
-        self._say(f"`{name}` is not defined{hint}", node.lineno)
+            hint = did_you_mean(name, self.defined)
+        self._add(f"`{name}` is not defined{hint}", node.lineno)
 
     def _task(self, key: str, line: int) -> None:
         if key in _METHODS and key not in self.names:
             return
         if key not in self.names:
-            self._say(f"`tasks.{key}` is not a task{did_you_mean(key, list(self.names))}", line)
+            self._add(f"`tasks.{key}` is not a task{did_you_mean(key, list(self.names))}", line)
         elif key == self.task.name:
-            self._say(f"`{_access(key)}` is this very task, which has no output yet", line)
+            self._add(f"`{_access(key)}` is this very task, which has no output yet", line)
         elif key not in self.upstream.of(self.task.name):
-            self._say(f"`{_access(key)}` is not finished before this task; add it to `needs`", line)
+            self._add(f"`{_access(key)}` is not finished before this task; add it to `needs`", line)
 
     def _seed_key(self, key: str, line: int) -> None:
         if self.seed is not None and key not in self.seed:
             keys = [str(k) for k in self.seed]
             has = f"it has {', '.join(keys[:8])}{', ...' if len(keys) > 8 else ''}" if keys else "it is empty"
-            self._say(f"`seed.{key}`: the seed's data has no `{key}` ({has}){did_you_mean(key, keys)}", line)
+            self._add(f"`seed.{key}`: the seed's data has no `{key}` ({has}){did_you_mean(key, keys)}", line)
 
     def _hyphenated(self, node: nodes.Sub) -> bool:
         """`tasks.deep-dive` parses as a subtraction; say what was meant."""
@@ -185,17 +177,35 @@ class _Walk:
         owner, _, rest = name.partition(".")
         if "-" not in rest:
             return False
-        known: Collection[str] = (
+        defined: Collection[str] = (
             self.names if owner == "tasks" else (self.seed or ()) if owner == "seed" else ()
         )
-        meant = next((k for k in known if "-" in k and (rest + ".").startswith(k + ".")), None)
+        meant = next((k for k in defined if "-" in k and (rest + ".").startswith(k + ".")), None)
         if meant is None:
             return False
-        self._say(
+        self._add(
             f'`{owner}.{meant}` is read as a subtraction; a name with a hyphen is written {owner}["{meant}"]',
             node.lineno,
         )
         return True
+
+
+def _guards(node: nodes.Node) -> bool:
+    """Whether the author of a template foresees that a name inside of `node` is missing."""
+    if isinstance(node, nodes.Test):
+        return node.name in ("defined", "undefined")
+    if isinstance(node, nodes.Filter):
+        return node.name in ("default", "d")
+    if isinstance(node, nodes.And | nodes.Or):
+        return any(test.name in ("defined", "undefined") for test in node.find_all(nodes.Test))
+    return isinstance(node, nodes.If | nodes.CondExpr)
+
+
+def _children(node: nodes.Node) -> Iterable[nodes.Node]:
+    """The nodes to visit below `node`; a method such as `seed.items()` is no key."""
+    if isinstance(node, nodes.Call) and isinstance(node.node, nodes.Getattr) and node.node.attr in _METHODS:
+        return (node.node.node, *node.args, *node.kwargs)
+    return node.iter_child_nodes()
 
 
 def _key(node: nodes.Getattr | nodes.Getitem) -> str | None:

@@ -1,7 +1,7 @@
 """Templates of prompts and of `for_each`: sandboxed Jinja over JSON values.
 
 A template is written by the author of the pipeline. What it is filled with (seeds, rows, answers of models) is
-data, never a template (P6), and reaches nothing but the values given here.
+data, never a template (P6), and reaches nothing but the names below.
 
 Names in a template: `seed` (the seed's data), `seed_name`, `tasks` (outputs of the tasks so far), `item` and
 `index` (in a `for_each` task), `config` (the task's), `run` (`id`, `name`, `pipeline`, `version`, `attempt`);
@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import wraps
 from itertools import islice
 from typing import Any
 
@@ -24,6 +25,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from po_jupyter.errors import PoError, TemplateFailed
 from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.values.json import JsonObject, JsonValue
 
 MAX_RENDERED = 10_000_000  # characters; ten times the longest context window sold
 MAX_ROWS = 5_000_000
@@ -33,7 +35,7 @@ _HYPHENS = 'A name with a hyphen is written tasks["deep-dive"].'
 
 
 class _Strict(StrictUndefined):
-    """An undefined name whose message says what there is instead."""
+    """An undefined name; its message lists the names that exist."""
 
     @property
     def _undefined_message(self) -> str:
@@ -71,6 +73,14 @@ class _Sandbox(ImmutableSandboxedEnvironment):
                 return self.undefined(obj=obj, name=argument)
         return super().getitem(obj, argument)
 
+    def _generate(self, source: nodes.Template, *args: Any, **named: Any) -> str:
+        """The Python of a template, in which `~` joins what `{{ }}` would print."""
+        for concat in source.find_all(nodes.Concat):
+            concat.nodes = [
+                nodes.Filter(node, "string", [], [], None, None, lineno=node.lineno) for node in concat.nodes
+            ]
+        return super()._generate(source, *args, **named)
+
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         if operator == "**" and (abs(left) > 1_000_000 or abs(right) > 100):
             raise SecurityError("this power is too large for a template")
@@ -78,14 +88,17 @@ class _Sandbox(ImmutableSandboxedEnvironment):
             for text, count in ((left, right), (right, left)):
                 if isinstance(text, str | list | tuple) and len(text) * int(count) > _MAX_REPEAT:
                     raise SecurityError("this repetition is too long for a template")
-        if operator == "%" and isinstance(left, str) and _WIDE.search(left):
-            raise SecurityError("this width is too large for a template")
+        if operator == "%" and isinstance(left, str):
+            if _WIDE.search(left):
+                raise SecurityError("this width is too large for a template")
+            right = _inserted(right)
         return super().call_binop(context, operator, left, right)
 
     def call(self, context: Any, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
         # The sandbox hands out `str.format` wrapped; the text is behind the wrapper.
         owner = getattr(getattr(obj, "__wrapped__", obj), "__self__", None)
         if isinstance(owner, str) or getattr(obj, "__name__", "") in ("format", "format_map"):
+            args, kwargs = tuple(map(_flat, args)), {name: _flat(value) for name, value in kwargs.items()}
             wide = any(isinstance(a, int) and a > _MAX_REPEAT for a in args)
             if wide or any(isinstance(t, str) and _WIDE.search(t) for t in (owner, *args)):
                 raise SecurityError("this width is too large for a template")
@@ -93,7 +106,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
 
 def _shown(value: Any) -> Any:
-    """What `{{ value }}` prints: text as it is, everything else as JSON."""
+    """The text of `{{ value }}`: text as it is, everything else as JSON."""
     if isinstance(value, str | Undefined):
         return value
     return _to_json(value)
@@ -107,8 +120,38 @@ def _to_json(value: Any, indent: int | None = None) -> str:
         return _to_json(list(value), indent) if isinstance(value, Iterable) else str(value)
 
 
+def _text(value: Any) -> str:
+    """What `{{ value }}` prints, as text: `~` and the filters that make text of a value say the same."""
+    return str(_shown(value))
+
+
+def _inserted(value: Any) -> Any:
+    """What `%` and `format` put into a text: numbers and texts as they are, for their formats, the rest as printed."""
+    if isinstance(value, tuple):
+        return tuple(map(_inserted, value))
+    if isinstance(value, Mapping):
+        return {key: _inserted(inner) for key, inner in value.items()}
+    return _shown(value) if value is None or isinstance(value, bool | list) else value
+
+
+def _flat(value: Any) -> Any:
+    """An argument of `format`, whose fields may name parts of objects and lists: those stay what they are."""
+    return _shown(value) if value is None or isinstance(value, bool) else value
+
+
+def _on_text(method: Any) -> Any:
+    """A filter for text, of a value as it is printed."""
+    position = 1 if hasattr(method, "jinja_pass_arg") else 0
+
+    @wraps(method)
+    def on_text(*args: Any, **named: Any) -> Any:
+        return method(*args[:position], _text(args[position]), *args[position + 1 :], **named)
+
+    return on_text
+
+
 def _bounded(method: Any) -> Any:
-    """`center`, `ljust` and their kin can be asked for gigabytes."""
+    """A text filter with a bounded width: `center` could fill the memory otherwise."""
 
     def bounded(value: Any, width: int = 80, *rest: Any, **named: Any) -> Any:
         if width > _MAX_REPEAT:
@@ -133,6 +176,11 @@ def _environment() -> _Sandbox:
     # HTML escapes, as Jinja's own has them, would only confuse a model.
     env.filters["tojson"] = _to_json
     env.filters["join"] = _join
+    env.filters["string"] = _text
+    for name in ("upper", "lower", "capitalize", "title", "trim", "replace", "center", "indent", "wordwrap"):
+        env.filters[name] = _on_text(env.filters[name])
+    form = env.filters["format"]
+    env.filters["format"] = lambda value, *args, **named: form(value, *_inserted(args), **_inserted(named))
     env.filters["center"] = _bounded(env.filters["center"])
     env.filters["indent"] = _bounded(env.filters["indent"])
     return env
@@ -142,25 +190,26 @@ ENVIRONMENT = _environment()
 GLOBALS: frozenset[str] = frozenset(ENVIRONMENT.globals)
 
 
-class Prompt:
-    """A compiled template of one task. `field` is where it stands: `prompt`, `system`, `refine.critique`."""
+class PromptTemplate:
+    """A compiled template of one task. `field` is the field of the task: `prompt`, `system`, `refine.critique`."""
 
     __slots__ = ("_root", "_template", "_text", "field", "task")
 
     def __init__(self, text: str, *, task: str, field: str = "prompt") -> None:
+        """Compile `text`. Raises TemplateFailed."""
         self.task = task
         self.field = field
         self._text: str | None = None
         try:
             self._template: Template = ENVIRONMENT.from_string(text)
         except TemplateSyntaxError as error:
-            raise _broken(error, task, field) from None
+            raise _syntax_error(error, task, field) from None
         self._root = self._template.root_render_func
         if not any(mark in text for mark in ("{{", "{%", "{#")):
             self._text = text
 
-    def render(self, names: Mapping[str, Any]) -> str:
-        """The text with `names` filled in; `names` holds what `base_names` gives. Raises TemplateFailed."""
+    def render(self, names: Mapping[str, JsonValue]) -> str:
+        """The text with `names` filled in; `names` holds what `template_names` gives. Raises TemplateFailed."""
         if self._text is not None:
             return self._text
         try:
@@ -168,7 +217,7 @@ class Prompt:
             pieces = list(self._root(context))
             text = "".join(pieces)
         except Exception as error:
-            raise _failed(error, self.task, self.field, self._line(error)) from None
+            raise _render_error(error, self.task, self.field, self._line(error)) from None
         if len(text) > MAX_RENDERED:
             raise TemplateFailed(
                 f"task {self.task!r}: the {self.field} came out with {len(text):,} characters; "
@@ -186,22 +235,23 @@ class Prompt:
         return line
 
 
-class Rows:
+class RowsExpression:
     """A compiled `for_each`: one expression, evaluated natively."""
 
-    __slots__ = ("_expression", "_source", "task")
+    __slots__ = ("_expression", "source", "task")
 
     def __init__(self, text: str, *, task: str) -> None:
+        """Compile the expression in `text`. Raises TemplateFailed."""
         self.task = task
         try:
-            self._source = expression_of(text, task=task)
+            self.source = expression_of(text, task=task)
             self._expression: TemplateExpression = ENVIRONMENT.compile_expression(
-                self._source, undefined_to_none=False
+                self.source, undefined_to_none=False
             )
         except TemplateSyntaxError as error:
-            raise _broken(error, task, "for_each") from None
+            raise _syntax_error(error, task, "for_each") from None
 
-    def evaluate(self, names: Mapping[str, Any]) -> Sequence[Any]:
+    def evaluate(self, names: Mapping[str, JsonValue]) -> Sequence[Any]:
         """The rows; those of a file or of an earlier map are not read yet. Raises TemplateFailed when the value is
         no list, naming what it is."""
         try:
@@ -214,21 +264,29 @@ class Rows:
             elif isinstance(value, str | Mapping) or not isinstance(value, Iterable):
                 raise TemplateFailed(
                     f"task {self.task!r}: for_each gives {_kind(value)}, and a list is needed",
-                    hint=_rows_hint(value, self._source),
+                    hint=_rows_hint(value, self.source),
                 )
             else:
                 rows = list(islice(value, MAX_ROWS + 1))
         except PoError:
             raise
         except Exception as error:
-            raise _failed(error, self.task, "for_each") from None
+            raise _render_error(error, self.task, "for_each") from None
         if len(rows) > MAX_ROWS:
             raise TemplateFailed(f"task {self.task!r}: for_each gives more than {MAX_ROWS:,} rows")
         return rows
 
 
-def base_names(**names: Any) -> dict[str, Any]:
-    """What `render` and `evaluate` take: Jinja's own few names and `names` over them. Copy it for each row."""
+def evaluate_node(expression: nodes.Expr, names: Mapping[str, JsonValue]) -> Sequence[Any]:
+    """The rows that a parsed expression gives. Raises what evaluating it raises, TypeError for no list."""
+    body: list[nodes.Node] = [nodes.Assign(nodes.Name("result", "store"), expression, lineno=1)]
+    template = ENVIRONMENT.from_string(nodes.Template(body, lineno=1))
+    value: Any = TemplateExpression(template, False)(**names)
+    return value if isinstance(value, Sequence) else list(islice(value, MAX_ROWS + 1))
+
+
+def template_names(**names: Any) -> JsonObject:
+    """The names for `render` and `evaluate`: Jinja's own few and `names` over them. Copy it for each row."""
     return {**ENVIRONMENT.globals, **names}
 
 
@@ -248,7 +306,7 @@ def expression_of(text: str, *, task: str) -> str:
     return inner
 
 
-def _broken(error: TemplateSyntaxError, task: str, field: str) -> TemplateFailed:
+def _syntax_error(error: TemplateSyntaxError, task: str, field: str) -> TemplateFailed:
     message = (error.message or "not a template").rstrip(".")
     return TemplateFailed(
         f"task {task!r}: the {field} does not parse: line {error.lineno}: {message}",
@@ -256,8 +314,8 @@ def _broken(error: TemplateSyntaxError, task: str, field: str) -> TemplateFailed
     )
 
 
-def _failed(error: Exception, task: str, field: str, line: int | None = None) -> TemplateFailed:
-    place = f"{field}, line {line}" if line else field
+def _render_error(error: Exception, task: str, field: str, line: int | None = None) -> TemplateFailed:
+    where = f"{field}, line {line}" if line else field
     hint = ""
     if isinstance(error, UndefinedError):
         reason = error.message or "undefined"
@@ -268,7 +326,7 @@ def _failed(error: Exception, task: str, field: str, line: int | None = None) ->
     else:
         reason = f"{type(error).__name__}: {error}"[:300]
     return TemplateFailed(
-        f"task {task!r}: {place}: {reason}", hint=hint, details={"task": task, "field": field, "line": line}
+        f"task {task!r}: {where}: {reason}", hint=hint, details={"task": task, "field": field, "line": line}
     )
 
 

@@ -1,4 +1,4 @@
-"""What a stage function of a Python task gets: `ctx`."""
+"""The context of a stage function of a Python task: `ctx`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from po_jupyter.engine.chat.task_llm import TaskLlm
 from po_jupyter.errors import OutputInvalid
 from po_jupyter.llm.structured.parsing import answer_validator, parse_json
+from po_jupyter.model.values.json import JsonObject, JsonValue
 
 if TYPE_CHECKING:
     from po_jupyter.engine.control.control import Control
@@ -19,14 +20,14 @@ if TYPE_CHECKING:
 class Validators:
     """`ctx.validators`: each raises OutputInvalid, which starts a refinement in a validation stage."""
 
-    def schema(self, value: Any, schema: Mapping[str, Any]) -> None:
-        """`value` fits the JSON Schema."""
-        found = answer_validator(schema).violations(value)
-        if found:
-            raise OutputInvalid(found[0], details={"violations": found})
+    def schema(self, value: Any, schema: Mapping[str, JsonValue]) -> None:
+        """Check that `value` fits the JSON Schema."""
+        violations = answer_validator(schema).violations(value)
+        if violations:
+            raise OutputInvalid(violations[0], details={"violations": violations})
 
     def require(self, condition: object, message: str) -> None:
-        """`condition` is true."""
+        """Check that `condition` is true."""
         if not condition:
             raise OutputInvalid(message)
 
@@ -42,21 +43,21 @@ class Context:
     seed        the seed's data           data    outputs of the stages so far, by stage
     tasks       outputs of earlier tasks  output  what the last stage that makes one returned
     control     adds tasks, skips later ones, asks for a decision
-    item, index the row of a `for_each`   flags   typed; `needs_refinement` drives the refinement
-    config      the task's                violations  why the last validation failed
+    item, index the row of a `for_each`   flags   typed; `needs_refinement` starts a refinement
+    config      the task's                violations  those of the last validation
     meta        run, pipeline, version, name, task, stage, attempt, round, index
     """
 
     seed: Any
-    data: dict[str, Any]
-    tasks: Mapping[str, Any]
+    data: JsonObject
+    tasks: Mapping[str, JsonValue]
     output: Any
     flags: Flags
-    config: dict[str, Any]
+    config: JsonObject
     llm: TaskLlm
     io: TaskIo
     validators: Validators
-    meta: dict[str, Any]
+    meta: JsonObject
     violations: list[str]
     control: Control
     item: Any = None

@@ -7,8 +7,8 @@ from po_jupyter.model.pipeline.violations import missing_module
 from po_jupyter.platform.task_modules import is_available
 
 
-def findable(task: Task) -> str | None:
-    """What is wrong with where a task's code should be; None when it will be found, or needs no module."""
+def module_problem(task: Task) -> str | None:
+    """The problem with the module of a task; None when it is available, or when the task needs none."""
     if task.module is None or is_available(task.module):
         return None
     return missing_module(task.name, task.module)

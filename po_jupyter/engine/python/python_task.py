@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from po_jupyter.engine.base.run_inputs import RunInputs
+from po_jupyter.engine.base.source_module import load_source
 from po_jupyter.engine.base.threads import Threads
-from po_jupyter.engine.base.tracebacks import SOURCE, register, user_lines
+from po_jupyter.engine.base.tracebacks import user_traceback
 from po_jupyter.engine.chat.task_llm import TaskLlm
 from po_jupyter.engine.control.control import Control
 from po_jupyter.engine.files.artifacts import RunFiles
@@ -30,6 +31,7 @@ from po_jupyter.engine.stage_logs.capture import StageLog
 from po_jupyter.errors import StageFailed
 from po_jupyter.model.pipeline.pipeline import STAGES, Task
 from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.values.json import JsonValue
 from po_jupyter.platform.task_modules import candidates, entry_point
 
 _SHORT = 10_000  # characters of source that are compiled in well under 10 ms
@@ -48,7 +50,7 @@ def load(task: Task) -> Functions:
 
     Raises StageFailed (permanent) when there is no such module, it cannot be imported, or has no stage.
     """
-    module = _from_source(task) if task.source is not None else _found(task)
+    module = _from_source(task) if task.source is not None else _from_module(task)
     functions: Functions = {}
     for name, value in _members(module).items():
         stage = _NAMES.get(name)
@@ -56,7 +58,7 @@ def load(task: Task) -> Functions:
             functions.setdefault(stage, value)
     if not functions:
         near = [f"{n}{s}" for n in _members(module) if (s := did_you_mean(n, list(STAGES)))]
-        raise _broken(
+        raise _load_error(
             task,
             f"task {task.name!r}: its code has no stage function" + (f" (it has {near[0]})" if near else ""),
             "Define one, for example: def integration(ctx): return {...}. Stages: " + ", ".join(STAGES) + ".",
@@ -65,49 +67,47 @@ def load(task: Task) -> Functions:
 
 
 def only_defines(task: Task) -> bool:
-    """Whether `load` runs nothing but definitions of functions and constants: that cannot block, and a change of
-    threads for it would cost more than itself."""
+    """Whether `load` runs nothing but definitions of functions and constants: that cannot block.
+
+    A change of threads for it would cost more than the loading.
+    """
     if task.source is None or len(task.source) > _SHORT:
         return False
     try:
         return all(map(_defines, ast.parse(task.source).body))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False  # `load` says what is wrong
+        return False  # `load` raises what is wrong
 
 
 def _defines(node: ast.stmt) -> bool:
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-        named = node.args
-        given = [*named.defaults, *(d for d in named.kw_defaults if d is not None)]
-        plain = [*named.posonlyargs, *named.args, *named.kwonlyargs, named.vararg, named.kwarg]
-        noted = [node.returns, *(a.annotation for a in plain if a is not None)]
-        return not node.decorator_list and not any(noted) and all(isinstance(d, ast.Constant) for d in given)
+        signature = node.args
+        defaults = [*signature.defaults, *(d for d in signature.kw_defaults if d is not None)]
+        arguments = [
+            *signature.posonlyargs, *signature.args, *signature.kwonlyargs, signature.vararg, signature.kwarg,
+        ]  # fmt: skip
+        annotations = [node.returns, *(a.annotation for a in arguments if a is not None)]
+        constant = all(isinstance(default, ast.Constant) for default in defaults)
+        return not node.decorator_list and not any(annotations) and constant
     if isinstance(node, ast.Assign):
         return all(isinstance(t, ast.Name) for t in node.targets) and isinstance(node.value, ast.Constant)
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)  # its docstring
 
 
-def _members(module: Any) -> Mapping[str, Any]:
+def _members(module: Any) -> Mapping[str, JsonValue]:
     if isinstance(module, Mapping):
         return module
     return {name: getattr(module, name) for name in dir(module) if not name.startswith("__")}
 
 
 def _from_source(task: Task) -> types.ModuleType:
-    filename = SOURCE.format(task.name)
-    source = task.source or ""
-    module = types.ModuleType("po_task_" + re.sub(r"\W", "_", task.name))
-    module.__file__ = filename
-    register(filename, source)
-    sys.modules[module.__name__] = module  # dataclasses and typing look their module up by name
     try:
-        exec(compile(source, filename, "exec"), module.__dict__)  # noqa: S102  # the author's own code, in a worker
+        return load_source(task.name, task.source or "")
     except (Exception, SystemExit) as error:
-        raise _import_failed(task, error) from error
-    return module
+        raise _import_error(task, error) from error
 
 
-def _found(task: Task) -> Any:
+def _from_module(task: Task) -> Any:
     name = task.task or task.name
     entry = entry_point(name)
     try:
@@ -121,8 +121,8 @@ def _found(task: Task) -> Any:
                 continue
             return importlib.import_module(candidate)
     except (Exception, SystemExit) as error:
-        raise _import_failed(task, error) from error
-    raise _broken(
+        raise _import_error(task, error) from error
+    raise _load_error(
         task,
         f"task {task.name!r}: no module {name!r} is found by {sys.executable}",
         f"Looked in {Path.cwd()} and in the installed packages. Define it with %%po_task {name}, "
@@ -130,20 +130,20 @@ def _found(task: Task) -> Any:
     )
 
 
-def _import_failed(task: Task, error: BaseException) -> StageFailed:
-    failed = _broken(
+def _import_error(task: Task, error: BaseException) -> StageFailed:
+    failed = _load_error(
         task, f"task {task.name!r}: its code cannot be loaded: {type(error).__name__}: {error}"[:1000], ""
     )
-    failed.details["traceback"] = user_lines(error)
+    failed.details["traceback"] = user_traceback(error)
     return failed
 
 
-def _broken(task: Task, message: str, hint: str) -> StageFailed:
+def _load_error(task: Task, message: str, hint: str) -> StageFailed:
     return StageFailed(message, hint=hint, details={"task": task.name}, permanent=True)
 
 
-class _Context(Context):
-    """A `Context` whose seed is copied only when a stage looks at it: it can be 50,000 rows."""
+class _LazyContext(Context):
+    """A `Context` whose seed is copied only when a stage reads it: it can be 50,000 rows."""
 
     __slots__ = ("_index", "_inputs")
 
@@ -220,7 +220,7 @@ class PythonTask:
         io = TaskIo(run.run_dir, task.name, files, epoch=self._epoch(), dependencies=dependencies)
         if frame.control is not None:
             frame.control.begin(stage)
-        ctx = _Context(
+        ctx = _LazyContext(
             seed=inputs,
             data=frame.data,
             tasks=inputs.tasks,

@@ -51,6 +51,7 @@ class History:
     started    the number of the last attempt, by task
     replays    by task, (the attempt after an interrupted one, the attempt in the keys of its calls)
     redone     rows that failed and are open again, by map: the last attempt, as in keys, that their calls had
+    places     where in their list of the seed the rows of a map are, by map and row; none where the map has its order
     hits       by request hash, how many answers of the call cache were used by calls that are gone through no more
     listed     every artifact (`files.artifacts.Artifact`) that a commit ever listed
     """
@@ -64,6 +65,7 @@ class History:
     started: dict[str, int] = field(default_factory=dict)
     replays: dict[str, tuple[int, int]] = field(default_factory=dict)
     redone: dict[str, dict[int, int]] = field(default_factory=dict)
+    places: dict[str, dict[int, int]] = field(default_factory=dict)
     hits: dict[str, int] = field(default_factory=dict)
     listed: list[Any] = field(default_factory=list)
     spent: SpentFromLog = field(default_factory=SpentFromLog)
@@ -172,6 +174,8 @@ def _apply_item(history: History, item: ItemRecord, n: int) -> None:
     table.apply(item, n)
     if item.get("reused"):
         history.reused[task] += 1
+    if (place := item.get("row")) is not None:
+        history.places.setdefault(task, {})[index] = place
     if artifacts := item.get("artifacts"):
         history.artifacts.setdefault(task, {})[index] = artifacts
         history.listed += artifacts
@@ -202,6 +206,7 @@ def _apply_resume(history: History, data: JsonObject) -> None:
         history.rows.pop(task, None)
         history.reused.pop(task, None)
         history.artifacts.pop(task, None)
+        history.places.pop(task, None)
     kept = data.get("keep", ())
     for task in data.get("reset", ()):
         last = history.started.get(task, 0)

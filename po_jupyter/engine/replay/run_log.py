@@ -8,7 +8,7 @@ from typing import Any
 
 from po_jupyter.engine.base.interrupts import Stopped
 from po_jupyter.engine.replay.history import History
-from po_jupyter.engine.state.effective_pipeline import effective
+from po_jupyter.engine.state.effective_pipeline import effective_pipeline
 from po_jupyter.engine.state.fold import fold
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import StoreError
@@ -62,7 +62,7 @@ class RunLog:
     @property
     def pipeline(self) -> Pipeline:
         """The pipeline as it is now: as submitted, and with the tasks that tasks added."""
-        return effective(self._definition, self.state)
+        return effective_pipeline(self._definition, self.state)
 
     def payload(self, ref: Iterable[int]) -> Any:
         """The value behind a reference of this run. Blocks on the store."""

@@ -8,10 +8,9 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from po_jupyter.engine.base.run_inputs import RunInputs
-from po_jupyter.engine.control.apply import SourcedDirectives, directed, skipped_by
-from po_jupyter.engine.control.control import Collected
-from po_jupyter.engine.planning.check import violations
-from po_jupyter.engine.python.lookup import findable
+from po_jupyter.engine.control.apply import SourcedDirectives, directive_events, skipped_tasks
+from po_jupyter.engine.control.control import DirectiveCollector
+from po_jupyter.engine.python.lookup import module_problem
 from po_jupyter.engine.replay.run_log import RunLog
 from po_jupyter.engine.run.signals import RunSignals
 from po_jupyter.errors import Violation
@@ -21,7 +20,7 @@ from po_jupyter.model.run.events import EventDraft
 
 
 class RunDirectives:
-    """The directives of one run. `held` are tasks that a commit on its way skips: they must not start."""
+    """The directives of one run. `skipping` are tasks that a commit on its way skips: they must not start."""
 
     def __init__(self, inputs: RunInputs, log: RunLog, signals: RunSignals) -> None:
         """No directives yet."""
@@ -29,17 +28,17 @@ class RunDirectives:
         self._log = log
         self._signals = signals
         self._lock = asyncio.Lock()
-        self.held: frozenset[str] = frozenset()
+        self.skipping: frozenset[str] = frozenset()
 
-    def collect(self, task: Task) -> Collected:
+    def collect(self, task: Task) -> DirectiveCollector:
         """The sink for the stages of one attempt; each directive is checked when it comes."""
-        return Collected(partial(self.events, task))
+        return DirectiveCollector(partial(self.events, task))
 
     def events(self, task: Task, directives: Sequence[SourcedDirectives]) -> list[EventDraft]:
         """The events that the directives of a task are for the run as it is now. Raises ControlInvalid."""
         if not directives:
             return []
-        return directed(
+        return directive_events(
             self._inputs.pipeline,
             self._log.state,
             task.name,
@@ -58,22 +57,25 @@ class RunDirectives:
         """
         async with self._lock:
             events = self.events(task, directives)
-            self.held = skipped_by(events)
+            self.skipping = skipped_tasks(events)
             try:
                 yield events
             finally:
-                self.held = frozenset()
+                self.skipping = frozenset()
                 self._log.wake.set()
 
     def _problems(self, pipeline: Pipeline, added: frozenset[str]) -> list[Violation]:
+        # Loaded when a task adds tasks, which few runs do: a worker starts without it.
+        from po_jupyter.engine.planning.check import violations
+
         inputs = self._inputs
-        found = violations(
+        problems = violations(
             pipeline,
             inputs.seed,
             default_model=inputs.settings.default_model,
             prices=PriceBook(inputs.settings.prices),
         )
         for i, task in enumerate(pipeline.tasks):
-            if task.name in added and (problem := findable(task)) is not None:
-                found.append(Violation(f"tasks[{i}]", problem))
-        return found
+            if task.name in added and (problem := module_problem(task)) is not None:
+                problems.append(Violation(f"tasks[{i}]", problem))
+        return problems

@@ -13,9 +13,9 @@ from po_jupyter.engine.state.decide import End, Start, Stop, decide
 from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.view import ENDED
 
-# A task that swallows its cancellation is asked again; then it is left behind, and the process ends with it.
-_ASK_AGAIN = 1.0
-_ASKS = 5
+# A task that swallows its cancellation is cancelled again; then it is abandoned, and ends with the process.
+_CANCEL_AGAIN = 1.0  # s
+_CANCELS = 5
 
 
 class RunExecutor:
@@ -32,7 +32,7 @@ class RunExecutor:
         self._directives = RunDirectives(session.inputs, session.log, session.signals)
 
     async def run(self) -> str:
-        """Execute the run. How it left: `done`, `failed`, `cancelled`, `waiting` (a gate), or `released` (drained).
+        """Execute the run to its end here: `done`, `failed`, `cancelled`, `waiting` (a gate) or `released` (drained).
 
         Raises StaleFence when somebody else has the run now, and any other StoreError; then nothing more is
         written, and the run goes on from its log elsewhere.
@@ -69,7 +69,7 @@ class RunExecutor:
         if signals.draining and not self.tasks:
             await log.commit(release=True)
             return "released"
-        commands = decide(log.pipeline, log.state, self._directives.held.union(self.tasks))
+        commands = decide(log.pipeline, log.state, self._directives.skipping.union(self.tasks))
         for command in commands:
             if isinstance(command, Start):
                 if not signals.draining:
@@ -106,7 +106,7 @@ class RunExecutor:
             await self.session.calls.flush_cache()
             await log.commit(end_event(end), state=end.state, release=True)
             return end.state
-        # A decision that was written just before `waiting` was woken nobody: look once more before letting go.
+        # A decision written just before `waiting` woke nobody: read the log once more before the lease is given back.
         await log.commit(end_event(end), state="waiting")
         await log.refresh()
         if log.state.state == "waiting" and isinstance(self._next_command(), End):
@@ -125,47 +125,48 @@ class RunExecutor:
         if not self.tasks:
             return
         waking = asyncio.ensure_future(log.wake.wait())
-        asks = 0
+        cancels = 0
         try:
             while True:
                 done, _ = await asyncio.wait(
                     {*self.tasks.values(), waking},
                     return_when=asyncio.FIRST_COMPLETED,
-                    timeout=_ASK_AGAIN if self.stopping else None,
+                    timeout=_CANCEL_AGAIN if self.stopping else None,
                 )
                 if done:
                     break
-                asks += 1
-                self._ask_again(asks)
+                cancels += 1
+                self._cancel_again(cancels)
                 if not self.tasks:
                     break
         finally:
             waking.cancel()
         log.wake.clear()
         for name in [n for n, t in self.tasks.items() if t.done()]:
-            self._finished(name)
+            self._finish(name)
 
-    def _ask_again(self, asks: int) -> None:
+    def _cancel_again(self, cancels: int) -> None:
         for name in list(self.stopping):
-            if asks < _ASKS:
+            if cancels < _CANCELS:
                 self.tasks[name].cancel()
             else:
                 abandoned = self.tasks.pop(name)
-                abandoned.add_done_callback(_ignored)
-                self._gone(name, cancelled=True)
+                abandoned.add_done_callback(_retrieve)
+                self._forget(name, cancelled=True)
 
-    def _finished(self, name: str) -> None:
+    def _finish(self, name: str) -> None:
         task = self.tasks.pop(name)
         try:
             task.result()
         except (asyncio.CancelledError, Stopped):
-            self._gone(name, cancelled=True)
+            self._forget(name, cancelled=True)
         except Drained:
-            self._gone(name, cancelled=False)
+            self._forget(name, cancelled=False)
         else:
-            self._gone(name, cancelled=False)
+            self._forget(name, cancelled=False)
 
-    def _gone(self, name: str, *, cancelled: bool) -> None:
+    def _forget(self, name: str, *, cancelled: bool) -> None:
+        """Note that a task is executed no more."""
         log = self.session.log
         self.session.signals.running.discard(name)
         self.stopping.discard(name)
@@ -174,15 +175,15 @@ class RunExecutor:
             log.emit(draft("task.cancelled", name))
 
     async def _abandon(self) -> None:
-        """Something broke (a stale fence, a full disk): stop what runs, without another word in the log."""
+        """Something broke (a stale fence, a full disk): stop what runs, and write nothing more to the log."""
         for task in self.tasks.values():
             task.cancel()
-            task.add_done_callback(_ignored)
+            task.add_done_callback(_retrieve)
         if self.tasks:
-            await asyncio.wait(self.tasks.values(), timeout=_ASK_AGAIN)
+            await asyncio.wait(self.tasks.values(), timeout=_CANCEL_AGAIN)
 
 
-def _ignored(task: asyncio.Task[None]) -> None:
-    """Nobody asks any more how this task ended."""
+def _retrieve(task: asyncio.Task[None]) -> None:
+    """Retrieve the error of an abandoned task: asyncio complains of errors that nobody retrieves."""
     if not task.cancelled():
         task.exception()

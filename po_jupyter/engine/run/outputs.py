@@ -5,33 +5,35 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
 
 from po_jupyter.engine.base.run_inputs import RunInputs
-from po_jupyter.engine.prompts.templates import Rows, base_names
+from po_jupyter.engine.prompts.row_origins import OriginRows, RowOrigin, find_origin
+from po_jupyter.engine.prompts.templates import RowsExpression, template_names
 from po_jupyter.engine.replay.history import History, expand_output, map_of_marker
 from po_jupyter.engine.replay.run_log import RunLog
 from po_jupyter.model.pipeline.pipeline import Task
+from po_jupyter.model.values.json import JsonObject, JsonValue
+from po_jupyter.model.values.lazy_list import LazyList
 from po_jupyter.store.files.row_files import FileRows
 
-_KEPT = 64  # outputs at hand
+_RECENT = 64  # outputs in memory
 
 
 class OutputStore:
-    """The outputs of one run; the last 64 used are at hand, the others in the store. A `TaskOutputs`."""
+    """The outputs of one run; the 64 used last are in memory, the others in the store. A `TaskOutputs`."""
 
     def __init__(self, inputs: RunInputs, log: RunLog, history: History) -> None:
         """The outputs that `log` has, and those of maps by the rows of `history`."""
         self._inputs = inputs
         self._log = log
         self._history = history
-        self._kept: OrderedDict[str, Any] = OrderedDict()
+        self._recent: OrderedDict[str, JsonValue] = OrderedDict()
 
-    def output(self, name: str) -> Any:
-        """The output of a task; None without one. Reads the store when it is not at hand."""
-        if name in self._kept:
-            self._kept.move_to_end(name)
-            return self._kept[name]
+    def output(self, name: str) -> JsonValue:
+        """The output of a task; None without one. Reads the store when it is not in memory."""
+        if name in self._recent:
+            self._recent.move_to_end(name)
+            return self._recent[name]
         log = self._log
         task = log.state.tasks.get(name)
         if task is None or task.output is None:
@@ -40,28 +42,28 @@ class OutputStore:
         map_name = map_of_marker(value) if task.items is not None else None
         if map_name is not None:
             value = expand_output(log.store, log.run, value, self._history.table(map_name))
-        self.keep(name, value)
+        self.put(name, value)
         return value
 
-    def keep(self, name: str, value: Any) -> None:
-        """Have the output of a task at hand."""
-        self._kept[name] = value
-        self._kept.move_to_end(name)
-        while len(self._kept) > _KEPT:
-            self._kept.popitem(last=False)
+    def put(self, name: str, value: JsonValue) -> None:
+        """Keep the output of a task in memory."""
+        self._recent[name] = value
+        self._recent.move_to_end(name)
+        while len(self._recent) > _RECENT:
+            self._recent.popitem(last=False)
 
     def forget(self, name: str) -> None:
-        """Read the output of a task anew when it is used: it changed, or it is large."""
-        self._kept.pop(name, None)
+        """Drop the output of a task from memory: it changed, or it is large."""
+        self._recent.pop(name, None)
 
     def outputs_for(self, task: Task) -> UpstreamOutputs:
         """The outputs that a task may use: of every task that is finished for sure when it starts."""
         return UpstreamOutputs(self, self._log, task.name)
 
-    def names(self, task: Task, attempt: int) -> dict[str, Any]:
-        """What templates of a task see; `item` and `index` are added for each row."""
+    def names(self, task: Task, attempt: int) -> JsonObject:
+        """The names that templates of a task see; `item` and `index` are added for each row."""
         inputs = self._inputs
-        return base_names(
+        return template_names(
             seed=inputs.seed_data,
             seed_name=inputs.seed.name,
             tasks=self.outputs_for(task),
@@ -83,16 +85,42 @@ class OutputStore:
         upstream = pipeline.upstream_of(task.name)
         return any(t.for_each is not None for t in pipeline.tasks if t.name in upstream)
 
-    def for_each(self, task: Task, names: Mapping[str, Any]) -> Sequence[Any]:
-        """The rows of a map, perhaps each read when it is used. Blocks on the store. Raises TemplateFailed."""
+    def for_each(self, task: Task, names: Mapping[str, JsonValue]) -> Sequence[JsonValue]:
+        """The rows of a map, perhaps each read when it is used; `OriginRows` where they are rows of the seed. Blocks on
+        the store. Raises TemplateFailed."""
         assert task.for_each is not None
-        rows = Rows(task.for_each, task=task.name).evaluate(names)
+        expression = RowsExpression(task.for_each, task=task.name)
+        rows = expression.evaluate(names)
         if isinstance(rows, FileRows):
             rows.open()
-        return rows
+        origin = find_origin(expression.source, names, rows, self._origin_of_map)
+        return rows if origin is None else OriginRows(rows, origin)
+
+    def _origin_of_map(self, name: str) -> RowOrigin | None:
+        """Which rows of the seed the rows of an earlier map are."""
+        task = self._log.state.tasks.get(name)
+        if task is None or task.rows_of is None or task.items is None:
+            return None
+        places = self._history.places.get(name)
+        # A map whose rows are the seed's own, in order, keeps no places.
+        return RowOrigin(task.rows_of, None if places is None else _Places(places, task.items.total))
 
 
-class UpstreamOutputs(Mapping[str, Any]):
+class _Places(LazyList):
+    """The places of a map's rows; a row without an outcome, which had none to keep, is at -1."""
+
+    def __init__(self, places: Mapping[int, int], total: int) -> None:
+        self._places = places
+        self._total = total
+
+    def __len__(self) -> int:
+        return self._total
+
+    def read(self, index: int) -> int:
+        return self._places.get(index, -1)
+
+
+class UpstreamOutputs(Mapping[str, JsonValue]):
     """`tasks` of templates and stages: the outputs of the tasks before one, each read when it is used."""
 
     def __init__(self, outputs: OutputStore, log: RunLog, task: str) -> None:
@@ -107,16 +135,20 @@ class UpstreamOutputs(Mapping[str, Any]):
         upstream = pipeline.upstream_of(self._task)
         return {t.name: None for t in pipeline.tasks if t.name in upstream}
 
-    def __getitem__(self, name: str) -> Any:
+    def __getitem__(self, name: str) -> JsonValue:
+        """The output of a task; KeyError for one that is not waited for. May block on the store."""
         if name not in self._names:
             raise KeyError(name)
         return self._outputs.output(name)
 
     def __contains__(self, name: object) -> bool:
+        """Whether it is the name of such a task."""
         return name in self._names
 
     def __iter__(self) -> Iterator[str]:
+        """The names of the tasks."""
         return iter(self._names)
 
     def __len__(self) -> int:
+        """How many tasks these are."""
         return len(self._names)

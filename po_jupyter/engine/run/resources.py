@@ -9,13 +9,13 @@ from po_jupyter.engine.base.threads import Threads
 from po_jupyter.engine.files.artifacts import RunFiles
 from po_jupyter.engine.lifecycle.snapshots import Snapshots
 from po_jupyter.engine.replay.history import History
-from po_jupyter.engine.stage_logs.fd_redirect import descriptors
+from po_jupyter.engine.stage_logs.fd_redirect import stdio_redirect
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.engine.tools.mcp import McpTools
 
 
 class RunResources:
-    """What the stages of a run use of the machine.
+    """The resources of the machine that the stages of a run use.
 
     files    artifacts               threads    where sync stages run
     mcp      servers of tools        snapshots  frames of failed attempts
@@ -31,4 +31,4 @@ class RunResources:
     def release(self) -> None:
         """Let go of threads and of the process's descriptors; threads that still run are not waited for."""
         self.threads.close()
-        descriptors.release()
+        stdio_redirect.release()

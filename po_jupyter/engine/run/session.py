@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from po_jupyter.config import Settings
 from po_jupyter.engine.base.run_inputs import RunInputs
-from po_jupyter.engine.calls.attempt_calls import LiveText
+from po_jupyter.engine.calls.attempt_calls import StreamedText
 from po_jupyter.engine.calls.factory import CallFactory, ProviderSource
-from po_jupyter.engine.files.artifacts import clean
+from po_jupyter.engine.files.artifacts import remove_unlisted
 from po_jupyter.engine.lifecycle.failure_log import FailureLog
 from po_jupyter.engine.maps.parts import MapParts
 from po_jupyter.engine.ports import Observer
@@ -26,7 +26,11 @@ from po_jupyter.engine.run.signals import RunSignals
 from po_jupyter.engine.run.tasks import TaskLibrary
 from po_jupyter.llm.calls.admission import Admission
 from po_jupyter.llm.calls.cache import AnswerStore
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.store.protocol import Head, Lease, Store
+
+if TYPE_CHECKING:
+    from po_jupyter.model.run.event_data import RunStartedData
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,7 +41,7 @@ class RunSession:
     log        events and the state of the run   calls      model calls: journal, cache, budget
     history    what the log said at first        tasks      templates compiled, code loaded
     signals    drain, checkpoint, sleep, rest    resources  files, threads, MCP servers, snapshots
-    observer   is told of tasks, rows and calls  map_parts  those of these that a map uses
+    observer   watches tasks, rows and calls     map_parts  those of these that a map uses
     """
 
     inputs: RunInputs
@@ -64,12 +68,12 @@ async def open_session(
     settings: Settings,
     providers: ProviderSource,
     run_dir: Path | None = None,
-    worker: Mapping[str, Any] | None = None,
+    worker: RunStartedData | None = None,
     admission: Admission | None = None,
     answers: AnswerStore | None = None,
     base_url: Callable[[str], str | None] = lambda ref: "",
     watched: Callable[[], bool] = lambda: False,
-    on_text: Callable[[LiveText], None] = lambda piece: None,
+    on_text: Callable[[StreamedText], None] = lambda piece: None,
     on_commit: Callable[[Head], None] | None = None,
     on_rest: Callable[[bool], None] | None = None,
     observer: Observer | None = None,
@@ -83,20 +87,15 @@ async def open_session(
     watched    whether somebody reads along: text of answers is streamed to `on_text` only then
     on_commit  gets each new head of the run after it became durable
     on_rest    gets whether all tasks that run only wait for answers that may take hours
-    observer   is told of tasks, rows and calls (default: a `FailureLog`)
+    observer   watches tasks, rows and calls (default: a `FailureLog`)
 
     All callbacks are called on the loop. Raises NotFound, and InvalidPipeline for a definition that this version
     cannot run.
     """
     directory = run_dir or settings.data_dir / "runs" / lease.run
-
-    def read() -> tuple[Mapping[str, Any], History]:
-        definition, history = store.definition(lease.run), read_history(store, lease.run)
-        clean(directory, history.listed)
-        return definition, history
-
-    loop = asyncio.get_running_loop()
-    definition, history = await loop.run_in_executor(store.thread(lease.run), read)
+    definition, history = await asyncio.get_running_loop().run_in_executor(
+        store.thread(lease.run), _read, store, lease.run, directory
+    )
     inputs = run_inputs(
         definition, lease, owner=history.state.owner, settings=settings, run_dir=directory, worker=worker
     )
@@ -114,12 +113,25 @@ async def open_session(
     map_parts = MapParts(
         inputs, log, history, signals, outputs, calls, tasks, resources.files, resources.snapshots, observer
     )
+    stack = _exit_stack(log, calls, resources)
+    return RunSession(
+        inputs, log, history, signals, outputs, calls, tasks, resources, observer, map_parts, stack
+    )
+
+
+def _read(store: Store, run: str, directory: Path) -> tuple[JsonObject, History]:
+    """The definition and the log of a run; files that no commit lists are removed. Blocks on store and disk."""
+    definition, history = store.definition(run), read_history(store, run)
+    remove_unlisted(directory, history.listed)
+    return definition, history
+
+
+def _exit_stack(log: RunLog, calls: CallFactory, resources: RunResources) -> AsyncExitStack:
+    """The closing of the parts, the last pushed first."""
     stack = AsyncExitStack()
     stack.push_async_callback(resources.mcp.aclose)
     stack.push_async_callback(calls.aclose)
     stack.push_async_callback(log.aclose)
     stack.callback(resources.release)
     stack.callback(log.close)  # first: threads that are let go of write nothing more
-    return RunSession(
-        inputs, log, history, signals, outputs, calls, tasks, resources, observer, map_parts, stack
-    )
+    return stack

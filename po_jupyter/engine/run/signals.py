@@ -1,4 +1,4 @@
-"""Signals to a run in its worker: drain, look at the log, rest. Everything that works asks here before it goes on."""
+"""Signals to a run in its worker: drain, read the log, rest. All work of the run passes a checkpoint here."""
 
 from __future__ import annotations
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
 
 from po_jupyter.engine.base.interrupts import Drained, Interrupt
-from po_jupyter.engine.base.task_retry import may_retry
-from po_jupyter.engine.base.tracebacks import internal
+from po_jupyter.engine.base.retry_decision import should_retry
+from po_jupyter.engine.base.tracebacks import as_po_error
 from po_jupyter.engine.calls.attempt_calls import AttemptCalls
 from po_jupyter.engine.control.apply import SourcedDirectives
-from po_jupyter.engine.control.control import Collected, drop_file, file_of, read_file
+from po_jupyter.engine.control.control import (
+    DirectiveCollector,
+    control_file_path,
+    read_control_file,
+    remove_control_file,
+)
 from po_jupyter.engine.lifecycle.frame import Frame
 from po_jupyter.engine.lifecycle.stages import Stage, run_stages
 from po_jupyter.engine.maps.run_map import run_map
@@ -23,6 +27,7 @@ from po_jupyter.engine.state.fold import fold
 from po_jupyter.errors import ControlInvalid, PoError, StoreError
 from po_jupyter.llm.calls.retry import backoff_delay
 from po_jupyter.model.run.events import EventDraft, NumberedEvent, draft, event_draft
+from po_jupyter.model.values.json import JsonValue
 from po_jupyter.telemetry import correlation
 from po_jupyter.telemetry.redaction import redactor
 
@@ -31,7 +36,7 @@ class TaskAttempt:
     """One attempt of a task: waits for its turn, goes through the stages or the rows, commits how it ended."""
 
     def __init__(self, session: RunSession, directives: RunDirectives, start: Start) -> None:
-        """The attempt that `start` asks for."""
+        """The attempt that `start` orders."""
         self.session = session
         self.task = session.log.pipeline.task(start.task)
         self.number = start.attempt
@@ -39,7 +44,7 @@ class TaskAttempt:
         self._directives = directives
         self._began = 0.0
         self._calls: AttemptCalls | None = None
-        self._observed = False  # its end was told
+        self._observed = False  # its end was reported
 
     async def run(self) -> None:
         """Run the attempt and commit its end. Raises StoreError, Interrupt and CancelledError only."""
@@ -70,20 +75,20 @@ class TaskAttempt:
     async def _run(self, calls: AttemptCalls) -> None:
         task = self.task
         sink = self._directives.collect(task) if task.kind == "python" and task.for_each is None else None
-        control_file = file_of(self.session.inputs.run_dir, task.name)
+        control_file = control_file_path(self.session.inputs.run_dir, task.name)
         directives: list[SourcedDirectives] = []
         try:
-            drop_file(control_file)  # of an attempt that did not get through
+            remove_control_file(control_file)  # of an attempt that did not get through
             output = await self._output(calls, sink)
             if sink is not None:
                 directives += sink.finish()
             if task.kind == "python":
-                directives += read_file(control_file)
+                directives += read_control_file(control_file)
         except (Interrupt, StoreError):
             raise
         except Exception as error:
             calls.drop()
-            await self._commit_failure(internal(error))
+            await self._commit_failure(as_po_error(error))
             return
         seconds = round(time.monotonic() - self._began, 3)
         if not directives:
@@ -98,7 +103,7 @@ class TaskAttempt:
             calls.drop()
             await self._commit_failure(error)
 
-    async def _output(self, calls: AttemptCalls, sink: Collected | None) -> Any:
+    async def _output(self, calls: AttemptCalls, sink: DirectiveCollector | None) -> JsonValue:
         """The output of the stages, or what stands for the rows of a map."""
         session, task = self.session, self.task
         if task.for_each is not None:
@@ -144,21 +149,23 @@ class TaskAttempt:
             # The output of an earlier map, or a file of rows, is read row by row while it is rendered.
             off_loop = asyncio.to_thread if session.outputs.reads_rows(task) else None
             names = session.outputs.names(task, self.number)
-            return session.tasks.prompt_task(task).stages(calls, names, off_loop=off_loop)
+            prompt = session.tasks.prompt_task(task)
+            await prompt.load()
+            return prompt.stages(calls, names, off_loop=off_loop)
         python = await session.tasks.python_task(task)
         return python.stages(calls, TaskInputs(session.inputs.seed_data, session.outputs.outputs_for(task)))
 
-    async def _commit_output(self, output: Any, seconds: float, directed: list[EventDraft]) -> None:
+    async def _commit_output(self, output: JsonValue, seconds: float, directed: list[EventDraft]) -> None:
         """Commit that the task is done, with its output and the events of its directives."""
         session, task = self.session, self.task
-        artifacts = session.resources.files.said(task.name)
+        artifacts = session.resources.files.commit_fields(task.name)
         done = draft("task.done", task.name, output=0, seconds=seconds, **artifacts)
         events = [done, *directed]
         if task.gate is not None and not any(e["type"] == "gate.opened" for e in directed):
             gate = task.gate
             events.append(draft("gate.opened", task.name, message=gate.message, artifacts=list(gate.artifacts)))
         if task.for_each is None:
-            session.outputs.keep(task.name, output)
+            session.outputs.put(task.name, output)
         else:
             session.outputs.forget(task.name)
         await self._commit_end(events, (output,))
@@ -172,14 +179,14 @@ class TaskAttempt:
         shown = redactor.scrub(error.to_json())
         self._observe_end(error)
         since_resume = self.number - log.state.tasks[task.name].spent
-        if task.for_each is None and may_retry(error) and since_resume < task.retry.max_attempts:
+        if task.for_each is None and should_retry(error, since_resume, task.retry):
             delay = round(backoff_delay(since_resume, task.retry), 3)
             await log.commit(draft("task.retrying", task.name, attempt=self.number, delay=delay, error=shown))
             return
         event = draft("task.failed", task.name, error=shown, seconds=round(seconds, 3))
         await self._commit_end([event], ())
 
-    async def _commit_end(self, events: list[EventDraft], payloads: tuple[Any, ...]) -> None:
+    async def _commit_end(self, events: list[EventDraft], payloads: tuple[JsonValue, ...]) -> None:
         """Commit the end of the task; when it is the end of the run too, both are one transaction."""
         log = self.session.log
         end = self._end_after(events)

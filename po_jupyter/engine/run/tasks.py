@@ -29,7 +29,7 @@ class TaskLibrary:
     def prompt_task(self, task: Task) -> PromptTask:
         """The compiled prompt task. Raises TemplateFailed."""
         if task.name not in self._prompts:
-            self._prompts[task.name] = PromptTask(task)
+            self._prompts[task.name] = PromptTask(task, self._resources.threads.run)
         return self._prompts[task.name]
 
     async def python_task(self, task: Task) -> PythonTask:

@@ -1,1 +1,4 @@
-"""What a stage prints, caught from its file descriptors into a log that grows while it runs."""
+"""Logs of stages: what a stage, its libraries and its subprocesses print, in a file that grows while it runs.
+
+For other rooms: `fd_redirect.stdio_redirect`, `capture.recover_live_files`, `live_file.stage_of_live_file`.
+"""

@@ -1,4 +1,4 @@
-"""What a stage prints goes to a log file of its own (B5)."""
+"""Capture of stdout and stderr: what a stage prints goes to a log file of its own (B5)."""
 
 from __future__ import annotations
 
@@ -9,57 +9,57 @@ from pathlib import Path
 from threading import Lock
 from typing import IO, Any, TextIO, cast
 
-from po_jupyter.engine.stage_logs import live_file as spool
-from po_jupyter.engine.stage_logs.fd_redirect import descriptors
+from po_jupyter.engine.stage_logs import live_file
+from po_jupyter.engine.stage_logs.fd_redirect import stdio_redirect
 from po_jupyter.telemetry.redaction import redactor
 
 _MAX_BYTES = 20_000_000
 _LONGEST_LINE = 64 * 1024  # characters of a row's line that wait for its end
-_joining = Lock()  # threads of one row may print at the same time
+_line_lock = Lock()  # threads of one row may print at the same time
 _sink: ContextVar[StageLog | None] = ContextVar("po_stage_log", default=None)
 
 
 class StageLog:
-    """The log of one stage, made when something is printed. As a context manager it takes what is printed.
+    """The log of one stage, made when something is printed; inside its `with` block it gets what is printed.
 
-    That of a row is open only while a line is written: a thousand rows at once would need as many descriptors.
+    The file of a row is open only while a line is written: a thousand rows at once would need as many descriptors.
     """
 
-    __slots__ = ("_alone", "_file", "_part", "_room", "_token", "path", "used")
+    __slots__ = ("_alone", "_file", "_remaining", "_token", "_unfinished", "path", "used")
 
     def __init__(self, path: Path, *, alone: bool = True) -> None:
-        """Not `alone`: of one row of many, see `descriptors`."""
+        """The log at `path`. `alone` is false for one of many rows, see `StdioRedirect.enter`."""
         self.path = path
         self.used = False  # something was printed
         self._alone = alone
         self._file: IO[str] | None = None
-        self._part = ""  # of a line
-        self._room = _MAX_BYTES
+        self._unfinished = ""  # the beginning of a line
+        self._remaining = _MAX_BYTES  # characters until the rest is dropped
         self._token: Any = None
 
     def write(self, text: str) -> None:
-        """Append; past 20 MB the rest is dropped, and the log says so."""
-        if self._room <= 0:
+        """Append; past 20 MB the rest is dropped, with a note in the log."""
+        if self._remaining <= 0:
             return
         if self._alone:
             if self._file is None:
-                descriptors.printed(self.path)
+                stdio_redirect.attach(self.path)
                 self._file = self._open()
-            self._file.write(self._counted(text))
+            self._file.write(self._redacted(text))
         elif whole := self._lines(text):
             self._append(whole)
 
     def _lines(self, text: str) -> str:
-        """What of a row's text is to be written now; the beginning of a line waits for its end."""
-        with _joining:
-            whole, self._part = self._part + text, ""
+        """The whole lines of a row's text; the beginning of a line waits for its end."""
+        with _line_lock:
+            whole, self._unfinished = self._unfinished + text, ""
             if not text.endswith("\n") and len(whole) < _LONGEST_LINE:
-                whole, self._part = "", whole
+                whole, self._unfinished = "", whole
         return whole
 
     def _append(self, text: str) -> None:
         with self._open() as file:
-            file.write(self._counted(text))
+            file.write(self._redacted(text))
 
     def _open(self) -> IO[str]:
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -67,44 +67,46 @@ class StageLog:
         self.used = True
         return file
 
-    def _counted(self, text: str) -> str:
+    def _redacted(self, text: str) -> str:
         text = redactor.text(text)
-        self._room -= len(text)
-        return text if self._room > 0 else "\n[the rest of this log was dropped: it passed 20 MB]\n"
+        self._remaining -= len(text)
+        return text if self._remaining > 0 else "\n[the rest of this log was dropped: it passed 20 MB]\n"
 
     def __enter__(self) -> StageLog:
-        install()
-        descriptors.enter(self, self.path, alone=self._alone)
+        """Start to capture."""
+        install_routers()
+        stdio_redirect.enter(self, self.path, alone=self._alone)
         self._token = _sink.set(self)
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Stop capturing; the file is closed, and keys are removed from it."""
         _sink.reset(self._token)
-        descriptors.leave(self)
-        if self._part and self._room > 0:
+        stdio_redirect.leave(self)
+        if self._unfinished and self._remaining > 0:
             with suppress(OSError):
-                self._append(self._part)
+                self._append(self._unfinished)
         if self._file is not None:
             self._file.close()
-        self._room = 0  # a thread that outlived its stage writes into nothing
-        if self.used or (descriptors.owned and self._alone and self.path.exists()):
+        self._remaining = 0  # a thread that outlived its stage writes into nothing
+        if self.used or (stdio_redirect.owned and self._alone and self.path.exists()):
             self.used = True
             scrub_file(self.path)
 
 
-def gather(run_dir: Path) -> None:
-    """Put what a worker that crashed left unfinished into the logs of its stages. Raises nothing."""
+def recover_live_files(run_dir: Path) -> None:
+    """Move the live files of a worker that crashed to the logs of their stages. Raises nothing."""
     with suppress(OSError):
-        for live, log in spool.left(run_dir):
+        for live, log in live_file.leftover_files(run_dir):
             if live.stat().st_size:
-                spool.move(live, log)
+                live_file.move_to_log(live, log)
                 scrub_file(log)
             else:
                 live.unlink()
 
 
 def scrub_file(path: Path) -> None:
-    """Take keys out of a log that was written past Python, by a subprocess or a library (P10)."""
+    """Remove keys from a log that a subprocess or a library wrote past Python (P10)."""
     with suppress(OSError):
         if path.stat().st_size > 2 * _MAX_BYTES:
             return
@@ -115,7 +117,7 @@ def scrub_file(path: Path) -> None:
 
 
 class _Router:
-    """Stands in for sys.stdout or sys.stderr; writes to the log of the stage that is printing, if any."""
+    """A replacement of sys.stdout or sys.stderr that writes to the log of the stage that prints, if one does."""
 
     def __init__(self, under: TextIO) -> None:
         self._under = under
@@ -135,17 +137,9 @@ class _Router:
         return getattr(self._under, name)
 
 
-def install() -> None:
+def install_routers() -> None:
     """Route this process's stdout and stderr by stage; again after something else replaced them."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if not isinstance(stream, _Router) and stream is not None:
             setattr(sys, name, cast(TextIO, _Router(stream)))
-
-
-def uninstall() -> None:
-    """Give stdout and stderr back."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if isinstance(stream, _Router):
-            setattr(sys, name, stream._under)

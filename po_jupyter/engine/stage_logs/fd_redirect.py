@@ -1,8 +1,8 @@
-"""What C libraries and subprocesses write to descriptors 1 and 2 goes to the log of the stage that runs (B5).
+"""Redirection of descriptors 1 and 2: what C libraries and subprocesses write goes to the running stage's log (B5).
 
 Descriptors belong to the process, so this is exact only while one stage runs in it. While several do, their
-output goes to one `output.log`, which says so; what Python prints is told apart by `capture` all the same. Off
-until `own()` is called: a worker process owns its descriptors, a test or a kernel does not.
+output goes to one `output.log`, which says so; `capture` separates what Python prints all the same. Off until
+`own()` is called: a worker process owns its descriptors, a test or a kernel does not.
 """
 
 from __future__ import annotations
@@ -15,73 +15,76 @@ from functools import cache
 from pathlib import Path
 from threading import Lock
 
-from po_jupyter.engine.stage_logs.live_file import Spool
+from po_jupyter.engine.stage_logs.live_file import LiveLogFile
 
 SHARED = "output.log"
 _NOTE = "[several stages ran at the same time; this is what their libraries and subprocesses wrote]\n"
 
 
-class Descriptors:
-    """Descriptors 1 and 2 of this process, aimed at the log of whoever runs. Use from one thread, but for
-    `printed`."""
+class StdioRedirect:
+    """Descriptors 1 and 2 of this process, redirected to the log of the stage that runs.
+
+    Use it from one thread, except `attach`.
+    """
 
     def __init__(self) -> None:
+        """Nothing is redirected before `own`."""
         self._own: tuple[int, int] | None = None
         self._running: dict[object, tuple[Path, bool]] = {}
         self._target: Path | None = None
-        self._spool: Spool | None = None
+        self._live_file: LiveLogFile | None = None
         self._lock = Lock()
 
     def own(self, run_dir: Path) -> None:
-        """From now on; where they lead now is where they lead while no stage of that run does."""
+        """Redirect from now on; while no stage of the run runs, the descriptors lead where they lead now."""
         if self._own is None:
             self._own = (os.dup(1), os.dup(2))
-            self._spool = Spool(run_dir)
+            self._live_file = LiveLogFile(run_dir)
 
     def disown(self) -> None:
-        """Give them back: not any more."""
+        """Stop redirecting, and give the descriptors back."""
         self.release()
         if self._own is not None:
             for fd in self._own:
                 os.close(fd)
-        self._own = self._spool = None
+        self._own = self._live_file = None
 
     @property
     def owned(self) -> bool:
         """Whether `own` was called."""
         return self._own is not None
 
-    def enter(self, who: object, log: Path, *, alone: bool) -> None:
-        """A stage begins that logs to `log`. Not `alone`: it is one of many rows, which share a file."""
+    def enter(self, stage: object, log: Path, *, alone: bool) -> None:
+        """Note that `stage`, which logs to `log`, begins. `alone` is false for one of many rows, which share a file."""
         if self._own is not None:
-            self._running[who] = (log, alone)
-            self._aim(self._wanted())
+            self._running[stage] = (log, alone)
+            self._redirect(self._target_of_stages())
 
-    def leave(self, who: object) -> None:
-        """The stage ended."""
+    def leave(self, stage: object) -> None:
+        """Note that `stage` ended."""
         if self._own is None:
             return
-        _, alone = self._running.pop(who, (None, True))
+        _, alone = self._running.pop(stage, (None, True))
         # Rows come and go thousands of times: their file stays in place until something else runs.
         if self._running or alone:
-            self._aim(self._wanted())
+            self._redirect(self._target_of_stages())
 
-    def printed(self, log: Path) -> None:
-        """Python is about to write to `log`: have what others write there too, in the order of writing."""
+    def attach(self, log: Path) -> None:
+        """Lead the descriptors to `log` itself: Python is about to write to it, and the order of writing is kept."""
         with self._lock:
-            if self._spool is not None and self._target == log:
-                with contextlib.suppress(OSError):  # whoever writes next says what is wrong
+            if self._live_file is not None and self._target == log:
+                with contextlib.suppress(OSError):  # the next write raises what is wrong
                     self._flush_c()
-                    self._spool.keep(log, empty=True)
+                    self._live_file.keep(log, empty=True)
 
     def release(self) -> None:
-        """Nobody runs any more."""
-        if self._spool is not None:
+        """Forget every stage and lead the descriptors back."""
+        if self._live_file is not None:
             self._running.clear()
-            self._aim(None)
-            self._spool.close()
+            self._redirect(None)
+            self._live_file.close()
 
-    def _wanted(self) -> Path | None:
+    def _target_of_stages(self) -> Path | None:
         logs = list(self._running.values())
         if not logs:
             return None
@@ -91,22 +94,22 @@ class Descriptors:
         common = directories.pop() if len(directories) == 1 else logs[0][0].parent.parent
         return common / SHARED
 
-    def _aim(self, target: Path | None) -> None:
-        if target == self._target or self._own is None or self._spool is None:
+    def _redirect(self, target: Path | None) -> None:
+        if target == self._target or self._own is None or self._live_file is None:
             return
         self._flush()
         with self._lock:
             before, self._target = self._target, target
             if before is not None:
-                self._kept(self._spool, before)
+                self._keep(self._live_file, before)
             try:
-                self._lead(self._spool, target)
+                self._lead_to(self._live_file, target)
             except OSError:  # a full disk: the worker's own log takes it
                 self._target = None
                 os.dup2(self._own[0], 1)
                 os.dup2(self._own[1], 2)
 
-    def _lead(self, spool: Spool, target: Path | None) -> None:
+    def _lead_to(self, live_file: LiveLogFile, target: Path | None) -> None:
         assert self._own is not None
         if target is None:
             os.dup2(self._own[0], 1)
@@ -122,16 +125,16 @@ class Descriptors:
             finally:
                 os.close(fd)
         else:
-            _lead(spool.open(target))
+            _lead(live_file.open(target))
 
     @staticmethod
-    def _kept(spool: Spool, log: Path) -> None:
-        """They lead elsewhere in a moment: what was written becomes `log`."""
+    def _keep(live_file: LiveLogFile, log: Path) -> None:
+        """Make what was written the log `log`: the descriptors lead elsewhere in a moment."""
         if log.name == SHARED:
             _drop_empty(log)
             return
         with contextlib.suppress(OSError):  # then it stays where it is, and is found there
-            spool.keep(log)
+            live_file.keep(log)
 
     def _flush(self) -> None:
         for stream in (sys.stdout, sys.stderr):
@@ -167,4 +170,4 @@ def _drop_empty(path: Path) -> None:
             path.unlink()
 
 
-descriptors = Descriptors()  # those of this process
+stdio_redirect = StdioRedirect()  # of this process

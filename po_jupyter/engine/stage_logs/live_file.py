@@ -1,8 +1,8 @@
-"""The file that becomes the log of a stage once something is written to it.
+"""The live log file: it becomes the log of a stage once something is written to it.
 
 Nearly every stage writes nothing past Python, and a file made and removed for each of them costs more than the
 rest of a small stage. So one empty file goes from stage to stage, as `RUN_DIR/TASK.STAGE.live`: while a stage
-runs, and after a crash in it, the name says whose output that is.
+runs, and after a crash in it, the name says which stage wrote.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from pathlib import Path
 LIVE = ".live"
 
 
-class Spool:
-    """Of one process and one run. Raises OSError."""
+class LiveLogFile:
+    """The live file of one process and one run. Its methods raise OSError."""
 
     def __init__(self, run_dir: Path) -> None:
+        """No file yet; it is made in `run_dir`."""
         self._dir = os.fspath(run_dir)
         self._fd: int | None = None
         self._path = ""
 
     def open(self, log: Path) -> int:
-        """A descriptor of what will be `log`. What was written for another one is kept before."""
+        """A descriptor of the file that becomes `log`; the caller kept what was written for another log before."""
         path = f"{self._dir}/{log.parent.name}.{log.stem}{LIVE}"
         if self._fd is None:
             self._fd = os.open(
@@ -36,11 +37,11 @@ class Spool:
         return self._fd
 
     def keep(self, log: Path, *, empty: bool = False) -> None:
-        """Make it `log`, which its descriptors lead to then; when nothing is in it, only with `empty`."""
+        """Make the file `log`, which its descriptors lead to then. An empty file stays, unless `empty` is true."""
         if self._fd is not None and (empty or os.fstat(self._fd).st_size):
             os.close(self._fd)
             self._fd = None
-            move(Path(self._path), log)
+            move_to_log(Path(self._path), log)
 
     def close(self) -> None:
         """Remove the empty file."""
@@ -51,8 +52,8 @@ class Spool:
                 os.unlink(self._path)
 
 
-def move(live: Path, log: Path) -> None:
-    """`live` becomes `log`, or its end. Raises OSError."""
+def move_to_log(live: Path, log: Path) -> None:
+    """Make the file `live` the log `log`, or its end when there is one. Raises OSError."""
     log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if log.exists():
         with live.open("rb") as source, log.open("ab") as target:
@@ -62,15 +63,15 @@ def move(live: Path, log: Path) -> None:
         live.rename(log)
 
 
-def place_of(name: str) -> tuple[str, str] | None:
+def stage_of_live_file(name: str) -> tuple[str, str] | None:
     """The task and the stage whose output a file in a run's directory is; None for another file."""
     task, _, rest = name.partition(".")
     stage = rest.removesuffix(LIVE)
     return (task, stage) if stage != rest else None
 
 
-def left(run_dir: Path) -> list[tuple[Path, Path]]:
-    """What a worker that crashed left: the file, and the log that it belongs to."""
+def leftover_files(run_dir: Path) -> list[tuple[Path, Path]]:
+    """The live files that a worker which crashed left, each with the log that it belongs to."""
     logs = run_dir / "logs"
-    places = [(name, place_of(name)) for name in sorted(os.listdir(run_dir))]
-    return [(run_dir / name, logs / place[0] / f"{place[1]}.log") for name, place in places if place]
+    stages = [(name, stage_of_live_file(name)) for name in sorted(os.listdir(run_dir))]
+    return [(run_dir / name, logs / stage[0] / f"{stage[1]}.log") for name, stage in stages if stage]

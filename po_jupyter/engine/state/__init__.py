@@ -1,1 +1,4 @@
-"""Pure: events are folded into the state of a run, and from it is decided what is next. No I/O."""
+"""The state of a run, folded from its events, and the decisions that follow from it. Pure: no I/O.
+
+For other rooms: `run_state`, `fold.fold`, `decide.decide`, `effective_pipeline`, `resume`.
+"""

@@ -1,6 +1,6 @@
-"""What happens next in a run: a pure function of its definition and its state. No clock, no disk, no socket.
+"""Decisions of a run: the next commands, a pure function of its definition and state. No clock, disk or socket.
 
-A local and a distributed worker call the same `decide`; after a crash it is called on the folded state and says
+A local and a distributed worker call the same `decide`; after a crash it is called on the folded state and decides
 the same again, which is the whole of recovery.
 """
 
@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from po_jupyter.engine.state.effective_pipeline import effective
+from po_jupyter.engine.state.effective_pipeline import effective_pipeline
 from po_jupyter.engine.state.run_state import RunState, TaskState
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.view import ENDED, RunStatus
+from po_jupyter.model.values.json import JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class End:
     """The run leaves the worker in this state (`waiting` for a gate, or an end)."""
 
     state: RunStatus
-    error: dict[str, Any] | None = None
+    error: JsonObject | None = None
     task: str | None = None
 
 
@@ -61,35 +61,45 @@ def decide(pipeline: Pipeline, state: RunState, running: frozenset[str] = frozen
         message = f"the gate of task {rejected.name!r} was rejected" + (f": {note}" if note else "")
         return [End("cancelled", {"code": "gate_rejected", "message": message, "hint": "", "details": {}})]
 
+    starts = _starts(pipeline, state, running)
+    if starts or running:
+        return starts
+    return [_end(state)]
+
+
+def _starts(pipeline: Pipeline, state: RunState, running: frozenset[str]) -> list[Command]:
+    """The tasks to start: all that they need is met, and they are not executed yet."""
     starts: list[Command] = []
-    needs = effective(pipeline, state).needs
+    needs = effective_pipeline(pipeline, state).needs
     for name in needs:
-        now = state.tasks[name]
-        if now.state not in ("pending", "running") or name in running:
+        task = state.tasks[name]
+        if task.state not in ("pending", "running") or name in running:
             continue
         if state.only is not None and name != state.only:
             continue
-        if _open(needs, state, name):
-            attempt = now.attempt if now.state == "running" else now.attempt + 1
-            starts.append(Start(name, attempt, now.delay))
-    if starts or running:
-        return starts
+        if _is_ready(needs, state, name):
+            attempt = task.attempt if task.state == "running" else task.attempt + 1
+            starts.append(Start(name, attempt, task.delay))
+    return starts
 
+
+def _end(state: RunState) -> End:
+    """The end, or the pause, of a run in which nothing runs and nothing can be started."""
     gate = next((t for t in state.tasks.values() if t.gate == "open"), None)
     if gate is not None:
-        return [End("waiting", task=gate.name)]
+        return End("waiting", task=gate.name)
     failed = next((t for t in state.tasks.values() if t.state == "failed"), None)
     if failed is not None:
-        return [End("failed", failed.error, failed.name)]
-    left = [t for t in state.tasks.values() if t.state in ("pending", "cancelled")]
-    if state.only is not None and left:
-        return [End("cancelled", _stopped(state.only, left))]
-    return [End("done")]
+        return End("failed", failed.error, failed.name)
+    remaining = [t for t in state.tasks.values() if t.state in ("pending", "cancelled")]
+    if state.only is not None and remaining:
+        return End("cancelled", _stopped(state.only, remaining))
+    return End("done")
 
 
-def _stopped(only: str, left: list[TaskState]) -> dict[str, Any]:
-    """What a run says that stopped after the one task it was restarted for."""
-    names = ", ".join(t.name for t in left[:5]) + (", ..." if len(left) > 5 else "")
+def _stopped(only: str, remaining: list[TaskState]) -> JsonObject:
+    """The error of a run that stopped after the one task it was restarted for."""
+    names = ", ".join(t.name for t in remaining[:5]) + (", ..." if len(remaining) > 5 else "")
     return {
         "code": "stopped",
         "message": f"stopped after task {only!r}, as asked; not run: {names}",
@@ -98,10 +108,10 @@ def _stopped(only: str, left: list[TaskState]) -> dict[str, Any]:
     }
 
 
-def _open(needs: Mapping[str, tuple[str, ...]], state: RunState, name: str) -> bool:
+def _is_ready(needs: Mapping[str, tuple[str, ...]], state: RunState, name: str) -> bool:
     """Whether all that `name` needs is met: done and no gate behind it closed.
 
-    A skipped task needs nothing itself, but who waits for it still waits for what came before it.
+    A skipped task needs nothing itself, but a task that waits for it still waits for what came before it.
     """
     todo = needs[name]
     seen: set[str] = set()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from po_jupyter.engine.state.run_state import Added, RunState, TaskState
+from po_jupyter.engine.state.added_tasks import add_tasks, withdraw_added
+from po_jupyter.engine.state.run_state import RunState, TaskState
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.run.view import ItemCounts, RunStatus, TaskStatus
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
         TaskDoneData,
         TaskFailedData,
         TaskRetryingData,
-        TasksAddedData,
         TaskSkippedData,
         TaskStageData,
         TaskStartedData,
@@ -65,8 +65,8 @@ def fold(state: RunState, events: Iterable[NumberedEvent]) -> RunState:
 
     def task_of(name: str) -> TaskState:
         if name not in fresh:
-            known = result.tasks.get(name)
-            result.tasks[name] = _copy(known) if known is not None else TaskState(name)
+            task = result.tasks.get(name)
+            result.tasks[name] = _copy(task) if task is not None else TaskState(name)
             fresh.add(name)
         return result.tasks[name]
 
@@ -80,7 +80,7 @@ def fold(state: RunState, events: Iterable[NumberedEvent]) -> RunState:
         data: Any = event.get("data") or {}
         name = event.get("task")
         if name is not None and kind == "tasks.added":
-            _tasks_added(result, name, data)
+            add_tasks(result, name, data)
         elif name is not None:
             apply_task = _TASK.get(kind)
             if apply_task is not None:
@@ -167,7 +167,7 @@ def _task_cancelled(t: TaskState, data: object, at: str, offset: int) -> None:
 def _map_started(t: TaskState, data: MapStartedData, at: str, offset: int) -> None:
     done, reused = (t.items.done, t.items.reused) if t.items is not None else (0, 0)
     t.items = ItemCounts(total=data["total"], done=done, reused=reused)
-    t.stage = data.get("stage")
+    t.stage, t.rows_of = data.get("stage"), data.get("of")
 
 
 def _map_progress(t: TaskState, data: MapProgressData, at: str, offset: int) -> None:
@@ -197,15 +197,15 @@ def _batch_prepared(t: TaskState, data: BatchPreparedData, at: str, offset: int)
 
 
 def _batch_submitted(t: TaskState, data: BatchSubmittedData, at: str, offset: int) -> None:
-    known = t.batches.get(data["token"])
-    if known is not None:
-        t.batches = {**t.batches, data["token"]: {**known, **data}}
+    batch = t.batches.get(data["token"])
+    if batch is not None:
+        t.batches = {**t.batches, data["token"]: {**batch, **data}}
 
 
 def _batch_cancelling(t: TaskState, data: BatchCancellingData, at: str, offset: int) -> None:
-    known = t.batches.get(data["token"])
-    if known is not None:
-        t.batches = {**t.batches, data["token"]: {**known, **data, "cancelling": True}}
+    batch = t.batches.get(data["token"])
+    if batch is not None:
+        t.batches = {**t.batches, data["token"]: {**batch, **data, "cancelling": True}}
 
 
 def _batch_gone(t: TaskState, data: BatchDroppedData | BatchClosedData, at: str, offset: int) -> None:
@@ -302,10 +302,10 @@ def _run_resumed(s: RunState, data: RunResumedData, at: str, offset: int, task_o
         tasks = {**s.budget.get("tasks", {}), **budget.get("tasks", {})}
         s.budget = {**s.budget, **budget, **({"tasks": tasks} if tasks else {})}
         again = {"day", *budget.get("tasks", {})} | ({"run"} if budget.keys() - {"tasks"} else set())
-        s.warnings = {scope: said for scope, said in s.warnings.items() if scope not in again}
+        s.warnings = {scope: warning for scope, warning in s.warnings.items() if scope not in again}
     if "reset" in data:  # not when a gate was approved: that only goes on
         s.only = data.get("only")
-    for name in _withdraw(s, data.get("reset", ())):
+    for name in withdraw_added(s, data.get("reset", ())):
         task = task_of(name)
         task.state, task.stage = "pending", None
         task.spent = task.attempt
@@ -322,56 +322,6 @@ def _run_resumed(s: RunState, data: RunResumedData, at: str, offset: int, task_o
         task = task_of(name)
         task.items = None
         task.cleared_at = offset
-
-
-def _withdraw(s: RunState, reset: Iterable[str]) -> list[str]:
-    """Take back what the tasks of `reset` added: they are done again and will say it again. The rest of
-    `reset`."""
-    again, gone = set(reset), set[str]()
-    while more := {n for n, added in s.added.items() if added.by in again | gone and n not in gone}:
-        gone |= more
-    for name in gone:
-        del s.added[name]
-        s.withdrawn[name] = s.tasks.pop(name)
-    return [name for name in reset if name not in gone]
-
-
-def _tasks_added(s: RunState, by: str, data: TasksAddedData) -> None:
-    after = data.get("after") or by
-    names = [task["name"] for task in data["tasks"]]
-    order = place(list(s.tasks), s.added, after, names)
-    for task in data["tasks"]:
-        name = task["name"]
-        s.added[name] = Added(task, by, after)
-        # An attempt's number is never used twice in a run: the journal would answer for it.
-        known = s.withdrawn.pop(name, None) or TaskState(name)
-        s.tasks[name] = TaskState(
-            name,
-            kind="python" if task.get("prompt") is None else "prompt",
-            attempt=known.attempt,
-            spent=known.attempt,
-            usage=known.usage,
-            cleared_at=known.cleared_at,
-        )
-    s.tasks = {name: s.tasks[name] for name in order}
-
-
-def place(names: Sequence[str], added: Mapping[str, Added], after: str, new: Sequence[str]) -> list[str]:
-    """The order of tasks once `new` is put behind `after`, and behind what was put there before."""
-    if after not in names:
-        return [*names, *new]
-
-    def belongs(name: str) -> bool:
-        while name in added:
-            name = added[name].after
-            if name == after:
-                return True
-        return False
-
-    at = list(names).index(after) + 1
-    while at < len(names) and belongs(names[at]):
-        at += 1
-    return [*names[:at], *new, *names[at:]]
 
 
 def _cancel_requested(s: RunState, data: RunCancelRequestedData, at: str, offset: int, task_of: TaskOf) -> None:

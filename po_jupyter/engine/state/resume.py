@@ -1,13 +1,13 @@
-"""What a resume or a restart makes pending again: pure functions of the pipeline and the state.
+"""Plans of resumes and restarts: the tasks that are pending again. Pure functions of the pipeline and the state.
 
-The pipeline is the effective one, with what tasks added. A task that is done again takes back what it added and
-skipped: it will say so again.
+The pipeline is the effective one, with tasks that tasks added. A task that is done again takes back its additions and
+skips: it will make them again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import Conflict, NotFound
@@ -15,24 +15,27 @@ from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.names import short_id
 
+if TYPE_CHECKING:
+    from po_jupyter.model.run.event_data import GateOpenedData
 # Errors that end an attempt between two calls, through no fault of its own: its answers are those of a resume.
 KEPT_FAILURES = frozenset({"budget_exceeded"})
 
 
-class Plan(NamedTuple):
-    """`reset` tasks are pending again; of those in `clear` the row outcomes are void too; the gates of `ask`
-    open again."""
+class ResumePlan(NamedTuple):
+    """Tasks of `reset` are pending again, row outcomes of `clear` are void too, gates of `reopen` open again."""
 
     reset: tuple[str, ...]
     clear: tuple[str, ...]
-    ask: tuple[str, ...] = ()
+    reopen: tuple[str, ...] = ()
 
 
-def plan(
+def resume_plan(
     pipeline: Pipeline, state: RunState, *, from_task: str | None = None, only_failed: bool = False
-) -> Plan:
-    """What a resume does again. Raises Conflict when the run's state does not allow it, NotFound for an unknown
-    task."""
+) -> ResumePlan:
+    """The plan of a resume.
+
+    Raises Conflict when the run's state does not allow it, NotFound for an unknown task.
+    """
     short = short_id(state.run)
     names = _names(pipeline, state, from_task)
     if state.state == "done" and not only_failed:
@@ -51,14 +54,16 @@ def plan(
     if from_task is not None:
         clear |= {from_task} | _after(pipeline, names, {from_task})
     again |= clear
-    directed = _directed(pipeline, state, names, again)
+    directed = _added_or_skipped(pipeline, state, names, again)
     return _plan(state, names, again | directed, clear | directed)
 
 
-def restart_plan(pipeline: Pipeline, state: RunState, *, task: str | None = None, only: bool = False) -> Plan:
-    """What a restart does again: everything, `task` and all that follows it, or `task` only.
+def restart_plan(
+    pipeline: Pipeline, state: RunState, *, task: str | None = None, only: bool = False
+) -> ResumePlan:
+    """The plan of a restart: everything, `task` and all that follows it, or `task` only.
 
-    Raises Conflict when the run has not ended, or when what the only task needs is not there; NotFound.
+    Raises Conflict when the run has not ended, or when a task that the only task needs is not done; NotFound.
     """
     short = short_id(state.run)
     names = _names(pipeline, state, task)
@@ -67,7 +72,7 @@ def restart_plan(pipeline: Pipeline, state: RunState, *, task: str | None = None
     elif not only:
         again = {task} | _after(pipeline, names, {task})
         again |= {n for n in names if state.tasks[n].state in ("failed", "cancelled")}
-        again |= _directed(pipeline, state, names, again)
+        again |= _added_or_skipped(pipeline, state, names, again)
     else:
         missing = [
             n for n in sorted(pipeline.upstream_of(task)) if state.tasks[n].state not in ("done", "skipped")
@@ -83,7 +88,7 @@ def restart_plan(pipeline: Pipeline, state: RunState, *, task: str | None = None
     return _plan(state, names, again, again)
 
 
-def kept_tasks(state: RunState, todo: Plan) -> list[str]:
+def kept_tasks(state: RunState, todo: ResumePlan) -> list[str]:
     """The tasks of a resume whose next attempt replays the recorded answers of the last one: it was interrupted, and
     did not fail."""
     return [name for name in todo.reset if name not in todo.clear and _interrupted(state, name)]
@@ -100,8 +105,8 @@ def _interrupted(state: RunState, name: str) -> bool:
     return task.state == "failed" and error.get("code") in KEPT_FAILURES
 
 
-def gate_words(state: RunState, task: str) -> dict[str, Any]:
-    """`{message, artifacts}` of the task's gate, to open it again."""
+def gate_opened_data(state: RunState, task: str) -> GateOpenedData:
+    """The data of the `gate.opened` that opens the task's gate again."""
     info = state.tasks[task].gate_info or {}
     return {"message": info.get("message", ""), "artifacts": info.get("artifacts", [])}
 
@@ -122,21 +127,20 @@ def _after(pipeline: Pipeline, names: Sequence[str], tasks: set[str]) -> set[str
     return {n for n in names if pipeline.upstream_of(n) & tasks}
 
 
-def _directed(pipeline: Pipeline, state: RunState, names: Sequence[str], again: set[str]) -> set[str]:
-    """What the tasks of `again` added or skipped, and all that followed from it."""
-    found: set[str] = set()
+def _added_or_skipped(pipeline: Pipeline, state: RunState, names: Sequence[str], again: set[str]) -> set[str]:
+    """The tasks that the tasks of `again` added or skipped, and all that follow them."""
+    affected: set[str] = set()
     while True:
-        who = again | found
-        more = {n for n, added in state.added.items() if added.by in who}
-        more |= {n for n in names if state.tasks[n].skipped_by in who}
+        doing = again | affected
+        more = {n for n, added in state.added.items() if added.by in doing}
+        more |= {n for n in names if state.tasks[n].skipped_by in doing}
         more |= _after(pipeline, names, more) if more else set()
-        if more <= who:
-            return found
-        found |= more - again
+        if more <= doing:
+            return affected
+        affected |= more - again
 
 
-def _plan(state: RunState, names: Sequence[str], again: set[str], clear: set[str]) -> Plan:
-    # A rejected gate is asked again, unless its task itself is done again: what was paid for is not redone
-    # (P12).
-    ask = tuple(n for n in names if state.tasks[n].gate == "rejected" and n not in again)
-    return Plan(tuple(n for n in names if n in again), tuple(n for n in names if n in clear), ask)
+def _plan(state: RunState, names: Sequence[str], again: set[str], clear: set[str]) -> ResumePlan:
+    # A rejected gate opens again, unless its task itself is done again: what was paid for is not redone (P12).
+    reopen = tuple(n for n in names if state.tasks[n].gate == "rejected" and n not in again)
+    return ResumePlan(tuple(n for n in names if n in again), tuple(n for n in names if n in clear), reopen)

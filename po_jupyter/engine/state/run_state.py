@@ -1,13 +1,14 @@
-"""The state of a run, as the fold of its events has it (`engine.fold`), and what people see of it."""
+"""The state of a run, as the fold of its events makes it (`state.fold`), and the view of it for people."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.run.view import ItemCounts, RunStatus, RunView, TaskStatus, TaskView
+from po_jupyter.model.values.json import JsonObject, JsonValue
 
 
 @dataclass(slots=True)
@@ -15,7 +16,7 @@ class TaskState:
     """One task. `output` is a payload reference `[n, index]`; `delay` (s) is what the next attempt waits."""
 
     name: str
-    kind: Any = "prompt"
+    kind: Literal["prompt", "python"] = "prompt"
     state: TaskStatus = "pending"
     stage: str | None = None
     attempt: int = 0
@@ -23,34 +24,35 @@ class TaskState:
     started_at: str | None = None
     ended_at: str | None = None
     usage: Usage = field(default_factory=Usage)
-    error: dict[str, Any] | None = None
+    error: JsonObject | None = None
     output: list[int] | None = None
     items: ItemCounts | None = None
+    rows_of: str | None = None  # the list of the seed whose rows are those of the map
     waiting: str | None = None
-    waiting_stays: bool = False  # until the worker says otherwise: answers of other calls do not end it
+    waiting_stays: bool = False  # until a stage begins or the task ends: answers of other calls do not end it
     delay: float = 0.0
     gate: str | None = None  # open, approved, rejected
-    gate_info: dict[str, Any] | None = None
-    artifacts: tuple[Any, ...] = ()  # see `engine.artifacts.Artifact`
+    gate_info: JsonObject | None = None
+    artifacts: tuple[JsonObject, ...] = ()  # see `files.artifacts.Artifact`
     cleared_at: int = 0  # offset of the resume that made earlier row outcomes void
     reason: str | None = None  # why it was skipped
     skipped_by: str | None = None  # the task that skipped it
-    batches: dict[str, dict[str, Any]] = field(
+    batches: dict[str, JsonObject] = field(
         default_factory=dict
     )  # at a provider, by token; never changed in place
 
 
-class Added(NamedTuple):
+class AddedTask(NamedTuple):
     """A task that another one (`by`) put behind `after` while the run was on its way; see `engine.control`."""
 
-    definition: Mapping[str, Any]
+    definition: JsonObject
     by: str
     after: str
 
 
 @dataclass(slots=True)
 class RunState:
-    """Everything that decisions and views need. Never changed in place once `fold` returned it."""
+    """The state of one run: all that decisions and views need. It is not changed once `fold` returned it."""
 
     run: str
     name: str = ""
@@ -61,17 +63,17 @@ class RunState:
     created_at: str = ""
     updated_at: str = ""
     tasks: dict[str, TaskState] = field(default_factory=dict)
-    error: dict[str, Any] | None = None
-    budget: dict[str, Any] = field(default_factory=dict)
-    warnings: dict[str, dict[str, Any]] = field(default_factory=dict)  # of budgets, by scope
+    error: JsonObject | None = None
+    budget: JsonObject = field(default_factory=dict)
+    warnings: dict[str, JsonObject] = field(default_factory=dict)  # of budgets, by scope
     request: str = ""  # the id of the request that started, or resumed, it
     cancel_requested: bool = False
     crashes: int = 0
     offset: int = 0
-    added: dict[str, Added] = field(default_factory=dict)
+    added: dict[str, AddedTask] = field(default_factory=dict)
     withdrawn: dict[str, TaskState] = field(default_factory=dict)  # added tasks whose task is done again
     only: str | None = None  # the one task that a restart asked for
-    forked_from: dict[str, Any] | None = None
+    forked_from: JsonObject | None = None
 
     @property
     def open_batches(self) -> list[str]:
@@ -87,10 +89,10 @@ class RunState:
         return result
 
 
-def view(
-    state: RunState, seed: Mapping[str, Any], *, position: int | None = None, waiting: str | None = None
+def run_view_of(
+    state: RunState, seed: Mapping[str, JsonValue], *, position: int | None = None, waiting: str | None = None
 ) -> RunView:
-    """What people see of `state`."""
+    """The view of `state` for people; `waiting` is the reason why the run waits for the store."""
     gate = next(
         ({"task": t.name, **(t.gate_info or {})} for t in state.tasks.values() if t.gate == "open"),
         None,

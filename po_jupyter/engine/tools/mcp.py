@@ -1,7 +1,7 @@
 """Tools of MCP servers (G15), through the official SDK: only of servers that the setting `mcp_servers` names.
 
 A server is started, or connected to, when a tool of it is first offered to a model, and closed when the worker
-lets go of the run. Its tools are for that worker alone; a resumed run starts its own.
+leaves the run. Each worker has its own; a resumed run starts them anew.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from importlib.util import find_spec
 from typing import Any
 
 from po_jupyter.config import McpServer
-from po_jupyter.engine.tools.toolbox import OffLoop, Refused
+from po_jupyter.engine.base.threads import OffLoop
+from po_jupyter.engine.tools.toolbox import ToolRefusal
 from po_jupyter.errors import InvalidInput, ToolFailed
 from po_jupyter.llm.chat import Tool
 from po_jupyter.llm.structured.parsing import answer_validator
 from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.values.json import JsonObject
 
 _START = 30.0  # s until a server has answered
 _CALL = 120.0  # s of one call; the stage's own timeout may be shorter
@@ -26,8 +28,8 @@ _STOP = 10.0
 _LOST = (-32000, -32001)  # the SDK's own codes: connection closed, no answer in time
 
 
-def problem_of(name: str, servers: Mapping[str, McpServer]) -> str | None:
-    """Why a tool `server.tool` may not be used, in one line; None when its server is one of ours."""
+def tool_name_problem(name: str, servers: Mapping[str, McpServer]) -> str | None:
+    """The reason why a tool `server.tool` may not be used, in one line; None when the settings allow it."""
     server, dot, tool = name.partition(".")
     if not dot or not tool:
         return f"{name!r:.120} is not a tool: write server.tool, as in the setting `mcp_servers`"
@@ -44,41 +46,42 @@ def problem_of(name: str, servers: Mapping[str, McpServer]) -> str | None:
 
 
 class McpTools:
-    """The servers of one worker. `environ` is where the variables are that a server's `env` names."""
+    """The MCP servers of one worker. A `RemoteTools`."""
 
     def __init__(self, servers: Mapping[str, McpServer], environ: Mapping[str, str] | None = None) -> None:
+        """No server is started yet; `environ` has the variables that the `env` of a server names."""
         self._servers = servers
         self._environ = os.environ if environ is None else environ
         self._open: dict[str, asyncio.Future[_Server]] = {}
         self._lost: list[_Server] = []
 
     def check(self, name: str) -> None:
-        """The settings allow the tool. Raises InvalidInput."""
-        if (problem := problem_of(name, self._servers)) is not None:
+        """Check that the settings allow the tool. Raises InvalidInput."""
+        if (problem := tool_name_problem(name, self._servers)) is not None:
             raise InvalidInput(problem)
 
     async def find(self, name: str) -> McpTool:
         """The tool, its server started. Raises InvalidInput, ToolFailed."""
         self.check(name)
-        label, _, wanted = name.partition(".")
+        label, _, tool_name = name.partition(".")
         server = await self._server(label)
-        found = server.tools.get(wanted)
-        if found is None:
+        listed = server.tools.get(tool_name)
+        if listed is None:
             raise InvalidInput(
-                f"the MCP server {label} has no tool {wanted!r}{did_you_mean(wanted, list(server.tools))}",
+                f"the MCP server {label} has no tool {tool_name!r}{did_you_mean(tool_name, list(server.tools))}",
                 hint=f"It has: {', '.join(server.tools)}.",
             )
-        return McpTool(name, found, server)
+        return McpTool(name, listed, server)
 
     async def _server(self, label: str) -> _Server:
         """The server, started once however many ask at the same time; one that failed is tried again."""
-        known = self._open.get(label)
-        if known is not None:
-            broken = known.done() and (known.exception() is not None or not known.result().alive)
+        started = self._open.get(label)
+        if started is not None:
+            broken = started.done() and (started.exception() is not None or not started.result().alive)
             if not broken:
-                return await asyncio.shield(known)
-            if known.exception() is None:
-                self._lost.append(known.result())
+                return await asyncio.shield(started)
+            if started.exception() is None:
+                self._lost.append(started.result())
         opening = asyncio.ensure_future(_Server.start(label, self._servers[label], self._environ))
         self._open[label] = opening
         return await asyncio.shield(opening)
@@ -101,19 +104,19 @@ class _Server:
 
     def __init__(self, label: str) -> None:
         self.label = label
-        self.tools: dict[str, Any] = {}
+        self.tools: JsonObject = {}
         self.client: Any = None
         self._end = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     @property
     def alive(self) -> bool:
-        """Whether it can still be asked."""
+        """Whether its tools can be called."""
         return self._task is not None and not self._task.done() and not self._end.is_set()
 
     @classmethod
     async def start(cls, label: str, settings: McpServer, environ: Mapping[str, str]) -> _Server:
-        """Start it and read which tools it has. Raises ToolFailed."""
+        """Start the server and read its list of tools. Raises ToolFailed."""
         if find_spec("mcp") is None:
             raise ToolFailed(
                 "tools of MCP servers need the package `mcp` where the run works",
@@ -158,12 +161,12 @@ class _Server:
                 ready.set_result(None)
             await self._end.wait()
 
-    def lost(self) -> None:
-        """Nothing more is to be had of it: whoever asks next starts it anew."""
+    def mark_lost(self) -> None:
+        """Note that the connection is gone: the next use starts the server anew."""
         self._end.set()
 
     async def stop(self) -> None:
-        """Close the connection; a server of ours ends."""
+        """Close the connection; a server that was started ends."""
         self._end.set()
         task = self._task
         if task is not None:
@@ -176,31 +179,32 @@ class _Server:
 
 
 class McpTool:
-    """One tool, as a model is offered it: `server_tool`, since names have no dots there."""
+    """A tool of an MCP server; models know it as `server_tool`: names have no dots there. A `CallableTool`."""
 
-    def __init__(self, name: str, found: Any, server: _Server) -> None:
+    def __init__(self, name: str, listed: Any, server: _Server) -> None:
+        """The tool `name`, as `server` listed it."""
         self._name = name
-        self._remote = found.name
+        self._remote = listed.name
         self._server = server
-        self._schema = dict(found.input_schema)
-        self.tool = Tool(re.sub(r"[^A-Za-z0-9_-]", "_", name)[:64], found.description or "", self._schema)
+        self._schema = dict(listed.input_schema)
+        self.tool = Tool(re.sub(r"[^A-Za-z0-9_-]", "_", name)[:64], listed.description or "", self._schema)
 
-    async def call(self, arguments: dict[str, Any], off_loop: OffLoop) -> str:
-        """See `tools.Usable`."""
-        wrong = answer_validator(self._schema).violations(arguments)
-        if wrong:
-            raise Refused("; ".join(line.replace("answer", "arguments", 1) for line in wrong))
+    async def call(self, arguments: JsonObject, off_loop: OffLoop) -> str:
+        """See `CallableTool`."""
+        violations = answer_validator(self._schema).violations(arguments)
+        if violations:
+            raise ToolRefusal("; ".join(line.replace("answer", "arguments", 1) for line in violations))
         from mcp import MCPError
 
         try:
             result = await self._server.client.call_tool(self._remote, arguments)
         except MCPError as error:
             if error.code in _LOST:
-                self._server.lost()
+                self._server.mark_lost()
                 raise self._failed(error) from None
-            raise Refused(error.message) from None
+            raise ToolRefusal(error.message) from None
         except Exception as error:  # the transports raise what they like
-            self._server.lost()
+            self._server.mark_lost()
             raise self._failed(error) from error
         text = "\n".join(map(_text, result.content))
         if not text and result.structured_content is not None:
@@ -208,7 +212,7 @@ class McpTool:
 
             text = to_json(result.structured_content).decode()
         if result.is_error:
-            raise Refused(text or "the tool failed")
+            raise ToolRefusal(text or "the tool failed")
         return text
 
     def _failed(self, error: BaseException) -> ToolFailed:
@@ -216,7 +220,7 @@ class McpTool:
 
 
 def _text(block: Any) -> str:
-    """A block of a result as text; what is no text is named, since a tool's turn holds text only."""
+    """A block of a result as text; a block of another kind is named, since a tool's turn holds text only."""
     text = getattr(block, "text", None)
     if isinstance(text, str):
         return text

@@ -1,8 +1,8 @@
 """Tools that a model may ask to be called: Python functions, and tools of MCP servers that the settings allow.
 
 What the model wrote is checked before anything runs (P6): a name that was not offered, or arguments that do not
-fit, go back to the model as the tool's error. What a function raises fails the stage (ToolFailed): a bug must
-not end as a line in a conversation. What the model should hear of, a function returns.
+fit, go back to the model as the tool's error. An exception of a function fails the stage (ToolFailed): a bug must
+not end as a line in a conversation. A function returns what the model should know.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import re
 import typing
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Annotated, Any, Protocol
 
@@ -18,47 +18,48 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.errors import PydanticUserError
 from pydantic_core import PydanticSerializationError, to_json
 
-from po_jupyter.engine.base.tracebacks import user_lines
+from po_jupyter.engine.base.threads import OffLoop
+from po_jupyter.engine.base.tracebacks import user_traceback
 from po_jupyter.errors import InvalidInput, PoError, ToolFailed
 from po_jupyter.llm.chat import Message, Tool, ToolCall
 from po_jupyter.model.pipeline.violations import did_you_mean, violations_of
+from po_jupyter.model.values.json import JsonObject
 
 _ARGS = re.compile(r"^(?:Args|Arguments|Parameters):?[ \t]*\n(?:-+\n)?", re.M)
 _ARG = re.compile(r"^[ \t]+\*{0,2}(\w+)[ \t]*(?:\([^)]*\))?:[ \t]*(.+)$", re.M)
 
-OffLoop = Callable[..., Awaitable[Any]]
 
-
-class Usable(Protocol):
-    """A tool as a Toolbox holds it."""
+class CallableTool(Protocol):
+    """A tool that can be called."""
 
     tool: Tool
 
-    async def call(self, arguments: dict[str, Any], off_loop: OffLoop) -> str:
+    async def call(self, arguments: JsonObject, off_loop: OffLoop) -> str:
         """The result as text. Raises Refused for what goes back to the model, ToolFailed."""
         ...
 
 
-class Remote(Protocol):
-    """Where tools come from that are no functions (`engine.mcp_tools`)."""
+class RemoteTools(Protocol):
+    """A source of tools that are no functions (`tools.mcp.McpTools`)."""
 
     def check(self, name: str) -> None:
-        """The tool may be used. Raises InvalidInput."""
+        """Check that the tool may be used. Raises InvalidInput."""
         ...
 
-    async def find(self, name: str) -> Usable:
+    async def find(self, name: str) -> CallableTool:
         """The tool `server.tool`. Raises InvalidInput, ToolFailed."""
         ...
 
 
-class Refused(Exception):
-    """What the model hears instead of a result."""
+class ToolRefusal(Exception):
+    """A call that is refused: its message goes back to the model instead of a result."""
 
 
 class FunctionTool:
-    """A Python function, with what its signature and docstring say to the model."""
+    """A Python function as a tool; signature and docstring become its description. A `CallableTool`."""
 
     def __init__(self, fn: Callable[..., Any]) -> None:
+        """The tool of `fn`. Raises InvalidInput for a function that cannot be one."""
         self.fn = fn
         name = getattr(fn, "__name__", type(fn).__name__)
         try:
@@ -67,8 +68,8 @@ class FunctionTool:
         except (TypeError, ValueError, NameError) as error:
             raise InvalidInput(f"{name!r} cannot be a tool: {error}", hint=_HINT) from None
         text = inspect.getdoc(fn) or ""
-        described = dict(_ARG.findall(text[found.end() :])) if (found := _ARGS.search(text)) else {}
-        fields: dict[str, Any] = {}
+        described = dict(_ARG.findall(text[section.end() :])) if (section := _ARGS.search(text)) else {}
+        fields: JsonObject = {}
         for i, (argument, parameter) in enumerate(self._parameters.items()):
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 raise InvalidInput(f"the tool {name!r} takes *{argument}; name its arguments", hint=_HINT)
@@ -86,29 +87,29 @@ class FunctionTool:
             raise InvalidInput(f"the arguments of the tool {name!r} are not JSON: {reason:.200}") from None
         for part in (schema, *schema.get("properties", {}).values()):
             part.pop("title", None)
-        about = (text[: found.start()] if found else text).strip()
+        about = (text[: section.start()] if section else text).strip()
         self.tool = Tool(name, about, {"properties": {}, **schema})
 
-    async def call(self, arguments: dict[str, Any], off_loop: OffLoop) -> str:
-        """See `Usable`."""
+    async def call(self, arguments: JsonObject, off_loop: OffLoop) -> str:
+        """See `CallableTool`."""
         try:
-            given = self._model.model_validate(arguments)
+            values = self._model.model_validate(arguments)
         except ValidationError as error:
-            found = violations_of(error, known=tuple(self._parameters), what=f"the tool {self.tool.name}")
-            raise Refused("; ".join(v.message for v in found[:20])) from None
-        places: list[Any] = []
-        named: dict[str, Any] = {}
+            violations = violations_of(error, known=tuple(self._parameters), what=f"the tool {self.tool.name}")
+            raise ToolRefusal("; ".join(v.message for v in violations[:20])) from None
+        positional: list[Any] = []
+        named: JsonObject = {}
         for i, (argument, parameter) in enumerate(self._parameters.items()):
-            value = getattr(given, f"a{i}")
+            value = getattr(values, f"a{i}")
             if parameter.kind is parameter.POSITIONAL_ONLY:
-                places.append(value)
+                positional.append(value)
             else:
                 named[argument] = value
         try:
             if inspect.iscoroutinefunction(self.fn):
-                result = await self.fn(*places, **named)
+                result = await self.fn(*positional, **named)
             else:
-                result = await off_loop(lambda: self.fn(*places, **named))
+                result = await off_loop(lambda: self.fn(*positional, **named))
                 result = await result if inspect.isawaitable(result) else result
         except PoError:
             raise
@@ -121,7 +122,7 @@ class FunctionTool:
                 details={
                     "tool": self.tool.name,
                     "exception": type(error).__name__,
-                    "traceback": user_lines(error),
+                    "traceback": user_traceback(error),
                 },
             ) from error
         if isinstance(result, str):
@@ -150,50 +151,51 @@ def function_tool(fn: Callable[..., Any]) -> FunctionTool:
 class Toolbox:
     """The tools of one question. `off_loop` runs sync functions in a thread."""
 
-    def __init__(self, given: Sequence[Any], off_loop: OffLoop, remote: Remote) -> None:
+    def __init__(self, tools: Sequence[object], off_loop: OffLoop, remote: RemoteTools) -> None:
+        """The tools `tools`: functions, and names of `remote` tools. Raises InvalidInput."""
         self._off_loop = off_loop
         self._remote = remote
-        self._tools: dict[str, Usable] = {}
+        self._tools: dict[str, CallableTool] = {}
         self._names: list[str] = []
-        for one in given:
-            if isinstance(one, str):
-                self._names.append(one)
-            elif callable(one):
-                self._take(_of_function(one))
+        for tool in tools:
+            if isinstance(tool, str):
+                self._names.append(tool)
+            elif callable(tool):
+                self._add(_tool_of_function(tool))
             else:
-                raise InvalidInput(f"a tool is a function or a name, not {one!r:.80}", hint=_HINT)
+                raise InvalidInput(f"a tool is a function or a name, not {tool!r:.80}", hint=_HINT)
         for name in self._names:
             remote.check(name)
 
-    def _take(self, found: Usable) -> None:
-        name = found.tool.name
+    def _add(self, tool: CallableTool) -> None:
+        name = tool.tool.name
         if name in self._tools:
             raise InvalidInput(f"two tools are called {name!r}: the model could not tell them apart")
-        self._tools[name] = found
+        self._tools[name] = tool
 
     async def offered(self) -> tuple[Tool, ...]:
-        """What the model is told of. Raises InvalidInput, ToolFailed (an MCP server that does not start)."""
+        """The tools as a model sees them. Raises InvalidInput, ToolFailed (an MCP server that does not start)."""
         while self._names:
-            self._take(await self._remote.find(self._names[0]))
+            self._add(await self._remote.find(self._names[0]))
             del self._names[0]
-        return tuple(found.tool for found in self._tools.values())
+        return tuple(tool.tool for tool in self._tools.values())
 
     async def answer(self, call: ToolCall) -> Message:
-        """The turn that answers a call of the model's. Raises ToolFailed."""
-        found = self._tools.get(call.name)
+        """Call a tool that the model wants called: the turn with its result. Raises ToolFailed."""
+        tool = self._tools.get(call.name)
         try:
-            if found is None:
+            if tool is None:
                 known = list(self._tools)
-                raise Refused(
+                raise ToolRefusal(
                     f"there is no tool {call.name:.64}{did_you_mean(call.name, known)} (there are: {', '.join(known)})"
                 )
-            text = await found.call(dict(call.arguments), self._off_loop)
-        except Refused as error:
+            text = await tool.call(dict(call.arguments), self._off_loop)
+        except ToolRefusal as error:
             text = f"error: {error}"
         return Message("tool", text, tool_call_id=call.id)
 
 
-def _of_function(fn: Callable[..., Any]) -> FunctionTool:
+def _tool_of_function(fn: Callable[..., Any]) -> FunctionTool:
     try:
         return function_tool(fn)
     except TypeError:  # a callable that cannot be hashed

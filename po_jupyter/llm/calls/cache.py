@@ -207,7 +207,8 @@ class CallCache:
 
 
 def keepable(response: ChatResponse) -> bool:
-    """True for a whole answer: it ended by itself and says something."""
+    """True for a whole answer: it ended by itself and says something. (An empty one is an error before it is here:
+    `llm.wire.ends`.)"""
     return response.finish in _WHOLE and bool(response.text.strip() or response.tool_calls)
 
 

@@ -24,6 +24,7 @@ from po_jupyter.llm.calls.pending_call import CallOutcomes, OnDone, PendingCall,
 from po_jupyter.llm.calls.retry import RETRY_AFTER_CAP, OnWait, with_retry
 from po_jupyter.llm.chat import CacheMode, ChatRequest, ChatResponse, ChatResponseJson, OnText, Provider
 from po_jupyter.llm.money.pricing import LIST_PRICES, PriceBook
+from po_jupyter.llm.wire.ends import check_not_empty
 from po_jupyter.model.pipeline.pipeline import CallRetry
 from po_jupyter.model.run.usage import Usage
 
@@ -227,6 +228,7 @@ class CallScope:
         """
         try:
             response = read(call.request)
+            check_not_empty(response, call.request)
         except ModelError as error:
             await self._outcomes.record_error(call, error, batch=batch, rate=BATCH_PRICE)
             raise
@@ -240,6 +242,16 @@ class CallScope:
     def _cache_later(self, call: PendingCall, response: ChatResponse, body: ChatResponseJson) -> None:
         if call.slot is not None and keepable(response):
             self._answers.append((call.slot, body))
+
+
+def _suggest_model(error: ModelError, ref: str) -> None:
+    """Say in the hint of an error about an unknown model which one was probably meant."""
+    if error.http_status != 404 and error.reason not in ("model_not_found", "invalid_model"):
+        return
+    from po_jupyter.llm.providers.catalogue import similar_model  # it may load the price list
+
+    if meant := similar_model(ref):
+        error.hint = f"Did you mean {meant}? {error.hint}".rstrip()
 
 
 class _CallHooks(NamedTuple):
@@ -365,11 +377,17 @@ class _CallTries:
         except ModelError as error:
             self._open, self._failed = error.may_be_billed, error
             admitted.failed(error)
+            _suggest_model(error, self._call.request.model)
             raise
         except BaseException:
             admitted.lost()
             raise
         admitted.answered(response)
+        try:
+            check_not_empty(response, self._call.request)
+        except ModelError as error:
+            self._open, self._failed = False, error
+            raise
         return response
 
     def _note_wait(self, attempt: int, delay: float, error: ModelError) -> None:

@@ -17,13 +17,14 @@ from po_jupyter.config import Settings
 from po_jupyter.errors import Violation
 from po_jupyter.llm.credentials.keys import base_url_of
 from po_jupyter.llm.money.pricing import PriceBook
+from po_jupyter.llm.providers.catalogue import misspelt_model
 from po_jupyter.llm.providers.refs import ref_problem
 from po_jupyter.llm.specs import BUILT_IN, Spec, spec_of
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.presentation.urls import shown_url
 
 PROGRAMS = {"claude-cli": "claude", "codex-cli": "codex", "opencode-cli": "opencode"}
-_TWO_APIS = frozenset({"openai"})
+_TWO_APIS = frozenset({"openai", "azure"})
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -105,6 +106,17 @@ def model_problems(
             message = f"{tasks}: the plugin of {name} cannot be loaded"
             problems.append(EnvironmentProblem(uses[0].where, message, name))
             continue
+        if spec.base_url_in(environ) == spec.base_url:
+            problems += [
+                EnvironmentProblem(
+                    use.where,
+                    f"{_tasks_of(pipeline, [use])}: {name} has no model `{use.ref.partition(':')[2]}`; "
+                    f"did you mean `{meant}`?",
+                    name,
+                )
+                for use in uses
+                if (meant := misspelt_model(use.ref))
+            ]
         problems += [
             replace(problem, where=uses[0].where, message=f"{tasks}: {problem.message}", provider=name)
             for problem in provider_problems(spec, environ, settings, refused=(refused or {}).get(name, ""))
@@ -140,7 +152,7 @@ def provider_problems(
 
 
 def _key(spec: Spec, environ: Mapping[str, str], refused: str) -> Iterator[EnvironmentProblem]:
-    key = environ.get(spec.key_env, "").strip() if spec.key_env else ""
+    key = spec.key_in(environ)
     if key and (not (key.isascii() and key.isprintable()) or " " in key):
         yield EnvironmentProblem(
             "", f"{spec.key_env} is not a key: it holds spaces, line breaks or other signs that no key has",
@@ -159,6 +171,11 @@ def _key(spec: Spec, environ: Mapping[str, str], refused: str) -> Iterator[Envir
 
 def _base_url(spec: Spec, environ: Mapping[str, str]) -> Iterator[EnvironmentProblem]:
     url, variable = base_url_of(spec, environ), spec.base_env
+    if not url and variable:
+        message = (
+            f"{spec.name} has no address of its own, and {variable} is not set where the orchestrator runs"
+        )
+        yield EnvironmentProblem("", message, spec.name, variable)
     if not url or not environ.get(variable, "").strip():
         return  # the provider's own
     parts = _http_url(url)

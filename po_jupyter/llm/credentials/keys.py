@@ -117,7 +117,7 @@ def problem_of_key(key: str, variable: str = "") -> str | None:
 
 def base_url_of(spec: Spec, environ: Mapping[str, str]) -> str:
     """A provider's base URL: from the environment, else its own."""
-    return environ.get(spec.base_env, "").strip() or spec.base_url
+    return spec.base_url_in(environ)
 
 
 def origin_of(url: str) -> str:
@@ -274,7 +274,7 @@ def _without_variable(
     """The stored keys whose provider's variable is not set."""
     for name, key in stored.items():
         spec = spec_of(name)
-        if spec is not None and spec.key_env and not environ.get(spec.key_env, "").strip():
+        if spec is not None and spec.key_env and not spec.key_in(environ):
             yield spec, key
 
 
@@ -288,7 +288,7 @@ def key_states(environ: Mapping[str, str], stored: Mapping[str, StoredKey]) -> l
 
 
 def _state(spec: Spec, environ: Mapping[str, str], stored: StoredKey | None) -> KeyState:
-    variable = environ.get(spec.key_env, "").strip()
+    variable = spec.key_in(environ)
     source, masked, note = None, "", ""
     if variable:
         source, masked = "environment", mask(variable)

@@ -32,7 +32,7 @@ async def probe(
     """Ask a provider for its models, or about its key. Raises nothing."""
     if spec not in BUILT_IN or not spec.base_url:
         return ProbeResult(True, "not asked: it is not known what it can be asked")
-    key = environ.get(spec.key_env, "").strip()
+    key = spec.key_in(environ)
     url, headers = _request(spec.name, base_url_of(spec, environ).rstrip("/"), key)
     started = time.monotonic()
     try:

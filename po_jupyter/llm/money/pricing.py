@@ -62,10 +62,15 @@ class PriceBook:
 
     def per_million(self, ref: str) -> TokenPrices | None:
         """The prices of a million tokens of small calls; None: unknown."""
-        input = self.cost_of(Usage(input_tokens=1000), ref)
-        output = self.cost_of(Usage(output_tokens=1000), ref)
-        if input is None or output is None:
+        cost = self._cost_function(ref)
+        if cost is None:
             return None
+
+        def thousand(once: Usage, twice: Usage) -> float:  # without what a call itself costs
+            return (cost(twice) or 0.0) - (cost(once) or 0.0)
+
+        input = thousand(Usage(input_tokens=1000), Usage(input_tokens=2000))
+        output = thousand(Usage(output_tokens=1000), Usage(output_tokens=2000))
         return {"input": round(input * 1000, 6), "output": round(output * 1000, 6)}
 
     def _cost_function(self, ref: str) -> _CostFunction | None:
@@ -100,6 +105,11 @@ def _listed(ref: str) -> _CostFunction | None:
     from genai_prices.types import ModelPrice
     from genai_prices.types import Usage as Counts
 
+    price_id, name = spec.price_id, model
+    if provider == "huggingface":  # the router: the price is that of the server behind it, if the ref names it
+        name, _, server = model.rpartition(":")
+        price_id = f"huggingface_{server}"
+
     def calculated(usage: Usage) -> Any:
         counts = Counts(
             input_tokens=usage.input_tokens,
@@ -107,7 +117,7 @@ def _listed(ref: str) -> _CostFunction | None:
             cache_read_tokens=min(usage.cached_tokens, usage.input_tokens),
             cache_write_tokens=min(usage.cache_write_tokens, usage.input_tokens - usage.cached_tokens),
         )
-        return calc_price(counts, model, provider_id=spec.price_id, genai_request_timestamp=_now())
+        return calc_price(counts, name, provider_id=price_id, genai_request_timestamp=_now())
 
     try:
         sample = calculated(Usage(input_tokens=1, output_tokens=1))

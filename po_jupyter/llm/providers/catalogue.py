@@ -12,6 +12,7 @@ import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
 from functools import lru_cache, partial
 from typing import Any
 
@@ -38,9 +39,18 @@ MODELS: Mapping[str, tuple[str, ...]] = {
     "deepseek": ("deepseek-chat", "deepseek-reasoner"),
     "moonshot": ("kimi-k2.6", "kimi-k2.5"),
     "zai": ("glm-5.1", "glm-5", "glm-4.7", "glm-4.6"),
-    "zhipu": ("glm-5.1", "glm-5", "glm-4.7", "glm-4.6"),
+    "zhipu": ("glm-5.1", "glm-5", "glm-4.7"),
     "alibaba": ("qwen3-max", "qwen-plus", "qwen-flash"),
     "openrouter": ("openai/gpt-5-mini", "anthropic/claude-haiku-4.5", "google/gemini-2.5-flash"),
+    "groq": ("llama-3.3-70b-versatile", "llama-3.1-8b-instant", "openai/gpt-oss-120b", "openai/gpt-oss-20b"),
+    "mistral": ("mistral-small-latest", "mistral-medium-latest", "mistral-large-latest", "magistral-medium-latest"),
+    "xai": ("grok-4.20", "grok-4-fast-reasoning", "grok-4-fast-non-reasoning"),
+    "together": ("openai/gpt-oss-120b", "meta-llama/Llama-3.3-70B-Instruct-Turbo"),
+    "fireworks": ("accounts/fireworks/models/gpt-oss-120b", "accounts/fireworks/models/kimi-k2p6"),
+    "cerebras": ("gpt-oss-120b", "llama-3.3-70b"),
+    "huggingface": ("openai/gpt-oss-120b:groq", "meta-llama/Llama-3.3-70B-Instruct:together"),
+    "perplexity": ("sonar", "sonar-pro", "sonar-reasoning-pro"),
+    "azure": ("gpt-5-mini", "gpt-4.1-mini"),
     "local": ("smollm2-135m",),
     "fake": ("echo",),
     "claude-cli": ("default", "opus", "sonnet", "haiku"),
@@ -70,6 +80,30 @@ def resolve_alias(provider: str, alias: str) -> str:
         f"{name} has no model with the alias {alias!r}{did_you_mean(alias, aliases)}",
         hint=f'Known: {", ".join(aliases)}. Any other: ctx.llm.chat(..., model="{name}:NAME").',
     )
+
+
+def similar_model(ref: str) -> str:
+    """The ref of a known model that was probably meant; "" when there is none, and for a known model."""
+    provider, _, model = ref.partition(":")
+    if provider not in specs():
+        return ""
+    known = {**_priced_models(provider), **_aliases(provider)}
+    if model in known.values():
+        return ""
+    near = known.get(_squeezed(model), "")
+    for names in (_models_of(provider), tuple(known.values())):
+        near = near or next(iter(get_close_matches(model, names, 1, 0.75)), "")
+    return f"{provider}:{near}" if near else ""
+
+
+def misspelt_model(ref: str) -> str:
+    """The ref that was meant by one which differs in its signs only (`gpt5-mini`), of vendors whose names are known."""
+    provider, _, model = ref.partition(":")
+    if provider not in ("openai", "anthropic", "gemini") or model in _models_of(provider):
+        return ""
+    known = {**_priced_models(provider), **_aliases(provider)}
+    meant = known.get(_squeezed(model), model)
+    return "" if meant == model else f"{provider}:{meant}"
 
 
 class Shortcuts:
@@ -110,7 +144,8 @@ def shortcuts(name: str, chat: Callable[..., Any]) -> Shortcuts:
 
 @dataclass(frozen=True, slots=True)
 class ModelListing:
-    """One model of the list. `why` it cannot be used now, "" when it can; `price` in US dollars per million tokens."""
+    """One model of the list. `why` it cannot be used now, "" when it can; `price` in US dollars per million tokens,
+    `price_note` why it has none."""
 
     ref: str
     provider: str
@@ -119,6 +154,7 @@ class ModelListing:
     usable: bool
     why: str
     price: TokenPrices | None = None
+    price_note: str = ""
 
     def to_json(self) -> JsonObject:
         """As JSON: the fields by name."""
@@ -140,7 +176,8 @@ def usable_models(
         for model in _models_of(name) or ("NAME",):
             ref = f"{name}:{model}"
             price = prices.per_million(ref)
-            models.append(ModelListing(ref, name, model, alias_of(model), not why, why, price))
+            note = "" if price is not None else _unpriced_because(name)
+            models.append(ModelListing(ref, name, model, alias_of(model), not why, why, price, note))
     return sorted(models, key=lambda listing: not listing.usable)
 
 
@@ -165,6 +202,12 @@ def list_models(
     ]
 
 
+def _unpriced_because(name: str) -> str:
+    """Why a model without a price has none."""
+    spec = spec_of(name)
+    return (spec.price_note if spec is not None else "") or "no price list has it: give yours in `prices`"
+
+
 def _unusable_because(name: str, environ: Mapping[str, str], cli_agents: bool) -> str:
     """The reason in words that a provider cannot be used; "" when it can."""
     spec = spec_of(name)
@@ -177,6 +220,8 @@ def _unusable_because(name: str, environ: Mapping[str, str], cli_agents: bool) -
         return "" if shutil.which(program, path=environ.get("PATH")) else f"`{program}` is not installed"
     if (variable := missing_key(f"{name}:x", environ)) is not None:
         return f"{variable} is not set"
+    if spec.base_env and not spec.base_url_in(environ):
+        return f"{spec.base_env} is not set"
     if spec.key_optional and not environ.get(spec.base_env, "").strip():
         return f"{spec.base_env} is not set (it would be asked at {spec.base_url})"
     if name == "local":

@@ -39,7 +39,7 @@ class ProviderContext:
     @property
     def base_url(self) -> str:
         """The base URL of the environment, else the provider's own."""
-        return self.environ.get(self.spec.base_env, "").strip() or self.spec.base_url
+        return self.spec.base_url_in(self.environ)
 
     @property
     def endpoint(self) -> ProviderEndpoint:

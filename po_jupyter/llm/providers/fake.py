@@ -42,6 +42,10 @@ class FakeProvider:
         self._latency = latency
         self._failed: Counter[str] = Counter()
 
+    def enqueue(self, *replies: Scripted) -> None:
+        """Append replies that are given once, in order, before the echo applies again."""
+        self._replies.extend(replies)
+
     async def chat(self, request: ChatRequest, *, on_text: OnText | None = None) -> ChatResponse:
         """Answer at once, or after the latency. See `llm.chat.Provider`."""
         self.requests.append(request)

@@ -19,19 +19,24 @@ from functools import cached_property
 from typing import ClassVar
 
 from po_jupyter.errors import ModelRefused
+from po_jupyter.llm.bounds import output_limit
 from po_jupyter.llm.chat import ChatRequest, Message, Provider
 from po_jupyter.llm.providers.context import ProviderContext
-from po_jupyter.llm.structured.dialects import JSON_ONLY, gemini_schema, schema_as_text
+from po_jupyter.llm.structured.dialects import JSON_ONLY, gemini_schema, schema_as_text, with_turn
+from po_jupyter.llm.wire.ends import end_of
 from po_jupyter.llm.wire.exchange import HttpProvider
 from po_jupyter.llm.wire.http import Target
 from po_jupyter.llm.wire.json_fields import as_count, as_text, mapping_at, mappings_in
 from po_jupyter.llm.wire.response_reader import ResponseReader
+from po_jupyter.llm.wire.stop_sequences import StopCutter
 from po_jupyter.llm.wire.usage import usage_from
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.values.json import JsonObject
 
 _NAME = re.compile(r"(?:models/|tunedModels/)?[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _VERSION = re.compile(r"gemini-(\d{1,2})(?:\.(\d{1,2}))?")
+_LATEST = re.compile(r"gemini-[a-z-]+-latest")  # whatever is newest
+_NEWEST = (99, 0)
 # "OpenAI compatibility" of the Gemini API maps efforts to these budgets.
 _BUDGETS = {
     "none": 0,
@@ -42,13 +47,9 @@ _BUDGETS = {
     "xhigh": 24576,
     "max": 24576,
 }
+_MOST_STOPS = 5
 _SMALLEST_PRO_BUDGET = 128  # 2.5 Pro cannot leave thinking
 _LEVELS = {"none": "minimal", "xhigh": "high", "max": "high"}
-_REFUSED = frozenset(
-    {"SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY",
-     "ESCALATION", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION", "PUP_LIMITED_DISABLED"}
-)  # fmt: skip
-_FAILED = frozenset({"MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "MALFORMED_RESPONSE", "OTHER"})
 
 
 def make(context: ProviderContext) -> Provider:
@@ -96,10 +97,11 @@ class Gemini(HttpProvider):
 
 def request_body(request: ChatRequest, *, provider: str = "gemini") -> JsonObject:
     """The JSON body of a generateContent request, streamed or not."""
-    system = [m.content for m in request.messages if m.role == "system"]
+    messages = with_turn(request.messages)
+    system = [m.content for m in messages if m.role == "system"]
     config: JsonObject = {}
     system += _add_format(config, request)
-    body: JsonObject = {"contents": _contents(request.messages, provider)}
+    body: JsonObject = {"contents": _contents(messages, provider)}
     if system:
         body["systemInstruction"] = {"parts": [{"text": "\n\n".join(system)}]}
     _add_sampling(config, request)
@@ -134,26 +136,30 @@ def _add_format(config: JsonObject, request: ChatRequest) -> list[str]:
 def _add_sampling(config: JsonObject, request: ChatRequest) -> None:
     if request.temperature is not None:
         config["temperature"] = request.temperature
-    if request.max_tokens is not None:
-        config["maxOutputTokens"] = request.max_tokens
+    if (limit := output_limit(request)) is not None:
+        config["maxOutputTokens"] = limit
     if request.stop:
-        config["stopSequences"] = list(request.stop)
+        config["stopSequences"] = list(request.stop[:_MOST_STOPS])
     if request.seed is not None:
-        config["seed"] = request.seed
-    if request.effort is not None and (thinking := _thinking(request.model_name, request.effort)):
+        config["seed"] = (request.seed + 2**31) % 2**32 - 2**31  # the field has 32 bits
+    if request.effort is not None and (
+        thinking := _thinking(request.model_name, request.effort, request.max_thinking_tokens)
+    ):
         config["thinkingConfig"] = thinking
 
 
-def _thinking(model: str, effort: str) -> JsonObject | None:
-    """The `thinkingConfig` for an effort; None for a model that has none."""
-    match = _VERSION.match(model.rpartition("/")[2])
-    version = (int(match[1]), int(match[2] or 0)) if match else (0, 0)
+def _thinking(model: str, effort: str, most: int | None) -> JsonObject | None:
+    """The `thinkingConfig` for an effort and at most so many tokens; None for a model that has none."""
+    name = model.rpartition("/")[2]
+    match = _VERSION.match(name)
+    version = (int(match[1]), int(match[2] or 0)) if match else _NEWEST if _LATEST.fullmatch(name) else (0, 0)
     pro = "pro" in model
     if version >= (3, 0):
         level = _LEVELS.get(effort, effort)
         return {"thinkingLevel": "low" if pro and level == "minimal" else level}
     if version >= (2, 5):
-        return {"thinkingBudget": max(_BUDGETS[effort], _SMALLEST_PRO_BUDGET if pro else 0)}
+        budget = _BUDGETS[effort] if most is None else min(_BUDGETS[effort], most)
+        return {"thinkingBudget": max(budget, _SMALLEST_PRO_BUDGET if pro else 0)}
     return None
 
 
@@ -218,6 +224,8 @@ class GeminiReader(ResponseReader):
         """See `ResponseReader`."""
         super().__init__(provider, request, key, key_env)
         self._parts: list[JsonObject] = []
+        if len(request.stop) > _MOST_STOPS:
+            self.cutter = StopCutter(request.stop)
 
     def read_body(self, body: JsonObject) -> str:
         """The text of a whole response."""
@@ -232,8 +240,7 @@ class GeminiReader(ResponseReader):
         """The text of one response of a stream."""
         self.model = as_text(event.get("modelVersion")) or self.model
         self.answer_id = as_text(event.get("responseId")) or self.answer_id
-        if isinstance(event.get("usageMetadata"), Mapping):
-            self.usage = _usage(event["usageMetadata"])  # cumulative: the last one wins
+        self.read_usage(event)
         blocked = mapping_at(event, "promptFeedback").get("blockReason")
         if blocked:
             self.finish, self.refusal = "refused", f"it blocked the prompt ({blocked})"
@@ -242,6 +249,11 @@ class GeminiReader(ResponseReader):
             return ""
         self._read_finish(candidates[0])
         return self._read_parts(mappings_in(mapping_at(candidates[0], "content").get("parts")))
+
+    def read_usage(self, body: JsonObject) -> None:
+        """The usage of a response; cumulative: the last one wins."""
+        if isinstance(body.get("usageMetadata"), Mapping):
+            self.usage = _usage(body["usageMetadata"])
 
     def _read_parts(self, parts: list[JsonObject]) -> str:
         """The text of parts; tool calls are added."""
@@ -265,14 +277,11 @@ class GeminiReader(ResponseReader):
         if not reason:
             return
         message = as_text(candidate.get("finishMessage"))
-        if reason in _REFUSED:
-            self.finish = "refused"
+        self.finish = end_of(reason)
+        if self.finish == "refused":
             self.refusal = message or f"its filter stopped the answer ({reason})"
-        elif reason in _FAILED:
-            self.finish = "failed"
+        elif self.finish == "failed":
             self.refusal = message or reason
-        else:
-            self.finish = {"STOP": "stop", "MAX_TOKENS": "length"}.get(reason, reason.lower())
 
     def before_response(self) -> None:
         """Carry a signed turn with tool calls."""

@@ -87,7 +87,7 @@ class Providers:
             except OSError:
                 return None
             return f"{file.st_size}-{file.st_mtime_ns}"  # another file under the same name
-        return (self._environ.get(spec.base_env, "").strip() or spec.base_url).rstrip("/")
+        return spec.base_url_in(self._environ).rstrip("/")
 
     async def aclose(self) -> None:
         """Close every provider, then the connections if they are the registry's own."""

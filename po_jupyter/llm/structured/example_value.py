@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from po_jupyter.llm.structured.formats import FORMATS
+
 
 def example_value(
     schema: Any, *, text: str = "text", root: Mapping[str, Any] | None = None, depth: int = 0
@@ -12,8 +14,8 @@ def example_value(
     """The plainest value that fits `schema`.
 
     The first `enum` or `anyOf` member, minimal numbers and lengths, every declared property, one
-    element in an array. `text` is the material for strings. Local `$ref`s are followed; keywords that need search
-    (`pattern`, `not`, `format`) are not honoured.
+    element in an array. `text` is the material for strings, unless they have a format. Local `$ref`s are followed;
+    keywords that need search (`pattern`, `not`) are not honoured.
     """
     if not isinstance(schema, Mapping):
         return {}
@@ -67,6 +69,8 @@ def _typed(schema: Mapping[str, Any], text: str, root: Mapping[str, Any], depth:
         return True
     if kind == "null":
         return None
+    if (format := FORMATS.get(str(schema.get("format")))) is not None:
+        return format.example
     value = text.ljust(int(schema.get("minLength", 0)), ".")
     return value[: int(schema["maxLength"])] if "maxLength" in schema else value
 

@@ -1,7 +1,8 @@
 """JSON answers (B8): parsed out of a model's text, validated against their schema, asked for again in plain words.
 
-Parsed in this order: the whole text, a fenced block, the first complete object or array. Anything else is an
-AnswerUnreadable with a sample, never a silent string.
+The whole text may be the answer, or a fenced block or a complete object or array in it. What stands before the end
+of a thought is not searched (`thoughts`). Of several candidates the one that fits the schema is taken; where two
+different ones fit, and where there is none, the text is an AnswerUnreadable with a sample, never a silent string.
 """
 
 from __future__ import annotations
@@ -11,22 +12,23 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from po_jupyter.errors import AnswerUnreadable, InvalidInput
+from po_jupyter.llm.structured.candidates import Candidates, find_candidates, join_surrogates
+from po_jupyter.llm.structured.formats import FORMATS
 from po_jupyter.model.pipeline import json_schema
 from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.values.plain_json import PlainJson
 
 if TYPE_CHECKING:
-    from jsonschema import ValidationError
+    from jsonschema import FormatChecker, ValidationError
 
-_LANGUAGE = re.compile(r"\s{0,8}[A-Za-z0-9_+-]{0,20}\s")
-_THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
-_DOUBLED = re.compile(r"\{\s{0,8}\{")
-_TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]"]', re.DOTALL)
+Check: TypeAlias = Callable[[Any], Sequence[str]]
+
 _SAMPLE = 200
 _MAX_VIOLATIONS = 20
-_MAX_TRIES = 1000  # brackets that are tried as the beginning of a value
+_MARKUP = "`*_'\"“”‘’ \t\r\n."  # around a word that is the whole answer
 _TYPES = {
     "string": "a text",
     "number": "a number",
@@ -38,109 +40,71 @@ _TYPES = {
 }
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    """NaN and Infinity are no JSON."""
-    raise ValueError(f"{name} is not JSON")
-
-
-# Line breaks inside strings are let through (`strict=False`): models write them, and they mean themselves.
-_decoder = json.JSONDecoder(strict=False, parse_constant=_refuse_constant)
-
-
 def parse_json(text: str, *, want: type | None = None, scalars: bool = False) -> Any:
     """The JSON value in `text`.
 
     `want` (dict or list) prefers a value of that type where several could be meant. A lone string, number,
     boolean or null is a value only with `scalars`. Raises AnswerUnreadable.
     """
-    text = _THOUGHT.sub("", text.removeprefix("\ufeff"), count=1).strip()
-    others: list[Any] = []
-    for value in _candidates(text):
-        if not isinstance(value, dict | list):
-            if scalars:
-                return value
-            continue
-        if want is None or isinstance(value, want):
-            return value
-        others.append(value)
-    if others:
-        return others[0]
-    sample = text if len(text) <= _SAMPLE else text[:_SAMPLE] + "…"
-    message = "the answer is empty" if not text else f"the answer holds no complete JSON: {sample!r}"
-    raise AnswerUnreadable(message, details={"sample": text[:_SAMPLE], "length": len(text)})
+    found = find_candidates(text)
+    values = [value for value in found.values if scalars or isinstance(value, dict | list)]
+    if not values:
+        raise _unreadable(found.text)
+    value = next((value for value in values if want is None or isinstance(value, want)), values[0])
+    _check_storable(value, found.text)
+    return value
 
 
-def _candidates(text: str) -> Iterator[Any]:
-    """The JSON values that a text could mean, the likeliest first."""
+def readable_text(text: str) -> str:
+    """A text as an answer, halves of surrogate pairs that came in two pieces joined. Raises AnswerUnreadable for one
+    that is still half a pair: it is no text, and could never be read back."""
+    joined = join_surrogates(text)
     try:
-        yield _decoder.decode(text)
-        return
-    except (ValueError, RecursionError):
-        pass
-    for block in text.split("```")[1::2]:
-        try:
-            yield _decoder.decode(_LANGUAGE.sub("", block, count=1).strip())
-        except (ValueError, RecursionError):
-            continue
-    yield from _embedded(text)
+        joined.encode()
+    except UnicodeEncodeError:
+        raise _unreadable(joined, "the answer holds half a surrogate pair (\\ud800 and the like)") from None
+    return joined
 
 
-def _embedded(text: str) -> Iterator[Any]:
-    """Complete objects and arrays in a text, outermost first, from left to right, in linear time.
-
-    What stands inside a broken value is passed over with it: half of an answer must not pass for the whole. An
-    open bracket that is never closed ends the search, since what follows may all belong to it.
-    """
-    at = 0
-    for _ in range(_MAX_TRIES):
-        if (start := _next_bracket(text, at)) < 0:
-            return
-        try:
-            value, at = _decoder.raw_decode(text, start)
-        except json.JSONDecodeError:
-            if _DOUBLED.match(text, start):
-                at = (
-                    start + 1
-                )  # no JSON begins with two: the outer one is the template's, the inner the answer's
-            elif (end := _closed(text, start)) is None:
-                return
-            else:
-                at = end
-        except (ValueError, RecursionError):
-            return
-        else:
-            yield value
+def speakable(text: str) -> str:
+    """A text that can be sent: half a surrogate pair, which is no text, is replaced."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-def _closed(text: str, start: int) -> int | None:
-    """The position behind the bracket that closes the one at `start`, counting both kinds; None: it is never closed."""
-    depth = 0
-    for token in _TOKENS.finditer(text, start):
-        character = token[0]
-        if character in "{[":
-            depth += 1
-        elif character in "}]":
-            depth -= 1
-            if depth == 0:
-                return token.end()
-        elif character == '"':
-            return None  # a string that never ends
-    return None
+def _unreadable(text: str, message: str = "") -> AnswerUnreadable:
+    text = speakable(text)
+    sample = text if len(text) <= _SAMPLE else text[:_SAMPLE] + "…"
+    if not message:
+        message = "the answer is empty" if not text else f"the answer holds no complete JSON: {sample!r}"
+    return AnswerUnreadable(message, details={"sample": text[:_SAMPLE], "length": len(text)})
 
 
-def _next_bracket(text: str, start: int) -> int:
-    """The position of the next bracket that opens a value, -1 when there is none."""
-    positions = [at for at in (text.find("{", start), text.find("[", start)) if at >= 0]
-    return min(positions, default=-1)
+def _check_storable(value: Any, text: str) -> None:
+    """Raises AnswerUnreadable for a value that is JSON by its grammar, and could never be read back."""
+    if (problem := _storage_problem(value)) is not None:
+        raise _unreadable(text, problem)
+
+
+def _storage_problem(value: Any) -> str | None:
+    conversion = PlainJson()
+    conversion.value(value, "answer")
+    if not conversion.refused:
+        return None
+    where, message, _, _ = conversion.refused[0]
+    message = "a number that is too large" if "inf" in message else message
+    return f"{where} is {message}"
 
 
 class AnswerValidator:
-    """The validator of answers to one JSON Schema, compiled once.
+    """The validator of answers to one JSON Schema, compiled once; formats (`date`, `email`, ...) count.
 
     Validates as Draft 2020-12 unless `$schema` says otherwise. References to other documents are not fetched.
+    `check` judges what fits the schema further, as the validators of a class do: it answers what is wrong.
     """
 
-    def __init__(self, schema: Mapping[str, Any]) -> None:
+    def __init__(self, schema: Mapping[str, Any], check: Check | None = None) -> None:
         """Compile `schema`."""
         json_schema.load()
         from jsonschema import Draft202012Validator
@@ -148,18 +112,73 @@ class AnswerValidator:
         from referencing import Registry
 
         self.schema = schema
+        self._check = check
         # An empty registry: jsonschema's default one would open URLs that a schema names.
-        self._validator = validator_for(schema, default=Draft202012Validator)(schema, registry=Registry())
-        kinds = schema.get("type")
-        self._kinds = set(kinds if isinstance(kinds, list) else [kinds]) if kinds else set()
+        self._validator = validator_for(schema, default=Draft202012Validator)(
+            schema, registry=Registry(), format_checker=_format_checker()
+        )
+        self._kinds = _kinds(schema, schema)
+
+    def with_check(self, check: Check) -> AnswerValidator:
+        """The same schema with a further check."""
+        other = object.__new__(AnswerValidator)
+        other.schema, other._check = self.schema, check
+        other._validator, other._kinds = self._validator, self._kinds
+        return other
 
     def parse(self, text: str) -> Any:
-        """The JSON value in an answer, of the type that the schema asks for. Raises AnswerUnreadable."""
-        want = {"object": dict, "array": list}.get(next(iter(self._kinds))) if len(self._kinds) == 1 else None
-        if not self._kinds and "properties" in self.schema:
-            want = dict
-        scalars = not self._kinds or bool(self._kinds - {"object", "array"})
-        return parse_json(text, want=want, scalars=scalars and want is None)
+        """The value in an answer: the one that fits, else what seems to be meant. Raises AnswerUnreadable, also for
+        two different values that fit."""
+        return self.read(text)[0]
+
+    def read(self, text: str) -> tuple[Any, list[str]]:
+        """The value in an answer as `parse` gives it, and its violations."""
+        found = find_candidates(text)
+        values = [v for v in found.values if isinstance(v, dict | list) or self._takes_scalars]
+        judged = [(value, self._problems(value)) for value in values]
+        fitting = {json.dumps(value, sort_keys=True): value for value, problems in judged if not problems}
+        if len(fitting) > 1:
+            raise _unreadable(
+                found.text,
+                f"the answer holds {len(fitting)} different JSON values that fit, and must be one of them alone",
+            )
+        if fitting:
+            return next(iter(fitting.values())), []
+        texts = self._texts(join_surrogates(text), found)
+        for candidate in texts:
+            if not (problems := self._problems(candidate)):
+                return candidate, []
+        if judged:
+            value, problems = next((j for j in judged if self._is_meant(j[0])), judged[0])
+            _check_storable(value, found.text)
+            return value, problems
+        if not texts:
+            raise _unreadable(found.text)
+        _check_storable(texts[0], found.text)
+        return texts[0], problems
+
+    @property
+    def _takes_scalars(self) -> bool:
+        return not self._kinds or bool(self._kinds - {"object", "array"})
+
+    def _is_meant(self, value: Any) -> bool:
+        """The value is of the type that the schema asks for."""
+        kinds = self._kinds & {"object", "array"}
+        return not kinds or ("object" if isinstance(value, dict) else "array") in kinds
+
+    def _texts(self, text: str, found: Candidates) -> list[str]:
+        """The text itself, where the schema takes one: as it is, and as the one word that it is in some markup."""
+        if "string" not in self._kinds or not found.text:
+            return []
+        if self._kinds & {"object", "array"} and found.text[0] in "{[`":
+            return []  # a broken object is no text
+        plain = text if found.text == text.removeprefix("\ufeff").strip() else found.text
+        return list(dict.fromkeys((plain, found.text, found.text.strip(_MARKUP))))
+
+    def _problems(self, value: Any) -> list[str]:
+        if (problem := _storage_problem(value)) is not None:
+            return [problem]
+        return self.violations(value)
 
     def violations(self, value: Any) -> list[str]:
         """The violations of a value, at most 20, in plain words with their places; [] when it fits.
@@ -170,12 +189,55 @@ class AnswerValidator:
 
         lines = (line for error in self._validator.iter_errors(value) for line in _in_words(error))
         try:
-            return list(islice(dict.fromkeys(lines), _MAX_VIOLATIONS))
+            violations = list(islice(dict.fromkeys(lines), _MAX_VIOLATIONS))
         except Unresolvable as error:
             raise InvalidInput(
                 f"the schema of the answer refers to {error.ref!r}, which is not in it",
                 hint="Put the definition under $defs and refer to #/$defs/NAME; nothing is fetched.",
             ) from None
+        if violations or self._check is None:
+            return violations
+        return list(self._check(value))[:_MAX_VIOLATIONS]
+
+
+@lru_cache(maxsize=1)
+def _format_checker() -> FormatChecker:
+    from jsonschema import FormatChecker
+
+    checker = FormatChecker(formats=())
+    for name, kind in FORMATS.items():
+        checker.checks(name)(kind.fits)
+    return checker
+
+
+def _kinds(schema: object, root: Mapping[str, Any], depth: int = 0) -> set[str]:
+    """The JSON types that a schema asks for; empty when it says nothing of them."""
+    if not isinstance(schema, Mapping) or depth > 8:
+        return set()
+    if "const" in schema or "enum" in schema:
+        return {_kind_of(member) for member in schema.get("enum", [schema.get("const")])}
+    if kind := schema.get("type"):
+        return set(kind if isinstance(kind, list) else [kind])
+    parts = [part for word in ("anyOf", "oneOf", "allOf") for part in schema.get(word) or ()]
+    if "$ref" in schema:
+        parts.append(_resolve(str(schema["$ref"]), root))
+    kinds = set().union(*(_kinds(part, root, depth + 1) for part in parts))
+    return kinds or ({"object"} if "properties" in schema else {"array"} if "items" in schema else set())
+
+
+def _resolve(ref: str, root: Mapping[str, Any]) -> object:
+    """The part of a schema that a local reference names; None when there is none."""
+    node: object = root
+    for step in ref.removeprefix("#").strip("/").split("/"):
+        if step:
+            node = node.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(node, Mapping) else None
+    return node
+
+
+def _kind_of(value: object) -> str:
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else "boolean"
+    return {str: "string", int: "integer", float: "number", list: "array"}.get(type(value), "object")
 
 
 @lru_cache(maxsize=256)
@@ -203,6 +265,8 @@ def _in_words(error: ValidationError) -> Iterator[str]:
     elif rule in _LIMITS:
         size = len(value) if isinstance(value, str | list | dict) else value
         yield f"{path} {_LIMITS[rule].format(limit=limit, size=size)}"
+    elif rule == "format":
+        yield f"{path} is {_show(value)}, not {FORMATS[str(limit)].described}"
     elif rule in ("anyOf", "oneOf") and error.context:
         nearest = next(iter(_in_words(min(error.context, key=lambda e: -len(e.absolute_path)))), "")
         yield f"{path} fits none of the allowed shapes" + (f" (nearest: {nearest})" if nearest else "")

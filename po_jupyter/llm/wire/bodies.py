@@ -6,6 +6,7 @@ compress anyway) is inflated in small steps, so that a decompression bomb ends a
 
 from __future__ import annotations
 
+import codecs
 import json
 import zlib
 from collections.abc import AsyncIterator
@@ -70,6 +71,7 @@ async def server_sent_events(response: httpx.Response) -> AsyncIterator[bytes]:
     name = b""
     last: tuple[bytes, bytes] | None = None
     size = 0
+    begun = False
     async for piece in _decoded(response):
         size += len(piece)
         if size > MAX_ANSWER:
@@ -80,6 +82,8 @@ async def server_sent_events(response: httpx.Response) -> AsyncIterator[bytes]:
         lines, rest = _split_lines(b"".join([*incomplete, piece]) if incomplete else piece)
         incomplete = [rest] if rest else []
         for line in lines:
+            if not begun:
+                begun, line = True, line.removeprefix(codecs.BOM_UTF8)
             if line.startswith(b"data:"):
                 data.append(line[5:].removeprefix(b" "))
             elif line.startswith(b"id:"):

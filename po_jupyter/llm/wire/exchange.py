@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from po_jupyter.errors import ModelError
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
@@ -48,7 +48,12 @@ async def _stream(
             return whole
         events = server_sent_events(response)
         async for data in events:
-            if piece := reader.feed(data):
+            try:
+                piece = reader.feed(data)
+            except ModelError:
+                await _read_to_end(events, reader.feed_after_error)  # the usage may come behind the error
+                raise
+            if piece:
                 on_text(piece)
             if reader.ended:
                 await _read_to_end(events)
@@ -120,10 +125,10 @@ class HttpProvider:
         """Close nothing: the connections belong to `Http`."""
 
 
-async def _read_to_end(events: AsyncIterator[bytes]) -> None:
+async def _read_to_end(events: AsyncIterator[bytes], take: Callable[[bytes], None] = lambda data: None) -> None:
     """Read on to the end, which is a few bytes away: a connection whose answer was not read whole cannot be
     used again. A server that leaves it open is not waited for."""
     with contextlib.suppress(TimeoutError, ModelError):
         async with asyncio.timeout(_END_OF_STREAM):
-            async for _ in events:
-                pass
+            async for data in events:
+                take(data)

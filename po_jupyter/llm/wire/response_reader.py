@@ -12,16 +12,20 @@ from collections.abc import Hashable, Mapping
 from typing import ClassVar
 
 from po_jupyter.errors import (
+    AnswerEmpty,
     AnswerTruncated,
     AnswerUnreadable,
     ModelError,
     ModelRefused,
     ModelUnavailable,
 )
+from po_jupyter.llm.bounds import thinking_room
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, ToolCall
 from po_jupyter.llm.money.tokens import estimate, estimate_messages
 from po_jupyter.llm.rate_limits.headers import limits_from
+from po_jupyter.llm.structured.openai_schema import unwrap
 from po_jupyter.llm.wire.bodies import HttpResponse, decode_json
+from po_jupyter.llm.wire.ends import is_known
 from po_jupyter.llm.wire.errors import error_from_response, redact, response_request_id, status_of_error
 from po_jupyter.llm.wire.stop_sequences import StopCutter
 from po_jupyter.model.run.usage import Usage
@@ -43,14 +47,16 @@ class ResponseReader:
     """The reader of one response; a subclass fills the fields below in `read_body` and `read_event`.
 
     usage          as the provider counted it; None until it said so
-    finish         None until the provider said why the answer ended, then `stop`, `length`, `tool_calls`, `refused`,
-                   `failed` (the provider gave up: another try may help) or another word of the provider's own
+    finish         None until the provider said why the answer ended, then an end of `llm.wire.ends`, or another
+                   word of the provider's own
     model          the model that answered
     answer_id      the provider's name for the answer, used where no header names the request
     refusal        the provider's words for why it did not answer
     carry          see `llm.chat.Message`
     cutter         cuts the text at stop sequences that the API does not know
     ended          the stream said that it is over
+    wrapped        the answer is one level down in the JSON (`llm.structured.openai_schema`): it is taken out, and a
+                   stream shows it at its end
     keep_cut_text  text that stopped at `max_tokens` is an answer, not an AnswerTruncated
     """
 
@@ -66,6 +72,7 @@ class ResponseReader:
         self.headers: Mapping[str, str] = {}
         self.ended = False
         self.keep_cut_text = False
+        self.wrapped = False
         self.cutter: StopCutter | None = None
         self.usage: Usage | None = None
         self.finish: str | None = None
@@ -85,6 +92,9 @@ class ResponseReader:
     def read_event(self, event: JsonObject) -> str:
         """The text of one event of a stream, "" when it brings none; everything else goes into the fields."""
         raise NotImplementedError
+
+    def read_usage(self, body: JsonObject) -> None:
+        """Take over the usage in a body or an event that holds an error. The default takes none."""
 
     def before_response(self) -> None:
         """Called once, after the last body or event and before the response is made."""
@@ -138,30 +148,43 @@ class ResponseReader:
         body = decode_json(response.body)
         if not isinstance(body, dict):
             raise self._not_json(response)
-        if body.get("error") and not body.get("choices"):
+        if body.get("error"):
+            self.read_usage(body)
             raise self.error_inside(body["error"])
         self._add_text(self.read_body(body))
         return self._finished()
 
     def feed(self, data: bytes) -> str:
         """Read the data of one event of a stream; the text that can be shown by now. Raises a ModelError."""
-        if data.strip() == b"[DONE]":
+        data = data.strip()
+        if data == b"[DONE]":
             self.ended = True
             return ""
+        if not data:
+            return ""  # `data:` with nothing: a sign of life
         event = decode_json(data)
         if not isinstance(event, dict):
             raise self.malformed("the stream holds an event that is not JSON")
         if event.get("error"):
+            self.read_usage(event)
             raise self.error_inside(event["error"])
         return self._add_text(self.read_event(event))
 
+    def feed_after_error(self, data: bytes) -> None:
+        """Read the data of an event that follows an error in the stream, for its usage alone."""
+        event = decode_json(data)
+        if isinstance(event, dict):
+            self.read_usage(event)
+
     def flush(self) -> str:
-        """The text that was held back in case a stop sequence followed."""
-        if self.cutter is None:
-            return ""
-        rest = self.cutter.flush()
+        """The text that was held back: in case a stop sequence followed, or to be unwrapped."""
+        rest = self.cutter.flush() if self.cutter is not None else ""
         if rest:
             self._pieces.append(rest)
+        if self.wrapped:
+            self.wrapped = False
+            rest = unwrap("".join(self._pieces))
+            self._pieces = [rest]
         return rest
 
     def finish_stream(self) -> ChatResponse:
@@ -180,8 +203,9 @@ class ResponseReader:
             details.setdefault(name, value)
         if error.limits is None:
             error.limits = limits_from(self.headers)
-        if self._pieces and error.usage is None:
-            # A stream that broke was paid for as far as it came.
+        # An answer that broke was paid for as far as it came; with an error inside it the server's count may be whole.
+        counted = self.usage is not None and error.http_status is not None
+        if error.usage is None and (self._pieces or counted):
             error.usage = self._usage_or_estimate("".join(self._pieces))[0].to_json()
 
     def error_details(self) -> JsonObject:
@@ -197,7 +221,7 @@ class ResponseReader:
             piece = self.cutter.feed(piece)
         if piece:
             self._pieces.append(piece)
-        return piece
+        return "" if self.wrapped else piece
 
     def _finished(self) -> ChatResponse:
         """The response, or the typed error that the end of the answer means."""
@@ -236,6 +260,11 @@ class ResponseReader:
             )
         if finish == "refused" or (self.refusal and not text):
             raise self._refused(text, usage)
+        if not is_known(finish) and not text and not self.has_tool_calls:
+            raise AnswerEmpty(
+                f"{self.provider}: the answer of {self.request.model_name} ended with {finish!r:.80} and no text",
+                details={**self.error_details(), "usage": usage.to_json(), "reason": finish[:100]},
+            )
 
     def _usage_or_estimate(self, text: str) -> tuple[Usage, bool]:
         """(usage, True when it is an estimate)."""
@@ -246,15 +275,29 @@ class ResponseReader:
         return Usage(input_tokens=tokens, output_tokens=estimate(text), cost=None, calls=1), True
 
     def _truncated(self, text: str, usage: Usage) -> ModelError:
-        limit = self.request.max_tokens
-        where = f"max_tokens ({limit})" if limit else "the model's own limit"
+        request, thoughts = self.request, usage.reasoning_tokens
+        room, bound = thinking_room(request), request.max_tokens
+        # Thoughts that no server counted are those of an answer that never began.
+        thought = thoughts >= room > 0 or bool(thoughts and not text) or (room > 0 and not text)
+        if bound is not None and thoughts and usage.output_tokens - thoughts >= bound:
+            thought = False
+        what = "the thinking" if thought else "the answer"
+        where = f"max_tokens ({bound})" if bound else "the model's own limit"
         hint = "Raise llm.max_tokens, or ask for less."
-        if usage.reasoning_tokens and not text:
-            hint = f"All of it was reasoning ({usage.reasoning_tokens} tokens). {hint}"
+        if thought:
+            where = f"max_thinking_tokens ({room})" if bound and room else where
+            hint = "Raise llm.max_thinking_tokens, or ask for less `effort`."
+        if thoughts and not text:
+            hint = f"All of it was reasoning ({thoughts} tokens). {hint}"
         return AnswerTruncated(
-            f"{self.provider}: the answer of {self.request.model_name} stopped at {where}",
+            f"{self.provider}: {what} of {request.model_name} stopped at {where}",
             hint=hint,
-            details={**self.error_details(), "usage": usage.to_json(), "sample": text[:200]},
+            details={
+                **self.error_details(),
+                "usage": usage.to_json(),
+                "sample": text[:200],
+                "spent": "thinking" if thought else "answer",
+            },
         )
 
     def _refused(self, text: str, usage: Usage) -> ModelError:

@@ -43,6 +43,14 @@ class AnswerSchema:
             violations = [f"answer: {v.message}" for v in violations_of(error, known=(), what="the answer")]
             raise OutputInvalid(violations[0], details={"violations": violations[:20]}) from None
 
+    def violations(self, value: Any) -> list[str]:
+        """What the class finds wrong with a JSON value that fits its schema; [] without a class."""
+        try:
+            self.typed(value)
+        except OutputInvalid as error:
+            return list(error.violations)
+        return []
+
 
 def answer_schema_of(source: Any) -> AnswerSchema:
     """The schema of a JSON Schema or a class. Raises InvalidInput."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_origin
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -19,12 +19,10 @@ from pydantic import (
     model_validator,
 )
 
-from po_jupyter.errors import InvalidInput
-from po_jupyter.model.pipeline import json_schema
+from po_jupyter.model.pipeline.output_field import OutputSchema, with_output_type
 from po_jupyter.model.pipeline.violations import HIDDEN
 from po_jupyter.model.values.checked_json import CheckedJsonObject
 from po_jupyter.model.values.durations import Seconds
-from po_jupyter.model.values.json import JsonObject
 
 STAGES = (
     "ingestion",
@@ -92,7 +90,12 @@ class LLM(Value):
         default=None, description="How much answers vary: 0 for as little as possible."
     )
     max_tokens: Annotated[int, Field(ge=1)] | None = Field(
-        default=None, description="Tokens of an answer at most. An answer that is cut off there is an error."
+        default=None,
+        description="Tokens of an answer at most, without thoughts. An answer that is cut off there is an error.",
+    )
+    max_thinking_tokens: Annotated[int, Field(ge=0)] | None = Field(
+        default=None,
+        description="Tokens that a model which reasons may think at most; by default after `effort`.",
     )
     timeout: Seconds | None = Field(default=None, description="Seconds that one request may take.")
     api: Literal["responses", "chat"] | None = Field(
@@ -206,18 +209,6 @@ PromptText = Annotated[
 ]
 
 
-def _schema_of(value: Any) -> Any:
-    """A pydantic model, dataclass or TypedDict stands for its JSON Schema."""
-    if isinstance(value, type) or get_origin(value) is not None:
-        from po_jupyter.model.pipeline.answer_schema import answer_schema_of
-
-        try:
-            return dict(answer_schema_of(value).schema)
-        except InvalidInput as error:
-            raise ValueError(error.message) from None
-    return value
-
-
 def _cache_mode(value: Any) -> Any:
     if value is None or isinstance(value, bool) or value == "refresh":
         return value
@@ -259,8 +250,11 @@ class Task(Value):
     max_tool_rounds: Annotated[
         int, Field(ge=1, le=100, description="Rounds of tool calls in a row at most.")
     ] = 8
-    output: Annotated[CheckedJsonObject, BeforeValidator(_schema_of)] | None = Field(
-        default=None, description="The JSON Schema that the answer must fit."
+    output: OutputSchema | None = Field(default=None, description="The JSON Schema that the answer must fit.")
+    output_type: str | None = Field(
+        default=None,
+        description="Python that defines `Answer`, a type whose validators judge what fits `output`. Made from a "
+        "class that is given as `output`; it needs the scope code:run, as `source` does.",
     )
     for_each: str | None = Field(
         default=None, description="An expression that gives a list: the task runs once for each `item` of it."
@@ -292,6 +286,11 @@ class Task(Value):
         default_factory=dict, description="Any JSON; a Python task sees it as `ctx.config`."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _validators_of_a_class(cls, data: Any) -> Any:
+        return with_output_type(data)
+
     @field_validator("needs", mode="before")
     @classmethod
     def _one_need(cls, value: Any) -> Any:
@@ -314,23 +313,7 @@ class Task(Value):
     def _no_gate(cls, value: Any) -> Any:
         return None if value is False else value
 
-    @field_validator("output")
-    @classmethod
-    def _is_schema(cls, value: JsonObject | None) -> JsonObject | None:
-        if value is not None:
-            json_schema.load()
-            from jsonschema import Draft202012Validator, SchemaError
-
-            try:
-                Draft202012Validator.check_schema(value)
-            except SchemaError as error:
-                where = "/".join(map(str, error.absolute_path))
-                raise ValueError(
-                    f"not a JSON Schema{' at ' + where if where else ''}: {error.message:.200}"
-                ) from None
-        return value
-
-    @field_validator("source")
+    @field_validator("source", "output_type")
     @classmethod
     def _is_python(cls, value: str | None) -> str | None:
         if value is not None:
@@ -362,6 +345,8 @@ class Task(Value):
             for field in ("system", "output"):
                 if getattr(self, field) is not None and self.source is None and self.task is None:
                     raise ValueError(f"task {self.name!r} has `{field}` but no `prompt`")
+        if self.output_type is not None and (self.prompt is None or self.output is None):
+            raise ValueError(f"task {self.name!r} has `output_type` without a `prompt` and an `output`")
         if self.mode == "batch" and self.prompt is None:
             raise ValueError(
                 f"task {self.name!r}: `mode: batch` is for prompt tasks; what Python asks of models cannot be gathered"
@@ -378,6 +363,11 @@ class Task(Value):
     def kind(self) -> Literal["prompt", "python"]:
         """`prompt` needs no code; `python` is a module of stage functions."""
         return "prompt" if self.prompt is not None else "python"
+
+    @property
+    def carries_code(self) -> bool:
+        """Whether Python comes with the definition: running it needs the scope `code:run`."""
+        return self.source is not None or self.output_type is not None
 
     @property
     def module(self) -> str | None:

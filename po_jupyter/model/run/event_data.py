@@ -206,10 +206,11 @@ class TasksAddedData(TypedDict):
 
 
 class MapStartedData(TypedDict):
-    """`stage` stands for all stages of its rows."""
+    """`stage` stands for all stages of its rows; they are rows of the seed's list `of`."""
 
     total: int
     stage: NotRequired[str]
+    of: NotRequired[str]
 
 
 class MapProgressData(TypedDict):

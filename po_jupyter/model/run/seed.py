@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from po_jupyter.errors import InvalidSeed
 from po_jupyter.model.pipeline.violations import violations_of
+from po_jupyter.model.run.row_index import index_problem
 from po_jupyter.model.values.checked_json import CheckedJsonObject
+from po_jupyter.model.values.json import JsonObject
 
 
 class Seed(BaseModel):
-    """`{name, data, pipeline?, metadata?}`: the envelope of a run's input.
+    """`{name, data, pipeline?, metadata?, index?}`: the envelope of a run's input.
 
     `name` is for people (1 to 100 characters); `data` is a JSON object and is what templates call
-    `seed`; `pipeline` names a registered pipeline where none is given otherwise.
+    `seed`; `pipeline` names a registered pipeline where none is given otherwise. `index` has what the tables among
+    the data call their rows (see `row_index`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -25,6 +28,14 @@ class Seed(BaseModel):
     data: CheckedJsonObject
     pipeline: str | None = None
     metadata: CheckedJsonObject | None = None
+    index: CheckedJsonObject | None = None
+
+    @field_validator("index")
+    @classmethod
+    def _fits_the_rows(cls, value: JsonObject | None, info: ValidationInfo) -> JsonObject | None:
+        if value is not None and "data" in info.data and (problem := index_problem(info.data["data"], value)):
+            raise ValueError(problem)
+        return value
 
 
 def read_seed(value: object) -> Seed:
@@ -45,5 +56,5 @@ def read_seed(value: object) -> Seed:
         raise InvalidSeed(
             "the seed cannot be used:",
             violations=violations_of(error, known=tuple(Seed.model_fields), what="a seed"),
-            hint="A seed is {name, data, pipeline?, metadata?}; `data` is an object.",
+            hint="A seed is {name, data, pipeline?, metadata?, index?}; `data` is an object.",
         ) from None

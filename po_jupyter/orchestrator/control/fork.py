@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from po_jupyter.engine.replay.history import MAP, History, map_marker, read_history
 from po_jupyter.engine.replay.row_table import RowTable
-from po_jupyter.engine.state.effective_pipeline import effective, with_tasks
-from po_jupyter.engine.state.resume import gate_words
+from po_jupyter.engine.state.effective_pipeline import effective_pipeline, with_tasks
+from po_jupyter.engine.state.resume import gate_opened_data
 from po_jupyter.engine.state.run_state import RunState, TaskState
 from po_jupyter.errors import NotFound
 from po_jupyter.model.pipeline.parsing import validate_pipeline
@@ -18,6 +18,8 @@ from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.model.run.events import EventDraft, draft
 from po_jupyter.model.run.names import short_id
+from po_jupyter.model.run.row_index import left_behind
+from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.control.run_files import run_directory
 from po_jupyter.orchestrator.submission.planner import RunPlanner
@@ -59,7 +61,7 @@ class ForkPlanner:
         definition = RunDefinition.from_json(self._store.definition(run))
         budget = None
         if pipeline is None:
-            current = effective(validate_pipeline(definition.pipeline), state)
+            current = effective_pipeline(validate_pipeline(definition.pipeline), state)
             _check_task(current, from_task, run)
             pipeline = inherited_definition(current, state, from_task).to_json()
             budget = {k: v for k, v in state.budget.items() if k in ("usd", "tokens") and v is not None}
@@ -75,9 +77,12 @@ class ForkPlanner:
         submission = read_submission(body, code_allowed=code_allowed)
         checked, envelope = self._planner.check(submission, owner, code_allowed=code_allowed)
         _check_task(checked, from_task, run)
+        renamed: dict[str, str] = {}
+        if seed is not None:
+            envelope, renamed = _with_old_index(envelope, definition.seed.get("index") or {}, run)
         new = self._planner.new_run(submission, checked, envelope, owner, code_allowed=code_allowed)
         tasks = tasks_taken_over(checked, state, from_task)
-        checkpoints = copy_checkpoints(self._store, state, tasks)
+        checkpoints = copy_checkpoints(self._store, state, tasks, None if seed is None else renamed)
         artifacts.take_over(
             run_directory(self._data_dir, run),
             run_directory(self._data_dir, new.run),
@@ -130,9 +135,25 @@ def tasks_taken_over(pipeline: Pipeline, state: RunState, from_task: str) -> lis
     return [name for name in names if taken_over(name)]
 
 
-def copy_checkpoints(store: LogStore, state: RunState, names: Sequence[str]) -> Checkpoints:
-    """The checkpoints of the tasks `names`, read from the old run. Blocks on the store."""
-    copier = _Copier(store, state)
+def _with_old_index(seed: Seed, old: Mapping[str, Any], run: str) -> tuple[Seed, dict[str, str]]:
+    """The seed of a fork with the labels of the rows that were the old run's, which the rows of maps that are taken
+    over keep; and what their lists are called in its index."""
+    renamed = {path: left_behind(path, run) for path in old}
+    if not renamed:
+        return seed, renamed
+    index = {**(seed.index or {}), **{renamed[path]: labels for path, labels in old.items()}}
+    return seed.model_copy(update={"index": index}), renamed
+
+
+def copy_checkpoints(
+    store: LogStore, state: RunState, names: Sequence[str], lists: Mapping[str, str] | None = None
+) -> Checkpoints:
+    """The checkpoints of the tasks `names`, read from the old run. Blocks on the store.
+
+    `lists` are new names of the lists whose rows maps work on, for a fork with another seed; a list without a new
+    name has no index there.
+    """
+    copier = _Copier(store, state, lists)
     for name in names:
         copier.copy(name)
     return copier.checkpoints
@@ -141,9 +162,10 @@ def copy_checkpoints(store: LogStore, state: RunState, names: Sequence[str]) -> 
 class _Copier:
     """Reads one run; its history, which is read whole, only when a map is copied."""
 
-    def __init__(self, store: LogStore, state: RunState) -> None:
+    def __init__(self, store: LogStore, state: RunState, lists: Mapping[str, str] | None) -> None:
         self._store = store
         self._state = state
+        self._lists = lists
         self._history: History | None = None
         self.checkpoints = Checkpoints([], [], [])
 
@@ -169,6 +191,7 @@ class _Copier:
         events, items, payloads = self.checkpoints
         outcomes = self._history.rows.get(name, RowTable())
         files = self._history.artifacts.get(name, {})
+        places = self._history.places.get(name, {})
         for index in sorted(outcomes):
             row = outcomes[index]
             item: ItemDraft = {"task": name, "index": index, "ok": row.ok}
@@ -179,9 +202,15 @@ class _Copier:
                 item["error"] = row.error
             if row.ok and index in files:
                 item["artifacts"] = files[index]
+            if index in places:
+                item["row"] = places[index]
             items.append(item)
         good = sum(row.ok for row in outcomes.values())
-        events.append(draft("map.started", name, total=total))
+        started = draft("map.started", name, total=total)
+        rows_of = self._state.tasks[name].rows_of
+        if rows_of is not None and (self._lists is None or rows_of in self._lists):
+            started["data"]["of"] = rows_of if self._lists is None else self._lists[rows_of]
+        events.append(started)
         events.append(draft("map.progress", name, done=good, failed=len(outcomes) - good, in_flight=0))
         return map_marker(name, total)
 
@@ -193,7 +222,7 @@ def _gate_events(state: RunState, task: TaskState) -> list[EventDraft]:
     """A decision that was made holds in the fork; one that was not, or was a rejection, is asked for again."""
     if task.gate is None:
         return []
-    opened = draft("gate.opened", task.name, **gate_words(state, task.name))
+    opened = draft("gate.opened", task.name, **gate_opened_data(state, task.name))
     if task.gate != "approved":
         return [opened]
     decision = task.gate_info or {}

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from po_jupyter.engine.state.resume import gate_words, kept_tasks, plan, restart_plan
+from po_jupyter.engine.state.resume import gate_opened_data, kept_tasks, restart_plan, resume_plan
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import Conflict, InvalidInput
 from po_jupyter.model.pipeline.pipeline import RunBudget
@@ -141,8 +141,8 @@ class RunControl:
             pipeline = self._projections.pipeline(run)
             if amounts:
                 check_task_budgets(larger, pipeline)
-            todo = plan(pipeline, state, from_task=from_task, only_failed=only_failed)
-            gates = [draft("gate.opened", t, **gate_words(state, t)) for t in todo.ask]
+            todo = resume_plan(pipeline, state, from_task=from_task, only_failed=only_failed)
+            gates = [draft("gate.opened", t, **gate_opened_data(state, t)) for t in todo.reopen]
             resumed = draft(
                 "run.resumed", by=actor_of(owner), from_task=from_task, only_failed=only_failed,
                 budget=amounts, reset=list(todo.reset), clear=list(todo.clear), keep=kept_tasks(state, todo),
@@ -179,7 +179,7 @@ class RunControl:
         def build(now: Head, state: RunState) -> LogAppend:
             self._check_code(run, code_allowed)
             todo = restart_plan(self._projections.pipeline(run), state, task=task, only=only)
-            gates = [draft("gate.opened", name, **gate_words(state, name)) for name in todo.ask]
+            gates = [draft("gate.opened", name, **gate_opened_data(state, name)) for name in todo.reopen]
             resumed = draft(
                 "run.resumed", by=actor_of(owner), restart=True, from_task=task,
                 only=task if only else None, clear_usage=clear_usage, budget={},

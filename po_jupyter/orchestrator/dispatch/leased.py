@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from po_jupyter.model.run.definition import RunDefinition
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.dispatch.follower import Follower
 from po_jupyter.orchestrator.dispatch.lease import OrchestratorLease
 from po_jupyter.orchestrator.dispatch.local import LocalDispatcher
@@ -86,7 +86,7 @@ class LeasedDispatcher:
         return self._closed
 
     @property
-    def lease_document(self) -> Mapping[str, Any] | None:
+    def lease_document(self) -> JsonObject | None:
         """The lease as it was last seen, whoever holds it: `{pid, since, ...}`; None when nobody did."""
         return self._lease.document
 

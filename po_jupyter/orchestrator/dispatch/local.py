@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import Any
 
 from po_jupyter.config import Settings
 from po_jupyter.ipc import channel
@@ -42,7 +41,7 @@ class LocalDispatcher:
         *,
         address: Path,
         to_thread: ToThread,
-        warm_up: Callable[[], Coroutine[Any, Any, None]],
+        warm_up: Callable[[], Coroutine[object, object, None]],
         services: HolderService,
     ) -> None:
         """`address` is where workers and followers reach this one; `warm_up` runs once beside the first runs;

@@ -21,7 +21,7 @@ _NAMES = frozenset(
     }
 )  # fmt: skip
 _PREFIXES = ("LC_", "CONDA_", "XDG_", "PO_")
-_SUFFIXES = ("_API_KEY", "_BASE_URL")
+_SUFFIXES = ("_API_KEY", "_BASE_URL", "_OPENAI_ENDPOINT", "HF_TOKEN")
 # The door's own keys are not for user code.
 _NEVER = frozenset({"PO_AUTH_TOKEN", "PO_JUPYTER_TOKEN", "PO_LOG_REMOTE_TOKEN"})
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from po_jupyter.config import Settings
-from po_jupyter.engine.files.artifacts import GIVEN
-from po_jupyter.engine.files.task_io import checked
+from po_jupyter.engine.files.artifacts import SEED_FILES
+from po_jupyter.engine.files.task_io import checked_name
 from po_jupyter.errors import InvalidInput, InvalidSeed, Violation
 from po_jupyter.orchestrator.inbox.seed_file import read_json
 from po_jupyter.store.files.tree import Tree
@@ -82,7 +82,7 @@ class SeedZip:
                 data = self._zip.read(self._entries[ARTIFACTS + name])
             except _BROKEN as error:
                 raise InvalidSeed(f"{ARTIFACTS}{name} cannot be unpacked: {_message(error)}") from None
-            tree.write(f"{GIVEN}/{name}", data)
+            tree.write(f"{SEED_FILES}/{name}", data)
         return len(self._entries) - 1
 
     def close(self) -> None:
@@ -144,14 +144,14 @@ def _problem(info: zipfile.ZipInfo, settings: Settings) -> str | None:
     if name != original:
         return "has a name that cannot be used"
     try:
-        checked(name.removesuffix("/") if info.is_dir() else name)
+        checked_name(name.removesuffix("/") if info.is_dir() else name)
     except InvalidInput:
         return "does not name a file below the archive's top"
     if name != SEED and not name.startswith(ARTIFACTS):
         return f"is not expected: an archive holds {SEED} and files below {ARTIFACTS}"
     if name != SEED and not info.is_dir():
         try:
-            checked(name.removeprefix(ARTIFACTS))
+            checked_name(name.removeprefix(ARTIFACTS))
         except InvalidInput:
             return "cannot be the name of an artifact"
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import structlog
 
 from po_jupyter.config import Settings
-from po_jupyter.engine.files.artifacts import GIVEN
+from po_jupyter.engine.files.artifacts import SEED_FILES
 from po_jupyter.errors import InvalidSeed, NotFound, PoError, StoreError, Unavailable, Violation
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.run.events import now
@@ -189,7 +189,7 @@ class InboxFolder:
         pipeline, seed = check_submission(
             submission, self._registered, code_allowed=True, settings=self._settings
         )
-        RowFiles(self._settings.data_dir).check(self._owner, seed.data)
+        RowFiles(self._settings.data_dir).check(self._owner, seed.data, seed.index)
         key = hashlib.sha256(json.dumps([name, *stamp, content]).encode()).hexdigest()
         # Not the wall clock: after a crash the same file must be planned as the same run.
         at = min(changed // 1_000_000, time.time_ns() // 1_000_000)
@@ -222,11 +222,11 @@ class InboxFolder:
     def _hand_over(self, planned: str, run: str) -> None:
         """The run was planned under another id before a crash: the artifacts are its."""
         runs = self._settings.data_dir / "runs"
-        if (runs / run / GIVEN).exists():
+        if (runs / run / SEED_FILES).exists():
             shutil.rmtree(runs / planned, ignore_errors=True)
         else:
             diagnosis.make(runs / run)
-            os.replace(runs / planned / GIVEN, runs / run / GIVEN)
+            os.replace(runs / planned / SEED_FILES, runs / run / SEED_FILES)
             crashpoint("file.moved")
 
     def _rejected(self, name: str, path: Path, error: PoError) -> TakenFile:

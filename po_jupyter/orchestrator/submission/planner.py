@@ -40,7 +40,7 @@ class RunPlanner:
             submission, lambda name: self._registry.pipeline(name, owner), code_allowed=code_allowed,
             modules=modules, settings=self._settings,
         )  # fmt: skip
-        self._row_files.check(owner, seed.data)
+        self._row_files.check(owner, seed.data, seed.index)
         return pipeline, seed
 
     def plan(self, submission: Submission, owner: str, *, code_allowed: bool) -> NewRun:

@@ -205,6 +205,11 @@ def _check_code(submission: Submission, pipeline: Pipeline) -> None:
     """Raises Forbidden for what runs code of the caller's choice."""
     if any(t.source is not None for t in pipeline.tasks):
         raise Forbidden("this orchestrator runs no code that comes with a pipeline (`source`)")
+    if any(t.carries_code for t in pipeline.tasks):
+        raise Forbidden(
+            "this orchestrator runs no code that comes with a pipeline (`output_type`: the validators of a class)",
+            hint="output=Class.model_json_schema() is judged by the schema alone.",
+        )
     if submission.cwd is not None and any(t.module for t in pipeline.tasks):
         # Whoever chooses the directory chooses what a module's name means there.
         raise Forbidden("this orchestrator does not let a run choose the directory of its modules (`cwd`)")

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TypedDict, cast
 
-from po_jupyter.engine.files.artifacts import ARTIFACTS, GIVEN, visible
+from po_jupyter.engine.files.artifacts import ARTIFACTS, SEED_FILES, artifacts_by_name
 from po_jupyter.engine.state.run_state import RunState, TaskState
 from po_jupyter.errors import InvalidInput, NotFound
 from po_jupyter.model.pipeline.violations import did_you_mean
@@ -30,8 +30,8 @@ class ArtifactInfo(TypedDict):
 def listed(run_dir: Path, state: RunState) -> list[ArtifactInfo]:
     """Every artifact, by name."""
     task_of = {entry["path"]: task.name for task in state.tasks.values() for entry in task.artifacts}
-    infos = {name: _from_seed(run_dir, name) for name in _names(run_dir / GIVEN)}
-    for name, entry in visible(state).items():
+    infos = {name: _from_seed(run_dir, name) for name in _names(run_dir / SEED_FILES)}
+    for name, entry in artifacts_by_name(state).items():
         path = str(run_dir / ARTIFACTS / entry["path"])
         infos[name] = cast("ArtifactInfo", {**entry, "task": task_of[entry["path"]], "path": path})
     return [infos[name] for name in sorted(infos)]
@@ -39,16 +39,16 @@ def listed(run_dir: Path, state: RunState) -> list[ArtifactInfo]:
 
 def content(run_dir: Path, state: RunState, name: str, *, limit: int) -> bytes:
     """The content of an artifact. NotFound; InvalidInput when it is larger than `limit` bytes."""
-    entry = visible(state).get(name)
-    names = sorted({*visible(state), *_names(run_dir / GIVEN)})
+    entry = artifacts_by_name(state).get(name)
+    names = sorted({*artifacts_by_name(state), *_names(run_dir / SEED_FILES)})
     if name not in names:
         raise NotFound(f"run {short_id(state.run)} has no artifact {name!r:.80}{did_you_mean(name, names)}")
     try:
         if entry is not None:
             return Tree(run_dir / ARTIFACTS).read(entry["path"], limit=limit)
-        return Tree(run_dir / GIVEN).read(name, limit=limit)
+        return Tree(run_dir / SEED_FILES).read(name, limit=limit)
     except InvalidInput as error:
-        path = run_dir / (f"{ARTIFACTS}/{entry['path']}" if entry is not None else f"{GIVEN}/{name}")
+        path = run_dir / (f"{ARTIFACTS}/{entry['path']}" if entry is not None else f"{SEED_FILES}/{name}")
         raise InvalidInput(error.message, hint=f"Look at it where it is: {path}") from None
 
 
@@ -60,7 +60,7 @@ def take_over(source: Path, target: Path, tasks: Iterable[TaskState]) -> None:
     """
     for kind, names in (
         (ARTIFACTS, [entry["path"] for task in tasks for entry in task.artifacts]),
-        (GIVEN, _names(source / GIVEN)),
+        (SEED_FILES, _names(source / SEED_FILES)),
     ):
         old, new = Tree(source / kind), Tree(target / kind)
         for name in names:
@@ -69,7 +69,7 @@ def take_over(source: Path, target: Path, tasks: Iterable[TaskState]) -> None:
 
 
 def _from_seed(run_dir: Path, name: str) -> ArtifactInfo:
-    path = run_dir / GIVEN / name
+    path = run_dir / SEED_FILES / name
     return {"name": name, "task": None, "bytes": path.lstat().st_size, "sha256": None, "path": str(path)}
 
 

@@ -9,15 +9,16 @@ from typing import Any
 
 from po_jupyter.engine.replay.history import expand_output, map_of_marker
 from po_jupyter.engine.replay.row_table import DONE, FAILED
-from po_jupyter.engine.state.effective_pipeline import effective
+from po_jupyter.engine.state.effective_pipeline import effective_pipeline
 from po_jupyter.engine.state.fold import fold
-from po_jupyter.engine.state.run_state import RunState, view
+from po_jupyter.engine.state.run_state import RunState, run_view_of
 from po_jupyter.errors import InvalidInput, NotFound
 from po_jupyter.model.pipeline.parsing import validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.model.run.names import short_id
+from po_jupyter.model.run.row_index import without_values
 from po_jupyter.model.run.view import RunView
 from po_jupyter.model.values.chunked_json import json_chunks
 from po_jupyter.model.values.json import JsonObject
@@ -51,7 +52,7 @@ class RunProjections:
                 self._states.move_to_end(run)
         if cached is not None and cached[0].offset >= head["offset"]:
             return cached
-        seed = cached[1] if cached is not None else brief(self._seed(run))
+        seed = cached[1] if cached is not None else brief(self.seed(run))
         state = cached[0] if cached is not None else RunState(run)
         while state.offset < head["offset"]:
             events = self._store.events(run, since=state.offset, limit=_PAGE)
@@ -61,7 +62,8 @@ class RunProjections:
         self.remember(state, seed)
         return state, seed
 
-    def _seed(self, run: str) -> Mapping[str, Any]:
+    def seed(self, run: str) -> Mapping[str, Any]:
+        """The whole seed, as the run was submitted with it."""
         return RunDefinition.from_json(self._store.definition(run)).seed
 
     def remember(self, state: RunState, seed: Mapping[str, Any]) -> None:
@@ -90,13 +92,13 @@ class RunProjections:
         """The run as everybody sees it; a seed too large for lists comes only with `whole_seed`."""
         state, seed = self._state(head)
         if whole_seed and "data" not in seed:
-            seed = self._seed(head["run"])
-        return view(state, seed, position=position, waiting=waiting)
+            seed = self.seed(head["run"])
+        return run_view_of(state, seed, position=position, waiting=waiting)
 
     def pipeline(self, run: str) -> Pipeline:
         """The run's own snapshot of its pipeline, with what its tasks added."""
         pipeline = validate_pipeline(RunDefinition.from_json(self._store.definition(run)).pipeline)
-        return effective(pipeline, self.state(self._store.head(run)))
+        return effective_pipeline(pipeline, self.state(self._store.head(run)))
 
     # -- results --------------------------------------------------------------------------------
 
@@ -178,8 +180,11 @@ def _task_of(call: Mapping[str, Any], record: Record) -> str | None:
 
 
 def brief(seed: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The seed as lists carry it: large data are left out, `data_bytes` says how large."""
+    """The seed as lists carry it: large data are left out, `data_bytes` says how large. So are the labels of an
+    index then."""
     size = sum(map(len, json_chunks(seed.get("data"))))
-    if size <= _SEED_SHOWN:
+    index = seed.get("index")
+    if size + (sum(map(len, json_chunks(index))) if index else 0) <= _SEED_SHOWN:
         return seed
-    return {**{k: v for k, v in seed.items() if k != "data"}, "data_bytes": size}
+    shown = {**{k: v for k, v in seed.items() if k != "data"}, "data_bytes": size}
+    return {**shown, "index": without_values(index)} if index else shown

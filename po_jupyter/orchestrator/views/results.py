@@ -13,6 +13,7 @@ from po_jupyter.orchestrator.views import artifacts, stage_logs
 from po_jupyter.orchestrator.views.artifacts import ArtifactInfo
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.views.queries import RunQueries
+from po_jupyter.orchestrator.views.row_labels import RowLabels
 from po_jupyter.orchestrator.views.row_pages import RowOutcome
 from po_jupyter.orchestrator.views.stage_logs import StageLogView
 from po_jupyter.store.protocol import Head
@@ -29,6 +30,7 @@ class RunResults:
         self._projections = projections
         self._runs = runs
         self._to_thread = to_thread
+        self._labels = RowLabels(settings.data_dir, projections.seed)
 
     def _directory(self, head: Head) -> Path:
         return self._settings.data_dir / "runs" / head["run"]
@@ -62,13 +64,17 @@ class RunResults:
         cursor: str | None = None,
         limit: int = 1000,
     ) -> tuple[list[RowOutcome], str | None]:
-        """Rows of a map in order, and the cursor of the next page."""
+        """Rows of a map in order, with their labels where the seed has an index, and the cursor of the next page."""
         head = await self._runs.find(run_id, owner)
         start = _offset(cursor)
-        rows, following = await self._to_thread(
-            self._projections.items, head, task, state, start=start, limit=limit
-        )
-        return rows, None if following is None else str(following)
+
+        def read() -> tuple[list[RowOutcome], int | None]:
+            rows, following = self._projections.items(head, task, state, start=start, limit=limit)
+            self._labels.add(head, self._projections.state(head).tasks[task].rows_of, rows)
+            return rows, following
+
+        page, following = await self._to_thread(read)
+        return page, None if following is None else str(following)
 
     async def logs(
         self, run_id: str, owner: str | None, task: str | None = None, stage: str | None = None

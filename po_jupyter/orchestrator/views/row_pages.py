@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 from threading import Lock
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from po_jupyter.engine.replay.row_table import RowTable
 from po_jupyter.model.values.json import JsonObject
@@ -18,7 +18,11 @@ _KEPT = 16  # runs
 
 
 class RowOutcome(TypedDict):
-    """The newest outcome of one row. `reused`: it was taken from an earlier run."""
+    """The newest outcome of one row. `reused`: it was taken from an earlier run.
+
+    `row` is where in its list of the seed the row is, unless that is its index. `label` is what the seed's table calls
+    it, in the index of the list `of` (`seed.index[of]`).
+    """
 
     index: int
     ok: bool
@@ -26,6 +30,9 @@ class RowOutcome(TypedDict):
     error: JsonObject | None
     usage: JsonObject | None
     reused: bool
+    row: NotRequired[int]
+    of: NotRequired[str]
+    label: NotRequired[Any]
 
 
 class RowPages:
@@ -81,7 +88,7 @@ class RowPages:
         for index, _ in places:
             item = items[index]
             output = item.get("output")
-            yield {
+            outcome: RowOutcome = {
                 "index": index,
                 "ok": bool(item["ok"]),
                 "output": None if output is None else self._store.payload(run, Ref(*output)),
@@ -89,6 +96,9 @@ class RowPages:
                 "usage": item.get("usage"),
                 "reused": "reused" in item,
             }
+            if "row" in item:
+                outcome["row"] = item["row"]
+            yield outcome
 
 
 class _RowIndex:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypedDict
 
-from po_jupyter.engine.files.artifacts import walk
-from po_jupyter.engine.stage_logs.live_file import place_of
+from po_jupyter.engine.files.artifacts import list_files
+from po_jupyter.engine.stage_logs.live_file import stage_of_live_file
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import NotFound
 from po_jupyter.model.pipeline.violations import did_you_mean
@@ -43,7 +43,7 @@ def logs(run_dir: Path, state: RunState, task: str | None, stage: str | None) ->
     live = [shown for name in names if (shown := _live(own, name)) is not None]
     tree = Tree(run_dir / "logs")
     shown_logs = []
-    for path in walk(tree):
+    for path in list_files(tree):
         owner, _, name = path.partition("/")
         owner, name = (owner, name) if name else ("", owner)
         its_stage = name.partition(".")[0] if name.endswith((".log", ".context.json")) else None
@@ -57,7 +57,7 @@ def logs(run_dir: Path, state: RunState, task: str | None, stage: str | None) ->
 
 def _live(tree: Tree, name: str) -> StageLogView | None:
     """The log of what a stage has written past Python and is not in its own log yet; None when that is nothing."""
-    owner = place_of(name)
+    owner = stage_of_live_file(name)
     if owner is None:
         return None
     try:

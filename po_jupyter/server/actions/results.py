@@ -26,7 +26,8 @@ async def artifact(request: ApiRequest[Query, None]) -> FileResponse:
 
 
 async def items(request: ApiRequest[ItemsQuery, None]) -> JsonResponse:
-    """Rows of a map, in order."""
+    """Rows of a map, in order: `{index, ok, output, error, usage, reused}` each. A row of a seed with an index also has
+    its `label` and the list `of` which it is; `row` is its place there where that is not `index`."""
     query = request.query
     rows, cursor = await request.orchestrator.results.items(
         request.path["id"], request.owner, query.task,

@@ -22,6 +22,7 @@ from typing import Any
 
 from po_jupyter.errors import InvalidInput, InvalidSeed, NotFound, Violation
 from po_jupyter.model.run.row_file_ref import RowFileRef, checked_hash, refs_in
+from po_jupyter.model.run.row_index import levels_of
 from po_jupyter.model.values.digests import short_digest
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.model.values.lazy_list import LazyList
@@ -74,11 +75,14 @@ class RowFiles:
         """A seed's data in which references to files are the rows."""
         return {**data, **{key: self.rows(owner, ref) for key, ref in refs_in(data)}}
 
-    def check(self, owner: str, data: Mapping[str, Any]) -> None:
-        """Raises InvalidSeed for a reference to a file that is not there, or has another number of rows."""
+    def check(self, owner: str, data: Mapping[str, Any], index: Mapping[str, Any] | None = None) -> None:
+        """Raises InvalidSeed for a reference in a seed's data or `index` to a file that is not there, or has another
+        number of rows."""
         violations: list[Violation] = []
-        for key, ref in refs_in(data):
-            where = f"data.{key}"
+        refs = [(f"data.{key}", ref) for key, ref in refs_in(data)]
+        for path, level in levels_of(index):
+            refs += [(f"index.{path}", ref) for _, ref in refs_in({"values": level.get("values")})]
+        for where, ref in refs:
             try:
                 rows = self.info(owner, ref.sha256)["rows"]
             except NotFound:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from po_jupyter.llm.structured.example_value import example_value
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.testing.model_server.wire import (
     Recorded,
     Reply,
@@ -39,7 +39,7 @@ def streams(request: Recorded) -> bool:
     return bool(request.body.get("stream")) or request.path.endswith(":streamGenerateContent")
 
 
-def whole(request: Recorded, reply: Reply) -> dict[str, Any]:
+def whole(request: Recorded, reply: Reply) -> JsonObject:
     """The body of an answer that is not streamed."""
     return _WHOLE.get(api_of(request.path) or "", completion)(request, reply)
 
@@ -52,12 +52,12 @@ def stream(request: Recorded, reply: Reply, headers: Mapping[str, str]) -> list[
     return chunked([_event(data) for data in events(request, reply)], headers)
 
 
-def _event(data: Mapping[str, Any]) -> bytes:
+def _event(data: JsonObject) -> bytes:
     name = f"event: {data['type']}\n".encode() if "type" in data else b""
     return name + b"data: " + dumps(data) + b"\n\n"
 
 
-def _text(request: Recorded, reply: Reply, schema: Any, as_json: bool) -> str:
+def _text(request: Recorded, reply: Reply, schema: JsonObject | None, as_json: bool) -> str:
     if reply.text is not None:
         return reply.text
     if schema is not None:
@@ -65,15 +65,15 @@ def _text(request: Recorded, reply: Reply, schema: Any, as_json: bool) -> str:
     return json.dumps({"echo": request.prompt}) if as_json else f"echo: {request.prompt}"
 
 
-def _words(request: Recorded, text: str) -> tuple[int, int]:
+def _token_counts(request: Recorded, text: str) -> tuple[int, int]:
     return len(request.prompt.split()), len(text.split())
 
 
 # -- Responses ------------------------------------------------------------------------------------------
-def _response(request: Recorded, reply: Reply) -> dict[str, Any]:
-    wanted = (request.body.get("text") or {}).get("format") or {}
-    text = _text(request, reply, wanted.get("schema"), wanted.get("type") == "json_object")
-    asked, said = _words(request, text)
+def _response(request: Recorded, reply: Reply) -> JsonObject:
+    shape = (request.body.get("text") or {}).get("format") or {}
+    text = _text(request, reply, shape.get("schema"), shape.get("type") == "json_object")
+    input_tokens, output_tokens = _token_counts(request, text)
     content = {"type": "output_text", "text": text, "annotations": []}
     message = {
         "type": "message",
@@ -97,23 +97,23 @@ def _response(request: Recorded, reply: Reply) -> dict[str, Any]:
         "tools": [],
         "usage": reply.usage
         or {
-            "input_tokens": asked,
+            "input_tokens": input_tokens,
             "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
-            "output_tokens": said,
+            "output_tokens": output_tokens,
             "output_tokens_details": {"reasoning_tokens": 0},
-            "total_tokens": asked + said,
+            "total_tokens": input_tokens + output_tokens,
         },
     }
 
 
-def _response_events(request: Recorded, reply: Reply) -> list[dict[str, Any]]:
+def _response_events(request: Recorded, reply: Reply) -> list[JsonObject]:
     done = _response(request, reply)
     (item,) = done["output"]
-    place = {"item_id": item["id"], "output_index": 0, "content_index": 0}
-    begun = {**done, "status": "in_progress", "output": [], "usage": None, "incomplete_details": None}
-    events: list[dict[str, Any]] = [{"type": "response.created", "response": begun}]
+    position = {"item_id": item["id"], "output_index": 0, "content_index": 0}
+    started = {**done, "status": "in_progress", "output": [], "usage": None, "incomplete_details": None}
+    events: list[JsonObject] = [{"type": "response.created", "response": started}]
     events += [
-        {"type": "response.output_text.delta", **place, "delta": piece, "logprobs": []}
+        {"type": "response.output_text.delta", **position, "delta": piece, "logprobs": []}
         for piece in pieces_of(item["content"][0]["text"])
     ]
     events.append({"type": f"response.{done['status']}", "response": done})
@@ -121,10 +121,10 @@ def _response_events(request: Recorded, reply: Reply) -> list[dict[str, Any]]:
 
 
 # -- Messages -------------------------------------------------------------------------------------------
-def _message(request: Recorded, reply: Reply) -> dict[str, Any]:
-    wanted = ((request.body.get("output_config") or {}).get("format") or {}).get("schema")
-    text = _text(request, reply, wanted, False)
-    asked, said = _words(request, text)
+def _message(request: Recorded, reply: Reply) -> JsonObject:
+    schema = ((request.body.get("output_config") or {}).get("format") or {}).get("schema")
+    text = _text(request, reply, schema, False)
+    input_tokens, output_tokens = _token_counts(request, text)
     return {
         "id": f"msg_{request.n}",
         "type": "message",
@@ -133,15 +133,15 @@ def _message(request: Recorded, reply: Reply) -> dict[str, Any]:
         "content": [{"type": "text", "text": text}],
         "stop_reason": _ANTHROPIC_ENDS.get(reply.finish, reply.finish),
         "stop_sequence": None,
-        "usage": reply.usage or {"input_tokens": asked, "output_tokens": said},
+        "usage": reply.usage or {"input_tokens": input_tokens, "output_tokens": output_tokens},
     }
 
 
-def _message_events(request: Recorded, reply: Reply) -> list[dict[str, Any]]:
+def _message_events(request: Recorded, reply: Reply) -> list[JsonObject]:
     done = _message(request, reply)
-    begun = {**done, "content": [], "stop_reason": None, "usage": {**done["usage"], "output_tokens": 1}}
-    events: list[dict[str, Any]] = [
-        {"type": "message_start", "message": begun},
+    started = {**done, "content": [], "stop_reason": None, "usage": {**done["usage"], "output_tokens": 1}}
+    events: list[JsonObject] = [
+        {"type": "message_start", "message": started},
         {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
     ]
     events += [
@@ -158,42 +158,46 @@ def _message_events(request: Recorded, reply: Reply) -> list[dict[str, Any]]:
 
 
 # -- generateContent ------------------------------------------------------------------------------------
-def _generated(request: Recorded, reply: Reply) -> dict[str, Any]:
+def _generated(request: Recorded, reply: Reply) -> JsonObject:
     config = request.body.get("generationConfig") or {}
     as_json = config.get("responseMimeType") == "application/json"
     text = _text(request, reply, config.get("responseJsonSchema"), as_json)
-    asked, said = _words(request, text)
+    input_tokens, output_tokens = _token_counts(request, text)
     finish = _GEMINI_ENDS.get(reply.finish, reply.finish)
     return {
         "candidates": [
             {"content": {"role": "model", "parts": [{"text": text}]}, "finishReason": finish, "index": 0}
         ],
         "usageMetadata": reply.usage
-        or {"promptTokenCount": asked, "candidatesTokenCount": said, "totalTokenCount": asked + said},
+        or {
+            "promptTokenCount": input_tokens,
+            "candidatesTokenCount": output_tokens,
+            "totalTokenCount": input_tokens + output_tokens,
+        },
         "modelVersion": request.path.rpartition("/")[2].partition(":")[0],
         "responseId": f"gen-{request.n}",
     }
 
 
-def _generated_events(request: Recorded, reply: Reply) -> list[dict[str, Any]]:
+def _generated_events(request: Recorded, reply: Reply) -> list[JsonObject]:
     done = _generated(request, reply)
     (candidate,) = done["candidates"]
     pieces = pieces_of(candidate["content"]["parts"][0]["text"])
     events = []
     for n, piece in enumerate(pieces):
-        said = {"content": {"role": "model", "parts": [{"text": piece}]}, "index": 0}
+        chunk = {"content": {"role": "model", "parts": [{"text": piece}]}, "index": 0}
         if n == len(pieces) - 1:
-            said["finishReason"] = candidate["finishReason"]
-        events.append({**done, "candidates": [said]})
+            chunk["finishReason"] = candidate["finishReason"]
+        events.append({**done, "candidates": [chunk]})
     return events
 
 
-_WHOLE: Mapping[str, Callable[[Recorded, Reply], dict[str, Any]]] = {
+_WHOLE: Mapping[str, Callable[[Recorded, Reply], JsonObject]] = {
     "responses": _response,
     "messages": _message,
     "gemini": _generated,
 }
-_EVENTS: Mapping[str, Callable[[Recorded, Reply], list[dict[str, Any]]]] = {
+_EVENTS: Mapping[str, Callable[[Recorded, Reply], list[JsonObject]]] = {
     "responses": _response_events,
     "messages": _message_events,
     "gemini": _generated_events,

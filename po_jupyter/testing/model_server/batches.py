@@ -24,22 +24,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email import message_from_bytes
 from types import TracebackType
-from typing import Any, TypeAlias, cast
+from typing import TypeAlias, cast
 
 from aiohttp import web
 
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.testing.model_server.batch_shapes import (
-    Made,
-    answered,
-    as_anthropic,
-    as_openai,
-    good,
-    lines,
-    unanswered,
+    FakeBatch,
+    answer_result,
+    anthropic_batch,
+    is_success,
+    jsonl,
+    missing_result,
+    openai_batch,
 )
 from po_jupyter.testing.model_server.wire import Answer, Reply
 
-Replying: TypeAlias = Callable[[dict[str, Any], str], Answer]
+BatchReply: TypeAlias = Callable[[JsonObject, str], Answer]
 
 
 @dataclass(slots=True)
@@ -58,30 +59,31 @@ class Fault:
 
 
 class BatchServer:
-    """See the module.
+    """A server of batch APIs in a thread of this process. See the module.
 
     finished   rows that are answered when a held batch is cancelled or expires
     lost       custom ids' row numbers (their second part) without a result; `twice`: with two
     shuffle    results come in the reverse order
     refuse     errors with which the next batch of OpenAI's kind is refused as a whole
-    results_at another origin that Anthropic's `results_url` names, to see that nothing is asked there
+    results_at another origin that Anthropic's `results_url` names, to see that nothing is requested there
     """
 
-    def __init__(self, reply: Replying | None = None, *, looks: int = 1, port: int = 0) -> None:
+    def __init__(self, reply: BatchReply | None = None, *, looks: int = 1, port: int = 0) -> None:
+        """A batch ends at its `looks`-th look; `port` 0 is any free one."""
         self.reply = reply
         self.looks = looks
         self.finished = 0
         self.lost: set[int] = set()
         self.twice: set[int] = set()
         self.shuffle = False
-        self.refuse: list[dict[str, Any]] = []
+        self.refuse: list[JsonObject] = []
         self.results_at = ""
         self.faults: list[Fault] = []
-        self.asked: list[tuple[str, str, str]] = []  # (method, path, key)
+        self.requests: list[tuple[str, str, str]] = []  # (method, path, key)
         self._held = False
         self._expire = False
         self._files: dict[str, tuple[str, bytes]] = {}
-        self._made: list[Made] = []
+        self._batches: list[FakeBatch] = []
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._port = port
@@ -90,6 +92,7 @@ class BatchServer:
 
     # -- life ---------------------------------------------------------------------------------------
     def __enter__(self) -> BatchServer:
+        """Listen, in a thread of this process."""
         started = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(started,), name="batch-server", daemon=True)
         self._thread.start()
@@ -100,6 +103,7 @@ class BatchServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
+        """Stop, and close every connection."""
         if self._loop is not None and self._thread is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(10)
@@ -138,21 +142,23 @@ class BatchServer:
         return f"{self.root_url}/v1"
 
     # -- what tests look at and change ----------------------------------------------------------------
-    def batches(self, key: str | None = None) -> list[Made]:
-        """Every batch so far, in the order of their making."""
+    def batches(self, key: str | None = None) -> list[FakeBatch]:
+        """Every batch so far, in the order of creation."""
         with self._lock:
-            return [made for made in self._made if key in (None, made.key)]
+            return [batch for batch in self._batches if key in (None, batch.key)]
 
-    def wait_for(self, count: int, *, asked: str = "", timeout: float = 10.0) -> None:
-        """Block until so many batches were made, or so many requests came whose path holds `asked`."""
+    def wait_for(self, count: int, *, path: str = "", timeout: float = 10.0) -> None:
+        """Block until `count` batches were created, or `count` requests came whose path contains `path`."""
 
         def enough() -> bool:
-            found = sum(asked in path for _, path, _ in self.asked) if asked else len(self._made)
-            return found >= count
+            count_seen = sum(path in p for _, p, _ in self.requests) if path else len(self._batches)
+            return count_seen >= count
 
         with self._changed:
             if not self._changed.wait_for(enough, timeout):
-                raise TimeoutError(f"{len(self._made)} batches, {len(self.asked)} requests after {timeout} s")
+                raise TimeoutError(
+                    f"{len(self._batches)} batches, {len(self.requests)} requests after {timeout} s"
+                )
 
     def hold(self) -> None:
         """No batch ends from now on, unless it is cancelled."""
@@ -177,7 +183,7 @@ class BatchServer:
         )
         path = request.path.removeprefix("/v1")
         with self._changed:
-            self.asked.append((request.method, path, key))
+            self.requests.append((request.method, path, key))
             self._changed.notify_all()
             fault = next(
                 (f for f in self.faults if f.method == request.method and f.path in path and f.times), None
@@ -197,7 +203,7 @@ class BatchServer:
         assert answer is not None
         if isinstance(answer, bytes):
             return web.Response(body=answer, content_type="application/octet-stream")
-        return web.json_response(answer, headers={"x-request-id": f"req-{len(self.asked)}"})
+        return web.json_response(answer, headers={"x-request-id": f"req-{len(self.requests)}"})
 
     def _error(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> web.Response:
         return web.json_response(
@@ -206,7 +212,7 @@ class BatchServer:
             headers=dict(headers or {}),
         )
 
-    def _answer(self, request: web.Request, path: str, key: str, body: bytes) -> dict[str, Any] | bytes:
+    def _answer(self, request: web.Request, path: str, key: str, body: bytes) -> JsonObject | bytes:
         parts = path.strip("/").split("/")
         match (request.method, *parts):
             case ("POST", "files"):
@@ -218,22 +224,22 @@ class BatchServer:
             case ("GET", "batches"):
                 return self._list(request, "openai", key)
             case ("GET", "batches", id):
-                return self._said(self._look(id, key))
+                return self._body_of(self._poll(id, key))
             case ("POST", "batches", id, "cancel"):
-                return self._said(self._cancel(id, key))
+                return self._body_of(self._cancel(id, key))
             case ("POST", "messages", "batches"):
                 return self._create_anthropic(key, json.loads(body))
             case ("GET", "messages", "batches"):
                 return self._list(request, "anthropic", key)
             case ("GET", "messages", "batches", id):
-                return self._said(self._look(id, key))
+                return self._body_of(self._poll(id, key))
             case ("POST", "messages", "batches", id, "cancel"):
-                return self._said(self._cancel(id, key))
+                return self._body_of(self._cancel(id, key))
             case ("GET", "messages", "batches", id, "results"):
-                return lines(self._of(id, key).results)
+                return jsonl(self._find(id, key).results)
         raise LookupError(path)
 
-    def _upload(self, kind: str, key: str, body: bytes) -> dict[str, Any]:
+    def _upload(self, kind: str, key: str, body: bytes) -> JsonObject:
         form = message_from_bytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + body)
         fields: dict[str, bytes] = {}
         for piece in form.walk():
@@ -253,98 +259,100 @@ class BatchServer:
             "status": "processed",
         }
 
-    def _create_openai(self, key: str, body: dict[str, Any]) -> dict[str, Any]:
+    def _create_openai(self, key: str, body: JsonObject) -> JsonObject:
         owner, text = self._files[body["input_file_id"]]
         if owner != key:
             raise LookupError(body["input_file_id"])
         rows = [json.loads(line) for line in text.splitlines()]
         assert all(row["url"] == body["endpoint"] and row["method"] == "POST" for row in rows)
         requests = [(row["custom_id"], row["body"]) for row in rows]
-        id = f"batch_{len(self._made) + 1}"
-        made = Made(
+        id = f"batch_{len(self._batches) + 1}"
+        batch = FakeBatch(
             id, key, "openai", requests, body["endpoint"], body.get("metadata") or {}, body["input_file_id"]
         )
-        made.model = requests[0][1]["model"]
-        self._add(made)
+        batch.model = requests[0][1]["model"]
+        self._add(batch)
         if self.refuse:
-            made.errors, self.refuse = self.refuse, []
-            made.ended = "failed"
-        return self._said(made)
+            batch.errors, self.refuse = self.refuse, []
+            batch.status = "failed"
+        return self._body_of(batch)
 
-    def _create_anthropic(self, key: str, body: dict[str, Any]) -> dict[str, Any]:
+    def _create_anthropic(self, key: str, body: JsonObject) -> JsonObject:
         requests = [(row["custom_id"], row["params"]) for row in body["requests"]]
-        made = Made(f"msgbatch_{len(self._made) + 1}", key, "anthropic", requests, "/v1/messages")
-        self._add(made)
-        return self._said(made)
+        batch = FakeBatch(f"msgbatch_{len(self._batches) + 1}", key, "anthropic", requests, "/v1/messages")
+        self._add(batch)
+        return self._body_of(batch)
 
-    def _add(self, made: Made) -> None:
-        ids = [custom_id for custom_id, _ in made.requests]
+    def _add(self, batch: FakeBatch) -> None:
+        ids = [custom_id for custom_id, _ in batch.requests]
         assert len(set(ids)) == len(ids), "custom ids are unique"
         assert all(0 < len(id) <= 64 for id in ids)
-        self._made.append(made)
+        self._batches.append(batch)
         self._changed.notify_all()
 
-    def _of(self, id: str, key: str) -> Made:
-        for made in self._made:
-            if made.id == id and made.key == key:
-                return made
+    def _find(self, id: str, key: str) -> FakeBatch:
+        for batch in self._batches:
+            if batch.id == id and batch.key == key:
+                return batch
         raise LookupError(id)
 
-    def _said(self, made: Made) -> dict[str, Any]:
+    def _body_of(self, batch: FakeBatch) -> JsonObject:
         return (
-            as_openai(made) if made.vendor == "openai" else as_anthropic(made, self.results_at or self.root_url)
+            openai_batch(batch)
+            if batch.vendor == "openai"
+            else anthropic_batch(batch, self.results_at or self.root_url)
         )
 
-    def _look(self, id: str, key: str) -> Made:
-        made = self._of(id, key)
-        made.looks += 1
-        if not made.ended and made.cancelled_at is not None:
-            self._end(made, "cancelled", made.requests[: self.finished])
-        elif not made.ended and self._expire:
-            self._end(made, "expired", made.requests[: self.finished])
-        elif not made.ended and not self._held and made.looks >= self.looks:
-            self._end(made, "completed", made.requests)
-        return made
+    def _poll(self, id: str, key: str) -> FakeBatch:
+        batch = self._find(id, key)
+        batch.looks += 1
+        if not batch.status and batch.cancelled_at is not None:
+            self._end(batch, "cancelled", batch.requests[: self.finished])
+        elif not batch.status and self._expire:
+            self._end(batch, "expired", batch.requests[: self.finished])
+        elif not batch.status and not self._held and batch.looks >= self.looks:
+            self._end(batch, "completed", batch.requests)
+        return batch
 
-    def _cancel(self, id: str, key: str) -> Made:
-        made = self._of(id, key)
-        if not made.ended:
-            made.cancelled_at = made.cancelled_at or time.time()
-        return made
+    def _cancel(self, id: str, key: str) -> FakeBatch:
+        batch = self._find(id, key)
+        if not batch.status:
+            batch.cancelled_at = batch.cancelled_at or time.time()
+        return batch
 
-    def _reply(self, body: dict[str, Any], custom_id: str) -> Answer:
+    def _reply(self, body: JsonObject, custom_id: str) -> Answer:
         return self.reply(body, custom_id) if self.reply is not None else Reply()
 
-    def _end(self, made: Made, how: str, done: list[tuple[str, dict[str, Any]]]) -> None:
-        made.ended = how
-        for n, (custom_id, body) in enumerate(made.requests, 1):
+    def _end(self, batch: FakeBatch, status: str, done: list[tuple[str, JsonObject]]) -> None:
+        batch.status = status
+        for n, (custom_id, body) in enumerate(batch.requests, 1):
             row = int(custom_id.split("-")[1])
             if row in self.lost:
                 continue
             result = (
-                answered(made, n, custom_id, body, self._reply(body, custom_id))
+                answer_result(batch, n, custom_id, body, self._reply(body, custom_id))
                 if n <= len(done)
-                else unanswered(made, custom_id, how)
+                else missing_result(batch, custom_id, status)
             )
-            failed = made.vendor == "openai" and not good(result)
+            failed = batch.vendor == "openai" and not is_success(result)
             for _ in range(2 if row in self.twice else 1):
-                (made.failures if failed else made.results).append(result)
+                (batch.failures if failed else batch.results).append(result)
         if self.shuffle:
-            made.results.reverse()
+            batch.results.reverse()
 
     def _content(self, file: str, key: str) -> bytes:
         kind, _, id = file.partition("-of-")
-        made = self._of(id, key)
-        return lines(made.results if kind == "output" else made.failures)
+        batch = self._find(id, key)
+        return jsonl(batch.results if kind == "output" else batch.failures)
 
-    def _list(self, request: web.Request, vendor: str, key: str) -> dict[str, Any]:
-        found = [made for made in reversed(self._made) if made.vendor == vendor and made.key == key]
+    def _list(self, request: web.Request, vendor: str, key: str) -> JsonObject:
+        listed = [batch for batch in reversed(self._batches) if batch.vendor == vendor and batch.key == key]
         after = request.query.get("after") or request.query.get("after_id")
         if after:
-            found = found[[made.id for made in found].index(after) + 1 :]
+            listed = listed[[batch.id for batch in listed].index(after) + 1 :]
         limit = int(request.query.get("limit", "20"))
-        page = [self._look(made.id, key) for made in found[:limit]]
-        data = [self._said(made) for made in page]
+        page = [self._poll(batch.id, key) for batch in listed[:limit]]
+        data = [self._body_of(batch) for batch in page]
         ends = {"first_id": page[0].id if page else None, "last_id": page[-1].id if page else None}
-        said: dict[str, Any] = {"data": data, "has_more": len(found) > limit, **ends}
-        return {"object": "list", **said} if vendor == "openai" else said
+        content: JsonObject = {"data": data, "has_more": len(listed) > limit, **ends}
+        return {"object": "list", **content} if vendor == "openai" else content

@@ -22,42 +22,36 @@ look across restarts of the server: `{"event": "request"|"answer", "n", "at", "h
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
-import hashlib
 import json
 import os
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from po_jupyter.platform.source_root import SOURCE_ROOT
-from po_jupyter.testing.model_server.apis import api_of, stream, streams, whole
+from po_jupyter.testing.model_server.connection import ConnectionPool
+from po_jupyter.testing.model_server.request_log import RequestLog
 from po_jupyter.testing.model_server.wire import (
     Answer,
     Answering,
     Recorded,
     Reply,
-    dumps,
-    head,
+    as_reply,
     paid_twice,
     read_log,
 )
 
 __all__ = ["Answer", "ModelServer", "Recorded", "Reply", "paid_twice", "read_log"]
 
-_MAX_BODY = 64 * 1024 * 1024
-
 
 class ModelServer:
-    """See the module. `key` of None accepts every key; `hold()` keeps answers back until `release()`."""
+    """A model server in a thread of this process, or in a process of its own. See the module."""
 
     def __init__(
         self,
@@ -70,6 +64,7 @@ class ModelServer:
         process: bool = False,
         port: int = 0,
     ) -> None:
+        """`key` None accepts every key; `latency` is in seconds; `port` 0 is any free one."""
         if process and (replies or callable(reply)):
             raise ValueError("a server in a process of its own takes one fixed reply")
         self.reply = reply
@@ -77,18 +72,15 @@ class ModelServer:
         self.key = key or "test-key"
         self._key = key
         self._script = list(replies)
+        self._script_lock = threading.Lock()
         self._log_path = Path(log) if log is not None else None
-        self._log_fd: int | None = None
+        self._log = RequestLog(self._log_path)
         self._process = process
         self._port = port
         self._child: subprocess.Popen[str] | None = None
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._recorded: list[Recorded] = []
-        self._changed = threading.Condition()
-        self._gate: asyncio.Event | None = None
-        self._connections: set[_Connection] = set()
-        self._background: set[asyncio.Task[None]] = set()
+        self._pool: ConnectionPool | None = None
 
     # -- life ---------------------------------------------------------------------------------------
     def start(self) -> ModelServer:
@@ -96,8 +88,7 @@ class ModelServer:
         if self._process:
             self._start_child()
             return self
-        if self._log_path is not None:
-            self._log_fd = os.open(self._log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._log.open()
         started = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(started,), name="model-server", daemon=True)
         self._thread.start()
@@ -118,16 +109,16 @@ class ModelServer:
                 self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(10)
             self._thread = None
-        if self._log_fd is not None:
-            os.close(self._log_fd)
-            self._log_fd = None
+        self._log.close()
 
     def __enter__(self) -> ModelServer:
+        """Start it."""
         return self.start()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
+        """Stop it."""
         self.stop()
 
     @property
@@ -151,8 +142,7 @@ class ModelServer:
         """Every chat request so far, in order of arrival."""
         if self._process:
             return read_log(self._log_path) if self._log_path else []
-        with self._changed:
-            return list(self._recorded)
+        return self._log.requests()
 
     def counts(self) -> Counter[str]:
         """How often each body (by hash) arrived."""
@@ -168,19 +158,12 @@ class ModelServer:
 
     def wait_for(self, count: int, *, answered: bool = False, timeout: float = 10.0) -> list[Recorded]:
         """Block until `count` requests have arrived (or were answered). Raises TimeoutError."""
-
-        def enough() -> bool:
-            return sum(r.answered or not answered for r in self._recorded) >= count
-
-        with self._changed:
-            if not self._changed.wait_for(enough, timeout):
-                raise TimeoutError(f"only {len(self._recorded)} of {count} requests arrived within {timeout} s")
-            return list(self._recorded)
+        return self._log.wait_for(count, answered=answered, timeout=timeout)
 
     # -- what tests change while it runs ------------------------------------------------------------------
-    def script(self, *replies: Answer) -> None:
+    def enqueue(self, *replies: Answer) -> None:
         """Append replies that are given once, in order, before `reply` applies again."""
-        with self._changed:
+        with self._script_lock:
             self._script.extend(replies)
 
     def hold(self) -> None:
@@ -191,13 +174,17 @@ class ModelServer:
         """Answer what was held back, and everything after it."""
         self._on_loop(lambda gate: gate.set())
 
+    def open_connections(self) -> int:
+        """The number of connections that clients keep open."""
+        return len(self._pool.connections) if self._pool is not None else 0
+
     def _on_loop(self, act: Callable[[asyncio.Event], None]) -> None:
-        loop, gate, done = self._loop, self._gate, threading.Event()
-        if loop is None or gate is None:
+        loop, pool, done = self._loop, self._pool, threading.Event()
+        if loop is None or pool is None:
             raise RuntimeError("the server is not started, or runs in a process of its own")
 
         def run() -> None:
-            act(gate)
+            act(pool.gate)
             done.set()
 
         loop.call_soon_threadsafe(run)
@@ -207,24 +194,16 @@ class ModelServer:
     def _run(self, started: threading.Event) -> None:
         loop = asyncio.new_event_loop()
         try:
-            self._gate = asyncio.Event()
-            self._gate.set()
+            self._pool = pool = ConnectionPool(self._log, self._choose)
             server = loop.run_until_complete(
-                loop.create_server(lambda: _Connection(self, loop), "127.0.0.1", self._port, backlog=2048)
+                loop.create_server(pool.connect, "127.0.0.1", self._port, backlog=2048)
             )
             self._port = server.sockets[0].getsockname()[1]
             self._loop = loop
             started.set()
             loop.run_forever()
             server.close()
-            for connection in list(self._connections):
-                connection.abort()
-            for task in list(self._background):
-                task.cancel()
-            loop.run_until_complete(asyncio.sleep(0))
-            if self._background:
-                loop.run_until_complete(asyncio.wait(self._background))
-            loop.run_until_complete(asyncio.sleep(0))
+            loop.run_until_complete(pool.close())
         finally:
             started.set()
             loop.close()
@@ -237,10 +216,9 @@ class ModelServer:
         if self._key is not None:
             command += ["--key", self._key]
         if self.reply is not None:
-            command += [
-                "--reply",
-                self.reply if isinstance(self.reply, str) else json.dumps(_plain(self.reply)),
-            ]
+            if isinstance(self.reply, Reply):
+                raise ValueError("a server in a process of its own takes a text or a dict as its reply")
+            command += ["--reply", self.reply if isinstance(self.reply, str) else json.dumps(self.reply)]
         # The child finds the package where this process found it, also from a checkout and another directory.
         path = os.pathsep.join(filter(None, [SOURCE_ROOT, os.environ.get("PYTHONPATH", "")]))
         self._child = subprocess.Popen(
@@ -256,182 +234,19 @@ class ModelServer:
             raise RuntimeError("the model server's process ended at once")
         self._port = int(json.loads(line)["port"])
 
-    def _record(self, path: str, headers: dict[str, str], raw: bytes) -> Recorded:
-        try:
-            body = json.loads(raw or b"{}")
-        except ValueError:
-            body = {"unreadable": raw[:1000].decode(errors="replace")}
-        digest = hashlib.sha256(raw).hexdigest()[:16]
-        with self._changed:
-            request = Recorded(len(self._recorded) + 1, time.time(), path, headers, body, digest)
-            self._recorded.append(request)
-            self._changed.notify_all()
-        self._write_log("request", request)
-        return request
-
-    def _finished(self, request: Recorded) -> None:
-        self._write_log("answer", request)
-        with self._changed:
-            request.answered_at = time.time()
-            self._changed.notify_all()
-
-    def _write_log(self, event: str, request: Recorded) -> None:
-        if self._log_fd is None:
-            return
-        line: dict[str, Any] = {"event": event, "n": request.n, "at": time.time(), "hash": request.hash}
-        if event == "request":
-            line |= {"path": request.path, "body": request.body}
-        os.write(self._log_fd, json.dumps(line).encode() + b"\n")
-
-    def _choose(self, request: Recorded) -> Reply:
+    def _choose(self, request: Recorded) -> tuple[Reply, float]:
+        """The reply to a request, and the seconds before its first byte."""
         if self._key is not None and self._key not in _keys(request.headers):
-            return Reply(status=401, error="Incorrect API key provided", latency=0.0)
-        with self._changed:
+            return Reply(status=401, error="Incorrect API key provided"), 0.0
+        with self._script_lock:
             answer: Answering | None = self._script.pop(0) if self._script else self.reply
         if callable(answer):
             answer = answer(request.body, request.n)
-        if answer is None:
-            return Reply()
-        if isinstance(answer, str):
-            return Reply(answer)
-        return answer if isinstance(answer, Reply) else Reply(json.dumps(answer))
+        reply = Reply() if answer is None else as_reply(answer)
+        return reply, self.latency if reply.latency is None else reply.latency
 
 
-class _Connection(asyncio.Protocol):
-    """One keep-alive connection, one request at a time (no pipelining: no client of ours does it)."""
-
-    def __init__(self, server: ModelServer, loop: asyncio.AbstractEventLoop) -> None:
-        self._server = server
-        self._loop = loop
-        self._buffer = b""
-        self._transport: asyncio.Transport | None = None
-        self._current: Recorded | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._server._connections.add(self)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._server._connections.discard(self)
-        if self._current is not None and not self._current.answered:
-            self._current.aborted = True
-        self._transport = None
-
-    def abort(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        while True:
-            end = self._buffer.find(b"\r\n\r\n")
-            if end < 0:
-                return
-            first, *lines = self._buffer[:end].decode("latin-1").split("\r\n")
-            headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in lines)}
-            length = int(headers.get("content-length", 0))
-            if length > _MAX_BODY or "chunked" in headers.get("transfer-encoding", ""):
-                self.abort()
-                return
-            if len(self._buffer) < end + 4 + length:
-                return
-            raw = self._buffer[end + 4 : end + 4 + length]
-            self._buffer = self._buffer[end + 4 + length :]
-            method, path, *_ = first.split(" ")
-            self._handle(method, path, headers, raw)
-
-    def _handle(self, method: str, path: str, headers: dict[str, str], raw: bytes) -> None:
-        path = path.partition("?")[0]
-        if method != "POST" or api_of(path) is None:
-            found = {"/v1/models": {"object": "list", "data": [{"id": "fake"}]}, "/health": {}}.get(path)
-            self._send(404 if found is None else 200, dumps(found or {"error": {"message": "not found"}}))
-            return
-        server = self._server
-        self._current = request = server._record(path, headers, raw)
-        reply = server._choose(request)
-        latency = server.latency if reply.latency is None else reply.latency
-        simple = reply.status == 200 and reply.cut is None and reply.body is None and not streams(request)
-        if simple and server._gate is not None and server._gate.is_set() and not reply.stall:
-            if latency:
-                self._loop.call_later(latency, self._answer, request, reply)
-            else:
-                self._answer(request, reply)
-            return
-        task = self._loop.create_task(self._slowly(request, reply, latency))
-        server._background.add(task)
-        task.add_done_callback(server._background.discard)
-
-    def _answer(self, request: Recorded, reply: Reply) -> None:
-        if self._transport is None:
-            return
-        headers = {"x-request-id": f"req-{request.n}", **reply.headers}
-        self._send(200, dumps(whole(request, reply)), headers)
-        self._server._finished(request)
-
-    async def _slowly(self, request: Recorded, reply: Reply, latency: float) -> None:
-        if latency:
-            await asyncio.sleep(latency)
-        if self._server._gate is not None:
-            await self._server._gate.wait()
-        headers = {"x-request-id": f"req-{request.n}", **reply.headers}
-        if reply.body is not None:
-            headers = dict(reply.headers)  # a scripted body is scripted whole
-            parts = [
-                head(reply.status, headers, len(reply.body), reply.content_type or "application/json"),
-                reply.body,
-            ]
-        elif reply.status >= 300:
-            body = dumps({"error": {"message": reply.error, "type": "fault", "code": None}})
-            parts = [head(reply.status, headers, len(body)), body]
-        elif streams(request):
-            parts = stream(request, reply, headers)
-        else:
-            body = dumps(whole(request, reply))
-            parts = [head(reply.status, headers, len(body)), body]
-        left = reply.cut
-        for i, part in enumerate(parts):
-            if self._transport is None:
-                return
-            if left is not None and left <= len(part):
-                self._transport.write(part[:left])
-                self._transport.close()
-                return
-            left = None if left is None else left - len(part)
-            self._transport.write(part)
-            if i < len(parts) - 1 and (pause := reply.gap + (reply.stall if i == 1 else 0.0)):
-                await asyncio.sleep(pause)
-        self._server._finished(request)
-
-    def _send(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
-        if self._transport is not None:
-            self._transport.write(head(status, headers or {}, len(body)) + body)
-
-
-def _keys(headers: Mapping[str, str]) -> set[str | None]:
+def _keys(headers: dict[str, str]) -> set[str | None]:
     """The keys that a request shows, wherever an API wants them."""
     bearer = headers.get("authorization", "").removeprefix("Bearer ")
     return {bearer, headers.get("x-api-key"), headers.get("x-goog-api-key")}
-
-
-def _plain(reply: object) -> Any:
-    if isinstance(reply, Reply):
-        raise ValueError("a server in a process of its own takes a text or a dict as its reply")
-    return reply
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """`python -m po_jupyter.testing.model_server`: print `{"port", "base_url"}`, serve until stdin closes."""
-    parser = argparse.ArgumentParser(prog="model_server", description=main.__doc__)
-    parser.add_argument("--port", type=int, default=0, help="0: any free port")
-    parser.add_argument("--latency", type=float, default=0.0, help="seconds before each answer")
-    parser.add_argument("--reply", help="a fixed answer instead of the echo")
-    parser.add_argument("--key", help="the only API key to accept")
-    parser.add_argument("--log", help="a JSONL file of requests and answers, appended to")
-    options = parser.parse_args(argv)
-    with ModelServer(
-        options.reply, latency=options.latency, key=options.key, log=options.log, port=options.port
-    ) as server:
-        print(json.dumps({"port": server.port, "base_url": server.base_url}), flush=True)
-        sys.stdin.read()
-    return 0

@@ -1,4 +1,4 @@
-"""What the model server records and answers, and how an answer looks on the wire."""
+"""The values of the model server: requests, replies, and their bytes on the wire."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from po_jupyter.llm.structured.example_value import example_value
+from po_jupyter.model.values.json import JsonObject
 
 
 @dataclass(slots=True)
@@ -27,7 +28,7 @@ class Reply:
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     latency: float | None = None
-    usage: Mapping[str, Any] | None = None
+    usage: JsonObject | None = None
     finish: str = "stop"
     gap: float = 0.0
     stall: float = 0.0
@@ -37,8 +38,15 @@ class Reply:
     error: str = "scripted fault"
 
 
-Answer: TypeAlias = "str | Reply | Mapping[str, Any]"
-Answering: TypeAlias = "Answer | Callable[[dict[str, Any], int], Answer]"
+Answer: TypeAlias = "str | Reply | JsonObject"
+Answering: TypeAlias = "Answer | Callable[[JsonObject, int], Answer]"
+
+
+def as_reply(answer: Answer) -> Reply:
+    """A scripted answer as a Reply: a text is the answer's text, a mapping is answered as JSON text."""
+    if isinstance(answer, Reply):
+        return answer
+    return Reply(answer if isinstance(answer, str) else json.dumps(answer))
 
 
 @dataclass(slots=True)
@@ -52,7 +60,7 @@ class Recorded:
     at: float
     path: str
     headers: dict[str, str]
-    body: dict[str, Any]
+    body: JsonObject
     hash: str
     answered_at: float | None = None
     aborted: bool = False
@@ -68,7 +76,7 @@ class Recorded:
         return last_text(self.body)
 
 
-def completion(request: Recorded, reply: Reply) -> dict[str, Any]:
+def completion(request: Recorded, reply: Reply) -> JsonObject:
     """A `chat.completion` object."""
     text = text_of(request, reply)
     return {
@@ -89,10 +97,10 @@ def stream_parts(request: Recorded, reply: Reply, headers: Mapping[str, str]) ->
     pieces = pieces_of(text)
     base = {"id": f"chatcmpl-{request.n}", "object": "chat.completion.chunk", "created": int(request.at)}
     base["model"] = request.body.get("model", "fake")
-    deltas: list[dict[str, Any]] = [{"delta": {"role": "assistant", "content": ""}, "finish_reason": None}]
+    deltas: list[JsonObject] = [{"delta": {"role": "assistant", "content": ""}, "finish_reason": None}]
     deltas += [{"delta": {"content": piece}, "finish_reason": None} for piece in pieces]
     deltas.append({"delta": {}, "finish_reason": reply.finish})
-    chunks: list[dict[str, Any]] = [{**base, "choices": [{"index": 0, **delta}]} for delta in deltas]
+    chunks: list[JsonObject] = [{**base, "choices": [{"index": 0, **delta}]} for delta in deltas]
     if (request.body.get("stream_options") or {}).get("include_usage"):
         chunks.append({**base, "choices": [], "usage": _usage(request, reply, text)})
     events = [b"data: " + dumps(chunk) + b"\n\n" for chunk in chunks] + [b"data: [DONE]\n\n"]
@@ -113,27 +121,31 @@ def chunked(events: Sequence[bytes], headers: Mapping[str, str]) -> list[bytes]:
 
 
 def text_of(request: Recorded, reply: Reply) -> str:
-    """What the model says: scripted, fitting the schema, or an echo."""
+    """The text of the answer: scripted, a value of the schema, or an echo."""
     if reply.text is not None:
         return reply.text
     prompt = last_text(request.body)
-    wanted = request.body.get("response_format") or {}
-    if wanted.get("type") == "json_schema":
-        return json.dumps(example_value(wanted.get("json_schema", {}).get("schema", {})))
-    if wanted.get("type") == "json_object":
+    shape = request.body.get("response_format") or {}
+    if shape.get("type") == "json_schema":
+        return json.dumps(example_value(shape.get("json_schema", {}).get("schema", {})))
+    if shape.get("type") == "json_object":
         return json.dumps({"echo": prompt})
     return f"echo: {prompt}"
 
 
-def _usage(request: Recorded, reply: Reply, text: str) -> dict[str, Any]:
+def _usage(request: Recorded, reply: Reply, text: str) -> JsonObject:
     if reply.usage is not None:
         return dict(reply.usage)
-    asked = sum(len(str(m.get("content", "")).split()) for m in request.body.get("messages") or ())
-    said = len(text.split())
-    return {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said}
+    input_tokens = sum(len(str(m.get("content", "")).split()) for m in request.body.get("messages") or ())
+    output_tokens = len(text.split())
+    return {
+        "prompt_tokens": input_tokens,
+        "completion_tokens": output_tokens,
+        "total_tokens": input_tokens + output_tokens,
+    }
 
 
-def last_text(body: Mapping[str, Any]) -> str:
+def last_text(body: JsonObject) -> str:
     """The text of the last turn, in any of the APIs' words for it."""
     turns = body.get("messages") or body.get("input") or body.get("contents") or [{}]
     if isinstance(turns, str):
@@ -159,17 +171,17 @@ def head(
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
-def dumps(value: Any) -> bytes:
+def dumps(value: object) -> bytes:
     """Compact JSON."""
     return json.dumps(value, separators=(",", ":")).encode()
 
 
 def read_log(path: str | os.PathLike[str] | None) -> list[Recorded]:
     """The requests of a `log` file, across every server that wrote to it. A cut last line is left out."""
-    found: list[Recorded] = []
+    requests: list[Recorded] = []
     open_by_n: dict[int, Recorded] = {}
     if path is None or not Path(path).exists():
-        return found
+        return requests
     for line in Path(path).read_text().splitlines():
         try:
             row = json.loads(line)
@@ -178,10 +190,10 @@ def read_log(path: str | os.PathLike[str] | None) -> list[Recorded]:
         if row["event"] == "request":
             request = Recorded(row["n"], row["at"], row["path"], {}, row["body"], row["hash"])
             open_by_n[row["n"]] = request
-            found.append(request)
+            requests.append(request)
         elif row["n"] in open_by_n:
             open_by_n[row["n"]].answered_at = row["at"]
-    return found
+    return requests
 
 
 def paid_twice(requests: Sequence[Recorded]) -> list[Recorded]:

@@ -12,6 +12,8 @@ import pytest
 from po_jupyter.cli.verbs import doctor
 from po_jupyter.errors import Forbidden
 
+pytestmark = pytest.mark.integration
+
 
 def test_the_doctor_says_what_to_do_and_no_secret(
     po: Any, client: Any, monkeypatch: pytest.MonkeyPatch

@@ -88,6 +88,7 @@ def test_json_for_scripts(po: Any) -> None:
     assert json.loads(po("help", "resume", "--json")[1])["section"] == "verb"
 
 
+@pytest.mark.integration
 def test_it_starts_nothing_and_asks_nothing(po: Any, client: Any) -> None:
     po("help", "gates")
     assert client.started == []

@@ -13,6 +13,8 @@ import pytest
 
 from tests.cli.test_real_commands import Terminal
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module")
 def sh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:

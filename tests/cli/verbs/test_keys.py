@@ -12,6 +12,8 @@ import pytest
 
 from po_jupyter.errors import NotFound
 
+pytestmark = pytest.mark.integration
+
 KEY = "sk-Zq7TtTb3vRkW9xYp2LmN8cJh5sDf"
 
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
+pytestmark = pytest.mark.integration
+
 
 def test_models_and_pipelines_are_listed(po: Any, client: Any) -> None:
     code, out, _ = po("models")

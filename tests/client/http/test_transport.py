@@ -12,6 +12,8 @@ import pytest
 from po_jupyter.client.async_client import AsyncClient, Endpoint
 from po_jupyter.errors import Forbidden, InvalidInput, NotFound, RateLimited, Unauthenticated, Unavailable
 
+pytestmark = pytest.mark.integration
+
 RUN = {
     "id": "0" * 22, "name": "n", "pipeline": "p", "version": "1.0.0", "state": "pending",
     "created_at": "", "updated_at": "", "seed": {},

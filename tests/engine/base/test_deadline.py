@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from po_jupyter.engine.base import deadline
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, OnText
 from po_jupyter.llm.providers.fake import FakeProvider
@@ -26,6 +28,7 @@ class Fetching(FakeProvider):
         return await super().chat(request, on_text=on_text)
 
 
+@pytest.mark.integration
 async def test_fetching_the_weights_does_not_count_towards_the_stage(bench: Bench) -> None:
     """DESIGN 7: `timeout` is of the work of a stage; also of a sync stage, and of each row of a map."""
     tasks: list[dict[str, object]] = [

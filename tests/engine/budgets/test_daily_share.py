@@ -51,6 +51,7 @@ class Day:
         return self.store.get(ledger.KIND, name)
 
 
+@pytest.mark.integration
 async def test_two_runs_of_one_owner_share_the_day() -> None:
     day = Day()
     one, two = day.share(), day.share(OTHER)
@@ -77,6 +78,7 @@ async def test_two_runs_of_one_owner_share_the_day() -> None:
         await budget.aclose()
 
 
+@pytest.mark.integration
 async def test_a_share_that_others_hold_is_waited_for() -> None:
     """Reservations shrink concurrency before they stop a run: what another run gives back is taken."""
     day = Day()

@@ -14,7 +14,7 @@ from po_jupyter.engine.budgets.limits import BudgetLimits
 from po_jupyter.engine.planning.check import check
 from po_jupyter.engine.replay.spent_from_log import Amount
 from po_jupyter.engine.run.executor import RunExecutor
-from po_jupyter.engine.state.run_state import view
+from po_jupyter.engine.state.run_state import run_view_of
 from po_jupyter.errors import BudgetExceeded, InvalidPipeline
 from po_jupyter.llm.chat import ChatRequest, Message
 from po_jupyter.model.pipeline.parsing import validate_pipeline
@@ -107,7 +107,7 @@ async def test_at_80_percent_a_person_is_warned_once_and_after_a_crash_not_again
     assert said["data"]["scope"] == "run"
     assert 0.8 <= said["data"]["fraction"] <= 1
     assert "task" not in said
-    (shown,) = view(bench.state, {}).warnings
+    (shown,) = run_view_of(bench.state, {}).warnings
     assert shown["budget"]["tokens"] == 150
     bench.store.request(
         bench.run, [draft("gate.decided", "m", decision="approve"), draft("run.resumed")], state="pending"

@@ -11,6 +11,7 @@ import pytest
 from po_jupyter.engine.budgets.account import Account
 from po_jupyter.engine.budgets.guard import BudgetGuard, worst_of
 from po_jupyter.engine.budgets.limits import BudgetLimits
+from po_jupyter.llm.bounds import ROOM
 from po_jupyter.llm.chat import ChatRequest, Image, Message, Tool, ToolCall
 from po_jupyter.llm.money.tokens import _encoding, count_messages, estimate_messages, is_quick
 from po_jupyter.model.run.usage import Usage
@@ -19,7 +20,31 @@ DENSE = "}{][)(*&^%$#@!~`<>?;:|\\" * 200  # a token for nearly each character: a
 
 
 def request(model: str, text: str = "hello", **more: object) -> ChatRequest:
-    return replace(ChatRequest(model, (Message("user", text),), max_tokens=100), **more)
+    return replace(ChatRequest(model, (Message("user", text),), max_tokens=100, max_thinking_tokens=0), **more)
+
+
+def test_the_room_to_think_is_in_the_worst_case() -> None:
+    """G1: thoughts are paid for like the answer."""
+    asked = request("openai:gpt-5-mini", max_thinking_tokens=None)
+    more = worst_of(asked, None).tokens - worst_of(request("openai:gpt-5-mini"), None).tokens
+    assert (
+        more
+        == ROOM[None]
+        == worst_of(replace(asked, effort="medium"), None).tokens
+        - (worst_of(request("openai:gpt-5-mini"), None).tokens)
+    )
+
+
+async def test_a_small_budget_narrows_the_default_room_to_think_and_no_other_bound() -> None:
+    budget = BudgetGuard(Account("run", BudgetLimits(tokens=3000)))
+    asked = request("openai:gpt-5-mini", max_thinking_tokens=None)
+    fitted, worst = await budget.fit(asked)
+    assert fitted.max_tokens == 100 and 1000 < fitted.max_thinking_tokens < 3000 and worst.tokens <= 3000
+    assert (await budget.fit(replace(asked, max_thinking_tokens=9000)))[0].max_thinking_tokens == 9000
+    plain = request("openai:gpt-4o", max_tokens=9000)
+    assert (await budget.fit(plain))[0] is plain
+    roomy = BudgetGuard(Account("run", BudgetLimits(tokens=50_000)))
+    assert (await roomy.fit(asked))[0] is asked
 
 
 @pytest.mark.parametrize("model", ["openai:gpt-5-mini", "openai:gpt-3.5-turbo", "openrouter:openai/gpt-4o"])

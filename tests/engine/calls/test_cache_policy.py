@@ -329,9 +329,10 @@ async def test_what_is_not_whole_is_never_kept(cached: Cached, answer: ChatRespo
             await super().chat(request, **named)
             return answer
 
+    once = {**ONE, "retry": {"max_attempts": 1}, "llm": {"retry": {"max_attempts": 1}}}
     cached.fake = Odd()
-    await cached.run_it(ONE)
-    await cached.run_it(ONE)
+    for _ in range(2):
+        await cached.run_it(once, ends="done" if answer.text else "failed")
     assert cached.calls == 2
 
 

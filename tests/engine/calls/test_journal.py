@@ -191,6 +191,7 @@ async def test_an_output_that_is_an_answer_is_stored_once(bench: Bench) -> None:
     assert len(stored) == 1
 
 
+@pytest.mark.integration
 async def test_load_of_a_long_history_is_quick(tmp_path: Path) -> None:
     """R3.3: a run with 999 finished tasks goes on within 300 ms."""
     from po_jupyter.store.disk.store import DiskStore

@@ -134,6 +134,7 @@ async def test_the_model_in_code_wins_over_the_runs_which_wins_over_the_tasks(be
         ("openai.gpt_99", "no model with the alias"),
     ],
 )
+@pytest.mark.integration
 async def test_what_is_wrong_is_said_before_anything_is_sent(bench: Bench, call: str, words: str) -> None:
     """P11."""
     bench.create([task(f"def ingestion(ctx):\n    ctx.llm.{call}\n    return 1\n")])

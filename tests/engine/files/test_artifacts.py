@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from po_jupyter.engine.files.artifacts import RunFiles, clean, visible
+from po_jupyter.engine.files.artifacts import RunFiles, artifacts_by_name, remove_unlisted
 from po_jupyter.engine.replay.history import History, read_history
 from po_jupyter.engine.state.run_state import RunState, TaskState
 from po_jupyter.errors import NotFound
@@ -41,7 +41,7 @@ class Attempts:
 
     def done(self, task: str) -> list[Any]:
         """End the task well; its artifacts."""
-        listed = self.files.said(task).get("artifacts", [])
+        listed = self.files.commit_fields(task).get("artifacts", [])
         tasks = {**self.state.tasks, task: TaskState(task, attempt=1, artifacts=tuple(listed))}
         self.state = RunState(RUN, tasks=tasks)
         return listed
@@ -55,7 +55,7 @@ def test_an_attempt_sees_its_own_files_and_others_only_once_its_task_is_done(tmp
     assert run.files.attempt("two", None, 1, other).names() == [] == run.files.now().names()
     assert [entry["name"] for entry in run.done("one")] == ["a.txt"]
     assert run.files.attempt("two", None, 1, other).read("a.txt") == b"one"
-    assert run.files.contents() == {"a.txt": sha256(b"one").hexdigest()}
+    assert run.files.digests() == {"a.txt": sha256(b"one").hexdigest()}
 
 
 def test_an_attempt_that_failed_leaves_no_artifact_to_the_next(tmp_path: Path) -> None:
@@ -72,10 +72,10 @@ def test_artifacts_of_rows_are_listed_with_the_row_and_with_the_map(tmp_path: Pa
     run = Attempts(tmp_path, "m")
     for index in (1, 0):
         run.files.attempt("m", index, 1, object()).write(f"{index}.txt", b"x")
-        (entry,) = run.files.said("m", index)["artifacts"]
+        (entry,) = run.files.commit_fields("m", index)["artifacts"]
         assert entry["path"] == f"m/1-1/{index}-1/{index}.txt"
     run.files.attempt("m", 2, 1, object())
-    assert run.files.said("m", 2) == {}
+    assert run.files.commit_fields("m", 2) == {}
     assert [entry["name"] for entry in run.done("m")] == ["0.txt", "1.txt"]
 
 
@@ -95,10 +95,10 @@ def test_files_that_no_commit_lists_are_removed(tmp_path: Path) -> None:
     run = Attempts(tmp_path, "one", "two")
     run.files.attempt("one", None, 1, object()).write("kept/a.txt", b"1")
     run.files.attempt("two", None, 1, object()).write("gone/b.txt", b"2")
-    assert clean(tmp_path, run.done("one")) == 1
+    assert remove_unlisted(tmp_path, run.done("one")) == 1
     assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["a.txt"]
     assert not list(tmp_path.rglob("gone"))
-    assert clean(tmp_path / "nowhere", []) == 0
+    assert remove_unlisted(tmp_path / "nowhere", []) == 0
 
 
 async def test_the_log_lists_what_a_task_wrote(bench: Bench) -> None:
@@ -108,7 +108,7 @@ async def test_the_log_lists_what_a_task_wrote(bench: Bench) -> None:
     assert bench.output("three") == "two"
     done = [e["data"].get("artifacts") for e in bench.events("task.done")]
     assert [[a["name"] for a in said or ()] for said in done] == [["a.txt"], ["a.txt"], []]
-    artifact = visible(read_history(bench.store, RUN).state)["a.txt"]
+    artifact = artifacts_by_name(read_history(bench.store, RUN).state)["a.txt"]
     assert (artifact["path"], artifact["bytes"], len(artifact["sha256"])) == ("two/1-1/a.txt", 3, 64)
     assert files(bench) == ["one/1-1/a.txt", "two/1-1/a.txt"]
 
@@ -117,7 +117,7 @@ async def test_what_a_failed_attempt_wrote_is_no_artifact(bench: Bench) -> None:
     """R2.3: and it is gone when the run is taken up again."""
     bench.create([python("one", FAILS)])
     assert await bench.go() == "failed"
-    assert visible(bench.state) == {}
+    assert artifacts_by_name(bench.state) == {}
     assert files(bench) == ["one/1-1/a.txt"]
     bench.resume("one")
     async with bench.worker():
@@ -187,4 +187,4 @@ async def test_a_full_disk_fails_the_task_and_the_run_goes_on_when_there_is_spac
     full[0] = False
     bench.resume("one")
     assert await bench.go() == "done"
-    assert list(visible(bench.state)) == ["a.txt"]
+    assert list(artifacts_by_name(bench.state)) == ["a.txt"]

@@ -88,6 +88,7 @@ def loopback(address: str) -> bool:
     return ipaddress.ip_address(address).is_loopback
 
 
+@pytest.mark.integration
 async def test_the_content_comes_from_the_address_that_was_checked(site: tuple[str, ssl.SSLContext]) -> None:
     """The connection goes to the checked address; the name is still what the certificate has to have."""
     url, trusting = site
@@ -105,6 +106,7 @@ async def test_the_content_comes_from_the_address_that_was_checked(site: tuple[s
         ("/inside", "no address of the internet"),
     ],
 )
+@pytest.mark.integration
 async def test_what_is_in_the_way_is_said(site: tuple[str, ssl.SSLContext], path: str, words: str) -> None:
     """P11; nothing of a query is repeated (P10), and no redirect leads inside."""
     url, trusting = site
@@ -114,6 +116,7 @@ async def test_what_is_in_the_way_is_said(site: tuple[str, ssl.SSLContext], path
     assert "secret" not in str(caught.value).replace("/secret", "")
 
 
+@pytest.mark.integration
 async def test_a_certificate_that_nobody_signed_is_refused(site: tuple[str, ssl.SSLContext]) -> None:
     with pytest.raises(StageFailed, match="cannot be fetched"):
         await fetch(site[0] + "/picture", limit=1000, allowed=loopback)

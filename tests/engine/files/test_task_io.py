@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from po_jupyter.engine.files.artifacts import visible
+from po_jupyter.engine.files.artifacts import artifacts_by_name
 from po_jupyter.telemetry.redaction import STARS, Redactor, redactor
 from tests.support.engine import Bench
 
@@ -42,7 +42,7 @@ def ingestion(ctx):
     assert await bench.go() == "done", bench.state.error
     assert bench.output("a") == ["x.txt"]
     assert bench.output("b") == ["three and more", ["x.txt", "y/z.json"]]
-    assert visible(bench.state)["x.txt"]["bytes"] == len("three and more")
+    assert artifacts_by_name(bench.state)["x.txt"]["bytes"] == len("three and more")
 
 
 async def test_a_run_has_a_database_of_its_own(bench: Bench) -> None:

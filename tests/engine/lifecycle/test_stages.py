@@ -223,8 +223,11 @@ async def test_a_wait_for_a_rate_limit_does_not_count() -> None:
         ({"a": {1, 2}}, "at a: a set"),
         ([1, object()], "at [1]: a object"),
         ({"a": [{"b": b"x"}]}, "at a[0].b: a bytes"),
-        ({1: 2}, "a key"),
-        (float("nan"), "nan"),
+        ({(1, 2): 3}, "the key (1, 2) is tuple"),
+        ({1: 2, "1": 3}, "two of its keys are '1'"),
+        ({"a": 10**6000}, "at a: an integer of more than 4,000 digits"),
+        ({"a": ["\ud800"]}, "at a[0]: half a surrogate pair"),
+        ({"\ud800": 1}, "half a surrogate pair"),
         ({"a": float("inf")}, "at a: inf"),
     ],
 )

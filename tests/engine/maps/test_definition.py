@@ -30,10 +30,18 @@ def definition(tmp: Path, task: Mapping[str, Any], data: Mapping[str, Any] = ROW
         {"llm": {"temperature": 0.7}},
         {"config": {"a": 1}},
         {"output": {"type": "string"}},
+        {"output": {"type": "string"}, "output_type": "Answer = str"},
     ],
 )
 def test_another_definition_is_other_work(tmp_path: Path, change: dict[str, Any]) -> None:
     assert definition(tmp_path, {**PROMPT, **change}) != definition(tmp_path, PROMPT)
+
+
+def test_other_validators_are_other_work(tmp_path: Path) -> None:
+    """A3: an outcome that they never judged is not taken over."""
+    schema = {"output": {"type": "string"}}
+    one, other = ({**PROMPT, **schema, "output_type": f"Answer = {kind}"} for kind in ("str", "int"))
+    assert len({definition(tmp_path, task) for task in (one, other, {**PROMPT, **schema})}) == 3
 
 
 @pytest.mark.parametrize("more", [{"options": {"model": "fake:other"}}, {"owner": "you"}])

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 from po_jupyter.engine.run.executor import RunExecutor
 from po_jupyter.errors import ModelRefused
@@ -21,6 +22,8 @@ from po_jupyter.model.run.usage import Usage
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.store.files.row_files import RowFiles
 from tests.support.engine import RUN, Bench
+
+pytestmark = pytest.mark.integration
 
 ROWS = 50_000
 SCHEMA = {"type": "object", "required": ["label"], "properties": {"label": {"enum": ["bug", "praise"]}}}

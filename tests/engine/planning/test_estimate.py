@@ -84,6 +84,7 @@ def test_in_words() -> None:
     assert "not in these numbers: task 'x' is Python" in rest[-1]
 
 
+@pytest.mark.integration
 async def test_it_is_asked_for_over_the_orchestrator_and_starts_nothing(tmp_path: Any) -> None:
     """P11: a wrong seed is refused as a submit would refuse it; a right one leaves no run behind."""
     from po_jupyter.orchestrator.service import Orchestrator

@@ -112,6 +112,7 @@ async def test_a_prompt_shows_images_by_data_url_and_by_the_name_of_an_artifact(
 @pytest.mark.parametrize(
     "name", ["/etc/hostname", "../../secret.png", "file:///etc/hostname", "https://10.0.0.1/a"]
 )
+@pytest.mark.integration
 async def test_a_template_opens_no_file_of_the_machine_and_no_door_of_the_network(
     bench: Bench, name: str
 ) -> None:
@@ -176,6 +177,7 @@ def over_http() -> Iterator[dict[str, McpServer]]:
         process.wait(10)
 
 
+@pytest.mark.integration
 async def test_a_prompt_uses_the_tools_of_an_mcp_server(bench: Bench, stdio: dict[str, McpServer]) -> None:
     """G15: a real server of the official SDK over stdio, ended with the worker; its environment is allow-listed."""
     turns = [[("files_add", {"a": 2, "b": 3}), ("files_environ", {"name": "FILES_TOKEN"})],
@@ -195,6 +197,7 @@ async def test_a_prompt_uses_the_tools_of_an_mcp_server(bench: Bench, stdio: dic
     assert bench.session.resources.mcp._open == {}
 
 
+@pytest.mark.integration
 async def test_ctx_llm_uses_functions_and_mcp_tools_together(bench: Bench, stdio: dict[str, McpServer]) -> None:
     code = """
 def double(n: int) -> int:
@@ -210,6 +213,7 @@ def ingestion(ctx):
     assert model.heard == ["8", "2"]
 
 
+@pytest.mark.integration
 async def test_an_mcp_server_over_http(over_http: dict[str, McpServer]) -> None:
     """G15: streamable HTTP."""
     tools = McpTools(over_http)
@@ -220,6 +224,7 @@ async def test_an_mcp_server_over_http(over_http: dict[str, McpServer]) -> None:
         await tools.aclose()
 
 
+@pytest.mark.integration
 async def test_a_server_that_dies_or_never_starts_is_one_clear_error(stdio: dict[str, McpServer]) -> None:
     """G15, P11: and the next call starts it again."""
     tools = McpTools({**stdio, "none": McpServer(command=("/nonexistent/program",))})

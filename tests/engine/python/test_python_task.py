@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from po_jupyter.engine.files.artifacts import visible
-from po_jupyter.engine.python.lookup import findable
+from po_jupyter.engine.files.artifacts import artifacts_by_name
+from po_jupyter.engine.python.lookup import module_problem
 from po_jupyter.engine.python.python_task import only_defines
 from po_jupyter.model.pipeline.pipeline import Task
 from tests.support.engine import RUN, Bench
@@ -68,7 +68,7 @@ async def test_a_module_is_found_beside_the_notebook(bench: Bench, monkeypatch: 
     assert await bench.go() == "done"
     assert bench.output("my-labels") == "my_labels"
     assert bench.output("other") == "my_labels"
-    assert findable(Task(name="my-labels")) is None
+    assert module_problem(Task(name="my-labels")) is None
     sys.modules.pop("my_labels", None)
 
 
@@ -80,7 +80,7 @@ async def test_a_missing_module_says_where_was_looked(bench: Bench) -> None:
     assert "no module 'nowhere_to_be_found'" in error["message"]
     assert "%%po_task nowhere_to_be_found" in error["hint"]
     assert "task.retrying" not in bench.types()
-    assert findable(Task(name="nowhere_to_be_found")) is not None
+    assert module_problem(Task(name="nowhere_to_be_found")) is not None
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def integration(ctx):
     assert output[:5] == [{"ok": [1]}, "grün", [0, 255], "n", [1]]
     assert output[5] == ["InvalidInput"] * 12
     directory = bench.session.inputs.run_dir
-    report = visible(bench.state)["a/report.json"]
+    report = artifacts_by_name(bench.state)["a/report.json"]
     assert json.loads((directory / "artifacts" / report["path"]).read_text()) == {"ok": [1]}
     assert not list(directory.rglob(".po-*"))
     assert sorted(p.name for p in bench.tmp.iterdir()) == ["runs"]

@@ -199,7 +199,7 @@ def integration(ctx):
 async def test_user_code_cannot_swallow_a_cancellation(
     bench: Bench, body: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("po_jupyter.engine.run.executor._ASK_AGAIN", 0.05)
+    monkeypatch.setattr("po_jupyter.engine.run.executor._CANCEL_AGAIN", 0.05)
     bench.create([python("a", body)])
     async with bench.worker() as session:
         driving = asyncio.ensure_future(RunExecutor(session).run())

@@ -22,12 +22,12 @@ from hypothesis.stateful import (
     rule,
 )
 
-from po_jupyter.engine.control.apply import directed
+from po_jupyter.engine.control.apply import directive_events
 from po_jupyter.engine.control.directives import read_directives
 from po_jupyter.engine.state.decide import End, Start, Stop, decide
-from po_jupyter.engine.state.effective_pipeline import effective
+from po_jupyter.engine.state.effective_pipeline import effective_pipeline
 from po_jupyter.engine.state.fold import fold
-from po_jupyter.engine.state.resume import gate_words, plan, restart_plan
+from po_jupyter.engine.state.resume import gate_opened_data, restart_plan, resume_plan
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import Conflict, ControlInvalid
 from po_jupyter.model.pipeline.pipeline import Pipeline
@@ -149,7 +149,7 @@ class Runs(RuleBasedStateMachine):
         ]
         used = {e["data"]["attempt"] for e in ended}
         assert start.attempt not in used, "an attempt that has ended is not begun again"
-        now = effective(self.pipeline, state)
+        now = effective_pipeline(self.pipeline, state)
         for need in now.needs_of(start.task):
             assert state.tasks[need].state in ("done", "skipped")
             assert state.tasks[need].gate in (None, "approved")
@@ -193,7 +193,7 @@ class Runs(RuleBasedStateMachine):
 
     def asked(self, worker: Worker, name: str) -> list[Event]:
         state = worker.state
-        now = effective(self.pipeline, state)
+        now = effective_pipeline(self.pipeline, state)
         names = [t.name for t in now.tasks]
         wanted: dict[str, Any] = {}
         control = self.asks.get(name, "")
@@ -206,7 +206,9 @@ class Runs(RuleBasedStateMachine):
         if wanted:
             others = frozenset(worker.running) - {name}
             try:
-                said = directed(self.pipeline, state, name, [("f", read_directives(wanted))], running=others)
+                said = directive_events(
+                    self.pipeline, state, name, [("f", read_directives(wanted))], running=others
+                )
             except ControlInvalid:
                 said = []
             if any(e["type"] == "gate.opened" for e in said):
@@ -262,29 +264,29 @@ class Runs(RuleBasedStateMachine):
     @rule(pick=st.integers(0, 9), whole=st.booleans())
     def resume(self, pick: int, whole: bool) -> None:
         state = self.truth()
-        now = effective(self.pipeline, state)
+        now = effective_pipeline(self.pipeline, state)
         name = now.tasks[pick % len(now.tasks)].name
         try:
-            todo = plan(now, state, from_task=None if whole else name)
+            todo = resume_plan(now, state, from_task=None if whole else name)
         except Conflict:
             return
-        self.again(state, todo.reset, todo.clear, todo.ask)
+        self.again(state, todo.reset, todo.clear, todo.reopen)
 
     @precondition(lambda self: self.truth().state in ENDED)
     @rule(pick=st.integers(0, 9), how=st.sampled_from(["all", "from", "only"]))
     def restart(self, pick: int, how: str) -> None:
         state = self.truth()
-        now = effective(self.pipeline, state)
+        now = effective_pipeline(self.pipeline, state)
         name = None if how == "all" else now.tasks[pick % len(now.tasks)].name
         try:
             todo = restart_plan(now, state, task=name, only=how == "only")
         except Conflict:
             return
-        self.again(state, todo.reset, todo.clear, todo.ask, only=name if how == "only" else None)
+        self.again(state, todo.reset, todo.clear, todo.reopen, only=name if how == "only" else None)
 
     def again(self, state: RunState, reset: Any, clear: Any, ask: Any, only: str | None = None) -> None:
         kept = {n for n, t in state.tasks.items() if t.state == "done" and n not in reset}
-        gates = [draft("gate.opened", n, **gate_words(state, n)) for n in ask]
+        gates = [draft("gate.opened", n, **gate_opened_data(state, n)) for n in ask]
         self.append([draft("run.resumed", by="me", reset=list(reset), clear=list(clear), only=only), *gates])
         after = self.truth()
         assert after.state == "pending"
@@ -303,7 +305,7 @@ class Runs(RuleBasedStateMachine):
         whole = self.truth()
         half = fold(RunState("r"), self.log[: len(self.log) // 2])
         assert fold(fold(half, self.log[len(self.log) // 3 :]), self.log) == whole
-        assert list(whole.tasks) == [t.name for t in effective(self.pipeline, whole).tasks]
+        assert list(whole.tasks) == [t.name for t in effective_pipeline(self.pipeline, whole).tasks]
 
     @invariant()
     def deciding_again_says_the_same(self) -> None:
@@ -312,7 +314,7 @@ class Runs(RuleBasedStateMachine):
             return
         state = self.truth()
         commands = decide(self.pipeline, state)
-        assert commands == decide(effective(self.pipeline, state), state)
+        assert commands == decide(effective_pipeline(self.pipeline, state), state)
         if state.state in ENDED:
             assert commands == []
         else:

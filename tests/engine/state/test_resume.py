@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from po_jupyter.engine.state.fold import fold
-from po_jupyter.engine.state.resume import plan
+from po_jupyter.engine.state.resume import resume_plan
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import Conflict, NotFound
 from po_jupyter.model.pipeline.parsing import validate_pipeline
@@ -42,31 +42,31 @@ ENDED = ("run.done", None, {})
 def test_a_failed_run_does_its_failed_tasks_again_and_keeps_their_rows() -> None:
     """P12."""
     failed = state(DIAMOND, DONE[0], DONE[2], ("task.failed", "left", {}), ("run.failed", None, {}))
-    assert plan(DIAMOND, failed) == (("left",), (), ())
+    assert resume_plan(DIAMOND, failed) == (("left",), (), ())
 
 
 def test_from_a_task_on_everything_after_it_is_done_again() -> None:
     """B13."""
     failed = state(DIAMOND, *DONE[:3], ("task.failed", "end", {}), ("run.failed", None, {}))
-    assert plan(DIAMOND, failed, from_task="left") == (("left", "end"), ("left", "end"), ())
+    assert resume_plan(DIAMOND, failed, from_task="left") == (("left", "end"), ("left", "end"), ())
     with pytest.raises(NotFound, match="did you mean `left`"):
-        plan(DIAMOND, failed, from_task="lefd")
+        resume_plan(DIAMOND, failed, from_task="lefd")
 
 
 def test_only_failed_rows_are_legal_on_a_done_run_and_their_dependents_run_again() -> None:
     """DESIGN, Maps: rows that are done stay, what used them does not."""
     done = state(DIAMOND, *ROWS, *DONE, ENDED)
-    assert plan(DIAMOND, done, only_failed=True) == (("left", "end"), ("end",), ())
+    assert resume_plan(DIAMOND, done, only_failed=True) == (("left", "end"), ("end",), ())
     with pytest.raises(Conflict, match="nothing to resume"):
-        plan(DIAMOND, done)
+        resume_plan(DIAMOND, done)
     with pytest.raises(Conflict, match="no failed rows"):
-        plan(DIAMOND, state(DIAMOND, *DONE, ENDED), only_failed=True)
+        resume_plan(DIAMOND, state(DIAMOND, *DONE, ENDED), only_failed=True)
 
 
 @pytest.mark.parametrize("kind", ["run.started", "run.waiting"])
 def test_what_has_not_ended_does_not_resume(kind: str) -> None:
     with pytest.raises(Conflict):
-        plan(DIAMOND, state(DIAMOND, (kind, None, {})))
+        resume_plan(DIAMOND, state(DIAMOND, (kind, None, {})))
 
 
 def test_a_rejected_gate_is_asked_again_and_its_task_is_not_paid_again() -> None:
@@ -78,7 +78,7 @@ def test_a_rejected_gate_is_asked_again_and_its_task_is_not_paid_again() -> None
         ("gate.decided", "a", {"decision": "reject"}),
         ("run.cancelled", None, {}),
     )
-    assert plan(DIAMOND, rejected) == ((), (), ("a",))
+    assert resume_plan(DIAMOND, rejected) == ((), (), ("a",))
 
 
 def test_only_progress_forgives_a_crash() -> None:

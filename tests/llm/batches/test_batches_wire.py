@@ -27,6 +27,8 @@ from po_jupyter.testing.model_server.batches import BatchServer, Fault
 from po_jupyter.testing.model_server.wire import Reply
 from tests.support import sdk_types as sdk
 
+pytestmark = pytest.mark.integration
+
 KEY = "sk-wire-0123456789abcdef"
 TOKEN = "po0123456789abcdef"
 MODELS = {"chat": "openai:gpt-4o", "responses": "openai:gpt-5-mini", "anthropic": "anthropic:claude-haiku-4-5"}
@@ -91,7 +93,7 @@ async def test_what_is_sent_is_what_the_sdks_send(
         said = {"input_file_id": batch.input_file, "endpoint": batch.endpoint, "completion_window": "24h"}
         sdk.accepted(BatchCreateParams, {**said, "metadata": dict(batch.metadata)})
         assert batch.metadata == {"po_jupyter": TOKEN}
-    assert all(key == KEY for _, _, key in server.asked)
+    assert all(key == KEY for _, _, key in server.requests)
 
 
 async def test_a_batch_from_its_making_to_its_answers(

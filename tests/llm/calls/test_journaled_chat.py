@@ -7,11 +7,12 @@ import pytest
 
 from po_jupyter.config import Price
 from po_jupyter.engine.base.interrupts import Drained
-from po_jupyter.errors import AnswerTruncated, ModelKeyError, ModelUnavailable
+from po_jupyter.errors import AnswerEmpty, AnswerTruncated, ModelKeyError, ModelUnavailable
 from po_jupyter.llm.calls.journal import MemoryJournal
 from po_jupyter.llm.calls.journaled_chat import JournaledChat
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message
 from po_jupyter.llm.money.pricing import PriceBook
+from po_jupyter.llm.money.tokens import estimate
 from po_jupyter.llm.providers.fake import FakeProvider
 from po_jupyter.llm.providers.registry import Providers
 from po_jupyter.model.pipeline.pipeline import CallRetry
@@ -242,3 +243,22 @@ async def test_a_call_that_ends_between_two_tries_is_withdrawn_with_what_it_used
     assert (scope.in_flight, scope.usage) == (0, Usage())
     assert scope.take_withdrawn_usage().cost == pytest.approx(0.0004)
     assert scope.take_withdrawn_usage() == Usage()
+
+
+async def test_an_answer_that_holds_nothing_is_neither_done_nor_kept_and_its_tokens_count():
+    provider = FakeProvider(["<think>hm</think>", "", "yes"])
+    chat, journal = world(provider)
+    waits = []
+    retry = CallRetry(max_attempts=3, initial_delay=0.001)
+    scope = chat.scope("label")
+    answer = await scope.chat(REQUEST, retry=retry, on_wait=lambda *wait: waits.append(wait[2]))
+    assert answer.text == "yes" and [wait.code for wait in waits] == ["answer_empty"] * 2
+    assert answer.usage.output_tokens > estimate("yes") and scope.usage == answer.usage
+
+    chat, journal = world(FakeProvider(["", "\n", " "]))
+    with pytest.raises(AnswerEmpty, match="ended without a text") as caught:
+        await chat.scope("label").chat(REQUEST, retry=retry)
+    assert caught.value.usage["calls"] == 1 and "NONE" in caught.value.hint
+    with pytest.raises(AnswerEmpty):
+        await chat.scope("label").chat(REQUEST, retry=retry)  # the record after a crash
+    assert [record["kind"] for record in journal.records] == ["intent", "response"]

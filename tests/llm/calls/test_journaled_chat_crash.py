@@ -15,6 +15,8 @@ from po_jupyter.llm.providers.registry import Providers
 from po_jupyter.testing.model_server import ModelServer
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.integration
+
 ROWS, WIDTH = 60, 6
 
 

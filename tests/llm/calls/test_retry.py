@@ -48,6 +48,7 @@ async def test_the_last_error_comes_out_when_the_attempts_are_spent():
 
 
 @pytest.mark.parametrize("attempts", [1, 4])
+@pytest.mark.integration
 async def test_one_call_makes_at_most_max_attempts_requests_counted_at_the_server(attempts):
     http = Http()
     with ModelServer(Reply(status=503)) as server:

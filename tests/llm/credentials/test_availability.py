@@ -53,6 +53,27 @@ def test_one_problem_for_a_provider_with_all_its_tasks() -> None:
     assert look(*many, environ=ALL) == []
 
 
+def test_a_misspelt_model_is_found_before_the_start_at_the_vendors_own_address() -> None:
+    (problem,) = look(say("a", "openai:gpt5-mini"), environ=ALL)
+    assert problem.message.endswith("openai has no model `gpt5-mini`; did you mean `openai:gpt-5-mini`?")
+    assert not problem.warning
+    elsewhere = {**ALL, "OPENAI_BASE_URL": "https://models.example/v1"}
+    assert look(say("a", "openai:gpt5-mini"), environ=elsewhere) == []
+    assert look(say("a", "openai:gpt-5-mini"), say("b", "openai:my-own"), environ=ALL) == []
+
+
+def test_a_key_and_an_address_in_quotes_are_what_is_inside() -> None:
+    quoted = {"OPENAI_API_KEY": '"sk-of-openai-1"', "OPENAI_BASE_URL": "'https://models.example/v1'"}
+    assert look(say("a", "openai:gpt-5-mini"), environ=quoted) == []
+    (problem,) = look(say("a", "openai:gpt-5-mini"), environ={"OPENAI_API_KEY": '""'})
+    assert problem.variable == "OPENAI_API_KEY"
+
+
+def test_azure_wants_to_know_where_its_resource_is() -> None:
+    problems = look(say("a", "azure:gpt-5-mini"), environ={"AZURE_OPENAI_API_KEY": "k" * 20})
+    assert [p.variable for p in problems] == ["AZURE_OPENAI_ENDPOINT"]
+
+
 def test_where_a_model_may_be_written() -> None:
     """R2.5: task, pipeline, run override, default_model. Python that names none is not known before it runs."""
     python = {"name": "code", "source": "def ingestion(ctx): ..."}

@@ -12,6 +12,8 @@ import pytest
 from po_jupyter.llm.credentials.probe import probe
 from po_jupyter.llm.specs import spec_of
 
+pytestmark = pytest.mark.integration
+
 KEY = "sk-probe-0123456789abcdef"
 
 

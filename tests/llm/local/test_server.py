@@ -16,6 +16,8 @@ from po_jupyter.llm.local.weights import fetch
 from po_jupyter.llm.providers.registry import Providers
 from po_jupyter.llm.structured.parsing import AnswerValidator
 
+pytestmark = pytest.mark.integration
+
 HERE = importlib.util.find_spec("xllamacpp") is not None
 STRICT = bool(os.environ.get("PO_TEST_STRICT"))
 real = pytest.mark.skipif(not HERE and not STRICT, reason="needs the extra `local`: pip install '.[local]'")

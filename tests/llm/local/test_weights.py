@@ -11,6 +11,8 @@ from po_jupyter.errors import ModelRefused, ModelUnavailable
 from po_jupyter.llm.local import weights
 from po_jupyter.llm.local.weights import KNOWN, fetch, find
 
+pytestmark = pytest.mark.integration
+
 
 def test_an_unknown_model_and_a_file_that_is_none_are_explained(tmp_path):
     """P11."""

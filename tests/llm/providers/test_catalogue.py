@@ -1,12 +1,26 @@
 """Aliases and the list of what can be used (B6)."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
+import po_jupyter
 from po_jupyter.errors import InvalidInput
-from po_jupyter.llm.providers.catalogue import MODELS, alias_of, resolve_alias, shortcuts, usable_models
-from po_jupyter.llm.specs import specs
+from po_jupyter.llm.money.pricing import LIST_PRICES
+from po_jupyter.llm.providers.catalogue import (
+    MODELS,
+    alias_of,
+    misspelt_model,
+    resolve_alias,
+    shortcuts,
+    similar_model,
+    usable_models,
+)
+from po_jupyter.llm.specs import spec_of, specs
+
+HOME = Path(po_jupyter.__file__).parent
 
 
 @pytest.mark.parametrize(
@@ -83,3 +97,68 @@ def test_the_list_says_what_can_be_used_and_why_the_rest_cannot():
     assert states == sorted(states, reverse=True)
     assert key not in json.dumps([one.to_json() for one in found.values()])
     assert "switched off" in {one.ref: one for one in usable_models(environ)}["codex-cli:default"].why
+
+
+DOCS = [*sorted((HOME / "docs").rglob("*.md")), HOME.parent / "README.md"]
+REF = re.compile(rf"(?<![\w:/.-])({'|'.join(map(re.escape, specs()))}):([A-Za-z0-9][\w./:-]*[\w])")
+
+_NAMELESS = ("NAME", "MODEL", "my-model")  # the last stands where the setting `prices` gives it a price
+
+
+def refs_of_the_docs():
+    text = "\n".join(path.read_text("utf-8") for path in DOCS)
+    return sorted({f"{name}:{model}" for name, model in REF.findall(text) if model not in _NAMELESS})
+
+
+@pytest.mark.parametrize(
+    "ref", [*{m.ref: m for m in usable_models({})}, *(s.example for s in specs().values())]
+)
+def test_every_model_of_the_catalogue_has_a_price_or_says_why_not(ref):
+    """E5."""
+    listing = next((m for m in usable_models({}) if m.ref == ref), None)
+    priced = LIST_PRICES.per_million(ref) is not None
+    assert priced or spec_of(ref.partition(":")[0]).price_note
+    if listing is not None:
+        assert (listing.price is not None) is priced is (listing.price_note == "")
+
+
+def test_every_example_of_the_documentation_has_a_price_or_says_why_not():
+    """E5."""
+    refs = refs_of_the_docs()
+    assert "openai:gpt-5-mini" in refs and len(refs) > 5
+    unexplained = [
+        ref for ref in refs if not LIST_PRICES.is_priced(ref) and not spec_of(ref.partition(":")[0]).price_note
+    ]
+    assert unexplained == []
+
+
+@pytest.mark.parametrize(
+    ("ref", "meant"),
+    [
+        ("openai:gpt5-mini", "openai:gpt-5-mini"),
+        ("openai:gpt-5-mni", "openai:gpt-5-mini"),
+        ("openai:gpt-5-mini", ""),
+        ("anthropic:claude-haiku-45", "anthropic:claude-haiku-4-5"),
+        ("groq:llama-3.3-70b", "groq:llama-3.3-70b-versatile"),
+        ("openai:something-else", ""),
+        ("nobody:x", ""),
+    ],
+)
+def test_a_name_that_is_nearly_a_models_is_recognised(ref, meant):
+    assert similar_model(ref) == meant
+
+
+@pytest.mark.parametrize(
+    ("ref", "meant"),
+    [
+        ("openai:gpt5-mini", "openai:gpt-5-mini"),
+        ("openai:GPT-5-mini", "openai:gpt-5-mini"),
+        ("gemini:gemini-2-5-flash", "gemini:gemini-2.5-flash"),
+        ("openai:gpt-5-mini-2025-08-07", ""),
+        ("openai:ft:gpt-4o:me::1", ""),
+        ("openai:my-own", ""),
+        ("vllm:gpt5-mini", ""),
+    ],
+)
+def test_only_a_name_that_differs_in_its_signs_is_a_misspelling(ref, meant):
+    assert misspelt_model(ref) == meant

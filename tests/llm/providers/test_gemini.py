@@ -56,6 +56,8 @@ def test_only_what_was_set_is_sent():
         ("gemini-3.1-pro-preview", "none", {"thinkingLevel": "low"}),
         ("gemini-3.5-flash", "minimal", {"thinkingLevel": "minimal"}),
         ("gemini-3.5-flash", "max", {"thinkingLevel": "high"}),
+        ("gemini-flash-latest", "low", {"thinkingLevel": "low"}),
+        ("gemma-3-27b-it", "low", None),
     ],
 )
 def test_effort_by_version(model, effort, thinking):
@@ -133,3 +135,17 @@ def test_thoughts_are_no_text_but_tokens_and_signed_turns_are_carried():
     toy.before_response()
     assert text == "ok" and toy.carry == {"provider": "gemini", "parts": parts}
     assert (toy.usage.output_tokens, toy.usage.reasoning_tokens, toy.usage.cached_tokens) == (9, 7, 3)
+
+
+def test_a_request_of_system_messages_has_a_turn():
+    body = body_of(ask(Message("system", "Why?")))
+    assert body == {"contents": [{"role": "user", "parts": [{"text": "Why?"}]}]}
+
+
+def test_what_the_api_has_no_room_for_is_clamped_or_done_here():
+    config = body_of(ask(stop=tuple("ABCDEF"), seed=2**40 + 5))["generationConfig"]
+    assert config == {"stopSequences": list("ABCDE"), "seed": 5}
+    toy = GeminiReader("gemini", ask(stop=tuple("ABCDEF")), "k", "K")
+    parts = [{"text": "one F two"}]
+    toy.feed(json.dumps({"candidates": [{"content": {"parts": parts}, "finishReason": "STOP"}]}).encode())
+    assert toy.finish_stream().text == "one "

@@ -13,6 +13,8 @@ from po_jupyter.testing.conformance.provider import KEY, ProviderConformance, lo
 from po_jupyter.testing.model_server import ModelServer
 from tests.support import sdk_types as sdk
 
+pytestmark = pytest.mark.integration
+
 
 def opened(name, server, http, root=False):
     spec = specs()[name]
@@ -149,6 +151,66 @@ class TestOpenRouter(Family):
         assert response.usage.cost == 0.00014
 
 
+class Cloud(Family):
+    """Further rows of the family: the exchanges of Chat Completions, each at its own name."""
+
+    exchanges = "chat"
+
+    def make(self, server, http):
+        return opened(self.model.partition(":")[0], server, http)
+
+
+class TestGroq(Cloud):
+    model = "groq:llama-3.3-70b-versatile"
+    thinker = "groq:openai/gpt-oss-120b"
+
+
+class TestMistral(Cloud):
+    model = "mistral:mistral-small-latest"
+    lacks = frozenset({"seed"})
+
+
+class TestXai(Cloud):
+    exchanges = "xai"
+    model = "xai:grok-4.20"
+    thinker = "xai:grok-3-mini"
+
+
+class TestTogether(Cloud):
+    model = thinker = "together:openai/gpt-oss-120b"
+
+
+class TestFireworks(Cloud):
+    model = thinker = "fireworks:accounts/fireworks/models/gpt-oss-120b"
+
+
+class TestCerebras(Cloud):
+    model = thinker = "cerebras:gpt-oss-120b"
+
+
+class TestHuggingFace(Cloud):
+    model = thinker = "huggingface:openai/gpt-oss-120b:groq"
+
+
+class TestPerplexity(Cloud):
+    exchanges = "perplexity"
+    model = "perplexity:sonar"
+    lacks = frozenset({"seed"})
+
+
+class TestAzure(Cloud):
+    exchanges = "azure"
+    model = "azure:gpt-4o"
+    thinker = fixed = "azure:o4-mini"
+
+
+class TestAzureResponses(TestOpenAIResponses):
+    model = thinker = fixed = "azure:gpt-5-mini"
+
+    def make(self, server, http):
+        return opened("azure", server, http)
+
+
 class TestOllama(Family):
     exchanges = "ollama"
     model = thinker = "ollama:qwen3:4b"
@@ -196,7 +258,7 @@ async def test_the_sdk_reads_each_exchange_as_we_do(api, name):
     provider_name, model, root = MAKERS[api]
     http = Http()
     with ModelServer(key=KEY) as server:
-        server.script(reply_of(exchange))
+        server.enqueue(reply_of(exchange))
         provider = opened(provider_name, server, http, root=root)
         on_text = (lambda piece: None) if "events" in exchange else None
         try:

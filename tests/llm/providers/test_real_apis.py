@@ -25,6 +25,7 @@ from po_jupyter.llm.wire.http import Http
 HERE = importlib.util.find_spec("xllamacpp") is not None
 STRICT = bool(os.environ.get("PO_TEST_STRICT"))
 pytestmark = [
+    pytest.mark.integration,
     pytest.mark.skipif(not HERE and not STRICT, reason="needs the extra `local`: pip install '.[local]'"),
     pytest.mark.asyncio(loop_scope="module"),
 ]

@@ -53,6 +53,13 @@ def test_a_key_that_cannot_be_sent_is_found_early_and_not_shown(key):
     assert key not in str(caught.value)
 
 
+@pytest.mark.parametrize("key", ['"sk-1234"', "'sk-1234'", ' "sk-1234" ', "sk-1234\n"])
+def test_a_key_in_quotes_is_the_key_inside(key):
+    assert provider_key(specs()["openai"], {"OPENAI_API_KEY": key}) == "sk-1234"
+    assert missing_key("openai:x", {"OPENAI_API_KEY": '""'}) == "OPENAI_API_KEY"
+    assert provider_key(specs()["openai"], {"OPENAI_API_KEY": "sk-'12"}) == "sk-'12"
+
+
 def test_a_key_that_is_optional_may_be_missing():
     assert provider_key(specs()["ollama"], {}) is None and missing_key("ollama:qwen3:4b", {}) is None
     assert provider_key(specs()["ollama"], {"OLLAMA_API_KEY": " k "}) == "k"
@@ -70,6 +77,7 @@ def test_what_a_provider_cannot_do_is_said_in_one_line():
     assert runs_code("codex-cli:default") and not runs_code("openai:gpt-4o") and not runs_code("nobody:x")
 
 
+@pytest.mark.integration
 def test_naming_providers_needs_neither_http_nor_prices():
     code = "import sys; from po_jupyter.llm.providers.refs import ref_problem; ref_problem('openai:x')\n"
     code += "print([m for m in ('httpx', 'aiohttp', 'genai_prices', 'jsonschema') if m in sys.modules])"

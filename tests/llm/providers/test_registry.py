@@ -13,6 +13,7 @@ def ask(model="fake:echo", text="hi", **more):
     return ChatRequest(model, (Message("user", text),), **more)
 
 
+@pytest.mark.integration
 async def test_the_base_url_and_key_come_from_the_environment_given():
     with ModelServer(key="k-1") as server:
         opened = Providers({"OPENAI_BASE_URL": server.base_url + "/", "OPENAI_API_KEY": "k-1"})

@@ -67,6 +67,7 @@ WIRES = ["openai:gpt-5-mini", "openai:gpt-4o-mini", "anthropic:claude-haiku-4-5"
 
 @pytest.mark.parametrize("model", WIRES)
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+@pytest.mark.integration
 async def test_every_wire_brings_them_up(model: str, streamed: bool) -> None:
     """G3: on answers and on refusals, not in what the journal keeps."""
     request = ChatRequest(model, (Message("user", "hi"),), max_tokens=50)

@@ -12,6 +12,7 @@ from po_jupyter.llm.structured.dialects import (
     gemini_schema,
     schema_as_text,
     with_instructions,
+    with_turn,
 )
 
 
@@ -51,12 +52,10 @@ def test_anthropic_enforces(name, schema, lossy):
 
 
 NOT_ENFORCED = {
-    "no object": {"type": "array", "items": {"type": "string"}},
     "an object without properties": {"type": "object"},
     "free keys": {**of(a={"type": "string"}), "additionalProperties": {"type": "number"}},
     "a list of anything": of(a={"type": "array"}),
     "true as a schema": of(a=True),
-    "recursion": {**of(a={"$ref": "#/$defs/x"}), "$defs": {"x": of(b={"$ref": "#/$defs/x"})}},
     "a reference to elsewhere": of(a={"$ref": "https://x.example/s.json"}),
     "a reference to nothing": of(a={"$ref": "#/$defs/none"}),
     "alternatives that are none": of(a={"anyOf": {"type": "string"}}),
@@ -81,6 +80,74 @@ def test_gemini_gets_the_keywords_that_it_knows():
     }
     assert copy["$defs"] == {"pattern": {"type": "string"}}, "a definition may be called like a keyword"
     assert gemini_schema({**of(a={"type": "string", "default": "x"}), "$schema": "y"})[1] is False
+
+
+NODE = of(name={"type": "string"}, children={"type": "array", "items": {"$ref": "#/$defs/Node"}})
+LIKE_THE_SDK = {
+    "a list": {"type": "array", "items": {"type": "string"}},
+    "a text": {"type": "string", "format": "date"},
+    "one of some words": {"type": "string", "enum": ["bug", "praise"]},
+    "alternatives": {"anyOf": [of(a={"type": "string"}), {"type": "null"}]},
+    "a root that refers": {"$ref": "#/$defs/Node", "$defs": {"Node": NODE}},
+    "recursion below": {**of(top={"$ref": "#/$defs/Node"}), "$defs": {"Node": NODE}},
+    "a list of references": {
+        "type": "array",
+        "items": {"$ref": "#/$defs/x"},
+        "$defs": {"x": {"type": "integer"}},
+    },
+    "words in a property": of(a={"type": "string", "enum": ["x"], "description": "d"}, b={"const": 3}),
+}
+
+
+@pytest.mark.parametrize("name", LIKE_THE_SDK)
+def test_anthropic_enforces_roots_and_recursion_as_its_own_sdk_does(name):
+    from anthropic import transform_schema
+
+    schema = LIKE_THE_SDK[name]
+    assert anthropic_schema(schema) == (transform_schema(schema), False)
+
+
+def test_a_list_of_types_becomes_alternatives_and_old_definitions_move():
+    schema = {
+        **of(
+            a={"type": ["string", "null"], "format": "date", "description": "d"}, b={"$ref": "#/definitions/x"}
+        ),
+        "definitions": {"x": {"type": "integer"}},
+    }
+    copy, lossy = anthropic_schema(schema)
+    assert not lossy and copy["$defs"] == {"x": {"type": "integer"}}
+    branches = [{"type": "string", "format": "date"}, {"type": "null"}]
+    assert copy["properties"] == {"a": {"description": "d", "anyOf": branches}, "b": {"$ref": "#/$defs/x"}}
+    assert gemini_schema(schema)[0]["properties"]["b"] == {"$ref": "#/$defs/x"}
+
+
+def test_geminis_references_have_no_siblings_and_what_stood_there_is_not_lost():
+    label = {"type": "string", "enum": ["bug", "praise"]}
+    schema = {
+        **of(
+            label={"$ref": "#/$defs/Label", "description": "what it is", "default": "bug"},
+            top={"$ref": "#/$defs/Node", "description": "the first"},
+            plain={"$ref": "#/$defs/Node", "default": None},
+        ),
+        "$defs": {"Label": label, "Node": NODE},
+    }
+    copy, lossy = gemini_schema(schema)
+    assert copy["properties"] == {
+        "label": {**label, "description": "what it is"},
+        "top": {"$ref": "#/$defs/Node"},
+        "plain": {"$ref": "#/$defs/Node"},
+    }
+    assert lossy, "the description of the second goes as text"
+    del schema["properties"]["top"]
+    assert gemini_schema(schema)[1] is False
+
+
+def test_a_conversation_of_system_messages_has_a_turn():
+    rule, question = Message("system", "Be short."), Message("system", "Why?")
+    assert with_turn((rule, question)) == (rule, Message("user", "Why?"))
+    assert with_turn((question,)) == (Message("user", "Why?"),)
+    both = (rule, Message("user", "hi"))
+    assert with_turn(both) is both and with_turn(()) == ()
 
 
 KEYWORDS = [

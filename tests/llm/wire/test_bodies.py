@@ -38,6 +38,13 @@ async def test_events_are_read_at_every_line_end_and_every_split(newline, split)
     assert await all_of(server_sent_events(response_of(*split(text)))) == [b"one\ntwo", b"three"]
 
 
+@pytest.mark.parametrize("split", [lambda text: [text], by_bytes])
+async def test_a_byte_order_mark_before_a_stream_is_no_part_of_its_first_line(split):
+    text = b"\xef\xbb\xbfdata: one\n\ndata: \xef\xbb\xbftwo\n\n"
+    events = await all_of(server_sent_events(response_of(*split(text))))
+    assert events == [b"one", b"\xef\xbb\xbftwo"], "only the first sign of a stream is a mark"
+
+
 async def test_an_event_that_comes_twice_under_its_id_is_yielded_once():
     text = b"id: 1\ndata: a\n\nid: 1\ndata: a\n\nid: 2\ndata: a\n\ndata: b\n\ndata: b\n\n"
     assert await all_of(server_sent_events(response_of(text))) == [b"a", b"a", b"b", b"b"]

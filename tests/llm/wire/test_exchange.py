@@ -11,6 +11,8 @@ from po_jupyter.llm.wire.json_fields import as_text, mapping_at, mappings_in
 from po_jupyter.llm.wire.response_reader import ResponseReader
 from po_jupyter.testing.model_server import ModelServer, Reply
 
+pytestmark = pytest.mark.integration
+
 
 class ToyReader(ResponseReader):
     def read_body(self, body):
@@ -79,7 +81,7 @@ async def test_streamed_and_whole_are_the_same(toy, server):
 
 async def test_an_error_knows_which_call_failed(toy, server):
     """P7: the request's own limit of time, and one request."""
-    server.script(Reply(latency=30))
+    server.enqueue(Reply(latency=30))
     with pytest.raises(ModelUnavailable, match=r"no answer within 0\.1 s") as caught:
         await toy.chat(ask(timeout=0.1))
     assert (caught.value.details["provider"], caught.value.model, caught.value.outcome) == (

@@ -44,6 +44,7 @@ def test_the_proxy_comes_from_the_environment_but_never_for_loopback(url, proxy,
     assert target.stream_pool.once is ("127.0.0.1" in url)
 
 
+@pytest.mark.integration
 async def test_a_request_carries_the_id_of_ours_that_it_belongs_to():
     http = Http()
     token = request_id.set("r-17")

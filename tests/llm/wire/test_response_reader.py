@@ -96,6 +96,18 @@ def test_done_ends_a_stream_without_a_reason():
     assert toy.feed(b" [DONE] ") == "" and toy.ended and toy.finish_stream().finish == "stop"
 
 
+@pytest.mark.parametrize("data", [b"", b" ", b"\r"])
+def test_data_with_nothing_is_a_sign_of_life(data):
+    toy = reader()
+    assert toy.feed(data) == "" and not toy.ended
+    stream(toy, {"text": "hi", "finish": "stop"})
+    assert toy.finish_stream().text == "hi"
+
+
+def test_a_body_behind_a_byte_order_mark_is_read():
+    assert read(b'\xef\xbb\xbf{"text": "hi"}').text == "hi"
+
+
 def test_a_cut_answer_is_an_error_unless_it_may_be_cut():
     with pytest.raises(AnswerTruncated, match="the model's own limit") as caught:
         read({"text": "half", "usage": [3, 2], "finish": "length"})

@@ -20,6 +20,8 @@ from po_jupyter.store.keyed.memory import MemoryStore
 from po_jupyter.store.protocol import Head, NewRun
 from tests.support.orchestrator import body, orchestrator, task, until
 
+pytestmark = pytest.mark.integration
+
 
 def meet(service: RunningOrchestrator, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first two that look at a state have both seen it before either of them goes on."""

@@ -12,6 +12,8 @@ from po_jupyter.errors import Conflict, InvalidInput, NotFound
 from po_jupyter.orchestrator.service import RunningOrchestrator
 from tests.support.orchestrator import body, orchestrator, task, until
 
+pytestmark = pytest.mark.integration
+
 COUNT = """
 import json, pathlib
 

@@ -15,6 +15,8 @@ from po_jupyter.orchestrator.submission.request import check_submission, new_run
 from po_jupyter.store.keyed.memory import MemoryStore
 from tests.support.orchestrator import body, task
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def store() -> MemoryStore:

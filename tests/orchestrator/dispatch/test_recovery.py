@@ -8,6 +8,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from po_jupyter.orchestrator.service import Orchestrator, RunningOrchestrator
 from po_jupyter.orchestrator.submission import request as submission
 from po_jupyter.store.disk.store import DiskStore
@@ -26,6 +28,8 @@ from tests.support.orchestrator import (
     until,
     until_task,
 )
+
+pytestmark = pytest.mark.integration
 
 
 def five(seconds: float = 0.4) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from po_jupyter.orchestrator.submission.request import Submission, check_submiss
 from po_jupyter.orchestrator.workers.zygote_pool import ZygotePool
 from tests.support.orchestrator import body, orchestrator, task
 
+pytestmark = pytest.mark.integration
+
 
 def program(path: Path) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -195,6 +195,7 @@ class InMemory(KeyringBackend):
 InMemory.__module__ = "keyring.backends.SecretService"
 
 
+@pytest.mark.integration
 def test_the_systems_keyring_has_it_when_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """G16: then the file has no key; a locked keyring is said and does not stop the list."""
     monkeypatch.undo()
@@ -229,6 +230,7 @@ def test_the_systems_keyring_has_it_when_there_is_one(tmp_path: Path, monkeypatc
         keyring.set_keyring(before)
 
 
+@pytest.mark.integration
 def test_a_keyring_that_never_answers_holds_nobody_up_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -257,6 +259,7 @@ def test_a_keyring_that_never_answers_holds_nobody_up_twice(
         keyring.set_keyring(before)
 
 
+@pytest.mark.integration
 def test_a_keyring_that_is_none_is_not_used() -> None:
     """A backend that keeps nothing, or keeps it in the open, is no keyring."""
     from keyring.backends import fail, null
@@ -280,6 +283,7 @@ def everything_written(data_dir: Path) -> bytes:
     return b"".join(p.read_bytes() for p in files)
 
 
+@pytest.mark.integration
 async def test_the_next_run_has_the_key_without_a_restart_and_nobody_sees_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -319,6 +323,7 @@ async def test_the_next_run_has_the_key_without_a_restart_and_nobody_sees_it(
     assert KEY not in caplog.text
 
 
+@pytest.mark.integration
 async def test_a_wrong_key_fails_the_run_and_stays_unseen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -336,6 +341,7 @@ async def test_a_wrong_key_fails_the_run_and_stays_unseen(
     assert OTHER.encode() not in everything_written(tmp_path)
 
 
+@pytest.mark.integration
 async def test_errors_of_keys_are_errors_of_ours(tmp_path: Path) -> None:
     async with orchestrator(tmp_path) as service:
         for provider, key in (("nobody", KEY), ("fake", KEY), ("openai", "short")):

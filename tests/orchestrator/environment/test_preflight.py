@@ -19,6 +19,8 @@ from po_jupyter.orchestrator.service import Orchestrator
 from po_jupyter.store.disk.store import DiskStore
 from tests.support.orchestrator import body, orchestrator, settings, task, until
 
+pytestmark = pytest.mark.integration
+
 KEY = "sk-Zq7TtTb3vRkW9xYp2LmN8cJh5sDf"
 
 

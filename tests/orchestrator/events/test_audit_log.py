@@ -49,6 +49,7 @@ def test_a_full_log_gives_way_to_a_new_one(tmp_path: Path, monkeypatch: pytest.M
     assert [e["run"] for e in log.read(limit=100)[0]] == [f"r{i}" for i in reversed(range(100))]
 
 
+@pytest.mark.integration
 def test_several_processes_write_one_log(tmp_path: Path) -> None:
     """B15, DESIGN section 5: servers that share a data directory share the log; no line is torn or lost."""
     code = (

@@ -23,6 +23,8 @@ from po_jupyter.store.disk.store import DiskStore
 from tests.support.orchestrator import orchestrator, settings, until
 from tests.support.paths import DATA
 
+pytestmark = pytest.mark.integration
+
 FIRST = DATA / "first_system"
 GREET = {"name": "greet", "tasks": [{"name": "say", "prompt": "Hello {{ seed.who }}", "llm": "fake:echo"}]}
 READER = """

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
+import os
 import sqlite3
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, field_validator
 
 from po_jupyter.errors import InvalidInput
+from po_jupyter.model.pipeline.pipeline import Task
 from po_jupyter.model.run.view import RunView
 from po_jupyter.orchestrator.service import RunningOrchestrator
 from po_jupyter.testing.model_server import ModelServer, Reply
 from tests.support.orchestrator import orchestrator, until
+
+pytestmark = pytest.mark.integration
 
 LABEL = {"type": "object", "required": ["label"], "properties": {"label": {"enum": ["bug", "praise"]}}}
 ONE = {"name": "say", "prompt": "Say {{ seed.word }}"}
@@ -45,11 +52,50 @@ async def run(
     return view
 
 
+class Ticket(BaseModel):
+    due: dt.date
+    text: str
+
+    @field_validator("text")
+    @classmethod
+    def _is_short(cls, text: str) -> str:
+        assert len(text) < 4, "too long"
+        return text
+
+
+@pytest.mark.parametrize("mode", ["one", "rows"])
+async def test_only_what_passed_the_validators_of_a_class_is_kept(
+    tmp_path: Path, model: ModelServer, mode: str
+) -> None:
+    """A3: a wrong answer was done, and answered later runs."""
+    task = Task(name="t", prompt="Read {{ seed.word }}", output=Ticket, retry={"max_attempts": 1})
+    ticket = {
+        **task.model_dump(mode="json", exclude_defaults=True),
+        **({"for_each": "[1]"} if mode == "rows" else {}),
+    }
+    late, long = '{"due": "next Friday", "text": "a"}', '{"due": "2026-05-31", "text": "abcd"}'
+    right = '{"due": "2026-05-31", "text": "abc"}'
+    model.script(late, long, long, late, right)
+    body = {**asked(ticket), "interpreter": sys.executable, "cwd": os.getcwd()}
+    async with orchestrator(tmp_path) as service:
+        failed = await run(service, body, ends="failed" if mode == "one" else "done")
+        assert len(model.requests) == 3
+        done = await run(service, body)
+        assert len(model.requests) == 5
+        outputs = await service.results.outputs(done.id, None)
+        said = outputs["t"] if mode == "one" else outputs["t"][0]["output"]
+        assert said == {"due": "2026-05-31", "text": "abc"}
+        assert failed.id != done.id
+        again = await run(service, body)
+        assert len(model.requests) == 5
+        assert await service.results.outputs(again.id, None) == outputs
+
+
 async def test_the_second_run_asks_nobody(tmp_path: Path, model: ModelServer) -> None:
     """G2: prompts, structure that had to be asked for again, critique, and rows; visible and free."""
     label = {"name": "label", "prompt": "Label {{ seed.word }}", "output": LABEL}
     rows = {"name": "rows", "prompt": "Row {{ item }}", "for_each": "range(5)"}
-    model.script("I think it is", '{"label": "praise"}')
+    model.enqueue("I think it is", '{"label": "praise"}')
     async with orchestrator(tmp_path) as service:
         first = await run(service, asked(label, ONE, rows))
         assert len(model.requests) == first.usage.calls == 8
@@ -92,12 +138,12 @@ async def test_another_question_or_another_server_is_asked(
 async def test_what_failed_is_asked_again(tmp_path: Path, model: ModelServer) -> None:
     """G2, P3: errors are not kept, nor answers of an attempt that failed in the end."""
     never = {**ONE, "output": LABEL, "refine": {"max_attempts": 1}}
-    model.script("no", "no")
+    model.enqueue("no", "no")
     async with orchestrator(tmp_path) as service:
         await run(service, asked(never), ends="failed")
         assert (await run(service, asked(never))).usage.cached_calls == 0
         assert len(model.requests) == 3
-        model.script(Reply(status=400))
+        model.enqueue(Reply(status=400))
         await run(service, asked({**ONE, "prompt": "x"}), ends="failed")
         assert (await run(service, asked({**ONE, "prompt": "x"}))).usage.cached_calls == 0
         assert len(model.requests) == 5

@@ -193,6 +193,7 @@ def test_rows_that_are_submitted_while_the_runs_are_counted_stay(
     assert blob.exists()
 
 
+@pytest.mark.integration
 async def test_cleaning_does_not_hold_up_the_loop(tmp_path: Path) -> None:
     """P9: the loop ticks while hundreds of runs are deleted."""
     shelf = Shelf(tmp_path / "data")

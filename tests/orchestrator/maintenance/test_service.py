@@ -10,6 +10,8 @@ from po_jupyter.errors import InvalidInput, NotFound
 from po_jupyter.orchestrator.events.audit_log import AuditLog
 from tests.support.orchestrator import body, orchestrator, task, until
 
+pytestmark = pytest.mark.integration
+
 
 async def test_clean_and_usage_through_the_orchestrator(tmp_path: Path) -> None:
     """G7, B15: a dry run says the same as the deletion; others' runs are not mine to delete."""

@@ -10,9 +10,21 @@ import pytest
 from po_jupyter.errors import Forbidden
 from po_jupyter.orchestrator.submission.request import check_submission, read_submission
 
+pytestmark = pytest.mark.integration
+
 
 def modules(*tasks: Any) -> dict[str, Any]:
     return {"pipeline": {"name": "p", "tasks": list(tasks)}, "seed": {"name": "s", "data": {}}}
+
+
+def test_the_validators_of_a_class_are_code() -> None:
+    """A3: what comes along as `output_type` needs `code:run`, as `source` does."""
+    task = {"name": "a", "prompt": "x", "output": {"type": "integer"}, "output_type": "Answer = int"}
+    submission = read_submission(modules(task), code_allowed=False)
+    with pytest.raises(Forbidden, match="output_type") as caught:
+        check_submission(submission, lambda name: pytest.fail(name), code_allowed=False)
+    assert "model_json_schema" in caught.value.hint
+    check_submission(submission, lambda name: pytest.fail(name), code_allowed=True)
 
 
 def test_without_code_nobody_chooses_what_a_module_means(tmp_path: Path) -> None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from po_jupyter.engine.budgets import daily_usage as daily
 from po_jupyter.model.run.events import now
 from po_jupyter.orchestrator.service import RunningOrchestrator
 from po_jupyter.orchestrator.views.daily_usage import DailyUsage
 from tests.support.orchestrator import body, orchestrator, until
+
+pytestmark = pytest.mark.integration
 
 PROMPT = {"name": "p", "prompt": "hello", "llm": {"model": "fake:echo"}, "cache": False}
 

@@ -14,6 +14,8 @@ import pytest
 from po_jupyter.errors import NotFound
 from tests.support.orchestrator import held, orchestrator, until
 
+pytestmark = pytest.mark.integration
+
 LOUD = """
 import ctypes, os, subprocess, sys, asyncio
 

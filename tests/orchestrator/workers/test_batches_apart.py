@@ -14,6 +14,8 @@ import pytest
 from po_jupyter.testing.model_server.batches import BatchServer
 from tests.support.orchestrator import body, held, orchestrator, task, until
 
+pytestmark = pytest.mark.integration
+
 QUICK = {"batch_poll_min": 0.05, "batch_poll_max": 0.1, "batch_grace": 0.1}
 ROWS = 6
 

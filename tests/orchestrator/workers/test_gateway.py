@@ -42,6 +42,8 @@ from po_jupyter.platform.concurrency import BackgroundTasks
 from po_jupyter.store.keyed.memory import MemoryStore
 from tests.support.stored_runs import RUN, store_run
 
+pytestmark = pytest.mark.integration
+
 LOAD = {"running": 1, "queued": 0, "positions": {}, "held": {}}
 
 

@@ -11,6 +11,8 @@ import pytest
 
 from tests.support.orchestrator import ROOT, body, orchestrator, until
 
+pytestmark = pytest.mark.integration
+
 ROWS = """
 import asyncio
 begun, everybody = [], asyncio.Event()

@@ -15,6 +15,8 @@ import pytest
 from po_jupyter.errors import SpawnFailed, VersionMismatch
 from tests.support.orchestrator import ROOT, body, orchestrator, processes_of, task, until, until_task
 
+pytestmark = pytest.mark.integration
+
 
 def make_venv(folder: Path, *paths: str | Path) -> str:
     """A virtual environment that sees `paths`; its interpreter."""

@@ -16,6 +16,8 @@ from po_jupyter.config import Settings
 from po_jupyter.orchestrator.workers.processes import WorkerHandle, WorkerProcesses
 from po_jupyter.platform import processes
 
+pytestmark = pytest.mark.integration
+
 
 class Workers:
     """Worker processes that sleep, and what was told of their ends."""

@@ -16,6 +16,8 @@ from po_jupyter.testing.model_server import ModelServer, Reply
 from tests.support.limit_servers import Bucket, Fixed, Sliding
 from tests.support.orchestrator import Server, lives, orchestrator, until
 
+pytestmark = pytest.mark.integration
+
 WINDOW = 3.5  # s that stand for a minute
 REQUESTS, TOKENS = 60, 10_000
 

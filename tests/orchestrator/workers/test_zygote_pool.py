@@ -13,6 +13,8 @@ from po_jupyter.errors import InvalidInput, SpawnFailed, VersionMismatch
 from po_jupyter.orchestrator.workers.zygote_pool import ZygotePool
 from po_jupyter.worker.zygote import version
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 async def pool(tmp_path: Path) -> AsyncIterator[ZygotePool]:

@@ -10,6 +10,8 @@ import pytest
 
 from tests.support.jupyter_process import JupyterProcess
 
+pytestmark = pytest.mark.integration
+
 KEY = "sk-Zq7TtTb3vRkW9xYp2LmN8cJh5sDf"
 QUIET = {"PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring", "OPENAI_API_KEY": "", "GEMINI_API_KEY": ""}
 

@@ -13,6 +13,8 @@ import pytest
 from po_jupyter.server.routes import TABLE
 from tests.support.jupyter_process import JupyterProcess, body, definition
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterProcess]:

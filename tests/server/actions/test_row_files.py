@@ -14,6 +14,8 @@ from po_jupyter.client.client import Client
 from po_jupyter.client.http.transport import Endpoint
 from tests.support.jupyter_process import JupyterProcess
 
+pytestmark = pytest.mark.integration
+
 LIMIT = 8_000_000
 PIPELINE = """
 name: large

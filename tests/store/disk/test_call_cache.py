@@ -234,6 +234,7 @@ cache.close()
 """
 
 
+@pytest.mark.integration
 def test_processes_make_and_write_one_cache_at_once(tmp_path: Path) -> None:
     """G2: none of them waits for the orchestrator to make it."""
     done = [

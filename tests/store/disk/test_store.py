@@ -96,6 +96,7 @@ def _target(fd: str) -> str:
         return ""
 
 
+@pytest.mark.integration
 def test_kill_9_loses_no_acknowledged_commit_and_leaves_none_half(path: Path) -> None:
     """P2; issue 1, done when 4."""
     code = f"""
@@ -132,6 +133,7 @@ def test_kill_9_loses_no_acknowledged_commit_and_leaves_none_half(path: Path) ->
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.integration
 def test_a_closed_store_works_in_a_forked_child(path: Path) -> None:
     """DESIGN 5: workers are forked; the parent closes first and goes on afterwards."""
     code = """
@@ -162,6 +164,7 @@ def test_a_closed_store_works_in_a_forked_child(path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.integration
 def test_a_child_of_a_parent_that_forgot_to_close_connects_anew(path: Path) -> None:
     code = """
         import os

@@ -22,6 +22,8 @@ from po_jupyter.store.disk import json_disk as jsondisk
 from po_jupyter.store.disk.store import DiskStore
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.integration
+
 VISIT = """
 import json, sys
 from po_jupyter.store.disk.store import DiskStore

@@ -165,6 +165,7 @@ def test_a_file_over_the_limit_changes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32" or not hasattr(os, "fork"), reason="platform: modes are POSIX")
+@pytest.mark.integration
 def test_missing_rights_change_nothing(tmp_path: Path) -> None:
     """R2.3, P11. In a process without root's rights, which would ignore modes."""
     locked = tmp_path / "locked"

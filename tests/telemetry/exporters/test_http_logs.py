@@ -6,11 +6,14 @@ import json
 import logging
 from pathlib import Path
 
+import pytest
 import structlog
 
 from po_jupyter.config import Settings
 from po_jupyter.telemetry.logging import configure, flush
 from tests.support.log_collector import LogCollector
+
+pytestmark = pytest.mark.integration
 
 
 def test_otlp_is_what_the_protocol_says(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import shutil
 
-from po_jupyter.engine.maps.base import MapState
 from po_jupyter.engine.maps.batches.api_client import batch_api_for, poll_delays
 from po_jupyter.engine.maps.batches.collector import Collector
 from po_jupyter.engine.maps.batches.open_batches import OpenBatches
 from po_jupyter.engine.maps.batches.row_runner import RowRunner
 from po_jupyter.engine.maps.batches.sender import Sender
+from po_jupyter.engine.maps.map_state import MapState
 from po_jupyter.model.run.events import draft
 from po_jupyter.platform.crashpoints import crashpoint
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from po_jupyter.engine.maps.base import MapState
 from po_jupyter.engine.maps.batches.api_client import BatchApi
 from po_jupyter.engine.maps.batches.batch_file import unusable_file
 from po_jupyter.engine.maps.batches.custom_ids import parse_custom_id
@@ -14,6 +13,7 @@ from po_jupyter.engine.maps.batches.open_batches import OpenBatches
 from po_jupyter.engine.maps.batches.row_calls import BatchAnswer, failed_answer
 from po_jupyter.engine.maps.batches.row_runner import RowRunner
 from po_jupyter.engine.maps.batches.sender import ROWS_A_TURN
+from po_jupyter.engine.maps.map_state import MapState
 from po_jupyter.errors import ModelRefused, ModelUnavailable
 from po_jupyter.llm.batches.protocol import BatchStatus
 from po_jupyter.llm.chat import ChatRequest, ChatResponse
@@ -110,8 +110,11 @@ class Collector:
             batch.hold.settle(batch.reserved_for_row, calls.fresh)
         if question is not None and (self._stopping or state.error is not None):
             state.report_usage(index, question.stage, calls.usage.to_json())  # no outcome will have it
-        flushed = await state.flush_when_full(more=int(question is not None))
-        if not flushed and index % ROWS_A_TURN == 0:
+        if question is not None:
+            state.count_unflushed()
+        if state.must_flush:
+            await state.flush()
+        elif index % ROWS_A_TURN == 0:
             await asyncio.sleep(0)
         return int(calls.fresh is not None)
 

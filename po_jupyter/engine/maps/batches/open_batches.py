@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Literal
 
 from po_jupyter.engine.budgets.batch_hold import BatchHold
-from po_jupyter.engine.maps.base import MapState
 from po_jupyter.engine.maps.batches.api_client import BatchApi
 from po_jupyter.engine.maps.batches.open_batch import OpenBatch, open_batch_from_log
+from po_jupyter.engine.maps.map_state import MapState
 from po_jupyter.errors import ModelError
 from po_jupyter.model.run.events import draft
 from po_jupyter.platform.crashpoints import crashpoint

@@ -83,9 +83,9 @@ class BatchCalls:
         """See `ModelCalls`."""
         return self._calls.request(messages, **fields)
 
-    def again(self, request: ChatRequest, answer: ChatResponse, words: str) -> ChatRequest:
+    def follow_up(self, request: ChatRequest, answer: ChatResponse, question: str) -> ChatRequest:
         """See `ModelCalls`."""
-        return self._calls.again(request, answer, words)
+        return self._calls.follow_up(request, answer, question)
 
     def need_images(self, request: ChatRequest) -> None:
         """See `ModelCalls`."""

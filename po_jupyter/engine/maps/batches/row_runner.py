@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from po_jupyter.engine.base.tracebacks import internal
+from po_jupyter.engine.base.tracebacks import as_po_error
 from po_jupyter.engine.base.usage_sum import UsageSum
 from po_jupyter.engine.lifecycle.frame import Frame
 from po_jupyter.engine.lifecycle.stages import run_stages
-from po_jupyter.engine.maps.base import MapState
 from po_jupyter.engine.maps.batches.row_calls import BatchAnswer, BatchCalls, NeedsAnswer
+from po_jupyter.engine.maps.map_state import MapState
 from po_jupyter.errors import BudgetExceeded, ModelKeyError, StoreError
 from po_jupyter.telemetry import correlation
 
@@ -53,7 +53,7 @@ class RowRunner:
                 observer.on_row_end(task, index, 1, calls.usage, raised)
                 raise
             calls.drop()
-            error = internal(raised)
+            error = as_po_error(raised)
             observer.on_row_end(task, index, 1, calls.usage, error)
             usage.add(calls.usage)
             if isinstance(error, BudgetExceeded | ModelKeyError):

@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 from po_jupyter.engine.budgets.batch_hold import BatchHold
-from po_jupyter.engine.maps.base import MapState
 from po_jupyter.engine.maps.batches.api_client import BatchApi
 from po_jupyter.engine.maps.batches.batch_file import BatchFile
 from po_jupyter.engine.maps.batches.custom_ids import RequestId, custom_id, format_spans
@@ -15,6 +14,7 @@ from po_jupyter.engine.maps.batches.open_batch import OpenBatch
 from po_jupyter.engine.maps.batches.open_batches import OpenBatches
 from po_jupyter.engine.maps.batches.row_calls import NeedsAnswer, failed_answer
 from po_jupyter.engine.maps.batches.row_runner import RowRunner
+from po_jupyter.engine.maps.map_state import MapState
 from po_jupyter.engine.replay.spent_from_log import ZERO
 from po_jupyter.errors import BudgetExceeded, ModelError, ModelRefused
 from po_jupyter.llm.batches.protocol import BATCH_PRICE

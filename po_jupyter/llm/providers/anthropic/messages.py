@@ -4,13 +4,14 @@ Reference: platform.claude.com/docs/en/api/messages and .../build-with-claude/st
 adaptive-thinking, extended-thinking.
 
 * System messages go into `system`, wherever they stand.
-* `max_tokens` is required: 4,096 when a request sets none. It is a bound of thinking and answer together.
+* `max_tokens` is required: 4,096 for the answer when a request sets none. It bounds thinking and answer together.
 * A JSON Schema is enforced (`output_config.format`) on models from 4.5 on, as far as the API can; where it
   cannot, and for JSON without a schema, the instruction is text.
-* Thinking, asked for by `effort`: adaptive from 4.6 on, with `output_config.effort`; a budget of tokens before,
-  never more than half of `max_tokens`. Thinking blocks are signed; with tool calls they are carried and go
+* Thinking, asked for by `effort`: adaptive from 4.6 on, with `output_config.effort`; a budget of tokens before.
+  Thinking blocks are signed; with tool calls they are carried and go
   back.
 * No temperature with thinking, and none at all from 4.7 on: those models refuse it. There is no seed.
+* What the rows of a map have in common is marked for the cache (`Message.shared`).
 * `input_tokens` on the wire leaves out what came from the cache or went into it; ours has it all.
 """
 
@@ -18,44 +19,47 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar
 
-from po_jupyter.errors import ModelRefused
+from po_jupyter.llm.bounds import output_limit, thinking_room
 from po_jupyter.llm.chat import ChatRequest, Message
-from po_jupyter.llm.structured.dialects import JSON_ONLY, anthropic_schema, schema_as_text
+from po_jupyter.llm.structured.dialects import JSON_ONLY, anthropic_schema, schema_as_text, with_turn
+from po_jupyter.llm.wire.ends import end_of
 from po_jupyter.llm.wire.json_fields import as_text, mapping_at, mappings_in
 from po_jupyter.llm.wire.response_reader import ResponseReader
+from po_jupyter.llm.wire.stop_sequences import StopCutter
 from po_jupyter.llm.wire.usage import anthropic_usage
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.values.json import JsonObject
 
 VERSION = "2023-06-01"
 MAX_TOKENS = 4096
-_MODEL = re.compile(r"claude-[a-z]+-(\d{1,2})(?:[-.](\d{1,2}))?(?!\d)")
+_MODEL = re.compile(r"claude-(?:[a-z]+-)?(\d{1,2})(?:[-.](\d{1,2}))?(?!\d)")
+_NEWEST = (99, 0)
+_SMALLEST_PREFIX = 3000  # characters; the vendor caches nothing below 1,024 tokens
 _BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 32000, "max": 32000}
 _SMALLEST_BUDGET = 1024
-_ENDS = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "tool_use": "tool_calls",
-    "refusal": "refused",
-}
 
 
 def _version_of(model: str) -> tuple[int, int]:
-    """(4, 5) for `claude-haiku-4-5-20251001`; a name without a version counts as an old one, (3, 0)."""
-    match = _MODEL.match(model)
-    return (int(match[1]), int(match[2] or 0)) if match else (3, 0)
+    """(4, 5) for `claude-haiku-4-5-20251001`, (3, 5) for `claude-3-5-sonnet`, wherever in the name that stands.
+
+    A Claude without a version (`claude-mythos-preview`) counts as the newest: the first ones all say theirs. Another
+    maker's model behind this API counts as an old one.
+    """
+    if match := _MODEL.search(model):
+        return int(match[1]), int(match[2] or 0)
+    return _NEWEST if "claude-" in model and "claude-instant" not in model else (3, 0)
 
 
 def request_body(request: ChatRequest, *, stream: bool, provider: str = "anthropic") -> JsonObject:
-    """The JSON body of a Messages request. Raises ModelRefused when there is no room to think in."""
+    """The JSON body of a Messages request."""
     version = _version_of(request.model_name)
-    limit = request.max_tokens or MAX_TOKENS
-    body: JsonObject = {"model": request.model_name, "max_tokens": limit}
-    system = [m.content for m in request.messages if m.role == "system"]
+    bounded = request if request.max_tokens else replace(request, max_tokens=MAX_TOKENS)
+    body: JsonObject = {"model": request.model_name, "max_tokens": output_limit(bounded)}
+    messages = with_turn(request.messages)
+    system = [m.content for m in messages if m.role == "system"]
     output: JsonObject = {}
     if request.schema is not None:
         enforced, lossy = anthropic_schema(request.schema) if version >= (4, 5) else (None, True)
@@ -65,14 +69,16 @@ def request_body(request: ChatRequest, *, stream: bool, provider: str = "anthrop
             system.append(schema_as_text(request.schema))
     elif request.json:
         system.append(JSON_ONLY)
+    marked = _mark(messages, request)
     if system:
-        body["system"] = "\n\n".join(system)
-    body["messages"] = _turns(request.messages, provider)
-    thinks = _add_thinking(body, output, request.effort, version, limit)
+        text = "\n\n".join(system)
+        body["system"] = [_text_block(text, mark=True)] if marked == _SYSTEM else text
+    body["messages"] = _turns(messages, provider, marked)
+    thinks = _add_thinking(body, output, request, version)
     if request.temperature is not None and not thinks and version < (4, 7):
-        body["temperature"] = request.temperature
-    if request.stop:
-        body["stop_sequences"] = list(request.stop)
+        body["temperature"] = min(request.temperature, 1.0)
+    if stops := [stop for stop in request.stop if stop.strip()]:
+        body["stop_sequences"] = stops
     if request.tools:
         _add_tools(body, request)
     if output:
@@ -91,10 +97,9 @@ def _add_tools(body: JsonObject, request: ChatRequest) -> None:
         body["tool_choice"] = _tool_choice(request.tool_choice)
 
 
-def _add_thinking(
-    body: JsonObject, output: JsonObject, effort: str | None, version: tuple[int, int], limit: int
-) -> bool:
+def _add_thinking(body: JsonObject, output: JsonObject, request: ChatRequest, version: tuple[int, int]) -> bool:
     """Ask for thinking, or for none; True when the model will think."""
+    effort = request.effort
     if effort is None or version < (3, 7):
         return version >= (5, 0)  # they think by default
     if effort == "none":
@@ -106,20 +111,60 @@ def _add_thinking(
         level = "low" if effort == "minimal" else effort
         output["effort"] = "high" if level == "xhigh" and version < (4, 7) else level
         return True
-    if limit < 2 * _SMALLEST_BUDGET:
-        raise ModelRefused(
-            f"effort {effort!r} needs max_tokens of at least {2 * _SMALLEST_BUDGET} here, not {limit}",
-            hint="Thinking and answer share max_tokens: raise it, or leave effort out.",
-        )
-    body["thinking"] = {"type": "enabled", "budget_tokens": min(_BUDGETS[effort], limit // 2)}
+    budget = max(min(_BUDGETS[effort], thinking_room(request)), _SMALLEST_BUDGET)
+    body["max_tokens"] = max(body["max_tokens"], budget + 1)  # the API wants room behind the thoughts
+    body["thinking"] = {"type": "enabled", "budget_tokens": budget}
     return True
 
 
-def _turns(messages: tuple[Message, ...], provider: str) -> list[JsonObject]:
+_SYSTEM = -1
+
+
+def _mark(messages: tuple[Message, ...], request: ChatRequest) -> int | None:
+    """The place of the one mark for the vendor's cache: the index of a message, `_SYSTEM`, or None.
+
+    Everything before a mark is cached with it, tools first, then the system, then the turns. So it stands where the
+    common part of many requests ends; too little of it is not worth one.
+    """
+    systems = [message for message in messages if message.role == "system"]
+    if any(message.shared < len(message.content) for message in systems):
+        return None
+    size = sum(message.shared for message in messages)
+    if size < _SMALLEST_PREFIX:
+        return None
+    place = _SYSTEM if systems else None
+    for n, message in enumerate(messages):
+        if message.role == "system":
+            continue
+        if message.images or message.tool_calls or message.carry is not None or message.role == "tool":
+            break
+        whole = message.shared == len(message.content)
+        if message.shared and (whole or message.content[message.shared :].strip()):
+            place = n
+        if not whole:
+            break
+    return place
+
+
+def _text_block(text: str, *, mark: bool = False) -> JsonObject:
+    block: JsonObject = {"type": "text", "text": text}
+    if mark:
+        block["cache_control"] = {"type": "ephemeral"}
+    return block
+
+
+def _turns(messages: tuple[Message, ...], provider: str, marked: int | None = None) -> list[JsonObject]:
     """The `messages` of a body: without system messages, the results of one turn's tools in one message."""
     turns: list[JsonObject] = []
-    for message in messages:
+    for n, message in enumerate(messages):
         if message.role == "system":
+            continue
+        if n == marked:
+            parts = (message.content[: message.shared], message.content[message.shared :])
+            blocks = [
+                _text_block(text, mark=first) for first, text in zip((True, False), parts, strict=True) if text
+            ]
+            turns.append({"role": message.role, "content": blocks})
             continue
         if message.role == "tool":
             result = {"type": "tool_result", "tool_use_id": message.tool_call_id, "content": message.content}
@@ -167,6 +212,8 @@ class MessagesReader(ResponseReader):
     def __init__(self, provider: str, request: ChatRequest, key: str | None, key_env: str) -> None:
         """See `ResponseReader`."""
         super().__init__(provider, request, key, key_env)
+        if any(not stop.strip() for stop in request.stop):  # the API refuses those
+            self.cutter = StopCutter(request.stop)
         self._blocks: dict[int, JsonObject] = {}
         self._counts: JsonObject = {}
 
@@ -194,7 +241,7 @@ class MessagesReader(ResponseReader):
             self._read_start(mapping_at(event, "message"))
         elif kind == "message_delta":
             self._read_end(mapping_at(event, "delta"))
-            self._read_usage(event.get("usage"))
+            self.read_usage(event)
         elif kind == "message_stop":
             self.ended = self.finish is not None
         return ""
@@ -219,18 +266,19 @@ class MessagesReader(ResponseReader):
     def _read_start(self, message: Mapping[str, object]) -> None:
         self.answer_id = self.answer_id or as_text(message.get("id"))
         self.model = self.model or as_text(message.get("model"))
-        self._read_usage(message.get("usage"))
+        self.read_usage(dict(message))
 
     def _read_end(self, message: Mapping[str, object]) -> None:
         reason = as_text(message.get("stop_reason"))
-        self.finish = _ENDS.get(reason, reason) or self.finish
+        self.finish = end_of(reason) or self.finish
         if reason == "refusal":
             self.refusal = (
                 as_text(mapping_at(message, "stop_details").get("explanation")) or "it declined to answer"
             )
 
-    def _read_usage(self, usage: object) -> None:
+    def read_usage(self, body: JsonObject) -> None:
         """Take counts over: they are cumulative, the last of each wins."""
+        usage = body.get("usage")
         if isinstance(usage, Mapping):
             self._counts |= {name: value for name, value in usage.items() if value is not None}
             self.usage = anthropic_usage(self._counts)

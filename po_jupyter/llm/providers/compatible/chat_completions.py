@@ -3,9 +3,9 @@
 Reference: developers.openai.com/api/reference (Chat, "Create chat completion"). The differences of servers are data
 (`family.Quirks`).
 
-* A JSON Schema goes out as `response_format: json_schema` with `strict: false`: strict mode refuses schemas
-  that do not list every property as required and close every object, and most that people write do not. The
-  answer is validated here anyway. A server without schemas gets JSON mode and the schema as text.
+* A JSON Schema goes out as `response_format: json_schema`, strict where server and schema allow it
+  (`structured.openai_schema`). The answer is validated here anyway. A server without schemas gets JSON mode and
+  the schema as text.
 * A temperature that is not set is not sent; models that refuse one (OpenAI's that reason, Kimi's) are sent none at
   all, and the limit under a name of their own.
 * JSON mode needs the word JSON in a message; where none has it, a system message is added.
@@ -21,11 +21,14 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from po_jupyter.errors import ModelKeyError, ModelUnavailable
+from po_jupyter.llm.bounds import output_limit
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText, Provider
 from po_jupyter.llm.providers.compatible.family import OPENAI, QUIRKS, Quirks
 from po_jupyter.llm.providers.context import ProviderContext
 from po_jupyter.llm.specs import ProviderEndpoint, Resolver
-from po_jupyter.llm.structured.dialects import JSON_ONLY, schema_as_text, with_instructions
+from po_jupyter.llm.structured.dialects import JSON_ONLY, schema_as_text, with_instructions, with_turn
+from po_jupyter.llm.structured.openai_schema import openai_schema
+from po_jupyter.llm.wire.ends import end_of
 from po_jupyter.llm.wire.exchange import DEFAULT_TIMEOUT, exchange
 from po_jupyter.llm.wire.http import Http, Target
 from po_jupyter.llm.wire.json_fields import as_cost, as_count, as_text, mapping_at, mappings_in
@@ -118,13 +121,13 @@ def chat_body(
     model = request.model_name
     body: JsonObject = {"model": model, "messages": []}
     if request.temperature is not None and not _fits(quirks.fixed_sampling, model):
-        body["temperature"] = request.temperature
-    if request.max_tokens is not None:
-        body["max_completion_tokens" if _fits(quirks.own_limit, model) else "max_tokens"] = request.max_tokens
+        body["temperature"] = min(request.temperature, quirks.hottest)
+    if (limit := output_limit(request)) is not None:
+        body["max_completion_tokens" if _fits(quirks.own_limit, model) else "max_tokens"] = limit
     messages = _add_format(body, request, quirks)
     body["messages"] = [_message(m, provider) for m in messages]
     if request.stop and not _fits(quirks.no_stop, model):
-        body["stop"] = list(request.stop)
+        body["stop"] = list(request.stop[: quirks.most_stops])
     if request.seed is not None and quirks.seed:
         body["seed"] = request.seed
     if request.effort is not None:
@@ -146,9 +149,15 @@ def _fits(pattern: str, model: str) -> bool:
 
 def _add_format(body: JsonObject, request: ChatRequest, quirks: Quirks) -> tuple[Message, ...]:
     """Ask for JSON; the messages, with instructions for what the server does not enforce."""
-    messages = request.messages
+    messages = with_turn(request.messages)
     if request.schema is not None:
-        if quirks.schema == "schema":
+        enforced = quirks.schema_style(request.model_name) == "schema"
+        if enforced and quirks.object_root:
+            shape = openai_schema(request.schema, strict=quirks.strict)
+            body["response_format"] = {"type": "json_schema", "json_schema": shape.as_format()}
+            in_full = shape.in_full
+            return messages if in_full is None else with_instructions(messages, schema_as_text(in_full))
+        if enforced:
             answer = {"name": "answer", "schema": request.schema, "strict": False}
             body["response_format"] = {"type": "json_schema", "json_schema": answer}
             return messages
@@ -226,40 +235,47 @@ class ChatReader(ResponseReader):
         super().__init__(provider, request, key, key_env)
         self._quirks = quirks
         self._reasoning: list[str] = []
-        if request.stop and _fits(quirks.no_stop, request.model_name):
+        if len(request.stop) > (0 if _fits(quirks.no_stop, request.model_name) else quirks.most_stops):
             self.cutter = StopCutter(request.stop)
+        enforced = quirks.schema_style(request.model_name) == "schema"
+        if request.schema is not None and enforced and quirks.object_root:
+            self.wrapped = openai_schema(request.schema, strict=quirks.strict).wrapped
 
     def read_body(self, body: JsonObject) -> str:
         """The text of a `chat.completion`."""
         choices = mappings_in(body.get("choices"))
-        message = choices[0].get("message") if choices else None
-        if not isinstance(message, dict):
+        choice = choices[0] if choices else {}
+        message = choice.get("message")
+        # A filter may stop an answer before there is a message (Azure OpenAI).
+        if not isinstance(message, dict) and not choice.get("finish_reason") and not choice.get("error"):
             raise self.malformed()
         self.answer_id = as_text(body.get("id"))
         self.model = as_text(body.get("model"))
-        self.usage = self._usage(body.get("usage"))
-        self._read_finish(choices[0], "stop")
-        return self._read_message(message)
+        self.read_usage(body)
+        self._read_finish(choice, "stop")
+        return self._read_message(mapping_at(choice, "message"))
 
     def read_event(self, event: JsonObject) -> str:
         """The text of a chunk."""
         self.model = self.model or as_text(event.get("model"))
         self.answer_id = self.answer_id or as_text(event.get("id"))
-        if (usage := self._usage(event.get("usage"))) is not None:
-            self.usage = usage
+        self.read_usage(event)
         choices = mappings_in(event.get("choices"))
         if not choices:
             return ""
         self._read_finish(choices[0], self.finish)
         return self._read_message(mapping_at(choices[0], "delta"))
 
+    def read_usage(self, body: JsonObject) -> None:
+        """The usage of a body or chunk."""
+        if (usage := self._usage(body.get("usage"))) is not None:
+            self.usage = usage
+
     def _read_finish(self, choice: Mapping[str, object], otherwise: str | None) -> None:
-        reason = as_text(choice.get("finish_reason"))
-        if reason == "content_filter":
-            reason = "refused"
-        elif reason == "function_call":
-            reason = "tool_calls"
-        self.finish = self._quirks.ends.get(reason, reason) or otherwise
+        """Read the end of a choice. One that holds an error is no answer, whatever its end says."""
+        if choice.get("error"):
+            raise self.error_inside(choice["error"])
+        self.finish = end_of(as_text(choice.get("finish_reason"))) or otherwise
 
     def _read_message(self, message: Mapping[str, object]) -> str:
         """The text of a message or a delta; refusal, reasoning and tool calls go into the fields."""

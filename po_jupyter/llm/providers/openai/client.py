@@ -47,6 +47,29 @@ def make(context: ProviderContext) -> Provider:
     return OpenAI(context.endpoint, context.http, name=context.spec.name, key_env=context.spec.key_env)
 
 
+def make_azure(context: ProviderContext) -> Provider:
+    """The provider of an Azure OpenAI resource, with its `v1` API; a model is the name of a deployment.
+
+    Raises ModelKeyError, and ModelRefused when it is not said where the resource is.
+    """
+    base = context.base_url.rstrip("/")
+    if not base:
+        raise ModelRefused(
+            f"{context.spec.name} has no address of its own: {context.spec.base_env} is not set",
+            hint="Set it to the endpoint of your resource: https://NAME.openai.azure.com",
+            details={"provider": context.spec.name, "variable": context.spec.base_env},
+        )
+    endpoint = ProviderEndpoint(_azure_base(base), context.key)
+    return OpenAI(endpoint, context.http, name=context.spec.name, key_env=context.spec.key_env)
+
+
+def _azure_base(url: str) -> str:
+    """The base URL of the `v1` API at an endpoint, which may have it already."""
+    if re.search(r"/v\d[^/]*$", url):
+        return url
+    return f"{url}/v1" if url.endswith("/openai") else f"{url}/openai/v1"
+
+
 def api_for(request: ChatRequest) -> tuple[Api, str]:
     """(the API of a request, the reason in words for the log)."""
     if request.api is not None:

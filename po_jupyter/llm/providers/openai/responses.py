@@ -7,7 +7,8 @@ Differences from Chat Completions:
 * nothing is stored at the vendor (`store: false`); reasoning before a tool call comes encrypted and is carried in
   the conversation;
 * there are no stop sequences: the text is cut on this side; there is no seed;
-* the limit is `max_output_tokens` and counts reasoning too;
+* JSON mode wants the word JSON in an input message; instructions do not count;
+* the limit is `max_output_tokens`, at least 16, and counts reasoning too;
 * the last event of a stream holds the whole response: it is read, the pieces before it are only shown.
 """
 
@@ -19,9 +20,12 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import ClassVar
 
+from po_jupyter.llm.bounds import output_limit
 from po_jupyter.llm.chat import ChatRequest, Message
 from po_jupyter.llm.providers.compatible.family import OPENAI_REASONING
-from po_jupyter.llm.structured.dialects import JSON_ONLY, with_instructions
+from po_jupyter.llm.structured.dialects import JSON_ONLY, schema_as_text, with_instructions, with_turn
+from po_jupyter.llm.structured.openai_schema import openai_schema
+from po_jupyter.llm.wire.ends import end_of
 from po_jupyter.llm.wire.exchange import HttpProvider
 from po_jupyter.llm.wire.http import Target
 from po_jupyter.llm.wire.json_fields import as_count, as_text, mapping_at, mappings_in
@@ -32,8 +36,8 @@ from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.values.json import JsonObject
 
 _REASONING = re.compile(OPENAI_REASONING)
+_SMALLEST_LIMIT = 16  # of `max_output_tokens`
 _ENDS = {"response.completed", "response.incomplete", "response.failed"}
-_FINISH_OF_INCOMPLETE = {"max_output_tokens": "length", "content_filter": "refused"}
 
 
 class Responses(HttpProvider):
@@ -70,10 +74,13 @@ def responses_body(request: ChatRequest, *, stream: bool, provider: str = "opena
         body["instructions"] = messages[0].content
         messages = messages[1:]
     body["input"] = [item for message in messages for item in _items(message, provider)]
+    if request.json and request.schema is None and not any("json" in m.content.lower() for m in messages):
+        # JSON mode wants the word in an input message; instructions do not count.
+        body["input"].insert(0, {"type": "message", "role": "system", "content": JSON_ONLY})
     if request.temperature is not None and not reasons:
         body["temperature"] = request.temperature
-    if request.max_tokens is not None:
-        body["max_output_tokens"] = request.max_tokens
+    if (limit := output_limit(request)) is not None:
+        body["max_output_tokens"] = max(limit, _SMALLEST_LIMIT)
     if request.effort is not None and reasons:
         body["reasoning"] = {"effort": request.effort}
     if request.tools:
@@ -84,15 +91,16 @@ def responses_body(request: ChatRequest, *, stream: bool, provider: str = "opena
 
 
 def _add_format(body: JsonObject, request: ChatRequest) -> tuple[Message, ...]:
-    """Ask for JSON; the messages, with an instruction where JSON mode needs one."""
+    """Ask for JSON; the messages, with a turn, and with the schema where the API does not enforce all of it."""
+    messages = with_turn(request.messages)
     if request.schema is not None:
-        answer = {"type": "json_schema", "name": "answer", "schema": request.schema, "strict": False}
-        body["text"] = {"format": answer}
+        shape = openai_schema(request.schema)
+        body["text"] = {"format": {"type": "json_schema", **shape.as_format()}}
+        if shape.in_full is not None:
+            return with_instructions(messages, schema_as_text(shape.in_full))
     elif request.json:
         body["text"] = {"format": {"type": "json_object"}}
-        if not any("json" in m.content.lower() for m in request.messages):
-            return with_instructions(request.messages, JSON_ONLY)
-    return request.messages
+    return messages
 
 
 def _add_tools(body: JsonObject, request: ChatRequest, reasons: bool) -> None:
@@ -137,6 +145,7 @@ class ResponsesReader(ResponseReader):
         """See `ResponseReader`."""
         super().__init__(provider, request, key, key_env)
         self._last_number = -1
+        self.wrapped = request.schema is not None and openai_schema(request.schema).wrapped
         if request.stop:
             self.cutter = StopCutter(request.stop)
 
@@ -165,10 +174,16 @@ class ResponsesReader(ResponseReader):
         elif kind in _ENDS:
             response = mapping_at(event, "response")
             if response.get("error"):
+                self.read_usage(dict(response))
                 raise self.error_inside(response["error"])
             self.ended = True
             return self._read_end(response)
         return ""
+
+    def read_usage(self, body: JsonObject) -> None:
+        """The usage of a response, or of an event that holds one."""
+        response = mapping_at(body, "response") or body
+        self.usage = _usage(response.get("usage")) or self.usage
 
     def _read_end(self, response: Mapping[str, object]) -> str:
         """Read the whole response that the last event brings; its text when no piece brought any before."""
@@ -189,19 +204,24 @@ class ResponsesReader(ResponseReader):
     def _read_whole(self, response: Mapping[str, object]) -> str:
         self.answer_id = as_text(response.get("id"))
         self.model = as_text(response.get("model"))
-        self.usage = _usage(response.get("usage")) or self.usage
+        self.read_usage(dict(response))
         items = mappings_in(response.get("output"))
         text, refusal = self._read_items(items)
         self.refusal = refusal or self.refusal
         if any(item.get("encrypted_content") for item in items):
             self.carry = {"provider": self.provider, "items": [_as_input(item) for item in items]}
-        self.finish = "stop"
-        if response.get("status") == "incomplete":
-            reason = as_text(mapping_at(response, "incomplete_details").get("reason"))
-            self.finish = _FINISH_OF_INCOMPLETE.get(reason, reason or "length")
-        elif response.get("status") in ("failed", "cancelled"):
-            self.finish = "failed"
+        self.finish = self._read_finish(response)
         return text
+
+    @staticmethod
+    def _read_finish(response: Mapping[str, object]) -> str:
+        """The end of a response: of its state, and for an incomplete one of the reason."""
+        state = as_text(response.get("status"))
+        if state != "incomplete":
+            return end_of(state or "completed")
+        reason = as_text(mapping_at(response, "incomplete_details").get("reason"))
+        end = end_of(reason or "max_output_tokens")
+        return end if end in ("length", "refused") else "failed"  # nothing else that is incomplete is an answer
 
     def _read_items(self, items: list[JsonObject]) -> tuple[str, str]:
         """(text, refusal) of the output items; tool calls are added."""

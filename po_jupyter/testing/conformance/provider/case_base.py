@@ -166,7 +166,7 @@ class CaseBase:
     ) -> tuple[ChatResponse, list[str], JsonObject]:
         """Make the call of a case: (response, the pieces that were streamed, the body that was sent)."""
         exchange = self.exchange(name)
-        server.script(reply_of(exchange))
+        server.enqueue(reply_of(exchange))
         pieces: list[str] = []
         request = request or self.ask(**more)
         before = len(server.requests)

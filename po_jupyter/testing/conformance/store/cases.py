@@ -88,7 +88,7 @@ class Cases:
         return "00a1"
 
     @pytest.fixture
-    def other(self, store: Store, place: str) -> Callable[[str], subprocess.Popen[str]]:
+    def other_process(self, store: Store, place: str) -> Callable[[str], subprocess.Popen[str]]:
         """Starts code in another process, with `store` opened there."""
         opener = self.opener
         if opener is None:

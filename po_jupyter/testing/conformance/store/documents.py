@@ -80,7 +80,7 @@ class DocumentCases(Cases):
             assert store.get("leases", "a") == [round, won.index(True)]
 
     def test_counting_by_swap_loses_nothing_across_processes(
-        self, store: DocumentStore, other: Callable[[str], subprocess.Popen[str]]
+        self, store: DocumentStore, other_process: Callable[[str], subprocess.Popen[str]]
     ) -> None:
         """P2."""
         code = """
@@ -91,7 +91,7 @@ class DocumentCases(Cases):
                         break
             store.close()
         """
-        children = [other(code) for _ in range(3)]
+        children = [other_process(code) for _ in range(3)]
         for child in children:
             _, errors = child.communicate(timeout=120)
             assert child.returncode == 0, errors

@@ -227,10 +227,10 @@ class LogCases(Cases):
         assert [lease.fence for lease in leases if can_write(lease)] == [6]
 
     def test_commits_of_another_process_are_seen(
-        self, store: Store, run: str, other: Callable[[str], subprocess.Popen[str]]
+        self, store: Store, run: str, other_process: Callable[[str], subprocess.Popen[str]]
     ) -> None:
         """P1."""
-        child = other(
+        child = other_process(
             f"""
             from po_jupyter.store.protocol import Commit
             lease = store.claim({run!r}, {{"pid": 1}})
@@ -248,11 +248,11 @@ class LogCases(Cases):
         assert [e["data"]["i"] for e in events if e["type"] == "x"] == list(range(20))
 
     def test_a_claim_of_another_process_fences_this_one(
-        self, store: Store, run: str, other: Callable[[str], subprocess.Popen[str]]
+        self, store: Store, run: str, other_process: Callable[[str], subprocess.Popen[str]]
     ) -> None:
         """P2."""
         lease = store.claim(run, holder(1))
-        child = other(f"store.claim({run!r}, {{'pid': 2}}); store.close()")
+        child = other_process(f"store.claim({run!r}, {{'pid': 2}}); store.close()")
         _, errors = child.communicate(timeout=60)
         assert child.returncode == 0, errors
         with pytest.raises(StaleFence):

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from po_jupyter.engine.maps.base import MapState
 from po_jupyter.engine.maps.batches.api_client import BatchApi
 from po_jupyter.engine.maps.batches.collector import Collector
 from po_jupyter.engine.maps.batches.open_batches import OpenBatches
 from po_jupyter.engine.maps.batches.row_runner import RowRunner
 from po_jupyter.engine.maps.batches.sender import Sender
+from po_jupyter.engine.maps.map_state import MapState
 from tests.support.maps import FakeBatches, map_state
 
 QUICK = {"batch_poll_min": 0.01, "batch_poll_max": 0.02, "batch_grace": 0.02, "retry_after_cap": 0.02}

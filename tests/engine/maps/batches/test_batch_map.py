@@ -23,6 +23,8 @@ from po_jupyter.testing.model_server.batches import BatchServer, Fault
 from po_jupyter.testing.model_server.wire import Reply
 from tests.support.engine import RUN, Bench, until
 
+pytestmark = pytest.mark.integration
+
 KEY = "sk-batch-0123456789abcdef"
 MODELS = {"chat": "openai:gpt-4o", "responses": "openai:gpt-5-mini", "anthropic": "anthropic:claude-haiku-4-5"}
 QUICK = {"batch_poll_min": 0.01, "batch_poll_max": 0.02, "batch_grace": 0.05, "retry_after_cap": 0.02}
@@ -341,7 +343,7 @@ async def test_results_are_asked_for_below_our_own_base_url(bench: Batched, serv
         server.results_at = stranger.root_url
         bench.map(MODELS["anthropic"])
         assert await bench.go() == "done"
-        assert stranger.asked == []
+        assert stranger.requests == []
 
 
 async def test_a_budget_sends_as_many_rows_as_fit(bench: Batched, server: BatchServer) -> None:
@@ -395,7 +397,7 @@ async def test_a_cancel_finds_the_batch_whose_answer_was_lost(
     async with bench.worker() as session:
         going = asyncio.create_task(RunExecutor(session).run())
         await asyncio.to_thread(server.wait_for, 1)
-        await until(lambda: sum(method == "GET" for method, _, _ in server.asked) > 1)
+        await until(lambda: sum(method == "GET" for method, _, _ in server.requests) > 1)
         bench.store.request(RUN, [draft("run.cancel_requested", by="me")])
         session.signals.cancel_hint()
         await until(lambda: session.log.state.cancel_requested)

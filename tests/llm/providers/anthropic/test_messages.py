@@ -2,12 +2,15 @@
 
 import json
 
+import httpx
 import pytest
 
-from po_jupyter.errors import ModelRefused, ModelUnavailable
+from po_jupyter.errors import ModelUnavailable
+from po_jupyter.llm.bounds import ROOM
 from po_jupyter.llm.chat import ChatRequest, Message, Tool, ToolCall
 from po_jupyter.llm.messages import Image
 from po_jupyter.llm.providers.anthropic.messages import MAX_TOKENS, MessagesReader, request_body
+from po_jupyter.llm.wire.bodies import HttpResponse
 from tests.support import sdk_types as sdk
 
 PIXEL = Image("iVBORw0KGgo=", "image/png")
@@ -39,7 +42,7 @@ def test_system_messages_go_together_wherever_they_stand():
     ("model", "effort", "thinking", "level", "temperature"),
     [
         ("claude-3-opus", "high", None, None, True),
-        ("claude-sonnet-4-5", "high", {"type": "enabled", "budget_tokens": 5000}, None, False),
+        ("claude-sonnet-4-5", "high", {"type": "enabled", "budget_tokens": 16_384}, None, False),
         ("claude-sonnet-4-5", "none", None, None, True),
         ("claude-opus-4-6", "minimal", {"type": "adaptive"}, "low", False),
         ("claude-opus-4-6", "xhigh", {"type": "adaptive"}, "high", False),
@@ -47,6 +50,13 @@ def test_system_messages_go_together_wherever_they_stand():
         ("claude-opus-4-8", None, None, None, False),
         ("claude-opus-5", "none", {"type": "disabled"}, None, False),
         ("claude-opus-5", None, None, None, False),
+        ("claude-mythos-preview", "none", {"type": "disabled"}, None, False),
+        ("claude-mythos-preview", "high", {"type": "adaptive"}, "high", False),
+        ("us.anthropic.claude-opus-4-8-v1:0", "high", {"type": "adaptive"}, "high", False),
+        ("anthropic/claude-opus-4.8", "high", {"type": "adaptive"}, "high", False),
+        ("claude-3-5-sonnet-latest", "high", None, None, True),
+        ("claude-instant", "high", None, None, True),
+        ("kimi-k2.5", "high", None, None, True),
     ],
 )
 def test_thinking_by_version(model, effort, thinking, level, temperature):
@@ -56,9 +66,14 @@ def test_thinking_by_version(model, effort, thinking, level, temperature):
     assert ("temperature" in body) is temperature
 
 
-def test_thinking_needs_room():
-    with pytest.raises(ModelRefused, match="max_tokens of at least 2048 here, not 1000"):
-        request_body(ask(effort="low", max_tokens=1000), stream=False)
+def test_thinking_takes_nothing_from_the_answer():
+    body = body_of(ask(effort="low", max_tokens=1000))
+    assert body["thinking"]["budget_tokens"] == 2048 and body["max_tokens"] == 1000 + ROOM["low"]
+    body = body_of(ask(effort="low", max_tokens=1000, max_thinking_tokens=1500))
+    assert body["thinking"]["budget_tokens"] == 1500 and body["max_tokens"] == 2500
+    smallest = body_of(ask(effort="low", max_tokens=10, max_thinking_tokens=0))
+    assert smallest["thinking"]["budget_tokens"] == 1024 < smallest["max_tokens"], "the API knows no less"
+    assert body_of(ask(model="anthropic:claude-3-haiku-20240307", max_tokens=9000))["max_tokens"] == 4096
 
 
 def test_a_schema_is_enforced_or_goes_as_text():
@@ -135,3 +150,57 @@ def test_a_stream_of_blocks_is_put_together():
 def test_a_piece_of_a_block_that_never_began_is_malformed():
     with pytest.raises(ModelUnavailable, match="never began"):
         read(delta(3, type="text_delta", text="x"))
+
+
+def test_a_request_of_system_messages_has_a_turn():
+    body = body_of(ask(Message("system", "Be short."), Message("system", "Why?")))
+    assert body["system"] == "Be short." and body["messages"] == [{"role": "user", "content": "Why?"}]
+
+
+def test_what_the_api_has_no_room_for_is_clamped_or_done_here():
+    body = body_of(ask(stop=("\n", "END"), temperature=1.6))
+    assert (body["stop_sequences"], body["temperature"]) == (["END"], 1.0)
+    assert "stop_sequences" not in body_of(ask(stop=("\n",)))
+    reader = MessagesReader("anthropic", ask(stop=("\n",)), "k", "K")
+    body = {"content": [{"type": "text", "text": "one\ntwo"}], "stop_reason": "end_turn"}
+    response = HttpResponse(200, httpx.Headers(), json.dumps(body).encode())
+    assert reader.read_response(response).text == "one"
+
+
+def test_a_list_at_the_root_is_enforced():
+    body = body_of(ask(schema={"type": "array", "items": SCHEMA}))
+    assert body["output_config"]["format"]["schema"]["type"] == "array" and "system" not in body
+
+
+LONG = "Judge by these rules. " * 200
+
+
+def marks(body):
+    blocks = [*(body.get("system") or ()), *(b for turn in body["messages"] for b in turn["content"])]
+    return [block["text"] for block in blocks if isinstance(block, dict) and "cache_control" in block]
+
+
+def test_the_common_prefix_of_a_map_is_marked_for_the_cache_where_it_ends():
+    """E7."""
+    system = Message("system", LONG, shared=len(LONG))
+    begun = Message("user", f"{LONG}Text: abc", shared=len(LONG))
+    assert marks(body_of(ask(system, Message("user", "abc")))) == [LONG]
+    assert marks(body_of(ask(begun))) == [LONG]
+    body = body_of(ask(system, begun, tools=(TOOL,)))
+    assert marks(body) == [LONG] and body["messages"][0]["content"][1]["text"] == "Text: abc"
+    turns = (
+        Message("user", LONG, shared=len(LONG)),
+        Message("assistant", "ok", shared=2),
+        Message("user", "abc"),
+    )
+    assert marks(body_of(ask(*turns))) == ["ok"]
+
+
+def test_what_is_too_short_or_differs_before_is_not_marked():
+    user = Message("user", f"{LONG}abc", shared=len(LONG))
+    assert isinstance(body_of(ask(Message("user", "Rules: abc", shared=7)))["messages"][0]["content"], str)
+    assert marks(body_of(ask(Message("system", "row 3"), user))) == []
+    assert isinstance(
+        body_of(ask(Message("user", f"{LONG} ", shared=len(LONG))))["messages"][0]["content"], str
+    )
+    assert ask(user).request_hash == ask(Message("user", user.content)).request_hash

@@ -15,6 +15,8 @@ from po_jupyter.llm.providers.cli_agents.client import CliAgent
 from po_jupyter.llm.providers.refs import runs_code
 from po_jupyter.llm.providers.registry import Providers
 
+pytestmark = pytest.mark.integration
+
 USAGE = {"input_tokens": 5, "output_tokens": 7, "cache_read_input_tokens": 20, "cache_creation_input_tokens": 3}
 CLAUDE = {
     "type": "result",

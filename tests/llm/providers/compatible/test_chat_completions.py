@@ -14,12 +14,16 @@ from po_jupyter.errors import (
     ModelRefused,
     ModelUnavailable,
 )
+from po_jupyter.llm.bounds import ROOM
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message
-from po_jupyter.llm.providers.compatible.chat_completions import ChatCompletions, chat_body
+from po_jupyter.llm.providers.compatible.chat_completions import ChatCompletions, ChatReader, chat_body
+from po_jupyter.llm.providers.compatible.family import OPENAI, QUIRKS, Quirks
 from po_jupyter.llm.providers.openai.client import OpenAI
 from po_jupyter.llm.specs import ProviderEndpoint
 from po_jupyter.llm.wire.http import Http
 from po_jupyter.testing.model_server import ModelServer, Reply
+
+pytestmark = pytest.mark.integration
 
 KEY = "sk-secret-0123456789"
 SCHEMA = {"type": "object", "required": ["label"], "properties": {"label": {"enum": ["bug", "praise"]}}}
@@ -76,11 +80,48 @@ async def test_a_streamed_answer_comes_in_pieces_and_whole(server, provider):
 async def test_a_schema_goes_out_as_a_json_schema(server, provider):
     response = await provider.chat(ask(schema=SCHEMA))
     assert json.loads(response.text) == {"label": "bug"}
-    assert server.requests[0].body["response_format"]["json_schema"] == {
-        "name": "answer",
-        "schema": SCHEMA,
-        "strict": False,
-    }
+    label = {"type": "string", "enum": ["bug", "praise"]}
+    closed = {**SCHEMA, "properties": {"label": label}, "additionalProperties": False}
+    sent = {"name": "answer", "schema": closed, "strict": True}
+    assert server.requests[0].body["response_format"]["json_schema"] == sent
+
+
+def test_a_server_of_ones_own_gets_the_schema_as_it_was_written():
+    body = chat_body(ask(schema={"type": "array", "items": SCHEMA}), stream=False, quirks=Quirks())
+    sent = {"name": "answer", "schema": {"type": "array", "items": SCHEMA}, "strict": False}
+    assert body["response_format"]["json_schema"] == sent
+
+
+@pytest.mark.parametrize("model", ["openai:gpt-4o", "openai:gpt-5-mini"])
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_list_at_the_root_comes_back_as_a_list(server, http, model, streamed):
+    openai, pieces = OpenAI(ProviderEndpoint(server.base_url, KEY), http), []
+    request = ask(model=model, schema={"type": "array", "items": {"enum": ["bug"]}})
+    response = await openai.chat(request, on_text=pieces.append if streamed else None)
+    assert json.loads(response.text) == ["bug"]
+    assert not streamed or "".join(pieces) == response.text
+    assert '"answer"' in json.dumps(server.requests[0].body)
+
+
+def test_more_stops_than_the_api_takes_are_cut_here():
+    stops = ("A", "B", "C", "D", "END")
+    assert chat_body(ask(stop=stops), stream=False)["stop"] == ["A", "B", "C", "D"]
+    reader = ChatReader("openai", ask(stop=stops), None, "", OPENAI)
+    reader.feed(
+        json.dumps({"choices": [{"delta": {"content": "one END two"}, "finish_reason": "stop"}]}).encode()
+    )
+    assert reader.finish_stream().text == "one "
+    assert chat_body(ask(stop=stops), stream=False, quirks=QUIRKS["zai"])["stop"] == ["A"]
+
+
+def test_a_temperature_that_is_too_hot_is_sent_as_the_highest():
+    assert chat_body(ask(temperature=1.7), stream=False, quirks=QUIRKS["zai"])["temperature"] == 1.0
+    assert chat_body(ask(temperature=1.7), stream=False)["temperature"] == 1.7
+
+
+def test_a_request_of_system_messages_has_a_turn():
+    body = chat_body(ChatRequest("openai:gpt-4o", (Message("system", "Why?"),)), stream=False)
+    assert body["messages"] == [{"role": "user", "content": "Why?"}]
 
 
 def test_json_mode_says_the_word_that_the_api_asks_for():
@@ -96,10 +137,14 @@ def test_json_mode_says_the_word_that_the_api_asks_for():
 @pytest.mark.parametrize("model", ["gpt-5-mini", "gpt-5", "o3", "o4-mini"])
 def test_reasoning_models_get_no_temperature_and_their_own_name_for_the_limit(model):
     body = chat_body(ask(model=f"openai:{model}", temperature=0.1, max_tokens=9), stream=False)
-    assert "temperature" not in body and "max_tokens" not in body and body["max_completion_tokens"] == 9
+    assert (
+        "temperature" not in body
+        and "max_tokens" not in body
+        and body["max_completion_tokens"] == 9 + ROOM[None]
+    )
 
 
-@pytest.mark.parametrize("model", ["gpt-4o", "gpt-5-chat-latest", "qwen3"])
+@pytest.mark.parametrize("model", ["gpt-4o", "gpt-5-chat-latest", "llama3.2"])
 def test_other_models_get_both(model):
     body = chat_body(ask(model=f"openai:{model}", temperature=0.1, max_tokens=9), stream=False)
     assert (body["temperature"], body["max_tokens"]) == (0.1, 9)
@@ -114,14 +159,14 @@ def test_other_models_get_both(model):
     ],
 )
 async def test_cached_tokens_by_every_name(server, provider, usage):
-    server.script(Reply("x", usage=usage), Reply("x", usage=usage))
+    server.enqueue(Reply("x", usage=usage), Reply("x", usage=usage))
     assert (await provider.chat(ask())).usage.cached_tokens == 8
     assert (await provider.chat(ask(), on_text=lambda _: None)).usage.cached_tokens == 8
 
 
 async def test_usage_that_the_server_does_not_send_is_estimated_and_says_so(server, provider):
     body = {"choices": [{"message": {"content": "x" * 40}, "finish_reason": "stop"}]}
-    server.script(Reply(body=json.dumps(body).encode()))
+    server.enqueue(Reply(body=json.dumps(body).encode()))
     response = await provider.chat(ask())
     assert response.estimated and response.usage.output_tokens == 10 and response.usage.input_tokens > 0
 
@@ -129,7 +174,7 @@ async def test_usage_that_the_server_does_not_send_is_estimated_and_says_so(serv
 @pytest.mark.parametrize("stream", [False, True])
 async def test_an_answer_cut_at_max_tokens_is_an_error_that_knows_what_it_cost(server, provider, stream):
     """P12."""
-    server.script(Reply("half of", finish="length"))
+    server.enqueue(Reply("half of", finish="length"))
     with pytest.raises(AnswerTruncated) as caught:
         await provider.chat(ask(max_tokens=2), on_text=(lambda _: None) if stream else None)
     assert "max_tokens (2)" in str(caught.value)
@@ -160,7 +205,7 @@ STATUSES = [
 @pytest.mark.parametrize(("status", "expected"), STATUSES)
 async def test_each_status_is_the_right_error_and_no_key_is_in_it(server, provider, status, expected, stream):
     """P10."""
-    server.script(Reply(status=status, error=f"no, Bearer {KEY} is bad"))
+    server.enqueue(Reply(status=status, error=f"no, Bearer {KEY} is bad"))
     with pytest.raises(expected) as caught:
         await provider.chat(ask(), on_text=(lambda _: None) if stream else None)
     error = caught.value
@@ -173,7 +218,7 @@ async def test_each_status_is_the_right_error_and_no_key_is_in_it(server, provid
 
 async def test_a_redirect_is_not_followed(server, provider):
     with ModelServer() as elsewhere:
-        server.script(Reply(status=307, headers={"location": elsewhere.base_url + "/chat/completions"}))
+        server.enqueue(Reply(status=307, headers={"location": elsewhere.base_url + "/chat/completions"}))
         with pytest.raises(ModelRefused, match="307"):
             await provider.chat(ask())
         assert elsewhere.requests == []
@@ -181,7 +226,7 @@ async def test_a_redirect_is_not_followed(server, provider):
 
 async def test_an_empty_account_is_not_worth_waiting_for(server, provider):
     body = {"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}}
-    server.script(Reply(status=429, body=json.dumps(body).encode()))
+    server.enqueue(Reply(status=429, body=json.dumps(body).encode()))
     with pytest.raises(ModelRefused, match="quota"):
         await provider.chat(ask())
 
@@ -199,7 +244,7 @@ async def test_an_empty_account_is_not_worth_waiting_for(server, provider):
     ],
 )
 async def test_retry_after_in_every_form(server, provider, headers, seconds):
-    server.script(Reply(status=429, headers=headers))
+    server.enqueue(Reply(status=429, headers=headers))
     with pytest.raises(ModelRateLimited) as caught:
         await provider.chat(ask())
     assert caught.value.retry_after == seconds
@@ -222,14 +267,14 @@ async def test_retry_after_in_every_form(server, provider, headers, seconds):
     ],
 )
 async def test_a_broken_answer_is_a_typed_error(server, provider, reply, expected, stream):
-    server.script(reply)
+    server.enqueue(reply)
     with pytest.raises(expected):
         await provider.chat(ask(), on_text=(lambda _: None) if stream else None)
 
 
 async def test_an_error_inside_a_stream_is_that_error(server, provider):
     text = b'data: {"choices":[{"delta":{"content":"a"}}]}\n\ndata: {"error":{"message":"boom","code":429}}\n\n'
-    server.script(Reply(body=text, content_type="text/event-stream"))
+    server.enqueue(Reply(body=text, content_type="text/event-stream"))
     pieces = []
     with pytest.raises(ModelRateLimited, match="boom"):
         await provider.chat(ask(), on_text=pieces.append)
@@ -245,13 +290,13 @@ async def test_streams_with_every_line_end_comments_and_no_space(server, provide
         b"",
         b"",
     ]
-    server.script(Reply(body=newline.join(lines), content_type="text/event-stream"))
+    server.enqueue(Reply(body=newline.join(lines), content_type="text/event-stream"))
     assert (await provider.chat(ask(), on_text=lambda _: None)).text == "é"
 
 
 async def test_a_server_that_does_not_stream_is_read_whole(server, provider):
     body = {"choices": [{"message": {"content": "whole"}, "finish_reason": "stop"}]}
-    server.script(Reply(body=json.dumps(body).encode()))
+    server.enqueue(Reply(body=json.dumps(body).encode()))
     pieces = []
     assert (await provider.chat(ask(), on_text=pieces.append)).text == "whole"
     assert pieces == ["whole"]
@@ -259,20 +304,20 @@ async def test_a_server_that_does_not_stream_is_read_whole(server, provider):
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_silent_server_ends_in_a_timeout(server, provider, stream):
-    server.script(Reply(latency=30))
+    server.enqueue(Reply(latency=30))
     with pytest.raises(ModelUnavailable):
         await provider.chat(ask(timeout=0.1), on_text=(lambda _: None) if stream else None)
 
 
 async def test_a_stream_that_stalls_ends_in_a_timeout(server, provider):
-    server.script(Reply("a b c", stall=30))
+    server.enqueue(Reply("a b c", stall=30))
     pieces = []
     with pytest.raises(ModelUnavailable, match="silent"):
         await provider.chat(ask(timeout=0.2), on_text=pieces.append)
 
 
 async def test_a_stream_may_take_longer_than_its_timeout_while_it_comes(server, provider):
-    server.script(Reply("a b c d e f", gap=0.06))
+    server.enqueue(Reply("a b c d e f", gap=0.06))
     response = await provider.chat(ask(timeout=0.2), on_text=lambda _: None)
     assert response.text == "a b c d e f" and response.seconds > 0.3
 
@@ -288,7 +333,7 @@ async def test_no_server_is_unavailable_and_names_the_place(http):
 
 async def test_an_answer_beyond_the_bound_is_not_read(server, provider, monkeypatch):
     monkeypatch.setattr("po_jupyter.llm.wire.bodies.MAX_ANSWER", 1000)
-    server.script(Reply("x" * 5000), Reply("x" * 5000))
+    server.enqueue(Reply("x" * 5000), Reply("x" * 5000))
     with pytest.raises(ModelRefused, match="larger"):
         await provider.chat(ask())
     with pytest.raises(ModelRefused, match="larger"):
@@ -311,7 +356,7 @@ def test_requests_have_one_hash_for_one_answer():
 
 
 async def test_every_failure_is_a_model_error(server, provider):
-    server.script(Reply(status=418), Reply(status=599), Reply(status=201))
+    server.enqueue(Reply(status=418), Reply(status=599), Reply(status=201))
     for _ in range(3):
         with pytest.raises(ModelError):
             await provider.chat(ask())
@@ -359,4 +404,4 @@ async def test_streams_leave_their_connection_for_the_next_call(server, http, mo
     provider = OpenAI(ProviderEndpoint(server.base_url, KEY), http)
     for _ in range(5):
         await provider.chat(ask(model=f"openai:{model}"), on_text=lambda _: None)
-    assert len(server._connections) == 1
+    assert server.open_connections() == 1

@@ -9,10 +9,14 @@ from po_jupyter.errors import ModelError, ModelRefused, ModelUnavailable
 from po_jupyter.llm.calls.journal import MemoryJournal
 from po_jupyter.llm.calls.journaled_chat import JournaledChat
 from po_jupyter.llm.chat import ChatRequest, Message
-from po_jupyter.llm.providers.openai.client import api_for, unknown_to_responses
+from po_jupyter.llm.providers.context import ProviderContext
+from po_jupyter.llm.providers.openai.client import api_for, make_azure, unknown_to_responses
 from po_jupyter.llm.providers.registry import Providers
+from po_jupyter.llm.specs import specs
 from po_jupyter.model.pipeline.pipeline import CallRetry
 from po_jupyter.testing.model_server import ModelServer, Reply
+
+pytestmark = pytest.mark.integration
 
 KEY = "sk-fault-0a1b2c3d4e5f6a7b8c9d"
 
@@ -173,3 +177,36 @@ async def test_both_apis_answer_alike(server, providers):
         assert chat.usage.output_tokens == responses.usage.output_tokens
         assert chat.finish == responses.finish
         assert chat.model == responses.model
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "base"),
+    [
+        ("https://r.openai.azure.com", "https://r.openai.azure.com/openai/v1"),
+        ("https://r.openai.azure.com/", "https://r.openai.azure.com/openai/v1"),
+        ("https://r.openai.azure.com/openai", "https://r.openai.azure.com/openai/v1"),
+        ("https://r.openai.azure.com/openai/v1/", "https://r.openai.azure.com/openai/v1"),
+        ("'https://r.openai.azure.com'", "https://r.openai.azure.com/openai/v1"),
+    ],
+)
+def test_azures_endpoint_becomes_the_address_of_its_v1_api(endpoint, base):
+    environ = {"AZURE_OPENAI_API_KEY": "k" * 20, "AZURE_OPENAI_ENDPOINT": endpoint}
+    provider = make_azure(ProviderContext(specs()["azure"], environ, None))
+    assert (provider.name, provider._endpoint.base_url) == ("azure", base)
+
+
+def test_azure_without_an_endpoint_says_what_to_set():
+    context = ProviderContext(specs()["azure"], {"AZURE_OPENAI_API_KEY": "k" * 20}, None)
+    with pytest.raises(ModelRefused, match="AZURE_OPENAI_ENDPOINT is not set"):
+        make_azure(context)
+
+
+async def test_an_unknown_model_is_refused_with_the_one_that_was_meant(server, providers):
+    body = (
+        b'{"error": {"message": "no such model", "code": "model_not_found", "type": "invalid_request_error"}}'
+    )
+    server.script(Reply(status=404, body=body, content_type="application/json"))
+    chat = JournaledChat(providers.get, MemoryJournal())
+    with pytest.raises(ModelRefused) as caught:
+        await chat.scope("a").chat(ask("openai:gpt5-mini"))
+    assert caught.value.hint.startswith("Did you mean openai:gpt-5-mini?")

@@ -42,9 +42,9 @@ def test_nothing_is_stored_and_only_what_was_set_is_sent():
 
 @pytest.mark.parametrize(("model", "reasons"), [("openai:gpt-5-mini", True), ("openai:gpt-4o", False)])
 def test_models_that_reason_get_an_effort_and_no_temperature(model, reasons):
-    body = body_of(ask(model=model, temperature=0.3, effort="low", max_tokens=9, tools=(TOOL,)))
+    body = body_of(ask(model=model, temperature=0.3, effort="low", max_tokens=99, tools=(TOOL,)))
     assert ("temperature" in body, "reasoning" in body, "include" in body) == (not reasons, reasons, reasons)
-    assert body["max_output_tokens"] == 9
+    assert body["max_output_tokens"] >= 99
 
 
 @pytest.mark.parametrize(
@@ -60,10 +60,23 @@ def test_the_choice_of_a_tool(choice, sent):
     assert body_of(ask(tools=(TOOL,), tool_choice=choice)).get("tool_choice") == sent
 
 
-def test_json_mode_needs_the_word_in_a_message():
-    assert body_of(ask(json=True))["instructions"] == "Answer with JSON and nothing else."
-    assert "instructions" not in body_of(ask(Message("user", "as JSON"), json=True))
-    assert body_of(ask(schema={"type": "object"}, json=True))["text"]["format"]["type"] == "json_schema"
+def test_json_mode_has_the_word_in_an_input_message_where_the_api_counts_it():
+    told = {"type": "message", "role": "system", "content": "Answer with JSON and nothing else."}
+    for turns in ((), (Message("system", "As JSON, please."),)):
+        body = body_of(ask(*turns, Message("user", "hi"), json=True))
+        assert body["input"][0] == told and body["input"][1]["content"] == "hi"
+    assert len(body_of(ask(Message("user", "as Json"), json=True))["input"]) == 1
+    assert body_of(ask(Message("system", "as json"), json=True))["input"][0]["content"] == "as json"
+    assert told not in body_of(ask(schema={"type": "object"}))["input"]
+
+
+def test_a_request_of_system_messages_has_a_turn():
+    body = body_of(ask(Message("system", "Be short."), Message("system", "Why?")))
+    assert (body["instructions"], body["input"][0]["role"]) == ("Be short.", "user")
+
+
+def test_a_limit_below_the_apis_is_sent_as_the_lowest():
+    assert body_of(ask(model="openai:gpt-4o", max_tokens=9))["max_output_tokens"] == 16
 
 
 def test_turns_with_images_calls_and_results():

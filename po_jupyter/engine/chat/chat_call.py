@@ -1,11 +1,11 @@
-"""One question to a model, from what somebody wrote to the answer: images read, tools called, JSON checked.
+"""A chat call of a stage, from prompt and options to the answer: images read, tools called, JSON checked.
 
-    prompt + options ──► Question (checked, nothing sent) ──► request ──► answer
+    prompt + options ──► ChatCall (checked, nothing sent) ──► request ──► answer
                                                                 ▲  │ tool calls: call them, send the results
-                                                                └──┘ JSON that does not fit: say what is wrong
+                                                                └──┘ JSON that does not fit: ask again
 
-Every request on the way is a call of its own in the journal. After a crash the same way is gone again: recorded
-calls answer from the journal, and tools in between run a second time.
+Every request on the way is a call of its own in the journal. After a crash the same steps are made again: recorded
+calls are answered by the journal, and tools in between run a second time.
 """
 
 from __future__ import annotations
@@ -17,29 +17,30 @@ from typing import Any, TypedDict
 from pydantic import ValidationError
 
 from po_jupyter.engine.chat.tool_loop import run_tool_loop
-from po_jupyter.engine.files.images import load_all
+from po_jupyter.engine.files.images import load_images
 from po_jupyter.engine.ports import ArtifactReader, CallFrame, ModelCalls, ToolCaller
 from po_jupyter.errors import AnswerUnreadable, InvalidInput, OutputInvalid
 from po_jupyter.llm.chat import CacheMode, ChatRequest, Effort, Message, OnText, ToolCall
-from po_jupyter.llm.structured.parsing import answer_validator, parse_json, reask
+from po_jupyter.llm.structured.parsing import answer_validator, parse_json, readable_text, reask, speakable
 from po_jupyter.model.pipeline.answer_schema import AnswerSchema, answer_schema_of
 from po_jupyter.model.pipeline.pipeline import LLM, CallRetry
 from po_jupyter.model.pipeline.violations import did_you_mean, violations_of
 from po_jupyter.model.run.answer import Answer
 from po_jupyter.model.run.usage import Usage
+from po_jupyter.model.values.json import JsonValue
 
 MAX_TOOL_ROUNDS = 8
 
 
 class ChatOptions(TypedDict, total=False):
-    """What may be said beside the prompt. What is left out, or None, comes from the task's and pipeline's `llm`.
+    """The options of a call. What is left out, or None, comes from the task's and pipeline's `llm`.
 
     system           the system message
     model            a model ref; it wins over the run's `--model`, which wins over the task and the pipeline
     schema           a JSON Schema, pydantic model, dataclass or TypedDict: the answer's `value` fits it, and is an
                      instance where a class was given
     json             any JSON: it is the answer's `value`
-    temperature, max_tokens, stop, seed, effort   as in `llm:`
+    temperature, max_tokens, max_thinking_tokens, stop, seed, effort   as in `llm:`
     images           of the last turn: bytes, data: and https: URLs, names of artifacts, paths
     tools            Python functions, and `"server.tool"` of the setting `mcp_servers`
     cache            whether an earlier run's answer to the same will do: True, False or "refresh", as a task's `cache`
@@ -52,6 +53,7 @@ class ChatOptions(TypedDict, total=False):
     json: bool
     temperature: float | None
     max_tokens: int | None
+    max_thinking_tokens: int | None
     stop: Sequence[str] | str | None
     seed: int | None
     effort: Effort | None
@@ -62,22 +64,22 @@ class ChatOptions(TypedDict, total=False):
 
 
 _NAMES = tuple(ChatOptions.__annotations__)
-_SETTINGS = ("model", "temperature", "max_tokens", "stop", "seed", "effort")
+_SETTINGS = ("model", "temperature", "max_tokens", "max_thinking_tokens", "stop", "seed", "effort")
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """A checked question; nothing of it was read, called or sent yet."""
+class ChatCall:
+    """A checked call; nothing of it was read, called or sent yet. `rounds`: of tools, at most."""
 
     request: ChatRequest
-    shape: AnswerSchema | None = None
+    answer_schema: AnswerSchema | None = None
     images: tuple[Any, ...] = ()
     tools: ToolCaller | None = None
     rounds: int = MAX_TOOL_ROUNDS
 
 
-def check_names(options: Mapping[str, Any]) -> None:
-    """Every option is one. Raises InvalidInput with a suggestion."""
+def check_option_names(options: Mapping[str, JsonValue]) -> None:
+    """Check the names of options. Raises InvalidInput with a suggestion."""
     for name in options:
         if name not in _NAMES:
             raise InvalidInput(
@@ -86,11 +88,9 @@ def check_names(options: Mapping[str, Any]) -> None:
             )
 
 
-def question_of(
-    calls: ModelCalls, prompt: str | Sequence[Mapping[str, Any]], options: Mapping[str, Any]
-) -> Question:
-    """The question that `chat(prompt, **options)` asks. Raises InvalidInput."""
-    check_names(options)
+def chat_call_of(calls: ModelCalls, prompt: object, options: Mapping[str, JsonValue]) -> ChatCall:
+    """The call that `chat(prompt, **options)` makes. Raises InvalidInput."""
+    check_option_names(options)
     settings = {k: v for k in _SETTINGS if (v := options.get(k)) is not None}
     try:
         checked = LLM.model_validate(settings)
@@ -109,27 +109,38 @@ def question_of(
         if not isinstance(system, str):
             raise InvalidInput(f"`system` is text, not {type(system).__name__}")
         messages.insert(0, Message("system", system))
-    schema, images, tools = options.get("schema"), options.get("images"), options.get("tools")
-    for name, value in (("images", images), ("tools", tools)):
-        if value is not None and (isinstance(value, str | bytes | Mapping) or not isinstance(value, Sequence)):
-            raise InvalidInput(f"`{name}` is a list, not {type(value).__name__}")
+    schema, images, tools = (
+        options.get("schema"),
+        _list_option(options, "images"),
+        _list_option(options, "tools"),
+    )
     if images and messages[-1].role != "user":
         raise InvalidInput("`images` belong to the user's turn, and the last message is none")
-    shape = None if schema is None else answer_schema_of(schema)
+    answer_schema = None if schema is None else answer_schema_of(schema)
     request = calls.request(
         tuple(messages),
         **{name: getattr(checked, name) for name in settings},
-        schema=None if shape is None else dict(shape.schema),
+        schema=None if answer_schema is None else dict(answer_schema.schema),
         json=True if options.get("json") else None,
         cache=cache,
     )
     if images:
         calls.need_images(request)
-    box = calls.toolbox(tools) if tools else None
-    return Question(request, shape, tuple(images or ()), box, rounds)
+    toolbox = calls.toolbox(tools) if tools else None
+    return ChatCall(request, answer_schema, tuple(images), toolbox, rounds)
 
 
-def messages_of(prompt: Any) -> tuple[Message, ...]:
+def _list_option(options: Mapping[str, object], name: str) -> Sequence[object]:
+    """An option that is a list; an empty one when it was left out. Raises InvalidInput."""
+    value = options.get(name)
+    if value is None:
+        return ()
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Sequence):
+        raise InvalidInput(f"`{name}` is a list, not {type(value).__name__}")
+    return value
+
+
+def messages_of(prompt: object) -> tuple[Message, ...]:
     """The turns of a prompt: one of the user's, or those of a list. Raises InvalidInput."""
     if isinstance(prompt, str):
         return (Message("user", prompt),)
@@ -139,14 +150,14 @@ def messages_of(prompt: Any) -> tuple[Message, ...]:
     return tuple(map(_message, prompt))
 
 
-def _message(given: Any) -> Message:
-    if not isinstance(given, Mapping):
-        raise InvalidInput(f"a message is {{role, content}}, not {type(given).__name__}")
-    role, content = given.get("role"), given.get("content")
+def _message(turn: Any) -> Message:
+    if not isinstance(turn, Mapping):
+        raise InvalidInput(f"a message is {{role, content}}, not {type(turn).__name__}")
+    role, content = turn.get("role"), turn.get("content")
     if role not in ("system", "user", "assistant", "tool") or not isinstance(content, str):
         raise InvalidInput(
             "a message is {role, content} with role system, user or assistant; "
-            f"this one is {dict(given)!r:.120}"
+            f"this one is {dict(turn)!r:.120}"
         )
     try:
         from po_jupyter.llm.messages import Image
@@ -154,23 +165,23 @@ def _message(given: Any) -> Message:
         return Message(
             role,
             content,
-            images=tuple(Image(i["data"], i["mime"]) for i in given.get("images") or ()),
+            images=tuple(Image(i["data"], i["mime"]) for i in turn.get("images") or ()),
             tool_calls=tuple(
-                ToolCall(c["id"], c["name"], c["arguments"]) for c in given.get("tool_calls") or ()
+                ToolCall(c["id"], c["name"], c["arguments"]) for c in turn.get("tool_calls") or ()
             ),
-            tool_call_id=str(given.get("tool_call_id") or ""),
-            carry=given.get("carry"),
+            tool_call_id=str(turn.get("tool_call_id") or ""),
+            carry=turn.get("carry"),
         )
     except (KeyError, TypeError):
         raise InvalidInput(
-            f"this message is not one that a chain remembered: {dict(given)!r:.120}",
+            f"this message is not one that a chain remembered: {dict(turn)!r:.120}",
             hint="`images` are [{mime, data}], `tool_calls` are [{id, name, arguments}].",
         ) from None
 
 
-async def ask(
+async def run_chat_call(
     calls: ModelCalls,
-    question: Question,
+    call: ChatCall,
     *,
     stage: str,
     frame: CallFrame,
@@ -179,55 +190,53 @@ async def ask(
     retry: CallRetry | None = None,
     on_text: OnText | None = None,
 ) -> tuple[Answer, tuple[Message, ...]]:
-    """The answer, and the turns of the whole conversation, without those that did not fit and were asked again.
+    """Make the call: its answer, and the turns of the whole conversation without answers that did not fit.
 
     `on_text` gets the text as it comes, and "" where it begins anew. Raises a ModelError, OutputInvalid,
     AnswerUnreadable, ToolFailed, or ToolLoop when `max_tool_rounds` are used up.
     """
-    request = question.request
-    if question.images:
+    request = call.request
+    if call.images:
         *before, last = request.messages
-        images = await load_all(question.images, files)
+        images = await load_images(call.images, files)
         request = replace(request, messages=(*before, replace(last, images=(*last.images, *images))))
-    kept = request.messages
+    conversation = request.messages
     usage = Usage()
-    asked_again = 0
+    reasks = 0
     while True:
         result = await run_tool_loop(
-            calls, request, question.tools, question.rounds,
+            calls, request, call.tools, call.rounds,
             stage=stage, frame=frame, stream=stream, retry=retry, on_text=on_text,
         )  # fmt: skip
         response = result.response
         usage = usage + result.usage
         request = request.then(*result.turns)
-        kept = (*kept, *result.turns)
+        conversation = (*conversation, *result.turns)
         try:
-            value = read(question, response.text)
+            value = read_value(call, response.text)
         except (AnswerUnreadable, OutputInvalid) as problem:
-            if asked_again >= frame.task.refine.max_attempts:
+            if reasks >= frame.task.refine.max_attempts:
                 raise
-            asked_again += 1
-            listed = problem.violations if isinstance(problem, OutputInvalid) else []
-            found = listed or [problem.message]
-            request = calls.again(request, response, reask(found))
+            reasks += 1
+            violations = problem.violations if isinstance(problem, OutputInvalid) else []
+            request = calls.follow_up(request, response, reask(violations or [problem.message]))
             if on_text is not None:
                 on_text("")
             continue
-        return Answer(response.text, value, usage, response.model), (*kept, response.message)
+        return Answer(speakable(response.text), value, usage, response.model), (*conversation, response.message)
 
 
-def read(question: Question, text: str) -> Any:
-    """The value in an answer; None where no JSON was asked for. Raises AnswerUnreadable, OutputInvalid."""
-    if question.shape is None:
-        return parse_json(text) if question.request.json else None
-    checker = answer_validator(question.shape.schema)
-    try:
-        value = checker.parse(text)
-    except AnswerUnreadable:
-        if question.shape.schema.get("type") != "string":
-            raise
-        value = text
-    found = checker.violations(value)
-    if found:
-        raise OutputInvalid(found[0], details={"violations": found})
-    return question.shape.typed(value)
+def read_value(call: ChatCall, text: str) -> Any:
+    """The value in an answer; None where no JSON was requested. Raises AnswerUnreadable, OutputInvalid."""
+    if call.answer_schema is None:
+        if call.request.json:
+            return parse_json(text)
+        readable_text(text)
+        return None
+    validator = answer_validator(call.answer_schema.schema)
+    if call.answer_schema.adapter is not None:
+        validator = validator.with_check(call.answer_schema.violations)
+    value, violations = validator.read(text)
+    if violations:
+        raise OutputInvalid(violations[0], details={"violations": violations})
+    return call.answer_schema.typed(value)

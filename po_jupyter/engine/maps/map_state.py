@@ -1,7 +1,7 @@
 """The state of a running map: outcomes of its rows, their counts, and the progress that views show.
 
-An outcome is committed once, in one commit with the answers that led to it. A crash keeps what is durable; a failed row
-is tried again by a resume only.
+An outcome is committed once, in one commit with the answers that led to it. A crash keeps what is durable. Attempts
+of a row end in that outcome (`base.retry_decision`); after it only a resume tries a failed row again.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from po_jupyter.engine.base.interrupts import Drained
 from po_jupyter.engine.base.usage_sum import UsageSum
 from po_jupyter.engine.maps.parts import MapParts
 from po_jupyter.engine.maps.row_code import MapRow, RowCode, load_row_code
+from po_jupyter.engine.prompts.row_origins import OriginRows, RowOrigin
 from po_jupyter.engine.replay.history import map_marker
 from po_jupyter.engine.replay.row_table import DONE, FAILED
 from po_jupyter.errors import PoError, ThresholdExceeded
@@ -46,6 +47,7 @@ class MapState:
         limit = parts.inputs.options.limit
         self.total = len(rows) if limit is None else min(len(rows), limit)
         self.table = parts.history.table(task.name)
+        self._origin = self._known_origin(rows)
         self.done = sum(1 for i in self.table.indexes(DONE) if i < self.total)
         self.failed = sum(1 for i in self.table.indexes(FAILED) if i < self.total)
         self.in_flight = 0
@@ -69,10 +71,24 @@ class MapState:
         """A row, ready for its stages."""
         return self.code.prepare(index, self.rows[index])
 
+    def _known_origin(self, rows: Sequence[Any]) -> RowOrigin | None:
+        """Which rows of the seed the rows are, and None when they are none, or when outcomes of an earlier version do
+        not say so."""
+        if not isinstance(rows, OriginRows):
+            return None
+        places = self.parts.history.places.get(self.task.name, {})
+        if rows.origin.places is None:
+            return rows.origin if not places else None
+        same = all(places.get(i) == rows.origin.place(i) for i in self.table if i < len(rows))
+        return rows.origin if same else None
+
     # -- start and end ----------------------------------------------------------------------------------
     def start(self) -> None:
         """Emit that the map starts, and how far an earlier attempt came."""
-        self.parts.log.emit(draft("map.started", self.task.name, total=self.total, stage=self.code.stage))
+        started = draft("map.started", self.task.name, total=self.total, stage=self.code.stage)
+        if self._origin is not None:
+            started["data"]["of"] = self._origin.path
+        self.parts.log.emit(started)
         if self.table:
             self._emit_progress()
         self._check_threshold()
@@ -97,7 +113,7 @@ class MapState:
         self.done += 1
         item["output"] = 0
         self._add_dependencies(item)
-        if artifacts := self.parts.files.said(self.task.name, index):
+        if artifacts := self.parts.files.commit_fields(self.task.name, index):
             item["artifacts"] = artifacts["artifacts"]
         self._commit(item, (output,))
 
@@ -141,14 +157,19 @@ class MapState:
             event = draft("call.unknown", self.task.name, index, stage=stage, usage=usage, covers=covers)
             self.parts.log.emit(event)
 
-    async def flush_when_full(self, more: int = 0) -> bool:
-        """Wait for the disk once 500 outcomes (and `more` answers without one) are on their way; whether it waited."""
-        self._unflushed += more
-        if self._unflushed < UNFLUSHED:
-            return False
+    @property
+    def must_flush(self) -> bool:
+        """Whether so many outcomes are on their way to the disk that a row has to wait for them, with `flush`."""
+        return self._unflushed >= UNFLUSHED
+
+    def count_unflushed(self) -> None:
+        """Count the answer of a row that has no outcome yet: it is on its way to the disk, too."""
+        self._unflushed += 1
+
+    async def flush(self) -> None:
+        """Wait until every outcome is durable."""
         self._unflushed = 0
         await self.parts.log.flush()
-        return True
 
     def _count_usage(self, item: ItemDraft, usage: UsageSum) -> None:
         used = usage.to_json()
@@ -170,6 +191,9 @@ class MapState:
             self.table.set(index, ok, place.refs[0] if ok else None, n=place.n)
             history.forget_calls(name, index)  # of a row that was in several batches
 
+        if self._origin is not None and self._origin.places is not None:
+            item["row"] = self._origin.place(index)
+            history.places.setdefault(name, {})[index] = item["row"]
         self._unflushed += 1
         self.table.set(index, ok)
         self.parts.log.commit_soon(*events, items=(item,), payloads=payloads, then=durable)

@@ -1,4 +1,4 @@
-"""Which failed attempts of a task or a row are followed by another, and when (P7)."""
+"""The decision whether a failed attempt of a task or of a row of a map is followed by another (P7)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ from po_jupyter.errors import (
     StageFailed,
     StageTimeout,
 )
+from po_jupyter.model.pipeline.task import TaskRetry
+
+
+def should_retry(error: PoError, attempts: int, policy: TaskRetry) -> bool:
+    """Whether the attempt that ended with `error`, the `attempts`-th since the last resume, is followed by another."""
+    return may_retry(error) and attempts < policy.max_attempts
 
 
 def may_retry(error: PoError) -> bool:

@@ -8,7 +8,7 @@ import pytest
 
 from po_jupyter.engine.base.interrupts import Drained
 from po_jupyter.engine.base.usage_sum import UsageSum
-from po_jupyter.engine.maps.base import UNFLUSHED, MapState, load_map
+from po_jupyter.engine.maps.map_state import UNFLUSHED, MapState, load_map
 from po_jupyter.errors import ModelRefused, StageFailed, ThresholdExceeded
 from po_jupyter.model.run.usage import Usage
 from tests.support.maps import events, items, map_state
@@ -105,11 +105,12 @@ async def test_a_copied_outcome_names_its_origin_and_counts_as_reused(tmp_path: 
 async def test_rows_wait_for_the_disk_when_many_outcomes_are_on_their_way(tmp_path: Path) -> None:
     state = await map_state(tmp_path, range(UNFLUSHED + 1))
     for index in range(UNFLUSHED):
-        assert not await state.flush_when_full()
+        assert not state.must_flush
         state.succeed(index, "k", UsageSum(), index)
-    assert await state.flush_when_full()
+    assert state.must_flush
+    await state.flush()
     assert len(items(state)) == UNFLUSHED
-    assert not await state.flush_when_full()
+    assert not state.must_flush
 
 
 async def test_another_attempt_begins_with_the_outcomes_of_the_log(tmp_path: Path) -> None:

@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from itertools import islice
 
 from po_jupyter.engine.base.interrupts import Drained
-from po_jupyter.engine.base.task_retry import may_retry
-from po_jupyter.engine.base.tracebacks import internal
+from po_jupyter.engine.base.retry_decision import should_retry
+from po_jupyter.engine.base.tracebacks import as_po_error
 from po_jupyter.engine.base.usage_sum import UsageSum
 from po_jupyter.engine.lifecycle.frame import Frame
 from po_jupyter.engine.lifecycle.stages import run_stages
-from po_jupyter.engine.maps.base import MapState
+from po_jupyter.engine.maps.map_state import MapState
 from po_jupyter.engine.maps.row_code import MapRow
 from po_jupyter.engine.ports import ModelCalls
 from po_jupyter.errors import BudgetExceeded, ModelKeyError, PoError, StoreError
 from po_jupyter.llm.calls.retry import backoff_delay
 from po_jupyter.platform.concurrency import gather_or_cancel
 from po_jupyter.telemetry import correlation
+
+_COMMON_ROWS = 3  # rows that are compared for what all have in common
 
 
 class LiveMap:
@@ -35,6 +38,9 @@ class LiveMap:
         state = self._state
         indexes = state.open_indexes()
         window = min(state.task.max_concurrency, state.remaining)
+        if state.remaining >= max(_COMMON_ROWS, 2 * window):
+            # The rows of the first window all write what the later ones read: fewer would pay more than they save.
+            state.code.share([state.row(index) for index in islice(state.open_indexes(), _COMMON_ROWS)])
         await gather_or_cancel(self._worker(indexes) for _ in range(window))
 
     async def _worker(self, indexes: Iterator[int]) -> None:
@@ -67,11 +73,12 @@ class LiveMap:
                 state.stop(error)
                 state.report_usage(index, state.code.stage, usage.to_json())
                 return
-            if not may_retry(error) or number >= task.retry.max_attempts:
+            if not should_retry(error, number, task.retry):
                 state.fail(index, key, usage, error)
                 break
             await state.parts.boundary.sleep(backoff_delay(number, task.retry))
-        await state.flush_when_full()
+        if state.must_flush:
+            await state.flush()
 
     async def _attempt(self, row: MapRow, key: str, number: int, usage: UsageSum) -> PoError | None:
         """One attempt of a row: None once its outcome is queued, else its error. Adds to `usage`.
@@ -100,7 +107,7 @@ class LiveMap:
                 self._report_stopped(frame, calls)
                 observer.on_row_end(task, index, number, calls.usage, raised)
                 raise
-            error = internal(raised)
+            error = as_po_error(raised)
             parts.snapshots.write(frame, error)
             used = calls.usage
             usage.add(used)

@@ -1,0 +1,73 @@
+"""Frames of a map's rows, of pandas and of polars, under the labels of the table that was the seed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from po_jupyter.client.http.payloads import RowJson
+from po_jupyter.client.inputs.row_labels import label_columns, pandas_index
+from po_jupyter.model.values.json import JsonObject
+
+# The columns behind the fields of an output.
+_TAIL = ("ok", "error", "input_tokens", "output_tokens", "cost", "cached", "unknown")
+_log = logging.getLogger("po_jupyter")
+
+
+def pandas_frame(pandas: Any, rows: list[RowJson], index: JsonObject | None) -> Any:
+    """The rows as a frame of pandas. `index` is what the seed's index is made of, None without one."""
+    cells = [_cells(row) for row in rows]
+    frame = pandas.DataFrame(cells, columns=None if cells else [*_TAIL])
+    places = _places(rows)
+    if index is not None and all("label" in row for row in rows):
+        frame.index = pandas_index(index, [row.get("label") for row in rows], places)
+        if not frame.index.is_unique:
+            # Not a warning of Python: a frame like that is no mistake, joining it is.
+            _log.warning(
+                "the index of these rows has labels more than once, and join() puts each answer beside every row "
+                "of its label; pandas.concat([df, run.frame(...)], axis=1) goes row by row once the map is done"
+            )
+    else:
+        frame.index = pandas.Index(places, dtype="int64", name="index")
+    return frame
+
+
+def polars_frame(polars: Any, rows: list[RowJson], index: JsonObject | None) -> Any:
+    """The rows as a frame of polars, whose first columns are the labels."""
+    if index is not None and all("label" in row for row in rows):
+        labels = label_columns(index, [row.get("label") for row in rows])
+        columns = [polars.Series(name, values, strict=False) for name, values in labels.items()]
+    else:  # of the type that with_row_index() has, so that the two join
+        columns = [polars.Series("index", _places(rows), dtype=polars.get_index_type())]
+    taken = {column.name for column in columns}
+    cells = [_cells(row, taken) for row in rows]
+    # A row without answer has fewer fields, and models mix numbers with text: all rows decide about the columns.
+    names = list(dict.fromkeys(name for row in cells for name in row)) or list(_TAIL)
+    columns += [polars.Series(name, [row.get(name) for row in cells], strict=False) for name in names]
+    return polars.DataFrame(columns)
+
+
+def _places(rows: list[RowJson]) -> list[int]:
+    """Where the rows are in the list of the seed that they are from, or else in the map."""
+    if all("row" in row for row in rows):
+        return [row["row"] for row in rows]
+    return [row["index"] for row in rows]
+
+
+def _cells(row: RowJson, taken: set[str] | None = None) -> JsonObject:
+    """A row of a map as the cells of a frame's row."""
+    output, error, usage = row.get("output"), row.get("error"), row.get("usage") or {}
+    fields = dict(output) if isinstance(output, Mapping) else ({} if output is None else {"output": output})
+    tail: JsonObject = {
+        "ok": row["ok"],
+        "error": error.get("message") if isinstance(error, Mapping) else error,
+        "input_tokens": usage.get("input_tokens", 0),
+        "output_tokens": usage.get("output_tokens", 0),
+        "cost": usage.get("cost"),
+        "cached": usage.get("cached_calls", 0),
+        "unknown": usage.get("unknown", 0),
+    }
+    # An output field called like one of ours keeps its place under a name of its own.
+    ours = {"index", *tail, *(taken or ())}
+    return {**{(f"output_{name}" if name in ours else name): value for name, value in fields.items()}, **tail}

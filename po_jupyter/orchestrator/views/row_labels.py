@@ -1,0 +1,72 @@
+"""Labels of a map's rows: what the table that was the seed calls them, read from the seed's index."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from po_jupyter.model.run.row_file_ref import refs_in
+from po_jupyter.model.run.row_index import RANGE
+from po_jupyter.orchestrator.views.row_pages import RowOutcome
+from po_jupyter.store.files.row_files import RowFiles
+from po_jupyter.store.protocol import Head
+
+_KEPT = 16  # indexes
+
+
+class RowLabels:
+    """Adds labels to rows. Blocks on the disk: call it in a thread. Safe for several threads."""
+
+    def __init__(self, data_dir: Path, seed: Callable[[str], Mapping[str, Any]]) -> None:
+        """`seed` reads the seed of a run."""
+        self._files = RowFiles(data_dir)
+        self._seed = seed
+        self._lock = Lock()
+        self._indexes: OrderedDict[tuple[str, str], _Index | None] = OrderedDict()
+
+    def add(self, head: Head, path: str | None, rows: Iterable[RowOutcome]) -> None:
+        """Label the rows of a map, which are rows of the list `path` of the seed (None: of no list)."""
+        index = None if path is None else self._index(head, path)
+        if index is None or path is None:
+            return
+        for row in rows:
+            row["of"], row["label"] = path, index.label(row.get("row", row["index"]))
+
+    def _index(self, head: Head, path: str) -> _Index | None:
+        key = head["run"], path
+        with self._lock:
+            if key in self._indexes:
+                self._indexes.move_to_end(key)
+                return self._indexes[key]
+        labels = (self._seed(head["run"]).get("index") or {}).get(path)
+        index = None if labels is None else _Index(self._files, head["owner"], labels)
+        with self._lock:
+            self._indexes[key] = index
+            while len(self._indexes) > _KEPT:
+                self._indexes.popitem(last=False)
+        return index
+
+
+class _Index:
+    """One index of a seed."""
+
+    def __init__(self, files: RowFiles, owner: str, labels: Mapping[str, Any]) -> None:
+        self._multi = bool(labels.get("multi"))
+        self._levels = [_values(files, owner, level) for level in labels["levels"]]
+
+    def label(self, place: int) -> Any:
+        """The label of a row: one value, or with several levels a list."""
+        parts = [level[place] if 0 <= place < len(level) else None for level in self._levels]
+        return parts if self._multi else parts[0]
+
+
+def _values(files: RowFiles, owner: str, level: Mapping[str, Any]) -> Sequence[Any]:
+    if RANGE in level:
+        return range(*level[RANGE])
+    for _, ref in refs_in({"values": level["values"]}):
+        return files.rows(owner, ref)
+    values: list[Any] = level["values"]
+    return values

@@ -1,0 +1,100 @@
+"""Rows of CSV and TSV files: nothing is joined, cut or shifted in silence."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import pytest
+
+from po_jupyter.cli.csv_rows import read_rows
+from po_jupyter.errors import InvalidInput
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "two\nlines",
+        "two\r\nlines",
+        "old\rline",
+        "a\u2028b\u2029c\x85d\x0be\x0cf\x1cg",
+        "x" * 300_000,
+        'she said "hi", and left',
+        "",
+        " spaces ",
+        "a\tb",
+        "\ufeff",
+        "é😀",
+    ],
+    ids=lambda cell: ascii(cell[:20]),
+)
+@pytest.mark.parametrize("delimiter", [",", "\t"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_cell_comes_as_it_was_written(cell: str, delimiter: str, end: str) -> None:
+    file = io.StringIO(newline="")
+    writer = csv.writer(file, delimiter=delimiter, lineterminator=end, quoting=csv.QUOTE_ALL)
+    writer.writerows([["text", "n"], [cell, "1"], ["after", "2"]])
+    rows = read_rows(file.getvalue(), "t.csv", delimiter)
+    assert rows == [{"text": cell, "n": "1"}, {"text": "after", "n": "2"}]
+    assert csv.field_size_limit() == 131_072, "the limit of everybody else is as it was"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a,b,a\n1,2,3\n", "line 1 of t.csv has two columns called 'a'"),
+        ("\na,a\n", "line 2 of t.csv has two columns called 'a'"),
+        (",x,\n1,2,3\n", "line 1 of t.csv has two columns called ''"),
+        ('a,b\n"x\ny",1\n1,2,3\n', "line 4 of t.csv has 3 cells for 2 columns"),
+        ("a,b\n1,hello, world\n", "line 2 of t.csv has 3 cells for 2 columns"),
+        ('a,b\n1,2\n3,"open\n4,5\n6,7\n', "line 3 of t.csv has a quote that is never closed"),
+        ('a,"b\n1,2\n', "line 1 of t.csv has a quote that is never closed"),
+        ('a,b\n1,"x" y\n', "line 2 of t.csv has text behind a closing quote"),
+        ("a,b\r1,2\r\n3,\0\n", "line 3 of t.csv has a NUL character"),
+        ("", "t.csv is empty"),
+        ("\n\n", "t.csv is empty"),
+    ],
+)
+def test_what_cannot_be_read_is_one_error_with_the_line(text: str, says: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        read_rows(text, "t.csv", ",")
+    assert says in str(caught.value)
+
+
+def test_empty_lines_are_no_rows_and_missing_cells_are_null() -> None:
+    assert read_rows("a,b\n\n1\n\n2,3\n", "t.csv", ",") == [{"a": "1", "b": None}, {"a": "2", "b": "3"}]
+    assert read_rows("a,b\n", "t.csv", ",") == []
+    assert read_rows(",text\n0,x\n", "t.csv", ",") == [{"": "0", "text": "x"}], "as to_csv() writes an index"
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("t.csv", b'\xef\xbb\xbftext,n\r\n"a\r\nb",1\r\n'),
+        ("t.CSV", b'text,n\n"a\r\nb",1'),
+        ("t.tsv", b'text\tn\n"a\r\nb"\t1\n'),
+        ("t.TSV", b'\xef\xbb\xbftext\tn\r"a\r\nb"\t1\r'),
+    ],
+)
+@pytest.mark.parametrize("verb", [["run"], ["estimate"]])
+def test_every_command_that_takes_a_seed_reads_the_same(
+    verb: list[str],
+    name: str,
+    data: bytes,
+    po: Any,
+    client: Any,
+    tmp_path: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A mark at the beginning, line ends of any system, capitals in the name."""
+    from po_jupyter.cli.inputs import seed_data
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_bytes(data)
+    assert seed_data(f"@{name}") == [{"text": "a\r\nb", "n": "1"}]
+    (tmp_path / "bad.csv").write_text('a,b\n1,"2\n')
+    code, out, err = po(*verb, "tickets", "--seed", "@bad.csv")
+    assert (code, out) == (2, "")
+    assert err.startswith("error: line 2 of bad.csv has a quote that is never closed")
+    assert client.submitted == []

@@ -1,0 +1,95 @@
+"""P11: what is wrong with a pipeline's templates is known before a run, with its place."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from po_jupyter.engine.prompts.template_check import check_templates
+from po_jupyter.model.pipeline.parsing import validate_pipeline
+
+
+def violations(task: dict[str, Any], seed: dict[str, Any] | None = None) -> list[str]:
+    before = {"name": "before", "prompt": "x"}
+    pipeline = validate_pipeline(
+        {"name": "p", "tasks": [before, {"name": "t", **task}, {"name": "af-ter", "prompt": "x"}]}
+    )
+    return [f"{v.where}:{v.line}: {v.message}" for v in check_templates(pipeline, seed)]
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        ({"prompt": "{{ sed.x }}"}, "`sed` is not defined; did you mean `seed`?"),
+        ({"prompt": "{{ text }}"}, "did you mean `seed.text`?"),
+        ({"prompt": "{{ before }}"}, "the output of that task is tasks.before"),
+        ({"prompt": "{{ seed.txt }}"}, "has no `txt` (it has text, rows, a-b); did you mean `text`?"),
+        ({"prompt": "{{ seed['txt'] }}"}, "has no `txt`"),
+        ({"prompt": "{{ tasks.befor }}"}, "`tasks.befor` is not a task; did you mean `before`?"),
+        (
+            {"prompt": "{{ tasks['af-ter'] }}"},
+            'tasks["af-ter"]` is not finished before this task; add it to `needs`',
+        ),
+        ({"prompt": "{{ tasks.t }}"}, "this very task"),
+        ({"prompt": "{{ tasks.af-ter }}"}, 'a name with a hyphen is written tasks["af-ter"]'),
+        ({"prompt": "{{ tasks.af-ter.x }}"}, 'a name with a hyphen is written tasks["af-ter"]'),
+        ({"prompt": "{{ seed.a-b }}"}, 'a name with a hyphen is written seed["a-b"]'),
+        ({"prompt": "{{ item }}"}, "it exists in a task with `for_each`"),
+        ({"prompt": "{{ output }}"}, "`output` is not defined"),
+        ({"prompt": "{{ x | nofilter }}"}, "No filter named 'nofilter'"),
+        ({"prompt": "{{ x is notest }}"}, "No test named 'notest'"),
+        ({"prompt": "a\nb {{ seed.text"}, "tasks[1].prompt:2: task 't': the prompt does not parse"),
+        ({"prompt": "x", "system": "{{ nope }}"}, "tasks[1].system:1: task 't': system: `nope` is not defined"),
+        ({"prompt": "x", "refine": {"critique": "{{ nope }}"}}, "tasks[1].refine.critique:1:"),
+        ({"prompt": "x", "for_each": "{{ item }}"}, "tasks[1].for_each:1:"),
+        ({"prompt": "x", "for_each": "a {{ seed.rows }}"}, "for_each is one expression"),
+        ({"prompt": "x", "for_each": "seed.rwos"}, "did you mean `rows`?"),
+    ],
+)
+def test_what_is_known_before_a_run(task: dict[str, Any], message: str) -> None:
+    """P11: clear, with its place."""
+    seed = {"text": "x", "rows": [], "a-b": 1}
+    messages = violations(task, seed)
+    assert len(messages) == 1
+    assert message in messages[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ seed.text }} {{ tasks.before }} {{ seed_name }} {{ config.x }} {{ run.id }}",
+        "{% if seed.more %}{{ seed.more }}{% endif %}",
+        "{{ seed.more | default('') }} {{ seed.more is defined }}",
+        "{{ seed.more if seed.more is defined else 1 }}",
+        "{% if seed.a is defined and seed.a.b %}x{% endif %}",
+        "{{ seed.get('more') }} {{ seed.items() }} {{ tasks.items() }}",
+        "{% for seed in seed.rows %}{{ seed.anything }}{% endfor %}",
+        "{% set x = 1 %}{{ x }} {% for r in seed.rows %}{{ r.q }}{{ loop.index }}{% endfor %}",
+        "{% macro m(a) %}{{ a }}{% endmacro %}{{ m(1) }}",
+        "{% raw %}{{ nope }}{% endraw %} {# {{ nope }} #}",
+        "{{ range(3) }} {{ dict(a=1) }} {{ namespace(x=1).x }}",
+    ],
+)
+def test_what_is_right_is_left_alone(text: str) -> None:
+    assert violations({"prompt": text}, {"text": "x", "rows": []}) == []
+
+
+def test_without_a_seed_its_keys_are_not_looked_at() -> None:
+    assert violations({"prompt": "{{ seed.whatever }}"}) == []
+    assert violations({"prompt": "{{ item.x }} {{ index }}", "for_each": "seed.rows"}) == []
+    assert (
+        violations({"prompt": "x", "refine": {"critique": "{{ output }} {{ violations }} {{ seed.x }}"}}) == []
+    )
+
+
+def test_a_thousand_tasks_are_checked_in_a_second() -> None:
+    tasks = [
+        {"name": f"t{i}", "prompt": f"{{{{ tasks.t{max(0, i - 1)} }}}} {{{{ seed.x }}}}"}
+        for i in range(1, 1000)
+    ]
+    pipeline = validate_pipeline({"name": "p", "tasks": [{"name": "t0", "prompt": "x"}, *tasks]})
+    begun = time.perf_counter()
+    assert check_templates(pipeline, {"x": 1}) == []
+    assert time.perf_counter() - begun < 4
