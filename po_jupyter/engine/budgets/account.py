@@ -14,12 +14,24 @@ reserved: ContextVar[Amount | None] = ContextVar("po_reserved", default=None)
 
 
 class Account:
-    """One budget of a run. `name` is `run` or a task's name; `warned`: its warning was given."""
+    """One budget of a run. `name` is `run` or a task's name; `warned`: its warning was given.
 
-    __slots__ = ("held", "holds", "limits", "name", "used", "warned")
+    `lost` is the part of `used` that is only reserved: the worst case of `lost_calls`, whose outcome nobody knows.
+    """
 
-    def __init__(self, name: str, limits: BudgetLimits, used: Amount = ZERO, *, warned: bool = False) -> None:
-        """An account with nothing set aside, of which `used` is used already."""
+    __slots__ = ("held", "holds", "limits", "lost", "lost_calls", "name", "used", "warned")
+
+    def __init__(
+        self,
+        name: str,
+        limits: BudgetLimits,
+        used: Amount = ZERO,
+        *,
+        lost: tuple[int, Amount] = (0, ZERO),
+        warned: bool = False,
+    ) -> None:
+        """An account with nothing held, of which `used` is used already."""
+        self.lost_calls, self.lost = lost
         self.name = name
         self.limits = limits
         self.used = used
@@ -41,6 +53,12 @@ class Account:
         self.held = self.held.minus(freed)
         self.used = self.used.plus(used)
 
+    def lose(self, worst: Amount) -> None:
+        """End a hold of `worst` for a call whose outcome nobody will know: it stays reserved."""
+        self.lost_calls += 1
+        self.lost = self.lost.plus(worst)
+        self.settle(worst, worst)
+
     def settle(self, worst: Amount, used: Amount) -> None:
         """End a hold of `worst` and count `used`."""
         self.holds -= 1
@@ -50,23 +68,35 @@ class Account:
     def exceeded(self, worst: Amount) -> BudgetExceeded:
         """The error of a call that does not fit."""
         limits = self.limits
+        known = self.used.minus(self.lost)
         subject = "the budget" if self.name == "run" else f"the budget of task {self.name!r}"
         if limits.usd is not None and self.used.usd + worst.usd > limits.usd:
             message = (
-                f"{subject} of {dollars(limits.usd)} is spent: {dollars(self.used.usd)} used, "
-                f"and the next call could cost {dollars(worst.usd)}"
+                f"{subject} of {dollars(limits.usd)} is spent: {dollars(known.usd)} used, "
+                f"{self._reserved_part(dollars(self.lost.usd))}and the next call could cost {dollars(worst.usd)}"
             )
         else:
             message = (
-                f"{subject} of {limits.tokens:,} tokens is spent: {self.used.tokens:,} used, "
-                f"and the next call could take {worst.tokens:,}"
+                f"{subject} of {limits.tokens:,} tokens is spent: {known.tokens:,} used, "
+                f"{self._reserved_part(f'{self.lost.tokens:,}')}and the next call could take {worst.tokens:,}"
             )
         option = "N" if self.name == "run" else f"{self.name}=N"
         return BudgetExceeded(
             message,
             hint=f"What is finished is kept. Resume with a larger budget: po resume RUN --budget {option}.",
-            details={"scope": self.name, "used": self.used.to_json(), "budget": limits.to_json()},
+            details={
+                "scope": self.name,
+                "used": self.used.to_json(),
+                "reserved": {**self.lost.to_json(), "calls": self.lost_calls},
+                "budget": limits.to_json(),
+            },
         )
+
+    def _reserved_part(self, amount: str) -> str:
+        if not self.lost_calls:
+            return ""
+        calls = "1 call" if self.lost_calls == 1 else f"{self.lost_calls:,} calls"
+        return f"{amount} only reserved for {calls} of unknown outcome, "
 
 
 class Hold(NamedTuple):

@@ -161,6 +161,18 @@ class SpentFromLog:
             amounts[batch.task] = amounts.get(batch.task, ZERO).plus(batch.remaining)
         return amounts
 
+    def unanswered(self) -> dict[str, tuple[int, Amount]]:
+        """By task, the calls that were about to be sent and have no answer, and the worst case of them: the part of
+        `of_tasks` that nobody knows to be spent."""
+        sums: dict[str, tuple[int, Amount]] = {}
+        for key, intents in self._unanswered.items():
+            task = key.partition("/")[0]
+            count, amount = sums.get(task, (0, ZERO))
+            for _, worst in intents:
+                count, amount = count + 1, amount.plus(worst)
+            sums[task] = count, amount
+        return sums
+
     def of_day(self, day: str) -> Amount:
         """The amount of one day, with what may have been billed."""
         amount = self._days.get(day, ZERO)
