@@ -195,11 +195,13 @@ def test_a_stop_hands_over_and_pays_for_no_call_twice(servers: Servers, model: M
 def test_after_a_stop_nothing_new_is_sent_and_workers_exit_by_themselves(
     servers: Servers, model: ModelServer
 ) -> None:
+    model.hold()
     run = submit(servers, 3 * WIDTH)
     model.wait_for(WIDTH)
     worker = worker_of(servers.data, run)
     servers.stop()
     assert is_alive(worker)
+    model.release()
     until = time.monotonic() + 20
     while is_alive(worker):
         assert time.monotonic() < until
@@ -248,9 +250,8 @@ def killed_workers(servers: Servers, model: ModelServer, times: int) -> None:
     lost = 0
     for _ in range(times):
         answered = sum(r.answered for r in model.requests)
-        model.wait_for(
-            answered + WIDTH, answered=True, timeout=40
-        )  # progress: else it were a run that only crashes
+        # Progress, or it would be a run that only crashes.
+        model.wait_for(answered + WIDTH, answered=True, timeout=40)
         model.wait_for(len(model.requests) + WIDTH, timeout=40)
         model.hold()
         time.sleep(0.5)  # what was answered is recorded by now
