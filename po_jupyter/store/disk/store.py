@@ -32,6 +32,7 @@ from po_jupyter.store.keyed.shard import Shard
 from po_jupyter.store.keyed.store import DOCUMENTS, KeyedStore
 
 T = TypeVar("T")
+_FORMAT_READ_EVERY = 1.0  # s between two looks at the format while runs are written
 _inherited: list[object] = []  # what a forked child got from its parent and must neither use nor close
 
 
@@ -63,6 +64,8 @@ class DiskStore(KeyedStore):
         self._lock = Lock()
         self._pid = os.getpid()
         self._threads: dict[int, _ShardThread] = {}
+        self._checked = checked
+        self._format_read = time.monotonic()
         if checked:
             return
         diagnosis.prepare(self.path, allow_network=allow_network)
@@ -79,20 +82,45 @@ class DiskStore(KeyedStore):
             row = self._at(
                 DOCUMENTS, partial(migrations.read_or_create, shards=self.shards, migrations=steps), write=True
             )
-        migrations.check(row, str(self.path))
+        where = str(self.path)
+        migrations.check(row, where)
         self.shards = row["shards"]
+        if migrations.is_older(row, steps):
+            migrations.check_workers(self.active(), where)
+            self._at(DOCUMENTS, partial(migrations.begin, where=where), write=True)
         for name, step in migrations.pending(row, steps):
             step(self)
             crashpoint("store.migration.applied")
             self._at(DOCUMENTS, partial(migrations.record, name=name), write=True)
 
     def _at(self, number: int, work: Callable[[Shard], T], *, write: bool = False) -> T:
+        if write:
+            work = self._in_format(number, work)
         while True:
             thread = self._thread_of(number)
             try:
                 return thread.do(work, write)
             except _Closed:
                 continue  # another thread closed the store between the two lines; a new one opens it again
+
+    def _in_format(self, number: int, work: Callable[[Shard], T]) -> Callable[[Shard], T]:
+        """`work`, which writes, unless a newer version took the store over: an older one writes nothing any more.
+
+        With the documents, the orchestrator's lease among them, the format is read in the same transaction; with runs,
+        which are in other databases, at most once a second. A worker needs no look: nothing is migrated while it lives.
+        """
+        where = str(self.path)
+        if number == DOCUMENTS:
+
+            def checked(shard: Shard) -> T:
+                migrations.check(shard.read(migrations.ROW), where)
+                return work(shard)
+
+            return checked
+        if not self._checked and time.monotonic() - self._format_read > _FORMAT_READ_EVERY:
+            migrations.check(self._at(DOCUMENTS, lambda shard: shard.read(migrations.ROW)), where)
+            self._format_read = time.monotonic()
+        return work
 
     def thread(self, run: str) -> Executor | None:
         """See `LogStore`: the thread of the run's shard."""
