@@ -116,12 +116,14 @@ def _unpack(archive: Path, staging: Path) -> tuple[BackupManifest, FileCounts]:
 
 def _checked(manifest: object, archive: Path) -> BackupManifest:
     if not isinstance(manifest, dict) or type(manifest.get("version")) is not int:
-        raise _not_whole(archive, "its manifest is not one")
+        raise _not_whole(archive, "its manifest is none")
     if manifest["version"] > VERSION:
         raise InvalidInput(
             f"{archive} was made by a newer po_jupyter ({manifest.get('po_jupyter')})",
             hint="Restore it with that version.",
         )
+    if not BackupManifest.__required_keys__ <= manifest.keys():
+        raise _not_whole(archive, "its manifest lacks something")
     return cast("BackupManifest", manifest)
 
 
@@ -131,13 +133,13 @@ def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, staging: Path, archi
     if not parts or member.name.startswith("/") or ".." in parts or (os.sep != "/" and os.sep in member.name):
         raise _not_whole(archive, f"{member.name!r:.80} would be outside of the directory")
     target = staging.joinpath(*parts)
+    for depth in range(1, len(parts) + member.isdir()):  # one by one: `parents` would make them open to others
+        staging.joinpath(*parts[:depth]).mkdir(mode=0o700, exist_ok=True)
     if member.isdir():
-        target.mkdir(mode=0o700, parents=True, exist_ok=True)
         return
     content = tar.extractfile(member) if member.isfile() else None
     if content is None:
         raise _not_whole(archive, f"{member.name!r:.80} is neither a file nor a directory")
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, member.mode & 0o700 | 0o600)
     with os.fdopen(fd, "wb") as file:
         shutil.copyfileobj(content, file)
