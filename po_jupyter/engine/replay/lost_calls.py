@@ -39,7 +39,7 @@ def report_lost_progress(history: History) -> list[EventDraft]:
         if uncounted and task in history.state.tasks:
             table = history.table(task)
             done, failed = sum(1 for _ in table.indexes(DONE)), sum(1 for _ in table.indexes(FAILED))
-            usage, reused = uncounted.take(), history.reused[task]
+            usage, reused = uncounted.pop(), history.reused[task]
             events.append(
                 draft("map.progress", task, done=done, failed=failed, in_flight=0, reused=reused, usage=usage)
             )

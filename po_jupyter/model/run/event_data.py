@@ -255,7 +255,7 @@ class CallDoneData(TypedDict):
 
 
 class CallUsageData(TypedDict):
-    """`call.unknown` (sent, and the answer lost) and `call.withdrawn` (given up between two tries).
+    """`call.unknown` (sent, and the answer lost) and `call.withdrawn` (ended between two tries).
 
     `covers` of a `call.unknown`: the attempt, as in keys of calls, of the task (of the row `item`) whose calls it
     counts, answered ones of a row included; `all`: of every attempt, and without `item` of every row. Without it the
@@ -294,14 +294,14 @@ class BatchSubmittedData(TypedDict):
 
 
 class BatchCancellingData(TypedDict):
-    """Its end was asked for."""
+    """The cancellation of a batch was requested."""
 
     token: str
     id: str
 
 
 class BatchDroppedData(TypedDict):
-    """It is certain that the provider does not have it."""
+    """The provider certainly does not have the batch."""
 
     token: str
     error: JsonObject | None

@@ -112,7 +112,7 @@ def _elsewhere(lease: Mapping[str, Any]) -> str:
 
 
 def pending(row: StoreFormat, migrations: Sequence[tuple[str, Migration]]) -> list[tuple[str, Migration]]:
-    """What this store still needs."""
+    """The migrations that this store still needs."""
     applied = set(row.get("migrations", ()))
     return [(name, step) for name, step in migrations if name not in applied]
 

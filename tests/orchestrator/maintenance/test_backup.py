@@ -376,7 +376,10 @@ CHANGES: dict[str, tuple[Callable[[dict[str, bytes]], Any], str]] = {
     "a newer one": (newer, "newer po_jupyter"),
     "no JSON": (lambda content: content.update({MANIFEST: b"{"}), "not a whole archive"),
     "no number": (lambda content: content.update({MANIFEST: b"[]"}), "its manifest is none"),
-    "half of one": (lambda content: content.update({MANIFEST: b'{"version": 1}'}), "its manifest lacks something"),
+    "half of one": (
+        lambda content: content.update({MANIFEST: b'{"version": 1}'}),
+        "its manifest lacks something",
+    ),
     "a file less": (lambda content: content.pop("keys.json"), "says"),
     "outside": (lambda content: content.update({"../x": b"x"}), "outside of the directory"),
     "absolute": (lambda content: content.update({"/tmp/po-x": b"x"}), "outside of the directory"),

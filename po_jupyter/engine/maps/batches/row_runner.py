@@ -30,10 +30,10 @@ class RowRunner:
         state, task, parts = self._state, self._state.task, self._state.parts
         row, observer = state.row(index), parts.observer
         number = state.attempt_before(index, attempt) + 1
-        made = parts.calls.calls(task, number, index, again=state.is_again(index))
-        calls = BatchCalls(made, observer, answer)
+        attempt_calls = parts.calls.calls(task, number, index, again=state.is_again(index))
+        calls = BatchCalls(attempt_calls, observer, answer)
         frame = Frame(task, 1, row.item, index)
-        correlation.place.set(frame.where)
+        correlation.place.set(frame.log_fields)
         usage = UsageSum()
         observer.on_row_start(task, index, 1)
         try:
