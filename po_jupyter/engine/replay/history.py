@@ -13,6 +13,7 @@ from po_jupyter.engine.replay.spent_from_log import SpentFromLog
 from po_jupyter.engine.state.fold import fold
 from po_jupyter.engine.state.resume import KEPT_FAILURES
 from po_jupyter.engine.state.run_state import RunState
+from po_jupyter.errors import ModelKeyError
 from po_jupyter.model.run.events import EventDraft, NumberedEvent
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.store.protocol import CallRecord, CallResponse, CallResponseDraft, ItemRecord, LogStore, Record
@@ -160,10 +161,14 @@ def _apply_call(history: History, record: CallRecord) -> None:
     if record["kind"] == "intent":
         call.reported = max(call.reported, call.intents)
         call.intents += 1
-    elif record["kind"] == "withdrawn":
-        call.intents -= 1
+    elif record["kind"] == "withdrawn" or _is_of_key(record):
+        call.intents -= 1  # nothing was billed: with another key it is made
     else:
         call.answer, call.response = record.get("answer"), record
+
+
+def _is_of_key(record: CallResponse) -> bool:
+    return not record["ok"] and record["error"].get("code") == ModelKeyError.code
 
 
 def _apply_item(history: History, item: ItemRecord, n: int) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from po_jupyter.engine.state.run_state import RunState
-from po_jupyter.errors import Conflict, NotFound
+from po_jupyter.errors import BudgetExceeded, Conflict, ModelKeyError, NotFound
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.names import short_id
@@ -18,7 +18,7 @@ from po_jupyter.model.run.names import short_id
 if TYPE_CHECKING:
     from po_jupyter.model.run.event_data import GateOpenedData
 # Errors that end an attempt between two calls, through no fault of its own: its answers are those of a resume.
-KEPT_FAILURES = frozenset({"budget_exceeded"})
+KEPT_FAILURES = frozenset({BudgetExceeded.code, ModelKeyError.code})
 
 
 class ResumePlan(NamedTuple):
@@ -95,7 +95,8 @@ def kept_tasks(state: RunState, todo: ResumePlan) -> list[str]:
 
 
 def _interrupted(state: RunState, name: str) -> bool:
-    """Whether the last attempt of a task was ended from outside: by a cancel, a budget, the deaths of its workers."""
+    """Whether the last attempt of a task was ended from outside: by a cancel, a budget, a key, the deaths of its
+    workers."""
     task = state.tasks[name]
     if task.state == "cancelled":
         return task.attempt > 0

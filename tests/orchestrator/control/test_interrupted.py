@@ -213,6 +213,51 @@ async def test_rows_that_a_budget_interrupted_replay_their_answers(tmp_path: Pat
         assert (view.usage.calls, view.usage.unknown) == (9, 0)
 
 
+@pytest.mark.parametrize("task", [{}, {"source": IN_ROWS, "for_each": "{{ seed.rows }}", "max_concurrency": 1}])
+async def test_a_key_that_was_refused_pays_for_no_answered_call_again(
+    tmp_path: Path, model: ModelServer, task: dict[str, Any]
+) -> None:
+    """With another key the call that was refused is made, and no other."""
+    model.enqueue(*["fine"] * 4, Reply(status=401))
+    async with orchestrator(tmp_path) as service:
+        run = await submitted(service, submission({"source": ASKS, **task}))
+        view = await wait_for_state(service, run)
+        assert view.error is not None and view.error["code"] == "model_key"
+        await service.control.resume(run, None)
+        view = await wait_for_state(service, run)
+        assert view.state == "done"
+        calls = 9 if task else 6
+        assert len(model.requests) == calls + 1
+        assert (view.usage.calls, view.usage.unknown) == (calls + 1, 0)
+
+
+async def test_an_answer_that_came_before_code_that_was_cancelled_is_kept(
+    tmp_path: Path, model: ModelServer
+) -> None:
+    """Cancelled in the stage after its answer, and in the second attempt."""
+    source = """
+import asyncio
+
+async def inference(ctx):
+    return (await ctx.llm.chat("one")).text
+
+async def integration(ctx):
+    if ctx.meta["attempt"] == 1:
+        raise ValueError("once")
+    if ctx.meta["attempt"] == 2:
+        await asyncio.sleep(30)
+    return "done"
+"""
+    retry = {"max_attempts": 3, "initial_delay": 0.01, "max_delay": 0.01}
+    async with orchestrator(tmp_path) as service:
+        run = await submitted(service, submission({"source": source, "retry": retry}))
+        await cancelled_at(service, model, run, 2)
+        await service.control.resume(run, None)
+        view = await wait_for_state(service, run)
+        assert (view.state, view.error) == ("done", None)
+        assert len(model.requests) == 2, "the first attempt failed and was made anew; the second was cancelled"
+
+
 async def test_a_dead_run_that_is_requeued_pays_for_no_answered_call_again(
     tmp_path: Path, model: ModelServer
 ) -> None:
