@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from typing import NotRequired, TypedDict, cast
 
 from po_jupyter.client.http.payloads import ModelJson
@@ -19,6 +20,7 @@ from po_jupyter.platform.source_root import SOURCE_ROOT
 _BACKUP = "po_jupyter.orchestrator.maintenance.backup_program"
 _OFFLINE = "po_jupyter.orchestrator.environment.offline"
 _TIMEOUT = 60.0  # seconds; half a second is usual
+_CLEANUP = 10.0  # s for a program that is ended to remove what it began
 
 
 class BackupJson(TypedDict):
@@ -33,16 +35,28 @@ class BackupJson(TypedDict):
     passed_over: NotRequired[list[str]]
 
 
-def run_module(module: str, *arguments: str, timeout: float | None) -> subprocess.CompletedProcess[str]:
-    """`python -m MODULE` of this package with this process's environment; None: for as long as it takes. Raises
-    subprocess.TimeoutExpired."""
+def run_module(module: str, *arguments: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
+    """`python -m MODULE` of this package with this process's environment. Raises subprocess.TimeoutExpired.
+
+    Whatever ends the wait for it ends it too, and lets it clean up.
+    """
     path = os.pathsep.join(filter(None, [SOURCE_ROOT, os.environ.get("PYTHONPATH")]))
-    return subprocess.run(
-        # -P: a file of the user that is called like a module must not be imported instead of it.
-        [sys.executable, "-P", "-m", module, *arguments],
-        capture_output=True, text=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL,
+    # -P: a file of the user that is called like a module must not be imported instead of it.
+    command = [sys.executable, "-P", "-m", module, *arguments]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True,
         env={**os.environ, "PYTHONPATH": path},
-    )  # fmt: skip
+    ) as process:  # fmt: skip
+        try:
+            stdout, stderr = process.communicate(timeout=timeout)
+        except BaseException:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_CLEANUP)
+            process.kill()
+            raise
+        return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
 
 
 def last_line(completed: subprocess.CompletedProcess[str]) -> str:
@@ -88,7 +102,7 @@ def restore(archive: str, directory: str | None) -> BackupJson:
 
 
 def _run_backup(*arguments: str) -> BackupJson:
-    done = run_module(_BACKUP, *arguments, timeout=None)
+    done = run_module(_BACKUP, *arguments)
     try:
         answer: JsonObject = json.loads(done.stdout)
     except ValueError:

@@ -86,6 +86,27 @@ async def test_a_budget_spent_on_lost_calls_says_so_and_every_sum_has_them(
         assert view.error["details"]["reserved"]["calls"] == OPEN
 
 
+async def test_a_day_that_is_spent_on_lost_calls_says_so_in_every_run(
+    tmp_path: Path, model: ModelServer
+) -> None:
+    model.hold()
+    async with orchestrator(tmp_path, daily_tokens=60 * OPEN, max_crashes=1) as service:
+        run = await submitted(service, wide())
+        await killed_with_calls_in_flight(tmp_path, model, run)
+        view = await wait_for_state(service, run)
+        assert (view.state, view.usage.unknown) == ("dead", OPEN)
+        model.release()
+        for other in (run, await submitted(service, wide())):
+            if other == run:
+                await service.control.requeue(run, None)
+            view = await wait_for_state(service, other)
+            assert view.state == "failed" and view.error is not None
+            message = view.error["message"]
+            assert "tokens a day is spent: 0 used today by all of local's runs, " in message, message
+            assert "only reserved for 10 calls of unknown outcome, and the next call could take" in message
+            assert view.error["details"]["reserved"]["calls"] == OPEN
+
+
 async def test_a_dead_run_says_it(tmp_path: Path, model: ModelServer) -> None:
     model.hold()
     async with orchestrator(tmp_path, max_crashes=1) as service:

@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from typing import NamedTuple
 
 from po_jupyter.engine.budgets.limits import BudgetLimits
-from po_jupyter.engine.replay.spent_from_log import ZERO, Amount, dollars
+from po_jupyter.engine.replay.spent_from_log import NONE_LOST, ZERO, Amount, LostCalls, dollars
 from po_jupyter.errors import BudgetExceeded
 
 # The worst case that is set aside for the call being made: its intent records it, so that a lost call stays counted.
@@ -16,10 +16,10 @@ reserved: ContextVar[Amount | None] = ContextVar("po_reserved", default=None)
 class Account:
     """One budget of a run. `name` is `run` or a task's name; `warned`: its warning was given.
 
-    `lost` is the part of `used` that is only reserved: the worst case of `lost_calls`, whose outcome nobody knows.
+    `lost` is the part of `used` that is only reserved, for calls whose outcome nobody knows.
     """
 
-    __slots__ = ("holds", "limits", "lost", "lost_calls", "name", "reserved", "used", "warned")
+    __slots__ = ("holds", "limits", "lost", "name", "reserved", "used", "warned")
 
     def __init__(
         self,
@@ -27,11 +27,11 @@ class Account:
         limits: BudgetLimits,
         used: Amount = ZERO,
         *,
-        lost: tuple[int, Amount] = (0, ZERO),
+        lost: LostCalls = NONE_LOST,
         warned: bool = False,
     ) -> None:
         """An account with nothing reserved, of which `used` is used already."""
-        self.lost_calls, self.lost = lost
+        self.lost = lost
         self.name = name
         self.limits = limits
         self.used = used
@@ -55,8 +55,7 @@ class Account:
 
     def lose(self, worst: Amount) -> None:
         """End a hold of `worst` for a call whose outcome nobody will know: it stays reserved."""
-        self.lost_calls += 1
-        self.lost = self.lost.plus(worst)
+        self.lost = self.lost.plus(1, worst)
         self.settle(worst, worst)
 
     def settle(self, worst: Amount, used: Amount) -> None:
@@ -68,17 +67,17 @@ class Account:
     def exceeded(self, worst: Amount) -> BudgetExceeded:
         """The error of a call that does not fit."""
         limits = self.limits
-        known = self.used.minus(self.lost)
+        known = self.used.minus(self.lost.amount)
         subject = "the budget" if self.name == "run" else f"the budget of task {self.name!r}"
         if limits.usd is not None and self.used.usd + worst.usd > limits.usd:
             message = (
                 f"{subject} of {dollars(limits.usd)} is spent: {dollars(known.usd)} used, "
-                f"{self._reserved_part(dollars(self.lost.usd))}and the next call could cost {dollars(worst.usd)}"
+                f"{self.lost.clause(dollars(self.lost.amount.usd))}and the next call could cost {dollars(worst.usd)}"
             )
         else:
             message = (
                 f"{subject} of {limits.tokens:,} tokens is spent: {known.tokens:,} used, "
-                f"{self._reserved_part(f'{self.lost.tokens:,}')}and the next call could take {worst.tokens:,}"
+                f"{self.lost.clause(f'{self.lost.amount.tokens:,}')}and the next call could take {worst.tokens:,}"
             )
         option = "N" if self.name == "run" else f"{self.name}=N"
         return BudgetExceeded(
@@ -87,16 +86,10 @@ class Account:
             details={
                 "scope": self.name,
                 "used": self.used.to_json(),
-                "reserved": {**self.lost.to_json(), "calls": self.lost_calls},
+                "reserved": {**self.lost.amount.to_json(), "calls": self.lost.calls},
                 "budget": limits.to_json(),
             },
         )
-
-    def _reserved_part(self, amount: str) -> str:
-        if not self.lost_calls:
-            return ""
-        calls = "1 call" if self.lost_calls == 1 else f"{self.lost_calls:,} calls"
-        return f"{amount} only reserved for {calls} of unknown outcome, "
 
 
 class Hold(NamedTuple):

@@ -12,7 +12,13 @@ from po_jupyter.engine.budgets.daily_share import DailyShare
 from po_jupyter.engine.budgets.guard import BudgetGuard
 from po_jupyter.engine.budgets.limits import BudgetLimits, warning_data
 from po_jupyter.engine.replay.run_log import RunLog
-from po_jupyter.engine.replay.spent_from_log import ZERO, Amount, SpentFromLog
+from po_jupyter.engine.replay.spent_from_log import (
+    NONE_LOST,
+    ZERO,
+    Amount,
+    LostCalls,
+    SpentFromLog,
+)
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.model.pipeline.pipeline import Task
@@ -32,16 +38,16 @@ def build_budget(
     `running` are the tasks that are executed now: they are reported to wait when the day's share is used up.
     """
     state = log.state
-    amounts, lost = spent.of_tasks(), spent.unanswered()
+    amounts, lost = spent.of_tasks(), spent.lost_of_tasks()
     run = None
     if state.budget.get("usd") or state.budget.get("tokens"):
         limits = BudgetLimits.from_json(state.budget)
-        all_lost = sum(calls for calls, _ in lost.values()), _sum(amount for _, amount in lost.values())
+        all_lost = LostCalls(sum(one.calls for one in lost.values()), _sum(one.amount for one in lost.values()))
         run = Account("run", limits, _sum(amounts.values()), lost=all_lost, warned="run" in state.warnings)
     tasks = {
         task.name: account
         for task in log.pipeline.tasks
-        if (account := task_account(task, state, amounts.get(task.name, ZERO), lost.get(task.name, (0, ZERO))))
+        if (account := task_account(task, state, amounts.get(task.name, ZERO), lost.get(task.name, NONE_LOST)))
     }
 
     def emit_waiting(reason: str) -> None:
@@ -64,7 +70,7 @@ def warning_emitter(log: RunLog) -> Callable[[BudgetWarningData], None]:
 
 
 def task_account(
-    task: Task, state: RunState, used: Amount = ZERO, lost: tuple[int, Amount] = (0, ZERO)
+    task: Task, state: RunState, used: Amount = ZERO, lost: LostCalls = NONE_LOST
 ) -> Account | None:
     """The account of a task's own budget, with the amount used before, and of that the calls of unknown outcome; None
     when the task has none."""

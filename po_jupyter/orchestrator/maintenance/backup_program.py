@@ -11,13 +11,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from po_jupyter import config
 from po_jupyter.errors import PoError
 from po_jupyter.orchestrator.maintenance.backup import back_up
 from po_jupyter.orchestrator.maintenance.restore import restore
+
+
+def _terminated(*_: object) -> NoReturn:
+    sys.exit(143)  # by way of what is to be removed
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -28,6 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--to", type=Path)
     options = parser.parse_args(argv)
     os.umask(0o077)
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         settings = config.load()
         if options.action == "backup":

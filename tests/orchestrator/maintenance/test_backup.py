@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import signal
 import sqlite3
 import stat
 import tarfile
@@ -17,7 +18,7 @@ from typing import Any
 import pytest
 
 from po_jupyter.errors import Conflict, InvalidInput, NotFound, PoError, StoreUnusable
-from po_jupyter.orchestrator.maintenance import backup, restore
+from po_jupyter.orchestrator.maintenance import backup, backup_program, restore
 from po_jupyter.orchestrator.maintenance.archive import MANIFEST, VERSION, ArchiveWriter
 from po_jupyter.orchestrator.maintenance.backup import back_up
 from po_jupyter.platform import processes
@@ -439,3 +440,22 @@ def test_a_full_disk_leaves_nothing_of_a_backup(
     with pytest.raises(StoreUnusable, match="No space left"):
         back_up(data_dir, tmp_path / "a.tar.gz")
     assert os.listdir(tmp_path) == ["data"]
+
+
+@pytest.mark.parametrize("action", ["backup", "restore"])
+def test_one_that_is_terminated_leaves_nothing(
+    tmp_path: Path, data_dir: Path, archive: Path, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    before, mask = signal.getsignal(signal.SIGTERM), os.umask(0o022)
+    monkeypatch.setenv("PO_DATA_DIR", str(data_dir))
+    monkeypatch.setattr(backup, "check_whole", lambda path: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(restore, "check_whole", lambda path: os.kill(os.getpid(), signal.SIGTERM))
+    place = str(tmp_path / "b.tar.gz") if action == "backup" else str(archive)
+    try:
+        with pytest.raises(SystemExit):
+            backup_program.main([action, place, "--to", str(tmp_path / "there")])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        os.umask(mask)
+    assert [path.name for path in tmp_path.rglob(".po-*")] == []
+    assert not (tmp_path / "b.tar.gz").exists()
