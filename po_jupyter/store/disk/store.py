@@ -32,7 +32,6 @@ from po_jupyter.store.keyed.shard import Shard
 from po_jupyter.store.keyed.store import DOCUMENTS, KeyedStore
 
 T = TypeVar("T")
-_FORMAT_READ_EVERY = 1.0  # s between two looks at the format while runs are written
 _inherited: list[object] = []  # what a forked child got from its parent and must neither use nor close
 
 
@@ -65,7 +64,6 @@ class DiskStore(KeyedStore):
         self._pid = os.getpid()
         self._threads: dict[int, _ShardThread] = {}
         self._checked = checked
-        self._format_read = time.monotonic()
         if checked:
             return
         diagnosis.prepare(self.path, allow_network=allow_network)
@@ -106,8 +104,8 @@ class DiskStore(KeyedStore):
     def _in_format(self, number: int, work: Callable[[Shard], T]) -> Callable[[Shard], T]:
         """`work`, which writes, unless a newer version took the store over: an older one writes nothing any more.
 
-        With the documents, the orchestrator's lease among them, the format is read in the same transaction; with runs,
-        which are in other databases, at most once a second. A worker needs no look: nothing is migrated while it lives.
+        With the documents, the orchestrator's lease among them, the format is read in the same transaction; runs are in
+        other databases, and it is read just before. A worker need not look: nothing is migrated while it lives.
         """
         where = str(self.path)
         if number == DOCUMENTS:
@@ -117,9 +115,8 @@ class DiskStore(KeyedStore):
                 return work(shard)
 
             return checked
-        if not self._checked and time.monotonic() - self._format_read > _FORMAT_READ_EVERY:
+        if not self._checked:
             migrations.check(self._at(DOCUMENTS, lambda shard: shard.read(migrations.ROW)), where)
-            self._format_read = time.monotonic()
         return work
 
     def thread(self, run: str) -> Executor | None:

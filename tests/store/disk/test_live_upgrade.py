@@ -15,7 +15,7 @@ import pytest
 
 from po_jupyter.errors import StoreUnusable
 from po_jupyter.platform import processes
-from po_jupyter.store.disk import migrations, store
+from po_jupyter.store.disk import migrations
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.store.documents import ORCHESTRATOR_LEASE
 from po_jupyter.testing.conformance.store import event, new_run
@@ -106,9 +106,7 @@ def test_an_orchestrator_of_another_machine_is_gone_a_while_after_its_last_renew
             DiskStore(path)
 
 
-def test_an_older_version_that_has_the_store_open_writes_nothing_after_a_migration(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_older_version_that_has_the_store_open_writes_nothing_after_a_migration(path: Path) -> None:
     older = DiskStore(path, shards=1)
     older.create_run(new_run("00a1"))
     with newer_version():
@@ -118,7 +116,6 @@ def test_an_older_version_that_has_the_store_open_writes_nothing_after_a_migrati
     with pytest.raises(StoreUnusable, match="newer po_jupyter"):
         older.swap(*ORCHESTRATOR_LEASE, None, {**processes.myself(), "count": 1})
     assert older.get(*ORCHESTRATOR_LEASE) is None, "it cannot take the lease"
-    monkeypatch.setattr(store, "_FORMAT_READ_EVERY", 0.0)
     for write in (
         lambda: older.create_run(new_run("00a2")),
         lambda: older.request("00a1", [event("run.done")], state="done"),
