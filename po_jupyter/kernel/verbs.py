@@ -65,7 +65,7 @@ def runs(session: Session, arguments: Arguments) -> None:
 
 
 def show(session: Session, arguments: Arguments) -> Run | None:
-    """`%po show [RUN]`: draw a run again, or its failed rows."""
+    """`%po show [RUN]`: draw a run again, or what failed in it."""
     run = session.find_run(arguments.positional[0] if arguments.positional else None)
     if not arguments.get("failed"):
         return launch.follow(session, run, arguments)
@@ -75,7 +75,7 @@ def show(session: Session, arguments: Arguments) -> Run | None:
         if task.items is not None and task.items.failed
         for row in run.items(task.name, state="failed")
     ]
-    static_view.show(session.shell, static_view.failed_rows(run.view, rows, _FAILED_SHOWN))
+    static_view.show(session.shell, static_view.failures(run.view, rows, _FAILED_SHOWN))
     return None
 
 

@@ -42,6 +42,22 @@ def test_failed_rows_say_where_and_why(notebook: Notebook) -> None:
     assert re.search(r'classify +row 17 +validate_structure +answer has no "label"', text)
 
 
+def test_failures_show_the_lines_of_ones_own_python(notebook: Notebook) -> None:
+    """Of rows, and of tasks without rows, which were not listed at all."""
+    traceback = '  File "<po_task classify>", line 2, in inference\n    boom()\nNameError: boom'
+    error = {"code": "stage_failed", "message": "it raised", "details": {"traceback": traceback, "stage": "x"}}
+    items = ItemCounts(total=2, done=1, failed=1)
+    tasks = (
+        TaskView(name="extract", state="failed", kind="python", error=error),
+        TaskView(name="classify", state="done", items=items),
+    )
+    notebook.aio.view = classifying(state="failed", tasks=tasks)
+    notebook.aio.rows = [{"index": 1, "ok": False, "output": None, "error": error}]
+    text, _ = notebook.cell("%po show 7f3a9c --failed")
+    assert "1 task and 1 row failed" in text
+    assert text.count("boom()") == 2
+
+
 def test_control_from_the_notebook(notebook: Notebook) -> None:
     """B12, B13, R2.6: the same words as the terminal."""
     notebook.cell("%po cancel 7f3a9c")

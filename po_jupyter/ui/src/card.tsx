@@ -47,7 +47,7 @@ export const Card = React.memo(
     const bodyId = `po-run-${run.id}`;
     const Caret = open ? caretDownIcon.react : caretRightIcon.react;
     return (
-      <li className={`po-Run po-is-${run.state}`} data-run={run.id} data-state={run.state}>
+      <li className={`po-Run po-is-${format.runState(run)}`} data-run={run.id} data-state={run.state}>
         <button
           type="button"
           className="po-Run-head"
@@ -59,7 +59,7 @@ export const Card = React.memo(
           <span className="po-Run-name" title={run.name}>
             {run.name}
           </span>
-          <State state={run.state} />
+          <State run={run} />
         </button>
         <div className="po-Run-line" title={`run ${run.id} · ${run.pipeline} ${run.version}`}>
           {headline(run, now)}
@@ -118,10 +118,10 @@ function ordinal(position: number): string {
   return position + (teens ? "th" : ({ 1: "st", 2: "nd", 3: "rd" }[position % 10] ?? "th"));
 }
 
-function State({ state }: { state: RunState }): JSX.Element {
+function State({ run }: { run: Run }): JSX.Element {
   return (
     <span className="po-State">
-      <span aria-hidden="true">{GLYPHS[state]}</span> {state}
+      <span aria-hidden="true">{GLYPHS[format.runState(run)]}</span> {run.state}
     </span>
   );
 }
@@ -260,10 +260,12 @@ function Button({ label, title, doing, disabled, accent, of, onClick }: ButtonPr
 }
 
 function Problem({ failure }: { failure: Failure }): JSX.Element {
+  const traceback = format.traceback(failure);
   return (
     <div className="po-Problem">
       <div className="po-Problem-message">{failure.message}</div>
       {failure.hint && <div className="po-Problem-hint">{failure.hint}</div>}
+      {traceback && <pre className="po-Problem-traceback">{traceback}</pre>}
     </div>
   );
 }
@@ -323,9 +325,9 @@ interface TaskProps {
 
 function TaskRow({ run, task, now, speech }: TaskProps): JSX.Element {
   return (
-    <li className={`po-Task po-is-${task.state}`} data-task={task.name} data-state={task.state}>
+    <li className={`po-Task po-is-${format.taskState(task)}`} data-task={task.name} data-state={task.state}>
       <span className="po-Task-glyph" aria-hidden="true">
-        {GLYPHS[task.state]}
+        {GLYPHS[format.taskState(task)]}
       </span>
       <div className="po-Task-body">
         <div className="po-Task-title">
