@@ -1,8 +1,8 @@
 """Rendering of a run as HTML and as plain text. Pure: values come in, text comes out.
 
-The HTML holds no script, only inline styles over `currentColor` and Lab's own variables,
-so that it looks right in Lab (light and dark), VS Code and nbconvert; where styles are stripped (GitHub) the
-table still reads. The only classes are those that keep MathJax from reading dollars as formulas. Everything that was not written here is escaped (P6).
+The HTML holds no script, only inline styles over `currentColor` and Lab's own variables, so that it looks right in
+Lab (light and dark), VS Code and nbconvert; where styles are stripped (GitHub) the table still reads. Its only
+classes keep MathJax from reading dollars as formulas. Everything that was not written here is escaped (P6).
 """
 
 from __future__ import annotations
