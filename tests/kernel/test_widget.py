@@ -233,7 +233,7 @@ def test_updates_are_bounded() -> None:
 
 @pytest.mark.parametrize("late", [0.0, 0.3])
 def test_a_late_answer_to_a_button_does_not_undo_what_it_led_to(late: float) -> None:
-    """P1: the run had ended when the answer to Cancel came, which still said `running`: the cell stood there for ever."""
+    """P1: the run had ended when the answer to Cancel came, which said `running`: the cell stood there for ever."""
     aio, page = FakeAio(classifying(last_event=5)), Page()
     widget = shown(aio, page)
     before = aio.view
