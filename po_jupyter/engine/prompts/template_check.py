@@ -18,7 +18,7 @@ from po_jupyter.engine.prompts.template_samples import (
     attribute_of,
     key_of,
 )
-from po_jupyter.engine.prompts.templates import ENVIRONMENT, GLOBALS, expression_of
+from po_jupyter.engine.prompts.templates import ENVIRONMENT, GLOBALS, braces_hint, expression_of
 from po_jupyter.errors import TemplateFailed, Violation
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from po_jupyter.model.pipeline.violations import did_you_mean
@@ -62,9 +62,9 @@ def check_templates(pipeline: Pipeline, seed_data: Mapping[str, JsonValue] | Non
                 tree = _parse(text, field, task)
             except TemplateSyntaxError as error:
                 message = (error.message or "not a template").rstrip(".")
-                violations.append(
-                    Violation(where, f"task {task.name!r}: the {field} does not parse: {message}", error.lineno)
-                )
+                text = f"task {task.name!r}: the {field} does not parse: {message}"
+                hint = braces_hint(error) if field != "for_each" else ""
+                violations.append(Violation(where, f"{text}. {hint}" if hint else text, error.lineno))
                 continue
             except TemplateFailed as error:
                 violations.append(Violation(where, f"{error.message} {error.hint}".strip()))

@@ -306,10 +306,18 @@ def expression_of(text: str, *, task: str) -> str:
     return inner
 
 
+def braces_hint(error: TemplateSyntaxError) -> str:
+    """How braces are written that are no template, where they may have been meant: `{{"a": 1}}` is JSON to people."""
+    if (error.message or "").startswith(("No filter", "No test")):
+        return ""
+    return "Braces that are text stand between {% raw %} and {% endraw %}."
+
+
 def _syntax_error(error: TemplateSyntaxError, task: str, field: str) -> TemplateFailed:
     message = (error.message or "not a template").rstrip(".")
     return TemplateFailed(
         f"task {task!r}: the {field} does not parse: line {error.lineno}: {message}",
+        hint="" if field == "for_each" else braces_hint(error),
         details={"task": task, "field": field, "line": error.lineno},
     )
 

@@ -56,6 +56,13 @@ def test_what_is_known_before_a_run(task: dict[str, Any], message: str) -> None:
     assert message in messages[0]
 
 
+@pytest.mark.parametrize("prompt", ['Answer with {{"a": 1}}', 'Like {{ "a": {"b": 1} }}', "{% x %}", "{# x"])
+def test_braces_that_were_meant_as_text_are_told_how(prompt: str) -> None:
+    (message,) = violations({"prompt": prompt})
+    assert "{% raw %}" in message
+    assert "{% raw %}" not in violations({"prompt": "{{ x | nofilter }}"})[0]
+
+
 @pytest.mark.parametrize(
     "text",
     [
