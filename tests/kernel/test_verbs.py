@@ -81,6 +81,27 @@ def test_a_pipeline_runs_by_its_name(notebook: Notebook) -> None:
     assert "there is no pipeline `thiers`; did you mean `theirs`?" in notebook.error("%po run thiers")
 
 
+def test_a_question_needs_no_quotes(notebook: Notebook) -> None:
+    """`%po chat What's up?` was `No closing quotation`."""
+    asked: list[tuple[str, ...]] = []
+
+    @click.group()
+    def group() -> None:
+        pass
+
+    @group.command()
+    @click.argument("prompt")
+    @click.option("--model")
+    @click.option("--fresh", is_flag=True)
+    def chat(prompt: str, model: str | None, fresh: bool) -> None:
+        asked.append((prompt, str(model)))
+
+    unload(notebook.shell)
+    load(notebook.shell, verbs=lambda: group, connect=notebook.connect)
+    notebook.cell("%po chat What's up? --model fake:echo")
+    assert asked == [("What's up?", "fake:echo")]
+
+
 def test_other_verbs_are_the_terminals(notebook: Notebook) -> None:
     @click.group()
     def group() -> None: ...

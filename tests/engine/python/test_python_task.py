@@ -123,7 +123,10 @@ async def inference(ctx):
     raise ValueError("x")
 """
     bench.create(
-        [task(source, for_each="[1, 2, 3]"), {"name": "u", "source": source, "retry": {"max_attempts": 1}}]
+        [
+            task(source, for_each="[1, 2, 3]"),
+            {"name": "u", "source": source, "needs": [], "retry": {"max_attempts": 1}},
+        ]
     )
     assert await bench.go() == "failed"
     logs = bench.session.inputs.run_dir / "logs"
