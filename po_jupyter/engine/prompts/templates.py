@@ -31,6 +31,10 @@ MAX_RENDERED = 10_000_000  # characters; ten times the longest context window so
 MAX_ROWS = 5_000_000
 _MAX_REPEAT = 1_000_000
 _WIDE = re.compile(r"\d{7,}\$?[a-zA-Z}]")  # a field width in a format that would fill the memory
+_TEXT_FILTERS = (
+    "upper", "lower", "capitalize", "title", "trim", "replace", "center", "indent", "wordwrap", "truncate", "striptags",
+    "wordcount", "urlize", "escape", "e", "forceescape", "safe",
+)  # fmt: skip
 _HYPHENS = 'A name with a hyphen is written tasks["deep-dive"].'
 
 
@@ -177,8 +181,12 @@ def _environment() -> _Sandbox:
     env.filters["tojson"] = _to_json
     env.filters["join"] = _join
     env.filters["string"] = _text
-    for name in ("upper", "lower", "capitalize", "title", "trim", "replace", "center", "indent", "wordwrap"):
+    for name in _TEXT_FILTERS:
         env.filters[name] = _on_text(env.filters[name])
+    quoted = env.filters["urlencode"]
+    env.filters["urlencode"] = lambda value: quoted(
+        _inserted(value) if isinstance(value, Mapping) else _flat(value)
+    )
     form = env.filters["format"]
     env.filters["format"] = lambda value, *args, **named: form(value, *_inserted(args), **_inserted(named))
     env.filters["center"] = _bounded(env.filters["center"])
