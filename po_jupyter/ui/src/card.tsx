@@ -70,7 +70,7 @@ export const Card = React.memo(
           <Buttons run={run} open={open} busy={busy} verbs={verbs} />
         </div>
         {run.waiting && !hasEnded(run) && <Problem failure={{ code: "held", message: run.waiting }} />}
-        {run.error && <Problem failure={run.error} />}
+        {run.error && !(open && isOfTask(run)) && <Problem failure={run.error} />}
         {problem && <Problem failure={problem} />}
         {run.state === "waiting" && run.gate && !run.gate.decision && (
           <GateBox run={run} busy={busy} decide={verbs.decide} />
@@ -99,6 +99,11 @@ export const Card = React.memo(
     before.speech === after.speech &&
     (before.now === after.now || hasEnded(after.run))
 );
+
+/** Whether one of the tasks, which are shown, has the error of the run. */
+function isOfTask(run: Run): boolean {
+  return run.tasks.some(task => task.state === "failed" && task.error?.message === run.error?.message);
+}
 
 function headline(run: Run, now: number): string {
   const parts = [run.version, `run ${format.shortId(run.id)}`, format.place(run)];
