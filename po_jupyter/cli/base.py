@@ -88,8 +88,8 @@ class _Text(click.ParamType):  # type: ignore[type-arg]  # as above
             text.encode()
         except UnicodeEncodeError as error:
             byte = ord(text[error.start]) - 0xDC00  # how Python keeps a byte that it cannot decode
-            what = f"byte 0x{byte:02x}" if 0x80 <= byte <= 0xFF else "half a surrogate pair"
-            self.fail(f"it is not UTF-8 text: {what} behind {text[: error.start][-20:]!r}", param, ctx)
+            sign = f"byte 0x{byte:02x}" if 0x80 <= byte <= 0xFF else "half a surrogate pair"
+            self.fail(f"it is not UTF-8 text: {sign} behind {text[: error.start][-20:]!r}", param, ctx)
         return text
 
 

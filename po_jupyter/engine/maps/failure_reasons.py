@@ -71,7 +71,7 @@ def _commonest(state: MapState) -> FailureReason | None:
 
 
 def _kind(error: JsonObject) -> str:
-    """What errors of one kind have in common: the code and the message, numbers aside."""
+    """The kind of an error: its code and its message, numbers aside."""
     return f"{error.get('code')} {re.sub(r'[0-9]+', '#', str(error.get('message')))}"
 
 

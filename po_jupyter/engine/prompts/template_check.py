@@ -57,26 +57,26 @@ def check_templates(pipeline: Pipeline, seed_data: Mapping[str, JsonValue] | Non
     for i, task in enumerate(pipeline.tasks):
         rows = _rows_of(task, scope)
         for field, text in templates_of(task):
-            where = f"tasks[{i}].{field}"
+            path = f"tasks[{i}].{field}"
             try:
                 tree = _parse(text, field, task)
             except TemplateSyntaxError as error:
                 message = (error.message or "not a template").rstrip(".")
                 text = f"task {task.name!r}: the {field} does not parse: {message}"
                 hint = braces_hint(error) if field != "for_each" else ""
-                violations.append(Violation(where, f"{text}. {hint}" if hint else text, error.lineno))
+                violations.append(Violation(path, f"{text}. {hint}" if hint else text, error.lineno))
                 continue
             except TemplateFailed as error:
-                violations.append(Violation(where, f"{error.message} {error.hint}".strip()))
+                violations.append(Violation(path, f"{error.message} {error.hint}".strip()))
                 continue
-            walk = _TemplateWalk(task, field, where, names, upstream, seed_data, scope, rows)
+            walk = _TemplateWalk(task, field, path, names, upstream, seed_data, scope, rows)
             walk.check(tree)
             violations.extend(walk.violations)
     return violations
 
 
 def _scope(pipeline: Pipeline, seed_data: Mapping[str, JsonValue] | None) -> SampleScope:
-    """What is known of `seed` and `tasks` before the run."""
+    """The samples of `seed` and `tasks` before the run."""
     outputs: dict[str, object] = {}
     for task in pipeline.tasks:
         text = task.kind == "prompt" and task.output is None
@@ -124,14 +124,14 @@ class _TemplateWalk:
         self,
         task: Task,
         field: str,
-        where: str,
+        path: str,
         names: Mapping[str, int],
         upstream: _Upstream,
         seed: Mapping[str, JsonValue] | None,
         scope: SampleScope,
         rows: Samples,
     ) -> None:
-        self.task, self.field, self.where = task, field, where
+        self.task, self.field, self.path = task, field, path
         self.names, self.upstream, self.seed = names, upstream, seed
         self.violations: list[Violation] = []
         self._seen: set[str] = set()
@@ -172,7 +172,7 @@ class _TemplateWalk:
             self._visit(child, guarded)
 
     def _key(self, node: nodes.Getattr | nodes.Getitem, guarded: bool) -> None:
-        """Check a key of `tasks`, of `seed`, of a row or of what is in one."""
+        """Check a key of `tasks`, of `seed`, of a row or of a value in one."""
         key, owner = key_of(node), node.node
         root = owner
         while isinstance(root, nodes.Getattr | nodes.Getitem):
@@ -206,11 +206,11 @@ class _TemplateWalk:
             self._visit(child, guarded)
 
     def _sample_key(self, node: nodes.Getattr | nodes.Getitem, key: str) -> None:
-        """Report a key that nothing has that is known here, or none of the first rows."""
+        """Report a key that no sample of its owner has, such as none of the first rows."""
         owners = self._scope.samples(node.node)
         if owners and not any(_has(owner, key, isinstance(node, nodes.Getattr)) for owner in owners):
-            shown = _text_of(node.node)
-            self._add(f"`{shown}.{key}`: {_missing(owners, key, shown)}", node.lineno)
+            owner = _text_of(node.node)
+            self._add(f"`{owner}.{key}`: {_missing(owners, key, owner)}", node.lineno)
 
     def _attribute(self, node: nodes.Filter) -> None:
         """Report the attribute of a filter such as `map(attribute="text")` that none of the first rows has."""
@@ -225,8 +225,8 @@ class _TemplateWalk:
     def _add(self, message: str, line: int) -> None:
         if message not in self._seen:
             self._seen.add(message)
-            place = f"task {self.task.name!r}: {self.field}: "
-            self.violations.append(Violation(self.where, place + message, line))
+            prefix = f"task {self.task.name!r}: {self.field}: "
+            self.violations.append(Violation(self.path, prefix + message, line))
 
     def _name(self, node: nodes.Name) -> None:
         name = node.name
@@ -269,18 +269,18 @@ class _TemplateWalk:
         defined: Collection[str] = (
             self.names if owner == "tasks" else (self.seed or ()) if owner == "seed" else ()
         )
-        meant = next((k for k in defined if "-" in k and (rest + ".").startswith(k + ".")), None)
-        if meant is None:
+        candidate = next((k for k in defined if "-" in k and (rest + ".").startswith(k + ".")), None)
+        if candidate is None:
             return False
         self._add(
-            f'`{owner}.{meant}` is read as a subtraction; a name with a hyphen is written {owner}["{meant}"]',
+            f'`{owner}.{candidate}` is read as a subtraction; a name with a hyphen is written {owner}["{candidate}"]',
             node.lineno,
         )
         return True
 
 
 def _guards(node: nodes.Node) -> bool:
-    """Whether the author of a template foresees that a name inside of `node` is missing."""
+    """True when the template allows for a missing name inside of `node`."""
     if isinstance(node, nodes.Test):
         return node.name in ("defined", "undefined")
     if isinstance(node, nodes.Filter):
@@ -304,21 +304,21 @@ def _has(owner: object, key: str, attribute: bool) -> bool:
     return attribute and hasattr(owner, key)
 
 
-def _missing(owners: Samples, key: str, shown: str) -> str:
-    """Why a key is not there that none of `owners` has; `shown` is what they are called in the template."""
-    rows = shown == "item"
+def _missing(owners: Samples, key: str, name: str) -> str:
+    """The message about a key that none of `owners` has; `name` is their expression in the template."""
+    rows = name == "item"
     objects = [owner for owner in owners if isinstance(owner, Mapping)]
     if not objects:
         one, many = _kinds(owners[0])
-        return f"the rows are {many}, without names" if rows else f"`{shown}` is {one}"
+        return f"the rows are {many}, without names" if rows else f"`{name}` is {one}"
     keys = list(dict.fromkeys(str(k) for owner in objects for k in owner))
     has = f"{', '.join(keys[:8])}{', ...' if len(keys) > 8 else ''}" if keys else "nothing"
-    what = f"the rows have no `{key}` (they have {has})" if rows else f"there is no `{key}` (it has {has})"
-    return what + did_you_mean(key, keys)
+    message = f"the rows have no `{key}` (they have {has})" if rows else f"there is no `{key}` (it has {has})"
+    return message + did_you_mean(key, keys)
 
 
 def _kinds(value: object) -> tuple[str, str]:
-    """What a value is, and what several of them are."""
+    """The kind of a value as a phrase: of one, and of several."""
     if value is None:
         return "null", "null"
     if isinstance(value, bool):

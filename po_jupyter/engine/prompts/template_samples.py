@@ -1,4 +1,4 @@
-"""Values that the expressions of a template may have, as far as the seed says: what names of rows are checked against.
+"""Values that the expressions of a template may have, as far as the seed tells: names of rows are checked against them.
 
 `item` is a row of what `for_each` gives, a loop's name is an element of what it loops over. An expression has a
 tuple of samples: the values of the first rows. An empty tuple means that nobody can know before the run.
@@ -60,13 +60,13 @@ class SampleScope:
 
     def elements(self, node: nodes.Node) -> Samples:
         """The samples of an element of the list that an expression gives."""
-        found: list[object] = []
+        elements: list[object] = []
         for value in self.samples(node):
             rows = _rows(value)
             if rows is None:
                 return NOT_KNOWN
-            found += islice(rows, _ROWS - len(found))
-        return _known(found)
+            elements += islice(rows, _ROWS - len(elements))
+        return _samples(elements)
 
     def _part(self, node: nodes.Getattr | nodes.Getitem) -> Samples:
         key = key_of(node)
@@ -74,7 +74,7 @@ class SampleScope:
             if isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Slice):
                 return self.samples(node.node)
             return self.elements(node.node) if _is_position(node) else NOT_KNOWN
-        return _known(_parts(self.samples(node.node), key))
+        return _samples(_parts(self.samples(node.node), key))
 
 
 def key_of(node: nodes.Getattr | nodes.Getitem) -> str | None:
@@ -116,5 +116,5 @@ def _rows(value: object) -> Iterator[object] | None:
     return iter(value) if isinstance(value, Sequence) and not isinstance(value, str) else None
 
 
-def _known(values: Sequence[object]) -> Samples:
+def _samples(values: Sequence[object]) -> Samples:
     return NOT_KNOWN if any(value is UNKNOWN for value in values) else tuple(values)

@@ -30,7 +30,7 @@ from po_jupyter.telemetry.correlation import TO_MODELS, request_id
 
 CONNECT_TIMEOUT = 10.0
 STREAM_FACTOR = 10.0
-_WHERE = "Set it right where the orchestrator starts, then: po stop, po start."
+_SET_RIGHT = "Set it right where the orchestrator starts, then: po stop, po start."
 _CERTIFICATE = "where a proxy of one's own reads along, SSL_CERT_FILE names its certificate"
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -96,7 +96,7 @@ class Http:
         transport = self._transports.get(pool)
         if transport is None:
             if problem := next(network_problems(str(target.url)), None):
-                raise ModelRefused(f"{target.name}: {problem}", hint=_WHERE)
+                raise ModelRefused(f"{target.name}: {problem}", hint=_SET_RIGHT)
             tls, proxy, once = pool
             # Loading the certificate store takes 20 ms: plain http gets a context that trusts nobody.
             context = httpx.create_ssl_context() if tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -239,7 +239,7 @@ def _never_sent(error: BaseException | None) -> bool:
 
 
 def _reason(error: httpx.HTTPError, target: Target) -> str:
-    """The failure of a request in words for people. What a proxy does is not said of the model's host."""
+    """The failure of a request as text for people. What a proxy does is not said of the model's host."""
     cause = error.__cause__
     if isinstance(cause, aiohttp.ClientHttpProxyError):
         return f"{target.proxy} refused with {cause.status} {cause.message}".rstrip()

@@ -1,4 +1,4 @@
-"""Proxies and certificates that the environment names, and what is wrong with them, each by its variable.
+"""Proxies and certificates that the environment names, and their problems, each by its variable.
 
 `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, in small letters first; `SSL_CERT_FILE`, `SSL_CERT_DIR`.
 """
@@ -40,10 +40,10 @@ def proxy_for(url: str, environ: Mapping[str, str] | None = None) -> ProxySettin
     bypass = urllib.request.proxy_bypass_environment  # type: ignore[attr-defined]  # typeshed lacks it
     if not settings or bypass(host, {scheme: setting.url for scheme, setting in settings.items()}):
         return None
-    found = settings.get(parts.scheme) or settings.get("all")
-    if found is None:
+    proxy = settings.get(parts.scheme) or settings.get("all")
+    if proxy is None:
         return None
-    return found if "://" in found.url else found._replace(url=f"http://{found.url}")
+    return proxy if "://" in proxy.url else proxy._replace(url=f"http://{proxy.url}")
 
 
 def _settings(environ: Mapping[str, str]) -> dict[str, ProxySetting]:
@@ -59,7 +59,7 @@ def _settings(environ: Mapping[str, str]) -> dict[str, ProxySetting]:
 
 
 def network_problems(url: str, environ: Mapping[str, str] | None = None) -> Iterator[str]:
-    """What is wrong with the proxy and the certificates of requests to `url`. Reads files; asks nobody."""
+    """The problems of the proxy and the certificates of requests to `url`. Reads files; asks nobody."""
     environ = os.environ if environ is None else environ
     if (proxy := proxy_for(url, environ)) is not None and (problem := proxy_problem(proxy)) is not None:
         yield problem
@@ -68,7 +68,7 @@ def network_problems(url: str, environ: Mapping[str, str] | None = None) -> Iter
 
 
 def proxy_problem(proxy: ProxySetting) -> str | None:
-    """Why a proxy cannot be used; None when it can."""
+    """The reason why a proxy cannot be used; None when it can."""
     variable = proxy.variable
     try:
         parts = urlsplit(proxy.url)
@@ -86,7 +86,7 @@ def proxy_problem(proxy: ProxySetting) -> str | None:
 
 
 def certificate_problem(environ: Mapping[str, str] | None = None) -> str | None:
-    """Why the certificates that the environment names cannot be used; None when they can, or none are named."""
+    """The reason why the certificates of the environment cannot be used; None when they can, or none are named."""
     environ = os.environ if environ is None else environ
     file, directories = environ.get("SSL_CERT_FILE"), environ.get("SSL_CERT_DIR")
     if file:

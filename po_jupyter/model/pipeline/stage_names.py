@@ -29,12 +29,12 @@ def misspelt_stages(source: str) -> list[MisspeltStage]:
     used = {n.id for n in ast.walk(module) if isinstance(n, ast.Name)}
     used |= {n.attr for n in ast.walk(module) if isinstance(n, ast.Attribute)}
     missing = [stage for stage in STAGES if stage not in {_plain(f.name) for f in functions}]
-    found = []
+    misspelt = []
     for function in functions:
         near = get_close_matches(_plain(function.name), missing, n=1, cutoff=_CLOSE)
         if near and function.name not in used and _plain(function.name) not in STAGES:
-            found.append(MisspeltStage(function.name, near[0], function.lineno))
-    return found
+            misspelt.append(MisspeltStage(function.name, near[0], function.lineno))
+    return misspelt
 
 
 def _plain(name: str) -> str:

@@ -20,17 +20,17 @@ def cut_texts(root: Node, text: str) -> Iterator[Violation]:
         yield from _cut(task, f"tasks[{i}]", lines)
 
 
-def _cut(node: Node, where: str, lines: list[str]) -> Iterator[Violation]:
+def _cut(node: Node, path: str, lines: list[str]) -> Iterator[Violation]:
     for i, entry in enumerate(_entries(node)):
-        yield from _cut(entry, f"{where}[{i}]", lines)
+        yield from _cut(entry, f"{path}[{i}]", lines)
     for key, value in _fields(node):
         name = str(key.value)
         if name in _TEXTS and isinstance(value, ScalarNode):
             if (at := _comment_behind(key, value, lines)) is not None:
                 message = f"`{name}` ends at a `#`, where a comment begins in YAML; {_QUOTE}"
-                yield Violation(f"{where}.{name}", message, *at)
+                yield Violation(f"{path}.{name}", message, *at)
         elif name in _INSIDE:
-            yield from _cut(value, f"{where}.{name}", lines)
+            yield from _cut(value, f"{path}.{name}", lines)
 
 
 def _comment_behind(key: ScalarNode, value: ScalarNode, lines: list[str]) -> tuple[int, int] | None:
