@@ -73,11 +73,10 @@ class Run:
 
     @property
     def client(self) -> Blocking:
-        """The client that the run came from; of one that was pickled, the one that `po.chat` uses too."""
+        """The client that the run came from; a run from a pickle connects at its first question, as `po.connect()`."""
         if self._client is None:
-            from po_jupyter.client.default import default_client
-
-            self._client = default_client()
+            # By name, as users call it: how an orchestrator is found is no business of what blocks.
+            self._client = import_module("po_jupyter").connect()
         return self._client
 
     @property

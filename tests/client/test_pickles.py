@@ -11,7 +11,6 @@ from pydantic import BaseModel
 
 import po_jupyter as po
 from po_jupyter import errors
-from po_jupyter.client import default
 from po_jupyter.client.async_client import Endpoint
 from po_jupyter.client.client import Client
 from po_jupyter.client.run import Run
@@ -37,7 +36,7 @@ def test_a_run_is_pickled_by_its_id(run: Run, monkeypatch: pytest.MonkeyPatch) -
     data = pickle.dumps(run)
     assert TOKEN.encode() not in data and b"a row of somebody" not in data
     here = Client(Endpoint("http://127.0.0.1:2/", "x"))
-    monkeypatch.setattr(default, "default_client", lambda: here)
+    monkeypatch.setattr(po, "connect", lambda: here)
     again = pickle.loads(data)
     assert (again.id, again.short, repr(again)) == (run.id, run.short, repr(run))
     assert again.client is here, "found where it is used, at the first question"

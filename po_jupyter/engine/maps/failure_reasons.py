@@ -19,11 +19,11 @@ _KEPT = ("exception", "traceback", "missing")  # details of a row's error that p
 
 
 class FailureReason(NamedTuple):
-    """An error that `count` of `looked_at` failed rows ended with; `error` is that of the first of them, as JSON."""
+    """An error that `times` of `rows` failed rows ended with; `error` is that of the first of them, as JSON."""
 
     error: JsonObject
-    count: int
-    looked_at: int
+    times: int
+    rows: int
 
 
 async def add_commonest_reason(state: MapState) -> None:
@@ -39,7 +39,7 @@ async def add_commonest_reason(state: MapState) -> None:
     if reason is None:
         return
     row = reason.error
-    times = f"most often ({reason.count} times): " if reason.count < reason.looked_at else ""
+    times = f"most often ({reason.times} times): " if reason.times < reason.rows else ""
     message = _clipped(str(row.get("message") or row.get("code") or "no message"))
     row_details: JsonObject = row.get("details") or {}
     state.error = ThresholdExceeded(
@@ -48,7 +48,7 @@ async def add_commonest_reason(state: MapState) -> None:
         details={
             **error.details,
             **{key: row_details[key] for key in _KEPT if key in row_details},
-            "reason": {"code": row.get("code"), "message": message, "count": reason.count},
+            "reason": {"code": row.get("code"), "message": message, "count": reason.times},
         },
     )
 

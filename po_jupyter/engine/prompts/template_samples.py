@@ -88,16 +88,17 @@ def key_of(node: nodes.Getattr | nodes.Getitem) -> str | None:
 
 def attribute_of(node: nodes.Filter) -> str | None:
     """The attribute of rows that a filter reads, where each of them must have it; None for any other filter."""
-    named = {keyword.key: keyword.value for keyword in node.kwargs}
+    named = {str(keyword.key): keyword.value for keyword in node.kwargs}
+    attribute: nodes.Node | None
     if node.name in ("selectattr", "rejectattr"):
-        first, *test = node.args or [None]
-        if any(isinstance(t, nodes.Const) and t.value in ("defined", "undefined") for t in test):
+        if any(isinstance(t, nodes.Const) and t.value in ("defined", "undefined") for t in node.args[1:]):
             return None
+        attribute = node.args[0] if node.args else None
     elif node.name in _BY_ATTRIBUTE and "default" not in named:
-        first = named.get("attribute")
+        attribute = named.get("attribute")
     else:
         return None
-    return first.value if isinstance(first, nodes.Const) and isinstance(first.value, str) else None
+    return attribute.value if isinstance(attribute, nodes.Const) and isinstance(attribute.value, str) else None
 
 
 def _parts(owners: Sequence[object], key: str) -> list[object]:
