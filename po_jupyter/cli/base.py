@@ -76,7 +76,7 @@ class _Money(click.ParamType):  # type: ignore[type-arg]  # not generic before c
 MONEY = _Money()
 
 
-class _Text(click.ParamType):  # type: ignore[type-arg]  # as above
+class _PlainText(click.ParamType):  # type: ignore[type-arg]  # as above
     """Text for a model or a run. What a shell hands over in another encoding is refused: half of it would be lost."""
 
     name = "text"
@@ -93,7 +93,7 @@ class _Text(click.ParamType):  # type: ignore[type-arg]  # as above
         return text
 
 
-TEXT = _Text()
+TEXT = _PlainText()
 
 
 def budget_body(limits: Sequence[tuple[str, float]]) -> JsonObject | None:
