@@ -39,7 +39,9 @@ async def test_a_map_of_which_every_row_failed_has_failed_and_says_why(tmp_path:
     assert caught.value.message == "all 3 rows failed: the model 1 does not exist", "alike but for numbers"
     assert caught.value.hint.startswith("po models lists those that do.")
     reason = {"code": "model_refused", "message": "the model 1 does not exist", "count": 3}
-    assert caught.value.details == {"failed": 3, "total": 3, "done": 0, "reason": reason}
+    details = dict(caught.value.details)
+    assert "raise ModelRefused" in details.pop("traceback"), "the lines of the row's own code"
+    assert details == {"failed": 3, "total": 3, "done": 0, "reason": reason}
 
 
 async def test_one_row_that_succeeded_is_enough(tmp_path: Path) -> None:
