@@ -274,11 +274,11 @@ def _parts(base: _Base, dispatcher: LeasedDispatcher) -> RunningOrchestrator:
             prepare_interpreter=base.zygotes.get, to_thread=to_thread,
         ),
         control=RunControl(
-            store, projections, runs, dispatcher, base.changes, preflight=preflight,
+            store, projections, runs, dispatcher, base.changes, settings=settings,
             forks=ForkPlanner(store, projections, planner, settings.data_dir),
-            daily_usage=base.daily_usage, data_dir=settings.data_dir, to_thread=to_thread,
+            daily_usage=base.daily_usage, to_thread=to_thread,
         ),
-        pipelines=PipelineLibrary(base.registry, to_thread),
+        pipelines=PipelineLibrary(base.registry, settings, to_thread),
         environment=EnvironmentService(
             base.keys,
             to_thread,

@@ -184,16 +184,18 @@ class InboxFolder:
         violations = seed_file.seed_violations(value, self._registered)
         if violations:
             raise InvalidSeed("the seed cannot be used:", violations=violations)
-        cwd = str(self._pipelines.project) if self._pipelines is not None else None
-        submission = Submission(seed=value, cwd=cwd)
+        # A file has no caller: it may what whoever registered its pipeline may.
+        code_allowed = self._registry.code_allowed(value["pipeline"], self._owner)
+        project = self._pipelines.project if self._pipelines is not None and code_allowed else None
+        submission = Submission(seed=value, cwd=None if project is None else str(project))
         pipeline, seed = check_submission(
-            submission, self._registered, code_allowed=True, settings=self._settings
+            submission, self._registered, code_allowed=code_allowed, settings=self._settings
         )
         RowFiles(self._settings.data_dir).check(self._owner, seed.data, seed.index)
         key = hashlib.sha256(json.dumps([name, *stamp, content]).encode()).hexdigest()
         # Not the wall clock: after a crash the same file must be planned as the same run.
         at = min(changed // 1_000_000, time.time_ns() // 1_000_000)
-        new = new_run(submission, pipeline, seed, self._owner)
+        new = new_run(submission, pipeline, seed, self._owner, code_allowed=code_allowed)
         new = new._replace(run=f"{at:012x}{key[:10]}", idempotency_key=f"inbox:{key}", request_hash=key)
         try:
             self._store.head(new.run)  # a crash came in between: it runs already, whatever became of the keys

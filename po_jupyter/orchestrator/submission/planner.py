@@ -53,9 +53,7 @@ class RunPlanner:
     ) -> NewRun:
         """The run of a checked submission whose environment can run it."""
         options = submission.options
-        self._preflight.check(
-            pipeline, model=options.model, code_allowed=code_allowed, skip=options.skip_validation
-        )
+        self._preflight.check(pipeline, model=options.model, skip=options.skip_validation)
         return new_run(submission, pipeline, seed, owner, code_allowed=code_allowed)
 
     def estimate(self, submission: Submission, owner: str, *, code_allowed: bool) -> JsonObject:

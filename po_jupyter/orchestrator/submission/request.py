@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from po_jupyter.config import Settings
-from po_jupyter.errors import Forbidden, InvalidInput, InvalidPipeline, InvalidSeed, Violation
+from po_jupyter.errors import InvalidInput, InvalidPipeline, InvalidSeed, Violation
 from po_jupyter.llm.providers.refs import ref_problem
 from po_jupyter.model.pipeline.parsing import parse_pipeline, validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline, RunBudget
@@ -22,6 +22,7 @@ from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.seed import Seed, read_seed
 from po_jupyter.model.values.chunked_json import json_chunks
 from po_jupyter.orchestrator.environment.interpreters import check_modules, problem_of
+from po_jupyter.orchestrator.environment.permission import check_may_choose, check_may_run
 from po_jupyter.store.protocol import Head, NewRun, RunStore
 from po_jupyter.telemetry.correlation import request_id
 
@@ -74,8 +75,7 @@ def read_submission(body: object, *, code_allowed: bool) -> Submission:
     """
     submission = parse_submission(body)
     violations: list[Violation] = []
-    if submission.interpreter is not None and not code_allowed:
-        raise Forbidden("this orchestrator does not let a run choose its interpreter")
+    check_may_choose(interpreter=submission.interpreter, cwd=submission.cwd, code_allowed=code_allowed)
     if submission.interpreter is not None and (problem := problem_of(submission.interpreter)) is not None:
         violations.append(Violation("interpreter", problem))
     if submission.cwd is not None and not (os.path.isabs(submission.cwd) and os.path.isdir(submission.cwd)):
@@ -143,8 +143,10 @@ def check_submission(
     pipeline and seed are wrong, one InvalidInput has the violations of both.
     """
     pipeline, seed = _pipeline_and_seed(submission, registered)
-    if not code_allowed:
-        _check_code(submission, pipeline)
+    check_may_run(
+        pipeline, settings or Settings(), code_allowed=code_allowed, model=submission.options.model,
+        interpreter=submission.interpreter, cwd=submission.cwd,
+    )  # fmt: skip
     from po_jupyter.engine.planning.check import DEFAULT_MODEL, check
     from po_jupyter.llm.money.pricing import PriceBook
 
@@ -199,20 +201,6 @@ def read_definition(definition: object, registered: Callable[[str], Pipeline]) -
     if isinstance(definition, str):
         return parse_pipeline(definition) if "\n" in definition else registered(definition)
     return validate_pipeline(definition)
-
-
-def _check_code(submission: Submission, pipeline: Pipeline) -> None:
-    """Raises Forbidden for what runs code of the caller's choice."""
-    if any(t.source is not None for t in pipeline.tasks):
-        raise Forbidden("this orchestrator runs no code that comes with a pipeline (`source`)")
-    if any(t.carries_code for t in pipeline.tasks):
-        raise Forbidden(
-            "this orchestrator runs no code that comes with a pipeline (`output_type`: the validators of a class)",
-            hint="output=Class.model_json_schema() is judged by the schema alone.",
-        )
-    if submission.cwd is not None and any(t.module for t in pipeline.tasks):
-        # Whoever chooses the directory chooses what a module's name means there.
-        raise Forbidden("this orchestrator does not let a run choose the directory of its modules (`cwd`)")
 
 
 def _with_model(pipeline: Pipeline, model: str | None) -> Pipeline:
