@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from jinja2 import TemplateSyntaxError, nodes
 
-from po_jupyter.engine.prompts.templates import ENVIRONMENT, GLOBALS, expression_of
+from po_jupyter.engine.prompts.templates import ENVIRONMENT, GLOBALS, TOO_DEEP, expression_of, too_deep
 from po_jupyter.errors import TemplateFailed, Violation
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from po_jupyter.model.pipeline.violations import did_you_mean
@@ -54,6 +54,9 @@ def check_templates(pipeline: Pipeline, seed_data: Mapping[str, JsonValue] | Non
                 continue
             except TemplateFailed as error:
                 violations.append(Violation(where, f"{error.message} {error.hint}".strip()))
+                continue
+            except TOO_DEEP:
+                violations.append(Violation(where, too_deep(task.name, field).message))
                 continue
             walk = _TemplateWalk(task, field, where, names, upstream, seed_data)
             walk.check(tree)
