@@ -41,7 +41,7 @@ class EventLog(Protocol):
 
     @property
     def closed(self) -> bool:
-        """Whether the run has left this worker: nothing more is written."""
+        """True once the run has left this worker: nothing more is written."""
 
     def payload(self, ref: Iterable[int]) -> JsonValue:
         """The value behind a reference. Blocks on the store."""
@@ -79,7 +79,7 @@ class Boundary(Protocol):
 
     @property
     def draining(self) -> bool:
-        """Whether nothing new is started: the run is given back."""
+        """True once nothing new is started: the run's lease is released."""
 
     def checkpoint(self) -> None:
         """Raise the Interrupt that is due; called between stages and before calls."""
@@ -150,7 +150,7 @@ class ModelCalls(Protocol):
 
     @property
     def lost(self) -> int:
-        """How many calls were stopped before their answer came."""
+        """The number of calls that were stopped before their answer came."""
 
     def request(self, messages: tuple[Message, ...], **fields: object) -> ChatRequest:
         """A request with these fields, the rest from the task's settings; None is left out."""
@@ -192,7 +192,7 @@ class DirectiveSink(Protocol):
     def begin(self, stage: str) -> None:
         """A stage starts (again): its directives so far are void."""
 
-    def take(self, stage: str, source: str, data: Mapping[str, JsonValue]) -> None:
+    def collect(self, stage: str, source: str, data: Mapping[str, JsonValue]) -> None:
         """Add one directive of a stage. Raises ControlInvalid."""
 
 
@@ -216,19 +216,22 @@ class TaskOutputs(Protocol):
         """The names that templates of a task see; `item` and `index` are added for each row."""
 
     def reads_rows(self, task: Task) -> bool:
-        """Whether the task may see rows that are read one by one: of an earlier map, or of a file."""
+        """True when the task may see rows that are read one by one: of an earlier map, or of a file."""
 
     def for_each(self, task: Task, names: Mapping[str, JsonValue]) -> Sequence[JsonValue]:
         """The rows of a map. Blocks on the store. Raises TemplateFailed."""
 
 
-class Observer(Protocol):
+class Observer:
     """A watcher of tasks, rows and calls as they happen: failure log, later traces and metrics.
 
+    The base of observers, no protocol: its methods do nothing, and each observer defines those that it needs.
     Called on the event loop, for each row and each call: a method is quick and raises nothing. Every `start` is
     followed by one `end` with the same task, index and attempt. `error` is what ended it: None for success, an
     Interrupt for a stop or a drain, otherwise a PoError.
     """
+
+    __slots__ = ()
 
     def on_task_start(self, task: Task, attempt: int) -> None:
         """An attempt of a task starts."""
@@ -261,41 +264,3 @@ class Observer(Protocol):
         error: BaseException | None,
     ) -> None:
         """The last try of a call is over. `usage` is None when nobody knows it."""
-
-
-class NullObserver:
-    """An Observer that does nothing; the base of those that want some of its methods."""
-
-    __slots__ = ()
-
-    def on_task_start(self, task: Task, attempt: int) -> None:
-        """See `Observer`."""
-
-    def on_task_end(
-        self, task: Task, attempt: int, seconds: float, usage: Usage, error: BaseException | None
-    ) -> None:
-        """See `Observer`."""
-
-    def on_row_start(self, task: Task, index: int, attempt: int) -> None:
-        """See `Observer`."""
-
-    def on_row_end(
-        self, task: Task, index: int, attempt: int, usage: Usage, error: BaseException | None
-    ) -> None:
-        """See `Observer`."""
-
-    def on_call_start(self, frame: CallFrame, stage: str, request: ChatRequest) -> None:
-        """See `Observer`."""
-
-    def on_call_retry(self, frame: CallFrame, stage: str, tries: int, error: Exception) -> None:
-        """See `Observer`."""
-
-    def on_call_end(
-        self,
-        frame: CallFrame,
-        stage: str,
-        request: ChatRequest,
-        usage: Usage | None,
-        error: BaseException | None,
-    ) -> None:
-        """See `Observer`."""

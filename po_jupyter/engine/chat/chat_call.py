@@ -145,8 +145,8 @@ def messages_of(prompt: object) -> tuple[Message, ...]:
     if isinstance(prompt, str):
         return (Message("user", prompt),)
     if not isinstance(prompt, list | tuple) or not prompt:
-        what = "an empty list" if isinstance(prompt, list | tuple) else type(prompt).__name__
-        raise InvalidInput(f"a prompt is text or a list of messages, not {what}")
+        kind = "an empty list" if isinstance(prompt, list | tuple) else type(prompt).__name__
+        raise InvalidInput(f"a prompt is text or a list of messages, not {kind}")
     return tuple(map(_message, prompt))
 
 

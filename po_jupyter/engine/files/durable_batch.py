@@ -114,8 +114,8 @@ def _failure(index: int, error: Exception) -> JsonObject:
     if isinstance(error, Interrupt | StoreError | BudgetExceeded | ModelKeyError | sqlite3.Error):
         raise error
     failure = error if isinstance(error, PoError) else _stage_failed(error)
-    shown = redactor.scrub(failure.to_json())
-    return {"index": index, "ok": False, "output": None, "error": shown}
+    error_json = redactor.scrub(failure.to_json())
+    return {"index": index, "ok": False, "output": None, "error": error_json}
 
 
 def _stage_failed(error: Exception) -> StageFailed:

@@ -180,7 +180,7 @@ def _store_result(frame: Frame, stage: str, result: Any) -> list[str] | None:
 
 
 def _violations(error: Exception, frame: Frame) -> list[str] | None:
-    """Why a round is not valid, for an error that says so; None for any other error."""
+    """The violations of a round, for its error; None for any other error."""
     if frame.stage not in VALIDATIONS:
         # A prompt task's inference is one question: an answer that is no text is asked again.
         reads = frame.stage == "parsing" or (frame.stage == "inference" and frame.task.kind == "prompt")
@@ -227,9 +227,9 @@ def _stage_error(error: BaseException, frame: Frame, timeout: float) -> PoError:
         error.details = {**details, **error.details}
         return error
     if isinstance(error, NotJson):
-        where = f" at {error.path}" if error.path else ""
+        location = f" at {error.path}" if error.path else ""
         return StageFailed(
-            f"{frame.stage} returned something that is not JSON{where}: {error.problem}",
+            f"{frame.stage} returned something that is not JSON{location}: {error.problem}",
             hint=error.hint,
             details=details,
             permanent=True,

@@ -58,12 +58,12 @@ def _dumped(value: Any, indent: int | None) -> str:
 
 @pass_context
 def text_of(context: RenderContext, value: Any) -> str:
-    """What `{{ value }}` prints, as text: `~` and the filters that make text of a value say the same."""
+    """The text that `{{ value }}` prints: `~` and the filters that make text of a value say the same."""
     return value if type(value) is str else str(shown(context, value))
 
 
 def inserted(context: RenderContext, value: Any) -> Any:
-    """What `%` and `format` put into a text: numbers and texts as they are, for their formats, the rest as printed."""
+    """The arguments of `%` and `format`: numbers and texts as they are, for their formats, the rest as printed."""
     if isinstance(value, str | int | float) and not isinstance(value, bool):
         return value
     if isinstance(value, tuple | Mapping):

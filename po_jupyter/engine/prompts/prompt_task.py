@@ -165,9 +165,9 @@ class _PromptAttempt:
             messages.extend(await self._off_loop(self._prompts.first, self._names))
         else:
             messages.extend(self._prompts.first(self._names))
-        if named := self._prompts.images(self._names):
+        if image_names := self._prompts.images(self._names):
             self._calls.need_images(self._calls.request(tuple(messages)))
-            messages[-1] = replace(messages[-1], images=await load_images(named, self._calls.files()))
+            messages[-1] = replace(messages[-1], images=await load_images(image_names, self._calls.files()))
 
     def _ask_again(self, frame: Frame) -> None:
         question = reask(frame.violations)

@@ -131,8 +131,8 @@ class _Strict(StrictUndefined):
             return self._undefined_hint
         if isinstance(owner, Mapping):
             keys = [k for k in owner if isinstance(k, str)]
-            shown = ", ".join(keys[:8]) + (", ..." if len(keys) > 8 else "")
-            has = f"it has {shown}" if keys else "it is empty"
+            key_list = ", ".join(keys[:8]) + (", ..." if len(keys) > 8 else "")
+            has = f"it has {key_list}" if keys else "it is empty"
             return f"there is no {name!r} here ({has}){did_you_mean(str(name), keys)}"
         if owner is None or isinstance(owner, str | int | float | list):
             kind = {str: "text", list: "a list", type(None): "null"}.get(type(owner), "a number")
@@ -243,10 +243,10 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
         formatter = _EscapeFormatter(self, escape=text.escape) if isinstance(text, Markup) else _Formatter(self)
         takes_mapping = value.__name__ == "format_map"
 
-        def format(*args: Any, **named: Any) -> str:
+        def format(*args: Any, **keywords: Any) -> str:
             if takes_mapping:
-                (named,), args = args, ()
-            return type(text)(formatter.vformat(text, args, named))
+                (keywords,), args = args, ()
+            return type(text)(formatter.vformat(text, args, keywords))
 
         format.__name__, format.__wrapped__ = value.__name__, value  # type: ignore[attr-defined]
         return format
@@ -280,10 +280,10 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
         return context.made(super().call(context, obj, *args, **kwargs))
 
     def _call_text(
-        self, context: RenderContext, method: Any, text: str, args: tuple[Any, ...], named: dict[str, Any]
+        self, context: RenderContext, method: Any, text: str, args: tuple[Any, ...], keywords: dict[str, Any]
     ) -> Any:
         for name in ("_loop_vars", "_block_vars"):
-            named.pop(name, None)
+            keywords.pop(name, None)
         name = method.__name__
         if name == "join":
             (parts,) = args
@@ -292,10 +292,10 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
             args = (parts,)
         elif name in ("format", "format_map"):
             args = tuple([flat(context, value) for value in args])
-            named = {name: flat(context, value) for name, value in named.items()}
+            keywords = {name: flat(context, value) for name, value in keywords.items()}
         elif (check := _TEXT_CALLS.get(name)) is not None:
-            check(context, text, *args, **named)
-        return context.made(method(*args, **named))
+            check(context, text, *args, **keywords)
+        return context.made(method(*args, **keywords))
 
 
 def _check_sum(context: RenderContext, left: Any, right: Any) -> None:

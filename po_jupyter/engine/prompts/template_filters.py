@@ -36,7 +36,7 @@ _COUNTED = (
 
 
 def percent_size(text: str) -> int:
-    """How much longer than its values `text % values` can be. Raises SecurityError for a width from a value."""
+    """The characters by which `text % values` can be longer than its values. Raises SecurityError for `*`."""
     return _known_percent_size(text) if len(text) < 1000 else _percent_size(text)
 
 
@@ -91,8 +91,8 @@ def _indented(context: RenderContext, text: str, width: Any = 4, *_: Any, **__: 
     context.need(len(text) + wide * (_lines(text) + 1))
 
 
-def _wrapped(context: RenderContext, text: str, width: int = 79, *args: Any, **named: Any) -> None:
-    mark = named.get("wrapstring", args[1] if len(args) > 1 else None) or "\n"
+def _wrapped(context: RenderContext, text: str, width: int = 79, *args: Any, **keywords: Any) -> None:
+    mark = keywords.get("wrapstring", args[1] if len(args) > 1 else None) or "\n"
     # Two lines that follow each other are longer than one is wide.
     context.need(len(text) + len(str(mark)) * (2 * len(text) // max(1, int(width)) + _lines(text)))
 
@@ -102,8 +102,8 @@ def _escaped(context: RenderContext, value: Any) -> None:
     context.need(len(text) + 5 * sum(map(text.count, "&<>'\"")))
 
 
-def _linked(context: RenderContext, text: Any, *args: Any, **named: Any) -> None:
-    longest = sum(len(a) for a in (*args, *named.values()) if isinstance(a, str))
+def _linked(context: RenderContext, text: Any, *args: Any, **keywords: Any) -> None:
+    longest = sum(len(a) for a in (*args, *keywords.values()) if isinstance(a, str))
     text = str(text)
     links = sum(map(text.count, ".:@"))
     context.need(8 * len(text) + links * (60 + longest))
@@ -151,12 +151,12 @@ def joined(context: RenderContext, separator: str, parts: list[str]) -> str:
 
 
 @pass_context
-def _format(context: RenderContext, value: Any, *args: Any, **named: Any) -> Any:
+def _format(context: RenderContext, value: Any, *args: Any, **keywords: Any) -> Any:
     text = text_of(context, value)
     context.need(percent_size(text))
-    if not named:
+    if not keywords:
         return context.made(text % tuple([inserted(context, value) for value in args]))
-    return context.made(FILTERS["format"](text, *args, **inserted(context, named)))
+    return context.made(FILTERS["format"](text, *args, **inserted(context, keywords)))
 
 
 @pass_context
@@ -190,8 +190,8 @@ def _each_counted(context: RenderContext, lists: Iterable[Any]) -> Iterator[Any]
 
 
 @pass_context
-def _groupby(context: RenderContext, value: Any, *args: Any, **named: Any) -> Any:
-    groups = FILTERS["groupby"](context.environment, value, *args, **named)
+def _groupby(context: RenderContext, value: Any, *args: Any, **keywords: Any) -> Any:
+    groups = FILTERS["groupby"](context.environment, value, *args, **keywords)
     for group in groups:
         context.made(group.list)
     return groups
@@ -206,19 +206,19 @@ def _counted(method: Filter, check: Check | None = None, *, of_text: bool = Fals
     passed = getattr(getattr(method, "jinja_pass_arg", None), "name", None)
 
     @pass_context
-    def counted(context: RenderContext, value: Any, *args: Any, **named: Any) -> Any:
+    def counted(context: RenderContext, value: Any, *args: Any, **keywords: Any) -> Any:
         if of_text:
             value = text_of(context, value)
         if check is not None:
-            check(context, value, *args, **named)
+            check(context, value, *args, **keywords)
         if passed is None:
-            result = method(value, *args, **named)
+            result = method(value, *args, **keywords)
         elif passed == "context":
-            result = method(context, value, *args, **named)
+            result = method(context, value, *args, **keywords)
         elif passed == "eval_context":
-            result = method(context.eval_ctx, value, *args, **named)
+            result = method(context.eval_ctx, value, *args, **keywords)
         else:
-            result = method(context.environment, value, *args, **named)
+            result = method(context.environment, value, *args, **keywords)
         return context.made(result)
 
     return counted

@@ -186,7 +186,7 @@ def _syntax_error(error: TemplateSyntaxError, task: str, field: str) -> Template
 
 
 def _render_error(error: Exception, task: str, field: str, line: int | None = None) -> TemplateFailed:
-    where = f"{field}, line {line}" if line else field
+    location = f"{field}, line {line}" if line else field
     hint = ""
     if isinstance(error, UndefinedError):
         reason = error.message or "undefined"
@@ -197,7 +197,7 @@ def _render_error(error: Exception, task: str, field: str, line: int | None = No
     else:
         reason = f"{type(error).__name__}: {error}"[:300]
     return TemplateFailed(
-        f"task {task!r}: {where}: {reason}", hint=hint, details={"task": task, "field": field, "line": line}
+        f"task {task!r}: {location}: {reason}", hint=hint, details={"task": task, "field": field, "line": line}
     )
 
 

@@ -109,7 +109,7 @@ class TaskAttempt:
         if task.for_each is not None:
             return await run_map(session.map_parts, task, self.number)
         frame = Frame(task, self.number, control=sink)
-        correlation.place.set(frame.where)
+        correlation.place.set(frame.log_fields)
         stages = await self._stages(calls)
 
         def on_stage(stage: str, round_: int) -> None:
@@ -156,8 +156,8 @@ class TaskAttempt:
         """Commit that the task is done, with its output and the events of its directives."""
         session, task = self.session, self.task
         artifacts = session.resources.files.commit_fields(task.name)
-        done = draft("task.done", task.name, output=0, seconds=seconds, **artifacts)
-        events = [done, *directed]
+        event = draft("task.done", task.name, output=0, seconds=seconds, **artifacts)
+        events = [event, *directed]
         if task.gate is not None and not any(e["type"] == "gate.opened" for e in directed):
             gate = task.gate
             events.append(draft("gate.opened", task.name, message=gate.message, artifacts=list(gate.artifacts)))
@@ -173,14 +173,16 @@ class TaskAttempt:
         seconds = time.monotonic() - self._began
         error.details.setdefault("task", task.name)
         error.details.setdefault("attempt", self.number)
-        shown = redactor.scrub(error.to_json())
+        error_json = redactor.scrub(error.to_json())
         self._observe_end(error)
         since_resume = self.number - log.state.tasks[task.name].spent
         if task.for_each is None and should_retry(error, since_resume, task.retry):
             delay = round(backoff_delay(since_resume, task.retry), 3)
-            await log.commit(draft("task.retrying", task.name, attempt=self.number, delay=delay, error=shown))
+            await log.commit(
+                draft("task.retrying", task.name, attempt=self.number, delay=delay, error=error_json)
+            )
             return
-        event = draft("task.failed", task.name, error=shown, seconds=round(seconds, 3))
+        event = draft("task.failed", task.name, error=error_json, seconds=round(seconds, 3))
         await self._commit_end([event], ())
 
     async def _commit_end(self, events: list[EventDraft], payloads: tuple[JsonValue, ...]) -> None:

@@ -92,7 +92,7 @@ class CallScope:
         return self._outcomes.in_flight
 
     def take_withdrawn_usage(self) -> Usage:
-        """What withdrawn calls used since the last time; it is not in `usage`."""
+        """The usage of withdrawn calls since the last time; it is not in `usage`."""
         return self._outcomes.take_withdrawn_usage()
 
     def keep_answers(self) -> None:

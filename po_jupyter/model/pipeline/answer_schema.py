@@ -44,7 +44,7 @@ class AnswerSchema:
             raise OutputInvalid(violations[0], details={"violations": violations[:20]}) from None
 
     def violations(self, value: Any) -> list[str]:
-        """What the class finds wrong with a JSON value that fits its schema; [] without a class."""
+        """The violations that the class finds in a JSON value which fits its schema; [] without a class."""
         try:
             self.typed(value)
         except OutputInvalid as error:
@@ -76,7 +76,7 @@ _NEITHER = "{!r:.80} is neither a JSON Schema nor a class (a pydantic model, a d
 
 @lru_cache(maxsize=256)
 def _problem(text: str) -> str | None:
-    """What is wrong with a JSON Schema, in one line."""
+    """The problem of a JSON Schema, in one line."""
     json_schema.load()
     from jsonschema import Draft202012Validator, SchemaError
 

@@ -25,7 +25,7 @@ class StoreWait:
 
     @property
     def seconds(self) -> float:
-        """How long it waits."""
+        """The length of the wait, in seconds."""
         return time.monotonic() - self.since
 
     def __str__(self) -> str:
@@ -58,7 +58,7 @@ class StoreBackoff:
         return self._waits.get(run)
 
     def reason(self, run: str) -> str | None:
-        """Why the run waits, for people; None when it does not, or a try is on its way."""
+        """The reason why the run waits, for people; None when it does not, or a try is on its way."""
         wait = self._waits.get(run)
         return str(wait) if wait is not None and not wait.trying else None
 

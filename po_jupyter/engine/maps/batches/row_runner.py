@@ -29,10 +29,10 @@ class RowRunner:
         """
         state, task, parts = self._state, self._state.task, self._state.parts
         row, observer = state.row(index), parts.observer
-        made = parts.calls.calls(task, attempt * ROW_ATTEMPTS + 1, index, again=attempt > 1)
-        calls = BatchCalls(made, observer, answer)
+        attempt_calls = parts.calls.calls(task, attempt * ROW_ATTEMPTS + 1, index, again=attempt > 1)
+        calls = BatchCalls(attempt_calls, observer, answer)
         frame = Frame(task, 1, row.item, index)
-        correlation.place.set(frame.where)
+        correlation.place.set(frame.log_fields)
         usage = UsageSum()
         observer.on_row_start(task, index, 1)
         try:
