@@ -54,6 +54,7 @@ from po_jupyter.errors.base import Details
 from po_jupyter.errors.base import PoError as PoError
 from po_jupyter.errors.fields import DetailField as DetailField
 from po_jupyter.errors.fields import Violation as Violation
+from po_jupyter.errors.fields import first_violations
 
 
 class InvalidInput(PoError):
@@ -71,7 +72,7 @@ class InvalidInput(PoError):
         details: Details = None,
     ) -> None:
         """The text is `message` and every violation, one line each."""
-        self.violations = list(violations)
+        self.violations = first_violations(violations)
         text = "\n".join(filter(None, [message, *map(str, self.violations)])) or "invalid input"
         merged = dict(details or {})
         if self.violations:
@@ -240,7 +241,7 @@ class ModelRateLimited(ModelError):
 
 
 class ModelRefused(ModelError):
-    """The server understood and said no: 400, 404, 422, a policy."""
+    """The server understood the request and refused it: 400, 404, 422, a policy."""
 
     code = "model_refused"
 
@@ -265,7 +266,7 @@ class AnswerEmpty(ModelError):
 
 
 class AnswerUnreadable(ModelError):
-    """The answer holds no JSON although JSON was asked for; `details["sample"]` is its beginning."""
+    """The answer holds no JSON although the request demands JSON; `details["sample"]` is its beginning."""
 
     code = "answer_unreadable"
 

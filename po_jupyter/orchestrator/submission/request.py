@@ -7,16 +7,18 @@ import os
 import secrets
 import time
 from collections.abc import Callable
+from itertools import islice
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidInput, InvalidPipeline, InvalidSeed, Violation
+from po_jupyter.errors.fields import MAX_VIOLATIONS
 from po_jupyter.llm.providers.refs import ref_problem
 from po_jupyter.model.pipeline.parsing import parse_pipeline, validate_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline, RunBudget
-from po_jupyter.model.pipeline.violations import did_you_mean, violations_of
+from po_jupyter.model.pipeline.violations import did_you_mean, violations_of, without_most_unknown
 from po_jupyter.model.run.definition import RunDefinition, RunOptions
 from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.seed import Seed, read_seed
@@ -91,7 +93,7 @@ def parse_submission(body: object) -> Submission:
     if not isinstance(body, dict):
         raise InvalidInput("the body is an object with `pipeline` and `seed`")
     try:
-        return Submission.model_validate(body)
+        return Submission.model_validate(without_most_unknown(body, Submission.model_fields))
     except ValidationError as error:
         raise InvalidInput(
             "the run cannot be started:",
@@ -223,13 +225,12 @@ def _budget(submission: Submission, pipeline: Pipeline) -> RunBudget:
 def check_task_budgets(budget: RunBudget | None, pipeline: Pipeline) -> None:
     """Every task that a budget names is one of the pipeline. Raises InvalidInput."""
     names = [t.name for t in pipeline.tasks]
-    violations = [
-        Violation(f"budget.tasks.{name}", f"there is no task {name!r}{did_you_mean(name, names)}")
-        for name in (budget.tasks if budget else ())
-        if name not in names
-    ]
-    if violations:
-        raise InvalidInput(violations=violations)
+    unknown = (budget.tasks.keys() if budget else set()) - set(names)
+    if unknown:
+        named = [(name, did_you_mean(name, names)) for name in islice(unknown, MAX_VIOLATIONS)]
+        raise InvalidInput(
+            violations=[Violation(f"budget.tasks.{n}", f"there is no task {n!r}{meant}") for n, meant in named]
+        )
 
 
 # -- planning -------------------------------------------------------------------------------------
