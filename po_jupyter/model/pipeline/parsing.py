@@ -14,6 +14,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from po_jupyter.errors import InvalidPipeline, Violation
 from po_jupyter.errors.fields import MAX_VIOLATIONS
+from po_jupyter.model.pipeline.output_field import RECORDED
 from po_jupyter.model.pipeline.pipeline import (
     LLM,
     Budget,
@@ -25,7 +26,6 @@ from po_jupyter.model.pipeline.pipeline import (
     TaskRetry,
     Turn,
 )
-from po_jupyter.model.pipeline.task import RECORDED
 from po_jupyter.model.pipeline.violations import HIDDEN, Position, dotted, more_message, violations_of
 from po_jupyter.model.values.json import JsonObject
 
@@ -57,7 +57,7 @@ def parse_pipeline(text: str, *, name: str | None = None) -> Pipeline:
 def validate_pipeline(value: object, *, name: str | None = None, recorded: bool = False) -> Pipeline:
     """The pipeline that decoded JSON describes. Raises InvalidPipeline.
 
-    `recorded`: it stands in a run's definition, so the syntax of its code was checked when the run was submitted.
+    `recorded`: it stands in a run's definition, so its code and schemas were checked when the run was submitted.
     A worker does not parse it once more, which costs it memory that it shares with all others until then.
     """
     if isinstance(value, Pipeline):

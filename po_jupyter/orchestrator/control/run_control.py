@@ -50,6 +50,7 @@ class RunControl:
         forks: ForkPlanner,
         daily_usage: DailyUsage,
         to_thread: ToThread,
+        submitting: ToThread,
     ) -> None:
         """Writes to `store` in threads, and tells `dispatcher`."""
         self._store = store
@@ -61,6 +62,7 @@ class RunControl:
         self._forks = forks
         self._daily_usage = daily_usage
         self._to_thread = to_thread
+        self._submitting = submitting
 
     async def _append(self, run: str, build: Callable[[Head, RunState], LogAppend]) -> RunView:
         """Append to the run's log what `build` makes of it, and have it acted on."""
@@ -206,7 +208,7 @@ class RunControl:
         Raises what `submit` does, and NotFound for an unknown task.
         """
         head = await self._runs.find(run_id, owner)
-        new = await self._to_thread(
+        new = await self._submitting(
             self._forks.plan, head, owner or head["owner"], from_task,
             seed=seed, pipeline=pipeline, code_allowed=code_allowed,
         )  # fmt: skip

@@ -21,6 +21,7 @@ from po_jupyter.model.run.events import now
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.orchestrator.environment import preflight
 from po_jupyter.orchestrator.environment.key_store import KeyStore
+from po_jupyter.orchestrator.examination.operations import Examine
 from po_jupyter.orchestrator.inbox import seed_file, transitions
 from po_jupyter.orchestrator.inbox.archive import SeedZip
 from po_jupyter.orchestrator.submission.pipeline_files import PipelineFiles
@@ -53,7 +54,7 @@ class InboxFolder:
 
     def __init__(
         self, settings: Settings, store: Store, registry: PipelineRegistry, *, owner: str,
-        pipelines: PipelineFiles | None = None, keys: KeyStore | None = None,
+        pipelines: PipelineFiles | None = None, keys: KeyStore | None = None, examine: Examine | None = None,
     ) -> None:  # fmt: skip
         """Seeds are `owner`'s, and name pipelines of `registry`, which `pipelines` keeps up to date."""
         self._keys = keys or KeyStore(settings.data_dir)
@@ -64,6 +65,7 @@ class InboxFolder:
         )
         self.pending = self.root / self.places.pending
         self._settings = settings
+        self._examine = examine
         self._store = store
         self._registry = registry
         self._owner = owner
@@ -189,7 +191,11 @@ class InboxFolder:
         project = self._pipelines.project if self._pipelines is not None and code_allowed else None
         submission = Submission(seed=value, cwd=None if project is None else str(project))
         pipeline, seed = check_submission(
-            submission, self._registered, code_allowed=code_allowed, settings=self._settings
+            submission,
+            self._registered,
+            code_allowed=code_allowed,
+            settings=self._settings,
+            examine=self._examine,
         )
         RowFiles(self._settings.data_dir).check(self._owner, seed.data, seed.index)
         key = hashlib.sha256(json.dumps([name, *stamp, content]).encode()).hexdigest()

@@ -12,6 +12,7 @@ from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.events import now
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.environment.permission import check_may_run
+from po_jupyter.orchestrator.examination.operations import Examine
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.store.protocol import DocumentStore
 
@@ -62,7 +63,7 @@ class PipelineRegistry:
 
     def pipeline(self, name: str, owner: str) -> Pipeline:
         """The definition as a value. NotFound."""
-        return validate_pipeline(self._document(name, owner)["definition"])
+        return validate_pipeline(self._document(name, owner)["definition"], recorded=True)
 
     def code_allowed(self, name: str, owner: str) -> bool:
         """Whether who registered it had the scope `code:run`. NotFound."""
@@ -82,7 +83,7 @@ class PipelineRegistry:
         for name in self._names(owner):
             document = self._store.get(KIND, f"{owner}/{name}")
             if document is not None:
-                definition = validate_pipeline(document["definition"])
+                definition = validate_pipeline(document["definition"], recorded=True)
                 summaries.append({
                     "name": name, "version": definition.version, "revision": document["revision"],
                     "updated_at": document["updated_at"], "tasks": [t.name for t in definition.tasks],
@@ -102,8 +103,18 @@ class PipelineRegistry:
 class PipelineLibrary:
     """The registry for callers on the orchestrator's loop."""
 
-    def __init__(self, registry: PipelineRegistry, settings: Settings, to_thread: ToThread) -> None:
-        """Calls `registry` in threads."""
+    def __init__(
+        self,
+        registry: PipelineRegistry,
+        settings: Settings,
+        to_thread: ToThread,
+        *,
+        examine: Examine,
+        examining: ToThread,
+    ) -> None:
+        """Calls `registry` in threads of `to_thread`, and `examine`, which reads definitions, in others."""
+        self._examine = examine
+        self._examining = examining
         self._registry = registry
         self._settings = settings
         self._to_thread = to_thread
@@ -113,10 +124,11 @@ class PipelineLibrary:
     ) -> tuple[JsonObject, bool]:
         """Register a definition; (as stored with `revision` and `updated_at`, was the name new).
         InvalidPipeline, Forbidden: others will run it by its name, and trust it to be the owner's."""
-        return await self._to_thread(self._put, name, definition, owner, code_allowed)
+        return await self._examining(self._put, name, definition, owner, code_allowed)
 
     def _put(self, name: str, definition: object, owner: str, code_allowed: bool) -> tuple[JsonObject, bool]:
-        pipeline = validate_pipeline(definition, name=name)
+        answer = self._examine({"what": "parse", "definition": definition, "name": name})
+        pipeline = validate_pipeline(answer, recorded=True)
         check_may_run(pipeline, self._settings, code_allowed=code_allowed)
         return self._registry.put(pipeline, owner, code_allowed=code_allowed)
 
