@@ -101,6 +101,7 @@ class LiveMap:
                     max_refinements=task.refine.max_attempts,
                     seconds=task.timeout,
                     boundary=parts.boundary.checkpoint,
+                    hold=parts.boundary.hold,
                 )
             )
         except BaseException as raised:
@@ -113,6 +114,7 @@ class LiveMap:
             used = calls.usage
             usage.add(used)
             calls.drop()
+            await parts.files.take_back(task.name, index)
             observer.on_row_end(task, index, number, used, error)
             return error
         used = calls.usage
