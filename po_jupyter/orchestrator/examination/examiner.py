@@ -17,7 +17,7 @@ import structlog
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidInput, PoError, Unavailable, from_json
-from po_jupyter.model.values.chunked_json import json_chunks
+from po_jupyter.model.values.chunked_json import is_larger_than, json_chunks
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.environment.variables import preload_environment
 from po_jupyter.orchestrator.examination.child import TOO_MUCH, WALL_SECONDS
@@ -28,15 +28,18 @@ log = structlog.get_logger(__name__)
 
 MODULE = "po_jupyter.orchestrator.examination.child"
 _PATIENCE = WALL_SECONDS + 15.0  # s; the child may have to be started before
+SMALL = 8_000  # bytes of a definition
+_MOST_KEYS = 1000  # of a seed
 _PIECE = 1 << 16  # bytes
 
 
 class Examiner:
     """The examinations of one orchestrator. They block: call them in threads, several at once."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Starts the child when it is first needed."""
+    def __init__(self, settings: Settings, small: int = SMALL) -> None:
+        """Starts the child when it is first needed. Definitions of at most `small` bytes are checked here."""
         self._settings = settings
+        self._small = small
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -47,7 +50,7 @@ class Examiner:
 
         Raises InvalidInput, also for what takes too long or too much memory; Unavailable when no process starts.
         """
-        if not hasattr(socket, "send_fds") or not hasattr(os, "fork"):
+        if self._is_quick(examination) or not hasattr(socket, "send_fds") or not hasattr(os, "fork"):
             return examine_here(examination, self._settings)
         answer = self._ask(examination)
         if not answer:
@@ -58,6 +61,16 @@ class Examiner:
         if "error" in decoded:
             raise from_json(decoded["error"])
         return cast(JsonObject, decoded["value"])
+
+    def _is_quick(self, examination: Examination) -> bool:
+        """Whether nothing is rendered, and there is so little to read that it takes milliseconds whatever it is."""
+        if examination["what"] == "estimate" or len(examination.get("keys") or ()) > _MOST_KEYS:
+            return False
+        if isinstance(examination["definition"], str):
+            return False  # a second for 7,000 brackets of YAML; clients send JSON
+        texts = [examination["definition"], examination.get("budget")]
+        # Its names, which the first does not count, are counted by the second.
+        return not is_larger_than(texts, self._small) and len(json.dumps(texts)) <= 2 * self._small
 
     def warm_up(self) -> None:
         """Start the child, so that nobody has to wait for it."""

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psutil
 import pytest
@@ -27,7 +27,7 @@ LOOPS = "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% 
 
 @pytest.fixture
 def examiner(tmp_path: Path) -> Iterator[Examiner]:
-    examiner = Examiner(Settings(data_dir=tmp_path))
+    examiner = Examiner(Settings(data_dir=tmp_path), small=0)
     yield examiner
     examiner.close()
 
@@ -136,3 +136,16 @@ def test_errors_are_of_the_class_that_they_were(examiner: Examiner) -> None:
     with pytest.raises(InvalidPipeline) as caught:
         examiner.examine({"what": "parse", "definition": "name: p\ntasks:\n  - {name: a, promt: x}\n"})
     assert caught.value.violations[0].line == 3
+
+
+def test_a_small_definition_needs_no_child(tmp_path: Path) -> None:
+    """Most are small, and are started more often than read; what is rendered is never small."""
+    examiner = Examiner(Settings(data_dir=tmp_path))
+    assert examiner.examine({"what": "check", "definition": GOOD, "keys": ["text"]})["name"] == "p"
+    assert examiner._child is None
+    many = {**GOOD, "tasks": [{"name": f"t{i}", "prompt": "x" * 20} for i in range(400)]}
+    for examination in ({"what": "check", "definition": many, "keys": None}, estimate("Hi")):
+        examiner.examine(cast(Examination, examination))
+        assert examiner._child is not None
+        examiner.close()
+        examiner = Examiner(Settings(data_dir=tmp_path))
