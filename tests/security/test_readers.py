@@ -158,7 +158,7 @@ def test_what_cannot_be_read_is_refused_in_time(server: JupyterProcess, name: st
     if answer.status_code != 200:  # some of it is only large
         refused(answer)
     assert took < 30
-    assert max(pulse.seconds) < 1.0, (name, sorted(pulse.seconds)[-5:])
+    assert max(pulse.seconds, default=0.0) < 1.0, (name, sorted(pulse.seconds)[-5:])
 
 
 @pytest.mark.parametrize("name", cases(ESTIMATE))
@@ -170,7 +170,7 @@ def test_what_cannot_be_estimated_is_refused_in_time(server: JupyterProcess, nam
     if answer.status_code != 200:
         refused(answer)
     assert took < 30
-    assert max(pulse.seconds) < 1.0, (name, sorted(pulse.seconds)[-5:])
+    assert max(pulse.seconds, default=0.0) < 1.0, (name, sorted(pulse.seconds)[-5:])
 
 
 def test_six_readers_stop_nobody(server: JupyterProcess) -> None:
