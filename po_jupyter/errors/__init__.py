@@ -54,6 +54,7 @@ from po_jupyter.errors.base import Details
 from po_jupyter.errors.base import PoError as PoError
 from po_jupyter.errors.fields import DetailField as DetailField
 from po_jupyter.errors.fields import Violation as Violation
+from po_jupyter.errors.fields import first_violations
 
 
 class InvalidInput(PoError):
@@ -71,7 +72,7 @@ class InvalidInput(PoError):
         details: Details = None,
     ) -> None:
         """The text is `message` and every violation, one line each."""
-        self.violations = list(violations)
+        self.violations = first_violations(violations)
         text = "\n".join(filter(None, [message, *map(str, self.violations)])) or "invalid input"
         merged = dict(details or {})
         if self.violations:

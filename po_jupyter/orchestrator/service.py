@@ -29,6 +29,7 @@ from po_jupyter.orchestrator.environment.preflight import Preflight
 from po_jupyter.orchestrator.environment.service import EnvironmentService
 from po_jupyter.orchestrator.events.audit_log import AuditLog
 from po_jupyter.orchestrator.events.change_feed import ChangeFeed
+from po_jupyter.orchestrator.examination.examiner import Examiner
 from po_jupyter.orchestrator.maintenance import call_cache
 from po_jupyter.orchestrator.maintenance.retention import RunCleaner
 from po_jupyter.orchestrator.maintenance.service import Maintenance, MaintenanceJobs
@@ -36,7 +37,7 @@ from po_jupyter.orchestrator.submission.pipeline_files import PipelineFiles
 from po_jupyter.orchestrator.submission.pipelines import PipelineLibrary, PipelineRegistry
 from po_jupyter.orchestrator.submission.planner import RunPlanner
 from po_jupyter.orchestrator.submission.service import Submissions
-from po_jupyter.orchestrator.threads import ThreadRunner
+from po_jupyter.orchestrator.threads import BoundedThreads, ThreadRunner
 from po_jupyter.orchestrator.views.daily_usage import DailyUsage
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.views.queries import RunQueries
@@ -48,6 +49,7 @@ from po_jupyter.store.files.row_files import RowFiles
 from po_jupyter.store.protocol import Head, NewRun, Store
 from po_jupyter.worker.zygote import version
 
+_EXAMINED = 2  # definitions at once, of those that start something and of the others
 _THREADS = 6  # that wait for the store; it has a thread for each of its shards itself
 
 
@@ -180,9 +182,15 @@ class Orchestrator:
             cleaner=RunCleaner(settings, store, projections),
             local_models=LocalModels(settings),
             zygotes=ZygotePool(settings.data_dir / "logs"),
+            examiner=Examiner(settings),
+            submitting=BoundedThreads(_EXAMINED, 8 * _EXAMINED, "po-submitting"),
+            reading=BoundedThreads(_EXAMINED, 2 * _EXAMINED, "po-reading"),
         )
         resources.push_async_callback(base.local_models.close)
         resources.push_async_callback(base.zygotes.close)
+        for threads in (base.submitting, base.reading):
+            resources.callback(threads.close)
+        resources.callback(base.examiner.close)
         await to_thread(base.row_files.sweep)
         return base
 
@@ -204,6 +212,9 @@ class _Base:
     cleaner: RunCleaner
     local_models: LocalModels
     zygotes: ZygotePool
+    examiner: Examiner
+    submitting: BoundedThreads
+    reading: BoundedThreads
 
 
 def _dispatcher(base: _Base, server: JsonObject | None) -> LeasedDispatcher:
@@ -220,6 +231,7 @@ def _dispatcher(base: _Base, server: JsonObject | None) -> LeasedDispatcher:
     async def warm_up() -> None:
         with contextlib.suppress(Exception):  # the first run says what is wrong with it
             await base.zygotes.get(None)
+        await base.to_thread(base.examiner.warm_up)
         await base.to_thread(call_cache.tend, settings)
 
     def hold() -> LocalDispatcher:
@@ -247,14 +259,20 @@ def _jobs(base: _Base, created: Callable[[NewRun, Head, bool], Awaitable[None]])
     person = owner.owner_of(settings.data_dir).owner
     pipelines = None
     if settings.pipelines_dir is not None:
-        pipelines = PipelineFiles(settings.pipelines_dir, base.registry, person)
+        pipelines = PipelineFiles(settings.pipelines_dir, base.registry, person, base.examiner.examine)
     inbox = None
     if settings.inbox_dir is not None:
         from po_jupyter.orchestrator.inbox.folder import InboxFolder
         from po_jupyter.orchestrator.inbox.watcher import InboxWatcher
 
         folder = InboxFolder(
-            settings, base.store, base.registry, owner=person, pipelines=pipelines, keys=base.keys
+            settings,
+            base.store,
+            base.registry,
+            owner=person,
+            pipelines=pipelines,
+            keys=base.keys,
+            examine=base.examiner.examine,
         )
         inbox = InboxWatcher(
             folder, settings,
@@ -268,7 +286,7 @@ def _jobs(base: _Base, created: Callable[[NewRun, Head, bool], Awaitable[None]])
 def _parts(base: _Base, dispatcher: LeasedDispatcher) -> RunningOrchestrator:
     settings, store, to_thread, projections = base.settings, base.store, base.to_thread, base.projections
     preflight = Preflight(settings, base.keys, lambda: dispatcher.checks_environment)
-    planner = RunPlanner(settings, base.registry, base.row_files, preflight)
+    planner = RunPlanner(settings, base.registry, base.row_files, preflight, base.examiner.examine)
     runs = RunQueries(store, projections, dispatcher, to_thread)
     return RunningOrchestrator(
         settings=settings,
@@ -282,14 +300,16 @@ def _parts(base: _Base, dispatcher: LeasedDispatcher) -> RunningOrchestrator:
         results=RunResults(settings, projections, runs, to_thread),
         submissions=Submissions(
             store, projections, runs, planner, dispatcher, base.row_files,
-            prepare_interpreter=base.zygotes.get, to_thread=to_thread,
+            prepare_interpreter=base.zygotes.get, to_thread=to_thread, submitting=base.submitting, reading=base.reading,
         ),
         control=RunControl(
-            store, projections, runs, dispatcher, base.changes, preflight=preflight,
+            store, projections, runs, dispatcher, base.changes, settings=settings,
             forks=ForkPlanner(store, projections, planner, settings.data_dir),
-            daily_usage=base.daily_usage, data_dir=settings.data_dir, to_thread=to_thread,
+            daily_usage=base.daily_usage, to_thread=to_thread, submitting=base.submitting,
         ),
-        pipelines=PipelineLibrary(base.registry, to_thread),
+        pipelines=PipelineLibrary(
+            base.registry, settings, to_thread, examine=base.examiner.examine, examining=base.submitting
+        ),
         environment=EnvironmentService(
             base.keys,
             to_thread,

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import secrets
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import psutil
 from jupyter_server.serverapp import ServerApp
@@ -114,5 +115,14 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+def end(status: int) -> NoReturn:
+    """End this process, whatever its threads still wait for: a disk that hangs would keep it for ever."""
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    logging.shutdown()
+    os._exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    end(main())

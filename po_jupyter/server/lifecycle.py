@@ -21,6 +21,8 @@ from po_jupyter.server.routing.api import (
 from po_jupyter.server.routing.context import AuditTrail
 
 START_PATIENCE = 15.0  # seconds that a request waits for a starting orchestrator
+PROBE_PATIENCE = 2.0  # seconds in which what is ready answers
+STOP_PATIENCE = 60.0  # seconds that a stopping orchestrator may take; with all its waits it takes half of them
 RETRY_AFTER = 5.0  # seconds before a failed start is tried again
 
 
@@ -47,6 +49,7 @@ class OrchestratorLifecycle:
         self._failed: tuple[float, PoError] | None = None
         self._again: asyncio.TimerHandle | None = None
         self._stopped = False
+        self._probe: asyncio.Task[str | None] | None = None
 
     def begin(self, address: JsonObject | None = None) -> None:
         """Start it in the background; `address`, `{kind, url, socket, token}`, is where clients find this server."""
@@ -108,12 +111,20 @@ class OrchestratorLifecycle:
     def _running(self) -> OrchestratorApi | None:
         return self._orchestrator
 
-    def readiness(self) -> ReadinessReport:
-        """`{ready, orchestrator, store}`, without waiting."""
-        if self._orchestrator is None:
-            problem = self._failed[1].message if self._failed else "starting"
-            return {"ready": False, "orchestrator": False, "store": problem}
-        return self._orchestrator.ready()
+    async def readiness(self) -> ReadinessReport:
+        """`{ready, orchestrator, store}`. Asks what serves everybody else: threads that hang are not ready."""
+        orchestrator = self._orchestrator
+        if orchestrator is None:
+            reason = self._failed[1].message if self._failed else "starting"
+            return {"ready": False, "orchestrator": False, "store": reason}
+        report = orchestrator.ready()
+        if not report["ready"]:
+            return report
+        if self._probe is None or self._probe.done():  # one at a time, however many ask while it hangs
+            self._probe = asyncio.create_task(_probe(orchestrator))
+        done, _ = await asyncio.wait({self._probe}, timeout=PROBE_PATIENCE)
+        problem = self._probe.result() if done else f"no answer for {PROBE_PATIENCE:.0f} s"
+        return report if problem is None else {**report, "ready": False, "store": problem}
 
     def live_runs(self) -> int:
         """Runs at work or queued."""
@@ -129,7 +140,22 @@ class OrchestratorLifecycle:
         self._orchestrator = None
         service, self._service = self._service, None
         if service is not None:
-            await service.stop()
+            try:
+                async with asyncio.timeout(STOP_PATIENCE):
+                    await service.stop()
+            except TimeoutError:
+                self._log.error("po_jupyter: the orchestrator did not stop in time; the server ends without it")
+
+
+async def _probe(orchestrator: OrchestratorApi) -> str | None:
+    """The problem of the threads and the store that requests are served from; None when they answer."""
+    try:
+        await orchestrator.runs.page(None, limit=1)
+    except PoError as error:
+        return error.message
+    except Exception as error:  # they are closed, or no thread can be started
+        return f"{type(error).__name__}: {error}"[:200]
+    return None
 
 
 def _log_to_file(settings: Settings) -> None:

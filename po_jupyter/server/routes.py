@@ -78,7 +78,7 @@ TABLE = Table(
         Route("validate", "POST", "pipelines/validate", READ, pipelines.validate, body=ValidateBody, changes=False),
         Route("get_pipeline", "GET", "pipelines/{name}", READ, pipelines.get_pipeline),
         Route("put_pipeline", "PUT", "pipelines/{name}", WRITE, pipelines.put_pipeline,
-              body=DefinitionBody, success=201),
+              body=DefinitionBody, success=201, asks_code=True),
         Route("delete_pipeline", "DELETE", "pipelines/{name}", WRITE, pipelines.delete_pipeline, success=204),
         Route("get_blob", "GET", "blobs/{sha256}", READ, row_files.get_blob),
         Route("put_blob", "PUT", "blobs/{sha256}", WRITE, row_files.put_blob,

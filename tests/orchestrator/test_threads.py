@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import pytest
 
-from po_jupyter.errors import Unavailable
-from po_jupyter.orchestrator.threads import ThreadRunner
+from po_jupyter.errors import RateLimited, Unavailable
+from po_jupyter.orchestrator.threads import RETRY_AFTER, BoundedThreads, ThreadRunner
 from po_jupyter.telemetry.correlation import request_id
 
 
@@ -41,3 +42,22 @@ def test_a_pool_has_all_its_threads_from_the_start_or_is_not_there(monkeypatch: 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     with pytest.raises(Unavailable, match="can't start new thread"):
         ThreadRunner(3)
+
+
+async def test_more_work_than_may_wait_is_refused() -> None:
+    """C2: a bounded queue, and a time after which to ask again; what nobody waits for any more counts until it ends."""
+    go_on = threading.Event()
+    threads = BoundedThreads(1, 1, "po-test")
+    running = [asyncio.create_task(threads(go_on.wait, 10)) for _ in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(RateLimited) as refused:
+        await threads(go_on.wait, 10)
+    assert refused.value.retry_after == RETRY_AFTER
+    running[0].cancel()
+    await asyncio.wait(running[:1])
+    with pytest.raises(RateLimited):
+        await threads(go_on.wait, 10)
+    go_on.set()
+    assert await running[1]
+    assert await threads(divmod, 5, 2) == (2, 1)
+    threads.close()

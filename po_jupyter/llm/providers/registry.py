@@ -45,7 +45,7 @@ class Providers:
         """Allow CLI agents when the setting is `on` and the submitter of the run may use them."""
         self._cli_agents = on and submitter
         self._agents_refused_because = (
-            "" if submitter or not on else "whoever submitted this run lacks the scope code:run"
+            "" if submitter else "whoever submitted this run lacks the scope code:run"
         )
 
     def get(self, ref: str) -> Provider:

@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from po_jupyter.model.pipeline.output_field import OutputSchema, with_output_type
+from po_jupyter.model.pipeline.output_field import RECORDED, OutputSchema, with_output_type
 from po_jupyter.model.pipeline.violations import OF_LIST, OF_TEXT
 from po_jupyter.model.values.checked_json import CheckedJsonObject
 from po_jupyter.model.values.durations import Seconds
@@ -39,7 +39,6 @@ STAGES = (
     "integration",
 )
 
-RECORDED = "recorded"  # in the context of a validation: see `parsing.validate_pipeline`
 TaskName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
 ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_./-]+$", max_length=200)]
 

@@ -97,7 +97,9 @@ class RunProjections:
 
     def pipeline(self, run: str) -> Pipeline:
         """The run's own snapshot of its pipeline, with what its tasks added."""
-        pipeline = validate_pipeline(RunDefinition.from_json(self._store.definition(run)).pipeline)
+        pipeline = validate_pipeline(
+            RunDefinition.from_json(self._store.definition(run)).pipeline, recorded=True
+        )
         return effective_pipeline(pipeline, self.state(self._store.head(run)))
 
     # -- results --------------------------------------------------------------------------------

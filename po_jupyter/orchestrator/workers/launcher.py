@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,7 +32,10 @@ _DEFAULT_TIMEOUT = 300.0  # s, of a task that names none
 
 
 class LaunchSpec(NamedTuple):
-    """The data of a run that the start of its worker needs; `silence_limit` as the function of that name says."""
+    """The data of a run that the start of its worker needs; `silence_limit` as the function of that name says.
+
+    `cwd` is None where nothing of the run's own is imported: prompts need no directory, and none is put on their path.
+    """
 
     interpreter: str | None
     cwd: str | None
@@ -42,7 +46,13 @@ class LaunchSpec(NamedTuple):
 def launch_spec(head: Head, definition: RunDefinition, settings: Settings) -> LaunchSpec:
     """The spec of a run."""
     limit = silence_limit(definition, settings)
-    return LaunchSpec(definition.interpreter, definition.cwd, head["fence"], limit)
+    cwd = definition.cwd if any(map(_imports, definition.pipeline["tasks"])) else None
+    return LaunchSpec(definition.interpreter, cwd, head["fence"], limit)
+
+
+def _imports(task: Mapping[str, object]) -> bool:
+    """Whether a task, as a definition has it, is Python or brings the class of its output along."""
+    return task.get("prompt") is None or task.get("output_type") is not None
 
 
 def silence_limit(definition: RunDefinition, settings: Settings) -> float:

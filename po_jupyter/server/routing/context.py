@@ -26,8 +26,8 @@ class OrchestratorHost(Protocol):
         """The running orchestrator. Raises what kept it from starting, or Unavailable."""
         ...
 
-    def readiness(self) -> ReadinessReport:
-        """The readiness of the orchestrator, without waiting."""
+    async def readiness(self) -> ReadinessReport:
+        """The readiness of the orchestrator, as far as its threads and its store answer."""
         ...
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
-from po_jupyter.model.pipeline.violations import did_you_mean
+from po_jupyter.model.pipeline.violations import did_you_mean, without_most_unknown
 from po_jupyter.model.run.view import ENDED, RunStatus
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.server.auth import SCOPES
@@ -20,6 +21,11 @@ class Query(BaseModel):
 
 class _Body(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_unknown(cls, value: Any) -> Any:
+        return without_most_unknown(value, cls.model_fields) if isinstance(value, Mapping) else value
 
 
 def _states(value: Any) -> Any:
