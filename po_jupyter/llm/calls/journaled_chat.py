@@ -46,6 +46,7 @@ class JournaledChat:
     retry_after_cap  the longest wait in seconds that a server may ask for
     admission        the limiter, which lets each request go
     sleep            the wait between two tries; it may raise what ends the call there
+    prepare          gets what `provider_of` needs for a model ref (`Providers.prepare`); its wait may raise a PoError
     """
 
     provider_of: Callable[[str], Provider]
@@ -57,6 +58,7 @@ class JournaledChat:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     cache: CallCache | None = None
     prices: PriceBook = LIST_PRICES
+    prepare: Callable[[str], Awaitable[None] | None] = lambda ref: None
 
     def scope(self, task: str, *, item: int | None = None, attempt: int = 1) -> CallScope:
         """The calls of one attempt of a task or an item."""
@@ -74,9 +76,7 @@ class CallScope:
         self._occurrences: Counter[tuple[int, str, str]] = Counter()
         self._outcomes = CallOutcomes(chat.journal, chat.prices, chat.on_done)
         self._slots: list[CacheSlot] = []
-        self._answers: list[
-            tuple[CacheSlot, ChatResponseJson]
-        ] = []  # for the cache, once the attempt succeeded
+        self._answers: list[tuple[CacheSlot, ChatResponseJson]] = []  # for the cache, if the attempt succeeds
         self.task = task
         self.item = item
         self.attempt = attempt
@@ -158,9 +158,8 @@ class CallScope:
                 self._cache_later(call, response, entry.outcome["response"])
             return response
         if entry is not None and entry.intents:
-            call.intents = (
-                entry.intents
-            )  # it may have been answered and billed: that is reported, and it is sent again
+            # It may have been answered and billed: that is reported, and it is sent again.
+            call.intents = entry.intents
             return None
         return await self._find_cached(call, on_text)
 
@@ -211,6 +210,9 @@ class CallScope:
         `on_again` is awaited before a try that follows one which was, or may have been, billed; what it raises
         ends the call. A try waits for a limiter inside `waiting()`.
         """
+        if (preparing := self._chat.prepare(call.request.model)) is not None:
+            with waiting():
+                await preparing
         hooks = CallHooks(on_text, on_wait, on_again, waiting)
         tries = _CallTries(self._chat, self._outcomes, call, hooks, self._cache_later)
         return await tries.send(retry or _DEFAULT_RETRY)
