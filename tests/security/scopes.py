@@ -35,7 +35,7 @@ _FAILING = {
 # By the name of a route that asks for `code:run`: its path and a body with code. RUN is a failed run with code.
 CODE: Mapping[str, tuple[str, dict[str, Any]]] = {
     "validate": ("pipelines/validate", _WITH_CODE),
-    "put_pipeline": ("pipelines/p", {"definition": _DEFINITION}),
+    "put_pipeline": ("pipelines/p", _DEFINITION),
     "submit": ("runs", _WITH_CODE),
     "estimate": ("runs/estimate", _WITH_CODE),
     "resume": ("runs/RUN/resume", {}),
