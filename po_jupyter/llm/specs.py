@@ -24,10 +24,11 @@ Factory: TypeAlias = "Callable[..., Provider]"
 
 @dataclass(frozen=True, slots=True)
 class ProviderEndpoint:
-    """The base URL of a provider's server and the key for it. Its repr has no key."""
+    """The base URL of a provider's server, the key for it, and further headers. Its repr has no key."""
 
     base_url: str
     key: str | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 # The server of a model by the model's name, for providers that have one for each.
