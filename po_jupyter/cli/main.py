@@ -76,11 +76,11 @@ class Verbs(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The verb of a command line. Raises UsageError with a suggestion."""
-        word = args[0]
-        if word not in VERBS and not word.startswith("-"):
+        name = args[0]
+        if name not in VERBS and not name.startswith("-"):
             from po_jupyter.model.pipeline.violations import did_you_mean  # pydantic: not for `po --help`
 
-            raise click.UsageError(f"`{word}` is not a verb of po{did_you_mean(word, list(VERBS))}", ctx)
+            raise click.UsageError(f"`{name}` is not a verb of po{did_you_mean(name, list(VERBS))}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

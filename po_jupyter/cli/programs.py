@@ -31,31 +31,31 @@ def run_module(module: str, *arguments: str, timeout: float) -> subprocess.Compl
     )  # fmt: skip
 
 
-def last_line(done: subprocess.CompletedProcess[str]) -> str:
+def last_line(completed: subprocess.CompletedProcess[str]) -> str:
     """The last line of a program's stderr, or its exit code."""
-    return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+    return (completed.stderr.strip().splitlines() or [f"exit code {completed.returncode}"])[-1]
 
 
 def offline_models(word: str | None, provider: str | None) -> list[ModelJson]:
     """The models that an orchestrator started here would know. Raises PoError."""
     options = [*(["--word", word] if word else []), *(["--provider", provider] if provider else [])]
-    return cast("list[ModelJson]", _ask_offline("models", *options)["models"])
+    return cast("list[ModelJson]", _run_offline("models", *options)["models"])
 
 
 def offline_providers() -> list[str]:
     """The providers that an orchestrator started here would take keys of. Raises PoError."""
-    return cast("list[str]", _ask_offline("providers")["providers"])
+    return cast("list[str]", _run_offline("providers")["providers"])
 
 
-def _ask_offline(*arguments: str) -> JsonObject:
+def _run_offline(*arguments: str) -> JsonObject:
     try:
-        done = run_module(_OFFLINE, *arguments, timeout=_TIMEOUT)
-        answer: JsonObject = json.loads(done.stdout)
+        completed = run_module(_OFFLINE, *arguments, timeout=_TIMEOUT)
+        answer: JsonObject = json.loads(completed.stdout)
     except subprocess.TimeoutExpired:
         raise PoError(f"the {arguments[0]} could not be listed within {_TIMEOUT:g} s") from None
     except ValueError:
         raise PoError(
-            f"the {arguments[0]} could not be listed: {last_line(done)[:300]}",
+            f"the {arguments[0]} could not be listed: {last_line(completed)[:300]}",
             hint="`po doctor` looks for the reason.",
         ) from None
     if "error" in answer:

@@ -35,6 +35,7 @@ from po_jupyter.telemetry import logging
 from po_jupyter.telemetry.correlation import request_id
 from po_jupyter.telemetry.redaction import Fingerprint, redactor, secrets_of
 from po_jupyter.worker.call_cache import open_call_cache
+from po_jupyter.worker.open_calls import OpenCalls
 from po_jupyter.worker.orchestrator_link import LinkHandlers, OrchestratorLink
 from po_jupyter.worker.rate_limit_client import RateLimitClient
 
@@ -81,6 +82,7 @@ class WorkerProcess:
         self._run_dir = settings.data_dir / "runs" / request.run
         self._link = OrchestratorLink(Path(request.address), settings, run=request.run, eager=request.watched)
         self._rates = RateLimitClient(self._link, settings, on_wait=self._emit_rate_wait)
+        self._calls = OpenCalls(self._rates, on_wait=self._emit_rate_wait)
         self._providers = Providers(dict(os.environ), local=self._local_model, get_key=self._provider_key)
         self._session: RunSession | None = None  # once the log is read
 
@@ -120,7 +122,8 @@ class WorkerProcess:
             self._store, lease, settings=settings, providers=self._providers,
             answers=open_call_cache(settings), base_url=self._providers.base_url,
             on_text=link.text, watched=lambda: link.watched, on_commit=link.committed, on_rest=link.rest,
-            run_dir=self._run_dir, admission=self._rates, mcp_variables=self._mcp_variables,
+            on_hold=self._drain, run_dir=self._run_dir, admission=self._calls,
+            mcp_variables=self._mcp_variables,
         )  # fmt: skip
         # Who submitted it had to be allowed to run code: what the run's code asks may name a CLI agent too.
         self._providers.allow_cli_agents(settings.cli_agents, submitter=session.inputs.definition.code_allowed)
@@ -130,6 +133,7 @@ class WorkerProcess:
     def _drain(self) -> None:
         assert self._session is not None
         self._session.signals.drain()
+        self._calls.drain()
         self._rates.drain()
         self._link.end_requests("the worker gives its run back")
 

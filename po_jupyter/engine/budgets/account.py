@@ -16,35 +16,35 @@ reserved: ContextVar[Amount | None] = ContextVar("po_reserved", default=None)
 class Account:
     """One budget of a run. `name` is `run` or a task's name; `warned`: its warning was given."""
 
-    __slots__ = ("held", "holds", "limits", "name", "used", "warned")
+    __slots__ = ("holds", "limits", "name", "reserved", "used", "warned")
 
     def __init__(self, name: str, limits: BudgetLimits, used: Amount = ZERO, *, warned: bool = False) -> None:
         """An account with nothing set aside, of which `used` is used already."""
         self.name = name
         self.limits = limits
         self.used = used
-        self.held = ZERO
+        self.reserved = ZERO
         self.holds = 0
         self.warned = warned
 
     def fits(self, worst: Amount) -> bool:
         """Whether a call of that size can be sent now."""
-        return self.limits.allow(self.used.plus(self.held).plus(worst))
+        return self.limits.allow(self.used.plus(self.reserved).plus(worst))
 
     def hold(self, worst: Amount) -> None:
         """Set an amount aside."""
-        self.held = self.held.plus(worst)
+        self.reserved = self.reserved.plus(worst)
         self.holds += 1
 
     def adjust(self, freed: Amount, used: Amount) -> None:
         """Take `freed` off a hold (a negative amount adds to it) and count `used`; the hold stays."""
-        self.held = self.held.minus(freed)
+        self.reserved = self.reserved.minus(freed)
         self.used = self.used.plus(used)
 
     def settle(self, worst: Amount, used: Amount) -> None:
         """End a hold of `worst` and count `used`."""
         self.holds -= 1
-        self.held = self.held.minus(worst) if self.holds else ZERO  # no drift of floats over a long run
+        self.reserved = self.reserved.minus(worst) if self.holds else ZERO  # no drift of floats over a long run
         self.used = self.used.plus(used)
 
     def exceeded(self, worst: Amount) -> BudgetExceeded:

@@ -93,15 +93,17 @@ def advanced(entry: RunUsage | None, records: Iterable[Record]) -> RunUsage:
         n, day = record["n"], record["at"][:10]
         for call in record["calls"]:
             before = calls.pop(call["key"], None)
-            sent = _open_call(before) if before is not None else None
+            open_call = _open_call(before) if before is not None else None
             if call["kind"] == "intent":
-                if sent is not None:  # sent again: what became of the first is never known
-                    _add_to(days, sent.day, sent.model, _LOST)
+                if open_call is not None:  # sent again: what became of the first is never known
+                    _add_to(days, open_call.day, open_call.model, _LOST)
                 calls[call["key"]] = [record["fence"], day, call["model"]]
             else:
                 usage, model = _usage_and_model(call)
                 if counts := _counts_of(usage):
-                    _add_to(days, day, (sent.model if sent is not None else model) or "unknown", counts)
+                    _add_to(
+                        days, day, (open_call.model if open_call is not None else model) or "unknown", counts
+                    )
     return {"n": n, "open": calls, "days": days}
 
 
@@ -141,24 +143,24 @@ def settled(entry: RunUsage, head: Head | None) -> DailySums:
 
 def without(document: UsageDocument, runs: Iterable[str]) -> UsageDocument:
     """The document once `runs` are deleted: their usage stays."""
-    gone = set(runs)
+    deleted = set(runs)
     days = DailySums()
     add_days(days, document["days"])
-    for run in gone & document["runs"].keys():
+    for run in deleted & document["runs"].keys():
         add_days(days, settled(document["runs"][run], None))
-    return {"days": days, "runs": {r: e for r, e in document["runs"].items() if r not in gone}}
+    return {"days": days, "runs": {r: e for r, e in document["runs"].items() if r not in deleted}}
 
 
-def shown(counts: Mapping[str, float]) -> JsonObject:
+def sum_to_json(counts: Mapping[str, float]) -> JsonObject:
     """A sum as people see it: every count; `cost` None where no price is known at all."""
     every = {name: counts.get(name, 0) for name in (*_COUNTS, "unpriced")}
     cost = counts.get("cost", 0.0)
-    known = cost or not every["calls"] or every["calls"] > every["unknown"] + every["unpriced"]
-    return {**every, "cost": cost if known else None}
+    is_known = cost or not every["calls"] or every["calls"] > every["unknown"] + every["unpriced"]
+    return {**every, "cost": cost if is_known else None}
 
 
 def report(days: DailySums, since: str) -> JsonObject:
-    """`{days: [{day, ..., by_model}], total}` of the days from `since` on, the newest first; counts as of `shown`."""
+    """`{days: [{day, ..., by_model}], total}` of the days since `since`, the newest first; counts by `sum_to_json`."""
     rows: list[JsonObject] = []
     whole = UsageCounts()
     for day in sorted(days, reverse=True):
@@ -168,6 +170,6 @@ def report(days: DailySums, since: str) -> JsonObject:
         for counts in days[day].values():
             add(total, counts)
         add(whole, total)
-        by_model = {model: shown(counts) for model, counts in sorted(days[day].items())}
-        rows.append({"day": day, **shown(total), "by_model": by_model})
-    return {"days": rows, "total": shown(whole)}
+        by_model = {model: sum_to_json(counts) for model, counts in sorted(days[day].items())}
+        rows.append({"day": day, **sum_to_json(total), "by_model": by_model})
+    return {"days": rows, "total": sum_to_json(whole)}

@@ -83,7 +83,7 @@ class BudgetGuard:
         return worst_of(request, self._prices if self._priced else None)
 
     async def worst_case(self, request: ChatRequest) -> Amount:
-        """As `worst_of`; a large request is counted in a thread."""
+        """The worst case of a request, as `worst_of`; a large request is counted in a thread."""
         size = sum(len(m.content) for m in request.messages)
         if is_quick(size, request.model):
             return self.worst_of(request)
@@ -120,7 +120,7 @@ class BudgetGuard:
         return self.day is None or self.day.limits.allow(worst)
 
     async def reserve_amount(self, worst: Amount, accounts: tuple[Account, ...]) -> Hold:
-        """As `reserve`, for an amount on accounts."""
+        """Reserve an amount on accounts, as `reserve` does for a request."""
         waiter = _Waiter(asyncio.get_running_loop().create_future(), worst, accounts)
         self._waiters.append(waiter)
         self.serve_waiters()

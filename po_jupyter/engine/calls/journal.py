@@ -29,7 +29,7 @@ class StoreJournal:
     queues = True
 
     def __init__(self, log: EventLog, history: History) -> None:
-        """The journal of the run whose log is `log`; `history` is what the log said when the run was loaded."""
+        """The journal of the run whose log is `log`; `history` is the log as of the load of the run."""
         self._log = log
         self._history = history
 

@@ -1,4 +1,4 @@
-"""Maps whose rows are asked one by one: a bounded window of coroutines takes the rows in order.
+"""Live maps, with a model call for each row: a bounded window of coroutines takes the rows in order.
 
 rows ──► window (max_concurrency) ──► a row's lifecycle, its retries ──► durable outcome, by group commit
 """
@@ -91,7 +91,7 @@ class LiveMap:
         again = state.attempt > 1 or number > 1
         calls = parts.calls.calls(task, state.attempt * ROW_ATTEMPTS + number, index, again=again)
         frame = Frame(task, number, code.stage_item(row), index)
-        correlation.place.set(frame.where)
+        correlation.place.set(frame.log_fields)
         observer.on_row_start(task, index, number)
         try:
             output = code.finish(
@@ -101,6 +101,7 @@ class LiveMap:
                     max_refinements=task.refine.max_attempts,
                     seconds=task.timeout,
                     boundary=parts.boundary.checkpoint,
+                    hold=parts.boundary.hold,
                 )
             )
         except BaseException as raised:
@@ -113,6 +114,7 @@ class LiveMap:
             used = calls.usage
             usage.add(used)
             calls.drop()
+            await parts.files.take_back(task.name, index)
             observer.on_row_end(task, index, number, used, error)
             return error
         used = calls.usage

@@ -71,14 +71,14 @@ class MapState:
         return self.code.prepare(index, self.rows[index])
 
     def _known_origin(self, rows: Sequence[Any]) -> RowOrigin | None:
-        """Which rows of the seed the rows are, and None when they are none, or when outcomes of an earlier version do
-        not say so."""
+        """The rows of the seed that the rows are; None for other rows, and when outcomes of an earlier version lack
+        the origin."""
         if not isinstance(rows, OriginRows):
             return None
         places = self.parts.history.places.get(self.task.name, {})
         if rows.origin.places is None:
             return rows.origin if not places else None
-        same = all(places.get(i) == rows.origin.place(i) for i in self.table if i < len(rows))
+        same = all(places.get(i) == rows.origin.position(i) for i in self.table if i < len(rows))
         return rows.origin if same else None
 
     # -- start and end ----------------------------------------------------------------------------------
@@ -121,10 +121,10 @@ class MapState:
         item: ItemDraft = {"task": self.task.name, "index": index, "ok": False, "key": key}
         self._count_usage(item, usage)
         self.failed += 1
-        shown = redactor.scrub(error.to_json())
-        item["error"] = shown
+        error_json = redactor.scrub(error.to_json())
+        item["error"] = error_json
         self.parts.files.forget(self.task.name, index)
-        self._commit(item, (), draft("item.failed", self.task.name, index, error=shown))
+        self._commit(item, (), draft("item.failed", self.task.name, index, error=error_json))
         self._check_threshold()
 
     def copy_outcome(self, index: int, key: str, output: Any, origin: str) -> None:
@@ -175,7 +175,7 @@ class MapState:
             history.forget_calls(name, index)  # of a row that was in several batches
 
         if self._origin is not None and self._origin.places is not None:
-            item["row"] = self._origin.place(index)
+            item["row"] = self._origin.position(index)
             history.places.setdefault(name, {})[index] = item["row"]
         self._unflushed += 1
         self.table.set(index, ok)
@@ -215,7 +215,7 @@ class MapState:
                 failed=self.failed,
                 in_flight=self.in_flight,
                 reused=self.parts.history.reused[self.task.name],
-                usage=self._unreported.take(),
+                usage=self._unreported.pop(),
             )
         )
 

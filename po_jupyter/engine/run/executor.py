@@ -33,8 +33,8 @@ class RunExecutor:
     async def run(self) -> str:
         """Execute the run to its end here: `done`, `failed`, `cancelled`, `waiting` (a gate) or `released` (drained).
 
-        Raises StaleFence when somebody else has the run now, and any other StoreError; then nothing more is
-        written, and the run goes on from its log elsewhere.
+        Raises StaleFence when somebody else has the run now, and any other StoreError, that of a shortage which a
+        stage met too; then nothing more is written, and the run goes on from its log elsewhere.
         """
         log = self.session.log
         if log.state.state in ENDED:
@@ -60,6 +60,9 @@ class RunExecutor:
         if log.state.state in ENDED and not self.tasks:
             return log.state.state
         if signals.draining and not self.tasks:
+            if signals.shortage is not None:
+                await log.flush()
+                raise signals.shortage
             await log.commit(release=True)
             return "released"
         commands = decide(log.pipeline, log.state, self._directives.skipping.union(self.tasks))

@@ -51,7 +51,7 @@ class Value(BaseModel):
 
 
 class CallRetry(Value):
-    """How often one call is tried (`llm.retry`); only transient errors are. Delays in seconds."""
+    """The retries of one call (`llm.retry`); only transient errors are retried. Delays in seconds."""
 
     max_attempts: Annotated[int, Field(ge=1, le=20, description="Attempts in all, the first one included.")] = 3
     initial_delay: Annotated[float, Field(ge=0, le=3600, description="Seconds before the second attempt.")] = (
@@ -66,7 +66,7 @@ class CallRetry(Value):
 
 
 class TaskRetry(CallRetry):
-    """How often a task or an item is attempted (`retry`). Delays in seconds."""
+    """The attempts of a task or an item (`retry`). Delays in seconds."""
 
     max_delay: Annotated[float, Field(ge=0, le=3600, description="Seconds between two attempts at most.")] = (
         10.0

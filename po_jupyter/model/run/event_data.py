@@ -253,7 +253,7 @@ class CallDoneData(TypedDict):
 
 
 class CallUsageData(TypedDict):
-    """`call.unknown` (sent, and the answer lost) and `call.withdrawn` (given up between two tries)."""
+    """`call.unknown` (sent, and the answer lost) and `call.withdrawn` (ended between two tries)."""
 
     stage: str | None
     usage: JsonObject
@@ -286,14 +286,14 @@ class BatchSubmittedData(TypedDict):
 
 
 class BatchCancellingData(TypedDict):
-    """Its end was asked for."""
+    """The cancellation of a batch was requested."""
 
     token: str
     id: str
 
 
 class BatchDroppedData(TypedDict):
-    """It is certain that the provider does not have it."""
+    """The provider certainly does not have the batch."""
 
     token: str
     error: JsonObject | None

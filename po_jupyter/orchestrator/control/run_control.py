@@ -74,7 +74,7 @@ class RunControl:
         return await self._runs.newest_view(run)
 
     def _check_code(self, run: str, code_allowed: bool) -> None:
-        """Raises Forbidden when who goes on with a run may not use the models that it names. Blocks."""
+        """Refuse a caller who may not use the models that the run names. Raises Forbidden. Blocks."""
         model = RunDefinition.from_json(self._store.definition(run)).options.model
         self._preflight.check_code(self._projections.pipeline(run), model=model, code_allowed=code_allowed)
 

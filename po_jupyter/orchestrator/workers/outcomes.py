@@ -31,7 +31,7 @@ _TAIL = 2000  # characters of a worker's log that its crash keeps
 
 
 class WorkerExit(NamedTuple):
-    """How a worker ended. `status` is None when only another process could have known it; `end_reason` says why we
+    """The end of a worker. `status` is None when only another process could have known it; `end_reason` says why we
     ended it ourselves."""
 
     identity: processes.Identity
@@ -43,7 +43,7 @@ class WorkerExit(NamedTuple):
 def settle(
     store: LogStore, views: RunProjections, run: str
 ) -> tuple[Literal["pending", "waiting", "ended"], Head]:
-    """What becomes of a run without a worker: `pending` (it needs one), `waiting` (for a person), or `ended`. A run
+    """Settle a run without a worker: `pending` (it needs one), `waiting` (for a person), or `ended`. A run
     of which nothing but its end is left (a cancel, a rejected gate) is ended here."""
     head = store.head(run)
     if head["state"] in ENDED:
@@ -136,7 +136,7 @@ def record_store_wait(store: LogStore, run: str, wait: StoreWait) -> None:
 
 
 def describe_exit(end: WorkerExit) -> str:
-    """How the worker ended, for people."""
+    """The end of the worker as text for people."""
     if end.end_reason == "silence":
         return "was ended because it said nothing for longer than any of its stages may take"
     if end.status is None:

@@ -52,7 +52,7 @@ def check(row: StoreFormat, where: str) -> None:
 
 
 def pending(row: StoreFormat, migrations: Sequence[tuple[str, Migration]]) -> list[tuple[str, Migration]]:
-    """What this store still needs."""
+    """The migrations that this store still needs."""
     applied = set(row.get("migrations", ()))
     return [(name, step) for name, step in migrations if name not in applied]
 

@@ -29,10 +29,10 @@ class RowRunner:
         """
         state, task, parts = self._state, self._state.task, self._state.parts
         row, observer = state.row(index), parts.observer
-        made = parts.calls.calls(task, attempt * ROW_ATTEMPTS + 1, index, again=attempt > 1)
-        calls = BatchCalls(made, observer, answer)
+        attempt_calls = parts.calls.calls(task, attempt * ROW_ATTEMPTS + 1, index, again=attempt > 1)
+        calls = BatchCalls(attempt_calls, observer, answer)
         frame = Frame(task, 1, row.item, index)
-        correlation.place.set(frame.where)
+        correlation.place.set(frame.log_fields)
         usage = UsageSum()
         observer.on_row_start(task, index, 1)
         try:
@@ -42,16 +42,19 @@ class RowRunner:
                 max_refinements=task.refine.max_attempts,
                 seconds=task.timeout,
                 boundary=parts.boundary.checkpoint,
+                hold=parts.boundary.hold,
             )
         except NeedsAnswer as question:
             observer.on_row_end(task, index, 1, calls.usage, question)
             calls.drop()
+            await parts.files.take_back(task.name, index)  # it is gone through again from the start
             return question, calls
         except BaseException as raised:
             if not isinstance(raised, Exception) or isinstance(raised, StoreError):
                 observer.on_row_end(task, index, 1, calls.usage, raised)
                 raise
             calls.drop()
+            await parts.files.take_back(task.name, index)
             error = as_po_error(raised)
             observer.on_row_end(task, index, 1, calls.usage, error)
             usage.add(calls.usage)
