@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from po_jupyter.engine.base.interrupts import Drained, Stopped
+from po_jupyter.engine.replay.lost_calls import report_lost_calls
 from po_jupyter.engine.run.directives import RunDirectives
 from po_jupyter.engine.run.session import RunSession
 from po_jupyter.engine.run.task_attempt import TaskAttempt, end_event
@@ -39,6 +40,7 @@ class RunExecutor:
         log = self.session.log
         if log.state.state in ENDED:
             return log.state.state
+        await self._report_lost()
         self._emit_started()
         try:
             while True:
@@ -48,6 +50,11 @@ class RunExecutor:
         finally:
             log.abandon()
             await self._abandon()
+
+    async def _report_lost(self) -> None:
+        """Report what a former worker left in flight, durably: before this one sends anything itself."""
+        if events := report_lost_calls(self.session.history):
+            await self.session.log.commit(*events)
 
     def _emit_started(self) -> None:
         """Emit that this worker has the run; goes along with the first commit."""

@@ -141,7 +141,10 @@ class TaskAttempt:
             # After a drain the same attempt goes on, and the journal finds these calls by itself.
             if calls.lost and not drained and not session.log.closed:
                 usage = {"calls": calls.lost, "unknown": calls.lost}
-                session.log.emit(draft("call.unknown", task.name, stage=frame.stage, usage=usage))
+                unknown = draft(
+                    "call.unknown", task.name, stage=frame.stage, usage=usage, covers=calls.scope.attempt
+                )
+                session.log.emit(unknown)
 
     async def _stages(self, calls: AttemptCalls) -> dict[str, Stage]:
         session, task = self.session, self.task

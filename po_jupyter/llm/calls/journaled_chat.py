@@ -130,13 +130,12 @@ class CallScope:
         """The answer from the journal or the cache; None: the call has to be sent. Raises the recorded ModelError."""
         entry = await self._chat.journal.lookup(str(call.key))
         if entry is not None and entry.outcome is not None:
-            response = self._replay(call, entry.outcome, on_text)
+            response = self._replay(call, entry.outcome, on_text, counted=entry.counted)
             if not response.usage.cached_calls:
                 self._cache_later(call, response, entry.outcome["response"])
             return response
         if entry is not None and entry.intents:
-            # It may have been answered and billed: that is reported, and it is sent again.
-            call.intents = entry.intents
+            call.intents = entry.intents  # it may have been answered and billed: reported, and sent again
             return None
         return await self._find_cached(call, on_text)
 
@@ -158,16 +157,20 @@ class CallScope:
             on_text(response.text)
         return response
 
-    def _replay(self, call: PendingCall, outcome: CallOutcome, on_text: OnText | None) -> ChatResponse:
+    def _replay(
+        self, call: PendingCall, outcome: CallOutcome, on_text: OnText | None, *, counted: bool
+    ) -> ChatResponse:
         if not outcome["ok"]:
             error = from_json(outcome["error"])
             usage = Usage(calls=1)
             if isinstance(error, ModelError):
                 usage = self._outcomes.usage_of_error(error, call.request)
+            usage = Usage() if counted else usage
             self._outcomes.replayed(CallDone(call.key, usage, call.request.model, 0.0, True, error.code))
             raise error
         response = ChatResponse.from_json(outcome["response"], replayed=True)
-        self._outcomes.replayed(CallDone(call.key, response.usage, call.request.model, response.seconds, True))
+        usage = Usage() if counted else response.usage
+        self._outcomes.replayed(CallDone(call.key, usage, call.request.model, response.seconds, True))
         if on_text is not None and response.text:
             on_text(response.text)
         return response

@@ -7,7 +7,7 @@ from po_jupyter.engine.base.usage_sum import UsageSum
 from po_jupyter.engine.lifecycle.frame import Frame
 from po_jupyter.engine.lifecycle.stages import run_stages
 from po_jupyter.engine.maps.batches.row_calls import BatchAnswer, BatchCalls, NeedsAnswer
-from po_jupyter.engine.maps.map_state import ROW_ATTEMPTS, MapState
+from po_jupyter.engine.maps.map_state import MapState
 from po_jupyter.errors import BudgetExceeded, ModelKeyError, StoreError
 from po_jupyter.telemetry import correlation
 
@@ -29,7 +29,8 @@ class RowRunner:
         """
         state, task, parts = self._state, self._state.task, self._state.parts
         row, observer = state.row(index), parts.observer
-        attempt_calls = parts.calls.calls(task, attempt * ROW_ATTEMPTS + 1, index, again=attempt > 1)
+        number = state.attempt_before(index, attempt) + 1
+        attempt_calls = parts.calls.calls(task, number, index, again=state.is_again(index))
         calls = BatchCalls(attempt_calls, observer, answer)
         frame = Frame(task, 1, row.item, index)
         correlation.place.set(frame.log_fields)
@@ -60,7 +61,7 @@ class RowRunner:
             usage.add(calls.usage)
             if isinstance(error, BudgetExceeded | ModelKeyError):
                 state.stop(error)
-                state.count_usage(usage.to_json())
+                state.report_usage(index, frame.stage, usage.to_json())
             else:
                 parts.snapshots.write(frame, error)
                 state.fail(index, state.code.key(row), usage, error)
