@@ -305,11 +305,6 @@ class Settings(BaseModel):
     )
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)
 
-    @property
-    def inherited(self) -> tuple[str, ...]:
-        """Names of variables that workers inherit because the settings say so, for MCP servers included."""
-        return (*self.worker_env, *(name for server in self.mcp_servers.values() for name in server.env))
-
     def source_of(self, name: str) -> str:
         """`default`, the file's path, the variable's name, or `jupyter`."""
         return self._sources.get(name, "default")

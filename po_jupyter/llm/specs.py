@@ -24,10 +24,11 @@ Factory: TypeAlias = "Callable[..., Provider]"
 
 @dataclass(frozen=True, slots=True)
 class ProviderEndpoint:
-    """The base URL of a provider's server and the key for it. Its repr has no key."""
+    """The base URL of a provider's server, the key for it, and further headers. Its repr has no key."""
 
     base_url: str
     key: str | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 # The server of a model by the model's name, for providers that have one for each.
@@ -56,6 +57,7 @@ class Spec:
     price_note    why its models have no price in the list; "" when they have
     answer_tokens the bound of an answer where nobody sets one; 0: as the setting says
     batch         it has a batch API (`mode: batch`): its provider has `batches`, see `llm.batches.protocol`
+    agent_keys    the variables that may hold the key of a CLI agent, as its program looks them up
     """
 
     name: str
@@ -72,6 +74,15 @@ class Spec:
     batch: bool = False
     answer_tokens: int = 0
     price_note: str = ""
+    agent_keys: tuple[str, ...] = ()
+
+    @property
+    def key_variables(self) -> tuple[str, ...]:
+        """The variables that may hold its key; the first that is set does. Of a factory that says nothing of itself
+        it is NAME_API_KEY."""
+        if isinstance(self.factory, Plugin) and not self.key_env:
+            return (f"{self.name.upper().replace('-', '_')}_API_KEY",)
+        return (self.key_env,) if self.key_env else self.agent_keys
 
     def key_in(self, environ: Mapping[str, str]) -> str:
         """The key in `environ`, "" when there is none; see `plain_value`."""
@@ -121,7 +132,7 @@ def _own_server(name: str, base_url: str, example: str) -> Spec:
     return replace(_compatible(name, base_url, example), free=True, key_optional=True)
 
 
-def _cli_agent(name: str, example: str) -> Spec:
+def _cli_agent(name: str, example: str, *keys: str) -> Spec:
     return Spec(
         name,
         "po_jupyter.llm.providers.cli_agents.client:make",
@@ -129,6 +140,7 @@ def _cli_agent(name: str, example: str) -> Spec:
         runs_code=True,
         images=False,
         price_note="the program bills its own account, and says itself what a call cost, if it knows",
+        agent_keys=keys,
     )
 
 
@@ -224,9 +236,15 @@ BUILT_IN: tuple[Spec, ...] = (
         answer_tokens=1024,
     ),
     Spec("fake", "po_jupyter.llm.providers.fake:make", free=True, example="fake:echo"),
-    _cli_agent("claude-cli", "claude-cli:sonnet"),
-    _cli_agent("codex-cli", "codex-cli:default"),
-    _cli_agent("opencode-cli", "opencode-cli:anthropic/claude-sonnet-4-5"),
+    _cli_agent(
+        "claude-cli",
+        "claude-cli:sonnet",
+        "ANTHROPIC_AUTH_TOKEN",
+        "ANTHROPIC_API_KEY",
+        "CLAUDE_CODE_OAUTH_TOKEN",
+    ),
+    _cli_agent("codex-cli", "codex-cli:default", "CODEX_API_KEY", "OPENAI_API_KEY"),
+    _cli_agent("opencode-cli", "opencode-cli:anthropic/claude-sonnet-4-5", "OPENCODE_API_KEY"),
 )
 
 # Other names that people try; the error for an unknown provider suggests the right one.

@@ -313,7 +313,7 @@ def _parts(base: _Base, dispatcher: LeasedDispatcher) -> RunningOrchestrator:
         environment=EnvironmentService(
             base.keys,
             to_thread,
-            inherited=settings.inherited,
+            inherited=settings.worker_env,
             cli_agents=settings.cli_agents,
             prices=settings.prices,
         ),

@@ -263,13 +263,6 @@ def test_wrong_mcp_servers_are_said(tmp_path: Path, text: str, words: str) -> No
     assert words in str(caught.value)
 
 
-def test_the_environment_of_mcp_servers_is_inherited(tmp_path: Path) -> None:
-    """G15: a server gets the variables that the settings name, so workers have to have them."""
-    text = '{"files": {"command": ["x"], "env": ["FILES_TOKEN"]}}'
-    settings = load({"PO_DATA_DIR": str(tmp_path), "PO_MCP_SERVERS": text, "PO_WORKER_ENV": "A, B"})
-    assert settings.inherited == ("A", "B", "FILES_TOKEN")
-
-
 def test_settings_of_remote_logs_are_checked() -> None:
     with pytest.raises(InvalidSettings):
         load({"PO_LOG_REMOTE_URL": "file:///etc/passwd"})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from po_jupyter.engine.base.run_inputs import RunInputs
@@ -29,6 +29,10 @@ class ProviderSource(Protocol):
 
     def get(self, ref: str) -> Provider:
         """The provider of a model ref."""
+
+    def prepare(self, ref: str) -> Awaitable[None] | None:
+        """Get what `get` needs for that ref; None when there is nothing to wait for. The wait raises ModelKeyError,
+        Unavailable."""
 
 
 class CallFactory:
@@ -78,6 +82,7 @@ class CallFactory:
             cache=self.cache,
             sleep=boundary.sleep,
             prices=self._prices,
+            prepare=providers.prepare,
         )
         self._parts = CallParts(
             inputs=inputs,
@@ -98,8 +103,10 @@ class CallFactory:
         """The budget of the run, its tasks and its owner's day; None when nothing is limited."""
         return self._parts.budget
 
-    def provider_of(self, ref: str) -> Provider:
-        """The provider of a model ref."""
+    async def provider_of(self, ref: str) -> Provider:
+        """The provider of a model ref. Raises ModelKeyError, Unavailable."""
+        if (preparing := self._providers.prepare(ref)) is not None:
+            await preparing
         return self._providers.get(ref)
 
     def model_of(self, task: Task) -> str:

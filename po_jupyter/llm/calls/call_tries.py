@@ -34,6 +34,7 @@ class ChatParts:
     retry_after_cap  the longest wait in seconds that a server may ask for
     admission        the limiter, which lets each request go
     sleep            the wait between two tries; it may raise what ends the call there
+    prepare          gets what `provider_of` needs for a model ref (`Providers.prepare`); its wait may raise a PoError
     """
 
     provider_of: Callable[[str], Provider]
@@ -45,6 +46,7 @@ class ChatParts:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     cache: CallCache | None = None
     prices: PriceBook = LIST_PRICES
+    prepare: Callable[[str], Awaitable[None] | None] = lambda ref: None
 
 
 class CallTries:

@@ -53,9 +53,7 @@ class CallScope:
         self._occurrences: Counter[tuple[int, str, str]] = Counter()
         self._outcomes = CallOutcomes(chat.journal, chat.prices, chat.on_done)
         self._slots: list[CacheSlot] = []
-        self._answers: list[
-            tuple[CacheSlot, ChatResponseJson]
-        ] = []  # for the cache, once the attempt succeeded
+        self._answers: list[tuple[CacheSlot, ChatResponseJson]] = []  # for the cache, if the attempt succeeds
         self.task = task
         self.item = item
         self.attempt = attempt
@@ -192,6 +190,9 @@ class CallScope:
         `on_again` is awaited before a try that follows one which was, or may have been, billed; what it raises
         ends the call. A try waits for a limiter inside `waiting()`.
         """
+        if (preparing := self._chat.prepare(call.request.model)) is not None:
+            with waiting():
+                await preparing
         hooks = CallHooks(on_text, on_wait, on_again, waiting)
         tries = CallTries(self._chat, self._outcomes, call, hooks, self._cache_later)
         return await tries.send(retry or _DEFAULT_RETRY)

@@ -22,11 +22,11 @@ from po_jupyter.llm.credentials.keys import KeyState, StoredKey
 from po_jupyter.llm.specs import Spec, spec_of, specs
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.events import now
-from po_jupyter.orchestrator.environment.variables import worker_environment
+from po_jupyter.orchestrator.environment.variables import provider_environment
 from po_jupyter.platform.private_file import locked
 from po_jupyter.store import diagnosis
 from po_jupyter.store.files.tree import write_atomic
-from po_jupyter.telemetry.redaction import redactor
+from po_jupyter.telemetry.redaction import Fingerprint, fingerprints_of, redactor, secrets_of
 
 log = structlog.get_logger(__name__)
 
@@ -70,11 +70,11 @@ class KeyStore:
             return dict(self._cached)
 
     def environment(self, extra: Iterable[str] = ()) -> tuple[dict[str, str], dict[str, str]]:
-        """The variables of a worker, stored keys among them; and by provider, why a stored key is not.
+        """The variables that providers go by, stored keys among them; and by provider, why a stored key is not.
 
         A file that cannot be used is the reason for every provider without a key, and keeps no worker from starting.
         """
-        environ = worker_environment(extra)
+        environ = provider_environment(extra)
         try:
             stored = self.stored()
         except StoreError as error:
@@ -88,9 +88,23 @@ class KeyStore:
             return environ, {}
         return keys.with_stored_keys(environ, stored), keys.refused_keys(environ, stored)
 
+    def key_of(self, provider: str, extra: Iterable[str] = ()) -> dict[str, str]:
+        """The key of one provider, by the name of its variable; nothing when it has none, or takes none."""
+        spec = spec_of(provider)
+        environ, _ = self.environment(extra)
+        names = spec.key_variables if spec is not None else ()
+        return next(({name: environ[name]} for name in names if environ.get(name, "").strip()), {})
+
+    def fingerprints(self) -> list[Fingerprint]:
+        """Those of every secret here, stored keys among them: a worker redacts what it does not have."""
+        stored: dict[str, StoredKey] = {}
+        with suppress(StoreError):
+            stored = self.stored()
+        return fingerprints_of([*secrets_of(os.environ), *(key.key for key in stored.values() if key.key)])
+
     def states(self, extra: Iterable[str] = ()) -> list[KeyState]:
         """The state of the key of every provider that takes one. Raises StoreUnusable."""
-        return keys.key_states(worker_environment(extra), self.stored())
+        return keys.key_states(provider_environment(extra), self.stored())
 
     def state(self, provider: str, extra: Iterable[str] = ()) -> KeyState:
         """The state of one provider's key. Raises InvalidInput, StoreUnusable."""
@@ -103,7 +117,7 @@ class KeyStore:
         key = key.strip()
         if (problem := keys.problem_of_key(key, spec.key_env)) is not None:
             raise InvalidInput(f"that is not a key of {provider}: {problem}", hint=f"po keys set {provider}")
-        base = keys.base_url_of(spec, worker_environment())
+        base = keys.base_url_of(spec, provider_environment())
         origin = keys.origin_of(base)
         if not origin:
             raise InvalidInput(

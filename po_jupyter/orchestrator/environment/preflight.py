@@ -40,7 +40,7 @@ def run_problems(
     pipeline: Pipeline, settings: Settings, keys: KeyStore, model: str | None = None
 ) -> list[EnvironmentProblem]:
     """Everything that is wrong with the environment of a run. Blocks: call it in a thread."""
-    environ, refused = keys.environment(settings.inherited)
+    environ, refused = keys.environment(settings.worker_env)
     return model_problems(pipeline, environ=environ, settings=settings, model=model, refused=refused)
 
 

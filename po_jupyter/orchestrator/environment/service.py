@@ -22,7 +22,7 @@ class EnvironmentService:
         cli_agents: bool,
         prices: Mapping[str, Price],
     ) -> None:
-        """`inherited` names variables that workers get beside the usual ones (`Settings.inherited`)."""
+        """`inherited` names variables that workers get beside the usual ones (`Settings.worker_env`)."""
         self._keys = keys
         self._to_thread = to_thread
         self._inherited = tuple(inherited)

@@ -19,7 +19,7 @@ from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidInput, PoError, Unavailable, from_json
 from po_jupyter.model.values.chunked_json import is_larger_than, json_chunks
 from po_jupyter.model.values.json import JsonObject
-from po_jupyter.orchestrator.environment.variables import preload_environment
+from po_jupyter.orchestrator.environment.variables import worker_environment
 from po_jupyter.orchestrator.examination.child import TOO_MUCH, WALL_SECONDS
 from po_jupyter.orchestrator.examination.operations import Examination, examine_here
 from po_jupyter.platform.source_root import SOURCE_ROOT
@@ -136,7 +136,7 @@ class Examiner:
             return self._control
         self._forget()
         ours, theirs = socket.socketpair()
-        environment = preload_environment()
+        environment = worker_environment()
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [SOURCE_ROOT, environment.get("PYTHONPATH")]))
         try:
             errors = _open_log(self._settings.data_dir / "logs")

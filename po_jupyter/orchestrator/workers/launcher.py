@@ -22,6 +22,7 @@ from po_jupyter.errors import SpawnFailed, VersionMismatch
 from po_jupyter.ipc.messages import WorkerRequest
 from po_jupyter.model.run.definition import RunDefinition
 from po_jupyter.orchestrator.environment.key_store import KeyStore
+from po_jupyter.orchestrator.environment.variables import worker_environment
 from po_jupyter.orchestrator.workers.zygote_pool import OnExit, ZygotePool
 from po_jupyter.platform import processes
 from po_jupyter.store.protocol import Head
@@ -102,7 +103,7 @@ class Launcher:
 
     async def _spawn(self, run: str, launch: LaunchSpec, on_exit: OnExit, watched: bool) -> processes.Identity:
         zygote = await self._zygotes.get(launch.interpreter)
-        environ, _ = await asyncio.to_thread(self._keys.environment, self._settings.inherited)
+        fingerprints = await asyncio.to_thread(self._keys.fingerprints)
         request = WorkerRequest(
             run=run,
             expect=launch.fence,
@@ -112,8 +113,9 @@ class Launcher:
             settings=self._settings_json,
             cwd=launch.cwd,
             log=str(self._settings.data_dir / "runs" / run / "worker.log"),
-            env=environ,
+            env=worker_environment(self._settings.worker_env),
             log_token=self._log_token,
+            fingerprints=[{**fingerprint} for fingerprint in fingerprints],
         )
         spawning = asyncio.ensure_future(zygote.spawn(request, on_exit))
         try:

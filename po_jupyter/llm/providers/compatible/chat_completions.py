@@ -83,7 +83,7 @@ class ChatCompletions:
 
     def _target_at(self, endpoint: ProviderEndpoint) -> tuple[Target, str | None]:
         url = endpoint.base_url.rstrip("/") + "/chat/completions"
-        return Target(url, key=endpoint.key, name=self.name), endpoint.key
+        return Target(url, key=endpoint.key, name=self.name, headers=endpoint.headers), endpoint.key
 
     async def _target(self, model: str) -> tuple[Target, str | None]:
         """(target, key) for a model."""

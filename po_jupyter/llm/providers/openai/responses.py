@@ -49,7 +49,7 @@ class Responses(HttpProvider):
     @cached_property
     def _target(self) -> Target:
         url = self.endpoint.base_url.rstrip("/") + "/responses"
-        return Target(url, key=self.endpoint.key, name=self.name)
+        return Target(url, key=self.endpoint.key, name=self.name, headers=self.endpoint.headers)
 
     def target(self, request: ChatRequest, *, stream: bool) -> Target:
         """`/responses` for every request."""
