@@ -30,6 +30,7 @@ from po_jupyter.llm.calls.retry import RETRY_AFTER_CAP, OnWait, with_retry
 from po_jupyter.llm.chat import CacheMode, ChatRequest, ChatResponse, ChatResponseJson, OnText, Provider
 from po_jupyter.llm.money.pricing import LIST_PRICES, PriceBook
 from po_jupyter.llm.wire.ends import check_not_empty
+from po_jupyter.llm.wire.usage import with_checked_usage
 from po_jupyter.model.pipeline.pipeline import CallRetry
 from po_jupyter.model.run.usage import Usage
 
@@ -224,7 +225,7 @@ class CallScope:
         `batch` is the token of the batch.
         """
         try:
-            response = read(call.request)
+            response = with_checked_usage(read(call.request), call.request)
             check_not_empty(response, call.request)
         except ModelError as error:
             await self._outcomes.record_error(call, error, batch=batch, rate=BATCH_PRICE)
@@ -362,6 +363,7 @@ class _CallTries:
         except BaseException:
             admitted.lost()
             raise
+        response = with_checked_usage(response, self._call.request)
         admitted.answered(response)
         try:
             check_not_empty(response, self._call.request)
