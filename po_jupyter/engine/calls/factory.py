@@ -62,7 +62,7 @@ class CallFactory:
         self._log = log
         self._providers = providers
         self._settings: dict[str, ModelSettings] = {}
-        self._prices = PriceBook(inputs.settings.prices)
+        self.prices = PriceBook(inputs.settings.prices, base_url=base_url)
         self.journal = StoreJournal(log, history)
         self.cache = (
             CallCache(answers, owner=inputs.owner, run=inputs.run, base_url=base_url, used=history.hits)
@@ -76,14 +76,14 @@ class CallFactory:
             admission=admission or UNLIMITED,
             cache=self.cache,
             sleep=boundary.sleep,
-            prices=self._prices,
+            prices=self.prices,
         )
         self._parts = CallParts(
             inputs=inputs,
             log=log,
             boundary=boundary,
             chat=chat,
-            budget=build_budget(inputs, log, history.spent, running),
+            budget=build_budget(inputs, log, history.spent, running, self.prices),
             files=files,
             threads=threads,
             mcp=mcp,
@@ -122,7 +122,7 @@ class CallFactory:
         if account is None:
             return
         if self._parts.budget is None:
-            self._parts.budget = BudgetGuard(on_warning=warning_emitter(self._log), prices=self._prices)
+            self._parts.budget = BudgetGuard(on_warning=warning_emitter(self._log), prices=self.prices)
         self._parts.budget.add(account)
 
     async def flush_cache(self) -> None:

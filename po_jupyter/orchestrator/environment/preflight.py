@@ -3,12 +3,14 @@ and who may use models that run commands (DESIGN, Doors)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import Forbidden, InvalidEnvironment
 from po_jupyter.llm.credentials.availability import EnvironmentProblem, model_problems, models_used
+from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.llm.providers.refs import runs_code
+from po_jupyter.llm.specs import addresses_in
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.orchestrator.environment.key_store import KeyStore
 
@@ -37,6 +39,13 @@ class Preflight:
     def check_code(self, pipeline: Pipeline, *, model: str | None = None, code_allowed: bool) -> None:
         """Raises Forbidden for a CLI agent without the scope for it."""
         check_code(pipeline, self._settings, code_allowed=code_allowed, model=model)
+
+    def prices(self) -> PriceBook:
+        """The prices of models at the addresses where runs ask them."""
+        environ: Mapping[str, str] = {}
+        if self._environment_counts():
+            environ, _ = self._keys.environment(self._settings.inherited)
+        return PriceBook(self._settings.prices, base_url=addresses_in(environ))
 
     def warnings(self, pipeline: Pipeline, model: str | None = None) -> list[str]:
         """Everything that is wrong with the environment of a run, for people; nothing is refused."""

@@ -11,7 +11,13 @@ from po_jupyter.model.run.seed import Seed
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.environment.preflight import Preflight
 from po_jupyter.orchestrator.submission.pipelines import PipelineRegistry
-from po_jupyter.orchestrator.submission.request import Submission, check_submission, new_run, read_definition
+from po_jupyter.orchestrator.submission.request import (
+    Submission,
+    check_submission,
+    new_run,
+    read_definition,
+    with_budget,
+)
 from po_jupyter.store.files.row_files import RowFiles
 from po_jupyter.store.protocol import NewRun
 
@@ -54,7 +60,10 @@ class RunPlanner:
         """The run of a checked submission whose environment can run it."""
         options = submission.options
         self._preflight.check(
-            pipeline, model=options.model, code_allowed=code_allowed, skip=options.skip_validation
+            with_budget(submission, pipeline),
+            model=options.model,
+            code_allowed=code_allowed,
+            skip=options.skip_validation,
         )
         return new_run(submission, pipeline, seed, owner, code_allowed=code_allowed)
 
@@ -66,8 +75,9 @@ class RunPlanner:
         options = submission.options
         data = self._row_files.with_rows(owner, seed.data)
         estimate = estimate_run(
-            pipeline, seed, data, settings=self._settings, limit=options.limit, model=options.model
-        )
+            pipeline, seed, data, settings=self._settings, limit=options.limit, model=options.model,
+            prices=self._preflight.prices(),
+        )  # fmt: skip
         return {**estimate, "warnings": self._preflight.warnings(pipeline, options.model)}
 
     def validate(self, definition: object, seed: object, owner: str) -> Mapping[str, Any]:

@@ -150,7 +150,7 @@ def check_submission(
 
     effective = _with_model(pipeline, submission.options.model)
     check(
-        effective.model_copy(update={"budget": _budget(submission, pipeline)}),
+        with_budget(submission, effective),
         seed,
         default_model=DEFAULT_MODEL if settings is None else settings.default_model,
         servers=None if settings is None else settings.mcp_servers,
@@ -224,6 +224,11 @@ def _with_model(pipeline: Pipeline, model: str | None) -> Pipeline:
     )
     llm = pipeline.llm.model_copy(update={"model": model})
     return pipeline.model_copy(update={"llm": llm, "tasks": tasks})
+
+
+def with_budget(submission: Submission, pipeline: Pipeline) -> Pipeline:
+    """The pipeline with the budget of the submission."""
+    return pipeline.model_copy(update={"budget": _budget(submission, pipeline)})
 
 
 def _budget(submission: Submission, pipeline: Pipeline) -> RunBudget:
