@@ -28,7 +28,7 @@ MAX_BYTES = 256 * 1024 * 1024  # of a file of rows; a larger one does not fit in
 
 
 def is_file(name: str) -> bool:
-    """Whether `name` means a file, there or not, rather than a registered pipeline."""
+    """True when `name` means a file, existing or not, and no registered pipeline."""
     path = Path(name)
     return path.is_file() or path.suffix in _SUFFIXES or "/" in name or "\\" in name
 

@@ -45,6 +45,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "reject": ("control", "Reject the gate that a run waits at; the run ends."),
     "usage": ("maintenance", "Say what was used day by day, and how much room runs take."),
     "clean": ("maintenance", "Delete old runs and give their room back."),
+    "backup": ("backup", "Copy everything into one file, while runs go on."),
+    "restore": ("backup", "Make an empty data directory what it was when the archive was made."),
     "audit": ("maintenance", "Say who changed what, the newest first."),
     "pipelines": ("show", "List the registered pipelines."),
     "validate": ("check", "Check a pipeline file without starting anything."),
@@ -76,11 +78,11 @@ class Verbs(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The verb of a command line. Raises UsageError with a suggestion."""
-        word = args[0]
-        if word not in VERBS and not word.startswith("-"):
+        name = args[0]
+        if name not in VERBS and not name.startswith("-"):
             from po_jupyter.model.pipeline.violations import did_you_mean  # pydantic: not for `po --help`
 
-            raise click.UsageError(f"`{word}` is not a verb of po{did_you_mean(word, list(VERBS))}", ctx)
+            raise click.UsageError(f"`{name}` is not a verb of po{did_you_mean(name, list(VERBS))}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

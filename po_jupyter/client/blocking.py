@@ -79,9 +79,9 @@ class Blocking:
 
     def close(self) -> None:
         """Close the connections. The orchestrator and its runs go on."""
-        bound, self._bound = self._bound, None
-        if bound is not None and bound[0] is loop.get_loop():
-            self.call(bound[1].aclose(), 5)
+        binding, self._bound = self._bound, None
+        if binding is not None and binding[0] is loop.get_loop():
+            self.call(binding[1].aclose(), 5)
 
 
 def _close_dropped(owner: asyncio.AbstractEventLoop, aio: AsyncClient) -> None:

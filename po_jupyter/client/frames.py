@@ -40,8 +40,8 @@ def polars_frame(polars: Any, rows: list[RowJson], index: JsonObject | None) -> 
         columns = [polars.Series(name, values, strict=False) for name, values in labels.items()]
     else:  # of the type that with_row_index() has, so that the two join
         columns = [polars.Series("index", _places(rows), dtype=polars.get_index_type())]
-    taken = {column.name for column in columns}
-    cells = [_cells(row, taken) for row in rows]
+    label_names = {column.name for column in columns}
+    cells = [_cells(row, label_names) for row in rows]
     # A row without answer has fewer fields, and models mix numbers with text: all rows decide about the columns.
     names = list(dict.fromkeys(name for row in cells for name in row)) or list(_TAIL)
     columns += [polars.Series(name, [row.get(name) for row in cells], strict=False) for name in names]
@@ -55,7 +55,7 @@ def _places(rows: list[RowJson]) -> list[int]:
     return [row["index"] for row in rows]
 
 
-def _cells(row: RowJson, taken: set[str] | None = None) -> JsonObject:
+def _cells(row: RowJson, label_names: set[str] | None = None) -> JsonObject:
     """A row of a map as the cells of a frame's row."""
     output, error, usage = row.get("output"), row.get("error"), row.get("usage") or {}
     fields = dict(output) if isinstance(output, Mapping) else ({} if output is None else {"output": output})
@@ -69,5 +69,5 @@ def _cells(row: RowJson, taken: set[str] | None = None) -> JsonObject:
         "unknown": usage.get("unknown", 0),
     }
     # An output field called like one of ours keeps its place under a name of its own.
-    ours = {"index", *tail, *(taken or ())}
+    ours = {"index", *tail, *(label_names or ())}
     return {**{(f"output_{name}" if name in ours else name): value for name, value in fields.items()}, **tail}

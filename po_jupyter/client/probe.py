@@ -12,12 +12,12 @@ _TIMEOUT = 5.0  # seconds that a server may take to answer
 def connection_problem(endpoint: Endpoint) -> PoError | None:
     """The reason why this server cannot be used, or None. An orchestrator that is merely busy can be."""
 
-    async def ask_health() -> None:
+    async def check_health() -> None:
         async with AsyncClient(endpoint, timeout=_TIMEOUT) as client:
             await client.health()
 
     try:
-        loop.run(ask_health(), _TIMEOUT * 3)
+        loop.run(check_health(), _TIMEOUT * 3)
     except (NotFound, Unavailable, Unauthenticated, Forbidden) as error:
         return error
     except TimeoutError:

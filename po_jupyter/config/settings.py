@@ -54,7 +54,7 @@ class McpServer(BaseModel):
 
 
 class Price(BaseModel):
-    """What a model costs, in US dollars for a million tokens; `cached` and `cache_write` default to `input`."""
+    """The price of a model in US dollars for a million tokens; `cached` and `cache_write` default to `input`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

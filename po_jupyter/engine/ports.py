@@ -16,6 +16,7 @@ from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.values.json import JsonObject, JsonValue
 
 if TYPE_CHECKING:
+    from po_jupyter.errors import StoreError
     from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText, Tool, ToolCall
     from po_jupyter.store.protocol import CallDraft, ItemDraft
 
@@ -41,7 +42,7 @@ class EventLog(Protocol):
 
     @property
     def closed(self) -> bool:
-        """Whether the run has left this worker: nothing more is written."""
+        """True once the run has left this worker: nothing more is written."""
 
     def payload(self, ref: Iterable[int]) -> JsonValue:
         """The value behind a reference. Blocks on the store."""
@@ -79,13 +80,16 @@ class Boundary(Protocol):
 
     @property
     def draining(self) -> bool:
-        """Whether nothing new is started: the run is given back."""
+        """True once nothing new is started: the run's lease is released."""
 
     def checkpoint(self) -> None:
         """Raise the Interrupt that is due; called between stages and before calls."""
 
     async def sleep(self, seconds: float) -> None:
         """Wait; a drain ends the wait with Drained."""
+
+    def hold(self, shortage: StoreError) -> None:
+        """Give the run back until the machine has what it needs: a stage met a full disk."""
 
     def rest(self, task: str, resting: bool) -> None:
         """Note that a task only waits for an answer that may take hours, or that it works again."""
@@ -150,7 +154,7 @@ class ModelCalls(Protocol):
 
     @property
     def lost(self) -> int:
-        """How many calls were stopped before their answer came."""
+        """The number of calls that were stopped before their answer came."""
 
     def request(self, messages: tuple[Message, ...], **fields: object) -> ChatRequest:
         """A request with these fields, the rest from the task's settings; None is left out."""
@@ -192,7 +196,7 @@ class DirectiveSink(Protocol):
     def begin(self, stage: str) -> None:
         """A stage starts (again): its directives so far are void."""
 
-    def take(self, stage: str, source: str, data: Mapping[str, JsonValue]) -> None:
+    def collect(self, stage: str, source: str, data: Mapping[str, JsonValue]) -> None:
         """Add one directive of a stage. Raises ControlInvalid."""
 
 
@@ -216,19 +220,22 @@ class TaskOutputs(Protocol):
         """The names that templates of a task see; `item` and `index` are added for each row."""
 
     def reads_rows(self, task: Task) -> bool:
-        """Whether the task may see rows that are read one by one: of an earlier map, or of a file."""
+        """True when the task may see rows that are read one by one: of an earlier map, or of a file."""
 
     def for_each(self, task: Task, names: Mapping[str, JsonValue]) -> Sequence[JsonValue]:
         """The rows of a map. Blocks on the store. Raises TemplateFailed."""
 
 
-class Observer(Protocol):
+class Observer:
     """A watcher of tasks, rows and calls as they happen: failure log, later traces and metrics.
 
+    The base of observers, no protocol: its methods do nothing, and each observer defines those that it needs.
     Called on the event loop, for each row and each call: a method is quick and raises nothing. Every `start` is
     followed by one `end` with the same task, index and attempt. `error` is what ended it: None for success, an
     Interrupt for a stop or a drain, otherwise a PoError.
     """
+
+    __slots__ = ()
 
     def on_task_start(self, task: Task, attempt: int) -> None:
         """An attempt of a task starts."""
@@ -261,41 +268,3 @@ class Observer(Protocol):
         error: BaseException | None,
     ) -> None:
         """The last try of a call is over. `usage` is None when nobody knows it."""
-
-
-class NullObserver:
-    """An Observer that does nothing; the base of those that want some of its methods."""
-
-    __slots__ = ()
-
-    def on_task_start(self, task: Task, attempt: int) -> None:
-        """See `Observer`."""
-
-    def on_task_end(
-        self, task: Task, attempt: int, seconds: float, usage: Usage, error: BaseException | None
-    ) -> None:
-        """See `Observer`."""
-
-    def on_row_start(self, task: Task, index: int, attempt: int) -> None:
-        """See `Observer`."""
-
-    def on_row_end(
-        self, task: Task, index: int, attempt: int, usage: Usage, error: BaseException | None
-    ) -> None:
-        """See `Observer`."""
-
-    def on_call_start(self, frame: CallFrame, stage: str, request: ChatRequest) -> None:
-        """See `Observer`."""
-
-    def on_call_retry(self, frame: CallFrame, stage: str, tries: int, error: Exception) -> None:
-        """See `Observer`."""
-
-    def on_call_end(
-        self,
-        frame: CallFrame,
-        stage: str,
-        request: ChatRequest,
-        usage: Usage | None,
-        error: BaseException | None,
-    ) -> None:
-        """See `Observer`."""

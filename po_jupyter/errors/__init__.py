@@ -240,7 +240,7 @@ class ModelRateLimited(ModelError):
 
 
 class ModelRefused(ModelError):
-    """The server understood and said no: 400, 404, 422, a policy."""
+    """The server understood the request and refused it: 400, 404, 422, a policy."""
 
     code = "model_refused"
 
@@ -265,7 +265,7 @@ class AnswerEmpty(ModelError):
 
 
 class AnswerUnreadable(ModelError):
-    """The answer holds no JSON although JSON was asked for; `details["sample"]` is its beginning."""
+    """The answer holds no JSON although the request demands JSON; `details["sample"]` is its beginning."""
 
     code = "answer_unreadable"
 

@@ -270,7 +270,7 @@ RateMessage = LimitedModels | RatePermitGranted | RatePermitDenied | RatePermitW
 
 
 class OrchestratorLoad(TypedDict):
-    """What the holder of the store has to do: runs at work, runs that wait and their places, and why runs wait for
+    """The load of the holder of the store: runs at work, runs that wait and their places, and why runs wait for
     the store, for people."""
 
     running: int
@@ -300,7 +300,7 @@ class NotifyReply(IpcMessage):
 
 @dataclass(frozen=True, slots=True)
 class WorkerRequest(WireValue):
-    """What a worker is started with: its run, the fence that is expected, the orchestrator's `address`, where its
+    """The start parameters of a worker: its run, the fence that is expected, the orchestrator's `address`, where its
     log goes, its directory and its environment."""
 
     run: str

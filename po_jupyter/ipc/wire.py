@@ -91,7 +91,7 @@ class Vocabulary:
     """The messages that may arrive at one end of a connection."""
 
     def __init__(self, classes: Iterable[type[IpcMessage]]) -> None:
-        """Of these classes, each with an `op` of its own."""
+        """A table of these message classes, each with an `op` of its own."""
         self._by_op = {cls.op: cls for cls in classes}
 
     def decode(self, line: bytes) -> IpcMessage | None:

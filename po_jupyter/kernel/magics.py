@@ -60,8 +60,8 @@ class PoMagics(Magics):
             return 0 if violation.where == "name" and find_line(violation) is None else violation.line
 
         with as_cell_errors(line_of, BODY_OFFSET):
-            written = parse_pipeline(cell, name=arguments.positional[0])
-        pipeline = launch.prepare(self.session, written, arguments, find_line)
+            parsed = parse_pipeline(cell, name=arguments.positional[0])
+        pipeline = launch.prepare(self.session, parsed, arguments, find_line)
         seed = launch.seed_of(self.session, arguments)
         self.session.pipelines[pipeline.name] = pipeline
         with as_cell_errors(find_line, BODY_OFFSET):

@@ -130,10 +130,10 @@ def _lines(run: RunView, now: float) -> list[fmt.TaskLine]:
     done = [i for i, t in enumerate(run.tasks) if t.state in ("done", "skipped", "cancelled")]
     pending = [i for i, t in enumerate(run.tasks) if t.state == "pending" and not t.error]
     active = [i for i, t in enumerate(run.tasks) if i not in {*done, *pending}]
-    kept = sorted({*done[-_NEAR:], *active[: _MANY - 2 * _NEAR], *pending[:_NEAR]})
+    indexes = sorted({*done[-_NEAR:], *active[: _MANY - 2 * _NEAR], *pending[:_NEAR]})
     lines: list[fmt.TaskLine] = []
     last = -1
-    for i in [*kept, len(run.tasks)]:
+    for i in [*indexes, len(run.tasks)]:
         hidden = Counter(t.state for t in run.tasks[last + 1 : i])
         if hidden:
             counts = " · ".join(f"{count} more {state}" for state, count in hidden.items())
@@ -146,10 +146,10 @@ def _lines(run: RunView, now: float) -> list[fmt.TaskLine]:
 
 def _problems(run: RunView) -> list[fmt.RunProblem]:
     problems = list(fmt.problems(run))
-    shown = [fmt.RunProblem(_cut(p.text), _cut(p.hint)) for p in problems[:_PROBLEMS]]
+    visible = [fmt.RunProblem(_cut(p.text), _cut(p.hint)) for p in problems[:_PROBLEMS]]
     if len(problems) > _PROBLEMS:
-        shown.append(fmt.RunProblem(f"and {len(problems) - _PROBLEMS} more", ""))
-    return shown
+        visible.append(fmt.RunProblem(f"and {len(problems) - _PROBLEMS} more", ""))
+    return visible
 
 
 def _cut(text: str) -> str:

@@ -46,7 +46,7 @@ class Session:
 
     @property
     def interactive(self) -> bool:
-        """Whether there is a kernel, and so perhaps a frontend that draws widgets."""
+        """True in a kernel, which may have a frontend that draws widgets."""
         return getattr(self.shell, "kernel", None) is not None
 
     # -- the orchestrator -----------------------------------------------------------------------
@@ -136,21 +136,21 @@ class Session:
     # -- expressions ----------------------------------------------------------------------------
     def evaluate(self, option: str, expression: str) -> Any:
         """The value of a Python expression of the notebook. Raises CellError in one line."""
-        what = f"`--{option} {expression}`"
+        option_text = f"`--{option} {expression}`"
         try:
             code = compile(expression.strip(), f"<--{option}>", "eval")
         except (SyntaxError, ValueError) as error:
             reason = error.msg if isinstance(error, SyntaxError) else str(error)
-            raise CellError(f"{what} is not a Python expression: {reason}") from None
+            raise CellError(f"{option_text} is not a Python expression: {reason}") from None
         try:
             return eval(code, self.shell.user_global_ns, self.shell.user_ns)  # noqa: S307  # the user's own line
         except NameError as error:
             names = [name for name in self.shell.user_ns if not name.startswith("_")]
             guess = did_you_mean(str(error.name), names) if error.name else ""
-            raise CellError(f"{what}: {error}{guess}") from None
+            raise CellError(f"{option_text}: {error}{guess}") from None
         except Exception as error:
             text = " ".join(str(error).split())[:500]
-            raise CellError(f"{what}: {type(error).__name__}: {text}") from None
+            raise CellError(f"{option_text}: {type(error).__name__}: {text}") from None
 
     def definition(self, name: str) -> Pipeline:
         """A pipeline by its name: one of this notebook's cells, else a registered one. Raises PoError."""

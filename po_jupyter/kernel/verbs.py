@@ -23,7 +23,7 @@ _FAILED_SHOWN = 20  # rows that `%po show --failed` lists
 
 @dataclass(frozen=True, slots=True)
 class NativeVerb:
-    """A verb with its positional words (one in brackets may be missing) and its options.
+    """A verb with its positional arguments (one in brackets may be missing) and its options.
 
     `run` gives the value of the cell: a Run where one is shown, else None.
     """
@@ -172,12 +172,12 @@ def run_cli_verb(line: str, group: click.Group) -> None:
     import click
 
     try:
-        words = shlex.split(line)
+        arguments = shlex.split(line)
     except ValueError as error:
         raise CellError(f"%po {line}: {error}") from None
     try:
         with as_cell_errors():
-            group.main(words or ["--help"], prog_name="%po", standalone_mode=False)
+            group.main(arguments or ["--help"], prog_name="%po", standalone_mode=False)
     except click.exceptions.Exit as end:
         if end.exit_code:
             raise CellError(f"%po {line} ended with code {end.exit_code}") from None

@@ -86,7 +86,7 @@ _MOST: Mapping[str, tuple[tuple[str, int], ...]] = {
 
 
 def thinks(ref: str, effort: str | None) -> bool:
-    """True when a model will think before it answers, asked for `effort`."""
+    """True when a model with this `effort` will think before it answers."""
     return _thinks(ref, effort)
 
 

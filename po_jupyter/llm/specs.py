@@ -326,12 +326,12 @@ def spec_of(name: str) -> Spec | None:
 
 def load_factory(spec: Spec) -> Factory:
     """The function that makes the provider of a spec. Imports its module."""
-    made: Factory
+    factory: Factory
     if isinstance(spec.factory, Plugin):
-        made = spec.factory.entry.load()
-        return made
+        factory = spec.factory.entry.load()
+        return factory
     if isinstance(spec.factory, str):
         module, _, function = spec.factory.partition(":")
-        made = getattr(import_module(module), function)
-        return made
+        factory = getattr(import_module(module), function)
+        return factory
     return spec.factory

@@ -72,7 +72,7 @@ def myself() -> Identity:
 
 
 def is_local(identity: Mapping[str, object]) -> bool:
-    """Is it of this host? Only then can be said here whether it lives."""
+    """True for a process of this host: of others nobody here knows whether they live."""
     return identity.get("host") == socket.gethostname()
 
 
@@ -170,7 +170,7 @@ def wait_gone(identity: Identity, timeout: float) -> bool:
     return True
 
 
-async def gone(identity: Identity) -> None:
+async def wait_for_exit(identity: Identity) -> None:
     """Return when the process is gone. Waits on a pidfd where there is one, else looks twice a second."""
     opener = getattr(os, "pidfd_open", None)
     if opener is not None:

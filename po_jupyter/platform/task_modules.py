@@ -39,7 +39,7 @@ def is_available(name: str) -> bool:
 
 
 def main() -> None:
-    """Answer for the directory that is given as the argument, which comes first on the path, as in a worker."""
+    """Answer for the directory in the argument, which comes first on the path, as in a worker."""
     sys.path[:0] = sys.argv[1:2]
     names, output = json.load(sys.stdin), sys.stdout
     sys.stdout = sys.stderr  # what a package prints while it is imported must not get into the answer

@@ -313,8 +313,8 @@ class ApiHandler(JupyterHandler):
         """Our own errors are answers, not accidents; only the 5xx among them are worth a line."""
         if not isinstance(value, PoError | HTTPError):
             # Not the base's line, which shows the whole address: `?token=` may be in it (P10).
-            where = f"{self.request.method} {self.request.path}"
-            self.log.error("po_jupyter: %s failed", where, exc_info=(typ, value, tb))
+            endpoint = f"{self.request.method} {self.request.path}"
+            self.log.error("po_jupyter: %s failed", endpoint, exc_info=(typ, value, tb))
         elif not isinstance(value, PoError):
             super().log_exception(typ, value, tb)
         elif value.status >= 500:

@@ -51,7 +51,7 @@ def is_busy(error: BaseException) -> bool:
 
 
 def unusable(error: BaseException, file: Path) -> StoreError:
-    """`error`, which came from diskcache or SQLite, in plain words."""
+    """The StoreError for an `error` of diskcache or SQLite, as text for people."""
     sqlite_error = cause(error)
     code = sqlite_error.sqlite_errorcode & 0xFF if sqlite_error is not None else sqlite3.SQLITE_BUSY
     what, hint = _REASONS.get(

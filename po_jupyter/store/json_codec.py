@@ -47,9 +47,9 @@ def encode(value: Any) -> JsonText:
     except RecursionError:
         raise InvalidInput("the value is nested too deeply for JSON, or contains itself") from None
     except _NotJson:
-        where, what = _culprit(value, "")
+        path, problem = _culprit(value, "")
         raise InvalidInput(
-            f"{where or 'the value'}: {what}",
+            f"{path or 'the value'}: {problem}",
             hint="Only JSON is stored: objects with text keys, lists, text, finite numbers, true, false, null.",
         ) from None
     if len(text) > LARGEST:
@@ -134,18 +134,18 @@ def _check(value: Any) -> None:
         raise _NotJson
 
 
-def _culprit(value: Any, where: str) -> tuple[str, str]:
+def _culprit(value: Any, path: str) -> tuple[str, str]:
     """The path of the first thing in `value` that is not JSON, and what is wrong with it."""
     if type(value) is dict:
         for key, inner in value.items():
             if type(key) is not str:
-                return where, f"the key {key!r:.60} is a {type(key).__name__}, not text"
-            culprit = _culprit(inner, f"{where}.{key}" if where else key)
+                return path, f"the key {key!r:.60} is a {type(key).__name__}, not text"
+            culprit = _culprit(inner, f"{path}.{key}" if path else key)
             if culprit[1]:
                 return culprit
     elif type(value) is list or isinstance(value, tuple):
         for i, inner in enumerate(value):
-            culprit = _culprit(inner, f"{where}[{i}]")
+            culprit = _culprit(inner, f"{path}[{i}]")
             if culprit[1]:
                 return culprit
     else:
@@ -153,5 +153,5 @@ def _culprit(value: Any, where: str) -> tuple[str, str]:
             _check(value)
         except _NotJson:
             shown = f"{value} is not a JSON number" if type(value) is float else ""
-            return where, shown or f"a {type(value).__name__} is not JSON"
-    return where, ""
+            return path, shown or f"a {type(value).__name__} is not JSON"
+    return path, ""

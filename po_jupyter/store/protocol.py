@@ -24,7 +24,7 @@ from po_jupyter.platform.processes import Identity
 
 
 class Ref(NamedTuple):
-    """Where a payload is: record number and index in it. In JSON: `[n, index]`."""
+    """The place of a payload: record number and index in it. In JSON: `[n, index]`."""
 
     n: int
     index: int  # type: ignore[assignment]  # hides tuple.index, which nobody calls on a Ref
@@ -129,7 +129,7 @@ class CallResponseDraft(_Response):
 
 
 class CallWithdrawn(TypedDict):
-    """A call that was given up with nothing in flight; `usage` of its tries that broke."""
+    """A call that ended with nothing in flight; `usage` of its tries that broke."""
 
     key: str
     kind: Literal["withdrawn"]
@@ -225,7 +225,7 @@ class RunStore(Protocol):
         """Remove an ended run with all that is its own. NotFound; Conflict when it has not ended."""
 
     def run_bytes(self, run: str) -> int:
-        """What the run takes in the store, in bytes as they are stored. NotFound."""
+        """The size of the run in the store, in bytes as they are stored. NotFound."""
 
 
 class LogStore(Protocol):

@@ -31,7 +31,7 @@ def accepted(text: str | None) -> str:
 
 
 def add(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """As a structlog processor: `request`, and where the work stands."""
+    """The structlog processor that adds `request` and the place of the work."""
     if (request := request_id.get()) and "request" not in event:
         event["request"] = request
     if (where := place.get()) is not None:

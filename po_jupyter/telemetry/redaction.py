@@ -66,7 +66,7 @@ class Redactor:
         return value
 
     def __call__(self, _: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        """As a structlog processor."""
+        """The structlog processor."""
         return self.value(dict(event))  # type: ignore[no-any-return]  # a mapping stays one
 
 
@@ -75,9 +75,9 @@ redactor = Redactor()  # the one of this process
 
 def secrets_of(environ: Mapping[str, str], settings: Settings | None = None) -> list[str]:
     """The values in an environment (and the settings) that must not be seen."""
-    found = [v for k, v in environ.items() if _SECRET_NAME.search(k)]
+    values = [v for k, v in environ.items() if _SECRET_NAME.search(k)]
     if settings is not None and settings.auth_token is not None:
-        found.append(settings.auth_token.get_secret_value())
+        values.append(settings.auth_token.get_secret_value())
     if settings is not None and settings.log_remote_token is not None:
-        found.append(settings.log_remote_token.get_secret_value())
-    return found
+        values.append(settings.log_remote_token.get_secret_value())
+    return values

@@ -61,7 +61,7 @@ _LAST_MESSAGE = 1.0  # s that the last message may take to leave this process
 
 @dataclass(frozen=True, slots=True)
 class LinkHandlers:
-    """What a worker does about the messages of its orchestrator; called on the loop.
+    """The handlers of a worker for the messages of its orchestrator; called on the loop.
 
     `look` reads the run's log again, `drain` stops starting things, `welcome` gets the first message of each
     connection, `rates` each message of the limiter.
@@ -165,7 +165,7 @@ class OrchestratorLink:
 
     @property
     def connected(self) -> bool:
-        """Whether an orchestrator receives what is sent."""
+        """True while an orchestrator receives messages."""
         return self._channel is not None
 
     def send(self, message: IpcMessage) -> None:
@@ -217,13 +217,13 @@ class OrchestratorLink:
             self._resting = resting
             self.send(RestingChanged(resting))
 
-    async def request(self, what: str, progress: Callable[[str], None], *, model: str) -> ResourceResponse:
+    async def request(self, resource: str, progress: Callable[[str], None], *, model: str) -> ResourceResponse:
         """Get from the orchestrator what only it has; requested again when a new orchestrator takes over.
 
         `progress` is told meanwhile, for people, what it waits for. Raises the error that the orchestrator answers
         with, and Unavailable when there is none for `orphan_timeout`.
         """
-        message = ResourceRequest(next(self._ids), what, model)
+        message = ResourceRequest(next(self._ids), resource, model)
         response: asyncio.Future[ResourceResponse] = self._loop.create_future()
         self._requests[message.id] = _OpenRequest(message, response, progress)
         self.connect_now()

@@ -9,18 +9,22 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import threading
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from po_jupyter.config import Settings
 from po_jupyter.engine.stage_logs.fd_redirect import stdio_redirect
+from po_jupyter.errors import PoError
 from po_jupyter.ipc.messages import WorkerRequest
 from po_jupyter.model.run.events import draft
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.store.protocol import NewRun
 from po_jupyter.telemetry import logging
 from po_jupyter.worker import main as worker
+
+_log = structlog.get_logger(__name__)
 
 _TASKS = 12  # a line of bytecode is specialised after some eight passes
 _TIMEOUT = 20.0  # s; it takes 0.1
@@ -29,12 +33,19 @@ _SOURCE = (
 )
 
 
-def warm_up() -> bool:
-    """Work the small run off. False when it left a thread behind, which would hold its locks for ever in each fork."""
+def warm_up() -> None:
+    """Work the small run off, and log what keeps it from its end: workers start without it too, only slower."""
     logging.preconfigure(Settings())
-    with suppress(Exception), tempfile.TemporaryDirectory(prefix="po-warm-up-") as folder:
-        asyncio.run(_run(Path(folder)))
-    return threading.active_count() == 1
+    try:
+        with tempfile.TemporaryDirectory(prefix="po-warm-up-") as folder:
+            asyncio.run(_run(Path(folder)))
+    except (OSError, PoError) as error:  # the disk, the store, or no end within _TIMEOUT
+        _log.warning("the warm-up failed, so workers start slower", error=f"{type(error).__name__}: {error}")
+    except Exception:  # a mistake of ours is seen in the log, and stops nobody's run
+        _log.exception("the warm-up failed, so workers start slower")
+    if threading.active_count() > 1:
+        names = [thread.name for thread in threading.enumerate()]
+        _log.warning("the warm-up left threads, whose locks would stay locked in each worker", threads=names)
 
 
 async def _run(folder: Path) -> None:

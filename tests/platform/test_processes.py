@@ -62,13 +62,13 @@ def test_a_process_that_goes_on_is_waited_for_no_longer_than_said(process: subpr
 
 async def test_the_end_of_a_process_is_noticed(process: subprocess.Popen[bytes]) -> None:
     identity = processes.identity_of(process.pid)
-    waiting = asyncio.create_task(processes.gone(identity))
+    waiting = asyncio.create_task(processes.wait_for_exit(identity))
     await asyncio.sleep(0.05)
     assert not waiting.done()
     assert processes.end_group(identity, signal.SIGTERM)
     async with asyncio.timeout(5):
         await waiting
-        await processes.gone(identity)  # of one that is gone already: at once
+        await processes.wait_for_exit(identity)  # of one that is gone already: at once
 
 
 def test_its_whole_group_ends_and_so_does_what_it_left_behind() -> None:

@@ -13,7 +13,7 @@ from po_jupyter.engine.files.artifacts import RunFiles
 from po_jupyter.engine.lifecycle.snapshots import Snapshots
 from po_jupyter.engine.maps.map_state import MapState, load_map
 from po_jupyter.engine.maps.parts import MapParts
-from po_jupyter.engine.ports import NullObserver
+from po_jupyter.engine.ports import Observer
 from po_jupyter.engine.prompts.prompt_task import PromptTask
 from po_jupyter.engine.replay.history import read_history
 from po_jupyter.engine.replay.run_log import RunLog
@@ -128,7 +128,7 @@ def map_parts(
         tasks=SimpleNamespace(prompt_task=lambda task: prompts.setdefault(task.name, PromptTask(task))),
         files=RunFiles(inputs.run_dir, 1, history, lambda: log.state),
         snapshots=Snapshots(RUN, inputs.run_dir),
-        observer=NullObserver(),
+        observer=Observer(),
     )
 
 

@@ -34,3 +34,34 @@ def test_the_warm_up_does_its_run_and_leaves_no_thread_signal_or_descriptor() ->
     """A thread that lives on when the zygote forks would hold locks for ever in every worker."""
     done = subprocess.run([sys.executable, "-c", CODE], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.stdout.split() == ["1", "True", "-1", "True", "done"], done.stderr[-2000:]
+
+
+FAILING = """
+import threading
+from po_jupyter.worker import warmup
+
+async def no_disk(folder):
+    raise OSError(28, "No space left on device")
+
+async def a_thread(folder):
+    threading.Thread(target=threading.Event().wait, name="left-behind", daemon=True).start()
+
+async def a_mistake(folder):
+    raise AttributeError("a mistake of ours")
+
+warmup._run = no_disk
+warmup.warm_up()
+warmup._run = a_thread
+warmup.warm_up()
+warmup._run = a_mistake
+warmup.warm_up()
+"""
+
+
+def test_what_keeps_the_warm_up_from_its_end_is_in_the_log_and_stops_nobody() -> None:
+    """A failure that nobody sees makes every worker slow, or locks it, for as long as the server runs."""
+    done = subprocess.run([sys.executable, "-c", FAILING], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    disk, thread, *_ = done.stderr.splitlines()
+    assert "the warm-up failed" in disk and "OSError" in disk and "No space left on device" in disk
+    assert "left threads" in thread and "left-behind" in thread
+    assert done.returncode == 0 and "a mistake of ours" in done.stderr

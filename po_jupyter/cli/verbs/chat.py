@@ -82,8 +82,8 @@ def chat(
         })  # fmt: skip
         return 0
     base.print_line(base.plain(answer.text))
-    spent = " · ".join([answer.model, *fmt.usage_parts(answer.usage), f"run {answer.run.short}"])
-    base.print_line(click.style(spent, dim=True), err=True)
+    usage = " · ".join([answer.model, *fmt.usage_parts(answer.usage), f"run {answer.run.short}"])
+    base.print_line(click.style(usage, dim=True), err=True)
     return 0
 
 

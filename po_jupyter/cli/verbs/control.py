@@ -200,9 +200,9 @@ def _print_letter(letter: DeadLetterJson) -> None:
         f"{base.one_line(letter['name'], 40)}  {letter['died_at']}  {counts['done']}/{counts['total']} tasks done"
     )
     if letter["task"]:
-        where = f"in task {base.plain(letter['task'])}"
-        where += f", stage {letter['stage']}" if letter["stage"] else ""
-        base.print_line(f"  {where}, attempt {letter['attempt']}; {letter['crashes']} crashes in a row")
+        location = f"in task {base.plain(letter['task'])}"
+        location += f", stage {letter['stage']}" if letter["stage"] else ""
+        base.print_line(f"  {location}, attempt {letter['attempt']}; {letter['crashes']} crashes in a row")
     base.print_line(f"  {base.one_line(letter['error'].get('message') or 'no reason is known', 300)}")
     for line in base.plain(letter["log"]).splitlines()[-5:]:
         base.print_line(f"  │ {line[:200]}")

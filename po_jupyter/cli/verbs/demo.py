@@ -49,7 +49,7 @@ def demo(model: str | None, rows: int, as_json: bool) -> int:
             hint='pip install "po_jupyter[local]", or name another model: po demo --model openai:gpt-5-mini',
         )
     seed = {"rows": packages(rows)}
-    begun = time.monotonic()
+    started_at = time.monotonic()
     client = base.connect(start=True)
     meta = client.meta()
     if not as_json:
@@ -64,10 +64,10 @@ def demo(model: str | None, rows: int, as_json: bool) -> int:
     succeeded = sum(bool(item["ok"]) for item in items)
     if as_json:
         base.print_json(
-            {"run": view.model_dump(mode="json"), "items": items, "seconds": time.monotonic() - begun}
+            {"run": view.model_dump(mode="json"), "items": items, "seconds": time.monotonic() - started_at}
         )
     else:
-        _print_summary(run, view, seed["rows"], items, time.monotonic() - begun, chosen)
+        _print_summary(run, view, seed["rows"], items, time.monotonic() - started_at, chosen)
         table = next((a["path"] for a in run.artifacts() if a["name"] == "packages.md"), None)
         if table is not None and Path(table).is_file():  # the orchestrator may be on another machine
             base.print_line(f"the table that the last task wrote   {table}")

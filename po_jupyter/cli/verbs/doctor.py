@@ -60,11 +60,11 @@ def examine(*, online: bool = False) -> list[CheckResult]:
         ("server extension", _server_extension),
         ("side panel", _side_panel),
     ]
-    for what, check in checks:
+    for subject, check in checks:
         try:
             findings.append(check(settings))
         except Exception as error:  # a check that fails is a finding, and the others still run
-            findings.append(CheckResult(what, "bad", f"this check failed: {type(error).__name__}: {error}"))
+            findings.append(CheckResult(subject, "bad", f"this check failed: {type(error).__name__}: {error}"))
     return [*findings, *_orchestrator_findings(findings, online)]
 
 
@@ -129,19 +129,24 @@ def _orchestrator(settings: Settings) -> CheckResult:
 
 
 def _local_model(settings: Settings) -> CheckResult:
-    what = "local model"
+    subject = "local model"
     if importlib.util.find_spec("xllamacpp") is None:
         return CheckResult(
-            what, "note", "xllamacpp is not installed", f"{_pip()} install xllamacpp   (or the extra `local`)"
+            subject,
+            "note",
+            "xllamacpp is not installed",
+            f"{_pip()} install xllamacpp   (or the extra `local`)",
         )
     # In a process of its own: a broken native library may end the process that loads it.
     code = "import xllamacpp"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
-    if done.returncode == 0:
-        return CheckResult(what, "ok", "xllamacpp loads")
-    last = last_line(done)
+    completed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    if completed.returncode == 0:
+        return CheckResult(subject, "ok", "xllamacpp loads")
+    last = last_line(completed)
     todo = "sudo apt install libgomp1" if "libgomp" in last else f"{_pip()} install --force-reinstall xllamacpp"
-    return CheckResult(what, "bad", f"xllamacpp does not load: {last}", todo)
+    return CheckResult(subject, "bad", f"xllamacpp does not load: {last}", todo)
 
 
 def _weights(settings: Settings) -> CheckResult:
@@ -182,12 +187,12 @@ def _orchestrator_findings(local: list[CheckResult], online: bool) -> list[Check
 def _findings_without_orchestrator(online: bool) -> list[FindingJson]:
     options = ["--online"] if online else []
     try:
-        done = run_module("po_jupyter.orchestrator.doctor", *options, timeout=90)
-        findings: list[FindingJson] = json.loads(done.stdout)
+        completed = run_module("po_jupyter.orchestrator.doctor", *options, timeout=90)
+        findings: list[FindingJson] = json.loads(completed.stdout)
     except subprocess.TimeoutExpired:
         return [_no_findings("what a run needs could not be looked at within 90 s")]
     except ValueError:
-        return [_no_findings(f"what a run needs could not be looked at: {last_line(done)[:300]}")]
+        return [_no_findings(f"what a run needs could not be looked at: {last_line(completed)[:300]}")]
     return findings
 
 
@@ -207,29 +212,29 @@ def _server_extension(settings: Settings) -> CheckResult:
     from jupyter_core.paths import jupyter_config_path
     from jupyter_server.extension.config import ExtensionConfigManager
 
-    what = "server extension"
+    subject = "server extension"
     manager = ExtensionConfigManager(read_config_path=jupyter_config_path())
     enabled = manager.get_jpserver_extensions().get("po_jupyter")  # type: ignore[no-untyped-call]  # it has no types
     if enabled:
-        return CheckResult(what, "ok", "enabled for Jupyter servers of this environment")
-    word = "not enabled" if enabled is None else "disabled"
-    return CheckResult(what, "note", word, "jupyter server extension enable po_jupyter --sys-prefix")
+        return CheckResult(subject, "ok", "enabled for Jupyter servers of this environment")
+    state = "not enabled" if enabled is None else "disabled"
+    return CheckResult(subject, "note", state, "jupyter server extension enable po_jupyter --sys-prefix")
 
 
 def _side_panel(settings: Settings) -> CheckResult:
     from jupyter_core.paths import jupyter_path
 
-    what = "side panel"
+    subject = "side panel"
     if importlib.util.find_spec("jupyterlab") is None:
         return CheckResult(
-            what, "note", "JupyterLab is not installed here", f"For the panel: {_pip()} install jupyterlab"
+            subject, "note", "JupyterLab is not installed here", f"For the panel: {_pip()} install jupyterlab"
         )
     for folder in jupyter_path("labextensions"):
         package = Path(folder) / "po-jupyter" / "package.json"
         if package.is_file():
             version = json.loads(package.read_text("utf-8")).get("version", "")
-            return CheckResult(what, "ok", f"{version}, {package.parent}")
-    return CheckResult(what, "note", "not installed", f"{_pip()} install --force-reinstall po_jupyter")
+            return CheckResult(subject, "ok", f"{version}, {package.parent}")
+    return CheckResult(subject, "note", "not installed", f"{_pip()} install --force-reinstall po_jupyter")
 
 
 def _pip() -> str:

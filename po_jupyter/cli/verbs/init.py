@@ -54,7 +54,7 @@ def init(folder: str, as_json: bool) -> int:
         data / "po.yaml": _SETTINGS,
         data / ".gitignore": _IGNORE,
     }
-    made = []
+    created = []
     try:
         root.mkdir(parents=True, exist_ok=True)
         data.mkdir(mode=0o700, exist_ok=True)
@@ -68,15 +68,15 @@ def init(folder: str, as_json: bool) -> int:
         for path, text in files.items():
             if not path.exists():
                 path.write_text(text, "utf-8")
-                made.append(str(path.relative_to(root)))
+                created.append(str(path.relative_to(root)))
     except OSError as error:
         raise InvalidInput(f"{error.filename or root} cannot be made: {error.strerror}") from None
     if as_json:
-        base.print_json({"project": str(root), "data_dir": str(data), "made": made})
+        base.print_json({"project": str(root), "data_dir": str(data), "made": created})
         return 0
-    base.print_line(f"project       {root}" + ("" if made else "   (it was one already)"))
+    base.print_line(f"project       {root}" + ("" if created else "   (it was one already)"))
     base.print_line(f"watch folder  {data / 'pending'}")
-    for name in made:
+    for name in created:
         base.print_line(f"  made {name}")
     base.print_line(
         "to go on, there:  po start   then   cp hello-seed.json pipeline-data/pending/   and   po runs"

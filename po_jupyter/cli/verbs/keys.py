@@ -56,8 +56,8 @@ def keys_set(names: tuple[str, ...], from_stdin: bool, as_json: bool) -> int:
     if state["note"]:
         base.print_line(f"the key of {provider} is kept, but {base.plain(state['note'])}")
     else:
-        where = "the system's keyring" if state["source"] == "keyring" else "a file that only you can read"
-        base.print_line(f"{provider}: {state['masked']} is kept in {where}; the next run has it")
+        storage = "the system's keyring" if state["source"] == "keyring" else "a file that only you can read"
+        base.print_line(f"{provider}: {state['masked']} is kept in {storage}; the next run has it")
     return 0
 
 
@@ -76,7 +76,7 @@ def keys_remove(names: tuple[str, ...], as_json: bool) -> int:
 
 
 def _provider(names: tuple[str, ...]) -> tuple[str, Client | None]:
-    """The provider that the one word names, and the running orchestrator, if it was asked.
+    """The provider that the argument names, and the running orchestrator where one was connected to.
 
     Any other word may be a key: it is not repeated (P10), and nothing is started for it.
     """

@@ -139,9 +139,9 @@ def clean(older_than: float | None, state: tuple[str, ...], cache: bool, dry_run
 
 
 def _print_cleaned_cache(cleaned: CleanedCacheJson, dry_run: bool) -> None:
-    done = "would be forgotten" if dry_run else "forgotten"
+    outcome = "would be forgotten" if dry_run else "forgotten"
     answers = f"{cleaned['answers']:,} cached answer{'s' if cleaned['answers'] != 1 else ''}"
-    base.print_line(f"{answers} {done}, {size(cleaned['bytes'])}")
+    base.print_line(f"{answers} {outcome}, {size(cleaned['bytes'])}")
 
 
 def _print_cleaned_runs(cleaning: CleaningJson, dry_run: bool) -> None:
@@ -158,8 +158,8 @@ def _print_cleaned_runs(cleaning: CleaningJson, dry_run: bool) -> None:
             for r in runs
         ]
         base.print_table(["run", "state", "seed", "ended", "room"], rows, [r["state"] for r in runs])
-    done = "would be deleted" if dry_run else "deleted"
-    base.print_line(f"{len(runs)} run{'s' if len(runs) != 1 else ''} {done}, {size(cleaning['bytes'])}")
+    outcome = "would be deleted" if dry_run else "deleted"
+    base.print_line(f"{len(runs)} run{'s' if len(runs) != 1 else ''} {outcome}, {size(cleaning['bytes'])}")
     if not dry_run and cleaning["returned"]:
         base.print_line(f"the store is {size(cleaning['returned'])} smaller")
 

@@ -193,19 +193,19 @@ def _print_failures(run: Run, as_json: bool) -> int:
 
 def print_results(run: Run, view: RunView) -> None:
     """Print the beginning of the last finished task's output."""
-    done = [t.name for t in view.tasks if t.state == "done"]
-    if not done:
+    done_tasks = [t.name for t in view.tasks if t.state == "done"]
+    if not done_tasks:
         return
-    value = run.outputs[done[-1]]
+    value = run.outputs[done_tasks[-1]]
     if isinstance(value, list):
         for n, item in enumerate(value[:_ROWS_SHOWN]):
-            shown = item.get("output") if isinstance(item, Mapping) and item.get("ok") else item
-            base.print_line(f" {n}  {base.one_line(shown, 110)}")
+            output = item.get("output") if isinstance(item, Mapping) and item.get("ok") else item
+            base.print_line(f" {n}  {base.one_line(output, 110)}")
         if len(value) > _ROWS_SHOWN:
             base.print_line(f" … and {len(value) - _ROWS_SHOWN} more")
     elif value is not None:
-        base.print_line(f" {done[-1]} → {base.one_line(value, 400)}")
-    base.print_line(f" whole: po show {run.short} --output {done[-1]}")
+        base.print_line(f" {done_tasks[-1]} → {base.one_line(value, 400)}")
+    base.print_line(f" whole: po show {run.short} --output {done_tasks[-1]}")
 
 
 @click.command()

@@ -169,8 +169,10 @@ class Transport:
         pauses: Iterator[float] = iter(_PAUSES)
         while True:
             try:
-                sent = content if file is None else _chunks(file)
-                response = await self._http.request(method, path, params=params, content=sent, headers=headers)
+                request_content = content if file is None else _chunks(file)
+                response = await self._http.request(
+                    method, path, params=params, content=request_content, headers=headers
+                )
             except httpx.TransportError as error:
                 pause = next(pauses, None)
                 unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)

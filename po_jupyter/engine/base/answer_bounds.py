@@ -18,7 +18,7 @@ def default_answer_bound(model: str, settings: Settings) -> int:
 
 
 def hashed_answer_bound(settings: Settings) -> int:
-    """What stands for the bound in hashes: an own setting, else the first default that there was.
+    """The bound as it goes into hashes: an own setting, else the first default that there was.
 
     The default may grow; what was answered under a smaller one is an answer still, and is not paid for again.
     """

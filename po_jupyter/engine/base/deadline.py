@@ -109,7 +109,7 @@ class Deadline:
                 self._when += self._loop.time() - self._since
 
     def expired(self) -> bool:
-        """Whether it was this deadline that raised the TimeoutError."""
+        """True when this deadline raised the TimeoutError."""
         return self._timeout.expired()
 
     def _due(self) -> None:

@@ -20,7 +20,7 @@ def should_retry(error: PoError, attempts: int, policy: TaskRetry) -> bool:
 
 
 def may_retry(error: PoError) -> bool:
-    """Whether a new attempt can change what happened.
+    """True when a new attempt can have another outcome.
 
     Not for model errors: the transient ones have spent `llm.retry`, the others stay as they are. Not for
     answers that do not fit: those were asked again by `refine`. One layer of retries each (P7).

@@ -65,7 +65,7 @@ class UsageSum:
         """The sum in the shape of `Usage.to_json`."""
         return {name: getattr(self, name) for name in Usage.model_fields}
 
-    def take(self) -> JsonObject:
+    def pop(self) -> JsonObject:
         """The sum as JSON; then start over."""
         result = self.to_json()
         self._clear()

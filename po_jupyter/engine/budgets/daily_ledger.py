@@ -47,25 +47,25 @@ def name_of(owner: str, day: str) -> str:
 
 
 class LedgerEntry(NamedTuple):
-    """A run's share of a day: the amount used since `base`, the amount held beyond that, and until when."""
+    """A run's share of a day: the amount used since `base`, the amount reserved beyond that, and its end."""
 
     used: Amount = ZERO
-    held: Amount = ZERO
+    reserved: Amount = ZERO
     until: float = 0.0
     base: Amount = ZERO
 
     @property
     def whole(self) -> Amount:
-        """Used and held."""
-        return self.used.plus(self.held)
+        """The amount used and reserved."""
+        return self.used.plus(self.reserved)
 
     def to_json(self) -> LedgerEntryJson:
         """The entry in the document."""
         return {
             "usd": self.used.usd,
             "tokens": self.used.tokens,
-            "held_usd": self.held.usd,
-            "held_tokens": self.held.tokens,
+            "held_usd": self.reserved.usd,
+            "held_tokens": self.reserved.tokens,
             "until": self.until,
             "base_usd": self.base.usd,
             "base_tokens": self.base.tokens,
@@ -96,30 +96,30 @@ def entry_of(document: LedgerDocument | None, run: str) -> LedgerEntry | None:
 
 
 def overdue(document: LedgerDocument | None, now: float, *, except_run: str = "") -> dict[str, LedgerEntry]:
-    """Entries by run whose share ran out with something held: the logs of these runs tell what became of it."""
+    """Entries by run whose share ran out with a reservation: the logs of these runs tell what became of it."""
     return {
         run: entry
         for run, entry in ((run, _parse(entry)) for run, entry in _entries(document).items())
-        if run != except_run and entry.until <= now and entry.held != ZERO
+        if run != except_run and entry.until <= now and entry.reserved != ZERO
     }
 
 
 def used(document: LedgerDocument | None) -> Amount:
-    """The amount used, shares that are held left out."""
+    """The amount used, without reservations."""
     total = _ended(document)
     for entry in _entries(document).values():
         total = total.plus(_parse(entry).used)
     return total
 
 
-def others(document: LedgerDocument | None, run: str) -> tuple[Amount, bool]:
-    """The amount that all runs but `run` used or hold, and whether some of it is held and may come back."""
-    total, held = _ended(document), False
-    for other, entry in _entries(document).items():
-        if other != run:
+def share_of_others(document: LedgerDocument | None, run: str) -> tuple[Amount, bool]:
+    """The amount that all runs but `run` used or reserved, with True when some of it is reserved."""
+    total, reserved = _ended(document), False
+    for name, entry in _entries(document).items():
+        if name != run:
             total = total.plus(_parse(entry).whole)
-            held = held or _parse(entry).held != ZERO
-    return total, held
+            reserved = reserved or _parse(entry).reserved != ZERO
+    return total, reserved
 
 
 def with_entry(document: LedgerDocument | None, run: str, entry: LedgerEntry) -> LedgerDocument:
@@ -129,7 +129,7 @@ def with_entry(document: LedgerDocument | None, run: str, entry: LedgerEntry) ->
 
 def without(document: LedgerDocument | None, run: str, used: Amount) -> LedgerDocument:
     """The document once a run gave its share back, having used `used` since its base."""
-    runs = {other: entry for other, entry in _entries(document).items() if other != run}
+    runs = {name: entry for name, entry in _entries(document).items() if name != run}
     return {"ended": _ended(document).plus(used).to_json(), "runs": runs}
 
 
@@ -138,4 +138,4 @@ def allowed(document: LedgerDocument | None, run: str, entry: LedgerEntry, limit
     before = entry_of(document, run)
     if before is not None and entry.whole.usd <= before.whole.usd and entry.whole.tokens <= before.whole.tokens:
         return True
-    return limits.allow(others(document, run)[0].plus(entry.whole))
+    return limits.allow(share_of_others(document, run)[0].plus(entry.whole))

@@ -14,7 +14,14 @@ import structlog
 from po_jupyter.engine.budgets import daily_ledger as ledger
 from po_jupyter.engine.budgets.daily_ledger import LedgerDocument, LedgerEntry
 from po_jupyter.engine.budgets.limits import WARN_AT, BudgetLimits
-from po_jupyter.engine.replay.spent_from_log import ZERO, Amount, dollars, spent_on_day
+from po_jupyter.engine.replay.spent_from_log import (
+    ZERO,
+    Amount,
+    LostCalls,
+    dollars,
+    lost_on_day,
+    spent_on_day,
+)
 from po_jupyter.errors import BudgetExceeded, Conflict, NotFound, StoreError
 from po_jupyter.store import documents
 from po_jupyter.store.protocol import Store
@@ -30,8 +37,8 @@ class _Answer(Enum):
     """The answer of the ledger to a request for room."""
 
     FINAL = auto()  # there is room now, or `refused` is set
-    HELD_BY_OTHERS = auto()
-    HELD_BY_OWN_CALLS = auto()
+    RESERVED_BY_OTHERS = auto()
+    RESERVED_BY_OWN_CALLS = auto()
 
 
 class DailyShare:
@@ -61,7 +68,7 @@ class DailyShare:
         self._day = ""
         self._entry = LedgerEntry()  # as the ledger has it
         self._used = ZERO
-        self._held = ZERO
+        self._reserved = ZERO
         self._holds = 0
         self._ahead = ZERO
         self._active = False  # since the last report
@@ -75,14 +82,14 @@ class DailyShare:
         """Whether the share, if there is one and it still holds, has room for a call."""
         if self._day != self._today() or self._entry.until - self._ttl / 4 <= self._clock():
             return False
-        total, room = self._used.plus(self._held).plus(worst), self._entry.whole
+        total, room = self._used.plus(self._reserved).plus(worst), self._entry.whole
         return (self.limits.usd is None or total.usd <= room.usd + 1e-12) and (
             self.limits.tokens is None or total.tokens <= room.tokens
         )
 
     def hold(self, worst: Amount) -> str:
-        """Set an amount aside; the day that it is held on, for `settle`."""
-        self._held = self._held.plus(worst)
+        """Set an amount aside; the day of the hold, for `settle`."""
+        self._reserved = self._reserved.plus(worst)
         self._holds += 1
         self._active = True
         return self._day
@@ -92,7 +99,7 @@ class DailyShare:
         if day != self._day:
             return
         self._holds -= 1
-        self._held = self._held.minus(worst) if self._holds else ZERO
+        self._reserved = self._reserved.minus(worst) if self._holds else ZERO
         self._used = self._used.plus(used)
         self._active = True
 
@@ -100,7 +107,7 @@ class DailyShare:
         """Take `freed` off a hold (a negative amount adds to it) and count `used`; the hold stays."""
         if day != self._day:
             return
-        self._held = self._held.minus(freed)
+        self._reserved = self._reserved.minus(freed)
         self._used = self._used.plus(used)
         self._active = True
 
@@ -132,7 +139,7 @@ class DailyShare:
             except StoreError as error:
                 self.refused = BudgetExceeded(f"the budget of the day cannot be looked up: {error.message}")
                 answer = _Answer.FINAL
-            if answer is _Answer.HELD_BY_OTHERS:
+            if answer is _Answer.RESERVED_BY_OTHERS:
                 if not self._holds:
                     on_wait()
                 await asyncio.sleep(_AGAIN)
@@ -153,21 +160,22 @@ class DailyShare:
             self._ahead = self._room_ahead(worst)
             used, room = self._used, self._entry.whole.minus(self._used)
             for ahead in (self._ahead.plus(worst), worst):
-                held = self._held.plus(ahead)
+                reserved = self._reserved.plus(ahead)
                 # What is granted already may be reserved from meanwhile: never less than that.
-                held = Amount(max(held.usd, room.usd), max(held.tokens, room.tokens))
-                granted, document = await asyncio.to_thread(self._write, used, held)
+                reserved = Amount(max(reserved.usd, room.usd), max(reserved.tokens, room.tokens))
+                granted, document = await asyncio.to_thread(self._write, used, reserved)
                 if granted:
                     self._start_reporting()
                     self._warn_once(document)
                     return _Answer.FINAL
             self._warn_once(document)
-            taken, others_hold = ledger.others(document, self._run)
-            if others_hold:
-                return _Answer.HELD_BY_OTHERS
+            others_amount, others_reserve = ledger.share_of_others(document, self._run)
+            if others_reserve:
+                return _Answer.RESERVED_BY_OTHERS
             if self._holds:
-                return _Answer.HELD_BY_OWN_CALLS
-            self.refused = self._exceeded(taken.plus(self._used), worst)
+                return _Answer.RESERVED_BY_OWN_CALLS
+            lost = await asyncio.to_thread(lost_on_day, self._store, self._owner, today)
+            self.refused = self._exceeded(others_amount.plus(self._used), worst, lost)
             return _Answer.FINAL
 
     def _room_ahead(self, worst: Amount) -> Amount:
@@ -185,11 +193,11 @@ class DailyShare:
         entry = ledger.entry_of(self._store.get(ledger.KIND, ledger.name_of(self._owner, day)), self._run)
         base = spent if entry is None else entry.base
         self._entry = LedgerEntry(base=base) if entry is None else entry._replace(until=0.0)
-        self._used, self._held, self._holds = spent.minus(base), ZERO, 0
+        self._used, self._reserved, self._holds = spent.minus(base), ZERO, 0
         self._day, self._warned = day, False
 
-    def _write(self, used: Amount, held: Amount) -> tuple[bool, LedgerDocument | None]:
-        """Report `used` and hold `held`; whether that was allowed, and the document as it is then. Blocks."""
+    def _write(self, used: Amount, reserved: Amount) -> tuple[bool, LedgerDocument | None]:
+        """Report what is used and reserved. Gives (granted or not, the document as it is then). Blocks."""
         granted: LedgerEntry | None = None
         latest: LedgerDocument | None = None
 
@@ -197,7 +205,7 @@ class DailyShare:
             nonlocal granted, latest
             now = self._clock()
             latest = self._with_overdue_settled(document, now)
-            entry = LedgerEntry(used, held, now + self._ttl, self._entry.base)
+            entry = LedgerEntry(used, reserved, now + self._ttl, self._entry.base)
             if not ledger.allowed(latest, self._run, entry, self.limits):
                 granted = None
                 return document
@@ -229,19 +237,19 @@ class DailyShare:
 
     async def _report(self) -> None:
         """Report what was used every few seconds, renew what is in use, give back what is not."""
-        while self._entry.held != ZERO or self._holds:
+        while self._entry.reserved != ZERO or self._holds:
             await asyncio.sleep(_REPORT)
             async with self._lock:
                 used = self._used
                 room = self._entry.whole.minus(used)
                 ahead = self._ahead if self._active else ZERO
-                held = self._held.plus(ahead)
-                held = Amount(min(held.usd, room.usd), min(held.tokens, room.tokens))
+                reserved = self._reserved.plus(ahead)
+                reserved = Amount(min(reserved.usd, room.usd), min(reserved.tokens, room.tokens))
                 self._active = False
                 # Before it is written: what is given back must not be reserved from meanwhile.
-                self._entry = self._entry._replace(used=used, held=held)
+                self._entry = self._entry._replace(used=used, reserved=reserved)
                 try:
-                    _, document = await asyncio.to_thread(self._write, used, held)
+                    _, document = await asyncio.to_thread(self._write, used, reserved)
                 except StoreError as error:
                     _log.warning("the ledger of the day cannot be written", error=error.message)
                     continue
@@ -257,7 +265,7 @@ class DailyShare:
         """Give the share back; the worst case of calls in flight counts as used."""
         if not self._day:
             return
-        used = self._used.plus(self._held)
+        used = self._used.plus(self._reserved)
 
         def change(document: LedgerDocument | None) -> LedgerDocument | None:
             if ledger.entry_of(document, self._run) is None:
@@ -283,21 +291,27 @@ class DailyShare:
     def _today(self) -> str:
         return datetime.fromtimestamp(self._clock(), UTC).strftime("%Y-%m-%d")
 
-    def _exceeded(self, taken: Amount, worst: Amount) -> BudgetExceeded:
+    def _exceeded(self, total: Amount, worst: Amount, lost: LostCalls) -> BudgetExceeded:
         limits, runs = self.limits, f"all of {self._owner}'s runs"
-        if limits.usd is not None and taken.usd + worst.usd > limits.usd:
+        known = total.minus(lost.amount)
+        if limits.usd is not None and total.usd + worst.usd > limits.usd:
             sentence = (
-                f"{dollars(limits.usd)} a day is spent: {dollars(taken.usd)} used today by {runs}, "
-                f"and the next call could cost {dollars(worst.usd)}"
+                f"{dollars(limits.usd)} a day is spent: {dollars(known.usd)} used today by {runs}, "
+                f"{lost.clause(dollars(lost.amount.usd))}and the next call could cost {dollars(worst.usd)}"
             )
         else:
             sentence = (
-                f"{limits.tokens:,} tokens a day is spent: {taken.tokens:,} used today by {runs}, "
-                f"and the next call could take {worst.tokens:,}"
+                f"{limits.tokens:,} tokens a day is spent: {known.tokens:,} used today by {runs}, "
+                f"{lost.clause(f'{lost.amount.tokens:,}')}and the next call could take {worst.tokens:,}"
             )
         return BudgetExceeded(
             f"the budget of {sentence}",
             hint="What is finished is kept. Resume tomorrow (the day ends at 00:00 UTC), or with a larger "
             "setting daily_usd or daily_tokens.",
-            details={"scope": "day", "used": taken.to_json(), "budget": limits.to_json()},
+            details={
+                "scope": "day",
+                "used": total.to_json(),
+                "reserved": {**lost.amount.to_json(), "calls": lost.calls},
+                "budget": limits.to_json(),
+            },
         )

@@ -5,9 +5,10 @@
 `runs` are those that still exist: the sums of their records up to `n`, in absolute numbers, so that counting one twice
 changes nothing. `days` are the sums of deleted runs: a run moves there once it is gone. A sum has the fields of a
 `Usage` that are not zero, but its `cost` is the part that is known; `unpriced` calls are not in it. `open` calls are
-sent and not answered: `{KEY: [fence, day, model]}`. While their worker holds the run they are in flight; from then on
-nobody knows what became of them, and they count as `unknown`. A call counts on the day on which it was sent, as the
-limit of a day counts it (`engine.replay.spent_from_log`); `batches` are the days of those that are not closed.
+sent and not answered: `{KEY: [fence, day, model]}`. While their worker holds the run, and their attempt or row has no
+end, they are in flight; from then on nobody knows what became of them, and they count as `unknown`. A call counts on
+the day on which it was sent, as the limit of a day counts it (`engine.replay.spent_from_log`); `batches` are the days
+of those that are not closed.
 
 Everything here is pure; `orchestrator.views.daily_usage` reads and writes.
 """
@@ -49,6 +50,7 @@ class _OpenCall(NamedTuple):
     model: str
 
 
+_TASK_ENDED = frozenset({"task.done", "task.failed", "task.cancelled"})
 _COUNTS = tuple(name for name in Usage.model_fields if name != "cost")
 _LOST: UsageCounts = {"calls": 1, "unknown": 1}
 
@@ -97,19 +99,28 @@ def advanced(entry: RunUsage | None, records: Iterable[Record]) -> RunUsage:
         n, day = record["n"], record["at"][:10]
         for call in record["calls"]:
             before = calls.pop(call["key"], None)
-            sent = _open_call(before) if before is not None else None
+            open_call = _open_call(before) if before is not None else None
             if call["kind"] == "intent":
-                if sent is not None:  # sent again: what became of the first is never known
-                    _add_to(days, sent.day, sent.model, _LOST)
+                if open_call is not None:  # sent again: what became of the first is never known
+                    _add_to(days, open_call.day, open_call.model, _LOST)
                 calls[call["key"]] = [record["fence"], call.get("day", day), call["model"]]
             else:
                 usage, model = _usage_and_model(call)
                 if counts := _counts_of(usage):
-                    sent_on = sent.day if sent is not None else _day_of_batch(call, batches, day)
+                    sent_on = open_call.day if open_call is not None else _day_of_batch(call, batches, day)
                     if call["kind"] == "response":
                         sent_on = call.get("day", sent_on)
-                    _add_to(days, sent_on, (sent.model if sent is not None else model) or "unknown", counts)
+                    _add_to(
+                        days,
+                        sent_on,
+                        (open_call.model if open_call is not None else model) or "unknown",
+                        counts,
+                    )
         _follow_batches(batches, record, day)
+        if calls:
+            for key in _over(record, calls):
+                lost = _open_call(calls.pop(key))
+                _add_to(days, lost.day, lost.model, _LOST)
     new: RunUsage = {"n": n, "open": calls, "days": days}
     return {**new, "batches": batches} if batches else new
 
@@ -126,6 +137,39 @@ def _follow_batches(batches: dict[str, str], record: Record, day: str) -> None:
             batches[token] = day
         elif event["type"] in ("batch.closed", "batch.dropped"):
             batches.pop(token, None)
+
+
+def _over(record: Record, open_calls: Iterable[str]) -> list[str]:
+    """Keys of those open calls that nobody waits for any more after this record: of rows with an outcome, of attempts
+    that ended, and what an event reported as lost."""
+    rows = {f"{item['task']}/{item['index']}" for item in record["items"]}
+    tasks: set[str] = set()
+    attempts: set[tuple[str, int]] = set()
+    for event in record["events"]:
+        name, covers = event.get("task"), event["data"].get("covers")
+        if name is None:
+            continue
+        if event["type"] == "task.retrying":
+            rows.add(f"{name}/-")
+        elif event["type"] in _TASK_ENDED:
+            tasks.add(name)
+        elif event["type"] == "call.unknown" and covers is not None:
+            place = f"{name}/{event.get('item', '-')}"
+            if covers != "all":
+                attempts.add((place, covers))
+            elif event.get("item") is None:
+                tasks.add(name)
+            else:
+                rows.add(place)
+    if not (rows or tasks or attempts):
+        return []
+    over: list[str] = []
+    for key in open_calls:
+        task, item, attempt, _ = key.split("/", 3)
+        place = f"{task}/{item}"
+        if task in tasks or place in rows or (place, int(attempt)) in attempts:
+            over.append(key)
+    return over
 
 
 def _open_call(call: list[int | str]) -> _OpenCall:
@@ -164,24 +208,24 @@ def settled(entry: RunUsage, head: Head | None) -> DailySums:
 
 def without(document: UsageDocument, runs: Iterable[str]) -> UsageDocument:
     """The document once `runs` are deleted: their usage stays."""
-    gone = set(runs)
+    deleted = set(runs)
     days = DailySums()
     add_days(days, document["days"])
-    for run in gone & document["runs"].keys():
+    for run in deleted & document["runs"].keys():
         add_days(days, settled(document["runs"][run], None))
-    return {"days": days, "runs": {r: e for r, e in document["runs"].items() if r not in gone}}
+    return {"days": days, "runs": {r: e for r, e in document["runs"].items() if r not in deleted}}
 
 
-def shown(counts: Mapping[str, float]) -> JsonObject:
+def sum_to_json(counts: Mapping[str, float]) -> JsonObject:
     """A sum as people see it: every count; `cost` None where no price is known at all."""
     every = {name: counts.get(name, 0) for name in (*_COUNTS, "unpriced")}
     cost = counts.get("cost", 0.0)
-    known = cost or not every["calls"] or every["calls"] > every["unknown"] + every["unpriced"]
-    return {**every, "cost": cost if known else None}
+    is_known = cost or not every["calls"] or every["calls"] > every["unknown"] + every["unpriced"]
+    return {**every, "cost": cost if is_known else None}
 
 
 def report(days: DailySums, since: str) -> JsonObject:
-    """`{days: [{day, ..., by_model}], total}` of the days from `since` on, the newest first; counts as of `shown`."""
+    """`{days: [{day, ..., by_model}], total}` of the days since `since`, the newest first; counts by `sum_to_json`."""
     rows: list[JsonObject] = []
     whole = UsageCounts()
     for day in sorted(days, reverse=True):
@@ -191,6 +235,6 @@ def report(days: DailySums, since: str) -> JsonObject:
         for counts in days[day].values():
             add(total, counts)
         add(whole, total)
-        by_model = {model: shown(counts) for model, counts in sorted(days[day].items())}
-        rows.append({"day": day, **shown(total), "by_model": by_model})
-    return {"days": rows, "total": shown(whole)}
+        by_model = {model: sum_to_json(counts) for model, counts in sorted(days[day].items())}
+        rows.append({"day": day, **sum_to_json(total), "by_model": by_model})
+    return {"days": rows, "total": sum_to_json(whole)}

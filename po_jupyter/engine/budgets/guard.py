@@ -80,7 +80,7 @@ class BudgetGuard:
         return worst_of(request, self._prices if self._priced else None)
 
     async def worst_case(self, request: ChatRequest) -> Amount:
-        """As `worst_of`; a large request is counted in a thread."""
+        """The worst case of a request, as `worst_of`; a large request is counted in a thread."""
         size = sum(len(m.content) for m in request.messages)
         if is_quick(size, request.model):
             return self.worst_of(request)
@@ -117,7 +117,7 @@ class BudgetGuard:
         return self.day is None or self.day.limits.allow(worst)
 
     async def reserve_amount(self, worst: Amount, accounts: tuple[Account, ...]) -> Hold:
-        """As `reserve`, for an amount on accounts."""
+        """Reserve an amount on accounts, as `reserve` does for a request."""
         waiter = _Waiter(asyncio.get_running_loop().create_future(), worst, accounts)
         self._waiters.append(waiter)
         self.serve_waiters()
@@ -165,7 +165,10 @@ class BudgetGuard:
         """
         amount = hold.worst if used is None else amount_of(used.to_json(), hold.worst).minus(before)
         for account in hold.accounts:
-            account.settle(hold.worst, amount)
+            if used is None:
+                account.lose(hold.worst)
+            else:
+                account.settle(hold.worst, amount)
         self.warn(hold.accounts)
         if self.day is not None and hold.day is not None:
             self.day.settle(hold.day, hold.worst, amount)

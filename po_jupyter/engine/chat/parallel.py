@@ -78,11 +78,11 @@ class Results(Sequence[Result]):
         return self._results[index]
 
     def __len__(self) -> int:
-        """How many requests there were."""
+        """The number of requests."""
         return len(self._results)
 
     def __repr__(self) -> str:
-        """How many results, and how many of them failed."""
+        """The numbers of results and of failures."""
         return f"<{len(self)} results, {len(self.failures)} failed>"
 
     @property

@@ -26,7 +26,7 @@ class CallStarter:
 
     @property
     def on_loop(self) -> bool:
-        """Whether the caller is an async stage."""
+        """True when the caller is an async stage."""
         return threading.get_ident() == self._thread
 
     def run(self, work: Coroutine[Any, Any, T]) -> Any:

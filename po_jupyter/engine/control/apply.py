@@ -43,14 +43,14 @@ def directive_events(
     """
     events: list[EventDraft] = []
     paused: tuple[list[str], list[str]] | None = None
-    for source, one in directives:
-        for event in _events_of(pipeline, state, by, source, one, running, problems):
+    for source, directive in directives:
+        for event in _events_of(pipeline, state, by, source, directive, running, problems):
             events.append(event)
             state = fold(state, [{**event, "offset": state.offset + 1}])
-        if one.pause is not None:
+        if directive.pause is not None:
             messages, artifacts = paused or ([], [])
-            messages.append(one.pause.message)
-            artifacts += [a for a in one.pause.artifacts if a not in artifacts]
+            messages.append(directive.pause.message)
+            artifacts += [a for a in directive.pause.artifacts if a not in artifacts]
             paused = messages, artifacts
     if paused is not None:  # one gate for all of them
         events.append(draft("gate.opened", by, message="\n".join(paused[0]), artifacts=paused[1]))
@@ -84,12 +84,12 @@ def _events_of(
         if added and not violations:
             definitions = [task.model_dump(mode="json", exclude_defaults=True) for task in added]
             events.append(draft("tasks.added", by, tasks=definitions, after=after or by))
-    seen: set[str] = set()
+    skipped: set[str] = set()
     for i, skip in enumerate(directives.skip):
         problem = _not_later_problem(state, names, by, skip.task, running)
-        if problem is None and skip.task in seen:
+        if problem is None and skip.task in skipped:
             problem = f"{skip.task!r} is skipped twice"
-        seen.add(skip.task)
+        skipped.add(skip.task)
         if problem is not None:
             violations.append(Violation(f"skip[{i}].task", problem))
         else:
@@ -135,14 +135,14 @@ def _read_added(
             )
         )
     for i, definition in enumerate(definitions):
-        where = f"patch.add[{i}]"
-        task, wrong = read_task(dict(definition), where)
+        path = f"patch.add[{i}]"
+        task, wrong = read_task(dict(definition), path)
         violations += wrong
         if task is None:
             continue
         if task.name in tasks:
             violations.append(
-                Violation(f"{where}.name", f"there is a task {task.name!r} already; names are unique")
+                Violation(f"{path}.name", f"there is a task {task.name!r} already; names are unique")
             )
             continue
         task = _with_code(task, tasks)

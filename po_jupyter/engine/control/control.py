@@ -36,7 +36,7 @@ class DirectiveCollector:
         with self._lock:
             self._by_stage.pop(stage, None)
 
-    def take(self, stage: str, source: str, data: Mapping[str, JsonValue]) -> None:
+    def collect(self, stage: str, source: str, data: Mapping[str, JsonValue]) -> None:
         """Add one directive, if the run as it is now allows it.
 
         Raises ControlInvalid, and the task fails with it even if its code goes on.
@@ -51,7 +51,7 @@ class DirectiveCollector:
             raise
 
     def _all(self) -> list[SourcedDirectives]:
-        return [one for directives in self._by_stage.values() for one in directives]
+        return [directive for directives in self._by_stage.values() for directive in directives]
 
     def finish(self) -> list[SourcedDirectives]:
         """All directives. Raises ControlInvalid when one of them was invalid."""
@@ -66,7 +66,7 @@ class Rehearsal:
     def begin(self, stage: str) -> None:
         """Nothing: no directive is remembered."""
 
-    def take(self, stage: str, source: str, data: Mapping[str, JsonValue]) -> None:
+    def collect(self, stage: str, source: str, data: Mapping[str, JsonValue]) -> None:
         """Check the shape of a directive. Raises ControlInvalid."""
         read_directives(data, source=source)
 
@@ -105,7 +105,7 @@ class Control:
                 "a row of a map cannot direct the run: its neighbours may be done already",
                 hint="Do it in a task after the map, or write control.json once.",
             )
-        self._sink.take(self._stage, source, data)
+        self._sink.collect(self._stage, source, data)
 
 
 def control_file_path(run_dir: Path, task: str) -> Path:

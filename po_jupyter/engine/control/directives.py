@@ -98,7 +98,7 @@ def read_directives(data: Any, *, source: str = "control.json") -> Directives:
     try:
         return Directives.model_validate(data)
     except ValidationError as error:
-        raise invalid_directives(source, violations_of(error, known=_known, what="it")) from None
+        raise invalid_directives(source, violations_of(error, known=_fields_at, what="it")) from None
 
 
 def parse_directives(text: bytes, *, source: str = "control.json") -> Directives:
@@ -122,17 +122,17 @@ def parse_directives(text: bytes, *, source: str = "control.json") -> Directives
         raise invalid_directives(source, [Violation("", f"not JSON: {str(error)[:200]}")]) from None
 
 
-def read_task(definition: JsonObject, where: str) -> tuple[Task | None, list[Violation]]:
+def read_task(definition: JsonObject, path: str) -> tuple[Task | None, list[Violation]]:
     """One added task, or the violations of its definition."""
     try:
         return Task.model_validate(definition), []
     except ValidationError as error:
 
-        def known(loc: tuple[int | str, ...]) -> tuple[list[str], str]:
+        def fields_at(loc: tuple[int | str, ...]) -> tuple[list[str], str]:
             return known_fields(("tasks", 0, *loc))
 
-        violations = violations_of(error, known=known, what="a task")
-        return None, [v._replace(where=f"{where}.{v.where}" if v.where else where) for v in violations]
+        violations = violations_of(error, known=fields_at, what="a task")
+        return None, [v._replace(where=f"{path}.{v.where}" if v.where else path) for v in violations]
 
 
 def invalid_directives(source: str, violations: Iterable[Violation]) -> ControlInvalid:
@@ -149,16 +149,16 @@ def invalid_directives(source: str, violations: Iterable[Violation]) -> ControlI
     )
 
 
-def _argument_of(where: str) -> str:
+def _argument_of(path: str) -> str:
     """The argument of `ctx.control` for a path in a control file."""
-    where = where.replace("patch.insertAfter", "after").replace("patch.add", "tasks")
-    return where.removeprefix("skip[0].").removeprefix("pause.").removeprefix("patch.")
+    path = path.replace("patch.insertAfter", "after").replace("patch.add", "tasks")
+    return path.removeprefix("skip[0].").removeprefix("pause.").removeprefix("patch.")
 
 
-def _known(loc: tuple[int | str, ...]) -> tuple[list[str], str]:
+def _fields_at(loc: tuple[int | str, ...]) -> tuple[list[str], str]:
     part = _FIELDS.get(str(loc[0])) if loc else None
-    model, what = part or (Directives, "a control file")
-    return [field.alias or name for name, field in model.model_fields.items()], what
+    model, owner = part or (Directives, "a control file")
+    return [field.alias or name for name, field in model.model_fields.items()], owner
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> JsonObject:
@@ -170,8 +170,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> JsonObject:
     return result
 
 
-def _no_constant(word: str) -> Any:
-    raise ValueError(f"{word} is not a number that JSON knows")
+def _no_constant(literal: str) -> Any:
+    raise ValueError(f"{literal} is not a number that JSON knows")
 
 
 def _kind(value: object) -> str:

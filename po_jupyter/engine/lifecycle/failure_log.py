@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import structlog
 
-from po_jupyter.engine.ports import CallFrame, NullObserver
+from po_jupyter.engine.ports import CallFrame, Observer
 from po_jupyter.errors import PoError, StoreError
 from po_jupyter.model.pipeline.pipeline import Task
 from po_jupyter.model.run.usage import Usage
@@ -15,7 +15,7 @@ from po_jupyter.model.run.usage import Usage
 _log = structlog.get_logger(__name__)
 
 
-class FailureLog(NullObserver):
+class FailureLog(Observer):
     """An Observer that writes one warning for each attempt of a task or a row, and each try of a call, that failed.
 
     Stops and drains are no failures of theirs, and neither is a store that cannot be written.
@@ -44,8 +44,8 @@ class FailureLog(NullObserver):
     def on_call_retry(self, frame: CallFrame, stage: str, tries: int, error: Exception) -> None:
         """Log a try of a call that is followed by another; `attempt` is the task's or the row's."""
         if isinstance(error, PoError):
-            place = {} if frame.index is None else {"index": frame.index}
-            self._warn("call failed", frame.task, frame.attempt, stage, error, tries=tries, **place)
+            row = {} if frame.index is None else {"index": frame.index}
+            self._warn("call failed", frame.task, frame.attempt, stage, error, tries=tries, **row)
 
     def _warn(
         self, event: str, task: Task, attempt: int, stage: str | None, error: PoError, **numbers: int

@@ -72,7 +72,7 @@ class Frame:
     deadline: Deadline | None = None
     control: DirectiveSink | None = None
 
-    def where(self) -> JsonObject:
+    def log_fields(self) -> JsonObject:
         """The fields that place a log line: task, stage, attempt and row."""
         return {"task": self.task.name, "stage": self.stage, "attempt": self.attempt, "index": self.index}
 

@@ -59,25 +59,25 @@ def _task_violations(
     pipeline: Pipeline, i: int, task: Task, default_model: str, prices: PriceBook
 ) -> list[Violation]:
     problems: list[Violation] = []
-    where = f"tasks[{i}]"
+    path = f"tasks[{i}]"
     if task.llm.model is not None and (problem := ref_problem(task.llm.model)):
-        problems.append(Violation(f"{where}.llm.model", f"task {task.name!r}: {problem}"))
+        problems.append(Violation(f"{path}.llm.model", f"task {task.name!r}: {problem}"))
     elif task.kind == "prompt" and (task.budget.usd is not None or pipeline.budget.usd is not None):
         model = pipeline.llm_of(task).model or default_model
         if ref_problem(model) is None and not prices.is_priced(model):
             problems.append(
                 Violation(
-                    f"{where}.llm.model" if task.llm.model else "budget.usd",
+                    f"{path}.llm.model" if task.llm.model else "budget.usd",
                     f"task {task.name!r}: the price of {model} is unknown, so `budget.usd` cannot be kept; "
                     "use `budget.tokens`",
                 )
             )
     if task.images and (problem := images_problem(pipeline.llm_of(task).model or default_model)) is not None:
-        problems.append(Violation(f"{where}.images", f"task {task.name!r}: {problem}"))
+        problems.append(Violation(f"{path}.images", f"task {task.name!r}: {problem}"))
     if task.mode == "batch":
         model = pipeline.llm_of(task).model or default_model
         if ref_problem(model) is None and (problem := batch_problem(model)):
-            problems.append(Violation(f"{where}.mode", f"task {task.name!r}: {problem}"))
+            problems.append(Violation(f"{path}.mode", f"task {task.name!r}: {problem}"))
     if task.source is not None:
         try:
             # Finds what parsing alone does not, such as `return` outside of a function. Nothing is run.
@@ -86,8 +86,6 @@ def _task_violations(
             line = getattr(error, "lineno", None)
             message = getattr(error, "msg", None) or str(error)
             problems.append(
-                Violation(
-                    f"{where}.source", f"task {task.name!r}: the Python does not compile: {message}", line
-                )
+                Violation(f"{path}.source", f"task {task.name!r}: the Python does not compile: {message}", line)
             )
     return problems

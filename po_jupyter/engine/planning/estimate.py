@@ -204,18 +204,18 @@ class _TaskPlan:
         again = self.task.refine.max_attempts if self._may_refine() else 0
         answers = calls * self.most_tokens
         # Each re-ask carries the conversation so far: the prompt, every answer, and what was wrong with it.
-        sent = sum(prompt_tokens + n * (answers + calls * _REASK) for n in range(again + 1))
-        written = answers * (again + 1)
+        input_tokens = sum(prompt_tokens + n * (answers + calls * _REASK) for n in range(again + 1))
+        output_tokens = answers * (again + 1)
         critiques = calls * again if self.task.refine.critique is not None else 0
-        sent += critiques * (self.max_tokens + _REASK)
-        written += critiques * self.most_tokens
+        input_tokens += critiques * (self.max_tokens + _REASK)
+        output_tokens += critiques * self.most_tokens
         result |= {
             "calls_max": calls * (again + 1) + critiques,
             "input_tokens": prompt_tokens,
             "output_tokens_max": answers,
             "cost": {
                 "expected": None if sample is None else self._cost(prompt_tokens, calls * sample, calls),
-                "worst": self._cost(sent, written, calls),
+                "worst": self._cost(input_tokens, output_tokens, calls),
             },
         }
         if result["cost"]["worst"] is None:
@@ -225,13 +225,17 @@ class _TaskPlan:
     def _may_refine(self) -> bool:
         return self.task.output is not None
 
-    def _cost(self, sent: int, written: int, calls: int) -> float | None:
+    def _cost(self, input_tokens: int, output_tokens: int, calls: int) -> float | None:
         # Per call, since some prices have tiers by the size of a call.
         if not calls:
             return 0.0
-        usage = Usage(input_tokens=-(-sent // calls), output_tokens=-(-written // calls))
-        one = self.prices.cost_of(usage, self.model)
-        return None if one is None else one * calls * (BATCH_PRICE if self.task.mode == "batch" else 1.0)
+        usage = Usage(input_tokens=-(-input_tokens // calls), output_tokens=-(-output_tokens // calls))
+        cost_of_call = self.prices.cost_of(usage, self.model)
+        return (
+            None
+            if cost_of_call is None
+            else cost_of_call * calls * (BATCH_PRICE if self.task.mode == "batch" else 1.0)
+        )
 
 
 def _texts(prompt: PromptTask, names: Mapping[str, JsonValue]) -> list[str]:

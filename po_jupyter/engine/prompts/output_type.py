@@ -12,7 +12,7 @@ from po_jupyter.model.pipeline.type_source import NAME
 
 
 def load_check(task: Task) -> Check:
-    """What the type finds wrong with a value that fits the schema. It runs the type's code: call it in a thread.
+    """The check of the task's type for values that fit the schema. Runs the type's code: call it in a thread.
 
     Raises StageFailed (permanent).
     """

@@ -29,8 +29,8 @@ class RowOrigin(NamedTuple):
     path: str
     places: Sequence[int] | None = None
 
-    def place(self, index: int) -> int:
-        """Where in the list row `index` of the map is."""
+    def position(self, index: int) -> int:
+        """The position in the list of row `index` of the map."""
         return index if self.places is None else self.places[index]
 
 
@@ -62,8 +62,10 @@ def find_origin(
     expression = _same_length(_parsed(source))
     marks = _Marks(names, of_map, _mapped_fields(expression))
     if (chain := _chain(expression)) is not None:
-        known = marks.known(chain)
-        return known[1] if known is not None and len(known[0]) == len(rows) else None
+        rows_and_origin = marks.seed_list(chain)
+        return (
+            rows_and_origin[1] if rows_and_origin is not None and len(rows_and_origin[0]) == len(rows) else None
+        )
     # Nobody's row fails because of this: a row of an unknown origin is numbered as the map has it.
     with suppress(Exception):
         marked = marks.names(
@@ -128,7 +130,7 @@ class _Marks:
         self._places: dict[int, tuple[str, int]] = {}
         self._copies: list[Any] = []  # an identity is one only while the object lives
 
-    def known(self, chain: tuple[str, ...]) -> tuple[Sequence[Any], RowOrigin] | None:
+    def seed_list(self, chain: tuple[str, ...]) -> tuple[Sequence[Any], RowOrigin] | None:
         """The list that a chain of names stands for, and the origin of its rows, if it is one of the seed's."""
         base, *keys = chain
         value = self._names.get(base)
@@ -149,9 +151,9 @@ class _Marks:
         """The names of the template with marked rows in the place of the lists that it names; None without any."""
         changed: dict[str, Any] = {}
         for chain in chains:
-            known = self.known(chain)
-            if known is not None:
-                _put(changed, self._names, chain, _MarkedRows(*known, self))
+            rows_and_origin = self.seed_list(chain)
+            if rows_and_origin is not None:
+                _put(changed, self._names, chain, _MarkedRows(*rows_and_origin, self))
         return {**self._names, **changed} if changed else None
 
     def mark(self, value: Any, path: str, place: int) -> Any:
@@ -177,14 +179,14 @@ class _Marks:
         return copy
 
     def origin_of(self, value: Sequence[Any]) -> RowOrigin | None:
-        """What the marks in a result say."""
+        """The origin of the rows in a result, read from their marks."""
         if isinstance(value, _MarkedRows):
             return value.origin
-        found = [self._places.get(id(v)) for v in value]
-        paths = {place[0] if place is not None else None for place in found}
+        marked = [self._places.get(id(v)) for v in value]
+        paths = {place[0] if place is not None else None for place in marked}
         if len(paths) != 1 or None in paths:
             return None
-        places = [place[1] for place in found if place is not None]
+        places = [place[1] for place in marked if place is not None]
         (path,) = filter(None, paths)
         return RowOrigin(path, None if places == list(range(len(places))) else places)
 
@@ -201,11 +203,11 @@ class _MarkedRows(LazyList):
         return len(self._rows)
 
     def read(self, index: int) -> Any:
-        return self._marks.mark(self._rows[index], self.origin.path, self.origin.place(index))
+        return self._marks.mark(self._rows[index], self.origin.path, self.origin.position(index))
 
     def __iter__(self) -> Iterator[Any]:
         for index, row in enumerate(self._rows):
-            yield self._marks.mark(row, self.origin.path, self.origin.place(index))
+            yield self._marks.mark(row, self.origin.path, self.origin.position(index))
 
 
 def _put(changed: dict[str, Any], names: Mapping[str, Any], chain: tuple[str, ...], value: Any) -> None:

@@ -43,19 +43,19 @@ def check_templates(pipeline: Pipeline, seed_data: Mapping[str, JsonValue] | Non
     upstream = _Upstream(pipeline)
     for i, task in enumerate(pipeline.tasks):
         for field, text in templates_of(task):
-            where = f"tasks[{i}].{field}"
+            path = f"tasks[{i}].{field}"
             try:
                 tree = _parse(text, field, task)
             except TemplateSyntaxError as error:
                 message = (error.message or "not a template").rstrip(".")
                 violations.append(
-                    Violation(where, f"task {task.name!r}: the {field} does not parse: {message}", error.lineno)
+                    Violation(path, f"task {task.name!r}: the {field} does not parse: {message}", error.lineno)
                 )
                 continue
             except TemplateFailed as error:
-                violations.append(Violation(where, f"{error.message} {error.hint}".strip()))
+                violations.append(Violation(path, f"{error.message} {error.hint}".strip()))
                 continue
-            walk = _TemplateWalk(task, field, where, names, upstream, seed_data)
+            walk = _TemplateWalk(task, field, path, names, upstream, seed_data)
             walk.check(tree)
             violations.extend(walk.violations)
     return violations
@@ -89,12 +89,12 @@ class _TemplateWalk:
         self,
         task: Task,
         field: str,
-        where: str,
+        path: str,
         names: Mapping[str, int],
         upstream: _Upstream,
         seed: Mapping[str, JsonValue] | None,
     ) -> None:
-        self.task, self.field, self.where = task, field, where
+        self.task, self.field, self.path = task, field, path
         self.names, self.upstream, self.seed = names, upstream, seed
         self.violations: list[Violation] = []
         self._seen: set[str] = set()
@@ -136,8 +136,8 @@ class _TemplateWalk:
     def _add(self, message: str, line: int) -> None:
         if message not in self._seen:
             self._seen.add(message)
-            place = f"task {self.task.name!r}: {self.field}: "
-            self.violations.append(Violation(self.where, place + message, line))
+            prefix = f"task {self.task.name!r}: {self.field}: "
+            self.violations.append(Violation(self.path, prefix + message, line))
 
     def _name(self, node: nodes.Name) -> None:
         name = node.name
@@ -180,18 +180,18 @@ class _TemplateWalk:
         defined: Collection[str] = (
             self.names if owner == "tasks" else (self.seed or ()) if owner == "seed" else ()
         )
-        meant = next((k for k in defined if "-" in k and (rest + ".").startswith(k + ".")), None)
-        if meant is None:
+        candidate = next((k for k in defined if "-" in k and (rest + ".").startswith(k + ".")), None)
+        if candidate is None:
             return False
         self._add(
-            f'`{owner}.{meant}` is read as a subtraction; a name with a hyphen is written {owner}["{meant}"]',
+            f'`{owner}.{candidate}` is read as a subtraction; a name with a hyphen is written {owner}["{candidate}"]',
             node.lineno,
         )
         return True
 
 
 def _guards(node: nodes.Node) -> bool:
-    """Whether the author of a template foresees that a name inside of `node` is missing."""
+    """True when the template allows for a missing name inside of `node`."""
     if isinstance(node, nodes.Test):
         return node.name in ("defined", "undefined")
     if isinstance(node, nodes.Filter):

@@ -30,7 +30,7 @@ from po_jupyter.model.values.json import JsonObject, JsonValue
 MAX_RENDERED = 10_000_000  # characters; ten times the longest context window sold
 MAX_ROWS = 5_000_000
 _MAX_REPEAT = 1_000_000
-_WIDE = re.compile(r"\d{7,}\$?[a-zA-Z}]")  # a field width in a format that would fill the memory
+_WIDE = re.compile(r"(?<!\d)\d{7,}\$?[a-zA-Z}]")  # a field width in a format that would fill the memory
 _HYPHENS = 'A name with a hyphen is written tasks["deep-dive"].'
 
 
@@ -44,8 +44,8 @@ class _Strict(StrictUndefined):
             return self._undefined_hint
         if isinstance(owner, Mapping):
             keys = [k for k in owner if isinstance(k, str)]
-            shown = ", ".join(keys[:8]) + (", ..." if len(keys) > 8 else "")
-            has = f"it has {shown}" if keys else "it is empty"
+            key_list = ", ".join(keys[:8]) + (", ..." if len(keys) > 8 else "")
+            has = f"it has {key_list}" if keys else "it is empty"
             return f"there is no {name!r} here ({has}){did_you_mean(str(name), keys)}"
         if owner is None or isinstance(owner, str | int | float | list):
             kind = {str: "text", list: "a list", type(None): "null"}.get(type(owner), "a number")
@@ -73,13 +73,13 @@ class _Sandbox(ImmutableSandboxedEnvironment):
                 return self.undefined(obj=obj, name=argument)
         return super().getitem(obj, argument)
 
-    def _generate(self, source: nodes.Template, *args: Any, **named: Any) -> str:
+    def _generate(self, source: nodes.Template, *args: Any, **keywords: Any) -> str:
         """The Python of a template, in which `~` joins what `{{ }}` would print."""
         for concat in source.find_all(nodes.Concat):
             concat.nodes = [
                 nodes.Filter(node, "string", [], [], None, None, lineno=node.lineno) for node in concat.nodes
             ]
-        return super()._generate(source, *args, **named)
+        return super()._generate(source, *args, **keywords)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         if operator == "**" and (abs(left) > 1_000_000 or abs(right) > 100):
@@ -121,12 +121,12 @@ def _to_json(value: Any, indent: int | None = None) -> str:
 
 
 def _text(value: Any) -> str:
-    """What `{{ value }}` prints, as text: `~` and the filters that make text of a value say the same."""
+    """The text that `{{ value }}` prints: `~` and the filters that make text of a value say the same."""
     return str(_shown(value))
 
 
 def _inserted(value: Any) -> Any:
-    """What `%` and `format` put into a text: numbers and texts as they are, for their formats, the rest as printed."""
+    """The arguments of `%` and `format`: numbers and texts as they are, for their formats, the rest as printed."""
     if isinstance(value, tuple):
         return tuple(map(_inserted, value))
     if isinstance(value, Mapping):
@@ -144,8 +144,8 @@ def _on_text(method: Any) -> Any:
     position = 1 if hasattr(method, "jinja_pass_arg") else 0
 
     @wraps(method)
-    def on_text(*args: Any, **named: Any) -> Any:
-        return method(*args[:position], _text(args[position]), *args[position + 1 :], **named)
+    def on_text(*args: Any, **keywords: Any) -> Any:
+        return method(*args[:position], _text(args[position]), *args[position + 1 :], **keywords)
 
     return on_text
 
@@ -153,10 +153,10 @@ def _on_text(method: Any) -> Any:
 def _bounded(method: Any) -> Any:
     """A text filter with a bounded width: `center` could fill the memory otherwise."""
 
-    def bounded(value: Any, width: int = 80, *rest: Any, **named: Any) -> Any:
+    def bounded(value: Any, width: int = 80, *rest: Any, **keywords: Any) -> Any:
         if width > _MAX_REPEAT:
             raise SecurityError("this width is too large for a template")
-        return method(value, width, *rest, **named)
+        return method(value, width, *rest, **keywords)
 
     return bounded
 
@@ -180,7 +180,9 @@ def _environment() -> _Sandbox:
     for name in ("upper", "lower", "capitalize", "title", "trim", "replace", "center", "indent", "wordwrap"):
         env.filters[name] = _on_text(env.filters[name])
     form = env.filters["format"]
-    env.filters["format"] = lambda value, *args, **named: form(value, *_inserted(args), **_inserted(named))
+    env.filters["format"] = lambda value, *args, **keywords: form(
+        value, *_inserted(args), **_inserted(keywords)
+    )
     env.filters["center"] = _bounded(env.filters["center"])
     env.filters["indent"] = _bounded(env.filters["indent"])
     return env
@@ -315,7 +317,7 @@ def _syntax_error(error: TemplateSyntaxError, task: str, field: str) -> Template
 
 
 def _render_error(error: Exception, task: str, field: str, line: int | None = None) -> TemplateFailed:
-    where = f"{field}, line {line}" if line else field
+    location = f"{field}, line {line}" if line else field
     hint = ""
     if isinstance(error, UndefinedError):
         reason = error.message or "undefined"
@@ -326,7 +328,7 @@ def _render_error(error: Exception, task: str, field: str, line: int | None = No
     else:
         reason = f"{type(error).__name__}: {error}"[:300]
     return TemplateFailed(
-        f"task {task!r}: {where}: {reason}", hint=hint, details={"task": task, "field": field, "line": line}
+        f"task {task!r}: {location}: {reason}", hint=hint, details={"task": task, "field": field, "line": line}
     )
 
 

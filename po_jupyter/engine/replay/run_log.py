@@ -8,7 +8,7 @@ from typing import Any
 
 from po_jupyter.engine.base.interrupts import Stopped
 from po_jupyter.engine.replay.history import History
-from po_jupyter.engine.state.effective_pipeline import effective_pipeline
+from po_jupyter.engine.state.effective_pipeline import EffectivePipeline
 from po_jupyter.engine.state.fold import fold
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import StoreError
@@ -44,7 +44,7 @@ class RunLog:
         self.lease = lease
         self.run = lease.run
         self.state: RunState = history.state
-        self._definition = definition
+        self._effective = EffectivePipeline(definition)
         self.wake = asyncio.Event()
         self.closed = False
         self.broken: BaseException | None = None
@@ -62,7 +62,7 @@ class RunLog:
     @property
     def pipeline(self) -> Pipeline:
         """The pipeline as it is now: as submitted, and with the tasks that tasks added."""
-        return effective_pipeline(self._definition, self.state)
+        return self._effective.at(self.state)
 
     def payload(self, ref: Iterable[int]) -> Any:
         """The value behind a reference of this run. Blocks on the store."""

@@ -40,7 +40,7 @@ def run_inputs(
         owner=owner,
         fence=lease.fence,
         definition=parsed,
-        pipeline=validate_pipeline(parsed.pipeline),
+        pipeline=validate_pipeline(parsed.pipeline, recorded=True),
         seed=seed,
         seed_data=RowFiles(settings.data_dir).with_rows(owner, seed.data),
         settings=settings,

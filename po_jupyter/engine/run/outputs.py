@@ -97,7 +97,7 @@ class OutputStore:
         return rows if origin is None else OriginRows(rows, origin)
 
     def _origin_of_map(self, name: str) -> RowOrigin | None:
-        """Which rows of the seed the rows of an earlier map are."""
+        """The rows of the seed that the rows of an earlier map are."""
         task = self._log.state.tasks.get(name)
         if task is None or task.rows_of is None or task.items is None:
             return None
@@ -142,7 +142,7 @@ class UpstreamOutputs(Mapping[str, JsonValue]):
         return self._outputs.output(name)
 
     def __contains__(self, name: object) -> bool:
-        """Whether it is the name of such a task."""
+        """True for the name of such a task."""
         return name in self._names
 
     def __iter__(self) -> Iterator[str]:
@@ -150,5 +150,5 @@ class UpstreamOutputs(Mapping[str, JsonValue]):
         return iter(self._names)
 
     def __len__(self) -> int:
-        """How many tasks these are."""
+        """The number of tasks."""
         return len(self._names)

@@ -73,9 +73,9 @@ class TaskAttempt:
             self.session.observer.on_task_end(self.task, self.number, seconds, self._calls.usage, error)
 
     async def _run(self, calls: AttemptCalls) -> None:
-        task = self.task
+        session, task = self.session, self.task
         sink = self._directives.collect(task) if task.kind == "python" and task.for_each is None else None
-        control_file = control_file_path(self.session.inputs.run_dir, task.name)
+        control_file = control_file_path(session.inputs.run_dir, task.name)
         directives: list[SourcedDirectives] = []
         try:
             remove_control_file(control_file)  # of an attempt that did not get through
@@ -88,6 +88,7 @@ class TaskAttempt:
             raise
         except Exception as error:
             calls.drop()
+            await session.resources.files.take_back(task.name)
             await self._commit_failure(as_po_error(error))
             return
         seconds = round(time.monotonic() - self._began, 3)
@@ -101,6 +102,7 @@ class TaskAttempt:
                 await self._commit_output(output, seconds, events)
         except ControlInvalid as error:
             calls.drop()
+            await session.resources.files.take_back(task.name)
             await self._commit_failure(error)
 
     async def _output(self, calls: AttemptCalls, sink: DirectiveCollector | None) -> JsonValue:
@@ -109,7 +111,7 @@ class TaskAttempt:
         if task.for_each is not None:
             return await run_map(session.map_parts, task, self.number)
         frame = Frame(task, self.number, control=sink)
-        correlation.place.set(frame.where)
+        correlation.place.set(frame.log_fields)
         stages = await self._stages(calls)
 
         def on_stage(stage: str, round_: int) -> None:
@@ -124,6 +126,7 @@ class TaskAttempt:
                 seconds=task.timeout,
                 on_stage=on_stage,
                 boundary=session.signals.checkpoint,
+                hold=session.signals.hold,
             )
             return redactor.scrub(output) if task.kind == "python" else output
         except Drained:
@@ -138,7 +141,10 @@ class TaskAttempt:
             # After a drain the same attempt goes on, and the journal finds these calls by itself.
             if calls.lost and not drained and not session.log.closed:
                 usage = {"calls": calls.lost, "unknown": calls.lost}
-                session.log.emit(draft("call.unknown", task.name, stage=frame.stage, usage=usage))
+                unknown = draft(
+                    "call.unknown", task.name, stage=frame.stage, usage=usage, covers=calls.scope.attempt
+                )
+                session.log.emit(unknown)
 
     async def _stages(self, calls: AttemptCalls) -> dict[str, Stage]:
         session, task = self.session, self.task
@@ -156,8 +162,8 @@ class TaskAttempt:
         """Commit that the task is done, with its output and the events of its directives."""
         session, task = self.session, self.task
         artifacts = session.resources.files.commit_fields(task.name)
-        done = draft("task.done", task.name, output=0, seconds=seconds, **artifacts)
-        events = [done, *directed]
+        event = draft("task.done", task.name, output=0, seconds=seconds, **artifacts)
+        events = [event, *directed]
         if task.gate is not None and not any(e["type"] == "gate.opened" for e in directed):
             gate = task.gate
             events.append(draft("gate.opened", task.name, message=gate.message, artifacts=list(gate.artifacts)))
@@ -173,14 +179,16 @@ class TaskAttempt:
         seconds = time.monotonic() - self._began
         error.details.setdefault("task", task.name)
         error.details.setdefault("attempt", self.number)
-        shown = redactor.scrub(error.to_json())
+        error_json = redactor.scrub(error.to_json())
         self._observe_end(error)
         since_resume = self.number - log.state.tasks[task.name].spent
         if task.for_each is None and should_retry(error, since_resume, task.retry):
             delay = round(backoff_delay(since_resume, task.retry), 3)
-            await log.commit(draft("task.retrying", task.name, attempt=self.number, delay=delay, error=shown))
+            await log.commit(
+                draft("task.retrying", task.name, attempt=self.number, delay=delay, error=error_json)
+            )
             return
-        event = draft("task.failed", task.name, error=shown, seconds=round(seconds, 3))
+        event = draft("task.failed", task.name, error=error_json, seconds=round(seconds, 3))
         await self._commit_end([event], ())
 
     async def _commit_end(self, events: list[EventDraft], payloads: tuple[JsonValue, ...]) -> None:

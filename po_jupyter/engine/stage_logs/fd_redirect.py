@@ -51,7 +51,7 @@ class StdioRedirect:
 
     @property
     def owned(self) -> bool:
-        """Whether `own` was called."""
+        """True after `own`."""
         return self._own is not None
 
     def enter(self, stage: object, log: Path, *, alone: bool) -> None:
@@ -75,7 +75,7 @@ class StdioRedirect:
             if self._live_file is not None and self._target == log:
                 with contextlib.suppress(OSError):  # the next write raises what is wrong
                     self._flush_c()
-                    self._live_file.keep(log, empty=True)
+                    self._live_file.move_to(log, empty=True)
 
     def release(self) -> None:
         """Forget every stage and lead the descriptors back."""
@@ -101,7 +101,7 @@ class StdioRedirect:
         with self._lock:
             before, self._target = self._target, target
             if before is not None:
-                self._keep(self._live_file, before)
+                self._move_to_log(self._live_file, before)
             try:
                 self._lead_to(self._live_file, target)
             except OSError:  # a full disk: the worker's own log takes it
@@ -128,13 +128,13 @@ class StdioRedirect:
             _lead(live_file.open(target))
 
     @staticmethod
-    def _keep(live_file: LiveLogFile, log: Path) -> None:
+    def _move_to_log(live_file: LiveLogFile, log: Path) -> None:
         """Make what was written the log `log`: the descriptors lead elsewhere in a moment."""
         if log.name == SHARED:
             _drop_empty(log)
             return
         with contextlib.suppress(OSError):  # then it stays where it is, and is found there
-            live_file.keep(log)
+            live_file.move_to(log)
 
     def _flush(self) -> None:
         for stream in (sys.stdout, sys.stderr):

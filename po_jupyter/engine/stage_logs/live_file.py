@@ -36,7 +36,7 @@ class LiveLogFile:
         self._path = path
         return self._fd
 
-    def keep(self, log: Path, *, empty: bool = False) -> None:
+    def move_to(self, log: Path, *, empty: bool = False) -> None:
         """Make the file `log`, which its descriptors lead to then. An empty file stays, unless `empty` is true."""
         if self._fd is not None and (empty or os.fstat(self._fd).st_size):
             os.close(self._fd)

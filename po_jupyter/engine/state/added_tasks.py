@@ -21,7 +21,7 @@ def insert_after(
     if after not in names:
         return [*names, *new]
 
-    def belongs(name: str) -> bool:
+    def follows(name: str) -> bool:
         while name in added:
             name = added[name].after
             if name == after:
@@ -29,7 +29,7 @@ def insert_after(
         return False
 
     at = list(names).index(after) + 1
-    while at < len(names) and belongs(names[at]):
+    while at < len(names) and follows(names[at]):
         at += 1
     return [*names[:at], *new, *names[at:]]
 
@@ -60,10 +60,12 @@ def withdraw_added(state: RunState, reset: Iterable[str]) -> list[str]:
 
     The rest of `reset`.
     """
-    again, gone = set(reset), set[str]()
-    while more := {n for n, added in state.added.items() if added.by in again | gone and n not in gone}:
-        gone |= more
-    for name in gone:
+    again, withdrawn = set(reset), set[str]()
+    while more := {
+        n for n, added in state.added.items() if added.by in again | withdrawn and n not in withdrawn
+    }:
+        withdrawn |= more
+    for name in withdrawn:
         del state.added[name]
         state.withdrawn[name] = state.tasks.pop(name)
-    return [name for name in reset if name not in gone]
+    return [name for name in reset if name not in withdrawn]

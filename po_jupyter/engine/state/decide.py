@@ -109,19 +109,19 @@ def _stopped(only: str, remaining: list[TaskState]) -> JsonObject:
 
 
 def _is_ready(needs: Mapping[str, tuple[str, ...]], state: RunState, name: str) -> bool:
-    """Whether all that `name` needs is met: done and no gate behind it closed.
+    """True when all that `name` needs is met: done and no gate behind it closed.
 
     A skipped task needs nothing itself, but a task that waits for it still waits for what came before it.
     """
     todo = needs[name]
-    seen: set[str] = set()
+    visited: set[str] = set()
     while todo:
         skipped: list[str] = []
         for need in todo:
             task = state.tasks[need]
             if task.state == "skipped":
-                if need not in seen:
-                    seen.add(need)
+                if need not in visited:
+                    visited.add(need)
                     skipped.append(need)
             elif task.state != "done" or task.gate not in (None, "approved"):
                 return False

@@ -34,10 +34,10 @@ def tool_name_problem(name: str, servers: Mapping[str, McpServer]) -> str | None
     if not dot or not tool:
         return f"{name!r:.120} is not a tool: write server.tool, as in the setting `mcp_servers`"
     if server not in servers:
-        known = f"there are: {', '.join(sorted(servers))}" if servers else "there are none"
+        server_list = f"there are: {', '.join(sorted(servers))}" if servers else "there are none"
         return (
             f"no MCP server is called {server!r}{did_you_mean(server, list(servers))} "
-            f"(the setting `mcp_servers` allows them; {known})"
+            f"(the setting `mcp_servers` allows them; {server_list})"
         )
     allowed = servers[server].tools
     if allowed is not None and tool not in allowed:
@@ -88,8 +88,8 @@ class McpTools:
 
     async def aclose(self) -> None:
         """End every server that was started."""
-        lost, self._lost = self._lost, []
-        for server in lost:
+        lost_servers, self._lost = self._lost, []
+        for server in lost_servers:
             await server.stop()
         opened, self._open = list(self._open.values()), {}
         for future in opened:
@@ -111,7 +111,7 @@ class _Server:
 
     @property
     def alive(self) -> bool:
-        """Whether its tools can be called."""
+        """True while the server's tools can be called."""
         return self._task is not None and not self._task.done() and not self._end.is_set()
 
     @classmethod

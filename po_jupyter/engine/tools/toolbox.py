@@ -98,18 +98,18 @@ class FunctionTool:
             violations = violations_of(error, known=tuple(self._parameters), what=f"the tool {self.tool.name}")
             raise ToolRefusal("; ".join(v.message for v in violations[:20])) from None
         positional: list[Any] = []
-        named: JsonObject = {}
+        kwargs: JsonObject = {}
         for i, (argument, parameter) in enumerate(self._parameters.items()):
             value = getattr(values, f"a{i}")
             if parameter.kind is parameter.POSITIONAL_ONLY:
                 positional.append(value)
             else:
-                named[argument] = value
+                kwargs[argument] = value
         try:
             if inspect.iscoroutinefunction(self.fn):
-                result = await self.fn(*positional, **named)
+                result = await self.fn(*positional, **kwargs)
             else:
-                result = await off_loop(lambda: self.fn(*positional, **named))
+                result = await off_loop(lambda: self.fn(*positional, **kwargs))
                 result = await result if inspect.isawaitable(result) else result
         except PoError:
             raise
@@ -185,9 +185,9 @@ class Toolbox:
         tool = self._tools.get(call.name)
         try:
             if tool is None:
-                known = list(self._tools)
+                names = list(self._tools)
                 raise ToolRefusal(
-                    f"there is no tool {call.name:.64}{did_you_mean(call.name, known)} (there are: {', '.join(known)})"
+                    f"there is no tool {call.name:.64}{did_you_mean(call.name, names)} (there are: {', '.join(names)})"
                 )
             text = await tool.call(dict(call.arguments), self._off_loop)
         except ToolRefusal as error:

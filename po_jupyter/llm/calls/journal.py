@@ -34,7 +34,7 @@ from po_jupyter.model.values.json import JsonObject
 
 
 class CallOutcome(TypedDict, total=False):
-    """How a call ended, as JSON: `ok` and the response, or not `ok` and the error (`PoError.to_json`)."""
+    """The outcome of a call, as JSON: `ok` and the response, or not `ok` and the error (`PoError.to_json`)."""
 
     ok: Required[bool]
     response: ChatResponseJson
@@ -42,7 +42,7 @@ class CallOutcome(TypedDict, total=False):
 
 
 class IntentMeta(TypedDict):
-    """What an intent says of its call. `intents` counts the earlier intents of the same call."""
+    """The data of a call in its intent. `intents` counts the earlier intents of the same call."""
 
     model: str
     stage: str
@@ -73,13 +73,14 @@ class CallKey(NamedTuple):
 
 
 class JournalEntry(NamedTuple):
-    """What a journal knows of a call. `outcome` None: only intents, so the outcome is unknown.
+    """The record of a call in a journal. `outcome` None: only intents, so the outcome is unknown.
 
-    `intents` is how often the call was about to be sent.
+    `intents` is how often the call was about to be sent; `counted`: the usage of the answer is in a sum already.
     """
 
     outcome: CallOutcome | None
     intents: int = 1
+    counted: bool = False
 
 
 class Journal(Protocol):

@@ -122,7 +122,7 @@ class CallOutcomes:
         self._journal.withdrawn(str(key), usage)
 
     def usage_of_error(self, error: ModelError, request: ChatRequest, *, rate: float = 1.0) -> Usage:
-        """What a failed call used, priced; it becomes the error's `usage` too.
+        """The usage of a failed call, priced; it becomes the error's `usage` too.
 
         A truncated answer was paid for, a refused connection was not, and of a timeout nobody knows.
         """
@@ -136,7 +136,7 @@ class CallOutcomes:
         return usage
 
     def take_withdrawn_usage(self) -> Usage:
-        """What withdrawn calls used since the last time; it is not in `usage`."""
+        """The usage of withdrawn calls since the last time; it is not in `usage`."""
         usage, self._withdrawn = self._withdrawn, Usage()
         return usage
 

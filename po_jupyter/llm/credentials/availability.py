@@ -111,11 +111,11 @@ def model_problems(
                 EnvironmentProblem(
                     use.where,
                     f"{_tasks_of(pipeline, [use])}: {name} has no model `{use.ref.partition(':')[2]}`; "
-                    f"did you mean `{meant}`?",
+                    f"did you mean `{suggestion}`?",
                     name,
                 )
                 for use in uses
-                if (meant := misspelt_model(use.ref))
+                if (suggestion := misspelt_model(use.ref))
             ]
         problems += [
             replace(problem, where=uses[0].where, message=f"{tasks}: {problem.message}", provider=name)

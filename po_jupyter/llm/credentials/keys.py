@@ -216,7 +216,7 @@ def keyring_service(data_dir: Path) -> str:
 
 
 def with_timeout(seconds: float, work: Callable[[], T]) -> T:
-    """`work()` in a thread that is given up after that time. Raises TimeoutError, and what `work` raises."""
+    """Run `work()` in a thread that is abandoned after that time. Raises TimeoutError, and what `work` raises."""
     results: list[T] = []
     errors: list[BaseException] = []
 
@@ -240,7 +240,7 @@ def with_timeout(seconds: float, work: Callable[[], T]) -> T:
 
 
 def reason_unused(spec: Spec, stored: StoredKey, environ: Mapping[str, str]) -> str:
-    """The reason why a stored key is not given to runs; "" when it is."""
+    """The reason why runs do not get a stored key; "" when they do."""
     if stored.key is None:
         return stored.problem
     base = base_url_of(spec, environ)

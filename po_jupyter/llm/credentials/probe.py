@@ -64,7 +64,7 @@ def _request(provider: str, base_url: str, key: str) -> tuple[str, dict[str, str
 
 
 def _judged(status: int, with_key: bool, seconds: float) -> ProbeResult:
-    took = f"{seconds * 1000:.0f} ms"
+    elapsed = f"{seconds * 1000:.0f} ms"
     if status in (401, 403):
         finding = f"it answers, and refuses the key ({status})" if with_key else f"it wants a key ({status})"
         return ProbeResult(False, finding)
@@ -74,7 +74,7 @@ def _judged(status: int, with_key: bool, seconds: float) -> ProbeResult:
         finding = f"it sends elsewhere ({status}), where a key does not follow: is the base URL right?"
         return ProbeResult(False, finding)
     if status == 429:
-        return ProbeResult(True, f"it answers, and says too many requests (429), {took}")
+        return ProbeResult(True, f"it answers, and says too many requests (429), {elapsed}")
     if status >= 400:
         return ProbeResult(False, f"it answers with an error ({status})")
-    return ProbeResult(True, f"it answers, {took}")
+    return ProbeResult(True, f"it answers, {elapsed}")

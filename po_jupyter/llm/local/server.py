@@ -213,8 +213,8 @@ class LocalServers:
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment of the child: no keys, and the directory of this package, so that a checkout works too."""
-    kept = {k: v for k, v in environ.items() if k in _KEPT or k.startswith(_KEPT_PREFIXES)}
-    return {**kept, "PYTHONPATH": SOURCE_ROOT}
+    variables = {k: v for k, v in environ.items() if k in _KEPT or k.startswith(_KEPT_PREFIXES)}
+    return {**variables, "PYTHONPATH": SOURCE_ROOT}
 
 
 def _serve(

@@ -62,8 +62,8 @@ _PROGRAMS = {"claude-cli": "claude", "codex-cli": "codex", "opencode-cli": "open
 
 def alias_of(model: str) -> str:
     """`gpt5_mini` for `gpt-5-mini`: words joined by `_`, a number joined to the word before it."""
-    words = re.sub(r"[^A-Za-z0-9]+", "_", model).strip("_").lower()
-    return re.sub(r"(?<=[a-z])_(?=\d)", "", words, count=1)
+    alias = re.sub(r"[^A-Za-z0-9]+", "_", model).strip("_").lower()
+    return re.sub(r"(?<=[a-z])_(?=\d)", "", alias, count=1)
 
 
 def resolve_alias(provider: str, alias: str) -> str:
@@ -87,11 +87,11 @@ def similar_model(ref: str) -> str:
     provider, _, model = ref.partition(":")
     if provider not in specs():
         return ""
-    known = {**_priced_models(provider), **_aliases(provider)}
-    if model in known.values():
+    models_by_key = {**_priced_models(provider), **_aliases(provider)}
+    if model in models_by_key.values():
         return ""
-    near = known.get(_squeezed(model), "")
-    for names in (_models_of(provider), tuple(known.values())):
+    near = models_by_key.get(_squeezed(model), "")
+    for names in (_models_of(provider), tuple(models_by_key.values())):
         near = near or next(iter(get_close_matches(model, names, 1, 0.75)), "")
     return f"{provider}:{near}" if near else ""
 
@@ -101,9 +101,9 @@ def misspelt_model(ref: str) -> str:
     provider, _, model = ref.partition(":")
     if provider not in ("openai", "anthropic", "gemini") or model in _models_of(provider):
         return ""
-    known = {**_priced_models(provider), **_aliases(provider)}
-    meant = known.get(_squeezed(model), model)
-    return "" if meant == model else f"{provider}:{meant}"
+    models_by_key = {**_priced_models(provider), **_aliases(provider)}
+    suggestion = models_by_key.get(_squeezed(model), model)
+    return "" if suggestion == model else f"{provider}:{suggestion}"
 
 
 class Shortcuts:
@@ -203,7 +203,7 @@ def list_models(
 
 
 def _unpriced_because(name: str, elsewhere: bool) -> str:
-    """Why a model without a price has none."""
+    """The reason why a model has no price."""
     spec = spec_of(name)
     if elsewhere and spec is not None:
         return f"{spec.base_env} is not an address of {name}'s own: give yours in `prices`"
@@ -211,7 +211,7 @@ def _unpriced_because(name: str, elsewhere: bool) -> str:
 
 
 def _unusable_because(name: str, environ: Mapping[str, str], cli_agents: bool) -> str:
-    """The reason in words that a provider cannot be used; "" when it can."""
+    """The reason why a provider cannot be used, as text; "" when it can."""
     spec = spec_of(name)
     if spec is None:
         return "its plugin cannot be loaded"
@@ -273,5 +273,5 @@ def suggest_model(error: ModelError, ref: str) -> None:
     """Say in the hint of an error about an unknown model which one was probably meant."""
     if error.http_status != 404 and error.reason not in ("model_not_found", "invalid_model"):
         return
-    if meant := similar_model(ref):
-        error.hint = f"Did you mean {meant}? {error.hint}".rstrip()
+    if suggestion := similar_model(ref):
+        error.hint = f"Did you mean {suggestion}? {error.hint}".rstrip()

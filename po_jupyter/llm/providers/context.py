@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ProviderContext:
-    """What a factory may use.
+    """The context of a provider factory.
 
     spec        the row of the provider table
     environ     keys and base URLs of the worker; never shown

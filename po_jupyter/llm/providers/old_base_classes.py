@@ -19,11 +19,11 @@ from po_jupyter.model.values.json import JsonObject
 class Reading(ResponseReader):
     """`ResponseReader` with the hooks `whole`, `event` and `last`."""
 
-    def whole(self, said: JsonObject) -> str:
+    def whole(self, body: JsonObject) -> str:
         """The old name of `read_body`."""
         raise NotImplementedError
 
-    def event(self, said: JsonObject) -> str:
+    def event(self, event: JsonObject) -> str:
         """The old name of `read_event`."""
         raise NotImplementedError
 

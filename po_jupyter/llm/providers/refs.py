@@ -11,7 +11,7 @@ from po_jupyter.model.pipeline.violations import did_you_mean
 
 
 def ref_problem(ref: str) -> str | None:
-    """What is wrong with a model ref as such, in one line; None when its provider is known."""
+    """The problem of a model ref as such, in one line; None when its provider is known."""
     name, colon, model = ref.partition(":")
     names = sorted(specs())
     if not colon or not model or not name:
@@ -49,7 +49,7 @@ def runs_code(ref: str) -> bool:
 
 
 def images_problem(ref: str) -> str | None:
-    """Why a model cannot be shown images, in one line; None when its provider takes them."""
+    """The reason why a model cannot take images, in one line; None when its provider takes them."""
     name = ref.partition(":")[0]
     spec = specs().get(name)
     if spec is None or spec.images:
@@ -58,7 +58,7 @@ def images_problem(ref: str) -> str | None:
 
 
 def batch_problem(ref: str) -> str | None:
-    """Why a model cannot be used with `mode: batch`, in one line; None when it can, or its provider is unknown."""
+    """The reason why a model cannot be used with `mode: batch`, or None: it can, or its provider is unknown."""
     name = ref.partition(":")[0]
     spec = specs().get(name)
     if spec is None or spec.batch or isinstance(spec.factory, Plugin):

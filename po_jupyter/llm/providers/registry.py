@@ -72,7 +72,7 @@ class Providers:
         return load_factory(spec)(context)
 
     def base_url(self, ref: str) -> str | None:
-        """The address that a model is asked at, for the cache of calls: another address, another answer.
+        """The base URL of a model, for the cache of calls: another address, another answer.
 
         None when there is no one address, or the provider may do more than answer. For the file of a local model
         its size and time of change.

@@ -8,7 +8,6 @@ different ones fit, and where there is none, the text is an AnswerUnreadable wit
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
@@ -17,7 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from po_jupyter.errors import AnswerUnreadable, InvalidInput
 from po_jupyter.llm.structured.candidates import Candidates, find_candidates, join_surrogates
 from po_jupyter.llm.structured.formats import FORMATS
-from po_jupyter.model.pipeline import json_schema
+from po_jupyter.llm.structured.keywords import with_timed_patterns
+from po_jupyter.model.pipeline import json_schema, patterns
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.values.plain_json import PlainJson
 
@@ -46,12 +46,12 @@ def parse_json(text: str, *, want: type | None = None, scalars: bool = False) ->
     `want` (dict or list) prefers a value of that type where several could be meant. A lone string, number,
     boolean or null is a value only with `scalars`. Raises AnswerUnreadable.
     """
-    found = find_candidates(text)
-    values = [value for value in found.values if scalars or isinstance(value, dict | list)]
+    candidates = find_candidates(text)
+    values = [value for value in candidates.values if scalars or isinstance(value, dict | list)]
     if not values:
-        raise _unreadable(found.text)
+        raise _unreadable(candidates.text)
     value = next((value for value in values if want is None or isinstance(value, want)), values[0])
-    _check_storable(value, found.text)
+    _check_storable(value, candidates.text)
     return value
 
 
@@ -92,9 +92,9 @@ def _storage_problem(value: Any) -> str | None:
     conversion.value(value, "answer")
     if not conversion.refused:
         return None
-    where, message, _, _ = conversion.refused[0]
+    path, message, _, _ = conversion.refused[0]
     message = "a number that is too large" if "inf" in message else message
-    return f"{where} is {message}"
+    return f"{path} is {message}"
 
 
 class AnswerValidator:
@@ -102,6 +102,7 @@ class AnswerValidator:
 
     Validates as Draft 2020-12 unless `$schema` says otherwise. References to other documents are not fetched.
     `check` judges what fits the schema further, as the validators of a class do: it answers what is wrong.
+    `has_patterns`: judging may take seconds (`patterns.SECONDS`), so it is done in a thread.
     """
 
     def __init__(self, schema: Mapping[str, Any], check: Check | None = None) -> None:
@@ -114,17 +115,20 @@ class AnswerValidator:
         self.schema = schema
         self._check = check
         # An empty registry: jsonschema's default one would open URLs that a schema names.
-        self._validator = validator_for(schema, default=Draft202012Validator)(
+        draft = validator_for(schema, default=Draft202012Validator)
+        # Compiled now, while nothing is paid for.
+        self.has_patterns = bool([patterns.unusable(pattern) for pattern in patterns.patterns_of(schema)])
+        self._validator = (with_timed_patterns(draft) if self.has_patterns else draft)(
             schema, registry=Registry(), format_checker=_format_checker()
         )
         self._kinds = _kinds(schema, schema)
 
     def with_check(self, check: Check) -> AnswerValidator:
         """The same schema with a further check."""
-        other = object.__new__(AnswerValidator)
-        other.schema, other._check = self.schema, check
-        other._validator, other._kinds = self._validator, self._kinds
-        return other
+        validator = object.__new__(AnswerValidator)
+        validator.schema, validator._check, validator.has_patterns = self.schema, check, self.has_patterns
+        validator._validator, validator._kinds = self._validator, self._kinds
+        return validator
 
     def parse(self, text: str) -> Any:
         """The value in an answer: the one that fits, else what seems to be meant. Raises AnswerUnreadable, also for
@@ -133,28 +137,32 @@ class AnswerValidator:
 
     def read(self, text: str) -> tuple[Any, list[str]]:
         """The value in an answer as `parse` gives it, and its violations."""
-        found = find_candidates(text)
-        values = [v for v in found.values if isinstance(v, dict | list) or self._takes_scalars]
+        with patterns.one_answer():
+            return self._read(text)
+
+    def _read(self, text: str) -> tuple[Any, list[str]]:
+        candidates = find_candidates(text)
+        values = [v for v in candidates.values if isinstance(v, dict | list) or self._takes_scalars]
         judged = [(value, self._problems(value)) for value in values]
         fitting = {json.dumps(value, sort_keys=True): value for value, problems in judged if not problems}
         if len(fitting) > 1:
             raise _unreadable(
-                found.text,
+                candidates.text,
                 f"the answer holds {len(fitting)} different JSON values that fit, and must be one of them alone",
             )
         if fitting:
             return next(iter(fitting.values())), []
-        texts = self._texts(join_surrogates(text), found)
+        texts = self._texts(join_surrogates(text), candidates)
         for candidate in texts:
             if not (problems := self._problems(candidate)):
                 return candidate, []
         if judged:
             value, problems = next((j for j in judged if self._is_meant(j[0])), judged[0])
-            _check_storable(value, found.text)
+            _check_storable(value, candidates.text)
             return value, problems
         if not texts:
-            raise _unreadable(found.text)
-        _check_storable(texts[0], found.text)
+            raise _unreadable(candidates.text)
+        _check_storable(texts[0], candidates.text)
         return texts[0], problems
 
     @property
@@ -166,14 +174,14 @@ class AnswerValidator:
         kinds = self._kinds & {"object", "array"}
         return not kinds or ("object" if isinstance(value, dict) else "array") in kinds
 
-    def _texts(self, text: str, found: Candidates) -> list[str]:
+    def _texts(self, text: str, candidates: Candidates) -> list[str]:
         """The text itself, where the schema takes one: as it is, and as the one word that it is in some markup."""
-        if "string" not in self._kinds or not found.text:
+        if "string" not in self._kinds or not candidates.text:
             return []
-        if self._kinds & {"object", "array"} and found.text[0] in "{[`":
+        if self._kinds & {"object", "array"} and candidates.text[0] in "{[`":
             return []  # a broken object is no text
-        plain = text if found.text == text.removeprefix("\ufeff").strip() else found.text
-        return list(dict.fromkeys((plain, found.text, found.text.strip(_MARKUP))))
+        plain = text if candidates.text == text.removeprefix("\ufeff").strip() else candidates.text
+        return list(dict.fromkeys((plain, candidates.text, candidates.text.strip(_MARKUP))))
 
     def _problems(self, value: Any) -> list[str]:
         if (problem := _storage_problem(value)) is not None:
@@ -181,15 +189,22 @@ class AnswerValidator:
         return self.violations(value)
 
     def violations(self, value: Any) -> list[str]:
-        """The violations of a value, at most 20, in plain words with their places; [] when it fits.
+        """The violations of a value, at most 20, as text with their paths; [] when it fits.
 
         Raises InvalidInput when the schema refers to something that it does not hold.
         """
         from referencing.exceptions import Unresolvable
 
-        lines = (line for error in self._validator.iter_errors(value) for line in _in_words(error))
+        lines = (line for error in self._validator.iter_errors(value) for line in _messages_of(error))
         try:
-            violations = list(islice(dict.fromkeys(lines), _MAX_VIOLATIONS))
+            with patterns.one_answer():
+                violations = list(islice(dict.fromkeys(lines), _MAX_VIOLATIONS))
+        except patterns.PatternOverrun as error:
+            # It backtracks without end, which happens where a text does not match.
+            return [
+                f"answer holds {_show(error.text)}, which does not match the pattern {error.pattern} "
+                f"(given up after {patterns.SECONDS:g} s: the pattern tries too many ways)"
+            ]
         except Unresolvable as error:
             raise InvalidInput(
                 f"the schema of the answer refers to {error.ref!r}, which is not in it",
@@ -218,7 +233,7 @@ def _kinds(schema: object, root: Mapping[str, Any], depth: int = 0) -> set[str]:
         return {_kind_of(member) for member in schema.get("enum", [schema.get("const")])}
     if kind := schema.get("type"):
         return set(kind if isinstance(kind, list) else [kind])
-    parts = [part for word in ("anyOf", "oneOf", "allOf") for part in schema.get(word) or ()]
+    parts = [part for keyword in ("anyOf", "oneOf", "allOf") for part in schema.get(keyword) or ()]
     if "$ref" in schema:
         parts.append(_resolve(str(schema["$ref"]), root))
     kinds = set().union(*(_kinds(part, root, depth + 1) for part in parts))
@@ -256,8 +271,8 @@ def reask(violations: Sequence[str]) -> str:
     return f"Your answer does not fit:\n{lines}\nAnswer again with the whole corrected JSON and nothing else."
 
 
-def _in_words(error: ValidationError) -> Iterator[str]:
-    """The violations in one error of the validator, in plain words."""
+def _messages_of(error: ValidationError) -> Iterator[str]:
+    """The violations in one error of the validator, as text for people."""
     path = "answer" + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.absolute_path)
     rule, limit, value = str(error.validator), error.validator_value, error.instance
     if rule in _RULES and (rule != "additionalProperties" or limit is False):
@@ -268,7 +283,7 @@ def _in_words(error: ValidationError) -> Iterator[str]:
     elif rule == "format":
         yield f"{path} is {_show(value)}, not {FORMATS[str(limit)].described}"
     elif rule in ("anyOf", "oneOf") and error.context:
-        nearest = next(iter(_in_words(min(error.context, key=lambda e: -len(e.absolute_path)))), "")
+        nearest = next(iter(_messages_of(min(error.context, key=lambda e: -len(e.absolute_path)))), "")
         yield f"{path} fits none of the allowed shapes" + (f" (nearest: {nearest})" if nearest else "")
     else:
         yield f"{path}: {error.message:.200}"
@@ -318,7 +333,7 @@ _LIMITS = {
 
 
 def _matches_pattern(schema: Mapping[str, Any], name: str) -> bool:
-    return any(re.search(pattern, name) for pattern in schema.get("patternProperties") or {})
+    return any(patterns.matches(pattern, name) for pattern in schema.get("patternProperties") or {})
 
 
 def _show(value: Any) -> str:

@@ -71,7 +71,7 @@ async def server_sent_events(response: httpx.Response) -> AsyncIterator[bytes]:
     name = b""
     last: tuple[bytes, bytes] | None = None
     size = 0
-    begun = False
+    started = False
     async for piece in _decoded(response):
         size += len(piece)
         if size > MAX_ANSWER:
@@ -82,8 +82,8 @@ async def server_sent_events(response: httpx.Response) -> AsyncIterator[bytes]:
         lines, rest = _split_lines(b"".join([*incomplete, piece]) if incomplete else piece)
         incomplete = [rest] if rest else []
         for line in lines:
-            if not begun:
-                begun, line = True, line.removeprefix(codecs.BOM_UTF8)
+            if not started:
+                started, line = True, line.removeprefix(codecs.BOM_UTF8)
             if line.startswith(b"data:"):
                 data.append(line[5:].removeprefix(b" "))
             elif line.startswith(b"id:"):
@@ -121,10 +121,10 @@ def _split_lines(buffer: bytes) -> tuple[list[bytes], bytes]:
         return lines, rest
     # A carriage return at the very end ends a line already; a line feed that follows in the next chunk must
     # not end another one, so the line is held back, unless it is blank and closes an event anyway.
-    held_back = buffer.endswith(b"\r") and not buffer.endswith(b"\r\r")
-    buffer = (buffer[:-1] if held_back else buffer).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    is_incomplete = buffer.endswith(b"\r") and not buffer.endswith(b"\r\r")
+    buffer = (buffer[:-1] if is_incomplete else buffer).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     *lines, rest = buffer.split(b"\n")
-    return lines, rest + b"\r" if held_back else rest
+    return lines, rest + b"\r" if is_incomplete else rest
 
 
 async def _decoded(response: httpx.Response) -> AsyncIterator[bytes]:

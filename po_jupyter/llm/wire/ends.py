@@ -116,7 +116,7 @@ def check_not_empty(response: ChatResponse, request: ChatRequest) -> None:
 
 
 def _empty_because(response: ChatResponse, request: ChatRequest) -> str:
-    """Why a response holds no answer, in words; "" when it holds one."""
+    """The reason why a response holds no answer, as text; "" when it holds one."""
     if response.tool_calls:
         names = ", ".join(dict.fromkeys(f"{call.name:.64}" for call in response.tool_calls))
         return "" if request.tools else f"it wants tools called ({names}), and none were offered"

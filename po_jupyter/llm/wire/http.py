@@ -242,7 +242,7 @@ def _never_sent(error: BaseException | None) -> bool:
 
 
 def _reason(error: httpx.HTTPError, target: Target) -> str:
-    """The failure of a request in words for people."""
+    """The failure of a request as text for people."""
     cause = error.__cause__
     if isinstance(cause, aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError | ConnectionError):
         return "the connection was closed before the answer was complete"

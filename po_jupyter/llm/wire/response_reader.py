@@ -114,7 +114,7 @@ class ResponseReader:
 
     @property
     def has_tool_calls(self) -> bool:
-        """True when the model asked for a tool."""
+        """True when the model calls a tool."""
         return bool(self._tool_calls)
 
     def malformed(self, problem: str = "the answer has no message") -> ModelError:
@@ -122,7 +122,7 @@ class ResponseReader:
         return ModelUnavailable(f"{self.provider}: {problem}", details=self.error_details(), outcome="unknown")
 
     def error_inside(self, error: object, status: int | None = None) -> ModelError:
-        """The error for an error object in a body whose status said 200, as proxies and streams send it."""
+        """The error for an error object in a body with status 200, as proxies and streams send it."""
         from httpx import Headers
 
         status = status_of_error(error) if status is None else status
@@ -177,7 +177,7 @@ class ResponseReader:
             self.read_usage(event)
 
     def flush(self) -> str:
-        """The text that was held back: in case a stop sequence followed, or to be unwrapped."""
+        """The text that is still buffered: in case a stop sequence followed, or to be unwrapped."""
         rest = self.cutter.flush() if self.cutter is not None else ""
         if rest:
             self._pieces.append(rest)
@@ -249,7 +249,7 @@ class ResponseReader:
         )
 
     def _raise_for_finish(self, finish: str, text: str, usage: Usage) -> None:
-        """Raise the error of an answer that was cut, given up or refused."""
+        """Raise the error of an answer that was cut, abandoned or refused."""
         if finish == "length" and not self.keep_cut_text:
             raise self._truncated(text, usage)
         if finish == "failed":
@@ -276,25 +276,25 @@ class ResponseReader:
         request, thoughts = self.request, usage.reasoning_tokens
         room, bound = thinking_room(request), request.max_tokens
         # Thoughts that no server counted are those of an answer that never began.
-        thought = thoughts >= room > 0 or bool(thoughts and not text) or (room > 0 and not text)
+        in_thinking = thoughts >= room > 0 or bool(thoughts and not text) or (room > 0 and not text)
         if bound is not None and thoughts and usage.output_tokens - thoughts >= bound:
-            thought = False
-        what = "the thinking" if thought else "the answer"
-        where = f"max_tokens ({bound})" if bound else "the model's own limit"
+            in_thinking = False
+        part = "the thinking" if in_thinking else "the answer"
+        limit = f"max_tokens ({bound})" if bound else "the model's own limit"
         hint = "Raise llm.max_tokens, or ask for less."
-        if thought:
-            where = f"max_thinking_tokens ({room})" if bound and room else where
+        if in_thinking:
+            limit = f"max_thinking_tokens ({room})" if bound and room else limit
             hint = "Raise llm.max_thinking_tokens, or ask for less `effort`."
         if thoughts and not text:
             hint = f"All of it was reasoning ({thoughts} tokens). {hint}"
         return AnswerTruncated(
-            f"{self.provider}: {what} of {request.model_name} stopped at {where}",
+            f"{self.provider}: {part} of {request.model_name} stopped at {limit}",
             hint=hint,
             details={
                 **self.error_details(),
                 "usage": usage.to_json(),
                 "sample": text[:200],
-                "spent": "thinking" if thought else "answer",
+                "spent": "thinking" if in_thinking else "answer",
             },
         )
 
@@ -306,7 +306,7 @@ class ResponseReader:
         return ModelRefused(f"{self.provider} refused: {reason}", details={**self.error_details(), **details})
 
     def _made_tool_calls(self, usage: Usage) -> tuple[ToolCall, ...]:
-        made = []
+        tool_calls = []
         for n, call in enumerate(self._tool_calls.values()):
             arguments = call.arguments
             value = decode_json(arguments.encode() or b"{}") if isinstance(arguments, str) else arguments
@@ -315,8 +315,8 @@ class ResponseReader:
                     f"{self.provider}: the arguments of the tool call {call.name[:64]!r} are not a JSON object",
                     details={**self.error_details(), "sample": str(arguments)[:200], "usage": usage.to_json()},
                 )
-            made.append(ToolCall(call.id or f"call_{n}", call.name, value))
-        return tuple(made)
+            tool_calls.append(ToolCall(call.id or f"call_{n}", call.name, value))
+        return tuple(tool_calls)
 
     def _not_json(self, response: HttpResponse) -> ModelError:
         if "html" in response.headers.get("content-type", ""):

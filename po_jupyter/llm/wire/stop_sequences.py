@@ -29,18 +29,18 @@ class StopCutter:
         if positions:
             self.hit, self._pending = True, ""
             return text[: min(positions)]
-        keep = max((_overlap(text, stop) for stop in self._stops), default=0)
-        self._pending = text[len(text) - keep :]
-        return text[: len(text) - keep]
+        overlap = max((_overlap(text, stop) for stop in self._stops), default=0)
+        self._pending = text[len(text) - overlap :]
+        return text[: len(text) - overlap]
 
     def flush(self) -> str:
-        """The text that was held back until the answer ended."""
+        """The text that is still buffered when the answer ends."""
         pending, self._pending = self._pending, ""
         return pending
 
 
 def _overlap(text: str, stop: str) -> int:
-    """How many characters at the end of `text` begin `stop`."""
+    """The number of characters at the end of `text` that begin `stop`."""
     for size in range(min(len(stop) - 1, len(text)), 0, -1):
         if text.endswith(stop[:size]):
             return size

@@ -49,12 +49,12 @@ def namespace_of(value: Any) -> Mapping[str, Any]:
 
 
 def names_of(value: Any, namespace: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What the names in the definition of a class or function stand for, those of an enclosing function too."""
+    """The values of the names in the definition of a class or function, those of an enclosing function too."""
     names = dict(namespace_of(value) or namespace)
     if namespace is not names:
         names = {**namespace, **names}
-    for name, held in (getattr(value, "__pydantic_parent_namespace__", None) or {}).items():
-        names[name] = held() if type(held).__name__ == "_PydanticWeakRef" else held
+    for name, reference in (getattr(value, "__pydantic_parent_namespace__", None) or {}).items():
+        names[name] = reference() if type(reference).__name__ == "_PydanticWeakRef" else reference
     for function in _functions(value):
         cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
         for name, cell in cells:
@@ -149,8 +149,8 @@ def _nearest(nodes: list[ast.stmt], value: Any) -> ast.stmt:
 def _sources(value: Any, namespace: Mapping[str, Any]) -> Iterator[str]:
     """Texts in which the definition may stand, the likeliest first."""
     files = [function.__code__.co_filename for function in _functions(value)]
-    for place in (namespace_of(value), namespace):
-        if isinstance(file := place.get("__file__"), str):
+    for variables in (namespace_of(value), namespace):
+        if isinstance(file := variables.get("__file__"), str):
             files.append(file)
     if (namespace_of(value) or namespace).get("__name__", "__main__") == "__main__":
         files += [name for name in reversed(list(linecache.cache)) if not os.path.exists(name)]  # cells

@@ -24,6 +24,7 @@ from po_jupyter.model.pipeline.pipeline import (
     TaskRetry,
     Turn,
 )
+from po_jupyter.model.pipeline.task import RECORDED
 from po_jupyter.model.pipeline.violations import HIDDEN, Position, dotted, violations_of
 from po_jupyter.model.values.json import JsonObject
 
@@ -52,11 +53,15 @@ def parse_pipeline(text: str, *, name: str | None = None) -> Pipeline:
     return _build(data, name, marks)
 
 
-def validate_pipeline(value: object, *, name: str | None = None) -> Pipeline:
-    """The pipeline that decoded JSON describes. Raises InvalidPipeline."""
+def validate_pipeline(value: object, *, name: str | None = None, recorded: bool = False) -> Pipeline:
+    """The pipeline that decoded JSON describes. Raises InvalidPipeline.
+
+    `recorded`: it stands in a run's definition, so the syntax of its code was checked when the run was submitted.
+    A worker does not parse it once more, which costs it memory that it shares with all others until then.
+    """
     if isinstance(value, Pipeline):
         return value
-    return _build(value, name, {})
+    return _build(value, name, {}, recorded=recorded)
 
 
 def line_finder(text: str) -> Callable[[Violation], int | None]:
@@ -100,7 +105,9 @@ def _step(node: Node | None, part: str) -> tuple[int, Node] | None:
     return None
 
 
-def _build(data: object, name: str | None, marks: Mapping[Location, Mark]) -> Pipeline:
+def _build(
+    data: object, name: str | None, marks: Mapping[Location, Mark], *, recorded: bool = False
+) -> Pipeline:
     if data is None:
         raise InvalidPipeline(
             "the pipeline is empty",
@@ -122,7 +129,7 @@ def _build(data: object, name: str | None, marks: Mapping[Location, Mark]) -> Pi
         return marks.get(loc, (None, None))
 
     try:
-        pipeline = Pipeline.model_validate(data)
+        pipeline = Pipeline.model_validate(data, context={RECORDED: recorded})
     except ValidationError as error:
         locations = [_visible(item) for item in error.errors()]
         for violation, item in zip(

@@ -113,7 +113,7 @@ class Pipeline(Value):
 
     @cached_property
     def needs(self) -> dict[str, tuple[str, ...]]:
-        """What each task waits for: its `needs`, or by default the task before it."""
+        """The dependencies of each task: its `needs`, or by default the task before it."""
         needs: dict[str, tuple[str, ...]] = {}
         before: tuple[str, ...] = ()
         for task in self.tasks:
@@ -122,7 +122,7 @@ class Pipeline(Value):
         return needs
 
     def needs_of(self, name: str) -> tuple[str, ...]:
-        """What `name` waits for. Raises KeyError."""
+        """The dependencies of task `name`. Raises KeyError."""
         return self.needs[name]
 
     def upstream_of(self, name: str) -> frozenset[str]:

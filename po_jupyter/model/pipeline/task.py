@@ -15,6 +15,7 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -38,6 +39,7 @@ STAGES = (
     "integration",
 )
 
+RECORDED = "recorded"  # in the context of a validation: see `parsing.validate_pipeline`
 TaskName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
 ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_./-]+$", max_length=200)]
 
@@ -49,7 +51,7 @@ class Value(BaseModel):
 
 
 class CallRetry(Value):
-    """How often one call is tried (`llm.retry`); only transient errors are. Delays in seconds."""
+    """The retries of one call (`llm.retry`); only transient errors are retried. Delays in seconds."""
 
     max_attempts: Annotated[int, Field(ge=1, le=20, description="Attempts in all, the first one included.")] = 3
     initial_delay: Annotated[float, Field(ge=0, le=3600, description="Seconds before the second attempt.")] = (
@@ -64,7 +66,7 @@ class CallRetry(Value):
 
 
 class TaskRetry(CallRetry):
-    """How often a task or an item is attempted (`retry`). Delays in seconds."""
+    """The attempts of a task or an item (`retry`). Delays in seconds."""
 
     max_delay: Annotated[float, Field(ge=0, le=3600, description="Seconds between two attempts at most.")] = (
         10.0
@@ -315,8 +317,8 @@ class Task(Value):
 
     @field_validator("source", "output_type")
     @classmethod
-    def _is_python(cls, value: str | None) -> str | None:
-        if value is not None:
+    def _is_python(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and not (info.context or {}).get(RECORDED):
             try:
                 ast.parse(value)
             except (SyntaxError, ValueError, RecursionError, MemoryError) as error:

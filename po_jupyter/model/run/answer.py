@@ -10,7 +10,7 @@ from po_jupyter.model.run.usage import Usage
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a model said.
+    """The answer of a model.
 
     text   the answer as it was written
     value  the JSON in it, where JSON was asked for; an instance where a class was given for its shape

@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How one run differs from its pipeline.
+    """The options of a run, by which it differs from its pipeline.
 
     limit            only the first rows of each map
     fresh            no earlier answer is used; the same as `cache="refresh"`
@@ -31,21 +31,21 @@ class RunOptions:
     @classmethod
     def from_json(cls, value: Mapping[str, Any] | None) -> Self:
         """The options as the store has them; fields of a later version are passed over."""
-        known = cls.__dataclass_fields__
-        return cls(**{name: v for name, v in (value or {}).items() if name in known})
+        fields = cls.__dataclass_fields__
+        return cls(**{name: v for name, v in (value or {}).items() if name in fields})
 
     def to_json(self) -> dict[str, Any]:
-        """What differs from the defaults."""
+        """The options that differ from the defaults."""
         return {
             name: value
-            for name, known in self.__dataclass_fields__.items()
-            if (value := getattr(self, name)) != known.default
+            for name, field in self.__dataclass_fields__.items()
+            if (value := getattr(self, name)) != field.default
         }
 
 
 @dataclass(frozen=True, slots=True)
 class RunDefinition:
-    """What a run was submitted with.
+    """The definition of a run, as submitted.
 
     `pipeline` and `seed` are JSON as submitted (a seed may be large): they are parsed by `parse_pipeline` and
     `read_seed` where they are used. `interpreter` and `cwd` are absolute paths on the orchestrator's machine, None for
@@ -76,8 +76,8 @@ class RunDefinition:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """What the store keeps."""
-        kept = {
+        """The definition as the store keeps it."""
+        body = {
             "pipeline": self.pipeline,
             "seed": self.seed,
             "interpreter": self.interpreter,
@@ -86,4 +86,4 @@ class RunDefinition:
             "options": self.options.to_json(),
             "code_allowed": self.code_allowed,
         }
-        return kept if self.forked_from is None else {**kept, "forked_from": self.forked_from}
+        return body if self.forked_from is None else {**body, "forked_from": self.forked_from}

@@ -1,4 +1,4 @@
-"""Limits of how fast a provider or a model may be asked, as settings name them."""
+"""Rate limits of providers and models, as settings name them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Bound = Annotated[int, Field(ge=1, le=10**12, strict=True)]
 
 
 class RateLimit(BaseModel):
-    """What a provider (`openai`) or one of its models (`openai:gpt-5-mini`) may be asked by all runs together.
+    """The limits of a provider (`openai`) or one of its models (`openai:gpt-5-mini`) for all runs together.
 
     All but `concurrency` are per window, by default a minute (the setting `rate_window`). At least one is given.
     """

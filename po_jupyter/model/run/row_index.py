@@ -57,7 +57,7 @@ def without_values(index: Mapping[str, Any]) -> JsonObject:
 
 
 def index_problem(data: Mapping[str, Any], index: Mapping[str, Any]) -> str | None:
-    """What is wrong with the index of a seed with that data, or None."""
+    """The problem of the index of a seed with that data, or None."""
     for path, labels in index.items():
         count = _count(_value_at(data, keys_of(path)))
         if count is None and not _LEFT_BEHIND.match(path):

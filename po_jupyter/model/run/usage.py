@@ -1,4 +1,4 @@
-"""What calls to models used and cost."""
+"""The usage of calls to models: tokens, calls and cost."""
 
 from __future__ import annotations
 

@@ -56,166 +56,166 @@ class PlainJson:
         """Nothing is refused yet."""
         self.refused: list[Refused] = []
 
-    def value(self, value: Any, where: str = "", depth: int = 0) -> Any:
-        """The JSON of a value and of all that is in it; `where` is its place."""
+    def value(self, value: Any, path: str = "", depth: int = 0) -> Any:
+        """The JSON of a value and of all that is in it; `path` is its place."""
         kind = type(value)
         if kind is str:
-            return value if value.isascii() else self._text(value, where)
+            return value if value.isascii() else self._text(value, path)
         if value is None or kind is bool:
             return value
         if kind is int:
-            return value if -_SMALL < value < _SMALL else self._integer(value, where)
+            return value if -_SMALL < value < _SMALL else self._integer(value, path)
         if kind is float:
-            return value if math.isfinite(value) else self._not_finite(value, where)
+            return value if math.isfinite(value) else self._not_finite(value, path)
         if depth > MAX_DEPTH:
-            return self._refuse(where[:80], f"nested deeper than {MAX_DEPTH} levels, or holds itself")
+            return self._refuse(path[:80], f"nested deeper than {MAX_DEPTH} levels, or holds itself")
         if kind is dict:
-            return self._dict(value, where, depth)
+            return self._dict(value, path, depth)
         if kind is list:
-            return self._list(value, where, depth)
-        return self._other(value, where, depth)
+            return self._list(value, path, depth)
+        return self._other(value, path, depth)
 
     # -- what JSON has ----------------------------------------------------------------------------
-    def _text(self, value: str, where: str) -> Any:
+    def _text(self, value: str, path: str) -> Any:
         try:
             value.encode()
         except UnicodeEncodeError:
-            return self._refuse(where, "half a surrogate pair, which is not text")
+            return self._refuse(path, "half a surrogate pair, which is not text")
         return value
 
-    def _integer(self, value: int, where: str) -> Any:
+    def _integer(self, value: int, path: str) -> Any:
         if value.bit_length() > _MAX_BITS:
-            return self._refuse(where, "an integer of more than 4,000 digits", "Return it as text.")
+            return self._refuse(path, "an integer of more than 4,000 digits", "Return it as text.")
         return value
 
-    def _not_finite(self, value: float, where: str) -> Any:
+    def _not_finite(self, value: float, path: str) -> Any:
         # In a table NaN says that there is no value.
-        return None if math.isnan(value) else self._refuse(where, f"{value} is not a JSON number")
+        return None if math.isnan(value) else self._refuse(path, f"{value} is not a JSON number")
 
-    def _list(self, value: list[Any], where: str, depth: int) -> list[Any]:
+    def _list(self, value: list[Any], path: str, depth: int) -> list[Any]:
         result = value
         for i, item in enumerate(value):
-            plain = self.value(item, f"{where}[{i}]", depth + 1)
+            plain = self.value(item, f"{path}[{i}]", depth + 1)
             if plain is not item:
                 if result is value:
                     result = list(value)
                 result[i] = plain
         return result
 
-    def _dict(self, value: dict[Any, Any], where: str, depth: int) -> JsonObject:
+    def _dict(self, value: dict[Any, Any], path: str, depth: int) -> JsonObject:
         if not all(type(key) is str and key.isascii() for key in value):
-            return self.mapping(value, where, depth)
+            return self.mapping(value, path, depth)
         result = value
         for key, item in value.items():
-            plain = self.value(item, f"{where}.{key}" if where else key, depth + 1)
+            plain = self.value(item, f"{path}.{key}" if path else key, depth + 1)
             if plain is not item:
                 if result is value:
                     result = dict(value)
                 result[key] = plain
         return result
 
-    def mapping(self, value: Mapping[Any, Any], where: str, depth: int = 0) -> JsonObject:
+    def mapping(self, value: Mapping[Any, Any], path: str, depth: int = 0) -> JsonObject:
         """A mapping of any kind, with its keys as text."""
         fields: JsonObject = {}
         for key, item in value.items():
-            name = self._key(key, where)
+            name = self._key(key, path)
             if name is None:
                 continue
             if name in fields:
-                self._refuse(where, f"two of its keys are {name!r:.40} in JSON")
-            fields[name] = self.value(item, f"{where}.{name}" if where else name, depth + 1)
+                self._refuse(path, f"two of its keys are {name!r:.40} in JSON")
+            fields[name] = self.value(item, f"{path}.{name}" if path else name, depth + 1)
         return fields
 
-    def _key(self, key: Any, where: str) -> str | None:
+    def _key(self, key: Any, path: str) -> str | None:
         """A key as text; None for one that is refused."""
         before = len(self.refused)
-        plain = self.value(key, f"a key of {where or 'the value'}")
+        plain = self.value(key, f"a key of {path or 'the value'}")
         if isinstance(plain, str):
             return plain
         if isinstance(plain, list | dict):
-            self._refuse(where, f"the key {key!r:.40} is {type(key).__name__}, not text", "Use str(key).")
+            self._refuse(path, f"the key {key!r:.40} is {type(key).__name__}, not text", "Use str(key).")
         return json.dumps(plain) if len(self.refused) == before else None  # what json would make of it
 
     # -- what stands for something of JSON ----------------------------------------------------------
-    def _other(self, value: Any, where: str, depth: int) -> Any:
+    def _other(self, value: Any, path: str, depth: int) -> Any:
         if isinstance(value, Enum):
-            return self.value(value.value, where, depth + 1)
+            return self.value(value.value, path, depth + 1)
         if isinstance(value, str):
-            return self._text(str.__str__(value), where)
+            return self._text(str.__str__(value), path)
         if isinstance(value, int):
-            return self._integer(int(value), where)
+            return self._integer(int(value), path)
         if isinstance(value, float):
-            return self.value(float(value), where, depth)
+            return self.value(float(value), path, depth)
         if isinstance(value, Mapping):
-            return self.mapping(value, where, depth)
+            return self.mapping(value, path, depth)
         if isinstance(value, list | tuple | LazyList):
-            return self._list(list(value), where, depth)
+            return self._list(list(value), path, depth)
         if type(value).__name__ in ("NaTType", "NAType"):
             return None
-        return self._object(value, where, depth)
+        return self._object(value, path, depth)
 
-    def _object(self, value: Any, where: str, depth: int) -> Any:
+    def _object(self, value: Any, path: str, depth: int) -> Any:
         """An object of a class that has a meaning in JSON."""
         if isinstance(value, datetime.date | datetime.time):
             return value.isoformat()
         if isinstance(value, datetime.timedelta):
             return to_jsonable_python(value)
         if isinstance(value, PurePath | uuid.UUID):
-            return self._text(str(value), where)
+            return self._text(str(value), path)
         if isinstance(value, decimal.Decimal):
             if value.is_finite():
                 return str(value)  # all its digits, as pydantic writes it
-            return None if value.is_nan() else self._refuse(where, f"{value} is not a JSON number")
+            return None if value.is_nan() else self._refuse(path, f"{value} is not a JSON number")
         if isinstance(value, BaseModel):
-            return self._model(value, where, depth)
+            return self._model(value, path, depth)
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-            return self.value(fields, where, depth)
+            return self.value(fields, path, depth)
         if (problem := _column_problem(value)) is not None:
-            return self._refuse(where, problem)
+            return self._refuse(path, problem)
         if (read_rows := rows_reader(value)) is not None:
-            return self.value(list(read_rows()), where, depth)
+            return self.value(list(read_rows()), path, depth)
         if hasattr(value, "dtype"):
-            return self._numpy(value, where, depth)
-        return self._refuse_type(value, where)
+            return self._numpy(value, path, depth)
+        return self._refuse_type(value, path)
 
-    def _model(self, value: BaseModel, where: str, depth: int) -> Any:
+    def _model(self, value: BaseModel, path: str, depth: int) -> Any:
         try:
             fields = value.model_dump(mode="json")
         except PydanticSerializationError as error:
-            return self._refuse(where, f"{type(value).__name__} cannot be written as JSON: {error}"[:200])
-        return self.value(fields, where, depth)
+            return self._refuse(path, f"{type(value).__name__} cannot be written as JSON: {error}"[:200])
+        return self.value(fields, path, depth)
 
-    def _numpy(self, value: Any, where: str, depth: int) -> Any:
+    def _numpy(self, value: Any, path: str, depth: int) -> Any:
         """A scalar or an array of numpy, or something that says its values as one."""
         kind, name = getattr(value.dtype, "kind", ""), type(value).__name__
         if name == "datetime64":  # numpy's own conversion would give a number of nanoseconds
             return None if str(value) == "NaT" else str(value)
         if name == "timedelta64":
-            return self._timedelta64(value, where)
+            return self._timedelta64(value, path)
         if name == "longdouble":
-            return self.value(float(value), where, depth)
+            return self.value(float(value), path, depth)
         if kind in ("m", "M") and getattr(value, "ndim", None):
-            return self.value(list(value), where, depth)
+            return self.value(list(value), path, depth)
         if hasattr(value, "tolist"):
-            return self.value(value.tolist(), where, depth + 1)
-        return self._refuse_type(value, where)
+            return self.value(value.tolist(), path, depth + 1)
+        return self._refuse_type(value, path)
 
-    def _timedelta64(self, value: Any, where: str) -> Any:
+    def _timedelta64(self, value: Any, path: str) -> Any:
         if str(value) == "NaT":
             return None
         if str(value.dtype).endswith(("[Y]", "[M]", "64")):
-            return self._refuse(where, f"{value!s:.40} is no certain time")
+            return self._refuse(path, f"{value!s:.40} is no certain time")
         return to_jsonable_python(value.astype("timedelta64[us]").tolist())
 
-    def _refuse(self, where: str, message: str, hint: str = "") -> Any:
+    def _refuse(self, path: str, message: str, hint: str = "") -> Any:
         """Null in the value's place, and an entry of `refused`."""
-        self.refused.append(Refused(where, message, hint, ""))
+        self.refused.append(Refused(path, message, hint, ""))
         return None
 
-    def _refuse_type(self, value: Any, where: str) -> Any:
+    def _refuse_type(self, value: Any, path: str) -> Any:
         name = type(value).__name__
-        self.refused.append(Refused(where, f"{name} is not JSON", _hint(value), name))
+        self.refused.append(Refused(path, f"{name} is not JSON", _hint(value), name))
         return None
 
 
@@ -235,7 +235,7 @@ def rows_reader(value: Any) -> Callable[[], Iterable[Any]] | None:
 
 
 def _column_problem(value: Any) -> str | None:
-    """What keeps the columns of a pandas frame from being the keys of its rows; None for any other value."""
+    """The reason why the columns of a pandas frame cannot be the keys of its rows; None for any other value."""
     if not (hasattr(value, "iloc") and hasattr(value, "columns")):
         return None
     names: set[str] = set()

@@ -179,8 +179,8 @@ class _Copier:
         value = self._payload(task.output) if task.output is not None else None
         if task.items is not None and isinstance(value, dict) and value.keys() == {MAP, "total"}:
             value = self._copy_rows(name, value["total"])
-        wrote: JsonObject = {"artifacts": list(task.artifacts)} if task.artifacts else {}
-        events.append(draft("task.done", name, output=len(payloads), seconds=0.0, copied=True, **wrote))
+        data: JsonObject = {"artifacts": list(task.artifacts)} if task.artifacts else {}
+        events.append(draft("task.done", name, output=len(payloads), seconds=0.0, copied=True, **data))
         payloads.append(value)
         events += _gate_events(self._state, task)
 

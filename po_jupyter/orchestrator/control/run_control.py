@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from po_jupyter.engine.state.resume import gate_opened_data, restart_plan, resume_plan
+from po_jupyter.engine.state.resume import gate_opened_data, kept_tasks, restart_plan, resume_plan
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import Conflict, InvalidInput
 from po_jupyter.model.pipeline.pipeline import RunBudget
@@ -74,7 +74,7 @@ class RunControl:
         return await self._runs.newest_view(run)
 
     def _check_code(self, run: str, code_allowed: bool) -> None:
-        """Raises Forbidden when who goes on with a run may not use the models that it names. Blocks."""
+        """Refuse a caller who may not use the models that the run names. Raises Forbidden. Blocks."""
         model = RunDefinition.from_json(self._store.definition(run)).options.model
         self._preflight.check_code(self._projections.pipeline(run), model=model, code_allowed=code_allowed)
 
@@ -145,7 +145,8 @@ class RunControl:
             gates = [draft("gate.opened", t, **gate_opened_data(state, t)) for t in todo.reopen]
             resumed = draft(
                 "run.resumed", by=actor_of(owner), from_task=from_task, only_failed=only_failed,
-                budget=amounts, reset=list(todo.reset), clear=list(todo.clear), request=request_id.get(),
+                budget=amounts, reset=list(todo.reset), clear=list(todo.clear), keep=kept_tasks(state, todo),
+                request=request_id.get(),
             )  # fmt: skip
             return LogAppend([resumed, *gates], "pending")
 

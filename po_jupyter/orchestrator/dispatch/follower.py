@@ -26,8 +26,8 @@ _POSITIONS = 1000  # queued runs whose places are counted when nobody answers
 
 
 class HolderLoad(TypedDict):
-    """The load of the holder as it tells it (`Supervisor.load`): how many runs, the places of those queued, why others
-    wait for the store."""
+    """The load of the holder as it reports it (`Supervisor.load`): how many runs, the places of those queued, and why
+    others wait for the store."""
 
     running: int | None
     queued: int | None
@@ -85,25 +85,28 @@ class Follower:
         if load is not None and load.keys() >= self._load.keys():
             reasons = self._load["held"]
             self._load = HolderLoad(
-                running=load["running"], queued=load["queued"], positions=load["positions"], held=load["held"]
+                running=load["running"],
+                queued=load["queued"],
+                positions=load["positions"],
+                held=load["held"],
             )
             for name in reasons.keys() ^ self._load["held"].keys():
-                self._changes.held(name, self._load["held"].get(name))
+                self._changes.store_wait(name, self._load["held"].get(name))
                 self._changes.changed(name)
         return reply is not None
 
     # -- what is known of the holder ------------------------------------------------------------
 
     def position(self, run: str) -> int | None:
-        """The place of a queued run, as the holder said."""
+        """The place of a queued run, as the holder reported it."""
         return self._load["positions"].get(run)
 
     def waiting_reason(self, run: str) -> str | None:
-        """Why the run waits for the store, as the holder said."""
+        """The reason why the run waits for the store, as the holder reported it."""
         return self._load["held"].get(run)
 
     def load(self) -> DispatchLoad:
-        """Of the holder, as it said a moment ago."""
+        """The load of the holder, as it reported it a moment ago."""
         return {"running": self._load["running"], "queued": self._load["queued"]}
 
     def live_runs(self) -> int:

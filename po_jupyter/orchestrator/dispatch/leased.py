@@ -87,12 +87,12 @@ class LeasedDispatcher:
 
     @property
     def lease_document(self) -> JsonObject | None:
-        """The lease as it was last seen, whoever holds it: `{pid, since, ...}`; None when nobody did."""
+        """The lease of any holder as it was last seen: `{pid, since, ...}`; None without a holder."""
         return self._lease.document
 
     @property
     def is_holder(self) -> bool:
-        """This server has the workers."""
+        """True when this server has the workers."""
         return self._active.is_holder
 
     @property
@@ -115,7 +115,7 @@ class LeasedDispatcher:
         return self._active.position(run)
 
     def waiting_reason(self, run: str) -> str | None:
-        """Why the run waits for the store."""
+        """The reason why the run waits for the store."""
         return self._active.waiting_reason(run)
 
     def load(self) -> DispatchLoad:

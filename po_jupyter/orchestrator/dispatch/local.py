@@ -104,11 +104,11 @@ class LocalDispatcher:
         return self.supervisor.queue.position(run)
 
     def waiting_reason(self, run: str) -> str | None:
-        """Why the run waits for the store; None also while a new try is on its way."""
+        """The reason why the run waits for the store; None also while a new try is on its way."""
         return self.supervisor.store_backoff.reason(run)
 
     def load(self) -> DispatchLoad:
-        """Of the workers here."""
+        """The load of the workers here."""
         return {"running": self.supervisor.busy(), "queued": len(self.supervisor.queue)}
 
     def live_runs(self) -> int:

@@ -1,4 +1,4 @@
-"""`Dispatcher`: the seam between the orchestrator and who works its runs off.
+"""`Dispatcher`: the seam between the orchestrator and the workers of its runs.
 
 A submission, a resume or a decision is durable before a dispatcher hears of it, and a dispatcher that hears nothing
 finds the run in the store (P1). `LocalDispatcher` has the workers, `Follower` leaves them to the server that has;
@@ -26,7 +26,7 @@ class Dispatcher(Protocol):
 
     @property
     def is_holder(self) -> bool:
-        """This server holds the store's lease and has the workers."""
+        """True when this server holds the store's lease and has the workers."""
         ...
 
     @property
@@ -44,7 +44,7 @@ class Dispatcher(Protocol):
         """The place of a queued run, 1 is next; None when it does not wait for a worker."""
 
     def waiting_reason(self, run: str) -> str | None:
-        """Why the run waits for the store, for people; None when it does not."""
+        """The reason why the run waits for the store, for people; None when it does not."""
 
     def load(self) -> DispatchLoad:
         """The load of the workers."""

@@ -42,7 +42,7 @@ async def sweep(store: Store, supervisor: Supervisor, to_thread: ToThread, every
         waiting = {h["run"]: waiting.get(h["run"], 0) for h in heads if h["state"] == "waiting"}
         for head in heads:
             run = head["run"]
-            if supervisor.knows(run) or waiting.get(run) == head["n"]:
+            if supervisor.has_run(run) or waiting.get(run) == head["n"]:
                 continue
             if run in waiting:
                 waiting[run] = head["n"]

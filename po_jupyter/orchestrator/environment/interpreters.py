@@ -26,7 +26,7 @@ _PATIENCE = 15.0  # s; it takes milliseconds, unless a package above a dotted na
 
 
 def problem_of(path: str) -> str | None:
-    """Why a run cannot have this interpreter; None when it can have it.
+    """The reason why a run cannot have this interpreter; None when it can have it.
 
     It may have ours, one of an installed kernelspec, and a Python that nobody but this user (or root) could
     have put there: the caller's own kernel, also where no kernelspec says so (VS Code, a plain environment).
@@ -42,7 +42,7 @@ def problem_of(path: str) -> str | None:
 
 
 def _objection(path: str) -> str | None:
-    """Why a program that no kernelspec names is not trusted; None when it is."""
+    """The reason why a program that no kernelspec names is not trusted; None when it is."""
     if not _PYTHON.fullmatch(os.path.basename(path)):
         return "by its name it is no Python"
     if not hasattr(os, "getuid"):

@@ -1,5 +1,5 @@
 """Preflight: what is checked before a run starts, beside its definition. The keys and programs of its models (R2.5),
-and who may use models that run commands (DESIGN, Doors)."""
+and the permission to use models that run commands (DESIGN, Doors)."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def warnings(pipeline: Pipeline, settings: Settings, keys: KeyStore, model: str 
 
 
 def check_code(pipeline: Pipeline, settings: Settings, *, code_allowed: bool, model: str | None = None) -> None:
-    """Only who may run code asks a CLI agent. Raises Forbidden that names it."""
+    """Refuse CLI agents to a caller without the scope code:run. Raises Forbidden that names it."""
     agents = [] if code_allowed else agents_of(pipeline, settings, model)
     if agents:
         raise Forbidden(

@@ -1,4 +1,4 @@
-"""The audit log (B15): who changed what, and when; an append-only file of JSON lines in the data directory.
+"""The audit log (B15) of every change with its user and time: an append-only file of JSON lines in the data directory.
 
     audit/audit.jsonl        {at, by, action, ...}; one line is one change that was made
     audit/audit-TIME.jsonl   what was there before the file grew large; never deleted by itself

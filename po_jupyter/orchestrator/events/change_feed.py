@@ -121,7 +121,7 @@ class ChangeFeed:
         """A piece of a model's answer: `{task, item?, text, round}`."""
         self._publish(Notification("text", run, {"run": run, **piece}))
 
-    def held(self, run: str, reason: str | None) -> None:
+    def store_wait(self, run: str, reason: str | None) -> None:
         """The run waits for the store (None: it goes on), which its log cannot say."""
         self._publish(Notification("held", run, {"run": run, "reason": reason}))
 

@@ -133,7 +133,7 @@ class SeedZip:
 
 
 def _problem(info: zipfile.ZipInfo, settings: Settings) -> str | None:
-    """Why an entry cannot be used; None when it can."""
+    """The reason why an entry cannot be used; None when it can."""
     # `filename` is what zipfile made of it: cut at a NUL, with this system's separators replaced.
     name, original = info.filename, info.orig_filename
     mode = info.external_attr >> 16

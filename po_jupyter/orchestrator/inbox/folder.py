@@ -86,8 +86,8 @@ class InboxFolder:
         except OSError as error:
             raise diagnosis.unusable_os(error, self.root) from None
         for outcome in self._intents.recover():
-            say = log.error if outcome.result == "stuck" else log.info
-            say("an interrupted move", what=outcome.name, result=outcome.result, reason=outcome.reason)
+            log_line = log.error if outcome.result == "stuck" else log.info
+            log_line("an interrupted move", what=outcome.name, result=outcome.result, reason=outcome.reason)
 
     def close(self) -> None:
         """Let another process have the folder."""

@@ -116,7 +116,7 @@ def redeemed_run(store: RunStore, body: object, owner: str) -> Head | None:
 
 
 def request_hash(submission: Submission) -> str:
-    """A digest of all that was asked for, as it was asked for: a repeat of the request has the same."""
+    """A digest of the whole request as it came: a repeat of the request has the same."""
     large = {"pipeline": submission.pipeline, "seed": submission.seed}
     small = submission.model_dump(mode="json", exclude={"idempotency_key", *large})
     digest = hashlib.sha256()

@@ -170,8 +170,8 @@ class RunProjections:
             else:
                 now = "unknown"
             if state is None or state == now:
-                shown = {k: v for k, v in call.items() if k != "answer"}
-                yield {"n": record["n"], "at": record["at"], "state": now, **shown}
+                public = {k: v for k, v in call.items() if k != "answer"}
+                yield {"n": record["n"], "at": record["at"], "state": now, **public}
 
 
 def _task_of(call: Mapping[str, Any], record: Record) -> str | None:
@@ -186,5 +186,5 @@ def brief(seed: Mapping[str, Any]) -> Mapping[str, Any]:
     index = seed.get("index")
     if size + (sum(map(len, json_chunks(index))) if index else 0) <= _SEED_SHOWN:
         return seed
-    shown = {**{k: v for k, v in seed.items() if k != "data"}, "data_bytes": size}
-    return {**shown, "index": without_values(index)} if index else shown
+    public = {**{k: v for k, v in seed.items() if k != "data"}, "data_bytes": size}
+    return {**public, "index": without_values(index)} if index else public

@@ -28,7 +28,7 @@ class WaitingRuns(Protocol):
         """The place of a queued run, 1 is next."""
 
     def waiting_reason(self, run: str) -> str | None:
-        """Why the run waits for the store."""
+        """The reason why the run waits for the store."""
 
 
 class RunQueries:

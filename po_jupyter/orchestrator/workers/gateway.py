@@ -142,7 +142,7 @@ class WorkerGateway:
             worker.channel.send(Heartbeat())
 
     def _on_log_grew(self, worker: WorkerHandle, message: LogGrew) -> None:
-        self._supervisor.wrote(worker.run)
+        self._supervisor.clear_store_wait(worker.run)
         self._feed.changed(worker.run)
 
     def _on_text(self, worker: WorkerHandle, message: TextPiece) -> None:

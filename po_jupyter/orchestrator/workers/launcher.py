@@ -31,7 +31,7 @@ _DEFAULT_TIMEOUT = 300.0  # s, of a task that names none
 
 
 class LaunchSpec(NamedTuple):
-    """What the start of a worker needs to know of its run; `silence_limit` as the function of that name says."""
+    """The data of a run that the start of its worker needs; `silence_limit` as the function of that name says."""
 
     interpreter: str | None
     cwd: str | None

@@ -50,12 +50,12 @@ class WorkerHandle:
 
     @property
     def pid(self) -> int:
-        """Of the process, which leads its group."""
+        """The id of the process, which leads its group."""
         return self.identity["pid"]
 
     @property
     def finished(self) -> bool:
-        """It sent its last message."""
+        """True once the worker sent its last message."""
         return self.final_state is not None
 
 
@@ -100,7 +100,7 @@ class WorkerProcesses:
 
     def _watch(self, worker: WorkerHandle) -> None:
         async def watch() -> None:
-            await processes.gone(worker.identity)
+            await processes.wait_for_exit(worker.identity)
             await asyncio.sleep(_LAST_MESSAGES)
             self.exited(worker, None)
 

@@ -15,7 +15,7 @@ class RunQueue:
         self._positions: dict[str, int] = {}
 
     def __len__(self) -> int:
-        """How many runs wait."""
+        """The number of runs that wait."""
         return len(self._keys)
 
     def __contains__(self, run: str) -> bool:

@@ -108,8 +108,8 @@ class Supervisor:
         except PoError as error:
             log.error("cannot look after the run", run=run, error=error.message)
 
-    def knows(self, run: str) -> bool:
-        """Is something here at work on the run, or about to be?"""
+    def has_run(self, run: str) -> bool:
+        """True when a worker is at work on the run, or will be."""
         return (
             run in self.processes.by_run or run in self._starting or run in self.queue or run in self._retries
         )
@@ -170,7 +170,7 @@ class Supervisor:
             self._undelivered.discard(worker.run)
             self.run_in_background(self.attend(worker.run), f"connected {worker.run}")
 
-    def wrote(self, run: str) -> None:
+    def clear_store_wait(self, run: str) -> None:
         """A worker wrote to its run: it does not wait for the store any more."""
         self.store_backoff.clear(run)
 
@@ -208,7 +208,7 @@ class Supervisor:
             if wait is not None:
                 await self._to_thread(outcomes.record_store_wait, self._store, run, wait)
                 wait.trying = True
-                self._feed.held(run, None)
+                self._feed.store_wait(run, None)
             await self._launch(run, launch)
         except NotFound:
             pass
@@ -242,7 +242,7 @@ class Supervisor:
             return
         delay = self.store_backoff.failed(run, reason, hint)
         log.error("the store failed", run=run, error=reason, next_try=round(delay, 1))
-        self._feed.held(run, self.store_backoff.reason(run))
+        self._feed.store_wait(run, self.store_backoff.reason(run))
         self._attend_later(delay, run)
 
     def _read_launch_spec(self, run: str) -> LaunchSpec | None:
@@ -358,15 +358,15 @@ class Supervisor:
                     processes.send_signal(worker.identity, signal.SIGTERM)
             patience = self._settings.shutdown_timeout
             await self.processes.wait_ended(workers, stop_patience() if patience is None else patience)
-            if left := sum(not worker.ended.is_set() for worker in workers):
-                log.info("handed over", workers=left, does="they finish what is in flight and exit")
+            if remaining := sum(not worker.ended.is_set() for worker in workers):
+                log.info("handed over", workers=remaining, does="they finish what is in flight and exit")
         await self.processes.close()
         await self._background.cancel()
 
     # -- small things ---------------------------------------------------------------------------
 
     def load(self) -> OrchestratorLoad:
-        """What there is to do here, for other servers."""
+        """The load of this server, for other servers."""
         return {
             "running": self.busy(),
             "queued": len(self.queue),

@@ -50,7 +50,7 @@ class ZygoteProcess:
     def __init__(
         self, interpreter: str, process: asyncio.subprocess.Process, channel: Channel, hello: ZygoteHello
     ) -> None:
-        """A zygote that said `hello`. Needs a running loop."""
+        """A zygote after its `hello`. Needs a running loop."""
         self.interpreter = interpreter
         self.hello = hello
         self._process = process
@@ -62,7 +62,7 @@ class ZygoteProcess:
 
     @property
     def pid(self) -> int:
-        """Of the zygote."""
+        """The id of the zygote's process."""
         return self._process.pid
 
     @property
@@ -151,7 +151,7 @@ async def start_zygote(interpreter: str, logs: Path, closed: asyncio.Event) -> Z
 async def _launch(
     interpreter: str, module: str, log_path: Path, closed: asyncio.Event
 ) -> tuple[asyncio.subprocess.Process, Channel, ZygoteHello] | str:
-    """The zygote once it said hello, or what it wrote on standard error when it ended without. Raises SpawnFailed
+    """The zygote after its hello, or its standard error when it ended without one. Raises SpawnFailed
     when it cannot be started, or `closed` is set."""
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
@@ -280,7 +280,7 @@ class ZygotePool:
             task.exception()  # seen, also when nobody waits any more
 
     def pids(self) -> list[int]:
-        """Of the zygotes that live."""
+        """The process ids of the zygotes that live."""
         return [zygote.pid for zygote in self._running.values() if zygote.alive]
 
     async def close(self) -> None:

@@ -62,7 +62,7 @@ Decided = Callable[[str, Any], bool]
 
 
 class IntentOutcome(NamedTuple):
-    """What became of an intent at the start: `completed`, `rolled back`, or `stuck` with the reason."""
+    """The outcome of an intent at the start: `completed`, `rolled back`, or `stuck` with the reason."""
 
     name: str
     decision: Any

@@ -82,17 +82,19 @@ class RowFiles:
         refs = [(f"data.{key}", ref) for key, ref in refs_in(data)]
         for path, level in levels_of(index):
             refs += [(f"index.{path}", ref) for _, ref in refs_in({"values": level.get("values")})]
-        for where, ref in refs:
+        for location, ref in refs:
             try:
                 rows = self.info(owner, ref.sha256)["rows"]
             except NotFound:
                 violations.append(
-                    Violation(where, f"`{where}`: the file of its rows, {ref.sha256[:12]}..., is not here")
+                    Violation(
+                        location, f"`{location}`: the file of its rows, {ref.sha256[:12]}..., is not here"
+                    )
                 )
                 continue
             if rows != ref.rows:
                 violations.append(
-                    Violation(where, f"`{where}`: its file has {rows} rows, and `count` says {ref.rows}")
+                    Violation(location, f"`{location}`: its file has {rows} rows, and `count` says {ref.rows}")
                 )
         if violations:
             raise InvalidSeed(

@@ -41,9 +41,11 @@ def write_atomic(path: Path, data: bytes | bytearray | memoryview, *, mode: int 
         raise unusable(error, path, "written") from error
 
 
-def _write(parent: int | None, where: Path, name: str, data: bytes | bytearray | memoryview, mode: int) -> None:
+def _write(
+    parent: int | None, location: Path, name: str, data: bytes | bytearray | memoryview, mode: int
+) -> None:
     temporary = f"{TEMPORARY}{secrets.token_hex(8)}"
-    at = temporary if parent is not None else where / temporary
+    at = temporary if parent is not None else location / temporary
     fd = os.open(at, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FILE, mode, dir_fd=parent)
     try:
         try:
@@ -54,7 +56,7 @@ def _write(parent: int | None, where: Path, name: str, data: bytes | bytearray |
         finally:
             os.close(fd)
         crashpoint("file.written")
-        _rename(parent, where, temporary, parent, where, name)
+        _rename(parent, location, temporary, parent, location, name)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(at, dir_fd=parent)
@@ -90,7 +92,7 @@ def _opened(directory: Path) -> Iterator[int | None]:
 
 
 def unusable(error: OSError, path: Path | str, what: str) -> StoreUnusable:
-    """`error` in plain words: what could not be done with `path`, and what to do."""
+    """The StoreUnusable for `error`: what could not be done with `path`, and what to do."""
     hints = {
         errno.ENOSPC: "Free some space. Nothing was changed; the run can be resumed.",
         errno.EDQUOT: "Your quota is used up: free some space. Nothing was changed; the run can be resumed.",
@@ -144,16 +146,16 @@ class Tree:
         self.root = root
 
     def write(self, name: str, data: bytes, *, mode: int = 0o600) -> None:
-        """As `write_atomic`."""
-        with self._errors(name, "written"), self._parent(name, make=True) as (fd, where, last):
-            _write(fd, where, last, data, mode)
+        """Write a file, as `write_atomic`."""
+        with self._errors(name, "written"), self._parent(name, make=True) as (fd, location, last):
+            _write(fd, location, last, data, mode)
 
     def append(self, name: str, data: bytes, *, mode: int = 0o600) -> None:
         """Add to the end of a file, which is made when missing. Of a crash or a full disk a part may be
         left."""
-        with self._errors(name, "written"), self._parent(name, make=True) as (fd, where, last):
+        with self._errors(name, "written"), self._parent(name, make=True) as (fd, location, last):
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | _FILE | getattr(os, "O_NONBLOCK", 0)
-            file = os.open(last if fd is not None else where / last, flags, mode, dir_fd=fd)
+            file = os.open(last if fd is not None else location / last, flags, mode, dir_fd=fd)
             try:
                 if not stat.S_ISREG(os.fstat(file).st_mode):
                     raise InvalidInput(f"{name[:80]!r} is not a regular file")
@@ -167,10 +169,10 @@ class Tree:
 
     def open(self, name: str) -> BinaryIO:
         """A regular file, open for reading: close it. InvalidInput when it is anything else."""
-        with self._errors(name, "read"), self._parent(name) as (fd, where, last):
+        with self._errors(name, "read"), self._parent(name) as (fd, location, last):
             # O_NONBLOCK: a pipe that somebody put there is refused, not waited for.
             flags = os.O_RDONLY | _FILE | getattr(os, "O_NONBLOCK", 0)
-            file = os.open(last if fd is not None else where / last, flags, dir_fd=fd)
+            file = os.open(last if fd is not None else location / last, flags, dir_fd=fd)
             if not stat.S_ISREG(os.fstat(file).st_mode):
                 os.close(file)
                 raise InvalidInput(f"{name[:80]!r} is not a regular file")
@@ -185,13 +187,13 @@ class Tree:
         return data
 
     def identity(self, name: str) -> list[int] | None:
-        """What tells a file from another one that takes its name later, for `same`; None: there is none.
+        """The identity of a file, which another one that takes its name later has not, for `same`; None: there is none.
 
         InvalidInput for a link and for anything that is neither file nor directory.
         """
         try:
-            with self._errors(name, "read"), self._parent(name) as (fd, where, last):
-                info = os.lstat(last if fd is not None else where / last, dir_fd=fd)
+            with self._errors(name, "read"), self._parent(name) as (fd, location, last):
+                info = os.lstat(last if fd is not None else location / last, dir_fd=fd)
         except NotFound:
             return None
         if not (stat.S_ISREG(info.st_mode) or stat.S_ISDIR(info.st_mode)):
@@ -202,8 +204,8 @@ class Tree:
 
     def stamp(self, name: str) -> list[int]:
         """`identity` with time of change (ns) and size: tells apart the contents that a name had. NotFound."""
-        with self._errors(name, "read"), self._parent(name) as (fd, where, last):
-            info = os.lstat(last if fd is not None else where / last, dir_fd=fd)
+        with self._errors(name, "read"), self._parent(name) as (fd, location, last):
+            info = os.lstat(last if fd is not None else location / last, dir_fd=fd)
         return [info.st_dev, info.st_ino, info.st_mtime_ns, info.st_size]
 
     def move(self, source: str, target: str) -> None:
@@ -222,8 +224,8 @@ class Tree:
     def remove(self, name: str) -> bool:
         """Remove a file; False when there is none."""
         try:
-            with self._errors(name, "removed"), self._parent(name) as (fd, where, last):
-                os.unlink(last if fd is not None else where / last, dir_fd=fd)
+            with self._errors(name, "removed"), self._parent(name) as (fd, location, last):
+                os.unlink(last if fd is not None else location / last, dir_fd=fd)
                 sync(fd)
         except NotFound:
             return False
@@ -233,8 +235,8 @@ class Tree:
         """Sorted names in a directory ("" is the root); [] when there is none."""
         try:
             inside = f"{directory}/x" if directory else "x"
-            with self._errors(directory, "read"), self._parent(inside) as (fd, where, _):
-                return sorted(os.listdir(fd if fd is not None else where))
+            with self._errors(directory, "read"), self._parent(inside) as (fd, location, _):
+                return sorted(os.listdir(fd if fd is not None else location))
         except NotFound:
             return []
 

@@ -15,14 +15,14 @@ LONGEST_NAME = 500
 
 
 def names_key(kind: str) -> str:
-    """Where the names of a kind are. Raises InvalidInput for what cannot be a kind."""
+    """The key of the names of a kind. Raises InvalidInput for what cannot be a kind."""
     if not _KIND.fullmatch(kind):
         raise InvalidInput(f"{kind!r:.80} cannot be a kind of document: letters, digits, `.`, `_` and `-` only")
     return f"names/{kind}"
 
 
 def key(kind: str, name: str) -> str:
-    """Where a document is. Raises InvalidInput for what cannot be a name."""
+    """The key of a document. Raises InvalidInput for what cannot be a name."""
     names_key(kind)
     if not 0 < len(name) <= LONGEST_NAME or "\0" in name or not _encodes(name):
         raise InvalidInput(
@@ -44,13 +44,13 @@ def put(shard: Shard, kind: str, name: str, value: Any | None) -> None:
     if value is None:
         drop(shard, kind, name)
         return
-    where = key(kind, name)
-    if shard.text(where) is None:
+    document_key = key(kind, name)
+    if shard.text(document_key) is None:
         names: list[str] = shard.read(names_key(kind)) or []
         if name not in names:
             insort(names, name)
             shard.write(names_key(kind), names)
-    shard.write(where, value)
+    shard.write(document_key, value)
 
 
 def drop(shard: Shard, kind: str, name: str) -> bool:

@@ -78,7 +78,7 @@ def _decoded(text: bytes) -> Any:
 
 
 class PayloadCache:
-    """The rows read last, so that a reader who goes through them value by value unpacks each row once."""
+    """The cache of the rows read last: reading value by value unpacks each row once."""
 
     def __init__(self) -> None:
         """Empty."""

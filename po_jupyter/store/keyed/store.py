@@ -158,12 +158,12 @@ class KeyedStore(ABC):
                     f"{cursor!r:.80} is not a cursor", hint="Pass the `next` of the page before."
                 )
             before = match[1]
-        wanted_states = frozenset(states)
+        state_filter = frozenset(states)
         heads: list[Head] = []
-        for head in self._newest_first(before, wanted_states, limit):
+        for head in self._newest_first(before, state_filter, limit):
             if (
                 (owner is None or head["owner"] == owner)
-                and (not wanted_states or head["state"] in wanted_states)
+                and (not state_filter or head["state"] in state_filter)
                 and (pipeline is None or head["pipeline"] == pipeline)
             ):
                 if len(heads) == limit:  # one more exists: only then is there a next page
@@ -171,15 +171,15 @@ class KeyedStore(ABC):
                 heads.append(head)
         return HeadPage(heads, None)
 
-    def _newest_first(self, than: str | None, wanted: frozenset[str], limit: int) -> Iterator[Head]:
-        if wanted and not wanted & ENDED:
+    def _newest_first(self, before: str | None, states: frozenset[str], limit: int) -> Iterator[Head]:
+        if states and not states & ENDED:
             for head in reversed(self.active()):
-                if than is None or head["run"] < than:
+                if before is None or head["run"] < before:
                     yield head
             return
 
         def walk(number: int) -> Iterator[Head]:
-            below, size = than, max(4, limit // self.shards + 2)
+            below, size = before, max(4, limit // self.shards + 2)
             while True:
                 heads, last = self._at(number, partial(run_log.older_heads, than=below, limit=size))
                 yield from heads

@@ -26,7 +26,7 @@ _GEMINI_ENDS = {"stop": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFET
 
 
 def api_of(path: str) -> str | None:
-    """Which API a path belongs to; None: none of them."""
+    """The API that a path belongs to; None: none of them."""
     if path.endswith("/chat/completions"):
         return "chat"
     if path.endswith(("/responses", "/messages")):

@@ -45,7 +45,7 @@ BatchReply: TypeAlias = Callable[[JsonObject, str], Answer]
 
 @dataclass(slots=True)
 class Fault:
-    """What happens instead of, or after, the next requests whose method and path fit.
+    """A fault instead of, or after, the next requests whose method and path fit.
 
     `done` means that the server has done what was asked before it fails. `status` 0 closes the connection.
     """
@@ -80,7 +80,7 @@ class BatchServer:
         self.results_at = ""
         self.faults: list[Fault] = []
         self.requests: list[tuple[str, str, str]] = []  # (method, path, key)
-        self._held = False
+        self._on_hold = False
         self._expire = False
         self._files: dict[str, tuple[str, bytes]] = {}
         self._batches: list[FakeBatch] = []
@@ -133,12 +133,12 @@ class BatchServer:
 
     @property
     def root_url(self) -> str:
-        """What `ANTHROPIC_BASE_URL` wants."""
+        """The value for `ANTHROPIC_BASE_URL`."""
         return f"http://127.0.0.1:{self._port}"
 
     @property
     def base_url(self) -> str:
-        """What `OPENAI_BASE_URL` wants: it includes `/v1`."""
+        """The value for `OPENAI_BASE_URL`: it includes `/v1`."""
         return f"{self.root_url}/v1"
 
     # -- what tests look at and change ----------------------------------------------------------------
@@ -163,12 +163,12 @@ class BatchServer:
     def hold(self) -> None:
         """No batch ends from now on, unless it is cancelled."""
         with self._lock:
-            self._held = True
+            self._on_hold = True
 
     def release(self) -> None:
         """Batches end again."""
         with self._lock:
-            self._held = False
+            self._on_hold = False
 
     def expire(self) -> None:
         """Every batch that has not ended does so at its next look: 24 hours are over."""
@@ -310,7 +310,7 @@ class BatchServer:
             self._end(batch, "cancelled", batch.requests[: self.finished])
         elif not batch.status and self._expire:
             self._end(batch, "expired", batch.requests[: self.finished])
-        elif not batch.status and not self._held and batch.looks >= self.looks:
+        elif not batch.status and not self._on_hold and batch.looks >= self.looks:
             self._end(batch, "completed", batch.requests)
         return batch
 

@@ -123,17 +123,17 @@ class ModelServer:
 
     @property
     def port(self) -> int:
-        """The port that the system gave, or the one that was asked for."""
+        """The port: as configured, or one that the system chose."""
         return self._port
 
     @property
     def base_url(self) -> str:
-        """What `OPENAI_BASE_URL` wants: it includes `/v1`."""
+        """The value for `OPENAI_BASE_URL`: it includes `/v1`."""
         return f"{self.root_url}/v1"
 
     @property
     def root_url(self) -> str:
-        """What `ANTHROPIC_BASE_URL` and `GEMINI_BASE_URL` want."""
+        """The value for `ANTHROPIC_BASE_URL` and `GEMINI_BASE_URL`."""
         return f"http://127.0.0.1:{self._port}"
 
     # -- what tests look at -----------------------------------------------------------------------------
@@ -145,7 +145,7 @@ class ModelServer:
         return self._log.requests()
 
     def counts(self) -> Counter[str]:
-        """How often each body (by hash) arrived."""
+        """The number of arrivals of each body, by its hash."""
         return Counter(r.hash for r in self.requests)
 
     def duplicates(self) -> dict[str, int]:
@@ -171,7 +171,7 @@ class ModelServer:
         self._on_loop(lambda gate: gate.clear())
 
     def release(self) -> None:
-        """Answer what was held back, and everything after it."""
+        """Answer the requests that wait, and all after them."""
         self._on_loop(lambda gate: gate.set())
 
     def open_connections(self) -> int:

@@ -67,7 +67,7 @@ class Recorded:
 
     @property
     def answered(self) -> bool:
-        """Whether the whole answer was written to the connection."""
+        """True once the whole answer was written to the connection."""
         return self.answered_at is not None
 
     @property
@@ -108,7 +108,7 @@ def stream_parts(request: Recorded, reply: Reply, headers: Mapping[str, str]) ->
 
 
 def pieces_of(text: str) -> list[str]:
-    """A text in words, each with the space before it."""
+    """The words of a text, each with the space before it."""
     return [word if i == 0 else f" {word}" for i, word in enumerate(text.split(" "))]
 
 
@@ -146,7 +146,7 @@ def _usage(request: Recorded, reply: Reply, text: str) -> JsonObject:
 
 
 def last_text(body: JsonObject) -> str:
-    """The text of the last turn, in any of the APIs' words for it."""
+    """The text of the last turn in a request to any of the APIs."""
     turns = body.get("messages") or body.get("input") or body.get("contents") or [{}]
     if isinstance(turns, str):
         return turns

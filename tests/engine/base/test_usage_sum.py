@@ -16,7 +16,7 @@ def test_it_adds_subtracts_and_starts_over() -> None:
     total.add_json(ONE.to_json(), -1)
     assert total
     assert Usage.model_validate(total.to_json()) == ONE + ONE
-    assert Usage.model_validate(total.take()) == ONE + ONE
+    assert Usage.model_validate(total.pop()) == ONE + ONE
     assert not total
 
 
@@ -25,5 +25,5 @@ def test_a_cost_that_is_unknown_stays_unknown() -> None:
     total.add(ONE)
     total.add(Usage(calls=1, cost=None))
     total.add(ONE)
-    assert total.take()["cost"] is None
+    assert total.pop()["cost"] is None
     assert total.cost == 0.0

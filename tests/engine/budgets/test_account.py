@@ -12,7 +12,7 @@ def test_used_and_held_take_room() -> None:
     account.hold(Amount(0.0, 40))
     assert account.fits(Amount(0.0, 30)) and not account.fits(Amount(0.0, 31))
     account.settle(Amount(0.0, 40), Amount(0.0, 10))
-    assert (account.used.tokens, account.held.tokens, account.holds) == (40, 0, 0)
+    assert (account.used.tokens, account.reserved.tokens, account.holds) == (40, 0, 0)
 
 
 def test_sums_of_floats_do_not_drift() -> None:
@@ -22,16 +22,16 @@ def test_sums_of_floats_do_not_drift() -> None:
         account.hold(Amount(0.2, 0))
         account.settle(Amount(0.1, 0), Amount())
         account.settle(Amount(0.2, 0), Amount())
-    assert account.held == Amount()
+    assert account.reserved == Amount()
 
 
 def test_a_hold_is_adjusted_both_ways() -> None:
     account = Account("run", BudgetLimits(tokens=100))
     account.hold(Amount(0.0, 10))
     account.adjust(Amount(0.0, -20), Amount())
-    assert account.held.tokens == 30
+    assert account.reserved.tokens == 30
     account.adjust(Amount(0.0, 10), Amount(0.0, 4))
-    assert (account.held.tokens, account.used.tokens, account.holds) == (20, 4, 1)
+    assert (account.reserved.tokens, account.used.tokens, account.holds) == (20, 4, 1)
 
 
 def test_a_tiny_budget_is_written_as_people_write_it() -> None:

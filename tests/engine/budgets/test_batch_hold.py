@@ -28,7 +28,7 @@ async def test_a_batch_takes_as_many_rows_as_fit() -> None:
     budget, account = guard(250)
     hold = BatchHold(budget, "m")
     assert [await hold.widen(ROW) for _ in range(3)] == [True, True, False]
-    assert hold.remaining == account.held == Amount(0.0, 200)
+    assert hold.remaining == account.reserved == Amount(0.0, 200)
     assert account.holds == 1, "one hold, however many rows"
 
 
@@ -38,10 +38,10 @@ async def test_each_answer_is_settled_and_the_rest_given_back() -> None:
     await hold.widen(ROW)
     await hold.widen(ROW)
     hold.settle(ROW, Usage(input_tokens=30, output_tokens=5, calls=1))
-    assert (account.used.tokens, account.held.tokens) == (35, 100)
+    assert (account.used.tokens, account.reserved.tokens) == (35, 100)
     hold.release()
     hold.release()
-    assert (account.used.tokens, account.held, account.holds) == (35, Amount(), 0)
+    assert (account.used.tokens, account.reserved, account.holds) == (35, Amount(), 0)
 
 
 async def test_an_unknown_cost_is_that_of_the_worst_case() -> None:
@@ -70,10 +70,10 @@ async def test_the_first_row_waits_for_calls_in_flight_and_never_for_nothing() -
 async def test_what_the_log_has_as_used_is_held_again_after_a_restart() -> None:
     account = Account("run", BudgetLimits(tokens=500), Amount(0.0, 300))
     hold = BatchHold.adopt(BudgetGuard(account), "m", Amount(0.0, 200))
-    assert (account.used.tokens, account.held.tokens) == (100, 200)
+    assert (account.used.tokens, account.reserved.tokens) == (100, 200)
     hold.settle(ROW, Usage(input_tokens=1, calls=1))
     hold.release()
-    assert (account.used.tokens, account.held) == (101, Amount())
+    assert (account.used.tokens, account.reserved) == (101, Amount())
 
 
 @given(st.lists(st.tuples(st.integers(1, 100), st.integers(0, 100)), max_size=30), st.integers(1, 800))
@@ -82,11 +82,11 @@ def test_a_batch_never_exceeds_the_budget(rows: list[tuple[int, int]], limit: in
         budget, account = guard(limit)
         hold = BatchHold(budget, "m")
         sent = [(worst, used) for worst, used in rows if await hold.widen(Amount(0.0, worst))]
-        assert account.held.tokens == sum(worst for worst, _ in sent) <= limit
+        assert account.reserved.tokens == sum(worst for worst, _ in sent) <= limit
         for worst, percent in sent:
             hold.settle(Amount(0.0, worst), Usage(output_tokens=worst * percent // 100, calls=1))
-            assert account.used.tokens + account.held.tokens <= limit
+            assert account.used.tokens + account.reserved.tokens <= limit
         hold.release()
-        assert account.held == Amount()
+        assert account.reserved == Amount()
 
     asyncio.run(go())

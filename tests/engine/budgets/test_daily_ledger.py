@@ -58,8 +58,8 @@ def test_a_day_is_never_exceeded_whatever_happens(steps: list[tuple[str, str, in
                 base = Amount(0.0, logs[run]) if known is None else known.base
                 mine = LedgerEntry(base=base)
             used = Amount(0.0, logs[run]).minus(mine.base)
-            held = Amount(0.0, max(n, mine.whole.minus(used).tokens if now < mine.until else 0))
-            entry = LedgerEntry(used, held, now + ttl, mine.base)
+            reserved = Amount(0.0, max(n, mine.whole.minus(used).tokens if now < mine.until else 0))
+            entry = LedgerEntry(used, reserved, now + ttl, mine.base)
             if ledger.allowed(document, run, entry, limits):
                 document = ledger.with_entry(document, run, entry)
                 alive[run] = entry
@@ -69,9 +69,9 @@ def test_a_day_is_never_exceeded_whatever_happens(steps: list[tuple[str, str, in
                 logs[run] += n
         elif mine is not None and what == "give":
             used = Amount(0.0, logs[run]).minus(mine.base)
-            held = Amount(0.0, min(n, mine.whole.minus(used).tokens))
+            reserved = Amount(0.0, min(n, mine.whole.minus(used).tokens))
             if now < mine.until:
-                alive[run] = LedgerEntry(used, held, now + ttl, mine.base)
+                alive[run] = LedgerEntry(used, reserved, now + ttl, mine.base)
                 document = ledger.with_entry(document, run, alive[run])
         elif what == "crash":
             alive.pop(run, None)
@@ -91,13 +91,13 @@ def test_a_share_that_ran_out_with_something_held_is_overdue() -> None:
 def test_what_others_use_and_hold_leaves_the_rest() -> None:
     document = ledger.with_entry(None, "a", LedgerEntry(Amount(0.0, 30), Amount(0.0, 20)))
     limits = BudgetLimits(tokens=100)
-    assert ledger.others(document, "b") == (Amount(0.0, 50), True)
-    assert ledger.allowed(document, "b", LedgerEntry(held=Amount(0.0, 50)), limits)
-    assert not ledger.allowed(document, "b", LedgerEntry(held=Amount(0.0, 51)), limits)
+    assert ledger.share_of_others(document, "b") == (Amount(0.0, 50), True)
+    assert ledger.allowed(document, "b", LedgerEntry(reserved=Amount(0.0, 50)), limits)
+    assert not ledger.allowed(document, "b", LedgerEntry(reserved=Amount(0.0, 51)), limits)
     left = ledger.without(document, "a", Amount(0.0, 31))
     assert left == {"ended": {"usd": 0.0, "tokens": 31}, "runs": {}} and ledger.used(left).tokens == 31
 
 
 def test_less_than_was_granted_is_always_allowed() -> None:
-    document = ledger.with_entry(None, "a", LedgerEntry(held=Amount(0.0, 500)))
+    document = ledger.with_entry(None, "a", LedgerEntry(reserved=Amount(0.0, 500)))
     assert ledger.allowed(document, "a", LedgerEntry(Amount(0.0, 400), Amount(0.0, 50)), BudgetLimits(tokens=1))

@@ -57,11 +57,11 @@ async def test_two_runs_of_one_owner_share_the_day() -> None:
     one, two = day.share(), day.share(OTHER)
     first, second = BudgetGuard(day=one), BudgetGuard(day=two)
     holds = [await first.reserve(request()) for _ in range(5)]
-    held = [await second.reserve(request()) for _ in range(4)]
-    assert ledger.others(day.document(), "")[0].tokens <= 1000
+    others_holds = [await second.reserve(request()) for _ in range(4)]
+    assert ledger.share_of_others(day.document(), "")[0].tokens <= 1000
     for hold in holds:
         first.settle(hold, Usage(output_tokens=100, calls=1))
-    for hold in held:
+    for hold in others_holds:
         second.settle(hold, Usage(output_tokens=90, calls=1))
     await first.aclose()
     await second.aclose()
@@ -131,7 +131,7 @@ async def test_what_a_dead_worker_used_is_read_in_its_log() -> None:
     entry = ledger.entry_of(day.store.get(ledger.KIND, name), RUN)
     assert entry is not None
     assert entry.used.tokens == 50 + 420, "the answered call, and the lost one at its worst case"
-    assert entry.held == Amount()
+    assert entry.reserved == Amount()
     other.settle(hold, Usage())
     await other.aclose()
     for task in (dead._reporting,):

@@ -66,13 +66,13 @@ def test_a_price_that_nobody_knows_is_no_zero_and_does_not_hide_what_is_known() 
 
 
 def test_a_free_or_cached_call_costs_nothing_and_that_is_known() -> None:
-    assert daily.shown({"calls": 1, "input_tokens": 4})["cost"] == 0
-    assert daily.shown({})["cost"] == 0
+    assert daily.sum_to_json({"calls": 1, "input_tokens": 4})["cost"] == 0
+    assert daily.sum_to_json({})["cost"] == 0
     used = {"calls": 0, "cached_calls": 1, "cost": 0.0, "input_tokens": 0, "output_tokens": 0}
     cached = {**answer(), "response": {"model": "m-1", "usage": used}, "cached": True, "model": "x:m"}
     days = daily.advanced(None, [record(1, cached)])["days"]
     assert days == {"2026-11-21": {"x:m": {"cached_calls": 1}}}, "an answer from the cache is no call"
-    assert daily.shown(days["2026-11-21"]["x:m"])["cost"] == 0
+    assert daily.sum_to_json(days["2026-11-21"]["x:m"])["cost"] == 0
 
 
 def test_going_on_from_any_record_is_the_same_as_from_the_first() -> None:
@@ -99,7 +99,7 @@ def test_a_call_is_in_flight_while_its_worker_holds_the_run_and_then_unknown() -
     for gone in (head_of_a_test(state="running", fence=4), head_of_a_test(state="failed", fence=3), None):
         (used,) = daily.settled(entry, gone)["2026-11-21"].values()
         assert used == {"calls": 1, "unknown": 1}
-        assert daily.shown(used)["cost"] is None
+        assert daily.sum_to_json(used)["cost"] is None
 
 
 def test_deleted_runs_keep_their_days_and_are_taken_over_once() -> None:

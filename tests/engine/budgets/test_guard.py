@@ -174,7 +174,7 @@ async def test_who_waits_is_served_in_order_and_may_give_up() -> None:
     await asyncio.gather(large, return_exceptions=True)
     budget.settle(first, Usage())
     budget.settle(await small, Usage())
-    assert account.held == Amount()
+    assert account.reserved == Amount()
     assert account.holds == 0
 
 
@@ -198,7 +198,7 @@ def test_a_budget_is_never_exceeded_in_any_order(calls: list[tuple[int, int, boo
                 hold = await budget.reserve(request(chars=4, answer=answer, model="fake:x"))
             except BudgetExceeded:
                 return
-            assert account.used.tokens + account.held.tokens <= limit
+            assert account.used.tokens + account.reserved.tokens <= limit
             for _ in range(pause):
                 await asyncio.sleep(0)
             tokens = hold.worst.tokens * percent // 100 if known else hold.worst.tokens
@@ -207,7 +207,7 @@ def test_a_budget_is_never_exceeded_in_any_order(calls: list[tuple[int, int, boo
 
         await asyncio.wait_for(asyncio.gather(*(one(*call) for call in calls)), 5)
         assert used == account.used.tokens <= limit
-        assert account.held == Amount()
+        assert account.reserved == Amount()
 
     asyncio.run(go())
 

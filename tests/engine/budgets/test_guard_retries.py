@@ -120,7 +120,7 @@ async def test_a_try_that_does_not_fit_is_not_made(bench: Bench) -> None:
     assert bench.state.usage.unknown == 1
     account = bench.session.calls.budget and bench.session.calls.budget.run
     assert account is not None
-    assert (account.held, account.holds) == (Amount(), 0)
+    assert (account.reserved, account.holds) == (Amount(), 0)
     bench.resume("a", budget={"tokens": 1000})
     assert await bench.go() == "done"
 

@@ -72,12 +72,12 @@ class Rig:
 async def test_an_answer_counts_what_it_used_and_frees_the_rest() -> None:
     rig = Rig()
     async with rig.reservation() as reservation:
-        held = rig.account.held.tokens
+        held = rig.account.reserved.tokens
         assert held > 50
-        assert reserved.get() == rig.account.held, "the call's intent records it"
+        assert reserved.get() == rig.account.reserved, "the call's intent records it"
         reservation.answered(ChatResponse("ok", USED, "fake:echo"))
     assert reserved.get() is None
-    assert (rig.used, rig.account.held, rig.frame.waits) == (15, Amount(), 1)
+    assert (rig.used, rig.account.reserved, rig.frame.waits) == (15, Amount(), 1)
 
 
 async def test_an_error_counts_what_it_reports_else_one_call_without_tokens() -> None:
@@ -89,7 +89,7 @@ async def test_an_error_counts_what_it_reports_else_one_call_without_tokens() ->
     with pytest.raises(ModelUnavailable):
         async with rig.reservation():
             raise ModelUnavailable("refused")
-    assert (rig.used, rig.account.held) == (15, Amount())
+    assert (rig.used, rig.account.reserved) == (15, Amount())
 
 
 async def test_a_stop_in_flight_counts_the_worst_case() -> None:
@@ -97,7 +97,7 @@ async def test_a_stop_in_flight_counts_the_worst_case() -> None:
     rig = Rig()
     with pytest.raises(KeyboardInterrupt):
         async with rig.reservation():
-            worst = rig.account.held.tokens
+            worst = rig.account.reserved.tokens
             rig.scope.in_flight = 1
             raise KeyboardInterrupt
     assert rig.used == worst
@@ -128,5 +128,5 @@ async def test_a_retry_without_room_ends_the_call_with_nothing_set_aside() -> No
         async with rig.reservation() as reservation:
             for _ in range(40):
                 await reservation.renew(lost)
-    assert rig.account.held == Amount()
+    assert rig.account.reserved == Amount()
     assert rig.used <= 1000

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from po_jupyter.config import Settings
-from po_jupyter.engine.ports import CallFrame
+from po_jupyter.engine.ports import CallFrame, Observer
 from po_jupyter.engine.run.executor import RunExecutor
 from po_jupyter.engine.run.session import RunSession, open_session
 from po_jupyter.errors import ModelRefused, ModelUnavailable
@@ -20,8 +20,8 @@ from tests.support.engine import RUN, Bench
 MAP = {"name": "m", "prompt": "row {{ item }}", "for_each": "range(3)", "max_concurrency": 1}
 
 
-class Recorder:
-    """An observer that notes what it is told."""
+class Recorder(Observer):
+    """An observer that notes every call of its methods."""
 
     def __init__(self) -> None:
         self.notes: list[tuple[Any, ...]] = []

@@ -15,7 +15,7 @@ def log_of(run_dir: Path, stage: str) -> Path:
 def test_an_empty_file_goes_from_stage_to_stage_and_leaves_no_log(tmp_path: Path) -> None:
     live = LiveLogFile(tmp_path)
     first = live.open(log_of(tmp_path, "one"))
-    live.keep(log_of(tmp_path, "one"))
+    live.move_to(log_of(tmp_path, "one"))
     assert live.open(log_of(tmp_path, "two")) == first
     assert os.listdir(tmp_path) == ["t.two.live"]
     live.close()
@@ -25,10 +25,10 @@ def test_an_empty_file_goes_from_stage_to_stage_and_leaves_no_log(tmp_path: Path
 def test_what_was_written_becomes_the_log(tmp_path: Path) -> None:
     live = LiveLogFile(tmp_path)
     os.write(live.open(log_of(tmp_path, "one")), b"hello")
-    live.keep(log_of(tmp_path, "one"))
+    live.move_to(log_of(tmp_path, "one"))
     assert log_of(tmp_path, "one").read_bytes() == b"hello"
     os.write(live.open(log_of(tmp_path, "one")), b" again")
-    live.keep(log_of(tmp_path, "one"))
+    live.move_to(log_of(tmp_path, "one"))
     assert log_of(tmp_path, "one").read_bytes() == b"hello again"
 
 

@@ -322,3 +322,11 @@ def test_other_content_is_another_revision() -> None:
     b = parse_pipeline("name: a\ntasks: [{name: t, prompt: y}]")
     assert a.version == b.version
     assert a.revision != b.revision
+
+
+def test_code_is_parsed_when_it_is_submitted_and_not_by_each_worker_again() -> None:
+    """P1: what a run recorded is read as it stands; the stage that cannot be loaded says what is wrong."""
+    definition = {"name": "p", "tasks": [{"name": "a", "source": "def broken(:"}]}
+    with pytest.raises(InvalidPipeline, match="does not parse"):
+        validate_pipeline(definition)
+    assert validate_pipeline(definition, recorded=True).tasks[0].source == "def broken(:"

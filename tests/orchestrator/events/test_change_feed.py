@@ -45,7 +45,7 @@ async def test_a_run_that_waits_for_the_store_is_told_with_its_reason() -> None:
     """P7: its log cannot say it."""
     feed = ChangeFeed()
     async with feed.subscribe("a") as notes:
-        feed.held("a", "the disk is full")
-        feed.held("b", "not mine")
+        feed.store_wait("a", "the disk is full")
+        feed.store_wait("b", "not mine")
         assert await notes.get(0) == Notification("held", "a", {"run": "a", "reason": "the disk is full"})
         assert await notes.get(0) is None

@@ -70,7 +70,7 @@ class FakeSupervisor:
     def finished(self, worker: WorkerHandle, state: str) -> None:
         self.calls.append(("finished", state))
 
-    def wrote(self, run: str) -> None:
+    def clear_store_wait(self, run: str) -> None:
         self.calls.append(("wrote", run))
 
     def pump(self) -> None:

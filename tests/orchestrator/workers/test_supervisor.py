@@ -103,12 +103,12 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 
 async def test_a_run_has_a_worker_until_it_has_ended(house: House) -> None:
     house.submit()
-    assert house.supervisor.knows(RUN) and house.supervisor.live() == 1
+    assert house.supervisor.has_run(RUN) and house.supervisor.live() == 1
     await house.started()
     assert house.supervisor.load()["running"] == 1
     house.end_run()
     house.zygotes.exit(ExitStatus.ORDERLY)
-    await until(lambda: not house.supervisor.knows(RUN))
+    await until(lambda: not house.supervisor.has_run(RUN))
     assert house.supervisor.live() == 0
     assert [e["type"] for e in house.store.events(RUN)] == ["run.created", "run.done"]
 
@@ -149,10 +149,10 @@ async def test_a_store_that_fails_is_nobodys_crash_and_people_are_told(house: Ho
     house.zygotes.exit(ExitStatus.STORE_FAILED)
     await until(lambda: house.supervisor.store_backoff.reason(RUN) is not None)
     assert "the disk is full. Make room." in house.supervisor.load()["held"][RUN]
-    assert house.supervisor.knows(RUN), "it is tried again"
+    assert house.supervisor.has_run(RUN), "it is tried again"
     await until(lambda: "run.held" in [e["type"] for e in house.store.events(RUN)])
     await house.started()
-    house.supervisor.wrote(RUN)
+    house.supervisor.clear_store_wait(RUN)
     assert house.supervisor.load()["held"] == {}
     assert "worker.crashed" not in [e["type"] for e in house.store.events(RUN)]
 

@@ -64,8 +64,8 @@ class BatchMap:
         boundary, settings = self._state.parts.boundary, self._state.parts.inputs.settings
         name = self._state.task.name
         next_delay = poll_delays(settings.batch_poll_min, settings.batch_poll_max)
-        ended = False
-        while not ended:
+        any_ended = False
+        while not any_ended:
             self._emit_waiting()
             boundary.rest(name, True)
             await boundary.sleep(next_delay())
@@ -81,14 +81,14 @@ class BatchMap:
                 if status.state == "ended":
                     boundary.rest(name, False)
                     await self._collector.collect(batch, status)
-                    ended = True
+                    any_ended = True
 
     def _emit_waiting(self) -> None:
         batches = list(self._batches)
         rows = sum(len(batch.rows) for batch in batches)
-        done = sum(batch.progress[0] for batch in batches)
+        done_rows = sum(batch.progress[0] for batch in batches)
         subject = f"batch of {rows:,}" if len(batches) == 1 else f"{len(batches)} batches of {rows:,}"
-        reason = f"{subject} {'row' if rows == 1 else 'rows'} at {self._api.name}: {done:,} done"
+        reason = f"{subject} {'row' if rows == 1 else 'rows'} at {self._api.name}: {done_rows:,} done"
         if all(batch.cancelling for batch in batches):
             reason += ", being cancelled"
         if any(batch.silent for batch in batches):

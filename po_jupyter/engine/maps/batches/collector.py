@@ -46,11 +46,11 @@ class Collector:
         if status.error and not status.results:
             await self._collect_refusal(batch, status)
             return
-        seen: set[int] = set()
-        answered = await self._read_results(batch, status, seen)
+        seen_rows: set[int] = set()
+        answered = await self._read_results(batch, status, seen_rows)
         if not batch.cancelling:
             for index in batch.rows:
-                if index not in seen:
+                if index not in seen_rows:
                     missing = f"{self._api.name} returned no result for row {index} in batch {batch.id}"
                     await self._answer(batch, index, failed_answer(batch.token, ModelUnavailable(missing)))
         await self._state.parts.log.flush()
@@ -59,8 +59,8 @@ class Collector:
         await self._batches.close(batch, "expired" if status.expired else "ended", answered)
         self._state.report_progress()
 
-    async def _read_results(self, batch: OpenBatch, status: BatchStatus, seen: set[int]) -> int:
-        """Download the results and hand them to their rows; the number of answers. Adds the rows to `seen`."""
+    async def _read_results(self, batch: OpenBatch, status: BatchStatus, seen_rows: set[int]) -> int:
+        """Download the results and hand them to their rows; the number of answers. Adds the rows to `seen_rows`."""
         path = self._folder / f"{batch.token}.results"
         answered = 0
         try:
@@ -70,14 +70,14 @@ class Collector:
             with path.open("rb") as file:
                 while lines := await asyncio.to_thread(file.readlines, _READ):
                     for line in lines:
-                        answered += await self._collect_line(batch, line, seen)
+                        answered += await self._collect_line(batch, line, seen_rows)
         except OSError as error:
             raise unusable_file(path, error) from None
         finally:
             path.unlink(missing_ok=True)
         return answered
 
-    async def _collect_line(self, batch: OpenBatch, line: bytes, seen: set[int]) -> int:
+    async def _collect_line(self, batch: OpenBatch, line: bytes, seen_rows: set[int]) -> int:
         """Record one line of the results; 1 when it was an answer to a row that had none."""
         api = self._api.api
         result = api.parse_line(line) if line.strip() else None
@@ -85,11 +85,11 @@ class Collector:
         if (
             result is None
             or request_id is None
-            or request_id.row in seen
+            or request_id.row in seen_rows
             or request_id.row not in batch.members
         ):
             return 0  # no request of ours, or a second answer: the first one counts
-        seen.add(request_id.row)
+        seen_rows.add(request_id.row)
         batch.collected += 1
         self._state.in_flight -= 1
         if result.cancelled and batch.cancelling:
@@ -109,7 +109,7 @@ class Collector:
         if calls.fresh is not None and batch.hold is not None:
             batch.hold.settle(batch.reserved_for_row, calls.fresh)
         if question is not None and (self._stopping or state.error is not None):
-            state.count_usage(calls.usage.to_json())  # no outcome will have it
+            state.report_usage(index, question.stage, calls.usage.to_json())  # no outcome will have it
         if question is not None:
             state.count_unflushed()
         if state.must_flush:
@@ -127,8 +127,8 @@ class Collector:
                 await self._answer(batch, batch.rows[number - 1], failed_answer(batch.token, error))
         if status.code == "gone":
             for index in batch.rows:
-                gone = ModelUnavailable(status.error)
-                await self._answer(batch, index, failed_answer(batch.token, gone))
+                refusal = ModelUnavailable(status.error)
+                await self._answer(batch, index, failed_answer(batch.token, refusal))
         await state.parts.log.flush()
         await self._batches.close(batch, "refused", 0)
         if status.lines or status.code == "gone":

@@ -72,8 +72,8 @@ class OpenBatches:
 
     async def drop(self, batch: OpenBatch, error: ModelError | None) -> None:
         """Record that the provider does not have a batch, and remove it."""
-        shown = error.to_json() if error is not None else None
-        await self._log.commit(draft("batch.dropped", self._task, token=batch.token, error=shown))
+        error_json = error.to_json() if error is not None else None
+        await self._log.commit(draft("batch.dropped", self._task, token=batch.token, error=error_json))
         self._remove(batch)
 
     async def close(

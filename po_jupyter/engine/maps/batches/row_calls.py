@@ -36,7 +36,7 @@ class BatchAnswer(NamedTuple):
     read: Callable[[ChatRequest], ChatResponse]
 
     def fits(self, stage: str, round: int) -> bool:
-        """Whether this is the answer to a request of that stage and round."""
+        """True when it answers a request of that stage and round."""
         return self.stage is None or (self.stage, self.round) == (stage, round)
 
 

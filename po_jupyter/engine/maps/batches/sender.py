@@ -55,13 +55,13 @@ class Sender:
     async def _gather(self, file: BatchFile, hold: BatchHold | None) -> None:
         """Take rows into the file until it is full, or no more can be afforded now."""
         state = self._state
-        sent = self._batches.rows()
-        taken = 0
+        open_rows = self._batches.rows()
+        count = 0
         for index in state.open_indexes():
-            if index in sent:
+            if index in open_rows:
                 continue
-            taken += 1
-            if taken % ROWS_A_TURN == 0:
+            count += 1
+            if count % ROWS_A_TURN == 0:
                 state.parts.boundary.checkpoint()
                 await asyncio.sleep(0)
             question, _ = await self._runner.run(index, state.attempt)

@@ -23,7 +23,7 @@ OPENAI_REASONING = r"(?:ft:)?(?:gpt-(?:[5-9]|\d\d)(?!.*chat)|o\d|codex-)"
 
 @dataclass(frozen=True, slots=True)
 class Quirks:
-    """Where one server's Chat Completions differ. Patterns are matched at the beginning of a model's name.
+    """The differences of one server's Chat Completions. Patterns are matched at the beginning of a model's name.
 
     schema          what `response_format` enforces: a `schema`, any `object`, or `nothing`; the rest goes as text
     schema_models   models that enforce a schema, where not all do; the others get the `object`
@@ -61,7 +61,7 @@ class Quirks:
     says_cost: bool = False
 
     def schema_style(self, model: str) -> Literal["schema", "object", "nothing"]:
-        """What `response_format` enforces with `model`."""
+        """The style of schema that `response_format` enforces with `model`."""
         if self.schema == "schema" and self.schema_models and not re.match(self.schema_models, model):
             return "object"
         return self.schema

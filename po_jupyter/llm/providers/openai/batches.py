@@ -155,7 +155,7 @@ class OpenAIBatches:
         )
 
     def _failure(self, batch: Mapping[str, object]) -> _Failure:
-        """Why a batch was refused as a whole: the first error without a line, else the first."""
+        """The reason why a batch was refused as a whole: the first error without a line, else the first."""
         clean = self._transport.one_line
         errors = mappings_in(mapping_at(batch, "errors").get("data"))
         lines = {

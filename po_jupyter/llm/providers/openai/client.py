@@ -71,7 +71,7 @@ def _azure_base(url: str) -> str:
 
 
 def api_for(request: ChatRequest) -> tuple[Api, str]:
-    """(the API of a request, the reason in words for the log)."""
+    """(the API of a request, the reason as text for the log)."""
     if request.api is not None:
         return request.api, f"llm.api is {request.api}"
     if _RESPONSES_FIRST.match(request.model_name):

@@ -1,4 +1,4 @@
-"""What the cases of every subject share: runs and events to begin with, another process."""
+"""The base of the cases of every subject: runs and events to begin with, another process."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def elsewhere(code: str, opener: str, place: str) -> subprocess.Popen[str]:
 
 
 class Cases:
-    """What the cases of every subject share. `opener`: see the package."""
+    """The base of the cases of every subject. `opener`: see the package."""
 
     opener: ClassVar[str | None] = None
 

@@ -161,8 +161,8 @@ class LogCases(Cases):
         """A person asks while a worker holds the run; its next head goes further than it wrote."""
         lease = store.claim(run, holder(1))
         assert store.commit(lease, Commit(events=[event("run.started")], state="running"))["n"] == 2
-        asked = store.request(run, [event("run.cancel_requested", by="ada")])
-        assert (asked["n"], asked["state"], asked["holder"]) == (3, "running", holder(1))
+        head = store.request(run, [event("run.cancel_requested", by="ada")])
+        assert (head["n"], head["state"], head["holder"]) == (3, "running", holder(1))
         assert store.commit(lease, Commit(events=[event("task.stage")]))["n"] == 4
         (foreign,) = store.records(run, after=2, limit=1)
         assert foreign["events"][0]["type"] == "run.cancel_requested"
@@ -197,15 +197,15 @@ class LogCases(Cases):
         """P2."""
         lease = store.claim(run, holder(1))
 
-        def ask() -> None:
+        def send_requests() -> None:
             for i in range(20):
                 store.request(run, [event("asked", i=i)])
 
-        asking = threading.Thread(target=ask)
-        asking.start()
+        thread = threading.Thread(target=send_requests)
+        thread.start()
         for i in range(20):
             store.commit(lease, Commit(events=[event("said", i=i)]))
-        asking.join()
+        thread.join()
         events = store.events(run, since=1)
         assert [e["offset"] for e in events] == list(range(2, 42))
         for kind in ("asked", "said"):

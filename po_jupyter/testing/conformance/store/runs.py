@@ -57,7 +57,7 @@ class RunCases(Cases):
 
     def test_what_does_not_exist_is_not_found(self, store: Store) -> None:
         """P11."""
-        for ask in (
+        for read in (
             lambda: store.head("00ff"),
             lambda: store.definition("00ff"),
             lambda: store.records("00ff"),
@@ -69,7 +69,7 @@ class RunCases(Cases):
             lambda: store.delete_run("00ff"),
         ):
             with pytest.raises(NotFound):
-                ask()
+                read()
 
     def test_the_same_key_and_request_is_the_same_run(self, store: Store) -> None:
         """R3.3: submitting is idempotent."""
@@ -244,13 +244,13 @@ class RunCases(Cases):
         store.commit(lease, Commit(events=[event("run.done")], payloads=["x"], state="done", release=True))
         assert store.payload("00a1", Ref(2, 0)) == "x"
         store.delete_run("00a1")
-        for ask in (
+        for read in (
             lambda: store.head("00a1"),
             lambda: store.events("00a1"),
             lambda: store.payload("00a1", Ref(2, 0)),
         ):
             with pytest.raises(NotFound):
-                ask()
+                read()
         with pytest.raises(NotFound):
             store.commit(lease, Commit())
         assert [head["run"] for head in store.runs().heads] == ["00a2"]

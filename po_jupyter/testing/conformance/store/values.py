@@ -132,15 +132,15 @@ class ValueCases(Cases):
 
     def test_what_was_read_can_be_changed_without_harm(self, store: Store, run: str) -> None:
         """P1: nobody shares an object with the store."""
-        given = {"a": [1]}
-        store.commit(store.claim(run, holder(1)), Commit(payloads=[given], events=[event("x", v=given)]))
-        given["a"].append(2)
+        value_in = {"a": [1]}
+        store.commit(store.claim(run, holder(1)), Commit(payloads=[value_in], events=[event("x", v=value_in)]))
+        value_in["a"].append(2)
         for _ in range(2):
             value = store.payload(run, Ref(2, 0))
-            said = store.events(run, since=1)[0]
-            assert (value, said["data"]) == ({"a": [1]}, {"v": {"a": [1]}})
+            event_read = store.events(run, since=1)[0]
+            assert (value, event_read["data"]) == ({"a": [1]}, {"v": {"a": [1]}})
             value["a"].append(3)
-            said["data"]["v"]["a"].append(3)
+            event_read["data"]["v"]["a"].append(3)
             head = store.head(run)
             head["state"] = "done"
         assert store.head(run)["state"] == "pending"

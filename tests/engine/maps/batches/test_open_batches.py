@@ -55,7 +55,7 @@ async def test_what_was_reserved_is_held_again(batch_parts: Any) -> None:
     parts.state.parts.calls.budget = BudgetGuard(account)
     again = OpenBatches(parts.state, parts.api)
     await again.recover(adopt_holds=True)
-    assert (account.used.tokens, account.held) == (0, batch.reserved)
+    assert (account.used.tokens, account.reserved) == (0, batch.reserved)
 
 
 async def test_a_cancel_that_the_provider_did_not_hear_is_remembered(batch_parts: Any) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from po_jupyter.engine.lifecycle.frame import Frame
 from po_jupyter.engine.maps.batches.row_calls import BatchAnswer, BatchCalls, NeedsAnswer, failed_answer
-from po_jupyter.engine.ports import ModelCalls, NullObserver
+from po_jupyter.engine.ports import ModelCalls, Observer
 from po_jupyter.errors import ModelRefused
 from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message
 from po_jupyter.model.pipeline.pipeline import Task
@@ -21,7 +21,7 @@ def answer(stage: str | None = "inference", round_: int = 0) -> BatchAnswer:
 
 
 def calls_with(given: BatchAnswer | None) -> BatchCalls:
-    return BatchCalls(FakeCalls(lambda request: "sent"), NullObserver(), given)
+    return BatchCalls(FakeCalls(lambda request: "sent"), Observer(), given)
 
 
 async def test_without_an_answer_the_request_is_what_the_row_needs() -> None:

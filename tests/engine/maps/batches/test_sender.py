@@ -50,9 +50,9 @@ async def test_as_many_rows_as_the_budget_affords(batch_parts: Any) -> None:
     account.limits = BudgetLimits(tokens=2 * worst.tokens)
     await parts.sender.fill()
     (batch,) = parts.batches
-    assert batch.rows == (0, 1) and account.held == batch.reserved == Amount(0.0, 2 * worst.tokens)
+    assert batch.rows == (0, 1) and account.reserved == batch.reserved == Amount(0.0, 2 * worst.tokens)
     await parts.batches.drop(batch, None)
-    assert account.held == Amount()
+    assert account.reserved == Amount()
 
 
 async def test_when_not_one_row_fits_the_map_stops(batch_parts: Any) -> None:
