@@ -30,7 +30,7 @@ _TESTS = 3  # calls at once that test a claim first
 _SLOWER = 0.98  # than the server's bucket
 
 
-class Trial:
+class BoundTrial:
     """The schedule of calls that break a guess, one at a time. Waits and times are seconds."""
 
     __slots__ = ("_first", "_longest", "_wait", "due", "pending", "step")
@@ -80,7 +80,7 @@ class ConcurrencyBound:
         self.calls: int | None = None
         self.drawn_at = float("-inf")
         self._sure = self._above = 0  # of them, not only raised by trials; calls that were taken above that
-        self.trial = Trial(1.0, 30.0)
+        self.trial = BoundTrial(1.0, 30.0)
         self._window = window
         self._doubts = 0
         self._distrust = 1  # windows
@@ -358,7 +358,7 @@ class ReportedClaim:
         if twice and self._answered >= max(_TESTS, 2 * self._refused):
             self.believed, self.tested = False, True
         elif self._refused > max(_TESTS, 2 * self._answered):
-            self.tested, self.refills = True, self._answered >= _TESTS
+            self.tested, self.refills = True, self._answered > 1
 
 
 class RefillingBuckets:
