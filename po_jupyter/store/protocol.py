@@ -90,13 +90,15 @@ class ItemDraft(_Item):
 
 
 class CallIntent(TypedDict):
-    """A call that is about to be sent. `reserved` is `[usd, tokens]`: the worst case that a budget set aside."""
+    """A call that is about to be sent. `reserved` is `[usd, tokens]`: the worst case that a budget set aside, `day` the
+    day of its owner's (UTC) that it was set aside on, where days are limited."""
 
     key: str
     kind: Literal["intent"]
     model: str
     stage: str
     reserved: NotRequired[list[float]]
+    day: NotRequired[str]
 
 
 class _Response(TypedDict):
@@ -109,12 +111,14 @@ class _Response(TypedDict):
     cached: NotRequired[bool]
     place: NotRequired[int | None]
     batch: NotRequired[str]
+    day: NotRequired[str]
 
 
 class CallResponse(_Response):
     """The answer to a call: with `ok` a `response` whose text is the payload `answer`, else an `error`.
 
-    `cached`: an answer of the call cache, the one of number `place`; `batch`: the token of the batch it came with.
+    `cached`: an answer of the call cache, the one of number `place`; `batch`: the token of the batch it came with;
+    `day`: the one that a further try was set aside on, where it is not the intent's.
     """
 
     answer: NotRequired[list[int]]

@@ -67,7 +67,7 @@ class CallFactory:
         self._history = history
         self._providers = providers
         self._settings: dict[str, ModelSettings] = {}
-        self._prices = PriceBook(inputs.settings.prices)
+        self.prices = PriceBook(inputs.settings.prices, base_url=base_url)
         self.journal = StoreJournal(log, history)
         self.cache = (
             CallCache(answers, owner=inputs.owner, run=inputs.run, base_url=base_url, used=history.hits)
@@ -81,7 +81,7 @@ class CallFactory:
             admission=admission or UNLIMITED,
             cache=self.cache,
             sleep=boundary.sleep,
-            prices=self._prices,
+            prices=self.prices,
             prepare=providers.prepare,
         )
         self._parts = CallParts(
@@ -89,7 +89,7 @@ class CallFactory:
             log=log,
             boundary=boundary,
             chat=chat,
-            budget=build_budget(inputs, log, history.spent, running),
+            budget=build_budget(inputs, log, history.spent, running, self.prices),
             files=files,
             threads=threads,
             mcp=mcp,
@@ -135,7 +135,7 @@ class CallFactory:
         if account is None:
             return
         if self._parts.budget is None:
-            self._parts.budget = BudgetGuard(on_warning=warning_emitter(self._log), prices=self._prices)
+            self._parts.budget = BudgetGuard(on_warning=warning_emitter(self._log), prices=self.prices)
         self._parts.budget.add(account)
 
     async def flush_cache(self) -> None:

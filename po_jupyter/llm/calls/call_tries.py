@@ -18,6 +18,7 @@ from po_jupyter.llm.calls.retry import RETRY_AFTER_CAP, with_retry
 from po_jupyter.llm.chat import ChatResponse, ChatResponseJson, OnText, Provider
 from po_jupyter.llm.money.pricing import LIST_PRICES, PriceBook
 from po_jupyter.llm.wire.ends import check_not_empty
+from po_jupyter.llm.wire.usage import with_checked_usage
 from po_jupyter.model.pipeline.pipeline import CallRetry
 from po_jupyter.model.run.usage import Usage
 
@@ -172,6 +173,7 @@ class CallTries:
         except BaseException:
             admitted.lost()
             raise
+        response = with_checked_usage(response, self._call.request)
         try:
             check_not_empty(response, self._call.request)
         except ModelError as error:

@@ -26,6 +26,7 @@ from po_jupyter.llm.calls.pending_call import (
 from po_jupyter.llm.calls.retry import OnWait
 from po_jupyter.llm.chat import CacheMode, ChatRequest, ChatResponse, ChatResponseJson, OnText
 from po_jupyter.llm.wire.ends import check_not_empty
+from po_jupyter.llm.wire.usage import with_checked_usage
 from po_jupyter.model.pipeline.pipeline import CallRetry
 from po_jupyter.model.run.usage import Usage
 
@@ -206,7 +207,7 @@ class CallScope:
         `batch` is the token of the batch.
         """
         try:
-            response = read(call.request)
+            response = with_checked_usage(read(call.request), call.request)
             check_not_empty(response, call.request)
         except ModelError as error:
             await self._outcomes.record_error(call, error, batch=batch, rate=BATCH_PRICE)

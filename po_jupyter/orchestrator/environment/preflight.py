@@ -7,6 +7,7 @@ from collections.abc import Callable
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidEnvironment
 from po_jupyter.llm.credentials.availability import EnvironmentProblem, model_problems
+from po_jupyter.llm.specs import specs
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.orchestrator.environment.key_store import KeyStore
 
@@ -28,6 +29,14 @@ class Preflight:
         """Raises InvalidEnvironment unless the run or the settings skip that."""
         if self._environment_counts() and not (skip or self._settings.skip_validation):
             check(pipeline, self._settings, self._keys, model)
+
+    def addresses(self) -> dict[str, str]:
+        """The variables that say where providers are asked, as runs have them: the list of prices holds at a vendor's
+        own addresses only."""
+        if not self._environment_counts():
+            return {}
+        environ, _ = self._keys.environment(self._settings.worker_env)
+        return {spec.base_env: environ[spec.base_env] for spec in specs().values() if spec.base_env in environ}
 
     def warnings(self, pipeline: Pipeline, model: str | None = None) -> list[str]:
         """Everything that is wrong with the environment of a run, for people; nothing is refused."""

@@ -29,6 +29,7 @@ class Examination(TypedDict, total=False):
     seed        `{name, data}` for `estimate`, with references to files of rows
     owner       whose these files are
     limit       rows of each map at most
+    addresses   base URLs of providers by their variables, where they are others than the vendors'
     """
 
     what: Literal["parse", "check", "estimate"]
@@ -41,6 +42,7 @@ class Examination(TypedDict, total=False):
     seed: JsonObject
     owner: str
     limit: int | None
+    addresses: Mapping[str, str]
 
 
 # Raises what is wrong with the definition: InvalidInput, InvalidPipeline. It blocks.
@@ -100,6 +102,8 @@ def _with_model(pipeline: Pipeline, model: str | None) -> Pipeline:
 
 def _estimate(examination: Examination, settings: Settings) -> JsonObject:
     from po_jupyter.engine.planning.estimate import estimate_run
+    from po_jupyter.llm.money.pricing import PriceBook
+    from po_jupyter.llm.specs import addresses_in
     from po_jupyter.store.files.row_files import RowFiles
 
     pipeline = validate_pipeline(examination["definition"], recorded=True)
@@ -108,4 +112,5 @@ def _estimate(examination: Examination, settings: Settings) -> JsonObject:
     return estimate_run(
         pipeline, seed, data, settings=settings,
         limit=examination.get("limit"), model=examination.get("model"),
+        prices=PriceBook(settings.prices, base_url=addresses_in(examination.get("addresses") or {})),
     )  # fmt: skip

@@ -12,7 +12,13 @@ from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.environment.preflight import Preflight
 from po_jupyter.orchestrator.examination.operations import Examine, examine_here
 from po_jupyter.orchestrator.submission.pipelines import PipelineRegistry
-from po_jupyter.orchestrator.submission.request import Submission, check_submission, checked_definition, new_run
+from po_jupyter.orchestrator.submission.request import (
+    Submission,
+    check_submission,
+    checked_definition,
+    new_run,
+    with_budget,
+)
 from po_jupyter.store.files.row_files import RowFiles
 from po_jupyter.store.protocol import NewRun
 
@@ -61,7 +67,11 @@ class RunPlanner:
     ) -> NewRun:
         """The run of a checked submission whose environment can run it."""
         options = submission.options
-        self._preflight.check(pipeline, model=options.model, skip=options.skip_validation)
+        self._preflight.check(
+            with_budget(submission, pipeline),
+            model=options.model,
+            skip=options.skip_validation,
+        )
         return new_run(submission, pipeline, seed, owner, code_allowed=code_allowed)
 
     def estimate(self, submission: Submission, owner: str, *, code_allowed: bool) -> JsonObject:
@@ -70,7 +80,7 @@ class RunPlanner:
         options = submission.options
         estimate = self._examine({
             "what": "estimate", "definition": pipeline.to_json(), "seed": {"name": seed.name, "data": seed.data},
-            "owner": owner, "limit": options.limit, "model": options.model,
+            "owner": owner, "limit": options.limit, "model": options.model, "addresses": self._preflight.addresses(),
         })  # fmt: skip
         return {**estimate, "warnings": self._preflight.warnings(pipeline, options.model)}
 

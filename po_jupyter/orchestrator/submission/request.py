@@ -223,6 +223,12 @@ def checked_definition(
     return validate_pipeline(answer, recorded=True)
 
 
+def with_budget(submission: Submission, pipeline: Pipeline) -> Pipeline:
+    """The pipeline with the budget of the submission over its own."""
+    submitted = submission.budget.model_dump(exclude_none=True) if submission.budget else {}
+    return pipeline.model_copy(update={"budget": run_budget(pipeline, submitted)})
+
+
 def check_task_budgets(budget: RunBudget | None, pipeline: Pipeline) -> None:
     """Every task that a budget names is one of the pipeline. Raises InvalidInput."""
     names = [t.name for t in pipeline.tasks]
@@ -242,17 +248,14 @@ def new_id() -> str:
     return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(5)}"
 
 
-def _run_budget(submission: Submission, pipeline: Pipeline) -> JsonObject:
-    submitted = submission.budget.model_dump(exclude_none=True) if submission.budget else {}
-    return run_budget(pipeline, submitted).model_dump(exclude_none=True)
-
-
 def new_run(
     submission: Submission, pipeline: Pipeline, seed: Seed, owner: str, *, code_allowed: bool = True
 ) -> NewRun:
     """The run that `create_run` makes durable. `code_allowed` is kept: models that the run's code names while it runs
     can be checked by nobody before."""
-    budget = {k: v for k, v in _run_budget(submission, pipeline).items() if v}
+    budget = {
+        k: v for k, v in with_budget(submission, pipeline).budget.model_dump(exclude_none=True).items() if v
+    }
     definition = RunDefinition(
         pipeline=pipeline.to_json(),
         seed={name: value for name, value in seed if value is not None},  # JSON already, and perhaps large
