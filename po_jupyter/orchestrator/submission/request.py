@@ -23,7 +23,6 @@ from po_jupyter.model.run.definition import RunDefinition, RunOptions
 from po_jupyter.model.run.events import draft
 from po_jupyter.model.run.seed import Seed, read_seed
 from po_jupyter.model.values.chunked_json import json_chunks
-from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.environment.interpreters import check_modules, problem_of
 from po_jupyter.orchestrator.environment.permission import check_may_choose, check_may_run
 from po_jupyter.orchestrator.examination.operations import Examine, examine_here, run_budget
