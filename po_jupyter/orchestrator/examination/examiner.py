@@ -17,6 +17,7 @@ import structlog
 
 from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidInput, PoError, Unavailable, from_json
+from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.values.chunked_json import is_larger_than, json_chunks
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.environment.variables import worker_environment
@@ -45,7 +46,7 @@ class Examiner:
         self._control: socket.socket | None = None
         self._closed = False
 
-    def examine(self, examination: Examination) -> JsonObject:
+    def examine(self, examination: Examination) -> Pipeline | JsonObject:
         """Do one, see `operations.examine_here`.
 
         Raises InvalidInput, also for what takes too long or too much memory; Unavailable when no process starts.

@@ -45,12 +45,13 @@ class Examination(TypedDict, total=False):
     addresses: Mapping[str, str]
 
 
-# Raises what is wrong with the definition: InvalidInput, InvalidPipeline. It blocks.
-Examine: TypeAlias = Callable[[Examination], JsonObject]
+# The pipeline for `parse` and `check`, as JSON where another process has read it; the estimate for `estimate`. Raises
+# what is wrong with the definition: InvalidInput, InvalidPipeline. It blocks.
+Examine: TypeAlias = Callable[[Examination], Pipeline | JsonObject]
 
 
-def examine_here(examination: Examination, settings: Settings | None = None) -> JsonObject:
-    """Do an examination in this process: the definition as JSON for `parse` and `check`, else the estimate.
+def examine_here(examination: Examination, settings: Settings | None = None) -> Pipeline | JsonObject:
+    """Do an examination in this process: the pipeline for `parse` and `check`, else the estimate.
 
     Without `settings` names of tools are not checked. Raises InvalidInput, InvalidPipeline.
     """
@@ -65,7 +66,12 @@ def examine_here(examination: Examination, settings: Settings | None = None) -> 
         pipeline = validate_pipeline(definition, name=name, recorded=examination.get("recorded", False))
     if examination["what"] == "check":
         _check(pipeline, examination, settings)
-    return pipeline.to_json()
+    return pipeline
+
+
+def as_json(result: Pipeline | JsonObject) -> JsonObject:
+    """The result of an examination as it goes from process to process."""
+    return result.to_json() if isinstance(result, Pipeline) else result
 
 
 def run_budget(pipeline: Pipeline, submitted: Mapping[str, Any]) -> RunBudget:

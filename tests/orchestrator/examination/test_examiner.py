@@ -17,7 +17,7 @@ from po_jupyter.config import Settings
 from po_jupyter.errors import InvalidInput, InvalidPipeline, Unavailable
 from po_jupyter.orchestrator.examination.child import CPU_SECONDS, MEMORY_BYTES, WALL_SECONDS
 from po_jupyter.orchestrator.examination.examiner import Examiner
-from po_jupyter.orchestrator.examination.operations import Examination, examine_here
+from po_jupyter.orchestrator.examination.operations import Examination, as_json, examine_here
 
 pytestmark = pytest.mark.integration
 
@@ -59,7 +59,7 @@ def test_it_says_the_same_as_here(examiner: Examiner, tmp_path: Path, examinatio
     answers: list[Any] = []
     for examine in (examiner.examine, lambda e: examine_here(e, Settings(data_dir=tmp_path))):
         try:
-            answers.append(examine(examination))
+            answers.append(as_json(examine(examination)))
         except InvalidInput as error:
             answers.append((type(error), error.to_json(), error.violations))
     assert answers[0] == answers[1]
@@ -141,7 +141,7 @@ def test_errors_are_of_the_class_that_they_were(examiner: Examiner) -> None:
 def test_a_small_definition_needs_no_child(tmp_path: Path) -> None:
     """Most are small, and are started more often than read; what is rendered is never small."""
     examiner = Examiner(Settings(data_dir=tmp_path))
-    assert examiner.examine({"what": "check", "definition": GOOD, "keys": ["text"]})["name"] == "p"
+    assert examiner.examine({"what": "check", "definition": GOOD, "keys": ["text"]}).name == "p"
     assert examiner._child is None
     many = {**GOOD, "tasks": [{"name": f"t{i}", "prompt": "x" * 20} for i in range(400)]}
     for examination in ({"what": "check", "definition": many, "keys": None}, estimate("Hi")):
