@@ -132,7 +132,10 @@ class BudgetGuard:
             raise
 
     def decide_waiting_calls(self) -> None:
-        """Let waiting calls go, or refuse them with BudgetExceeded, in order: one that has to go on waiting holds the others up, or it would starve."""
+        """Let waiting calls go or refuse them (BudgetExceeded), in order.
+
+        One that has to go on waiting holds the others up, or it would starve.
+        """
         while self._waiters:
             future, worst, accounts = self._waiters[0]
             if not future.done():

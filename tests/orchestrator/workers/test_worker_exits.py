@@ -11,8 +11,8 @@ from po_jupyter.ipc.exit_status import ExitStatus
 from po_jupyter.model.run.events import draft
 from po_jupyter.orchestrator.views.projections import RunProjections
 from po_jupyter.orchestrator.workers import worker_exits
-from po_jupyter.orchestrator.workers.worker_exits import WorkerExit, describe_exit
 from po_jupyter.orchestrator.workers.store_backoff import StoreBackoff
+from po_jupyter.orchestrator.workers.worker_exits import WorkerExit, describe_exit
 from po_jupyter.platform import processes
 from po_jupyter.store.keyed.memory import MemoryStore
 from po_jupyter.store.protocol import Commit
