@@ -252,3 +252,12 @@ def test_a_run_that_only_goes_on_after_its_gate_keeps_its_one_task() -> None:
     waiting = [*restarted, ("run.waiting", None, {"task": "a"}), ("run.resumed", None, {"by": "me"})]
     assert state(*waiting).only == "a"
     assert state(*waiting, ("run.done", None, {})).only is None
+
+
+@pytest.mark.parametrize("kind", ["failed", "skipped", "cancelled"])
+def test_a_task_that_ends_without_output_has_its_end_and_waits_for_nothing(kind: str) -> None:
+    data = {"error": {"code": "x"}, "reason": "no need", "by": "left"}
+    ended = task(("task.waiting", {"reason": "openai"}), (f"task.{kind}", data))
+    assert (ended.state, ended.ended_at, ended.waiting) == (kind, "2026-01-01T00:00:03", None)
+    assert ended.error == ({"code": "x"} if kind == "failed" else None)
+    assert (ended.reason, ended.skipped_by) == (("no need", "left") if kind == "skipped" else (None, None))

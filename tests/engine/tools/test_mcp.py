@@ -7,11 +7,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from po_jupyter.config import McpServer
-from po_jupyter.engine.tools.mcp import McpTools
+from po_jupyter.engine.tools.mcp import McpTool, McpTools
+from po_jupyter.engine.tools.toolbox import ToolRefusal
 from po_jupyter.errors import InvalidInput, ToolFailed
 from tests.support.paths import TESTS
 
@@ -73,3 +76,101 @@ async def test_only_what_the_settings_allow(stdio: dict[str, McpServer]) -> None
         with pytest.raises(InvalidInput, match="mcp_servers") as caught:
             tools.check(name)
         assert words in caught.value.message
+
+
+# -- one tool ---------------------------------------------------------------------------------------------
+class Connection:
+    """A server with one tool, which gives `result` or raises it; `lost` once the connection is."""
+
+    def __init__(self, result: Any) -> None:
+        self.result = result
+        self.called: list[tuple[str, Any]] = []
+        self.lost = False
+        self.client = self
+
+    async def call_tool(self, name: str, arguments: Any) -> Any:
+        self.called.append((name, arguments))
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
+
+    def mark_lost(self) -> None:
+        self.lost = True
+
+    def tool(self, name: str = "files.read", **schema: Any) -> McpTool:
+        server: Any = self
+        listed = SimpleNamespace(name=name.partition(".")[2], description=None, input_schema=schema)
+        return McpTool(name, listed, server)
+
+
+def result(*blocks: Any, is_error: bool = False, structured: Any = None) -> Any:
+    return SimpleNamespace(content=list(blocks), is_error=is_error, structured_content=structured)
+
+
+def text(text: str) -> Any:
+    return SimpleNamespace(type="text", text=text)
+
+
+async def call(tool: McpTool, **arguments: Any) -> str:
+    return await tool.call(arguments, None)  # type: ignore[arg-type]  # nothing to run here
+
+
+def test_a_model_knows_a_tool_by_a_name_that_providers_take() -> None:
+    tool = Connection(None).tool("my files.read/all" + "x" * 80)
+    assert tool.tool.name.startswith("my_files_read_all")
+    assert len(tool.tool.name) == 64
+    assert tool.tool.description == ""
+
+
+async def test_arguments_that_do_not_fit_go_back_to_the_model_and_not_to_the_server() -> None:
+    """P6."""
+    server = Connection(result(text("x")))
+    tool = server.tool(type="object", required=["path"], properties={"path": {"type": "string"}})
+    with pytest.raises(ToolRefusal, match="path"):
+        await call(tool)
+    assert server.called == []
+    assert await call(tool, path="a") == "x"
+    assert server.called == [("read", {"path": "a"})]
+
+
+@pytest.mark.parametrize(
+    ("answered", "shown"),
+    [
+        (result(text("one"), text("two")), "one\ntwo"),
+        (result(SimpleNamespace(type="resource", resource=SimpleNamespace(text="inner"))), "inner"),
+        (result(SimpleNamespace(type="image", data="...")), "[image]"),
+        (result(structured={"n": 1}), '{"n":1}'),
+        (result(text("text"), structured={"n": 1}), "text"),
+        (result(), ""),
+    ],
+)
+async def test_a_result_is_text_of_whatever_the_server_sent(answered: Any, shown: str) -> None:
+    assert await call(Connection(answered).tool()) == shown
+
+
+async def test_an_error_of_the_tool_goes_to_the_model_and_a_lost_connection_fails_the_stage() -> None:
+    """P11: the model can mend its question; it cannot mend a server."""
+    from mcp import MCPError
+
+    failed = Connection(result(text("no such file"), is_error=True))
+    with pytest.raises(ToolRefusal, match="no such file"):
+        await call(failed.tool())
+    refused = Connection(MCPError(-32602, "no such path"))
+    with pytest.raises(ToolRefusal, match="no such path"):
+        await call(refused.tool())
+    assert not (failed.lost or refused.lost)
+    for lost in (Connection(MCPError(-32000, "closed")), Connection(OSError("broken pipe"))):
+        with pytest.raises(ToolFailed, match=r"the tool files\.read failed") as caught:
+            await call(lost.tool())
+        assert lost.lost, "the next use starts the server anew"
+        assert caught.value.details["tool"] == "files.read"
+    grouped = Connection(ExceptionGroup("many", [ConnectionResetError("reset by peer")]))
+    with pytest.raises(ToolFailed, match="ConnectionResetError: reset by peer"):
+        await call(grouped.tool())
+
+
+def test_a_name_that_is_no_tool_is_explained() -> None:
+    """P11."""
+    for servers, name, shown in (({}, "add", "write server.tool"), ({}, "a.b", "there are none")):
+        with pytest.raises(InvalidInput, match=shown):
+            McpTools(servers).check(name)
