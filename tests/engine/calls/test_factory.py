@@ -103,8 +103,13 @@ async def test_answers_are_in_the_cache_when_the_run_is_seen_to_end(tmp_path: Pa
     fourth = Rig(tmp_path, run="r4", answers=answers)
     await fourth.ask(attempt=2, again=False)
     assert fourth.sent == 0, "a row's attempts are counted elsewhere"
+    await fourth.ask(text="last words")
     for rig in (first, second, third, fourth):
         await rig.aclose()
+    fifth = Rig(tmp_path, run="r5", answers=answers)
+    await fifth.ask(text="last words")
+    assert fifth.sent == 0, "a worker that leaves writes what it has"
+    await fifth.aclose()
 
 
 async def test_the_runs_model_is_asked_whatever_the_pipeline_names(tmp_path: Path) -> None:
