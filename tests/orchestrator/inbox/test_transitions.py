@@ -136,7 +136,9 @@ def test_a_rejected_files_name_has_room_for_a_number_and_its_reason(name: str) -
     assert name.endswith(suffix)
     if len(name) < 50:
         assert stem + suffix == name
-    assert suffix == (".json" if name.endswith(".json") else ""), "what follows the last dot of these is no kind"
+    assert suffix == (".json" if name.endswith(".json") else ""), (
+        "what follows the last dot of these is no kind"
+    )
 
 
 def test_a_name_that_is_no_text_is_written_all_the_same() -> None:
