@@ -49,8 +49,8 @@ class Label(BaseModel):
     """A class with a validator, a reference in text and a default of its module."""
 
     kind: Kind
-    others: list[Label] = []
-    note: Texts | None = None
+    others: list["Label"] = []  # noqa: UP037  # names in texts
+    note: "Texts | None" = None  # noqa: UP037
     size: int = BOUND
 
     @field_validator("note")

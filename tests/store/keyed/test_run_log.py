@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from po_jupyter.errors import CorruptRow, InvalidInput, NotFound
-from po_jupyter.store.keyed import run_index, run_log
+from po_jupyter.store.keyed import payloads, run_index, run_log
 from po_jupyter.store.keyed.memory import _Overlay
 from po_jupyter.store.protocol import Commit, Head
 
@@ -69,6 +69,9 @@ def test_an_index_into_payloads_becomes_a_reference_and_other_values_stay() -> N
     assert record["items"][0]["output"] == [2, 0]
     assert "output" not in record["items"][1]
     assert record["calls"][0]["answer"] == [2, 1]
+    assert rig.shard.text(run_log.key_of("p", RUN, 2)) is None, "a record without payloads has no row of them"
+    rig.head = run_log.append(rig.shard, rig.head, Commit([]), payloads.join(["x"]))
+    assert rig.shard.text(run_log.key_of("p", RUN, 3)) == payloads.join(["x"])
     assert (events[0]["data"]["output"], items[0]["output"]) == (1, 0), "drafts are the caller's"
 
 
