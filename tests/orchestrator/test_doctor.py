@@ -17,6 +17,8 @@ from po_jupyter.llm.specs import specs
 from po_jupyter.orchestrator import doctor
 from po_jupyter.orchestrator.doctor import Doctor, DoctorFinding
 from po_jupyter.orchestrator.environment.key_store import KeyStore
+from po_jupyter.platform import private_dir
+from po_jupyter.platform.private_dir import Mount
 from po_jupyter.store.keyed.memory import MemoryStore
 from tests.support.stored_runs import store_run
 
@@ -104,6 +106,19 @@ async def test_a_disk_that_is_nearly_full_is_told(desk: Desk, monkeypatch: pytes
     found = (await desk.findings())["data directory"]
     assert found["verdict"] == "bad"
     assert "PO_DATA_DIR" in found["todo"]
+
+
+async def test_the_file_system_is_that_of_the_nearest_mount(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounts = [
+        Mount("/", "ext4"), Mount(str(desk.tmp), "xfs"), Mount(f"{desk.tmp}/datax", "zfs"),
+        Mount("/a/path/that/is/longer/than/any/of/the/others/and/somewhere/else/altogether/in/the/tree", "btrfs"),
+    ]  # fmt: skip
+    monkeypatch.setattr(private_dir, "mounts", lambda: mounts)
+    assert ", xfs, " in (await desk.findings())["data directory"]["found"]
+    mounts.clear()
+    assert "an unknown file system" in (await desk.findings())["data directory"]["found"]
 
 
 async def test_the_key_of_a_provider_is_named_masked_and_where_it_is_from(
