@@ -45,6 +45,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "reject": ("control", "Reject the gate that a run waits at; the run ends."),
     "usage": ("maintenance", "Say what was used day by day, and how much room runs take."),
     "clean": ("maintenance", "Delete old runs and give their room back."),
+    "backup": ("backup", "Copy everything into one file, while runs go on."),
+    "restore": ("backup", "Make an empty data directory what it was when the archive was made."),
     "audit": ("maintenance", "Say who changed what, the newest first."),
     "pipelines": ("show", "List the registered pipelines."),
     "validate": ("check", "Check a pipeline file without starting anything."),

@@ -9,26 +9,54 @@ import json
 import os
 import subprocess
 import sys
-from typing import cast
+from contextlib import suppress
+from typing import NotRequired, TypedDict, cast
 
 from po_jupyter.client.http.payloads import ModelJson
 from po_jupyter.errors import PoError, from_json
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.platform.source_root import SOURCE_ROOT
 
+_BACKUP = "po_jupyter.orchestrator.maintenance.backup_program"
 _OFFLINE = "po_jupyter.orchestrator.environment.offline"
 _TIMEOUT = 60.0  # seconds; half a second is usual
+_CLEANUP = 10.0  # s for a program that is ended to remove what it began
 
 
-def run_module(module: str, *arguments: str, timeout: float) -> subprocess.CompletedProcess[str]:
-    """`python -m MODULE` of this package with this process's environment. Raises subprocess.TimeoutExpired."""
+class BackupJson(TypedDict):
+    """The report of a backup or a restore; `store` and `files` are numbers of what is in it."""
+
+    archive: str
+    data_dir: str
+    bytes: int
+    made_at: str
+    store: dict[str, int]
+    files: dict[str, int]
+    passed_over: NotRequired[list[str]]
+
+
+def run_module(module: str, *arguments: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
+    """`python -m MODULE` of this package with this process's environment. Raises subprocess.TimeoutExpired.
+
+    Whatever ends the wait for it ends it too, and lets it clean up.
+    """
     path = os.pathsep.join(filter(None, [SOURCE_ROOT, os.environ.get("PYTHONPATH")]))
-    return subprocess.run(
-        # -P: a file of the user that is called like a module must not be imported instead of it.
-        [sys.executable, "-P", "-m", module, *arguments],
-        capture_output=True, text=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL,
+    # -P: a file of the user that is called like a module must not be imported instead of it.
+    command = [sys.executable, "-P", "-m", module, *arguments]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True,
         env={**os.environ, "PYTHONPATH": path},
-    )  # fmt: skip
+    ) as process:  # fmt: skip
+        try:
+            stdout, stderr = process.communicate(timeout=timeout)
+        except BaseException:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_CLEANUP)
+            process.kill()
+            raise
+        return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
 
 
 def last_line(completed: subprocess.CompletedProcess[str]) -> str:
@@ -61,3 +89,24 @@ def _run_offline(*arguments: str) -> JsonObject:
     if "error" in answer:
         raise from_json(answer["error"])
     return answer
+
+
+def back_up(archive: str) -> BackupJson:
+    """Copy the data directory into a file, whether or not an orchestrator is at work on it. Raises PoError."""
+    return _run_backup("backup", archive)
+
+
+def restore(archive: str, directory: str | None) -> BackupJson:
+    """Make an empty directory (None: the data directory) what it was when the archive was made. Raises PoError."""
+    return _run_backup("restore", archive, *(["--to", directory] if directory is not None else []))
+
+
+def _run_backup(*arguments: str) -> BackupJson:
+    done = run_module(_BACKUP, *arguments)
+    try:
+        answer: JsonObject = json.loads(done.stdout)
+    except ValueError:
+        raise PoError(f"the {arguments[0]} failed: {last_line(done)[:300]}") from None
+    if "error" in answer:
+        raise from_json(answer["error"])
+    return cast("BackupJson", answer["report"])

@@ -16,6 +16,7 @@ from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.values.json import JsonObject, JsonValue
 
 if TYPE_CHECKING:
+    from po_jupyter.errors import StoreError
     from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, OnText, Tool, ToolCall
     from po_jupyter.store.protocol import CallDraft, ItemDraft
 
@@ -86,6 +87,9 @@ class Boundary(Protocol):
 
     async def sleep(self, seconds: float) -> None:
         """Wait; a drain ends the wait with Drained."""
+
+    def hold(self, shortage: StoreError) -> None:
+        """Give the run back until the machine has what it needs: a stage met a full disk."""
 
     def rest(self, task: str, resting: bool) -> None:
         """Note that a task only waits for an answer that may take hours, or that it works again."""

@@ -8,6 +8,7 @@ from typing import Any
 from po_jupyter.errors import Conflict
 from po_jupyter.store.protocol import DocumentStore
 
+ORCHESTRATOR_LEASE = "lease", "orchestrator"  # kind and name of the document that says who has the workers
 TRIES = 50  # each lost swap means that another writer got through
 
 

@@ -8,13 +8,14 @@ transaction the queue grows; then it is taken as a whole. Nobody waits for compa
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from hashlib import sha256
 from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
-from po_jupyter.errors import InvalidInput, StaleFence
+from po_jupyter.errors import InvalidInput, StaleFence, StoreUnusable
 from po_jupyter.model.run.events import EventDraft
 from po_jupyter.store.json_codec import JsonText, encode
 from po_jupyter.store.protocol import CallDraft, Commit, Head, ItemDraft, Lease, LogStore, Record, Ref
@@ -22,6 +23,8 @@ from po_jupyter.store.protocol import CallDraft, Commit, Head, ItemDraft, Lease,
 MOST = 1000  # commits in one transaction
 LARGEST = 4 * 2**20  # bytes of payloads after which a transaction is closed
 SMALLEST_SHARED = 256  # bytes; below that a second copy is cheaper than looking for the first
+PATIENCE = 30.0  # s that a transaction waits for a full disk while answers of models are there or on their way
+_PAUSE = 0.25  # s between two tries
 REMEMBERED = 20_000  # payloads of this run that a later equal one refers to
 
 
@@ -80,6 +83,7 @@ class GroupCommitter:
         # Of our own only where the store has none: each change of threads costs more than a small commit.
         self._own_thread: ThreadPoolExecutor | None = None
         self._known: OrderedDict[bytes, Ref] = OrderedDict()
+        self._in_flight: set[str] = set()  # calls that were sent, as far as is recorded
         self._broken: Exception | None = None  # why nothing is written any more
         self._was_raised = False  # a caller got it
 
@@ -229,7 +233,7 @@ class GroupCommitter:
         try:
             if self._seen is None:
                 self._seen = self._store.head(self._lease.run)["n"]
-            head = self._store.commit(self._lease, group.merged())
+            head = self._commit(group.merged())
         except InvalidInput as error:
             if len(group.places) > 1:
                 return self._one_by_one(batch[: len(group.outcomes)])
@@ -242,6 +246,22 @@ class GroupCommitter:
         self._own.add(head["n"])
         self._remember(group, head["n"])
         return group.answered(head), self._foreign(head["n"])
+
+    def _commit(self, commit: Commit) -> Head:
+        """One transaction. A disk that is full may have room in a moment: answers of models are worth a wait."""
+        has_answer = any(call.get("kind") == "response" for call in commit.calls)
+        until = time.monotonic() + (PATIENCE if self._in_flight or has_answer else 0.0)
+        while True:
+            try:
+                head = self._store.commit(self._lease, commit)
+            except StoreUnusable:
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(_PAUSE)
+                continue
+            for call in commit.calls:
+                (self._in_flight.add if call.get("kind") == "intent" else self._in_flight.discard)(call["key"])
+            return head
 
     def _one_by_one(self, batch: Sequence[_PendingCommit]) -> tuple[list[_Outcome], list[Record]]:
         """One commit of the group is not JSON: it alone fails, the others are written each by itself."""

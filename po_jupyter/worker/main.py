@@ -32,6 +32,7 @@ from po_jupyter.store.protocol import Head, Lease, LogStore
 from po_jupyter.telemetry import logging
 from po_jupyter.telemetry.correlation import request_id
 from po_jupyter.worker.call_cache import open_call_cache
+from po_jupyter.worker.open_calls import OpenCalls
 from po_jupyter.worker.orchestrator_link import LinkHandlers, OrchestratorLink
 from po_jupyter.worker.rate_limit_client import RateLimitClient
 
@@ -77,6 +78,7 @@ class WorkerProcess:
         self._run_dir = settings.data_dir / "runs" / request.run
         self._link = OrchestratorLink(Path(request.address), settings, run=request.run, eager=request.watched)
         self._rates = RateLimitClient(self._link, settings, on_wait=self._emit_rate_wait)
+        self._calls = OpenCalls(self._rates, on_wait=self._emit_rate_wait)
         self._providers = Providers(dict(os.environ), local=self._local_model)
         self._session: RunSession | None = None  # once the log is read
 
@@ -116,7 +118,7 @@ class WorkerProcess:
             self._store, lease, settings=settings, providers=self._providers,
             answers=open_call_cache(settings), base_url=self._providers.base_url,
             on_text=link.text, watched=lambda: link.watched, on_commit=link.committed, on_rest=link.rest,
-            run_dir=self._run_dir, admission=self._rates,
+            on_hold=self._drain, run_dir=self._run_dir, admission=self._calls,
         )  # fmt: skip
         # Who submitted it had to be allowed to run code: what the run's code asks may name a CLI agent too.
         self._providers.allow_cli_agents(settings.cli_agents, submitter=session.inputs.definition.code_allowed)
@@ -126,6 +128,7 @@ class WorkerProcess:
     def _drain(self) -> None:
         assert self._session is not None
         self._session.signals.drain()
+        self._calls.drain()
         self._rates.drain()
         self._link.end_requests("the worker gives its run back")
 

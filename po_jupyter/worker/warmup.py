@@ -41,6 +41,8 @@ def warm_up() -> None:
             asyncio.run(_run(Path(folder)))
     except (OSError, PoError) as error:  # the disk, the store, or no end within _TIMEOUT
         _log.warning("the warm-up failed, so workers start slower", error=f"{type(error).__name__}: {error}")
+    except Exception:  # a mistake of ours is seen in the log, and stops nobody's run
+        _log.exception("the warm-up failed, so workers start slower")
     if threading.active_count() > 1:
         names = [thread.name for thread in threading.enumerate()]
         _log.warning("the warm-up left threads, whose locks would stay locked in each worker", threads=names)

@@ -7,7 +7,6 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -155,23 +154,69 @@ def integration(ctx):
 """
 
 
-async def test_an_artifact_that_does_not_fit_fails_its_task_and_nothing_else(disk: SmallDisk) -> None:
-    """P11, P12: the run is `failed`, not its worker; what was done stays, and resume goes on from there."""
+async def test_an_artifact_that_does_not_fit_is_waited_for(disk: SmallDisk) -> None:
+    """P11, P12: its worker gives the run back, as for a full store; what was done stays, and goes on from there."""
     bench = Bench(disk.path, DiskStore(disk.path / "store", shards=1))
     bench.create([
         {"name": "ask", "prompt": "hello"},
         {"name": "big", "source": FILLS, "retry": {"max_attempts": 1}},
     ])  # fmt: skip
-    assert await bench.go() == "failed"
-    error: Any = bench.state.error
-    assert "the disk is full" in error["message"]
+    with pytest.raises(StoreUnusable) as caught:
+        await bench.go()
+    said(caught.value, "the disk is full")
     assert artifacts_by_name(bench.state) == {}
     assert not [name for name in _tree(disk.path / "runs") if ".po-" in name]
     assert bench.state.tasks["ask"].state == "done"
     _mount("-o", f"remount,size={5 * SIZE}", str(disk.path))
-    bench.resume("big")
     assert await bench.go() == "done"
+    assert bench.state.tasks["big"].attempt == 1
     assert bench.fake.prompts == ["hello"]
+    bench.store.close()
+
+
+WRITES = {
+    "artifact": 'ctx.io.write_artifact("big.bin", DATA)',
+    "log": 'ctx.io.write_log("big.bin", DATA)',
+    "scratch": 'ctx.io.write_tmp("big.bin", DATA, append=True)',
+    "many files": 'for n in range(10_000): ctx.io.write_tmp(f"{n}.txt", "x" * 100)',
+    "print": "for n in range(80_000): print('x' * 100)",
+    "database": 'ctx.io.db().execute("create table if not exists t (b blob)");'
+    ' ctx.io.db().execute("insert into t values (?)", (DATA,))',
+    "batch": "ctx.io.batch([1], lambda row: DATA.decode())",
+    "piece of a batch": 'ctx.io.batch([1], lambda row: (ctx.io.task_dir / "x").write_bytes(DATA))',
+    "file of its own": '(ctx.io.task_dir / "x").write_bytes(DATA)',
+    "error of its own": """try:
+        (ctx.io.task_dir / "x").write_bytes(DATA)
+    except OSError as error:
+        raise RuntimeError("cannot save") from error""",
+}
+ASKS = """
+DATA = b"x" * 8_000_000
+def inference(ctx):
+    return ctx.llm.chat(f"row {ctx.item}").text
+def integration(ctx):
+    WRITE
+"""
+
+
+@pytest.mark.parametrize("write", list(WRITES))
+@pytest.mark.parametrize("rows", [1, 8])
+async def test_a_task_that_meets_a_full_disk_waits_and_pays_for_no_call_twice(
+    disk: SmallDisk, tmp_path: Path, write: str, rows: int
+) -> None:
+    """P3, P12: 100 rows whose artifacts did not fit were 300 calls: each was tried three times."""
+    bench = Bench(disk.path, DiskStore(tmp_path / "store", shards=1))
+    source = ASKS.replace("WRITE", WRITES[write])
+    bench.create([{"name": "a", "source": source, "for_each": str(list(range(rows)))}])
+    for _ in range(3):
+        with pytest.raises(StoreUnusable) as caught:
+            await bench.go()
+        said(caught.value, "full")
+    assert bench.events("task.retrying", "task.failed", "item.failed", "call.unknown") == []
+    _mount("-o", f"remount,size={40 * SIZE}", str(disk.path))
+    assert await bench.go() == "done"
+    assert sorted(bench.fake.prompts) == [f"row {n}" for n in range(rows)]
+    assert bench.state.tasks["a"].attempt == 1
     bench.store.close()
 
 

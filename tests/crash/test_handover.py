@@ -135,19 +135,27 @@ def in_flight(model: ModelServer) -> int:
     return sum(not r.answered and not r.aborted for r in model.requests)
 
 
-def handed_over(servers: Servers, model: ModelServer, times: int, end: Callable[[], None]) -> None:
-    """End the server `times` times, each in the middle of 40 calls; every row is asked once."""
-    rows = WIDTH * (3 * times // 2 + 1)
+def handed_over(
+    servers: Servers, model: ModelServer, times: int, end: Callable[[], None], *, hold: bool = False
+) -> None:
+    """End the server `times` times, each in the middle of 40 calls; every row is asked once.
+
+    With `hold` no call ends while there is no server: a worker that goes on would soon have asked everything.
+    """
+    rows = WIDTH * ((3 * times if hold else 3 * times // 2) + 1)
     run = submit(servers, rows)
     stops: list[float] = []
     open_calls: list[int] = []
     for _ in range(times):
         model.wait_for(min(rows, len(model.requests) + WIDTH), timeout=40)
         open_calls.append(in_flight(model))
+        if hold:
+            model.hold()
         began = time.monotonic()
         end()
         stops.append(time.monotonic() - began)
         servers.start()
+        model.release()
     view = finished(servers, run)
     again = model.paid_twice()
     print(
@@ -187,11 +195,13 @@ def test_a_stop_hands_over_and_pays_for_no_call_twice(servers: Servers, model: M
 def test_after_a_stop_nothing_new_is_sent_and_workers_exit_by_themselves(
     servers: Servers, model: ModelServer
 ) -> None:
+    model.hold()
     run = submit(servers, 3 * WIDTH)
     model.wait_for(WIDTH)
     worker = worker_of(servers.data, run)
     servers.stop()
     assert is_alive(worker)
+    model.release()
     until = time.monotonic() + 20
     while is_alive(worker):
         assert time.monotonic() < until
@@ -204,7 +214,7 @@ def test_after_a_stop_nothing_new_is_sent_and_workers_exit_by_themselves(
 
 @KILLED
 def test_a_killed_server_leaves_its_worker_at_work(servers: Servers, model: ModelServer) -> None:
-    handed_over(servers, model, 2, servers.kill)
+    handed_over(servers, model, 2, servers.kill, hold=True)
 
 
 @KILLED
@@ -223,7 +233,7 @@ def test_twenty_stops(servers: Servers, model: ModelServer) -> None:
 @pytest.mark.timeout(900)
 @KILLED
 def test_twenty_kills_of_the_server(servers: Servers, model: ModelServer) -> None:
-    handed_over(servers, model, 20, servers.kill)
+    handed_over(servers, model, 20, servers.kill, hold=True)
 
 
 @pytest.mark.slow
@@ -235,10 +245,13 @@ def test_twenty_kills_of_the_worker(servers: Servers, model: ModelServer) -> Non
 
 def killed_workers(servers: Servers, model: ModelServer, times: int) -> None:
     """Kill the worker `times` times: what was in flight is sent again, and nothing else."""
-    rows = WIDTH * (times + 2)
+    rows = WIDTH * (2 * times + 2)
     run = submit(servers, rows)
     lost = 0
     for _ in range(times):
+        answered = sum(r.answered for r in model.requests)
+        # Progress, or it would be a run that only crashes.
+        model.wait_for(answered + WIDTH, answered=True, timeout=40)
         model.wait_for(len(model.requests) + WIDTH, timeout=40)
         model.hold()
         time.sleep(0.5)  # what was answered is recorded by now

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 
 import pytest
 
 from po_jupyter.orchestrator.service import RunningOrchestrator
 from po_jupyter.presentation import format as fmt
+from po_jupyter.testing.model_server import ModelServer
 from tests.crash.test_disk_full import SmallDisk, disk
 from tests.support.orchestrator import body, orchestrator, task, wait_for_state, wait_for_task_state
 
@@ -75,3 +77,37 @@ async def test_whoever_watches_hears_that_a_run_waits(disk: SmallDisk) -> None:
         held = [part for part in heard if part.startswith(b"event: held")]
         assert b"full" in held[0]
         assert b'"reason":null' in held[-1]
+
+
+WRITES = """
+def inference(ctx):
+    return ctx.llm.chat(f"row {ctx.item}").text
+def integration(ctx):
+    ctx.io.write_artifact(f"{ctx.item}.bin", b"x" * 400_000)
+"""
+
+
+@pytest.mark.timeout(90)
+async def test_a_task_whose_files_do_not_fit_waits_and_goes_on_without_a_second_call(
+    disk: SmallDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P3, P12: no attempt is spent, the pauses grow though the log can be written, and calls in flight are recorded."""
+    with ModelServer(latency=0.2) as model:
+        monkeypatch.setenv("OPENAI_BASE_URL", model.base_url)
+        monkeypatch.setenv("OPENAI_API_KEY", model.key)
+        async with orchestrator(disk.path / "data", max_crashes=1, store_shards=1) as service:
+            asked = body(
+                {"name": "rows", "source": WRITES, "for_each": str(list(range(20))), "max_concurrency": 6}
+            )
+            asked["pipeline"]["llm"] = {"model": "openai:test", "max_tokens": 50}
+            view, _ = await service.submissions.submit(asked, owner="local")
+            reason = await waits(service, view.id, tries=3)
+            assert "the disk is full" in reason and "3 tries" in reason
+            size = ["mount", "-o", "remount,size=40m", str(disk.path)]
+            await asyncio.to_thread(subprocess.run, size, check=True)
+            view = await wait_for_state(service, view.id, patience=40)
+            assert (view.state, view.tasks[0].items.done) == ("done", 20)
+            events = await service.runs.events(view.id, None)
+            bad = {"worker.crashed", "item.failed", "task.retrying", "call.unknown"}
+            assert [e for e in events if e["type"] in bad] == []
+            assert len(model.requests) == 20 and model.duplicates() == {}

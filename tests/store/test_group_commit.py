@@ -13,10 +13,11 @@ import pytest
 
 from po_jupyter.errors import InvalidInput, NotFound, StaleFence, StoreUnusable
 from po_jupyter.model.run.events import draft
+from po_jupyter.store import group_commit
 from po_jupyter.store.disk.store import DiskStore
 from po_jupyter.store.group_commit import LARGEST, GroupCommitter
 from po_jupyter.store.keyed.memory import MemoryStore
-from po_jupyter.store.protocol import Commit, Head, Lease, NewRun, Record, Ref
+from po_jupyter.store.protocol import CallResponseDraft, Commit, Head, Lease, NewRun, Record, Ref
 
 RUN = "00a1"
 
@@ -394,3 +395,37 @@ async def test_on_a_disk_the_work_is_done_in_the_thread_of_the_shard(tmp_path: P
         await committer.commit(Commit([draft("x")]))
     assert heads[-1] == store.head(RUN)
     store.close()
+
+
+class SmallDisk(MemoryStore):
+    """A store whose disk is full for some transactions."""
+
+    full = 0
+
+    def commit(self, lease: Lease, commit: Commit) -> Head:
+        if self.full:
+            self.full -= 1
+            raise StoreUnusable("the disk is full")
+        return super().commit(lease, commit)
+
+
+@pytest.mark.parametrize("first", ["the answer", "something else while the answer is on its way"])
+async def test_an_answer_is_kept_while_the_disk_is_full_for_a_moment(
+    monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    """P3, P12: it is paid for; nothing else waits."""
+    monkeypatch.setattr(group_commit, "_PAUSE", 0.01)
+    store = SmallDisk()
+    store.create_run(NewRun(RUN, "ada", "p", "1.0.0", "n", 0, {}, [draft("run.created")]))
+    committer = GroupCommitter(store, store.claim(RUN, {"pid": 1}))
+    await committer.commit(Commit(calls=[{"key": "k", "kind": "intent", "model": "m", "stage": "s"}]))
+    store.full = 5
+    if first != "the answer":
+        await committer.commit(Commit(events=[draft("x")]))
+    answer: CallResponseDraft = {"key": "k", "kind": "response", "ok": True, "answer": 0}
+    await committer.commit(Commit(calls=[answer], payloads=["hi"]))
+    assert store.full == 0
+    store.full = 1
+    with pytest.raises(StoreUnusable):
+        await committer.commit(Commit(events=[draft("x")]))
+    await committer.close()

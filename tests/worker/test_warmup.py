@@ -58,10 +58,10 @@ warmup.warm_up()
 """
 
 
-def test_what_keeps_the_warm_up_from_its_end_is_in_the_log_and_a_mistake_is_raised() -> None:
+def test_what_keeps_the_warm_up_from_its_end_is_in_the_log_and_stops_nobody() -> None:
     """A failure that nobody sees makes every worker slow, or locks it, for as long as the server runs."""
     done = subprocess.run([sys.executable, "-c", FAILING], cwd=ROOT, capture_output=True, text=True, timeout=60)
     disk, thread, *_ = done.stderr.splitlines()
     assert "the warm-up failed" in disk and "OSError" in disk and "No space left on device" in disk
     assert "left threads" in thread and "left-behind" in thread
-    assert done.returncode == 1 and "a mistake of ours" in done.stderr
+    assert done.returncode == 0 and "a mistake of ours" in done.stderr

@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from typing import NamedTuple
 
 from po_jupyter.engine.budgets.limits import BudgetLimits
-from po_jupyter.engine.replay.spent_from_log import ZERO, Amount, dollars
+from po_jupyter.engine.replay.spent_from_log import NONE_LOST, ZERO, Amount, LostCalls, dollars
 from po_jupyter.errors import BudgetExceeded
 
 # The worst case that is set aside for the call being made: its intent records it, so that a lost call stays counted.
@@ -14,12 +14,24 @@ reserved: ContextVar[Amount | None] = ContextVar("po_reserved", default=None)
 
 
 class Account:
-    """One budget of a run. `name` is `run` or a task's name; `warned`: its warning was given."""
+    """One budget of a run. `name` is `run` or a task's name; `warned`: its warning was given.
 
-    __slots__ = ("holds", "limits", "name", "reserved", "used", "warned")
+    `lost` is the part of `used` that is only reserved, for calls whose outcome nobody knows.
+    """
 
-    def __init__(self, name: str, limits: BudgetLimits, used: Amount = ZERO, *, warned: bool = False) -> None:
-        """An account with nothing set aside, of which `used` is used already."""
+    __slots__ = ("holds", "limits", "lost", "name", "reserved", "used", "warned")
+
+    def __init__(
+        self,
+        name: str,
+        limits: BudgetLimits,
+        used: Amount = ZERO,
+        *,
+        lost: LostCalls = NONE_LOST,
+        warned: bool = False,
+    ) -> None:
+        """An account with nothing reserved, of which `used` is used already."""
+        self.lost = lost
         self.name = name
         self.limits = limits
         self.used = used
@@ -41,6 +53,11 @@ class Account:
         self.reserved = self.reserved.minus(freed)
         self.used = self.used.plus(used)
 
+    def lose(self, worst: Amount) -> None:
+        """End a hold of `worst` for a call whose outcome nobody will know: it stays reserved."""
+        self.lost = self.lost.plus(1, worst)
+        self.settle(worst, worst)
+
     def settle(self, worst: Amount, used: Amount) -> None:
         """End a hold of `worst` and count `used`."""
         self.holds -= 1
@@ -50,22 +67,28 @@ class Account:
     def exceeded(self, worst: Amount) -> BudgetExceeded:
         """The error of a call that does not fit."""
         limits = self.limits
+        known = self.used.minus(self.lost.amount)
         subject = "the budget" if self.name == "run" else f"the budget of task {self.name!r}"
         if limits.usd is not None and self.used.usd + worst.usd > limits.usd:
             message = (
-                f"{subject} of {dollars(limits.usd)} is spent: {dollars(self.used.usd)} used, "
-                f"and the next call could cost {dollars(worst.usd)}"
+                f"{subject} of {dollars(limits.usd)} is spent: {dollars(known.usd)} used, "
+                f"{self.lost.clause(dollars(self.lost.amount.usd))}and the next call could cost {dollars(worst.usd)}"
             )
         else:
             message = (
-                f"{subject} of {limits.tokens:,} tokens is spent: {self.used.tokens:,} used, "
-                f"and the next call could take {worst.tokens:,}"
+                f"{subject} of {limits.tokens:,} tokens is spent: {known.tokens:,} used, "
+                f"{self.lost.clause(f'{self.lost.amount.tokens:,}')}and the next call could take {worst.tokens:,}"
             )
         option = "N" if self.name == "run" else f"{self.name}=N"
         return BudgetExceeded(
             message,
             hint=f"What is finished is kept. Resume with a larger budget: po resume RUN --budget {option}.",
-            details={"scope": self.name, "used": self.used.to_json(), "budget": limits.to_json()},
+            details={
+                "scope": self.name,
+                "used": self.used.to_json(),
+                "reserved": {**self.lost.amount.to_json(), "calls": self.lost.calls},
+                "budget": limits.to_json(),
+            },
         )
 
 

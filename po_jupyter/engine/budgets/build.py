@@ -12,7 +12,13 @@ from po_jupyter.engine.budgets.daily_share import DailyShare
 from po_jupyter.engine.budgets.guard import BudgetGuard
 from po_jupyter.engine.budgets.limits import BudgetLimits, warning_data
 from po_jupyter.engine.replay.run_log import RunLog
-from po_jupyter.engine.replay.spent_from_log import ZERO, Amount, SpentFromLog
+from po_jupyter.engine.replay.spent_from_log import (
+    NONE_LOST,
+    ZERO,
+    Amount,
+    LostCalls,
+    SpentFromLog,
+)
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.model.pipeline.pipeline import Task
@@ -32,15 +38,16 @@ def build_budget(
     `running` are the tasks that are executed now: they are reported to wait when the day's share is used up.
     """
     state = log.state
-    amounts = spent.of_tasks()
+    amounts, lost = spent.of_tasks(), spent.lost_of_tasks()
     run = None
     if state.budget.get("usd") or state.budget.get("tokens"):
         limits = BudgetLimits.from_json(state.budget)
-        run = Account("run", limits, _sum(amounts.values()), warned="run" in state.warnings)
+        all_lost = LostCalls(sum(one.calls for one in lost.values()), _sum(one.amount for one in lost.values()))
+        run = Account("run", limits, _sum(amounts.values()), lost=all_lost, warned="run" in state.warnings)
     tasks = {
         task.name: account
         for task in log.pipeline.tasks
-        if (account := task_account(task, state, amounts.get(task.name, ZERO)))
+        if (account := task_account(task, state, amounts.get(task.name, ZERO), lost.get(task.name, NONE_LOST)))
     }
 
     def emit_waiting(reason: str) -> None:
@@ -62,15 +69,19 @@ def warning_emitter(log: RunLog) -> Callable[[BudgetWarningData], None]:
     return emit_warning
 
 
-def task_account(task: Task, state: RunState, used: Amount = ZERO) -> Account | None:
-    """The account of a task's own budget, with the amount used before; None when the task has none."""
+def task_account(
+    task: Task, state: RunState, used: Amount = ZERO, lost: LostCalls = NONE_LOST
+) -> Account | None:
+    """The account of a task's own budget, with the amount used before, and of that the calls of unknown outcome; None
+    when the task has none."""
     limits = {
         **task.budget.model_dump(exclude_none=True),
         **(state.budget.get("tasks") or {}).get(task.name, {}),
     }
     if not limits:
         return None
-    return Account(task.name, BudgetLimits.from_json(limits), used, warned=task.name in state.warnings)
+    warned = task.name in state.warnings
+    return Account(task.name, BudgetLimits.from_json(limits), used, lost=lost, warned=warned)
 
 
 def _daily_share(inputs: RunInputs, log: RunLog) -> DailyShare | None:

@@ -14,7 +14,14 @@ import structlog
 from po_jupyter.engine.budgets import daily_ledger as ledger
 from po_jupyter.engine.budgets.daily_ledger import LedgerDocument, LedgerEntry
 from po_jupyter.engine.budgets.limits import WARN_AT, BudgetLimits
-from po_jupyter.engine.replay.spent_from_log import ZERO, Amount, dollars, spent_on_day
+from po_jupyter.engine.replay.spent_from_log import (
+    ZERO,
+    Amount,
+    LostCalls,
+    dollars,
+    lost_on_day,
+    spent_on_day,
+)
 from po_jupyter.errors import BudgetExceeded, Conflict, NotFound, StoreError
 from po_jupyter.store import documents
 from po_jupyter.store.protocol import Store
@@ -167,7 +174,8 @@ class DailyShare:
                 return _Answer.RESERVED_BY_OTHERS
             if self._holds:
                 return _Answer.RESERVED_BY_OWN_CALLS
-            self.refused = self._exceeded(others_amount.plus(self._used), worst)
+            lost = await asyncio.to_thread(lost_on_day, self._store, self._owner, today)
+            self.refused = self._exceeded(others_amount.plus(self._used), worst, lost)
             return _Answer.FINAL
 
     def _room_ahead(self, worst: Amount) -> Amount:
@@ -283,21 +291,27 @@ class DailyShare:
     def _today(self) -> str:
         return datetime.fromtimestamp(self._clock(), UTC).strftime("%Y-%m-%d")
 
-    def _exceeded(self, total: Amount, worst: Amount) -> BudgetExceeded:
+    def _exceeded(self, total: Amount, worst: Amount, lost: LostCalls) -> BudgetExceeded:
         limits, runs = self.limits, f"all of {self._owner}'s runs"
+        known = total.minus(lost.amount)
         if limits.usd is not None and total.usd + worst.usd > limits.usd:
             sentence = (
-                f"{dollars(limits.usd)} a day is spent: {dollars(total.usd)} used today by {runs}, "
-                f"and the next call could cost {dollars(worst.usd)}"
+                f"{dollars(limits.usd)} a day is spent: {dollars(known.usd)} used today by {runs}, "
+                f"{lost.clause(dollars(lost.amount.usd))}and the next call could cost {dollars(worst.usd)}"
             )
         else:
             sentence = (
-                f"{limits.tokens:,} tokens a day is spent: {total.tokens:,} used today by {runs}, "
-                f"and the next call could take {worst.tokens:,}"
+                f"{limits.tokens:,} tokens a day is spent: {known.tokens:,} used today by {runs}, "
+                f"{lost.clause(f'{lost.amount.tokens:,}')}and the next call could take {worst.tokens:,}"
             )
         return BudgetExceeded(
             f"the budget of {sentence}",
             hint="What is finished is kept. Resume tomorrow (the day ends at 00:00 UTC), or with a larger "
             "setting daily_usd or daily_tokens.",
-            details={"scope": "day", "used": total.to_json(), "budget": limits.to_json()},
+            details={
+                "scope": "day",
+                "used": total.to_json(),
+                "reserved": {**lost.amount.to_json(), "calls": lost.calls},
+                "budget": limits.to_json(),
+            },
         )

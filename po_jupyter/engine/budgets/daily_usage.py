@@ -5,8 +5,8 @@
 `runs` are those that still exist: the sums of their records up to `n`, in absolute numbers, so that counting one twice
 changes nothing. `days` are the sums of deleted runs: a run moves there once it is gone. A sum has the fields of a
 `Usage` that are not zero, but its `cost` is the part that is known; `unpriced` calls are not in it. `open` calls are
-sent and not answered: `{KEY: [fence, day, model]}`. While their worker holds the run they are in flight; from then on
-nobody knows what became of them, and they count as `unknown`.
+sent and not answered: `{KEY: [fence, day, model]}`. While their worker holds the run, and their attempt or row has no
+end, they are in flight; from then on nobody knows what became of them, and they count as `unknown`.
 
 Everything here is pure; `orchestrator.views.daily_usage` reads and writes.
 """
@@ -46,6 +46,7 @@ class _OpenCall(NamedTuple):
     model: str
 
 
+_TASK_ENDED = frozenset({"task.done", "task.failed", "task.cancelled"})
 _COUNTS = tuple(name for name in Usage.model_fields if name != "cost")
 _LOST: UsageCounts = {"calls": 1, "unknown": 1}
 
@@ -104,7 +105,44 @@ def advanced(entry: RunUsage | None, records: Iterable[Record]) -> RunUsage:
                     _add_to(
                         days, day, (open_call.model if open_call is not None else model) or "unknown", counts
                     )
+        if calls:
+            for key in _over(record, calls):
+                lost = _open_call(calls.pop(key))
+                _add_to(days, lost.day, lost.model, _LOST)
     return {"n": n, "open": calls, "days": days}
+
+
+def _over(record: Record, open_calls: Iterable[str]) -> list[str]:
+    """Keys of those open calls that nobody waits for any more after this record: of rows with an outcome, of attempts
+    that ended, and what an event reported as lost."""
+    rows = {f"{item['task']}/{item['index']}" for item in record["items"]}
+    tasks: set[str] = set()
+    attempts: set[tuple[str, int]] = set()
+    for event in record["events"]:
+        name, covers = event.get("task"), event["data"].get("covers")
+        if name is None:
+            continue
+        if event["type"] == "task.retrying":
+            rows.add(f"{name}/-")
+        elif event["type"] in _TASK_ENDED:
+            tasks.add(name)
+        elif event["type"] == "call.unknown" and covers is not None:
+            place = f"{name}/{event.get('item', '-')}"
+            if covers != "all":
+                attempts.add((place, covers))
+            elif event.get("item") is None:
+                tasks.add(name)
+            else:
+                rows.add(place)
+    if not (rows or tasks or attempts):
+        return []
+    over: list[str] = []
+    for key in open_calls:
+        task, item, attempt, _ = key.split("/", 3)
+        place = f"{task}/{item}"
+        if task in tasks or place in rows or (place, int(attempt)) in attempts:
+            over.append(key)
+    return over
 
 
 def _open_call(call: list[int | str]) -> _OpenCall:

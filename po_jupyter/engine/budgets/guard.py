@@ -168,7 +168,10 @@ class BudgetGuard:
         """
         amount = hold.worst if used is None else amount_of(used.to_json(), hold.worst).minus(before)
         for account in hold.accounts:
-            account.settle(hold.worst, amount)
+            if used is None:
+                account.lose(hold.worst)
+            else:
+                account.settle(hold.worst, amount)
         self.warn(hold.accounts)
         if self.day is not None and hold.day is not None:
             self.day.settle(hold.day, hold.worst, amount)

@@ -267,6 +267,8 @@ class AttemptCalls:
                 waiting=frame.waiting,
             )
             usage = response.usage
+            if frame.task.kind == "python" or frame.task.output_type is not None:
+                await log.flush()  # code of the user's sees it next, and that may hang or end this process
             return response
         except BaseException as error:
             ended_by = error

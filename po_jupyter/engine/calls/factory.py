@@ -60,6 +60,7 @@ class CallFactory:
         `on_text`. `running` are the tasks that are executed now."""
         self._inputs = inputs
         self._log = log
+        self._history = history
         self._providers = providers
         self._settings: dict[str, ModelSettings] = {}
         self._prices = PriceBook(inputs.settings.prices)
@@ -108,11 +109,16 @@ class CallFactory:
     def calls(
         self, task: Task, attempt: int, item: int | None = None, *, again: bool | None = None
     ) -> AttemptCalls:
-        """The calls of one attempt of a task or a row; `again`: it is not the first (default: by its number)."""
+        """The calls of one attempt of a task or a row; `again`: it is not the first (default: by its number).
+
+        The attempt of a row is that in the keys of its calls.
+        """
         settings = self._settings.get(task.name)
         if settings is None:
             settings = self._settings[task.name] = ModelSettings(self._inputs, task)
             self._limit(task)
+        if item is None:
+            attempt = self._history.journal_attempt(task.name, attempt)
         again = attempt > 1 if again is None else again
         return AttemptCalls(self._parts, task, settings, attempt=attempt, item=item, again=again)
 

@@ -47,11 +47,11 @@ class StoreJournal:
         if record is None:
             return JournalEntry(None, call.intents)
         if not record["ok"]:
-            return JournalEntry({"ok": False, "error": record["error"]}, call.intents)
+            return JournalEntry({"ok": False, "error": record["error"]}, call.intents, call.counted)
         assert call.answer is not None
         text = cast(str, await asyncio.to_thread(self._log.payload, call.answer))
         response = cast(ChatResponseJson, record["response"])  # without its text
-        return JournalEntry({"ok": True, "response": {**response, "text": text}}, call.intents)
+        return JournalEntry({"ok": True, "response": {**response, "text": text}}, call.intents, call.counted)
 
     async def intent(self, key: str, meta: IntentMeta) -> None:
         """See `llm.journal.Journal`."""

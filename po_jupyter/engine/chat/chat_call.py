@@ -10,6 +10,7 @@ calls are answered by the journal, and tools in between run a second time.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypedDict
@@ -213,7 +214,7 @@ async def run_chat_call(
         request = request.then(*result.turns)
         conversation = (*conversation, *result.turns)
         try:
-            value = read_value(call, response.text)
+            value = await _read_value(call, response.text)
         except (AnswerUnreadable, OutputInvalid) as problem:
             if reasks >= frame.task.refine.max_attempts:
                 raise
@@ -224,6 +225,13 @@ async def run_chat_call(
                 on_text("")
             continue
         return Answer(speakable(response.text), value, usage, response.model), (*conversation, response.message)
+
+
+async def _read_value(call: ChatCall, text: str) -> Any:
+    """`read_value`, in a thread where patterns are matched: that may take long."""
+    if call.answer_schema is not None and answer_validator(call.answer_schema.schema).has_patterns:
+        return await asyncio.to_thread(read_value, call, text)
+    return read_value(call, text)
 
 
 def read_value(call: ChatCall, text: str) -> Any:

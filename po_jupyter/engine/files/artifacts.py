@@ -11,8 +11,10 @@ Files of a crashed, failed or fenced-out attempt are in no list; the next worker
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
+import sqlite3
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from hashlib import sha256
@@ -20,9 +22,10 @@ from pathlib import Path
 from threading import Lock
 from typing import TypedDict, cast
 
+from po_jupyter.engine.files.run_database import DATABASE, settle, take_back
 from po_jupyter.engine.replay.history import History
 from po_jupyter.engine.state.run_state import RunState
-from po_jupyter.errors import NotFound
+from po_jupyter.errors import NotFound, StoreUnusable
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.store.files.tree import TEMPORARY, Tree
 
@@ -50,7 +53,8 @@ class AttemptFiles:
     def __init__(self, run_dir: Path, path: str, visible: Callable[[], Mapping[str, Artifact]] = dict) -> None:
         """The files in `artifacts/PATH`; `visible` are the artifacts of finished tasks, by name."""
         self._run_dir = run_dir
-        self._path = path
+        self.path = path
+        self.uses_database = False
         self._visible = visible
         self._lock = Lock()
         self.entries: dict[str, Artifact] = {}
@@ -65,7 +69,7 @@ class AttemptFiles:
 
     def write(self, name: str, data: bytes) -> None:
         """Write or replace an artifact. Raises StoreUnusable."""
-        path = f"{self._path}/{name}"
+        path = f"{self.path}/{name}"
         self._tree.write(path, data)
         entry: Artifact = {"name": name, "path": path, "bytes": len(data), "sha256": sha256(data).hexdigest()}
         with self._lock:
@@ -113,6 +117,11 @@ class RunFiles:
         self._open[task, index] = (frame, files)
         return files
 
+    @property
+    def used_database(self) -> bool:
+        """Whether the run has a database."""
+        return (self.run_dir / DATABASE).exists()
+
     def now(self) -> AttemptFiles:
         """The artifacts of the run now, for reading."""
         return AttemptFiles(self.run_dir, "", self.visible)
@@ -131,6 +140,15 @@ class RunFiles:
             rows = self._rows.get(task, {})
             entries += [entry for row in sorted(rows) for entry in rows[row]]
         return {"artifacts": cast("list[JsonObject]", entries)} if entries else {}
+
+    async def take_back(self, task: str, index: int | None = None) -> None:
+        """Take back what a failed attempt wrote into the database of the run. Raises nothing: the next worker does it
+        otherwise."""
+        opened = self._open.get((task, index))
+        if opened is not None and opened[1].uses_database:
+            opened[1].uses_database = False
+            with contextlib.suppress(sqlite3.Error):
+                await asyncio.to_thread(take_back, self.run_dir, opened[1].path)
 
     def forget(self, task: str, index: int | None = None) -> None:
         """Forget the files of a failed attempt: they are no artifacts."""
@@ -188,3 +206,31 @@ def remove_unlisted(run_dir: Path, listed: Iterable[JsonObject]) -> int:
             if directory != str(root):
                 os.rmdir(directory)
     return removed
+
+
+def settle_database(run_dir: Path, history: History) -> None:
+    """Take back what attempts without a durable outcome wrote into the database of the run. Raises StoreUnusable.
+
+    Only for the worker that has the run, while no task runs.
+    """
+    if not (run_dir / DATABASE).exists():
+        return
+
+    def succeeded(path: str) -> bool:
+        task, _, row = path.partition("/")
+        state = history.state.tasks.get(task)
+        _, _, row = row.partition("/")
+        if not row:
+            return state is not None and state.state == "done"
+        try:
+            return history.table(task)[int(row.partition("-")[0])].ok
+        except KeyError:
+            return False
+
+    try:
+        settle(run_dir, succeeded)
+    except sqlite3.Error as error:
+        raise StoreUnusable(
+            f"the database {run_dir / DATABASE} cannot be used: {error}",
+            hint="Free some space, or look at its rights and owner.",
+        ) from error

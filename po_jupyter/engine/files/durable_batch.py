@@ -11,12 +11,15 @@ import inspect
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 from po_jupyter.engine.base.interrupts import Interrupt
 from po_jupyter.engine.base.json_values import as_json
+from po_jupyter.engine.base.shortage import shortage_of
 from po_jupyter.engine.base.tracebacks import user_traceback
+from po_jupyter.engine.files.run_database import keep_piece, piece
 from po_jupyter.errors import BudgetExceeded, InvalidInput, ModelKeyError, PoError, StageFailed, StoreError
 from po_jupyter.model.values.digests import short_digest
 from po_jupyter.model.values.json import JsonObject
@@ -52,7 +55,8 @@ class DurableBatch:
         for index, row in enumerate(rows):
             if outcomes[index] is None:
                 try:
-                    outcomes[index] = self._record(index, pieces[index], work(row))
+                    with _working_on(pieces[index]):
+                        outcomes[index] = self._record(index, pieces[index], work(row))
                 except Exception as error:
                     outcomes[index] = _failure(index, error)
         return outcomes
@@ -70,7 +74,8 @@ class DurableBatch:
         async def worker() -> None:
             for index in todo:
                 try:
-                    outcomes[index] = self._record(index, pieces[index], await work(rows[index]))
+                    with _working_on(pieces[index]):
+                        outcomes[index] = self._record(index, pieces[index], await work(rows[index]))
                 except Exception as error:
                     outcomes[index] = _failure(index, error)
 
@@ -82,27 +87,38 @@ class DurableBatch:
         pieces = []
         for row in rows:
             content = as_json(row if key is None else key(row))
-            piece = short_digest(json.dumps(content, sort_keys=True))
-            pieces.append((piece, seen[piece]))
-            seen[piece] += 1
+            digest = short_digest(json.dumps(content, sort_keys=True))
+            pieces.append((digest, seen[digest]))
+            seen[digest] += 1
         return pieces
 
     def _recorded(self, pieces: list[tuple[str, int]]) -> list[JsonObject | None]:
         query = "select piece, nth, output from po_batch where task = ? and epoch = ? and name = ?"
-        outputs = {(piece, nth): output for piece, nth, output in self._db.execute(query, self._batch_key)}
+        outputs = {(digest, nth): output for digest, nth, output in self._db.execute(query, self._batch_key)}
         return [
-            _success(index, json.loads(outputs[piece])) if piece in outputs else None
-            for index, piece in enumerate(pieces)
+            _success(index, json.loads(outputs[at])) if at in outputs else None
+            for index, at in enumerate(pieces)
         ]
 
-    def _record(self, index: int, piece: tuple[str, int], output: Any) -> JsonObject:
+    def _record(self, index: int, at: tuple[str, int], output: Any) -> JsonObject:
         value = redactor.scrub(as_json(output))
         with self._db:
             self._db.execute(
                 "insert or replace into po_batch values (?, ?, ?, ?, ?, ?)",
-                (*self._batch_key, *piece, json.dumps(value)),
+                (*self._batch_key, *at, json.dumps(value)),
             )
+            keep_piece(self._db, piece.get())
         return _success(index, value)
+
+
+@contextmanager
+def _working_on(at: tuple[str, int]) -> Iterator[None]:
+    """What is written to the database meanwhile belongs to that piece."""
+    token = piece.set(f"{at[0]}/{at[1]}")
+    try:
+        yield
+    finally:
+        piece.reset(token)
 
 
 def _success(index: int, output: Any) -> JsonObject:
@@ -111,7 +127,8 @@ def _success(index: int, output: Any) -> JsonObject:
 
 def _failure(index: int, error: Exception) -> JsonObject:
     """The outcome of a piece that failed. An error that no other piece would escape is raised: it ends the batch."""
-    if isinstance(error, Interrupt | StoreError | BudgetExceeded | ModelKeyError | sqlite3.Error):
+    ends = isinstance(error, Interrupt | StoreError | BudgetExceeded | ModelKeyError | sqlite3.Error)
+    if ends or shortage_of(error) is not None:
         raise error
     failure = error if isinstance(error, PoError) else _stage_failed(error)
     error_json = redactor.scrub(failure.to_json())

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from po_jupyter.engine.files.artifacts import AttemptFiles
+from po_jupyter.engine.files.run_database import open_database
 from po_jupyter.engine.ports import Dependencies
 from po_jupyter.errors import InvalidInput, NotFound, StageFailed, StoreUnusable
 from po_jupyter.store.files.tree import Tree
@@ -18,7 +19,6 @@ from po_jupyter.store.files.tree import Tree
 # Letters of every script are fine; control signs, and what Windows refuses, are not.
 _REFUSED = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
 _DEVICES = frozenset({"con", "prn", "aux", "nul", *(f"{p}{i}" for p in ("com", "lpt") for i in range(10))})
-DATABASE = "run.db"
 As = Literal["text", "bytes", "json"]
 
 
@@ -48,7 +48,8 @@ class TaskIo:
 
     Artifacts are shared by the tasks of a run: others see them once this task is done. Logs and scratch files
     are of one task. `append=True` adds to the end instead of replacing. Raises InvalidInput for a name that
-    cannot be one, NotFound, StageFailed for a full disk.
+    cannot be one, NotFound, StageFailed for a disk that cannot be written. Of a full one the run
+    waits: let the StageFailed through.
     """
 
     def __init__(
@@ -124,15 +125,13 @@ class TaskIo:
     def db(self) -> sqlite3.Connection:
         """The run's own SQLite database, shared by its tasks (WAL; another writer is waited for, 30 s).
 
-        Opened at its first use, closed when the stage ends: committed when it ended well, else rolled back.
+        Opened at its first use, closed when the stage ends: committed when it ended well, else rolled back. What an
+        attempt wrote is taken back when it fails or its worker dies (`files.run_database`).
         """
         self._record("run")
         if self._db is None:
-            self._run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-            # Sync stages run in a thread of their own; the connection is closed from the loop's.
-            self._db = sqlite3.connect(self._run_dir / DATABASE, timeout=30.0, check_same_thread=False)
-            self._db.execute("pragma journal_mode = wal")
-            self._db.execute("pragma synchronous = full")
+            self._artifacts.uses_database = True
+            self._db = open_database(self._run_dir, self._artifacts.path)
         return self._db
 
     def batch(

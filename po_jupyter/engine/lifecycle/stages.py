@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from po_jupyter.engine.base.deadline import Deadline
-from po_jupyter.engine.base.interrupts import Interrupt
+from po_jupyter.engine.base.interrupts import Drained, Interrupt
 from po_jupyter.engine.base.json_values import NotJson, as_json
+from po_jupyter.engine.base.shortage import shortage_of
 from po_jupyter.engine.base.tracebacks import user_traceback
 from po_jupyter.engine.lifecycle.frame import Frame, StageResult
 from po_jupyter.errors import AnswerUnreadable, OutputInvalid, PoError, StageFailed, StageTimeout, StoreError
@@ -50,16 +51,18 @@ async def run_stages(
     seconds: float,
     on_stage: OnStage | None = None,
     boundary: Callable[[], None] | None = None,
+    hold: Callable[[StoreError], None] | None = None,
 ) -> Any:
     """Go through `stages`: the output, a JSON value.
 
     A stage is called with `frame`; when it returns an awaitable, that has `seconds`. `on_stage(stage, round)` is
-    called before each stage; `boundary()` may raise an Interrupt there.
+    called before each stage; `boundary()` may raise an Interrupt there. A stage that meets a full disk, or another
+    shortage of the machine, is told to `hold` and ends with Drained: it is no failure.
 
     Raises a PoError: OutputInvalid when a validation still fails after the last refinement, StageFailed, StageTimeout,
     or the one that the stage raised, with stage, previous stage and log in its `details`.
     """
-    return await _StageLoop(stages, frame, max_refinements, seconds, on_stage, boundary).run()
+    return await _StageLoop(stages, frame, max_refinements, seconds, on_stage, boundary, hold).run()
 
 
 @dataclass(slots=True, eq=False)
@@ -72,6 +75,7 @@ class _StageLoop:
     seconds: float
     on_stage: OnStage | None
     boundary: Callable[[], None] | None
+    hold: Callable[[StoreError], None] | None
 
     async def run(self) -> Any:
         """The stages before the rounds, the rounds, the stages after. The output."""
@@ -121,6 +125,7 @@ class _StageLoop:
         except (Interrupt, StoreError):
             raise
         except Exception as error:
+            self._hold(error)
             if violations := _violations(error, frame):
                 return violations
             raise _stage_error(error, frame, self.seconds) from error
@@ -128,6 +133,12 @@ class _StageLoop:
             if is_interrupt(error):
                 raise
             raise _stage_error(error, frame, self.seconds) from error
+
+    def _hold(self, error: Exception) -> None:
+        """Raise Drained when `error` comes from a shortage of the machine."""
+        if self.hold is not None and (shortage := shortage_of(error)) is not None:
+            self.hold(shortage)
+            raise Drained from error
 
 
 def is_interrupt(error: BaseException) -> bool:

@@ -15,12 +15,11 @@ from po_jupyter.engine.base.tracebacks import as_po_error
 from po_jupyter.engine.base.usage_sum import UsageSum
 from po_jupyter.engine.lifecycle.frame import Frame
 from po_jupyter.engine.lifecycle.stages import run_stages
-from po_jupyter.engine.maps.map_state import ROW_ATTEMPTS, MapState
+from po_jupyter.engine.maps.map_state import MapState
 from po_jupyter.engine.maps.row_code import MapRow
 from po_jupyter.engine.ports import ModelCalls
 from po_jupyter.errors import BudgetExceeded, ModelKeyError, PoError, StoreError
 from po_jupyter.llm.calls.retry import backoff_delay
-from po_jupyter.model.run.events import draft
 from po_jupyter.platform.concurrency import gather_or_cancel
 from po_jupyter.telemetry import correlation
 
@@ -72,7 +71,7 @@ class LiveMap:
             if isinstance(error, BudgetExceeded | ModelKeyError):
                 # Not this row's fault, and no other row would do better: it stays open for a resume.
                 state.stop(error)
-                state.count_usage(usage.to_json())
+                state.report_usage(index, state.code.stage, usage.to_json())
                 return
             if not should_retry(error, number, task.retry):
                 state.fail(index, key, usage, error)
@@ -88,8 +87,8 @@ class LiveMap:
         """
         state, task, code, parts = self._state, self._state.task, self._state.code, self._state.parts
         index, observer = row.index, parts.observer
-        again = state.attempt > 1 or number > 1
-        calls = parts.calls.calls(task, state.attempt * ROW_ATTEMPTS + number, index, again=again)
+        again = state.is_again(index) or number > 1
+        calls = parts.calls.calls(task, state.attempt_before(index) + number, index, again=again)
         frame = Frame(task, number, code.stage_item(row), index)
         correlation.place.set(frame.log_fields)
         observer.on_row_start(task, index, number)
@@ -101,11 +100,12 @@ class LiveMap:
                     max_refinements=task.refine.max_attempts,
                     seconds=task.timeout,
                     boundary=parts.boundary.checkpoint,
+                    hold=parts.boundary.hold,
                 )
             )
         except BaseException as raised:
             if not isinstance(raised, Exception) or isinstance(raised, StoreError):
-                self._emit_lost_calls(frame, calls)
+                self._report_stopped(frame, calls)
                 observer.on_row_end(task, index, number, calls.usage, raised)
                 raise
             error = as_po_error(raised)
@@ -113,6 +113,7 @@ class LiveMap:
             used = calls.usage
             usage.add(used)
             calls.drop()
+            await parts.files.take_back(task.name, index)
             observer.on_row_end(task, index, number, used, error)
             return error
         used = calls.usage
@@ -124,9 +125,9 @@ class LiveMap:
         calls.keep()
         return None
 
-    def _emit_lost_calls(self, frame: Frame, calls: ModelCalls) -> None:
-        """Report the usage of a row that a stop interrupted: it has no outcome to be in."""
-        log, used = self._state.parts.log, calls.usage
-        if self._state.parts.boundary.draining or log.closed or not used.calls:
-            return
-        log.emit(draft("call.unknown", frame.task.name, frame.index, stage=frame.stage, usage=used.to_json()))
+    def _report_stopped(self, frame: Frame, calls: ModelCalls) -> None:
+        """Report the usage of a row that a stop interrupted: it has no outcome to be in. After a drain it goes on."""
+        state = self._state
+        if not state.parts.boundary.draining and frame.index is not None:
+            attempt = state.attempt_before(frame.index) + frame.attempt
+            state.report_usage(frame.index, frame.stage, calls.usage.to_json(), attempt)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from po_jupyter.engine.base.interrupts import Drained
 from po_jupyter.engine.base.usage_sum import UsageSum
@@ -42,7 +42,7 @@ class MapState:
     """
 
     def __init__(self, parts: MapParts, task: Task, attempt: int, rows: Sequence[Any], code: RowCode) -> None:
-        """Attempt `attempt` of a map, with the outcomes that the log has."""
+        """An attempt of a map, with the outcomes that the log has; `attempt` as in keys of calls."""
         self.parts, self.task, self.attempt, self.rows, self.code = parts, task, attempt, rows, code
         limit = parts.inputs.options.limit
         self.total = len(rows) if limit is None else min(len(rows), limit)
@@ -53,6 +53,7 @@ class MapState:
         self.in_flight = 0
         self.error: PoError | None = None
         self._unreported = parts.history.take_uncounted(task.name)
+        self._redone = parts.history.redone.get(task.name, {})
         self._reported = (-1, -1)
         self._timer: asyncio.TimerHandle | None = None
         self._unflushed = 0
@@ -136,9 +137,25 @@ class MapState:
         self.parts.history.count_reused(self.task.name)
         self._commit(item, (output,))
 
-    def count_usage(self, usage: JsonObject) -> None:
-        """Report usage that no outcome has, with the next progress."""
-        self._unreported.add_json(usage)
+    def attempt_before(self, index: int, attempt: int | None = None) -> int:
+        """The attempt, as in keys of calls, that comes before the first one of a row in an attempt of the map (None:
+        this one)."""
+        if attempt not in (None, self.attempt):
+            return attempt * ROW_ATTEMPTS
+        return self._redone.get(index, self.attempt * ROW_ATTEMPTS)
+
+    def is_again(self, index: int) -> bool:
+        """Whether the row was gone through to its end before: then the cache of calls answers nothing."""
+        return self.attempt > 1 or index in self._redone
+
+    def report_usage(
+        self, index: int, stage: str | None, usage: JsonObject, covers: int | Literal["all"] = "all"
+    ) -> None:
+        """Report what the calls of a row used that is left without an outcome; when it is taken up again, and its
+        recorded answers replay, they count no more. `covers` as in `CallUsageData`."""
+        if not self.parts.log.closed and usage["calls"]:
+            event = draft("call.unknown", self.task.name, index, stage=stage, usage=usage, covers=covers)
+            self.parts.log.emit(event)
 
     @property
     def must_flush(self) -> bool:
@@ -225,4 +242,5 @@ async def load_map(parts: MapParts, task: Task, attempt: int) -> MapState:
     names = parts.outputs.names(task, attempt)
     # It may read every row of an earlier map.
     rows = await asyncio.to_thread(parts.outputs.for_each, task, names)
-    return MapState(parts, task, attempt, rows, await load_row_code(parts, task, names))
+    code = await load_row_code(parts, task, names)
+    return MapState(parts, task, parts.history.journal_attempt(task.name, attempt), rows, code)

@@ -32,7 +32,7 @@ class PromptTask:
     """A prompt task with its templates and schema compiled; one for all attempts and rows.
 
     `critique`: the template of `refine.critique`; `answer`: reads and judges answers, None without an `output`;
-    `judge`: calls it where it runs code of the user's, else None.
+    `judge`: calls it where that may take long, for it runs code of the user's or matches patterns; else None.
     """
 
     def __init__(self, task: Task, off_loop: OffLoop = asyncio.to_thread) -> None:
@@ -63,13 +63,14 @@ class PromptTask:
         )
         self.answer = answer_validator(task.output) if task.output is not None else None
         self._off_loop = off_loop
-        self.judge: OffLoop | None = None
+        self.judge = off_loop if self.answer is not None and self.answer.has_patterns else None
+        self._loaded = task.output_type is None
 
     async def load(self) -> None:
         """Load the validators of the `output_type`, before anything is sent. Raises StageFailed."""
-        if self.task.output_type is not None and self.answer is not None and self.judge is None:
+        if not self._loaded and self.answer is not None:
             check = await self._off_loop(load_check, self.task)
-            self.answer, self.judge = self.answer.with_check(check), self._off_loop
+            self.answer, self.judge, self._loaded = self.answer.with_check(check), self._off_loop, True
 
     @property
     def has_images(self) -> bool:

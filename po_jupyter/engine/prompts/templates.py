@@ -30,7 +30,7 @@ from po_jupyter.model.values.json import JsonObject, JsonValue
 MAX_RENDERED = 10_000_000  # characters; ten times the longest context window sold
 MAX_ROWS = 5_000_000
 _MAX_REPEAT = 1_000_000
-_WIDE = re.compile(r"\d{7,}\$?[a-zA-Z}]")  # a field width in a format that would fill the memory
+_WIDE = re.compile(r"(?<!\d)\d{7,}\$?[a-zA-Z}]")  # a field width in a format that would fill the memory
 _HYPHENS = 'A name with a hyphen is written tasks["deep-dive"].'
 
 

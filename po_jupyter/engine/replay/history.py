@@ -11,12 +11,14 @@ from po_jupyter.engine.base.usage_sum import UsageSum
 from po_jupyter.engine.replay.row_table import MapOutput, RowTable
 from po_jupyter.engine.replay.spent_from_log import SpentFromLog
 from po_jupyter.engine.state.fold import fold
+from po_jupyter.engine.state.resume import KEPT_FAILURES
 from po_jupyter.engine.state.run_state import RunState
+from po_jupyter.errors import ModelKeyError
 from po_jupyter.model.run.events import EventDraft, NumberedEvent
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.store.protocol import CallRecord, CallResponse, CallResponseDraft, ItemRecord, LogStore, Record
 
-_ATTEMPT_ENDED = frozenset({"task.done", "task.failed", "task.retrying", "task.cancelled"})
+_ATTEMPT_ENDED = frozenset({"task.done", "task.failed", "task.retrying"})
 
 
 @dataclass(slots=True)
@@ -26,14 +28,16 @@ class JournaledCall:
     intents   how often it was about to be sent
     answer    reference to the text of its answer
     response  the record of its answer or error; None: nothing but intents
-    reported  intents whose outcome a `call.unknown` reported as lost; it came with the intent after them, and stays
+    reported  intents whose outcome a `call.unknown` reported as lost, before or with the intent after them; it stays
               when that one is withdrawn
+    counted   the usage of the answer was reported by a `call.unknown` of the row: its outcome leaves it out
     """
 
     intents: int = 0
     answer: list[int] | None = None
     response: CallResponse | CallResponseDraft | None = None
     reported: int = 0
+    counted: bool = False
 
 
 @dataclass(slots=True)
@@ -45,6 +49,9 @@ class History:
     uncounted  usage of rows that no `map.progress` reported, by map: a crash came between
     reused     rows whose outcome was copied from an earlier run, by map
     artifacts  files of rows that count, by map and row
+    started    the number of the last attempt, by task
+    replays    by task, (the attempt after an interrupted one, the attempt in the keys of its calls)
+    redone     rows that failed and are open again, by map: the last attempt, as in keys, that their calls had
     places     where in their list of the seed the rows of a map are, by map and row; none where the map has its order
     hits       by request hash, how many answers of the call cache were used by calls that are gone through no more
     listed     every artifact (`files.artifacts.Artifact`) that a commit ever listed
@@ -56,6 +63,9 @@ class History:
     uncounted: dict[str, UsageSum] = field(default_factory=dict)
     reused: Counter[str] = field(default_factory=Counter)
     artifacts: dict[str, dict[int, list[Any]]] = field(default_factory=dict)
+    started: dict[str, int] = field(default_factory=dict)
+    replays: dict[str, tuple[int, int]] = field(default_factory=dict)
+    redone: dict[str, dict[int, int]] = field(default_factory=dict)
     places: dict[str, dict[int, int]] = field(default_factory=dict)
     hits: dict[str, int] = field(default_factory=dict)
     listed: list[Any] = field(default_factory=list)
@@ -80,6 +90,26 @@ class History:
         """Drop the calls of a row that has an outcome."""
         if (rows := self.calls.get(task)) is not None:
             rows.pop(index, None)
+
+    def journal_attempt(self, task: str, attempt: int) -> int:
+        """The attempt in the keys of calls of an attempt: its own, or that of the interrupted one whose answers it
+        replays."""
+        after, journal = self.replays.get(task, (0, 0))
+        return journal if attempt == after else attempt
+
+    def apply_report(self, event: EventDraft) -> None:
+        """Have the calls that a `call.unknown` covers as reported."""
+        covers = event["data"].get("covers")
+        if covers is None:
+            return  # it came with the intent after the lost one, which says so
+        every = covers == "all" and event.get("item") is None
+        for index, calls in self.calls.get(event.get("task") or "", {}).items():
+            if not every and index != event.get("item"):
+                continue
+            for key, call in calls.items():
+                if covers in ("all", attempt_of_key(key)):
+                    call.counted = call.response is not None
+                    call.reported = call.intents
 
     def count_reused(self, task: str) -> None:
         """Count a row of a map whose outcome is copied from an earlier run."""
@@ -116,6 +146,10 @@ def _apply_record(history: History, record: Record) -> None:
         elif event["type"] == "map.progress":
             if usage := event["data"].get("usage"):
                 history.uncounted.setdefault(event["task"], UsageSum()).add_json(usage, -1)
+        elif event["type"] == "task.started":
+            history.started[event["task"]] = event["data"].get("attempt", 1)
+        elif event["type"] == "call.unknown":
+            history.apply_report(event)
         elif event["type"] == "run.resumed":
             _apply_resume(history, event["data"])
 
@@ -127,10 +161,14 @@ def _apply_call(history: History, record: CallRecord) -> None:
     if record["kind"] == "intent":
         call.reported = max(call.reported, call.intents)
         call.intents += 1
-    elif record["kind"] == "withdrawn":
-        call.intents -= 1
+    elif record["kind"] == "withdrawn" or _is_of_key(record):
+        call.intents -= 1  # nothing was billed: with another key it is made
     else:
         call.answer, call.response = record.get("answer"), record
+
+
+def _is_of_key(record: CallResponse) -> bool:
+    return not record["ok"] and record["error"].get("code") == ModelKeyError.code
 
 
 def _apply_item(history: History, item: ItemRecord, n: int) -> None:
@@ -149,12 +187,19 @@ def _apply_item(history: History, item: ItemRecord, n: int) -> None:
     if usage := item.get("usage"):
         history.uncounted.setdefault(task, UsageSum()).add_json(usage)
     calls = history.calls.get(task, {}).pop(index, None)  # a row with an outcome is not gone through again
+    redone = history.redone.setdefault(task, {})
     if item["ok"]:
+        redone.pop(index, None)
         _count_hits(history, calls)
+    elif calls:
+        redone[index] = max(map(attempt_of_key, calls))
 
 
 def _apply_attempt_end(history: History, event: EventDraft) -> None:
     """Drop the calls of an attempt: another one asks anew, and replaces what this one put into the cache."""
+    error = event["data"].get("error") or {}
+    if event["type"] == "task.failed" and error.get("code") in KEPT_FAILURES:
+        return  # a resume decides
     calls = history.calls.pop(event.get("task") or "", {})
     if event["type"] == "task.done":
         _count_hits(history, calls.get(None))
@@ -167,8 +212,15 @@ def _apply_resume(history: History, data: JsonObject) -> None:
         history.reused.pop(task, None)
         history.artifacts.pop(task, None)
         history.places.pop(task, None)
+    kept = data.get("keep", ())
     for task in data.get("reset", ()):
-        history.calls.pop(task, None)
+        last = history.started.get(task, 0)
+        if task in kept:
+            history.replays[task] = last + 1, history.journal_attempt(task, last)
+        else:
+            history.calls.pop(task, None)
+            history.redone.pop(task, None)
+            history.replays.pop(task, None)
         if task in history.rows:
             history.rows[task].drop_failed()
 
@@ -178,6 +230,11 @@ def _count_hits(history: History, calls: Mapping[str, JournaledCall] | None) -> 
         if call.response is not None and (place := call.response.get("place")) is not None:
             digest = key.split("/")[-2]
             history.hits[digest] = max(history.hits.get(digest, 0), place + 1)
+
+
+def attempt_of_key(key: str) -> int:
+    """The attempt in a call's key."""
+    return int(key.split("/", 3)[2])
 
 
 def _task_and_row(key: str) -> tuple[str, int | None]:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from typing import NamedTuple, TypedDict
 
+from po_jupyter.errors import NotFound
 from po_jupyter.model.values.json import JsonObject
-from po_jupyter.store.protocol import CallResponse, CallWithdrawn, LogStore, Record
+from po_jupyter.store.protocol import CallResponse, CallWithdrawn, LogStore, Record, Store
 
 
 class AmountJson(TypedDict):
@@ -52,6 +54,27 @@ class Amount(NamedTuple):
 
 
 ZERO = Amount()
+
+
+class LostCalls(NamedTuple):
+    """Calls that were about to be sent and have no answer: `amount` is the worst case of them, which stays reserved."""
+
+    calls: int = 0
+    amount: Amount = ZERO
+
+    def plus(self, calls: int, amount: Amount) -> LostCalls:
+        """With so many more of them."""
+        return LostCalls(self.calls + calls, self.amount.plus(amount))
+
+    def clause(self, amount: str) -> str:
+        """The part of a sentence about a budget that says so, with `amount` in its unit; "" when there are none."""
+        if not self.calls:
+            return ""
+        calls = "1 call" if self.calls == 1 else f"{self.calls:,} calls"
+        return f"{amount} only reserved for {calls} of unknown outcome, "
+
+
+NONE_LOST = LostCalls()
 
 
 class _UncollectedBatch:
@@ -161,6 +184,24 @@ class SpentFromLog:
             amounts[batch.task] = amounts.get(batch.task, ZERO).plus(batch.remaining)
         return amounts
 
+    def lost_of_tasks(self) -> dict[str, LostCalls]:
+        """Lost calls by task: the part of `of_tasks` that nobody knows to be spent."""
+        lost: dict[str, LostCalls] = {}
+        for key, intents in self._unanswered.items():
+            task = key.partition("/")[0]
+            for _, worst in intents:
+                lost[task] = lost.get(task, NONE_LOST).plus(1, worst)
+        return lost
+
+    def lost_of_day(self, day: str) -> LostCalls:
+        """Lost calls of one day."""
+        lost = NONE_LOST
+        for intents in self._unanswered.values():
+            for sent_on, worst in intents:
+                if sent_on == day:
+                    lost = lost.plus(1, worst)
+        return lost
+
     def of_day(self, day: str) -> Amount:
         """The amount of one day, with what may have been billed."""
         amount = self._days.get(day, ZERO)
@@ -189,3 +230,18 @@ def spent_from_records(records: Iterable[Record]) -> SpentFromLog:
 def spent_on_day(store: LogStore, run: str, day: str) -> Amount:
     """The amount of a run on a day. Reads its whole log. Blocks. Raises NotFound."""
     return spent_from_records(store.records(run)).of_day(day)
+
+
+def lost_on_day(store: Store, owner: str, day: str) -> LostCalls:
+    """Lost calls of all runs of an owner on a day. Reads the logs of runs that wrote since. Blocks."""
+    lost = NONE_LOST
+    cursor: str | None = None
+    while True:
+        page = store.runs(owner=owner, cursor=cursor, limit=200)
+        for head in page.heads:
+            if head["updated_at"][:10] >= day:
+                with suppress(NotFound):
+                    lost = lost.plus(*spent_from_records(store.records(head["run"])).lost_of_day(day))
+        cursor = page.next
+        if cursor is None:
+            return lost

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from po_jupyter.engine.base.interrupts import Drained, Stopped
+from po_jupyter.engine.replay.lost_calls import report_lost_calls
 from po_jupyter.engine.run.directives import RunDirectives
 from po_jupyter.engine.run.session import RunSession
 from po_jupyter.engine.run.task_attempt import TaskAttempt, end_event
@@ -33,12 +34,13 @@ class RunExecutor:
     async def run(self) -> str:
         """Execute the run to its end here: `done`, `failed`, `cancelled`, `waiting` (a gate) or `released` (drained).
 
-        Raises StaleFence when somebody else has the run now, and any other StoreError; then nothing more is
-        written, and the run goes on from its log elsewhere.
+        Raises StaleFence when somebody else has the run now, and any other StoreError, that of a shortage which a
+        stage met too; then nothing more is written, and the run goes on from its log elsewhere.
         """
         log = self.session.log
         if log.state.state in ENDED:
             return log.state.state
+        await self._report_lost()
         self._emit_started()
         try:
             while True:
@@ -48,6 +50,11 @@ class RunExecutor:
         finally:
             log.abandon()
             await self._abandon()
+
+    async def _report_lost(self) -> None:
+        """Report what a former worker left in flight, durably: before this one sends anything itself."""
+        if events := report_lost_calls(self.session.history):
+            await self.session.log.commit(*events)
 
     def _emit_started(self) -> None:
         """Emit that this worker has the run; goes along with the first commit."""
@@ -60,6 +67,9 @@ class RunExecutor:
         if log.state.state in ENDED and not self.tasks:
             return log.state.state
         if signals.draining and not self.tasks:
+            if signals.shortage is not None:
+                await log.flush()
+                raise signals.shortage
             await log.commit(release=True)
             return "released"
         commands = decide(log.pipeline, log.state, self._directives.skipping.union(self.tasks))

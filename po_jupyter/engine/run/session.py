@@ -13,7 +13,7 @@ from po_jupyter.config import Settings
 from po_jupyter.engine.base.run_inputs import RunInputs
 from po_jupyter.engine.calls.attempt_calls import StreamedText
 from po_jupyter.engine.calls.factory import CallFactory, ProviderSource
-from po_jupyter.engine.files.artifacts import remove_unlisted
+from po_jupyter.engine.files.artifacts import remove_unlisted, settle_database
 from po_jupyter.engine.lifecycle.failure_log import FailureLog
 from po_jupyter.engine.maps.parts import MapParts
 from po_jupyter.engine.ports import Observer
@@ -76,6 +76,7 @@ async def open_session(
     on_text: Callable[[StreamedText], None] = lambda piece: None,
     on_commit: Callable[[Head], None] | None = None,
     on_rest: Callable[[bool], None] | None = None,
+    on_hold: Callable[[], object] = lambda: None,
     observer: Observer | None = None,
 ) -> RunSession:
     """Read the definition and the log of the leased run, and make its parts.
@@ -87,6 +88,7 @@ async def open_session(
     watched    whether somebody reads along: text of answers is streamed to `on_text` only then
     on_commit  gets each new head of the run after it became durable
     on_rest    gets whether all tasks that run only wait for answers that may take hours
+    on_hold    is called when a stage met a full disk: the run is given back
     observer   watches tasks, rows and calls (default: a `FailureLog`)
 
     All callbacks are called on the loop. Raises NotFound, and InvalidPipeline for a definition that this version
@@ -101,7 +103,7 @@ async def open_session(
     )
     observer = observer or FailureLog(lease.run)
     log = RunLog(store, lease, history, inputs.pipeline, on_commit=on_commit)
-    signals = RunSignals(log, on_rest=on_rest)
+    signals = RunSignals(log, on_rest=on_rest, on_hold=on_hold)
     resources = RunResources(inputs, history, lambda: log.state)
     outputs = OutputStore(inputs, log, history)
     calls = CallFactory(
@@ -113,25 +115,34 @@ async def open_session(
     map_parts = MapParts(
         inputs, log, history, signals, outputs, calls, tasks, resources.files, resources.snapshots, observer
     )
-    stack = _exit_stack(log, calls, resources)
+    stack = _exit_stack(log, calls, resources, history)
     return RunSession(
         inputs, log, history, signals, outputs, calls, tasks, resources, observer, map_parts, stack
     )
 
 
 def _read(store: Store, run: str, directory: Path) -> tuple[JsonObject, History]:
-    """The definition and the log of a run; files that no commit lists are removed. Blocks on store and disk."""
+    """The definition and the log of a run; files that no commit lists are removed, and what
+    attempts without an outcome wrote into its database. Blocks on store and disk."""
     definition, history = store.definition(run), read_history(store, run)
     remove_unlisted(directory, history.listed)
+    settle_database(directory, history)
     return definition, history
 
 
-def _exit_stack(log: RunLog, calls: CallFactory, resources: RunResources) -> AsyncExitStack:
+def _exit_stack(log: RunLog, calls: CallFactory, resources: RunResources, history: History) -> AsyncExitStack:
     """The closing of the parts, the last pushed first."""
+
+    async def close_log() -> None:
+        await log.aclose()
+        if resources.files.used_database:
+            history.state = log.state
+            await asyncio.to_thread(settle_database, resources.files.run_dir, history)
+
     stack = AsyncExitStack()
     stack.push_async_callback(resources.mcp.aclose)
     stack.push_async_callback(calls.aclose)
-    stack.push_async_callback(log.aclose)
+    stack.push_async_callback(close_log)
     stack.callback(resources.release)
     stack.callback(log.close)  # first: threads that are let go of write nothing more
     return stack

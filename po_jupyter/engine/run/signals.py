@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from po_jupyter.engine.base.interrupts import Drained, Stopped
 from po_jupyter.engine.replay.run_log import RunLog
+from po_jupyter.errors import StoreError
 
 
 class RunSignals:
@@ -14,12 +15,21 @@ class RunSignals:
 
     `running` are the tasks that are executed here and now; the executor alone changes it. `on_rest` is called with
     whether all of them only wait for answers that may take hours: the worker's place may then be another run's.
+    `on_hold` is called when the run is given back because the machine lacks something; `shortage` says what.
     """
 
-    def __init__(self, log: RunLog, *, on_rest: Callable[[bool], None] | None = None) -> None:
+    def __init__(
+        self,
+        log: RunLog,
+        *,
+        on_rest: Callable[[bool], None] | None = None,
+        on_hold: Callable[[], object] = lambda: None,
+    ) -> None:
         """The signals of the run whose log is `log`."""
         self._log = log
         self._on_rest = on_rest
+        self._on_hold = on_hold
+        self.shortage: StoreError | None = None
         self._drained = asyncio.Event()
         self._resting: set[str] = set()
         self._refreshing: set[asyncio.Task[None]] = set()
@@ -37,6 +47,13 @@ class RunSignals:
         self.draining = True
         self._drained.set()
         self._log.wake.set()
+
+    def hold(self, shortage: StoreError) -> None:
+        """Give the run back as a drain does; whoever takes it waits until the machine has what it needs."""
+        if self.shortage is None:
+            self.shortage = shortage
+            self.drain()
+            self._on_hold()
 
     def checkpoint(self) -> None:
         """Raise the Interrupt that is due; called between stages and before calls."""

@@ -73,9 +73,9 @@ class TaskAttempt:
             self.session.observer.on_task_end(self.task, self.number, seconds, self._calls.usage, error)
 
     async def _run(self, calls: AttemptCalls) -> None:
-        task = self.task
+        session, task = self.session, self.task
         sink = self._directives.collect(task) if task.kind == "python" and task.for_each is None else None
-        control_file = control_file_path(self.session.inputs.run_dir, task.name)
+        control_file = control_file_path(session.inputs.run_dir, task.name)
         directives: list[SourcedDirectives] = []
         try:
             remove_control_file(control_file)  # of an attempt that did not get through
@@ -88,6 +88,7 @@ class TaskAttempt:
             raise
         except Exception as error:
             calls.drop()
+            await session.resources.files.take_back(task.name)
             await self._commit_failure(as_po_error(error))
             return
         seconds = round(time.monotonic() - self._began, 3)
@@ -101,6 +102,7 @@ class TaskAttempt:
                 await self._commit_output(output, seconds, events)
         except ControlInvalid as error:
             calls.drop()
+            await session.resources.files.take_back(task.name)
             await self._commit_failure(error)
 
     async def _output(self, calls: AttemptCalls, sink: DirectiveCollector | None) -> JsonValue:
@@ -124,6 +126,7 @@ class TaskAttempt:
                 seconds=task.timeout,
                 on_stage=on_stage,
                 boundary=session.signals.checkpoint,
+                hold=session.signals.hold,
             )
             return redactor.scrub(output) if task.kind == "python" else output
         except Drained:
@@ -138,7 +141,10 @@ class TaskAttempt:
             # After a drain the same attempt goes on, and the journal finds these calls by itself.
             if calls.lost and not drained and not session.log.closed:
                 usage = {"calls": calls.lost, "unknown": calls.lost}
-                session.log.emit(draft("call.unknown", task.name, stage=frame.stage, usage=usage))
+                unknown = draft(
+                    "call.unknown", task.name, stage=frame.stage, usage=usage, covers=calls.scope.attempt
+                )
+                session.log.emit(unknown)
 
     async def _stages(self, calls: AttemptCalls) -> dict[str, Stage]:
         session, task = self.session, self.task

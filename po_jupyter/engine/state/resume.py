@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from po_jupyter.engine.state.run_state import RunState
-from po_jupyter.errors import Conflict, NotFound
+from po_jupyter.errors import BudgetExceeded, Conflict, ModelKeyError, NotFound
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.run.names import short_id
 
 if TYPE_CHECKING:
     from po_jupyter.model.run.event_data import GateOpenedData
+# Errors that end an attempt between two calls, through no fault of its own: its answers are those of a resume.
+KEPT_FAILURES = frozenset({BudgetExceeded.code, ModelKeyError.code})
 
 
 class ResumePlan(NamedTuple):
@@ -84,6 +86,24 @@ def restart_plan(
         while more := {n for n, added in state.added.items() if added.by in again} - again:
             again |= more
     return _plan(state, names, again, again)
+
+
+def kept_tasks(state: RunState, todo: ResumePlan) -> list[str]:
+    """The tasks of a resume whose next attempt replays the recorded answers of the last one: it was interrupted, and
+    did not fail."""
+    return [name for name in todo.reset if name not in todo.clear and _interrupted(state, name)]
+
+
+def _interrupted(state: RunState, name: str) -> bool:
+    """Whether the last attempt of a task was ended from outside: by a cancel, a budget, a key, the deaths of its
+    workers."""
+    task = state.tasks[name]
+    if task.state == "cancelled":
+        return task.attempt > 0
+    error = task.error or {}
+    if state.state == "dead" and error == state.error:
+        return True
+    return task.state == "failed" and error.get("code") in KEPT_FAILURES
 
 
 def gate_opened_data(state: RunState, task: str) -> GateOpenedData:

@@ -75,11 +75,12 @@ class CallKey(NamedTuple):
 class JournalEntry(NamedTuple):
     """The record of a call in a journal. `outcome` None: only intents, so the outcome is unknown.
 
-    `intents` is how often the call was about to be sent.
+    `intents` is how often the call was about to be sent; `counted`: the usage of the answer is in a sum already.
     """
 
     outcome: CallOutcome | None
     intents: int = 1
+    counted: bool = False
 
 
 class Journal(Protocol):

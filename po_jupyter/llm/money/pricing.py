@@ -12,9 +12,13 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, TypeAlias, TypedDict
 
+import structlog
+
 from po_jupyter.config import Price
 from po_jupyter.llm.specs import specs
 from po_jupyter.model.run.usage import Usage
+
+log = structlog.get_logger(__name__)
 
 _MILLION = 1_000_000
 _CostFunction: TypeAlias = Callable[[Usage], float | None]
@@ -46,7 +50,17 @@ class PriceBook:
 
         `ref` is the model ref of the request, `answered_by` the model that the provider names in its answer; it
         is tried when the first has no price. `rate` is the part of the price that is paid, a reported one too.
+
+        Raises nothing: it is called when an answer is there and not yet recorded, and a price that cannot be found
+        is unknown.
         """
+        try:
+            return self._priced(usage, ref, answered_by, rate)
+        except Exception as error:
+            log.warning("a call has no price", model=ref, error=f"{type(error).__name__}: {error}"[:200])
+            return usage
+
+    def _priced(self, usage: Usage, ref: str, answered_by: str, rate: float) -> Usage:
         cost = usage.cost
         if cost is None:
             cost = self.cost_of(usage, ref)
@@ -57,7 +71,7 @@ class PriceBook:
         return usage if cost is None else Usage.model_construct(**{**usage.__dict__, "cost": cost * rate})
 
     def is_priced(self, ref: str) -> bool:
-        """True when the price of a model is known: a budget in dollars needs it."""
+        """True when the price of a model is known: a budget in dollars needs it. Loads the list, where it is needed."""
         return self._cost_function(ref) is not None
 
     def per_million(self, ref: str) -> TokenPrices | None:

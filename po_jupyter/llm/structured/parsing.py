@@ -8,7 +8,6 @@ different ones fit, and where there is none, the text is an AnswerUnreadable wit
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
@@ -17,7 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from po_jupyter.errors import AnswerUnreadable, InvalidInput
 from po_jupyter.llm.structured.candidates import Candidates, find_candidates, join_surrogates
 from po_jupyter.llm.structured.formats import FORMATS
-from po_jupyter.model.pipeline import json_schema
+from po_jupyter.llm.structured.keywords import with_timed_patterns
+from po_jupyter.model.pipeline import json_schema, patterns
 from po_jupyter.model.pipeline.violations import did_you_mean
 from po_jupyter.model.values.plain_json import PlainJson
 
@@ -102,6 +102,7 @@ class AnswerValidator:
 
     Validates as Draft 2020-12 unless `$schema` says otherwise. References to other documents are not fetched.
     `check` judges what fits the schema further, as the validators of a class do: it answers what is wrong.
+    `has_patterns`: judging may take seconds (`patterns.SECONDS`), so it is done in a thread.
     """
 
     def __init__(self, schema: Mapping[str, Any], check: Check | None = None) -> None:
@@ -114,7 +115,10 @@ class AnswerValidator:
         self.schema = schema
         self._check = check
         # An empty registry: jsonschema's default one would open URLs that a schema names.
-        self._validator = validator_for(schema, default=Draft202012Validator)(
+        draft = validator_for(schema, default=Draft202012Validator)
+        # Compiled now, while nothing is paid for.
+        self.has_patterns = bool([patterns.unusable(pattern) for pattern in patterns.patterns_of(schema)])
+        self._validator = (with_timed_patterns(draft) if self.has_patterns else draft)(
             schema, registry=Registry(), format_checker=_format_checker()
         )
         self._kinds = _kinds(schema, schema)
@@ -122,7 +126,7 @@ class AnswerValidator:
     def with_check(self, check: Check) -> AnswerValidator:
         """The same schema with a further check."""
         validator = object.__new__(AnswerValidator)
-        validator.schema, validator._check = self.schema, check
+        validator.schema, validator._check, validator.has_patterns = self.schema, check, self.has_patterns
         validator._validator, validator._kinds = self._validator, self._kinds
         return validator
 
@@ -133,6 +137,10 @@ class AnswerValidator:
 
     def read(self, text: str) -> tuple[Any, list[str]]:
         """The value in an answer as `parse` gives it, and its violations."""
+        with patterns.one_answer():
+            return self._read(text)
+
+    def _read(self, text: str) -> tuple[Any, list[str]]:
         candidates = find_candidates(text)
         values = [v for v in candidates.values if isinstance(v, dict | list) or self._takes_scalars]
         judged = [(value, self._problems(value)) for value in values]
@@ -189,7 +197,14 @@ class AnswerValidator:
 
         lines = (line for error in self._validator.iter_errors(value) for line in _messages_of(error))
         try:
-            violations = list(islice(dict.fromkeys(lines), _MAX_VIOLATIONS))
+            with patterns.one_answer():
+                violations = list(islice(dict.fromkeys(lines), _MAX_VIOLATIONS))
+        except patterns.PatternOverrun as error:
+            # It backtracks without end, which happens where a text does not match.
+            return [
+                f"answer holds {_show(error.text)}, which does not match the pattern {error.pattern} "
+                f"(given up after {patterns.SECONDS:g} s: the pattern tries too many ways)"
+            ]
         except Unresolvable as error:
             raise InvalidInput(
                 f"the schema of the answer refers to {error.ref!r}, which is not in it",
@@ -318,7 +333,7 @@ _LIMITS = {
 
 
 def _matches_pattern(schema: Mapping[str, Any], name: str) -> bool:
-    return any(re.search(pattern, name) for pattern in schema.get("patternProperties") or {})
+    return any(patterns.matches(pattern, name) for pattern in schema.get("patternProperties") or {})
 
 
 def _show(value: Any) -> str:

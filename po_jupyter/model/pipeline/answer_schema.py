@@ -21,6 +21,7 @@ from pydantic.errors import PydanticUserError
 
 from po_jupyter.errors import InvalidInput, OutputInvalid
 from po_jupyter.model.pipeline import json_schema
+from po_jupyter.model.pipeline.patterns import pattern_problem
 from po_jupyter.model.pipeline.violations import violations_of
 
 
@@ -77,6 +78,8 @@ _NEITHER = "{!r:.80} is neither a JSON Schema nor a class (a pydantic model, a d
 @lru_cache(maxsize=256)
 def _problem(text: str) -> str | None:
     """The problem of a JSON Schema, in one line."""
+    if (wrong := pattern_problem(json.loads(text))) is not None:
+        return f"not a JSON Schema: {wrong}"
     json_schema.load()
     from jsonschema import Draft202012Validator, SchemaError
 

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator
 
 from po_jupyter.errors import InvalidInput
 from po_jupyter.model.pipeline import json_schema
+from po_jupyter.model.pipeline.patterns import pattern_problem
 from po_jupyter.model.values.checked_json import CheckedJsonObject
 from po_jupyter.model.values.json import JsonObject
 
@@ -31,6 +32,8 @@ def _schema_of(value: Any) -> Any:
 
 
 def _check_schema(value: JsonObject) -> JsonObject:
+    if (problem := pattern_problem(value)) is not None:
+        raise ValueError(f"not a JSON Schema: {problem}")
     json_schema.load()
     from jsonschema import Draft202012Validator, SchemaError
 

@@ -61,7 +61,8 @@ class RunEndedData(TypedDict):
 
 
 class RunResumedData(TypedDict):
-    """The run goes on. Tasks of `reset` are pending again, row outcomes of `clear` are void.
+    """The run goes on. Tasks of `reset` are pending again, row outcomes of `clear` are void. The last attempt of tasks
+    of `keep` was interrupted: the next one finds its answers in the journal.
 
     `only`: that task runs, then the run stops; `restart`: a restart, no resume; `clear_usage`: the usage of the tasks
     starts at zero. Without `reset` (a gate was approved) nothing is done again.
@@ -73,6 +74,7 @@ class RunResumedData(TypedDict):
     budget: NotRequired[JsonObject]
     reset: NotRequired[list[str]]
     clear: NotRequired[list[str]]
+    keep: NotRequired[list[str]]
     restart: NotRequired[bool]
     only: NotRequired[str | None]
     clear_usage: NotRequired[bool]
@@ -253,10 +255,16 @@ class CallDoneData(TypedDict):
 
 
 class CallUsageData(TypedDict):
-    """`call.unknown` (sent, and the answer lost) and `call.withdrawn` (ended between two tries)."""
+    """`call.unknown` (sent, and the answer lost) and `call.withdrawn` (ended between two tries).
+
+    `covers` of a `call.unknown`: the attempt, as in keys of calls, of the task (of the row `item`) whose calls it
+    counts, answered ones of a row included; `all`: of every attempt, and without `item` of every row. Without it the
+    call is sent again in the same record.
+    """
 
     stage: str | None
     usage: JsonObject
+    covers: NotRequired[int | Literal["all"]]
 
 
 # -- batches at a provider ------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from po_jupyter.engine.state.resume import gate_opened_data, restart_plan, resume_plan
+from po_jupyter.engine.state.resume import gate_opened_data, kept_tasks, restart_plan, resume_plan
 from po_jupyter.engine.state.run_state import RunState
 from po_jupyter.errors import Conflict, InvalidInput
 from po_jupyter.model.pipeline.pipeline import RunBudget
@@ -145,7 +145,8 @@ class RunControl:
             gates = [draft("gate.opened", t, **gate_opened_data(state, t)) for t in todo.reopen]
             resumed = draft(
                 "run.resumed", by=actor_of(owner), from_task=from_task, only_failed=only_failed,
-                budget=amounts, reset=list(todo.reset), clear=list(todo.clear), request=request_id.get(),
+                budget=amounts, reset=list(todo.reset), clear=list(todo.clear), keep=kept_tasks(state, todo),
+                request=request_id.get(),
             )  # fmt: skip
             return LogAppend([resumed, *gates], "pending")
 

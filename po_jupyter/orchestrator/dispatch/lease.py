@@ -19,11 +19,12 @@ from po_jupyter.model.run.events import now
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.threads import ToThread
 from po_jupyter.platform import processes
+from po_jupyter.store.documents import ORCHESTRATOR_LEASE
 from po_jupyter.store.protocol import DocumentStore
 
 log = structlog.get_logger(__name__)
 
-KIND, NAME = "lease", "orchestrator"
+KIND, NAME = ORCHESTRATOR_LEASE
 _POLL = 0.5  # s between looks of those who do not hold it
 
 

@@ -13,10 +13,12 @@ from typing import Literal, NamedTuple
 
 import structlog
 
+from po_jupyter.engine.replay.history import read_history
+from po_jupyter.engine.replay.lost_calls import report_lost_calls, report_lost_progress
 from po_jupyter.engine.state.decide import End, decide
 from po_jupyter.errors import Moved, PoError, WorkerCrashed
 from po_jupyter.ipc.exit_status import ExitStatus
-from po_jupyter.model.run.events import draft, event_draft
+from po_jupyter.model.run.events import EventDraft, draft, event_draft
 from po_jupyter.model.run.view import ENDED
 from po_jupyter.model.values.json import JsonObject
 from po_jupyter.orchestrator.views.projections import RunProjections
@@ -48,6 +50,8 @@ def settle(
     head = store.head(run)
     if head["state"] in ENDED:
         return "ended", head
+    if head["holder"] is not None and not processes.alive(head["holder"]):
+        head = _report_losses(store, run, head)  # a machine that went down: nobody saw the worker's end
     state = views.state(head)
     rejected = any(t.gate == "rejected" for t in state.tasks.values())
     if (state.cancel_requested or rejected) and state.open_batches and head["state"] != "waiting":
@@ -64,10 +68,23 @@ def settle(
     return "pending", head
 
 
+def _losses(store: LogStore, run: str) -> list[EventDraft]:
+    """Events for what a worker that is gone used and did not live to say, so that every sum says it at once."""
+    history = read_history(store, run)
+    return [*report_lost_progress(history), *report_lost_calls(history)]
+
+
+def _report_losses(store: LogStore, run: str, head: Head) -> Head:
+    if not (events := _losses(store, run)):
+        return head
+    lease = store.claim(run, processes.myself())
+    return store.commit(lease, Commit(events=events, release=True))
+
+
 def _end(store: LogStore, run: str, event: str, state: str, error: JsonObject | None) -> Head:
     lease = store.claim(run, processes.myself())
     end = event_draft(event, None, None, {"error": error} if error else {})
-    return store.commit(lease, Commit(events=[end], state=state, release=True))
+    return store.commit(lease, Commit(events=[*_losses(store, run), end], state=state, release=True))
 
 
 def end_as_dead(store: LogStore, run: str, error: PoError) -> None:
@@ -87,6 +104,9 @@ def record_crash(
     if not _is_crash(store.head(run), end):
         return None
     lease = store.claim(run, processes.myself())
+    losses = _losses(store, run)
+    if losses:
+        store.commit(lease, Commit(events=losses))
     state = views.state(store.head(run))
     if state.cancel_requested and not state.open_batches:
         store.commit(lease, Commit(events=[draft("run.cancelled")], state="cancelled", release=True))

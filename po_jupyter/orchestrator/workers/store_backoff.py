@@ -1,4 +1,4 @@
-"""Backoff of runs whose store could not be written: a full or read-only disk, most of all.
+"""Backoff of runs that could not be written: a full or read-only disk, of the store or of a task, most of all.
 
 It is nobody's crash, and nothing is lost: the run is tried again, with growing pauses, for as long as it takes. The
 reason cannot be written into its log meanwhile, so people are told it from here; later the log says it too.
@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 
 FIRST, LONGEST = 0.5, 10.0  # s between two tries
+_SAME = 60.0  # s after which a run that waits again waits for something new
 
 
 @dataclass(slots=True)
@@ -32,7 +33,7 @@ class StoreWait:
         """The sentence that people read."""
         often = f" ({self.tries} tries in {self.seconds:.0f} s)" if self.tries > 1 else ""
         hint = f" {self.hint}" if self.hint else ""
-        return f"the run waits, it cannot be written to the store{often}: {self.reason}.{hint}"
+        return f"the run waits{often}: {self.reason}.{hint}"
 
 
 class StoreBackoff:
@@ -41,13 +42,15 @@ class StoreBackoff:
     def __init__(self) -> None:
         """No run waits."""
         self._waits: dict[str, StoreWait] = {}
+        self._over: dict[str, tuple[StoreWait, float]] = {}  # waits that ended a moment ago, and when
 
     def failed(self, run: str, reason: str, hint: str = "") -> float:
         """A try failed (again); seconds until the next one."""
-        wait = self._waits.get(run)
+        wait = self._waits.get(run) or self._ended_just_now(run)
         if wait is None:
             wait = self._waits[run] = StoreWait(reason, hint, time.monotonic())
         else:
+            self._waits[run] = wait
             wait.reason, wait.hint = reason, hint
             wait.tries += 1
             wait.trying = False
@@ -68,4 +71,14 @@ class StoreBackoff:
 
     def clear(self, run: str) -> bool:
         """The run was written to, or is gone; True when it had been waiting."""
-        return self._waits.pop(run, None) is not None
+        wait = self._waits.pop(run, None)
+        if wait is not None:
+            self._over[run] = (wait, time.monotonic())
+        return wait is not None
+
+    def _ended_just_now(self, run: str) -> StoreWait | None:
+        """The wait of a run whose store can be written, and whose task then met the full disk again."""
+        now = time.monotonic()
+        self._over = {name: over for name, over in self._over.items() if now - over[1] < _SAME}
+        over = self._over.pop(run, None)
+        return over[0] if over is not None else None

@@ -63,6 +63,7 @@ class DiskStore(KeyedStore):
         self._lock = Lock()
         self._pid = os.getpid()
         self._threads: dict[int, _ShardThread] = {}
+        self._checked = checked
         if checked:
             return
         diagnosis.prepare(self.path, allow_network=allow_network)
@@ -79,20 +80,44 @@ class DiskStore(KeyedStore):
             row = self._at(
                 DOCUMENTS, partial(migrations.read_or_create, shards=self.shards, migrations=steps), write=True
             )
-        migrations.check(row, str(self.path))
+        where = str(self.path)
+        migrations.check(row, where)
         self.shards = row["shards"]
+        if migrations.is_older(row, steps):
+            migrations.check_workers(self.active(), where)
+            self._at(DOCUMENTS, partial(migrations.begin, where=where), write=True)
         for name, step in migrations.pending(row, steps):
             step(self)
             crashpoint("store.migration.applied")
             self._at(DOCUMENTS, partial(migrations.record, name=name), write=True)
 
     def _at(self, number: int, work: Callable[[Shard], T], *, write: bool = False) -> T:
+        if write:
+            work = self._in_format(number, work)
         while True:
             thread = self._thread_of(number)
             try:
                 return thread.do(work, write)
             except _Closed:
                 continue  # another thread closed the store between the two lines; a new one opens it again
+
+    def _in_format(self, number: int, work: Callable[[Shard], T]) -> Callable[[Shard], T]:
+        """`work`, which writes, unless a newer version took the store over: an older one writes nothing any more.
+
+        With the documents, the orchestrator's lease among them, the format is read in the same transaction; runs are in
+        other databases, and it is read just before. A worker need not look: nothing is migrated while it lives.
+        """
+        where = str(self.path)
+        if number == DOCUMENTS:
+
+            def checked(shard: Shard) -> T:
+                migrations.check(shard.read(migrations.ROW), where)
+                return work(shard)
+
+            return checked
+        if not self._checked:
+            migrations.check(self._at(DOCUMENTS, lambda shard: shard.read(migrations.ROW)), where)
+        return work
 
     def thread(self, run: str) -> Executor | None:
         """See `LogStore`: the thread of the run's shard."""

@@ -17,6 +17,19 @@ from po_jupyter.testing.replay.cassettes import Exchange
 ApiName: TypeAlias = Literal["chat", "responses", "messages", "gemini"]
 
 
+# The vendors' words for ends by what they mean, as far as recorded answers have them. Any other is compared as it is.
+_ENDS: Mapping[str, str] = {
+    **dict.fromkeys(("stop", "completed", "end_turn", "stop_sequence", "eos"), "stop"),
+    **dict.fromkeys(("tool_calls", "tool_use", "function_call"), "tool_calls"),
+    **dict.fromkeys(("length", "max_tokens", "max_output_tokens", "model_length"), "length"),
+    **dict.fromkeys(("content_filter", "refusal", "safety", "recitation", "prohibited_content"), "refused"),
+    **dict.fromkeys(
+        ("error", "failed", "pause_turn", "malformed_function_call", "unexpected_tool_call"), "failed"
+    ),
+    **dict.fromkeys(("incomplete", "in_progress", "queued", "cancelled", "other"), "failed"),
+}
+
+
 @dataclass(slots=True)
 class AnswerReading:
     """The parts of an answer. `tools` are (name, arguments); `finish` is the vendor's word; counts are tokens."""
@@ -29,6 +42,14 @@ class AnswerReading:
     cached_tokens: int = 0
     refusal: str = ""
     error: bool = False
+
+    @property
+    def end(self) -> str:
+        """The meaning of `finish`: `stop`, `tool_calls`, `length`, `refused`, `failed`, or the word itself."""
+        if self.tools:
+            return "tool_calls"
+        word = self.finish.lower()
+        return _ENDS.get(word, word)
 
 
 def api_of(exchange: Exchange) -> ApiName | None:

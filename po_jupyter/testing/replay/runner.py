@@ -14,7 +14,6 @@ from po_jupyter.llm.chat import ChatRequest, ChatResponse, Message, Tool
 from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.llm.providers.registry import Providers
 from po_jupyter.llm.specs import specs
-from po_jupyter.llm.wire.ends import end_of
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.testing.model_server import ModelServer, Reply
 from po_jupyter.testing.replay.cassettes import Exchange, read_exchanges
@@ -135,9 +134,8 @@ def _tool_names(body: Mapping[str, Any]) -> Iterator[str]:
 def _differences(
     exchange: Exchange, request: ChatRequest, expected: AnswerReading, answer: ChatResponse | Exception
 ) -> Iterator[str]:
-    end = end_of(expected.finish) if expected.finish else ""
     if isinstance(answer, Exception):
-        if not _justified(exchange, expected, end, answer):
+        if not _justified(exchange, expected, answer):
             yield f"an error instead of an answer: {type(answer).__name__}: {answer}"[:300]
         return
     if expected.error:
@@ -146,7 +144,7 @@ def _differences(
     for part, mine, theirs in (
         ("text", answer.text.strip(), expected.text.strip()),
         ("tools", [(c.name, dict(c.arguments)) for c in answer.tool_calls], expected.tools),
-        ("finish", answer.finish, "tool_calls" if expected.tools else end),
+        ("finish", answer.finish, expected.end),
         ("input tokens", answer.usage.input_tokens, expected.input_tokens),
         ("output tokens", answer.usage.output_tokens, expected.output_tokens),
         ("cached tokens", answer.usage.cached_tokens, expected.cached_tokens),
@@ -158,13 +156,13 @@ def _differences(
         yield cost
 
 
-def _justified(exchange: Exchange, expected: AnswerReading, end: str, error: Exception) -> bool:
+def _justified(exchange: Exchange, expected: AnswerReading, error: Exception) -> bool:
     """Whether an exchange is one that has to end as this error."""
-    if exchange.status >= 400 or expected.error or end == "failed":
+    if exchange.status >= 400 or expected.error or expected.end == "failed":
         return isinstance(error, ModelError)
-    if expected.refusal or end == "refused":
+    if expected.refusal or expected.end == "refused":
         return isinstance(error, ModelRefused)
-    if end == "length":
+    if expected.end == "length":
         return isinstance(error, AnswerTruncated)
     return isinstance(error, AnswerEmpty) and not expected.text.strip() and not expected.tools
 

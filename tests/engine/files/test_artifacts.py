@@ -13,7 +13,7 @@ import pytest
 from po_jupyter.engine.files.artifacts import RunFiles, artifacts_by_name, remove_unlisted
 from po_jupyter.engine.replay.history import History, read_history
 from po_jupyter.engine.state.run_state import RunState, TaskState
-from po_jupyter.errors import NotFound
+from po_jupyter.errors import NotFound, StoreUnusable
 from tests.support.engine import RUN, Bench
 
 
@@ -163,10 +163,10 @@ async def test_files_of_the_seed_are_artifacts_too(bench: Bench) -> None:
     assert [bench.output(t) for t in ("one", "three")] == ["from the seed", "two"]
 
 
-async def test_a_full_disk_fails_the_task_and_the_run_goes_on_when_there_is_space(
+async def test_of_a_full_disk_the_run_waits_and_goes_on_when_there_is_space(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """R2.3, P11: the error of the task says what and what next; a resume does the rest."""
+    """R2.3, P11: the run is given back with what is wrong and what next; no attempt is spent."""
     bench.create([python("one", WRITES)])
     write, full = os.write, [True]
 
@@ -178,13 +178,10 @@ async def test_a_full_disk_fails_the_task_and_the_run_goes_on_when_there_is_spac
     if not Path("/proc/self/fd").exists():
         pytest.skip("platform: no /proc")
     monkeypatch.setattr(os, "write", write_until_full)
-    assert await bench.go() == "failed"
-    error = bench.state.error
-    assert error is not None
-    assert error["code"] == "stage_failed"
-    assert "the disk is full" in error["message"]
-    assert "resumed" in error["hint"]
+    with pytest.raises(StoreUnusable, match="the disk is full") as caught:
+        await bench.go()
+    assert "Free some space" in caught.value.hint
     full[0] = False
-    bench.resume("one")
     assert await bench.go() == "done"
+    assert bench.state.tasks["one"].attempt == 1
     assert list(artifacts_by_name(bench.state)) == ["a.txt"]

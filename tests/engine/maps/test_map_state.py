@@ -74,13 +74,23 @@ async def test_progress_is_emitted_when_there_is_any(tmp_path: Path) -> None:
     state.succeed(0, "k", used(), 1)
     state.report_progress()
     state.report_progress()
-    state.count_usage(Usage(calls=1, unknown=1).to_json())
+    state.succeed(1, "k", used(), 1)
     state.report_progress()
     await state.parts.log.flush()
     first, second = events(state, "map.progress")
     assert (first["data"]["done"], first["data"]["usage"]["input_tokens"]) == (1, 10)
-    assert (second["data"]["done"], second["data"]["usage"]["unknown"]) == (1, 1)
+    assert (second["data"]["done"], second["data"]["usage"]["input_tokens"]) == (2, 10)
     assert events(state, "map.started")[0]["data"] == {"total": 2, "stage": "inference"}
+
+
+async def test_what_a_row_used_that_is_left_open_is_reported_by_the_row(tmp_path: Path) -> None:
+    """A resume that replays its answers must know that they were counted."""
+    state = await map_state(tmp_path, ["a", "b"])
+    state.report_usage(1, "inference", Usage(calls=1, unknown=1).to_json(), 101)
+    state.report_usage(0, "inference", Usage().to_json())  # nothing
+    await state.parts.log.flush()
+    (event,) = events(state, "call.unknown")
+    assert (event["item"], event["data"]["covers"], event["data"]["usage"]["unknown"]) == (1, 101, 1)
 
 
 async def test_a_copied_outcome_names_its_origin_and_counts_as_reused(tmp_path: Path) -> None:

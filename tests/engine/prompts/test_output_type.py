@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import datetime as dt
 import json
 from typing import Any
@@ -11,6 +12,7 @@ from pydantic import BaseModel, field_validator
 
 from po_jupyter.engine.prompts.prompt_task import PromptTask
 from po_jupyter.errors import StageFailed
+from po_jupyter.model.pipeline import patterns
 from po_jupyter.model.pipeline.pipeline import Task
 from tests.support.engine import Bench
 
@@ -32,7 +34,7 @@ ASKS = "\ndef inference(ctx):\n    return ctx.llm.chat('x', schema=SCHEMA).value
 
 
 def task(**fields: Any) -> dict[str, Any]:
-    given = Task(name="t", **{"prompt": "x", "retry": {"max_attempts": 1}, **fields})
+    given = Task(**{"name": "t", "prompt": "x", "retry": {"max_attempts": 1}, **fields})
     return given.model_dump(mode="json", exclude_defaults=True)
 
 
@@ -196,3 +198,55 @@ async def test_the_failure_names_the_task_and_is_permanent() -> None:
         await prompt.load()
     assert caught.value.details["permanent"]
     assert "<po_task t>" in caught.value.details["traceback"]
+
+
+ENDLESS = {"type": "object", "properties": {"v": {"type": "string", "pattern": "^(a|aa)+$"}}}
+NEVER = json.dumps({"v": "a" * 80 + "!"})
+
+
+@pytest.mark.parametrize("kind", ["prompt", "chat", "validators"])
+async def test_a_pattern_without_end_is_asked_again_and_holds_nobody(
+    bench: Bench, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C4: `^(a|aa)+$` held the worker until it was killed, and its calls were paid for again."""
+    monkeypatch.setattr(patterns, "SECONDS", 0.1)
+    bench.fake._replies = [NEVER, '{"v": "aaa"}']
+    judged = "ctx.validators.schema(__import__('json').loads(ctx.data['inference']), SCHEMA)"
+    source = {
+        "chat": ASKS,
+        "validators": "\ndef inference(ctx):\n    return ctx.llm.chat('x').text\n"
+        f"def validate_structure(ctx):\n    {judged}\ndef refine(ctx):\n    pass\n",
+    }
+    code = (
+        {"prompt": None, "source": f"SCHEMA = {ENDLESS!r}{source[kind]}"}
+        if kind != "prompt"
+        else {"output": ENDLESS}
+    )
+    bench.create([task(**code)])
+    assert await bench.go() == "done"
+    assert len(bench.fake.requests) == 2
+    assert kind == "validators" or "does not match the pattern" in reasks(bench)[0]
+
+
+async def test_an_answer_is_durable_before_code_of_the_users_sees_it(bench: Bench) -> None:
+    """C4, P3: what hangs or ends the worker then costs no second call."""
+
+    def recorded() -> int:
+        return sum(call["kind"] == "response" for record in bench.records() for call in record["calls"])
+
+    seen: list[int] = []
+    builtins.recorded = lambda: seen.append(recorded())  # type: ignore[attr-defined]
+    source = (
+        "import builtins\nasync def inference(ctx):\n    await ctx.llm.chat('x')\n    builtins.recorded()\n"
+    )
+    judge = (
+        "import builtins\nfrom typing import Annotated\nfrom pydantic import AfterValidator\n"
+        "def look(value):\n    builtins.recorded()\n    return value\nAnswer = Annotated[int, AfterValidator(look)]\n"
+    )
+    bench.fake._replies = ["1", "2"]
+    bench.create([
+        task(name="code", prompt=None, source=source),
+        task(name="class", output={"type": "integer"}, output_type=judge),
+    ])  # fmt: skip
+    assert await bench.go() == "done", bench.state.error
+    assert seen == [1, 2]

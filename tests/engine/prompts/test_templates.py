@@ -205,3 +205,10 @@ def test_text_of_a_value_is_what_a_template_prints(text: str, printed: str) -> N
 
 def test_text_of_a_value_in_for_each_is_the_same() -> None:
     assert RowsExpression("{{ [x ~ ''] }}", task="t").evaluate(template_names(x=None)) == ["null"]
+
+
+def test_the_check_of_a_format_takes_no_longer_than_the_format_is_long() -> None:
+    """C4: a seed of digits as a format held the worker: the time grew with the square of its length."""
+    began = time.process_time()
+    PromptTemplate("{{ item.text.format(1) }}", task="t").render({"item": {"text": "1" * 200_000}})
+    assert time.process_time() - began < 2

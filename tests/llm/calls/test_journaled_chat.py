@@ -1,6 +1,7 @@
 """Calls through the journal: no recorded call is ever sent twice (P3)."""
 
 import asyncio
+import errno
 from dataclasses import replace
 
 import pytest
@@ -262,3 +263,76 @@ async def test_an_answer_that_holds_nothing_is_neither_done_nor_kept_and_its_tok
     with pytest.raises(AnswerEmpty):
         await chat.scope("label").chat(REQUEST, retry=retry)  # the record after a crash
     assert [record["kind"] for record in journal.records] == ["intent", "response"]
+
+
+class NoPrices(PriceBook):
+    """A price list that cannot be read: no descriptor is left for its file."""
+
+    def cost_of(self, usage, ref):
+        raise OSError(errno.EMFILE, "Too many open files", "prices.json")
+
+
+async def test_an_answer_that_cannot_be_priced_is_recorded_and_has_no_price():
+    """P3: nothing that can fail stands between an answer and its record."""
+
+    class Vendor(FakeProvider):  # one that does not bill by itself
+        async def chat(self, request, *, on_text=None):
+            response = await super().chat(request, on_text=on_text)
+            return replace(response, usage=response.usage.model_copy(update={"cost": None}))
+
+    provider = Vendor(["paid for"])
+    chat, _ = world(provider, prices=NoPrices())
+    first = await chat.scope("label").chat(REQUEST)
+    assert first.text == "paid for" and first.usage.cost is None
+    assert (await chat.scope("label").chat(REQUEST)).replayed
+    assert len(provider.requests) == 1
+
+
+async def test_a_price_list_that_cannot_be_read_is_found_before_anything_is_sent():
+    class Unreadable(PriceBook):
+        def is_priced(self, ref):
+            raise OSError(errno.EMFILE, "Too many open files", "prices.json")
+
+    provider = FakeProvider()
+    chat, journal = world(provider, prices=Unreadable())
+    with pytest.raises(OSError, match="Too many open files"):
+        await chat.scope("label").chat(REQUEST)
+    assert provider.requests == [] and journal.records == []
+
+
+async def test_an_answer_is_recorded_before_the_limiter_and_the_cache_hear_of_it():
+    """P3: what fails there fails once the answer is safe."""
+
+    class Failing:
+        def enter(self, request, task):
+            return self
+
+        async def wait(self, request, task):
+            return self
+
+        def sends(self): ...
+
+        def answered(self, response):
+            raise OSError(errno.EMFILE, "Too many open files")
+
+    provider = FakeProvider(["paid for"])
+    chat, journal = world(provider, admission=Failing())
+    with pytest.raises(OSError, match="Too many"):
+        await chat.scope("label").chat(REQUEST)
+    assert [r["kind"] for r in journal.records] == ["intent", "response"]
+    assert (await chat.scope("label").chat(REQUEST)).text == "paid for"
+    assert len(provider.requests) == 1
+
+
+async def test_who_reads_along_cannot_end_an_answer():
+    """P12: the answer is paid for and recorded, whatever becomes of those who watch."""
+    seen = []
+
+    def watch(piece):
+        seen.append(piece)
+        raise RuntimeError("the line is dead")
+
+    provider = FakeProvider(["one two three"])
+    chat, _ = world(provider)
+    assert (await chat.scope("label").chat(REQUEST, on_text=watch)).text == "one two three"
+    assert seen == ["one"]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from po_jupyter.testing.model_server import ModelServer
 from tests.support.orchestrator import ROOT, body, orchestrator, wait_for_state
 
 pytestmark = pytest.mark.integration
@@ -82,3 +83,48 @@ async def test_the_soft_limit_is_raised_for_workers_only(tmp_path: Path) -> None
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == min(1024, hard)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+CALLS = """
+import asyncio, sys
+from pathlib import Path
+from tests.support.orchestrator import body, orchestrator, wait_for_state
+
+async def main(folder):
+    asked = body({"name": "rows", "for_each": "{{ seed.rows }}", "max_concurrency": 446, "prompt": "row {{ item }}"})
+    asked["pipeline"]["llm"] = {"model": "openai:gpt-5-mini", "max_tokens": 50}
+    asked["seed"]["data"] = {"rows": list(range(446))}
+    async with orchestrator(folder) as service:
+        view, _ = await service.submissions.submit(asked, owner="me")
+        view = await wait_for_state(service, view.id, patience=60)
+        print(view.state, view.tasks[0].items.done, view.error)
+        log = DiskStore(folder / "store")
+        waits = [e["data"].get("reason") for e in log.events(view.id, limit=100000) if e["type"] == "task.waiting"]
+        print(waits[0])
+
+from po_jupyter.store.disk.store import DiskStore
+asyncio.run(main(Path(sys.argv[1])))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="platform: no ulimit")
+def test_446_calls_at_once_where_200_files_may_be_open_are_each_paid_for_once(tmp_path: Path) -> None:
+    """P3, B4: `max_concurrency` is lowered to what the process can hold, and people see it."""
+    import resource
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
+
+    with ModelServer(latency=0.3) as model:
+        done = subprocess.run(
+            [sys.executable, "-c", CALLS, str(tmp_path)], cwd=ROOT, preexec_fn=limit, capture_output=True, text=True,
+            env={
+                **os.environ, "PO_LOG_LEVEL": "ERROR", "OPENAI_BASE_URL": model.base_url, "OPENAI_API_KEY": model.key
+            },
+            timeout=110,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-2000:]
+        state, reason = done.stdout.split("\n")[-3:-1]
+        assert state == "done 446 None", done.stdout[-2000:]
+        assert reason.startswith("max_concurrency is lowered to"), reason
+        assert len(model.requests) == 446 and model.duplicates() == {}

@@ -109,7 +109,7 @@ class Collector:
         if calls.fresh is not None and batch.hold is not None:
             batch.hold.settle(batch.reserved_for_row, calls.fresh)
         if question is not None and (self._stopping or state.error is not None):
-            state.count_usage(calls.usage.to_json())  # no outcome will have it
+            state.report_usage(index, question.stage, calls.usage.to_json())  # no outcome will have it
         if question is not None:
             state.count_unflushed()
         if state.must_flush:

@@ -7,7 +7,7 @@ from po_jupyter.engine.base.usage_sum import UsageSum
 from po_jupyter.engine.lifecycle.frame import Frame
 from po_jupyter.engine.lifecycle.stages import run_stages
 from po_jupyter.engine.maps.batches.row_calls import BatchAnswer, BatchCalls, NeedsAnswer
-from po_jupyter.engine.maps.map_state import ROW_ATTEMPTS, MapState
+from po_jupyter.engine.maps.map_state import MapState
 from po_jupyter.errors import BudgetExceeded, ModelKeyError, StoreError
 from po_jupyter.telemetry import correlation
 
@@ -29,7 +29,8 @@ class RowRunner:
         """
         state, task, parts = self._state, self._state.task, self._state.parts
         row, observer = state.row(index), parts.observer
-        attempt_calls = parts.calls.calls(task, attempt * ROW_ATTEMPTS + 1, index, again=attempt > 1)
+        number = state.attempt_before(index, attempt) + 1
+        attempt_calls = parts.calls.calls(task, number, index, again=state.is_again(index))
         calls = BatchCalls(attempt_calls, observer, answer)
         frame = Frame(task, 1, row.item, index)
         correlation.place.set(frame.log_fields)
@@ -42,22 +43,25 @@ class RowRunner:
                 max_refinements=task.refine.max_attempts,
                 seconds=task.timeout,
                 boundary=parts.boundary.checkpoint,
+                hold=parts.boundary.hold,
             )
         except NeedsAnswer as question:
             observer.on_row_end(task, index, 1, calls.usage, question)
             calls.drop()
+            await parts.files.take_back(task.name, index)  # it is gone through again from the start
             return question, calls
         except BaseException as raised:
             if not isinstance(raised, Exception) or isinstance(raised, StoreError):
                 observer.on_row_end(task, index, 1, calls.usage, raised)
                 raise
             calls.drop()
+            await parts.files.take_back(task.name, index)
             error = as_po_error(raised)
             observer.on_row_end(task, index, 1, calls.usage, error)
             usage.add(calls.usage)
             if isinstance(error, BudgetExceeded | ModelKeyError):
                 state.stop(error)
-                state.count_usage(usage.to_json())
+                state.report_usage(index, frame.stage, usage.to_json())
             else:
                 parts.snapshots.write(frame, error)
                 state.fail(index, state.code.key(row), usage, error)

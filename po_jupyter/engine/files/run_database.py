@@ -1,0 +1,298 @@
+"""The database of a run, `ctx.io.db()`: what an attempt wrote stays when, and only when, its outcome is durable (P2).
+
+A stage commits at its end, so that other tasks and rows get their turn to write. How to take that back is written in
+the same transaction, by temporary triggers, into the table `po_undo`. An attempt that failed, or whose worker died, is
+taken back before anybody goes on; of one that succeeded the table is emptied. A piece of `ctx.io.batch` whose outcome
+is recorded is never taken back.
+
+Rows of ordinary tables are taken back, and tables that were made or dropped. `alter table` is not, and neither are
+virtual tables.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+DATABASE = "run.db"
+piece: ContextVar[str] = ContextVar("po_batch_piece", default="")  # of a batch, that is worked on here
+
+_TABLE = (
+    "create table if not exists po_undo (id integer primary key, attempt text, piece text, kind text, sql text)"
+)
+_DROP = re.compile(
+    r"""\s*drop\s+table\s+(?:if\s+exists\s+)?(?:main\s*\.\s*)?("(?:[^"]|"")+"|`[^`]+`|\[[^\]]+\]|\w+)\s*;?\s*\Z""",
+    re.IGNORECASE,
+)
+_DDL = ("create", "alter", "drop")
+_MADE, _ROW = "made", "row"
+
+
+class RunDatabase(sqlite3.Connection):
+    """A connection of one attempt, which records how to take back what it writes."""
+
+    attempt = ""
+    _schema = -1
+
+    def record(self, attempt: str) -> None:
+        """Record from now on, under the path of the attempt."""
+        self.attempt = attempt
+        self.create_function("po_piece", 0, piece.get)
+        # `insert or replace` deletes rows; without this no trigger hears of it.
+        self._plain("pragma recursive_triggers = on")
+        self._plain(_TABLE)
+        self.watch(made=False)
+
+    def cursor(self, factory: Any = None) -> Any:
+        """A cursor that sees to tables which came meanwhile."""
+        return super().cursor(factory or _WatchingCursor)
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        """See sqlite3."""
+        cursor: sqlite3.Cursor = self.cursor()
+        return cursor.execute(sql, parameters)
+
+    def executemany(self, sql: str, parameters: Any, /) -> sqlite3.Cursor:
+        """See sqlite3."""
+        cursor: sqlite3.Cursor = self.cursor()
+        return cursor.executemany(sql, parameters)
+
+    def executescript(self, sql_script: str, /) -> sqlite3.Cursor:
+        """See sqlite3."""
+        cursor: sqlite3.Cursor = self.cursor()
+        return cursor.executescript(sql_script)
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """One transaction, unless one is open: a table is made together with the record of it."""
+        if self.in_transaction:
+            yield
+            return
+        self._plain("begin")
+        try:
+            yield
+        except BaseException:
+            self.rollback()
+            raise
+        self.commit()
+
+    def watch(self, *, made: bool) -> None:
+        """Record writes to tables that are new since the last time. `made`: by this connection."""
+        (version,) = self._plain("pragma schema_version").fetchone()
+        if version == self._schema or not self.attempt:
+            return
+        known = {name for (name,) in self._plain("select name from temp.sqlite_master where type = 'trigger'")}
+        for name, columns, keys in _tables(self._plain):
+            if f"po_insert_{name}" in known:
+                continue
+            if made and self._schema != -1:
+                self._record_made(name, keys)
+            for trigger in _triggers(self.attempt, name, columns, keys):
+                self._plain(trigger)
+        self._schema = version
+
+    def empty(self, name: str) -> None:
+        """Empty a table that is about to be dropped, and record how to make it again."""
+        name = name[1:-1].replace('""', '"') if name[0] in '"`[' else name
+        made = self._plain(
+            "select sql from main.sqlite_master where tbl_name = ? collate nocase and sql is not null"
+            " order by type = 'table'",
+            (name,),
+        ).fetchall()
+        if not made or (name := self._name_of(name)) == "":
+            return
+        record = "insert into po_undo (attempt, piece, kind, sql) values (?, ?, ?, ?)"
+        for (sql,) in made[:-1]:  # its indexes and triggers: made again last
+            self._plain(record, (self.attempt, piece.get(), _ROW, sql))
+        self._plain(f"delete from {_name(name)}")
+        self._plain(record, (self.attempt, piece.get(), _ROW, made[-1][0]))
+
+    def _name_of(self, name: str) -> str:
+        """The name of an ordinary table as it was made; "" when there is none."""
+        return next((table for table, _, _ in _tables(self._plain) if table.lower() == name.lower()), "")
+
+    def _record_made(self, name: str, keys: Sequence[str]) -> None:
+        record = "insert into po_undo (attempt, piece, kind, sql) "
+        self._plain(f"{record} values (?, ?, ?, ?)", (self.attempt, piece.get(), _MADE, name))
+        # `create table ... as select`: its rows came before any trigger
+        delete = _text(f"delete from {_name(name)} where ", _where(keys, ""))
+        self._plain(f"{record} select ?, ?, ?, {delete} from {_name(name)}", (self.attempt, piece.get(), _ROW))
+
+    def _plain(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        cursor = super().cursor(sqlite3.Cursor)
+        cursor.row_factory = None
+        return cursor.execute(sql, values)
+
+
+class _WatchingCursor(sqlite3.Cursor):
+    """A cursor of a `RunDatabase`."""
+
+    def execute(self, sql: str, parameters: Any = (), /) -> _WatchingCursor:
+        """See sqlite3."""
+        database = self.connection
+        assert isinstance(database, RunDatabase)
+        database.watch(made=False)
+        if not sql.lstrip()[:6].lower().startswith(_DDL):
+            super().execute(sql, parameters)
+            return self
+        with database.whole():
+            if dropped := _DROP.match(sql):
+                database.empty(dropped[1])
+            super().execute(sql, parameters)
+            database.watch(made=True)
+        return self
+
+    def executemany(self, sql: str, parameters: Any, /) -> _WatchingCursor:
+        """See sqlite3."""
+        database = self.connection
+        assert isinstance(database, RunDatabase)
+        database.watch(made=False)
+        super().executemany(sql, parameters)
+        return self
+
+    def executescript(self, sql_script: str, /) -> _WatchingCursor:
+        """See sqlite3; statement by statement, so that rows of a table that the script makes are recorded."""
+        if self.connection.in_transaction:
+            self.connection.commit()
+        for statement in _statements(sql_script):
+            self.execute(statement)
+        return self
+
+
+def open_database(run_dir: Path, attempt: str) -> RunDatabase:
+    """The database of the run in `run_dir`, for the attempt with that path (`files.artifacts`)."""
+    run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # Sync stages run in a thread of their own; the connection is closed from the loop's.
+    database = sqlite3.connect(run_dir / DATABASE, timeout=30.0, check_same_thread=False, factory=RunDatabase)
+    try:
+        database.execute("pragma journal_mode = wal")
+        database.execute("pragma synchronous = full")
+        database.record(attempt)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def keep_piece(database: sqlite3.Connection, name: str) -> None:
+    """The outcome of a piece is in this transaction: what the piece wrote is not taken back any more."""
+    if isinstance(database, RunDatabase):
+        database.execute("delete from po_undo where attempt = ? and piece = ?", (database.attempt, name))
+
+
+def settle(run_dir: Path, succeeded: Callable[[str], bool]) -> None:
+    """Take back every attempt but those that succeeded, whose records are forgotten. Raises sqlite3.Error.
+
+    Nobody else may use the database meanwhile.
+    """
+    path = run_dir / DATABASE
+    if not path.is_file():
+        return
+    with closing(sqlite3.connect(path, timeout=30.0, isolation_level=None)) as database:
+        if not database.execute("select 1 from sqlite_master where name = 'po_undo'").fetchone():
+            return
+        attempts = [name for (name,) in database.execute("select distinct attempt from po_undo")]
+        if not attempts:
+            return
+        database.execute("begin immediate")
+        _take_back(database, [attempt for attempt in attempts if not succeeded(attempt)])
+        database.execute("delete from po_undo")
+        database.execute("commit")
+
+
+def take_back(run_dir: Path, attempt: str) -> None:
+    """Take back what a failed attempt wrote. Raises sqlite3.Error."""
+    with closing(sqlite3.connect(run_dir / DATABASE, timeout=30.0, isolation_level=None)) as database:
+        database.execute("begin immediate")
+        _take_back(database, [attempt])
+        database.execute("commit")
+
+
+def _take_back(database: sqlite3.Connection, attempts: Iterable[str]) -> None:
+    for attempt in attempts:
+        rows = database.execute(
+            "select kind, sql from po_undo where attempt = ? order by id desc", (attempt,)
+        ).fetchall()
+        for kind, sql in rows:
+            with suppress(
+                sqlite3.OperationalError, sqlite3.IntegrityError
+            ):  # the table is gone, or another's row
+                if kind == _ROW:
+                    database.execute(sql)
+                elif not database.execute(f"select 1 from {_name(sql)} limit 1").fetchone():
+                    database.execute(f"drop table {_name(sql)}")
+        database.execute("delete from po_undo where attempt = ?", (attempt,))
+
+
+def _tables(
+    execute: Callable[..., sqlite3.Cursor],
+) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Name, columns and key of each ordinary table."""
+    made = execute("select name, sql from main.sqlite_master where type = 'table'").fetchall()
+    for name, sql in made:
+        if name.startswith(("sqlite_", "po_")) or (sql or "").lstrip()[:14].lower() == "create virtual":
+            continue
+        info = execute(f"pragma main.table_xinfo({_name(name)})").fetchall()
+        columns = [column[1] for column in info if not column[6]]  # without generated ones
+        keys = [column[1] for column in sorted(info, key=lambda column: column[5]) if column[5]]
+        without_rowid = "".join((sql or "").lower().rpartition(")")[2].split()).find("withoutrowid") >= 0
+        yield name, columns, keys if without_rowid else []
+
+
+def _triggers(attempt: str, table: str, columns: Sequence[str], keys: Sequence[str]) -> Iterator[str]:
+    """The triggers that record how to take back an insert, an update and a delete."""
+    name = _name(table)
+    into = [*columns] if keys else ["rowid", *columns]
+    old = [
+        "old.rowid" if c == "rowid" and not keys and i == 0 else f"old.{_name(c)}" for i, c in enumerate(into)
+    ]
+    values = " || ', ' || ".join(f"quote({value})" for value in old)
+    listed = ", ".join("rowid" if i == 0 and not keys else _name(c) for i, c in enumerate(into))
+    restored = " || ', ' || ".join(f"{_literal(_name(c) + ' = ')} || quote(old.{_name(c)})" for c in columns)
+    undo: Mapping[str, str] = {
+        "insert": _text(f"delete from {name} where ", _where(keys, "new.")),
+        "update": f"{_literal(f'update {name} set ')} || {restored} || ' where ' || {_where(keys, 'new.')}",
+        "delete": f"{_literal(f'insert into {name} ({listed}) values (')} || {values} || ')'",
+    }
+    for verb, sql in undo.items():
+        yield (
+            f"create temp trigger if not exists {_name(f'po_{verb}_{table}')} after {verb} on main.{name} begin "
+            f"insert into po_undo (attempt, piece, kind, sql) "
+            f"values ({_literal(attempt)}, po_piece(), '{_ROW}', {sql}); end"
+        )
+
+
+def _where(keys: Sequence[str], row: str) -> str:
+    """An SQL expression: the condition, as text, that finds a row."""
+    if not keys:
+        return f"'rowid = ' || {row}rowid"
+    return " || ' and ' || ".join(f"{_literal(_name(key) + ' = ')} || quote({row}{_name(key)})" for key in keys)
+
+
+def _text(head: str, tail: str) -> str:
+    return f"{_literal(head)} || {tail}"
+
+
+def _name(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _statements(script: str) -> Iterator[str]:
+    statement = ""
+    for part in script.split(";"):
+        statement += f"{part};"
+        if sqlite3.complete_statement(statement):
+            if statement.strip(" \t\r\n;"):
+                yield statement
+            statement = ""
+    if statement.strip(" \t\r\n;"):
+        yield statement.removesuffix(";")

@@ -1,0 +1,34 @@
+"""Open files of this process: how many descriptors it may still open."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+_OPEN = ("/proc/self/fd", "/dev/fd")  # Linux, macOS
+
+
+def limit() -> int | None:
+    """The most descriptors that this process may have; None where nothing limits them."""
+    with suppress(ImportError, OSError, ValueError):  # no such module on Windows
+        import resource
+
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return None if soft == resource.RLIM_INFINITY else soft
+    return None
+
+
+def left() -> int | None:
+    """The descriptors that may still be opened; 0 where none is left even to count them, None where nothing limits
+    them or nobody can tell."""
+    most = limit()
+    if most is None:
+        return None
+    for directory in _OPEN:
+        try:
+            return max(0, most - len(os.listdir(directory)))
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return 0
+    return None

@@ -1,0 +1,56 @@
+"""`po backup` and `po restore` in a terminal, without an orchestrator and beside one."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from po_jupyter.store.disk.store import DiskStore
+from po_jupyter.testing.conformance.store import new_run
+from tests.cli.test_real_commands import Terminal
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Terminal:
+    store = DiskStore(tmp_path / "data" / "store")
+    store.create_run(new_run("01a218f49251499a5f9702"))
+    store.close()
+    (tmp_path / "data" / "keys.json").write_text("{}")
+    return Terminal(tmp_path, {})
+
+
+def test_backup_and_restore_say_what_they_did(tmp_path: Path, terminal: Terminal) -> None:
+    output = terminal("backup")
+    (archive,) = tmp_path.glob("po-backup-*.tar.gz")
+    assert f"{archive}: 1 run with 1 record, 1 file, " in output
+    assert "Keys that were stored in a file are in it" in output
+    assert stat.S_IMODE(archive.stat().st_mode) == 0o600
+    output = terminal("restore", archive.name, "--to", "there")
+    assert f"{tmp_path / 'there'} is as it was at 20" in output
+    assert "1 run with 1 record, 1 file" in output
+    assert sorted(os.listdir(tmp_path / "there")) == ["keys.json", "store"]
+
+
+def test_without_a_place_it_goes_into_the_data_directory(tmp_path: Path, terminal: Terminal) -> None:
+    terminal("backup", "a.tar.gz")
+    refused = terminal("restore", "a.tar.gz", code=1)
+    assert "is not empty (keys.json, store); nothing is restored over what is there" in refused
+    assert "--to DIRECTORY" in refused
+    (tmp_path / "data").rename(tmp_path / "old")
+    report = terminal.json("restore", "a.tar.gz")
+    assert report["data_dir"] == str(tmp_path / "data")
+    assert report["store"] == {"runs": 1, "records": 1, "documents": 0}
+
+
+def test_mistakes_are_errors_with_what_to_do(tmp_path: Path, terminal: Terminal) -> None:
+    assert "is inside of what is copied" in terminal("backup", "data/a.tar.gz", code=2)
+    assert "there is no archive" in terminal("restore", "a.tar.gz", code=1)
+    (tmp_path / "a.tar.gz").write_text("mine")
+    assert "not overwritten" in terminal("backup", "a.tar.gz", code=1)
+    assert "not a whole archive" in terminal("restore", "a.tar.gz", "--to", "there", code=2)
+    assert "there is no store" in Terminal(tmp_path / "data", {})("backup", "../b.tar.gz", code=1)

@@ -1,0 +1,182 @@
+"""A6, P2: the database of a run is that of the last durable point: before or after an attempt, never between."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from po_jupyter.engine.files.run_database import open_database, settle, take_back
+from tests.support.engine import Bench
+
+WRITES = [
+    "insert into t (n, x) values (3, 'three'), (4, null)",
+    "insert into t default values",
+    "insert or replace into t (n, x) values (1, 'other')",
+    "insert into t (n, x) values (1, 'twice') on conflict (n) do update set x = excluded.x",
+    "update t set x = 'changed'",
+    "update t set n = n + 10",
+    "update t set x = x'00ff', y = 1.1",
+    "delete from t",
+    "delete from t where n = 2",
+    "insert into w values ('a', 'b', 5), ('c', 'd', 6)",
+    "update w set v = v + 1",
+    "delete from w",
+    "create table new (a); insert into new values (1), ('it''s; fine')",
+    "create table copy as select * from t",
+    "drop table t; drop table if exists w; drop table if exists missing",
+    'drop table T; create table t (other); insert into t values (5); drop table "odd ""name"',
+    "create table if not exists t (n); insert into t (n) values (9)",
+    "with more as (select 7 as n) insert into t (n) select n from more",
+    'insert into "odd ""name" ("a b", "select") values (1, 2)',
+]
+SETUP = """
+create table t (n integer primary key, x, y real default 0.1, z generated always as (n * 2));
+create table w (a text, b text, v, primary key (a, b)) without rowid;
+create table "odd ""name" ("a b", "select");
+insert into t (n, x, y) values (1, 'one', 0.30000000000000004), (2, 'two ''quoted''', -1e300);
+insert into w values ('a', 'a', 1);
+create index by_x on t (x);
+"""
+
+
+def content(run_dir: Path) -> dict[str, Any]:
+    """Every table of the user's with its rows."""
+    with closing(sqlite3.connect(run_dir / "run.db")) as db:
+        made = db.execute("select name from sqlite_master where type = 'table' and name not like 'po_%'")
+        quoted = {name: '"' + name.replace('"', '""') + '"' for (name,) in made.fetchall()}
+        return {n: sorted(db.execute(f"select * from {q}").fetchall(), key=repr) for n, q in quoted.items()}
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    with closing(open_database(tmp_path, "setup/1-1")) as db:
+        db.executescript(SETUP)
+        db.commit()
+    settle(tmp_path, lambda attempt: True)
+    return tmp_path
+
+
+@pytest.mark.parametrize("sql", WRITES)
+def test_what_an_attempt_wrote_is_taken_back_whatever_it_was(run_dir: Path, sql: str) -> None:
+    before = content(run_dir)
+    with closing(open_database(run_dir, "a/1-1")) as db:
+        db.executescript(sql)
+        db.commit()
+    assert content(run_dir) != before
+    take_back(run_dir, "a/1-1")
+    assert content(run_dir) == before
+
+
+@pytest.mark.parametrize("sql", WRITES)
+def test_of_an_attempt_that_succeeded_everything_stays(run_dir: Path, sql: str) -> None:
+    with closing(open_database(run_dir, "a/1-1")) as db:
+        db.executescript(sql)
+        db.commit()
+    after = content(run_dir)
+    settle(run_dir, lambda attempt: attempt == "a/1-1")
+    take_back(run_dir, "a/1-1")
+    assert content(run_dir) == after
+
+
+def test_all_writes_of_one_attempt_are_taken_back_in_their_order(run_dir: Path) -> None:
+    before = content(run_dir)
+    for _ in range(2):  # two stages
+        with closing(open_database(run_dir, "a/1-1")) as db:
+            for sql in WRITES[:12]:
+                db.executescript(
+                    sql.replace("insert into", "insert or replace into", 1) if "conflict" not in sql else sql
+                )
+            db.commit()
+    settle(run_dir, lambda attempt: False)
+    assert content(run_dir) == before
+
+
+def test_attempts_side_by_side_are_told_apart(run_dir: Path) -> None:
+    for n, attempt in enumerate(["m/1-1/0-1", "m/1-1/1-1", "m/1-1/2-1"]):
+        with closing(open_database(run_dir, attempt)) as db:
+            db.execute("create table if not exists rows (n)")
+            db.executemany("insert into rows values (?)", [(n,), (n,)])
+            db.commit()
+    settle(run_dir, lambda attempt: attempt != "m/1-1/0-1")
+    assert content(run_dir)["rows"] == [(1,), (1,), (2,), (2,)]
+
+
+def test_what_a_stage_rolled_back_needs_no_taking_back(run_dir: Path) -> None:
+    before = content(run_dir)
+    with closing(open_database(run_dir, "a/1-1")) as db:
+        db.execute("insert into t (n) values (50)")
+        db.rollback()
+        db.execute("create table late (n)")
+        db.rollback()
+        db.execute("create table if not exists late (n)")
+        db.execute("insert into late values (1)")
+        db.commit()
+    take_back(run_dir, "a/1-1")
+    assert content(run_dir) == before
+
+
+INSERTS = """
+def pre_processing(ctx):
+    db = ctx.io.db()
+    db.execute("create table if not exists t (row)")
+    db.execute("insert into t values (?)", (ctx.item,))
+def inference(ctx):
+    return ctx.llm.chat(f"row {ctx.item}").text
+def integration(ctx):
+    ctx.io.db().execute("insert into t values (?)", (ctx.item,))
+    if not (ctx.io.task_dir / f"mended{ctx.item}").exists():
+        (ctx.io.task_dir / f"mended{ctx.item}").touch()
+        raise END
+"""
+
+
+@pytest.mark.parametrize("rows", [None, 3])
+@pytest.mark.parametrize("end", ["ValueError('fails once')", "OSError(28, 'No space left on device')"])
+async def test_a_row_is_there_once_after_a_failure_and_after_a_worker_that_ended(
+    bench: Bench, rows: int | None, end: str
+) -> None:
+    each = {} if rows is None else {"for_each": str(list(range(rows)))}
+    retry = {"max_attempts": 2, "initial_delay": 0}
+    bench.create([{"name": "a", "source": INSERTS.replace("END", end), "retry": retry, **each}])
+    state = ""
+    while not state:
+        try:
+            state = await bench.go()
+        except Exception as error:
+            assert "No space left" in str(error) or "full" in str(error)  # noqa: PT017
+    assert state == "done", bench.state.error
+    async with bench.worker():
+        pass
+    expected = [None, None] if rows is None else [n for n in range(rows) for _ in range(2)]
+    assert [n for (n,) in content(bench.session.inputs.run_dir)["t"]] == expected
+
+
+BATCH = """
+def ingestion(ctx):
+    db = ctx.io.db()
+    db.execute("create table if not exists t (n)")
+    db.execute("insert into t values (-1)")
+    {async_}def work(row):
+        if row == 2 and not (ctx.io.task_dir / "mended").exists():
+            db.execute("insert into t values (200)")
+            (ctx.io.task_dir / "mended").touch()
+            raise OSError(28, "No space left on device")
+        db.execute("insert into t values (?)", (row,))
+        return row
+    return {await_}ctx.io.batch([1, 2, 3], work, max_concurrency=1)
+"""
+
+
+@pytest.mark.parametrize("kind", ["async", "sync"])
+async def test_what_a_recorded_piece_wrote_stays_with_its_outcome(bench: Bench, kind: str) -> None:
+    words = {"async_": "async ", "await_": "await "} if kind == "async" else {"async_": "", "await_": ""}
+    source = BATCH.format(**words)
+    bench.create([{"name": "a", "source": source.replace("def ingestion", f"{words['async_']}def ingestion")}])
+    with pytest.raises(Exception, match="full"):
+        await bench.go()
+    assert await bench.go() == "done", bench.state.error
+    assert [n for (n,) in content(bench.session.inputs.run_dir)["t"]] == [-1, 1, 2, 3]
