@@ -21,6 +21,7 @@ __all__ = [
     "JSON",
     "MONEY",
     "RUN",
+    "TEXT",
     "budget_body",
     "coloured",
     "connect",
@@ -73,6 +74,26 @@ class _Money(click.ParamType):  # type: ignore[type-arg]  # not generic before c
 
 
 MONEY = _Money()
+
+
+class _PlainText(click.ParamType):  # type: ignore[type-arg]  # as above
+    """Text for a model or a run. What a shell hands over in another encoding is refused: half of it would be lost."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text itself."""
+        text = str(value)
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            byte = ord(text[error.start]) - 0xDC00  # how Python keeps a byte that it cannot decode
+            sign = f"byte 0x{byte:02x}" if 0x80 <= byte <= 0xFF else "half a surrogate pair"
+            self.fail(f"it is not UTF-8 text: {sign} behind {text[: error.start][-20:]!r}", param, ctx)
+        return text
+
+
+TEXT = _PlainText()
 
 
 def budget_body(limits: Sequence[tuple[str, float]]) -> JsonObject | None:

@@ -73,10 +73,13 @@ def follow(run: Run, *, quiet: bool = False) -> tuple[RunView, int]:
 
 
 def exit_code(view: RunView) -> int:
-    """0 done, 4 waiting for a decision, 1 any other end; 0 for a run that has not ended."""
+    """0 done, 4 waiting for a decision, 1 any other end, or done with a map of which every row failed.
+
+    0 for a run that has not ended.
+    """
     if view.state == "waiting":
         return WAITING
-    return FAILED if view.state in ENDED and view.state != "done" else OK
+    return FAILED if view.state in ENDED and fmt.shown_run_state(view) != "done" else OK
 
 
 def print_conclusion(view: RunView) -> None:
@@ -90,21 +93,29 @@ def print_conclusion(view: RunView) -> None:
         print_line(coloured(plain(problem.text), "failed"))
         for line in plain(problem.hint).splitlines():
             print_line(f"  {line}")
+        print_traceback(problem.traceback)
     steps = fmt.next_steps(view, PREFIX)
     if steps:
         print_line("  " + "   ".join(steps))
 
 
+def print_traceback(traceback: str, indent: str = "  ") -> None:
+    """Print the lines of the person's own Python that raised an error; nothing without any."""
+    for line in plain(traceback).splitlines():
+        print_line(f"{indent}│ {line}")
+
+
 def run_lines(view: RunView, now: float) -> list[str]:
     """The run as lines of text with colours."""
     head, identity, state, *facts = fmt.headline(view, now)
-    out = [" · ".join([plain(head), identity, coloured(state, view.state), *facts])]
+    out = [" · ".join([plain(head), identity, coloured(state, fmt.shown_run_state(view)), *facts])]
     width = max((len(t.name) for t in view.tasks), default=0)
     doing = max((len(fmt.task_line(t, now).doing) for t in view.tasks), default=0)
     for task in view.tasks:
         line = fmt.task_line(task, now)
-        text = f" {coloured(line.icon, task.state)} {line.name:<{width}}  "
-        text += coloured(f"{line.doing:<{doing}}", task.state) + f"  {' · '.join(line.details)}"
+        state = fmt.shown_task_state(task)
+        text = f" {coloured(line.icon, state)} {line.name:<{width}}  "
+        text += coloured(f"{line.doing:<{doing}}", state) + f"  {' · '.join(line.details)}"
         if line.progress is not None:
             text = f"{text.rstrip()}   {fmt.bar(line.progress)} {fmt.percent(line.progress)}"
         out.append(text.rstrip())

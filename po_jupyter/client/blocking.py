@@ -6,7 +6,7 @@ import asyncio
 import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, NoReturn, Self, TypeVar
 
 from po_jupyter.client import background_loop as loop
 from po_jupyter.client.async_client import AsyncClient, Endpoint
@@ -33,6 +33,21 @@ class Blocking:
         self._timeout = timeout
         self._relocate = relocate
         self._bound: tuple[asyncio.AbstractEventLoop, AsyncClient] | None = None
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled: a pickle would hold the token (P10)."""
+        raise TypeError(
+            "a client of po_jupyter is a connection with a token and is not pickled; runs are, and po.connect() finds "
+            "the orchestrator again"
+        )
+
+    def __copy__(self) -> Self:
+        """The client itself: copies of what uses it share the connection."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """The same as a copy."""
+        return self
 
     @property
     def url(self) -> str:

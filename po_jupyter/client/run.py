@@ -42,7 +42,7 @@ class Run:
 
     def __init__(self, client: Blocking, view: RunView) -> None:
         """A handle with a first view; nothing is asked yet."""
-        self._client = client
+        self._client: Blocking | None = client
         self._view = view
         self._seen = time.monotonic()
         self.outputs: Mapping[str, Any] = RunOutputs(self)
@@ -51,9 +51,32 @@ class Run:
         """Its short id, pipeline and last known state."""
         return f"<run {self.short} of {self._view.pipeline} {self._view.version}: {self._view.state}>"
 
+    # A run in a pickle is its id and what was known of it: no connection, no token (P10) and no rows.
+    def __getstate__(self) -> JsonObject:
+        """The last view as JSON, without the seed."""
+        return self._view.model_dump(mode="json", exclude={"seed"})
+
+    def __setstate__(self, view: JsonObject) -> None:
+        """The same run, asked of the orchestrator that is found where it is used."""
+        self._client = None
+        self._view = RunView.model_validate({**view, "seed": {}})
+        self._seen = float("-inf")
+        self.outputs = RunOutputs(self)
+
+    def __copy__(self) -> Run:
+        """Another handle of the same run, on the same connection."""
+        return Run(self.client, self._view)
+
+    def __deepcopy__(self, memo: object) -> Run:
+        """The same as a copy: there is one run and one connection."""
+        return self.__copy__()
+
     @property
     def client(self) -> Blocking:
-        """The client that the run came from."""
+        """The client that the run came from; a run from a pickle connects at its first question, as `po.connect()`."""
+        if self._client is None:
+            # By name, as users call it: how an orchestrator is found is no business of what blocks.
+            self._client = import_module("po_jupyter").connect()
         return self._client
 
     @property
@@ -75,11 +98,11 @@ class Run:
 
     def refresh(self) -> RunView:
         """The run as it is now."""
-        return self._update(self._client.call(self._aio.run(self.id, quiet=True)))
+        return self._update(self.client.call(self._aio.run(self.id, quiet=True)))
 
     @property
     def _aio(self) -> AsyncClient:
-        return self._client.aio
+        return self.client.aio
 
     def _update(self, view: RunView) -> RunView:
         self._view, self._seen = view, time.monotonic()
@@ -87,7 +110,7 @@ class Run:
 
     def _control(self, request: Coroutine[Any, Any, RunView]) -> Run:
         """Itself, after a request that answers with the changed run."""
-        self._update(self._client.call(request))
+        self._update(self.client.call(request))
         return self
 
     @property
@@ -116,7 +139,7 @@ class Run:
     def events(self, since: int = 0) -> Iterator[JsonObject]:
         """The events so far with an offset above `since`, in order."""
         while True:
-            page = self._client.call(self._aio.history(self.id, since))
+            page = self.client.call(self._aio.history(self.id, since))
             yield from page
             if not page:
                 return
@@ -124,14 +147,14 @@ class Run:
 
     def follow(self) -> Iterator[RunView | TextDelta]:
         """The run now and after each change, with texts in between, until it ended. Blocks between values."""
-        for value in self._client.iterate(self._aio.follow(self.id)):
+        for value in self.client.iterate(self._aio.follow(self.id)):
             if isinstance(value, RunView):
                 self._update(value)
             yield value
 
     def stream(self, since: int = 0) -> Iterator[SseMessage]:
         """Every event above `since`, then `end`; survives a lost connection. Blocks between values."""
-        return self._client.iterate(self._aio.events(self.id, since))
+        return self.client.iterate(self._aio.events(self.id, since))
 
     def wait(self, timeout: float | None = None) -> Run:
         """Block until the run ended, however it ended.
@@ -139,7 +162,7 @@ class Run:
         An interrupt detaches: KeyboardInterrupt is raised here, the run goes on. Raises TimeoutError after
         `timeout` seconds.
         """
-        self._update(self._client.call(self._aio.wait_end(self.id), timeout))
+        self._update(self.client.call(self._aio.wait_end(self.id), timeout))
         return self
 
     def __await__(self) -> Generator[Any, None, Run]:
@@ -183,7 +206,7 @@ class Run:
         with another seed (data, rows or a `Seed`) or pipeline if given. This run stays as it is."""
         envelope = None if seed is None else seed_of(seed, self._view.name)
         definition = None if pipeline is None else pipeline_body(pipeline)
-        return Run(self._client, self._client.call(self._fork(from_task, envelope, definition)))
+        return Run(self.client, self.client.call(self._fork(from_task, envelope, definition)))
 
     async def _fork(self, from_task: str, seed: Seed | None, pipeline: JsonObject | str | None) -> RunView:
         envelope: JsonObject | None = None
@@ -202,16 +225,16 @@ class Run:
 
     def delete(self) -> None:
         """Remove the ended run with all that is its own."""
-        self._client.call(self._aio.delete(self.id))
+        self.client.call(self._aio.delete(self.id))
 
     # -- results --------------------------------------------------------------------------------
     def artifacts(self) -> list[ArtifactJson]:
         """Files that finished tasks wrote: `{name, task, bytes, sha256, path}` each, by name."""
-        return self._client.call(self._aio.artifacts(self.id))
+        return self.client.call(self._aio.artifacts(self.id))
 
     def artifact(self, name: str) -> bytes:
         """The content of one of `artifacts()`. NotFound."""
-        return self._client.call(self._aio.artifact(self.id, name))
+        return self.client.call(self._aio.artifact(self.id, name))
 
     def items(self, task: str, state: str | None = None) -> list[RowJson]:
         """Rows of a map so far in order, `{index, ok, output, error, usage}`; `state`: `done` or `failed`."""
@@ -219,7 +242,7 @@ class Run:
         async def fetch(cursor: str | None, size: int) -> CursorPage[RowJson]:
             return await self._aio.items(self.id, task, state=state, cursor=cursor, limit=size)
 
-        return self._client.call(collect_pages(fetch, _ROWS_PAGE))
+        return self.client.call(collect_pages(fetch, _ROWS_PAGE))
 
     def calls(self, task: str | None = None, state: str | None = None) -> list[JsonObject]:
         """The journal of calls to models, without the answers; `state="unknown"`: whose outcome was lost."""
@@ -227,11 +250,11 @@ class Run:
         async def fetch(cursor: str | None, size: int) -> CursorPage[JsonObject]:
             return await self._aio.calls(self.id, task=task, state=state, cursor=cursor, limit=size)
 
-        return self._client.call(collect_pages(fetch, _CALLS_PAGE))
+        return self.client.call(collect_pages(fetch, _CALLS_PAGE))
 
     def logs(self, task: str | None = None, stage: str | None = None) -> list[StageLogJson]:
         """The output of stages: `{task, stage, name, bytes, text, cut}` of each log, `text` its last 64 KB."""
-        return self._client.call(self._aio.logs(self.id, task=task, stage=stage))
+        return self.client.call(self._aio.logs(self.id, task=task, stage=stage))
 
     def frame(self, task: str, library: Literal["pandas", "polars"] = "pandas") -> Any:
         """The rows of a map so far as a DataFrame, at any moment: the fields of an object output as columns, then `ok`,

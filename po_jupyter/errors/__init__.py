@@ -323,7 +323,7 @@ class OutputInvalid(TaskError):
 
 
 class ThresholdExceeded(TaskError):
-    """More rows failed than `failure_threshold` allows; the finished ones are kept."""
+    """More rows failed than `failure_threshold` allows, or all of them; the finished ones are kept."""
 
     code = "failure_threshold"
 

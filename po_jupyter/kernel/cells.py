@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from po_jupyter.kernel.errors import CellError
 from po_jupyter.model.pipeline.pipeline import STAGES, Pipeline, Task
+from po_jupyter.model.pipeline.stage_names import misspelt_stages
 from po_jupyter.model.pipeline.violations import did_you_mean
 
 BODY_OFFSET = 1  # the line of the magic itself stands before a cell's body
@@ -50,6 +51,11 @@ def parse_task_cell(name: str, source: str) -> TaskCell:
             + "A stage is a function of one argument, for example:\n"
             + "def ingestion(ctx):\n    return ctx.seed\n"
             + f"The stages: {', '.join(STAGES)}"
+        )
+    for misspelt in misspelt_stages(source):
+        raise CellError(
+            f"cell line {misspelt.line + BODY_OFFSET}: `{misspelt.function}` is not a stage, and nothing calls it; did "
+            f"you mean `{misspelt.stage}`?\nThe stages: {', '.join(STAGES)}"
         )
     for stage in stages:
         arguments = functions[stage].args

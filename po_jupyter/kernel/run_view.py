@@ -1,8 +1,8 @@
 """Rendering of a run as HTML and as plain text. Pure: values come in, text comes out.
 
-The HTML holds no script and no class names, only inline styles over `currentColor` and Lab's own variables,
-so that it looks right in Lab (light and dark), VS Code and nbconvert; where styles are stripped (GitHub) the
-table still reads. Everything that was not written here is escaped (P6).
+The HTML holds no script, only inline styles over `currentColor` and Lab's own variables, so that it looks right in
+Lab (light and dark), VS Code and nbconvert; where styles are stripped (GitHub) the table still reads. Its only
+classes keep MathJax from reading dollars as formulas. Everything that was not written here is escaped (P6).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from po_jupyter.kernel.live_texts import ShownText
@@ -25,6 +26,7 @@ _MANY = 30  # tasks that are drawn one by one; a thousand of them eight times a 
 _NEAR = 4  # of more tasks: how many finished and pending ones next to the running ones
 _PROBLEMS = 8
 _MESSAGE = 600  # characters of one error
+_TRACEBACK = 16  # lines of one
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ def to_text(picture: Picture) -> str:
         out.append(problem.text)
         if problem.hint:
             out += [f"  {line}" for line in problem.hint.splitlines()]
+        out += [f"  │ {line}" for line in problem.traceback.splitlines()]
     steps = fmt.next_steps(run)
     if steps:
         out.append("  " + "   ".join(steps))
@@ -89,8 +92,8 @@ def to_html(picture: Picture) -> str:
         identity=identity,
         state=state,
         facts=facts,
-        colour=_COLOURS.get(run.state, _QUIET),
-        icon=fmt.state_icon(run.state),
+        colour=_COLOURS.get(fmt.shown_run_state(run), _QUIET),
+        icon=fmt.state_icon(fmt.shown_run_state(run)),
         lines=[(line, _TONES.get(line.icon, _QUIET)) for line in _lines(run, now)],
         gate=_gate(run) if run.state == "waiting" and run.gate else "",
         live_text=_shown_text(picture),
@@ -107,12 +110,13 @@ def table_html(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: s
 
 
 def table_text(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> str:
-    """The same table as aligned text."""
-    lines_of_cells = [list(columns), *map(list, rows)]
-    widths = [max(len(row[i]) for row in lines_of_cells) for i in range(len(columns))]
+    """The same table as aligned text; a cell may have several lines."""
+    cells = [[text.split("\n") for text in row] for row in (columns, *rows)]
+    widths = [max(len(line) for row in cells for line in row[i]) for i in range(len(columns))]
     lines = [
-        "  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip()
-        for row in lines_of_cells
+        "  ".join(f"{part:<{w}}" for part, w in zip(parts, widths, strict=True)).rstrip()
+        for row in cells
+        for parts in zip_longest(*row, fillvalue="")
     ]
     return plain("\n".join(filter(None, [caption, *lines])))
 
@@ -146,14 +150,24 @@ def _lines(run: RunView, now: float) -> list[fmt.TaskLine]:
 
 def _problems(run: RunView) -> list[fmt.RunProblem]:
     problems = list(fmt.problems(run))
-    visible = [fmt.RunProblem(_cut(p.text), _cut(p.hint)) for p in problems[:_PROBLEMS]]
+    visible = [fmt.RunProblem(_cut(p.text), _cut(p.hint), _end(p.traceback)) for p in problems[:_PROBLEMS]]
     if len(problems) > _PROBLEMS:
-        visible.append(fmt.RunProblem(f"and {len(problems) - _PROBLEMS} more", ""))
+        visible.append(fmt.RunProblem(f"and {len(problems) - _PROBLEMS} more"))
     return visible
 
 
 def _cut(text: str) -> str:
     return text if len(text) <= _MESSAGE else text[:_MESSAGE] + "…"
+
+
+def _end(text: str) -> str:
+    """The last lines of a traceback: the innermost ones, and what was raised."""
+    lines = text.splitlines()
+    return _tail("\n".join(["…", *lines[-_TRACEBACK:]] if len(lines) > _TRACEBACK else lines))
+
+
+def _tail(text: str) -> str:
+    return text if len(text) <= 3 * _MESSAGE else "…" + text[-3 * _MESSAGE :]
 
 
 def _gate(run: RunView) -> str:
@@ -179,6 +193,9 @@ _COLOURS = {
 }
 _TONES = {fmt.state_icon(state): colour for state, colour in _COLOURS.items()}
 
+# `$0.04 of $2.00` is no formula: the class of MathJax 3 (Lab), and of MathJax 2 (classic notebooks, exported HTML).
+_NO_MATH = "mathjax_ignore tex2jax_ignore"
+
 _MACROS = """
 {%- set cell = "text-align:left;vertical-align:top;padding:1px 14px 1px 0;border:0;background:none;" -%}
 {%- set mono = "font-family:var(--jp-code-font-family, ui-monospace, monospace);" -%}
@@ -192,7 +209,7 @@ _MACROS = """
 _RUN = (
     _MACROS
     + """
-<div style="{{ root }}border-left:3px solid {{ colour }};padding:2px 0 2px 12px;margin:4px 0">
+<div class="{{ NO_MATH }}" style="{{ root }}border-left:3px solid {{ colour }};padding:2px 0 2px 12px;margin:4px 0">
 <div><b>{{ head }}</b> <span style="{{ quiet }}">· {{ identity }} ·</span>
 <b style="color:{{ colour }}">{{ icon }} {{ state }}</b>
 {%- if facts %} <span style="{{ quiet }}">· {{ facts | join(" · ") }}</span>{% endif %}</div>
@@ -230,7 +247,10 @@ border-left:1px solid rgba(128,128,128,0.4);padding-left:10px">{{ text }}</td></
 {%- endif %}
 {%- for problem in problems %}
 <div style="margin-top:2px"><span style="color:{{ BAD }};white-space:pre-wrap">{{ problem.text }}</span>
-{%- if problem.hint %}<div style="{{ quiet }}white-space:pre-wrap">{{ problem.hint }}</div>{% endif %}</div>
+{%- if problem.hint %}<div style="{{ quiet }}white-space:pre-wrap">{{ problem.hint }}</div>{% endif %}
+{%- if problem.traceback %}<div style="{{ mono }}font-size:12px;line-height:1.4;white-space:pre-wrap;
+overflow-wrap:anywhere;border-left:2px solid {{ BAD }};margin:3px 0;padding-left:10px">{{ problem.traceback }}</div>
+{%- endif %}</div>
 {%- endfor %}
 {%- if steps %}<div style="margin-top:2px">
 {%- for step in steps %}<code style="{{ mono }}font-size:12px;background:rgba(128,128,128,0.16);
@@ -244,7 +264,7 @@ border-radius:3px;padding:1px 6px;margin-right:8px;color:inherit">{{ step }}</co
 _TABLE = (
     _MACROS
     + """
-<div style="{{ root }}margin:4px 0">
+<div class="{{ NO_MATH }}" style="{{ root }}margin:4px 0">
 {%- if caption %}<div style="margin-bottom:2px">{{ caption }}</div>{% endif %}
 <table style="{{ plain_table }}"><thead><tr style="background:none;border:0">
 {%- for column in columns %}<th style="{{ cell }}{{ quiet }}font-weight:normal;
@@ -264,7 +284,11 @@ def _environment() -> Environment:
         autoescape=True, undefined=StrictUndefined, loader=DictLoader({"run": _RUN, "table": _TABLE})
     )
     environment.globals.update(
-        QUIET=_QUIET, WAIT=_COLOURS["waiting"], BAD=_COLOURS["failed"], percent=fmt.percent
+        QUIET=_QUIET,
+        WAIT=_COLOURS["waiting"],
+        BAD=_COLOURS["failed"],
+        NO_MATH=_NO_MATH,
+        percent=fmt.percent,
     )
     return environment
 

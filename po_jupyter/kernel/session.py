@@ -179,9 +179,10 @@ def end_message(run: RunView) -> str:
     lines = [f"run {short_id(run.id)} of {run.pipeline} ended {run.state}"]
     for problem in fmt.problems(run):
         lines += [problem.text, *(f"  {line}" for line in problem.hint.splitlines())]
+        lines.append("\n".join(f"  │ {line}" for line in problem.traceback.splitlines()))
     for task in run.tasks:
         lines += key_hints((task.error or {}).get("details") or {})
-    lines = list(dict.fromkeys(lines))
+    lines = list(filter(None, dict.fromkeys(lines)))
     steps = fmt.next_steps(run)
     if steps:
         lines.append("   ".join(steps))

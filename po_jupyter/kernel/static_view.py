@@ -11,6 +11,7 @@ from po_jupyter.kernel.run_view import table_html, table_text
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.view import ENDED, RunView
+from po_jupyter.model.values.json import JsonObject
 from po_jupyter.presentation import format as fmt
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def runs(views: Sequence[RunView], now: float | None = None) -> Bundle:
             [
                 short_id(run.id),
                 f"{run.pipeline} {run.version}",
-                f"{fmt.state_icon(run.state)} {run.state}",
+                f"{fmt.state_icon(fmt.shown_run_state(run))} {run.state}",
                 f"{done}/{len(run.tasks)}",
                 _when(run.created_at),
                 fmt.duration(elapsed),
@@ -93,21 +94,33 @@ def _description(definition: Pipeline, task: Task) -> str:
     return " · ".join(parts)
 
 
-def failed_rows(run: RunView, rows: Sequence[tuple[str, RowJson]], most: int) -> Bundle:
-    """A table of (task, row) pairs that failed, at most `most` of them: which, in which stage, why."""
-    if not rows:
-        text = f"no row of run {short_id(run.id)} failed"
+def failures(run: RunView, rows: Sequence[tuple[str, RowJson]], most: int) -> Bundle:
+    """A table of what failed: tasks without rows, and at most `most` of the (task, row) pairs of `rows`.
+
+    Which, in which stage, why, and the lines of the person's own Python that raised it.
+    """
+    lines = [
+        _failure(task.name, "", task.error)
+        for task in run.tasks
+        if task.error is not None and task.state == "failed" and not (task.items and task.items.failed)
+    ]
+    tasks = len(lines)
+    if not rows and not tasks:
+        text = f"nothing failed in run {short_id(run.id)}"
         return {"text/plain": text, "text/html": table_html([], [], text)}
-    lines = []
-    for task, row in rows[:most]:
-        error = row["error"] or {}
-        stage = (error.get("details") or {}).get("stage") or ""
-        lines.append([task, f"row {row['index']}", str(stage), str(error.get("message", ""))])
+    lines += [_failure(task, f"row {row['index']}", row["error"]) for task, row in rows[:most]]
     more = f", the first {most} of them" if len(rows) > most else ""
-    count = "1 row" if len(rows) == 1 else f"{len(rows)} rows"
+    counts = [f"{n} {what}{'s' if n > 1 else ''}" for n, what in ((tasks, "task"), (len(rows), "row")) if n]
     steps = [s for s in fmt.next_steps(run) if not s.endswith("--failed") or s.endswith("--only-failed")]
-    caption = f"run {short_id(run.id)}: {count} failed{more}" + "".join(f" · {s}" for s in steps)
+    caption = f"run {short_id(run.id)}: {' and '.join(counts)} failed{more}" + "".join(f" · {s}" for s in steps)
     return _table(["task", "row", "stage", "why"], lines, caption)
+
+
+def _failure(task: str, row: str, error: JsonObject | None) -> list[str]:
+    error = error or {}
+    stage = (error.get("details") or {}).get("stage") or ""
+    why = (str(error.get("message", "")), str(error.get("hint") or ""), fmt.user_traceback(error))
+    return [task, row, str(stage), "\n".join(filter(None, why))]
 
 
 def trial(name: str, trial: Trial) -> Bundle:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from po_jupyter.kernel import launch, static_view
 from po_jupyter.kernel.arguments import Arguments, Option
+from po_jupyter.kernel.chat_line import chat_arguments
 from po_jupyter.kernel.errors import CellError, Detached, as_cell_errors
 from po_jupyter.kernel.session import Session
 
@@ -65,7 +66,7 @@ def runs(session: Session, arguments: Arguments) -> None:
 
 
 def show(session: Session, arguments: Arguments) -> Run | None:
-    """`%po show [RUN]`: draw a run again, or its failed rows."""
+    """`%po show [RUN]`: draw a run again, or what failed in it."""
     run = session.find_run(arguments.positional[0] if arguments.positional else None)
     if not arguments.get("failed"):
         return launch.follow(session, run, arguments)
@@ -75,7 +76,7 @@ def show(session: Session, arguments: Arguments) -> Run | None:
         if task.items is not None and task.items.failed
         for row in run.items(task.name, state="failed")
     ]
-    static_view.show(session.shell, static_view.failed_rows(run.view, rows, _FAILED_SHOWN))
+    static_view.show(session.shell, static_view.failures(run.view, rows, _FAILED_SHOWN))
     return None
 
 
@@ -167,12 +168,29 @@ NATIVE: dict[str, NativeVerb] = {
 }
 
 
+def _chat_arguments(line: str, group: click.Group) -> list[str]:
+    """A question is no shell's line: `What's up?` has no quote that is open."""
+    import click
+
+    command = group.get_command(click.Context(group), "chat")
+    parameters = [] if command is None else command.get_params(click.Context(command))
+    options = {
+        name: not parameter.is_flag
+        for parameter in parameters
+        if isinstance(parameter, click.Option)
+        for name in (*parameter.opts, *parameter.secondary_opts)
+        if name.startswith("--")
+    }
+    return chat_arguments(line, options)
+
+
 def run_cli_verb(line: str, group: click.Group) -> None:
     """Run a verb that only prints: the CLI's own. Raises CellError, Detached."""
     import click
 
+    verb, _, rest = line.strip().partition(" ")
     try:
-        arguments = shlex.split(line)
+        arguments = ["chat", *_chat_arguments(rest, group)] if verb == "chat" else shlex.split(line)
     except ValueError as error:
         raise CellError(f"%po {line}: {error}") from None
     try:

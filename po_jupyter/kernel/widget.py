@@ -125,7 +125,8 @@ class RunWidget:
                     async with aclosing(self._aio.follow(self.run.id, every=_VIEW_EVERY)) as updates:
                         async for update in updates:
                             if isinstance(update, RunView):
-                                self.run, self._notice, pause = update, "", 0.5
+                                self._use_newest(update)
+                                self._notice, pause = "", 0.5
                                 self._texts.keep_tasks({t.name for t in update.tasks if t.state == "running"})
                             else:
                                 self._texts.add(
@@ -149,6 +150,11 @@ class RunWidget:
                 await painter
             if not self._closed:
                 await self._finish()
+
+    def _use_newest(self, run: RunView) -> None:
+        """Show `run`, unless a newer view of it is shown: the answer to a button may come after what it led to (P1)."""
+        if run.last_event >= self.run.last_event:
+            self.run = run
 
     async def _paint(self, dirty: asyncio.Event) -> None:
         while True:
@@ -213,7 +219,7 @@ class RunWidget:
         }
         was_over = self.run.state in ENDED
         try:
-            self.run = await calls[action]()
+            self._use_newest(await calls[action]())
             self._notice = ""
         except PoError as error:
             self._notice = str(error)

@@ -266,11 +266,10 @@ def _todo(spec: Spec, errors: list[str]) -> str:
         return ""  # the message has it
     if any("key" in error for error in errors):
         return f"po keys set {spec.name}"
-    return (
-        f"Set {spec.base_env} right where the orchestrator starts, then: po stop, po start"
-        if spec.base_env
-        else ""
-    )
+    if not spec.base_env:
+        return ""
+    variable = spec.base_env if any(spec.base_env in error for error in errors) else "it"
+    return f"Set {variable} right where the orchestrator starts, then: po stop, po start"
 
 
 def _facts(spec: Spec, environ: dict[str, str], state: KeyState | None) -> list[str]:

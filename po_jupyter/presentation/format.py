@@ -13,6 +13,7 @@ from typing import NamedTuple
 from po_jupyter.model.run.names import short_id
 from po_jupyter.model.run.usage import Usage
 from po_jupyter.model.run.view import ENDED, ItemCounts, RunView, TaskView
+from po_jupyter.model.values.json import JsonObject
 
 _ICONS = {
     "pending": "○",
@@ -29,6 +30,21 @@ _ICONS = {
 def state_icon(state: str) -> str:
     """One character, one column wide, for the state of a run or a task."""
     return _ICONS.get(state, "·")
+
+
+def all_rows_failed(task: TaskView) -> bool:
+    """Whether the task is a map of which not one row succeeded, of all that it has."""
+    return task.items is not None and 0 < task.items.total <= task.items.failed
+
+
+def shown_task_state(task: TaskView) -> str:
+    """The state whose sign and colour a task has: a map that is done without one good row looks failed."""
+    return "failed" if task.state == "done" and all_rows_failed(task) else task.state
+
+
+def shown_run_state(run: RunView) -> str:
+    """The state whose sign and colour a run has: that of its tasks where it is done (`shown_task_state`)."""
+    return "failed" if run.state == "done" and any(map(all_rows_failed, run.tasks)) else run.state
 
 
 def money(cost: float | None) -> str:
@@ -216,37 +232,48 @@ def task_line(task: TaskView, now: float) -> TaskLine:
     if task.state == "skipped":
         note = task.reason or ""
     doing = (task.stage or "running") if running else task.state
-    return TaskLine(state_icon(task.state), task.name, doing, details, done, note)
+    return TaskLine(state_icon(shown_task_state(task)), task.name, doing, details, done, note)
 
 
 class RunProblem(NamedTuple):
-    """A problem of a run, with its place; `hint` is the error's own advice, or ""."""
+    """A problem of a run, with its place; `hint` is the error's own advice, or "".
+
+    `traceback` has the lines of the person's own Python that raised it, innermost last.
+    """
 
     text: str
-    hint: str
+    hint: str = ""
+    traceback: str = ""
 
 
 def problems(run: RunView) -> Iterator[RunProblem]:
     """One for each failed task, one for each map with failed rows, one for a run that failed as a whole."""
     messages: set[str] = set()
     if run.waiting and run.state not in ENDED:
-        yield RunProblem(run.waiting, "")
+        yield RunProblem(run.waiting)
     for task in run.tasks:
-        if task.items is not None and task.items.failed:
+        error = task.error or {}
+        by_rows = task.state == "failed" and error.get("code") == "failure_threshold"
+        if task.items is not None and task.items.failed and not by_rows:  # else the error has the numbers
             went_on = "; the run went on" if task.state == "done" else ""
-            yield RunProblem(
-                f"{task.name} failed on {task.items.failed} of {task.items.total} rows{went_on}", ""
-            )
-        if task.error and task.state in ("failed", "pending", "running"):
-            message = str(task.error.get("message", ""))
+            yield RunProblem(f"{task.name} failed on {task.items.failed} of {task.items.total} rows{went_on}")
+        if error and task.state in ("failed", "pending", "running"):
+            message = str(error.get("message", ""))
             messages.add(message)
             stage = f" in {task.stage}" if task.stage and task.state == "failed" else ""
             verb = "failed" if task.state == "failed" else f"attempt {max(1, task.attempt - 1)} failed"
-            yield RunProblem(f"{task.name} {verb}{stage}: {message}", str(task.error.get("hint") or ""))
+            text = f"{task.name} {verb}{stage}: {message}"
+            yield RunProblem(text, str(error.get("hint") or ""), user_traceback(error))
     if run.error:
         message = str(run.error.get("message", ""))
         if message and not any(message in t or t in message for t in messages):
-            yield RunProblem(message, str(run.error.get("hint") or ""))
+            yield RunProblem(message, str(run.error.get("hint") or ""), user_traceback(run.error))
+
+
+def user_traceback(error: JsonObject) -> str:
+    """The lines of the person's own Python in an error, as it was raised; "" without any."""
+    traceback = (error.get("details") or {}).get("traceback")
+    return traceback.rstrip() if isinstance(traceback, str) else ""
 
 
 def next_steps(run: RunView, prefix: str = "%po ") -> list[str]:

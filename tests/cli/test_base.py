@@ -12,6 +12,17 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.mark.parametrize(
+    "line",
+    [("chat", "caf\udce9"), ("chat", "--system", "caf\udce9", "x"), ("run", "x.yaml", "--seed", '"caf\udce9"')],
+)
+def test_arguments_in_another_encoding_are_said_in_ones_own_words(line: tuple[str, ...], po: Any) -> None:
+    """It said: seed.prompt: half a surrogate pair."""
+    code, _, err = po(*line)
+    assert code == 2
+    assert "it is not UTF-8 text: byte 0xe9 behind" in err and "caf" in err
+
+
+@pytest.mark.parametrize(
     "args",
     [["chat", "-"], ["keys", "set", "openai", "--stdin"], ["run", "tickets", "--seed", "-"], ["submit", "-"]],
 )

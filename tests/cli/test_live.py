@@ -51,6 +51,32 @@ def test_the_exit_code_tells_how_it_ended(
     assert err == ""
 
 
+ALL_FAILED = {"name": "label", "state": "done", "items": {"total": 4, "done": 0, "failed": 4, "in_flight": 0}}
+
+
+def test_a_map_without_one_good_row_exits_1(po: Any, client: Any) -> None:
+    """DESIGN 9: where its pipeline lets it go on, and in stores of earlier versions, the run itself is done."""
+    for verb in (("run", "tickets"), ("show", "be7f3a"), ("status", "be7f3a")):
+        client.runs_there = [fake_run(make_view("done", tasks=[ALL_FAILED]))]
+        code, out, _ = po(*verb)
+        assert code == 1, verb
+        assert "✓" not in out and "label failed on 4 of 4 rows" in out
+
+
+TRACEBACK = '  File "<po_task label>", line 2, in inference\n    boom()\nNameError: boom\x1b[2J'
+
+
+@pytest.mark.parametrize("verb", [("run", "tickets"), ("show", "be7f3a"), ("show", "be7f3a", "--failed")])
+def test_the_lines_of_ones_own_python_are_printed(verb: tuple[str, ...], po: Any, client: Any) -> None:
+    """The traceback was recorded and never shown."""
+    error = {**FAILED, "details": {"traceback": TRACEBACK}}
+    label = {"name": "label", "state": "failed", "kind": "python", "error": error}
+    client.runs_there = [fake_run(make_view("failed", tasks=[label], error=error))]
+    _, out, _ = po(*verb)
+    assert '  │   File "<po_task label>", line 2, in inference\n  │     boom()\n  │ NameError: boom' in out
+    assert out.count("boom()") == 1 and "\x1b" not in out
+
+
 def test_an_interrupt_detaches_and_says_how_to_come_back(po: Any, client: Any) -> None:
     """P12: the run goes on."""
     run = fake_run(make_view("running"), KeyboardInterrupt())

@@ -25,6 +25,10 @@ def test_stages_come_in_their_order() -> None:
             "cell line 3: the Python does not parse: invalid syntax\n    retrun 1 2\n",
         ),
         ("def ingest(ctx):\n    return 1\n", "`ingest` is not a stage; did you mean `ingestion`?"),
+        (
+            "def ingestion(ctx):\n    return 1\ndef inferece(ctx): ...\n",
+            "cell line 4: `inferece` is not a stage, and nothing calls it; did you mean `inference`?",
+        ),
         ("x = 1\n", "the task `extract` defines no stage function"),
         (
             "\ndef parsing():\n    return 1\n",

@@ -46,6 +46,8 @@ class Seen(HTMLParser):
         super().__init__()
         self.tags: set[str] = set()
         self.attributes: set[str] = set()
+        self.classes: set[str] = set()
+        self.root_classes: set[str] = set()
         self.texts: list[str] = []
         self.open: list[str] = []
         self.feed(html)
@@ -55,6 +57,10 @@ class Seen(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
         self.attributes |= {name for name, _ in attrs}
+        classes = {word for name, value in attrs if name == "class" for word in (value or "").split()}
+        self.classes |= classes
+        if not self.open:
+            self.root_classes |= classes
         self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -65,13 +71,14 @@ class Seen(HTMLParser):
 
     @property
     def harmless(self) -> bool:
-        return self.tags <= ALLOWED and self.attributes <= {"style"}
+        return self.tags <= ALLOWED and self.attributes <= {"style", "class"} and self.classes <= NO_MATH
 
     @property
     def text(self) -> str:
         return " ".join(" ".join(self.texts).split())
 
 
+NO_MATH = {"mathjax_ignore", "tex2jax_ignore"}
 ALLOWED = {"div", "span", "b", "table", "thead", "tbody", "tr", "td", "th", "code"}
 
 
@@ -176,3 +183,61 @@ def test_a_table_lines_up() -> None:
         "7f3a9c  done",
         "1       running",
     ]
+
+
+def test_dollars_are_money_and_no_formulas() -> None:
+    """`$0.0012 of $0.500` became LaTeX: MathJax 3 (Lab) and 2 (classic, exported HTML) leave these classes alone."""
+    run = run_view(state="done", tasks=TASKS[:1], usage=TASKS[1].usage, budget={"usd": 2.0})
+    results = [("row 1", "it costs $5, or $10")]
+    assert Seen(to_html(Picture(run, NOW, results=results))).root_classes == NO_MATH
+    assert Seen(table_html(["cost"], [["$1"], ["$2"]], "$3 to $4")).root_classes == NO_MATH
+
+
+MAP_FAILED = TaskView(
+    name="classify",
+    state="done",
+    started_at="2026-11-22T12:00:12.200Z",
+    ended_at="2026-11-22T12:00:13.200Z",
+    items=ItemCounts(total=2, done=0, failed=2, in_flight=0),
+)
+
+
+def test_a_map_without_one_good_row_is_not_green() -> None:
+    """DESIGN 9: also where its pipeline lets it go on, and in stores of earlier versions."""
+    run = run_view(state="done", tasks=(MAP_FAILED,))
+    html = to_html(Picture(run, NOW))
+    assert "✓" not in html and "jp-success" not in html
+    assert "✗" in html and "jp-error" in html
+    one_good = MAP_FAILED.model_copy(update={"items": ItemCounts(total=2, done=1, failed=1, in_flight=0)})
+    assert "jp-success" in to_html(Picture(run_view(state="done", tasks=(one_good,)), NOW))
+
+
+TRACEBACK = (
+    '  File "<po_task extract>", line 3, in inference\n    return 1 / n\nZeroDivisionError: division by <zero>'
+)
+
+
+def test_the_lines_of_ones_own_python_are_shown() -> None:
+    """The traceback was recorded and never shown."""
+    error = {"message": "inference raised", "hint": "", "details": {"traceback": TRACEBACK}}
+    run = run_view(
+        state="failed", tasks=(TaskView(name="extract", state="failed", kind="python", error=error),)
+    )
+    text, seen = to_text(Picture(run, NOW)), Seen(to_html(Picture(run, NOW)))
+    assert '  │   File "<po_task extract>", line 3, in inference\n  │     return 1 / n\n' in text
+    assert "return 1 / n ZeroDivisionError: division by <zero>" in seen.text
+    assert seen.harmless
+
+
+def test_of_a_long_traceback_the_innermost_lines_are_shown() -> None:
+    lines = [f"line {n}" for n in range(500)]
+    error = {"message": "x", "hint": "", "details": {"traceback": "\n".join(lines)}}
+    run = run_view(state="failed", tasks=(TaskView(name="extract", state="failed", error=error),))
+    text = to_text(Picture(run, NOW))
+    assert "│ line 499" in text and "line 400\n" not in text and "│ …" in text
+
+
+def test_a_cell_of_several_lines_keeps_the_columns() -> None:
+    assert table_text(["a", "b", "c"], [["1", "x\nyy", "z"], ["2", "", "w"]]) == (
+        "a  b   c\n1  x   z\n   yy\n2      w"
+    )

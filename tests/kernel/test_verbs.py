@@ -42,6 +42,22 @@ def test_failed_rows_say_where_and_why(notebook: Notebook) -> None:
     assert re.search(r'classify +row 17 +validate_structure +answer has no "label"', text)
 
 
+def test_failures_show_the_lines_of_ones_own_python(notebook: Notebook) -> None:
+    """Of rows, and of tasks without rows, which were not listed at all."""
+    traceback = '  File "<po_task classify>", line 2, in inference\n    boom()\nNameError: boom'
+    error = {"code": "stage_failed", "message": "it raised", "details": {"traceback": traceback, "stage": "x"}}
+    items = ItemCounts(total=2, done=1, failed=1)
+    tasks = (
+        TaskView(name="extract", state="failed", kind="python", error=error),
+        TaskView(name="classify", state="done", items=items),
+    )
+    notebook.aio.view = classifying(state="failed", tasks=tasks)
+    notebook.aio.rows = [{"index": 1, "ok": False, "output": None, "error": error}]
+    text, _ = notebook.cell("%po show 7f3a9c --failed")
+    assert "1 task and 1 row failed" in text
+    assert text.count("boom()") == 2
+
+
 def test_control_from_the_notebook(notebook: Notebook) -> None:
     """B12, B13, R2.6: the same words as the terminal."""
     notebook.cell("%po cancel 7f3a9c")
@@ -63,6 +79,27 @@ def test_a_pipeline_runs_by_its_name(notebook: Notebook) -> None:
     notebook.cell("%po run theirs")
     assert [b["pipeline"]["name"] for b in notebook.aio.bodies] == ["mine", "theirs"]
     assert "there is no pipeline `thiers`; did you mean `theirs`?" in notebook.error("%po run thiers")
+
+
+def test_a_question_needs_no_quotes(notebook: Notebook) -> None:
+    """`%po chat What's up?` was `No closing quotation`."""
+    asked: list[tuple[str, ...]] = []
+
+    @click.group()
+    def group() -> None:
+        pass
+
+    @group.command()
+    @click.argument("prompt")
+    @click.option("--model")
+    @click.option("--fresh", is_flag=True)
+    def chat(prompt: str, model: str | None, fresh: bool) -> None:
+        asked.append((prompt, str(model)))
+
+    unload(notebook.shell)
+    load(notebook.shell, verbs=lambda: group, connect=notebook.connect)
+    notebook.cell("%po chat What's up? --model fake:echo")
+    assert asked == [("What's up?", "fake:echo")]
 
 
 def test_other_verbs_are_the_terminals(notebook: Notebook) -> None:

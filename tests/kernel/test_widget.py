@@ -229,3 +229,40 @@ def test_without_a_widget_manager_there_is_a_first_and_a_last_picture() -> None:
 def test_updates_are_bounded() -> None:
     """Eight a second is what an eye and a browser can use."""
     assert module.EVERY >= 1 / 8
+
+
+@pytest.mark.parametrize("late", [0.0, 0.3])
+def test_a_late_answer_to_a_button_does_not_undo_what_it_led_to(late: float) -> None:
+    """P1: the run had ended when the answer to Cancel came, which said `running`: the cell stood there for ever."""
+    aio, page = FakeAio(classifying(last_event=5)), Page()
+    widget = shown(aio, page)
+    before = aio.view
+
+    async def cancel(run_id: str) -> Any:
+        import asyncio
+
+        ended = classifying(state="cancelled", last_event=7)
+        aio.view = ended
+        for queue in aio._queues:
+            queue.put_nowait(ended)
+        await asyncio.sleep(late)
+        aio.calls.append("answered")
+        return before.model_copy(update={"last_event": 6})
+
+    aio.cancel = cancel  # type: ignore[method-assign]
+    press(widget, "Cancel")
+    until(lambda: "answered" in aio.calls)
+    widget.wait()
+    loop.run(_a_moment())
+    assert widget.run.state == "cancelled"
+    assert "cancelled" in html(widget) and "running" not in html(widget)
+    assert "cancelled" in page.picture["text/plain"]
+    assert widget._controls is not None
+    assert [b.description for b in widget._controls._row.children] == ["Resume"]
+
+
+async def _a_moment() -> None:
+    """One turn of the background loop: what was ready by then is done."""
+    import asyncio
+
+    await asyncio.sleep(0)

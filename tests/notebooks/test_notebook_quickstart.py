@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import nbformat
 import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 
-from po_jupyter.cli.verbs.demo import PIPELINE
+from po_jupyter.cli.verbs.demo import PIPELINE, WELL_KNOWN, packages
 from po_jupyter.model.pipeline.parsing import parse_pipeline
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.testing.model_server import ModelServer
@@ -46,6 +47,14 @@ def test_the_notebook_and_the_demo_are_the_same_pipeline() -> None:
     shown = Pipeline.model_validate({**shown.to_json(), "tasks": [t.model_dump() for t in tasks]})
     assert shown.to_json() == demo.to_json()
     assert shown.revision == demo.revision
+
+
+def test_the_notebook_has_rows_of_its_own() -> None:
+    """After `po demo` the notebook took over all its rows: nothing was live, and nothing to be seen."""
+    (cell,) = [source for source in cells() if source.startswith("from importlib.metadata")]
+    names = ast.literal_eval(cell.partition("names = ")[2].partition("\n")[0])
+    assert len(names) == 5
+    assert not {*names} & {*WELL_KNOWN, *(row["name"] for row in packages(5))}
 
 
 def test_the_notebook_is_kept_without_outputs() -> None:
@@ -128,7 +137,7 @@ def test_the_notebook_executes_top_to_bottom(tmp_path: Path) -> None:
             said = execute(server, "openai:any-model")
         finally:
             server.stop()
-    assert "pydantic" in said["from importlib.metadata import metadata"]
+    assert "traitlets" in said["from importlib.metadata import metadata"]
     assert "done" in said["%%po_pipeline package-labels --run --wait --seed rows --out run"]
     assert "'labelled': 5" in said['run.outputs["report"]']
     assert "Checking that it works" in said['run.frame("label")']

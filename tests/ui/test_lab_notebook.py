@@ -197,6 +197,58 @@ def test_a_run_outlives_its_kernel_and_show_brings_it_back_live(lab: JupyterProc
     book.sees(3, "3 of 3 tasks done", 30)
 
 
+MONEY = """%%po_pipeline prices --run --seed tickets --wait --budget 2
+llm: {model: "fake:echo", max_tokens: 50}
+tasks:
+  - name: price
+    for_each: "{{ seed.rows }}"
+    prompt: "it costs $5, or $10: {{ item.text }}"
+"""
+NO_ROW = """%%po_pipeline nothing --run --seed tickets --out failed
+llm: {model: "fake:echo"}
+tasks:
+  - {name: label, for_each: "{{ seed.rows }}", prompt: "{{ item.text }} {{ 1 / (index - index) }}"}
+  - {name: summary, prompt: "sum up {{ tasks.label }}"}
+"""
+MINE = """%%po_task divide
+def helper(rows):
+    return len(rows) / 0
+
+def ingestion(ctx):
+    return helper(ctx.seed["rows"])"""
+RAISES = """%%po_pipeline mine --run --seed tickets
+tasks:
+  - {name: divide, retry: {max_attempts: 1}}
+"""
+FORMULA = """from IPython.display import HTML
+HTML("<div>from $5 to $10</div>")"""
+
+
+def test_money_a_failed_map_and_a_traceback(lab: JupyterProcess, page: Page) -> None:
+    """Dollars are no formulas, a map without one good row is not green, and the lines of one's own Python are shown."""
+    book = Notebook(lab, page, "says", [SETUP, FORMULA, MONEY, NO_ROW, MINE, RAISES])
+    if panels() is not None:
+        page.get_by_role("tab", name="Prompt runs").click()
+    for _ in range(6):
+        book.command("notebook:run-cell-and-select-next")
+    book.outputs(1).locator("mjx-container").first.wait_for(
+        timeout=20 * SECOND
+    )  # MathJax is there, and reads the page
+    book.sees(2, r"it costs \$5, or \$10")
+    book.sees(3, "all 4 rows failed: ")
+    book.sees(5, r"return len\(rows\) / 0")
+    assert book.outputs(2).locator("mjx-container").count() == 0
+    assert book.outputs(3).get_by_text("✓").count() == 0
+    assert book.outputs(3).get_by_text("pending").count() == 1, "the next task was not asked about nothing"
+    book.outputs(2).scroll_into_view_if_needed()
+    book.shot("cell-money")
+    book.outputs(5).scroll_into_view_if_needed()
+    book.shot("cell-failures")
+    book.theme("JupyterLab Dark")
+    book.shot("cell-failures-dark")
+    book.theme("JupyterLab Light")
+
+
 def test_buttons_and_a_blocked_cell(lab: JupyterProcess, page: Page) -> None:
     """C3: live while the cell blocks; cancel and resume go over REST from the kernel's background thread."""
     book = Notebook(lab, page, "buttons", [SETUP, TASK, PIPELINE.replace("LATENCY", "30"), "%po show --wait"])

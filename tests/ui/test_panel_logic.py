@@ -107,6 +107,22 @@ def test_rows_in_flight_end_with_their_task(js: Run) -> None:
     assert js("format", "(m, t) => m.rows(t)", again) == shown
 
 
+def test_a_map_without_one_good_row_is_not_green(js: Run) -> None:
+    """DESIGN 9: also where its pipeline lets it go on, and in stores of earlier versions."""
+    bad = a_task("map", "done", items={"total": 2, "done": 0, "failed": 2, "in_flight": 0})
+    good = a_task("map", "done", items={"total": 2, "done": 1, "failed": 1, "in_flight": 0})
+    empty = a_task("map", "done", items={"total": 0, "done": 0, "failed": 0, "in_flight": 0})
+    body = "(m, run) => [m.runState(run), ...run.tasks.map(m.taskState)]"
+    assert js("format", body, a_run(state="done", tasks=(good, bad))) == ["failed", "done", "failed"]
+    assert js("format", body, a_run(state="done", tasks=(good, empty))) == ["done", "done", "done"]
+
+
+def test_the_lines_of_ones_own_python_are_found(js: Run) -> None:
+    error = {"code": "x", "message": "m", "details": {"traceback": "File x\n  boom()\n"}}
+    assert js("format", "(m, e) => m.traceback(e)", error) == "File x\n  boom()"
+    assert js("format", "(m, e) => m.traceback(e)", {"code": "x", "message": "m"}) == ""
+
+
 def test_progress_counts_tasks_and_rows(js: Run) -> None:
     """C3: a map of 1,000 rows moves the bar with each row, not only at its end."""
     half = a_task("map", "running", items={"total": 10, "done": 4, "failed": 1, "in_flight": 0})

@@ -17,9 +17,9 @@ _EVERY = 10.0  # seconds between two lines about a wait
 
 
 @click.command()
-@click.argument("prompt")
+@click.argument("prompt", type=base.TEXT)
 @click.option("--model", metavar="REF", help="The model, as provider:model.")
-@click.option("--system", metavar="TEXT", help="The system message.")
+@click.option("--system", type=base.TEXT, metavar="TEXT", help="The system message.")
 @click.option("--schema", metavar="JSON|@FILE", help="A JSON Schema: the answer is JSON that fits it.")
 @click.option(
     "--image", "images", multiple=True, metavar="FILE|URL", help="Shown with the prompt (repeatable)."

@@ -15,7 +15,7 @@ from po_jupyter.presentation.urls import shown_url
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=str))
-@click.option("--seed", metavar="JSON|@FILE|-", help="Check this seed's data with it.")
+@click.option("--seed", type=base.TEXT, metavar="JSON|@FILE|-", help="Check this seed's data with it.")
 @base.JSON
 def validate(file: str, seed: str | None, as_json: bool) -> int:
     """Check a pipeline file without starting anything.

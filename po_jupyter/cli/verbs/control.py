@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from po_jupyter.client.run import Run
 
 _FOLLOW = click.option("--follow/--no-follow", default=True, help="Watch the run afterwards (the default).")
-_NOTE = click.option("--note", default="", metavar="TEXT", help="Why; kept with the decision.")
+_NOTE = click.option("--note", type=base.TEXT, default="", metavar="TEXT", help="Why; kept with the decision.")
 
 
 @click.command()
@@ -80,7 +80,7 @@ def restart(run_id: str, task: str | None, only: bool, clear_usage: bool, follow
 @click.command()
 @base.RUN
 @click.option("--from-task", metavar="TASK", required=True, help="The first task that runs anew.")
-@click.option("--seed", metavar="JSON|@FILE|-", help="Another seed's data.")
+@click.option("--seed", type=base.TEXT, metavar="JSON|@FILE|-", help="Another seed's data.")
 @click.option("--pipeline", metavar="PIPELINE", help="Another definition: a file, or a registered one.")
 @_FOLLOW
 @base.JSON

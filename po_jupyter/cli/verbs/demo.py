@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from po_jupyter.model.run.view import RunView
 
 PIPELINE = Path(__file__).with_name("demo_pipeline.yaml")
-# Packages that this one brings along, so that the same rows are found everywhere.
-_WELL_KNOWN = ("pydantic", "httpx", "jinja2", "diskcache", "ipywidgets", "tornado", "rich", "click")
+# Packages that this one brings along, so that the same rows are found everywhere; the quickstart notebook has others.
+WELL_KNOWN = ("pydantic", "httpx", "jinja2", "diskcache", "ipywidgets", "tornado", "rich", "click")
 _DESCRIPTION = 1500  # characters of a description that go into the seed
 
 
@@ -96,7 +96,7 @@ def packages(count: int) -> list[dict[str, str]]:
 
 
 def _distributions() -> Iterator[metadata.Distribution]:
-    for name in _WELL_KNOWN:
+    for name in WELL_KNOWN:
         try:
             yield metadata.distribution(name)
         except metadata.PackageNotFoundError:

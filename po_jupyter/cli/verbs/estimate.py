@@ -11,7 +11,9 @@ from po_jupyter.presentation.estimates import estimate_lines
 
 @click.command()
 @click.argument("pipeline")
-@click.option("--seed", metavar="JSON|@FILE|-", help="The seed's data; a list becomes seed.rows.")
+@click.option(
+    "--seed", type=base.TEXT, metavar="JSON|@FILE|-", help="The seed's data; a list becomes seed.rows."
+)
 @click.option("--model", metavar="REF", help="The model of every task, as provider:model.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N rows of a map.")
 @base.JSON

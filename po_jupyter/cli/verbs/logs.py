@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from po_jupyter.cli import base
+from po_jupyter.cli import base, live
 from po_jupyter.cli.main import INTERRUPTED
 from po_jupyter.errors import Unavailable
 from po_jupyter.model.values.json import JsonObject
+from po_jupyter.presentation import format as fmt
 
 if TYPE_CHECKING:
     from po_jupyter.client.run import Run
@@ -80,6 +81,8 @@ def _print_event(event: JsonObject, as_json: bool) -> None:
         f"{event.get('offset', ''):>5}  {clock}  {event.get('type', ''):<20} {location:<18} {'  '.join(facts)}"
     )
     base.print_line(base.plain(line).rstrip())
+    if isinstance(error, dict):
+        live.print_traceback(fmt.user_traceback(error), " " * 21)
 
 
 def _print_orchestrator_log(lines: int) -> int:

@@ -70,7 +70,9 @@ class _StartOptions(TypedDict):
 
 @click.command()
 @click.argument("pipeline")
-@click.option("--seed", metavar="JSON|@FILE|-", help="The seed's data; a list becomes seed.rows.")
+@click.option(
+    "--seed", type=base.TEXT, metavar="JSON|@FILE|-", help="The seed's data; a list becomes seed.rows."
+)
 @_MODEL
 @_BUDGET
 @_start_options

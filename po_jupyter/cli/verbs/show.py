@@ -51,7 +51,7 @@ def runs(state: tuple[str, ...], pipeline: str | None, limit: int, export: str |
         base.print_table(
             ["run", "state", "pipeline", "seed", "tasks", "started", "took", "spent"],
             [_run_row(view, now) for view in views],
-            [view.state for view in views],
+            [fmt.shown_run_state(view) for view in views],
         )
     return 0
 
@@ -167,6 +167,8 @@ def show(run_id: str, failed: bool, output: str | None, follow: bool, as_json: b
 
 
 def _print_failures(run: Run, as_json: bool) -> int:
+    from po_jupyter.cli import live
+
     view = run.view
     rows: list[JsonObject] = []
     for task in view.tasks:
@@ -186,6 +188,7 @@ def _print_failures(run: Run, as_json: bool) -> int:
             base.print_line(f"{base.coloured(location, 'failed')}: {first}")
             for line in [*more, *base.plain(error.get("hint") or "").splitlines()]:
                 base.print_line(f"  {line}")
+            live.print_traceback(fmt.user_traceback(error))
         steps = fmt.next_steps(view, "po ")
         base.print_line("  " + "   ".join(s for s in steps if "--failed" not in s))
     return 0

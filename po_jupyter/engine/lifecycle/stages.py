@@ -235,6 +235,9 @@ def _stage_error(error: BaseException, frame: Frame, timeout: float) -> PoError:
     """The PoError for what a stage raised, with its place in `details`."""
     details = _frame_details(frame)
     if isinstance(error, PoError):
+        # Such as one of `ctx.llm`: the author's line that asked is worth as much as for an error of their own.
+        if trace := user_traceback(error):
+            details["traceback"] = trace
         error.details = {**details, **error.details}
         return error
     if isinstance(error, NotJson):

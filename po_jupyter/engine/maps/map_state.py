@@ -201,15 +201,26 @@ class MapState:
             self._timer = asyncio.get_running_loop().call_later(_PROGRESS, self.report_progress)
 
     def _check_threshold(self) -> None:
-        """Stop starting rows once too many failed."""
-        if self.error is None and self.total and self.failed / self.total > self.task.failure_threshold:
-            allowed = int(self.task.failure_threshold * self.total)
-            self.error = ThresholdExceeded(
-                f"{self.failed} of {self.total} rows failed; failure_threshold {self.task.failure_threshold:g} "
-                f"allows {allowed}",
-                hint="Finished rows are kept. po resume RUN --only-failed tries the others again.",
-                details={"failed": self.failed, "total": self.total, "done": self.done},
+        """Stop starting rows once too many failed: more than the threshold, or, where there is none, all of them."""
+        if self.error is not None or not self.failed:
+            return
+        threshold = self.task.failure_threshold
+        if threshold is None and self.failed == self.total:
+            message = "the only row failed" if self.total == 1 else f"all {self.total} rows failed"
+            hint = (
+                "No task that needs them was started. po resume RUN tries them again; with "
+                "`failure_threshold: 1` the run goes on without a single row."
             )
+        elif threshold is not None and self.failed / self.total > threshold:
+            message = (
+                f"{self.failed} of {self.total} rows failed; failure_threshold {threshold:g} "
+                f"allows {int(threshold * self.total)}"
+            )
+            hint = "Finished rows are kept. po resume RUN --only-failed tries the others again."
+        else:
+            return
+        details = {"failed": self.failed, "total": self.total, "done": self.done}
+        self.error = ThresholdExceeded(message, hint=hint, details=details)
 
     # -- progress ---------------------------------------------------------------------------------------
     def report_progress(self) -> None:

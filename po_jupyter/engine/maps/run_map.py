@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from po_jupyter.engine.maps.failure_reasons import add_commonest_reason
 from po_jupyter.engine.maps.live_map import LiveMap
 from po_jupyter.engine.maps.map_state import MapState, load_map
 from po_jupyter.engine.maps.parts import MapParts
@@ -13,8 +14,8 @@ from po_jupyter.model.values.json import JsonObject
 async def run_map(parts: MapParts, task: Task, attempt: int) -> JsonObject:
     """Run every row that has no outcome yet; the marker that stands for the output in the checkpoint.
 
-    Raises ThresholdExceeded when more rows failed than allowed, BudgetExceeded, or ModelKeyError (no further
-    row could do better); finished rows are kept. Raises TemplateFailed when `for_each` gives no list.
+    Raises ThresholdExceeded when more rows failed than allowed, or all of them; BudgetExceeded, or ModelKeyError (no
+    further row could do better); finished rows are kept. Raises TemplateFailed when `for_each` gives no list.
     """
     state = await load_map(parts, task, attempt)
     state.start()
@@ -24,6 +25,7 @@ async def run_map(parts: MapParts, task: Task, attempt: int) -> JsonObject:
         await _run_rows(state)
     finally:
         state.report_progress()
+    await add_commonest_reason(state)
     return state.finish()
 
 

@@ -11,6 +11,7 @@ from po_jupyter.errors import InvalidPipeline, Violation
 from po_jupyter.llm.money.pricing import LIST_PRICES, PriceBook
 from po_jupyter.llm.providers.refs import batch_problem, images_problem, ref_problem
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
+from po_jupyter.model.pipeline.stage_names import misspelt_stages
 from po_jupyter.model.run.seed import Seed
 
 DEFAULT_MODEL = "local:smollm2-135m"
@@ -88,4 +89,14 @@ def _task_violations(
             problems.append(
                 Violation(f"{path}.source", f"task {task.name!r}: the Python does not compile: {message}", line)
             )
+        else:
+            problems += [
+                Violation(
+                    f"{path}.source",
+                    f"task {task.name!r}: `{misspelt.function}` is not a stage, and nothing calls it; "
+                    f"did you mean `{misspelt.stage}`?",
+                    misspelt.line,
+                )
+                for misspelt in misspelt_stages(task.source)
+            ]
     return problems

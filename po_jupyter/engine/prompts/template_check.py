@@ -1,4 +1,7 @@
-"""The check of a pipeline's templates before a run: names that are not defined. Nothing is rendered here."""
+"""The check of a pipeline's templates before a run: names that are not defined, keys that the first rows do not have.
+
+Nothing is rendered here.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,16 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from jinja2 import TemplateSyntaxError, nodes
 
-from po_jupyter.engine.prompts.templates import ENVIRONMENT, GLOBALS, expression_of
+from po_jupyter.engine.prompts.template_samples import (
+    MAP_ROW,
+    NOT_KNOWN,
+    UNKNOWN,
+    Samples,
+    SampleScope,
+    attribute_of,
+    key_of,
+)
+from po_jupyter.engine.prompts.templates import ENVIRONMENT, GLOBALS, braces_hint, expression_of
 from po_jupyter.errors import TemplateFailed, Violation
 from po_jupyter.model.pipeline.pipeline import Pipeline, Task
 from po_jupyter.model.pipeline.violations import did_you_mean
@@ -35,30 +47,53 @@ def templates_of(task: Task) -> Iterator[tuple[str, str]]:
 def check_templates(pipeline: Pipeline, seed_data: Mapping[str, JsonValue] | None = None) -> list[Violation]:
     """Every violation in the templates of `pipeline`; `where` is `tasks[i].field`, `line` is in the template.
 
-    Without `seed_data` the seed's keys are not checked. A key behind `is defined`, `default` or inside an
-    `{% if %}` may be missing.
+    Without `seed_data` keys of the seed and of its rows are not checked. A key behind `is defined`, `default` or inside
+    an `{% if %}` may be missing, and so may one that some of the first rows have.
     """
     violations: list[Violation] = []
     names = {task.name: i for i, task in enumerate(pipeline.tasks)}
     upstream = _Upstream(pipeline)
+    scope = _scope(pipeline, seed_data)
     for i, task in enumerate(pipeline.tasks):
+        rows = _rows_of(task, scope)
         for field, text in templates_of(task):
             path = f"tasks[{i}].{field}"
             try:
                 tree = _parse(text, field, task)
             except TemplateSyntaxError as error:
                 message = (error.message or "not a template").rstrip(".")
-                violations.append(
-                    Violation(path, f"task {task.name!r}: the {field} does not parse: {message}", error.lineno)
-                )
+                text = f"task {task.name!r}: the {field} does not parse: {message}"
+                hint = braces_hint(error) if field != "for_each" else ""
+                violations.append(Violation(path, f"{text}. {hint}" if hint else text, error.lineno))
                 continue
             except TemplateFailed as error:
                 violations.append(Violation(path, f"{error.message} {error.hint}".strip()))
                 continue
-            walk = _TemplateWalk(task, field, path, names, upstream, seed_data)
+            walk = _TemplateWalk(task, field, path, names, upstream, seed_data, scope, rows)
             walk.check(tree)
             violations.extend(walk.violations)
     return violations
+
+
+def _scope(pipeline: Pipeline, seed_data: Mapping[str, JsonValue] | None) -> SampleScope:
+    """The samples of `seed` and `tasks` before the run."""
+    outputs: dict[str, object] = {}
+    for task in pipeline.tasks:
+        text = task.kind == "prompt" and task.output is None
+        outputs[task.name] = [MAP_ROW] if task.for_each is not None else "" if text else UNKNOWN
+    return SampleScope({"tasks": (outputs,), "seed": NOT_KNOWN if seed_data is None else (seed_data,)})
+
+
+def _rows_of(task: Task, scope: SampleScope) -> Samples:
+    """Samples of the `item` of a map."""
+    if task.for_each is None:
+        return NOT_KNOWN
+    try:
+        tree = ENVIRONMENT.parse("{{ " + expression_of(task.for_each, task=task.name) + " }}")
+    except (TemplateSyntaxError, TemplateFailed):
+        return NOT_KNOWN  # which the check of the expression itself reports
+    (output,) = tree.body
+    return scope.elements(output.nodes[0]) if isinstance(output, nodes.Output) else NOT_KNOWN
 
 
 def _parse(text: str, field: str, task: Task) -> nodes.Template:
@@ -93,6 +128,8 @@ class _TemplateWalk:
         names: Mapping[str, int],
         upstream: _Upstream,
         seed: Mapping[str, JsonValue] | None,
+        scope: SampleScope,
+        rows: Samples,
     ) -> None:
         self.task, self.field, self.path = task, field, path
         self.names, self.upstream, self.seed = names, upstream, seed
@@ -101,13 +138,19 @@ class _TemplateWalk:
         self.defined = [*_ALWAYS]
         if task.for_each is not None and field != "for_each":
             self.defined += ["item", "index"]
+            scope = scope.bound(nodes.Name("item", "store"), rows)
         if field == "refine.critique":
             self.defined += ["output", "violations"]
         self._local: set[str] = set()
+        self._scope = scope
+        self._looped: frozenset[str] = frozenset()  # names of the loops around
+        self._assigned: set[str] = set()  # names that are more than that of a loop
 
     def check(self, tree: nodes.Template) -> None:
         self._local = {n.name for n in tree.find_all(nodes.Name) if n.ctx != "load"}
         self._local |= {n.name for n in tree.find_all(nodes.Macro)} | {"loop", "caller", "varargs", "kwargs"}
+        loops = {id(n) for loop in tree.find_all(nodes.For) for n in _names_in(loop.target)}
+        self._assigned = {n.name for n in tree.find_all(nodes.Name) if n.ctx != "load" and id(n) not in loops}
         self._visit(tree, guarded=False)
 
     def _visit(self, node: nodes.Node, guarded: bool) -> None:
@@ -117,21 +160,67 @@ class _TemplateWalk:
             return
         if isinstance(node, nodes.Sub) and self._hyphenated(node):
             return
+        if isinstance(node, nodes.For):
+            self._loop(node, guarded)
+            return
         if isinstance(node, nodes.Getattr | nodes.Getitem):
             self._key(node, guarded)
+        if isinstance(node, nodes.Filter) and not guarded:
+            self._attribute(node)
         guarded = guarded or _guards(node)
         for child in _children(node):
             self._visit(child, guarded)
 
     def _key(self, node: nodes.Getattr | nodes.Getitem, guarded: bool) -> None:
-        """Check a key of `tasks` or `seed`."""
-        key = _key(node)
-        if not isinstance(node.node, nodes.Name) or key is None or node.node.name in self._local:
+        """Check a key of `tasks`, of `seed`, of a row or of a value in one."""
+        key, owner = key_of(node), node.node
+        root = owner
+        while isinstance(root, nodes.Getattr | nodes.Getitem):
+            root = root.node
+        if key is None or (
+            isinstance(root, nodes.Name) and root.name in self._local and root.name not in self._looped
+        ):
             return
-        if node.node.name == "tasks":
+        name = owner.name if isinstance(owner, nodes.Name) and owner.name not in self._looped else None
+        if name == "tasks":
             self._task(key, node.lineno)
-        elif node.node.name == "seed" and not guarded:
+        elif guarded:
+            return
+        elif name == "seed":
             self._seed_key(key, node.lineno)
+        else:
+            self._sample_key(node, key)
+
+    def _loop(self, node: nodes.For, guarded: bool) -> None:
+        """Visit a loop; inside of it, its name is an element of what it loops over."""
+        self._visit(node.iter, guarded)
+        outer = self._scope, self._looped
+        self._scope = self._scope.bound(node.target, self._scope.elements(node.iter))
+        self._looped |= {name.name for name in _names_in(node.target)} - self._assigned
+        if node.test is not None:
+            self._visit(node.test, guarded)
+        for child in node.body:
+            self._visit(child, guarded or node.test is not None)
+        self._scope, self._looped = outer
+        for child in node.else_:
+            self._visit(child, guarded)
+
+    def _sample_key(self, node: nodes.Getattr | nodes.Getitem, key: str) -> None:
+        """Report a key that no sample of its owner has, such as none of the first rows."""
+        owners = self._scope.samples(node.node)
+        if owners and not any(_has(owner, key, isinstance(node, nodes.Getattr)) for owner in owners):
+            owner = _text_of(node.node)
+            self._add(f"`{owner}.{key}`: {_missing(owners, key, owner)}", node.lineno)
+
+    def _attribute(self, node: nodes.Filter) -> None:
+        """Report the attribute of a filter such as `map(attribute="text")` that none of the first rows has."""
+        path = attribute_of(node)
+        if path is None or node.node is None:
+            return
+        rows = self._scope.elements(node.node)
+        key = path.partition(".")[0]
+        if rows and not any(_has(row, key, attribute=True) for row in rows):
+            self._add(f"{node.name} of `{key}`: {_missing(rows, key, 'item')}", node.lineno)
 
     def _add(self, message: str, line: int) -> None:
         if message not in self._seen:
@@ -208,12 +297,53 @@ def _children(node: nodes.Node) -> Iterable[nodes.Node]:
     return node.iter_child_nodes()
 
 
-def _key(node: nodes.Getattr | nodes.Getitem) -> str | None:
+def _has(owner: object, key: str, attribute: bool) -> bool:
+    """Whether a value has that key; `attribute`: in `a.key`, which may be one of its methods too."""
+    if isinstance(owner, Mapping) and key in owner:
+        return True
+    return attribute and hasattr(owner, key)
+
+
+def _missing(owners: Samples, key: str, name: str) -> str:
+    """The message about a key that none of `owners` has; `name` is their expression in the template."""
+    rows = name == "item"
+    objects = [owner for owner in owners if isinstance(owner, Mapping)]
+    if not objects:
+        one, many = _kinds(owners[0])
+        return f"the rows are {many}, without names" if rows else f"`{name}` is {one}"
+    keys = list(dict.fromkeys(str(k) for owner in objects for k in owner))
+    has = f"{', '.join(keys[:8])}{', ...' if len(keys) > 8 else ''}" if keys else "nothing"
+    message = f"the rows have no `{key}` (they have {has})" if rows else f"there is no `{key}` (it has {has})"
+    return message + did_you_mean(key, keys)
+
+
+def _kinds(value: object) -> tuple[str, str]:
+    """The kind of a value as a phrase: of one, and of several."""
+    if value is None:
+        return "null", "null"
+    if isinstance(value, bool):
+        return "true or false", "true or false"
+    if isinstance(value, str):
+        return "text", "text"
+    return ("a number", "numbers") if isinstance(value, int | float) else ("a list", "lists")
+
+
+def _names_in(node: nodes.Node) -> list[nodes.Name]:
+    return [node] if isinstance(node, nodes.Name) else list(node.find_all(nodes.Name))
+
+
+def _text_of(node: nodes.Node) -> str:
+    """An expression as it is written, in short."""
+    if isinstance(node, nodes.Name):
+        return node.name
     if isinstance(node, nodes.Getattr):
-        return node.attr
-    if isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str):
-        return node.arg.value
-    return None
+        return f"{_text_of(node.node)}.{node.attr}"
+    if isinstance(node, nodes.Getitem):
+        part = repr(node.arg.value) if isinstance(node.arg, nodes.Const) else "..."
+        return f"{_text_of(node.node)}[{part}]"
+    if isinstance(node, nodes.Filter) and node.node is not None:
+        return f"({_text_of(node.node)} | {node.name})"
+    return "..."
 
 
 def _access(name: str) -> str:

@@ -31,6 +31,10 @@ MAX_RENDERED = 10_000_000  # characters; ten times the longest context window so
 MAX_ROWS = 5_000_000
 _MAX_REPEAT = 1_000_000
 _WIDE = re.compile(r"(?<!\d)\d{7,}\$?[a-zA-Z}]")  # a field width in a format that would fill the memory
+_TEXT_FILTERS = (
+    "upper", "lower", "capitalize", "title", "trim", "replace", "center", "indent", "wordwrap", "truncate", "striptags",
+    "wordcount", "urlize", "escape", "e", "forceescape", "safe",
+)  # fmt: skip
 _HYPHENS = 'A name with a hyphen is written tasks["deep-dive"].'
 
 
@@ -177,8 +181,12 @@ def _environment() -> _Sandbox:
     env.filters["tojson"] = _to_json
     env.filters["join"] = _join
     env.filters["string"] = _text
-    for name in ("upper", "lower", "capitalize", "title", "trim", "replace", "center", "indent", "wordwrap"):
+    for name in _TEXT_FILTERS:
         env.filters[name] = _on_text(env.filters[name])
+    quoted = env.filters["urlencode"]
+    env.filters["urlencode"] = lambda value: quoted(
+        _inserted(value) if isinstance(value, Mapping) else _flat(value)
+    )
     form = env.filters["format"]
     env.filters["format"] = lambda value, *args, **keywords: form(
         value, *_inserted(args), **_inserted(keywords)
@@ -308,10 +316,18 @@ def expression_of(text: str, *, task: str) -> str:
     return inner
 
 
+def braces_hint(error: TemplateSyntaxError) -> str:
+    """The hint for braces that were meant as text: `{{"a": 1}}` is JSON to people."""
+    if (error.message or "").startswith(("No filter", "No test")):
+        return ""
+    return "Braces that are text stand between {% raw %} and {% endraw %}."
+
+
 def _syntax_error(error: TemplateSyntaxError, task: str, field: str) -> TemplateFailed:
     message = (error.message or "not a template").rstrip(".")
     return TemplateFailed(
         f"task {task!r}: the {field} does not parse: line {error.lineno}: {message}",
+        hint="" if field == "for_each" else braces_hint(error),
         details={"task": task, "field": field, "line": error.lineno},
     )
 

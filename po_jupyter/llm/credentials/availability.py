@@ -20,6 +20,7 @@ from po_jupyter.llm.money.pricing import PriceBook
 from po_jupyter.llm.providers.catalogue import misspelt_model
 from po_jupyter.llm.providers.refs import ref_problem
 from po_jupyter.llm.specs import BUILT_IN, Spec, spec_of
+from po_jupyter.llm.wire.proxies import network_problems
 from po_jupyter.model.pipeline.pipeline import Pipeline
 from po_jupyter.presentation.urls import shown_url
 
@@ -149,6 +150,9 @@ def provider_problems(
         )
     yield from _key(spec, environ, refused)
     yield from _base_url(spec, environ)
+    if (url := base_url_of(spec, environ)) and not spec.runs_code and _http_url(url) is not None:
+        for problem in network_problems(url, environ):
+            yield EnvironmentProblem("", problem, name)
 
 
 def _key(spec: Spec, environ: Mapping[str, str], refused: str) -> Iterator[EnvironmentProblem]:

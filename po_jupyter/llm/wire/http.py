@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import urllib.request
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import NamedTuple
@@ -24,12 +23,15 @@ import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
-from po_jupyter.errors import ModelUnavailable
+from po_jupyter.errors import ModelRefused, ModelUnavailable
 from po_jupyter.llm.wire.bodies import HttpResponse, read_body
+from po_jupyter.llm.wire.proxies import ProxySetting, network_problems, proxy_for
 from po_jupyter.telemetry.correlation import TO_MODELS, request_id
 
 CONNECT_TIMEOUT = 10.0
 STREAM_FACTOR = 10.0
+_SET_RIGHT = "Set it right where the orchestrator starts, then: po stop, po start."
+_CERTIFICATE = "where a proxy of one's own reads along, SSL_CERT_FILE names its certificate"
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -44,7 +46,7 @@ class _Pool(NamedTuple):
 class Target:
     """The target of requests: a URL and the headers to send, made once and used for every call. Its repr has no key."""
 
-    __slots__ = ("headers", "name", "pool", "stream_pool", "url")
+    __slots__ = ("headers", "name", "pool", "proxy", "stream_pool", "url")
 
     def __init__(
         self,
@@ -68,7 +70,8 @@ class Target:
         if key:
             sent[key_header] = f"Bearer {key}" if key_header == "authorization" else key
         self.headers = httpx.Headers(sent)
-        tls, proxy = _pool_of(url)
+        self.proxy: ProxySetting | None = proxy_for(url)
+        tls, proxy = urlsplit(url).scheme == "https", self.proxy.url if self.proxy is not None else None
         self.pool = _Pool(tls, proxy, False)
         # llama.cpp closes a connection after a stream without a word, and the next request may be lost on it. On
         # loopback a new connection costs nothing.
@@ -88,9 +91,12 @@ class Http:
         self._keepalive = keepalive
         self._transports: dict[_Pool, AiohttpTransport] = {}
 
-    def _transport(self, pool: _Pool) -> AiohttpTransport:
+    def _transport(self, target: Target, pool: _Pool) -> AiohttpTransport:
+        """The connections of a pool. Raises ModelRefused when the environment has no usable proxy or certificates."""
         transport = self._transports.get(pool)
         if transport is None:
+            if problem := next(network_problems(str(target.url)), None):
+                raise ModelRefused(f"{target.name}: {problem}", hint=_SET_RIGHT)
             tls, proxy, once = pool
             # Loading the certificate store takes 20 ms: plain http gets a context that trusts nobody.
             context = httpx.create_ssl_context() if tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -181,7 +187,7 @@ class Http:
         )
         request.headers.encoding = "ascii"  # stated, or httpx would detect it anew for each header
         try:
-            transport = self._transport(pool)
+            transport = self._transport(target, pool)
             try:
                 response = await transport.handle_async_request(request)
             except httpx.HTTPError as error:
@@ -212,23 +218,14 @@ def _never_connected(error: httpx.HTTPError) -> bool:
     cause = error.__cause__
     if cause is None:
         return isinstance(error, httpx.ConnectTimeout)
-    return isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+    return isinstance(
+        cause, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.ClientHttpProxyError
+    )
 
 
 def _unknown_outcome(text: str) -> ModelUnavailable:
     """The error of a request that was sent and whose outcome at the server is unknown."""
     return ModelUnavailable(text, outcome="unknown")
-
-
-def _pool_of(url: str) -> tuple[bool, str | None]:
-    """(TLS, proxy) of a URL. The proxy comes from the environment, never for loopback."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    proxies = {} if host in _LOOPBACK else urllib.request.getproxies_environment()
-    bypass = urllib.request.proxy_bypass_environment  # type: ignore[attr-defined]  # typeshed lacks it
-    if not proxies or bypass(host, proxies):
-        return parts.scheme == "https", None
-    return parts.scheme == "https", proxies.get(parts.scheme) or proxies.get("all")
 
 
 def _never_sent(error: BaseException | None) -> bool:
@@ -242,16 +239,23 @@ def _never_sent(error: BaseException | None) -> bool:
 
 
 def _reason(error: httpx.HTTPError, target: Target) -> str:
-    """The failure of a request as text for people."""
+    """The failure of a request as text for people. What a proxy does is not said of the model's host."""
     cause = error.__cause__
+    if isinstance(cause, aiohttp.ClientHttpProxyError):
+        return f"{target.proxy} refused with {cause.status} {cause.message}".rstrip()
+    if isinstance(cause, aiohttp.ClientConnectorCertificateError):
+        reason = getattr(cause.certificate_error, "verify_message", "") or "it cannot be verified"
+        return f"the certificate of {target.url.host} is not trusted here ({reason}); {_CERTIFICATE}"
     if isinstance(cause, aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError | ConnectionError):
         return "the connection was closed before the answer was complete"
     if isinstance(cause, aiohttp.SocketTimeoutError):
         return "the server was silent for too long"
+    host = str(target.proxy) if target.proxy is not None else target.url.host
     if isinstance(cause, aiohttp.ServerTimeoutError) or (
         isinstance(error, httpx.ConnectTimeout) and cause is None
     ):
-        return f"no connection to {target.url.host} within {CONNECT_TIMEOUT:g} s"
+        return f"no connection to {host} within {CONNECT_TIMEOUT:g} s"
     if isinstance(cause, aiohttp.ClientConnectorError):
-        return f"cannot connect to {target.url.host}:{target.url.port or ''} ({cause.strerror or 'failed'})"
+        place = host if target.proxy is not None else f"{host}:{target.url.port or ''}"
+        return f"cannot connect to {place} ({cause.strerror or 'failed'})"
     return f"the request failed ({type(cause or error).__name__})"

@@ -26,6 +26,7 @@ from po_jupyter.model.pipeline.pipeline import (
 )
 from po_jupyter.model.pipeline.task import RECORDED
 from po_jupyter.model.pipeline.violations import HIDDEN, Position, dotted, violations_of
+from po_jupyter.model.pipeline.yaml_comments import cut_texts
 from po_jupyter.model.values.json import JsonObject
 
 Location = tuple[int | str, ...]
@@ -199,6 +200,8 @@ def _load(text: str) -> tuple[Any, dict[Location, Mark]]:
         root = yaml.compose(text)
         if root is None:
             return None, marks
+        if cut := list(cut_texts(root, text)):
+            raise InvalidPipeline(violations=cut)
         return _value(root, (), marks, yaml), marks
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -206,7 +209,7 @@ def _load(text: str) -> tuple[Any, dict[Location, Mark]]:
         problem = str(error.problem or error.context or "not YAML").split("\n")[0]
         raise InvalidPipeline(
             violations=[Violation("", f"not valid YAML: {problem}", line, column)],
-            hint="Indent with spaces, and quote text that holds `: ` or starts with `{`, `[`, `*`, `&` or `@`.",
+            hint="Indent with spaces, and quote text that holds `: ` or ` #`, or begins with one of { [ * & @.",
         ) from None
     except RecursionError:
         raise InvalidPipeline(f"nested deeper than {_MAX_DEPTH} levels") from None

@@ -268,8 +268,14 @@ class Task(Value):
         int, Field(ge=1, le=1000, description="Rows of `for_each` that run at the same time.")
     ] = 5
     failure_threshold: Annotated[
-        float, Field(ge=0, le=1, description="The part of the rows that may fail before the task fails.")
-    ] = 1.0
+        float | None,
+        Field(
+            ge=0,
+            le=1,
+            description="The part of the rows that may fail before the task fails. Not set: any but all of them; "
+            "1: all of them.",
+        ),
+    ] = None
     llm: LLM = Field(default=LLM(), description="Model settings of this task, over the pipeline's.")
     retry: TaskRetry = Field(default=TaskRetry(), description="How often the task, or a row, is attempted.")
     timeout: Annotated[

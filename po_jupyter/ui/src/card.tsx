@@ -47,7 +47,7 @@ export const Card = React.memo(
     const bodyId = `po-run-${run.id}`;
     const Caret = open ? caretDownIcon.react : caretRightIcon.react;
     return (
-      <li className={`po-Run po-is-${run.state}`} data-run={run.id} data-state={run.state}>
+      <li className={`po-Run po-is-${format.runState(run)}`} data-run={run.id} data-state={run.state}>
         <button
           type="button"
           className="po-Run-head"
@@ -59,7 +59,7 @@ export const Card = React.memo(
           <span className="po-Run-name" title={run.name}>
             {run.name}
           </span>
-          <State state={run.state} />
+          <State run={run} />
         </button>
         <div className="po-Run-line" title={`run ${run.id} · ${run.pipeline} ${run.version}`}>
           {headline(run, now)}
@@ -70,7 +70,7 @@ export const Card = React.memo(
           <Buttons run={run} open={open} busy={busy} verbs={verbs} />
         </div>
         {run.waiting && !hasEnded(run) && <Problem failure={{ code: "held", message: run.waiting }} />}
-        {run.error && <Problem failure={run.error} />}
+        {run.error && !(open && isOfTask(run)) && <Problem failure={run.error} />}
         {problem && <Problem failure={problem} />}
         {run.state === "waiting" && run.gate && !run.gate.decision && (
           <GateBox run={run} busy={busy} decide={verbs.decide} />
@@ -100,6 +100,11 @@ export const Card = React.memo(
     (before.now === after.now || hasEnded(after.run))
 );
 
+/** Whether one of the tasks, which are shown, has the error of the run. */
+function isOfTask(run: Run): boolean {
+  return run.tasks.some(task => task.state === "failed" && task.error?.message === run.error?.message);
+}
+
 function headline(run: Run, now: number): string {
   const parts = [run.version, `run ${format.shortId(run.id)}`, format.place(run)];
   if (run.name !== run.pipeline) {
@@ -118,10 +123,10 @@ function ordinal(position: number): string {
   return position + (teens ? "th" : ({ 1: "st", 2: "nd", 3: "rd" }[position % 10] ?? "th"));
 }
 
-function State({ state }: { state: RunState }): JSX.Element {
+function State({ run }: { run: Run }): JSX.Element {
   return (
     <span className="po-State">
-      <span aria-hidden="true">{GLYPHS[state]}</span> {state}
+      <span aria-hidden="true">{GLYPHS[format.runState(run)]}</span> {run.state}
     </span>
   );
 }
@@ -260,10 +265,12 @@ function Button({ label, title, doing, disabled, accent, of, onClick }: ButtonPr
 }
 
 function Problem({ failure }: { failure: Failure }): JSX.Element {
+  const traceback = format.traceback(failure);
   return (
     <div className="po-Problem">
       <div className="po-Problem-message">{failure.message}</div>
       {failure.hint && <div className="po-Problem-hint">{failure.hint}</div>}
+      {traceback && <pre className="po-Problem-traceback">{traceback}</pre>}
     </div>
   );
 }
@@ -323,9 +330,9 @@ interface TaskProps {
 
 function TaskRow({ run, task, now, speech }: TaskProps): JSX.Element {
   return (
-    <li className={`po-Task po-is-${task.state}`} data-task={task.name} data-state={task.state}>
+    <li className={`po-Task po-is-${format.taskState(task)}`} data-task={task.name} data-state={task.state}>
       <span className="po-Task-glyph" aria-hidden="true">
-        {GLYPHS[task.state]}
+        {GLYPHS[format.taskState(task)]}
       </span>
       <div className="po-Task-body">
         <div className="po-Task-title">

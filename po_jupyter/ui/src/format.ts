@@ -1,6 +1,6 @@
 /** Numbers and words as people read them. The same rules as the cell and the terminal. */
 
-import type { Run, Task, Usage } from "./types.js";
+import type { Failure, Run, RunState, Task, TaskState, Usage } from "./types.js";
 import { hasEnded } from "./types.js";
 
 /** Never rounds money to zero: null is unknown, 0 is free, everything else shows that it is something. */
@@ -122,6 +122,27 @@ export function place(run: Run): string {
 /** Rows of finished maps that failed: what "retry failed rows" would ask again. */
 export function failedRows(run: Run): number {
   return run.tasks.reduce((sum, task) => sum + (task.items?.failed ?? 0), 0);
+}
+
+/** A map of which not one row succeeded, of all that it has. */
+export function allRowsFailed(task: Task): boolean {
+  return !!task.items && task.items.total > 0 && task.items.failed >= task.items.total;
+}
+
+/** The state whose sign and colour a task has: a map that is done without one good row looks failed. */
+export function taskState(task: Task): TaskState {
+  return task.state === "done" && allRowsFailed(task) ? "failed" : task.state;
+}
+
+/** The state whose sign and colour a run has: that of its tasks where it is done. */
+export function runState(run: Run): RunState {
+  return run.state === "done" && run.tasks.some(allRowsFailed) ? "failed" : run.state;
+}
+
+/** The lines of the person's own Python in a failure, or "". */
+export function traceback(failure: Failure): string {
+  const lines = failure.details?.traceback;
+  return typeof lines === "string" ? lines.trimEnd() : "";
 }
 
 /** "3 of 12 calls from the cache". */

@@ -19,6 +19,8 @@ export interface Failure {
   code: string;
   message: string;
   hint?: string;
+  /** `traceback` has the lines of the person's own Python that raised it. */
+  details?: { traceback?: unknown };
 }
 
 export interface Items {

@@ -26,6 +26,17 @@ def test_logs_are_lines_or_json_lines(po: Any, client: Any) -> None:
     assert [json.loads(line)["offset"] for line in out.splitlines()] == [2]
 
 
+def test_the_history_has_the_lines_of_ones_own_python(po: Any, client: Any) -> None:
+    """The traceback was recorded and never shown."""
+    run = fake_run(make_view())
+    error = {"message": "it raised", "details": {"traceback": "  File x, line 2\n    boom()\nNameError: boom"}}
+    event = {"offset": 2, "at": "2026-11-22T12:00:01.000Z", "type": "task.failed", "task": "label"}
+    run.history = [{**event, "data": {"error": error}}]
+    client.runs_there = [run]
+    _, out, _ = po("logs", "7f3a")
+    assert "│     boom()\n" in out and "it raised" in out
+
+
 def test_the_orchestrators_log_is_found(po: Any, tmp_path: Path) -> None:
     code, _, err = po("logs")
     assert code == 3

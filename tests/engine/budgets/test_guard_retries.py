@@ -129,9 +129,9 @@ async def test_a_last_try_of_unknown_outcome_counts_as_its_worst(bench: Bench) -
     """Also without a budget it is shown, and after a crash the same attempt fails in the same way without paying."""
     vendor = Vendor(timeout, tries=3)
     made(bench, vendor, 1, 1000)
-    assert await bench.go() == "done"
-    (row,) = bench.output("m")
-    assert row["error"]["code"] == "model_unavailable"
+    assert await bench.go() == "failed"
+    (row,) = bench.events("item.failed")
+    assert row["data"]["error"]["code"] == "model_unavailable"
     assert bench.state.usage.unknown == 3
     account = bench.session.calls.budget and bench.session.calls.budget.run
     assert account is not None

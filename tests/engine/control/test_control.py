@@ -173,7 +173,7 @@ async def test_a_row_of_a_map_cannot_direct_the_run(bench: Bench) -> None:
     bench.create(
         [python("m", "ctx.control.skip('b', 'x')", for_each="{{ seed.rows }}"), python("b")], {"rows": [1]}
     )
-    assert await bench.go() == "done"
+    assert await bench.go() == "failed"
     [failed] = bench.events("item.failed")
     assert "a row of a map cannot direct the run" in failed["data"]["error"]["message"]
 

@@ -24,6 +24,7 @@ def pipeline(task: dict[str, Any], **fields: Any) -> Any:
         ({"prompt": "x", "llm": {"model": "openai:no-such"}}, {"budget": {"usd": 1}}, "tasks[0].llm.model"),
         ({"prompt": "{{ sed }}"}, {}, "tasks[0].prompt"),
         ({"source": "return 1"}, {}, "tasks[0].source"),
+        ({"source": "def ingestion(c): ...\ndef inferece(c): ...\n"}, {}, "tasks[0].source"),
         ({"prompt": "x", "mode": "batch", "for_each": "[1]"}, {}, "tasks[0].mode"),
     ],
 )

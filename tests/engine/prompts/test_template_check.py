@@ -56,6 +56,13 @@ def test_what_is_known_before_a_run(task: dict[str, Any], message: str) -> None:
     assert message in messages[0]
 
 
+@pytest.mark.parametrize("prompt", ['Answer with {{"a": 1}}', 'Like {{ "a": {"b": 1} }}', "{% x %}", "{# x"])
+def test_braces_that_were_meant_as_text_are_told_how(prompt: str) -> None:
+    (message,) = violations({"prompt": prompt})
+    assert "{% raw %}" in message
+    assert "{% raw %}" not in violations({"prompt": "{{ x | nofilter }}"})[0]
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -82,6 +89,98 @@ def test_without_a_seed_its_keys_are_not_looked_at() -> None:
     assert (
         violations({"prompt": "x", "refine": {"critique": "{{ output }} {{ violations }} {{ seed.x }}"}}) == []
     )
+
+
+SEED = {
+    "rows": [{"txt": "a", "meta": {"lang": "de"}, "tags": [{"n": 1}]}, {"txt": "b", "extra": 1}],
+    "texts": ["a"],
+    "numbers": [1],
+    "file": {"$rows": "a" * 64, "count": 9, "columns": ["txt", "id"]},
+    "ticket": {"title": "x"},
+    "empty": [],
+}
+
+
+@pytest.mark.parametrize(
+    ("for_each", "prompt", "message"),
+    [
+        ("seed.rows", "{{ item.text }}", "no `text` (they have txt, meta, tags, extra); did you mean `txt`?"),
+        ("seed.rows", "{{ item['text'] }}", "did you mean `txt`?"),
+        ("seed.rows[:5]", "{{ item.text }}", "did you mean `txt`?"),
+        ("seed.rows | selectattr('txt') | list", "{{ item.text }}", "did you mean `txt`?"),
+        ("seed.rows | map(attribute='meta') | list", "{{ item.lng }}", "did you mean `lang`?"),
+        ("seed.file", "{{ item.text }}", "the rows have no `text` (they have txt, id); did you mean `txt`?"),
+        ("seed.rows", "{{ item.meta.lng }}", "`item.meta.lng`: there is no `lng` (it has lang); did you mean"),
+        (
+            "seed.rows",
+            "{% for tag in item.tags %}{{ tag.m }}{% endfor %}",
+            "`tag.m`: there is no `m` (it has n)",
+        ),
+        ("seed.texts", "{{ item.text }}", "`item.text`: the rows are text, without names"),
+        ("seed.numbers", "{{ item.text }}", "`item.text`: the rows are numbers, without names"),
+        ("tasks.labels", "{{ item.text }}", "the rows have no `text` (they have index, ok, output, error)"),
+        (None, "{% for row in seed.rows %}{{ row.text }}{% endfor %}", "`row.text`: there is no `text`"),
+        (None, "{% for r in seed.rows if r.text %}{{ r.txt }}{% endfor %}", "`r.text`: there is no `text`"),
+        (None, "{{ seed.rows[0].text }}", "`seed.rows[0].text`: there is no `text`"),
+        (None, "{{ (seed.rows | first).text }}", "did you mean `txt`?"),
+        (None, "{{ seed.rows.text }}", "`seed.rows` is a list"),
+        (None, "{{ seed.ticket.titel }}", "did you mean `title`?"),
+        (
+            None,
+            "{{ seed.rows | map(attribute='text') | join(', ') }}",
+            "map of `text`: the rows have no `text`",
+        ),
+        (None, "{{ seed.rows | sort(attribute='text') | length }}", "sort of `text`"),
+        (None, "{{ tasks.labels.output }}", "`tasks.labels` is a list"),
+        (None, "{{ tasks.before.title_ }}", "`tasks.before` is text"),
+    ],
+)
+def test_names_of_rows_are_checked_against_the_first_rows(
+    for_each: str | None, prompt: str, message: str
+) -> None:
+    """`{{ item.text }}` where the rows have `txt` was a run of which every row failed."""
+    messages = row_violations(for_each, prompt)
+    assert len(messages) == 1
+    assert message in messages[0]
+
+
+@pytest.mark.parametrize(
+    ("for_each", "prompt"),
+    [
+        ("seed.rows", "{{ item.txt }} {{ item.extra }} {{ item.meta.lang }} {{ item['txt'] }} {{ index }}"),
+        (
+            "seed.rows",
+            "{{ item.text | default('') }} {{ item.get('text') }} {% for k in item.keys() %}x{% endfor %}",
+        ),
+        ("seed.rows", "{% if item.text is defined %}{{ item.text }}{% endif %}"),
+        ("seed.texts", "{{ item.upper() }} {{ item.split(',')[0] }}"),
+        ("seed.empty", "{{ item.text }}"),
+        ("seed.texts | map('upper') | list", "{{ item.text }}"),
+        ("seed.rows | groupby('txt')", "{{ item.grouper }}"),
+        ("tasks.labels", "{{ item.output.anything }} {{ item.index }}"),
+        ("tasks.labels | map(attribute='output') | list", "{{ item.anything }}"),
+        (None, "{% for r in seed.rows %}{% set r = r.meta %}{{ r.lang }}{% endfor %}"),
+        (None, "{% for key, value in seed.ticket.items() %}{{ key.x }}{{ value.y }}{% endfor %}"),
+        (None, "{% for r in seed.rows if r.extra is defined %}{{ r.extra }}{{ r.more }}{% endfor %}"),
+        (None, "{{ seed.rows | map(attribute='text', default='') | join }}"),
+        (None, "{{ seed.rows | selectattr('ok', 'defined') | list }}"),
+        (None, "{% for r in seed.rows %}{{ loop.index }}{% else %}{{ seed_name }}{% endfor %}"),
+        (None, "{{ tasks.before.title() }} {{ tasks.labels | length }}"),
+    ],
+)
+def test_names_that_rows_may_have_are_left_alone(for_each: str | None, prompt: str) -> None:
+    assert row_violations(for_each, prompt) == []
+
+
+def row_violations(for_each: str | None, prompt: str) -> list[str]:
+    tasks = [
+        {"name": "before", "prompt": "x"},
+        {"name": "labels", "prompt": "{{ item.txt }}", "for_each": "seed.rows"},
+        {"name": "t", "prompt": prompt, "for_each": for_each},
+    ]
+    found = check_templates(validate_pipeline({"name": "p", "tasks": tasks}), SEED)
+    assert all(v.where == "tasks[2].prompt" and v.line == 1 for v in found)
+    return [v.message for v in found]
 
 
 def test_a_thousand_tasks_are_checked_in_a_second() -> None:

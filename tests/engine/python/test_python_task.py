@@ -11,6 +11,7 @@ import pytest
 from po_jupyter.engine.files.artifacts import artifacts_by_name
 from po_jupyter.engine.python.lookup import module_problem
 from po_jupyter.engine.python.python_task import only_defines
+from po_jupyter.errors import ModelRefused
 from po_jupyter.model.pipeline.pipeline import Task
 from tests.support.engine import RUN, Bench
 
@@ -110,6 +111,18 @@ async def test_a_traceback_shows_the_users_lines_only(bench: Bench) -> None:
     assert trace.count("json/") <= 1
 
 
+async def test_the_line_that_asked_a_model_is_known_when_the_call_fails(bench: Bench) -> None:
+    """As for an error of one's own code."""
+    source = "def ask(ctx):\n    return ctx.llm.chat('x')\ndef ingestion(ctx):\n    return ask(ctx)\n"
+    bench.fake._replies = [ModelRefused("no such model")]
+    bench.create([task(source, retry={"max_attempts": 1})])
+    assert await bench.go() == "failed"
+    error = bench.state.tasks["t"].error
+    assert error is not None and error["code"] == "model_refused"
+    assert "return ctx.llm.chat('x')" in error["details"]["traceback"]
+    assert "po_jupyter/" not in error["details"]["traceback"]
+
+
 async def test_what_a_stage_prints_is_in_its_log(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     """B5: each stage by itself, at the same time too; failures carry the path."""
     source = """
@@ -123,7 +136,10 @@ async def inference(ctx):
     raise ValueError("x")
 """
     bench.create(
-        [task(source, for_each="[1, 2, 3]"), {"name": "u", "source": source, "retry": {"max_attempts": 1}}]
+        [
+            task(source, for_each="[1, 2, 3]"),
+            {"name": "u", "source": source, "needs": [], "retry": {"max_attempts": 1}},
+        ]
     )
     assert await bench.go() == "failed"
     logs = bench.session.inputs.run_dir / "logs"

@@ -167,3 +167,19 @@ def test_everything_at_once_errors_first() -> None:
     environ = {"OPENAI_BASE_URL": "https://host", "ANTHROPIC_BASE_URL": "nonsense"}
     found = look(say("a", "openai:x"), say("b", "anthropic:x"), say("c", "codex-cli:default"), environ=environ)
     assert [p.warning for p in found] == [False, False, False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        ({"ALL_PROXY": "socks5://p:1"}, "ALL_PROXY is socks5://p:1"),
+        ({"https_proxy": "http://p:nine"}, "https_proxy is no proxy"),
+        ({"SSL_CERT_FILE": "/gone"}, "SSL_CERT_FILE is /gone"),
+    ],
+)
+def test_the_way_to_the_model_is_looked_at_before_the_start(environ: dict[str, str], message: str) -> None:
+    """Each ended as a raw exception inside the call; nothing is asked over the network for it."""
+    (problem,) = look(say("a", "openai:gpt-5-mini"), environ={**ALL, **environ})
+    assert message in problem.message and not problem.warning
+    local = {**ALL, **environ, "OPENAI_BASE_URL": "http://127.0.0.1:1234/v1"}
+    assert look(say("a", "openai:gpt-5-mini"), environ=local) == []

@@ -78,7 +78,7 @@ async def test_only_what_passed_the_validators_of_a_class_is_kept(
     model.enqueue(late, long, long, late, right)
     body = {**asked(ticket), "interpreter": sys.executable, "cwd": os.getcwd()}
     async with orchestrator(tmp_path) as service:
-        failed = await run(service, body, ends="failed" if mode == "one" else "done")
+        failed = await run(service, body, ends="failed")
         assert len(model.requests) == 3
         done = await run(service, body)
         assert len(model.requests) == 5
