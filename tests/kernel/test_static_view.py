@@ -83,7 +83,7 @@ def test_failed_rows_are_named_with_where_why_and_what_next() -> None:
         {"message": "no label", "details": {"stage": "parsing"}}, {"message": "late"}, None, {"message": "<b>"},
     ]  # fmt: skip
     rows: Any = [("label", {"index": i, "error": error}) for i, error in enumerate(errors)]
-    bundle = static_view.failed_rows(run, rows, 3)
+    bundle = static_view.failures(run, rows, 3)
     assert row_of(bundle, "row 0").split() == ["label", "row", "0", "parsing", "no", "label"]
     assert "row 2" in bundle["text/plain"], "also without a reason"
     assert "row 3" not in bundle["text/plain"]
@@ -91,10 +91,29 @@ def test_failed_rows_are_named_with_where_why_and_what_next() -> None:
     assert "4 rows failed, the first 3 of them" in caption
     assert "--only-failed" in caption
     assert "show" not in caption, "that is what is shown here"
-    whole = static_view.failed_rows(run, rows, 4)
+    whole = static_view.failures(run, rows, 4)
     assert "first" not in whole["text/plain"]
     assert "<b>" not in whole["text/html"].replace("<br>", "")
-    assert lines(static_view.failed_rows(run, [], 3)) == [f"no row of run {run.id[-6:]} failed"]
+    assert lines(static_view.failures(run, [], 3)) == [f"nothing failed in run {run.id[-6:]}"]
+
+
+def test_a_task_that_failed_without_rows_stands_before_the_rows_with_what_to_do() -> None:
+    error = {
+        "code": "stage_failed",
+        "message": "it raised",
+        "hint": "Look there.",
+        "details": {"stage": "parsing"},
+    }
+    tasks = [{"name": "extract", "state": "failed", "error": error}, {"name": "b", "state": "done"}]
+    run = run_view(state="failed", tasks=tasks)
+    rows: Any = [("label", {"index": 0, "error": {"message": "no label"}})]
+    bundle = static_view.failures(run, rows, 3)
+    text = bundle["text/plain"]
+    assert "1 task and 1 row failed" in text
+    assert text.index("extract") < text.index("row 0")
+    assert "it raised" in text
+    assert "Look there." in text
+    assert "1 task failed" in static_view.failures(run, [], 3)["text/plain"]
 
 
 def test_a_tried_task_shows_each_stage_and_no_endless_output() -> None:
